@@ -1,0 +1,32 @@
+"""TensorFlow, imported when a command needs it, without its start-up chatter."""
+
+import contextlib
+import os
+import sys
+import warnings
+
+from .talk import Talk
+
+
+def import_tensorflow(talk: Talk) -> None:
+    """Import TensorFlow and Keras; what they write to stderr meanwhile is shown with `--verbose` only."""
+    if talk.verbose:
+        import keras  # noqa: F401
+
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore")
+    sys.stderr.flush()
+    # The C++ libraries write to the descriptor before any log level reaches them.
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras  # noqa: F401
+        import tensorflow as tf
+
+        with contextlib.suppress(Exception):
+            tf.config.list_logical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

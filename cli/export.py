@@ -1,0 +1,48 @@
+"""`lstmae export`: a SavedModel that needs none of this package."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .backend import import_tensorflow
+from .options import command
+from .results import show_files
+from .talk import Talk
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "export", "lstmae export latest")
+    def export(
+        run: Annotated[str, typer.Argument(help="A run's directory, or latest.")],
+        *,
+        to: Annotated[Path | None, typer.Option(help="Directory to export into.", show_default="the run itself")] = None,
+        name: Annotated[str | None, typer.Option(help="Name of the model below --to.", show_default="the task")] = None,
+        talk: Talk,
+    ) -> None:
+        """Write a run's model as the next version of a SavedModel folder and check that it says the same."""
+        from lstm_ae.errors import ConfigError
+        from lstm_ae.run import open_run
+
+        opened = open_run(run)
+        if name is not None and to is None:
+            raise ConfigError("--name is for --to; add --to, or leave --name out")
+        opened.metrics()
+        import_tensorflow(talk)
+        from lstm_ae.export import export as write
+
+        task = opened.about()["task"]
+        base = opened.directory if to is None else to / (name or task)
+        exported = write(opened.model(), base)
+        talk.table(["endpoint", "inputs", "outputs"], [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints])
+        talk.show(f"largest difference from the trained model: {exported.difference:.2g}")
+        show_files(talk, {"saved model": exported.directory})
+        talk.document(
+            {
+                "saved_model": str(exported.directory),
+                "difference": exported.difference,
+                "endpoints": [endpoint._asdict() for endpoint in exported.endpoints],
+            }
+        )

@@ -1,0 +1,201 @@
+"""`lstmae toy|mnist|snp`: the same verbs for every study, and what a study has besides."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lstm_ae.config import TASKS, Config
+from lstm_ae.errors import ConfigError
+
+from . import training
+from .options import Given, Out, Retrain, RunPath, command
+from .results import show_files, show_metrics, show_training
+from .talk import Talk
+
+ABOUT = {
+    "toy": "A synthetic signal with a damped stretch: reconstruct it.",
+    "mnist": "Handwritten digits read as sequences: reconstruct and classify them together.",
+    "snp": "Stock prices: forecast one day or many, or reconstruct them.",
+}
+# Small enough to try, and for a test to run: what follows the verb in each study's examples.
+SMALL = {
+    "toy": "--sequences 1000 --epochs 1",
+    "mnist": "--units 4 --epochs 1",
+    "snp": "--symbols IBM --start 2009-01-01 --epochs 1",
+}
+
+
+def apps() -> Iterator[typer.Typer]:
+    """One sub-application a study."""
+    for name, config in TASKS.items():
+        app = typer.Typer(name=name, help=f"{ABOUT[name]}\n\nExample: lstmae {name} train {SMALL[name]}", no_args_is_help=True)
+        _common(app, name, config)
+        {"toy": _toy, "mnist": _mnist, "snp": _snp}[name](app)
+        yield app
+
+
+def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
+    small = SMALL[name]
+
+    @command(app, "data", f"lstmae {name} data {small.split(' --epochs')[0]}", config)
+    def data(
+        *,
+        figure: Annotated[Path | None, typer.Option(help="Where the figure goes.", show_default=f"{name}-data.png")] = None,
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Describe the data and draw it."""
+        from lstm_ae.figures.base import png
+        from lstm_ae.run import write
+        from lstm_ae.tasks import task
+
+        chosen = given.config(config)
+        loaded = training.load(chosen, talk)
+        parts = [("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)]
+        talk.table(["part", "samples", "steps", "features"], [(k, s.samples, s.span, s.features) for k, s in parts])
+        (drawn,) = task(name).describe(chosen, loaded).values()
+        path = write(figure or Path(f"{name}-data.png"), png(drawn))
+        show_files(talk, {"figure": path})
+        samples = {part: split.samples for part, split in parts}
+        talk.document({"data": loaded.source._asdict(), "samples": samples, "figure": str(path)})
+
+    @command(app, "train", f"lstmae {name} train {small}", config)
+    def train(
+        *,
+        out: Out = None,
+        resume: Annotated[
+            bool, typer.Option("--resume", help="Continue the unfinished run at --out, or the study's latest one.")
+        ] = False,
+        tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs into the run.")] = False,
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Train a model and leave a run: config, metrics, history, model and figures."""
+        if resume:
+            run = training.resume(given, config, talk, out=out, tensorboard=tensorboard)
+        else:
+            run = training.train(given.config(config), talk, out=out, tensorboard=tensorboard)
+        show_training(talk, run)
+
+    @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)
+    def evaluate(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
+        """Measure a trained model on validation and test, a baseline beside each number."""
+        from lstm_ae import experiment
+
+        opened = training.obtain(given, config, talk, run=run, retrain=retrain)
+        metrics = experiment.as_json(experiment.evaluate(opened))
+        show_metrics(talk, metrics)
+        talk.document({"run": str(opened.run.directory), "metrics": metrics})
+
+    @command(app, "plot", f"lstmae {name} plot {small}", config)
+    def plot(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
+        """Draw a run's figures again."""
+        from lstm_ae import experiment
+
+        opened = training.obtain(given, config, talk, run=run, retrain=retrain)
+        paths = experiment.plot(opened)
+        show_files(talk, {"figure": path for path in paths} if len(paths) == 1 else {p.stem: p for p in paths})
+        talk.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})
+
+
+def _toy(app: typer.Typer) -> None:
+    @command(app, "predict", f"lstmae toy predict {SMALL['toy']}", TASKS["toy"])
+    def predict(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
+        """Reconstruct the test signals and write them beside the originals."""
+        _write_predictions(training.obtain(given, TASKS["toy"], talk, run=run, retrain=retrain), talk)
+
+
+def _mnist(app: typer.Typer) -> None:
+    @command(app, "predict", f"lstmae mnist predict {SMALL['mnist']}", TASKS["mnist"])
+    def predict(
+        images: Annotated[list[Path] | None, typer.Argument(help="Pictures of one digit each; the test digits if none.")] = None,
+        *,
+        run: RunPath = None,
+        retrain: Retrain = False,
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Name the digits in pictures, or all digits of the test part."""
+        opened = training.obtain(given, TASKS["mnist"], talk, run=run, retrain=retrain)
+        if not images:
+            _write_predictions(opened, talk)
+            return
+        from lstm_ae.tasks.mnist import classify
+
+        rows = classify(opened.model, opened.data, opened.config, [str(path) for path in images])
+        talk.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
+        talk.document({"run": str(opened.run.directory), "images": rows})
+
+
+def _snp(app: typer.Typer) -> None:
+    @command(app, "predict", f"lstmae snp predict --multistep {SMALL['snp']}", TASKS["snp"], hide=("goal",))
+    def predict(
+        *,
+        multistep: Annotated[
+            bool, typer.Option("--multistep", help="Forecast many days, each from the forecasts before it.")
+        ] = False,
+        horizon: Annotated[
+            int | None,
+            typer.Option(
+                min=1,
+                max=1000,
+                help="With --multistep: days ahead, past the end of the data.",
+                show_default="the second half of the last window, from its first half",
+            ),
+        ] = None,
+        run: RunPath = None,
+        retrain: Retrain = False,
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Forecast prices and say whether that beats "tomorrow = today"."""
+        if horizon is not None and not multistep:
+            raise ConfigError("--horizon is for --multistep; add it, or leave --horizon out")
+        opened = training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="predict")
+        if multistep:
+            _multistep(opened, horizon, talk)
+        else:
+            _write_predictions(opened, talk)
+
+    @command(app, "reconstruct", f"lstmae snp reconstruct {SMALL['snp']}", TASKS["snp"], hide=("goal", "last_day_only", "target"))
+    def reconstruct(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
+        """Give back windows of prices."""
+        _write_predictions(training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="reconstruct"), talk)
+
+
+def _write_predictions(opened: Any, talk: Talk) -> None:
+    from lstm_ae import experiment
+
+    path = experiment.save_predictions(opened, opened.task.predict(opened.model, opened.data))
+    metrics = opened.run.metrics()
+    show_metrics(talk, metrics)
+    files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}
+    show_files(talk, files)
+    talk.document({"metrics": metrics} | {name: str(file) for name, file in files.items()})
+
+
+def _multistep(opened: Any, horizon: int | None, talk: Talk) -> None:
+    from lstm_ae import experiment
+    from lstm_ae.tasks.multistep import multistep
+
+    result = multistep(opened.model, opened.data, horizon)
+    table = experiment.save_predictions(opened, result.table, "forecast")
+    figures = experiment.draw(opened.run, result.figures)
+    talk.show(f"Forecast errors over {result.windows:,} test windows, by day ahead:")
+    talk.table(list(result.steps[0]._fields), result.steps)
+    talk.show(f"Verdict: {result.verdict}")
+    if opened.data.source.leaky:
+        talk.show(f"LEAKY: {opened.data.source.leaky}")
+    files = {"forecast": table, "figure": figures[0], "figure by day": figures[1], "run": opened.run.directory}
+    show_files(talk, files)
+    talk.document(
+        {
+            "steps": [step._asdict() for step in result.steps],
+            "verdict": result.verdict._asdict(),
+            "windows": result.windows,
+            "leaky": opened.data.source.leaky,
+        }
+        | {name: str(path) for name, path in files.items()}
+    )

@@ -1,0 +1,113 @@
+"""What a command says: results to stdout, everything else to stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lstm_ae.errors import LstmAeError
+
+
+class Interrupted(LstmAeError):
+    """Stopped by Ctrl-C or a signal; its text says how to go on."""
+
+
+class Talk(NamedTuple):
+    """How much a command says, from `--json`, `--quiet` and `--verbose`."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def say(self, text: str) -> None:
+        """A line for people, on stderr."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def show(self, text: str) -> None:
+        """A line of the result, on stdout; with `--json` the document says it instead."""
+        if not self.json:
+            print(text)
+
+    def document(self, content: Mapping[str, Any]) -> None:
+        """The whole result as one JSON document, where it was asked for. NaN becomes null."""
+        if self.json:
+            print(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False))
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """An aligned table; numbers to the right."""
+        cells = [[shown(cell) for cell in row] for row in rows]
+        widths = [max(len(line[k]) for line in [list(header), *cells]) for k in range(len(header))]
+        numeric = [all(isinstance(row[k], int | float) or row[k] is None for row in rows) for k in range(len(header))]
+        for line in [list(header), *cells]:
+            pairs = zip(line, widths, numeric, strict=True)
+            self.show("  ".join(cell.rjust(n) if right else cell.ljust(n) for cell, n, right in pairs).rstrip())
+
+    def progress(self) -> "Bar":
+        return Bar(self)
+
+
+def shown(cell: Any) -> str:
+    """A value as a table shows it."""
+    if cell is None or cell != cell:
+        return "-"
+    if isinstance(cell, float):
+        return f"{cell:.4g}"
+    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
+
+
+class Bar:
+    """Progress of a training: a live line on a terminal, a plain line an epoch elsewhere."""
+
+    def __init__(self, talk: Talk) -> None:
+        self.talk, self.drawn, self.width = talk, 0.0, 0
+        self.live = sys.stderr.isatty() and not talk.quiet
+
+    def __call__(self, progress: Any) -> None:
+        """Take a `lstm_ae.training.Progress`."""
+        values = progress.values
+        if progress.finished:
+            numbers = "  ".join(
+                f"{name.replace('val_', 'validation ').replace('_', ' ')} {value:.4g}"
+                for name, value in values.items()
+                if name not in ("epoch", "learning_rate") and (name == "loss" or name.startswith("val_"))
+            )
+            self._clear()
+            self.talk.say(f"epoch {progress.epoch}/{progress.epochs}  {numbers}  {progress.seconds:.0f} s")
+        elif self.live and time.monotonic() - self.drawn > 0.2:
+            self.drawn = time.monotonic()
+            done = (progress.epoch - 1 - progress.first) * progress.steps + progress.step
+            rate = done / max(progress.seconds, 1e-9)
+            left = ((progress.epochs - progress.first) * progress.steps - done) / max(rate, 1e-9)
+            self._draw(
+                f"epoch {progress.epoch}/{progress.epochs}  step {progress.step}/{progress.steps}  "
+                f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {_duration(left)} left"
+            )
+
+    def _draw(self, line: str) -> None:
+        import shutil
+
+        line = line[: shutil.get_terminal_size().columns - 1]
+        sys.stderr.write("\r" + line.ljust(self.width))
+        sys.stderr.flush()
+        self.width = len(line)
+
+    def _clear(self) -> None:
+        if self.width:
+            sys.stderr.write("\r" + " " * self.width + "\r")
+            self.width = 0
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value

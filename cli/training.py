@@ -1,0 +1,125 @@
+"""Training and finding trained runs, as all commands of the studies do it."""
+
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.config import Config, task_of
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import declared, flag
+
+from .backend import import_tensorflow
+from .options import Given
+from .talk import Interrupted, Talk
+
+
+def load(config: Config, talk: Talk) -> Any:
+    """Load a study's data and say what it is."""
+    from lstm_ae.tasks import task
+
+    data = task(task_of(config)).load(config)
+    talk.say(f"data: {data.source.text} (licence: {data.source.licence})")
+    for note in data.source.notes:
+        talk.say(f"  {note}")
+    if data.source.leaky:
+        talk.say(f"  LEAKY: {data.source.leaky}")
+    return data
+
+
+def train(config: Config, talk: Talk, *, out: Path | None, data: Any = None, tensorboard: bool = False) -> Any:
+    """Train a new run; returns it."""
+    from lstm_ae import experiment
+    from lstm_ae.run import command_line, require_free
+
+    if out is not None:
+        require_free(out)
+    import_tensorflow(talk)
+    data = load(config, talk) if data is None else data
+    with _Guard(talk, task_of(config)) as guard:
+        return experiment.train(
+            config,
+            data,
+            out=out,
+            command=command_line(),
+            notify=talk.progress(),
+            started=guard.started,
+            tensorboard=tensorboard,
+        )
+
+
+def resume(given: Given, kind: type[Config], talk: Talk, *, out: Path | None, tensorboard: bool = False) -> Any:
+    """Continue an unfinished run: the one at `out`, or the latest of the study."""
+    from lstm_ae import experiment
+    from lstm_ae.run import all_runs, open_run
+
+    name = task_of(kind())
+    if out is not None:
+        run = open_run(out, name)
+    else:
+        unfinished = [run for run in all_runs() if not run.finished and run.about()["task"] == name]
+        if not unfinished:
+            raise ConfigError(f"There is no unfinished {name} run in 'runs'; give its directory with --out")
+        run = unfinished[0]
+    config = run.config()
+    require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))
+    import_tensorflow(talk)
+    data = load(kind.from_dict(config.to_dict() | given), talk)
+    with _Guard(talk, name) as guard:
+        return experiment.resume(
+            run, config, data, notify=talk.progress(), started=guard.started, tensorboard=tensorboard
+        )
+
+
+def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, retrain: bool, **fixed: Any) -> Any:
+    """A trained run, opened: the one named, else the latest of this configuration and data, else a new one."""
+    from lstm_ae import experiment
+    from lstm_ae.run import find, open_run
+
+    if run is not None:
+        if retrain:
+            raise ConfigError("--retrain and --run exclude each other; give one of them")
+        found = open_run(run, task_of(kind()))
+        require_equal(Given(given | fixed), found.config(), f"{str(found.directory)!r} is trained", free=("data",))
+        found.metrics()
+        import_tensorflow(talk)
+        talk.say(f"run: {found.directory}")
+        return experiment.open_trained(found, load(kind.from_dict(found.config().to_dict() | given), talk))
+    config = given.config(kind, **fixed)
+    import_tensorflow(talk)
+    data = load(config, talk)
+    found = None if retrain else find(config, data.source)
+    talk.say(f"run: {found.directory} (same configuration and data)" if found else "run: none yet, training one")
+    return experiment.open_trained(found or train(config, talk, out=None, data=data), data)
+
+
+def require_equal(given: Given, config: Config, why: str, free: tuple[str, ...]) -> None:
+    """Raise where an option was typed that a run has settled otherwise."""
+    fields = {field.name: field for field in declared(type(config))}
+    typed = given.config(type(config)).to_dict() if given.file else dict(given)
+    for name, value in typed.items():
+        settled = getattr(config, name)
+        asked = fields[name].option.aliases.get(str(value).lower(), value)
+        if name not in free and (tuple(asked) if isinstance(asked, list) else asked) != settled:
+            raise ConfigError(f"{why} with {flag(name)} {settled}. Received: {value}. Leave it out, or start a new run")
+
+
+class _Guard:
+    """Turns an interruption of a training into the command that goes on with it."""
+
+    def __init__(self, talk: Talk, task: str) -> None:
+        self.talk, self.task, self.run = talk, task, None
+
+    def started(self, run: Any) -> None:
+        self.run = run
+        self.talk.say(f"training in {run.directory}")
+
+    def __enter__(self) -> "_Guard":
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self.run is not None and isinstance(error, KeyboardInterrupt):
+            import shlex
+
+            directory = shlex.quote(str(self.run.directory))
+            raise Interrupted(
+                f"Interrupted; the state is saved. Go on with: lstmae {self.task} train --resume --out {directory}"
+            ) from None

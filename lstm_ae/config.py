@@ -1,0 +1,146 @@
+"""Every choice of a run: one frozen class a study, each field the only home of its option."""
+
+import dataclasses
+
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import Options, option, redefault
+
+# The report's names for its classifiers, as its reader will type them.
+CLASSIFIERS = {
+    "v1": "linear-on-input",
+    "v2": "head-on-reconstruction",
+    "v3": "two-autoencoders",
+    "v4": "two-autoencoders-mlp",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(Options):
+    """What all studies choose: the cells, the training, the seed."""
+
+    cell: str = option("lstm", "Kind of recurrent cell.", choices=("lstm", "gru"))
+    units: int = option(16, "Hidden units of each recurrent layer.", minimum=1, maximum=4096)
+    layers: int = option(1, "Recurrent layers in the encoder, and again in the decoder.", minimum=1, maximum=8)
+    dropout: float = option(0.0, "Share of hidden values dropped between layers in training.", minimum=0, below=1)
+    optimizer: str = option("adam", "Optimizer.", choices=("adam", "adamw", "nadam", "rmsprop", "sgd"))
+    learning_rate: float = option(0.01, "Learning rate at the start.", above=0, maximum=10)
+    schedule: str = option(
+        "constant", "Learning rate over the epochs: constant, or a half cosine down to 0.", choices=("constant", "cosine")
+    )
+    clip: float = option(1.0, "Clip the norm over all gradients to this; 0 does not clip.", minimum=0, maximum=1e6)
+    batch_size: int = option(128, "Samples in a training step.", minimum=1, maximum=65_536)
+    epochs: int = option(10, "Passes over the training part.", minimum=1, maximum=100_000)
+    patience: int = option(
+        0, "Stop after this many epochs without a better validation loss; 0 never stops early.", minimum=0, maximum=100_000
+    )
+    seed: int = option(0, "Seed of weights, shuffling and generated data.", minimum=0, maximum=2**32 - 1)
+    deterministic: bool = option(
+        False, "Use deterministic kernels only: the same numbers to the last bit, on one kind of processor."
+    )
+
+
+# Fields of models that read a sequence in order to give it back.
+LATENT = option(
+    "steps",
+    "What the encoder hands over: its hidden state at every step (as the report; no bottleneck), or one code vector.",
+    choices=("steps", "vector"),
+)
+BIDIRECTIONAL = option(False, "Let the encoder read the sequence in both directions.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Toy(Config):
+    """The report's first study: noise with a damped stretch, to be reconstructed."""
+
+    epochs: int = redefault(Config, "epochs", 8)
+    sequences: int = option(60_000, "Sequences to generate, 50 steps each.", minimum=10, maximum=10_000_000)
+    latent: str = LATENT
+    bidirectional: bool = BIDIRECTIONAL
+    learning_rate: float = redefault(Config, "learning_rate", 0.03)
+    schedule: str = redefault(Config, "schedule", "cosine")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mnist(Config):
+    """The report's second study: digits read as sequences, reconstructed and classified together."""
+
+    data: str | None = option(None, "An .npz in Keras' form or a folder with the four IDX files.")
+    read: str = option(
+        "rows", "How a digit becomes a sequence: 28 rows, 28 columns, or 784 pixels.", choices=("rows", "columns", "pixels")
+    )
+    model: str = option(
+        "two-autoencoders-mlp",
+        "Classifier: linear-on-input (V1 in the report), head-on-reconstruction (V2: one shared autoencoder), "
+        "two-autoencoders (V3: a linear head on the second), two-autoencoders-mlp (V4: a small dense head), or "
+        "head-on-code (a head on the shared encoder's code). V1 to V4 are understood as well.",
+        choices=(*CLASSIFIERS.values(), "head-on-code"),
+        aliases=CLASSIFIERS,
+    )
+    head: int = option(64, "Units of the hidden dense layer of two-autoencoders-mlp.", minimum=1, maximum=4096)
+    reconstruction_weight: float = option(
+        0.5,
+        "Share of the reconstruction in the loss; 1 trains no classifier, 0 no reconstruction.",
+        minimum=0,
+        maximum=1,
+    )
+    latent: str = LATENT
+    bidirectional: bool = BIDIRECTIONAL
+    units: int = redefault(Config, "units", 8)
+    schedule: str = redefault(Config, "schedule", "cosine")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Snp(Config):
+    """The report's third study: stock prices, reconstructed or forecast."""
+
+    data: str | None = option(None, "A CSV with the columns symbol,date,open,high,low,close,volume; may be compressed.")
+    goal: str = option("predict", "What the model learns.", choices=("predict", "reconstruct"))
+    field: str = option("high", "The price to model.", choices=("open", "high", "low", "close"))
+    symbols: tuple[str, ...] = option((), "Only these companies, separated by commas; all where not given.")
+    start: str = option("", "Leave out days before this date (YYYY-MM-DD).")
+    end: str = option("", "Leave out days after this date (YYYY-MM-DD).")
+    window: int = option(30, "Days that the model reads.", minimum=2, maximum=10_000)
+    stride: int = option(1, "Days between the starts of two training windows.", minimum=1, maximum=10_000)
+    split: str = option(
+        "time",
+        "How windows are divided: by date (70/15/15), or shuffled as in the report, which leaks.",
+        choices=("time", "report"),
+    )
+    scale: str = option(
+        "company",
+        "What prices are divided by: each company's range on its training days, the same on all days (report; it "
+        "leaks), the window's own range, or nothing.",
+        choices=("company", "report", "window", "none"),
+    )
+    last_day_only: bool = option(False, "Learn to predict the day after the window alone, not the day after every day.")
+    target: str = option(
+        "change",
+        "Predict the change from the last known day (starts as persistence), or the level itself as the report does.",
+        choices=("change", "level"),
+    )
+    latent: str = LATENT
+    bidirectional: bool = BIDIRECTIONAL
+    units: int = redefault(Config, "units", 32)
+    schedule: str = redefault(Config, "schedule", "cosine")
+    clip: float = redefault(Config, "clip", 5.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.goal == "predict":
+            for name, value in (("bidirectional", self.bidirectional), ("latent", self.latent == "vector")):
+                if value:
+                    raise ConfigError(
+                        f"--{name} is for --goal reconstruct: a forecaster reads forward only and keeps every step. "
+                        f"Leave it out, or add --goal reconstruct"
+                    )
+        elif self.last_day_only or self.target == "level":
+            name = "--last-day-only" if self.last_day_only else "--target"
+            raise ConfigError(f"{name} is for --goal predict. Leave it out, or take out --goal reconstruct")
+
+
+TASKS: dict[str, type[Config]] = {"toy": Toy, "mnist": Mnist, "snp": Snp}
+
+
+def task_of(config: Config) -> str:
+    """The name of the study a config belongs to."""
+    return next(name for name, kind in TASKS.items() if type(config) is kind)

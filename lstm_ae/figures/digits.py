@@ -1,0 +1,127 @@
+"""Figures of the digit study: reconstructions, what is taken for what, and how a digit is read as a sequence."""
+
+import textwrap
+
+import numpy as np
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
+
+from lstm_ae.figures.base import BLACK, GREY, VERMILLION, WIDTH, Thousands, figure, label, largest, number, rmse, style
+
+# White to black and light to dark: both keep their order in black and white print.
+INK, HEAT = "gray_r", "Blues"
+
+
+def reconstructions(
+    original: ArrayLike,
+    reconstruction: ArrayLike,
+    labels: ArrayLike | None = None,
+    predicted: ArrayLike | None = None,
+) -> Figure:
+    """Digits above their reconstructions above their absolute errors, with the MSE of each.
+
+    Args:
+        original, reconstruction: `(n, height, width)` intensities from 0 to 1; up to ten digits stay legible.
+        labels: `(n,)` true classes.
+        predicted: `(n,)` classes the model gave; a wrong one is set in bold.
+    """
+    truths, models = np.asarray(original, float), np.asarray(reconstruction, float)
+    errors = np.abs(models - truths)
+    count = len(truths)
+    cell = min(1.1, (WIDTH - 1.5) / count)
+    drawn = figure(3, count, 3 * cell + 0.9, width=max(3.4, cell * count + 1.5))
+    rows = [drawn.axes[k * count : (k + 1) * count] for k in range(3)]
+    top = largest(errors) or 1.0
+    for k in range(count):
+        for axes, image, ink, most in (
+            (rows[0][k], truths[k], INK, 1.0),
+            (rows[1][k], models[k], INK, 1.0),
+            (rows[2][k], errors[k], HEAT, top),
+        ):
+            shown = axes.imshow(image, cmap=ink, vmin=0, vmax=most, interpolation="nearest")
+            axes.grid(False)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)
+        rows[2][k].set_xlabel(number(rmse(truths[k], models[k]) ** 2), fontsize=7)
+        if labels is not None:
+            true = int(np.asarray(labels)[k])
+            given = true if predicted is None else int(np.asarray(predicted)[k])
+            words = str(true) if predicted is None else f"{true} → {given}"
+            rows[0][k].set_title(words, fontsize=8, fontweight="normal" if given == true else "bold")
+    for row, name in zip(rows, ("Original", "Recon-\nstruction", "Absolute\nerror"), strict=True):
+        row[0].set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
+    # Beside all rows and no more than a row high: taken from the last row alone it would push that row aside.
+    bar = drawn.colorbar(shown, ax=drawn.axes, anchor=(0, 0.02), shrink=0.28, aspect=8, pad=0.02)
+    bar.ax.tick_params(labelsize=7)
+    bar.outline.set_linewidth(0.5)
+    what = "MSE of each digit (intensities 0 to 1)"
+    if labels is not None:
+        what = ("" if predicted is None else "Above: true → predicted class, errors bold. ") + "Below: " + what
+    drawn.supxlabel("\n".join(textwrap.wrap(what, int(16 * drawn.get_figwidth()))), fontsize=8)
+    return drawn
+
+
+def confusion(matrix: ArrayLike) -> Figure:
+    """Counts of true (rows) against predicted (columns) classes; the colour is the share of the row.
+
+    Args:
+        matrix: `(classes, classes)` counts.
+    """
+    counts = np.nan_to_num(np.asarray(matrix, float))
+    totals, total = counts.sum(axis=1), counts.sum()
+    share = counts / np.maximum(totals, 1)[:, None]
+    drawn = figure(height=4.6, width=5.8)
+    axes = drawn.axes[0]
+    # Of a good model's errors each is below 1 % of its row: the root makes them visible.
+    norm = PowerNorm(0.5, 0, 100)
+    shown = axes.imshow(100 * share, cmap=HEAT, norm=norm)
+    for (true, given), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if float(norm(100 * share[true, given])) > 0.6 else BLACK
+            axes.text(given, true, f"{count:,.0f}", ha="center", va="center", fontsize=7, color=colour)
+    ticks = range(len(counts))
+    axes.set(xticks=ticks, yticks=ticks, xticklabels=map(str, ticks), yticklabels=map(str, ticks))
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set(visible=True, color=GREY, linewidth=0.6)
+    accuracy = 100 * np.trace(counts) / total if total else np.nan
+    shared = "n/a" if np.isnan(accuracy) else f"{accuracy:.2f} %"
+    label(axes, x="Predicted digit", y="True digit", title=f"Accuracy {shared} of {total:,.0f} digits")
+    bar = drawn.colorbar(shown, ax=axes, ticks=[0, 1, 5, 20, 50, 100], pad=0.02)
+    bar.set_label("Share of the true digit (%)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return drawn
+
+
+def readings(image: ArrayLike) -> Figure:
+    """How one digit becomes a sequence: row by row, and pixel by pixel; the same row is marked in both.
+
+    Args:
+        image: `(height, width)` intensities from 0 to 1.
+    """
+    pixels = np.asarray(image, float)
+    height, width = pixels.shape
+    row = int(np.argmax(np.nansum(pixels, axis=1)))
+    drawn = figure(height=4.2)
+    drawn.clear()
+    grid = drawn.add_gridspec(2, 2, height_ratios=[1.7, 1], width_ratios=[1, 1.25])
+    picture, step, series = (drawn.add_subplot(place) for place in (grid[0, 0], grid[0, 1], grid[1, :]))
+    for axes in (picture, step, series):
+        style(axes)
+    picture.imshow(pixels, cmap=INK, vmin=0, vmax=1, interpolation="nearest")
+    picture.hlines(np.arange(height + 1) - 0.5, -0.5, width - 0.5, color="#c8c8c8", linewidth=0.4)
+    picture.grid(False)
+    picture.add_patch(Rectangle((-0.5, row - 0.5), width, 1, fill=False, edgecolor=VERMILLION, linewidth=1.5))
+    label(picture, x="Value within the step", y="Step", title=f"By rows: {height:,} steps of {width:,}")
+    step.bar(np.arange(width), pixels[row], width=0.9, color=VERMILLION)
+    step.set(xlim=(-1, width), ylim=(0, 1.05))
+    label(step, x="Value within the step", y="Intensity", title=f"Step {row} of the row reading")
+    series.axvspan(row * width - 0.5, (row + 1) * width - 0.5, color=VERMILLION, alpha=0.25, linewidth=0)
+    series.plot(pixels.ravel(), color=BLACK, linewidth=0.7)
+    series.set(xlim=(0, pixels.size - 1), ylim=(0, 1.05))
+    marked = f"steps {row * width:,} to {(row + 1) * width - 1:,} are the marked row"
+    label(series, x="Step", y="Intensity", title=f"By pixels: {pixels.size:,} steps of 1; {marked}")
+    series.xaxis.set_major_formatter(Thousands())
+    return drawn

@@ -1,0 +1,52 @@
+"""A model applied to a whole split, batch by batch, in the data's own units."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from lstm_ae.data.windows import Split
+
+Floats = NDArray[np.float32]
+
+
+class Batch(NamedTuple):
+    """Samples, what the model was given of them, and what it returned, all in own units.
+
+    Args:
+        index: which samples of the split.
+        window: `(samples, span, features)`, everything a sample covers.
+        company: `(samples,)` lines of the scale table, or None.
+        outputs: the model's outputs by name.
+    """
+
+    index: slice
+    window: Floats
+    company: NDArray[np.int32] | None
+    outputs: dict[str, Floats]
+
+
+def apply(model: Any, split: Split, *, steps: int | None = None, size: int = 1024) -> Iterator[Batch]:
+    """Run the model over every sample of the split, none dropped.
+
+    Args:
+        model: a model in own units with one series input, and `company` where the split has companies.
+        steps: how many steps of each sample the model reads; all of them where None.
+        size: samples in a batch.
+    """
+    call = tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True)
+    for index in split.batches(size):
+        window, company = split.windows(index), split.companies(index)
+        outputs = call(inputs_of(model, window[:, :steps], company))
+        yield Batch(index, window, company, {key: value.numpy() for key, value in outputs.items()})
+
+
+def inputs_of(model: Any, series: Floats, company: NDArray[np.int32] | None) -> dict[str, Any]:
+    """The model's inputs by name; an absent company is "unknown"."""
+    names = list(model.input)
+    inputs = {name: tf.constant(series) for name in names if name != "company"}
+    if "company" in names:
+        inputs["company"] = tf.constant(np.zeros(len(series), np.int32) if company is None else company)
+    return inputs

@@ -1,0 +1,40 @@
+"""Classifiers that reconstruct and classify at once: the report's four variants and a head on the shared code.
+
+| name                   | report | the class head reads                                              |
+|------------------------|--------|-------------------------------------------------------------------|
+| linear-on-input        | V1     | the input itself, linearly; the autoencoder stands beside it      |
+| head-on-reconstruction | V2     | the reconstruction of the one, shared autoencoder, linearly       |
+| two-autoencoders       | V3     | the output of a second autoencoder, linearly                      |
+| two-autoencoders-mlp   | V4     | the output of a second autoencoder, through a hidden dense layer  |
+| head-on-code           | -      | the code of the shared encoder (its last step's state), linearly  |
+"""
+
+import keras
+from keras import layers
+
+from lstm_ae.config import Mnist
+from lstm_ae.models.autoencoder import reconstruct
+
+
+def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> keras.Model:
+    """A network from `sequence` `(batch, steps, features)` to `reconstruction` of the same shape and `label`.
+
+    `label` holds the probabilities of the classes, `(batch, classes)`.
+    """
+    sequence = keras.Input((steps, features), name="sequence")
+    reconstruction, code = reconstruct(config, sequence, steps=steps)
+    if config.model == "linear-on-input":
+        evidence = layers.Flatten(name="flat")(sequence)
+    elif config.model == "head-on-reconstruction":
+        evidence = layers.Flatten(name="flat")(reconstruction)
+    elif config.model == "head-on-code":
+        evidence = code[:, -1] if config.latent == "steps" else code
+    else:
+        second, _ = reconstruct(config, sequence, steps=steps, name="class_features", prefix="class_")
+        evidence = layers.Flatten(name="flat")(second)
+        if config.model == "two-autoencoders-mlp":
+            evidence = layers.Dense(config.head, activation="relu", name="head")(evidence)
+            if config.dropout:
+                evidence = layers.Dropout(config.dropout, name="head_dropout")(evidence)
+    label = layers.Dense(classes, activation="softmax", name="label")(evidence)
+    return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction, "label": label}, name="network")

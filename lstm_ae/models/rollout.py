@@ -1,0 +1,47 @@
+"""Many steps ahead: the one-step forecaster fed with its own outputs, in a `tf.while_loop`.
+
+The past is read once; after that every step costs one step, whatever the horizon, and no weight depends on it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from lstm_ae.models.forecaster import stepper
+from lstm_ae.models.scaling import network_of, scaling_of
+
+
+def rollout(model: Any) -> Callable[[dict[str, Any], Any], Any]:
+    """Make the multi-step forecast of a forecaster.
+
+    Args:
+        model: a forecaster in own units, as built or loaded.
+
+    Returns:
+        A function of the model's inputs and `horizon` (int32 `(batch,)`, one a row) to `(batch, max(horizon),
+        features)` in own units; steps past a row's own horizon are NaN. It can be traced into a graph.
+    """
+    scaling, steps = scaling_of(model), stepper(network_of(model))
+    state_sizes = [state.shape[1] for state in steps.inputs[2:]]
+
+    def forecast(inputs: dict[str, Any], horizon: Any) -> Any:
+        scaled = scaling(inputs, training=False)
+        past = scaled["scaled"]
+        states = [tf.zeros((tf.shape(past)[0], size)) for size in state_sizes]
+        future, *states = steps([past, past[:, :1], *states], training=False)
+        count = tf.maximum(tf.reduce_max(horizon), 0)
+        values = tf.TensorArray(tf.float32, size=count, element_shape=(None, past.shape[2]))
+
+        def step(index: Any, before: Any, now: Any, states: list[Any], values: Any) -> Any:
+            values = values.write(index, now[:, 0])
+            following, *states = steps([now, before, *states], training=False)
+            return index + 1, now, following, states, values
+
+        start = (0, past[:, -1:], future[:, -1:], states, values)
+        *_, values = tf.while_loop(lambda index, *_: index < count, step, start)
+        future = tf.transpose(values.stack(), (1, 0, 2)) * scaled["range"] + scaled["offset"]
+        due = tf.range(count)[None, :, None] < horizon[:, None, None]
+        return tf.where(due, future, tf.constant(float("nan")))
+
+    return forecast

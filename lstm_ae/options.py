@@ -1,0 +1,156 @@
+"""How a choice is declared: one dataclass field holds an option's name, type, default, range and help.
+
+The command line, `config.json` and the tuner read the same field, so none of them can disagree with it.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from lstm_ae.errors import ConfigError
+
+
+class Option(NamedTuple):
+    """What stands in a field's metadata. `aliases` maps other spellings to a choice."""
+
+    help: str
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    choices: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = types.MappingProxyType({})
+
+    def rule(self, kind: type) -> str:
+        """The range in words, for help and errors."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        words = [{int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, "a list")]
+        for text, bound in (
+            ("above", self.above),
+            ("at least", self.minimum),
+            ("below", self.below),
+            ("at most", self.maximum),
+        ):
+            if math.isfinite(bound):
+                words.append(f"{text} {bound:g}" if bound < 1e6 else f"{text} {bound:.0f}")
+        return words[0] + (" " + " and ".join(words[1:]) if words[1:] else "")
+
+
+def option(default: Any, help: str, **rules: Any) -> Any:
+    """Declare a field of a config: its default, its help, and the rules of `Option`."""
+    return dataclasses.field(default=default, metadata={"option": Option(help, **rules)})
+
+
+def redefault(base: type, name: str, default: Any) -> Any:
+    """The field `name` of `base` with another default; help and rules stay where they were written."""
+    field = base.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return dataclasses.field(default=default, metadata=field.metadata)
+
+
+def flag(name: str) -> str:
+    """How a field is spelled on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+class Declared(NamedTuple):
+    """A field as its readers need it: `kind` is the type without `None`."""
+
+    name: str
+    kind: type
+    optional: bool
+    default: Any
+    option: Option
+
+
+def declared(config: type) -> list[Declared]:
+    """Every option of a config class, in the order of declaration."""
+    hints = typing.get_type_hints(config)
+    result = []
+    for field in dataclasses.fields(config):
+        hint = hints[field.name]
+        members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        kind = next(member for member in members if member is not types.NoneType)
+        kind = typing.get_origin(kind) or kind
+        result.append(
+            Declared(field.name, kind, types.NoneType in members, field.default, field.metadata["option"])
+        )
+    return result
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of configs: checks every field on construction and reads and writes itself as JSON."""
+
+    def __post_init__(self) -> None:
+        for field in declared(type(self)):
+            object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        names = [field.name for field in declared(cls)]
+        for key in values:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, 1)
+                hint = f"Did you mean {near[0]!r}?" if near else "Known are: " + ", ".join(names) + "."
+                raise ConfigError(f"Unknown key {key!r} in the config of {cls.__name__.lower()}. {hint}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def checked(field: Declared, value: Any) -> Any:
+    """The value in the field's own type, or a `ConfigError` that states the rule."""
+    if value is None and field.optional:
+        return None
+    rule = field.option
+    problem = ConfigError(f"{flag(field.name)} must be {rule.rule(field.kind)}. Received: {_shown(value)}")
+    if field.kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if field.kind is str and isinstance(value, str):
+        value = rule.aliases.get(value.lower(), value)
+    if type(value) is not field.kind:
+        raise problem
+    if rule.choices and value not in rule.choices:
+        raise problem
+    if isinstance(value, tuple) and not all(isinstance(item, str) and item for item in value):
+        raise problem
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        inside = rule.minimum <= value <= rule.maximum and rule.above < value < rule.below
+        if not math.isfinite(value) or not inside:
+            raise problem
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def parse_json(text: str) -> Any:
+    """Strict JSON: a repeated key or a NaN is an error, not a silent choice. Raises `ValueError`."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"the key {twice!r} occurs twice")
+        return result
+
+    def refuse(token: str) -> Any:
+        raise ValueError(f"{token} is not JSON")
+
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

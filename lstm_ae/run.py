@@ -1,0 +1,274 @@
+"""A run: one directory that holds everything about one training, and is enough on its own for whatever comes later.
+
+    config.json     what was asked: config, command, data (with hash and licence), versions
+    state.npz       the training state, for resuming
+    history.csv     losses and metrics of every epoch
+    model.keras     the model with the weights of its best epoch, in own units
+    metrics.json    what came out; written last, so a directory without it is unfinished
+    figures/*.png
+    1/, 2/, ...     exported SavedModels: the layout of a TensorFlow Serving model folder
+
+Only this module knows these names. Every file is written beside its place and renamed into it.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import platform
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.config import TASKS, Config, task_of
+from lstm_ae.data.windows import Source
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.options import parse_json
+
+FORMAT = 1
+RUNS = Path("runs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A directory with a `config.json`; the rest as far as it has come."""
+
+    directory: Path
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state.npz"
+
+    @property
+    def lock(self) -> Path:
+        return self.directory / ".lock"
+
+    @property
+    def model_file(self) -> Path:
+        return self.directory / "model.keras"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.directory / "tensorboard"
+
+    @property
+    def finished(self) -> bool:
+        return (self.directory / "metrics.json").is_file()
+
+    def about(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        return _about(self.directory / "config.json")
+
+    def config(self) -> Config:
+        return config_from(self.about(), self.directory / "config.json")
+
+    def metrics(self) -> dict[str, Any]:
+        """The content of `metrics.json`; raises `DataError` where the training has not ended."""
+        if not self.finished:
+            raise DataError(
+                f"The run {str(self.directory)!r} is unfinished; go on with: "
+                f"lstmae {self.about()['task']} train --resume --out {self.directory}"
+            )
+        return _mapping(self.directory / "metrics.json")
+
+    def history(self) -> list[dict[str, float]]:
+        """The rows of `history.csv`; empty where there is none."""
+        path = self.directory / "history.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    def model(self) -> Any:
+        """Load `model.keras`, in safe mode and ready to be applied. Raises `DataError` where that fails."""
+        import keras
+
+        self.metrics()
+        try:
+            return keras.saving.load_model(self.model_file, compile=False, safe_mode=True)
+        except Exception as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(f"{str(self.model_file)!r} is not a model that can be loaded: {first[:200]}") from error
+
+    def write_model(self, model: Any) -> None:
+        beside = self.directory / ".part.keras"
+        model.save(beside)
+        _sync(beside)
+        beside.replace(self.model_file)
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        if rows:
+            write(self.directory / "history.csv", table(list(rows[0]), [list(row.values()) for row in rows]))
+
+    def write_metrics(self, content: Mapping[str, Any]) -> None:
+        write(self.directory / "metrics.json", _json(content))
+
+    def write_figure(self, name: str, png: bytes) -> Path:
+        return write(self.directory / "figures" / f"{name}.png", png)
+
+    def write_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> Path:
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        return write(self.directory / f"{name}.csv", table(list(columns), rows))
+
+
+def create(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:
+    """Make a run's directory, new or empty, and write what is asked of it."""
+    task = task_of(config)
+    now = datetime.now(UTC)
+    if directory is None:
+        directory = RUNS / f"{task}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    require_free(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    about = {
+        "format": FORMAT,
+        "task": task,
+        "config": config.to_dict(),
+        "data": source._asdict() | {"symbols": list(symbols)},
+        "command": command,
+        "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "versions": versions(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+    write(directory / "config.json", _json(about))
+    return Run(directory)
+
+
+def require_free(directory: Path) -> None:
+    """Raise where a new run cannot be put into `directory`."""
+    if directory.is_dir() and not any(directory.iterdir()):
+        return
+    if directory.exists() or directory.is_symlink():
+        what = "is not empty" if directory.is_dir() else "is not a directory"
+        raise ConfigError(f"--out {str(directory)!r} {what}; give a new directory, or go on with a run by --resume")
+
+
+def open_run(where: str | Path, task: str | None = None) -> Run:
+    """The run at a path, or the latest finished one of a study where `where` is "latest"."""
+    if str(where) == "latest":
+        for run in all_runs():
+            if run.finished and task in (None, run.about()["task"]):
+                return run
+        raise DataError(f"There is no finished {task or ''} run in {str(RUNS)!r}; train one, or give its directory".replace("  ", " "))
+    run = Run(Path(where))
+    if not run.directory.is_dir():
+        raise DataError(f"There is no run at {str(where)!r}; `lstmae runs list` shows those in {str(RUNS)!r}")
+    found = run.about()["task"]
+    if task not in (None, found):
+        raise ConfigError(f"{str(where)!r} is a {found} run. Received: a command for {task}")
+    return run
+
+
+def all_runs(root: Path | None = None) -> list[Run]:
+    """The readable runs below a directory, newest first."""
+    found = []
+    for path in (root or RUNS).glob("*/config.json"):
+        try:
+            found.append((_about(path)["created"], path.parent))
+        except (DataError, ConfigError, KeyError):
+            continue
+    return [Run(directory) for _, directory in sorted(found, reverse=True)]
+
+
+def find(config: Config, source: Source) -> Run | None:
+    """The latest finished run of the same config on the same data."""
+    for run in all_runs():
+        about = run.about()
+        same = about["data"]["sha256"] == source.sha256 and about["config"] == config.to_dict()
+        if run.finished and about["task"] == task_of(config) and same:
+            return run
+    return None
+
+
+def read_config(path: Path, task: str) -> dict[str, Any]:
+    """The config values of a study in a run's `config.json`, or in a file of the same form."""
+    if path.is_dir():
+        path = path / "config.json"
+    about = _about(path)
+    if about["task"] != task:
+        raise ConfigError(f"{str(path)!r} is a config of {about['task']}. Received: a command for {task}")
+    return config_from(about, path).to_dict()
+
+
+def config_from(about: Mapping[str, Any], path: Path) -> Config:
+    values = about.get("config")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{str(path)!r} has no config: the key 'config' must hold the options. Received: {values!r}")
+    return TASKS[about["task"]].from_dict(values)
+
+
+def _about(path: Path) -> dict[str, Any]:
+    about = _mapping(path)
+    number = about.get("format", FORMAT)
+    if not isinstance(number, int) or number > FORMAT:
+        raise DataError(f"{str(path)!r} has format {number!r}, newer than this version knows; update lstm-ae")
+    if about.get("task") not in TASKS:
+        raise ConfigError(f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {about.get('task')!r}")
+    return about
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """A JSON object from a file."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{str(path)!r} is not a file")
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{str(path.parent)!r} is not a run: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{str(path)!r} must hold a JSON object. Received: {type(content).__name__}")
+    return content
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that decides a result."""
+    names = ("lstm-ae", "tensorflow", "keras", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """A CSV file's bytes; None and NaN are empty cells, floats are exact."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
+    return text.getvalue().encode()
+
+
+def write(path: Path, content: bytes) -> Path:
+    """Write a file as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def command_line() -> str:
+    """The command that runs now, as a person would type it again."""
+    import shlex
+
+    return shlex.join(["lstmae", *sys.argv[1:]])

@@ -1,0 +1,57 @@
+"""The studies. Each is a module with the functions of `Task`; nothing else knows what a study is about."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+from matplotlib.figure import Figure
+
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Metrics
+
+History = Sequence[Mapping[str, float]]
+
+
+class Task(Protocol):
+    """What a study has to say."""
+
+    def load(self, config: Any) -> Data:
+        """Read or generate the data, split, then scale on the training part, then cut windows."""
+        ...
+
+    def build(self, config: Any, data: Data) -> Any:
+        """Make the untrained model, in own units; pure and cheap."""
+        ...
+
+    def evaluate(self, model: Any, data: Data) -> Metrics:
+        """Measure the model on validation and test, a baseline beside each number."""
+        ...
+
+    def figures(self, model: Any, data: Data, history: History) -> dict[str, Figure]:
+        """Draw what the model does, on test samples, and how its training went."""
+        ...
+
+    def describe(self, config: Any, data: Data) -> dict[str, Figure]:
+        """Draw the data itself."""
+        ...
+
+    def predict(self, model: Any, data: Data) -> dict[str, Sequence[Any]]:
+        """Apply the model to the test part: columns of a table, one row a value or sample."""
+        ...
+
+
+def task(name: str) -> Task:
+    """The module of a study, imported on first use."""
+    return import_module(f"lstm_ae.tasks.{name}")  # type: ignore[return-value]
+
+
+def parts(data: Data) -> dict[str, Any]:
+    """The splits that results are told for. The test part is read here and nowhere else."""
+    return {"validation": data.validation, "test": data.test}
+
+
+def columns(history: History) -> dict[str, list[float]]:
+    """A history's rows as columns."""
+    return {key: [row[key] for row in history] for key in history[0]} if history else {}
+
+

@@ -1,0 +1,110 @@
+"""The MNIST study: read a digit step by step, give it back and name it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_ae.config import Mnist
+from lstm_ae.data.digits import as_rows, load, read_image
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Mean, Metric, Metrics
+from lstm_ae.figures import base, digits
+from lstm_ae.models.apply import apply, inputs_of
+from lstm_ae.models.classifier import classifier
+from lstm_ae.models.scaling import in_own_units
+from lstm_ae.tasks import History, columns, parts
+from lstm_ae.tasks.reconstruction import measure, reconstruction
+
+__all__ = ["build", "describe", "evaluate", "figures", "load", "predict"]
+
+CLASSES = 10
+SHOWN = 10
+
+
+def build(config: Mnist, data: Data) -> Any:
+    """A classifier from `sequence` `(batch, steps, features)`, 0 to 255, to `reconstruction` and `label`."""
+    network = classifier(config, steps=data.train.span, features=data.train.features, classes=CLASSES)
+    return in_own_units(network, data.scale)
+
+
+def evaluate(model: Any, data: Data) -> Metrics:
+    """Accuracy beside always naming the most frequent digit, and the error of the reconstruction."""
+    assert data.train.label is not None
+    frequent = np.bincount(data.train.label).argmax()
+    metrics: Metrics = {}
+    for part, split in parts(data).items():
+        error, right = Mean(), Mean()
+        for batch in measure(apply(model, split), data, error):
+            right.add(batch.outputs["label"].argmax(axis=1) == split.label[batch.index])
+        baseline = float(np.mean(split.label == frequent))
+        metrics[part] = {
+            "accuracy": Metric(right.value, "", {f"always {frequent}": baseline}, higher_is_better=True),
+            "reconstruction_mse": reconstruction(model, data, split, error),
+        }
+    return metrics
+
+
+def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+    """Digits above their reconstructions, loss and accuracy over the epochs, and the confusion matrix."""
+    window = data.test.windows(slice(0, SHOWN))
+    outputs = model(inputs_of(model, window, None))
+    confusion = np.zeros((CLASSES, CLASSES), np.int64)
+    label = data.test.label
+    assert label is not None
+    for batch in apply(model, data.test):
+        np.add.at(confusion, (label[batch.index], batch.outputs["label"].argmax(axis=1)), 1)
+    return {
+        "reconstruction": digits.reconstructions(
+            pictures(window, data), pictures(outputs["reconstruction"].numpy(), data), label[:SHOWN],
+            outputs["label"].numpy().argmax(axis=1),
+        ),
+        "curves": base.curves(
+            columns(history),
+            [
+                base.Panel("reconstruction_loss", "Reconstruction MSE", "log"),
+                base.Panel("label_loss", "Cross-entropy", "log"),
+                base.Panel("label_accuracy", "Accuracy", "percent"),
+            ],
+        ),
+        "confusion": digits.confusion(confusion),
+    }
+
+
+def describe(config: Mnist, data: Data) -> dict[str, Figure]:
+    """The first training digit, read by rows and by pixels."""
+    return {"readings": digits.readings(pictures(data.train.windows(slice(0, 1)), data)[0])}
+
+
+def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    """The class of every test digit, its probability and the error of its reconstruction."""
+    rows: dict[str, list[Any]] = {"digit": [], "label": [], "predicted": [], "probability": [], "reconstruction_mse": []}
+    assert data.test.label is not None
+    for batch in apply(model, data.test):
+        label = batch.outputs["label"]
+        error = ((batch.outputs["reconstruction"] - batch.window) / data.scale.range) ** 2
+        rows["digit"] += range(batch.index.start, batch.index.stop)
+        rows["label"] += data.test.label[batch.index].tolist()
+        rows["predicted"] += label.argmax(axis=1).tolist()
+        rows["probability"] += label.max(axis=1).tolist()
+        rows["reconstruction_mse"] += error.mean(axis=(1, 2)).tolist()
+    return dict(rows)
+
+
+def classify(model: Any, data: Data, config: Mnist, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Name the digit in each picture file, with its probability and the error of its reconstruction."""
+    images = np.stack([read_image(path) for path in paths])
+    window = as_rows(images, config.read).reshape(len(images), data.test.span, data.test.features)
+    outputs = {key: value.numpy() for key, value in model(inputs_of(model, window, None)).items()}
+    error = (((outputs["reconstruction"] - window) / data.scale.range) ** 2).mean(axis=(1, 2))
+    return [
+        {"image": path, "label": int(row.argmax()), "probability": float(row.max()), "reconstruction_mse": float(mse)}
+        for path, row, mse in zip(paths, outputs["label"], error, strict=True)
+    ]
+
+
+def pictures(window: Any, data: Data) -> Any:
+    """Sequences `(n, steps, features)` as pictures `(n, 28, 28)` from 0 to 1, whichever way they were read."""
+    images = window.reshape(-1, 28, 28) / data.scale.range.item()
+    return images.transpose(0, 2, 1) if data.feature_names[0].startswith("row ") else images

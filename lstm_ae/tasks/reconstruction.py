@@ -1,0 +1,40 @@
+"""What the studies share that give a sequence back: its measures and their baselines."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.evaluation import Mean, Metric, principal_components
+from lstm_ae.models.apply import Batch
+from lstm_ae.models.scaling import network_of
+
+
+def code_size(model: Any) -> int | None:
+    """Numbers in the code of a `vector` latent; None where the decoder sees every step."""
+    shape = network_of(model).get_layer("code").output.shape
+    return int(shape[1]) if len(shape) == 2 else None
+
+
+def measure(batches: Iterable[Batch], data: Data, error: Mean) -> Iterator[Batch]:
+    """Pass the batches on and add their squared scaled errors of reconstruction."""
+    for batch in batches:
+        _, span = data.scale.of(batch.window, batch.company)
+        error.add(((batch.outputs["reconstruction"] - batch.window) / span) ** 2)
+        yield batch
+
+
+def reconstruction(model: Any, data: Data, split: Split, error: Mean) -> Metric:
+    """Scaled MSE beside that of the mean training sequence, and of PCA with as many numbers where there is a code."""
+    train, other = _flat(data, data.train), _flat(data, split)
+    baselines = {"mean sequence": float(np.mean((other - train.mean(axis=0)) ** 2, dtype=np.float64))}
+    if size := code_size(model):
+        baselines[f"PCA with {size} numbers"] = principal_components(train, other, size)
+    return Metric(error.value, "scaled", baselines)
+
+
+def _flat(data: Data, split: Split) -> Any:
+    windows = split.windows()
+    offset, span = data.scale.of(windows, split.companies())
+    return ((windows - offset) / span).reshape(split.samples, -1)

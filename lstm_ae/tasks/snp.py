@@ -1,0 +1,177 @@
+"""The stock study: give back a window of prices, or say what comes next, persistence beside every number."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_ae.config import Snp
+from lstm_ae.data.prices import load
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.evaluation import Mean, Metric, Metrics
+from lstm_ae.figures import base, prices
+from lstm_ae.models.apply import apply, inputs_of
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.forecaster import forecaster
+from lstm_ae.models.scaling import in_own_units
+from lstm_ae.tasks import History, columns, parts
+from lstm_ae.tasks.reconstruction import measure, reconstruction
+
+__all__ = ["build", "describe", "evaluate", "figures", "load", "predict"]
+
+SHOWN = 20
+
+
+def build(config: Snp, data: Data) -> Any:
+    """A forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
+    features = data.train.features
+    if config.goal == "reconstruct":
+        network = autoencoder(config, steps=config.window, features=features)
+    else:
+        network = forecaster(config, features=features, typical=typical_change(data))
+    return in_own_units(network, data.scale)
+
+
+def typical_change(data: Data, most: int = 4096) -> float:
+    """Standard deviation of a step's change in scaled values, over training windows spread evenly."""
+    index = np.unique(np.linspace(0, data.train.samples - 1, most).astype(int))
+    window = data.train.windows(index)[:, :-1]
+    _, span = data.scale.of(window, data.train.companies(index))
+    return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0
+
+
+def evaluate(model: Any, data: Data) -> Metrics:
+    """Scaled MSE over all days and over the last day alone, and the last day's error in prices."""
+    if not forecasts(model):
+        return _evaluate_reconstruction(model, data)
+    return {part: _evaluate_forecast(model, data, split) for part, split in parts(data).items()}
+
+
+def forecasts(model: Any) -> bool:
+    """Whether the model forecasts; else it reconstructs."""
+    return "future" in model.output
+
+
+def _evaluate_forecast(model: Any, data: Data, split: Split) -> dict[str, Metric]:
+    ours = {name: Mean() for name in ("mse", "last_day_mse", "last_day_mae")}
+    naive = {name: Mean() for name in ours}
+    for batch in apply(model, split, steps=split.span - 1):
+        past, truth = batch.window[:, :-1], batch.window[:, 1:]
+        _, span = data.scale.of(past, batch.company)
+        for means, predicted in ((ours, batch.outputs["future"]), (naive, past)):
+            days = predicted.shape[1]
+            scaled = ((predicted - truth[:, -days:]) / span) ** 2
+            means["mse"].add(scaled)
+            means["last_day_mse"].add(scaled[:, -1])
+            means["last_day_mae"].add(abs(predicted[:, -1] - truth[:, -1]))
+    units = {"mse": "scaled", "last_day_mse": "scaled", "last_day_mae": "USD"}
+    return {
+        name: Metric(ours[name].value, units[name], {"persistence": naive[name].value})
+        for name in ours
+        # A model of the last day alone says nothing about the others.
+        if name != "mse" or model.output["future"].shape[1] != 1
+    }
+
+
+def _evaluate_reconstruction(model: Any, data: Data) -> Metrics:
+    metrics: Metrics = {}
+    for part, split in parts(data).items():
+        error, absolute, constant = Mean(), Mean(), Mean()
+        for batch in measure(apply(model, split), data, error):
+            absolute.add(abs(batch.outputs["reconstruction"] - batch.window))
+            constant.add(abs(batch.window.mean(axis=1, keepdims=True) - batch.window))
+        metrics[part] = {
+            "reconstruction_mse": reconstruction(model, data, split, error),
+            "reconstruction_mae": Metric(absolute.value, "USD", {"mean of the window": constant.value}),
+        }
+    return metrics
+
+
+def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+    """The last test window of each company: whole, its last day, and one company along its days; and the loss."""
+    index, names = last_windows(data, data.test)
+    window, company = data.test.windows(index)[..., 0], data.test.companies(index)
+    dates = [dates_of(data.test, start, data.test.span) for start in data.test.starts[index]]
+    loss = base.curves(columns(history), [base.Panel("loss", "MSE (scaled)", "log")])
+    quantity = data.feature_names[0].capitalize()
+    if not forecasts(model):
+        outputs = model(inputs_of(model, window[..., None], company))["reconstruction"].numpy()[..., 0]
+        few = slice(0, 2)
+        drawn = prices.reconstruction(dates[few], window[few], outputs[few], names[few], quantity=quantity)
+        return {"reconstruction": drawn, "loss": loss}
+    past, truth = window[:, :-1], window[:, 1:]
+    future = model(inputs_of(model, past[..., None], company))["future"].numpy()[..., 0]
+    drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
+    if future.shape[1] > 1:
+        one = names.index("AAPL") if "AAPL" in names else 0
+        days = [each[1:] for each in dates]
+        drawn["windows"] = prices.windows(days, truth, future, names, quantity=quantity)
+        drawn["window"] = prices.window(days[one], truth[one], future[one], past[one], names[one], quantity=quantity)
+    return drawn
+
+
+def describe(config: Snp, data: Data) -> dict[str, Figure]:
+    """The prices of the first two companies with the borders of the parts."""
+    wholes = [_whole(data, line) for line in range(1, min(3, len(data.symbols)))]
+    borders = []
+    if not data.source.leaky.startswith("split"):
+        borders = [(name, split.time.min()) for name, split in zip(_PARTS, data[:3], strict=True)]  # type: ignore[union-attr]
+    return {
+        "prices": prices.history(
+            [days for days, _ in wholes],
+            [values for _, values in wholes],
+            list(data.symbols[1:3]),
+            quantity=data.feature_names[0].capitalize(),
+            boundaries=borders,
+        )
+    }
+
+
+_PARTS = ("train", "validation", "test")
+
+
+def _whole(data: Data, line: int) -> tuple[Any, Any]:
+    """Days and prices of one company over all parts."""
+    pieces = []
+    for split in data[:3]:
+        rows = split.company == line
+        pieces.append((split.time[rows], split.series[rows, 0]))
+        if data.train.series is data.test.series:
+            break
+    return np.concatenate([days for days, _ in pieces]), np.concatenate([values for _, values in pieces])
+
+
+def last_windows(data: Data, split: Split, most: int = SHOWN) -> tuple[Any, list[str]]:
+    """The latest sample of each company, as indices into the split, and the companies' names."""
+    assert split.company is not None
+    assert split.time is not None
+    company, day = split.company[split.starts], split.time[split.starts]
+    order = np.lexsort((day, company))
+    last = order[np.r_[np.flatnonzero(np.diff(company[order])), len(order) - 1]][:most]
+    return last, [data.symbols[line] for line in company[last]]
+
+
+def dates_of(split: Split, start: int, days: int) -> Any:
+    """The dates of some rows."""
+    assert split.time is not None
+    return split.time[start : start + days]
+
+
+def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    """For every test window the day after it (forecast, persistence, truth), or every day of it given back."""
+    split = data.test
+    assert split.company is not None
+    assert split.time is not None
+    rows: dict[str, list[Any]] = {"symbol": [], "date": [], "actual": [], "persistence": [], "predicted": []}
+    ahead = forecasts(model)
+    for batch in apply(model, split, steps=split.span - 1 if ahead else None):
+        last = split.starts[batch.index] + split.span - 1
+        rows["symbol"] += [data.symbols[line] for line in split.company[last]]
+        rows["date"] += split.time[last].astype(str).tolist()
+        rows["actual"] += batch.window[:, -1, 0].tolist()
+        rows["persistence"] += batch.window[:, -2, 0].tolist()
+        rows["predicted"] += batch.outputs["future" if ahead else "reconstruction"][:, -1, 0].tolist()
+    if not ahead:
+        del rows["persistence"]
+    return dict(rows)

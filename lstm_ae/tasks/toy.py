@@ -1,0 +1,64 @@
+"""The toy study: give back a noisy signal with a damped stretch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_ae.config import Toy
+from lstm_ae.data.toy import generate, load
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Mean, Metrics
+from lstm_ae.figures import base, signals
+from lstm_ae.models.apply import apply, inputs_of
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.scaling import in_own_units
+from lstm_ae.tasks import History, columns, parts
+from lstm_ae.tasks.reconstruction import measure, reconstruction
+
+__all__ = ["build", "describe", "evaluate", "figures", "load", "predict"]
+
+
+def build(config: Toy, data: Data) -> Any:
+    """An autoencoder from `sequence` to `reconstruction`, both `(batch, 50, 1)`."""
+    return in_own_units(autoencoder(config, steps=data.train.span, features=data.train.features), data.scale)
+
+
+def evaluate(model: Any, data: Data) -> Metrics:
+    """Mean squared error of the reconstruction."""
+    metrics: Metrics = {}
+    for part, split in parts(data).items():
+        error = Mean()
+        for _ in measure(apply(model, split), data, error):
+            pass
+        metrics[part] = {"reconstruction_mse": reconstruction(model, data, split, error)}
+    return metrics
+
+
+def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+    """Two test signals with their reconstructions, and the loss over the epochs."""
+    window = data.test.windows(slice(0, 2))
+    given_back = model(inputs_of(model, window, None))["reconstruction"].numpy()
+    return {
+        "reconstruction": signals.reconstructions(window[..., 0], given_back[..., 0]),
+        "loss": base.curves(columns(history), [base.Panel("loss", "MSE (scaled)", "log")]),
+    }
+
+
+def describe(config: Toy, data: Data) -> dict[str, Figure]:
+    """The first signals, their damped stretch marked."""
+    values, centres = generate(config.sequences, config.seed)
+    return {"signals": signals.signals(values[:3], centres[:3])}
+
+
+def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    """Every step of every test sequence beside its reconstruction."""
+    values = np.concatenate([batch.outputs["reconstruction"] for batch in apply(model, data.test)])
+    samples, steps, _ = values.shape
+    return {
+        "sample": np.repeat(np.arange(samples), steps).tolist(),
+        "step": np.tile(np.arange(steps), samples).tolist(),
+        "value": data.test.windows().ravel().tolist(),
+        "reconstruction": values.ravel().tolist(),
+    }

@@ -1,0 +1,43 @@
+"""Small made-up digits in every form of file, for tests."""
+
+import gzip
+import struct
+
+import numpy as np
+
+from lstm_ae.data.digit_files import STEMS
+
+
+def made(train=120, test=20):
+    """Arrays of small made-up digits: every image is of its own and shows its label in its first pixel."""
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (train + test, 28, 28), dtype=np.uint8)
+    labels = np.arange(train + test, dtype=np.uint8) % 10
+    images[:, 0, 0] = labels
+    return {
+        "x_train": images[:train],
+        "y_train": labels[:train],
+        "x_test": images[train:],
+        "y_test": labels[train:],
+    }
+
+
+def npz(path, **changes):
+    np.savez(path, **{key: value for key, value in {**made(), **changes}.items() if value is not None})
+    return str(path)
+
+
+def idx_bytes(array):
+    magic = 0x803 if array.ndim == 3 else 0x801
+    return struct.pack(f">{array.ndim + 1}I", magic, *array.shape) + array.tobytes()
+
+
+def idx(folder, pack=False, dotted=False, **changes):
+    """Write the four IDX files; `changes` gives the raw bytes of some, by Keras' name of the array, None leaves out."""
+    folder.mkdir(exist_ok=True)
+    for stem, (key, array) in zip(STEMS, made().items(), strict=True):
+        body = changes.get(key, idx_bytes(array))
+        if body is not None:
+            name = stem.replace("-idx", ".idx") if dotted else stem
+            (folder / (name + ".gz" * pack)).write_bytes(gzip.compress(body) if pack else body)
+    return str(folder)

@@ -1,0 +1,169 @@
+"""Unfit files of digits: each gets one line that names the file or array, the rule, and what was received."""
+
+import gzip
+import io
+import os
+import re
+import struct
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+from digit_makers import idx, idx_bytes, made, npz
+
+from lstm_ae.config import Mnist
+from lstm_ae.data import digit_files, digits
+from lstm_ae.data.digit_files import STEMS
+from lstm_ae.errors import DataError
+
+
+def refused(data):
+    with pytest.raises(DataError) as caught:
+        digits.load(Mnist(data=str(data)))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 500 + len(str(data))
+    return message
+
+
+def test_paths_that_are_no_data(tmp_path):
+    assert refused(tmp_path / "a\nb.npz").endswith(f"No such file or directory. {digit_files.ADVICE}")
+    assert "cannot be read" in refused("a\0b")
+    (tmp_path / "empty.npz").touch()
+    assert "must hold 1 byte to 1 GiB. Received: 0 bytes" in refused(tmp_path / "empty.npz")
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert "must be a regular file. Received: a pipe" in refused(tmp_path / "pipe.npz")
+    assert "Received: a pipe, socket or device" in refused("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    assert f"lacks {', '.join(STEMS)} (plain or .gz)" in refused(tmp_path / "folder")
+    os.mkfifo(tmp_path / "folder" / STEMS[0])
+    assert f"lacks {', '.join(STEMS[1:])} " in refused(tmp_path / "folder")
+    for start in (b"\x89PNG\r\n", b"<!DOCTYPE html>", b"\x1f\x8b\x08\0", b"P"):
+        (tmp_path / "fake.npz").write_bytes(start)
+        assert f"is not an .npz: it must start with PK. Received: {start[:4]!r}" in refused(tmp_path / "fake.npz")
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
+def test_a_cut_npz(tmp_path, keep):
+    path = tmp_path / "d.npz"
+    npz(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    assert "is cut or damaged" in refused(path)
+
+
+ONE = np.zeros(120, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_test": None, "y_test": None, "z": ONE}, "lacks the arrays x_test, y_test. Received: x_train, y_train, z."),
+        ({"y_train": np.array([None] * 120)}, "y_train of .* Python objects .a pickle., which are never loaded"),
+        ({"x_train": made()["x_train"] / 255}, "whole numbers, pixels from 0 to 255. Received: float64. Save"),
+        ({"y_train": ONE.astype("U1")}, "whole numbers, digits from 0 to 9. Received: <U1"),
+        ({"y_train": ONE > 0}, "Received: bool"),
+        ({"x_train": np.zeros((120, 32, 30), np.uint8)}, "images of 28x28, shape .n, 28, 28.. Received: 32x30."),
+        ({"x_test": np.zeros((20, 784), np.uint8)}, r"x_test of .* Received: the shape \(20, 784\)"),
+        ({"y_train": np.eye(120, 10, dtype=np.uint8)}, r"one label an image.* Received: the shape \(120, 10\)"),
+        ({"y_train": ONE[:119]}, "x_train .* and the array y_train .* Received: 120 images and 119 labels"),
+        ({"y_test": np.full(20, 10)}, "y_test of .* digits from 0 to 9. Received: 10"),
+        ({"x_train": made()["x_train"].astype(np.int16) - 1}, "pixels from 0 to 255. Received: -1"),
+        ({"x_test": np.zeros((0, 28, 28), np.uint8)}, "x_test of .* at least one image. Received: none"),
+        ({"y_train": np.where(np.arange(120) < 5, 3, ONE)}, "at least 6 images of each digit.* Received: 5 of digit 3"),
+        ({"x_train": made()["x_train"][:9], "y_train": ONE[:9]}, "at least 10 images. Received: 9"),
+    ],
+)
+def test_arrays_that_are_no_digits(tmp_path, changes, message):
+    assert re.search(message, refused(npz(tmp_path / "d.npz", **changes)), re.IGNORECASE)
+
+
+def header(shape, descr="|u1"):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"shape": shape, "fortran_order": False, "descr": descr})
+    return stream.getvalue()
+
+
+def zipped(path, body, kind=zipfile.ZIP_DEFLATED):
+    """An .npz whose x_train.npy holds `body`."""
+    with zipfile.ZipFile(npz(path)) as archive:
+        others = {name: archive.read(name) for name in archive.namelist() if name != "x_train.npy"}
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, content in {**others, "x_train.npy": body}.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_an_npz_that_lies(tmp_path):
+    path = tmp_path / "d.npz"
+    image = bytes(784 * 120)
+    assert "784128 bytes by its header. Received: 94208" in refused(zipped(path, header((1000, 28, 28)) + image))
+    assert "must hold 7968 bytes by its header" in refused(zipped(path, header((10, 28, 28)) + image))
+    assert "Received: 28x-28" in refused(zipped(path, header((-120, 28, -28)) + image))
+    assert "is cut or damaged" in refused(zipped(path, b"\x93NUMPY\x01\x00\xff\xff{" + image))
+    assert "is cut or damaged" in refused(zipped(path, b"<html>"))
+    assert "another compression" in refused(zipped(path, header((120, 28, 28)) + image, zipfile.ZIP_LZMA))
+    zipped(path, header((240, 28, 28)) + image * 2, zipfile.ZIP_STORED)
+    old, new = (struct.pack("<I", 128 + 784 * count) for count in (240, 120))
+    path.write_bytes(path.read_bytes().replace(old, new).replace(header((240, 28, 28)), header((120, 28, 28))))
+    assert "is cut or damaged" in refused(path)  # the sizes agree, the checksum does not
+
+
+def test_an_npz_that_would_unpack_to_more_than_memory(tmp_path):
+    path = tmp_path / "d.npz"
+    zipped(path, header((120, 28, 28)) + bytes(784 * 120))
+    size = struct.pack("<I", 128 + 784 * 120)
+    path.write_bytes(path.read_bytes().replace(size, struct.pack("<I", 2**31)))
+    assert "must unpack to at most 1 GiB" in refused(path)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "must hold 1 byte|16 bytes of header. Received: 0"),
+        (b"\0\0\x08", "must start with 16 bytes of header. Received: 3"),
+        (struct.pack(">4I", 0x801, 120, 28, 28), r"magic number 0x00000803 \(images\). Received: 0x00000801"),
+        (b"<!DOCTYPE html><html>", "Received: 0x3c21444f"),
+        (struct.pack(">4I", 0x803, 2**31, 28, 28), "must hold 1683627180032 bytes after its header. Received: 0"),
+        (struct.pack(">4I", 0x803, 120, 20, 20), "images of 28x28.* Received: 20x20"),
+        (struct.pack(">4I", 0x803, 0, 28, 28), "at least one image. Received: none"),
+        (idx_bytes(made()["x_train"])[:-1], "must hold 94080 bytes after its header. Received: 94079"),
+        (idx_bytes(made()["x_train"]) + b"x", "must hold 94080 bytes after its header. Received: more"),
+        (idx_bytes(made()["x_train"][:-1]), "Received: 119 images and 120 labels"),
+    ],
+)
+def test_idx_files_that_are_no_digits(tmp_path, pack, body, message):
+    found = refused(idx(tmp_path / "idx", pack, x_train=body))
+    assert STEMS[0] in found
+    assert re.search(message, found)
+
+
+def test_idx_labels_out_of_range_and_exchanged_files(tmp_path):
+    labels = idx_bytes(np.full(20, 11, np.uint8))
+    assert re.search("t10k-labels.* digits from 0 to 9. Received: 11", refused(idx(tmp_path / "idx", y_test=labels)))
+    exchanged = idx(tmp_path / "e", y_test=idx_bytes(made()["x_test"]))
+    assert re.search("0x00000801 .labels.. Received: 0x00000803", refused(exchanged))
+
+
+def test_gzip_that_is_cut_or_damaged(tmp_path):
+    path = tmp_path / "idx" / f"{STEMS[0]}.gz"
+    idx(tmp_path / "idx", pack=True)
+    whole = path.read_bytes()
+    for body in (whole[:-9], whole[:5000], whole[:-8] + bytes(8), whole[:100] + bytes(100) + whole[200:]):
+        path.write_bytes(body)
+        assert "is cut or damaged" in refused(tmp_path / "idx")
+
+
+@pytest.mark.slow
+def test_a_gzip_bomb_is_read_no_further_than_declared(tmp_path):
+    folder = tmp_path / "idx"
+    idx(folder, pack=True)
+    with gzip.open(folder / f"{STEMS[0]}.gz", "wb", 1) as file:
+        file.write(struct.pack(">4I", 0x803, 120, 28, 28))
+        for _ in range(512):
+            file.write(bytes(2**20))
+    tracemalloc.start()
+    assert "Received: more" in refused(folder)
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()

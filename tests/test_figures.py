@@ -1,0 +1,240 @@
+"""Each figure on made data: what stands in it, and that one item, gaps and odd names do no harm."""
+
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from lstm_ae.figures import base, digits, forecasts, prices, signals
+
+ODD = ["$A_B$", "_HIDDEN", "Consolidated Holdings of Somewhere International", "日本"]
+RNG = np.random.default_rng(0)
+DAYS = np.arange("2013-01-01", "2013-01-31", dtype="datetime64[D]")
+
+
+def walks(count, days=30):
+    return 100 * np.exp(np.cumsum(RNG.normal(0, 0.01, (count, days)), axis=1))
+
+
+def texts(drawn):
+    return [text.get_text() for text in drawn.findobj(matplotlib.text.Text) if text.get_text()]
+
+
+def keys(drawn):
+    return [text.get_text() for text in drawn.legends[0].get_texts()]
+
+
+def checked(drawn):
+    """The figure, after it has been drawn and found to be labelled; no `$` may start a formula."""
+    assert isinstance(drawn, Figure)
+    image = imread(io.BytesIO(base.png(drawn)))
+    assert image.shape[1] == round(200 * drawn.get_figwidth())
+    for text in drawn.findobj(matplotlib.text.Text):
+        if "A_B" in text.get_text():
+            assert not text.get_parse_math()
+    return drawn
+
+
+def labelled(drawn):
+    return all(axes.get_xlabel() or axes.get_ylabel() or axes.get_title("left") for axes in drawn.axes)
+
+
+def history(epochs):
+    loss = 0.02 * np.exp(-np.arange(epochs) / 2.0)
+    return {
+        "epoch": np.arange(1, epochs + 1),
+        "loss": loss,
+        "val_loss": np.where(np.arange(epochs) > 5, 1.0, loss),
+        "label_accuracy": 1 - loss,
+        "val_label_accuracy": 1 - 2 * loss,
+    }
+
+
+PANELS = [base.Panel("loss", "Loss", "log"), base.Panel("label_accuracy", "Accuracy", "percent")]
+
+
+@pytest.mark.parametrize("epochs", [1, 10, 60])
+def test_curves_show_training_and_validation(epochs):
+    drawn = checked(base.curves(history(epochs), PANELS))
+    loss, accuracy = drawn.axes
+    assert (loss.get_ylabel(), accuracy.get_ylabel(), loss.get_xlabel()) == ("Loss", "Accuracy (%)", "Epoch")
+    assert len(loss.lines) == 3
+    assert loss.get_yscale() == ("log" if epochs > 1 else "linear")
+    np.testing.assert_allclose(accuracy.lines[1].get_ydata(), 100 * history(epochs)["val_label_accuracy"])
+    best = min(epochs, 6)
+    assert keys(drawn) == ["Training", "Validation", f"Lowest validation loss: epoch {best}"]
+    assert list(loss.lines[2].get_xdata()) == [best, best]
+
+
+def test_curves_without_validation_or_numbers():
+    drawn = checked(base.curves({"epoch": [1, 2], "loss": [np.nan, 0.0]}, PANELS[:1]))
+    assert keys(drawn) == ["Training"]
+    gone = history(3) | {"val_loss": [np.nan] * 3}
+    assert keys(checked(base.curves(gone, PANELS))) == ["Training", "Validation"]
+    assert len(checked(base.curves(history(3), PANELS * 2 + PANELS[:1])).axes) == 5
+
+
+def test_png_is_the_same_twice_and_leaves_the_settings_alone():
+    before = dict(matplotlib.rcParams)
+    made = [base.titled(base.curves(history(5), PANELS), "$A_B$ " * 40) for _ in range(2)]
+    first, second = (base.png(drawn) for drawn in made)
+    assert first.startswith(b"\x89PNG")
+    assert first == second == base.png(made[0])
+    assert b"Software" not in first
+    assert dict(matplotlib.rcParams) == before
+    assert "\n" in made[0].get_suptitle()
+
+
+def test_numbers_and_ticks_for_people():
+    assert [base.number(x) for x in (0, 1234.5, -0.5, 1.67e-4, np.inf)] == ["0", "1,234", "−0.500", "1.67e−4", "n/a"]
+    ticks = base.Thousands()
+    assert ticks.format_ticks([0, 1250, 2500]) == ["0", "1,250", "2,500"]
+    assert ticks.format_ticks([-2.5, 0, 2.5]) == ["−2.5", "0.0", "2.5"]
+    assert ticks.format_ticks([-5e-8, 0]) == ["−5e−8", "0"]
+    assert base.short("a\nb\x00 " + "c" * 30, 10) == "a b ccccc…"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_signals_shade_the_damped_stretch(count):
+    drawn = checked(signals.signals(RNG.random((count, 50)), np.full(count, 25)))
+    assert len(drawn.axes) == count
+    box = drawn.axes[0].patches[0].get_extents().transformed(drawn.axes[0].transData.inverted())
+    assert (round(box.x0, 6), round(box.x1, 6)) == (19.5, 30.5)
+    assert drawn.axes[0].get_title("left") == "Sequence 1: steps 20 to 30 damped"
+    assert keys(drawn) == ["Value", "Damped stretch", "Its centre"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_signal_reconstructions_show_the_error(count):
+    truth = RNG.random((count, 50))
+    drawn = checked(signals.reconstructions(truth, truth + 0.01))
+    assert len(drawn.axes) == 2 * count
+    assert drawn.axes[0].get_title("left") == "Sample 1: MSE 1.00e−4"
+    np.testing.assert_allclose(drawn.axes[count].lines[-1].get_ydata(), 0.01)
+    assert labelled(checked(signals.reconstructions(truth, np.full_like(truth, np.nan))))
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_digits_above_their_reconstructions(count):
+    image = RNG.random((count, 28, 28))
+    wrong = np.arange(count) + 1
+    drawn = checked(digits.reconstructions(image, image - 0.1, np.arange(count), wrong))
+    assert len(drawn.axes) == 3 * count + 1
+    assert drawn.axes[0].get_title() == "0 → 1"
+    assert drawn.axes[0].title.get_fontweight() == "bold"
+    assert drawn.axes[2 * count].get_xlabel() == "0.0100"
+    np.testing.assert_allclose(drawn.axes[2 * count].images[0].get_array(), 0.1)
+    checked(digits.reconstructions(image, image))
+    checked(digits.reconstructions(image, np.full_like(image, np.nan), np.arange(count)))
+
+
+def test_confusion_writes_counts_and_colours_rows():
+    matrix = np.diag([980] * 10)
+    matrix[3, 5] = 1470
+    matrix[9] = 0
+    drawn = checked(digits.confusion(matrix))
+    axes = drawn.axes[0]
+    assert sorted(text.get_text() for text in axes.texts) == ["1,470"] + ["980"] * 9
+    assert axes.images[0].get_array()[3, 5] == pytest.approx(60)
+    assert axes.get_title("left") == "Accuracy 85.71 % of 10,290 digits"
+    assert "n/a" in checked(digits.confusion(np.zeros((10, 10)))).axes[0].get_title("left")
+
+
+def test_readings_mark_the_same_row_twice():
+    image = np.zeros((28, 28))
+    image[4] = 0.5
+    drawn = checked(digits.readings(image))
+    picture, step, series = drawn.axes
+    assert picture.get_title("left") == "By rows: 28 steps of 28"
+    assert [bar.get_height() for bar in step.patches] == [0.5] * 28
+    assert "steps 112 to 139" in series.get_title("left")
+    assert len(series.lines[0].get_ydata()) == 784
+    checked(digits.readings(np.full((28, 28), np.nan)))
+
+
+def test_history_takes_series_of_different_length():
+    late = DAYS[10:]
+    parts = [("Training", DAYS[0]), ("Validation", DAYS[15]), ("$A_B$", DAYS[17])]
+    drawn = checked(prices.history([DAYS, late], [walks(1)[0], walks(1, 20)[0]], ODD[:2], boundaries=parts))
+    assert [axes.get_ylabel() for axes in drawn.axes] == ["$A_B$\nPrice (USD)", "_HIDDEN\nPrice (USD)"]
+    assert len(drawn.axes[1].lines) == 4
+    assert [note.get_text() for note in drawn.axes[0].texts] == ["Training", "Validation", "$A_B$"]
+    checked(prices.history(DAYS[None, :1], np.array([[3.0]]), ODD[2:3]))
+    checked(prices.history(DAYS[None], np.full((1, 30), np.nan), ODD[3:]))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_price_reconstruction(count):
+    truth = walks(count)
+    truth[0, 3] = np.nan
+    drawn = checked(prices.reconstruction([DAYS] * count, truth, truth + 2, ODD[:count]))
+    assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 2.00"
+    assert keys(drawn) == ["Original", "Reconstruction", "Error: reconstruction − original"]
+    assert drawn.axes[count].get_ylabel() == "Error"
+
+
+def test_last_days_are_changes_from_persistence():
+    known = np.array([100.0, 50.0, 10.0, 0.0])
+    drawn = checked(prices.last_days(ODD, known * [1.02, 0.98, np.nan, 1], known * 1.01, known))
+    axes = drawn.axes[0]
+    np.testing.assert_allclose(axes.lines[1].get_xdata(), [2, -2, np.nan, np.nan])
+    assert axes.get_title("left") == "Mean absolute error of the model 2.00 points, of persistence 2.00"
+    assert [text.get_text() for text in axes.get_yticklabels()] == [*ODD[:2], "Consolidated Holdings…"[:22], "??"]
+    assert "n/a" in checked(prices.last_days(ODD[:1], [np.nan], [np.nan], [np.nan])).axes[0].get_title("left")
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 20])
+def test_windows_are_small_multiples(count):
+    truth = walks(count)
+    truth[0, 5] = np.nan
+    names = (ODD * 5)[:count]
+    drawn = checked(prices.windows([DAYS] * count, truth, truth * 1.01, names))
+    assert len(drawn.axes) == count
+    np.testing.assert_allclose(drawn.axes[0].lines[2].get_ydata(), np.r_[np.nan, truth[0, :-1]])
+    assert drawn.axes[0].get_title("left") == "$A_B$"
+    assert drawn.axes[0].get_title("right") == "2013-01-01"
+    assert keys(drawn) == ["Actual", "Predicted a day ahead", "Persistence (the day before)"]
+
+
+@pytest.mark.parametrize("days", [1, 30])
+def test_window_of_one_company(days):
+    truth = walks(1, days)[0]
+    drawn = checked(prices.window(DAYS[:days], truth, truth + 1, truth - 2, "$A_B$"))
+    assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
+    assert [len(axes.lines) for axes in drawn.axes] == [3, 3]
+    assert labelled(drawn)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_multistep_joins_the_past(count):
+    prices_ = walks(count)
+    past, future = prices_[:, :15], prices_[:, 15:].copy()
+    future[0, 5:] = np.nan
+    drawn = checked(
+        forecasts.multistep([DAYS[:15]] * count, past, [DAYS[15:]] * count, future, future + 1, future - 2, ODD[:count])
+    )
+    assert len(drawn.axes) == count
+    assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
+    assert [line.get_ydata()[0] for line in drawn.axes[0].lines[1:]] == [past[0, -1]] * 3
+    assert keys(drawn) == ["Given", "Actual", "Forecast from its own outputs", "Persistence"]
+
+
+def test_multistep_past_the_end_of_the_data():
+    past = walks(1)
+    ahead = DAYS[-1:] + np.arange(1, 2)
+    drawn = checked(forecasts.multistep([DAYS], past, [ahead], None, [[101.0]], [[100.0]], ODD[:1]))
+    assert drawn.axes[0].get_title("left") == "$A_B$"
+    assert keys(drawn) == ["Given", "Forecast from its own outputs", "Persistence"]
+
+
+@pytest.mark.parametrize("steps", [1, 15, 60])
+def test_skill_by_step(steps):
+    naive = np.arange(steps, dtype=float)
+    drawn = checked(forecasts.skill_by_step(np.arange(1, steps + 1), 0.9 * naive, naive, "USD"))
+    upper, lower = drawn.axes
+    assert (upper.get_ylabel(), lower.get_xlabel()) == ("RMSE (USD)", "Days ahead")
+    np.testing.assert_allclose(lower.lines[1].get_ydata(), np.r_[np.nan, np.full(steps - 1, 0.1)])
+    assert "Above 0: better than persistence" in texts(drawn)

@@ -1,0 +1,465 @@
+"""Stock prices: windows, splits and scales worked by hand, what is dropped, and what is refused."""
+
+import datetime
+import gzip
+import hashlib
+import importlib.resources
+import itertools
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+
+from lstm_ae.config import Snp
+from lstm_ae.data import prices
+from lstm_ae.data.prices import load
+from lstm_ae.data.quotes import read_quotes
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.errors import ConfigError, DataError, LstmAeError
+
+HEAD = "symbol,date,open,high,low,close,volume"
+DATA_DIR = os.environ.get("LSTMAE_DATA_DIR", "")
+SNP500 = pathlib.Path(DATA_DIR) / "snp500.csv.gz"
+needs_snp500 = pytest.mark.skipif(
+    not (DATA_DIR and SNP500.exists()), reason="LSTMAE_DATA_DIR is unset or holds no snp500.csv.gz"
+)
+
+
+@pytest.fixture(autouse=True)
+def few_days_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 2)
+    monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)
+
+
+def day(number: int) -> str:
+    return str(datetime.date(2020, 1, 1) + datetime.timedelta(number))
+
+
+def row(symbol: str, number: int, high: object) -> str:
+    """A day of a company; the other prices play no part."""
+    return f"{symbol},{day(number)},1,{high},1,1,5"
+
+
+def written(folder: pathlib.Path, rows: Sequence[str], head: str = HEAD) -> str:
+    path = folder / "prices.csv"
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def ten_days(symbol: str, start: float = 10) -> list[str]:
+    return [row(symbol, i, start + i) for i in range(10)]
+
+
+def reconstruct(path: str, **choices: Any) -> Data:
+    return load(Snp(**{"data": path, "goal": "reconstruct", "window": 2, **choices}))
+
+
+def windows(split: Split) -> list[list[float]]:
+    cut: list[list[float]] = split.windows()[:, :, 0].tolist()
+    return cut
+
+
+def parts(data: Data) -> Iterator[Split]:
+    return iter((data.train, data.validation, data.test))
+
+
+# By hand ------------------------------------------------------------------------------------------------------------
+
+
+def test_windows_and_splits_by_hand(tmp_path: pathlib.Path) -> None:
+    """Twenty days of two companies: 14 for training, 3 for validation, 3 for test."""
+    rows = [row(symbol, i, base + i) for symbol, base in (("B", 50), ("A", 10)) for i in range(20)]
+    data = reconstruct(written(tmp_path, rows))
+    a, b = [list(range(base, base + 20)) for base in (10, 50)]
+    pairs = [[[s[i], s[i + 1]] for i in range(19)] for s in (a, b)]
+    assert windows(data.train) == [*pairs[0][:13], *pairs[1][:13]]
+    assert windows(data.validation) == [*pairs[0][14:16], *pairs[1][14:16]]
+    assert windows(data.test) == [*pairs[0][17:], *pairs[1][17:]]
+    assert data.symbols == ("", "A", "B")
+    assert data.feature_names == ("high (USD)",)
+    assert data.validation.company is not None
+    assert data.validation.company.tolist() == [1, 1, 1, 2, 2, 2]
+    assert data.validation.time is not None
+    assert data.validation.time.tolist() == [datetime.date.fromisoformat(day(i)) for i in (14, 15, 16)] * 2
+    assert data.train.series.dtype == np.float32
+    assert data.train.series.shape == (28, 1)
+    assert data.source.notes == ()
+    assert data.source.leaky == ""
+
+
+def test_scale_is_fitted_on_training_days(tmp_path: pathlib.Path) -> None:
+    path = written(tmp_path, [*(row("A", i, 10 + i) for i in range(20)), *(row("B", i, 50) for i in range(20))])
+    scale = reconstruct(path).scale
+    assert scale.kind == "company"
+    assert scale.offset.tolist() == [[0], [10], [50]]
+    assert scale.range.tolist() == [[1], [13], [1]]  # days 0 to 13; a constant company is divided by 1
+    leaky = reconstruct(path, scale="report")
+    assert leaky.scale.range.tolist() == [[1], [19], [1]]
+    assert "fitted on all days" in leaky.source.leaky
+    assert reconstruct(path, scale="window").scale.kind == "window"
+    none = reconstruct(path, scale="none").scale
+    assert (none.kind, none.offset.tolist(), none.range.tolist()) == ("fixed", [[0]], [[1]])
+
+
+def test_a_forecast_takes_one_day_more(tmp_path: pathlib.Path) -> None:
+    data = load(Snp(data=written(tmp_path, [row("A", i, 1 + i) for i in range(20)]), window=2))
+    assert data.test.span == 3
+    assert windows(data.test) == [[18, 19, 20]]
+    assert windows(data.train)[0] == [1, 2, 3]
+
+
+def test_stride_holds_for_training_only(tmp_path: pathlib.Path) -> None:
+    data = reconstruct(written(tmp_path, [row("A", i, 1 + i) for i in range(20)]), stride=5)
+    assert windows(data.train) == [[1, 2], [6, 7], [11, 12]]
+    assert windows(data.validation) == [[15, 16], [16, 17]]
+
+
+def test_shuffled_split_shares_rows_and_says_so(tmp_path: pathlib.Path) -> None:
+    rows = [*(row("A", i, 10 + i) for i in range(50)), *(row("B", i, 90 - i) for i in range(50))]
+    path = written(tmp_path, rows)
+    data = reconstruct(path, split="report", window=4)
+    starts = [split.starts.tolist() for split in parts(data)]
+    assert [len(part) for part in starts] == [65, 14, 15]  # 94 windows: 70, 15, 15 %
+    assert sorted(itertools.chain(*starts)) == [*range(47), *range(50, 97)]
+    assert data.train.series is data.test.series
+    assert "shuffled" in data.source.leaky
+    order = np.random.default_rng(0).permutation([*range(47), *range(50, 97)])
+    assert set(starts[0]) == set(order[:65].tolist())
+    again = reconstruct(path, split="report", window=4)
+    other = reconstruct(path, split="report", window=4, seed=1)
+    assert again.test.starts.tolist() == starts[2] != other.test.starts.tolist()
+    thinned = reconstruct(path, split="report", window=4, stride=2)
+    assert thinned.train.starts.tolist() == [start for start in starts[0] if start % 2 == 0]
+    assert thinned.test.starts.tolist() == starts[2]
+    assert "; " in reconstruct(path, split="report", scale="report").source.leaky
+
+
+def test_shuffled_scale_is_fitted_on_days_of_training_windows(tmp_path: pathlib.Path) -> None:
+    # The highest day stands in few windows; with some seed none of them is a training window.
+    path = written(tmp_path, [row("A", i, 10 + i) for i in range(12)])
+    ranges = set()
+    for seed in range(20):
+        data = reconstruct(path, split="report", seed=seed)
+        covered = np.unique(data.train.starts[:, None] + np.arange(2))
+        values = data.train.series[covered, 0]
+        assert data.scale.offset[1, 0] == values.min()
+        assert data.scale.range[1, 0] == values.max() - values.min()
+        ranges.add(float(data.scale.range[1, 0]))
+    assert len(ranges) > 1
+
+
+def test_rows_in_any_order_give_the_same_data(tmp_path: pathlib.Path) -> None:
+    rows = [*ten_days("A"), *ten_days("B", 70), *(row(s, i, 9) for s in "AB" for i in range(10, 20))]
+    plain = reconstruct(written(tmp_path, rows))
+    mixed = reconstruct(written(tmp_path, [line.lower() for line in np.random.default_rng(0).permutation(rows)]))
+    assert mixed.symbols == plain.symbols
+    assert mixed.source.sha256 == plain.source.sha256
+    for one, other in zip(parts(plain), parts(mixed), strict=True):
+        assert windows(one) == windows(other)
+    changed = reconstruct(written(tmp_path, [*rows[:-1], row("B", 19, 9.5)]))
+    assert changed.source.sha256 != plain.source.sha256
+
+
+@pytest.mark.parametrize("field", ["open", "high", "low", "close"])
+def test_field_and_kaggle_columns(field: str, tmp_path: pathlib.Path) -> None:
+    rows = [f"{day(i)},{i + 1},{i + 2},{i + 3},{i + 4},7,A" for i in range(20)]
+    data = reconstruct(written(tmp_path, rows, "date,open,high,low,close,volume,Name"), field=field)
+    assert data.train.series[0, 0] == 1 + ["open", "high", "low", "close"].index(field)
+    assert data.feature_names == (f"{field} (USD)",)
+
+
+# What is dropped ----------------------------------------------------------------------------------------------------
+
+
+def test_missing_values_break_windows(tmp_path: pathlib.Path) -> None:
+    values: list[object] = list(range(1, 41))
+    values[5], values[6], values[39] = "", "NA", "null"
+    data = reconstruct(written(tmp_path, [row("A", i, value) for i, value in enumerate(values)]))
+    assert [5, 8] not in windows(data.train)
+    assert [4, 5] in windows(data.train)
+    assert [8, 9] in windows(data.train)
+    assert windows(data.test) == [[35 + i, 36 + i] for i in range(4)]
+    assert data.source.notes == ("3 missing values of high: 4 windows that would touch them dropped",)
+
+
+def test_one_missing_value_costs_a_span_of_windows(tmp_path: pathlib.Path) -> None:
+    rows = [row("A", i, "" if i == 50 else 1 + i) for i in range(100)]
+    data = load(Snp(data=written(tmp_path, rows), window=10))
+    assert data.source.notes == ("1 missing value of high: 11 windows that would touch them dropped",)
+    assert data.train.samples == 70 - 11 + 1 - 11
+
+
+@pytest.mark.parametrize(("number", "lost"), [(0, 1), (5, 2), (13, 1), (14, 1), (19, 1)])
+def test_windows_over_the_border_of_a_split_are_not_counted_as_lost(
+    number: int, lost: int, tmp_path: pathlib.Path
+) -> None:
+    rows = [row("A", i, "" if i == number else 1 + i) for i in range(20)]
+    notes = reconstruct(written(tmp_path, rows)).source.notes
+    assert notes == (f"1 missing value of high: {lost} window{'s' * (lost > 1)} that would touch them dropped",)
+
+
+def test_a_day_missing_in_the_calendar_is_a_gap(tmp_path: pathlib.Path) -> None:
+    rows = [row(s, i, 1 + i) for s in "ABC" for i in range(20) if (s, i) != ("B", 4)]
+    data = reconstruct(written(tmp_path, rows))
+    assert [4, 6] not in windows(data.train)
+    assert windows(data.train).count([3, 4]) == 3
+    assert data.source.notes == ("1 gap in the days of 1 company (B): 1 window that would cross them dropped",)
+    assert reconstruct(written(tmp_path, rows), symbols=("B",)).source.notes == data.source.notes
+
+
+def test_days_that_few_companies_have_are_no_calendar_days(tmp_path: pathlib.Path) -> None:
+    rows = [row(s, i, 1 + i) for s in "ABC" for i in range(0, 40, 2)] + [row("A", 5, 5.5)]
+    data = reconstruct(written(tmp_path, rows))
+    assert [5, 5.5] in windows(data.train)
+    assert windows(data.train).count([5, 7]) == 2
+    assert data.source.notes == ()
+
+
+def test_a_long_pause_is_a_gap(tmp_path: pathlib.Path) -> None:
+    numbers = [*range(5), *range(14, 20), *range(30, 40)]  # a pause of 10 days, then one of 11
+    data = reconstruct(written(tmp_path, [row("A", i, 1 + i) for i in numbers]))
+    assert [5, 15] in windows(data.train)
+    assert [20, 31] not in windows(data.train)
+    assert len(data.source.notes) == 1
+    assert data.source.notes[0].startswith("1 gap in the days of 1 company (A): 1 window ")
+
+
+def test_the_time_between_two_companies_is_no_gap(tmp_path: pathlib.Path) -> None:
+    rows = [row("A", i, 1) for i in range(10)] + [row("B", i, 1) for i in range(30, 40)]
+    assert reconstruct(written(tmp_path, rows)).source.notes == ()
+
+
+def test_a_constant_price_is_scaled_to_0(tmp_path: pathlib.Path) -> None:
+    data = reconstruct(written(tmp_path, [row("A", i, 7) for i in range(20)]))
+    offset, extent = data.scale.of(data.test.windows(), data.test.companies())
+    assert ((data.test.windows() - offset) / extent).tolist() == [[[0], [0]]] * 2
+
+
+def test_short_companies_are_left_out_and_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 10)
+    rows = [row("A", i, 1 + i) for i in range(20)] + [row("B", i, 1) for i in range(5, 20)]
+    data = reconstruct(written(tmp_path, rows))
+    assert data.symbols == ("", "A")
+    assert data.source.notes == ("1 company with fewer than 10 training days left out: B (9)",)
+    assert 2 not in data.test.company  # type: ignore[operator]
+    with pytest.raises(DataError, match="no company has 10 training days; B has the most, 9"):
+        reconstruct(written(tmp_path, rows), symbols=("B",), start=day(7))
+    assert reconstruct(written(tmp_path, rows), split="report").symbols == ("", "A", "B")
+
+
+def test_high_below_low_is_kept_and_counted(tmp_path: pathlib.Path) -> None:
+    data = reconstruct(written(tmp_path, [row("A", i, 0.5 if i == 3 else 2) for i in range(20)]))
+    assert data.source.notes == ("1 row with high below low, kept (A on 2020-01-04)",)
+    assert data.train.series[3, 0] == 0.5
+
+
+def test_symbols_and_dates_choose(tmp_path: pathlib.Path) -> None:
+    path = written(tmp_path, [row(s, i, 1 + i) for s in ("AA", "AB", "C") for i in range(60)])
+    data = reconstruct(path, symbols=("c", " aa "), start=day(20), end=day(39))
+    assert data.symbols == ("", "AA", "C")
+    assert windows(data.train)[0] == [21, 22]
+    assert windows(data.test)[-1] == [39, 40]
+    assert day(20) in data.source.text
+    assert "2 companies" in data.source.text
+
+
+# What is refused ----------------------------------------------------------------------------------------------------
+
+FILES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "29 February": ("A,2023-02-29,1,1,1,1,1", ("line 22", "'date'", "'2023-02-29'", "YYYY-MM-DD")),
+    "day first": ("A,29/02/2024,1,1,1,1,1", ("line 22", "'29/02/2024'")),
+    "compact date": ("A,20240229,1,1,1,1,1", ("line 22", "'20240229'")),
+    "week date": ("A,2024-W01-1,1,1,1,1,1", ("line 22", "'2024-W01-1'")),
+    "time zone": ("A,2024-02-29T00:00:00+01:00,1,1,1,1,1", ("line 22", "time or zone")),
+    "time": ("A,2024-02-29 00:00,1,1,1,1,1", ("line 22", "time or zone")),
+    "other digits": ("A,٢٠٢٤-02-28,1,1,1,1,1", ("line 22", "'date'")),
+    "no date": ("A,,1,1,1,1,1", ("line 22", "'date'", "''")),
+    "no symbol": (",2024-02-29,1,1,1,1,1", ("line 22", "'symbol'")),
+    "formula": ("=cmd|x,2024-02-29,1,1,1,1,1", ("line 22", "'symbol'", "'=CMD|X'")),
+    "newline in a symbol": ('"A\nB",2024-02-29,1,1,1,1,1', ("line 22", "'symbol'", r"'A\nB'")),
+    "price 0": ("A,2024-02-29,1,0,1,1,1", ("line 22", "'high'", "above 0", "Received: 0")),
+    "negative price": ("A,2024-02-29,1,1,1,-3,1", ("line 22", "'close'", "Received: -3")),
+    "tiny price": ("A,2024-02-29,1,1e-60,1,1,1", ("line 22", "'high'", "1e-60")),
+    "huge price": ("A,2024-02-29,1,1e20,1,1,1", ("line 22", "'high'", "below 1e+09")),
+    "price 1e38": ("A,2024-02-29,1e38,1,1,1,1", ("line 22", "'open'")),
+    "text": ("A,2024-02-29,1,x,1,1,1", ("line 22", "'high'", "'x'")),
+    "text in volume": ("A,2024-02-29,1,1,1,1,many", ("line 22", "'volume'", "'many'")),
+    "short row": ("A,2024-02-29,1", ("line 22", "3 cells")),
+    "repeated day": (row("a", 3, 8), ("line 22", "A on 2020-01-04", "line 5 already")),
+}
+
+
+def one_line(error: LstmAeError) -> str:
+    text = str(error)
+    assert text.isprintable()
+    return text
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_bad_rows(case: str, tmp_path: pathlib.Path) -> None:
+    line, pieces = FILES[case]
+    path = written(tmp_path, [*(row("A", i, 1 + i) for i in range(20)), line])
+    with pytest.raises(DataError) as caught:
+        reconstruct(path)
+    for piece in (repr(path), *pieces):
+        assert piece in one_line(caught.value)
+
+
+OPTIONS: dict[str, tuple[dict[str, Any], type[LstmAeError], str]] = {
+    "unknown symbol": ({"symbols": ("APPL",)}, ConfigError, "'APPL', which .* does not hold. Did you mean AAPL?"),
+    "nothing near": ({"symbols": ("zzz",)}, ConfigError, "It holds AAPL, B"),
+    "start": ({"start": "2023-02-29"}, ConfigError, "--start must be a day .* '2023-02-29'"),
+    "end": ({"end": "yesterday"}, ConfigError, "--end must be a day .* 'yesterday'"),
+    "start after end": ({"start": "2020-01-05", "end": "2020-01-04"}, ConfigError, "--start must be before --end"),
+    "start is end": ({"start": "2020-01-05", "end": "2020-01-05"}, ConfigError, "--start must be before --end"),
+    "no day": ({"start": "2030-01-01"}, DataError, "no rows .* goes from 2020-01-01 to 2020-01-20"),
+    "one day": ({"start": "2020-01-20"}, DataError, "no company has 2 training days"),
+    "window too long": ({"window": 10}, DataError, "validation part holds no window of 10 rows .* Lower --window"),
+    "window far too long": ({"window": 10_000}, DataError, "training part holds no window"),
+    "shuffled, too long": ({"window": 30, "split": "report"}, DataError, "training part holds no window of 30"),
+    "no such file": ({"data": "/nowhere/x.csv"}, DataError, "'/nowhere/x.csv' does not exist"),
+    "a directory": ({"data": "/"}, DataError, "is a directory"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_bad_options(case: str, tmp_path: pathlib.Path) -> None:
+    choices, kind, pattern = OPTIONS[case]
+    path = written(tmp_path, [row(s, i, 1 + i) for s in ("AAPL", "B") for i in range(20)])
+    with pytest.raises(kind, match=pattern) as caught:
+        reconstruct(path, **choices) if "data" not in choices else load(Snp(**choices))
+    one_line(caught.value)
+
+
+def test_the_first_of_several_repeated_days_is_named(tmp_path: pathlib.Path) -> None:
+    path = written(tmp_path, [*ten_days("A"), *ten_days("B"), row("B", 5, 1), row("A", 5, 1)])
+    with pytest.raises(DataError, match="line 22: B on 2020-01-06 stands on line 17 already"):
+        reconstruct(path)
+
+
+def test_exactly_a_window_in_each_part(tmp_path: pathlib.Path) -> None:
+    data = reconstruct(written(tmp_path, [row("A", i, 1 + i) for i in range(20)]), window=3)
+    assert [split.samples for split in parts(data)] == [12, 1, 1]
+
+
+def test_all_values_missing(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match="no company has 2 training days"):
+        reconstruct(written(tmp_path, [row("A", i, "") for i in range(20)]))
+
+
+# Properties ---------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[tuple[str, int, float | None]]:
+    """Companies with days left out and values missing; every value is its own row's number."""
+    rows: list[tuple[str, int, float | None]] = []
+    for symbol in ("A", "B", "C")[: draw(st.integers(1, 3))]:
+        first = draw(st.integers(0, 20))
+        for number in range(first, draw(st.integers(first + 30, 60))):
+            kind = draw(st.sampled_from("vvvvvvvvmg"))
+            if kind != "g":
+                rows.append((symbol, number, None if kind == "m" else 1.0 + len(rows)))
+    return rows
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=tables(), span=st.integers(2, 5), stride=st.integers(1, 3))
+def test_no_value_in_two_splits_and_no_window_over_a_border(
+    rows: list[tuple[str, int, float | None]], span: int, stride: int, tmp_path: pathlib.Path
+) -> None:
+    path = written(tmp_path, [row(s, i, "" if value is None else value) for s, i, value in rows])
+    try:
+        data = reconstruct(path, window=span, stride=stride)
+    except DataError as error:
+        if "training days" not in str(error) and "holds no window" not in str(error):
+            raise
+        reject()
+    seen: list[float] = []
+    place = {value: (symbol, number) for symbol, number, value in rows}
+    ends = []
+    for split in parts(data):
+        seen += split.series[:, 0].tolist()
+        for window in windows(split):
+            symbols, numbers = zip(*(place[value] for value in window), strict=True)
+            assert len(set(symbols)) == 1
+            for left, right in itertools.pairwise(numbers):
+                # Days between two neighbours are in no calendar: fewer than half of the listed companies had them.
+                for between in range(left + 1, right):
+                    assert not traded(rows, between)
+        assert split.time is not None
+        ends.append((split.time.min(), split.time.max()))
+    assert len(seen) == len(set(seen)), "a value stands in two splits"
+    assert set(seen) <= set(place)
+    assert ends[0][1] < ends[1][0]
+    assert ends[1][1] < ends[2][0]
+
+
+def traded(rows: list[tuple[str, int, float | None]], number: int) -> bool:
+    listed = have = 0
+    for symbol in {row[0] for row in rows}:
+        numbers = [row[1] for row in rows if row[0] == symbol]
+        listed += min(numbers) <= number <= max(numbers)
+        have += number in numbers
+    return have > 0 and 2 * have >= listed
+
+
+# Where the data come from -------------------------------------------------------------------------------------------
+
+
+def test_shipped_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
+    data = load(Snp())
+    assert data.symbols == ("", "AAPL", "GOOG", "IBM", "MSFT")
+    assert data.source.notes == ("1 company with fewer than 250 training days left out: FB (0)",)
+    assert data.source.licence == "public domain"
+    assert "shipped with the package" in data.source.text
+    assert [split.samples for split in parts(data)] == [7914, 1840, 1844]
+    assert data.train.span == 31
+    whole = read_quotes(None)
+    assert len(whole.day) == 12_154
+    assert not whole.gap.any()
+    assert not any(np.isnan(values).any() for values in whole.prices.values())
+
+
+def test_shipped_file_is_the_one_described() -> None:
+    folder = importlib.resources.files("lstm_ae.data")
+    packed = (folder / "stocks.csv.gz").read_bytes()
+    told = (folder / "stocks.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(packed).hexdigest() in told
+    assert hashlib.sha256(gzip.decompress(packed)).hexdigest() in told
+    assert packed[4:8] == bytes(4), "the time in the gzip header is 0"
+
+
+def test_environment(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
+    data = load(Snp())
+    assert "shipped" in data.source.text
+    assert any("holds no snp500.csv.gz" in note for note in data.source.notes)
+    rows = "\n".join([HEAD, *(row("A", i, 1 + i) for i in range(300))])
+    (tmp_path / "snp500.csv.gz").write_bytes(gzip.compress(rows.encode()))
+    data = load(Snp())
+    assert str(tmp_path) in data.source.text
+    assert data.source.licence == "MIT (CNuge/kaggle-code)"
+    assert data.source.notes == ()
+    own = load(Snp(data=written(tmp_path, rows.split("\n")[1:])))
+    assert own.source.licence == "as given by the file's owner"
+    assert own.source.sha256 == data.source.sha256
+
+
+@needs_snp500
+def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
+    data = load(Snp(data=str(SNP500), field="open"))
+    assert len(data.symbols) == 493
+    assert [split.samples for split in parts(data)] == [413_236, 78_228, 78_228]  # counted by a plain loop as well
+    assert any(note.startswith("13 companies with fewer than 250 training days") for note in data.source.notes)
+    assert any(note.startswith("1 row with high below low, kept (AOS on 2014-05-19)") for note in data.source.notes)
+    whole = read_quotes(str(SNP500))
+    assert len(whole.day) == 619_040
+    assert [int(np.isnan(whole.prices[field]).sum()) for field in ("open", "high", "low", "close")] == [11, 8, 8, 0]
