@@ -13,7 +13,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="LSTM autoencoders that reconstruct, classify and forecast sequences.\n\nExample: lstmae snp predict --multistep",
+    help="LSTM autoencoders for sequences: reconstruct, classify, forecast.\n\nExample: lstmae snp predict --multistep",
 )
 for study in studies.apps():
     app.add_typer(study)
@@ -31,7 +31,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Take the options that stand before a command."""
 

@@ -11,7 +11,7 @@ from .talk import Talk
 def import_tensorflow(talk: Talk) -> None:
     """Import TensorFlow and Keras; what they write to stderr meanwhile is shown with `--verbose` only."""
     if talk.verbose:
-        import keras  # noqa: F401
+        import keras
 
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -17,7 +17,12 @@ from lstm_ae.errors import ConfigError, DataError, LstmAeError
 
 from .talk import Interrupted
 
-CODES: tuple[tuple[type[LstmAeError], int], ...] = ((ConfigError, 2), (DataError, 3), (Interrupted, 130), (LstmAeError, 1))
+CODES: tuple[tuple[type[LstmAeError], int], ...] = (
+    (ConfigError, 2),
+    (DataError, 3),
+    (Interrupted, 130),
+    (LstmAeError, 1),
+)
 
 
 def guarded(command: Callable[[], Any], arguments: list[str]) -> int:
@@ -34,7 +39,7 @@ def guarded(command: Callable[[], Any], arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("Interrupted; nothing was being trained", 130)
     except BaseException as error:
-        if isinstance(error, SystemExit) or "--verbose" in arguments and not isinstance(error, TyperException):
+        if isinstance(error, SystemExit) or ("--verbose" in arguments and not isinstance(error, TyperException)):
             if isinstance(error, SystemExit):
                 raise
             import traceback
@@ -53,19 +58,19 @@ def explained(error: BaseException) -> tuple[str, int]:
         where = f" (see {context.command_path} --help)" if context else ""
         return getattr(error, "format_message", error.__str__)() + where, 2
     if isinstance(error, OSError):
-        name = f" {str(error.filename)!r}" if error.filename else ""
+        where = f" {str(error.filename)!r}" if error.filename else ""
         advice = {
             errno.ENOSPC: "free some space, or choose another --out",
             errno.EROFS: "choose an --out that can be written",
             errno.EACCES: "choose another file or --out, or change its permissions",
             errno.ENAMETOOLONG: "choose a shorter name",
         }.get(error.errno or 0, "run again with --verbose to see where")
-        return f"{error.strerror or error}{name}; {advice}", 1
-    kind = type(error).__name__
-    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
+        return f"{error.strerror or error}{where}; {advice}", 1
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or name == "ResourceExhaustedError":
         return "Not enough memory; lower --batch-size, --units or --window", 1
     first = (str(error).strip() or "no message").splitlines()[0][:300]
-    return f"Unexpected {kind}: {first} (run again with --verbose to see where)", 1
+    return f"Unexpected {name}: {first} (run again with --verbose to see where)", 1
 
 
 def _fail(text: str, code: int) -> int:

@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
     def export(
         run: Annotated[str, typer.Argument(help="A run's directory, or latest.")],
         *,
-        to: Annotated[Path | None, typer.Option(help="Directory to export into.", show_default="the run itself")] = None,
+        to: Annotated[
+            Path | None, typer.Option(help="Directory to export into.", show_default="the run itself")
+        ] = None,
         name: Annotated[str | None, typer.Option(help="Name of the model below --to.", show_default="the task")] = None,
         talk: Talk,
     ) -> None:
@@ -36,7 +38,10 @@ def register(app: typer.Typer) -> None:
         task = opened.about()["task"]
         base = opened.directory if to is None else to / (name or task)
         exported = write(opened.model(), base)
-        talk.table(["endpoint", "inputs", "outputs"], [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints])
+        talk.table(
+            ["endpoint", "inputs", "outputs"],
+            [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints],
+        )
         talk.show(f"largest difference from the trained model: {exported.difference:.2g}")
         show_files(talk, {"saved model": exported.directory})
         talk.document(

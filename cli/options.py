@@ -20,9 +20,13 @@ Out = Annotated[
 ]
 RunPath = Annotated[
     str | None,
-    typer.Option("--run", metavar="RUN", help="A run's directory, or latest.", show_default="latest of this configuration"),
+    typer.Option(
+        "--run", metavar="RUN", help="A run's directory, or latest.", show_default="latest of this configuration"
+    ),
 ]
 Retrain = Annotated[bool, typer.Option("--retrain", help="Train anew even if a run of this configuration exists.")]
+
+Register = Callable[[Callable[..., None]], Callable[..., None]]
 
 _TALK = {
     "json_": Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")],
@@ -47,7 +51,9 @@ class Given(dict[str, Any]):
         return kind.from_dict(base | self | fixed)
 
 
-def command(app: typer.Typer, name: str, example: str, config: type[Config] | None = None, hide: tuple[str, ...] = ()) -> Any:
+def command(
+    app: typer.Typer, name: str, example: str, config: type[Config] | None = None, hide: tuple[str, ...] = ()
+) -> Register:
     """Register a function as a command.
 
     Its parameters become options, except two: `given: Given` becomes all options of the config class (but those to
@@ -102,7 +108,10 @@ def _annotation(field: Declared) -> Any:
         return Annotated[bool | None, typer.Option(f"{flag(field.name)}/--no-{flag(field.name)[2:]}", **details)]
     if rule.choices:
         choices = list(rule.choices)
-        details |= {"metavar": "|".join(choices) if len("|".join(choices)) < 40 else "NAME", "autocompletion": lambda: choices}
+        details |= {
+            "metavar": "|".join(choices) if len("|".join(choices)) < 40 else "NAME",
+            "autocompletion": lambda: choices,
+        }
     if field.kind is tuple:
         details |= {"parser": _listed, "metavar": "A,B,..."}
     kind: Any = {int: int, float: float}.get(field.kind, str)

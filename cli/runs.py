@@ -40,7 +40,9 @@ def show(run: Annotated[str, typer.Argument(help="A run's directory, or latest."
     about = opened.about()
     talk.show(f"{opened.directory}: {about['task']}, {about.get('created', '-')}")
     talk.show(f"command: {about.get('command', '-')}")
-    talk.show(f"data: {about['data']['text']} (sha256 {about['data']['sha256'][:12]}, licence: {about['data']['licence']})")
+    talk.show(
+        f"data: {about['data']['text']} (sha256 {about['data']['sha256'][:12]}, licence: {about['data']['licence']})"
+    )
     for note in about["data"]["notes"]:
         talk.show(f"  {note}")
     talk.table(["option", "value"], [(name, _plain(value)) for name, value in about["config"].items()])
@@ -74,7 +76,9 @@ def compare(
     talk.show("")
     keys = dict.fromkeys(key for row in measures for key in row)
     talk.table(["measure", *names], [(key, *(row.get(key) for row in measures)) for key in keys])
-    talk.document({"runs": names, "differing": {key: [c.get(key) for c in configs] for key in differing}, "measures": measures})
+    talk.document(
+        {"runs": names, "differing": {key: [c.get(key) for c in configs] for key in differing}, "measures": measures}
+    )
 
 
 def _measures(run: Any) -> dict[str, float]:

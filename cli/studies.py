@@ -30,7 +30,9 @@ SMALL = {
 def apps() -> Iterator[typer.Typer]:
     """One sub-application a study."""
     for name, config in TASKS.items():
-        app = typer.Typer(name=name, help=f"{ABOUT[name]}\n\nExample: lstmae {name} train {SMALL[name]}", no_args_is_help=True)
+        app = typer.Typer(
+            name=name, help=f"{ABOUT[name]}\n\nExample: lstmae {name} train {SMALL[name]}", no_args_is_help=True
+        )
         _common(app, name, config)
         {"toy": _toy, "mnist": _mnist, "snp": _snp}[name](app)
         yield app
@@ -42,13 +44,15 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
     @command(app, "data", f"lstmae {name} data {small.split(' --epochs')[0]}", config)
     def data(
         *,
-        figure: Annotated[Path | None, typer.Option(help="Where the figure goes.", show_default=f"{name}-data.png")] = None,
+        figure: Annotated[
+            Path | None, typer.Option(help="Where the figure goes.", show_default=f"{name}-data.png")
+        ] = None,
         given: Given,
         talk: Talk,
     ) -> None:
         """Describe the data and draw it."""
         from lstm_ae.figures.base import png
-        from lstm_ae.run import write
+        from lstm_ae.files import write
         from lstm_ae.tasks import task
 
         chosen = given.config(config)
@@ -68,7 +72,9 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
         resume: Annotated[
             bool, typer.Option("--resume", help="Continue the unfinished run at --out, or the study's latest one.")
         ] = False,
-        tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs into the run.")] = False,
+        tensorboard: Annotated[
+            bool, typer.Option("--tensorboard", help="Write TensorBoard logs into the run.")
+        ] = False,
         given: Given,
         talk: Talk,
     ) -> None:
@@ -96,7 +102,7 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
 
         opened = training.obtain(given, config, talk, run=run, retrain=retrain)
         paths = experiment.plot(opened)
-        show_files(talk, {"figure": path for path in paths} if len(paths) == 1 else {p.stem: p for p in paths})
+        show_files(talk, {path.stem: path for path in paths})
         talk.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})
 
 
@@ -110,7 +116,9 @@ def _toy(app: typer.Typer) -> None:
 def _mnist(app: typer.Typer) -> None:
     @command(app, "predict", f"lstmae mnist predict {SMALL['mnist']}", TASKS["mnist"])
     def predict(
-        images: Annotated[list[Path] | None, typer.Argument(help="Pictures of one digit each; the test digits if none.")] = None,
+        images: Annotated[
+            list[Path] | None, typer.Argument(help="Pictures of one digit each; the test digits if none.")
+        ] = None,
         *,
         run: RunPath = None,
         retrain: Retrain = False,
@@ -159,10 +167,18 @@ def _snp(app: typer.Typer) -> None:
         else:
             _write_predictions(opened, talk)
 
-    @command(app, "reconstruct", f"lstmae snp reconstruct {SMALL['snp']}", TASKS["snp"], hide=("goal", "last_day_only", "target"))
+    @command(
+        app,
+        "reconstruct",
+        f"lstmae snp reconstruct {SMALL['snp']}",
+        TASKS["snp"],
+        hide=("goal", "last_day_only", "target"),
+    )
     def reconstruct(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
         """Give back windows of prices."""
-        _write_predictions(training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="reconstruct"), talk)
+        _write_predictions(
+            training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="reconstruct"), talk
+        )
 
 
 def _write_predictions(opened: Any, talk: Talk) -> None:

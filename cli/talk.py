@@ -45,6 +45,7 @@ class Talk(NamedTuple):
             self.show("  ".join(cell.rjust(n) if right else cell.ljust(n) for cell, n, right in pairs).rstrip())
 
     def progress(self) -> "Bar":
+        """What shows how far a training is."""
         return Bar(self)
 
 

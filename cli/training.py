@@ -86,9 +86,9 @@ def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, ret
     config = given.config(kind, **fixed)
     import_tensorflow(talk)
     data = load(config, talk)
-    found = None if retrain else find(config, data.source)
-    talk.say(f"run: {found.directory} (same configuration and data)" if found else "run: none yet, training one")
-    return experiment.open_trained(found or train(config, talk, out=None, data=data), data)
+    same = None if retrain else find(config, data.source)
+    talk.say(f"run: {same.directory} (same configuration and data)" if same else "run: none yet, training one")
+    return experiment.open_trained(same or train(config, talk, out=None, data=data), data)
 
 
 def require_equal(given: Given, config: Config, why: str, free: tuple[str, ...]) -> None:
@@ -106,7 +106,8 @@ class _Guard:
     """Turns an interruption of a training into the command that goes on with it."""
 
     def __init__(self, talk: Talk, task: str) -> None:
-        self.talk, self.task, self.run = talk, task, None
+        self.talk, self.task = talk, task
+        self.run: Any = None
 
     def started(self, run: Any) -> None:
         self.run = run

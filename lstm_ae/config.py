@@ -25,13 +25,18 @@ class Config(Options):
     optimizer: str = option("adam", "Optimizer.", choices=("adam", "adamw", "nadam", "rmsprop", "sgd"))
     learning_rate: float = option(0.01, "Learning rate at the start.", above=0, maximum=10)
     schedule: str = option(
-        "constant", "Learning rate over the epochs: constant, or a half cosine down to 0.", choices=("constant", "cosine")
+        "constant",
+        "Learning rate over the epochs: constant, or a half cosine down to 0.",
+        choices=("constant", "cosine"),
     )
     clip: float = option(1.0, "Clip the norm over all gradients to this; 0 does not clip.", minimum=0, maximum=1e6)
     batch_size: int = option(128, "Samples in a training step.", minimum=1, maximum=65_536)
     epochs: int = option(10, "Passes over the training part.", minimum=1, maximum=100_000)
     patience: int = option(
-        0, "Stop after this many epochs without a better validation loss; 0 never stops early.", minimum=0, maximum=100_000
+        0,
+        "Stop after this many epochs without a better validation loss; 0 never stops early.",
+        minimum=0,
+        maximum=100_000,
     )
     seed: int = option(0, "Seed of weights, shuffling and generated data.", minimum=0, maximum=2**32 - 1)
     deterministic: bool = option(
@@ -66,7 +71,9 @@ class Mnist(Config):
 
     data: str | None = option(None, "An .npz in Keras' form or a folder with the four IDX files.")
     read: str = option(
-        "rows", "How a digit becomes a sequence: 28 rows, 28 columns, or 784 pixels.", choices=("rows", "columns", "pixels")
+        "rows",
+        "How a digit becomes a sequence: 28 rows, 28 columns, or 784 pixels.",
+        choices=("rows", "columns", "pixels"),
     )
     model: str = option(
         "two-autoencoders-mlp",
@@ -133,6 +140,11 @@ class Snp(Config):
                         f"--{name} is for --goal reconstruct: a forecaster reads forward only and keeps every step. "
                         f"Leave it out, or add --goal reconstruct"
                     )
+            if self.scale == "window" and not self.last_day_only:
+                raise ConfigError(
+                    "--scale window needs --last-day-only: the range of a whole window tells its earlier days how high "
+                    "the later ones go. Add --last-day-only, or choose another --scale"
+                )
         elif self.last_day_only or self.target == "level":
             name = "--last-day-only" if self.last_day_only else "--target"
             raise ConfigError(f"{name} is for --goal predict. Leave it out, or take out --goal reconstruct")

@@ -63,6 +63,7 @@ class Mean:
 
     @property
     def value(self) -> float:
+        """The mean so far."""
         return float(self.total / self.count)
 
 

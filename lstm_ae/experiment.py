@@ -66,7 +66,9 @@ def resume(
     """Continue an unfinished run to the end that it would have come to without the interruption."""
     about = run.about()
     if about["data"]["sha256"] != data.source.sha256:
-        raise DataError(f"The data is not what {str(run.directory)!r} was started with; give the same file, or start anew")
+        raise DataError(
+            f"The data is not what {str(run.directory)!r} was started with; give the same file, or start anew"
+        )
     if run.finished:
         raise ConfigError(f"The run {str(run.directory)!r} is finished; there is nothing to resume")
     return _train(run, config, data, notify, started, tensorboard)
@@ -126,7 +128,9 @@ def _train(
         lock = filelock.FileLock(run.lock, timeout=0)
         lock.acquire()
     except filelock.Timeout:
-        raise ConfigError(f"Another process is training in {str(run.directory)!r}; wait for it, or give another --out") from None
+        raise ConfigError(
+            f"Another process is training in {str(run.directory)!r}; wait for it, or give another --out"
+        ) from None
     with lock:
         seed(config)
         study = task(task_of(config))
@@ -141,7 +145,9 @@ def _train(
         fitted = fit(network, data, config, state=run.state, identity=identity, notify=notify, callbacks=logs)
         run.write_history(fitted.history)
         if fitted.diverged and not fitted.best_epoch:
-            raise Diverged(f"{_why(fitted.stopped)}; no epoch was good, so nothing is kept but the config in {run.directory}")
+            raise Diverged(
+                f"{_why(fitted.stopped)}; no epoch was good, so nothing is kept but the config in {run.directory}"
+            )
         run.write_model(model)
         metrics = study.evaluate(model, data)
         draw(run, study.figures(model, data, fitted.history))

@@ -19,7 +19,6 @@ from keras.export import ExportArchive
 from lstm_ae.errors import DataError
 from lstm_ae.models.rollout import rollout
 
-
 TOLERANCE = 1e-6  # relative to the largest value
 
 
@@ -70,9 +69,7 @@ def export(model: Any, base: Path) -> Exported:
 
 def _functions(model: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Each endpoint's function of a dict of tensors, and its signature."""
-    signature = {
-        name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in model.input.items()
-    }
+    signature = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in model.input.items()}
     functions: dict[str, tuple[Any, dict[str, Any]]] = {
         "serving_default": (lambda inputs: model(inputs, training=False), signature)
     }

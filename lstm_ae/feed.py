@@ -1,4 +1,4 @@
-"""Batches for training: windows cut, scaled and paired with their targets inside `tf.data`, shuffled by (seed, epoch)."""
+"""Batches for training: windows cut, scaled and paired with targets in `tf.data`, shuffled by (seed, epoch)."""
 
 from typing import Any, NamedTuple
 

@@ -5,7 +5,6 @@ The command line, `config.json` and the tuner read the same field, so none of th
 
 import dataclasses
 import difflib
-import json
 import math
 import types
 import typing
@@ -77,9 +76,7 @@ def declared(config: type) -> list[Declared]:
         members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         kind = next(member for member in members if member is not types.NoneType)
         kind = typing.get_origin(kind) or kind
-        result.append(
-            Declared(field.name, kind, types.NoneType in members, field.default, field.metadata["option"])
-        )
+        result.append(Declared(field.name, kind, types.NoneType in members, field.default, field.metadata["option"]))
     return result
 
 
@@ -92,13 +89,14 @@ class Options:
             object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
 
     def to_dict(self) -> dict[str, Any]:
+        """Every field, in JSON's types."""
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config of a mapping; raises `ConfigError` for a key that is no field."""
         names = [field.name for field in declared(cls)]
         for key in values:
             if key not in names:
@@ -134,23 +132,3 @@ def checked(field: Declared, value: Any) -> Any:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def parse_json(text: str) -> Any:
-    """Strict JSON: a repeated key or a NaN is an error, not a silent choice. Raises `ValueError`."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise ValueError(f"the key {twice!r} occurs twice")
-        return result
-
-    def refuse(token: str) -> Any:
-        raise ValueError(f"{token} is not JSON")
-
-    try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None

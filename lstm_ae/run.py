@@ -13,8 +13,6 @@ Only this module knows these names. Every file is written beside its place and r
 
 import csv
 import dataclasses
-import io
-import json
 import os
 import platform
 import secrets
@@ -28,7 +26,7 @@ from typing import Any
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.options import parse_json
+from lstm_ae.files import as_json, read_object, sync, table, write
 
 FORMAT = 1
 RUNS = Path("runs")
@@ -42,29 +40,40 @@ class Run:
 
     @property
     def state(self) -> Path:
+        """The training state."""
         return self.directory / "state.npz"
 
     @property
     def lock(self) -> Path:
+        """The file that a training holds locked."""
         return self.directory / ".lock"
 
     @property
     def model_file(self) -> Path:
+        """The trained model."""
         return self.directory / "model.keras"
 
     @property
     def tensorboard(self) -> Path:
+        """The directory of TensorBoard's logs."""
         return self.directory / "tensorboard"
 
     @property
     def finished(self) -> bool:
+        """Whether training came to its end."""
         return (self.directory / "metrics.json").is_file()
 
     def about(self) -> dict[str, Any]:
-        """The content of `config.json`."""
-        return _about(self.directory / "config.json")
+        """The content of `config.json`; raises `DataError` where it is not that of a run."""
+        about = _about(self.directory / "config.json")
+        data = about.get("data")
+        texts = isinstance(about.get("created"), str) and isinstance(about.get("command"), str)
+        if not texts or not isinstance(data, dict) or not set(Source._fields) <= set(data):
+            raise DataError(f"{str(self.directory)!r} is not a run: its config.json lacks created, command or data")
+        return about
 
     def config(self) -> Config:
+        """The config it was asked to train."""
         return config_from(self.about(), self.directory / "config.json")
 
     def metrics(self) -> dict[str, Any]:
@@ -74,7 +83,7 @@ class Run:
                 f"The run {str(self.directory)!r} is unfinished; go on with: "
                 f"lstmae {self.about()['task']} train --resume --out {self.directory}"
             )
-        return _mapping(self.directory / "metrics.json")
+        return read_object(self.directory / "metrics.json")
 
     def history(self) -> list[dict[str, float]]:
         """The rows of `history.csv`; empty where there is none."""
@@ -96,22 +105,27 @@ class Run:
             raise DataError(f"{str(self.model_file)!r} is not a model that can be loaded: {first[:200]}") from error
 
     def write_model(self, model: Any) -> None:
+        """Save the model."""
         beside = self.directory / ".part.keras"
         model.save(beside)
-        _sync(beside)
+        sync(beside)
         beside.replace(self.model_file)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Save the rows of the epochs."""
         if rows:
             write(self.directory / "history.csv", table(list(rows[0]), [list(row.values()) for row in rows]))
 
     def write_metrics(self, content: Mapping[str, Any]) -> None:
-        write(self.directory / "metrics.json", _json(content))
+        """Save what came out; this finishes the run."""
+        write(self.directory / "metrics.json", as_json(content))
 
     def write_figure(self, name: str, png: bytes) -> Path:
+        """Save a figure; returns where."""
         return write(self.directory / "figures" / f"{name}.png", png)
 
     def write_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> Path:
+        """Save columns of equal length as a CSV file; returns where."""
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         return write(self.directory / f"{name}.csv", table(list(columns), rows))
 
@@ -134,7 +148,11 @@ def create(directory: Path | None, config: Config, source: Source, symbols: Sequ
         "versions": versions(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
-    write(directory / "config.json", _json(about))
+    try:
+        write(directory / "config.json", as_json(about), new=True)
+    except FileExistsError:
+        require_free(directory)
+        raise
     return Run(directory)
 
 
@@ -153,7 +171,8 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
         for run in all_runs():
             if run.finished and task in (None, run.about()["task"]):
                 return run
-        raise DataError(f"There is no finished {task or ''} run in {str(RUNS)!r}; train one, or give its directory".replace("  ", " "))
+        which = f"{task} run" if task else "run"
+        raise DataError(f"There is no finished {which} in {str(RUNS)!r}; train one, or give its directory")
     run = Run(Path(where))
     if not run.directory.is_dir():
         raise DataError(f"There is no run at {str(where)!r}; `lstmae runs list` shows those in {str(RUNS)!r}")
@@ -168,8 +187,8 @@ def all_runs(root: Path | None = None) -> list[Run]:
     found = []
     for path in (root or RUNS).glob("*/config.json"):
         try:
-            found.append((_about(path)["created"], path.parent))
-        except (DataError, ConfigError, KeyError):
+            found.append((Run(path.parent).about()["created"], path.parent))
+        except (DataError, ConfigError):
             continue
     return [Run(directory) for _, directory in sorted(found, reverse=True)]
 
@@ -195,6 +214,7 @@ def read_config(path: Path, task: str) -> dict[str, Any]:
 
 
 def config_from(about: Mapping[str, Any], path: Path) -> Config:
+    """The config in the content of a `config.json`."""
     values = about.get("config")
     if not isinstance(values, dict):
         raise ConfigError(f"{str(path)!r} has no config: the key 'config' must hold the options. Received: {values!r}")
@@ -202,7 +222,7 @@ def config_from(about: Mapping[str, Any], path: Path) -> Config:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    about = _mapping(path)
+    about = read_object(path)
     number = about.get("format", FORMAT)
     if not isinstance(number, int) or number > FORMAT:
         raise DataError(f"{str(path)!r} has format {number!r}, newer than this version knows; update lstm-ae")
@@ -211,60 +231,10 @@ def _about(path: Path) -> dict[str, Any]:
     return about
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    """A JSON object from a file."""
-    if path.exists() and not path.is_file():
-        raise DataError(f"{str(path)!r} is not a file")
-    try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{str(path.parent)!r} is not a run: it has no {path.name}") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{str(path)!r} must hold a JSON object. Received: {type(content).__name__}")
-    return content
-
-
 def versions() -> dict[str, str]:
     """Versions of everything that decides a result."""
     names = ("lstm-ae", "tensorflow", "keras", "numpy")
     return {"python": platform.python_version()} | {name: version(name) for name in names}
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    """A CSV file's bytes; None and NaN are empty cells, floats are exact."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
-    return text.getvalue().encode()
-
-
-def write(path: Path, content: bytes) -> Path:
-    """Write a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def command_line() -> str:

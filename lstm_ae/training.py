@@ -5,9 +5,7 @@ network's variables (seed generators included), the optimizer's, the best weight
 from (seed, epoch). So a run that was killed and resumed takes the very steps that it would have taken.
 """
 
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +16,9 @@ import numpy as np
 
 from lstm_ae.config import Config
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import ConfigError
 from lstm_ae.feed import Shuffle, batches, steps_of
+from lstm_ae.files import load_state, save_state
 
 
 class Progress(NamedTuple):
@@ -157,6 +156,7 @@ class Keeper(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
+        """Training time so far, over all resumptions."""
         return self.before + time.monotonic() - self.started
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -208,15 +208,7 @@ class Keeper(keras.callbacks.Callback):
             "stopped": self.stopped,
             "seconds": self.seconds,
         }
-        arrays = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
-        for name, values in self._groups().items():
-            arrays |= {f"{name}_{number}": np.asarray(value) for number, value in enumerate(values)}
-        beside = self.path.with_name(self.path.name + ".part")
-        with beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
+        save_state(self.path, meta, self._groups())
 
     def _groups(self) -> dict[str, list[Any]]:
         return {"variable": self.variables, "optimizer": self.optimizer_variables, "best": self.best}
@@ -225,28 +217,16 @@ class Keeper(keras.callbacks.Callback):
         """Take up the state on disk, if there is one."""
         if not self.path.exists():
             return
-        try:
-            with np.load(self.path, allow_pickle=False) as arrays:
-                meta = json.loads(arrays["meta"].tobytes())
-                groups = {
-                    name: [arrays[f"{name}_{number}"] for number in range(len(values))]
-                    for name, values in self._groups().items()
-                }
-        except Exception as error:
-            raise DataError(
-                f"The training state {str(self.path)!r} cannot be read ({type(error).__name__}); "
-                "start a new run, or delete that file to start this one from its beginning"
-            ) from error
+        meta, groups = load_state(self.path, {name: len(values) for name, values in self._groups().items()})
         for key, value in self.identity.items():
             if meta["identity"].get(key) != value:
                 raise ConfigError(
                     f"This training cannot go on: its {key} is {meta['identity'].get(key)!r}, now it is {value!r}. "
                     "Start a new run without --resume"
                 )
-        for variable, value in zip(self.variables, groups["variable"], strict=True):
-            variable.assign(value)
-        for variable, value in zip(self.optimizer_variables, groups["optimizer"], strict=True):
-            variable.assign(value)
+        for name, variables in (("variable", self.variables), ("optimizer", self.optimizer_variables)):
+            for variable, value in zip(variables, groups[name], strict=True):
+                variable.assign(value)
         self.best, self.history = groups["best"], meta["history"]
         self.best_epoch, self.stopped, self.before = meta["best_epoch"], meta["stopped"], meta["seconds"]
         self.best_value = math.inf if meta["best_value"] is None else meta["best_value"]

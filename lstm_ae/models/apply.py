@@ -16,13 +16,13 @@ class Batch(NamedTuple):
     """Samples, what the model was given of them, and what it returned, all in own units.
 
     Args:
-        index: which samples of the split.
+        samples: which samples of the split.
         window: `(samples, span, features)`, everything a sample covers.
         company: `(samples,)` lines of the scale table, or None.
         outputs: the model's outputs by name.
     """
 
-    index: slice
+    samples: slice
     window: Floats
     company: NDArray[np.int32] | None
     outputs: dict[str, Floats]

@@ -17,7 +17,9 @@ def recurrent(config: Config, name: str, *, sequences: bool = True, states: bool
     return kind(config.units, return_sequences=sequences, return_state=states, name=name)
 
 
-def encode(config: Config, sequence: keras.KerasTensor, *, sequences: bool, bidirectional: bool, prefix: str = "") -> keras.KerasTensor:
+def encode(
+    config: Config, sequence: keras.KerasTensor, *, sequences: bool, bidirectional: bool, prefix: str = ""
+) -> keras.KerasTensor:
     """The encoder: `config.layers` recurrent layers, dropout between them.
 
     Returns:

@@ -42,7 +42,7 @@ class Task(Protocol):
 
 def task(name: str) -> Task:
     """The module of a study, imported on first use."""
-    return import_module(f"lstm_ae.tasks.{name}")  # type: ignore[return-value]
+    return import_module(f"lstm_ae.tasks.{name}")
 
 
 def parts(data: Data) -> dict[str, Any]:
@@ -53,5 +53,3 @@ def parts(data: Data) -> dict[str, Any]:
 def columns(history: History) -> dict[str, list[float]]:
     """A history's rows as columns."""
     return {key: [row[key] for row in history] for key in history[0]} if history else {}
-
-

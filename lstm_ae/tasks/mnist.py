@@ -37,7 +37,7 @@ def evaluate(model: Any, data: Data) -> Metrics:
     for part, split in parts(data).items():
         error, right = Mean(), Mean()
         for batch in measure(apply(model, split), data, error):
-            right.add(batch.outputs["label"].argmax(axis=1) == split.label[batch.index])
+            right.add(batch.outputs["label"].argmax(axis=1) == split.label[batch.samples])
         baseline = float(np.mean(split.label == frequent))
         metrics[part] = {
             "accuracy": Metric(right.value, "", {f"always {frequent}": baseline}, higher_is_better=True),
@@ -54,10 +54,12 @@ def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
     label = data.test.label
     assert label is not None
     for batch in apply(model, data.test):
-        np.add.at(confusion, (label[batch.index], batch.outputs["label"].argmax(axis=1)), 1)
+        np.add.at(confusion, (label[batch.samples], batch.outputs["label"].argmax(axis=1)), 1)
     return {
         "reconstruction": digits.reconstructions(
-            pictures(window, data), pictures(outputs["reconstruction"].numpy(), data), label[:SHOWN],
+            pictures(window, data),
+            pictures(outputs["reconstruction"].numpy(), data),
+            label[:SHOWN],
             outputs["label"].numpy().argmax(axis=1),
         ),
         "curves": base.curves(
@@ -79,13 +81,19 @@ def describe(config: Mnist, data: Data) -> dict[str, Figure]:
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     """The class of every test digit, its probability and the error of its reconstruction."""
-    rows: dict[str, list[Any]] = {"digit": [], "label": [], "predicted": [], "probability": [], "reconstruction_mse": []}
+    rows: dict[str, list[Any]] = {
+        "digit": [],
+        "label": [],
+        "predicted": [],
+        "probability": [],
+        "reconstruction_mse": [],
+    }
     assert data.test.label is not None
     for batch in apply(model, data.test):
         label = batch.outputs["label"]
         error = ((batch.outputs["reconstruction"] - batch.window) / data.scale.range) ** 2
-        rows["digit"] += range(batch.index.start, batch.index.stop)
-        rows["label"] += data.test.label[batch.index].tolist()
+        rows["digit"] += range(batch.samples.start, batch.samples.stop)
+        rows["label"] += data.test.label[batch.samples].tolist()
         rows["predicted"] += label.argmax(axis=1).tolist()
         rows["probability"] += label.max(axis=1).tolist()
         rows["reconstruction_mse"] += error.mean(axis=(1, 2)).tolist()

@@ -18,7 +18,7 @@ from lstm_ae.evaluation import Verdict, skill, verdict
 from lstm_ae.figures import forecasts as drawn
 from lstm_ae.models.apply import inputs_of
 from lstm_ae.models.rollout import rollout
-from lstm_ae.tasks.snp import dates_of, forecasts, last_windows
+from lstm_ae.tasks.snp import dates_of, forecasts, last_windows, quantity_of
 
 
 class Step(NamedTuple):
@@ -71,7 +71,11 @@ def multistep(model: Any, data: Data, horizon: int | None = None) -> MultiStep:
     last = data.test.recut(given + ahead if horizon is None else given)
     table, figure = _forecast(forecast, data, last, given)
     ahead_figure = drawn.skill_by_step(
-        [step.step for step in steps], [step.rmse for step in steps], [step.rmse_persistence for step in steps], "USD"
+        [step.step for step in steps],
+        [step.rmse for step in steps],
+        [step.rmse_persistence for step in steps],
+        [step.skill for step in steps],
+        "USD",
     )
     return MultiStep(steps, judged, test.samples, table, {"multistep": figure, "skill_by_step": ahead_figure})
 
@@ -88,7 +92,10 @@ class _Rollout:
 
 
 def _measure(forecast: _Rollout, data: Data, test: Split, given: int) -> tuple[list[Step], Verdict]:
-    ours, naive, ours_usd, naive_usd = [], [], [], []
+    ours: list[Any] = []
+    naive: list[Any] = []
+    ours_usd: list[Any] = []
+    naive_usd: list[Any] = []
     for index in test.batches():
         window, company = test.windows(index), test.companies(index)
         past, truth = window[:, :given], window[:, given:]
@@ -105,7 +112,10 @@ def _measure(forecast: _Rollout, data: Data, test: Split, given: int) -> tuple[l
         np.sqrt(np.concatenate(naive_usd).mean(axis=0)),
         strict=True,
     )
-    steps = [Step(k, *map(float, row), skill(float(row[0]), float(row[1]))) for k, row in enumerate(columns, 1)]
+    steps = [
+        Step(k, float(mse), float(mse_0), float(rmse), float(rmse_0), skill(float(mse), float(mse_0)))
+        for k, (mse, mse_0, rmse, rmse_0) in enumerate(columns, 1)
+    ]
     assert test.time is not None
     days = test.time[test.starts + test.span - 1]
     judged = verdict(model.mean(axis=1), persistence.mean(axis=1), days, name="persistence", steps=forecast.ahead)
@@ -141,6 +151,6 @@ def _forecast(forecast: _Rollout, data: Data, last: Split, given: int) -> tuple[
         predicted[four],
         np.repeat(past[four, -1:, 0], forecast.ahead, axis=1),
         names[four],
-        quantity=data.feature_names[0].capitalize(),
+        quantity=quantity_of(data),
     )
     return table, figure

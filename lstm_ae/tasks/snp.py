@@ -94,12 +94,12 @@ def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
     window, company = data.test.windows(index)[..., 0], data.test.companies(index)
     dates = [dates_of(data.test, start, data.test.span) for start in data.test.starts[index]]
     loss = base.curves(columns(history), [base.Panel("loss", "MSE (scaled)", "log")])
-    quantity = data.feature_names[0].capitalize()
+    quantity = quantity_of(data)
     if not forecasts(model):
         outputs = model(inputs_of(model, window[..., None], company))["reconstruction"].numpy()[..., 0]
         few = slice(0, 2)
-        drawn = prices.reconstruction(dates[few], window[few], outputs[few], names[few], quantity=quantity)
-        return {"reconstruction": drawn, "loss": loss}
+        given_back = prices.reconstruction(dates[few], window[few], outputs[few], names[few], quantity=quantity)
+        return {"reconstruction": given_back, "loss": loss}
     past, truth = window[:, :-1], window[:, 1:]
     future = model(inputs_of(model, past[..., None], company))["future"].numpy()[..., 0]
     drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
@@ -122,7 +122,7 @@ def describe(config: Snp, data: Data) -> dict[str, Figure]:
             [days for days, _ in wholes],
             [values for _, values in wholes],
             list(data.symbols[1:3]),
-            quantity=data.feature_names[0].capitalize(),
+            quantity=quantity_of(data),
             boundaries=borders,
         )
     }
@@ -134,7 +134,8 @@ _PARTS = ("train", "validation", "test")
 def _whole(data: Data, line: int) -> tuple[Any, Any]:
     """Days and prices of one company over all parts."""
     pieces = []
-    for split in data[:3]:
+    for split in (data.train, data.validation, data.test):
+        assert split.time is not None
         rows = split.company == line
         pieces.append((split.time[rows], split.series[rows, 0]))
         if data.train.series is data.test.series:
@@ -152,6 +153,12 @@ def last_windows(data: Data, split: Split, most: int = SHOWN) -> tuple[Any, list
     return last, [data.symbols[line] for line in company[last]]
 
 
+def quantity_of(data: Data) -> str:
+    """What is drawn, as an axis says it: "High (USD)"."""
+    name = data.feature_names[0]
+    return name[0].upper() + name[1:]
+
+
 def dates_of(split: Split, start: int, days: int) -> Any:
     """The dates of some rows."""
     assert split.time is not None
@@ -166,7 +173,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     rows: dict[str, list[Any]] = {"symbol": [], "date": [], "actual": [], "persistence": [], "predicted": []}
     ahead = forecasts(model)
     for batch in apply(model, split, steps=split.span - 1 if ahead else None):
-        last = split.starts[batch.index] + split.span - 1
+        last = split.starts[batch.samples] + split.span - 1
         rows["symbol"] += [data.symbols[line] for line in split.company[last]]
         rows["date"] += split.time[last].astype(str).tolist()
         rows["actual"] += batch.window[:, -1, 0].tolist()

@@ -1,0 +1,118 @@
+"""Files that are written as a whole or not at all, and read strictly."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_ae.errors import DataError
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises `DataError` where there is none."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{str(path)!r} is not a file")
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{str(path.parent)!r} is not a run: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{str(path)!r} must hold a JSON object. Received: {type(content).__name__}")
+    return content
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """A CSV file's bytes; None and NaN are empty cells, floats are exact."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
+    return text.getvalue().encode()
+
+
+def write(path: Path, content: bytes, *, new: bool = False) -> Path:
+    """Write a file as a whole or not at all; with `new`, raise `FileExistsError` where there is one already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            os.link(beside, path)
+            beside.unlink()
+        else:
+            beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """A JSON file's bytes; NaN and infinity are errors."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def parse_json(text: str) -> Any:
+    """Strict JSON: a repeated key or a NaN is an error, not a silent choice. Raises `ValueError`."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"the key {twice!r} occurs twice")
+        return result
+
+    def refuse(token: str) -> Any:
+        raise ValueError(f"{token} is not JSON")
+
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def save_state(path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> None:
+    """Write groups of arrays and what is known about them into one `.npz`.
+
+    Args:
+        meta: JSON values.
+        groups: arrays, or what numpy can make arrays of, by the group's name.
+    """
+    arrays = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+    for name, values in groups.items():
+        arrays |= {f"{name}_{number}": np.asarray(value) for number, value in enumerate(values)}
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    write(path, content.getvalue())
+
+
+def load_state(path: Path, sizes: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Read what `save_state` wrote: so many arrays of each group. Raises `DataError` where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
+            groups = {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}
+    except Exception as error:
+        raise DataError(
+            f"The training state {str(path)!r} cannot be read ({type(error).__name__}); "
+            "start a new run, or delete that file to start this one from its beginning"
+        ) from error
+    return meta, groups
