@@ -39,6 +39,8 @@ def guarded(command: Callable[[], Any], arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("Interrupted; nothing was being trained", 130)
     except BaseException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+            return 0
         if isinstance(error, SystemExit) or ("--verbose" in arguments and not isinstance(error, TyperException)):
             if isinstance(error, SystemExit):
                 raise

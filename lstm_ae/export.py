@@ -17,7 +17,8 @@ from keras import layers
 from keras.export import ExportArchive
 
 from lstm_ae.errors import DataError
-from lstm_ae.models.rollout import rollout
+from lstm_ae.models.apply import signature
+from lstm_ae.models.rollout import HORIZON, rollout
 
 TOLERANCE = 1e-6  # relative to the largest value
 
@@ -54,8 +55,8 @@ def export(model: Any, base: Path) -> Exported:
             functions = _functions(model)
             archive = ExportArchive()
             archive.track(model)
-            for name, (function, signature) in functions.items():
-                archive.add_endpoint(name, function, input_signature=[signature])
+            for name, (function, inputs) in functions.items():
+                archive.add_endpoint(name, function, input_signature=[inputs])
             archive.write_out(str(beside), verbose=False)
             difference, endpoints = _verify(beside, functions)
         beside.chmod(0o755)
@@ -69,18 +70,18 @@ def export(model: Any, base: Path) -> Exported:
 
 def _functions(model: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Each endpoint's function of a dict of tensors, and its signature."""
-    signature = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in model.input.items()}
+    own = signature(model)
     functions: dict[str, tuple[Any, dict[str, Any]]] = {
-        "serving_default": (lambda inputs: model(inputs, training=False), signature)
+        "serving_default": (lambda inputs: model(inputs, training=False), own)
     }
     if "future" in model.output:
         roll = rollout(model)
 
         def forecast(inputs: dict[str, Any]) -> dict[str, Any]:
-            own = {name: tensor for name, tensor in inputs.items() if name != "horizon"}
-            return {"future": roll(own, inputs["horizon"])}
+            past = {name: tensor for name, tensor in inputs.items() if name != "horizon"}
+            return {"future": roll(past, inputs["horizon"])}
 
-        functions["forecast"] = (forecast, signature | {"horizon": tf.TensorSpec((None,), tf.int32, name="horizon")})
+        functions["forecast"] = (forecast, own | {"horizon": HORIZON})
     return functions
 
 

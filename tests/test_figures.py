@@ -233,8 +233,8 @@ def test_multistep_past_the_end_of_the_data():
 @pytest.mark.parametrize("steps", [1, 15, 60])
 def test_skill_by_step(steps):
     naive = np.arange(steps, dtype=float)
-    drawn = checked(forecasts.skill_by_step(np.arange(1, steps + 1), 0.9 * naive, naive, "USD"))
+    drawn = checked(forecasts.skill_by_step(np.arange(1, steps + 1), 0.9 * naive, naive, np.full(steps, 0.1), "USD"))
     upper, lower = drawn.axes
     assert (upper.get_ylabel(), lower.get_xlabel()) == ("RMSE (USD)", "Days ahead")
-    np.testing.assert_allclose(lower.lines[1].get_ydata(), np.r_[np.nan, np.full(steps - 1, 0.1)])
+    np.testing.assert_allclose(lower.lines[1].get_ydata(), np.full(steps, 0.1))
     assert "Above 0: better than persistence" in texts(drawn)

@@ -36,11 +36,16 @@ def apply(model: Any, split: Split, *, steps: int | None = None, size: int = 102
         steps: how many steps of each sample the model reads; all of them where None.
         size: samples in a batch.
     """
-    call = tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True)
+    call = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature(model)])
     for index in split.batches(size):
         window, company = split.windows(index), split.companies(index)
         outputs = call(inputs_of(model, window[:, :steps], company))
         yield Batch(index, window, company, {key: value.numpy() for key, value in outputs.items()})
+
+
+def signature(model: Any) -> dict[str, Any]:
+    """The model's inputs as TensorFlow specifies them: one trace then serves every batch size and length."""
+    return {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in model.input.items()}
 
 
 def inputs_of(model: Any, series: Floats, company: NDArray[np.int32] | None) -> dict[str, Any]:

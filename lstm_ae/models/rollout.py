@@ -11,6 +11,8 @@ import tensorflow as tf
 from lstm_ae.models.forecaster import stepper
 from lstm_ae.models.scaling import network_of, scaling_of
 
+HORIZON = tf.TensorSpec((None,), tf.int32, name="horizon")
+
 
 def rollout(model: Any) -> Callable[[dict[str, Any], Any], Any]:
     """Make the multi-step forecast of a forecaster.

@@ -11,9 +11,6 @@ from lstm_ae.data.digits import as_rows, load, read_image
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Mean, Metric, Metrics
 from lstm_ae.figures import base, digits
-from lstm_ae.models.apply import apply, inputs_of
-from lstm_ae.models.classifier import classifier
-from lstm_ae.models.scaling import in_own_units
 from lstm_ae.tasks import History, columns, parts
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
@@ -25,12 +22,17 @@ SHOWN = 10
 
 def build(config: Mnist, data: Data) -> Any:
     """A classifier from `sequence` `(batch, steps, features)`, 0 to 255, to `reconstruction` and `label`."""
+    from lstm_ae.models.classifier import classifier
+    from lstm_ae.models.scaling import in_own_units
+
     network = classifier(config, steps=data.train.span, features=data.train.features, classes=CLASSES)
     return in_own_units(network, data.scale)
 
 
 def evaluate(model: Any, data: Data) -> Metrics:
     """Accuracy beside always naming the most frequent digit, and the error of the reconstruction."""
+    from lstm_ae.models.apply import apply
+
     assert data.train.label is not None
     frequent = np.bincount(data.train.label).argmax()
     metrics: Metrics = {}
@@ -48,6 +50,8 @@ def evaluate(model: Any, data: Data) -> Metrics:
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
     """Digits above their reconstructions, loss and accuracy over the epochs, and the confusion matrix."""
+    from lstm_ae.models.apply import apply, inputs_of
+
     window = data.test.windows(slice(0, SHOWN))
     outputs = model(inputs_of(model, window, None))
     confusion = np.zeros((CLASSES, CLASSES), np.int64)
@@ -81,6 +85,8 @@ def describe(config: Mnist, data: Data) -> dict[str, Figure]:
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     """The class of every test digit, its probability and the error of its reconstruction."""
+    from lstm_ae.models.apply import apply
+
     rows: dict[str, list[Any]] = {
         "digit": [],
         "label": [],
@@ -102,6 +108,8 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
 
 def classify(model: Any, data: Data, config: Mnist, paths: Sequence[str]) -> list[dict[str, Any]]:
     """Name the digit in each picture file, with its probability and the error of its reconstruction."""
+    from lstm_ae.models.apply import inputs_of
+
     images = np.stack([read_image(path) for path in paths])
     window = as_rows(images, config.read).reshape(len(images), data.test.span, data.test.features)
     outputs = {key: value.numpy() for key, value in model(inputs_of(model, window, None)).items()}

@@ -16,8 +16,8 @@ from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Verdict, skill, verdict
 from lstm_ae.figures import forecasts as drawn
-from lstm_ae.models.apply import inputs_of
-from lstm_ae.models.rollout import rollout
+from lstm_ae.models.apply import inputs_of, signature
+from lstm_ae.models.rollout import HORIZON, rollout
 from lstm_ae.tasks.snp import dates_of, forecasts, last_windows, quantity_of
 
 
@@ -85,7 +85,7 @@ class _Rollout:
 
     def __init__(self, model: Any, ahead: int) -> None:
         self.model, self.ahead = model, ahead
-        self.call = tf.function(rollout(model), reduce_retracing=True)
+        self.call = tf.function(rollout(model), input_signature=[signature(model), HORIZON])
 
     def __call__(self, past: Any, company: Any) -> Any:
         return self.call(inputs_of(self.model, past, company), tf.fill([len(past)], self.ahead)).numpy()

@@ -1,23 +1,26 @@
 """What the studies share that give a sequence back: its measures and their baselines."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Mean, Metric, principal_components
-from lstm_ae.models.apply import Batch
-from lstm_ae.models.scaling import network_of
+
+if TYPE_CHECKING:
+    from lstm_ae.models.apply import Batch
 
 
 def code_size(model: Any) -> int | None:
     """Numbers in the code of a `vector` latent; None where the decoder sees every step."""
+    from lstm_ae.models.scaling import network_of
+
     shape = network_of(model).get_layer("code").output.shape
     return int(shape[1]) if len(shape) == 2 else None
 
 
-def measure(batches: Iterable[Batch], data: Data, error: Mean) -> Iterator[Batch]:
+def measure(batches: "Iterable[Batch]", data: Data, error: Mean) -> "Iterator[Batch]":
     """Pass the batches on and add their squared scaled errors of reconstruction."""
     for batch in batches:
         _, span = data.scale.of(batch.window, batch.company)

@@ -11,10 +11,6 @@ from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Mean, Metric, Metrics
 from lstm_ae.figures import base, prices
-from lstm_ae.models.apply import apply, inputs_of
-from lstm_ae.models.autoencoder import autoencoder
-from lstm_ae.models.forecaster import forecaster
-from lstm_ae.models.scaling import in_own_units
 from lstm_ae.tasks import History, columns, parts
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
@@ -25,6 +21,10 @@ SHOWN = 20
 
 def build(config: Snp, data: Data) -> Any:
     """A forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
+    from lstm_ae.models.autoencoder import autoencoder
+    from lstm_ae.models.forecaster import forecaster
+    from lstm_ae.models.scaling import in_own_units
+
     features = data.train.features
     if config.goal == "reconstruct":
         network = autoencoder(config, steps=config.window, features=features)
@@ -54,6 +54,8 @@ def forecasts(model: Any) -> bool:
 
 
 def _evaluate_forecast(model: Any, data: Data, split: Split) -> dict[str, Metric]:
+    from lstm_ae.models.apply import apply
+
     ours = {name: Mean() for name in ("mse", "last_day_mse", "last_day_mae")}
     naive = {name: Mean() for name in ours}
     for batch in apply(model, split, steps=split.span - 1):
@@ -75,6 +77,8 @@ def _evaluate_forecast(model: Any, data: Data, split: Split) -> dict[str, Metric
 
 
 def _evaluate_reconstruction(model: Any, data: Data) -> Metrics:
+    from lstm_ae.models.apply import apply
+
     metrics: Metrics = {}
     for part, split in parts(data).items():
         error, absolute, constant = Mean(), Mean(), Mean()
@@ -90,6 +94,8 @@ def _evaluate_reconstruction(model: Any, data: Data) -> Metrics:
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
     """The last test window of each company: whole, its last day, and one company along its days; and the loss."""
+    from lstm_ae.models.apply import inputs_of
+
     index, names = last_windows(data, data.test)
     window, company = data.test.windows(index)[..., 0], data.test.companies(index)
     dates = [dates_of(data.test, start, data.test.span) for start in data.test.starts[index]]
@@ -167,6 +173,8 @@ def dates_of(split: Split, start: int, days: int) -> Any:
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     """For every test window the day after it (forecast, persistence, truth), or every day of it given back."""
+    from lstm_ae.models.apply import apply
+
     split = data.test
     assert split.company is not None
     assert split.time is not None

@@ -11,9 +11,6 @@ from lstm_ae.data.toy import generate, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Mean, Metrics
 from lstm_ae.figures import base, signals
-from lstm_ae.models.apply import apply, inputs_of
-from lstm_ae.models.autoencoder import autoencoder
-from lstm_ae.models.scaling import in_own_units
 from lstm_ae.tasks import History, columns, parts
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
@@ -22,11 +19,16 @@ __all__ = ["build", "describe", "evaluate", "figures", "load", "predict"]
 
 def build(config: Toy, data: Data) -> Any:
     """An autoencoder from `sequence` to `reconstruction`, both `(batch, 50, 1)`."""
+    from lstm_ae.models.autoencoder import autoencoder
+    from lstm_ae.models.scaling import in_own_units
+
     return in_own_units(autoencoder(config, steps=data.train.span, features=data.train.features), data.scale)
 
 
 def evaluate(model: Any, data: Data) -> Metrics:
     """Mean squared error of the reconstruction."""
+    from lstm_ae.models.apply import apply
+
     metrics: Metrics = {}
     for part, split in parts(data).items():
         error = Mean()
@@ -38,6 +40,8 @@ def evaluate(model: Any, data: Data) -> Metrics:
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
     """Two test signals with their reconstructions, and the loss over the epochs."""
+    from lstm_ae.models.apply import inputs_of
+
     window = data.test.windows(slice(0, 2))
     given_back = model(inputs_of(model, window, None))["reconstruction"].numpy()
     return {
@@ -54,6 +58,8 @@ def describe(config: Toy, data: Data) -> dict[str, Figure]:
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     """Every step of every test sequence beside its reconstruction."""
+    from lstm_ae.models.apply import apply
+
     values = np.concatenate([batch.outputs["reconstruction"] for batch in apply(model, data.test)])
     samples, steps, _ = values.shape
     return {
