@@ -90,8 +90,8 @@ def _verify(directory: Path, functions: dict[str, tuple[Any, dict[str, Any]]]) -
     loaded = tf.saved_model.load(str(directory))
     random = np.random.default_rng(0)
     worst, endpoints = 0.0, []
-    for name, (function, signature) in functions.items():
-        inputs = {key: _random(random, key, spec) for key, spec in signature.items()}
+    for name, (function, specs) in functions.items():
+        inputs = {key: _random(random, key, spec) for key, spec in specs.items()}
         expected, got = function(inputs), loaded.signatures[name](**inputs)
         for key, value in expected.items():
             if not np.array_equal(np.isnan(value), np.isnan(got[key])):
