@@ -93,6 +93,7 @@ class Mnist(Config):
     latent: str = LATENT
     bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 8)
+    epochs: int = redefault(Config, "epochs", 12)
     schedule: str = redefault(Config, "schedule", "cosine")
 
 
