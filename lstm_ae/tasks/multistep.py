@@ -18,7 +18,8 @@ from lstm_ae.evaluation import Verdict, skill, verdict
 from lstm_ae.figures import forecasts as drawn
 from lstm_ae.models.apply import inputs_of, signature
 from lstm_ae.models.rollout import HORIZON, rollout
-from lstm_ae.tasks.snp import dates_of, forecasts, last_windows, quantity_of
+from lstm_ae.tasks.forecasting import forecasts
+from lstm_ae.tasks.panel import dates_of, last_windows, quantity_of, weekdays_after
 
 
 class Step(NamedTuple):
@@ -132,8 +133,7 @@ def _forecast(forecast: _Rollout, data: Data, last: Split, given: int) -> tuple[
     if known:
         dates = [dates_of(last, start + given, forecast.ahead) for start in last.starts[index]]
     else:
-        weekday = np.arange(1, forecast.ahead + 1)
-        dates = [np.busday_offset(days[-1], weekday, roll="backward") for days in dates_past]
+        dates = [weekdays_after(days[-1], forecast.ahead) for days in dates_past]
     table = {
         "symbol": np.repeat(names, forecast.ahead).tolist(),
         "date": np.concatenate(dates).astype(str).tolist(),

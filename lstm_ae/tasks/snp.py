@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import load
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Mean, Metric, Metrics
 from lstm_ae.figures import base, prices
-from lstm_ae.tasks import History, columns, parts
+from lstm_ae.tasks import History, columns, forecasting, parts
+from lstm_ae.tasks.forecasting import forecasts
+from lstm_ae.tasks.panel import dates_of, last_windows, quantity_of
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
 __all__ = ["build", "describe", "evaluate", "figures", "load", "predict"]
@@ -45,35 +47,7 @@ def evaluate(model: Any, data: Data) -> Metrics:
     """Scaled MSE over all days and over the last day alone, and the last day's error in prices."""
     if not forecasts(model):
         return _evaluate_reconstruction(model, data)
-    return {part: _evaluate_forecast(model, data, split) for part, split in parts(data).items()}
-
-
-def forecasts(model: Any) -> bool:
-    """Whether the model forecasts; else it reconstructs."""
-    return "future" in model.output
-
-
-def _evaluate_forecast(model: Any, data: Data, split: Split) -> dict[str, Metric]:
-    from lstm_ae.models.apply import apply
-
-    ours = {name: Mean() for name in ("mse", "last_day_mse", "last_day_mae")}
-    naive = {name: Mean() for name in ours}
-    for batch in apply(model, split, steps=split.span - 1):
-        past, truth = batch.window[:, :-1], batch.window[:, 1:]
-        _, span = data.scale.of(past, batch.company)
-        for means, predicted in ((ours, batch.outputs["future"]), (naive, past)):
-            days = predicted.shape[1]
-            scaled = ((predicted - truth[:, -days:]) / span) ** 2
-            means["mse"].add(scaled)
-            means["last_day_mse"].add(scaled[:, -1])
-            means["last_day_mae"].add(abs(predicted[:, -1] - truth[:, -1]))
-    units = {"mse": "scaled", "last_day_mse": "scaled", "last_day_mae": "USD"}
-    return {
-        name: Metric(ours[name].value, units[name], {"persistence": naive[name].value})
-        for name in ours
-        # A model of the last day alone says nothing about the others.
-        if name != "mse" or model.output["future"].shape[1] != 1
-    }
+    return {part: forecasting.evaluate(model, data, split) for part, split in parts(data).items()}
 
 
 def _evaluate_reconstruction(model: Any, data: Data) -> Metrics:
@@ -96,7 +70,7 @@ def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
     """The last test window of each company: whole, its last day, and one company along its days; and the loss."""
     from lstm_ae.models.apply import inputs_of
 
-    index, names = last_windows(data, data.test)
+    index, names = last_windows(data, data.test, SHOWN)
     window, company = data.test.windows(index)[..., 0], data.test.companies(index)
     dates = [dates_of(data.test, start, data.test.span) for start in data.test.starts[index]]
     loss = base.curves(columns(history), [base.Panel("loss", "MSE (scaled)", "log")])
@@ -149,44 +123,20 @@ def _whole(data: Data, line: int) -> tuple[Any, Any]:
     return np.concatenate([days for days, _ in pieces]), np.concatenate([values for _, values in pieces])
 
 
-def last_windows(data: Data, split: Split, most: int = SHOWN) -> tuple[Any, list[str]]:
-    """The latest sample of each company, as indices into the split, and the companies' names."""
-    assert split.company is not None
-    assert split.time is not None
-    company, day = split.company[split.starts], split.time[split.starts]
-    order = np.lexsort((day, company))
-    last = order[np.r_[np.flatnonzero(np.diff(company[order])), len(order) - 1]][:most]
-    return last, [data.symbols[line] for line in company[last]]
-
-
-def quantity_of(data: Data) -> str:
-    """What is drawn, as an axis says it: "High (USD)"."""
-    name = data.feature_names[0]
-    return name[0].upper() + name[1:]
-
-
-def dates_of(split: Split, start: int, days: int) -> Any:
-    """The dates of some rows."""
-    assert split.time is not None
-    return split.time[start : start + days]
-
-
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
-    """For every test window the day after it (forecast, persistence, truth), or every day of it given back."""
+    """The day after every test window beside persistence and truth, or the last day of each, given back."""
+    if forecasts(model):
+        return forecasting.predict(model, data, data.test)
     from lstm_ae.models.apply import apply
 
     split = data.test
     assert split.company is not None
     assert split.time is not None
-    rows: dict[str, list[Any]] = {"symbol": [], "date": [], "actual": [], "persistence": [], "predicted": []}
-    ahead = forecasts(model)
-    for batch in apply(model, split, steps=split.span - 1 if ahead else None):
+    rows: dict[str, list[Any]] = {"symbol": [], "date": [], "actual": [], "reconstruction": []}
+    for batch in apply(model, split):
         last = split.starts[batch.samples] + split.span - 1
         rows["symbol"] += [data.symbols[line] for line in split.company[last]]
         rows["date"] += split.time[last].astype(str).tolist()
         rows["actual"] += batch.window[:, -1, 0].tolist()
-        rows["persistence"] += batch.window[:, -2, 0].tolist()
-        rows["predicted"] += batch.outputs["future" if ahead else "reconstruction"][:, -1, 0].tolist()
-    if not ahead:
-        del rows["persistence"]
+        rows["reconstruction"] += batch.outputs["reconstruction"][:, -1, 0].tolist()
     return dict(rows)
