@@ -95,7 +95,7 @@ def describe(config: Snp, data: Data) -> dict[str, Figure]:
     """The prices of the first two companies with the borders of the parts."""
     wholes = [_whole(data, line) for line in range(1, min(3, len(data.symbols)))]
     borders = []
-    if not data.source.leaky.startswith("split"):
+    if data.train.series is not data.test.series:
         borders = [(name, split.time.min()) for name, split in zip(_PARTS, data[:3], strict=True)]  # type: ignore[union-attr]
     return {
         "prices": prices.history(
