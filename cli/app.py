@@ -4,12 +4,23 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from . import export, runs, studies
 from .errors import guarded
 
+
+class InOrder(TyperGroup):
+    """Lists the studies and other groups before the single commands."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """The names, in the order of the help."""
+        return sorted(self.commands, key=lambda name: not isinstance(self.commands[name], TyperGroup))
+
+
 app = typer.Typer(
     name="lstmae",
+    cls=InOrder,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,7 +43,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""

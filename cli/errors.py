@@ -4,8 +4,6 @@
 """
 
 import errno
-import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +13,8 @@ from typer.exceptions import TyperException
 
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
 
-from .talk import Interrupted
+from .stops import Interrupted, signals
+from .streams import discard, say, standard_streams
 
 CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (ConfigError, 2),
@@ -23,31 +22,33 @@ CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (Interrupted, 130),
     (LstmAeError, 1),
 )
+NOTHING_LOST = Interrupted("Interrupted; nothing was being trained")
 
 
 def guarded(command: Callable[[], Any], arguments: list[str]) -> int:
     """Run the command line; return the exit code, having said why where it is not 0."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        code = command()
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except BrokenPipeError:
-        # The reader (`| head`) has what it wanted; Python would complain once more when it flushes on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("Interrupted; nothing was being trained", 130)
-    except BaseException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
-            return 0
-        if isinstance(error, SystemExit) or ("--verbose" in arguments and not isinstance(error, TyperException)):
-            if isinstance(error, SystemExit):
-                raise
-            import traceback
+    standard_streams()
+    with signals() as stopped:
+        try:
+            code = command()
+            sys.stdout.flush()
+            # Typer turns Ctrl-C into this code, without a word.
+            return _fail(NOTHING_LOST) if code == 130 else code if isinstance(code, int) else 0
+        except BaseException as error:
+            if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+                discard(sys.stdout)  # the reader (`| head`) has what it wanted
+                return 0
+            if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+                return 0
+            if isinstance(error, SystemExit):  # Typer ends its answers to the shell's completion so
+                return error.code if isinstance(error.code, int) else 0
+            if isinstance(error, KeyboardInterrupt | typer.Abort) or (stopped and not isinstance(error, Interrupted)):
+                return _fail(NOTHING_LOST)
+            if "--verbose" in arguments and not isinstance(error, TyperException):
+                import traceback
 
-            traceback.print_exc()
-        return _fail(*explained(error))
+                traceback.print_exc()
+            return _fail(error)
 
 
 def explained(error: BaseException) -> tuple[str, int]:
@@ -57,29 +58,36 @@ def explained(error: BaseException) -> tuple[str, int]:
             return str(error), code
     if isinstance(error, TyperException):
         context = getattr(error, "ctx", None)
-        where = f" (see {context.command_path} --help)" if context else ""
-        return getattr(error, "format_message", error.__str__)() + where, 2
+        path = context.command_path if context else "lstmae"
+        return f"{error.format_message().rstrip('.')} (see {path} --help)", 2
+    name = type(error).__name__
+    first = (str(error).strip() or "no message").splitlines()[0][:300]
     if isinstance(error, OSError):
         where = f" {str(error.filename)!r}" if error.filename else ""
-        advice = {
-            errno.ENOSPC: "free some space, or choose another --out",
-            errno.EROFS: "choose an --out that can be written",
-            errno.EACCES: "choose another file or --out, or change its permissions",
-            errno.ENAMETOOLONG: "choose a shorter name",
-        }.get(error.errno or 0, "run again with --verbose to see where")
-        return f"{error.strerror or error}{where}; {advice}", 1
-    name = type(error).__name__
+        return f"{error.strerror or error}{where}; {_advice(error.errno)}", 1
+    if "No space left on device" in str(error):  # TensorFlow has errors of its own
+        return f"No space left on device; {_advice(errno.ENOSPC)}", 1
     if isinstance(error, MemoryError) or name == "ResourceExhaustedError":
         return "Not enough memory; lower --batch-size, --units or --window", 1
-    first = (str(error).strip() or "no message").splitlines()[0][:300]
     return f"Unexpected {name}: {first} (run again with --verbose to see where)", 1
 
 
-def _fail(text: str, code: int) -> int:
-    line = " ".join(text.split())
-    print(f"lstmae: {line}", file=sys.stderr)
+def _advice(number: int | None) -> str:
+    return {
+        errno.ENOSPC: "free some space, or write elsewhere",
+        errno.EDQUOT: "free some space, or write elsewhere",
+        errno.EROFS: "choose a place that can be written",
+        errno.EACCES: "choose another place, or change its permissions",
+        errno.EPERM: "choose another place, or change its permissions",
+        errno.ENAMETOOLONG: "choose a shorter name",
+        errno.EEXIST: "choose another place",
+        errno.ENOTDIR: "choose another place",
+        errno.EISDIR: "give a file",
+        errno.ENOENT: "check the path",
+    }.get(number or 0, "run again with --verbose to see where")
+
+
+def _fail(error: BaseException) -> int:
+    text, code = explained(error)
+    say(f"lstmae: {' '.join(text.splitlines())}")
     return code
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt

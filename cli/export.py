@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .backend import import_tensorflow
-from .options import command
+from .options import RunArgument, command
 from .results import show_files
 from .talk import Talk
 
@@ -16,12 +16,18 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "export", "lstmae export latest")
     def export(
-        run: Annotated[str, typer.Argument(help="A run's directory, or latest.")],
+        run: RunArgument,
         *,
         to: Annotated[
-            Path | None, typer.Option(help="Directory to export into.", show_default="the run itself")
+            Path | None,
+            typer.Option(
+                metavar="<folder>", help="Where the model's folder is made (default: the run is that folder)."
+            ),
         ] = None,
-        name: Annotated[str | None, typer.Option(help="Name of the model below --to.", show_default="the task")] = None,
+        name: Annotated[
+            str | None,
+            typer.Option(metavar="<name>", help="Name of the model's folder below --to (default: the study)."),
+        ] = None,
         talk: Talk,
     ) -> None:
         """Write a run's model as the next version of a SavedModel folder and check that it says the same."""
@@ -31,6 +37,8 @@ def register(app: typer.Typer) -> None:
         opened = open_run(run)
         if name is not None and to is None:
             raise ConfigError("--name is for --to; add --to, or leave --name out")
+        if name is not None and (Path(name).name != name or name in ("", "..")):
+            raise ConfigError(f"--name must be the name of one folder, without its path. Received: {name!r}")
         opened.metrics()
         import_tensorflow(talk)
         from lstm_ae.export import export as write

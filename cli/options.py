@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,26 +16,46 @@ from .talk import Talk
 
 Out = Annotated[
     Path | None,
-    typer.Option(help="Directory of the new run; must be new or empty.", show_default="runs/<task>-<time>-<id>"),
+    typer.Option(
+        metavar="<folder>", help="Directory of the new run; must be new or empty (default: a new one below runs)."
+    ),
 ]
 RunPath = Annotated[
     str | None,
     typer.Option(
-        "--run", metavar="RUN", help="A run's directory, or latest.", show_default="latest of this configuration"
+        "--run",
+        metavar="<run>",
+        help="A run's directory, or latest (default: the latest of this configuration and data).",
+        autocompletion=lambda incomplete: runs_like(incomplete),
     ),
 ]
-Retrain = Annotated[bool, typer.Option("--retrain", help="Train anew even if a run of this configuration exists.")]
+RunArgument = Annotated[
+    str, typer.Argument(help="A run's directory, or latest.", autocompletion=lambda incomplete: runs_like(incomplete))
+]
+Retrain = Annotated[
+    bool, typer.Option("--retrain", metavar="", help="Train anew even if a run of this configuration exists.")
+]
 
 Register = Callable[[Callable[..., None]], Callable[..., None]]
 
 _TALK = {
-    "json_": Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")],
-    "quiet": Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")],
-    "verbose": Annotated[bool, typer.Option("--verbose", help="Say more, and show where an error came from.")],
+    "json_": Annotated[bool, typer.Option("--json", metavar="", help="Print the result as one JSON document.")],
+    "quiet": Annotated[bool, typer.Option("--quiet", metavar="", help="Say nothing but the result.")],
+    "verbose": Annotated[
+        bool, typer.Option("--verbose", metavar="", help="Say more, and show where an error came from.")
+    ],
 }
 _CONFIG_FILE = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="A run's config.json; options beside it win.")
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="<file>",
+        help="A run's config.json; options beside it win (--no-deterministic and the like switch one off).",
+    ),
 ]
+
+
+_FILLED_IN = ("given", "talk")
 
 
 class Given(dict[str, Any]):
@@ -63,23 +83,24 @@ def command(
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         fields = [field for field in declared(config) if field.name not in hide] if config else []
-        own = [p for p in inspect.signature(function).parameters.values() if p.name not in ("given", "talk")]
+        signature = inspect.signature(function).parameters
+        own = [_parameter(p.name, p.annotation, p.default) for p in signature.values() if p.name not in _FILLED_IN]
         parameters = [
+            _parameter("context", typer.Context),
             *own,
-            *(_parameter(field.name, _annotation(field), None) for field in fields),
+            *(parameter for field in fields for parameter in _parameters(field)),
             *([_parameter("config_file", _CONFIG_FILE, None)] if config else []),
             *(_parameter(key, kind, False) for key, kind in _TALK.items()),
         ]
 
         @functools.wraps(function)
-        def run(**values: Any) -> None:
+        def run(context: typer.Context, **values: Any) -> None:
             talk = Talk(*(values.pop(key) for key in _TALK))
-            if config:
-                given = Given({f.name: v for f in fields if (v := values.pop(f.name)) is not None})
-                given.file = values.pop("config_file")
-                values["given"] = given
             if talk.quiet and talk.verbose:
                 raise ConfigError("--quiet and --verbose exclude each other; give one of them")
+            if config:
+                values["given"] = Given(_typed(context, fields, values))
+                values["given"].file = values.pop("config_file")
             function(talk=talk, **values)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -91,32 +112,78 @@ def command(
     return register
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def option(field: Declared, **details: Any) -> Any:
+    """An option's annotation, made of a declared field. Numbers stay text where they are none: the rule, which is
+    written once, then refuses them in its own words."""
+    rule = field.option
+    details |= {"help": rule.help}
+    if field.kind is bool:
+        return Annotated[bool, typer.Option(flag(field.name), metavar="", **details)]
+    if rule.choices:
+        choices, shown = list(rule.choices), "|".join(rule.choices)
+        if len(shown) > 20:
+            shown = "<name>"
+            if not all(choice in rule.help for choice in choices):
+                details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(choices)}."
+        details |= {"metavar": shown, "autocompletion": lambda: choices}
+    elif field.kind is tuple:
+        details |= {"parser": _listed, "metavar": "<a,b,...>"}
+    elif field.kind in (int, float):
+        details |= {"parser": _number(field.kind), "metavar": f"<{field.kind.__name__}>"}
+    return Annotated[str | None, typer.Option(flag(field.name), **details)]
+
+
+def runs_like(incomplete: str) -> list[str]:
+    """The runs whose path starts so, for completion."""
+    from lstm_ae.run import all_runs
+
+    return [path for path in ("latest", *(str(run.directory) for run in all_runs())) if path.startswith(incomplete)]
+
+
+def _parameters(field: Declared) -> Iterator[inspect.Parameter]:
+    """A field's option; for a switch also the hidden one that puts it off, for use beside `--config`."""
+    default = None if field.default in ("", ()) else field.default
+    yield _parameter(field.name, option(field, rich_help_panel="Configuration"), default)
+    if field.kind is bool:
+        yield _parameter(_off(field), Annotated[bool, typer.Option(flag(_off(field)), hidden=True)], False)
+
+
+def _typed(context: typer.Context, fields: list[Declared], values: dict[str, Any]) -> dict[str, Any]:
+    """Take the config's options out of the values; keep those that were typed."""
+
+    def typed(name: str) -> bool:
+        source = context.get_parameter_source(name)
+        return source is not None and source.name == "COMMANDLINE"
+
+    result = {}
+    for field in fields:
+        value = values.pop(field.name)
+        if typed(field.name):
+            result[field.name] = value
+        if field.kind is bool and values.pop(_off(field)):
+            if field.name in result:
+                raise ConfigError(f"{flag(field.name)} and {flag(_off(field))} exclude each other; give one of them")
+            result[field.name] = False
+    return result
+
+
+def _off(field: Declared) -> str:
+    return f"no_{field.name}"
+
+
+def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _annotation(field: Declared) -> Any:
-    rule, shown = field.option, field.default
-    if isinstance(shown, tuple):
-        shown = ",".join(shown) or None
-    details: dict[str, Any] = {
-        "help": rule.help,
-        "show_default": f"{shown:g}" if isinstance(shown, float) else str(shown) if shown not in (None, "") else False,
-        "rich_help_panel": "Configuration",
-    }
-    if field.kind is bool:
-        return Annotated[bool | None, typer.Option(f"{flag(field.name)}/--no-{flag(field.name)[2:]}", **details)]
-    if rule.choices:
-        choices = list(rule.choices)
-        details |= {
-            "metavar": "|".join(choices) if len("|".join(choices)) < 40 else "NAME",
-            "autocompletion": lambda: choices,
-        }
-    if field.kind is tuple:
-        details |= {"parser": _listed, "metavar": "A,B,..."}
-    kind: Any = {int: int, float: float}.get(field.kind, str)
-    return Annotated[kind | None, typer.Option(flag(field.name), **details)]
+def _number(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+
+    return read
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
+    return tuple(item.strip() for item in text.split(",")) if text else ()

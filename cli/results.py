@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .talk import Talk
+from .talk import Talk, shown
 
 
-def show_metrics(talk: Talk, metrics: Mapping[str, Any]) -> None:
-    """A row a measure: the value and its baselines."""
+def show_metrics(talk: Talk, metrics: Mapping[str, Any], leaky: str) -> None:
+    """A row a measure: the value and its baselines; and what flatters them, if anything does."""
     rows = []
     for part, measures in metrics.items():
         if part == "training":
             continue
         for name, metric in measures.items():
-            beside = "  ".join(f"{base} {value:.4g}" for base, value in metric["baselines"].items())
+            beside = "  ".join(f"{base} {shown(value)}" for base, value in metric["baselines"].items())
             rows.append((part, name, metric["value"], metric["unit"] or "-", beside or "-"))
     talk.table(["part", "measure", "value", "unit", "baseline"], rows)
+    if leaky:
+        talk.show(f"LEAKY: {leaky}")
 
 
 def show_files(talk: Talk, files: Mapping[str, Path]) -> None:
@@ -28,8 +30,8 @@ def show_files(talk: Talk, files: Mapping[str, Path]) -> None:
 
 def show_training(talk: Talk, run: Any) -> None:
     """What a training came to."""
-    metrics = run.metrics()
-    show_metrics(talk, metrics)
+    metrics, leaky = run.metrics(), run.about()["data"]["leaky"]
+    show_metrics(talk, metrics, leaky)
     done = metrics["training"]
     why = f" ({done['stopped']})" if done["stopped"] else ""
     talk.show(
@@ -37,4 +39,52 @@ def show_training(talk: Talk, run: Any) -> None:
         f"{done['parameters']:,} parameters"
     )
     show_files(talk, {"run": run.directory, "figures": run.directory / "figures"})
-    talk.document({"run": str(run.directory), "metrics": metrics})
+    talk.document({"run": str(run.directory), "metrics": metrics, "leaky": leaky})
+
+
+def show_predictions(opened: Any, talk: Talk, verdict: Any = None) -> None:
+    """Write a table of predictions into the run; show what the model is worth and where they are."""
+    from lstm_ae import experiment
+
+    path = experiment.save_predictions(opened, opened.task.predict(opened.model, opened.data))
+    metrics, leaky = opened.run.metrics(), opened.data.source.leaky
+    show_metrics(talk, metrics, leaky)
+    if verdict:
+        talk.show(f"Verdict: {verdict}")
+    files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}
+    show_files(talk, files)
+    judged = {"verdict": verdict._asdict()} if verdict else {}
+    talk.document({"metrics": metrics, "leaky": leaky} | judged | {name: str(file) for name, file in files.items()})
+
+
+def show_multistep(opened: Any, horizon: int | None, talk: Talk) -> None:
+    """Forecast many days; show the errors by day ahead, the verdict, and where forecast and figures are."""
+    from lstm_ae import experiment
+    from lstm_ae.tasks.multistep import multistep
+
+    result = multistep(opened.model, opened.data, horizon)
+    table = experiment.save_predictions(opened, result.table, "forecast")
+    figures = experiment.draw(opened.run, result.figures)
+    talk.show(f"Forecast errors over {result.windows:,} test windows, by day ahead:")
+    talk.table(list(result.steps[0]._fields), result.steps)
+    talk.show(f"Verdict: {result.verdict}")
+    if opened.data.source.leaky:
+        talk.show(f"LEAKY: {opened.data.source.leaky}")
+    files = {"forecast": table, "figure": figures[0], "figure by day": figures[1], "run": opened.run.directory}
+    show_files(talk, files)
+    talk.document(
+        {
+            "steps": [step._asdict() for step in result.steps],
+            "verdict": result.verdict._asdict(),
+            "windows": result.windows,
+            "leaky": opened.data.source.leaky,
+        }
+        | {name: str(path) for name, path in files.items()}
+    )
+
+
+def plain(value: Any) -> str:
+    """An option's value as it is typed."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "-"
+    return "-" if value in (None, "") else str(value)

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lstm_ae.config import TASKS, Config
 from lstm_ae.errors import ConfigError
+from lstm_ae.options import Declared, Option, checked
 
 from . import training
-from .options import Given, Out, Retrain, RunPath, command
-from .results import show_files, show_metrics, show_training
+from .options import Given, Out, Retrain, RunPath, command, option
+from .results import show_files, show_metrics, show_multistep, show_predictions, show_training
 from .talk import Talk
 
 ABOUT = {
@@ -25,6 +26,19 @@ SMALL = {
     "mnist": "--units 4 --epochs 1",
     "snp": "--symbols IBM --start 2009-01-01 --epochs 1",
 }
+# Not part of a config: the same model forecasts any number of days.
+HORIZON = Declared(
+    "horizon",
+    int,
+    optional=True,
+    default=None,
+    option=Option(
+        "With --multistep: days ahead, past the end of the data (default: the second half of the last window, from "
+        "its first half).",
+        minimum=1,
+        maximum=1000,
+    ),
+)
 
 
 def apps() -> Iterator[typer.Typer]:
@@ -45,7 +59,8 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
     def data(
         *,
         figure: Annotated[
-            Path | None, typer.Option(help="Where the figure goes.", show_default=f"{name}-data.png")
+            Path | None,
+            typer.Option(metavar="<file>", help=f"Where the figure goes (default: {name}-data.png)."),
         ] = None,
         given: Given,
         talk: Talk,
@@ -70,10 +85,13 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
         *,
         out: Out = None,
         resume: Annotated[
-            bool, typer.Option("--resume", help="Continue the unfinished run at --out, or the study's latest one.")
+            bool,
+            typer.Option(
+                "--resume", metavar="", help="Continue the unfinished run at --out, or the study's latest one."
+            ),
         ] = False,
         tensorboard: Annotated[
-            bool, typer.Option("--tensorboard", help="Write TensorBoard logs into the run.")
+            bool, typer.Option("--tensorboard", metavar="", help="Write TensorBoard logs into the run.")
         ] = False,
         given: Given,
         talk: Talk,
@@ -92,8 +110,9 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
 
         opened = training.obtain(given, config, talk, run=run, retrain=retrain)
         metrics = experiment.as_json(experiment.evaluate(opened))
-        show_metrics(talk, metrics)
-        talk.document({"run": str(opened.run.directory), "metrics": metrics})
+        leaky = opened.data.source.leaky
+        show_metrics(talk, metrics, leaky)
+        talk.document({"run": str(opened.run.directory), "metrics": metrics, "leaky": leaky})
 
     @command(app, "plot", f"lstmae {name} plot {small}", config)
     def plot(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
@@ -110,7 +129,7 @@ def _toy(app: typer.Typer) -> None:
     @command(app, "predict", f"lstmae toy predict {SMALL['toy']}", TASKS["toy"])
     def predict(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
         """Reconstruct the test signals and write them beside the originals."""
-        _write_predictions(training.obtain(given, TASKS["toy"], talk, run=run, retrain=retrain), talk)
+        show_predictions(training.obtain(given, TASKS["toy"], talk, run=run, retrain=retrain), talk)
 
 
 def _mnist(app: typer.Typer) -> None:
@@ -128,7 +147,7 @@ def _mnist(app: typer.Typer) -> None:
         """Name the digits in pictures, or all digits of the test part."""
         opened = training.obtain(given, TASKS["mnist"], talk, run=run, retrain=retrain)
         if not images:
-            _write_predictions(opened, talk)
+            show_predictions(opened, talk)
             return
         from lstm_ae.tasks.mnist import classify
 
@@ -142,17 +161,9 @@ def _snp(app: typer.Typer) -> None:
     def predict(
         *,
         multistep: Annotated[
-            bool, typer.Option("--multistep", help="Forecast many days, each from the forecasts before it.")
+            bool, typer.Option("--multistep", metavar="", help="Forecast many days, each from the forecasts before it.")
         ] = False,
-        horizon: Annotated[
-            int | None,
-            typer.Option(
-                min=1,
-                max=1000,
-                help="With --multistep: days ahead, past the end of the data.",
-                show_default="the second half of the last window, from its first half",
-            ),
-        ] = None,
+        horizon: option(HORIZON) = None,  # type: ignore[valid-type]
         run: RunPath = None,
         retrain: Retrain = False,
         given: Given,
@@ -161,11 +172,14 @@ def _snp(app: typer.Typer) -> None:
         """Forecast prices and say whether that beats "tomorrow = today"."""
         if horizon is not None and not multistep:
             raise ConfigError("--horizon is for --multistep; add it, or leave --horizon out")
+        ahead = checked(HORIZON, horizon)
         opened = training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="predict")
         if multistep:
-            _multistep(opened, horizon, talk)
+            show_multistep(opened, ahead, talk)
         else:
-            _write_predictions(opened, talk)
+            from lstm_ae.tasks.forecasting import judge
+
+            show_predictions(opened, talk, judge(opened.model, opened.data, opened.data.test))
 
     @command(
         app,
@@ -176,42 +190,4 @@ def _snp(app: typer.Typer) -> None:
     )
     def reconstruct(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
         """Give back windows of prices."""
-        _write_predictions(
-            training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="reconstruct"), talk
-        )
-
-
-def _write_predictions(opened: Any, talk: Talk) -> None:
-    from lstm_ae import experiment
-
-    path = experiment.save_predictions(opened, opened.task.predict(opened.model, opened.data))
-    metrics = opened.run.metrics()
-    show_metrics(talk, metrics)
-    files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}
-    show_files(talk, files)
-    talk.document({"metrics": metrics} | {name: str(file) for name, file in files.items()})
-
-
-def _multistep(opened: Any, horizon: int | None, talk: Talk) -> None:
-    from lstm_ae import experiment
-    from lstm_ae.tasks.multistep import multistep
-
-    result = multistep(opened.model, opened.data, horizon)
-    table = experiment.save_predictions(opened, result.table, "forecast")
-    figures = experiment.draw(opened.run, result.figures)
-    talk.show(f"Forecast errors over {result.windows:,} test windows, by day ahead:")
-    talk.table(list(result.steps[0]._fields), result.steps)
-    talk.show(f"Verdict: {result.verdict}")
-    if opened.data.source.leaky:
-        talk.show(f"LEAKY: {opened.data.source.leaky}")
-    files = {"forecast": table, "figure": figures[0], "figure by day": figures[1], "run": opened.run.directory}
-    show_files(talk, files)
-    talk.document(
-        {
-            "steps": [step._asdict() for step in result.steps],
-            "verdict": result.verdict._asdict(),
-            "windows": result.windows,
-            "leaky": opened.data.source.leaky,
-        }
-        | {name: str(path) for name, path in files.items()}
-    )
+        show_predictions(training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="reconstruct"), talk)

@@ -6,11 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lstm_ae.errors import LstmAeError
-
-
-class Interrupted(LstmAeError):
-    """Stopped by Ctrl-C or a signal; its text says how to go on."""
+from .streams import say
 
 
 class Talk(NamedTuple):
@@ -23,7 +19,7 @@ class Talk(NamedTuple):
     def say(self, text: str) -> None:
         """A line for people, on stderr."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            say(text)
 
     def show(self, text: str) -> None:
         """A line of the result, on stdout; with `--json` the document says it instead."""
@@ -33,7 +29,8 @@ class Talk(NamedTuple):
     def document(self, content: Mapping[str, Any]) -> None:
         """The whole result as one JSON document, where it was asked for. NaN becomes null."""
         if self.json:
-            print(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False))
+            plain = (sys.stdout.encoding or "").lower() != "utf-8"
+            print(json.dumps(_finite(content), indent=2, ensure_ascii=plain, allow_nan=False))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """An aligned table; numbers to the right."""
@@ -74,7 +71,7 @@ class Bar:
                 for name, value in values.items()
                 if name not in ("epoch", "learning_rate") and (name == "loss" or name.startswith("val_"))
             )
-            self._clear()
+            self.clear()
             self.talk.say(f"epoch {progress.epoch}/{progress.epochs}  {numbers}  {progress.seconds:.0f} s")
         elif self.live and time.monotonic() - self.drawn > 0.2:
             self.drawn = time.monotonic()
@@ -87,16 +84,20 @@ class Bar:
             )
 
     def _draw(self, line: str) -> None:
-        import shutil
+        import os
 
-        line = line[: shutil.get_terminal_size().columns - 1]
-        sys.stderr.write("\r" + line.ljust(self.width))
-        sys.stderr.flush()
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        except OSError:
+            columns = 80
+        line = line[: columns - 1]
+        say("\r" + line.ljust(min(self.width, columns - 1)), end="")
         self.width = len(line)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Wipe the live line away, for whatever is said next."""
         if self.width:
-            sys.stderr.write("\r" + " " * self.width + "\r")
+            say("\r" + " " * self.width + "\r", end="")
             self.width = 0
 
 

@@ -9,7 +9,9 @@ from lstm_ae.options import declared, flag
 
 from .backend import import_tensorflow
 from .options import Given
-from .talk import Interrupted, Talk
+from .results import plain
+from .stops import Interrupted
+from .talk import Talk
 
 
 def load(config: Config, talk: Talk) -> Any:
@@ -40,7 +42,7 @@ def train(config: Config, talk: Talk, *, out: Path | None, data: Any = None, ten
             data,
             out=out,
             command=command_line(),
-            notify=talk.progress(),
+            notify=guard.progress,
             started=guard.started,
             tensorboard=tensorboard,
         )
@@ -59,13 +61,15 @@ def resume(given: Given, kind: type[Config], talk: Talk, *, out: Path | None, te
         if not unfinished:
             raise ConfigError(f"There is no unfinished {name} run in 'runs'; give its directory with --out")
         run = unfinished[0]
+    if run.finished:
+        raise ConfigError(f"The run {str(run.directory)!r} is finished; there is nothing to resume")
     config = run.config()
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))
     import_tensorflow(talk)
     data = load(kind.from_dict(config.to_dict() | given), talk)
     with _Guard(talk, name) as guard:
         return experiment.resume(
-            run, config, data, notify=talk.progress(), started=guard.started, tensorboard=tensorboard
+            run, config, data, notify=guard.progress, started=guard.started, tensorboard=tensorboard
         )
 
 
@@ -78,7 +82,7 @@ def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, ret
         if retrain:
             raise ConfigError("--retrain and --run exclude each other; give one of them")
         found = open_run(run, task_of(kind()))
-        require_equal(Given(given | fixed), found.config(), f"{str(found.directory)!r} is trained", free=("data",))
+        require_equal(given, found.config(), f"{str(found.directory)!r} is trained", free=("data",), **fixed)
         found.metrics()
         import_tensorflow(talk)
         talk.say(f"run: {found.directory}")
@@ -91,22 +95,23 @@ def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, ret
     return experiment.open_trained(same or train(config, talk, out=None, data=data), data)
 
 
-def require_equal(given: Given, config: Config, why: str, free: tuple[str, ...]) -> None:
+def require_equal(given: Given, config: Config, why: str, free: tuple[str, ...], **fixed: Any) -> None:
     """Raise where an option was typed that a run has settled otherwise."""
     fields = {field.name: field for field in declared(type(config))}
-    typed = given.config(type(config)).to_dict() if given.file else dict(given)
+    typed = given.config(type(config), **fixed).to_dict() if given.file else given | fixed
     for name, value in typed.items():
         settled = getattr(config, name)
         asked = fields[name].option.aliases.get(str(value).lower(), value)
         if name not in free and (tuple(asked) if isinstance(asked, list) else asked) != settled:
-            raise ConfigError(f"{why} with {flag(name)} {settled}. Received: {value}. Leave it out, or start a new run")
+            was = f"with {flag(name)} {plain(settled)}" if settled not in (None, "", ()) else f"without {flag(name)}"
+            raise ConfigError(f"{why} {was}. Received: {plain(value)}. Leave it out, or train a new run")
 
 
 class _Guard:
-    """Turns an interruption of a training into the command that goes on with it."""
+    """Shows how far a training is, and turns its interruption into the command that goes on with it."""
 
     def __init__(self, talk: Talk, task: str) -> None:
-        self.talk, self.task = talk, task
+        self.talk, self.task, self.progress = talk, task, talk.progress()
         self.run: Any = None
 
     def started(self, run: Any) -> None:
@@ -117,6 +122,7 @@ class _Guard:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.progress.clear()
         if self.run is not None and isinstance(error, KeyboardInterrupt):
             import shlex
 

@@ -101,7 +101,9 @@ class Mnist(Config):
 class Snp(Config):
     """The report's third study: stock prices, reconstructed or forecast."""
 
-    data: str | None = option(None, "A CSV with the columns symbol,date,open,high,low,close,volume; may be compressed.")
+    data: str | None = option(
+        None, "A CSV with the columns symbol, date, open, high, low, close, volume; may be compressed."
+    )
     goal: str = option("predict", "What the model learns.", choices=("predict", "reconstruct"))
     field: str = option("high", "The price to model.", choices=("open", "high", "low", "close"))
     symbols: tuple[str, ...] = option((), "Only these companies, separated by commas; all where not given.")

@@ -1,5 +1,6 @@
 """From a config and a directory to everything, and from a directory to everything again."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +97,10 @@ def evaluate(opened: Opened) -> Metrics:
 
 def plot(opened: Opened) -> list[Path]:
     """Draw a run's figures again."""
-    return draw(opened.run, opened.task.figures(opened.model, opened.data, opened.run.history()))
+    history = opened.run.history()
+    if not history:
+        raise DataError(f"The run {str(opened.run.directory)!r} has lost its history of epochs; train a new run")
+    return draw(opened.run, opened.task.figures(opened.model, opened.data, history))
 
 
 def as_json(metrics: Metrics) -> dict[str, Any]:
@@ -105,8 +109,17 @@ def as_json(metrics: Metrics) -> dict[str, Any]:
 
 
 def _metric(metric: Metric) -> dict[str, Any]:
-    value = {"value": metric.value, "baselines": metric.baselines}
-    return value | {"unit": metric.unit, "higher_is_better": metric.higher_is_better}
+    return {
+        "value": _number(metric.value),
+        "baselines": {name: _number(value) for name, value in metric.baselines.items()},
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no NaN and no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _train(
@@ -180,9 +193,12 @@ def seed(config: Config) -> None:
 
 
 def draw(run: Run, figures: Mapping[str, Any]) -> list[Path]:
-    """Write figures into a run."""
-    from lstm_ae.figures.base import png
+    """Write figures into a run; those of a leaky one say so."""
+    from lstm_ae.figures.base import png, titled
 
+    leaky = run.about()["data"]["leaky"]
+    if leaky:
+        figures = {name: titled(figure, f"Leaky: {leaky}") for name, figure in figures.items()}
     return [run.write_figure(name, png(figure)) for name, figure in figures.items()]
 
 

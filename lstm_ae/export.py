@@ -94,6 +94,8 @@ def _verify(directory: Path, functions: dict[str, tuple[Any, dict[str, Any]]]) -
         inputs = {key: _random(random, key, spec) for key, spec in specs.items()}
         expected, got = function(inputs), loaded.signatures[name](**inputs)
         for key, value in expected.items():
+            if name == "serving_default" and not np.isfinite(value).all():
+                raise DataError("The model answers with NaN or infinity, so its weights are damaged; train a new run")
             if not np.array_equal(np.isnan(value), np.isnan(got[key])):
                 raise DataError(f"The exported endpoint {name!r} gives NaN where the model does not, or the reverse")
             scale = max(1.0, float(np.nanmax(np.abs(value))))

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,21 +42,35 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
 def write(path: Path, content: bytes, *, new: bool = False) -> Path:
     """Write a file as a whole or not at all; with `new`, raise `FileExistsError` where there is one already."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
+    # Two that want the same new file must not write into one another's.
+    own = f".{secrets.token_hex(4)}" if new else ""
+    beside = path.with_name(f".{path.name}{own}.part")
     try:
         with beside.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if new:
-            os.link(beside, path)
-            beside.unlink()
+            _link(beside, path)
         else:
             beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
     return path
+
+
+def _link(beside: Path, path: Path) -> None:
+    """Rename, unless there is a file already."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        beside.replace(path)
+    else:
+        beside.unlink()
 
 
 def sync(path: Path) -> None:
@@ -66,7 +81,7 @@ def sync(path: Path) -> None:
 
 def as_json(content: Mapping[str, Any]) -> bytes:
     """A JSON file's bytes; NaN and infinity are errors."""
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace")
 
 
 def parse_json(text: str) -> Any:
@@ -107,7 +122,8 @@ def save_state(path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequenc
 def load_state(path: Path, sizes: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Read what `save_state` wrote: so many arrays of each group. Raises `DataError` where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, because numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
             groups = {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}
     except Exception as error:

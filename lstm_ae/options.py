@@ -3,6 +3,7 @@
 The command line, `config.json` and the tuner read the same field, so none of them can disagree with it.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -29,7 +30,9 @@ class Option(NamedTuple):
         """The range in words, for help and errors."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
-        words = [{int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, "a list")]
+        words = [
+            {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, "a list of names")
+        ]
         for text, bound in (
             ("above", self.above),
             ("at least", self.minimum),
@@ -112,8 +115,9 @@ def checked(field: Declared, value: Any) -> Any:
         return None
     rule = field.option
     problem = ConfigError(f"{flag(field.name)} must be {rule.rule(field.kind)}. Received: {_shown(value)}")
-    if field.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+    if field.kind is float and type(value) is int:
+        with contextlib.suppress(OverflowError):
+            value = float(value)
     if field.kind is str and isinstance(value, str):
         value = rule.aliases.get(value.lower(), value)
     if type(value) is not field.kind:
@@ -124,7 +128,7 @@ def checked(field: Declared, value: Any) -> Any:
         raise problem
     if isinstance(value, int | float) and not isinstance(value, bool):
         inside = rule.minimum <= value <= rule.maximum and rule.above < value < rule.below
-        if not math.isfinite(value) or not inside:
+        if not inside or not math.isfinite(value):  # in this order: isfinite fails on whole numbers past 1e308
             raise problem
     return value
 

@@ -16,6 +16,7 @@ import dataclasses
 import os
 import platform
 import secrets
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -81,17 +82,27 @@ class Run:
         if not self.finished:
             raise DataError(
                 f"The run {str(self.directory)!r} is unfinished; go on with: "
-                f"lstmae {self.about()['task']} train --resume --out {self.directory}"
+                f"lstmae {self.about()['task']} train --resume --out {shlex.quote(str(self.directory))}"
             )
-        return read_object(self.directory / "metrics.json")
+        path = self.directory / "metrics.json"
+        content = read_object(path)
+        parts = {part: row for part, row in content.items() if part != "training"}
+        metrics = [metric for row in parts.values() for metric in (row.values() if isinstance(row, dict) else [None])]
+        whole = all(isinstance(metric, dict) and {"value", "baselines", "unit"} <= set(metric) for metric in metrics)
+        if not whole or not isinstance(content.get("training"), dict):
+            raise DataError(f"{str(path)!r} is not what a training leaves; train a new run")
+        return content
 
     def history(self) -> list[dict[str, float]]:
         """The rows of `history.csv`; empty where there is none."""
         path = self.directory / "history.csv"
         if not path.is_file():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{str(path)!r} is not what a training leaves ({error}); train a new run") from error
 
     def model(self) -> Any:
         """Load `model.keras`, in safe mode and ready to be applied. Raises `DataError` where that fails."""
@@ -102,14 +113,21 @@ class Run:
             return keras.saving.load_model(self.model_file, compile=False, safe_mode=True)
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DataError(f"{str(self.model_file)!r} is not a model that can be loaded: {first[:200]}") from error
+            raise DataError(
+                f"{str(self.model_file)!r} is missing, damaged or no model ({first[:200]}); "
+                "restore it, or train a new run"
+            ) from error
 
     def write_model(self, model: Any) -> None:
         """Save the model."""
         beside = self.directory / ".part.keras"
-        model.save(beside)
-        sync(beside)
-        beside.replace(self.model_file)
+        try:
+            model.save(beside)
+            sync(beside)
+            beside.replace(self.model_file)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Save the rows of the epochs."""
@@ -137,6 +155,7 @@ def create(directory: Path | None, config: Config, source: Source, symbols: Sequ
     if directory is None:
         directory = RUNS / f"{task}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     require_free(directory)
+    made = not directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
     about = {
         "format": FORMAT,
@@ -144,7 +163,7 @@ def create(directory: Path | None, config: Config, source: Source, symbols: Sequ
         "config": config.to_dict(),
         "data": source._asdict() | {"symbols": list(symbols)},
         "command": command,
-        "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "created": f"{now:%Y-%m-%dT%H:%M:%S.%fZ}",
         "versions": versions(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
@@ -153,16 +172,25 @@ def create(directory: Path | None, config: Config, source: Source, symbols: Sequ
     except FileExistsError:
         require_free(directory)
         raise
+    except OSError:
+        if made:
+            directory.rmdir()
+        raise
     return Run(directory)
 
 
 def require_free(directory: Path) -> None:
     """Raise where a new run cannot be put into `directory`."""
-    if directory.is_dir() and not any(directory.iterdir()):
+    # What a training killed at its very start leaves is as good as nothing.
+    if directory.is_dir() and all(path.match(".*.part") for path in directory.iterdir()):
         return
     if directory.exists() or directory.is_symlink():
         what = "is not empty" if directory.is_dir() else "is not a directory"
         raise ConfigError(f"--out {str(directory)!r} {what}; give a new directory, or go on with a run by --resume")
+    above = next(path for path in directory.absolute().parents if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        what = "cannot be written" if above.is_dir() else "is not a directory"
+        raise ConfigError(f"--out {str(directory)!r} cannot be made, since {str(above)!r} {what}; give another one")
 
 
 def open_run(where: str | Path, task: str | None = None) -> Run:
@@ -197,7 +225,7 @@ def find(config: Config, source: Source) -> Run | None:
     """The latest finished run of the same config on the same data."""
     for run in all_runs():
         about = run.about()
-        same = about["data"]["sha256"] == source.sha256 and about["config"] == config.to_dict()
+        same = about["data"]["sha256"] == source.sha256 and about.get("config") == config.to_dict()
         if run.finished and about["task"] == task_of(config) and same:
             return run
     return None
@@ -205,6 +233,8 @@ def find(config: Config, source: Source) -> Run | None:
 
 def read_config(path: Path, task: str) -> dict[str, Any]:
     """The config values of a study in a run's `config.json`, or in a file of the same form."""
+    if not path.exists():
+        raise ConfigError(f"There is no file {str(path)!r}; give a run's config.json by --config")
     if path.is_dir():
         path = path / "config.json"
     about = _about(path)
@@ -218,7 +248,10 @@ def config_from(about: Mapping[str, Any], path: Path) -> Config:
     values = about.get("config")
     if not isinstance(values, dict):
         raise ConfigError(f"{str(path)!r} has no config: the key 'config' must hold the options. Received: {values!r}")
-    return TASKS[about["task"]].from_dict(values)
+    try:
+        return TASKS[about["task"]].from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{str(path)!r}: {error}") from None
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -226,8 +259,9 @@ def _about(path: Path) -> dict[str, Any]:
     number = about.get("format", FORMAT)
     if not isinstance(number, int) or number > FORMAT:
         raise DataError(f"{str(path)!r} has format {number!r}, newer than this version knows; update lstm-ae")
-    if about.get("task") not in TASKS:
-        raise ConfigError(f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {about.get('task')!r}")
+    task = about.get("task")
+    if not isinstance(task, str) or task not in TASKS:
+        raise ConfigError(f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}")
     return about
 
 
@@ -239,6 +273,4 @@ def versions() -> dict[str, str]:
 
 def command_line() -> str:
     """The command that runs now, as a person would type it again."""
-    import shlex
-
     return shlex.join(["lstmae", *sys.argv[1:]])

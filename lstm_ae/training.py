@@ -175,6 +175,7 @@ class Keeper(keras.callbacks.Callback):
         if self.diverged:
             return
         row = {"epoch": epoch + 1.0, **{key: float(value) for key, value in logs.items()}}
+        row["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
         if not math.isfinite(row["val_loss"]):
             self._diverge(epoch + 1)
             return
@@ -221,7 +222,7 @@ class Keeper(keras.callbacks.Callback):
         for key, value in self.identity.items():
             if meta["identity"].get(key) != value:
                 raise ConfigError(
-                    f"This training cannot go on: its {key} is {meta['identity'].get(key)!r}, now it is {value!r}. "
+                    f"This training cannot go on: {_difference(key, meta['identity'].get(key), value)}. "
                     "Start a new run without --resume"
                 )
         for name, variables in (("variable", self.variables), ("optimizer", self.optimizer_variables)):
@@ -230,3 +231,11 @@ class Keeper(keras.callbacks.Callback):
         self.best, self.history = groups["best"], meta["history"]
         self.best_epoch, self.stopped, self.before = meta["best_epoch"], meta["stopped"], meta["seconds"]
         self.best_value = math.inf if meta["best_value"] is None else meta["best_value"]
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    """What is other than it was; of mappings, the entries that are."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        return "; ".join(f"its {key} had {name} {before.get(name)}, now it is {now.get(name)}" for name in names)
+    return f"its {key} was {before}, now it is {now}"

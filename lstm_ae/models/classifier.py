@@ -10,7 +10,7 @@
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from lstm_ae.config import Mnist
 from lstm_ae.models.autoencoder import reconstruct
@@ -28,7 +28,7 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
     elif config.model == "head-on-reconstruction":
         evidence = layers.Flatten(name="flat")(reconstruction)
     elif config.model == "head-on-code":
-        evidence = code[:, -1] if config.latent == "steps" else code
+        evidence = code if config.latent == "vector" else _whole(code, config)
     else:
         second, _ = reconstruct(config, sequence, steps=steps, name="class_features", prefix="class_")
         evidence = layers.Flatten(name="flat")(second)
@@ -38,3 +38,10 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
                 evidence = layers.Dropout(config.dropout, name="head_dropout")(evidence)
     label = layers.Dense(classes, activation="softmax", name="label")(evidence)
     return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction, "label": label}, name="network")
+
+
+def _whole(code: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:
+    """The states that have seen the whole sequence: the last one, and of a backward layer the first."""
+    if not config.bidirectional:
+        return code[:, -1]
+    return ops.concatenate([code[:, -1, : config.units], code[:, 0, config.units :]], axis=1)

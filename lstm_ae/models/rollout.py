@@ -42,7 +42,9 @@ def rollout(model: Any) -> Callable[[dict[str, Any], Any], Any]:
 
         start = (0, past[:, -1:], future[:, -1:], states, values)
         *_, values = tf.while_loop(lambda index, *_: index < count, step, start)
-        future = tf.transpose(values.stack(), (1, 0, 2)) * scaled["range"] + scaled["offset"]
+        # The reshape is for a horizon of 0: an empty array does not know its shape outside a graph.
+        stacked = tf.reshape(values.stack(), (count, tf.shape(past)[0], past.shape[2]))
+        future = tf.transpose(stacked, (1, 0, 2)) * scaled["range"] + scaled["offset"]
         due = tf.range(count)[None, :, None] < horizon[:, None, None]
         return tf.where(due, future, tf.constant(float("nan")))
 

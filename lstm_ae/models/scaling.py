@@ -32,8 +32,10 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
         inputs["company"] = keras.Input((), dtype="int32", name="company")
     scaler = _scaling(scale, name, shape)
     scaled = scaler(inputs)
+    # The offset comes first: Keras takes a second summand of shape (n, 1, 1) for a bias of the steps where there are n
+    # of them, so that in a batch of as many samples as steps each step would get the offset of another sample.
     outputs = {
-        key: layers.Identity(name=key)(value if key in UNITLESS else value * scaled["range"] + scaled["offset"])
+        key: layers.Identity(name=key)(value if key in UNITLESS else scaled["offset"] + value * scaled["range"])
         for key, value in network({name: scaled["scaled"]}).items()
     }
     model = keras.Model(inputs, outputs, name="model")

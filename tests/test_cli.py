@@ -1,0 +1,300 @@
+"""Every command for real, through `main`, in one directory where later commands find the runs of earlier ones."""
+
+import csv
+import json
+import shlex
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from digit_makers import npz
+from lstm_ae_cli import app, main
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from lstm_ae import __version__
+
+SMALL_DIGITS = "--units 4 --epochs 1"  # as in the helps, so that their run is found
+SMALL_PRICES = "--symbols IBM --start 2009-01-01 --epochs 1"
+
+
+def commands(group=None, path=()):
+    """Every command with its path, groups included, in the order of the help."""
+    group = group or get_command(app)
+    yield path, group
+    for name in group.list_commands(None):
+        command = group.commands[name]
+        if isinstance(command, TyperGroup):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def examples():
+    """The examples in the helps: trainings first, then what uses them, the single commands last."""
+    order = ("data", "train", "evaluate", "plot", "predict", "reconstruct", "list", "show", "compare", "export")
+    found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
+    return sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
+
+
+def verb(line):
+    words = shlex.split(line)
+    return words[2] if words[1] != "export" else "export"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("place")
+    (place / "data").mkdir()
+    npz(place / "data/mnist.npz")
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _there(place, empty_directory, monkeypatch):
+    monkeypatch.chdir(place)
+    # Digits made up for the tests, whatever this machine has or can download; the prices are those of the package.
+    monkeypatch.setenv("LSTMAE_DATA_DIR", "data")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command line; returns its exit code, stdout and stderr."""
+
+    def call(line):
+        code = main(shlex.split(line))
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def document(run, line):
+    code, out, err = run(f"{line} --json --quiet")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def rows(path):
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def picture(path):
+    pixels = matplotlib.image.imread(path)
+    assert pixels.std() > 0.01, f"{path} is blank"
+    return pixels
+
+
+def test_version(run):
+    assert run("--version") == (0, f"lstmae {__version__}\n", "")
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
+def test_help_is_a_sentence_and_an_example(run, path):
+    code, out, err = run(" ".join((*path, "--help")))
+    assert (code, err) == (0, "")
+    assert "Example: lstmae" in out
+    assert "(lstm)" not in out
+    help = dict(commands())[path].help
+    sentence, example = help.split("\n\nExample: ")
+    assert sentence.endswith(".")
+    assert ". " not in sentence
+    assert example.startswith(" ".join(("lstmae", *path[:1])))
+
+
+def test_the_help_lists_studies_first():
+    assert [path[0] for path, _ in commands() if len(path) == 1] == ["toy", "mnist", "snp", "runs", "export"]
+
+
+def test_help_loads_nothing_heavy():
+    """All helps in one process, which then looks at what it has imported."""
+    lines = [[*path, "--help"] for path, _ in commands()]
+    code = (
+        "import sys\n"
+        "from lstm_ae_cli import main\n"
+        f"codes = [main(line) for line in {lines!r}]\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'pandas', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
+        "print(codes, heavy, file=sys.stderr)\n"
+        "sys.exit(any(codes) or bool(heavy))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", examples())
+def test_the_example_in_the_help_works(run, line):
+    code, out, err = run(line.removeprefix("lstmae "))
+    assert code == 0, err
+    assert out
+    assert "Traceback" not in err
+
+
+def test_train_leaves_a_run(run):
+    found = document(run, "toy train --sequences 200 --epochs 2 --units 4 --out 'my run'")
+    assert found["run"] == "my run"
+    assert found["metrics"] == json.loads(Path("my run/metrics.json").read_text())
+    assert [row["epoch"] for row in rows("my run/history.csv")] == ["1.0", "2.0"]
+    assert json.loads(Path("my run/config.json").read_text())["config"]["units"] == 4
+    for figure in ("reconstruction", "loss"):
+        picture(f"my run/figures/{figure}.png")
+    left = {path.name for path in Path("my run").iterdir()} - {".lock"}
+    assert left == {"config.json", "metrics.json", "history.csv", "model.keras", "figures"}
+
+
+def test_results_go_to_stdout_and_talk_to_stderr(run):
+    code, out, err = run("toy train --sequences 100 --epochs 2 --units 2 --out said")
+    assert code == 0
+    assert "reconstruction_mse" in out
+    assert "epoch" not in out.split("2 epochs in")[0]
+    lines = err.splitlines()
+    assert lines[0].startswith("data: 100 generated sequences")
+    assert lines[1] == "training in said"
+    assert [line.split("  ")[0] for line in lines[2:]] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_data_describes_and_draws(run):
+    found = document(run, "toy data --sequences 100 --figure drawn/toy.png")
+    assert found["samples"] == {"train": 60, "validation": 20, "test": 20}
+    picture("drawn/toy.png")
+
+
+def test_predict_trains_once_then_reuses(run):
+    line = "toy predict --sequences 100 --epochs 1 --units 2"
+    code, out, err = run(line)
+    assert code == 0
+    assert "run: none yet, training one" in err
+    code, again, err = run(line)
+    assert (code, again) == (0, out)
+    assert "(same configuration and data)" in err
+    assert "training in" not in err
+    first = document(run, "toy predict --run latest")
+    assert first["run"] in out
+    table = rows(first["predictions"])
+    assert list(table[0]) == ["sample", "step", "value", "reconstruction"]
+    assert len(table) == 20 * 50
+    assert np.isfinite([float(row["reconstruction"]) for row in table]).all()
+    again = document(run, f"{line} --retrain")
+    assert again["run"] != first["run"]
+
+
+def test_evaluate_equals_what_training_measured(run):
+    found = document(run, "toy evaluate --run latest")
+    kept = json.loads((Path(found["run"]) / "metrics.json").read_text())
+    for part, measures in found["metrics"].items():
+        for name, metric in measures.items():
+            assert metric["value"] == pytest.approx(kept[part][name]["value"], rel=1e-5)
+
+
+def test_plot_draws_again(run):
+    found = document(run, "toy plot --run latest")
+    for path in found["figures"]:
+        Path(path).unlink()
+    for path in document(run, "toy plot --run latest")["figures"]:
+        picture(path)
+
+
+def test_config_of_a_run_trains_the_same_again(run):
+    first = document(run, "toy train --sequences 100 --epochs 1 --units 2 --deterministic --out one")
+    again = document(run, "toy train --config one/config.json --no-deterministic --seed 3 --out two")
+    assert again["metrics"]["training"]["parameters"] == first["metrics"]["training"]["parameters"]
+    one, two = (json.loads(Path(name, "config.json").read_text())["config"] for name in ("one", "two"))
+    assert {key for key in one if one[key] != two[key]} == {"deterministic", "seed"}
+
+
+def test_mnist_names_the_digit_in_a_picture(run):
+    from PIL import Image, ImageDraw
+
+    image = Image.new("L", (28, 28))
+    ImageDraw.Draw(image).line([(14, 4), (14, 24)], fill=255, width=3)
+    image.save("one digit.png")
+    found = document(run, f"mnist predict 'one digit.png' {SMALL_DIGITS}")["images"]
+    assert [row["image"] for row in found] == ["one digit.png"]
+    assert 0 <= found[0]["label"] <= 9
+    assert 0.1 <= found[0]["probability"] <= 1
+    code, out, _ = run("mnist predict 'one digit.png' 'one digit.png' --run latest --quiet")
+    assert code == 0
+    assert out.count("one digit.png") == 2
+
+
+def test_snp_forecasts_past_the_end_of_the_data(run):
+    found = document(run, f"snp predict --multistep --horizon 5 {SMALL_PRICES}")
+    table = rows(found["forecast"])
+    assert list(table[0]) == ["symbol", "date", "step", "predicted", "persistence", "actual"]
+    days = [date.fromisoformat(row["date"]) for row in table]
+    expected, day = [], date(2013, 3, 1)  # the last day in the data, a Friday
+    while len(expected) < 5:
+        day += timedelta(days=1)
+        if day.weekday() < 5:
+            expected.append(day)
+    assert days == expected
+    assert {row["actual"] for row in table} == {""}
+    assert len(found["steps"]) == 5
+    picture(found["figure"])
+
+
+def test_snp_forecasts_the_second_half_of_the_last_window(run):
+    found = document(run, f"snp predict --multistep {SMALL_PRICES}")
+    table = rows(found["forecast"])
+    assert len(table) == 15
+    assert table[-1]["date"] == "2013-03-01"
+    assert all(float(row["actual"]) > 0 for row in table)
+    assert set(found["verdict"])
+
+
+def test_snp_predicts_one_day(run):
+    found = document(run, f"snp predict {SMALL_PRICES}")
+    table = rows(found["predictions"])
+    assert list(table[0]) == ["symbol", "date", "actual", "persistence", "predicted"]
+    assert {row["symbol"] for row in table} == {"IBM"}
+
+
+def test_snp_reconstructs(run):
+    found = document(run, f"snp reconstruct {SMALL_PRICES}")
+    assert json.loads(Path(found["run"], "config.json").read_text())["config"]["goal"] == "reconstruct"
+    assert list(rows(found["predictions"])[0]) == ["symbol", "date", "actual", "reconstruction"]
+
+
+def test_runs(run):
+    listed = document(run, "runs list")["runs"]
+    assert len(listed) >= 3
+    assert [row["created"] for row in listed] == sorted((row["created"] for row in listed), reverse=True)
+    shown = document(run, f"runs show {listed[0]['run']}")
+    assert shown["metrics"] == json.loads(Path(listed[0]["run"], "metrics.json").read_text())
+    code, out, _ = run("runs show latest")
+    assert code == 0
+    assert "units" in out
+    compared = document(run, "runs compare one two")
+    assert compared["differing"] == {"seed": [0, 3], "deterministic": [True, False]}
+    assert document(run, "runs compare one one")["differing"] == {}
+
+
+def test_runs_list_tells_a_damaged_run_and_an_unfinished_one(run):
+    for name, metrics in (("damaged", "[]"), ("unfinished", None)):
+        folder = Path("others", name)
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_bytes(Path("one/config.json").read_bytes())
+        if metrics:
+            (folder / "metrics.json").write_text(metrics)
+    found = document(run, "runs list others")["runs"]
+    assert {(row["run"], row["measure"]) for row in found} == {
+        ("others/damaged", "unreadable"),
+        ("others/unfinished", "unfinished"),
+    }
+
+
+def test_export_is_a_saved_model(run):
+    import tensorflow as tf
+
+    found = document(run, "export one")
+    assert found["saved_model"] == "one/1"
+    assert found["difference"] < 1e-6
+    loaded = tf.saved_model.load(found["saved_model"])
+    given = tf.constant(np.random.default_rng(0).random((2, 50, 1)), tf.float32)
+    answer = loaded.signatures["serving_default"](sequence=given)
+    assert answer["reconstruction"].shape == (2, 50, 1)
+    assert document(run, "export one --to served --name signals")["saved_model"] == "served/signals/1"
+    assert document(run, "export one --to served --name signals")["saved_model"] == "served/signals/2"

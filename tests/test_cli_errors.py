@@ -1,0 +1,242 @@
+"""What goes wrong outside the options: output, runs and models that cannot be used, streams that are closed."""
+
+import contextlib
+import errno
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lstm_ae_cli import main
+from lstm_ae_cli.errors import explained
+
+from lstm_ae import run as runs
+
+TINY = "--sequences 100 --epochs 1 --units 2"
+LSTMAE = [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    place = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(place):
+        assert main(shlex.split(f"toy train {TINY} --out one --quiet")) == 0
+    return place / "one"
+
+
+@pytest.fixture
+def one(trained, empty_directory):
+    """A finished run, to be spoilt."""
+    return Path(shutil.copytree(trained, "one"))
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command line that must fail; returns its last line."""
+
+    def call(line, code):
+        assert main(shlex.split(line)) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "Traceback" not in err
+        last = err.splitlines()[-1]
+        assert last.startswith("lstmae: ")
+        assert err.count("lstmae: ") == 1 + last.count("with: lstmae: ")
+        return last.removeprefix("lstmae: ")
+
+    return call
+
+
+def test_output_that_is_in_use(refused, one):
+    text = "--out 'one' is not empty; give a new directory, or go on with a run by --resume"
+    assert refused("toy train --out one", 2) == text
+
+
+def test_output_that_is_a_file(refused, empty_directory):
+    (empty_directory / "file").touch()
+    text = "--out 'file' is not a directory; give a new directory, or go on with a run by --resume"
+    assert refused("toy train --out file", 2) == text
+    assert refused("toy train --out file/below", 2).startswith("--out 'file/below' cannot be made, since ")
+    assert os.listdir() == ["file"]
+
+
+def test_output_that_is_read_only(refused, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    assert "cannot be written; give another one" in refused("toy train --out new", 2)
+    assert os.listdir() == []
+
+
+def test_a_full_disk_while_training(refused, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "new/.state.npz.part")
+
+    monkeypatch.setattr("lstm_ae.training.save_state", full)
+    text = "No space left on device 'new/.state.npz.part'; free some space, or write elsewhere"
+    assert refused(f"toy train {TINY} --out new", 1) == text
+    assert not [name for name in os.listdir("new") if name.endswith(".part")]
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "code"),
+    [
+        (
+            OSError(errno.EROFS, "Read-only file system", "x"),
+            "Read-only file system 'x'; choose a place that can be",
+            1,
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "Permission denied 'x'; choose another place, or", 1),
+        (RuntimeError("x; No space left on device"), "No space left on device; free some space, or write elsewhere", 1),
+        (MemoryError(), "Not enough memory; lower --batch-size, --units or --window", 1),
+        (ZeroDivisionError("by\nzero"), "Unexpected ZeroDivisionError: by (run again with --verbose to see where)", 1),
+    ],
+)
+def test_other_errors(error, text, code):
+    said, number = explained(error)
+    assert said.startswith(text)
+    assert number == code
+
+
+def test_two_runs_into_one_directory(refused, one):
+    import filelock
+
+    (one / "metrics.json").unlink()
+    with filelock.FileLock(one / ".lock"):
+        text = "Another process is training in 'one'; wait for it, or give another --out"
+        assert refused("toy train --resume --out one", 2) == text
+
+
+def test_a_run_that_is_none(refused, one):
+    assert refused("toy evaluate --run none", 3) == (
+        "There is no run at 'none'; `lstmae runs list` shows those in 'runs'"
+    )
+    Path("empty").mkdir()
+    assert refused("export empty", 3) == "'empty' is not a run: it has no config.json"
+    assert refused("export latest", 3) == "There is no finished run in 'runs'; train one, or give its directory"
+    assert refused("snp evaluate --run one", 2) == "'one' is a toy run. Received: a command for snp"
+    assert refused("runs list none", 3) == "'none' is not a directory; give the one that holds the runs"
+
+
+def test_a_run_that_is_half_written(refused, one):
+    one = one.rename("my one")
+    (one / "metrics.json").unlink()
+    text = "The run 'my one' is unfinished; go on with: lstmae toy train --resume --out 'my one'"
+    for line in ("toy evaluate --run 'my one'", "toy predict --run 'my one'", "export 'my one'"):
+        assert refused(line, 3) == text
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"test": 3}', '{"test": {"mse": 1}, "training": {}}'])
+def test_a_run_with_damaged_metrics(refused, one, content):
+    (one / "metrics.json").write_text(content)
+    for line in ("runs show one", "toy predict --run one"):
+        assert refused(line, 3).startswith("'one/metrics.json' ")
+
+
+def test_a_run_of_a_newer_version(refused, one):
+    about = json.loads((one / "config.json").read_text())
+    (one / "config.json").write_text(json.dumps(about | {"format": runs.FORMAT + 1}))
+    for line in ("runs show one", "export one", "toy train --config one", "toy train --resume --out one"):
+        assert refused(line, 3).endswith(f"has format {runs.FORMAT + 1}, newer than this version knows; update lstm-ae")
+
+
+def test_options_that_contradict_the_run(refused, one):
+    text = "'one' is trained with --units 2. Received: 9. Leave it out, or train a new run"
+    assert refused("toy evaluate --run one --units 9", 2) == text
+    Path("c.json").write_text('{"task": "toy", "config": {"sequences": 100, "epochs": 1, "units": 9}}')
+    assert refused("toy evaluate --run one --config c.json", 2) == text
+    (one / "metrics.json").unlink()
+    assert refused("toy train --resume --out one --units 9", 2).startswith("--resume continues 'one' with --units 2. ")
+
+
+def test_resuming_what_is_finished(refused, one):
+    text = "The run 'one' is finished; there is nothing to resume"
+    assert refused("toy train --resume --out one", 2) == text
+
+
+def test_resuming_with_other_data(refused, one):
+    about = json.loads((one / "config.json").read_text())
+    about["data"]["sha256"] = "0" * 64
+    (one / "config.json").write_text(json.dumps(about))
+    (one / "metrics.json").unlink()
+    assert refused("toy train --resume --out one", 3).startswith("The data is not what 'one' was started with; give")
+
+
+def test_resuming_with_other_versions(refused, empty_directory, monkeypatch):
+    def stop(self, progress):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lstm_ae_cli.talk.Bar.__call__", stop)
+        text = "Interrupted; the state is saved. Go on with: lstmae toy train --resume --out 'a  b'"
+        assert refused(f"toy train {TINY} --out 'a  b'", 130) == text
+    monkeypatch.setattr("lstm_ae.run.versions", lambda: {"keras": "4"})
+    assert refused("toy train --resume --out 'a  b'", 2).startswith("This training cannot go on: its versions had ")
+
+
+@pytest.mark.parametrize("content", ["", "<!DOCTYPE html><html></html>", None, "half"])
+def test_a_model_that_is_none(refused, one, content):
+    model = one / "model.keras"
+    whole = model.read_bytes()
+    model.unlink()
+    if content is not None:
+        model.write_bytes(whole[: len(whole) // 2] if content == "half" else content.encode())
+    for line in ("export one", "toy evaluate --run one"):
+        said = refused(line, 3)
+        assert said.startswith("'one/model.keras' is missing, damaged or no model (")
+        assert said.endswith("; restore it, or train a new run")
+    assert not (one / "1").exists()
+    assert not list(one.glob(".export-*"))
+
+
+def test_plotting_a_run_without_history(refused, one):
+    (one / "history.csv").unlink()
+    assert refused("toy plot --run one", 3).startswith("The run 'one' has lost its history of epochs")
+    (one / "history.csv").write_text("epoch,loss\n1,x\n")
+    assert refused("toy plot --run one", 3).startswith("'one/history.csv' is not what a training leaves (")
+
+
+def test_export_below_a_file(refused, one):
+    Path("file").touch()
+    assert refused("export one --to file", 1).endswith("; choose another place")
+    assert refused("export one --name signals", 2) == "--name is for --to; add --to, or leave --name out"
+    text = "--name must be the name of one folder, without its path. Received: '../x'"
+    assert refused("export one --to x --name ../x", 2) == text
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        ("| true", 0, ""),
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("<&-", 0, ""),
+        ("2>&1 | true", 0, ""),
+        ("2>/dev/full", 0, ""),
+        (">/dev/full", 1, "lstmae: No space left on device; free some space, or write elsewhere\n"),
+    ],
+)
+@pytest.mark.parametrize("line", ["runs show one", "snp train --help"])
+def test_streams_that_are_closed_or_full(one, line, redirection, code, said):
+    if "full" in redirection and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    command = f"{shlex.join([*LSTMAE, *line.split()])} {redirection}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert done.stderr == said
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"COLUMNS": "30", "NO_COLOR": "1"}],
+    ids=["empty", "C", "narrow"],
+)
+def test_an_environment_without_anything(one, environment):
+    one.rename("é")
+    for line in (["runs", "list", "."], ["runs", "show", "é", "--json"], ["toy", "train", "--help"]):
+        done = subprocess.run([*LSTMAE, *line], capture_output=True, env=environment, timeout=60)
+        assert (done.returncode, done.stderr) == (0, b"")
+        if "--json" in line:
+            assert json.loads(done.stdout)["run"] in ("é", "\udcc3\udca9")  # as bytes, where the locale cannot tell

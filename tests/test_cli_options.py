@@ -1,0 +1,169 @@
+"""Options that cannot be: one line that names the option, the rule and what was received, exit code 2, nothing made."""
+
+import inspect
+import json
+import shlex
+
+import pytest
+from lstm_ae_cli import main
+from lstm_ae_cli.options import Given, option, runs_like
+
+from lstm_ae.config import TASKS
+from lstm_ae.options import declared, flag
+
+
+@pytest.fixture
+def refused(capsys, empty_directory):
+    """Run a command line that must fail at once; returns its one line."""
+
+    def call(line, code=2):
+        before = sorted(empty_directory.rglob("*"))
+        assert main(shlex.split(line)) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("lstmae: ")
+        assert err.count("\n") == 1
+        assert sorted(empty_directory.rglob("*")) == before
+        return err.removeprefix("lstmae: ").removesuffix("\n")
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("line", "rule", "received"),
+    [
+        ("snp train --window 0", "a whole number at least 2 and at most 10000", "0"),
+        ("snp train --window -1", "a whole number at least 2 and at most 10000", "-1"),
+        ("snp train --window 1", "a whole number at least 2 and at most 10000", "1"),
+        ("snp train --window 1000000000", "a whole number at least 2 and at most 10000", "1000000000"),
+        ("snp train --window 1e9", "a whole number at least 2 and at most 10000", "'1e9'"),
+        ("snp train --window ''", "a whole number at least 2 and at most 10000", "''"),
+        ("toy train --batch-size 0", "a whole number at least 1 and at most 65536", "0"),
+        ("toy train --epochs 0", "a whole number at least 1 and at most 100000", "0"),
+        ("toy train --epochs -1", "a whole number at least 1 and at most 100000", "-1"),
+        ("toy train --learning-rate 0", "a number above 0 and at most 10", "0.0"),
+        ("toy train --learning-rate -1", "a number above 0 and at most 10", "-1.0"),
+        ("toy train --learning-rate nan", "a number above 0 and at most 10", "nan"),
+        ("toy train --learning-rate 1e9", "a number above 0 and at most 10", "1000000000.0"),
+        ("toy train --learning-rate fast", "a number above 0 and at most 10", "'fast'"),
+        ("toy train --units 0", "a whole number at least 1 and at most 4096", "0"),
+        ("toy train --units 1e9", "a whole number at least 1 and at most 4096", "'1e9'"),
+        ("toy train --units 2.5", "a whole number at least 1 and at most 4096", "'2.5'"),
+        ("toy train --seed -1", "a whole number at least 0 and at most 4294967295", "-1"),
+        (f"toy train --seed {2**40}", "a whole number at least 0 and at most 4294967295", str(2**40)),
+        ("toy train --cell rnn", "one of lstm, gru", "'rnn'"),
+        ("mnist train --reconstruction-weight 2", "a number at least 0 and at most 1", "2.0"),
+        ("snp train --symbols ,", "a list of names", "('', '')"),
+        ("snp predict --multistep --horizon 0", "a whole number at least 1 and at most 1000", "0"),
+        ("snp predict --multistep --horizon 1e3", "a whole number at least 1 and at most 1000", "'1e3'"),
+    ],
+)
+def test_a_value_outside_its_rule(refused, line, rule, received):
+    name = next(word for word in reversed(line.split()) if word.startswith("--"))
+    assert refused(line) == f"{name} must be {rule}. Received: {received}"
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("toy train --nope", "No such option: --nope (see lstmae toy train --help)"),
+        ("toy trian", "No such command 'trian'. Did you mean 'train'? (see lstmae toy --help)"),
+        ("toy train --units", "Option '--units' requires an argument (see lstmae --help)"),
+        ("export", "Missing argument 'run' (see lstmae export --help)"),
+        ("snp predict --horizon 5", "--horizon is for --multistep; add it, or leave --horizon out"),
+        ("toy predict --run latest --retrain", "--retrain and --run exclude each other; give one of them"),
+        (
+            "toy train --deterministic --no-deterministic",
+            "--deterministic and --no-deterministic exclude each other; give one of them",
+        ),
+        (
+            "snp predict --latent vector",
+            "--latent is for --goal reconstruct: a forecaster reads forward only and keeps every step. "
+            "Leave it out, or add --goal reconstruct",
+        ),
+        ("toy train --config none.json", "There is no file 'none.json'; give a run's config.json by --config"),
+        ("runs compare latest", "runs compare needs at least two runs. Received: 1"),
+        ("toy train --resume", "There is no unfinished toy run in 'runs'; give its directory with --out"),
+    ],
+)
+def test_what_does_not_go_together(refused, line, text):
+    assert refused(line) == text
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "text"),
+    [
+        ('{"task": "toy", "config": {"unitz": 4}}', 2, "'c.json': Unknown key 'unitz' in the config of toy. Did you"),
+        ('{"task": "toy", "config": {"units": "4"}}', 2, "'c.json': --units must be a whole number at least 1 and"),
+        ('{"task": "toy", "config": {"units": true}}', 2, "'c.json': --units must be a whole number at least 1 and"),
+        ('{"task": "toy", "config": {"units": null}}', 2, "'c.json': --units must be a whole number at least 1 and"),
+        ('{"task": "toy", "config": {"units": 1, "units": 2}}', 3, "'c.json' cannot be read: the key 'units' occurs t"),
+        ('{"task": "toy", "config": {"clip": NaN}}', 3, "'c.json' cannot be read: NaN is not JSON"),
+        ('{"task": "snp", "config": {}}', 2, "'c.json' is a config of snp. Received: a command for toy"),
+        ('{"task": ["toy"], "config": {}}', 2, "'c.json': 'task' must be one of toy, mnist, snp. Received: ['toy']"),
+        ('{"task": "toy", "config": 3}', 2, "'c.json' has no config: the key 'config' must hold the options. Rec"),
+        ('{"task": "toy", "config": {}, "format": 2}', 3, "'c.json' has format 2, newer than this version knows; "),
+        ("[]", 3, "'c.json' must hold a JSON object. Received: list"),
+        ("", 3, "'c.json' cannot be read: "),
+        ("{", 3, "'c.json' cannot be read: "),
+        ("[" * 100_000, 3, "'c.json' cannot be read: it is nested too deeply"),
+        ("\udcff", 3, "'c.json' cannot be read: "),
+    ],
+)
+def test_a_config_file_that_cannot_be_used(refused, empty_directory, content, code, text):
+    (empty_directory / "c.json").write_bytes(content.encode(errors="surrogateescape"))
+    assert refused("toy train --config c.json", code).startswith(text)
+
+
+def test_every_option_of_a_config_is_on_the_command_line_and_rests_on_its_file(empty_directory):
+    for task, kind in TASKS.items():
+        (empty_directory / "c.json").write_text(json.dumps({"task": task, "config": {"seed": 7, "units": 3}}))
+        given = Given(units=5)
+        given.file = empty_directory / "c.json"
+        config = given.config(kind)
+        assert (config.seed, config.units) == (7, 5)
+        for field in declared(kind):
+            (details,) = option(field).__metadata__
+            assert list(details.param_decls or [details.default]) == [flag(field.name)]
+            assert details.help.startswith(field.option.help.removesuffix("."))
+
+
+def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):
+    (empty_directory / "c.json").write_text(
+        json.dumps({"task": "toy", "config": {"sequences": 100, "deterministic": True}})
+    )
+    assert main(["toy", "data", "--config", "c.json", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"]["train"] == 60
+    assert main(["toy", "data", "--config", "c.json", "--json", "--sequences", "50", "--no-deterministic"]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"]["train"] == 30
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("lstmae ", ["toy", "mnist", "snp", "runs", "export"]),
+        ("lstmae toy tr", ["train"]),
+        ("lstmae toy train --cell ", ["lstm", "gru"]),
+        ("lstmae snp train --goal r", ["reconstruct"]),
+        ("lstmae export ", ["latest"]),
+        ("lstmae toy predict --run l", ["latest"]),
+    ],
+)
+def test_shell_completion(capsys, monkeypatch, words, expected):
+    monkeypatch.setenv("_LSTMAE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+    assert main([]) == 0
+    assert capsys.readouterr().out.split() == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_show_completion(capsys, monkeypatch, shell):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    assert main(["--show-completion", shell]) == 0
+    assert "_LSTMAE_COMPLETE" in capsys.readouterr().out
+
+
+def test_runs_complete_to_directories(empty_directory):
+    assert runs_like("") == ["latest"]
+    assert inspect.signature(runs_like).parameters.keys() == {"incomplete"}

@@ -1,0 +1,221 @@
+"""Configs: the report's defaults, every rule with its message, and the way to JSON and back."""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+
+from lstm_ae.config import TASKS, Config, Mnist, Snp, Toy, task_of
+from lstm_ae.errors import ConfigError
+from lstm_ae.files import as_json, parse_json
+from lstm_ae.options import declared, flag
+
+
+def refused(kind: type[Config], **choices: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        kind(**choices)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_defaults_are_those_of_the_report() -> None:
+    toy, mnist, snp = Toy(), Mnist(), Snp()
+    assert (toy.cell, toy.units, toy.layers, toy.latent, toy.bidirectional) == ("lstm", 16, 1, "steps", False)
+    assert (toy.sequences, toy.batch_size, toy.optimizer, toy.clip, toy.dropout) == (60_000, 128, "adam", 1.0, 0.0)
+    assert (mnist.units, mnist.model, mnist.read, mnist.reconstruction_weight) == (
+        8,
+        "two-autoencoders-mlp",
+        "rows",
+        0.5,
+    )
+    assert (snp.window, snp.field, snp.goal, snp.split, snp.scale, snp.symbols) == (
+        30,
+        "high",
+        "predict",
+        "time",
+        "company",
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "rule"),
+    [
+        (Snp, "window", 0, "--window must be a whole number at least 2 and at most 10000. Received: 0"),
+        (Snp, "window", -1, "--window must be a whole number at least 2 and at most 10000. Received: -1"),
+        (Snp, "window", 1, "--window must be a whole number at least 2 and at most 10000. Received: 1"),
+        (Snp, "window", 1_000_000_000, "at most 10000. Received: 1000000000"),
+        (Toy, "batch_size", 0, "--batch-size must be a whole number at least 1 and at most 65536. Received: 0"),
+        (Toy, "epochs", 0, "--epochs must be a whole number at least 1 and at most 100000. Received: 0"),
+        (Toy, "epochs", -1, "--epochs must be a whole number at least 1 and at most 100000. Received: -1"),
+        (Toy, "learning_rate", 0, "--learning-rate must be a number above 0 and at most 10. Received: 0"),
+        (Toy, "learning_rate", -1, "--learning-rate must be a number above 0 and at most 10. Received: -1"),
+        (Toy, "learning_rate", math.nan, "--learning-rate must be a number above 0 and at most 10. Received: nan"),
+        (Toy, "learning_rate", math.inf, "Received: inf"),
+        (Toy, "learning_rate", 1e9, "--learning-rate must be a number above 0 and at most 10. Received: 1000000000.0"),
+        (Toy, "learning_rate", 10**350, "--learning-rate must be a number above 0 and at most 10. Received: 1000"),
+        (Toy, "units", 0, "--units must be a whole number at least 1 and at most 4096. Received: 0"),
+        (Toy, "units", 1_000_000_000, "--units must be a whole number at least 1 and at most 4096. Received: 10000"),
+        (Toy, "units", 10**350, "--units must be a whole number at least 1 and at most 4096. Received: 1000"),
+        (Toy, "units", True, "--units must be a whole number at least 1 and at most 4096. Received: True"),
+        (Toy, "units", 4.0, "--units must be a whole number at least 1 and at most 4096. Received: 4.0"),
+        (Toy, "units", "4", "--units must be a whole number at least 1 and at most 4096. Received: '4'"),
+        (Toy, "units", None, "--units must be a whole number at least 1 and at most 4096. Received: None"),
+        (Toy, "seed", -1, "--seed must be a whole number at least 0 and at most 4294967295. Received: -1"),
+        (Toy, "seed", 2**40, "at most 4294967295. Received: 1099511627776"),
+        (Toy, "dropout", 1, "--dropout must be a number at least 0 and below 1. Received: 1"),
+        (Toy, "dropout", True, "--dropout must be a number at least 0 and below 1. Received: True"),
+        (Toy, "clip", -1.0, "--clip must be a number at least 0 and at most 1000000. Received: -1.0"),
+        (Toy, "patience", -1, "--patience must be a whole number at least 0"),
+        (Toy, "layers", 9, "--layers must be a whole number at least 1 and at most 8. Received: 9"),
+        (Toy, "sequences", 9, "--sequences must be a whole number at least 10 and at most 10000000. Received: 9"),
+        (Toy, "deterministic", 1, "--deterministic must be true or false. Received: 1"),
+        (Toy, "cell", "rnn", "--cell must be one of lstm, gru. Received: 'rnn'"),
+        (Toy, "optimizer", "Adam ", "--optimizer must be one of adam, adamw, nadam, rmsprop, sgd. Received: 'Adam '"),
+        (Toy, "latent", "stepz", "--latent must be one of steps, vector. Received: 'stepz'"),
+        (Mnist, "model", "v5", "head-on-code. Received: 'v5'"),
+        (Mnist, "reconstruction_weight", 2, "--reconstruction-weight must be a number at least 0 and at most 1."),
+        (Snp, "symbols", ("A", ""), "--symbols must be a list of names. Received: ('A', '')"),
+        (Snp, "symbols", "AAPL", "--symbols must be a list of names. Received: 'AAPL'"),
+        (Snp, "data", 5, "--data must be text. Received: 5"),
+        (Snp, "cell", "x" * 1000, "--cell must be one of lstm, gru. Received: 'xxxx"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_rules_and_their_messages(kind: type[Config], name: str, value: Any, rule: str) -> None:
+    text = refused(kind, **{name: value})
+    assert rule in text
+    assert text.startswith(flag(name))
+    assert len(text) < 400
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (Snp, "window", 2),
+        (Snp, "window", 10_000),
+        (Toy, "units", 4096),
+        (Toy, "learning_rate", 10),
+        (Toy, "learning_rate", 1e-300),
+        (Toy, "dropout", 0),
+        (Toy, "dropout", 0.999),
+        (Toy, "clip", 0),
+        (Toy, "seed", 2**32 - 1),
+        (Mnist, "reconstruction_weight", 0),
+        (Mnist, "reconstruction_weight", 1),
+    ],
+)
+def test_bounds_themselves_are_allowed(kind: type[Config], name: str, value: Any) -> None:
+    assert getattr(kind(**{name: value}), name) == value
+
+
+def test_whole_numbers_become_the_floats_they_stand_for() -> None:
+    assert type(Toy(learning_rate=1).learning_rate) is float
+
+
+def test_the_reports_names_of_the_classifiers() -> None:
+    names = {given: Mnist(model=given).model for given in ("V1", "v2", "V3", "V4", "head-on-code")}
+    assert names == {
+        "V1": "linear-on-input",
+        "v2": "head-on-reconstruction",
+        "V3": "two-autoencoders",
+        "V4": "two-autoencoders-mlp",
+        "head-on-code": "head-on-code",
+    }
+    assert Mnist(model="V4") == Mnist()
+
+
+@pytest.mark.parametrize(
+    ("choices", "text"),
+    [
+        ({"bidirectional": True}, "--bidirectional is for --goal reconstruct"),
+        ({"latent": "vector"}, "--latent is for --goal reconstruct"),
+        ({"scale": "window"}, "--scale window needs --last-day-only"),
+        ({"goal": "reconstruct", "last_day_only": True}, "--last-day-only is for --goal predict"),
+        ({"goal": "reconstruct", "target": "level"}, "--target is for --goal predict"),
+    ],
+)
+def test_options_that_exclude_each_other(choices: dict[str, Any], text: str) -> None:
+    message = refused(Snp, **choices)
+    assert message.startswith(text)
+    assert any(advice in message for advice in ("Leave it out", "Add --last-day-only"))
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"goal": "reconstruct", "latent": "vector", "bidirectional": True, "scale": "window"},
+        {"scale": "window", "last_day_only": True},
+        {"target": "level", "last_day_only": True, "scale": "none"},
+    ],
+)
+def test_options_that_go_together(choices: dict[str, Any]) -> None:
+    config = Snp(**choices)
+    assert {name: getattr(config, name) for name in choices} == choices
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Toy(),
+        Mnist(model="v2", data="digits.npz", learning_rate=1),
+        Snp(symbols=("AAPL", "IBM"), seed=2**32 - 1, clip=0, start="2010-01-01"),
+        Snp(),
+    ],
+)
+def test_through_json_and_back(config: Config) -> None:
+    content = json.loads(as_json(config.to_dict()))
+    assert list(content) == [field.name for field in dataclasses.fields(config)]
+    again = type(config).from_dict(content)
+    assert again == config
+    assert hash(again) == hash(config)
+
+
+def test_an_unknown_key_gets_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown key 'batchsize' in the config of toy\. Did you mean 'batch_size'"):
+        Toy.from_dict({"batchsize": 3})
+    with pytest.raises(ConfigError, match=r"Unknown key 'zzz' in the config of snp\. Known are: cell, units, .*target"):
+        Snp.from_dict({"zzz": 3})
+    with pytest.raises(ConfigError, match="Unknown key 'window' in the config of toy"):
+        Toy.from_dict({"window": 30})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"units": 4, "units": 8}', "the key 'units' occurs twice"),
+        ('{"a": {"b": 1, "b": 1}}', "the key 'b' occurs twice"),
+        ('{"clip": NaN}', "NaN is not JSON"),
+        ('{"clip": -Infinity}', "-Infinity is not JSON"),
+        ("[" * 200_000 + "]" * 200_000, "it is nested too deeply"),
+        ('{"units": 4', "Expecting"),
+        ('{"units": ' + "1" * 5000 + "}", "4300 digits"),
+    ],
+)
+def test_json_is_read_strictly(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_json(text)
+
+
+def test_nan_is_not_written_as_json() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        as_json({"loss": math.nan})
+
+
+@pytest.mark.parametrize("kind", TASKS.values())
+def test_every_option_explains_itself(kind: type[Config]) -> None:
+    for field in declared(kind):
+        assert field.option.help.endswith("."), field.name
+        assert field.option.rule(field.kind), field.name
+        assert kind(**{field.name: field.default}) == kind()
+
+
+def test_configs_know_their_task_and_stay_as_they_are() -> None:
+    assert [task_of(kind()) for kind in (Toy, Mnist, Snp)] == ["toy", "mnist", "snp"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Toy().units = 3  # type: ignore[misc]
+    with pytest.raises(TypeError, match="positional"):
+        Toy("gru")  # type: ignore[misc]

@@ -1,0 +1,149 @@
+"""Measures worked by hand or against a second way of computing them."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lstm_ae.evaluation import Mean, Verdict, diebold_mariano, principal_components, skill, verdict
+
+
+@pytest.mark.parametrize(
+    ("error", "baseline", "expected"), [(1, 4, 0.75), (4, 4, 0), (6, 4, -0.5), (0, 4, 1), (0.0, 0.5, 1)]
+)
+def test_skill(error: float, baseline: float, expected: float) -> None:
+    assert skill(error, baseline) == expected
+
+
+def test_skill_over_nothing_is_nan() -> None:
+    assert math.isnan(skill(1, 0))
+
+
+def test_a_mean_over_pieces() -> None:
+    mean = Mean()
+    mean.add(np.array([1.0, 2.0, 3.0]))
+    mean.add(np.array([[10.0]]))
+    assert mean.value == 4
+    flags = Mean()
+    flags.add(np.array([True, False]))
+    flags.add(np.array([True, True]))
+    assert flags.value == 0.75
+
+
+def test_a_mean_is_summed_in_double_precision() -> None:
+    """In float32, 2**24 + 1 is 2**24."""
+    mean = Mean()
+    mean.add(np.array([2**24], np.float32))
+    for _ in range(3):
+        mean.add(np.array([1], np.float32))
+    assert mean.value == (2**24 + 3) / 4
+
+
+def test_a_mean_along_axes_keeps_the_rest_apart() -> None:
+    mean = Mean()
+    mean.add(np.array([[1.0, 10.0], [3.0, 30.0]]), axis=0)
+    mean.add(np.array([[5.0, 50.0]]), axis=0)
+    assert (mean.total / mean.count).tolist() == [3, 30]
+
+
+def differences(days: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(-0.3, 1, days)
+
+
+@pytest.mark.parametrize("days", [10, 57])
+def test_one_step_ahead_it_is_students_test(days: int) -> None:
+    """Without lags, Harvey's factor turns the statistic into that of the one-sample t-test."""
+    values = differences(days)
+    assert diebold_mariano(values, 1) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=1e-9)
+
+
+def test_two_steps_ahead_by_the_formula() -> None:
+    """Variance with one Bartlett-weighted lag, then Harvey, Leybourne and Newbold's factor, all written out."""
+    values, days, steps = differences(40), 40, 2
+    centred = values - values.mean()
+    lag_0 = np.sum(centred**2) / days
+    lag_1 = np.sum(centred[1:] * centred[:-1]) / days
+    statistic = values.mean() / math.sqrt((lag_0 + 2 * (1 - 1 / 2) * lag_1) / days)
+    statistic *= math.sqrt((days + 1 - 2 * steps + steps * (steps - 1) / days) / days)
+    expected = 2 * stats.t.sf(abs(statistic), days - 1)
+    assert diebold_mariano(values, steps) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("values", "steps"),
+    [(differences(9), 1), (differences(29), 15), (np.zeros(50), 1), (np.full(50, 0.25), 1), (np.empty(0), 1)],
+    ids=["too few", "too few for the horizon", "equal", "constant", "none"],
+)
+def test_no_p_where_none_can_be_computed(values: np.ndarray, steps: int) -> None:
+    assert math.isnan(diebold_mariano(values, steps))
+
+
+DAYS = np.repeat(np.array("2020-01-01", "datetime64[D]") + np.arange(20), 3)
+
+
+def losses(first: float, second: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    noise = np.random.default_rng(seed).uniform(0, 0.1, (2, 60))
+    return first + noise[0], second + noise[1]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "outcome"), [(1.0, 2.0, "beats"), (2.0, 1.0, "loses to"), (1.0, 1.0, "ties with")]
+)
+def test_the_verdict(ours: float, theirs: float, outcome: str) -> None:
+    errors, baseline = losses(ours, theirs)
+    found = verdict(errors, baseline, DAYS, name="persistence", steps=1)
+    assert (found.outcome, found.baseline) == (outcome, "persistence")
+    assert found.skill == pytest.approx(1 - errors.mean() / baseline.mean())
+    assert (found.p < 0.05) == (outcome != "ties with")
+
+
+def test_the_verdict_counts_days_not_samples() -> None:
+    """Companies that move together on a day are one piece of evidence: the test is on daily means."""
+    errors, baseline = losses(1.0, 1.01)
+    shuffled = np.random.default_rng(1).permutation(60)
+    expected = diebold_mariano((errors - baseline).reshape(20, 3).mean(axis=1), 1)
+    for order in (np.arange(60), shuffled):
+        found = verdict(errors[order], baseline[order], DAYS[order], name="x", steps=1)
+        assert found.p == pytest.approx(expected, rel=1e-9)
+    copies = verdict(np.tile(errors, 5), np.tile(baseline, 5), np.tile(DAYS, 5), name="x", steps=1)
+    assert copies.p == pytest.approx(expected, rel=1e-9)
+
+
+def test_equal_forecasts_tie() -> None:
+    errors, _ = losses(1, 1)
+    found = verdict(errors, errors, DAYS, name="persistence", steps=1)
+    assert found.outcome == "ties with"
+    assert found.skill == 0
+    assert math.isnan(found.p)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (Verdict("beats", "persistence", 0.0312, 0.0123), "beats persistence (skill +3.12%, p = 0.012)"),
+        (Verdict("loses to", "persistence", -0.5, 1e-9), "loses to persistence (skill -50.00%, p = 1e-09)"),
+        (Verdict("ties with", "persistence", 0.0, math.nan), "ties with persistence (skill +0.00%, p not computable)"),
+    ],
+)
+def test_a_verdict_in_words(given: Verdict, text: str) -> None:
+    assert str(given) == text
+
+
+@pytest.mark.parametrize(("samples", "values"), [(40, 6), (30, 1001)], ids=["narrow", "wide"])
+def test_principal_components_against_the_singular_vectors(samples: int, values: int) -> None:
+    random = np.random.default_rng(0)
+    train, test = random.normal(size=(samples, values)), random.normal(size=(7, values))
+    mean = train.mean(axis=0)
+    axes = np.linalg.svd(train - mean, full_matrices=False)[2][:3]
+    expected = np.mean(((test - mean) @ axes.T @ axes + mean - test) ** 2)
+    assert principal_components(train, test, 3) == pytest.approx(expected, rel=1e-6)
+
+
+def test_principal_components_by_hand() -> None:
+    """Training on the diagonal of a square: one number keeps what lies on it and loses what lies across."""
+    train = np.array([[-1.0, -1.0], [1.0, 1.0], [2.0, 2.0], [-2.0, -2.0]])
+    assert principal_components(train, np.array([[3.0, 3.0]]), 1) == pytest.approx(0, abs=1e-12)
+    assert principal_components(train, np.array([[1.0, -1.0]]), 1) == pytest.approx(1)
+    # More numbers than there are values lose nothing.
+    assert principal_components(train, np.array([[1.0, -1.0]]), 9) == pytest.approx(0, abs=1e-12)

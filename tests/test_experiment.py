@@ -1,0 +1,249 @@
+"""From a config and a directory to everything, and from the directory to everything again."""
+
+import datetime
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import filelock
+import keras
+import numpy as np
+import pytest
+
+from lstm_ae import experiment
+from lstm_ae import run as runs
+from lstm_ae.config import Config, Mnist, Snp, Toy
+from lstm_ae.data import prices
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.run import Run
+from lstm_ae.tasks import task
+from lstm_ae.training import Progress
+
+TOY = Toy(sequences=40, units=2, epochs=2, batch_size=16, latent="vector", dropout=0.2, seed=7, deterministic=True)
+
+
+def load(config: Config) -> Data:
+    return task(runs.task_of(config)).load(config)
+
+
+def trained(config: Config, where: str = "here", **choices: Any) -> Run:
+    return experiment.train(config, load(config), out=Path(where), **choices)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return trained(TOY, str(tmp_path_factory.mktemp("runs") / "toy"))
+
+
+def some_prices(folder: Path) -> str:
+    """A hundred days of two companies, as a CSV file."""
+    random = np.random.default_rng(0)
+    lines = ["symbol,date,open,high,low,close,volume"]
+    for symbol, start in (("AAA", 100.0), ("BBB", 20.0)):
+        for number, high in enumerate(start * np.exp(np.cumsum(random.normal(0, 0.01, 100)))):
+            day = datetime.date(2020, 1, 1) + datetime.timedelta(number)
+            lines.append(f"{symbol},{day},{high},{high},{high},{high},1")
+    path = folder / "prices.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def some_digits(folder: Path) -> str:
+    random = np.random.default_rng(0)
+    path = folder / "digits.npz"
+    images = random.integers(0, 256, (60, 28, 28)).astype(np.uint8)
+    labels = (np.arange(60) % 10).astype(np.uint8)
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20])
+    return str(path)
+
+
+def same_again(run: Run, config: Config) -> experiment.Opened:
+    """What every study promises: a run measures and draws itself again from its directory alone."""
+    assert run.finished
+    assert not run.state.exists()
+    assert run.config() == config
+    stored = json.loads((run.directory / "metrics.json").read_text())
+    training = stored.pop("training")
+    assert set(training) == {"epochs", "best_epoch", "stopped", "seconds", "parameters"}
+    assert training["epochs"] == len(run.history()) == config.epochs
+
+    opened = experiment.open_trained(run)
+    assert experiment.as_json(experiment.evaluate(opened)) == stored
+    assert set(stored) == {"validation", "test"}
+    for part in stored.values():
+        for metric in part.values():
+            assert set(metric) == {"value", "baselines", "unit", "higher_is_better"}
+            assert math.isfinite(metric["value"])
+            assert metric["baselines"]
+
+    figures = {path: path.read_bytes() for path in (run.directory / "figures").iterdir()}
+    assert figures
+    assert set(experiment.plot(opened)) == set(figures)
+    for path, before in figures.items():
+        assert path.read_bytes() == before, path.name
+    return opened
+
+
+def test_toy_again_from_its_directory(toy: Run) -> None:
+    opened = same_again(toy, TOY)
+    names = {path.name for path in toy.directory.iterdir()} - {".lock"}
+    assert names == {"config.json", "history.csv", "metrics.json", "model.keras", "figures"}
+    stored = toy.metrics()["test"]["reconstruction_mse"]
+    assert set(stored["baselines"]) == {"mean sequence", "PCA with 2 numbers"}
+    # The metric by hand, in one piece.
+    window = opened.data.test.windows()
+    given_back = opened.model({"sequence": window})["reconstruction"].numpy()
+    assert stored["value"] == pytest.approx(np.mean((given_back - window) ** 2), rel=1e-5)
+    mean = opened.data.train.windows().mean(axis=0)
+    assert stored["baselines"]["mean sequence"] == pytest.approx(np.mean((window - mean) ** 2), rel=1e-5)
+
+
+def test_predictions_are_a_table_in_the_run(toy: Run) -> None:
+    opened = experiment.open_trained(toy)
+    path = experiment.save_predictions(opened, opened.task.predict(opened.model, opened.data), "mine")
+    lines = path.read_text().splitlines()
+    assert path == toy.directory / "mine.csv"
+    assert lines[0] == "sample,step,value,reconstruction"
+    assert len(lines) == 1 + 8 * 50
+    path.unlink()
+
+
+@pytest.mark.parametrize("goal", ["predict", "reconstruct"])
+def test_snp_again_from_its_directory(goal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 20)
+    config = Snp(data=some_prices(tmp_path), goal=goal, window=6, units=2, epochs=1)
+    run = trained(config)
+    opened = same_again(run, config)
+    metrics = run.metrics()["test"]
+    window = opened.data.test.windows()[..., 0].astype(float)
+    if goal == "reconstruct":
+        assert set(metrics) == {"reconstruction_mse", "reconstruction_mae"}
+        return
+    assert set(metrics) == {"mse", "last_day_mse", "last_day_mae"}
+    # Persistence by hand: tomorrow = today, in scaled and in own units.
+    _, span = opened.data.scale.of(opened.data.test.windows(), opened.data.test.companies())
+    change = np.diff(window, axis=1)
+    scaled = (change / span[..., 0]) ** 2
+    assert metrics["mse"]["baselines"]["persistence"] == pytest.approx(scaled.mean(), rel=1e-4)
+    assert metrics["last_day_mse"]["baselines"]["persistence"] == pytest.approx(scaled[:, -1].mean(), rel=1e-4)
+    assert metrics["last_day_mae"]["baselines"]["persistence"] == pytest.approx(abs(change[:, -1]).mean(), rel=1e-4)
+    assert (metrics["last_day_mae"]["unit"], metrics["mse"]["unit"]) == ("USD", "scaled")
+
+
+def test_mnist_again_from_its_directory(tmp_path: Path) -> None:
+    config = Mnist(data=some_digits(tmp_path), units=2, head=2, epochs=1)
+    run = trained(config)
+    opened = same_again(run, config)
+    accuracy = run.metrics()["test"]["accuracy"]
+    assert accuracy["higher_is_better"]
+    assert list(accuracy["baselines"].values()) == [0.1]  # two of each digit in twenty
+    label = opened.model({"sequence": opened.data.test.windows()})["label"].numpy().argmax(axis=1)
+    assert accuracy["value"] == np.mean(label == opened.data.test.label)
+
+
+def test_the_same_numbers_to_the_last_bit(toy: Run) -> None:
+    again = trained(TOY)
+    first, second = (run.metrics() for run in (toy, again))
+    for metrics in (first, second):
+        del metrics["training"]["seconds"]
+    assert first == second
+    weights = [keras.saving.load_model(run.model_file, compile=False).get_weights() for run in (toy, again)]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(toy.history(), again.history(), strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
+    def interrupt(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (2, 1):
+            raise KeyboardInterrupt
+
+    said: list[Run] = []
+    with pytest.raises(KeyboardInterrupt):
+        trained(TOY, notify=interrupt, started=said.append)
+    (run,) = said
+    assert run.state.is_file()
+    assert not run.finished
+    with pytest.raises(DataError, match="is unfinished; go on with: lstmae toy train --resume --out here"):
+        experiment.open_trained(run)
+    with pytest.raises(DataError, match="The data is not what 'here' was started with"):
+        experiment.resume(run, TOY, load(Toy(sequences=40, seed=8)))
+
+    # While another process trains there, this one keeps out.
+    with filelock.FileLock(run.lock), pytest.raises(ConfigError, match="Another process is training in 'here'"):
+        experiment.resume(run, TOY, load(TOY))
+
+    experiment.resume(run, TOY, load(TOY))
+    resumed, whole = run.metrics(), toy.metrics()
+    assert resumed["test"] == whole["test"]
+    assert resumed["validation"] == whole["validation"]
+    assert not run.state.exists()
+    with pytest.raises(ConfigError, match="The run 'here' is finished; there is nothing to resume"):
+        experiment.resume(run, TOY, load(TOY))
+
+
+def test_a_run_on_other_data_is_not_opened(toy: Run) -> None:
+    with pytest.raises(DataError) as caught:
+        experiment.open_trained(toy, load(Toy(sequences=40, seed=8)))
+    assert "The data is not what" in str(caught.value)
+    assert "40 generated sequences of 50 steps, seed 8" in str(caught.value)
+    assert "--data or LSTMAE_DATA_DIR" in str(caught.value)
+
+
+def test_a_directory_in_use_is_refused_before_anything_is_trained(toy: Run) -> None:
+    before = sorted(path.name for path in toy.directory.iterdir())
+    with pytest.raises(ConfigError, match="is not empty"):
+        trained(TOY, str(toy.directory))
+    assert sorted(path.name for path in toy.directory.iterdir()) == before
+
+
+def test_without_one_good_epoch_only_the_config_is_kept() -> None:
+    config = Toy(sequences=10, units=2, epochs=2)
+    data = load(config)
+    huge = data._replace(train=data.train._replace(series=np.full_like(data.train.series, 1e30)))
+    with pytest.raises(Diverged) as caught:
+        experiment.train(config, huge, out=Path("here"))
+    text = str(caught.value)
+    assert text.startswith("The loss became NaN or infinite in epoch 1 (try a lower --learning-rate, or --clip 1); ")
+    assert text.endswith("no epoch was good, so nothing is kept but the config in here")
+    run = Run(Path("here"))
+    assert not run.finished
+    assert not run.model_file.exists()
+
+
+def test_a_loss_turned_nan_leaves_a_run_with_the_last_good_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two good epochs, then a weight overflows; the run is whole, with the model of the best of the two."""
+    from lstm_ae.training import Keeper
+
+    judge = Keeper.on_epoch_end
+
+    def poison(self: Any, epoch: int, logs: Any = None) -> None:
+        judge(self, epoch, logs)
+        if epoch + 1 == 2:
+            weight = self.model.trainable_variables[0]
+            weight.assign(np.full(weight.shape, math.nan))
+
+    monkeypatch.setattr(Keeper, "on_epoch_end", poison)
+    with pytest.raises(Diverged) as caught:
+        trained(Toy(sequences=20, units=2, epochs=5, batch_size=4))
+    run = Run(Path("here"))
+    best = run.metrics()["training"]["best_epoch"]
+    assert str(caught.value) == (
+        "The loss became NaN or infinite in epoch 3 (try a lower --learning-rate, or --clip 1); "
+        f"the weights of epoch {best} are kept in here"
+    )
+    history = run.history()
+    assert len(history) == 2
+    assert run.metrics()["training"]["stopped"] == "the loss became NaN or infinite in epoch 3"
+    assert all(np.isfinite(weight).all() for weight in run.model().get_weights())
+    validation = run.metrics()["validation"]["reconstruction_mse"]["value"]
+    assert validation == pytest.approx(history[best - 1]["val_loss"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_tensorboard_on_request() -> None:
+    run = trained(Toy(sequences=20, units=2, epochs=1), tensorboard=True)
+    assert list(run.tensorboard.rglob("events.out.tfevents.*"))

@@ -1,0 +1,199 @@
+"""A training that is killed or interrupted, then resumed, ends as if nothing had happened, to the last bit."""
+
+import csv
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+TRAIN = "toy train --deterministic --sequences 12000 --epochs 8 --units 8"
+# `lstmae`, which kills itself in the middle of the write whose number is in KILL_AT_WRITE.
+LSTMAE = """
+import os, signal, sys
+from lstm_ae_cli import main
+left, fsync = int(os.environ.get("KILL_AT_WRITE", "0")), os.fsync
+def counting(number):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    fsync(number)
+os.fsync = counting
+sys.exit(main())
+"""
+
+
+@contextmanager
+def started(line, place, kill_at_write=0):
+    """The command, running; killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LSTMAE, *shlex.split(line)],
+        cwd=place,
+        env=os.environ | {"KILL_AT_WRITE": str(kill_at_write)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(line, place, **more):
+    """Run the command to its end; returns its exit code and the lines of stderr."""
+    with started(line, place, **more) as process:
+        _, err = process.communicate(timeout=120)
+    return process.returncode, err.splitlines()
+
+
+def until(process, text):
+    """Read stderr as far as a line that starts so."""
+    for line in process.stderr:
+        if line.startswith(text):
+            return
+    raise AssertionError(f"no line starts with {text!r}")
+
+
+def until_there(path):
+    for _ in range(60_000):
+        if path.exists():
+            return
+        time.sleep(0.001)
+    raise AssertionError(f"{path} did not come")
+
+
+def outcome(run):
+    """What must be equal: everything but the time it took."""
+    import keras
+
+    with (run / "history.csv").open(newline="") as file:
+        history = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+    metrics = json.loads((run / "metrics.json").read_text())
+    del metrics["training"]["seconds"]
+    weights = keras.saving.load_model(run / "model.keras", compile=False).get_weights()
+    return history, metrics, weights
+
+
+def assert_equal(run, reference):
+    history, metrics, weights = outcome(run)
+    assert (history, metrics) == reference[:2]
+    for one, other in zip(weights, reference[2], strict=True):
+        assert np.array_equal(one, other)
+    left = {path.name for path in run.iterdir()} - {".lock"}
+    assert left == {"config.json", "metrics.json", "history.csv", "model.keras", "figures"}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    place = tmp_path_factory.mktemp("reference")
+    code, lines = finished(f"{TRAIN} --out whole", place)
+    assert code == 0, lines
+    return outcome(place / "whole")
+
+
+def test_killed_at_every_stage(reference, tmp_path):
+    run, resume = tmp_path / "run", "toy train --resume --out run"
+    with started(f"{TRAIN} --out run", tmp_path) as process:  # while starting up
+        until_there(run / "config.json")
+        process.kill()
+    with started(resume, tmp_path) as process:  # within the first epoch
+        until_there(run / "state.npz")
+        time.sleep(2)
+        process.kill()
+    with started(resume, tmp_path) as process:  # between two epochs
+        until(process, "epoch 3/8")
+        process.kill()
+    # While the state is written: first at the start of training, then after an epoch.
+    for write in (1, 3):
+        code, _ = finished(resume, tmp_path, kill_at_write=write)
+        assert code == -signal.SIGKILL
+    with started(resume, tmp_path) as process:  # within an epoch
+        until(process, "epoch 6/8")
+        time.sleep(0.3)
+        process.kill()
+    # After the last epoch: history, then the model.
+    code, _ = finished(resume, tmp_path, kill_at_write=5)
+    assert code == -signal.SIGKILL
+    assert not (run / "metrics.json").exists()
+    code, lines = finished(resume, tmp_path)
+    assert code == 0, lines
+    assert_equal(run, reference)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_interrupted_then_resumed_as_told(reference, tmp_path, number):
+    with started(f"{TRAIN} --out 'my  run'", tmp_path) as process:
+        until(process, "epoch 2/8")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    said = err.splitlines()[-1]
+    before, command = said.split(" Go on with: ")
+    assert before == "lstmae: Interrupted; the state is saved."
+    assert not [line for line in err.splitlines()[:-1] if not line.startswith("epoch ")]
+    code, lines = finished(command.removeprefix("lstmae "), tmp_path)
+    assert code == 0, lines
+    assert_equal(tmp_path / "my  run", reference)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3])
+def test_interrupted_before_training(tmp_path, seconds):
+    with started(f"{TRAIN} --out run", tmp_path) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert out == ""
+    if process.returncode == -signal.SIGINT or "KeyboardInterrupt" in err:
+        pytest.skip("Python itself was still starting")
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("lstmae: Interrupted; ")
+
+
+def test_two_trainings_into_one_directory_at_once(tmp_path):
+    line = "toy train --sequences 1000 --epochs 3 --units 4 --out run"
+    with started(line, tmp_path) as one, started(line, tmp_path) as two:
+        ended = [(process.communicate(timeout=120)[1], process.returncode) for process in (one, two)]
+    assert sorted(code for _, code in ended) == [0, 2], ended
+    (loser,) = [err for err, code in ended if code == 2]
+    assert loser.splitlines()[-1].startswith("lstmae: ")
+    assert "Traceback" not in loser
+    assert (tmp_path / "run/metrics.json").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk takes more rights")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_then_room_again(small_disk, tmp_path):
+    line = "toy train --deterministic --sequences 1000 --epochs 1"
+    code, lines = finished(f"{line} --out disk/run", tmp_path)
+    assert code == 1
+    assert lines[-1].startswith("lstmae: No space left on device")
+    run = Path(small_disk, "run")
+    assert not [path for path in run.iterdir() if path.name.endswith(".part")]
+    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
+    code, lines = finished("toy train --resume --out disk/run", tmp_path)
+    assert code == 0, lines
+    code, lines = finished(f"{line} --out whole", tmp_path)
+    assert_equal(run, outcome(tmp_path / "whole"))

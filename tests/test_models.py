@@ -1,0 +1,331 @@
+"""One contract that every model form passes, and what each kind promises besides."""
+
+import itertools
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lstm_ae.config import CLASSIFIERS, Mnist, Snp, Toy
+from lstm_ae.data.scaling import Scale, fixed, min_max_per_company
+from lstm_ae.export import export
+from lstm_ae.models.apply import inputs_of
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.classifier import classifier
+from lstm_ae.models.forecaster import forecaster
+from lstm_ae.models.scaling import in_own_units, network_of
+from lstm_ae.tasks.reconstruction import code_size
+
+SAMPLES, STEPS = 5, 4
+COMPANIES = min_max_per_company(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
+LOSSES = {"reconstruction": "mse", "future": "mse", "label": "sparse_categorical_crossentropy"}
+
+
+class Form(NamedTuple):
+    """A model form: how its network is made, its scale, and the shapes it promises."""
+
+    network: Callable[[], Any]
+    scale: Scale
+    series: str
+    shape: tuple[int, int]
+    outputs: dict[str, tuple[int, ...]]
+
+
+def _autoencoder(latent: str, cell: str, bidirectional: bool, layers: int) -> Form:
+    dropout = 0.2 if layers > 1 else 0.0
+    config = Toy(units=3, latent=latent, cell=cell, bidirectional=bidirectional, layers=layers, dropout=dropout)
+    shape = (STEPS, 2)
+    return Form(
+        lambda: autoencoder(config, steps=STEPS, features=2),
+        fixed(3, 20),
+        "sequence",
+        shape,
+        {"reconstruction": (SAMPLES, *shape)},
+    )
+
+
+def _classifier(model: str, shape: tuple[int, int], latent: str, dropout: float) -> Form:
+    config = Mnist(units=3, head=16, model=model, latent=latent, dropout=dropout, reconstruction_weight=0.3)
+    return Form(
+        lambda: classifier(config, steps=shape[0], features=shape[1], classes=3),
+        fixed(0, 255),
+        "sequence",
+        shape,
+        {"reconstruction": (SAMPLES, *shape), "label": (SAMPLES, 3)},
+    )
+
+
+def _forecaster(target: str, last_day_only: bool, cell: str, layers: int = 1) -> Form:
+    dropout = 0.2 if layers > 1 else 0.0
+    config = Snp(
+        units=3, target=target, last_day_only=last_day_only, cell=cell, goal="predict", layers=layers, dropout=dropout
+    )
+    return Form(
+        lambda: forecaster(config, features=1, typical=0.1),
+        COMPANIES,
+        "past",
+        (STEPS, 1),
+        {"future": (SAMPLES, 1 if last_day_only else STEPS, 1)},
+    )
+
+
+ROWS, PIXELS = (4, 5), (8, 1)
+FORMS = {
+    **{
+        f"autoencoder-{latent}-{cell}{'-both' * both}{'-2' * (layers - 1)}": _autoencoder(latent, cell, both, layers)
+        for latent, cell, both, layers in itertools.product(["steps", "vector"], ["lstm", "gru"], [False, True], [1, 2])
+    },
+    **{
+        f"{model}-{'rows' if shape == ROWS else 'pixels'}-{latent}": _classifier(model, shape, latent, dropout)
+        for model, (shape, latent, dropout) in itertools.product(
+            [*CLASSIFIERS.values(), "head-on-code"], [(ROWS, "steps", 0.0), (PIXELS, "vector", 0.2)]
+        )
+    },
+    **{
+        f"forecaster-{target}{'-last' * last}-{cell}": _forecaster(target, last, cell)
+        for target, last, cell in itertools.product(["change", "level"], [False, True], ["lstm", "gru"])
+    },
+    "forecaster-change-lstm-2": _forecaster("change", False, "lstm", layers=2),
+}
+# Of each kind so many that every value of every option occurs; the others are checked among the slow tests.
+QUICK = {
+    "autoencoder-steps-lstm",
+    "autoencoder-vector-gru-both-2",
+    "linear-on-input-rows-steps",
+    "head-on-reconstruction-pixels-vector",
+    "two-autoencoders-rows-steps",
+    "two-autoencoders-mlp-pixels-vector",
+    "head-on-code-rows-steps",
+    "forecaster-change-lstm",
+    "forecaster-level-last-gru",
+    "forecaster-change-last-gru",
+}
+assert set(FORMS) >= QUICK
+PARAMETERS = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in FORMS]
+
+
+@pytest.fixture(params=PARAMETERS, scope="module")
+def form(request: pytest.FixtureRequest) -> Form:
+    return FORMS[request.param]
+
+
+def perturbed(network: Any, seed: int = 0) -> Any:
+    """The same network away from its special initial values, where every weight has a part in the result."""
+    random = np.random.default_rng(seed)
+    for weight in network.trainable_variables:
+        weight.assign(np.asarray(weight) + random.normal(0, 0.2, weight.shape))
+    return network
+
+
+@pytest.fixture(scope="module")
+def model(form: Form) -> Any:
+    keras.utils.set_random_seed(0)
+    return in_own_units(perturbed(form.network()), form.scale)
+
+
+def own_inputs(form: Form) -> dict[str, Any]:
+    series = np.random.default_rng(1).uniform(10, 110, (SAMPLES, *form.shape)).astype(np.float32)
+    company = np.array([1, 2, 0, 7, -1], np.int32) if form.scale.kind == "company" else None
+    inputs = {form.series: tf.constant(series)}
+    return inputs if company is None else inputs | {"company": tf.constant(company)}
+
+
+def close(got: Any, expected: Any) -> None:
+    """Equal to a millionth of the largest value."""
+    expected = np.asarray(expected)
+    np.testing.assert_allclose(np.asarray(got), expected, rtol=0, atol=1e-6 * max(1, np.abs(expected).max()))
+
+
+def test_names_and_shapes(form: Form, model: Any) -> None:
+    outputs = model(own_inputs(form))
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == form.outputs
+    assert set(model.input) == set(own_inputs(form))
+    assert set(model.output_names) == set(form.outputs)
+    if "label" in outputs:
+        np.testing.assert_allclose(np.sum(outputs["label"], axis=1), 1, rtol=1e-5)
+    assert len({layer.name for layer in network_of(model).layers}) == len(network_of(model).layers)
+
+
+def test_saved_loaded_and_exported_alike(form: Form, model: Any, tmp_path: Path) -> None:
+    inputs = own_inputs(form)
+    expected = model(inputs)
+    path = tmp_path / "model.keras"
+    model.save(path)
+
+    loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
+    for before, after in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
+    for name, value in loaded(inputs).items():
+        close(value, expected[name])
+
+    exported = export(loaded, tmp_path / "served")
+    served = tf.saved_model.load(str(exported.directory))
+    for name, value in served.signatures["serving_default"](**inputs).items():
+        close(value, expected[name])
+
+
+def test_saved_config_names_plain_keras_only(form: Form, model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read("config.json").decode()
+    assert "lstm_ae" not in text
+    named = list(objects(json.loads(text)))
+    assert named
+    for module, kind, registered in named:
+        assert module is None or module == "builtins" or module.split(".")[0] == "keras", (module, kind)
+        assert kind not in ("Lambda", "TFSMLayer")
+        assert registered in (None, kind), registered
+
+
+def objects(content: Any) -> Any:
+    """(module, class, registered name) of everything that a saved config would construct."""
+    if isinstance(content, dict):
+        if "class_name" in content:
+            yield content.get("module"), content["class_name"], content.get("registered_name")
+        for value in content.values():
+            yield from objects(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from objects(value)
+
+
+def training_pair(form: Form, outputs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Scaled input and something learnable to aim at."""
+    random = np.random.default_rng(2)
+    series = random.uniform(0, 1, (SAMPLES, *form.shape)).astype(np.float32)
+    targets: dict[str, Any] = {"reconstruction": series, "label": np.arange(SAMPLES) % 3}
+    if "future" in form.outputs:
+        targets["future"] = np.full(form.outputs["future"], 0.7, np.float32)
+    return {form.series: series}, {name: targets[name] for name in outputs}
+
+
+def test_every_weight_gets_a_gradient(form: Form) -> None:
+    keras.utils.set_random_seed(0)
+    network = perturbed(form.network())
+    inputs, targets = training_pair(form, network.output_names)
+    with tf.GradientTape() as tape:
+        outputs = network(inputs, training=False)
+        losses = [keras.losses.get(LOSSES[name])(targets[name], outputs[name]) for name in outputs]
+        loss = sum(tf.reduce_mean(each) for each in losses)
+    variables = network.trainable_variables
+    assert variables
+    for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+        assert gradient is not None, variable.path
+        assert np.any(np.asarray(gradient) != 0), variable.path
+
+
+def test_the_loss_falls(form: Form) -> None:
+    keras.utils.set_random_seed(0)
+    network = form.network()
+    inputs, targets = training_pair(form, network.output_names)
+    network.compile(
+        optimizer=keras.optimizers.Adam(0.03),
+        loss={name: LOSSES[name] for name in network.output_names},
+        run_eagerly=True,
+    )
+    before = network.evaluate(inputs, targets, verbose=0, return_dict=True)["loss"]
+    for _ in range(4):
+        network.train_on_batch(inputs, targets)
+    assert network.evaluate(inputs, targets, verbose=0, return_dict=True)["loss"] < before
+
+
+@pytest.mark.parametrize("last_day_only", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_an_untrained_forecaster_of_changes_is_persistence(cell: str, last_day_only: bool) -> None:
+    config = Snp(units=4, cell=cell, last_day_only=last_day_only, layers=2)
+    model = in_own_units(forecaster(config, features=1, typical=0.013), COMPANIES)
+    past = np.random.default_rng(0).uniform(20, 900, (5, 7, 1)).astype(np.float32)
+    future = model(inputs_of(model, past, np.array([1, 2, 0, 1, 9], np.int32)))["future"]
+    np.testing.assert_allclose(future, past[:, -1:] if last_day_only else past, rtol=1e-6)
+
+
+def test_an_untrained_forecaster_of_levels_is_not() -> None:
+    past = np.linspace(0, 1, 5, dtype=np.float32).reshape(1, 5, 1)
+    keras.utils.set_random_seed(0)
+    future = forecaster(Snp(units=4, target="level"), features=1)({"past": past})["future"]
+    assert not np.allclose(future, past, atol=1e-3)
+
+
+@pytest.mark.parametrize("target", ["change", "level"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_forecaster_never_looks_ahead(target: str, cell: str) -> None:
+    network = perturbed(forecaster(Snp(units=3, target=target, cell=cell, layers=2), features=1, typical=0.1))
+    model = in_own_units(network, COMPANIES)
+    past = np.random.default_rng(0).uniform(20, 90, (2, 6, 1)).astype(np.float32)
+    other = past.copy()
+    other[:, 4:] += 30
+    company = np.array([1, 2], np.int32)
+    first, second = (model(inputs_of(model, series, company))["future"].numpy() for series in (past, other))
+    np.testing.assert_array_equal(first[:, :4], second[:, :4])
+    assert np.abs(first[:, 4:] - second[:, 4:]).min() > 1e-3
+
+
+def test_a_forecaster_reads_any_number_of_steps() -> None:
+    network = forecaster(Snp(units=2), features=1)
+    assert [network({"past": np.zeros((1, steps, 1))})["future"].shape[1] for steps in (1, 2, 9)] == [1, 2, 9]
+
+
+def test_typical_change_only_scales() -> None:
+    """A hundred times larger changes, told so, give a hundred times larger forecasts of change."""
+    config = Snp(units=3)
+    past = np.random.default_rng(0).uniform(0, 1, (2, 5, 1)).astype(np.float32)
+    changes = []
+    for typical in (0.01, 1.0):
+        network = forecaster(config, features=1, typical=typical)
+        random = np.random.default_rng(4)
+        network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
+        series = past * typical
+        changes.append((network({"past": series})["future"].numpy() - series) / typical)
+    np.testing.assert_allclose(changes[0], changes[1], rtol=1e-3, atol=1e-5)
+    assert np.abs(changes[0]).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("choices", "numbers"),
+    [
+        ({"latent": "vector"}, 3),
+        ({"latent": "vector", "bidirectional": True}, 6),
+        ({"latent": "steps"}, None),
+    ],
+)
+def test_the_size_of_the_code(choices: dict[str, Any], numbers: int | None) -> None:
+    model = in_own_units(autoencoder(Toy(units=3, **choices), steps=4, features=1), fixed())
+    assert code_size(model) == numbers
+
+
+def test_a_vector_is_all_the_decoder_sees() -> None:
+    """Two sequences of one code decode alike: with its input cut off, the encoder gives one code for all."""
+    network = autoencoder(Toy(units=3, latent="vector"), steps=4, features=1)
+    kernel, recurrent, bias = network.get_layer("encoder_1").get_weights()
+    network.get_layer("encoder_1").set_weights([np.zeros_like(kernel), recurrent, bias])
+    outputs = network({"sequence": np.random.default_rng(0).uniform(0, 1, (2, 4, 1))})["reconstruction"].numpy()
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+
+
+def test_the_linear_head_reads_the_input_itself() -> None:
+    """V1 by hand: softmax of the flattened input times the label's weights."""
+    network = classifier(Mnist(units=2, model="v1"), steps=2, features=2, classes=3)
+    weights = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    network.get_layer("label").set_weights([weights, np.array([0, 0, 1], np.float32)])
+    sequence = np.array([[[1, 2], [3, 4]]], np.float32)
+    evidence = np.exp(sequence.reshape(1, 4) @ weights + [0, 0, 1])
+    np.testing.assert_allclose(network({"sequence": sequence})["label"], evidence / evidence.sum(), rtol=1e-5)
+
+
+def test_the_second_variant_shares_its_autoencoder() -> None:
+    """V2's head sees the reconstruction; V3's sees a second autoencoder of the same size."""
+    shared = classifier(Mnist(units=2, model="v2"), steps=3, features=2, classes=3)
+    second = classifier(Mnist(units=2, model="v3"), steps=3, features=2, classes=3)
+    alone = autoencoder(Mnist(units=2), steps=3, features=2).count_params()
+    head = (3 * 2 + 1) * 3
+    assert shared.count_params() == alone + head
+    assert second.count_params() == 2 * alone + head
+    mlp = classifier(Mnist(units=2, model="v4", head=5), steps=3, features=2, classes=3)
+    assert mlp.count_params() == 2 * alone + (3 * 2 + 1) * 5 + (5 + 1) * 3

@@ -1,0 +1,145 @@
+"""The multi-step forecast: what re-feeding the growing window by hand would give, at the cost of one step each."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lstm_ae.config import Snp
+from lstm_ae.data.scaling import fixed, min_max_per_company, per_window
+from lstm_ae.models.apply import inputs_of
+from lstm_ae.models.forecaster import forecaster, stepper
+from lstm_ae.models.rollout import HORIZON, rollout
+from lstm_ae.models.scaling import in_own_units, network_of, scaling_of
+
+# Company 1 goes from 100 to 108, company 2 from 0 to 20.
+COMPANIES = min_max_per_company(np.array([[100], [108], [0], [20]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
+
+
+def random_weights(network: Any, seed: int = 0) -> Any:
+    random = np.random.default_rng(seed)
+    network.set_weights([random.normal(0, 0.4, weight.shape) for weight in network.get_weights()])
+    return network
+
+
+def constant_output(network: Any, layer: str, value: float) -> Any:
+    """Make a network whose last dense layer says `value` whatever it reads."""
+    dense = network.get_layer(layer)
+    kernel, bias = dense.get_weights()
+    dense.set_weights([np.zeros_like(kernel), np.full_like(bias, value)])
+    return network
+
+
+def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int) -> np.ndarray:
+    """The same forecast the slow way: the whole window through the network again for every step, in scaled values."""
+    scaled = scaling_of(model)(inputs_of(model, past, company))
+    window, offset, span = (scaled[name].numpy() for name in ("scaled", "offset", "range"))
+    steps = window.shape[1]
+    for _ in range(horizon):
+        following = network_of(model)({"past": window})["future"].numpy()[:, -1:]
+        window = np.concatenate([window, following], axis=1)
+    return window[:, steps:] * span + offset
+
+
+@pytest.mark.parametrize("last_day_only", [False, True])
+@pytest.mark.parametrize("target", ["change", "level"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_equal_to_feeding_the_growing_window_again(cell: str, target: str, last_day_only: bool) -> None:
+    # Dropout is part of the network and must play no part here.
+    config = Snp(units=3, layers=2, dropout=0.3, cell=cell, target=target, last_day_only=last_day_only)
+    model = in_own_units(random_weights(forecaster(config, features=1, typical=0.2)), COMPANIES)
+    past = np.random.default_rng(1).uniform(1, 110, (3, 5, 1)).astype(np.float32)
+    company = np.array([1, 2, 0], np.int32)
+    expected = refed(model, past, company, 4)
+    got = rollout(model)(inputs_of(model, past, company), tf.constant([4, 4, 4])).numpy()
+    assert got.shape == (3, 4, 1)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    assert np.ptp(got, axis=1).min() > 1e-3  # no fixed point that would make the comparison idle
+
+
+@pytest.mark.parametrize("scale", [fixed(5, 3), per_window(2)], ids=["fixed", "window"])
+def test_several_features_and_other_scales(scale: Any) -> None:
+    config = Snp(units=3, goal="predict")
+    model = in_own_units(random_weights(forecaster(config, features=2, typical=0.5)), scale)
+    past = np.random.default_rng(1).uniform(1, 9, (2, 4, 2)).astype(np.float32)
+    got = rollout(model)(inputs_of(model, past, None), tf.constant([3, 3])).numpy()
+    np.testing.assert_allclose(got, refed(model, past, None, 3), rtol=1e-5)
+
+
+def test_a_constant_change_makes_a_line() -> None:
+    """Each step adds 0.5 x 0.5 of the company's range: 2 for a range of 8, 5 for one of 20."""
+    network = constant_output(forecaster(Snp(units=2), features=1, typical=0.5), "relative_change", 0.5)
+    model = in_own_units(network, COMPANIES)
+    past = np.array([[[104], [100], [106]], [[3], [1], [10]]], np.float32)
+    future = rollout(model)(inputs_of(model, past, np.array([1, 2], np.int32)), tf.constant([4, 4]))
+    np.testing.assert_allclose(future[..., 0], [[108, 110, 112, 114], [15, 20, 25, 30]], rtol=1e-6)
+
+
+def test_an_unknown_company_moves_by_its_windows_range() -> None:
+    network = constant_output(forecaster(Snp(units=2), features=1, typical=1.0), "relative_change", -0.25)
+    model = in_own_units(network, COMPANIES)
+    past = np.array([[[1004], [1000], [1002]]], np.float32)  # a range of 4, so a step of -1
+    future = rollout(model)(inputs_of(model, past, None), tf.constant([3]))
+    np.testing.assert_allclose(future[..., 0], [[1001, 1000, 999]], rtol=1e-6)
+
+
+def test_a_constant_level_stays() -> None:
+    network = constant_output(forecaster(Snp(units=2, target="level"), features=1), "level", 0.75)
+    model = in_own_units(network, COMPANIES)
+    past = np.array([[[104], [100]]], np.float32)
+    future = rollout(model)(inputs_of(model, past, np.array([1], np.int32)), tf.constant([3]))
+    np.testing.assert_allclose(future[..., 0], [[106, 106, 106]], rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return in_own_units(random_weights(forecaster(Snp(units=3), features=1, typical=0.2)), COMPANIES)
+
+
+PAST = np.array([[[101], [103], [104]], [[2], [9], [4]], [[7], [8], [5]]], np.float32)
+INPUTS = {"past": tf.constant(PAST), "company": tf.constant([1, 2, 0])}
+
+
+def test_each_row_ends_at_its_own_horizon(model: Any) -> None:
+    future = rollout(model)(INPUTS, tf.constant([2, 4, 0])).numpy()[..., 0]
+    assert np.isnan(future).tolist() == [[False, False, True, True], [False] * 4, [True] * 4]
+    whole = rollout(model)(INPUTS, tf.constant([4, 4, 4])).numpy()[..., 0]
+    np.testing.assert_array_equal(future[0, :2], whole[0, :2])
+    np.testing.assert_array_equal(future[1], whole[1])
+
+
+@pytest.mark.parametrize("horizon", [0, -3])
+@pytest.mark.parametrize("traced", [False, True])
+def test_no_steps_ahead_are_no_steps(model: Any, horizon: int, traced: bool) -> None:
+    call = tf.function(rollout(model)) if traced else rollout(model)
+    assert call(INPUTS, tf.fill([3], horizon)).shape == (3, 0, 1)
+
+
+def test_a_longer_horizon_only_goes_on(model: Any) -> None:
+    call = tf.function(
+        rollout(model),
+        input_signature=[
+            {"past": tf.TensorSpec((None, None, 1)), "company": tf.TensorSpec((None,), tf.int32)},
+            HORIZON,
+        ],
+    )
+    short, long = (call(INPUTS, tf.fill([3], steps)).numpy() for steps in (3, 40))
+    np.testing.assert_allclose(long[:, :3], short, rtol=1e-6)
+    assert call.experimental_get_tracing_count() == 1
+    np.testing.assert_allclose(rollout(model)(INPUTS, tf.fill([3], 3)), short, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_the_stepper_in_pieces_is_the_network_in_one(cell: str) -> None:
+    network = random_weights(forecaster(Snp(units=3, layers=2, cell=cell), features=1, typical=0.2))
+    whole = tf.random.stateless_uniform((2, 7, 1), (0, 0))
+    step = stepper(network)
+    assert len(step.inputs) == 2 + 4 * (2 if cell == "lstm" else 1)
+    states = [tf.zeros((2, 3))] * (len(step.inputs) - 2)
+    first, *states = step([whole[:, :4], whole[:, :1], *states])
+    second, *_ = step([whole[:, 4:], whole[:, 3:4], *states])
+    expected = network({"past": whole})["future"]
+    np.testing.assert_allclose(np.concatenate([first, second], axis=1), expected, rtol=1e-5, atol=1e-6)
+    # Its weights are the network's own.
+    assert {id(weight) for weight in step.weights} == {id(weight) for weight in network.weights}

@@ -1,0 +1,342 @@
+"""A run's directory: made once, written whole or not at all, and found again."""
+
+import errno
+import json
+import os
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lstm_ae import files
+from lstm_ae import run as runs
+from lstm_ae.config import Config, Mnist, Snp, Toy
+from lstm_ae.data.windows import Source
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import Run
+
+SOURCE = Source("made for a test", "abc123", "CC0", ("a note",), "")
+METRICS = {
+    "test": {"mse": {"value": 0.5, "baselines": {}, "unit": "", "higher_is_better": False}},
+    "training": {"epochs": 1},
+}
+
+
+def created(where: str | None = "here", config: Config | None = None, source: Source = SOURCE) -> Run:
+    return runs.create(where and Path(where), config or Toy(), source, ("", "AAPL"), "lstmae toy train")
+
+
+def finished(where: str, config: Config | None = None, source: Source = SOURCE, at: str = "") -> Run:
+    run = created(where, config, source)
+    run.write_metrics(METRICS)
+    if at:
+        changed(run, created=at)
+    return run
+
+
+def changed(run: Run, **values: Any) -> None:
+    """Rewrite keys of a run's config.json; None takes a key out."""
+    path = run.directory / "config.json"
+    about = {key: value for key, value in (json.loads(path.read_text()) | values).items() if value is not None}
+    path.write_text(json.dumps(about))
+
+
+def test_a_new_run_says_all_about_itself() -> None:
+    config = Snp(symbols=("AAPL",), clip=2)
+    run = created("deep/down/here", config)
+    about = run.about()
+    assert about["format"] == 1
+    assert about["task"] == "snp"
+    assert about["config"] == config.to_dict()
+    assert about["data"] == {
+        "text": "made for a test",
+        "sha256": "abc123",
+        "licence": "CC0",
+        "notes": ["a note"],
+        "leaky": "",
+        "symbols": ["", "AAPL"],
+    }
+    assert about["command"] == "lstmae toy train"
+    assert set(about["versions"]) == {"python", "lstm-ae", "tensorflow", "keras", "numpy"}
+    assert run.config() == config
+    assert not run.finished
+    assert [path.name for path in run.directory.iterdir()] == ["config.json"]
+
+
+def test_a_run_without_a_directory_gets_one_of_its_own() -> None:
+    first, second = created(None), created(None, Mnist())
+    assert {path.parent.name for path in (first.directory, second.directory)} == {"runs"}
+    assert first.directory.name.startswith("toy-20")
+    assert second.directory.name.startswith("mnist-20")
+    assert first.directory != created(None).directory
+
+
+def test_an_empty_directory_is_taken() -> None:
+    Path("here").mkdir()
+    assert created().directory == Path("here")
+
+
+@pytest.mark.parametrize("kind", ["non-empty", "hidden file", "file", "symlink to a run", "dangling symlink"])
+def test_what_is_in_use_is_refused_and_left_alone(kind: str) -> None:
+    here = Path("here")
+    what = "is not a directory"
+    if kind in ("non-empty", "hidden file"):
+        here.mkdir()
+        (here / (".lock" if kind == "hidden file" else "thesis.tex")).write_text("mine")
+        what = "is not empty"
+    elif kind == "file":
+        here.write_text("mine")
+    elif kind == "symlink to a run":
+        created("there")
+        here.symlink_to("there")
+        what = "is not empty"
+    else:
+        here.symlink_to("nowhere")
+    before = sorted(str(path) for path in Path().rglob("*"))
+    with pytest.raises(ConfigError) as caught:
+        created()
+    assert str(caught.value) == f"--out 'here' {what}; give a new directory, or go on with a run by --resume"
+    assert sorted(str(path) for path in Path().rglob("*")) == before
+
+
+def test_of_many_that_want_one_directory_one_gets_it() -> None:
+    for attempt in range(10):
+        barrier = threading.Barrier(4)
+        won: list[int] = []
+        lost: list[BaseException] = []
+
+        def take(seed: int, where: str, barrier: Any = barrier, won: Any = won, lost: Any = lost) -> None:
+            barrier.wait()
+            try:
+                created(where, Toy(seed=seed))
+                won.append(seed)
+            except Exception as failure:
+                lost.append(failure)
+
+        threads = [threading.Thread(target=take, args=(seed, f"here{attempt}")) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1, lost
+        assert [type(error) for error in lost] == [ConfigError] * 3
+        assert [path.name for path in Path(f"here{attempt}").iterdir()] == ["config.json"]
+        config = Run(Path(f"here{attempt}")).config()
+        assert config.seed == won[0]
+
+
+def test_an_unfinished_run_says_how_it_goes_on() -> None:
+    run = created("my runs/first")
+    with pytest.raises(DataError) as caught:
+        run.metrics()
+    assert "is unfinished; go on with: lstmae toy train --resume --out 'my runs/first'" in str(caught.value)
+    with pytest.raises(DataError, match="is unfinished"):
+        run.model()
+    assert run.history() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "'here' is not a run: it has no config.json"),
+        ("", "'here/config.json' cannot be read: Expecting value"),
+        ('{"task": "toy"', "'here/config.json' cannot be read: Expecting"),
+        ('{"task": "toy", "task": "snp"}', "'here/config.json' cannot be read: the key 'task' occurs twice"),
+        ("[" * 100_000, "'here/config.json' cannot be read: it is nested too deeply"),
+        ("\x80", "'here/config.json' cannot be read: "),
+        ("[1]", "'here/config.json' must hold a JSON object. Received: list"),
+        ('{"task": "toy", "config": {}}', "'here' is not a run: its config.json lacks created, command or data"),
+        ('{"task": "iris"}', "'here/config.json': 'task' must be one of toy, mnist, snp. Received: 'iris'"),
+        ('{"task": ["toy"]}', "'here/config.json': 'task' must be one of toy, mnist, snp. Received: ['toy']"),
+        ("{}", "'task' must be one of toy, mnist, snp. Received: None"),
+    ],
+    ids=["missing", "empty", "cut", "key twice", "too deep", "not UTF-8", "a list", "half", "task", "tasks", "no task"],
+)
+def test_what_is_not_a_run(content: str | None, message: str) -> None:
+    here = Path("here")
+    here.mkdir()
+    if content is not None:
+        (here / "config.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises((DataError, ConfigError)) as caught:
+        runs.open_run("here")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_config_json_must_be_a_file() -> None:
+    Path("here/config.json").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"'here/config.json' is not a file"):
+        runs.open_run("here")
+
+
+@pytest.mark.parametrize("number", [2, 99, "1"])
+def test_a_newer_format_is_refused(number: Any) -> None:
+    run = finished("here")
+    changed(run, format=number)
+    with pytest.raises(DataError, match=f"has format {number!r}, newer than this version knows; update lstm-ae"):
+        runs.open_run("here")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"units": 0}, "--units must be a whole number at least 1 and at most 4096. Received: 0"),
+        ({"unist": 3}, "Unknown key 'unist' in the config of toy. Did you mean 'units'?"),
+        (5, "has no config: the key 'config' must hold the options. Received: 5"),
+    ],
+)
+def test_a_config_that_was_changed_by_hand_is_checked(config: Any, message: str) -> None:
+    run = created()
+    changed(run, config=config)
+    with pytest.raises(ConfigError) as caught:
+        run.config()
+    assert message in str(caught.value)
+
+
+def test_a_run_of_another_study_is_refused() -> None:
+    finished("here")
+    assert runs.open_run("here", "toy").directory == Path("here")
+    with pytest.raises(ConfigError, match=r"'here' is a toy run. Received: a command for snp"):
+        runs.open_run("here", "snp")
+    with pytest.raises(ConfigError, match=r"config.json' is a config of toy. Received: a command for snp"):
+        runs.read_config(Path("here"), "snp")
+
+
+@pytest.mark.parametrize("where", ["nowhere", "a file"])
+def test_where_there_is_no_run(where: str) -> None:
+    Path("a file").write_text("")
+    with pytest.raises(DataError, match=f"There is no run at '{where}'; `lstmae runs list` shows those in 'runs'"):
+        runs.open_run(where)
+
+
+def test_a_config_file_by_its_run_or_itself() -> None:
+    created("here", Snp(clip=2))
+    for path in ("here", "here/config.json"):
+        assert Snp.from_dict(runs.read_config(Path(path), "snp")) == Snp(clip=2)
+
+
+def test_latest_is_the_newest_finished_one_of_the_study() -> None:
+    with pytest.raises(DataError, match=r"There is no finished toy run in 'runs'; train one"):
+        runs.open_run("latest", "toy")
+    with pytest.raises(DataError, match=r"There is no finished run in 'runs'"):
+        runs.open_run("latest")
+    finished("runs/z", at="2020-01-01T00:00:00Z")
+    finished("runs/a", at="2021-01-01T00:00:00Z")
+    finished("runs/b", Mnist(), at="2022-01-01T00:00:00Z")
+    changed(created("runs/c"), created="2023-01-01T00:00:00Z")  # unfinished
+    Path("runs/broken").mkdir()
+    Path("runs/broken/config.json").write_text("{")
+    assert runs.open_run("latest", "toy").directory == Path("runs/a")
+    assert runs.open_run("latest").directory == Path("runs/b")
+    assert [run.directory.name for run in runs.all_runs()] == ["c", "b", "a", "z"]
+    assert [run.directory.name for run in runs.all_runs(Path("nowhere"))] == []
+
+
+def test_found_by_config_and_data() -> None:
+    config = Toy(units=3)
+    finished("runs/old", config, at="2020-01-01T00:00:00Z")
+    assert runs.find(config, SOURCE) == Run(Path("runs/old"))
+    finished("runs/new", config, at="2021-01-01T00:00:00Z")
+    changed(created("runs/unfinished", config), created="2022-01-01T00:00:00Z")
+    changed(finished("runs/no config", config), config=None, created="2022-01-01T00:00:00Z")
+    finished("runs/other config", Toy(units=4), at="2022-01-01T00:00:00Z")
+    finished("runs/other data", config, SOURCE._replace(sha256="def"), at="2022-01-01T00:00:00Z")
+    assert runs.find(config, SOURCE) == Run(Path("runs/new"))
+    # What the data is called does not matter, only what it is.
+    assert runs.find(config, SOURCE._replace(text="elsewhere", notes=())) == Run(Path("runs/new"))
+    assert runs.find(Toy(units=5), SOURCE) is None
+    assert runs.find(config, SOURCE._replace(sha256="0")) is None
+
+
+def test_a_history_comes_back_exactly() -> None:
+    run = created()
+    rows = [{"epoch": 1.0, "loss": 0.1 + 0.2, "val_loss": 1e-300}, {"epoch": 2.0, "loss": 1 / 3, "val_loss": 5e20}]
+    run.write_history(rows)
+    assert run.history() == rows
+
+
+def test_tables() -> None:
+    run = created()
+    path = run.write_table("forecast", {"symbol": ["A,B", 'x"y'], "actual": [None, 0.1], "other": [float("nan"), 2]})
+    assert path == Path("here/forecast.csv")
+    assert path.read_bytes() == b'symbol,actual,other\n"A,B",,\n"x""y",0.1,2\n'
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        run.write_table("uneven", {"a": [1, 2], "b": [1]})
+    assert not Path("here/uneven.csv").exists()
+
+
+def full_disk(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished("here")
+    before = Path("here/metrics.json").read_bytes()
+    monkeypatch.setattr(os, "fsync", full_disk)
+    for attempt in (
+        lambda: run.write_metrics({}),
+        lambda: run.write_figure("loss", b"png"),
+        lambda: files.save_state(run.state, {}, {"best": [1.0]}),
+    ):
+        with pytest.raises(OSError, match="No space left"):
+            attempt()
+    assert Path("here/metrics.json").read_bytes() == before
+    assert not list(Path("here").rglob("*part*"))
+    assert not run.state.exists()
+
+
+def test_a_full_disk_at_the_start_leaves_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        created()
+    assert [path for path in Path("here").rglob("*") if path.is_file()] == []
+    monkeypatch.undo()
+
+
+def test_a_model_is_saved_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old model stays until the new one is on the disk."""
+    run = finished("here")
+    run.write_model(SimpleNamespace(save=lambda path: path.write_text("first")))
+    assert run.model_file.read_text() == "first"
+
+    def half(path: Path) -> None:
+        path.write_text("hal")
+        full_disk()
+
+    with pytest.raises(OSError, match="No space left"):
+        run.write_model(SimpleNamespace(save=half))
+    assert run.model_file.read_text() == "first"
+    assert not list(Path("here").rglob("*part*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut", b"<html></html>", None])
+def test_a_model_that_cannot_be_loaded(content: bytes | None) -> None:
+    run = finished("here")
+    if content is not None:
+        run.model_file.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        run.model()
+    assert str(caught.value).startswith("'here/model.keras' is ")
+    assert "\n" not in str(caught.value)
+
+
+def test_state_arrays_come_back_exactly() -> None:
+    path = Path("state.npz")
+    files.save_state(path, {"best": 0.1, "text": "ü"}, {"a": [[1.5, 2.5], 3], "none": []})
+    meta, groups = files.load_state(path, {"a": 2, "none": 0})
+    assert meta == {"best": 0.1, "text": "ü"}
+    assert [array.tolist() for array in groups["a"]] == [[1.5, 2.5], 3]
+    assert groups["none"] == []
+    with pytest.raises(DataError, match=r"'state.npz' cannot be read \(KeyError\)"):
+        files.load_state(path, {"a": 3})
+
+
+def test_writing_makes_the_folders_above() -> None:
+    assert files.write(Path("a/b/c.txt"), b"x").read_bytes() == b"x"
+    assert files.write(Path("a/b/c.txt"), b"y").read_bytes() == b"y"
+    with pytest.raises(FileExistsError):
+        files.write(Path("a/b/c.txt"), b"z", new=True)
+    assert [path.name for path in Path("a/b").iterdir()] == ["c.txt"]
+    assert Path("a/b/c.txt").read_bytes() == b"y"

@@ -1,0 +1,129 @@
+"""Scales worked by hand, and the graph's scaling held to the numpy one."""
+
+import numpy as np
+import pytest
+
+from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_window, usable
+
+# Company 1 goes from 2 to 10, company 2 stands still at 5, company 3 has no training row.
+ROWS = np.array([[2], [10], [4], [5], [5]], np.float32)
+LINES = np.array([1, 1, 1, 2, 2], np.int32)
+
+
+def companies() -> Scale:
+    return min_max_per_company(ROWS, LINES, 3)
+
+
+def test_minimum_and_range_of_each_company() -> None:
+    scale = companies()
+    assert scale.kind == "company"
+    assert scale.offset.tolist() == [[0], [2], [5], [0]]
+    assert scale.range.tolist() == [[1], [8], [1], [1]]
+    assert scale.offset.dtype == scale.range.dtype == np.float32
+
+
+def test_each_feature_has_its_own_range() -> None:
+    scale = min_max_per_company(np.array([[1, 100], [3, 900]], np.float32), np.array([1, 1], np.int32), 1)
+    assert scale.offset.tolist() == [[0, 0], [1, 100]]
+    assert scale.range.tolist() == [[1, 1], [2, 800]]
+
+
+def test_windows_take_the_line_of_their_company() -> None:
+    past = np.array([[[2], [6]], [[7], [9]], [[5], [5]]], np.float32)
+    offset, span = companies().of(past, np.array([1, 1, 2], np.int32))
+    assert offset.shape == span.shape == (3, 1, 1)
+    assert offset.ravel().tolist() == [2, 2, 5]
+    assert span.ravel().tolist() == [8, 8, 1]
+    assert ((past - offset) / span)[..., 0].tolist() == [[0, 0.5], [0.625, 0.875], [0, 0]]
+
+
+@pytest.mark.parametrize("company", [0, -1, 4, 2**31 - 1])
+def test_an_unknown_company_scales_by_its_window(company: int) -> None:
+    past = np.array([[[3], [7], [4]]], np.float32)
+    offset, span = companies().of(past, np.array([company], np.int32))
+    assert (offset.item(), span.item()) == (3, 4)
+
+
+def test_without_companies_the_window_decides() -> None:
+    past = np.array([[[3], [7]], [[6], [6]]], np.float32)
+    for scale in (per_window(1), companies()):
+        offset, span = scale.of(past)
+        assert offset.ravel().tolist() == [3, 6]
+        assert span.ravel().tolist() == [4, 1]  # a constant window is divided by 1
+
+
+def test_a_fixed_scale_is_the_same_everywhere() -> None:
+    offset, span = fixed(10, 255).of(np.zeros((2, 3, 4), np.float32))
+    assert offset.shape == span.shape == (2, 1, 4)
+    assert set(offset.ravel()) == {10}
+    assert set(span.ravel()) == {255}
+
+
+def test_a_range_of_zero_becomes_one() -> None:
+    assert usable(np.array([0, 3, 1e-30], np.float32)).tolist() == [1, 3, np.float32(1e-30)]
+
+
+@pytest.mark.parametrize(
+    ("scale", "company"),
+    [
+        (fixed(), None),
+        (fixed(7, 255), None),
+        (per_window(1), None),
+        (companies(), [1, 2, 3, 0, -5, 99]),
+    ],
+    ids=["identity", "fixed", "window", "company"],
+)
+def test_the_graph_scales_as_numpy_does(scale: Scale, company: list[int] | None) -> None:
+    import keras
+
+    from lstm_ae.models.scaling import in_own_units, network_of, scaling_of
+
+    past = np.random.default_rng(0).uniform(1, 100, (6, 4, 1)).astype(np.float32)
+    past[2] = 5  # a constant window
+    inputs = {"past": past}
+    lines = None
+    if company is not None:
+        lines = inputs["company"] = np.array(company, np.int32)
+    same = keras.Input((None, 1), name="past")
+    network = keras.Model({"past": same}, {"future": keras.layers.Identity()(same)}, name="network")
+    model = in_own_units(network, scale)
+
+    offset, span = scale.of(past, lines)
+    got = {key: value.numpy() for key, value in scaling_of(model)(inputs).items()}
+    np.testing.assert_array_equal(got["offset"], offset)
+    np.testing.assert_array_equal(got["range"], span)
+    np.testing.assert_allclose(got["scaled"], (past - offset) / span, rtol=1e-6, atol=1e-7)
+    # The way back undoes it: a network that changes nothing is a model that changes nothing.
+    np.testing.assert_allclose(model(inputs)["future"], past, rtol=1e-6)
+    assert network_of(model) is network
+    assert list(model.input) == list(inputs)
+    assert not model.trainable_variables
+
+
+def test_labels_have_no_unit() -> None:
+    import keras
+
+    from lstm_ae.models.scaling import in_own_units
+
+    sequence = keras.Input((2, 1), name="sequence")
+    half = keras.layers.Rescaling(0.5)(sequence)
+    network = keras.Model({"sequence": sequence}, {"reconstruction": half, "label": half[:, 0]}, name="network")
+    outputs = in_own_units(network, fixed(100, 10))({"sequence": np.array([[[120], [140]]], np.float32)})
+    assert outputs["label"].numpy().tolist() == [[1.0]]  # (120 - 100) / 10 * 0.5
+    assert outputs["reconstruction"].numpy().ravel().tolist() == [110, 120]  # 100 + 10 * (1, 2)
+
+
+@pytest.mark.parametrize("features", [1, 2])
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_a_sample_is_scaled_alike_in_any_batch(samples: int, features: int) -> None:
+    """Batches with as many samples as steps or features: Keras' `add` mistakes such an offset for a bias."""
+    import keras
+
+    from lstm_ae.models.scaling import in_own_units
+
+    past = np.random.default_rng(0).uniform(1, 100, (samples, 3, features)).astype(np.float32)
+    for steps in (3, 1):
+        series = keras.Input((None, features), name="past")
+        network = keras.Model({"past": series}, {"future": series[:, -steps:]}, name="network")
+        model = in_own_units(network, per_window(features))
+        np.testing.assert_allclose(model({"past": past})["future"], past[:, -steps:], rtol=1e-5)

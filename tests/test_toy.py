@@ -1,0 +1,65 @@
+"""The report's signal: drawn, damped and divided as its formula says."""
+
+import numpy as np
+import pytest
+
+from lstm_ae.config import Toy
+from lstm_ae.data.toy import generate, load
+
+
+def test_the_formula_by_hand() -> None:
+    values, centres = generate(40, seed=3)
+    assert values.shape == (40, 50)
+    assert values.dtype == np.float32
+    # The same generator's undamped numbers, drawn again.
+    raw = np.random.default_rng(3).random((40, 50), np.float32)
+    for row, centre, drawn in zip(values, centres, raw, strict=True):
+        for step in range(50):
+            factor = np.float32(0.1) if centre - 5 <= step <= centre + 5 else np.float32(1)
+            assert row[step] == drawn[step] * factor
+
+
+def test_centres_reach_20_and_30_and_no_further() -> None:
+    values, centres = generate(2000, seed=0)
+    assert set(centres) == set(range(20, 31))
+    damped = values[np.abs(np.arange(50) - centres[:, None]) <= 5].reshape(2000, 11)
+    assert damped.min() >= 0
+    assert 0.099 < damped.max() < 0.1
+    # Steps that no centre reaches are never damped: a mean of a half.
+    assert values[:, :15].mean() == pytest.approx(0.5, abs=0.01)
+    assert values[:, 36:].mean() == pytest.approx(0.5, abs=0.01)
+    assert values.max() < 1
+
+
+def test_the_seed_decides() -> None:
+    first, again, other = (generate(20, seed)[0] for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_sixty_twenty_twenty() -> None:
+    data = load(Toy(sequences=50, seed=9))
+    assert [split.samples for split in data[:3]] == [30, 10, 10]
+    values, _ = generate(50, 9)
+    assert np.array_equal(np.concatenate([split.windows()[..., 0] for split in data[:3]]), values)
+    assert data.train.windows().shape == (30, 50, 1)
+    assert all(split.label is None and split.company is None for split in data[:3])
+
+
+@pytest.mark.parametrize(("sequences", "parts"), [(10, [6, 2, 2]), (11, [7, 2, 2]), (13, [8, 2, 3])])
+def test_uneven_numbers_are_rounded_and_none_is_lost(sequences: int, parts: list[int]) -> None:
+    assert [split.samples for split in load(Toy(sequences=sequences))[:3]] == parts
+
+
+def test_values_stay_as_they_are() -> None:
+    data = load(Toy(sequences=10))
+    assert (data.scale.kind, data.scale.offset.item(), data.scale.range.item()) == ("fixed", 0, 1)
+
+
+def test_the_source_says_what_was_made() -> None:
+    source = load(Toy(sequences=1000, seed=4)).source
+    assert source.text == "1,000 generated sequences of 50 steps, seed 4"
+    assert source.leaky == ""
+    assert source.sha256 != load(Toy(sequences=1000, seed=5)).source.sha256
+    # Options of the training do not change what the data is.
+    assert source.sha256 == load(Toy(sequences=1000, seed=4, units=2, epochs=1)).source.sha256

@@ -1,0 +1,278 @@
+"""Training that goes on after an interruption to the very same end, keeps the best weights and stops on NaN."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from lstm_ae import experiment
+from lstm_ae.config import Toy
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.feed import batches
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.training import Fitted, Progress, fit
+
+STEPS = 4
+# Everything that has a state: dropout draws, the optimizer's averages, a falling learning rate, early stopping.
+CONFIG = Toy(
+    units=2,
+    dropout=0.3,
+    optimizer="nadam",
+    schedule="cosine",
+    learning_rate=0.02,
+    epochs=3,
+    patience=2,
+    batch_size=5,
+    seed=4,
+    deterministic=True,
+)
+IDENTITY = {"config": CONFIG.to_dict(), "data": "abc", "versions": {"keras": "3"}}
+
+
+def split(samples: int, seed: int) -> Split:
+    values = np.random.default_rng(seed).random((samples * STEPS, 1), np.float32)
+    return Split(values, np.arange(samples) * STEPS, STEPS)
+
+
+DATA = Data(split(12, 0), split(6, 1), split(6, 2), fixed(), Source("made", "abc", "CC0"))
+
+
+def network_for(config: Toy) -> Any:
+    experiment.seed(config)
+    return autoencoder(config, steps=STEPS, features=1)
+
+
+def fitted(
+    state: Path,
+    config: Toy = CONFIG,
+    data: Data = DATA,
+    identity: dict[str, Any] = IDENTITY,
+    notify: Callable[[Progress], None] | None = None,
+    callbacks: tuple[Any, ...] = (),
+) -> tuple[Fitted, Any]:
+    network = network_for(config)
+    return fit(network, data, config, state=state, identity=identity, notify=notify, callbacks=callbacks), network
+
+
+def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+def arrays(state: Path) -> dict[str, bytes]:
+    with np.load(state) as content:
+        return {name: content[name].tobytes() for name in content.files if name != "meta"}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Any, Path]:
+    state = tmp_path_factory.mktemp("whole") / "state.npz"
+    told: list[Progress] = []
+    result, network = fitted(state, notify=told.append)
+    # 12 samples in batches of 5 are 3 steps; a word after each step and each epoch.
+    assert [(p.epoch, p.step, p.finished) for p in told[:5]] == [
+        (1, 1, False),
+        (1, 2, False),
+        (1, 3, False),
+        (1, 3, True),
+        (2, 1, False),
+    ]
+    assert {(p.first, p.epochs, p.steps) for p in told} == {(0, 3, 3)}
+    assert all(math.isfinite(value) for p in told for value in p.values.values())
+    return result, network, state
+
+
+@pytest.mark.parametrize(
+    ("epoch", "step", "finished"),
+    [(1, 1, False), (2, 2, False), (2, 3, True)],
+    ids=["in the very first epoch", "within the second epoch", "between two epochs"],
+)
+def test_resumed_to_the_last_bit(
+    uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, epoch: int, step: int, finished: bool
+) -> None:
+    whole, expected, expected_state = uninterrupted
+    state = tmp_path / "state.npz"
+
+    def interrupt(progress: Progress) -> None:
+        if (progress.epoch, progress.step, progress.finished) == (epoch, step, finished):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(state, notify=interrupt)
+    assert state.is_file()
+
+    told: list[Progress] = []
+    resumed, network = fitted(state, notify=told.append)
+    done = epoch if finished else epoch - 1
+    assert (told[0].first, told[0].epoch, told[0].step) == (done, done + 1, 1)
+    assert without_seconds(resumed.history) == without_seconds(whole.history)
+    assert (resumed.best_epoch, resumed.stopped) == (whole.best_epoch, whole.stopped)
+    for got, wanted in zip(network.variables, expected.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
+    assert arrays(state) == arrays(expected_state)
+    assert resumed.seconds >= resumed.history[-1]["seconds"]
+
+
+def test_history_holds_an_epoch_a_row(uninterrupted: tuple[Fitted, Any, Path]) -> None:
+    result, _, _ = uninterrupted
+    assert [row["epoch"] for row in result.history] == [1, 2, 3]
+    assert {"loss", "val_loss", "seconds"} <= set(result.history[0])
+    seconds = [row["seconds"] for row in result.history]
+    assert seconds == sorted(seconds)
+    best = min(result.history, key=lambda row: row["val_loss"])
+    assert result.best_epoch == best["epoch"]
+
+
+def test_a_finished_training_is_not_trained_further(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
+    whole, expected, expected_state = uninterrupted
+    state = tmp_path / "state.npz"
+    state.write_bytes(expected_state.read_bytes())
+    told: list[Progress] = []
+    again, network = fitted(state, notify=told.append)
+    assert told == []
+    assert again.history == whole.history
+    for got, wanted in zip(network.variables, expected.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
+
+
+def test_stops_without_progress_and_keeps_the_best_weights(tmp_path: Path) -> None:
+    """Learning to say 1 makes a validation part of zeros worse with every epoch: the first one stays the best."""
+    ones = Split(np.ones((12 * STEPS, 1), np.float32), np.arange(12) * STEPS, STEPS)
+    zeros = ones._replace(series=np.zeros_like(ones.series))
+    config = Toy(units=2, epochs=50, patience=2, learning_rate=0.05, batch_size=4)
+    data = DATA._replace(train=ones, validation=zeros)
+    result, network = fitted(tmp_path / "state.npz", config, data)
+    values = [row["val_loss"] for row in result.history]
+    assert values == sorted(values)
+    assert result.best_epoch == 1
+    assert len(values) == 3
+    assert result.stopped == "no better validation loss in 2 epochs"
+    assert not result.diverged
+    error = network.evaluate(batches(zeros, fixed(), network, 64), verbose=0, return_dict=True)["loss"]
+    assert error == pytest.approx(values[0], rel=1e-6)
+    # What has stopped stays stopped when it is taken up again.
+    again, _ = fitted(tmp_path / "state.npz", config, data)
+    assert (len(again.history), again.stopped) == (3, result.stopped)
+
+
+class PoisonIn(keras.callbacks.Callback):
+    """Makes a weight NaN at the start of an epoch, as an overflow would."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch + 1 == self.epoch:
+            weight = self.model.trainable_variables[0]
+            weight.assign(np.full(weight.shape, math.nan))
+
+
+def test_a_loss_turned_nan_stops_and_keeps_the_last_good_weights(tmp_path: Path) -> None:
+    config = Toy(units=2, epochs=5, batch_size=4)
+    told: list[Progress] = []
+    result, network = fitted(tmp_path / "state.npz", config, notify=told.append, callbacks=(PoisonIn(3),))
+    assert result.diverged
+    assert result.stopped == "the loss became NaN or infinite in epoch 3"
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert told[-1].epoch == 3
+    assert told[-1].step == 1  # at once, not at the end of the epoch
+    assert result.best_epoch in (1, 2)
+    error = network.evaluate(batches(DATA.validation, fixed(), network, 64), verbose=0, return_dict=True)["loss"]
+    assert error == pytest.approx(result.history[result.best_epoch - 1]["val_loss"], rel=1e-6)
+
+
+def test_a_loss_infinite_from_the_start_leaves_the_first_weights(tmp_path: Path) -> None:
+    huge = DATA.train._replace(series=np.full_like(DATA.train.series, 1e30))
+    config = Toy(units=2, epochs=3, batch_size=4)
+    before = [np.array(weight) for weight in network_for(config).weights]
+    result, network = fitted(tmp_path / "state.npz", config, DATA._replace(train=huge))
+    assert (result.diverged, result.best_epoch, result.history) == (True, 0, [])
+    assert result.stopped == "the loss became NaN or infinite in epoch 1"
+    for got, wanted in zip(network.weights, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(got), wanted)
+
+
+def test_a_validation_loss_turned_nan_counts_as_well(tmp_path: Path) -> None:
+    bad = DATA.validation._replace(series=np.full_like(DATA.validation.series, math.nan))
+    result, _ = fitted(tmp_path / "state.npz", Toy(units=2, epochs=3), DATA._replace(validation=bad))
+    assert (result.diverged, result.history) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("identity", "message"),
+    [
+        (IDENTITY | {"config": CONFIG.to_dict() | {"units": 3}}, "its config had units 2, now it is 3"),
+        (IDENTITY | {"data": "other"}, "its data was abc, now it is other"),
+        (IDENTITY | {"versions": {"keras": "4"}}, "its versions had keras 3, now it is 4"),
+    ],
+    ids=["config", "data", "versions"],
+)
+def test_a_state_of_something_else_is_refused(
+    uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, identity: dict[str, Any], message: str
+) -> None:
+    state = tmp_path / "state.npz"
+    content = uninterrupted[2].read_bytes()
+    state.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        fitted(state, identity=identity)
+    assert str(caught.value).startswith("This training cannot go on: " + message)
+    assert str(caught.value).endswith("Start a new run without --resume")
+    assert state.read_bytes() == content
+
+
+@pytest.mark.parametrize("keep", [0, 100, -10], ids=["empty", "cut", "cut at the end"])
+def test_a_cut_state_is_refused(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, keep: int) -> None:
+    state = tmp_path / "state.npz"
+    content = uninterrupted[2].read_bytes()[:keep]
+    state.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        fitted(state)
+    text = str(caught.value)
+    assert text.startswith(f"The training state {str(state)!r} cannot be read (")
+    assert text.endswith("start a new run, or delete that file to start this one from its beginning")
+    assert "\n" not in text
+    assert state.read_bytes() == content
+
+
+def test_a_state_with_pickles_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state.npz"
+    np.savez(state, meta=np.array([{"identity": IDENTITY}], dtype=object))
+    with pytest.raises(DataError, match="cannot be read"):
+        fitted(state)
+
+
+@pytest.mark.parametrize(
+    ("weight", "still"),
+    [(1.0, ["label"]), (0.0, ["reconstruction", "decoder_1"])],
+    ids=["reconstruction alone", "classes alone"],
+)
+def test_a_weight_of_one_or_zero_leaves_the_other_part_untrained(
+    tmp_path: Path, weight: float, still: list[str]
+) -> None:
+    from lstm_ae.config import Mnist
+    from lstm_ae.models.classifier import classifier
+
+    config = Mnist(units=2, model="head-on-code", reconstruction_weight=weight, epochs=1, batch_size=4)
+    labelled = [part._replace(label=np.arange(part.samples, dtype=np.int32) % 3) for part in DATA[:2]]
+    data = DATA._replace(train=labelled[0], validation=labelled[1])
+    keras.utils.set_random_seed(0)
+    network = classifier(config, steps=STEPS, features=1, classes=3)
+    before = {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
+    result = fit(network, data, config, state=tmp_path / "state.npz", identity={})
+    changed = {
+        name
+        for name, weights in before.items()
+        if any((old != new).any() for old, new in zip(weights, network.get_layer(name).get_weights(), strict=True))
+    }
+    assert changed == set(before) - set(still)
+    row = result.history[0]
+    assert row["loss"] == pytest.approx(
+        weight * row["reconstruction_loss"] + (1 - weight) * row["label_loss"], rel=1e-4
+    )
+    assert 0 <= row["val_label_accuracy"] <= 1

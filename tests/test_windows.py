@@ -1,0 +1,117 @@
+"""Windows: where they start, what they hold, and how data is told apart; all expected values worked by hand."""
+
+import numpy as np
+import pytest
+
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
+from lstm_ae.errors import DataError
+
+
+def ids(*values: int) -> np.ndarray:
+    return np.array(values, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("segment", "span", "stride", "starts"),
+    [
+        # One segment of five rows: the last window of three starts at row 2.
+        (ids(0, 0, 0, 0, 0), 3, 1, [0, 1, 2]),
+        (ids(0, 0, 0, 0, 0), 5, 1, [0]),
+        (ids(0, 0, 0, 0, 0), 6, 1, []),
+        (ids(0, 0, 0, 0, 0), 1, 1, [0, 1, 2, 3, 4]),
+        # No window joins two segments, also where the same number comes back later.
+        (ids(7, 7, 7, 2, 2, 2, 2), 3, 1, [0, 3, 4]),
+        (ids(1, 1, 2, 1, 1), 2, 1, [0, 3]),
+        (ids(0, 1, 2), 2, 1, []),
+        # The stride counts from the first row of each segment: 0 and 2, then 4 and 6.
+        (ids(0, 0, 0, 0, 1, 1, 1, 1), 2, 2, [0, 2, 4, 6]),
+        (ids(0, 0, 0, 1, 1, 1, 1, 1), 2, 2, [0, 3, 5]),
+        (ids(0, 0, 0, 0, 0), 2, 100, [0]),
+        (ids(), 2, 1, []),
+    ],
+)
+def test_starts(segment: np.ndarray, span: int, stride: int, starts: list[int]) -> None:
+    found = window_starts(segment, span, stride)
+    assert found.tolist() == starts
+    assert found.dtype == np.int64
+
+
+@pytest.mark.parametrize(("span", "stride"), [(0, 1), (1, 0), (-3, 1)])
+def test_a_span_or_stride_below_one_is_refused(span: int, stride: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 1. Received: span={span}, stride={stride}"):
+        window_starts(ids(0, 0), span, stride)
+
+
+def two_companies() -> Split:
+    series = np.array([[10, 0], [11, 1], [12, 2], [50, 3], [51, 4]], np.float32)
+    segment = ids(1, 1, 1, 2, 2)
+    days = np.array("2020-01-01", "datetime64[D]") + np.array([0, 1, 2, 0, 1])
+    return Split(series, window_starts(segment, 2), 2, segment, company=ids(1, 1, 1, 2, 2), time=days)
+
+
+def test_a_split_cuts_its_windows_when_asked() -> None:
+    split = two_companies()
+    assert (split.samples, split.features) == (3, 2)
+    assert split.windows().tolist() == [[[10, 0], [11, 1]], [[11, 1], [12, 2]], [[50, 3], [51, 4]]]
+    assert split.windows(slice(1, 2)).tolist() == [[[11, 1], [12, 2]]]
+    assert split.windows([2, 0])[:, 0, 0].tolist() == [50, 10]
+    assert split.companies().tolist() == [1, 1, 2]
+    assert split.companies([2]).tolist() == [2]
+    assert split._replace(company=None).companies() is None
+
+
+def test_windows_are_copies() -> None:
+    split = two_companies()
+    split.windows()[:] = -1
+    assert split.series[0, 0] == 10
+
+
+def test_recut_keeps_to_the_segments_and_leaves_labels_behind() -> None:
+    split = two_companies()._replace(label=np.array([0, 1, 2], np.int32))
+    longer = split.recut(3)
+    assert longer.windows()[..., 0].tolist() == [[10, 11, 12]]
+    assert longer.span == 3
+    assert longer.label is None
+    assert split.recut(1, stride=2).starts.tolist() == [0, 2, 3]
+
+
+def test_samples_that_are_whole_by_nature_are_segments() -> None:
+    split = Split(np.arange(6, dtype=np.float32)[:, None], np.array([0, 3]), 3)
+    assert split.segment_ids().tolist() == [0, 0, 0, 1, 1, 1]
+    assert split.recut(2).windows()[..., 0].tolist() == [[0, 1], [1, 2], [3, 4], [4, 5]]
+
+
+@pytest.mark.parametrize(("size", "lengths"), [(2, [2, 2, 1]), (5, [5]), (7, [5]), (1, [1] * 5)])
+def test_batches_drop_no_sample(size: int, lengths: list[int]) -> None:
+    split = Split(np.zeros((5, 1), np.float32), np.arange(5), 1)
+    batches = list(split.batches(size))
+    assert [batch.stop - batch.start for batch in batches] == lengths
+    assert np.concatenate([np.arange(5)[batch] for batch in batches]).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_empty_part_is_named() -> None:
+    split = two_companies()
+    empty = split._replace(starts=np.empty(0, np.int64))
+    data = Data(split, empty, split, fixed(), Source("some.csv", "0", "CC0"))
+    with pytest.raises(DataError, match=r"The validation part holds no window of 2 rows \(some.csv\)\. Do this"):
+        require_samples(data, "Do this")
+    full = data._replace(validation=split)
+    assert require_samples(full, "") is full
+
+
+def test_fingerprints_tell_values_shapes_and_types_apart() -> None:
+    array = np.arange(6, dtype=np.float32)
+    different = [
+        fingerprint(array),
+        fingerprint(array + 1),
+        fingerprint(array.reshape(2, 3)),
+        fingerprint(array.reshape(3, 2)),
+        fingerprint(array.astype(np.int32)),
+        fingerprint(array, array),
+        fingerprint(array[:3], array[3:]),
+    ]
+    assert len(set(different)) == len(different)
+    assert fingerprint(array.copy()) == different[0]
+    # A view with gaps counts as the values it shows.
+    assert fingerprint(np.repeat(array, 2)[::2]) == different[0]
