@@ -66,7 +66,8 @@ def show_multistep(opened: Any, horizon: int | None, talk: Talk) -> None:
     table = experiment.save_predictions(opened, result.table, "forecast")
     figures = experiment.draw(opened.run, result.figures)
     talk.show(f"Forecast errors over {result.windows:,} test windows, by day ahead:")
-    talk.table(list(result.steps[0]._fields), result.steps)
+    header = ["step", "mse (scaled)", "persistence", "rmse (USD)", "persistence", "skill (mse)"]
+    talk.table(header, [(*step[:-1], f"{step.skill:+.2%}") for step in result.steps])
     talk.show(f"Verdict: {result.verdict}")
     if opened.data.source.leaky:
         talk.show(f"LEAKY: {opened.data.source.leaky}")
