@@ -65,7 +65,7 @@ class Given(dict[str, Any]):
 
     def config(self, kind: type[Config], **fixed: Any) -> Config:
         """The config they make: file first, then what was typed, then what the command itself fixes."""
-        from lstm_ae.run import read_config
+        from lstm_ae.about import read_config
 
         base = read_config(self.file, task_of(kind())) if self.file else {}
         return kind.from_dict(base | self | fixed)

@@ -30,7 +30,8 @@ def load(config: Config, talk: Talk) -> Any:
 def train(config: Config, talk: Talk, *, out: Path | None, data: Any = None, tensorboard: bool = False) -> Any:
     """Train a new run; returns it."""
     from lstm_ae import experiment
-    from lstm_ae.run import command_line, require_free
+    from lstm_ae.about import command_line
+    from lstm_ae.run import require_free
 
     if out is not None:
         require_free(out)

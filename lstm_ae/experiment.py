@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import filelock
 
+from lstm_ae import about
 from lstm_ae import run as runs
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data
@@ -65,8 +66,7 @@ def resume(
     tensorboard: bool = False,
 ) -> Run:
     """Continue an unfinished run to the end that it would have come to without the interruption."""
-    about = run.about()
-    if about["data"]["sha256"] != data.source.sha256:
+    if run.about()["data"]["sha256"] != data.source.sha256:
         raise DataError(
             f"The data is not what {str(run.directory)!r} was started with; give the same file, or start anew"
         )
@@ -153,7 +153,7 @@ def _train(
         identity = {
             "config": config.to_dict(),
             "data": data.source.sha256,
-            "versions": runs.versions(),
+            "versions": about.versions(),
         }
         fitted = fit(network, data, config, state=run.state, identity=identity, notify=notify, callbacks=logs)
         run.write_history(fitted.history)

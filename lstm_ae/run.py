@@ -14,22 +14,19 @@ Only this module knows these names. Every file is written beside its place and r
 import csv
 import dataclasses
 import os
-import platform
 import secrets
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.config import TASKS, Config, task_of
+from lstm_ae.about import asked, config_from, read_about
+from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, table, write
 
-FORMAT = 1
 RUNS = Path("runs")
 
 
@@ -66,7 +63,7 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """The content of `config.json`; raises `DataError` where it is not that of a run."""
-        about = _about(self.directory / "config.json")
+        about = read_about(self.directory / "config.json")
         data = about.get("data")
         texts = isinstance(about.get("created"), str) and isinstance(about.get("command"), str)
         if not texts or not isinstance(data, dict) or not set(Source._fields) <= set(data):
@@ -157,18 +154,8 @@ def create(directory: Path | None, config: Config, source: Source, symbols: Sequ
     require_free(directory)
     made = not directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
-    about = {
-        "format": FORMAT,
-        "task": task,
-        "config": config.to_dict(),
-        "data": source._asdict() | {"symbols": list(symbols)},
-        "command": command,
-        "created": f"{now:%Y-%m-%dT%H:%M:%S.%fZ}",
-        "versions": versions(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-    }
     try:
-        write(directory / "config.json", as_json(about), new=True)
+        write(directory / "config.json", as_json(asked(config, source, symbols, command, now)), new=True)
     except FileExistsError:
         require_free(directory)
         raise
@@ -229,48 +216,3 @@ def find(config: Config, source: Source) -> Run | None:
         if run.finished and about["task"] == task_of(config) and same:
             return run
     return None
-
-
-def read_config(path: Path, task: str) -> dict[str, Any]:
-    """The config values of a study in a run's `config.json`, or in a file of the same form."""
-    if not path.exists():
-        raise ConfigError(f"There is no file {str(path)!r}; give a run's config.json by --config")
-    if path.is_dir():
-        path = path / "config.json"
-    about = _about(path)
-    if about["task"] != task:
-        raise ConfigError(f"{str(path)!r} is a config of {about['task']}. Received: a command for {task}")
-    return config_from(about, path).to_dict()
-
-
-def config_from(about: Mapping[str, Any], path: Path) -> Config:
-    """The config in the content of a `config.json`."""
-    values = about.get("config")
-    if not isinstance(values, dict):
-        raise ConfigError(f"{str(path)!r} has no config: the key 'config' must hold the options. Received: {values!r}")
-    try:
-        return TASKS[about["task"]].from_dict(values)
-    except ConfigError as error:
-        raise ConfigError(f"{str(path)!r}: {error}") from None
-
-
-def _about(path: Path) -> dict[str, Any]:
-    about = read_object(path)
-    number = about.get("format", FORMAT)
-    if not isinstance(number, int) or number > FORMAT:
-        raise DataError(f"{str(path)!r} has format {number!r}, newer than this version knows; update lstm-ae")
-    task = about.get("task")
-    if not isinstance(task, str) or task not in TASKS:
-        raise ConfigError(f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}")
-    return about
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that decides a result."""
-    names = ("lstm-ae", "tensorflow", "keras", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
-
-
-def command_line() -> str:
-    """The command that runs now, as a person would type it again."""
-    return shlex.join(["lstmae", *sys.argv[1:]])

@@ -14,7 +14,7 @@ import pytest
 from lstm_ae_cli import main
 from lstm_ae_cli.errors import explained
 
-from lstm_ae import run as runs
+from lstm_ae import about as asked
 
 TINY = "--sequences 100 --epochs 1 --units 2"
 LSTMAE = [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())"]
@@ -137,9 +137,11 @@ def test_a_run_with_damaged_metrics(refused, one, content):
 
 def test_a_run_of_a_newer_version(refused, one):
     about = json.loads((one / "config.json").read_text())
-    (one / "config.json").write_text(json.dumps(about | {"format": runs.FORMAT + 1}))
+    (one / "config.json").write_text(json.dumps(about | {"format": asked.FORMAT + 1}))
     for line in ("runs show one", "export one", "toy train --config one", "toy train --resume --out one"):
-        assert refused(line, 3).endswith(f"has format {runs.FORMAT + 1}, newer than this version knows; update lstm-ae")
+        assert refused(line, 3).endswith(
+            f"has format {asked.FORMAT + 1}, newer than this version knows; update lstm-ae"
+        )
 
 
 def test_options_that_contradict_the_run(refused, one):
@@ -172,7 +174,7 @@ def test_resuming_with_other_versions(refused, empty_directory, monkeypatch):
         patch.setattr("lstm_ae_cli.talk.Bar.__call__", stop)
         text = "Interrupted; the state is saved. Go on with: lstmae toy train --resume --out 'a  b'"
         assert refused(f"toy train {TINY} --out 'a  b'", 130) == text
-    monkeypatch.setattr("lstm_ae.run.versions", lambda: {"keras": "4"})
+    monkeypatch.setattr("lstm_ae.about.versions", lambda: {"keras": "4"})
     assert refused("toy train --resume --out 'a  b'", 2).startswith("This training cannot go on: its versions had ")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lstm_ae import files
+from lstm_ae import about, files
 from lstm_ae import run as runs
 from lstm_ae.config import Config, Mnist, Snp, Toy
 from lstm_ae.data.windows import Source
@@ -201,7 +201,7 @@ def test_a_run_of_another_study_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'here' is a toy run. Received: a command for snp"):
         runs.open_run("here", "snp")
     with pytest.raises(ConfigError, match=r"config.json' is a config of toy. Received: a command for snp"):
-        runs.read_config(Path("here"), "snp")
+        about.read_config(Path("here"), "snp")
 
 
 @pytest.mark.parametrize("where", ["nowhere", "a file"])
@@ -214,7 +214,7 @@ def test_where_there_is_no_run(where: str) -> None:
 def test_a_config_file_by_its_run_or_itself() -> None:
     created("here", Snp(clip=2))
     for path in ("here", "here/config.json"):
-        assert Snp.from_dict(runs.read_config(Path(path), "snp")) == Snp(clip=2)
+        assert Snp.from_dict(about.read_config(Path(path), "snp")) == Snp(clip=2)
 
 
 def test_latest_is_the_newest_finished_one_of_the_study() -> None:
