@@ -33,7 +33,7 @@ class Config(Options):
     batch_size: int = option(128, "Samples in a training step.", minimum=1, maximum=65_536)
     epochs: int = option(10, "Passes over the training part.", minimum=1, maximum=100_000)
     patience: int = option(
-        0,
+        10,
         "Stop after this many epochs without a better validation loss; 0 never stops early.",
         minimum=0,
         maximum=100_000,

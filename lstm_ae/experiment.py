@@ -161,6 +161,7 @@ def _train(
             raise Diverged(
                 f"{_why(fitted.stopped)}; no epoch was good, so nothing is kept but the config in {run.directory}"
             )
+        model = _uncompiled(study.build(config, data), model)
         run.write_model(model)
         metrics = study.evaluate(model, data)
         draw(run, study.figures(model, data, fitted.history))
@@ -176,6 +177,13 @@ def _train(
     if fitted.diverged:
         raise Diverged(f"{_why(fitted.stopped)}; the weights of epoch {fitted.best_epoch} are kept in {run.directory}")
     return run
+
+
+def _uncompiled(fresh: Any, trained: Any) -> Any:
+    """The trained weights in a model that was never compiled: what is saved then holds no optimizer, a third of it."""
+    for ours, theirs in zip(fresh.variables, trained.variables, strict=True):
+        ours.assign(theirs)
+    return fresh
 
 
 def _why(stopped: str) -> str:
