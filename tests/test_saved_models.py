@@ -1,0 +1,54 @@
+"""The models in `saved_models/` load, serve and still say what their metrics claim."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lstm_ae import experiment
+from lstm_ae.run import open_run
+from lstm_ae.tasks import task
+
+ROOT = Path(__file__).parents[1] / "saved_models"
+NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
+
+
+def test_every_study_has_one():
+    assert {open_run(ROOT / name).about()["task"] for name in NAMES} == {"toy", "mnist", "snp"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recorded_metrics_come_out_again(name, monkeypatch):
+    run = open_run(ROOT / name)
+    study = run.about()["task"]
+    if study != "mnist":
+        monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)  # the model of the prices that ship with the package
+    elif not os.environ.get("LSTMAE_DATA_DIR"):
+        pytest.skip("needs the whole MNIST: set LSTMAE_DATA_DIR")
+    data = task(study).load(type(run.config())())
+    measured = experiment.as_json(experiment.evaluate(experiment.open_trained(run, data)))
+    for part, metrics in measured.items():
+        for measure, metric in metrics.items():
+            assert metric["value"] == pytest.approx(run.metrics()[part][measure]["value"], rel=1e-3), (part, measure)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_saved_model_equals_the_trained_one(name):
+    import tensorflow as tf
+
+    from lstm_ae.models.apply import inputs_of
+
+    run = open_run(ROOT / name)
+    model = run.model()
+    (series,) = (tensor for key, tensor in model.input.items() if key != "company")
+    values = np.random.default_rng(0).uniform(1, 50, (2, *(size or 30 for size in series.shape[1:])))
+    inputs = inputs_of(model, values.astype(np.float32), None)
+    loaded = tf.saved_model.load(str(run.directory / "1"))
+    for key, value in loaded.signatures["serving_default"](**inputs).items():
+        np.testing.assert_allclose(value, model(inputs)[key], rtol=1e-5, atol=1e-5)
+
+
+def test_none_is_large():
+    for name in NAMES:
+        assert sum(path.stat().st_size for path in (ROOT / name).rglob("*") if path.is_file()) < 3_000_000, name
