@@ -52,3 +52,11 @@ def test_the_saved_model_equals_the_trained_one(name):
 def test_none_is_large():
     for name in NAMES:
         assert sum(path.stat().st_size for path in (ROOT / name).rglob("*") if path.is_file()) < 3_000_000, name
+
+
+def test_the_program_in_the_readme_runs(monkeypatch, capsys):
+    root = ROOT.parent
+    program = (root / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(root)
+    exec(compile(program, "README.md", "exec"), {})
+    assert capsys.readouterr().out.count("tf.Tensor(") == 2
