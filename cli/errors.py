@@ -59,7 +59,10 @@ def explained(error: BaseException) -> tuple[str, int]:
     if isinstance(error, TyperException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "lstmae"
-        return f"{error.format_message().rstrip('.')} (see {path} --help)", 2
+        text = error.format_message().rstrip(".")
+        if "extra argument" in text:
+            text += "; a list is one word, its items separated by commas"
+        return f"{text} (see {path} --help)", 2
     name = type(error).__name__
     first = (str(error).strip() or "no message").splitlines()[0][:300]
     if isinstance(error, OSError):

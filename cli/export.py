@@ -50,6 +50,8 @@ def register(app: typer.Typer) -> None:
             ["endpoint", "inputs", "outputs"],
             [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints],
         )
+        if leaky := opened.about()["data"]["leaky"]:
+            talk.show(f"LEAKY: {leaky}")
         talk.show(f"largest difference from the trained model: {exported.difference:.2g}")
         show_files(talk, {"saved model": exported.directory})
         talk.document(

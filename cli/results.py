@@ -1,6 +1,6 @@
 """How results are printed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ from .talk import Talk, shown
 
 def show_metrics(talk: Talk, metrics: Mapping[str, Any], leaky: str) -> None:
     """A row a measure: the value and its baselines; and what flatters them, if anything does."""
+    from lstm_ae.run import measured
+
     rows = []
-    for part, measures in metrics.items():
-        if part == "training":
-            continue
+    for part, measures in measured(metrics).items():
         for name, metric in measures.items():
             beside = "  ".join(f"{base} {shown(value)}" for base, value in metric["baselines"].items())
             rows.append((part, name, metric["value"], metric["unit"] or "-", beside or "-"))
@@ -34,10 +34,9 @@ def show_training(talk: Talk, run: Any) -> None:
     show_metrics(talk, metrics, leaky)
     done = metrics["training"]
     why = f" ({done['stopped']})" if done["stopped"] else ""
-    talk.show(
-        f"{done['epochs']} epochs in {done['seconds']:.0f} s{why}, weights of epoch {done['best_epoch']}, "
-        f"{done['parameters']:,} parameters"
-    )
+    epochs = f"{done['epochs']} epoch" + ("s" if done["epochs"] != 1 else "")
+    best = f"weights of epoch {done['best_epoch']}, {done['parameters']:,} parameters"
+    talk.show(f"{epochs} in {done['seconds']:.0f} s{why}, {best}")
     show_files(talk, {"run": run.directory, "figures": run.directory / "figures"})
     talk.document({"run": str(run.directory), "metrics": metrics, "leaky": leaky})
 
@@ -46,15 +45,27 @@ def show_predictions(opened: Any, talk: Talk, verdict: Any = None) -> None:
     """Write a table of predictions into the run; show what the model is worth and where they are."""
     from lstm_ae import experiment
 
-    path = experiment.save_predictions(opened, opened.task.predict(opened.model, opened.data))
+    columns = opened.task.predict(opened.model, opened.data)
+    path = experiment.save_predictions(opened, columns)
     metrics, leaky = opened.run.metrics(), opened.data.source.leaky
     show_metrics(talk, metrics, leaky)
     if verdict:
         talk.show(f"Verdict: {verdict}")
+        _show_next_day(talk, columns)
     files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}
     show_files(talk, files)
     judged = {"verdict": verdict._asdict()} if verdict else {}
     talk.document({"metrics": metrics, "leaky": leaky} | judged | {name: str(file) for name, file in files.items()})
+
+
+def _show_next_day(talk: Talk, columns: Mapping[str, Sequence[Any]], most: int = 20) -> None:
+    """The forecasts of days that have not come yet."""
+    rows = [row for row in zip(*columns.values(), strict=True) if row[2] is None]
+    talk.show(f"The next weekday{f', first {most} of {len(rows)} companies' if len(rows) > most else ''}:")
+    talk.table(
+        ["symbol", "date", "last known", "forecast"],
+        [(s, d, f"{p:,.2f}", f"{f:,.2f}") for s, d, _, p, f in rows[:most]],
+    )
 
 
 def show_multistep(opened: Any, horizon: int | None, talk: Talk) -> None:

@@ -76,7 +76,7 @@ def compare(
     if len(runs) < 2:
         raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}")
     opened = [open_run(run) for run in runs]
-    configs = [{"task": run.about()["task"], **run.about()["config"]} for run in opened]
+    configs = [_choices(run.about()) for run in opened]
     measures = [_measures(run) for run in opened]
     names = [str(run.directory) for run in opened]
     keys = dict.fromkeys(key for config in configs for key in config)
@@ -92,13 +92,17 @@ def compare(
     )
 
 
+def _choices(about: dict[str, Any]) -> dict[str, Any]:
+    """What a run was asked, as options; whether its results are leaky follows from them."""
+    return {"task": about["task"], **about["config"], "leaky": "LEAKY" if about["data"]["leaky"] else None}
+
+
 def _measures(run: Any) -> dict[str, float]:
+    from lstm_ae.run import measured
+
     metrics = run.metrics() if run.finished else {}
     return {
-        f"{part} {name}": metric["value"]
-        for part, row in metrics.items()
-        if part != "training"
-        for name, metric in row.items()
+        f"{part} {name}": metric["value"] for part, row in measured(metrics).items() for name, metric in row.items()
     } | {f"training {key}": value for key, value in metrics.get("training", {}).items() if key in ("epochs", "seconds")}
 
 

@@ -70,6 +70,8 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
         from lstm_ae.files import write
         from lstm_ae.tasks import task
 
+        if figure is not None and (figure.suffix.lower() != ".png" or figure.is_dir()):
+            raise ConfigError(f"--figure must be a file that ends in .png. Received: {str(figure)!r}")
         chosen = given.config(config)
         loaded = training.load(chosen, talk)
         parts = [("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)]
@@ -145,6 +147,10 @@ def _mnist(app: typer.Typer) -> None:
         talk: Talk,
     ) -> None:
         """Name the digits in pictures, or all digits of the test part."""
+        from lstm_ae.data.digits import read_image
+
+        for path in images or ():  # before anything is trained for them
+            read_image(str(path))
         opened = training.obtain(given, TASKS["mnist"], talk, run=run, retrain=retrain)
         if not images:
             show_predictions(opened, talk)

@@ -92,7 +92,8 @@ def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, ret
     import_tensorflow(talk)
     data = load(config, talk)
     same = None if retrain else find(config, data.source)
-    talk.say(f"run: {same.directory} (same configuration and data)" if same else "run: none yet, training one")
+    known = f"run: {same.directory} (same configuration and data)" if same else "run: none of this configuration yet"
+    talk.say("run: a new one" if retrain else known)
     return experiment.open_trained(same or train(config, talk, out=None, data=data), data)
 
 

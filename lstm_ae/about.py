@@ -52,7 +52,7 @@ def read_config(path: Path, task: str) -> dict[str, Any]:
         path = path / "config.json"
     about = read_about(path)
     if about["task"] != task:
-        raise ConfigError(f"{str(path)!r} is a config of {about['task']}. Received: a command for {task}")
+        raise ConfigError(f"{str(path)!r} is a config of {about['task']}; give one of {task}")
     return config_from(about, path).to_dict()
 
 

@@ -172,7 +172,7 @@ def _train(
             "seconds": round(fitted.seconds, 2),
             "parameters": int(network.count_params()),
         }
-        run.write_metrics(as_json(metrics) | {"training": training})
+        run.write_metrics(as_json(metrics) | {"training": training, "leaky": data.source.leaky})
         run.state.unlink(missing_ok=True)
     if fitted.diverged:
         raise Diverged(f"{_why(fitted.stopped)}; the weights of epoch {fitted.best_epoch} are kept in {run.directory}")

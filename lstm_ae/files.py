@@ -22,15 +22,17 @@ def read_object(path: Path) -> dict[str, Any]:
         content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{str(path.parent)!r} is not a run: it has no {path.name}") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{str(path)!r} is not JSON ({error}); give another file") from error
     if not isinstance(content, dict):
         raise DataError(f"{str(path)!r} must hold a JSON object. Received: {type(content).__name__}")
     return content
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    """A CSV file's bytes; None and NaN are empty cells, floats are exact."""
+    """A CSV file's bytes; None and NaN are empty cells, floats are exact in the fewest digits of their type."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

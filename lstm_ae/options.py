@@ -29,7 +29,7 @@ class Option(NamedTuple):
     def rule(self, kind: type) -> str:
         """The range in words, for help and errors."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            return "one of " + ", ".join((*self.choices, *map(str.upper, self.aliases)))
         words = [
             {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, "a list of names")
         ]

@@ -83,7 +83,7 @@ class Run:
             )
         path = self.directory / "metrics.json"
         content = read_object(path)
-        parts = {part: row for part, row in content.items() if part != "training"}
+        parts = measured(content)
         metrics = [metric for row in parts.values() for metric in (row.values() if isinstance(row, dict) else [None])]
         whole = all(isinstance(metric, dict) and {"value", "baselines", "unit"} <= set(metric) for metric in metrics)
         if not whole or not isinstance(content.get("training"), dict):
@@ -145,6 +145,11 @@ class Run:
         return write(self.directory / f"{name}.csv", table(list(columns), rows))
 
 
+def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of the content of `metrics.json` that hold measures: validation and test."""
+    return {part: row for part, row in metrics.items() if part not in ("training", "leaky")}
+
+
 def create(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:
     """Make a run's directory, new or empty, and write what is asked of it."""
     task = task_of(config)
@@ -193,7 +198,7 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
         raise DataError(f"There is no run at {str(where)!r}; `lstmae runs list` shows those in {str(RUNS)!r}")
     found = run.about()["task"]
     if task not in (None, found):
-        raise ConfigError(f"{str(where)!r} is a {found} run. Received: a command for {task}")
+        raise ConfigError(f"{str(where)!r} is a run of {found}; give one of {task}, or use lstmae {found}")
     return run
 
 

@@ -147,7 +147,7 @@ class Keeper(keras.callbacks.Callback):
         self.best: list[Any] = [np.asarray(variable) for variable in variables]
         self.best_value, self.best_epoch = math.inf, 0
         self.stopped, self.diverged = "", False
-        self.before, self.started, self.first = 0.0, time.monotonic(), 0
+        self.before, self.started, self.first, self.rate = 0.0, time.monotonic(), 0, 0.0
 
     @property
     def epoch(self) -> int:
@@ -164,6 +164,10 @@ class Keeper(keras.callbacks.Callback):
         self.started, self.first = time.monotonic(), self.epoch
         self._save()
 
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Note the learning rate that the epoch starts with."""
+        self.rate = float(np.asarray(self.model.optimizer.learning_rate))
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Stop at once when the running loss is no number any more."""
         if not math.isfinite(logs["loss"]):
@@ -175,7 +179,7 @@ class Keeper(keras.callbacks.Callback):
         if self.diverged:
             return
         row = {"epoch": epoch + 1.0, **{key: float(value) for key, value in logs.items()}}
-        row["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
+        row["learning_rate"] = self.rate
         if not math.isfinite(row["val_loss"]):
             self._diverge(epoch + 1)
             return

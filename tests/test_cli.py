@@ -166,7 +166,7 @@ def test_predict_trains_once_then_reuses(run):
     line = "toy predict --sequences 100 --epochs 1 --units 2"
     code, out, err = run(line)
     assert code == 0
-    assert "run: none yet, training one" in err
+    assert "run: none of this configuration yet" in err
     code, again, err = run(line)
     assert (code, again) == (0, out)
     assert "(same configuration and data)" in err

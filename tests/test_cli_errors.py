@@ -116,7 +116,7 @@ def test_a_run_that_is_none(refused, one):
     Path("empty").mkdir()
     assert refused("export empty", 3) == "'empty' is not a run: it has no config.json"
     assert refused("export latest", 3) == "There is no finished run in 'runs'; train one, or give its directory"
-    assert refused("snp evaluate --run one", 2) == "'one' is a toy run. Received: a command for snp"
+    assert refused("snp evaluate --run one", 2) == "'one' is a run of toy; give one of snp, or use lstmae toy"
     assert refused("runs list none", 3) == "'none' is not a directory; give the one that holds the runs"
 
 

@@ -76,7 +76,7 @@ def test_defaults_are_those_of_the_report() -> None:
         (Toy, "cell", "rnn", "--cell must be one of lstm, gru. Received: 'rnn'"),
         (Toy, "optimizer", "Adam ", "--optimizer must be one of adam, adamw, nadam, rmsprop, sgd. Received: 'Adam '"),
         (Toy, "latent", "stepz", "--latent must be one of steps, vector. Received: 'stepz'"),
-        (Mnist, "model", "v5", "head-on-code. Received: 'v5'"),
+        (Mnist, "model", "v5", "head-on-code, V1, V2, V3, V4. Received: 'v5'"),
         (Mnist, "reconstruction_weight", 2, "--reconstruction-weight must be a number at least 0 and at most 1."),
         (Snp, "symbols", ("A", ""), "--symbols must be a list of names. Received: ('A', '')"),
         (Snp, "symbols", "AAPL", "--symbols must be a list of names. Received: 'AAPL'"),

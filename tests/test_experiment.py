@@ -66,6 +66,7 @@ def same_again(run: Run, config: Config) -> experiment.Opened:
     assert run.config() == config
     stored = json.loads((run.directory / "metrics.json").read_text())
     training = stored.pop("training")
+    assert stored.pop("leaky") == ""
     assert set(training) == {"epochs", "best_epoch", "stopped", "seconds", "parameters"}
     assert training["epochs"] == len(run.history()) == config.epochs
 

@@ -181,7 +181,7 @@ def test_last_days_are_changes_from_persistence():
     drawn = checked(prices.last_days(ODD, known * [1.02, 0.98, np.nan, 1], known * 1.01, known))
     axes = drawn.axes[0]
     np.testing.assert_allclose(axes.lines[1].get_xdata(), [2, -2, np.nan, np.nan])
-    assert axes.get_title("left") == "Mean absolute error of the model 2.00 points, of persistence 2.00"
+    assert axes.get_title("left") == "Mean absolute error of the model 2.00 percentage points, of persistence 2.00"
     assert [text.get_text() for text in axes.get_yticklabels()] == [*ODD[:2], "Consolidated Holdings…"[:22], "??"]
     assert "n/a" in checked(prices.last_days(ODD[:1], [np.nan], [np.nan], [np.nan])).axes[0].get_title("left")
 

@@ -311,7 +311,7 @@ def test_bad_rows(case: str, tmp_path: pathlib.Path) -> None:
 
 
 OPTIONS: dict[str, tuple[dict[str, Any], type[LstmAeError], str]] = {
-    "unknown symbol": ({"symbols": ("APPL",)}, ConfigError, "'APPL', which .* does not hold. Did you mean AAPL?"),
+    "unknown symbol": ({"symbols": ("APPL",)}, ConfigError, "'APPL', no company of .*. Did you mean AAPL?"),
     "nothing near": ({"symbols": ("zzz",)}, ConfigError, "It holds AAPL, B"),
     "start": ({"start": "2023-02-29"}, ConfigError, "--start must be a day .* '2023-02-29'"),
     "end": ({"end": "yesterday"}, ConfigError, "--end must be a day .* 'yesterday'"),

@@ -141,11 +141,11 @@ def test_an_unfinished_run_says_how_it_goes_on() -> None:
     ("content", "message"),
     [
         (None, "'here' is not a run: it has no config.json"),
-        ("", "'here/config.json' cannot be read: Expecting value"),
-        ('{"task": "toy"', "'here/config.json' cannot be read: Expecting"),
-        ('{"task": "toy", "task": "snp"}', "'here/config.json' cannot be read: the key 'task' occurs twice"),
-        ("[" * 100_000, "'here/config.json' cannot be read: it is nested too deeply"),
-        ("\x80", "'here/config.json' cannot be read: "),
+        ("", "'here/config.json' is not JSON (Expecting value"),
+        ('{"task": "toy"', "'here/config.json' is not JSON (Expecting"),
+        ('{"task": "toy", "task": "snp"}', "'here/config.json' is not JSON (the key 'task' occurs twice"),
+        ("[" * 100_000, "'here/config.json' is not JSON (it is nested too deeply"),
+        ("\x80", "'here/config.json' is not JSON ("),
         ("[1]", "'here/config.json' must hold a JSON object. Received: list"),
         ('{"task": "toy", "config": {}}', "'here' is not a run: its config.json lacks created, command or data"),
         ('{"task": "iris"}', "'here/config.json': 'task' must be one of toy, mnist, snp. Received: 'iris'"),
@@ -198,9 +198,9 @@ def test_a_config_that_was_changed_by_hand_is_checked(config: Any, message: str)
 def test_a_run_of_another_study_is_refused() -> None:
     finished("here")
     assert runs.open_run("here", "toy").directory == Path("here")
-    with pytest.raises(ConfigError, match=r"'here' is a toy run. Received: a command for snp"):
+    with pytest.raises(ConfigError, match=r"'here' is a run of toy; give one of snp, or use lstmae toy"):
         runs.open_run("here", "snp")
-    with pytest.raises(ConfigError, match=r"config.json' is a config of toy. Received: a command for snp"):
+    with pytest.raises(ConfigError, match=r"config.json' is a config of toy; give one of snp"):
         about.read_config(Path("here"), "snp")
 
 

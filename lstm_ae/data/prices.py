@@ -106,7 +106,7 @@ def _chosen(quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | Non
         if name not in quotes.symbols:
             near = difflib.get_close_matches(name, quotes.symbols, 3)
             hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + _listed(quotes.symbols)
-            raise ConfigError(f"--symbols names {given[:40]!r}, which {quotes.name} does not hold. {hint}")
+            raise ConfigError(f"--symbols names {given[:40]!r}, no company of {quotes.name}. {hint}")
     rows = np.isin(quotes.company, [i for i, name in enumerate(quotes.symbols) if not wanted or name in wanted])
     if first:
         rows &= quotes.day >= np.datetime64(first)

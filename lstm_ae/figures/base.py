@@ -137,7 +137,7 @@ def legend(drawn: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> N
 
 def titled(drawn: Figure, text: str) -> Figure:
     """The same figure with a line above all panels: what it shows, or why its results flatter the model."""
-    wrapped = "\n".join(textwrap.wrap(text, int(drawn.get_figwidth() * 14)))
+    wrapped = "\n".join(textwrap.wrap(text, int(drawn.get_figwidth() * 11)))
     drawn.suptitle(wrapped, fontsize=9, fontweight="bold", parse_math=False)
     return drawn
 

@@ -83,9 +83,9 @@ def predict(model: Any, data: Data, split: Split) -> dict[str, Sequence[Any]]:
     for batch in forecast(model, data, split):
         rows["symbol"] += [data.symbols[line] for line in split.company[batch.rows]]
         rows["date"] += split.time[batch.rows].astype(str).tolist()
-        rows["actual"] += batch.truth[:, -1, 0].tolist()
-        rows["persistence"] += batch.past[:, -1, 0].tolist()
-        rows["predicted"] += batch.predicted[:, -1, 0].tolist()
+        rows["actual"] += list(batch.truth[:, -1, 0])
+        rows["persistence"] += list(batch.past[:, -1, 0])
+        rows["predicted"] += list(batch.predicted[:, -1, 0])
     last = split.recut(split.span - 1)
     index, names = last_windows(data, last, most=len(data.symbols))
     past = last.windows(index)
@@ -96,6 +96,6 @@ def predict(model: Any, data: Data, split: Split) -> dict[str, Sequence[Any]]:
     rows["symbol"] += names
     rows["date"] += [str(day) for day in days]
     rows["actual"] += [None] * len(names)
-    rows["persistence"] += past[:, -1, 0].tolist()
-    rows["predicted"] += future[:, -1, 0].tolist()
+    rows["persistence"] += list(past[:, -1, 0])
+    rows["predicted"] += list(future[:, -1, 0])
     return dict(rows)

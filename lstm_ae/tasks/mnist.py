@@ -101,8 +101,8 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
         rows["digit"] += range(batch.samples.start, batch.samples.stop)
         rows["label"] += data.test.label[batch.samples].tolist()
         rows["predicted"] += label.argmax(axis=1).tolist()
-        rows["probability"] += label.max(axis=1).tolist()
-        rows["reconstruction_mse"] += error.mean(axis=(1, 2)).tolist()
+        rows["probability"] += list(label.max(axis=1))
+        rows["reconstruction_mse"] += list(error.mean(axis=(1, 2)))
     return dict(rows)
 
 

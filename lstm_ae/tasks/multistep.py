@@ -16,6 +16,7 @@ from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Verdict, skill, verdict
 from lstm_ae.figures import forecasts as drawn
+from lstm_ae.figures.base import titled
 from lstm_ae.models.apply import inputs_of, signature
 from lstm_ae.models.rollout import HORIZON, rollout
 from lstm_ae.tasks.forecasting import forecasts
@@ -64,7 +65,8 @@ def multistep(model: Any, data: Data, horizon: int | None = None) -> MultiStep:
     forecast = _Rollout(model, ahead)
     test = data.test.recut(given + ahead)
     if not test.samples:
-        raise DataError(
+        kind = DataError if horizon is None else ConfigError
+        raise kind(
             f"No company has {given + ahead} test days in a row for a window of {given} days and a horizon of {ahead}; "
             "choose a shorter --horizon or --window"
         )
@@ -138,9 +140,9 @@ def _forecast(forecast: _Rollout, data: Data, last: Split, given: int) -> tuple[
         "symbol": np.repeat(names, forecast.ahead).tolist(),
         "date": np.concatenate(dates).astype(str).tolist(),
         "step": np.tile(np.arange(1, forecast.ahead + 1), len(names)).tolist(),
-        "predicted": predicted.ravel().tolist(),
-        "persistence": np.repeat(past[:, -1, 0], forecast.ahead).tolist(),
-        "actual": truth.ravel().tolist() if known else [None] * predicted.size,
+        "predicted": list(predicted.ravel()),
+        "persistence": list(np.repeat(past[:, -1, 0], forecast.ahead)),
+        "actual": list(truth.ravel()) if known else [None] * predicted.size,
     }
     four = slice(0, 4)
     figure = drawn.multistep(
@@ -153,4 +155,6 @@ def _forecast(forecast: _Rollout, data: Data, last: Split, given: int) -> tuple[
         names[four],
         quantity=quantity_of(data),
     )
+    if len(names) > len(names[four]):
+        figure = titled(figure, f"The first {len(names[four])} of {len(names)} companies")
     return table, figure

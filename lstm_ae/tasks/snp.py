@@ -97,15 +97,15 @@ def describe(config: Snp, data: Data) -> dict[str, Figure]:
     borders = []
     if data.train.series is not data.test.series:
         borders = [(name, split.time.min()) for name, split in zip(_PARTS, data[:3], strict=True)]  # type: ignore[union-attr]
-    return {
-        "prices": prices.history(
-            [days for days, _ in wholes],
-            [values for _, values in wholes],
-            list(data.symbols[1:3]),
-            quantity=quantity_of(data),
-            boundaries=borders,
-        )
-    }
+    figure = prices.history(
+        [days for days, _ in wholes],
+        [values for _, values in wholes],
+        list(data.symbols[1:3]),
+        quantity=quantity_of(data),
+        boundaries=borders,
+    )
+    companies = len(data.symbols) - 1
+    return {"prices": base.titled(figure, f"The first 2 of {companies} companies") if companies > 2 else figure}
 
 
 _PARTS = ("train", "validation", "test")
@@ -137,6 +137,6 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
         last = split.starts[batch.samples] + split.span - 1
         rows["symbol"] += [data.symbols[line] for line in split.company[last]]
         rows["date"] += split.time[last].astype(str).tolist()
-        rows["actual"] += batch.window[:, -1, 0].tolist()
-        rows["reconstruction"] += batch.outputs["reconstruction"][:, -1, 0].tolist()
+        rows["actual"] += list(batch.window[:, -1, 0])
+        rows["reconstruction"] += list(batch.outputs["reconstruction"][:, -1, 0])
     return dict(rows)

@@ -65,6 +65,6 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     return {
         "sample": np.repeat(np.arange(samples), steps).tolist(),
         "step": np.tile(np.arange(steps), samples).tolist(),
-        "value": data.test.windows().ravel().tolist(),
-        "reconstruction": values.ravel().tolist(),
+        "value": list(data.test.windows().ravel()),
+        "reconstruction": list(values.ravel()),
     }
