@@ -116,7 +116,8 @@ def last_days(names: Sequence[str], actual: ArrayLike, predicted: ArrayLike, per
     axes.set_ylim(count - 0.4, -0.6)
     far = largest([*truth, *model]) or 1.0
     axes.set_xlim(-1.1 * far, 1.1 * far)
-    found = f"{number(mean(np.abs(model - truth)))} percentage points, of persistence {number(mean(np.abs(truth + 0 * model)))}"
+    ours, naive = number(mean(np.abs(model - truth))), number(mean(np.abs(truth + 0 * model)))
+    found = f"{ours} percentage points, of persistence {naive}"
     label(axes, x="Change from the last known price (%)", title=f"Mean absolute error of the model {found}")
     legend(drawn, [dots, gems, zero], ["Actual", "Predicted", "Persistence (no change)"])
     return drawn
