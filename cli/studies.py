@@ -149,15 +149,15 @@ def _mnist(app: typer.Typer) -> None:
         """Name the digits in pictures, or all digits of the test part."""
         from lstm_ae.data.digits import read_image
 
-        for path in images or ():  # before anything is trained for them
-            read_image(str(path))
+        # Read before anything is trained for them.
+        pictures = [(str(path), read_image(str(path))) for path in images or ()]
         opened = training.obtain(given, TASKS["mnist"], talk, run=run, retrain=retrain)
-        if not images:
+        if not pictures:
             show_predictions(opened, talk)
             return
         from lstm_ae.tasks.mnist import classify
 
-        rows = classify(opened.model, opened.data, opened.config, [str(path) for path in images])
+        rows = classify(opened.model, opened.data, opened.config, pictures)
         talk.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
         talk.document({"run": str(opened.run.directory), "images": rows})
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Mnist
-from lstm_ae.data.digits import as_rows, load, read_image
+from lstm_ae.data.digits import as_rows, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Mean, Metric, Metrics
 from lstm_ae.figures import base, digits
@@ -106,17 +106,17 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     return dict(rows)
 
 
-def classify(model: Any, data: Data, config: Mnist, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Name the digit in each picture file, with its probability and the error of its reconstruction."""
+def classify(model: Any, data: Data, config: Mnist, named: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
+    """Classify pictures `(28, 28)`, each with its name: label, probability and error of the reconstruction."""
     from lstm_ae.models.apply import inputs_of
 
-    images = np.stack([read_image(path) for path in paths])
+    images = np.stack([image for _, image in named])
     window = as_rows(images, config.read).reshape(len(images), data.test.span, data.test.features)
     outputs = {key: value.numpy() for key, value in model(inputs_of(model, window, None)).items()}
     error = (((outputs["reconstruction"] - window) / data.scale.range) ** 2).mean(axis=(1, 2))
     return [
         {"image": path, "label": int(row.argmax()), "probability": float(row.max()), "reconstruction_mse": float(mse)}
-        for path, row, mse in zip(paths, outputs["label"], error, strict=True)
+        for (path, _), row, mse in zip(named, outputs["label"], error, strict=True)
     ]
 
 
