@@ -38,6 +38,18 @@ class Config(Options):
         minimum=0,
         maximum=100_000,
     )
+    parts: int = option(
+        2,
+        "Parts of a training batch that run side by side, one a core. The numbers depend on it in their last digits, "
+        "and not on the cores of the machine.",
+        minimum=1,
+        maximum=64,
+    )
+    kernel: str = option(
+        "auto",
+        "What computes LSTM layers in training: auto (kernels of this package; cuDNN where there is a GPU), or keras.",
+        choices=("auto", "keras"),
+    )
     seed: int = option(0, "Seed of weights, shuffling and generated data.", minimum=0, maximum=2**32 - 1)
     deterministic: bool = option(
         False, "Use deterministic kernels only: the same numbers to the last bit, on one kind of processor."

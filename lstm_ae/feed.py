@@ -1,80 +1,92 @@
-"""Batches for training: windows cut, scaled and paired with targets in `tf.data`, shuffled by (seed, epoch)."""
+"""What a network is trained on: windows cut, scaled and paired with targets inside TensorFlow's graph.
 
-from typing import Any, NamedTuple
+Only the numbers of the samples come from outside, so a training step copies no batch from place to place.
+"""
 
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Split
 
 
-def steps_of(split: Split, batch_size: int) -> int:
-    """Training steps in an epoch; the last batch may be short."""
-    return -(-split.samples // batch_size)
-
-
-class Shuffle(NamedTuple):
-    """A new order for each of the epochs from `first` to `last` - 1, drawn from (seed, epoch)."""
-
-    seed: int
-    first: int
-    last: int
-
-
-def batches(split: Split, scale: Scale, network: Any, batch_size: int, shuffle: Shuffle | None = None) -> Any:
-    """A dataset of `(inputs, targets)` in scaled values.
+class Feed:
+    """Cuts the samples of a split for a network, in scaled values.
 
     Args:
-        split: where windows are cut.
+        split: where windows are cut. A series in memory is taken over once; of one in a file (`numpy.memmap`) only
+            the rows of the batch are read.
         scale: as fitted on the training part.
         network: its outputs say what the targets are: "reconstruction" the sequence itself, "label" its class,
             "future" the window shifted by one step, or its last step where the network returns one step.
-        batch_size: samples in a batch; the last one of an epoch may be short.
-        shuffle: None for a single pass in the split's own order.
     """
-    outputs = network.output
-    series = tf.constant(_scaled_rows(split, scale))
-    starts = tf.constant(split.starts)
-    labels = None if split.label is None else tf.constant(split.label)
-    offsets = tf.range(split.span, dtype=tf.int64)
-    forecast = "future" in outputs
 
-    def cut(index: Any) -> Any:
-        window = tf.gather(series, tf.gather(starts, index)[:, None] + offsets)
+    def __init__(self, split: Split, scale: Scale, network: Any) -> None:
+        self.split, self.scale, self.outputs = split, scale, network.output
+        self.samples = split.samples
+        self.mapped = isinstance(split.series, np.memmap)
+        # What does not depend on the window is scaled once, not in every step.
+        self.series = None if self.mapped else tf.constant(self._scaled_rows())
+        self.starts = tf.constant(split.starts)
+        self.label = None if split.label is None else tf.constant(split.label)
+
+    def cut(self, index: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The inputs and targets of the samples of these numbers, `(batch,)` int64."""
+        starts = tf.gather(self.starts, index)
+        forecast = "future" in self.outputs
+        window = self._windows(starts)
+        if self.scale.kind == "window":
+            window = _by_its_own_range(window, window[:, :-1] if forecast else window)
         past = window[:, :-1] if forecast else window
-        if scale.kind == "window":
-            low = tf.reduce_min(past, axis=1, keepdims=True)
-            width = tf.reduce_max(past, axis=1, keepdims=True) - low
-            width = tf.where(width > 0, width, 1.0)
-            window, past = (window - low) / width, (past - low) / width
         targets = {}
         if forecast:
-            targets["future"] = window[:, -1:] if outputs["future"].shape[1] == 1 else window[:, 1:]
-        if "reconstruction" in outputs:
+            targets["future"] = window[:, -1:] if self.outputs["future"].shape[1] == 1 else window[:, 1:]
+        if "reconstruction" in self.outputs:
             targets["reconstruction"] = window
-        if "label" in outputs:
-            targets["label"] = tf.gather(labels, index)
+        if "label" in self.outputs:
+            targets["label"] = tf.gather(self.label, index)
         return {"past" if forecast else "sequence": past}, targets
 
-    order = tf.range(split.samples, dtype=tf.int64)
+    def _scaled_rows(self) -> Any:
+        """The series, scaled where the scale is one of rows."""
+        offset, width = self._of_rows(slice(None))
+        return (self.split.series - offset) / width
 
-    def shuffled(epoch: Any) -> Any:
-        assert shuffle is not None
-        seed = tf.stack([tf.constant(shuffle.seed, tf.int64), epoch])
-        mixed = tf.random.experimental.stateless_shuffle(order, seed)
-        return tf.data.Dataset.from_tensor_slices(mixed).batch(batch_size)
+    def _of_rows(self, rows: Any) -> tuple[Any, Any]:
+        """Offset and range of rows of the series; 0 and 1 where each window has its own."""
+        if self.scale.kind == "window":
+            return np.float32(0), np.float32(1)
+        if self.scale.kind == "fixed" or self.split.company is None:
+            return self.scale.offset, self.scale.range
+        line = self.split.company[rows]
+        return self.scale.offset[line], self.scale.range[line]
 
-    if shuffle is None:
-        index = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-    else:
-        index = tf.data.Dataset.range(shuffle.first, shuffle.last).flat_map(shuffled)
-    return index.map(cut).prefetch(2)
+    def _windows(self, starts: Any) -> Any:
+        """`(batch, span, features)`, scaled where the scale is one of rows."""
+        if not self.mapped:
+            return tf.gather(self.series, starts[:, None] + tf.range(self.split.span, dtype=tf.int64))
+
+        def read(first: Any) -> Any:
+            rows = first[:, None] + np.arange(self.split.span)
+            offset, width = self._of_rows(rows)
+            return ((self.split.series[rows] - offset) / width).astype(np.float32)
+
+        windows = tf.numpy_function(read, [starts], tf.float32, stateful=False)
+        windows.set_shape((None, self.split.span, self.split.features))
+        return windows
 
 
-def _scaled_rows(split: Split, scale: Scale) -> Any:
-    """The series scaled row by row, where the scale does not depend on the window."""
-    if scale.kind == "window":
-        return split.series
-    if scale.kind == "fixed" or split.company is None:
-        return (split.series - scale.offset) / scale.range
-    return (split.series - scale.offset[split.company]) / scale.range[split.company]
+def _by_its_own_range(window: Any, past: Any) -> Any:
+    """Each window in multiples of the range of what is read of it; a constant one is divided by 1."""
+    low = tf.reduce_min(past, axis=1, keepdims=True)
+    width = tf.reduce_max(past, axis=1, keepdims=True) - low
+    return (window - low) / tf.where(width > 0, width, 1.0)
+
+
+def order(samples: int, seed: int, epoch: int) -> Any:
+    """The samples' numbers in an order drawn from (seed, epoch) alone, so that resuming an epoch finds it again."""
+    return tf.random.experimental.stateless_shuffle(
+        tf.range(samples, dtype=tf.int64), tf.constant([seed, epoch], tf.int64)
+    )

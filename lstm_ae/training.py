@@ -17,8 +17,10 @@ import numpy as np
 from lstm_ae.config import Config
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError
-from lstm_ae.feed import Shuffle, batches, steps_of
+from lstm_ae.feed import order
 from lstm_ae.files import load_state, save_state
+from lstm_ae.kernels.choice import accelerated
+from lstm_ae.steps import Steps, steps_of
 
 
 class Progress(NamedTuple):
@@ -65,6 +67,7 @@ def fit(
     identity: Mapping[str, Any],
     notify: Callable[[Progress], None] | None = None,
     callbacks: Sequence[Any] = (),
+    every: float = 0.2,
 ) -> Fitted:
     """Train the network in place and leave it with the weights of its best epoch.
 
@@ -72,51 +75,63 @@ def fit(
         network: the inner network, on scaled values.
         state: file that holds the training state; where it exists, training goes on from it.
         identity: what must be equal for a state to be continued (config, data, versions).
-        notify: called with a `Progress` after every step and epoch.
+        notify: called with a `Progress` now and then within an epoch, and after it.
         callbacks: further Keras callbacks.
+        every: seconds between two calls of `notify`; 0 calls it after every step.
 
     Raises:
         ConfigError: the state belongs to another config, other data or other versions.
         DataError: the state cannot be read.
     """
     variables = list(network.variables)
-    steps = steps_of(data.train, config.batch_size)
-    optimizer = _optimizer(config, steps)
+    optimizer = _optimizer(config, steps_of(data.train, config.batch_size))
     optimizer.build(network.trainable_variables)
-    network.compile(
-        optimizer=optimizer,
-        loss={name: _LOSSES[name] for name in network.output_names},
-        loss_weights=_loss_weights(config, network),
-        metrics={name: ["accuracy"] for name in network.output_names if name == "label"},
-        jit_compile=False,
+    network.compile(optimizer=optimizer, jit_compile=False)
+    steps = Steps(
+        network,
+        optimizer,
+        data,
+        batch_size=config.batch_size,
+        parts=config.parts,
+        reconstruction_weight=getattr(config, "reconstruction_weight", 1.0),
     )
-    keeper = Keeper(config, variables, list(optimizer.variables), state, identity, notify, steps)
+    keeper = Keeper(config, variables, list(optimizer.variables), state, identity, notify, steps.count)
     keeper.restore()
     if not keeper.stopped and keeper.epoch < config.epochs:
-        shuffle = Shuffle(config.seed, keeper.epoch, config.epochs)
-        network.fit(
-            batches(data.train, data.scale, network, config.batch_size, shuffle),
-            validation_data=batches(data.validation, data.scale, network, 1024),
-            epochs=config.epochs,
-            initial_epoch=keeper.epoch,
-            steps_per_epoch=steps,
-            shuffle=False,
-            verbose=0,
-            callbacks=[keeper, *callbacks],
-        )
+        with accelerated(network, config.kernel):
+            _run(steps, keeper, [keeper, *callbacks], every)
     for variable, value in zip(variables, keeper.best, strict=True):
         variable.assign(value)
     return Fitted(keeper.history, keeper.best_epoch, keeper.stopped, keeper.diverged, keeper.seconds)
 
 
-_LOSSES = {"reconstruction": "mse", "future": "mse", "label": "sparse_categorical_crossentropy"}
-
-
-def _loss_weights(config: Config, network: Any) -> dict[str, float] | None:
-    if "label" not in network.output_names:
-        return None
-    weight: float = config.reconstruction_weight  # type: ignore[attr-defined]
-    return {"reconstruction": weight, "label": 1 - weight}
+def _run(steps: Steps, keeper: "Keeper", callbacks: list[Any], every: float) -> None:
+    """Train epoch by epoch until all are done or a callback stops it."""
+    network = steps.network
+    listeners = keras.callbacks.CallbackList(callbacks, model=network)
+    network.stop_training = False
+    listeners.on_train_begin()
+    for epoch in range(keeper.epoch, keeper.config.epochs):
+        listeners.on_epoch_begin(epoch)
+        sequence = order(steps.train_feed.samples, keeper.config.seed, epoch)
+        values, done, stride = dict.fromkeys(steps.names, 0.0), 0, 1
+        while done < steps.count and not network.stop_training:
+            last, began = min(done + stride, steps.count), time.monotonic()
+            for name, value in steps.train(sequence, done, last).items():
+                values[name] += value
+            taken = (time.monotonic() - began) / (last - done)
+            done = last
+            # Within limits of its own growth: the first call of all holds the tracing.
+            stride = max(1, min(2 * stride, int(every / taken)))
+            seen = min(done * steps.batch_size, steps.train_feed.samples)
+            listeners.on_train_batch_end(done - 1, {name: value / seen for name, value in values.items()})
+        logs = {name: value / steps.train_feed.samples for name, value in values.items()}
+        if not network.stop_training:
+            logs |= {f"val_{name}": value for name, value in steps.validate().items()}
+        listeners.on_epoch_end(epoch, logs)
+        if network.stop_training:
+            break
+    listeners.on_train_end()
 
 
 def _optimizer(config: Config, steps: int) -> Any:

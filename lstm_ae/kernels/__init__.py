@@ -1,0 +1,1 @@
+"""Kernels for training on a processor, compiled by Numba."""

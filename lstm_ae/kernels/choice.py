@@ -1,0 +1,113 @@
+"""Which recurrent layers of a network are trained by the kernels here, and why others are not."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+
+class Choice(NamedTuple):
+    """How a recurrent layer is computed in training; `reason` says why Keras does it, "" where the kernels here do."""
+
+    layer: Any
+    reason: str
+
+
+@functools.cache
+def unavailable() -> str:
+    """Why the kernels cannot be used on this machine; "" where they can."""
+    if tf.config.list_physical_devices("GPU"):
+        return "a GPU is there, and Keras' cuDNN layers use it"
+    try:
+        import lstm_ae.kernels.operation  # noqa: F401
+    except Exception as error:
+        return f"the kernels cannot be compiled here ({type(error).__name__}: {str(error).splitlines()[0]})"
+    return ""
+
+
+def reason_for_keras(layer: Any) -> str:
+    """Why Keras must compute this layer; "" where the kernels here can."""
+    if not isinstance(layer, layers.LSTM):
+        return f"there is no kernel for {type(layer).__name__}"
+    if layer.dropout or layer.recurrent_dropout:
+        return "there is dropout inside its recurrence"
+    if layer.activation is not keras.activations.tanh or layer.recurrent_activation is not keras.activations.sigmoid:
+        return "its activations are not tanh and sigmoid"
+    if layer.compute_dtype != "float32":
+        return f"it computes in {layer.compute_dtype}"
+    if not layer.use_bias or layer.unroll or layer.stateful:
+        return "it has no bias, is unrolled or stateful"
+    return unavailable()
+
+
+def choices(network: Any, kernel: str) -> list[Choice]:
+    """How each recurrent layer of a network is computed in training.
+
+    Args:
+        kernel: "auto", or "keras" for Keras alone.
+    """
+    return [
+        Choice(layer, "--kernel keras" if kernel == "keras" else reason_for_keras(layer))
+        for layer, _ in _recurrent(network)
+    ]
+
+
+@contextmanager
+def accelerated(network: Any, kernel: str) -> Iterator[list[Choice]]:
+    """Let the kernels here compute the network's layers where they can, in graphs that are traced meanwhile.
+
+    The network, its variables and what is saved of it stay Keras' own: only the loop over the steps is exchanged.
+
+    Args:
+        kernel: "auto", or "keras" for Keras alone.
+    """
+    made = choices(network, kernel)
+    fast = [choice.layer for choice in made if not choice.reason]
+    for layer, outer in _recurrent(network):
+        if layer in fast:
+            layer.inner_loop = functools.partial(_loop, layer, _is_trained_below(network, outer))
+    try:
+        yield made
+    finally:
+        for layer in fast:
+            del layer.inner_loop
+
+
+def _recurrent(network: Any) -> Iterator[tuple[Any, Any]]:
+    """Every recurrent layer, and the layer of the network that holds it (itself, or `Bidirectional`)."""
+    for outer in network.layers:
+        inner = [outer.forward_layer, outer.backward_layer] if isinstance(outer, layers.Bidirectional) else [outer]
+        yield from ((layer, outer) for layer in inner if isinstance(layer, layers.RNN))
+
+
+def _is_trained_below(network: Any, layer: Any) -> bool:
+    """Whether the layer's input depends on trained weights, so that its gradient is wanted."""
+    applied_once = len(layer._inbound_nodes) == 1
+    return not applied_once or bool(keras.Model(network.inputs, layer.input).trainable_variables)
+
+
+def _loop(
+    layer: Any, differentiate: bool, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+) -> tuple[Any, Any, list[Any]]:
+    """What `keras.layers.LSTM.inner_loop` does: the last output, all outputs, and the final states."""
+    if mask is not None or not tf.inside_function() or not tf.is_tensor(sequences):
+        stock: tuple[Any, Any, list[Any]] = layers.LSTM.inner_loop(layer, sequences, initial_state, mask, training)
+        return stock
+    from lstm_ae.kernels.operation import lstm_layer
+
+    cell = layer.cell
+    weights = [tf.convert_to_tensor(weight) for weight in (cell.kernel, cell.recurrent_kernel, cell.bias)]
+    h_all, h, c = lstm_layer(
+        sequences,
+        weights,
+        list(initial_state),
+        backwards=layer.go_backwards,
+        all_steps=layer.return_sequences,
+        differentiate=differentiate,
+        training=training,
+    )
+    return h, h_all if layer.return_sequences else h[:, None], [h, c]

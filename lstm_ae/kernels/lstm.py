@@ -1,0 +1,229 @@
+"""The LSTM's forward and backward pass over a part of a batch, for Numba.
+
+The equations are those of `keras.layers.LSTM` (Hochreiter and Schmidhuber 1997, with the forget gate of Gers,
+Schmidhuber and Cummins 2000); the gates stand in Keras' order i, f, g (the candidate), o. What makes it fast is the
+arrangement:
+
+- A step is one matrix product: each row of `inputs` holds [x_t, h_(t-1), 1], so that kernel, recurrent kernel and bias
+  are one matrix, and so are their gradients.
+- Units are the lanes of a vector. The four gates of `LANES` units stand side by side, `(block, gate, lane)`; a tile of
+  the product ends with all that the cell's step of these units needs. Missing units of the last block are zeros.
+- Everything of a step lies together, step by step, so that a step works in the cache.
+
+Arrays are flat; shapes below say how they are read. n is the number of rows of the part, F the features, U the units,
+K = F + U + 1, B the blocks of units, T the steps.
+"""
+
+from typing import Any
+
+from lstm_ae.kernels.compiled import compiled
+from lstm_ae.kernels.vectors import LANES, TILE_ROWS, expm1, load, load_first, store, store_first, tile
+
+
+def _strip(rows: int, wide: int) -> Any:
+    """A product `wide` vectors wide, by tiles of `rows` rows and what is left row by row."""
+    many, one = tile(rows, wide), tile(1, wide)
+
+    @compiled
+    def strip(
+        out: Any, out_at: int, out_row: int, start: Any, start_at: int, start_row: int, left: Any, left_at: int,
+        left_row: int, left_sum: int, right: Any, right_at: int, right_sum: int, count: int, length: int,
+    ) -> None:  # fmt: skip
+        m = 0
+        while count - m >= rows:
+            many(out, out_at + m * out_row, out_row, start, start_at + m * start_row, start_row,
+                 left, left_at + m * left_row, left_row, left_sum, right, right_at, right_sum, length)  # fmt: skip
+            m += rows
+        while m < count:
+            one(out, out_at + m * out_row, out_row, start, start_at + m * start_row, start_row,
+                left, left_at + m * left_row, left_row, left_sum, right, right_at, right_sum, length)  # fmt: skip
+            m += 1
+
+    return strip
+
+
+# Narrow tiles are higher, so that as many sums are under way.
+_strip_4, _strip_2, _strip_1 = _strip(TILE_ROWS, 4), _strip(2 * TILE_ROWS, 2), _strip(2 * TILE_ROWS, 1)
+
+
+@compiled
+def product(
+    out: Any, out_at: int, out_row: int, start: Any, start_at: int, start_row: int,
+    left: Any, left_at: int, left_row: int, left_sum: int, right: Any, right_at: int, right_sum: int,
+    rows: int, wide: int, length: int,
+) -> None:  # fmt: skip
+    """out = start + left x right, for `rows` rows and `wide` vectors; the arguments are those of `vectors.tile`."""
+    n = 0
+    while n < wide:
+        o, s, r, still = out_at + n * LANES, start_at + n * LANES, right_at + n * LANES, wide - n
+        if still >= 4:
+            _strip_4(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
+                     rows, length)  # fmt: skip
+            n += 4
+        elif still >= 2:
+            _strip_2(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
+                     rows, length)  # fmt: skip
+            n += 2
+        else:
+            _strip_1(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
+                     rows, length)  # fmt: skip
+            n += 1
+
+
+@compiled
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    return 1.0 / (2.0 + expm1(0.0 - x))
+
+
+@compiled
+def tanh(x: Any) -> Any:
+    """The hyperbolic tangent, accurate near 0 as well."""
+    grown = expm1(x + x)
+    return grown / (grown + 2.0)
+
+
+@compiled
+def pack(
+    kernel: Any, recurrent: Any, bias: Any, features: int, units: int, packed: Any, turned: Any, inner: int
+) -> None:
+    """Arrange the weights for both passes.
+
+    Args:
+        kernel: `(F, 4 U)`; recurrent: `(U, 4 U)`; bias: `(4 U,)`, as Keras holds them.
+        packed: `(B, K, 4, LANES)`, zero where there is no unit.
+        turned: `(B, 4, LANES, columns)` with the columns [x, padded to `inner`; h, padded to blocks]; zero elsewhere.
+        inner: columns of x in `turned`; 0 where no gradient of x is wanted.
+    """
+    blocks = -(-units // LANES)
+    length, columns = features + units + 1, inner + blocks * LANES
+    for k in range(length):
+        for gate in range(4):
+            for unit in range(units):
+                column = gate * units + unit
+                if k < features:
+                    weight = kernel[k * 4 * units + column]
+                elif k < features + units:
+                    weight = recurrent[(k - features) * 4 * units + column]
+                else:
+                    weight = bias[column]
+                block, lane = unit // LANES, unit % LANES
+                packed[((block * length + k) * 4 + gate) * LANES + lane] = weight
+                row = ((block * 4 + gate) * LANES + lane) * columns
+                if k < features:
+                    if inner > 0:
+                        turned[row + k] = weight
+                elif k < features + units:
+                    turned[row + inner + k - features] = weight
+
+
+@compiled
+def forward(
+    x: Any, first: int, n: int, steps: int, features: int, units: int, backwards: bool,
+    packed: Any, inputs: Any, cells: Any, gates: Any, sequence: Any, all_steps: bool,
+) -> None:  # fmt: skip
+    """Run the cell over all steps.
+
+    Args:
+        x: `(batch, T, F)`, of which the part is the rows from `first` on.
+        backwards: read x from its last step to its first.
+        packed: as `pack` leaves it.
+        inputs: `(T + 1, n, K)`; h_0 stands in its first step, and the ones in every step. It is filled.
+        cells: `(T + 1, n, B, LANES)`; c_0 stands in its first step. It is filled.
+        gates: `(T, n, B, 4, LANES)`, filled with i, f, g, o.
+        sequence: `(batch, T, U)`, filled where `all_steps`.
+    """
+    blocks = -(-units // LANES)
+    length, row_gates, row_cells = features + units + 1, blocks * 4 * LANES, blocks * LANES
+    rest = units - (blocks - 1) * LANES
+    for t in range(steps):
+        at = t * n
+        time = steps - 1 - t if backwards else t
+        for row in range(n):
+            to, source = (at + row) * length, ((first + row) * steps + time) * features
+            for k in range(features):
+                inputs[to + k] = x[source + k]
+        for block in range(blocks):
+            weights = block * length * 4 * LANES
+            product(gates, at * row_gates + block * 4 * LANES, row_gates, packed, weights + (length - 1) * 4 * LANES, 0,
+                    inputs, at * length, length, 1, packed, weights, 4 * LANES, n, 4, length - 1)  # fmt: skip
+            for row in range(n):
+                g = ((at + row) * blocks + block) * 4 * LANES
+                i = sigmoid(load(gates, g))
+                f = sigmoid(load(gates, g + LANES))
+                candidate = tanh(load(gates, g + 2 * LANES))
+                o = sigmoid(load(gates, g + 3 * LANES))
+                c = f * load(cells, (at + row) * row_cells + block * LANES) + i * candidate
+                h = o * tanh(c)
+                store(gates, g, i)
+                store(gates, g + LANES, f)
+                store(gates, g + 2 * LANES, candidate)
+                store(gates, g + 3 * LANES, o)
+                store(cells, (at + n + row) * row_cells + block * LANES, c)
+                ahead = (at + n + row) * length + features + block * LANES
+                out = ((first + row) * steps + t) * units + block * LANES
+                if block < blocks - 1 or rest == LANES:
+                    store(inputs, ahead, h)
+                    if all_steps:
+                        store(sequence, out, h)
+                else:
+                    store_first(inputs, ahead, h, rest)
+                    if all_steps:
+                        store_first(sequence, out, h, rest)
+
+
+@compiled
+def backward(
+    first: int, n: int, steps: int, features: int, units: int, backwards: bool,
+    turned: Any, inputs: Any, cells: Any, gates: Any, d_sequence: Any, all_steps: bool,
+    d_inputs: Any, inner: int, d_cells: Any, d_x: Any, d_weights: Any,
+) -> None:  # fmt: skip
+    """The gradients, from the last step to the first.
+
+    Args:
+        turned, inner: as `pack` leaves them.
+        inputs, cells, gates: as `forward` left them; the gates are overwritten.
+        d_sequence: `(batch, T, U)`, read where `all_steps`.
+        d_inputs: `(n + 1, inner + B LANES)`, working space; its last columns start with the gradient of the last h,
+            and end with that of h_0. Its last row is zeros.
+        d_cells: `(n, B, LANES)`, starts with the gradient of the last c, ends with that of c_0.
+        d_x: `(batch, T, F)`, filled where `inner` is not 0.
+        d_weights: `(K, B, 4, LANES)`, starts with zeros, ends with the gradient of the weights.
+    """
+    blocks = -(-units // LANES)
+    length, row_gates, row_cells = features + units + 1, blocks * 4 * LANES, blocks * LANES
+    columns = inner + row_cells
+    rest = units - (blocks - 1) * LANES
+    for back in range(steps):
+        t = steps - 1 - back
+        at = t * n
+        for row in range(n):
+            for block in range(blocks):
+                g = ((at + row) * blocks + block) * 4 * LANES
+                i, f = load(gates, g), load(gates, g + LANES)
+                candidate, o = load(gates, g + 2 * LANES), load(gates, g + 3 * LANES)
+                before = load(cells, (at + row) * row_cells + block * LANES)
+                grown = tanh(load(cells, (at + n + row) * row_cells + block * LANES))
+                d_h = load(d_inputs, row * columns + inner + block * LANES)
+                if all_steps:
+                    source = ((first + row) * steps + t) * units + block * LANES
+                    if block < blocks - 1 or rest == LANES:
+                        d_h = d_h + load(d_sequence, source)
+                    else:
+                        d_h = d_h + load_first(d_sequence, source, rest)
+                d_c = load(d_cells, row * row_cells + block * LANES) + d_h * o * (1.0 - grown * grown)
+                store(d_cells, row * row_cells + block * LANES, d_c * f)
+                store(gates, g, d_c * candidate * i * (1.0 - i))
+                store(gates, g + LANES, d_c * before * f * (1.0 - f))
+                store(gates, g + 2 * LANES, d_c * i * (1.0 - candidate * candidate))
+                store(gates, g + 3 * LANES, d_h * grown * o * (1.0 - o))
+        product(d_inputs, 0, columns, d_inputs, n * columns, 0,
+                gates, at * row_gates, row_gates, 1, turned, 0, columns, n, columns // LANES, row_gates)  # fmt: skip
+        product(d_weights, 0, row_gates, d_weights, 0, row_gates, inputs, at * length, 1, length,
+                gates, at * row_gates, row_gates, length, row_gates // LANES, n)  # fmt: skip
+        if inner > 0:
+            time = steps - 1 - t if backwards else t
+            for row in range(n):
+                to, source = ((first + row) * steps + time) * features, row * columns
+                for k in range(features):
+                    d_x[to + k] = d_inputs[source + k]

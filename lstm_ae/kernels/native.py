@@ -1,0 +1,138 @@
+"""Operations for TensorFlow made of Numba's compiled functions, by TensorFlow's C API for kernels.
+
+That API (`tensorflow/c/kernels.h` and `ops.h`) is what plug-in devices are written against. TensorFlow calls the
+compiled function as it calls kernels of its own: without Python, on its threads, in its memory.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numba
+import numpy as np
+import tensorflow as tf
+from numba import types
+
+from lstm_ae.kernels.compiled import compiled
+
+_PATH = str(next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework*.[sd][oy]*")))
+# Symbols found by name, not by address, can be cached on disk.
+llvmlite.binding.load_library_permanently(_PATH)
+_library = ctypes.CDLL(_PATH)
+
+_FLOAT: int = tf.float32.as_datatype_enum
+_handle, _int, _long = types.uintp, types.intc, types.int64
+_new_status = types.ExternalFunction("TF_NewStatus", _handle())
+_code = types.ExternalFunction("TF_GetCode", _int(_handle))
+_delete_status = types.ExternalFunction("TF_DeleteStatus", types.void(_handle))
+_get_input = types.ExternalFunction("TF_GetInput", types.void(_handle, _int, _handle, _handle))
+_allocate = types.ExternalFunction(
+    "TF_AllocateOutput", _handle(_handle, _int, _int, _handle, _int, types.uintp, _handle)
+)
+_fail = types.ExternalFunction("TF_OpKernelContext_Failure", types.void(_handle, _handle))
+_dim = types.ExternalFunction("TF_Dim", _long(_handle, _int))
+_count = types.ExternalFunction("TF_TensorElementCount", _long(_handle))
+_data = types.ExternalFunction("TF_TensorData", types.voidptr(_handle))
+_delete_tensor = types.ExternalFunction("TF_DeleteTensor", types.void(_handle))
+
+
+@compiled
+def _input(context: int, index: int) -> int:
+    """The handle of an input's tensor."""
+    status, cell = _new_status(), np.zeros(1, np.uintp)
+    _get_input(context, index, cell.ctypes.data, status)
+    _delete_status(status)
+    return cell[0]  # type: ignore[no-any-return]
+
+
+@compiled
+def extent(context: int, index: int, axis: int) -> int:
+    """The length of an input along an axis."""
+    tensor = _input(context, index)
+    length = _dim(tensor, axis)
+    _delete_tensor(tensor)
+    return length  # type: ignore[no-any-return]
+
+
+@compiled
+def floats(context: int, index: int) -> Any:
+    """An input's numbers, flat."""
+    tensor = _input(context, index)
+    array = numba.carray(_data(tensor), (_count(tensor),), np.float32)
+    _delete_tensor(tensor)  # the handle; the context holds the tensor until the function returns
+    return array
+
+
+@compiled
+def integers(context: int, index: int) -> Any:
+    """An input's whole numbers (int64), flat."""
+    tensor = _input(context, index)
+    array = numba.carray(_data(tensor), (_count(tensor),), np.int64)
+    _delete_tensor(tensor)
+    return array
+
+
+@compiled
+def output(context: int, index: int, rank: int, first: int, second: int = 1, third: int = 1) -> Any:
+    """Memory for an output of one to three axes, flat. Where there is none the operation fails; the array is empty."""
+    dims, size = np.array((first, second, third), np.int64), first * second * third
+    status = _new_status()
+    tensor = _allocate(context, index, _FLOAT, dims.ctypes.data, rank, 4 * size, status)
+    failed = _code(status) != 0
+    if failed:
+        _fail(context, status)
+    _delete_status(status)
+    array = numba.carray(_data(tensor), (0 if failed else size,), np.float32)
+    if not failed:
+        _delete_tensor(tensor)
+    return array
+
+
+@compiled
+def aligned(size: int) -> Any:
+    """Zeros that start at a cache line, as TensorFlow's own memory does: vectors across two lines cost double."""
+    array = np.zeros(size + 15, np.float32)
+    skip = (-array.ctypes.data % 64) // 4
+    return array[skip : skip + size]
+
+
+def register(name: str, inputs: Sequence[str], outputs: Sequence[str], kernel: Any) -> None:
+    """Make an operation of a compiled function.
+
+    Args:
+        name: in camel case, as TensorFlow wants it.
+        inputs, outputs: names and types, as `"sequence: float"`.
+        kernel: made by `compiled.kernel`; it must stay alive.
+
+    Raises:
+        RuntimeError: TensorFlow refuses it.
+    """
+
+    def call(function: str, *arguments: Any, result: Any = None) -> Any:
+        symbol = getattr(_library, function)
+        symbol.restype = result
+        return symbol(*arguments)
+
+    def checked(function: str, *arguments: Any) -> None:
+        status = ctypes.c_void_p(call("TF_NewStatus", result=ctypes.c_void_p))
+        try:
+            call(function, *arguments, status)
+            if call("TF_GetCode", status, result=ctypes.c_int):
+                raise RuntimeError(call("TF_Message", status, result=ctypes.c_char_p).decode())
+        finally:
+            call("TF_DeleteStatus", status)
+
+    text, pointer = name.encode(), ctypes.c_void_p
+    definition = pointer(call("TF_NewOpDefinitionBuilder", text, result=pointer))
+    for argument in inputs:
+        call("TF_OpDefinitionBuilderAddInput", definition, argument.encode())
+    for argument in outputs:
+        call("TF_OpDefinitionBuilderAddOutput", definition, argument.encode())
+    call(
+        "TF_OpDefinitionBuilderSetShapeInferenceFunction", definition, _library.TF_ShapeInferenceContextSetUnknownShape
+    )
+    checked("TF_RegisterOpDefinition", definition)
+    builder = pointer(call("TF_NewKernelBuilder", text, b"CPU", None, pointer(kernel.address), None, result=pointer))
+    checked("TF_RegisterKernelBuilder", text, builder)

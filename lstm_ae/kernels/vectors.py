@@ -1,0 +1,279 @@
+"""Vectors of float32 for Numba: as many lanes as the processor has, with arithmetic, loads, stores and products.
+
+Numba leaves vectorising to LLVM, which finds no good code for a cell's step. Here a value of `Vector` is one register,
+so a kernel says itself what runs side by side. LLVM's vector types exist on every processor; only the number of lanes
+is the machine's.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+_FEATURES = llvmlite.binding.get_host_cpu_features()
+# AVX-512, AVX, and what every other processor has.
+LANES: int = 16 if _FEATURES.get("avx512f") else 8 if _FEATURES.get("avx") else 4
+# Rows and vectors of a tile of a product: its sums must fit the registers, 16 of them with AVX, 32 elsewhere.
+TILE_ROWS = 2 if LANES == 8 else 4
+
+_FLOAT, _INT = ir.FloatType(), ir.IntType(32)
+_VECTOR, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+_LENGTH = ir.IntType(64)
+
+
+class Vector(types.Type):
+    """Numba's type of `LANES` numbers of float32."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+
+
+vector = Vector()
+
+
+@register_model(Vector)
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _VECTOR)
+
+
+def _every(value: float | int, kind: Any = _VECTOR) -> Any:
+    """A constant in all lanes."""
+    return ir.Constant(kind, [ir.Constant(kind.element, value)] * LANES)
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    """A scalar in all lanes."""
+    single = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(single, single, ir.Constant(_INTS, [0] * LANES))
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """The address of an element of an array of one dimension."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+def _wide(builder: Any, pointer: Any) -> Any:
+    return builder.bitcast(pointer, _VECTOR.as_pointer())
+
+
+def _mask(builder: Any, count: Any) -> Any:
+    """True in the first `count` lanes."""
+    number = builder.trunc(count, _INT)
+    single = builder.insert_element(ir.Constant(_INTS, ir.Undefined), number, ir.Constant(_INT, 0))
+    counts = builder.shuffle_vector(single, single, ir.Constant(_INTS, [0] * LANES))
+    return builder.icmp_signed("<", ir.Constant(_INTS, list(range(LANES))), counts)
+
+
+@intrinsic
+def load(typing: Any, array: Any, index: Any) -> Any:
+    """The `LANES` numbers from `index` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments)
+        return builder.load(_wide(builder, pointer), align=4)
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic
+def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write a vector from `index` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        builder.store(arguments[2], _wide(builder, pointer), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+_MASKED = f"v{LANES}f32.p0"
+
+
+@intrinsic
+def load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:
+    """The first `count` numbers from `index` on, zero in the other lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _wide(builder, _pointer(context, builder, array, *arguments[:2]))
+        mask = _mask(builder, arguments[2])
+        kind = ir.FunctionType(_VECTOR, [pointer.type, _INT, mask.type, _VECTOR])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{_MASKED}")
+        return builder.call(function, [pointer, ir.Constant(_INT, 4), mask, _every(0.0)])
+
+    return vector(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_first(typing: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
+    """Write the first `count` lanes from `index` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _wide(builder, _pointer(context, builder, array, *arguments[:2]))
+        mask = _mask(builder, arguments[3])
+        kind = ir.FunctionType(ir.VoidType(), [_VECTOR, pointer.type, _INT, mask.type])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{_MASKED}")
+        builder.call(function, [arguments[2], pointer, ir.Constant(_INT, 4), mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), generate
+
+
+def _binary(name: str) -> Any:
+    """Arithmetic of two vectors, or of a vector and a constant; products and sums may be fused."""
+
+    @intrinsic
+    def operation(typing: Any, left: Any, right: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            sides = [
+                value if kind is vector else _spread(builder, context.cast(builder, value, kind, types.float32))
+                for kind, value in zip(signature.args, arguments, strict=True)
+            ]
+            return getattr(builder, name)(*sides, flags=("contract",))
+
+        return vector(left, right), generate
+
+    return operation
+
+
+def _overload(python: Callable[..., Any], name: str) -> None:
+    operation = _binary(name)
+
+    @overload(python, strict=False)
+    def choose(left: Any, right: Any) -> Any:
+        if vector in (left, right) and {left, right} <= {vector, types.float32, types.float64}:
+            return lambda left, right: operation(left, right)
+        return None
+
+
+for _python, _name in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _overload(_python, _name)
+
+# exp(r) - 1 for |r| <= ln 2 / 2, by Taylor: the first term left out is below 6e-9 of the result.
+_TAYLOR = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0)
+_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
+
+
+@intrinsic
+def expm1(typing: Any, value: Any) -> Any:
+    """exp(x) - 1 in all lanes, right to a few units in the last place for small x as well; NaN stays NaN.
+
+    x is cut to [-87, 87], where float32's exponential is a normal number.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def fused(a: Any, b: Any, c: Any) -> Any:
+            return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
+
+        (x,) = arguments
+        for bound, sign in ((87.0, ">"), (-87.0, "<")):
+            limit = _every(bound)
+            x = builder.select(builder.fcmp_ordered(sign, x, limit), limit, x)
+        kind = ir.FunctionType(_VECTOR, [_VECTOR])
+        nearest = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
+        power = builder.call(nearest, [builder.fmul(x, _every(1.4426950408889634))])
+        rest = fused(power, _every(-_LN2_HIGH), x)
+        rest = fused(power, _every(-_LN2_LOW), rest)
+        tail = _every(_TAYLOR[0])
+        for coefficient in _TAYLOR[1:]:
+            tail = fused(tail, rest, _every(coefficient))
+        tail = builder.fmul(tail, rest)
+        # 2**power, made by writing the exponent's bits.
+        bits = builder.shl(builder.add(builder.fptosi(power, _INTS), _every(127, _INTS)), _every(23, _INTS))
+        scale = builder.bitcast(bits, _VECTOR)
+        return fused(tail, scale, builder.fsub(scale, _every(1.0)))
+
+    return vector(vector), generate
+
+
+def tile(rows: int, wide: int) -> Any:
+    """A product's tile of `rows` rows and `wide` vectors, its sums held in registers.
+
+    Returns:
+        A function of (out, its first index and row stride; start, its first index and row stride; left, its first
+        index, row stride and stride of the sum; right, its first index and stride of the sum; length of the sum):
+        out = start + left x right. All arrays are of one dimension.
+    """
+
+    @intrinsic
+    def product(
+        typing: Any,
+        out: Any,
+        out_at: Any,
+        out_row: Any,
+        start: Any,
+        start_at: Any,
+        start_row: Any,
+        left: Any,
+        left_at: Any,
+        left_row: Any,
+        left_sum: Any,
+        right: Any,
+        right_at: Any,
+        right_sum: Any,
+        length: Any,
+    ) -> Any:
+        n = types.intp
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            outs, out_at, out_row, starts, start_at, start_row, lefts, left_at, left_row, left_sum = arguments[:10]
+            rights, right_at, right_sum, length = arguments[10:]
+
+            def places(kind: Any, array: Any, first: Any, step: Any) -> list[Any]:
+                """The addresses of the tile's rows."""
+                pointer = _pointer(context, builder, kind, array, first)
+                return [builder.gep(pointer, [builder.mul(step, ir.Constant(_LENGTH, row))]) for row in range(rows)]
+
+            def across(pointer: Any, number: int) -> Any:
+                return _wide(builder, builder.gep(pointer, [ir.Constant(_LENGTH, number * LANES)]))
+
+            before = builder.block
+            sums = [
+                builder.load(across(pointer, number), align=4)
+                for pointer in places(start, starts, start_at, start_row)
+                for number in range(wide)
+            ]
+            rows_left = places(left, lefts, left_at, left_row)
+            row_right = _pointer(context, builder, right, rights, right_at)
+            loop, after = builder.append_basic_block("sum"), builder.append_basic_block("summed")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            count = builder.phi(_LENGTH)
+            held = [builder.phi(_VECTOR) for _ in sums]
+            at_left = builder.mul(count, left_sum)
+            from_right = builder.gep(row_right, [builder.mul(count, right_sum)])
+            columns = [builder.load(across(from_right, number), align=4) for number in range(wide)]
+            added = []
+            for row, pointer in enumerate(rows_left):
+                factor = _spread(builder, builder.load(builder.gep(pointer, [at_left]), align=4))
+                for number in range(wide):
+                    part = builder.fmul(factor, columns[number], flags=("contract",))
+                    added.append(builder.fadd(held[row * wide + number], part, flags=("contract",)))
+            following = builder.add(count, ir.Constant(_LENGTH, 1))
+            builder.cbranch(builder.icmp_signed("<", following, length), loop, after)
+            count.add_incoming(ir.Constant(_LENGTH, 0), before)
+            count.add_incoming(following, loop)
+            for phi, first, new in zip(held, sums, added, strict=True):
+                phi.add_incoming(first, before)
+                phi.add_incoming(new, loop)
+            builder.position_at_end(after)
+            for row, pointer in enumerate(places(out, outs, out_at, out_row)):
+                for number in range(wide):
+                    builder.store(added[row * wide + number], across(pointer, number), align=4)
+            return context.get_dummy_value()
+
+        return types.void(out, n, n, start, n, n, left, n, n, n, right, n, n, n), generate
+
+    return product

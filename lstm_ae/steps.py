@@ -1,0 +1,115 @@
+"""Training and validation steps: many in one call of TensorFlow, each batch in parts that run side by side.
+
+The parts of a batch depend on the number of parts alone and their gradients are added in order, so the numbers do not
+depend on the machine's cores.
+"""
+
+import itertools
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.feed import Feed
+
+# Samples in a validation batch: large, since no gradient has to be kept.
+VALIDATION_BATCH = 1024
+
+
+def steps_of(split: Split, batch_size: int) -> int:
+    """Training steps in an epoch; the last batch may be short."""
+    return -(-split.samples // batch_size)
+
+
+class Steps:
+    """The steps of one training.
+
+    Args:
+        network: the inner network, on scaled values.
+        optimizer: built for its trainable variables.
+        data: the training and validation parts.
+        batch_size: samples in a training step; the last one of an epoch may be short.
+        parts: parts of a batch.
+        reconstruction_weight: share of the reconstruction in the loss where there is a label as well.
+    """
+
+    def __init__(
+        self, network: Any, optimizer: Any, data: Data, *, batch_size: int, parts: int, reconstruction_weight: float
+    ) -> None:
+        self.network, self.optimizer, self.batch_size, self.parts = network, optimizer, batch_size, parts
+        names = list(network.output)
+        self.weights = dict.fromkeys(names, 1.0)
+        if "label" in names:
+            self.weights = {"reconstruction": reconstruction_weight, "label": 1 - reconstruction_weight}
+        self.names = ["loss"]
+        if len(names) > 1:
+            self.names += [f"{name}_loss" for name in names]
+        if "label" in names:
+            self.names.append("label_accuracy")
+        self.train_feed, self.validation_feed = (Feed(part, data.scale, network) for part in data[:2])
+        self.count = steps_of(data.train, batch_size)
+        self._train = tf.function(self._training, jit_compile=False)
+        self._validate = tf.function(self._validating, jit_compile=False)
+
+    def train(self, order: Any, first: int, last: int) -> dict[str, float]:
+        """Train on the batches from `first` to `last` - 1 of the samples in this order; returns their summed values."""
+        return self._named(self._train(order, tf.constant(first, tf.int64), tf.constant(last, tf.int64)))
+
+    def validate(self) -> dict[str, float]:
+        """The mean values of the validation part."""
+        values = self._named(self._validate())
+        return {name: value / self.validation_feed.samples for name, value in values.items()}
+
+    def _named(self, values: Any) -> dict[str, float]:
+        return dict(zip(self.names, values.numpy().tolist(), strict=True))
+
+    def _training(self, order: Any, first: Any, last: Any) -> Any:
+        def step(number: Any, sums: Any) -> Any:
+            index = order[number * self.batch_size : (number + 1) * self.batch_size]
+            with tf.GradientTape() as tape:
+                loss, values = self._measured(self.train_feed, index, training=True)
+            variables = self.network.trainable_variables
+            gradients = tape.gradient(loss, [variable.value for variable in variables])
+            # A part of the network that a loss weight of 0 leaves out has no gradient, or one of zeros.
+            self.optimizer.apply(gradients, variables)
+            return number + 1, sums + values
+
+        return self._loop(step, first, last)
+
+    def _validating(self) -> Any:
+        samples = self.validation_feed.samples
+
+        def step(number: Any, sums: Any) -> Any:
+            index = tf.range(number * VALIDATION_BATCH, tf.minimum((number + 1) * VALIDATION_BATCH, samples))
+            return number + 1, sums + self._measured(self.validation_feed, index, training=False)[1]
+
+        return self._loop(step, tf.constant(0, tf.int64), tf.constant(-(-samples // VALIDATION_BATCH), tf.int64))
+
+    def _loop(self, step: Any, first: Any, last: Any) -> Any:
+        sums = tf.zeros(len(self.names))
+        return tf.while_loop(lambda number, _: number < last, step, [first, sums], parallel_iterations=1)[1]
+
+    def _measured(self, feed: Feed, index: Any, *, training: bool) -> tuple[Any, Any]:
+        """The loss of a batch, and the sums over its samples of all that is told."""
+        size = tf.shape(index, out_type=tf.int64)[0]
+        bounds = [size * part // self.parts for part in range(self.parts + 1)]
+        told = [self._summed(feed, index[first:last], training=training) for first, last in itertools.pairwise(bounds)]
+        sums = tf.add_n(told)
+        return sums[0] / tf.cast(size, tf.float32), sums
+
+    def _summed(self, feed: Feed, index: Any, *, training: bool) -> Any:
+        """Sums over samples, in the order of `names`. Sums and no means: a part may be empty."""
+        inputs, targets = feed.cut(index)
+        outputs = self.network(inputs, training=training)
+        losses = {}
+        for name, output in outputs.items():
+            if name == "label":
+                errors = keras.losses.sparse_categorical_crossentropy(targets[name], output)
+                hits = keras.metrics.sparse_categorical_accuracy(targets[name], output)
+            else:
+                errors = tf.reduce_mean(tf.math.squared_difference(output, targets[name]), axis=(1, 2))
+            losses[name] = tf.reduce_sum(errors)
+        loss = tf.add_n([self.weights[name] * value for name, value in losses.items()])
+        told = [loss, *losses.values()] if len(losses) > 1 else [loss]
+        return tf.stack([*told, tf.reduce_sum(hits)] if "label" in outputs else told)

@@ -1,0 +1,249 @@
+"""The kernels compute what Keras' LSTM computes: outputs, gradients and whole trainings, over many shapes."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from lstm_ae import experiment
+from lstm_ae.config import Mnist, Toy
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.kernels import choice
+from lstm_ae.kernels.choice import accelerated, choices
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.classifier import classifier
+from lstm_ae.training import fit
+
+# Of a tensor's largest absolute entry.
+TOLERANCE = 1e-5
+
+
+def assert_near(got: Any, wanted: Any) -> None:
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    assert got.shape == wanted.shape
+    if wanted.size:
+        assert np.abs(got - wanted).max() <= TOLERANCE * max(np.abs(wanted).max(), 1e-20)
+
+
+def measured(network: Any, inputs: list[Any], kernel: str) -> list[Any]:
+    """Outputs, and the gradients of inputs and weights under an uneven loss."""
+
+    @tf.function
+    def run(inputs: list[Any]) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = tf.nest.flatten(network(inputs, training=True))
+            loss = tf.add_n(
+                [
+                    tf.reduce_sum(
+                        output * tf.reshape(tf.cos(tf.range(tf.size(output), dtype=tf.float32)), output.shape)
+                    )
+                    for output in outputs
+                ]
+            )
+        variables = [variable.value for variable in network.trainable_variables]
+        return outputs, tape.gradient(loss, [*inputs, *variables], unconnected_gradients="zero")
+
+    with accelerated(network, kernel) as made:
+        assert all(not choice.reason for choice in made) == (kernel == "auto")
+        outputs, gradients = run([tf.constant(value) for value in inputs])
+    return [*outputs, *gradients]
+
+
+def compare(network: Any, inputs: list[Any]) -> None:
+    for got, wanted in zip(measured(network, inputs, "auto"), measured(network, inputs, "keras"), strict=True):
+        assert_near(got, wanted)
+
+
+def below(sequence: Any) -> Any:
+    """Something trained below the layer, so that the gradient of its input is wanted."""
+    return layers.Dense(sequence.shape[-1], name="below")(sequence)
+
+
+# batch, steps, features, units: single ones, not whole vectors, more rows than go together, several vectors.
+SHAPES = [(1, 1, 1, 1), (3, 7, 2, 5), (66, 4, 1, 16), (130, 3, 17, 8), (5, 6, 28, 33), (9, 5, 16, 64), (2, 50, 3, 100)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_a_layer_with_states(shape: tuple[int, int, int, int], seed: int) -> None:
+    """As the forecaster's stepper uses it: initial states in, all steps and final states out."""
+    batch, steps, features, units = shape
+    keras.utils.set_random_seed(seed)
+    random = np.random.default_rng(seed)
+    given = [keras.Input((steps, features)), keras.Input((units,)), keras.Input((units,))]
+    layer = layers.LSTM(units, return_sequences=True, return_state=True, bias_initializer="random_normal")
+    network = keras.Model(given, layer(below(given[0]), initial_state=given[1:]))
+    compare(
+        network,
+        [
+            random.normal(size=(batch, steps, features)).astype(np.float32),
+            *random.normal(size=(2, batch, units)).astype(np.float32),
+        ],
+    )
+
+
+FORMS: dict[str, Callable[[Any], Any]] = {
+    "the last step": lambda x: layers.LSTM(5)(x),
+    "backwards": lambda x: layers.LSTM(5, return_sequences=True, go_backwards=True)(x),
+    "backwards, the last step": lambda x: layers.LSTM(5, go_backwards=True)(x),
+    "both directions": lambda x: layers.Bidirectional(layers.LSTM(5, return_sequences=True))(x),
+    "both directions, the last step": lambda x: layers.Bidirectional(layers.LSTM(5))(x),
+    "a stack": lambda x: layers.LSTM(3)(
+        layers.LSTM(17, return_sequences=True)(layers.LSTM(2, return_sequences=True)(x))
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form(form: str) -> None:
+    keras.utils.set_random_seed(3)
+    given = keras.Input((None, 3))
+    network = keras.Model([given], FORMS[form](below(given)))
+    compare(network, [np.random.default_rng(0).normal(size=(4, 9, 3)).astype(np.float32)])
+
+
+def test_a_layer_applied_twice() -> None:
+    keras.utils.set_random_seed(3)
+    given, layer = keras.Input((5, 4)), layers.LSTM(4, return_sequences=True)
+    compare(keras.Model([given], layer(layer(below(given)))), [np.ones((3, 5, 4), np.float32)])
+
+
+def test_small_numbers_keep_their_digits() -> None:
+    """tanh near 0 must not lose what a difference of numbers near 1 loses."""
+    keras.utils.set_random_seed(0)
+    given = keras.Input((5, 2))
+    network = keras.Model([given], layers.LSTM(4, return_sequences=True)(below(given)))
+    compare(network, [np.full((3, 5, 2), 1e-6, np.float32)])
+
+
+@pytest.mark.parametrize("value", [1e4, -1e4, 3e38], ids=str)
+def test_huge_inputs_saturate(value: float) -> None:
+    keras.utils.set_random_seed(0)
+    given = keras.Input((5, 2))
+    network = keras.Model([given], layers.LSTM(4, return_sequences=True)(given))
+    inputs = [np.full((3, 5, 2), value, np.float32)]
+    got, wanted = (measured(network, inputs, kernel)[0] for kernel in ("auto", "keras"))
+    assert_near(got, wanted)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_no_number_stays_no_number(value: float) -> None:
+    keras.utils.set_random_seed(0)
+    given = keras.Input((5, 2))
+    network = keras.Model([given], layers.LSTM(4, return_sequences=True)(given))
+    inputs = np.ones((3, 5, 2), np.float32)
+    inputs[1, 2, 0] = np.nan
+    output = measured(network, [inputs], "auto")[0].numpy()
+    assert np.isnan(output[1, 2:]).all()
+    assert np.isfinite(output[[0, 2]]).all()
+    assert np.isfinite(output[1, :2]).all()
+
+
+STEPS = 6
+
+
+def data(samples: int) -> Data:
+    def split(seed: int) -> Split:
+        values = np.random.default_rng(seed).random((samples * STEPS, 2), np.float32)
+        label = (np.arange(samples) % 3).astype(np.int32)
+        return Split(values, np.arange(samples) * STEPS, STEPS, label=label)
+
+    return Data(split(0), split(1), split(2), fixed(), Source("made", "abc", "CC0"))
+
+
+def trained(path: Path, config: Toy | Mnist) -> tuple[list[float], list[Any]]:
+    """The losses of the epochs, and the weights after the last."""
+    experiment.seed(config)
+    if isinstance(config, Mnist):
+        network = classifier(config, steps=STEPS, features=2, classes=3)
+    else:
+        network = autoencoder(config, steps=STEPS, features=2)
+    result = fit(network, data(22), config, state=path / f"{config.kernel}-{config.parts}.npz", identity={})
+    return [row["loss"] for row in result.history], [np.array(variable) for variable in network.variables]
+
+
+# 22 samples in batches of 10: the last batch of 2 has parts of no sample where there are 3 parts.
+SGD = Toy(units=5, optimizer="sgd", learning_rate=0.1, epochs=4, batch_size=10, seed=3, latent="vector", parts=3)
+
+
+def test_ten_steps_of_sgd_give_the_weights_that_keras_gives(tmp_path: Path) -> None:
+    ours, theirs = (trained(tmp_path, dataclasses.replace(SGD, kernel=kernel))[1] for kernel in ("auto", "keras"))
+    for got, wanted in zip(ours, theirs, strict=True):
+        assert_near(got, wanted)
+
+
+def test_ten_steps_of_adam_give_the_losses_that_keras_gives(tmp_path: Path) -> None:
+    config = Mnist(units=4, epochs=4, batch_size=10, bidirectional=True, latent="vector", dropout=0.2)
+    ours, theirs = (trained(tmp_path, dataclasses.replace(config, kernel=kernel))[0] for kernel in ("auto", "keras"))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_the_parts_of_a_batch_add_up(tmp_path: Path) -> None:
+    """Also where a part is left without a sample."""
+    one, three = (trained(tmp_path, dataclasses.replace(SGD, parts=parts))[1] for parts in (1, 3))
+    for got, wanted in zip(three, one, strict=True):
+        assert_near(got, wanted)
+
+
+def test_what_was_trained_stays_plain_keras(tmp_path: Path) -> None:
+    network = autoencoder(SGD, steps=STEPS, features=2)
+    fit(network, data(22), dataclasses.replace(SGD, epochs=1), state=tmp_path / "state.npz", identity={})
+    assert type(network.get_layer("encoder_1")) is layers.LSTM
+    assert "inner_loop" not in vars(network.get_layer("encoder_1"))
+    network.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    inputs = {"sequence": np.ones((2, STEPS, 2), np.float32)}
+    np.testing.assert_array_equal(loaded(inputs)["reconstruction"], network(inputs)["reconstruction"])
+
+
+def reasons(layer: Any, kernel: str = "auto") -> list[str]:
+    given = keras.Input((5, 2))
+    return [made.reason for made in choices(keras.Model(given, layer(given)), kernel)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (lambda: layers.GRU(3), "there is no kernel for GRU"),
+        (lambda: layers.LSTM(3, recurrent_dropout=0.1), "there is dropout inside its recurrence"),
+        (lambda: layers.LSTM(3, activation="relu"), "its activations are not tanh and sigmoid"),
+        (lambda: layers.LSTM(3, dtype="mixed_bfloat16"), "it computes in bfloat16"),
+        (lambda: layers.LSTM(3, use_bias=False), "it has no bias, is unrolled or stateful"),
+    ],
+    ids=["gru", "dropout", "activation", "precision", "bias"],
+)
+def test_what_the_kernels_do_not_cover_is_left_to_keras(layer: Callable[[], Any], reason: str) -> None:
+    assert reasons(layer()) == [reason]
+
+
+def test_the_option_leaves_all_to_keras() -> None:
+    assert reasons(layers.LSTM(3)) == [""]
+    assert reasons(layers.LSTM(3), "keras") == ["--kernel keras"]
+
+
+def test_masked_sequences_are_left_to_keras() -> None:
+    keras.utils.set_random_seed(0)
+    given = keras.Input((6, 2))
+    network = keras.Model([given], layers.LSTM(4)(layers.Masking()(given)))
+    inputs = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
+    inputs[:, 4:] = 0
+    for got, wanted in zip(measured(network, [inputs], "auto"), measured(network, [inputs], "keras"), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "unavailable", lambda: "the kernels cannot be compiled here")
+    assert reasons(layers.LSTM(3)) == ["the kernels cannot be compiled here"]
+
+
+def test_a_gpu_takes_its_own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"] if kind == "GPU" else [])
+    assert choice.unavailable.__wrapped__() == "a GPU is there, and Keras' cuDNN layers use it"
