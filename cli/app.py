@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from . import export, runs, studies
+from . import bench, export, runs, studies
 from .errors import guarded
 
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 for study in studies.apps():
     app.add_typer(study)
 app.add_typer(runs.app)
+app.add_typer(bench.app)
 export.register(app)
 
 

@@ -67,12 +67,8 @@ class Steps:
     def _training(self, order: Any, first: Any, last: Any) -> Any:
         def step(number: Any, sums: Any) -> Any:
             index = order[number * self.batch_size : (number + 1) * self.batch_size]
-            with tf.GradientTape() as tape:
-                loss, values = self._measured(self.train_feed, index, training=True)
-            variables = self.network.trainable_variables
-            gradients = tape.gradient(loss, [variable.value for variable in variables])
-            # A part of the network that a loss weight of 0 leaves out has no gradient, or one of zeros.
-            self.optimizer.apply(gradients, variables)
+            gradients, values = self.gradients(index)
+            self.optimizer.apply(gradients, self.network.trainable_variables)
             return number + 1, sums + values
 
         return self._loop(step, first, last)
@@ -82,7 +78,7 @@ class Steps:
 
         def step(number: Any, sums: Any) -> Any:
             index = tf.range(number * VALIDATION_BATCH, tf.minimum((number + 1) * VALIDATION_BATCH, samples))
-            return number + 1, sums + self._measured(self.validation_feed, index, training=False)[1]
+            return number + 1, sums + self.measured(self.validation_feed, index, training=False)[1]
 
         return self._loop(step, tf.constant(0, tf.int64), tf.constant(-(-samples // VALIDATION_BATCH), tf.int64))
 
@@ -90,7 +86,13 @@ class Steps:
         sums = tf.zeros(len(self.names))
         return tf.while_loop(lambda number, _: number < last, step, [first, sums], parallel_iterations=1)[1]
 
-    def _measured(self, feed: Feed, index: Any, *, training: bool) -> tuple[Any, Any]:
+    def gradients(self, index: Any) -> tuple[list[Any], Any]:
+        """The gradients of the loss of a training batch, and what `measured` tells of it."""
+        with tf.GradientTape() as tape:
+            loss, sums = self.measured(self.train_feed, index, training=True)
+        return tape.gradient(loss, [variable.value for variable in self.network.trainable_variables]), sums
+
+    def measured(self, feed: Feed, index: Any, *, training: bool) -> tuple[Any, Any]:
         """The loss of a batch, and the sums over its samples of all that is told."""
         size = tf.shape(index, out_type=tf.int64)[0]
         bounds = [size * part // self.parts for part in range(self.parts + 1)]

@@ -23,6 +23,7 @@ LAYERS = [
     {"lstm_ae.training", "lstm_ae.run", "lstm_ae.export"},
     {"lstm_ae.tasks"},
     {"lstm_ae.experiment"},
+    {"lstm_ae.bench"},
     {"cli"},
 ]
 LIBRARY = sorted((ROOT / "lstm_ae").rglob("*.py"))

@@ -1,0 +1,123 @@
+"""`lstmae bench`: measure the package on this machine, against others."""
+
+from typing import Annotated, Any
+
+import typer
+
+from lstm_ae.errors import ConfigError
+
+from .backend import import_tensorflow
+from .options import command
+from .talk import Talk
+
+app = typer.Typer(
+    name="bench",
+    help="Measure training on this machine, against others.\n\nExample: lstmae bench train --rounds 3",
+    no_args_is_help=True,
+)
+
+
+def _shapes(text: str) -> list[tuple[int, ...]]:
+    """`16x50x1,8x28x28` as numbers."""
+    try:
+        found = [tuple(int(number) for number in item.split("x")) for item in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or any(len(item) not in (3, 4) or min(item) < 1 for item in found):
+        raise ConfigError(
+            "--shapes must be units x steps x features (x batch), separated by commas, such as 16x50x1,8x28x28. "
+            f"Received: {text!r}"
+        )
+    return found
+
+
+@command(app, "train", "lstmae bench train --rounds 3 --shapes 4x10x1x32")
+def train(
+    *,
+    shapes: Annotated[
+        str,
+        typer.Option(
+            metavar="<a,b,...>",
+            help="Units x steps x features (x batch, else 128) of the autoencoders to train.",
+        ),
+    ] = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1",
+    rounds: Annotated[int, typer.Option(metavar="<int>", help="Rounds in which all contestants run in turn.")] = 5,
+    profile: Annotated[
+        bool, typer.Option("--profile", metavar="", help="Show where the time of a training step goes instead.")
+    ] = False,
+    scaling: Annotated[
+        bool,
+        typer.Option("--scaling", metavar="", help="Show how a step's cost grows with steps, units, batch and data."),
+    ] = False,
+    talk: Talk,
+) -> None:
+    """Time training steps: this package, stock Keras and, where it is installed, PyTorch, in turn."""
+    if rounds < 1:
+        raise ConfigError(f"--rounds must be a whole number at least 1. Received: {rounds}")
+    if profile and scaling:
+        raise ConfigError("--profile and --scaling exclude each other; give one of them")
+    chosen = _shapes(shapes)
+    import_tensorflow(talk)
+    from lstm_ae.bench.training import Shape
+
+    made = [Shape(*numbers) for numbers in chosen]
+    talk.document((_profile if profile else _compare)(made, rounds, talk) if not scaling else _scaling(rounds, talk))
+
+
+def _compare(shapes: list[Any], rounds: int, talk: Talk) -> dict[str, Any]:
+    """The table of all contestants; returns the raw times."""
+    from lstm_ae.bench.training import contestants, peak
+    from lstm_ae.bench.turns import ratios, spread, take_turns
+
+    fastest = peak()
+    talk.say(f"fastest matrix product here: {fastest / 1e9:.0f} GFLOP/s")
+    rows, raw = [], []
+    for shape in shapes:
+        runners = contestants(shape, rounds)
+        talk.say(f"{shape.units} units, {shape.steps} steps, {shape.features} features, batch {shape.batch}:")
+        laps = take_turns(runners, rounds, lambda number: talk.say(f"  round {number}" if number else "  warmed up"))
+        for name, taken in laps.items():
+            step, ratio = spread([1000 * seconds / shape.laps for seconds in taken]), ratios(taken, laps["ours"])
+            share = shape.operations() / (step.median / 1000) / fastest
+            size = f"{shape.units} x {shape.steps} x {shape.features} x {shape.batch}"
+            rows.append(
+                (
+                    size,
+                    name,
+                    step.median,
+                    f"{step.low:.3g} to {step.high:.3g}",
+                    f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+                    f"{100 * share:.1f}%",
+                )
+            )
+        raw.append({"shape": shape._asdict(), "steps": shape.laps, "seconds": laps})
+    talk.table(["units x steps x features x batch", "by", "ms a step", "range", "times ours", "of peak"], rows)
+    return {"peak_flops": fastest, "rounds": rounds, "shapes": raw}
+
+
+def _profile(shapes: list[Any], rounds: int, talk: Talk) -> dict[str, Any]:
+    from lstm_ae.bench.training import profile
+
+    found = [(shape, profile(shape, 20 * rounds)) for shape in shapes]
+    header = ["units x steps x features x batch", *(f"{part} (ms)" for part in found[0][1])]
+    talk.table(header, [(" x ".join(map(str, shape)), *parts.values()) for shape, parts in found])
+    return {"profile": [{"shape": shape._asdict(), "milliseconds": parts} for shape, parts in found]}
+
+
+def _scaling(rounds: int, talk: Talk) -> dict[str, Any]:
+    from lstm_ae.bench.scaling import scaling, two_processes
+
+    points = list(scaling(rounds, talk.say))
+    talk.table(
+        ["axis", "size", "ms", "range", "growth (1 is linear)"],
+        [
+            (p.axis, p.size, p.milliseconds.median, f"{p.milliseconds.low:.3g} to {p.milliseconds.high:.3g}", p.growth)
+            for p in points
+        ],
+    )
+    beside = two_processes(rounds)
+    talk.show(
+        f"two trainings at once: {beside.together:.0f} steps/s together, {beside.alone:.0f} alone "
+        f"({beside.together / beside.alone:.2f} times)"
+    )
+    return {"scaling": [point._asdict() for point in points], "processes": beside._asdict()}

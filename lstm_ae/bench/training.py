@@ -1,0 +1,219 @@
+"""One autoencoder (encoder, decoder, dense output; Adam, clipped by the norm over all gradients) trained three ways.
+
+Ours is the whole of `lstmae toy train`: cutting, shuffling, metrics, callbacks, the state on disk after every epoch.
+"""
+
+import importlib.util
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.bench.turns import Contestant, Lap, take_turns
+from lstm_ae.config import Toy
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split
+
+
+class Shape(NamedTuple):
+    """What is trained: hidden units, steps of a sequence, numbers a step, samples a batch."""
+
+    units: int
+    steps: int
+    features: int
+    batch: int = 128
+
+    @property
+    def laps(self) -> int:
+        """Training steps in a lap: some seconds of stock Keras at most, and no more than an epoch of the toy has."""
+        return max(3, min(281, 225_000 // (self.steps * max(16, self.units)) * 128 // self.batch))
+
+    def operations(self) -> float:
+        """Floating-point operations of the matrix products of a step: forward once, backward twice."""
+        u, f = self.units, self.features
+        row = (f + u) * 4 * u + (u + u) * 4 * u + u * f
+        return 3 * 2 * row * self.batch * self.steps
+
+
+SHAPES = (Shape(16, 50, 1), Shape(8, 28, 28), Shape(32, 28, 28), Shape(16, 784, 1), Shape(128, 784, 1))
+RATE, CLIP = 0.01, 1.0
+
+
+def contestants(shape: Shape, rounds: int) -> dict[str, Contestant]:
+    """Stock Keras, ours, and PyTorch on one and on all cores where it is installed."""
+    values = sequences(shape)
+    found: dict[str, Contestant] = {
+        "keras": lambda lap: _keras(shape, values, rounds, lap),
+        "ours": lambda lap: ours(shape, values, rounds + 1, lap),
+    }
+    if importlib.util.find_spec("torch"):
+        for threads in sorted({1, os.cpu_count() or 1}):
+            found[f"torch-{threads}"] = lambda lap, threads=threads: _torch(  # type: ignore[misc]
+                shape, values, rounds, lap, threads
+            )
+    return found
+
+
+def sequences(shape: Shape, samples: int | None = None) -> Any:
+    """Noise, `(samples, steps, features)`, as many as a lap takes: speed does not depend on what is learnt."""
+    samples = samples or shape.laps * shape.batch
+    return np.random.default_rng(0).random((samples, shape.steps, shape.features), np.float32)
+
+
+def config_of(shape: Shape, epochs: int, **others: Any) -> Toy:
+    """The configuration of ours."""
+    return Toy(
+        units=shape.units,
+        batch_size=shape.batch,
+        epochs=epochs,
+        learning_rate=RATE,
+        clip=CLIP,
+        schedule="constant",
+        patience=0,
+        **others,
+    )
+
+
+def ours(shape: Shape, values: Any, laps: int, lap: Lap, **others: Any) -> None:
+    """Train with this package."""
+    from lstm_ae.models.autoencoder import autoencoder
+    from lstm_ae.training import fit
+
+    config = config_of(shape, laps, **others)
+
+    def split(part: Any) -> Split:
+        return Split(part.reshape(-1, shape.features), np.arange(len(part)) * shape.steps, shape.steps)
+
+    data = Data(split(values), split(values[:16]), split(values[:16]), fixed(), Source("noise", "", ""))
+    network = autoencoder(config, steps=shape.steps, features=shape.features)
+    with tempfile.TemporaryDirectory() as folder:
+        fit(
+            network,
+            data,
+            config,
+            state=Path(folder) / "state.npz",
+            identity={},
+            notify=lambda progress: lap() if progress.finished else None,
+        )
+
+
+def _keras(shape: Shape, values: Any, rounds: int, lap: Lap) -> None:
+    """Train as Keras' own examples do: `compile`, `fit`, a shuffled `tf.data`."""
+    import keras
+    import tensorflow as tf
+
+    given = keras.Input((shape.steps, shape.features))
+    hidden = keras.layers.LSTM(shape.units, return_sequences=True)(given)
+    hidden = keras.layers.LSTM(shape.units, return_sequences=True)(hidden)
+    model = keras.Model(given, keras.layers.Dense(shape.features)(hidden))
+    model.compile(keras.optimizers.Adam(RATE, global_clipnorm=CLIP), "mse", jit_compile=False)
+    dataset = tf.data.Dataset.from_tensor_slices((values, values)).shuffle(len(values)).batch(shape.batch).prefetch(2)
+    laps = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: lap())
+    model.fit(dataset, epochs=rounds + 1, verbose=0, callbacks=[laps])
+
+
+def _torch(shape: Shape, values: Any, rounds: int, lap: Lap, threads: int) -> None:
+    """Train as PyTorch's own examples do, the data in memory."""
+    import torch
+
+    class Autoencoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = torch.nn.LSTM(shape.features, shape.units, batch_first=True)
+            self.decoder = torch.nn.LSTM(shape.units, shape.units, batch_first=True)
+            self.output = torch.nn.Linear(shape.units, shape.features)
+
+        def forward(self, sequence: Any) -> Any:
+            return self.output(self.decoder(self.encoder(sequence)[0])[0])
+
+    model, data = Autoencoder(), torch.from_numpy(values)
+    optimizer = torch.optim.Adam(model.parameters(), RATE)
+    for _ in range(rounds + 1):
+        torch.set_num_threads(threads)
+        for index in torch.randperm(len(data)).split(shape.batch):
+            batch = data[index]
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(model(batch), batch).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            optimizer.step()
+        lap()
+
+
+def peak(seconds: float = 1.0) -> float:
+    """The fastest matrix product of this machine, in floating-point operations a second, all cores."""
+    import tensorflow as tf
+
+    size = 1024
+    left = tf.random.normal((size, size))
+    run = tf.function(lambda: tf.matmul(left, left))
+    run()
+    end, best = time.perf_counter() + seconds, np.inf
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - began)
+    return float(2 * size**3 / best)
+
+
+def profile(shape: Shape, repeats: int = 100) -> dict[str, float]:
+    """Median milliseconds of a step's parts: what each adds to those before it.
+
+    The parts are run as graphs of their own, one call a step; in training many steps are one call.
+    """
+    import keras
+    import tensorflow as tf
+
+    from lstm_ae.feed import Feed
+    from lstm_ae.kernels.choice import accelerated
+    from lstm_ae.models.autoencoder import autoencoder
+    from lstm_ae.steps import Steps
+
+    values = sequences(shape)[: 4 * shape.batch]
+    split = Split(values.reshape(-1, shape.features), np.arange(len(values)) * shape.steps, shape.steps)
+    config = config_of(shape, 1)
+    data = Data(split, split, split, fixed(), Source("noise", "", ""))
+    network = autoencoder(config, steps=shape.steps, features=shape.features)
+    optimizer = keras.optimizers.Adam(RATE, global_clipnorm=CLIP)
+    optimizer.build(network.trainable_variables)
+    steps = Steps(network, optimizer, data, batch_size=shape.batch, parts=config.parts, reconstruction_weight=1.0)
+    feed, index = Feed(split, fixed(), network), tf.range(shape.batch, dtype=tf.int64)
+
+    def update(variables: Any) -> Any:
+        optimizer.apply([variable.value * 1e-3 for variable in variables], variables)
+        return index
+
+    stages: dict[str, Callable[[], Any]] = {
+        "call": lambda: index + 1,
+        "cut": lambda: feed.cut(index),
+        "forward": lambda: steps.measured(feed, index, training=True)[0],
+        "backward": lambda: steps.gradients(index)[0],
+        "update": lambda: update(network.trainable_variables),
+    }
+    with accelerated(network, config.kernel):
+        graphs = {name: tf.function(stage) for name, stage in stages.items()}
+        for graph in graphs.values():
+            graph()
+    times: dict[str, list[float]] = {name: [] for name in graphs}
+    for _ in range(repeats):
+        for name, graph in graphs.items():
+            began = time.perf_counter()
+            graph()
+            times[name].append(time.perf_counter() - began)
+    medians = {name: 1000 * float(np.median(taken)) for name, taken in times.items()}
+    return {
+        "call a graph": medians["call"],
+        "cut the batch": medians["cut"] - medians["call"],
+        "forward": medians["forward"] - medians["cut"],
+        "backward": medians["backward"] - medians["forward"],
+        "clip and update": medians["update"] - medians["call"],
+    }
+
+
+def laps_of(shape: Shape, rounds: int, samples: int | None = None) -> Iterator[float]:
+    """Seconds of ours for each of some laps (of so many samples), the first, which warms up, left out."""
+    values = sequences(shape, samples)
+    yield from take_turns({"ours": lambda lap: ours(shape, values, rounds + 1, lap)}, rounds, lambda _: None)["ours"]
