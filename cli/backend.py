@@ -1,6 +1,7 @@
 """TensorFlow, imported when a command needs it, without its start-up chatter."""
 
 import contextlib
+import logging
 import os
 import sys
 import warnings
@@ -9,10 +10,17 @@ from .talk import Talk
 
 
 def import_tensorflow(talk: Talk) -> None:
-    """Import TensorFlow and Keras; what they write to stderr meanwhile is shown with `--verbose` only."""
+    """Import TensorFlow and Keras; what they write to stderr meanwhile is shown with `--verbose` only.
+
+    So is what this library logs.
+    """
     if talk.verbose:
         import keras
 
+        told = logging.StreamHandler(sys.stderr)
+        told.setFormatter(logging.Formatter("%(message)s"))
+        logging.getLogger("lstm_ae").handlers = [told]
+        logging.getLogger("lstm_ae").setLevel(logging.INFO)
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")

@@ -1,6 +1,7 @@
 """How the cost of a training step grows with steps, units, batch and data, and beside another training."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ GROWTH: dict[str, list[Shape]] = {
     "units": [BASE._replace(units=units) for units in (8, 16, 32, 64, 128)],
     "batch": [BASE._replace(batch=batch) for batch in (32, 64, 128, 256, 512)],
 }
+SAMPLES = (9_000, 18_000, 36_000, 72_000)
 
 
 class Point(NamedTuple):
@@ -39,7 +41,7 @@ def scaling(rounds: int, done: Callable[[str], None]) -> Iterator[Point]:
             done(f"{axis} {before.size}")
             yield before
     before = None
-    for samples in (9_000, 18_000, 36_000, 72_000):
+    for samples in SAMPLES:
         taken = [1000 * seconds for seconds in laps_of(BASE, rounds, samples=samples)]
         before = _point("data", samples, taken, before)
         done(f"data {samples}")
@@ -64,10 +66,15 @@ class Beside(NamedTuple):
 def two_processes(rounds: int) -> Beside:
     """Train the base shape in one process, then in two at the same time."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(2) as pool:
+    with context.Pool(2, _silence) as pool:
         pool.map(_rate, [1, 1])  # both have imported and compiled
         (alone,) = pool.map(_rate, [rounds])
         return Beside(alone, sum(pool.map(_rate, [rounds, rounds], chunksize=1)))
+
+
+def _silence() -> None:
+    """TensorFlow greets on stderr, past every log level."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _rate(rounds: int) -> float:

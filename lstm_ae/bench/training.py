@@ -113,7 +113,7 @@ def _keras(shape: Shape, values: Any, rounds: int, lap: Lap) -> None:
     model.compile(keras.optimizers.Adam(RATE, global_clipnorm=CLIP), "mse", jit_compile=False)
     dataset = tf.data.Dataset.from_tensor_slices((values, values)).shuffle(len(values)).batch(shape.batch).prefetch(2)
     laps = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: lap())
-    model.fit(dataset, epochs=rounds + 1, verbose=0, callbacks=[laps])
+    model.fit(dataset, epochs=rounds + 1, shuffle=False, verbose=0, callbacks=[laps])
 
 
 def _torch(shape: Shape, values: Any, rounds: int, lap: Lap, threads: int) -> None:

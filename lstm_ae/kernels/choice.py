@@ -1,6 +1,7 @@
 """Which recurrent layers of a network are trained by the kernels here, and why others are not."""
 
 import functools
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -9,12 +10,18 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+LOG = logging.getLogger(__name__)
+
 
 class Choice(NamedTuple):
     """How a recurrent layer is computed in training; `reason` says why Keras does it, "" where the kernels here do."""
 
     layer: Any
     reason: str
+
+    def __str__(self) -> str:
+        by = f"by Keras: {self.reason}" if self.reason else "by the kernels of this package"
+        return f"training {self.layer.name} {by}"
 
 
 @functools.cache
@@ -66,6 +73,8 @@ def accelerated(network: Any, kernel: str) -> Iterator[list[Choice]]:
         kernel: "auto", or "keras" for Keras alone.
     """
     made = choices(network, kernel)
+    for choice in made:
+        LOG.info("%s", choice)
     fast = [choice.layer for choice in made if not choice.reason]
     for layer, outer in _recurrent(network):
         if layer in fast:

@@ -1,0 +1,96 @@
+"""The benchmark runs its contestants in turn and tells ratios; its numbers are not tested, they are the machine's."""
+
+import json
+import threading
+
+import pytest
+from lstm_ae_cli import main
+
+from lstm_ae.bench import scaling
+from lstm_ae.bench.training import Shape, contestants, profile
+from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
+
+
+def test_contestants_run_in_turn_and_never_at_once() -> None:
+    told: list[str] = []
+    running = threading.Lock()
+
+    def contestant(name: str) -> object:
+        def run(lap: Lap) -> None:
+            for _ in range(3):
+                with running:
+                    told.append(name)
+                lap()
+
+        return run
+
+    done: list[int] = []
+    laps = take_turns({"a": contestant("a"), "b": contestant("b")}, 2, done.append)  # type: ignore[dict-item]
+    assert told == ["a", "b", "a", "b", "a", "b"]
+    assert done == [0, 1, 2]
+    assert {name: len(taken) for name, taken in laps.items()} == {"a": 2, "b": 2}  # the first warmed up
+    assert all(seconds >= 0 for taken in laps.values() for seconds in taken)
+
+
+def test_what_a_contestant_raises_comes_out() -> None:
+    def broken(lap: Lap) -> None:
+        lap()
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        take_turns({"broken": broken}, 2, lambda _: None)
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    assert ratios([2, 30, 8], [1, 10, 2]) == Spread(3, 2, 4)
+    assert spread([3, 1, 2]) == Spread(2, 1, 3)
+
+
+def test_a_lap_is_some_seconds_of_stock_keras_at_most() -> None:
+    assert Shape(16, 50, 1).laps == 281  # an epoch of the toy
+    assert [Shape(16, 784, 1).laps, Shape(128, 784, 1).laps] == [17, 3]
+
+
+def test_operations_of_a_step_worked_by_hand() -> None:
+    # One sample, one step: products of 1 + 2 rows by 8 columns, 2 + 2 by 8, 2 by 1; twice each, three times.
+    assert Shape(2, 1, 1, 1).operations() == 3 * 2 * (3 * 8 + 4 * 8 + 2)
+
+
+def test_all_contestants_train() -> None:
+    shape = Shape(2, 3, 1, 4)
+    laps = take_turns(contestants(shape, 1), 1, lambda _: None)
+    assert {"keras", "ours"} <= set(laps)
+    assert all(len(taken) == 1 for taken in laps.values())
+
+
+def test_a_profile_names_the_parts_of_a_step() -> None:
+    parts = profile(Shape(2, 3, 1, 4), 3)
+    assert list(parts) == ["call a graph", "cut the batch", "forward", "backward", "clip and update"]
+
+
+@pytest.mark.slow
+def test_scaling_as_a_document(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "GROWTH", {"units": [Shape(1, 4, 1), Shape(2, 4, 1)]})
+    monkeypatch.setattr(scaling, "SAMPLES", (500, 1000))
+    assert main(["bench", "train", "--scaling", "--rounds", "1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    found = [(point["axis"], point["size"], point["growth"] is None) for point in document["scaling"]]
+    assert found == [("units", 1, True), ("units", 2, False), ("data", 500, True), ("data", 1000, False)]
+    assert document["processes"]["alone"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--shapes", "16x50"],
+        ["--shapes", ""],
+        ["--shapes", "16x50xa"],
+        ["--shapes", "16x0x1"],
+        ["--rounds", "0"],
+        ["--profile", "--scaling"],
+    ],
+    ids=str,
+)
+def test_bad_options(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "train", *arguments]) == 2
+    assert arguments[0] in capsys.readouterr().err

@@ -1,0 +1,62 @@
+"""What training takes of memory, measured in processes of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and ru_maxrss in KiB")]
+
+TRAIN = """
+import os, resource, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+from lstm_ae.bench.training import Shape, ours, sequences
+shape = Shape({units}, 784, 1)
+ours(shape, sequences(shape, 256), 2, lambda: None, kernel=sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+MAPPED = """
+import os, sys
+from pathlib import Path
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import numpy as np
+from lstm_ae.config import Toy
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.training import fit
+rows = int(sys.argv[1])
+series = np.memmap(sys.argv[2], np.float32, "r", shape=(rows, 1))
+split = Split(series, np.arange(0, rows - 20, rows // 2000), 20)
+config = Toy(units=4, epochs=1)
+network = autoencoder(config, steps=20, features=1)
+data = Data(split, split, split, fixed(), Source("", "", ""))
+fit(network, data, config, state=Path(sys.argv[2] + ".npz"), identity={})
+own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+print(int(own.split()[1]) / 1024)
+"""
+
+
+def megabytes(program: str, *arguments: str) -> float:
+    found = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    return float(found.stdout)
+
+
+@pytest.mark.parametrize("units", [16, 128])
+def test_the_kernels_take_no_more_memory_than_keras(units: int) -> None:
+    ours, keras = (megabytes(TRAIN.format(units=units), kernel) for kernel in ("auto", "keras"))
+    assert ours <= 1.5 * keras
+    assert ours <= 2048
+
+
+def test_memory_stays_flat_when_the_data_lies_in_a_file(tmp_path: Path) -> None:
+    sizes = {}
+    for rows in (10_000_000, 100_000_000):
+        path = tmp_path / f"{rows}"
+        with path.open("wb") as file:
+            file.truncate(4 * rows)
+        sizes[rows] = megabytes(MAPPED, str(rows), str(path))
+    small, large = sizes.values()
+    assert large <= small + 40  # of data that is 360 MB larger
