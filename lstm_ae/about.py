@@ -69,7 +69,7 @@ def config_from(about: Mapping[str, Any], path: Path) -> Config:
 
 def versions() -> dict[str, str]:
     """Versions of everything that decides a result."""
-    names = ("lstm-ae", "tensorflow", "keras", "numpy")
+    names = ("lstm-ae", "tensorflow", "keras", "numpy", "numba")
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
