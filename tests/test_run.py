@@ -59,7 +59,7 @@ def test_a_new_run_says_all_about_itself() -> None:
         "symbols": ["", "AAPL"],
     }
     assert about["command"] == "lstmae toy train"
-    assert set(about["versions"]) == {"python", "lstm-ae", "tensorflow", "keras", "numpy"}
+    assert set(about["versions"]) == {"python", "lstm-ae", "tensorflow", "keras", "numpy", "numba"}
     assert run.config() == config
     assert not run.finished
     assert [path.name for path in run.directory.iterdir()] == ["config.json"]
