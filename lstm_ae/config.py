@@ -3,7 +3,7 @@
 import dataclasses
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import Options, option, redefault
+from lstm_ae.options import Options, flag, option, redefault
 
 # The report's names for its classifiers, as its reader will type them.
 CLASSIFIERS = {
@@ -20,6 +20,9 @@ class Config(Options):
 
     cell: str = option("lstm", "Kind of recurrent cell.", choices=("lstm", "gru"))
     units: int = option(16, "Hidden units of each recurrent layer.", minimum=1, maximum=4096)
+    decoder_units: int | None = option(
+        None, "Hidden units of the decoder's layers (default: as many as the encoder's).", minimum=1, maximum=4096
+    )
     layers: int = option(1, "Recurrent layers in the encoder, and again in the decoder.", minimum=1, maximum=8)
     dropout: float = option(0.0, "Share of hidden values dropped between layers in training.", minimum=0, below=1)
     optimizer: str = option("adam", "Optimizer.", choices=("adam", "adamw", "nadam", "rmsprop", "sgd"))
@@ -28,6 +31,29 @@ class Config(Options):
         "constant",
         "Learning rate over the epochs: constant, or a half cosine down to 0.",
         choices=("constant", "cosine"),
+    )
+    warmup: float = option(
+        0.0, "Share of all training steps over which the learning rate rises from 0.", minimum=0, below=1
+    )
+    beta_2: float = option(
+        0.999, "Decay of the average of squared gradients, of Adam and its relatives.", minimum=0, below=1
+    )
+    weight_decay: float = option(0.004, "Decay of the weights, of adamw.", minimum=0, maximum=10)
+    average: float = option(
+        0.0,
+        "Judge and keep a moving average of the weights, of this momentum; 0 keeps the weights themselves.",
+        minimum=0,
+        below=1,
+    )
+    gates: str = option(
+        "keras",
+        "Initial biases of the gates: keras (forget gates 1), or chrono (memories spread over the sequence's length).",
+        choices=("keras", "chrono"),
+    )
+    recurrent: str = option(
+        "orthogonal",
+        "Initial recurrent kernel: orthogonal, or identity for the candidate's part.",
+        choices=("orthogonal", "identity"),
     )
     clip: float = option(1.0, "Clip the norm over all gradients to this; 0 does not clip.", minimum=0, maximum=1e6)
     batch_size: int = option(128, "Samples in a training step.", minimum=1, maximum=65_536)
@@ -54,6 +80,14 @@ class Config(Options):
     deterministic: bool = option(
         False, "Use deterministic kernels only: the same numbers to the last bit, on one kind of processor."
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, users in (("beta_2", ("adam", "adamw", "nadam")), ("weight_decay", ("adamw",))):
+            if getattr(self, name) != Config.__dataclass_fields__[name].default and self.optimizer not in users:
+                raise ConfigError(
+                    f"{flag(name)} is for --optimizer {', '.join(users)}. Received: --optimizer {self.optimizer}"
+                )
 
 
 # Fields of models that read a sequence in order to give it back.
@@ -84,8 +118,8 @@ class Mnist(Config):
     data: str | None = option(None, "An .npz in Keras' form or a folder with the four IDX files.")
     read: str = option(
         "rows",
-        "How a digit becomes a sequence: 28 rows, 28 columns, or 784 pixels.",
-        choices=("rows", "columns", "pixels"),
+        "How a digit becomes a sequence: 28 rows, 28 columns, 784 pixels, or the pixels in a mixed order (permuted).",
+        choices=("rows", "columns", "pixels", "permuted"),
     )
     model: str = option(
         "two-autoencoders-mlp",
@@ -102,11 +136,41 @@ class Mnist(Config):
         minimum=0,
         maximum=1,
     )
+    pool: str = option(
+        "last",
+        "What head-on-code reads of the recurrent states: the last, the mean over time, or both.",
+        choices=("last", "mean", "both"),
+    )
+    every: int = option(
+        1,
+        "With head-on-code: the head reads a second LSTM, over every n-th state of the encoder; 1 reads the encoder.",
+        minimum=1,
+        maximum=784,
+    )
+    label_smoothing: float = option(0.0, "Share of a class's target given to all classes alike.", minimum=0, below=1)
+    deform: float = option(
+        0.0,
+        "Turn, shift, stretch and bend the training digits, by this multiple of a usual amount; 0 leaves them.",
+        minimum=0,
+        maximum=10,
+    )
     latent: str = LATENT
     bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 8)
     epochs: int = redefault(Config, "epochs", 12)
     schedule: str = redefault(Config, "schedule", "cosine")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model != "head-on-code":
+            for name in ("pool", "every"):
+                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                    raise ConfigError(
+                        f"--{name} is for --model head-on-code; the other heads read every step. Leave it out, or add "
+                        "--model head-on-code"
+                    )
+        elif self.latent == "vector" and (self.pool != "last" or self.every != 1):
+            raise ConfigError("--pool and --every need --latent steps: a vector latent has one state. Leave them out")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

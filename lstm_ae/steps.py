@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from lstm_ae.data.windows import Data, Split
+from lstm_ae.deform import Deform
 from lstm_ae.feed import Feed
 
 # Samples in a validation batch: large, since no gradient has to be kept.
@@ -32,12 +33,24 @@ class Steps:
         batch_size: samples in a training step; the last one of an epoch may be short.
         parts: parts of a batch.
         reconstruction_weight: share of the reconstruction in the loss where there is a label as well.
+        label_smoothing: share of a class's target given to all classes alike, in training.
+        deform: how training samples are deformed; None leaves them.
     """
 
     def __init__(
-        self, network: Any, optimizer: Any, data: Data, *, batch_size: int, parts: int, reconstruction_weight: float
+        self,
+        network: Any,
+        optimizer: Any,
+        data: Data,
+        *,
+        batch_size: int,
+        parts: int,
+        reconstruction_weight: float = 1.0,
+        label_smoothing: float = 0.0,
+        deform: Deform | None = None,
     ) -> None:
         self.network, self.optimizer, self.batch_size, self.parts = network, optimizer, batch_size, parts
+        self.label_smoothing, self.deform = label_smoothing, deform
         names = list(network.output)
         self.weights = dict.fromkeys(names, 1.0)
         if "label" in names:
@@ -49,8 +62,8 @@ class Steps:
             self.names.append("label_accuracy")
         self.train_feed, self.validation_feed = (Feed(part, data.scale, network) for part in data[:2])
         self.count = steps_of(data.train, batch_size)
-        self._train = tf.function(self._training, jit_compile=False)
-        self._validate = tf.function(self._validating, jit_compile=False)
+        self._train = tf.function(self._training, autograph=False)
+        self._validate = tf.function(self._validating, autograph=False)
 
     def train(self, order: Any, first: int, last: int) -> dict[str, float]:
         """Train on the batches from `first` to `last` - 1 of the samples in this order; returns their summed values."""
@@ -96,18 +109,24 @@ class Steps:
         """The loss of a batch, and the sums over its samples of all that is told."""
         size = tf.shape(index, out_type=tf.int64)[0]
         bounds = [size * part // self.parts for part in range(self.parts + 1)]
-        told = [self._summed(feed, index[first:last], training=training) for first, last in itertools.pairwise(bounds)]
+        told = [
+            self._summed(feed, index[first:last], part, training=training)
+            for part, (first, last) in enumerate(itertools.pairwise(bounds))
+        ]
         sums = tf.add_n(told)
         return sums[0] / tf.cast(size, tf.float32), sums
 
-    def _summed(self, feed: Feed, index: Any, *, training: bool) -> Any:
+    def _summed(self, feed: Feed, index: Any, part: int, *, training: bool) -> Any:
         """Sums over samples, in the order of `names`. Sums and no means: a part may be empty."""
         inputs, targets = feed.cut(index)
+        if training and self.deform:
+            sequence = self.deform.apply(inputs["sequence"], self.optimizer.iterations, part)
+            inputs, targets = {"sequence": sequence}, targets | {"reconstruction": sequence}
         outputs = self.network(inputs, training=training)
         losses = {}
         for name, output in outputs.items():
             if name == "label":
-                errors = keras.losses.sparse_categorical_crossentropy(targets[name], output)
+                errors = self._errors_of_label(targets[name], output, training=training)
                 hits = keras.metrics.sparse_categorical_accuracy(targets[name], output)
             else:
                 errors = tf.reduce_mean(tf.math.squared_difference(output, targets[name]), axis=(1, 2))
@@ -115,3 +134,9 @@ class Steps:
         loss = tf.add_n([self.weights[name] * value for name, value in losses.items()])
         told = [loss, *losses.values()] if len(losses) > 1 else [loss]
         return tf.stack([*told, tf.reduce_sum(hits)] if "label" in outputs else told)
+
+    def _errors_of_label(self, target: Any, output: Any, *, training: bool) -> Any:
+        if not training or not self.label_smoothing:
+            return keras.losses.sparse_categorical_crossentropy(target, output)
+        classes = tf.one_hot(target, output.shape[-1])
+        return keras.losses.categorical_crossentropy(classes, output, label_smoothing=self.label_smoothing)

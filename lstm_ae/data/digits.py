@@ -22,12 +22,13 @@ from lstm_ae.data.digit_picture import read_image
 from lstm_ae.data.windows import Data, Source, Split, fingerprint
 from lstm_ae.errors import DataError
 
-__all__ = ["as_rows", "load", "read_image", "stratified_order"]
+__all__ = ["as_images", "as_rows", "load", "read_image", "stratified_order"]
 
 Index = NDArray[np.int64]
 
 LICENCE = "CC BY-SA 3.0 (LeCun, Cortes, Burges)"
 SPLIT_SEED = 28
+SIDE = 28  # pixels of a digit's height and width
 HOST = "storage.googleapis.com"  # where Keras keeps MNIST
 PATIENCE = 5.0  # seconds; a place without network should not wait longer for a download
 # A step of the rows has the picture's columns as its features, and the reverse.
@@ -35,6 +36,7 @@ _FEATURES = {
     "rows": tuple(f"column {k} (0-255)" for k in range(28)),
     "columns": tuple(f"row {k} (0-255)" for k in range(28)),
     "pixels": ("pixel (0-255)",),
+    "permuted": ("pixel of a mixed order (0-255)",),
 }
 
 
@@ -84,11 +86,28 @@ def as_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -> NDArr
     """Lay images `(n, 28, 28)` out as the rows of a series, float32.
 
     `read` is "rows" (the 28 rows from top to bottom: `(n * 28, 28)`), "columns" (from left to right, each read
-    downwards: `(n * 28, 28)`) or "pixels" (row by row: `(n * 784, 1)`).
+    downwards: `(n * 28, 28)`), "pixels" (row by row: `(n * 784, 1)`) or "permuted" (the pixels in an order that is
+    mixed once, the same for all digits).
     """
     if read == "columns":
         images = images.transpose(0, 2, 1)
-    return images.astype(np.float32, order="C").reshape(-1, 1 if read == "pixels" else 28)
+    if read == "permuted":
+        images = images.reshape(len(images), -1)[:, permutation()]
+    return images.astype(np.float32, order="C").reshape(-1, 1 if read in ("pixels", "permuted") else SIDE)
+
+
+def as_images(series: NDArray[np.float32], feature_names: tuple[str, ...]) -> NDArray[np.float32]:
+    """The reverse of `as_rows`: a series of any shape as `(n, 28, 28)`; its features' names say how it was read."""
+    read = next(read for read, names in _FEATURES.items() if names == feature_names)
+    if read == "permuted":
+        series = series.reshape(-1, SIDE * SIDE)[:, np.argsort(permutation())]
+    images = series.reshape(-1, SIDE, SIDE)
+    return images.transpose(0, 2, 1) if read == "columns" else images
+
+
+def permutation() -> Index:
+    """The order in which "permuted" reads the pixels (the task of Le, Jaitly and Hinton 2015), `(784,)`."""
+    return np.random.default_rng(SPLIT_SEED).permutation(SIDE * SIDE)
 
 
 def stratified_order(labels: NDArray[np.uint8]) -> Index:
@@ -102,7 +121,7 @@ def stratified_order(labels: NDArray[np.uint8]) -> Index:
 
 
 def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8], index: Index, read: str) -> Split:
-    steps = 784 if read == "pixels" else 28
+    steps = SIDE * SIDE if read in ("pixels", "permuted") else SIDE
     return Split(
         series=as_rows(images[index], read),
         starts=np.arange(len(index), dtype=np.int64) * steps,

@@ -6,7 +6,11 @@
 | head-on-reconstruction | V2     | the reconstruction of the one, shared autoencoder, linearly       |
 | two-autoencoders       | V3     | the output of a second autoencoder, linearly                      |
 | two-autoencoders-mlp   | V4     | the output of a second autoencoder, through a hidden dense layer  |
-| head-on-code           | -      | the code of the shared encoder (its last step's state), linearly  |
+| head-on-code           | -      | the code of the shared encoder: its last state or the mean of all |
+
+Over hundreds of steps head-on-code can read a second LSTM that sees every n-th state of the encoder (`config.every`):
+the way back to the first step is then that many times shorter (El Hihi and Bengio 1995, "Hierarchical recurrent neural
+networks for long-term dependencies").
 """
 
 import keras
@@ -14,6 +18,7 @@ from keras import layers, ops
 
 from lstm_ae.config import Mnist
 from lstm_ae.models.autoencoder import reconstruct
+from lstm_ae.models.recurrent import recurrent
 
 
 def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> keras.Model:
@@ -28,7 +33,7 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
     elif config.model == "head-on-reconstruction":
         evidence = layers.Flatten(name="flat")(reconstruction)
     elif config.model == "head-on-code":
-        evidence = code if config.latent == "vector" else _whole(code, config)
+        evidence = code if config.latent == "vector" else _of_states(code, config)
     else:
         second, _ = reconstruct(config, sequence, steps=steps, name="class_features", prefix="class_")
         evidence = layers.Flatten(name="flat")(second)
@@ -38,6 +43,20 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
                 evidence = layers.Dropout(config.dropout, name="head_dropout")(evidence)
     label = layers.Dense(classes, activation="softmax", name="label")(evidence)
     return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction, "label": label}, name="network")
+
+
+def _of_states(states: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:
+    """What the head reads of the recurrent states `(batch, steps, n)`, no place in time: `(batch, n or 2 n)`."""
+    if config.every > 1:
+        states = states[:, config.every - 1 :: config.every]
+        layer = recurrent(config, "upper")
+        states = layers.Bidirectional(layer, name="upper_both")(states) if config.bidirectional else layer(states)
+    read = []
+    if config.pool in ("last", "both"):
+        read.append(_whole(states, config))
+    if config.pool in ("mean", "both"):
+        read.append(layers.GlobalAveragePooling1D(name="mean_state")(states))
+    return ops.concatenate(read, axis=1) if len(read) > 1 else read[0]
 
 
 def _whole(code: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:

@@ -31,7 +31,7 @@ def forecaster(config: Snp, *, features: int, typical: float = 1.0) -> keras.Mod
     stack: list[Any] = [layers.Rescaling(1 / typical, name="relative")] if change else []
     for part in ("encoder", "decoder"):
         for number in range(1, config.layers + 1):
-            stack.append(recurrent(config, f"{part}_{number}", states=True))
+            stack.append(recurrent(config, f"{part}_{number}", states=True, decoder=part == "decoder"))
             if config.dropout:
                 stack.append(layers.Dropout(config.dropout, name=f"{part}_{number}_dropout"))
     if change:

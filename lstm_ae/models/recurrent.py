@@ -6,15 +6,18 @@ from keras import layers
 from lstm_ae.config import Config
 
 
-def recurrent(config: Config, name: str, *, sequences: bool = True, states: bool = False) -> layers.RNN:
-    """One LSTM or GRU layer of `config.units` units.
+def recurrent(
+    config: Config, name: str, *, sequences: bool = True, states: bool = False, decoder: bool = False
+) -> layers.RNN:
+    """One LSTM or GRU layer of `config.units` units, or `config.decoder_units` where it is the decoder's.
 
     Args:
         sequences: return the hidden state of every step, `(batch, steps, units)`, else of the last, `(batch, units)`.
         states: return the final states as well: `[output, h, c]` (LSTM) or `[output, h]` (GRU).
     """
     kind = {"lstm": layers.LSTM, "gru": layers.GRU}[config.cell]
-    return kind(config.units, return_sequences=sequences, return_state=states, name=name)
+    units = config.decoder_units if decoder and config.decoder_units else config.units
+    return kind(units, return_sequences=sequences, return_state=states, name=name)
 
 
 def encode(
@@ -35,9 +38,9 @@ def encode(
 
 
 def decode(config: Config, hidden: keras.KerasTensor, *, prefix: str = "") -> keras.KerasTensor:
-    """The decoder's recurrent layers: `(batch, steps, n)` to `(batch, steps, units)`."""
+    """The decoder's recurrent layers: `(batch, steps, n)` to `(batch, steps, decoder units)`."""
     for number in range(1, config.layers + 1):
-        hidden = recurrent(config, f"{prefix}decoder_{number}")(hidden)
+        hidden = recurrent(config, f"{prefix}decoder_{number}", decoder=True)(hidden)
         if number < config.layers:
             hidden = _dropped(config, hidden, f"{prefix}decoder_{number}")
     return hidden

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Mnist
-from lstm_ae.data.digits import as_rows, load
+from lstm_ae.data.digits import as_images, as_rows, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Mean, Metric, Metrics
 from lstm_ae.figures import base, digits
@@ -23,10 +23,11 @@ SHOWN = 10
 def build(config: Mnist, data: Data) -> Any:
     """A classifier from `sequence` `(batch, steps, features)`, 0 to 255, to `reconstruction` and `label`."""
     from lstm_ae.models.classifier import classifier
+    from lstm_ae.models.initial import set_initial_values
     from lstm_ae.models.scaling import in_own_units
 
     network = classifier(config, steps=data.train.span, features=data.train.features, classes=CLASSES)
-    return in_own_units(network, data.scale)
+    return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
 
 
 def evaluate(model: Any, data: Data) -> Metrics:
@@ -122,5 +123,4 @@ def classify(model: Any, data: Data, config: Mnist, named: Sequence[tuple[str, A
 
 def pictures(window: Any, data: Data) -> Any:
     """Sequences `(n, steps, features)` as pictures `(n, 28, 28)` from 0 to 1, whichever way they were read."""
-    images = window.reshape(-1, 28, 28) / data.scale.range.item()
-    return images.transpose(0, 2, 1) if data.feature_names[0].startswith("row ") else images
+    return as_images(window / data.scale.range.item(), data.feature_names)

@@ -25,6 +25,7 @@ def build(config: Snp, data: Data) -> Any:
     """A forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.models.forecaster import forecaster
+    from lstm_ae.models.initial import set_initial_values
     from lstm_ae.models.scaling import in_own_units
 
     features = data.train.features
@@ -32,7 +33,7 @@ def build(config: Snp, data: Data) -> Any:
         network = autoencoder(config, steps=config.window, features=features)
     else:
         network = forecaster(config, features=features, typical=typical_change(data))
-    return in_own_units(network, data.scale)
+    return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 
 def typical_change(data: Data, most: int = 4096) -> float:

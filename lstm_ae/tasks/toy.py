@@ -20,9 +20,11 @@ __all__ = ["build", "describe", "evaluate", "figures", "load", "predict"]
 def build(config: Toy, data: Data) -> Any:
     """An autoencoder from `sequence` to `reconstruction`, both `(batch, 50, 1)`."""
     from lstm_ae.models.autoencoder import autoencoder
+    from lstm_ae.models.initial import set_initial_values
     from lstm_ae.models.scaling import in_own_units
 
-    return in_own_units(autoencoder(config, steps=data.train.span, features=data.train.features), data.scale)
+    network = autoencoder(config, steps=data.train.span, features=data.train.features)
+    return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
 
 
 def evaluate(model: Any, data: Data) -> Metrics:

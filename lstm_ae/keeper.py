@@ -1,0 +1,155 @@
+"""The state of a training: kept after every epoch, taken up again, and what is decided by it.
+
+Everything that decides the next epoch is in one `.npz`, written beside and renamed: the network's variables (seed
+generators included), the optimizer's, the best weights and the history.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from lstm_ae.config import Config
+from lstm_ae.errors import ConfigError
+from lstm_ae.files import load_state, save_state
+
+
+class Progress(NamedTuple):
+    """Where training stands: told after every step and every epoch (`finished`).
+
+    `values` are the running losses and metrics; `seconds` counts from the start of this process's training, which
+    began after `first` epochs.
+    """
+
+    first: int
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    values: Mapping[str, float]
+    seconds: float
+    finished: bool
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps the best weights and the training state, stops on NaN or without progress, and tells where it stands."""
+
+    def __init__(
+        self,
+        config: Config,
+        variables: list[Any],
+        optimizer_variables: list[Any],
+        path: Path,
+        identity: Mapping[str, Any],
+        notify: Callable[[Progress], None] | None,
+        steps: int,
+    ) -> None:
+        super().__init__()
+        self.config, self.path, self.identity, self.notify, self.steps = config, path, dict(identity), notify, steps
+        self.variables, self.optimizer_variables = variables, optimizer_variables
+        self.history: list[dict[str, float]] = []
+        self.best: list[Any] = [np.asarray(variable) for variable in variables]
+        # The weights that the last validation judged, where they are not the variables' own values.
+        self.judged: list[Any] = []
+        self.best_value, self.best_epoch = math.inf, 0
+        self.stopped, self.diverged = "", False
+        self.before, self.started, self.first, self.rate = 0.0, time.monotonic(), 0, 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return len(self.history)
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, over all resumptions."""
+        return self.before + time.monotonic() - self.started
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Save the initial state, so that a kill within the first epoch can be resumed as well."""
+        self.started, self.first = time.monotonic(), self.epoch
+        self._save()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Note the learning rate that the epoch starts with."""
+        self.rate = float(np.asarray(self.model.optimizer.learning_rate))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Stop at once when the running loss is no number any more."""
+        if not math.isfinite(logs["loss"]):
+            self._diverge(self.epoch + 1)
+        self._tell(batch + 1, logs, finished=False)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Judge the epoch, then save."""
+        if self.diverged:
+            return
+        row = {"epoch": epoch + 1.0, **{key: float(value) for key, value in logs.items()}}
+        row["learning_rate"] = self.rate
+        if not math.isfinite(row["val_loss"]):
+            self._diverge(epoch + 1)
+            return
+        self.history.append({**row, "seconds": self.seconds})
+        if row["val_loss"] < self.best_value:
+            self.best_value, self.best_epoch = row["val_loss"], epoch + 1
+            self.best = self.judged or [np.array(variable) for variable in self.variables]
+        elif self.config.patience and epoch + 1 - self.best_epoch >= self.config.patience:
+            self.stopped = f"no better validation loss in {self.config.patience} epochs"
+            self.model.stop_training = True
+        self._save()
+        self._tell(self.steps, row, finished=True)
+
+    def _diverge(self, epoch: int) -> None:
+        self.diverged, self.stopped = True, f"the loss became NaN or infinite in epoch {epoch}"
+        self.model.stop_training = True
+
+    def _tell(self, step: int, values: Mapping[str, Any], *, finished: bool) -> None:
+        if self.notify:
+            epoch = self.epoch if finished else self.epoch + 1
+            numbers = {key: float(value) for key, value in values.items()}
+            elapsed = time.monotonic() - self.started
+            self.notify(Progress(self.first, epoch, self.config.epochs, step, self.steps, numbers, elapsed, finished))
+
+    def _save(self) -> None:
+        meta = {
+            "identity": self.identity,
+            "history": self.history,
+            "best_value": self.best_value if self.best_epoch else None,
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "seconds": self.seconds,
+        }
+        save_state(self.path, meta, self._groups())
+
+    def _groups(self) -> dict[str, list[Any]]:
+        return {"variable": self.variables, "optimizer": self.optimizer_variables, "best": self.best}
+
+    def restore(self) -> None:
+        """Take up the state on disk, if there is one."""
+        if not self.path.exists():
+            return
+        meta, groups = load_state(self.path, {name: len(values) for name, values in self._groups().items()})
+        for key, value in self.identity.items():
+            if meta["identity"].get(key) != value:
+                raise ConfigError(
+                    f"This training cannot go on: {_difference(key, meta['identity'].get(key), value)}. "
+                    "Start a new run without --resume"
+                )
+        for name, variables in (("variable", self.variables), ("optimizer", self.optimizer_variables)):
+            for variable, value in zip(variables, groups[name], strict=True):
+                variable.assign(value)
+        self.best, self.history = groups["best"], meta["history"]
+        self.best_epoch, self.stopped, self.before = meta["best_epoch"], meta["stopped"], meta["seconds"]
+        self.best_value = math.inf if meta["best_value"] is None else meta["best_value"]
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    """What is other than it was; of mappings, the entries that are."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        return "; ".join(f"its {key} had {name} {before.get(name)}, now it is {now.get(name)}" for name in names)
+    return f"its {key} was {before}, now it is {now}"

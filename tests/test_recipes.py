@@ -1,0 +1,272 @@
+"""What makes a long memory learn: initial values against their formulas, learning rates, averages, deformed digits."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from lstm_ae import experiment
+from lstm_ae.config import Mnist, Toy
+from lstm_ae.data.digits import as_images, as_rows, permutation
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.deform import Deform
+from lstm_ae.errors import ConfigError
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.classifier import classifier
+from lstm_ae.models.initial import recurrent_layers, set_initial_values
+from lstm_ae.optimizers import optimizer_of
+from lstm_ae.training import fit
+
+
+def built(config: Toy) -> Any:
+    keras.utils.set_random_seed(config.seed)
+    return set_initial_values(autoencoder(config, steps=50, features=1), config, 50)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_chrono_biases_keep_memories_for_times_up_to_the_length(bidirectional: bool) -> None:
+    network = built(Toy(units=200, gates="chrono", bidirectional=bidirectional))
+    found = list(recurrent_layers(network))
+    assert len(found) == 2 + bidirectional
+    for layer in found:
+        enter, forget, candidate, out = np.split(np.array(layer.cell.bias), 4)
+        np.testing.assert_array_equal(enter, -forget)
+        assert not candidate.any()
+        assert not out.any()
+        times = np.exp(forget)  # uniform in [1, 49]
+        assert 1 <= times.min() < 3
+        assert 47 < times.max() <= 49
+        assert times.mean() == pytest.approx(25, abs=3)
+    assert len({np.array(layer.cell.bias).tobytes() for layer in found}) == len(found)
+
+
+def test_chrono_opens_the_update_gate_of_a_gru() -> None:
+    (first, _) = recurrent_layers(built(Toy(units=5, cell="gru", gates="chrono")))
+    bias = np.array(first.cell.bias)
+    assert (bias[0, :5] > 0).all()
+    assert not bias[0, 5:].any()
+    assert not bias[1].any()
+
+
+def test_an_identity_for_the_candidate_alone() -> None:
+    plain, changed = built(Toy(units=4)), built(Toy(units=4, recurrent="identity"))
+    for before, after in zip(recurrent_layers(plain), recurrent_layers(changed), strict=True):
+        kernels = [np.split(np.array(layer.cell.recurrent_kernel), 4, axis=1) for layer in (before, after)]
+        np.testing.assert_array_equal(kernels[1][2], np.eye(4))
+        for gate in (0, 1, 3):
+            np.testing.assert_array_equal(kernels[0][gate], kernels[1][gate])
+
+
+def test_what_is_saved_names_no_initialiser_of_ours(tmp_path: Path) -> None:
+    network = built(Toy(units=3, gates="chrono", recurrent="identity"))
+    network.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    for ours, theirs in zip(network.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(np.array(ours), np.array(theirs))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "rates"),
+    [
+        ("constant", 0.0, [0.1, 0.1, 0.1, 0.1, 0.1]),
+        ("constant", 0.5, [0.0, 0.05, 0.1, 0.1, 0.1]),
+        ("cosine", 0.0, [0.1, 0.05 * (1 + math.cos(math.pi / 4)), 0.05, 0.05 * (1 - math.cos(math.pi / 4)), 0.0]),
+        ("cosine", 0.5, [0.0, 0.05, 0.1, 0.05, 0.0]),
+    ],
+)
+def test_learning_rates_worked_by_hand(schedule: str, warmup: float, rates: list[float]) -> None:
+    """At the start, after a quarter of the 20 steps, half of them, three quarters, all."""
+    optimizer = optimizer_of(Toy(learning_rate=0.1, schedule=schedule, warmup=warmup, epochs=4), 5)
+    optimizer.build([])
+    found = []
+    for step in (0, 5, 10, 15, 20):
+        optimizer.iterations.assign(step)
+        found.append(float(np.array(optimizer.learning_rate)))
+    np.testing.assert_allclose(found, rates, atol=1e-7)
+
+
+def test_options_of_the_optimizer_reach_it() -> None:
+    optimizer = optimizer_of(Toy(optimizer="adamw", beta_2=0.9, weight_decay=0.02, average=0.5, clip=3), 1)
+    found = (optimizer.beta_2, optimizer.weight_decay, optimizer.use_ema, optimizer.ema_momentum)
+    assert (*found, optimizer.global_clipnorm) == (0.9, 0.02, True, 0.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (
+            {"optimizer": "sgd", "beta_2": 0.9},
+            "--beta-2 is for --optimizer adam, adamw, nadam. Received: --optimizer sgd",
+        ),
+        ({"weight_decay": 0.1}, "--weight-decay is for --optimizer adamw. Received: --optimizer adam"),
+        ({"pool": "mean"}, "--pool is for --model head-on-code"),
+        ({"every": 7}, "--every is for --model head-on-code"),
+        ({"model": "head-on-code", "latent": "vector", "every": 7}, "--pool and --every need --latent steps"),
+    ],
+    ids=str,
+)
+def test_options_without_their_companion_are_refused(wrong: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Mnist(**wrong)
+    assert str(caught.value).startswith(text)
+
+
+STEPS = 4
+
+
+def split(seed: int) -> Split:
+    values = np.random.default_rng(seed).random((12 * STEPS, 1), np.float32)
+    return Split(values, np.arange(12) * STEPS, STEPS)
+
+
+DATA = Data(split(0), split(1), split(2), fixed(), Source("made", "abc", "CC0"))
+
+
+def test_averages_of_the_weights_are_judged_and_kept(tmp_path: Path) -> None:
+    """Against the recursion by hand: the first step's weights, then average = 0.5 average + 0.5 weight."""
+    config = Toy(units=2, epochs=2, batch_size=6, optimizer="sgd", learning_rate=0.5, average=0.5)
+    weights: list[list[Any]] = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            weights.append([np.array(weight) for weight in self.model.trainable_variables])
+
+    experiment.seed(config)
+    network = autoencoder(config, steps=STEPS, features=1)
+    result = fit(network, DATA, config, state=tmp_path / "s.npz", identity={}, callbacks=[Watch()], every=0)
+    assert len(weights) == 4
+    average = weights[0]
+    for step in weights[1 : 2 * result.best_epoch]:
+        average = [0.5 * old + 0.5 * new for old, new in zip(average, step, strict=True)]
+    for got, wanted in zip(network.trainable_variables, average, strict=True):
+        np.testing.assert_allclose(np.array(got), wanted, rtol=1e-5, atol=1e-6)
+    inputs = DATA.validation.windows()
+    error = np.mean((np.array(network({"sequence": inputs})["reconstruction"]) - inputs) ** 2)
+    assert error == pytest.approx(result.history[result.best_epoch - 1]["val_loss"], rel=1e-5)
+
+
+def test_averaged_training_resumed_to_the_last_bit(tmp_path: Path) -> None:
+    config = Toy(units=2, epochs=3, batch_size=6, average=0.9, warmup=0.3, deterministic=True)
+
+    def trained(name: str, stop: int | None) -> Any:
+        experiment.seed(config)
+        network = autoencoder(config, steps=STEPS, features=1)
+
+        def interrupt(progress: Any) -> None:
+            if progress.finished and progress.epoch == stop:
+                raise KeyboardInterrupt
+
+        fit(network, DATA, config, state=tmp_path / name, identity={}, notify=interrupt)
+        return [np.array(variable) for variable in network.variables]
+
+    whole = trained("whole.npz", None)
+    with pytest.raises(KeyboardInterrupt):
+        trained("cut.npz", 1)
+    for got, wanted in zip(trained("cut.npz", None), whole, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(("pool", "every"), [("last", 1), ("mean", 1), ("both", 3)])
+def test_the_head_reads_states_alone(pool: str, every: int, bidirectional: bool) -> None:
+    """Its weights do not depend on the number of steps, so it knows no place in time."""
+    config = Mnist(units=2, model="head-on-code", pool=pool, every=every, bidirectional=bidirectional, decoder_units=3)
+    sizes = [
+        [weight.shape for weight in classifier(config, steps=steps, features=1, classes=10).weights]
+        for steps in (6, 12)
+    ]
+    assert sizes[0] == sizes[1]
+    network = classifier(config, steps=6, features=1, classes=10)
+    read = 2 * (1 + bidirectional) * (2 if pool == "both" else 1)
+    assert network.get_layer("label").kernel.shape == (read, 10)
+    assert network.get_layer("decoder_1").units == 3
+    assert ("upper" in [layer.name for layer in recurrent_layers(network)]) == (every > 1 and not bidirectional)
+
+
+def test_the_upper_lstm_sees_every_third_state() -> None:
+    config = Mnist(units=2, model="head-on-code", every=3)
+    keras.utils.set_random_seed(0)
+    network = classifier(config, steps=6, features=1, classes=10)
+    watched = keras.Model(network.input, [network.get_layer("code").output, network.get_layer("label").output])
+    states, label = watched({"sequence": np.random.default_rng(0).random((2, 6, 1), np.float32)})
+    upper = network.get_layer("upper")(states[:, 2::3])[:, -1]
+    np.testing.assert_allclose(network.get_layer("label")(upper), label, rtol=1e-5)
+
+
+NAMES = {
+    "rows": tuple(f"column {k} (0-255)" for k in range(28)),
+    "columns": tuple(f"row {k} (0-255)" for k in range(28)),
+    "pixels": ("pixel (0-255)",),
+    "permuted": ("pixel of a mixed order (0-255)",),
+}
+
+
+def picture(read: str, amount: float, step: int = 0, part: int = 0, seed: int = 0, number: int = 3) -> Any:
+    """One and the same digit, deformed while it is read in some way, laid out as a picture again."""
+    image = np.zeros((number, 28, 28), np.float32)
+    image[:, 5:23, 12:15] = 1  # an upright bar
+    image[:, 20:23, 12:20] = 1  # with a foot to the right
+    window = as_rows(image, read).reshape(number, -1, 28 if read in ("rows", "columns") else 1)
+    changed = Deform(read, amount, seed).apply(tf.constant(window), tf.constant(step), part).numpy()
+    assert changed.shape == window.shape
+    return as_images(changed, NAMES[read])
+
+
+def test_no_amount_leaves_a_digit_as_it_is() -> None:
+    np.testing.assert_allclose(picture("rows", 0.0)[0, 5:23, 12:15], 1, atol=1e-6)
+    assert picture("rows", 0.0).sum() == pytest.approx(3 * (18 * 3 + 3 * 5))
+
+
+@pytest.mark.parametrize("read", ["columns", "pixels", "permuted"])
+def test_a_digit_is_deformed_alike_however_it_is_read(read: str) -> None:
+    np.testing.assert_allclose(picture(read, 1.0), picture("rows", 1.0), atol=1e-5)
+
+
+def test_deformed_digits_differ_by_sample_step_part_and_seed_and_by_nothing_else() -> None:
+    first = picture("rows", 1.0)
+    np.testing.assert_array_equal(first, picture("rows", 1.0))
+    for other in (picture("rows", 1.0, step=1), picture("rows", 1.0, part=1), picture("rows", 1.0, seed=1)):
+        assert np.abs(first - other).max() > 0.3
+    assert np.abs(first[0] - first[1]).max() > 0.3
+    assert first.min() >= 0
+    assert first.max() <= 1 + 1e-6
+
+
+def test_a_deformed_digit_keeps_most_of_its_ink_and_its_place() -> None:
+    many = picture("rows", 1.0, number=200)
+    ink = many.sum(axis=(1, 2)) / (18 * 3 + 3 * 5)
+    assert 0.95 < ink.mean() < 1.05
+    assert ink.min() > 0.6
+    rows = (many.sum(axis=2) * np.arange(28)).sum(axis=1) / many.sum(axis=(1, 2))
+    assert rows.std() == pytest.approx(0.95, abs=0.3)  # the shift, and a little of the bends
+
+
+def test_permuted_pixels_are_an_order_of_all_and_go_back() -> None:
+    assert sorted(permutation()) == list(range(784))
+    image = np.random.default_rng(0).integers(0, 256, (2, 28, 28)).astype(np.uint8)
+    series = as_rows(image, "permuted")
+    assert series.shape == (2 * 784, 1)
+    np.testing.assert_array_equal(as_images(series, ("pixel of a mixed order (0-255)",)), image)
+
+
+def test_smoothing_and_deforming_train(tmp_path: Path) -> None:
+    config = Mnist(units=2, epochs=1, batch_size=6, label_smoothing=0.1, deform=1.0, read="columns")
+    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28)).astype(np.uint8)
+    part = Split(as_rows(images, "columns"), np.arange(12) * 28, 28, label=(np.arange(12) % 10).astype(np.int32))
+    experiment.seed(config)
+    network = classifier(config, steps=28, features=28, classes=10)
+    data = Data(part, part, part, fixed(0, 255), Source("made", "", ""))
+    losses = {}
+    for name, other in (("both", config), ("plain", dataclasses.replace(config, label_smoothing=0.0, deform=0.0))):
+        experiment.seed(config)
+        network = classifier(config, steps=28, features=28, classes=10)
+        losses[name] = fit(network, data, other, state=tmp_path / f"{name}.npz", identity={}).history[0]
+    assert losses["both"]["loss"] != losses["plain"]["loss"]
+    assert isinstance(network.get_layer("encoder_1"), layers.LSTM)
