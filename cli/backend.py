@@ -32,6 +32,7 @@ def import_tensorflow(talk: Talk) -> None:
         import keras  # noqa: F401
         import tensorflow as tf
 
+        tf.get_logger().setLevel(logging.ERROR)
         with contextlib.suppress(Exception):
             tf.config.list_logical_devices()
     finally:

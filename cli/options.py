@@ -11,6 +11,7 @@ import typer
 from lstm_ae.config import Config, task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import Declared, declared, flag
+from lstm_ae.space import read, searchable
 
 from .talk import Talk
 
@@ -55,6 +56,7 @@ _CONFIG_FILE = Annotated[
 ]
 
 
+_KINDS = {int: "int", float: "float"}
 _FILLED_IN = ("given", "talk")
 
 
@@ -72,13 +74,18 @@ class Given(dict[str, Any]):
 
 
 def command(
-    app: typer.Typer, name: str, example: str, config: type[Config] | None = None, hide: tuple[str, ...] = ()
+    app: typer.Typer,
+    name: str,
+    example: str,
+    config: type[Config] | None = None,
+    hide: tuple[str, ...] = (),
+    lists: bool = False,
 ) -> Register:
     """Register a function as a command.
 
     Its parameters become options, except two: `given: Given` becomes all options of the config class (but those to
     `hide`) and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`. Its docstring's first
-    sentence is the help, the example follows it.
+    sentence is the help, the example follows it. With `lists`, options that can be searched take lists and ranges.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -88,7 +95,7 @@ def command(
         parameters = [
             _parameter("context", typer.Context),
             *own,
-            *(parameter for field in fields for parameter in _parameters(field)),
+            *(parameter for field in fields for parameter in _parameters(field, lists)),
             *([_parameter("config_file", _CONFIG_FILE, None)] if config else []),
             *(_parameter(key, kind, False) for key, kind in _TALK.items()),
         ]
@@ -112,11 +119,16 @@ def command(
     return register
 
 
-def option(field: Declared, **details: Any) -> Any:
+def option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
     """An option's annotation, made of a declared field. Numbers stay text where they are none: the rule, which is
-    written once, then refuses them in its own words."""
+    written once, then refuses them in its own words. With `lists`, one that can be searched takes several values."""
     rule = field.option
     details |= {"help": rule.help}
+    if lists and searchable(field):
+        details |= {"parser": _several(field), "metavar": f"<{_KINDS.get(field.kind, 'name')},...>"}
+        if rule.choices and not all(choice in rule.help for choice in rule.choices):
+            details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(rule.choices)}."
+        return Annotated[str | None, typer.Option(flag(field.name), **details)]
     if field.kind is bool:
         return Annotated[bool, typer.Option(flag(field.name), metavar="", **details)]
     if rule.choices:
@@ -140,10 +152,10 @@ def runs_like(incomplete: str) -> list[str]:
     return [path for path in ("latest", *(str(run.directory) for run in all_runs())) if path.startswith(incomplete)]
 
 
-def _parameters(field: Declared) -> Iterator[inspect.Parameter]:
+def _parameters(field: Declared, lists: bool) -> Iterator[inspect.Parameter]:
     """A field's option; for a switch also the hidden one that puts it off, for use beside `--config`."""
     default = None if field.default in ("", ()) else field.default
-    yield _parameter(field.name, option(field, rich_help_panel="Configuration"), default)
+    yield _parameter(field.name, option(field, lists=lists, rich_help_panel="Configuration"), default)
     if field.kind is bool:
         yield _parameter(_off(field), Annotated[bool, typer.Option(flag(_off(field)), hidden=True)], False)
 
@@ -183,6 +195,13 @@ def _number(kind: type) -> Callable[[str], Any]:
             return text
 
     return read
+
+
+def _several(field: Declared) -> Callable[[Any], Any]:
+    def several(text: Any) -> Any:
+        return read(field, text) if isinstance(text, str) else text  # a default is no text
+
+    return several
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from lstm_ae.config import TASKS, Config
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import Declared, Option, checked
 
-from . import training
+from . import training, tune
 from .options import Given, Out, Retrain, RunPath, command, option
 from .results import show_files, show_metrics, show_multistep, show_predictions, show_training
 from .talk import Talk
@@ -125,6 +125,8 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
         paths = experiment.plot(opened)
         show_files(talk, {path.stem: path for path in paths})
         talk.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})
+
+    tune.register(app, name, config)
 
 
 def _toy(app: typer.Typer) -> None:

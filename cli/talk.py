@@ -80,7 +80,7 @@ class Bar:
             left = ((progress.epochs - progress.first) * progress.steps - done) / max(rate, 1e-9)
             self._draw(
                 f"epoch {progress.epoch}/{progress.epochs}  step {progress.step}/{progress.steps}  "
-                f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {_duration(left)} left"
+                f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {duration(left)} left"
             )
 
     def _draw(self, line: str) -> None:
@@ -101,7 +101,8 @@ class Bar:
             self.width = 0
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

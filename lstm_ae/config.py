@@ -70,15 +70,19 @@ class Config(Options):
         "and not on the cores of the machine.",
         minimum=1,
         maximum=64,
+        tunable=False,
     )
     kernel: str = option(
         "auto",
         "What computes LSTM layers in training: auto (kernels of this package; cuDNN where there is a GPU), or keras.",
         choices=("auto", "keras"),
+        tunable=False,
     )
-    seed: int = option(0, "Seed of weights, shuffling and generated data.", minimum=0, maximum=2**32 - 1)
+    seed: int = option(0, "Seed of weights, shuffling and generated data.", minimum=0, maximum=2**32 - 1, tunable=False)
     deterministic: bool = option(
-        False, "Use deterministic kernels only: the same numbers to the last bit, on one kind of processor."
+        False,
+        "Use deterministic kernels only: the same numbers to the last bit, on one kind of processor.",
+        tunable=False,
     )
 
     def __post_init__(self) -> None:
@@ -115,7 +119,7 @@ class Toy(Config):
 class Mnist(Config):
     """The report's second study: digits read as sequences, reconstructed and classified together."""
 
-    data: str | None = option(None, "An .npz in Keras' form or a folder with the four IDX files.")
+    data: str | None = option(None, "An .npz in Keras' form or a folder with the four IDX files.", tunable=False)
     read: str = option(
         "rows",
         "How a digit becomes a sequence: 28 rows, 28 columns, 784 pixels, or the pixels in a mixed order (permuted).",
@@ -178,25 +182,31 @@ class Snp(Config):
     """The report's third study: stock prices, reconstructed or forecast."""
 
     data: str | None = option(
-        None, "A CSV with the columns symbol, date, open, high, low, close, volume; may be compressed."
+        None,
+        "A CSV with the columns symbol, date, open, high, low, close, volume; may be compressed.",
+        tunable=False,
     )
-    goal: str = option("predict", "What the model learns.", choices=("predict", "reconstruct"))
-    field: str = option("high", "The price to model.", choices=("open", "high", "low", "close"))
-    symbols: tuple[str, ...] = option((), "Only these companies, separated by commas; all where not given.")
-    start: str = option("", "Leave out days before this date (YYYY-MM-DD).")
-    end: str = option("", "Leave out days after this date (YYYY-MM-DD).")
+    goal: str = option("predict", "What the model learns.", choices=("predict", "reconstruct"), tunable=False)
+    field: str = option("high", "The price to model.", choices=("open", "high", "low", "close"), tunable=False)
+    symbols: tuple[str, ...] = option(
+        (), "Only these companies, separated by commas; all where not given.", tunable=False
+    )
+    start: str = option("", "Leave out days before this date (YYYY-MM-DD).", tunable=False)
+    end: str = option("", "Leave out days after this date (YYYY-MM-DD).", tunable=False)
     window: int = option(30, "Days that the model reads.", minimum=2, maximum=10_000)
     stride: int = option(1, "Days between the starts of two training windows.", minimum=1, maximum=10_000)
     split: str = option(
         "time",
         "How windows are divided: by date (70/15/15), or shuffled as in the report, which leaks.",
         choices=("time", "report"),
+        tunable=False,
     )
     scale: str = option(
         "company",
         "What prices are divided by: each company's range on its training days, the same on all days (report; it "
         "leaks), the window's own range, or nothing.",
         choices=("company", "report", "window", "none"),
+        tunable=False,
     )
     last_day_only: bool = option(False, "Learn to predict the day after the window alone, not the day after every day.")
     target: str = option(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filelock
 
@@ -15,6 +15,9 @@ from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Metric, Metrics
 from lstm_ae.run import Run
 from lstm_ae.tasks import Task, task
+
+if TYPE_CHECKING:
+    from lstm_ae.training import Fitted
 
 Notify = Callable[[Any], None]
 
@@ -132,9 +135,6 @@ def _train(
 ) -> Run:
     import keras
 
-    from lstm_ae.models.scaling import network_of
-    from lstm_ae.training import fit
-
     if started:
         started(run)
     try:
@@ -145,38 +145,69 @@ def _train(
             f"Another process is training in {str(run.directory)!r}; wait for it, or give another --out"
         ) from None
     with lock:
-        seed(config)
-        study = task(task_of(config))
-        model = study.build(config, data)
-        network = network_of(model)
         logs = [keras.callbacks.TensorBoard(str(run.tensorboard))] if tensorboard else []
-        identity = {
-            "config": config.to_dict(),
-            "data": data.source.sha256,
-            "versions": about.versions(),
-        }
-        fitted = fit(network, data, config, state=run.state, identity=identity, notify=notify, callbacks=logs)
-        run.write_history(fitted.history)
+        known = identity(config, data) | {"versions": about.versions()}
+        model, fitted = learn(config, data, state=run.state, identity=known, notify=notify, callbacks=logs)
         if fitted.diverged and not fitted.best_epoch:
+            run.write_history(fitted.history)
             raise Diverged(
                 f"{_why(fitted.stopped)}; no epoch was good, so nothing is kept but the config in {run.directory}"
             )
-        model = _uncompiled(study.build(config, data), model)
-        run.write_model(model)
-        metrics = study.evaluate(model, data)
-        draw(run, study.figures(model, data, fitted.history))
-        training = {
-            "epochs": len(fitted.history),
-            "best_epoch": fitted.best_epoch,
-            "stopped": fitted.stopped,
-            "seconds": round(fitted.seconds, 2),
-            "parameters": int(network.count_params()),
-        }
-        run.write_metrics(as_json(metrics) | {"training": training, "leaky": data.source.leaky})
-        run.state.unlink(missing_ok=True)
+        complete(run, config, data, model, fitted)
     if fitted.diverged:
         raise Diverged(f"{_why(fitted.stopped)}; the weights of epoch {fitted.best_epoch} are kept in {run.directory}")
     return run
+
+
+def identity(config: Config, data: Data) -> dict[str, Any]:
+    """What must be equal for a training to be continued."""
+    return {"config": config.to_dict(), "data": data.source.sha256}
+
+
+def learn(config: Config, data: Data, **details: Any) -> "tuple[Any, Fitted]":
+    """Build a study's model and train it; `details` are those of `lstm_ae.training.fit`."""
+    from lstm_ae.models.scaling import network_of
+    from lstm_ae.training import fit
+
+    seed(config)
+    model = task(task_of(config)).build(config, data)
+    return model, fit(network_of(model), data, config, **details)
+
+
+def complete(
+    run: Run,
+    config: Config,
+    data: Data,
+    model: Any,
+    fitted: "Fitted",
+    *,
+    note: Mapping[str, Any] | None = None,
+    leave_out: Sequence[str] = (),
+) -> None:
+    """Write all that a run holds once its model is trained: history, model, figures and, last, metrics.
+
+    Args:
+        note: further entries of what `metrics.json` says of the training.
+        leave_out: parts of the data that the model was trained on, so that measures there mean nothing.
+    """
+    from lstm_ae.models.scaling import network_of
+
+    study = task(task_of(config))
+    run.write_history(fitted.history)
+    model = _uncompiled(study.build(config, data), model)
+    run.write_model(model)
+    metrics = {part: row for part, row in study.evaluate(model, data).items() if part not in leave_out}
+    draw(run, study.figures(model, data, fitted.history))
+    training = {
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "stopped": fitted.stopped,
+        "seconds": round(fitted.seconds, 2),
+        "parameters": int(network_of(model).count_params()),
+        **(note or {}),
+    }
+    run.write_metrics(as_json(metrics) | {"training": training, "leaky": data.source.leaky})
+    run.state.unlink(missing_ok=True)
 
 
 def _uncompiled(fresh: Any, trained: Any) -> Any:

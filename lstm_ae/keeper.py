@@ -35,6 +35,9 @@ class Progress(NamedTuple):
     finished: bool
 
 
+Judge = Callable[[list[dict[str, float]]], str]
+
+
 class Keeper(keras.callbacks.Callback):
     """Keeps the best weights and the training state, stops on NaN or without progress, and tells where it stands."""
 
@@ -47,9 +50,11 @@ class Keeper(keras.callbacks.Callback):
         identity: Mapping[str, Any],
         notify: Callable[[Progress], None] | None,
         steps: int,
+        judge: Judge | None = None,
     ) -> None:
         super().__init__()
         self.config, self.path, self.identity, self.notify, self.steps = config, path, dict(identity), notify, steps
+        self.judge = judge or (lambda history: "")
         self.variables, self.optimizer_variables = variables, optimizer_variables
         self.history: list[dict[str, float]] = []
         self.best: list[Any] = [np.asarray(variable) for variable in variables]
@@ -99,7 +104,8 @@ class Keeper(keras.callbacks.Callback):
             self.best = self.judged or [np.array(variable) for variable in self.variables]
         elif self.config.patience and epoch + 1 - self.best_epoch >= self.config.patience:
             self.stopped = f"no better validation loss in {self.config.patience} epochs"
-            self.model.stop_training = True
+        self.stopped = self.stopped or self.judge(self.history)
+        self.model.stop_training = bool(self.stopped)
         self._save()
         self._tell(self.steps, row, finished=True)
 

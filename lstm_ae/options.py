@@ -16,7 +16,12 @@ from lstm_ae.errors import ConfigError
 
 
 class Option(NamedTuple):
-    """What stands in a field's metadata. `aliases` maps other spellings to a choice."""
+    """What stands in a field's metadata.
+
+    Args:
+        aliases: other spellings of a choice.
+        tunable: whether a search may try several values.
+    """
 
     help: str
     minimum: float = -math.inf
@@ -25,6 +30,7 @@ class Option(NamedTuple):
     below: float = math.inf
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, str] = types.MappingProxyType({})
+    tunable: bool = True
 
     def rule(self, kind: type) -> str:
         """The range in words, for help and errors."""

@@ -62,15 +62,18 @@ class Steps:
             self.names.append("label_accuracy")
         self.train_feed, self.validation_feed = (Feed(part, data.scale, network) for part in data[:2])
         self.count = steps_of(data.train, batch_size)
-        self._train = tf.function(self._training, autograph=False)
-        self._validate = tf.function(self._validating, autograph=False)
+        self._train: Any = None
+        self._validate: Any = None
 
     def train(self, order: Any, first: int, last: int) -> dict[str, float]:
         """Train on the batches from `first` to `last` - 1 of the samples in this order; returns their summed values."""
-        return self._named(self._train(order, tf.constant(first, tf.int64), tf.constant(last, tf.int64)))
+        given = [tf.convert_to_tensor(order), tf.constant(first, tf.int64), tf.constant(last, tf.int64)]
+        self._train = self._train or _traced(self._training, *given)
+        return self._named(self._train(*given))
 
     def validate(self) -> dict[str, float]:
         """The mean values of the validation part."""
+        self._validate = self._validate or _traced(self._validating)
         values = self._named(self._validate())
         return {name: value / self.validation_feed.samples for name, value in values.items()}
 
@@ -140,3 +143,8 @@ class Steps:
             return keras.losses.sparse_categorical_crossentropy(target, output)
         classes = tf.one_hot(target, output.shape[-1])
         return keras.losses.categorical_crossentropy(classes, output, label_smoothing=self.label_smoothing)
+
+
+def _traced(function: Any, *arguments: Any) -> Any:
+    """A function as one graph: TensorFlow warns of many graphs where one process trains many models after another."""
+    return tf.function(function, autograph=False).get_concrete_function(*arguments)

@@ -17,7 +17,7 @@ from lstm_ae.config import Config, Mnist
 from lstm_ae.data.windows import Data
 from lstm_ae.deform import Deform
 from lstm_ae.feed import order
-from lstm_ae.keeper import Keeper, Progress
+from lstm_ae.keeper import Judge, Keeper, Progress
 from lstm_ae.kernels.choice import accelerated
 from lstm_ae.optimizers import optimizer_of
 from lstm_ae.steps import Steps, steps_of
@@ -51,6 +51,9 @@ def fit(
     notify: Callable[[Progress], None] | None = None,
     callbacks: Sequence[Any] = (),
     every: float = 0.2,
+    until: int | None = None,
+    judge: Judge | None = None,
+    best: bool = True,
 ) -> Fitted:
     """Train the network in place and leave it with the weights of its best epoch.
 
@@ -61,6 +64,9 @@ def fit(
         notify: called with a `Progress` now and then within an epoch, and after it.
         callbacks: further Keras callbacks.
         every: seconds between two calls of `notify`; 0 calls it after every step.
+        until: stop after this epoch; None for all of the config's. The learning rate is scheduled over all of them.
+        judge: told the history after every epoch; what it returns, unless "", is why training stops there.
+        best: False leaves the weights of the last epoch.
 
     Raises:
         ConfigError: the state belongs to another config, other data or other versions.
@@ -80,23 +86,24 @@ def fit(
         label_smoothing=getattr(config, "label_smoothing", 0.0),
         deform=Deform(config.read, config.deform, config.seed) if isinstance(config, Mnist) and config.deform else None,
     )
-    keeper = Keeper(config, variables, list(optimizer.variables), state, identity, notify, steps.count)
+    keeper = Keeper(config, variables, list(optimizer.variables), state, identity, notify, steps.count, judge)
     keeper.restore()
-    if not keeper.stopped and keeper.epoch < config.epochs:
+    until = min(until or config.epochs, config.epochs)
+    if not keeper.stopped and keeper.epoch < until:
         with accelerated(network, config.kernel):
-            _run(steps, keeper, [keeper, *callbacks], every)
-    for variable, value in zip(variables, keeper.best, strict=True):
+            _run(steps, keeper, [keeper, *callbacks], every, until)
+    for variable, value in zip(variables, keeper.best if best else [], strict=best):
         variable.assign(value)
     return Fitted(keeper.history, keeper.best_epoch, keeper.stopped, keeper.diverged, keeper.seconds)
 
 
-def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float) -> None:
+def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until: int) -> None:
     """Train epoch by epoch until all are done or a callback stops it."""
     network = steps.network
     listeners = keras.callbacks.CallbackList(callbacks, model=network)
     network.stop_training = False
     listeners.on_train_begin()
-    for epoch in range(keeper.epoch, keeper.config.epochs):
+    for epoch in range(keeper.epoch, until):
         listeners.on_epoch_begin(epoch)
         sequence = order(steps.train_feed.samples, keeper.config.seed, epoch)
         values, done, stride = dict.fromkeys(steps.names, 0.0), 0, 1

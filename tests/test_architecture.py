@@ -15,7 +15,7 @@ LAYERS = [
     {"lstm_ae", "lstm_ae.errors"},
     {"lstm_ae.options"},
     {"lstm_ae.config"},
-    {"lstm_ae.files"},
+    {"lstm_ae.files", "lstm_ae.space"},
     {"lstm_ae.data"},
     {"lstm_ae.evaluation", "lstm_ae.figures", "lstm_ae.models", "lstm_ae.kernels"},
     {"lstm_ae.feed", "lstm_ae.about", "lstm_ae.deform", "lstm_ae.keeper", "lstm_ae.optimizers"},
@@ -23,6 +23,7 @@ LAYERS = [
     {"lstm_ae.training", "lstm_ae.run", "lstm_ae.export"},
     {"lstm_ae.tasks"},
     {"lstm_ae.experiment"},
+    {"lstm_ae.search"},
     {"lstm_ae.bench"},
     {"cli"},
 ]

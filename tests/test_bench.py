@@ -1,7 +1,10 @@
 """The benchmark runs its contestants in turn and tells ratios; its numbers are not tested, they are the machine's."""
 
+import functools
 import json
-import threading
+import os
+import signal
+from pathlib import Path
 
 import pytest
 from lstm_ae_cli import main
@@ -11,34 +14,39 @@ from lstm_ae.bench.training import Shape, contestants, profile
 from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
 
 
-def test_contestants_run_in_turn_and_never_at_once() -> None:
-    told: list[str] = []
-    running = threading.Lock()
+def contestant(name: str, told: Path, lap: Lap) -> None:
+    for _ in range(3):
+        with told.open("a") as file:
+            file.write(f"{name} {os.getpid()}\n")
+        lap()
 
-    def contestant(name: str) -> object:
-        def run(lap: Lap) -> None:
-            for _ in range(3):
-                with running:
-                    told.append(name)
-                lap()
 
-        return run
+def broken(lap: Lap) -> None:
+    lap()
+    raise ValueError("broken")
 
-    done: list[int] = []
-    laps = take_turns({"a": contestant("a"), "b": contestant("b")}, 2, done.append)  # type: ignore[dict-item]
-    assert told == ["a", "b", "a", "b", "a", "b"]
+
+def killed(lap: Lap) -> None:
+    lap()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_contestants_run_in_turn_each_in_a_process_of_its_own(tmp_path: Path) -> None:
+    told, done = tmp_path / "told", list[int]()
+    laps = take_turns({name: functools.partial(contestant, name, told) for name in "ab"}, 2, done.append)
+    names, processes = zip(*(line.split() for line in told.read_text().splitlines()), strict=True)
+    assert names == ("a", "b", "a", "b", "a", "b")
+    assert len(set(processes)) == 2
     assert done == [0, 1, 2]
     assert {name: len(taken) for name, taken in laps.items()} == {"a": 2, "b": 2}  # the first warmed up
     assert all(seconds >= 0 for taken in laps.values() for seconds in taken)
 
 
 def test_what_a_contestant_raises_comes_out() -> None:
-    def broken(lap: Lap) -> None:
-        lap()
-        raise ValueError("broken")
-
     with pytest.raises(ValueError, match="broken"):
         take_turns({"broken": broken}, 2, lambda _: None)
+    with pytest.raises(ChildProcessError, match="exit code -9"):
+        take_turns({"killed": killed}, 2, lambda _: None)
 
 
 def test_ratios_are_taken_round_by_round() -> None:
@@ -56,6 +64,7 @@ def test_operations_of_a_step_worked_by_hand() -> None:
     assert Shape(2, 1, 1, 1).operations() == 3 * 2 * (3 * 8 + 4 * 8 + 2)
 
 
+@pytest.mark.slow
 def test_all_contestants_train() -> None:
     shape = Shape(2, 3, 1, 4)
     laps = take_turns(contestants(shape, 1), 1, lambda _: None)

@@ -1,12 +1,11 @@
 """How the cost of a training step grows with steps, units, batch and data, and beside another training."""
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from lstm_ae.bench.training import Shape, laps_of
-from lstm_ae.bench.turns import Spread, spread
+from lstm_ae.bench.turns import Spread, silence, spread
 
 BASE = Shape(16, 50, 1)
 GROWTH: dict[str, list[Shape]] = {
@@ -66,16 +65,11 @@ class Beside(NamedTuple):
 def two_processes(rounds: int) -> Beside:
     """Train the base shape in one process, then in two at the same time."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(2, _silence) as pool:
+    with context.Pool(2, silence) as pool:
         pool.map(_rate, [1, 1])  # both have imported and compiled
         (alone,) = pool.map(_rate, [rounds])
         return Beside(alone, sum(pool.map(_rate, [rounds, rounds], chunksize=1)))
 
 
-def _silence() -> None:
-    """TensorFlow greets on stderr, past every log level."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
 def _rate(rounds: int) -> float:
-    return BASE.laps / spread(list(laps_of(BASE, rounds))).median
+    return BASE.laps / spread(laps_of(BASE, rounds)).median

@@ -3,17 +3,19 @@
 Ours is the whole of `lstmae toy train`: cutting, shuffling, metrics, callbacks, the state on disk after every epoch.
 """
 
+import functools
 import importlib.util
+import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_ae.bench.turns import Contestant, Lap, take_turns
+from lstm_ae.bench.turns import Contestant, Lap
 from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split
@@ -45,16 +47,13 @@ RATE, CLIP = 0.01, 1.0
 
 def contestants(shape: Shape, rounds: int) -> dict[str, Contestant]:
     """Stock Keras, ours, and PyTorch on one and on all cores where it is installed."""
-    values = sequences(shape)
     found: dict[str, Contestant] = {
-        "keras": lambda lap: _keras(shape, values, rounds, lap),
-        "ours": lambda lap: ours(shape, values, rounds + 1, lap),
+        "keras": functools.partial(_keras, shape, rounds),
+        "ours": functools.partial(_ours, shape, rounds),
     }
     if importlib.util.find_spec("torch"):
         for threads in sorted({1, os.cpu_count() or 1}):
-            found[f"torch-{threads}"] = lambda lap, threads=threads: _torch(  # type: ignore[misc]
-                shape, values, rounds, lap, threads
-            )
+            found[f"torch-{threads}"] = functools.partial(_torch, shape, rounds, threads)
     return found
 
 
@@ -101,11 +100,16 @@ def ours(shape: Shape, values: Any, laps: int, lap: Lap, **others: Any) -> None:
         )
 
 
-def _keras(shape: Shape, values: Any, rounds: int, lap: Lap) -> None:
+def _ours(shape: Shape, rounds: int, lap: Lap) -> None:
+    ours(shape, sequences(shape), rounds + 1, lap)
+
+
+def _keras(shape: Shape, rounds: int, lap: Lap) -> None:
     """Train as Keras' own examples do: `compile`, `fit`, a shuffled `tf.data`."""
     import keras
     import tensorflow as tf
 
+    values = sequences(shape)
     given = keras.Input((shape.steps, shape.features))
     hidden = keras.layers.LSTM(shape.units, return_sequences=True)(given)
     hidden = keras.layers.LSTM(shape.units, return_sequences=True)(hidden)
@@ -116,7 +120,7 @@ def _keras(shape: Shape, values: Any, rounds: int, lap: Lap) -> None:
     model.fit(dataset, epochs=rounds + 1, shuffle=False, verbose=0, callbacks=[laps])
 
 
-def _torch(shape: Shape, values: Any, rounds: int, lap: Lap, threads: int) -> None:
+def _torch(shape: Shape, rounds: int, threads: int, lap: Lap) -> None:
     """Train as PyTorch's own examples do, the data in memory."""
     import torch
 
@@ -130,10 +134,10 @@ def _torch(shape: Shape, values: Any, rounds: int, lap: Lap, threads: int) -> No
         def forward(self, sequence: Any) -> Any:
             return self.output(self.decoder(self.encoder(sequence)[0])[0])
 
-    model, data = Autoencoder(), torch.from_numpy(values)
+    torch.set_num_threads(threads)
+    model, data = Autoencoder(), torch.from_numpy(sequences(shape))
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     for _ in range(rounds + 1):
-        torch.set_num_threads(threads)
         for index in torch.randperm(len(data)).split(shape.batch):
             batch = data[index]
             optimizer.zero_grad()
@@ -213,7 +217,8 @@ def profile(shape: Shape, repeats: int = 100) -> dict[str, float]:
     }
 
 
-def laps_of(shape: Shape, rounds: int, samples: int | None = None) -> Iterator[float]:
+def laps_of(shape: Shape, rounds: int, samples: int | None = None) -> list[float]:
     """Seconds of ours for each of some laps (of so many samples), the first, which warms up, left out."""
-    values = sequences(shape, samples)
-    yield from take_turns({"ours": lambda lap: ours(shape, values, rounds + 1, lap)}, rounds, lambda _: None)["ours"]
+    ends = [time.perf_counter()]
+    ours(shape, sequences(shape, samples), rounds + 1, lambda: ends.append(time.perf_counter()))
+    return [end - begin for begin, end in itertools.pairwise(ends)][1:]

@@ -1,10 +1,13 @@
 """Contestants that run in turn, so that a noisy machine is noisy for all of them."""
 
+import contextlib
+import multiprocessing
+import os
 import statistics
-import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from multiprocessing.connection import Connection
+from typing import NamedTuple, Self
 
 Lap = Callable[[], None]
 Contestant = Callable[[Lap], None]
@@ -34,52 +37,75 @@ def take_turns(
     """Run every contestant for a lap, then every one for another, and so on.
 
     Args:
-        contestants: each is called once, in a thread of its own, and calls what it is given at the end of every lap.
+        contestants: each is called once, in a process of its own, so that no library's threads wait in another's way,
+            and calls what it is given at the end of every lap. They are pickled.
         rounds: laps that count. One more is run before them, which warms up.
         done: called with the number of rounds done.
 
     Returns:
         Seconds of each contestant's laps.
+
+    Raises:
+        What a contestant raises; `ChildProcessError` where one dies.
     """
-    threads = {name: _Runner(contestant, rounds + 1) for name, contestant in contestants.items()}
-    for number in range(rounds + 1):
-        for runner in threads.values():
-            runner.run_a_lap()
-        done(number)
-    return {name: runner.seconds[1:] for name, runner in threads.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    with contextlib.ExitStack() as stack:
+        runners = {name: stack.enter_context(_Runner(contestant)) for name, contestant in contestants.items()}
+        for number in range(rounds + 1):
+            for name, runner in runners.items():
+                seconds[name].append(runner.run_a_lap())
+            done(number)
+    return {name: laps[1:] for name, laps in seconds.items()}
 
 
 class _Runner:
-    """A contestant that waits between its laps."""
+    """A contestant's process, which waits between its laps."""
 
-    def __init__(self, contestant: Contestant, laps: int) -> None:
-        self.laps, self.seconds = laps, list[float]()
-        self.go, self.rested = threading.Semaphore(0), threading.Semaphore(0)
-        self.error: BaseException | None = None
-        self.began = 0.0
-        # A daemon, since an interrupted benchmark leaves it waiting.
-        self.thread = threading.Thread(target=self._body, args=(contestant,), daemon=True)
+    def __init__(self, contestant: Contestant) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_body, args=(contestant, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
 
-    def run_a_lap(self) -> None:
-        """Let it run to the end of its lap; raises what it raises."""
-        if not self.thread.is_alive():
-            self.thread.start()
-        self.began = time.perf_counter()
-        self.go.release()
-        self.rested.acquire()
-        if self.error:
-            raise self.error
+    def __enter__(self) -> Self:
+        return self
 
-    def _body(self, contestant: Contestant) -> None:
-        self.go.acquire()
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+    def run_a_lap(self) -> float:
+        """Let it run to the end of its lap; returns the seconds, raises what it raises."""
+        self.pipe.send(None)
         try:
-            contestant(self._lap)
-        except BaseException as error:
-            self.error = error
-            self.rested.release()
+            answer = self.pipe.recv()
+        except EOFError:
+            self.process.join()
+            raise ChildProcessError(f"A contestant's process died with exit code {self.process.exitcode}") from None
+        if isinstance(answer, BaseException):
+            raise answer
+        return float(answer)
 
-    def _lap(self) -> None:
-        self.seconds.append(time.perf_counter() - self.began)
-        self.rested.release()
-        if len(self.seconds) < self.laps:
-            self.go.acquire()
+
+def _body(contestant: Contestant, pipe: Connection) -> None:
+    silence()
+    pipe.recv()
+    began = time.perf_counter()
+
+    def lap() -> None:
+        nonlocal began
+        pipe.send(time.perf_counter() - began)
+        pipe.recv()
+        began = time.perf_counter()
+
+    try:
+        contestant(lap)
+    except BaseException as error:
+        pipe.send(error)
+
+
+def silence() -> None:
+    """TensorFlow greets on stderr, past every log level."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -35,6 +35,10 @@ class Task(Protocol):
         """Draw the data itself."""
         ...
 
+    def space(self, hp: Any, config: Any) -> Any:
+        """Ask KerasTuner's `HyperParameters` for what a search varies; returns the config to try."""
+        ...
+
     def predict(self, model: Any, data: Data) -> dict[str, Sequence[Any]]:
         """Apply the model to the test part: columns of a table, one row a value or sample."""
         ...

@@ -11,10 +11,11 @@ from lstm_ae.data.digits import as_images, as_rows, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Mean, Metric, Metrics
 from lstm_ae.figures import base, digits
+from lstm_ae.space import REPORT
 from lstm_ae.tasks import History, columns, parts
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
-__all__ = ["build", "describe", "evaluate", "figures", "load", "predict"]
+__all__ = ["build", "describe", "evaluate", "figures", "load", "predict", "space"]
 
 CLASSES = 10
 SHOWN = 10
@@ -28,6 +29,11 @@ def build(config: Mnist, data: Data) -> Any:
 
     network = classifier(config, steps=data.train.span, features=data.train.features, classes=CLASSES)
     return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
+
+
+def space(hp: Any, config: Mnist) -> Mnist:
+    """What is searched where nothing else is listed: learning rate, units and clipping, as in the report."""
+    return REPORT(hp, config)
 
 
 def evaluate(model: Any, data: Data) -> Metrics:

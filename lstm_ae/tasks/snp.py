@@ -11,12 +11,13 @@ from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Mean, Metric, Metrics
 from lstm_ae.figures import base, prices
+from lstm_ae.space import REPORT
 from lstm_ae.tasks import History, columns, forecasting, parts
 from lstm_ae.tasks.forecasting import forecasts
 from lstm_ae.tasks.panel import dates_of, last_windows, quantity_of
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
-__all__ = ["build", "describe", "evaluate", "figures", "load", "predict"]
+__all__ = ["build", "describe", "evaluate", "figures", "load", "predict", "space"]
 
 SHOWN = 20
 
@@ -42,6 +43,11 @@ def typical_change(data: Data, most: int = 4096) -> float:
     window = data.train.windows(index)[:, :-1]
     _, span = data.scale.of(window, data.train.companies(index))
     return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0
+
+
+def space(hp: Any, config: Snp) -> Snp:
+    """What is searched where nothing else is listed: learning rate, units and clipping, as in the report."""
+    return REPORT(hp, config)
 
 
 def evaluate(model: Any, data: Data) -> Metrics:

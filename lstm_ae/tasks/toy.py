@@ -11,10 +11,11 @@ from lstm_ae.data.toy import generate, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Mean, Metrics
 from lstm_ae.figures import base, signals
+from lstm_ae.space import REPORT
 from lstm_ae.tasks import History, columns, parts
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
-__all__ = ["build", "describe", "evaluate", "figures", "load", "predict"]
+__all__ = ["build", "describe", "evaluate", "figures", "load", "predict", "space"]
 
 
 def build(config: Toy, data: Data) -> Any:
@@ -25,6 +26,11 @@ def build(config: Toy, data: Data) -> Any:
 
     network = autoencoder(config, steps=data.train.span, features=data.train.features)
     return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
+
+
+def space(hp: Any, config: Toy) -> Toy:
+    """What is searched where nothing else is listed: learning rate, units and clipping, as in the report."""
+    return REPORT(hp, config)
 
 
 def evaluate(model: Any, data: Data) -> Metrics:

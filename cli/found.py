@@ -1,0 +1,74 @@
+"""What a search has found: the table, the findings, where the winner is."""
+
+import shlex
+from typing import Any
+
+from lstm_ae.config import task_of
+from lstm_ae.errors import LstmAeError
+
+from .results import show_files
+from .talk import Talk
+
+
+def show_found(talk: Talk, folder: Any, plan: Any, found: Any) -> None:
+    """Show the table of all trials, the best first; write it, and the figures.
+
+    Raises:
+        LstmAeError: no trial came to an end; the text has the reasons.
+    """
+    from lstm_ae.search.presentation import columns, figures, statements
+
+    header, rows = columns(plan, found.trials)
+    folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
+    again = f"lstmae {task_of(plan.config)} tune --resume --out {shlex.quote(str(folder.directory))}"
+    if not found.runs:
+        reasons = dict.fromkeys(f"trial {trial.number}: {trial.reason}" for trial in found.trials if trial.reason)
+        if not found.complete:
+            raise LstmAeError(f"Time was over before a trial was complete. Go on with: {again}")
+        raise LstmAeError(f"All {len(found.trials)} trials failed. " + "; ".join(reasons))
+    talk.table(header, rows)
+    told = statements(plan, found.trials)
+    if told:
+        talk.show("")
+    for line in told:
+        talk.show(line)
+    talk.show("")
+    if not found.complete:
+        talk.show(f"Time was over. Go on with: {again}")
+    drawn = figures(folder, plan, found.trials)
+    winner = found.trials[0]
+    files = {
+        "table": folder.directory / "table.csv",
+        "figures": drawn[0].parent,
+        "winner": found.runs[0].directory,
+    }
+    if found.refit:
+        files["refit"] = found.refit.directory
+        talk.show(f"The setting of the winner was {found.refit.metrics()['training']['refit']}.")
+    show_files(talk, files)
+    talk.document(
+        {
+            "search": str(folder.directory),
+            "complete": found.complete,
+            "objective": plan.objective.name,
+            "trials": [_row(trial) for trial in found.trials],
+            "findings": told,
+            "winner": {"trial": winner.number, "values": winner.values, "run": str(found.runs[0].directory)},
+            "kept": [str(run.directory) for run in found.runs],
+            "refit": str(found.refit.directory) if found.refit else None,
+        }
+    )
+
+
+def _row(trial: Any) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "values": trial.values,
+        "status": trial.status,
+        "score": trial.score,
+        "spread": trial.spread,
+        "reason": trial.reason,
+        "until": trial.until,
+        "parent": trial.parent,
+        "executions": [execution._asdict() for execution in trial.executions],
+    }

@@ -1,0 +1,208 @@
+"""How `tune` goes: from what was typed to a plan, a search, and what is said of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lstm_ae.config import Config, task_of
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import flag
+from lstm_ae.space import Axis, axes_of
+
+from . import training
+from .backend import import_tensorflow
+from .options import Given
+from .stops import Interrupted
+from .talk import Talk
+
+USUAL_TRIALS = 20
+
+
+class Asked(NamedTuple):
+    """What was typed besides the config; None where nothing was."""
+
+    search: str | None
+    objective: str | None
+    prune: bool
+    seconds: float | None
+    engine: str
+    address: str | None
+    refit: bool
+    resume: bool
+    repair: bool
+    tensorboard: bool
+    out: Path | None
+    trials: int | None
+    repeats: int | None
+    jobs: int | None
+    keep: int | None
+    max_retries: int | None
+
+
+def tune(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> None:
+    """Search, and show what was found."""
+    from lstm_ae.about import command_line
+    from lstm_ae.run import require_free
+    from lstm_ae.search import folder as folders
+
+    name = task_of(kind())
+    if asked.resume:
+        folder = _latest(name) if asked.out is None else folders.open_search(asked.out, name)
+        plan = _again(folder.plan(), given, asked)
+    else:
+        if asked.out is not None:
+            require_free(asked.out)
+        plan = _plan(given, kind, asked)
+    import_tensorflow(talk)
+    data = training.load(plan.config, talk)
+    if asked.resume:
+        from lstm_ae.search.tuner import require_same
+
+        for note in require_same(folder, plan, data):
+            talk.say(note)
+    else:
+        folder = folders.create(asked.out, plan, data.source, data.symbols, command_line())
+    with _going_on(folder, name):
+        _search(folder, data, asked, talk)
+
+
+def _search(folder: Any, data: Any, asked: Asked, talk: Talk) -> None:
+    from lstm_ae.search.driver import Clock
+    from lstm_ae.search.executors import Executor, Here
+    from lstm_ae.search.job import Loader, key_of
+    from lstm_ae.search.tuner import opened, search
+    from lstm_ae.search.workers import Workers, cores, usual_jobs
+
+    from .board import Board
+    from .found import show_found
+
+    keep = asked.keep or 1
+    retries = 2 if asked.max_retries is None else asked.max_retries
+    with opened(folder, keep=keep, repair=asked.repair) as record:
+        plan = record.plan
+        load = Loader({key_of(plan.config): data})
+        jobs = asked.jobs or usual_jobs(plan)
+        clock = Clock(asked.seconds)
+        with Board(talk, record, folder, tensorboard=asked.tensorboard) as board:
+            executor: Executor
+            if asked.engine == "ray":
+                from lstm_ae.search.cluster import Cluster
+
+                executor = Cluster(asked.address, asked.jobs, _for_all_seeds(plan), board.step)
+            elif jobs == 1:
+                executor = Here(load, board.step, lambda: clock.expired)
+            else:
+                executor = Workers(jobs, max(1, cores() // jobs), board.step, folder.log)
+            talk.say(f"searching in {folder.directory}: {_told(plan)}, {executor.slots} at once")
+            found = search(
+                record, folder, load, executor, board, clock=clock, keep=keep, retries=retries, refitted=asked.refit
+            )
+    show_found(talk, folder, plan, found)
+
+
+def _for_all_seeds(plan: Any) -> dict[str, Any]:
+    """The data of every repeat, by key: other machines need not have the files."""
+    import dataclasses
+
+    from lstm_ae.search.job import key_of
+    from lstm_ae.tasks import task
+
+    seeds = [(plan.config.seed + number) % 2**32 for number in range(plan.repeats)]
+    configs = [dataclasses.replace(plan.config, seed=seed) for seed in seeds]
+    return {key_of(config): task(task_of(config)).load(config) for config in configs}
+
+
+def _told(plan: Any) -> str:
+    axes = ", ".join(f"{flag(axis.name)} {axis}" for axis in plan.axes)
+    trials = "" if plan.size is None else f", {plan.size} trial" + ("s" if plan.size != 1 else "")
+    return f"{plan.search} over {axes}{trials}"
+
+
+def _plan(given: Given, kind: type[Config], asked: Asked) -> Any:
+    """The plan of what was typed: what is listed is searched; the report's grid where nothing is."""
+    from lstm_ae.search.plan import Plan, objective_of
+    from lstm_ae.tasks import task
+
+    name = task_of(kind())
+    config, axes = _divided(given, kind)
+    if not axes:
+        axes = [axis for axis in axes_of(task(name).space, config) if axis.name not in given]
+    search = _search_of(asked.search or "grid")
+    usual = USUAL_TRIALS if search in ("random", "bayesian") else None
+    return Plan(
+        config=config,
+        axes=tuple(axes),
+        search=search,
+        trials=asked.trials or usual,
+        repeats=asked.repeats or 1,
+        objective=objective_of(name, asked.objective),
+        prune=asked.prune,
+    )
+
+
+def _again(plan: Any, given: Given, asked: Asked) -> Any:
+    """A search's plan with what was typed this time in its place."""
+    import dataclasses
+
+    from lstm_ae.search.plan import objective_of
+
+    base = Given(plan.config.to_dict() | given)
+    base.file = given.file
+    axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
+    config, typed = _divided(base, type(plan.config))
+    name = task_of(plan.config)
+    return dataclasses.replace(
+        plan,
+        config=config,
+        axes=tuple(_in_order(plan.axes, [*axes.values(), *typed])),
+        search=_search_of(asked.search or plan.search),
+        trials=asked.trials or plan.trials,
+        repeats=asked.repeats or plan.repeats,
+        objective=objective_of(name, asked.objective) if asked.objective else plan.objective,
+        prune=asked.prune or plan.prune,
+    )
+
+
+def _in_order(before: tuple[Axis, ...], now: list[Axis]) -> list[Axis]:
+    order = [axis.name for axis in before]
+    return sorted(now, key=lambda axis: order.index(axis.name) if axis.name in order else len(order))
+
+
+def _divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
+    """The single values as a config, and the lists and ranges."""
+    axes = [value for value in given.values() if isinstance(value, Axis)]
+    single = Given({name: value for name, value in given.items() if not isinstance(value, Axis)})
+    single.file = given.file
+    return single.config(kind), axes
+
+
+def _search_of(name: str) -> str:
+    from lstm_ae.search.plan import SEARCHES
+
+    if name not in SEARCHES:
+        raise ConfigError(f"--search must be one of {', '.join(SEARCHES)}. Received: {name!r}")
+    return name
+
+
+def _latest(name: str) -> Any:
+    from lstm_ae.search.folder import all_searches
+
+    for folder in all_searches():
+        if folder.about()["task"] == name:
+            return folder
+    raise ConfigError(f"There is no {name} search in 'runs'; give its directory with --out")
+
+
+@contextmanager
+def _going_on(folder: Any, name: str) -> Iterator[None]:
+    """Turn an interruption into the command that goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        import shlex
+
+        raise Interrupted(
+            "Interrupted; nothing is lost. Go on with: "
+            f"lstmae {name} tune --resume --out {shlex.quote(str(folder.directory))}"
+        ) from None

@@ -1,0 +1,151 @@
+"""`lstmae toy|mnist|snp tune`: search over options."""
+
+from typing import Annotated, Any
+
+import typer
+
+from lstm_ae.config import Config
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import Declared, Option, checked
+
+from .options import Given, Out, command, option
+from .talk import Talk
+
+SMALL = {
+    "toy": "--units 4,8 --learning-rate 0.1,0.01 --sequences 500 --epochs 1 --jobs 1",
+    "mnist": "--units 2,4 --epochs 1 --search random --trials 1 --jobs 1",
+    "snp": "--clip 1,5 --units 4 --symbols IBM --start 2009-01-01 --epochs 1 --jobs 1",
+}
+
+
+def _number(name: str, help: str, **rules: Any) -> Declared:
+    """A whole number that may be left out, and belongs to no config."""
+    return Declared(name, int, optional=True, default=None, option=Option(help, **rules))
+
+
+TRIALS = _number(
+    "trials",
+    "Settings to try at most (default: the whole grid, 20 of random and bayesian, what hyperband comes to).",
+    minimum=1,
+    maximum=1_000_000,
+)
+REPEATS = _number(
+    "repeats", "Trainings of each setting, one seed after the other (default: 1).", minimum=1, maximum=1000
+)
+JOBS = _number(
+    "jobs",
+    "Trials that run at once, each with its share of the cores (default: one a core while models are small; 1 where "
+    "the search goes by what has finished).",
+    minimum=1,
+    maximum=1024,
+)
+KEEP = _number("keep", "Best trials that become runs, with their weights (default: 1).", minimum=1, maximum=1000)
+RETRIES = _number(
+    "max_retries",
+    "How often a trial whose worker died is given to another one (default: 2).",
+    minimum=0,
+    maximum=1000,
+)
+_OWN = (TRIALS, REPEATS, JOBS, KEEP, RETRIES)
+
+
+def register(app: typer.Typer, name: str, config: type[Config]) -> None:
+    """Add the verb to a study."""
+
+    @command(app, "tune", f"lstmae {name} tune {SMALL[name]}", config, lists=True)
+    def tune(
+        *,
+        search: Annotated[
+            str | None,
+            typer.Option(
+                metavar="<name>",
+                help="How to search: grid (all that is listed), random, bayesian or hyperband (default: grid).",
+                autocompletion=lambda: ["grid", "random", "bayesian", "hyperband"],
+            ),
+        ] = None,
+        trials: option(TRIALS) = None,  # type: ignore[valid-type]
+        repeats: option(REPEATS) = None,  # type: ignore[valid-type]
+        objective: Annotated[
+            str | None,
+            typer.Option(metavar="<name>", help="What to go by: a column of the history (default: the study's usual)."),
+        ] = None,
+        prune: Annotated[
+            bool,
+            typer.Option(
+                "--prune", metavar="", help="Stop trainings that do worse than the median of earlier ones did."
+            ),
+        ] = False,
+        max_time: Annotated[
+            str | None,
+            typer.Option(metavar="<time>", help="Stop after so long, such as 90s, 10m or 2h; --resume goes on."),
+        ] = None,
+        jobs: option(JOBS) = None,  # type: ignore[valid-type]
+        engine: Annotated[
+            str, typer.Option(metavar="<name>", help="Who runs trials: local, or ray (a cluster; pip install ray).")
+        ] = "local",
+        address: Annotated[
+            str | None,
+            typer.Option(metavar="<address>", help="Of the Ray cluster, as ray.init takes it (default: this machine)."),
+        ] = None,
+        max_retries: option(RETRIES) = None,  # type: ignore[valid-type]
+        keep: option(KEEP) = None,  # type: ignore[valid-type]
+        refit: Annotated[
+            bool,
+            typer.Option("--refit", metavar="", help="Train the winner's setting on train and validation as well."),
+        ] = False,
+        resume: Annotated[
+            bool,
+            typer.Option("--resume", metavar="", help="Go on with the search at --out, or the study's latest one."),
+        ] = False,
+        repair: Annotated[
+            bool,
+            typer.Option("--repair", metavar="", help="With --resume: run again what is damaged in the directory."),
+        ] = False,
+        tensorboard: Annotated[
+            bool, typer.Option("--tensorboard", metavar="", help="Write logs for TensorBoard's HParams page.")
+        ] = False,
+        out: Out = None,
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
+        from . import searching
+
+        numbers = (trials, repeats, jobs, keep, max_retries)
+        counts = {field.name: checked(field, number) for field, number in zip(_OWN, numbers, strict=True)}
+        if repair and not resume:
+            raise ConfigError("--repair is for a search that goes on; add --resume")
+        if address is not None and engine != "ray":
+            raise ConfigError("--address is for --engine ray; add it, or leave --address out")
+        if engine not in ("local", "ray"):
+            raise ConfigError(f"--engine must be one of local, ray. Received: {engine!r}")
+        asked = searching.Asked(
+            search=search,
+            objective=objective,
+            prune=prune,
+            seconds=_seconds(max_time),
+            engine=engine,
+            address=address,
+            refit=refit,
+            resume=resume,
+            repair=repair,
+            tensorboard=tensorboard,
+            out=out,
+            **counts,
+        )
+        searching.tune(given, config, asked, talk)
+
+
+def _seconds(text: str | None) -> float | None:
+    """`90s`, `10m`, `2h` in seconds; a number alone is seconds."""
+    if text is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"--max-time must be a time such as 90s, 10m or 2h. Received: {text!r}")
+    return seconds

@@ -1,0 +1,3 @@
+"""Temporary."""
+
+from lstm_ae.space import *  # noqa: F403

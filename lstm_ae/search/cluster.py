@@ -1,0 +1,148 @@
+"""A Ray cluster that runs trials: an actor a slot, data in Ray's object store, training states on a shared disk.
+
+Ray is the extra `[ray]`, imported here only.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import LstmAeError
+from lstm_ae.search.executors import Notify
+from lstm_ae.search.job import Job, Loader, Lost, Outcome, Step, run
+from lstm_ae.search.workers import prepare
+
+
+class ClusterGone(LstmAeError):
+    """The cluster cannot be reached, or is there no more; what was trained is on the disk."""
+
+
+class Cluster:
+    """Runs jobs on a Ray cluster.
+
+    Args:
+        address: as `ray.init` takes it; None starts a cluster on this machine.
+        slots: trials at once; None for one a core of the cluster.
+        data: loaded already, by the key of its config; sent to the cluster once.
+        notify: told how far each job is.
+
+    Raises:
+        ClusterGone: there is no cluster at the address, or Ray is not installed.
+    """
+
+    def __init__(self, address: str | None, slots: int | None, data: Mapping[str, Data], notify: Notify) -> None:
+        self.ray = _ray()
+        self.notify = notify
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            self.ray.init(
+                address=address or "local",
+                include_dashboard=False if address is None else None,
+                logging_level="ERROR",
+                log_to_driver=False,
+                configure_logging=False,
+            )
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            first = " ".join(str(error).split("\n")[0].split())[:200]
+            raise ClusterGone(f"No Ray cluster can be reached at {address!r} ({first})") from error
+        self.slots = slots or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        self.data = self.ray.put(dict(data))
+        self.kind = self.ray.remote(Actor)
+        self.free: list[Any] = []
+        # Of a running job: what it will give, its actor, and the job.
+        self.running: dict[Any, tuple[Any, Job]] = {}
+
+    def start(self, job: Job) -> None:
+        """Give a job to an actor that waits, or to a new one."""
+        states = str(Path(job.states).absolute())
+        parent = None if job.parent is None else str(Path(job.parent).absolute())
+        job = job._replace(states=states, parent=parent)
+        # An actor whose process dies is not started again by Ray: its job is reported as lost.
+        actor = self.free.pop() if self.free else self.kind.options(num_cpus=1, max_concurrency=2).remote(self.data)
+        self.running[actor.run.remote(job)] = (actor, job)
+
+    def wait(self, timeout: float | None) -> list[Outcome | Lost]:
+        """Wait until a job has ended, or its actor."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.running:
+            left = 1.0 if end is None else min(1.0, end - time.monotonic())
+            if left <= 0:
+                return []
+            ready, _ = self._asked(lambda left=left: self.ray.wait(list(self.running), timeout=left))
+            if ready:
+                return [self._ended(each) for each in ready]
+            self._tell()
+        return []
+
+    def stop(self) -> None:
+        """End all actors, and the cluster where it was started here."""
+        self.running.clear()
+        self.ray.shutdown()
+
+    def _ended(self, promise: Any) -> Outcome | Lost:
+        actor, job = self.running.pop(promise)
+        try:
+            outcome: Outcome = self._asked(lambda: self.ray.get(promise))
+        except self.ray.exceptions.RayActorError as error:
+            return Lost(job.number, _how(error))
+        self.free.append(actor)
+        return outcome
+
+    def _tell(self) -> None:
+        """Ask the actors how far they are."""
+        promises = [actor.step.remote() for actor, _ in self.running.values()]
+        ready, _ = self._asked(lambda: self.ray.wait(promises, num_returns=len(promises), timeout=1.0))
+        for promise in ready:
+            try:
+                step = self.ray.get(promise)
+            except self.ray.exceptions.RayActorError:
+                continue
+            if step:
+                self.notify(step)
+
+    def _asked(self, question: Any) -> Any:
+        """An answer of the cluster. What a job raises comes out as it is."""
+        try:
+            return question()
+        except self.ray.exceptions.RayActorError:
+            raise
+        except self.ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except (self.ray.exceptions.RayError, ConnectionError, RuntimeError, SystemError) as error:
+            raise ClusterGone(f"The Ray cluster is gone ({type(error).__name__})") from error
+
+
+class Actor:
+    """What runs in a process of the cluster."""
+
+    def __init__(self, data: Mapping[str, Data]) -> None:
+        prepare(1, None)
+        self.load = Loader(data)
+        self.now: Step | None = None
+
+    def run(self, job: Job) -> Outcome:
+        """Run a job to its end."""
+        return run(job, self.load, self._told)
+
+    def step(self) -> Step | None:
+        """How far the job is."""
+        return self.now
+
+    def _told(self, step: Step) -> None:
+        self.now = step
+
+
+def _how(error: Any) -> str:
+    text = " ".join(str(error).split())
+    return "it was killed" if "SIGKILL" in text else f"Ray says: {text[:120]}"
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise ClusterGone("Ray is not installed; install it with: pip install 'lstm-ae[ray]'") from None
+    return ray

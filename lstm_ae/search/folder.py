@@ -1,0 +1,174 @@
+"""The directory of a search.
+
+    search.json     what is searched: plan, command, data (with hash and licence), versions
+    journal.jsonl   every trial that was asked for and how it ended; see `journal`
+    states/         training states: of trials that run, of the best, and of those that Hyperband may go on with
+    trials/0007/    the best trials, each a run like any other
+    refit/          with --refit, the winner's setting trained on train and validation: a run as well
+    table.csv       all trials
+    figures/*.png
+
+Only this module knows these names.
+"""
+
+import dataclasses
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lstm_ae import run as runs
+from lstm_ae.about import asked, read_about
+from lstm_ae.config import task_of
+from lstm_ae.data.windows import Source
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.files import as_json, table, write
+from lstm_ae.run import Run
+from lstm_ae.search.journal import Journal
+from lstm_ae.search.plan import Plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A directory with a `search.json`."""
+
+    directory: Path
+
+    @property
+    def journal(self) -> Journal:
+        """What happened."""
+        return Journal(self.directory / "journal.jsonl")
+
+    @property
+    def lock(self) -> Path:
+        """The file that a search holds locked."""
+        return self.directory / ".lock"
+
+    @property
+    def log(self) -> Path:
+        """What worker processes write to stderr."""
+        return self.directory / "workers.log"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The directory of TensorBoard's logs."""
+        return self.directory / "tensorboard"
+
+    def states(self, number: int | str) -> str:
+        """Where a trial's training states go, but for "-0.npz" and so on."""
+        path = self.directory / "states"
+        path.mkdir(exist_ok=True)
+        return str(path / (number if isinstance(number, str) else f"{number:04}"))
+
+    def run(self, number: int) -> Run:
+        """A trial's run; there only where the trial is kept."""
+        return Run(self.directory / "trials" / f"{number:04}")
+
+    @property
+    def refit(self) -> Run:
+        """The winner's setting trained on more data."""
+        return Run(self.directory / "refit")
+
+    def about(self) -> dict[str, Any]:
+        """The content of `search.json`; raises `DataError` where it is not that of a search."""
+        about = read_about(self.directory / "search.json")
+        if not isinstance(about.get("data"), dict) or not isinstance(about.get("plan"), dict):
+            raise DataError(f"{str(self.directory / 'search.json')!r} lacks data or plan; start a new search")
+        return about
+
+    def plan(self) -> Plan:
+        """What is searched."""
+        try:
+            return Plan.from_dict(self.about()["plan"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{str(self.directory / 'search.json')!r} is not what a search leaves ({error}); start a new one"
+            ) from error
+
+    def write_plan(self, plan: Plan) -> None:
+        """Save a plan that has grown."""
+        write(self.directory / "search.json", as_json(self.about() | {"plan": plan.to_dict()}))
+
+    def new_run(self, run: Run, plan: Plan, config: Any, source: Source, symbols: Sequence[str]) -> Run:
+        """Make a trial's run anew, whatever a kill has left of it."""
+        if run.directory.exists():
+            shutil.rmtree(run.directory)
+        return runs.create(run.directory, config, source, symbols, self.about()["command"])
+
+    def tidy(self, running: Iterable[int], kept: Iterable[int], continued: Iterable[int]) -> None:
+        """Delete what no trial needs any more.
+
+        Args:
+            running: trials that have not ended.
+            kept: the best, of which the first execution is kept.
+            continued: trials of which the state is needed even where they are complete runs.
+        """
+        running, kept, continued = set(running), set(kept), set(continued)
+        for path in (self.directory / "states").glob("[0-9]*-*"):
+            number, _, execution = path.name.partition("-")
+            first = execution == "0.npz"
+            wanted = int(number) in continued or (int(number) in kept and not self.run(int(number)).finished)
+            if int(number) not in running and not (wanted and first):
+                path.unlink(missing_ok=True)
+        for path in (self.directory / "trials").glob("[0-9]*"):
+            if int(path.name) not in kept:
+                shutil.rmtree(path)
+
+    def write_table(self, columns: Mapping[str, Sequence[Any]]) -> Path:
+        """Save columns of equal length as `table.csv`; returns where."""
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        return write(self.directory / "table.csv", table(list(columns), rows))
+
+    def write_figure(self, name: str, png: bytes) -> Path:
+        """Save a figure; returns where."""
+        return write(self.directory / "figures" / f"{name}.png", png)
+
+
+def create(directory: Path | None, plan: Plan, source: Source, symbols: Sequence[str], command: str) -> Folder:
+    """Make a search's directory, new or empty, and write what is asked of it."""
+    now = datetime.now(UTC)
+    if directory is None:
+        directory = runs.RUNS / f"{task_of(plan.config)}-tune-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    runs.require_free(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    content = asked(plan.config, source, symbols, command, now)
+    del content["config"]  # the plan's
+    try:
+        write(directory / "search.json", as_json(content | {"plan": plan.to_dict()}), new=True)
+    except FileExistsError:
+        runs.require_free(directory)
+        raise
+    return Folder(directory)
+
+
+def open_search(where: str | Path, task: str | None = None) -> Folder:
+    """The search at a path; raises where there is none, or one of another study."""
+    folder = Folder(Path(where))
+    if not folder.directory.is_dir():
+        raise DataError(f"There is no search at {str(where)!r}; give the directory of one")
+    if not (folder.directory / "search.json").exists():
+        raise DataError(
+            f"{str(where)!r} is not a search, or has lost its search.json, which says what is searched; start a new one"
+        )
+    found = folder.about()["task"]
+    if task not in (None, found):
+        raise ConfigError(f"{str(where)!r} is a search of {found}; give one of {task}, or use lstmae {found}")
+    return folder
+
+
+def is_search(where: str | Path) -> bool:
+    """Whether there is a search at a path."""
+    return (Path(where) / "search.json").is_file()
+
+
+def all_searches(root: Path | None = None) -> list[Folder]:
+    """The readable searches below a directory, newest first."""
+    found = []
+    for path in (root or runs.RUNS).glob("*/search.json"):
+        try:
+            found.append((str(Folder(path.parent).about()["created"]), path.parent))
+        except (DataError, ConfigError, KeyError):
+            continue
+    return [Folder(directory) for _, directory in sorted(found, reverse=True)]

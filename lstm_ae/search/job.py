@@ -1,0 +1,173 @@
+"""One trial, as whoever runs it gets it: everything that it takes, and what comes back."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lstm_ae.config import TASKS, Config, task_of
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import LstmAeError
+from lstm_ae.experiment import identity, learn
+from lstm_ae.search.trials import COMPLETED, FAILED, PRUNED, Execution, Objective
+from lstm_ae.tasks import task
+
+Load = Callable[[Config], Data]
+
+
+class Job(NamedTuple):
+    """A trial to be run. Plain values only, so that it can be sent anywhere.
+
+    Args:
+        number: the trial's.
+        task: the study.
+        config: its config.
+        states: where its training states go, without "-0.npz" and so on.
+        objective: what is judged.
+        repeats: trainings, one a seed.
+        until: the last epoch to train; None for all.
+        parent: the state that training goes on from, if it is still there.
+        bar: by epoch, the median of the best objectives of earlier trials: a training that is worse is stopped.
+    """
+
+    number: int
+    task: str
+    config: dict[str, Any]
+    states: str
+    objective: Objective
+    repeats: int = 1
+    until: int | None = None
+    parent: str | None = None
+    bar: tuple[float, ...] = ()
+
+
+class Step(NamedTuple):
+    """How far a job is: epochs done of one of its executions, and the objective there."""
+
+    number: int
+    execution: int
+    epoch: int
+    epochs: int
+    value: float
+
+
+class Stopped(Exception):
+    """Raised by who is notified, to leave a job as it is."""
+
+
+class Outcome(NamedTuple):
+    """How a job ended."""
+
+    number: int
+    status: str
+    executions: tuple[Execution, ...]
+    reason: str = ""
+
+
+class Lost(NamedTuple):
+    """A job whose worker died, and how."""
+
+    number: int
+    how: str
+
+
+def state_of(states: str, execution: int) -> Path:
+    """The training state of one of a trial's executions."""
+    return Path(f"{states}-{execution}.npz")
+
+
+def run(job: Job, load: Load, notify: Callable[[Step], None]) -> Outcome:
+    """Train a trial; go on with it where it has been begun.
+
+    Whatever is wrong with the setting is its outcome. Errors of the system (a full disk) are raised: they would be
+    those of every other trial as well.
+    """
+    done: list[Execution] = []
+    try:
+        config = TASKS[job.task].from_dict(job.config)
+        for number in range(job.repeats):
+            seeded = dataclasses.replace(config, seed=(config.seed + number) % 2**32)
+            execution, status = _execute(job, number, seeded, load(seeded), notify)
+            done.append(execution)
+            if status != COMPLETED:
+                return Outcome(job.number, status, tuple(done), execution.stopped)
+    except (OSError, Stopped):
+        raise
+    except Exception as error:
+        return Outcome(job.number, FAILED, tuple(done), _why(error))
+    return Outcome(job.number, COMPLETED, tuple(done))
+
+
+def _execute(
+    job: Job, number: int, config: Config, data: Data, notify: Callable[[Step], None]
+) -> tuple[Execution, str]:
+    import keras
+
+    state = state_of(job.states, number)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    # Without the parent's state the same training is begun anew.
+    if job.parent and not state.exists() and Path(job.parent).exists():
+        beside = state.with_suffix(".part")
+        shutil.copyfile(job.parent, beside)
+        beside.replace(state)
+    name, epochs = job.objective.name, job.until or config.epochs
+    judge = judge_by(job.bar, job.objective)
+
+    def tell(progress: Any) -> None:
+        value = float(progress.values.get(name, float("nan")))
+        notify(Step(job.number, number, progress.epoch - (not progress.finished), epochs, value))
+
+    keras.backend.clear_session(free_memory=False)
+    _, fitted = learn(
+        config, data, state=state, identity=identity(config, data), notify=tell, until=job.until, judge=judge
+    )
+    curve = [row[name] for row in fitted.history]
+    score = curve[fitted.best_epoch - 1] if fitted.best_epoch else float("nan")
+    execution = Execution(
+        config.seed, score, len(curve), fitted.best_epoch, fitted.stopped, round(fitted.seconds, 3), tuple(curve)
+    )
+    pruned = bool(fitted.history) and bool(judge(fitted.history))
+    return execution, FAILED if fitted.diverged else PRUNED if pruned else COMPLETED
+
+
+def judge_by(bar: tuple[float, ...], objective: Objective) -> Callable[[list[dict[str, float]]], str]:
+    """The median rule of Golovin et al. 2017 (Vizier): worse at its best than the median of the others' best."""
+
+    def judge(history: list[dict[str, float]]) -> str:
+        epoch = len(history)
+        if not bar or epoch >= len(bar):
+            return ""
+        best = min((row[objective.name] for row in history), key=objective.key)
+        if not objective.better(bar[epoch - 1], best):
+            return ""
+        return f"pruned after epoch {epoch}: {best:.4g}, where the median was {bar[epoch - 1]:.4g}"
+
+    return judge
+
+
+def _why(error: Exception) -> str:
+    """An exception in one line."""
+    text = " ".join(str(error).split("\n")[0].split())[:300]
+    return text if isinstance(error, LstmAeError) else f"{type(error).__name__}: {text}"
+
+
+class Loader:
+    """Loads a study's data, and keeps what it loaded last: the data depends on a part of the config only."""
+
+    def __init__(self, given: Mapping[str, Data] | None = None) -> None:
+        self.kept = dict(given or {})
+
+    def __call__(self, config: Config) -> Data:
+        """The data of a config."""
+        key = key_of(config)
+        if key not in self.kept:
+            self.kept.clear()
+            self.kept[key] = task(task_of(config)).load(config)
+        return self.kept[key]
+
+
+def key_of(config: Config) -> str:
+    """What of a config decides its data: its study's own options and the seed, as all others are about models."""
+    shared = {field.name for field in dataclasses.fields(Config)} - {"seed"}
+    return repr({name: value for name, value in config.to_dict().items() if name not in shared})

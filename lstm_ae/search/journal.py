@@ -1,0 +1,83 @@
+"""The journal of a search: one line of JSON for everything that happened, written before anything follows from it.
+
+A line is whole or it is the last one: what a kill cut off has had no consequence and is dropped. Where an oracle is
+asked and told the same things in the same order it is in the same state, so the journal is all that has to be kept.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lstm_ae.errors import DataError
+from lstm_ae.files import parse_json, write
+
+# What happened to a trial: an oracle proposed it; it ended; it has to be run again, since what it left is damaged.
+ASKED, TOLD, DROPPED = "asked", "told", "dropped"
+_NEEDED = {ASKED: {"number", "values"}, TOLD: {"number", "status", "executions", "reason"}, DROPPED: {"number"}}
+
+
+class Entry(NamedTuple):
+    """A readable line."""
+
+    event: str
+    content: dict[str, Any]
+
+
+class Journal:
+    """The journal in a file; made where it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> tuple[list[Entry], list[int]]:
+        """The entries, and the numbers (from 1) of lines that cannot be read.
+
+        A last line that was cut off is neither; it is taken away.
+        """
+        content = self.path.read_bytes() if self.path.exists() else b""
+        whole, end, cut = content.rpartition(b"\n")
+        if cut:
+            write(self.path, whole + end)
+        entries, damaged = [], []
+        for number, line in enumerate(whole.split(b"\n") if end else [], 1):
+            entry = _entry(line)
+            if entry:
+                entries.append(entry)
+            else:
+                damaged.append(number)
+        return entries, damaged
+
+    def add(self, event: str, **content: Any) -> None:
+        """Write a line and wait until it is on the disk."""
+        line = json.dumps({"event": event, **content}, ensure_ascii=False, allow_nan=False)
+        with self.path.open("ab") as file:
+            file.write(line.encode(errors="backslashreplace") + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def mend(self) -> None:
+        """Take away the lines that cannot be read."""
+        entries, _ = self.read()
+        lines = [json.dumps({"event": entry.event, **entry.content}, ensure_ascii=False) for entry in entries]
+        write(self.path, "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
+
+
+def _entry(line: bytes) -> Entry | None:
+    """A line's entry; None where it has none."""
+    try:
+        content = parse_json(line.decode())
+    except ValueError:
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("number"), int):
+        return None
+    event = content.pop("event", None)
+    return Entry(event, content) if event in _NEEDED and set(content) >= _NEEDED[event] else None
+
+
+def require_whole(journal: Journal) -> list[Entry]:
+    """The entries; raises `DataError` where a line cannot be read."""
+    entries, damaged = journal.read()
+    if damaged:
+        raise DataError(f"{str(journal.path)!r} has lines that cannot be read: {', '.join(map(str, damaged))}")
+    return entries

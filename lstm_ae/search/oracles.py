@@ -1,0 +1,171 @@
+"""KerasTuner's oracles, which say what to try next.
+
+They are used without KerasTuner's tuners and state files: these do not survive a kill, and a worker's death even less
+(keras-tuner issue 1055). What an oracle was asked and told is in the search's journal, from which it is brought back.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras_tuner
+
+from lstm_ae.config import Config
+from lstm_ae.errors import ConfigError
+from lstm_ae.search.plan import Plan
+from lstm_ae.search.trials import RUNNING, Objective, Trial
+
+logger = logging.getLogger(__name__)
+
+Spaces = Callable[[Any, Config], Config]
+# Of trials that end a search when they fail in a row: more than there will be.
+NEVER = 10**9
+
+
+class Asked(NamedTuple):
+    """What an oracle wants to be tried: a `trial`, or nothing now (`wait`), or nothing any more."""
+
+    trial: Trial | None
+    wait: bool = False
+
+
+class _InMemory:
+    """An oracle without files."""
+
+    def save(self) -> None:
+        """The journal is what is kept."""
+
+    def _save_trial(self, trial: Any) -> None:
+        pass
+
+
+class Grid(_InMemory, keras_tuner.oracles.GridSearchOracle):
+    """Every combination, in the order in which they are listed, whatever has finished by then.
+
+    KerasTuner's waits for trials that run, since they could enlarge the space; here the space is known beforehand.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """The combination after the one that was asked for last."""
+        answer: dict[str, Any] = super().populate_space(trial_id)
+        if answer["status"] == "RUNNING":
+            self._populate_next.append(trial_id)
+        return answer
+
+
+class Random(_InMemory, keras_tuner.oracles.RandomSearchOracle):
+    """Settings drawn at random, none twice."""
+
+
+class Bayesian(_InMemory, keras_tuner.oracles.BayesianOptimizationOracle):
+    """Where a Gaussian process promises most."""
+
+
+class Hyperband(_InMemory, keras_tuner.oracles.HyperbandOracle):
+    """Many settings for few epochs, the best of them for more (Li et al. 2018, jmlr.org/papers/v18/16-558.html)."""
+
+
+class Oracle:
+    """KerasTuner's oracle of a plan, in this package's terms."""
+
+    def __init__(self, plan: Plan, space: Spaces) -> None:
+        self.plan, self.space = plan, space
+        self.oracle = _oracle(plan, registered(space, plan.config))
+        self.oracle.verbose = 0
+        self.asked: list[Any] = []
+
+    def ask(self, recorded: dict[str, Any] | None = None) -> Asked:
+        """The next trial.
+
+        Args:
+            recorded: the values that the journal has for it; they win over what the oracle says now, which can be
+                other on another processor.
+        """
+        number = len(self.asked)
+        if self.plan.trials is not None and number >= self.plan.trials and recorded is None:
+            return Asked(None)
+        with warnings.catch_warnings():
+            # Of scikit-learn on a fit that has not converged, and of KerasTuner's use of the standard library.
+            warnings.simplefilter("ignore")
+            made = self.oracle.create_trial(f"trial {number}")
+        if made.status != "RUNNING":
+            return Asked(None, wait=made.status == "IDLE")
+        if recorded is not None and recorded != made.hyperparameters.values:
+            logger.info("trial %d: the journal's %s is taken, the oracle says otherwise now", number, recorded)
+            made.hyperparameters.values = dict(recorded)
+        self.asked.append(made)
+        values = made.hyperparameters.values
+        parent = values.get("tuner/trial_id")
+        own = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+        return Asked(
+            Trial(
+                number,
+                own,
+                until=values.get("tuner/epochs"),
+                parent=None if parent is None else int(parent),
+            )
+        )
+
+    def raw(self, number: int) -> dict[str, Any]:
+        """All that the oracle has in a trial's values: what the journal records."""
+        return dict(self.asked[number].hyperparameters.values)
+
+    def config(self, number: int) -> Config:
+        """A trial's config; raises `ConfigError` where its values do not go together."""
+        return self.space(self.asked[number].hyperparameters, self.plan.config)
+
+    def tell(self, trial: Trial) -> None:
+        """How a trial ended."""
+        made = self.asked[trial.number]
+        made.status = "COMPLETED" if trial.scored else "FAILED"
+        made.message = trial.reason
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            if trial.scored:
+                self.oracle.update_trial(made.trial_id, {"score": trial.score}, step=trial.until or 0)
+            self.oracle.end_trial(made)
+
+    def continued(self, trials: list[Trial]) -> set[int]:
+        """The trials whose training may still be gone on with (by Hyperband; the others never do)."""
+        if self.plan.search != "hyperband":
+            return set()
+        found = {trial.parent for trial in trials if trial.parent is not None and trial.status == RUNNING}
+        for bracket in self.oracle.get_state()["brackets"]:
+            *rounds, _ = bracket["rounds"]
+            for place, members in enumerate(rounds):
+                taken = {member["past_id"] for member in bracket["rounds"][place + 1]}
+                found |= {int(member["id"]) for member in members if member["id"] not in taken}
+        return {number for number in found if number is not None}
+
+
+def registered(space: Spaces, config: Config) -> keras_tuner.HyperParameters:
+    """The hyperparameters that a space asks for."""
+    hp = keras_tuner.HyperParameters()
+    try:
+        space(hp, config)
+    except ConfigError:
+        # The first values of all axes need not go together; that is for their own trial to say.
+        logger.debug("the first setting of the space is none", exc_info=True)
+    return hp
+
+
+def _oracle(plan: Plan, hyperparameters: keras_tuner.HyperParameters) -> Any:
+    shared: dict[str, Any] = {
+        "objective": keras_tuner.Objective("score", direction(plan.objective)),
+        "hyperparameters": hyperparameters,
+        "allow_new_entries": False,
+        "tune_new_entries": False,
+        # KerasTuner draws a seed of its own in place of 0.
+        "seed": plan.config.seed % (2**32 - 2) + 1,
+        "max_consecutive_failed_trials": NEVER,
+    }
+    if plan.search == "hyperband":
+        return Hyperband(max_epochs=plan.config.epochs, **shared)
+    kind = {"grid": Grid, "random": Random, "bayesian": Bayesian}[plan.search]
+    return kind(max_trials=plan.trials, **shared)
+
+
+def direction(objective: Objective) -> str:
+    """In KerasTuner's words."""
+    return "max" if objective.higher_is_better else "min"

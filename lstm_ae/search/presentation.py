@@ -1,0 +1,87 @@
+"""A search for people: its table, what its trials say, and its figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.config import task_of
+from lstm_ae.figures import search as drawings
+from lstm_ae.figures.base import png
+from lstm_ae.search.findings import findings, report_findings, reported
+from lstm_ae.search.folder import Folder
+from lstm_ae.search.plan import Plan
+from lstm_ae.search.trials import COMPLETED, PRUNED, Trial
+
+
+def columns(plan: Plan, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]]]:
+    """The header and the rows of the table: a trial a row, in the order given."""
+    repeated, hyperband = plan.repeats > 1, plan.search == "hyperband"
+    header = ["trial", *(axis.name for axis in plan.axes), plan.objective.name]
+    header += ["spread"] if repeated else []
+    report = [reported_of(plan, trial) for trial in trials]
+    header += ["report"] if any(report) else []
+    header += ["goes on from"] if hyperband else []
+    header += ["epochs", "best epoch", "seconds", "status", "note"]
+    rows = []
+    for trial, theirs in zip(trials, report, strict=True):
+        row = [
+            trial.number,
+            *(trial.values.get(axis.name) for axis in plan.axes),
+            trial.score if trial.scored else None,
+        ]
+        row += [trial.spread] if repeated else []
+        row += [theirs] if any(report) else []
+        row += [trial.parent] if hyperband else []
+        first = trial.executions[0] if trial.executions else None
+        counts = [first.epochs, first.best_epoch, round(trial.seconds, 1)] if first else [None, None, None]
+        stopped = first.stopped if first and trial.status == COMPLETED else ""
+        rows.append([*row, *counts, trial.status, trial.reason or stopped])
+    if not any(row[-1] for row in rows):
+        return header[:-1], [row[:-1] for row in rows]
+    return header, rows
+
+
+def reported_of(plan: Plan, trial: Trial) -> float | None:
+    """What the report found for a trial's setting."""
+    return reported(task_of(plan.config), plan.config.to_dict() | trial.values)
+
+
+def statements(plan: Plan, trials: Sequence[Trial]) -> list[str]:
+    """What the trials say of each option, and of the report's claims."""
+    claims = report_findings([_whole(plan, trial) for trial in trials], plan.objective, task_of(plan.config))
+    return [str(line) for line in (*findings(trials, plan.axes, plan.objective), *claims)]
+
+
+def _whole(plan: Plan, trial: Trial) -> Trial:
+    """A trial with the report's three options among its values, searched or not."""
+    config = plan.config.to_dict()
+    return trial._replace(values={name: config[name] for name in ("learning_rate", "units", "clip")} | trial.values)
+
+
+def figures(folder: Folder, plan: Plan, trials: Sequence[Trial]) -> list[Path]:
+    """Draw the search into its directory: the grid as a heat map, all trials across the options, their curves."""
+    listed = sorted(trials, key=lambda trial: trial.number)
+    best = next((place for place, trial in enumerate(listed) if trial.number == trials[0].number), None)
+    best = best if trials and trials[0].scored else None
+    names = [axis.name for axis in plan.axes]
+    levels = [axis.values or (axis.low, axis.high) for axis in plan.axes]
+    settings = [[trial.values.get(name) for name in names] for trial in listed]
+    scores = [trial.score if trial.scored else float("nan") for trial in listed]
+    shared: dict[str, Any] = {
+        "best": best,
+        "higher_is_better": plan.objective.higher_is_better,
+        "quantity": plan.objective.name,
+    }
+    drawn = {}
+    if all(axis.values for axis in plan.axes):
+        drawn["grid"] = drawings.heat(names, levels, settings, scores, **shared)
+    ranges = {axis.name: axis.log for axis in plan.axes if not axis.values}
+    drawn["trials"] = drawings.parallel(names, levels, settings, scores, ranges=ranges, **shared)
+    owners = [place for place, trial in enumerate(listed) for _ in trial.executions]
+    drawn["curves"] = drawings.curves(
+        [execution.curve for trial in listed for execution in trial.executions],
+        pruned=[place for place, owner in enumerate(owners) if listed[owner].status == PRUNED],
+        best=[place for place, owner in enumerate(owners) if owner == best],
+        quantity=plan.objective.name,
+    )
+    return [folder.write_figure(name, png(figure)) for name, figure in drawn.items()]

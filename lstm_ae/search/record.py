@@ -1,0 +1,140 @@
+"""What a search knows: its trials and its oracle, brought back from the journal and kept in step with it."""
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from lstm_ae.config import Config
+from lstm_ae.search.job import Outcome
+from lstm_ae.search.journal import ASKED, DROPPED, TOLD, Entry, Journal
+from lstm_ae.search.oracles import Asked, Oracle, Spaces
+from lstm_ae.search.plan import Plan
+from lstm_ae.search.trials import COMPLETED, RUNNING, Execution, Trial, ranked
+
+# Trials that must have ended before one can be called worse than their median.
+ENOUGH = 3
+
+
+class Record:
+    """The trials of a search.
+
+    Args:
+        entries: what the journal holds; the oracle is asked and told the same again.
+    """
+
+    def __init__(self, plan: Plan, space: Spaces, journal: Journal, entries: Iterable[Entry] = ()) -> None:
+        self.plan, self.journal = plan, journal
+        self.oracle = Oracle(plan, space)
+        self.trials: list[Trial] = []
+        self.bars: list[tuple[float, ...]] = []
+        self._replay(list(entries))
+
+    @property
+    def pending(self) -> list[Trial]:
+        """Trials that were asked for and have not ended."""
+        return [trial for trial in self.trials if trial.status == RUNNING]
+
+    @property
+    def continued(self) -> set[int]:
+        """Trials whose training may still be gone on with."""
+        return self.oracle.continued(self.trials)
+
+    def best(self, number: int) -> list[Trial]:
+        """The best completed trials, at most so many, no setting twice."""
+        completed = [t for t in ranked(self.trials, self.plan.objective) if t.status == COMPLETED]
+        first = {str((t.values, t.until)): t for t in reversed(completed)}
+        return [t for t in completed if t in first.values()][:number]
+
+    def same(self, trial: Trial) -> Trial | None:
+        """An earlier, completed trial of the same setting: Bayesian search can ask for one twice."""
+        alike = (t for t in self.trials if (t.values, t.until, t.status) == (trial.values, trial.until, COMPLETED))
+        return next(alike, None)
+
+    def ask(self) -> Asked:
+        """What to try next; it is in the journal before it is returned."""
+        asked = self.oracle.ask()
+        if asked.trial is None:
+            return asked
+        bar = self._bar() if self.plan.prune else ()
+        number = asked.trial.number
+        self.journal.add(ASKED, number=number, values=self.oracle.raw(number), bar=[_plain(value) for value in bar])
+        return Asked(self._begin(asked.trial, bar))
+
+    def config(self, trial: Trial) -> Config:
+        """A trial's config; raises `ConfigError` where its values do not go together."""
+        return self.oracle.config(trial.number)
+
+    def tell(self, outcome: Outcome) -> Trial:
+        """Take down how a trial ended; returns the trial."""
+        executions = [execution._asdict() | {"score": _plain(execution.score)} for execution in outcome.executions]
+        self.journal.add(
+            TOLD, number=outcome.number, status=outcome.status, executions=executions, reason=outcome.reason
+        )
+        return self._end(outcome)
+
+    def drop(self, number: int) -> None:
+        """A trial has to be run again."""
+        self.journal.add(DROPPED, number=number)
+        self.trials[number] = self.trials[number]._replace(status=RUNNING, executions=(), reason="")
+
+    def _begin(self, trial: Trial, bar: tuple[float, ...]) -> Trial:
+        trial = trial._replace(status=RUNNING)
+        self.trials.append(trial)
+        self.bars.append(bar)
+        return trial
+
+    def _end(self, outcome: Outcome) -> Trial:
+        trial = self.trials[outcome.number]._replace(
+            status=outcome.status, executions=outcome.executions, reason=outcome.reason
+        )
+        self.trials[outcome.number] = trial
+        self.oracle.tell(trial)
+        return trial
+
+    def _replay(self, entries: list[Entry]) -> None:
+        void: set[int] = set()  # what was told of a trial before it was dropped
+        for place in reversed(range(len(entries))):
+            event, content = entries[place]
+            if event == DROPPED:
+                void.add(content["number"])
+            elif event == TOLD and content["number"] in void:
+                entries[place] = Entry(DROPPED, content)
+        for event, content in entries:
+            number = content["number"]
+            if event == ASKED:
+                while len(self.trials) < number and (lost := self.oracle.ask()).trial:
+                    self._begin(lost.trial, ())  # its line could not be read
+                if len(self.trials) == number and (asked := self.oracle.ask(content["values"])).trial:
+                    bar = (self._worst if value is None else value for value in content.get("bar", ()))
+                    self._begin(asked.trial, tuple(bar))
+            elif event == TOLD and number < len(self.trials) and self.trials[number].status == RUNNING:
+                executions = tuple(_execution(row) for row in content["executions"])
+                self._end(Outcome(number, content["status"], executions, content["reason"]))
+
+    def _bar(self) -> tuple[float, ...]:
+        """By epoch, the median over ended trials of the best objective until then; empty while there are too few."""
+        objective = self.plan.objective
+        curves = [trial.executions[0].curve for trial in self.trials if trial.scored]
+        if len(curves) < ENOUGH:
+            return ()
+        epochs = self.plan.config.epochs
+        bar = []
+        for epoch in range(1, epochs + 1):
+            best = [min(curve[:epoch], key=objective.key) for curve in curves]
+            # The first quarter says little: learning rates that rise slowly would not live through it.
+            bar.append(statistics.median(best) if 4 * epoch > epochs else self._worst)
+        return tuple(bar)
+
+    @property
+    def _worst(self) -> float:
+        return float("-inf") if self.plan.objective.higher_is_better else float("inf")
+
+
+def _plain(value: float) -> float | None:
+    """JSON knows no NaN and no infinity."""
+    return value if abs(value) < float("inf") else None
+
+
+def _execution(row: dict[str, Any]) -> Execution:
+    score = float("nan") if row["score"] is None else row["score"]
+    return Execution(**row | {"score": score, "curve": tuple(row["curve"])})

@@ -1,0 +1,93 @@
+"""What a search has tried, and what came of it."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+# What a trial may be. Lost is one whose workers died: that may not be its own fault.
+WAITING, RUNNING, COMPLETED, PRUNED, FAILED, LOST = "waiting", "running", "completed", "pruned", "failed", "lost"
+
+
+class Execution(NamedTuple):
+    """One training of a trial's setting.
+
+    Args:
+        seed: its seed.
+        score: the objective at the best epoch, whose weights it has.
+        epochs: epochs trained.
+        best_epoch: the best one, from 1.
+        stopped: why it ended before its last epoch, "" if it did not.
+        seconds: training time.
+        curve: the objective after each epoch.
+    """
+
+    seed: int
+    score: float
+    epochs: int
+    best_epoch: int
+    stopped: str
+    seconds: float
+    curve: Sequence[float]
+
+
+class Trial(NamedTuple):
+    """One setting that is tried, or was.
+
+    Args:
+        number: its place in the order of asking, from 0.
+        values: the searched options.
+        status: waiting, running, completed, pruned, failed or lost.
+        executions: its trainings, one a seed.
+        reason: why it was pruned, failed or lost.
+        until: the epoch it is trained to, where that is not the last one (Hyperband).
+        parent: the trial whose training it continues (Hyperband).
+    """
+
+    number: int
+    values: dict[str, Any]
+    status: str = WAITING
+    executions: tuple[Execution, ...] = ()
+    reason: str = ""
+    until: int | None = None
+    parent: int | None = None
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is a score to go by."""
+        return self.status in (COMPLETED, PRUNED) and bool(self.executions)
+
+    @property
+    def score(self) -> float:
+        """The mean over its executions; NaN where there is none."""
+        return statistics.fmean(e.score for e in self.executions) if self.executions else float("nan")
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation over its executions (of a sample); NaN below two."""
+        return statistics.stdev(e.score for e in self.executions) if len(self.executions) > 1 else float("nan")
+
+    @property
+    def seconds(self) -> float:
+        """Training time of all executions."""
+        return sum(execution.seconds for execution in self.executions)
+
+
+class Objective(NamedTuple):
+    """What a search goes by: a column of the history."""
+
+    name: str
+    higher_is_better: bool = False
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether one score is better than another; NaN is never."""
+        return one > other if self.higher_is_better else one < other
+
+    def key(self, score: float) -> float:
+        """For sorting: the best first, NaN last."""
+        return float("inf") if score != score else -score if self.higher_is_better else score
+
+
+def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
+    """The best completed trial first, then pruned ones by score, then the rest, in the order of asking."""
+    rank = {COMPLETED: 0, PRUNED: 1, FAILED: 2, LOST: 2, RUNNING: 3, WAITING: 4}
+    return sorted(trials, key=lambda t: (rank[t.status], objective.key(t.score), t.number))

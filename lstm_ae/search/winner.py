@@ -1,0 +1,81 @@
+"""The best trials as runs, with the very weights that their trials have found."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.experiment import complete, identity, learn
+from lstm_ae.run import Run
+from lstm_ae.search.folder import Folder
+from lstm_ae.search.job import Load, state_of
+from lstm_ae.search.record import Record
+from lstm_ae.search.trials import Trial
+
+
+def complete_best(record: Record, folder: Folder, load: Load, keep: int) -> list[Run]:
+    """Make runs of the best trials that are none yet; returns all of them, the winner first."""
+    runs = []
+    for trial in record.best(keep):
+        run = folder.run(trial.number)
+        if not run.finished:
+            _complete(record, folder, trial, run, load)
+        runs.append(run)
+    folder.tidy([t.number for t in record.pending], [t.number for t in record.best(keep)], record.continued)
+    return runs
+
+
+def _complete(record: Record, folder: Folder, trial: Trial, run: Run, load: Load) -> None:
+    config = record.config(trial)
+    data = load(config)
+    # Nothing is left to train: what comes back is the trained model.
+    state = state_of(folder.states(trial.number), 0)
+    model, fitted = learn(config, data, state=state, identity=identity(config, data), until=trial.executions[0].epochs)
+    folder.new_run(run, record.plan, config, data.source, data.symbols)
+    complete(run, config, data, model, fitted, note={"trial": trial.number})
+
+
+def refit(record: Record, folder: Folder, trial: Trial, load: Load, notify: Any = None) -> Run:
+    """Train a trial's setting anew on train and validation, for as many epochs as were best; returns the run.
+
+    Its weights are those of the last epoch, since nothing is left to choose by.
+    """
+    config = dataclasses.replace(record.config(trial), patience=0)
+    data = load(config)
+    run, epochs = folder.refit, trial.executions[0].best_epoch
+    note = f"trained on train and validation together, {epochs} epochs as trial {trial.number} had at its best"
+    if run.finished and run.metrics()["training"].get("refit") == note:
+        return run
+    state = state_of(folder.states("refit"), trial.number)
+    known = identity(config, data) | {"refit": epochs}
+    model, fitted = learn(config, joined(data), state=state, identity=known, until=epochs, best=False, notify=notify)
+    fitted = fitted._replace(best_epoch=len(fitted.history))
+    folder.new_run(run, record.plan, config, data.source, data.symbols)
+    complete(run, config, data, model, fitted, note={"refit": note}, leave_out=("validation",))
+    state.unlink(missing_ok=True)
+    return run
+
+
+def joined(data: Data) -> Data:
+    """Train and validation as one training part. No window crosses from one to the other; the scale stays."""
+    one, other = data.train, data.validation
+    rows = len(one.series)
+
+    def both(name: str) -> Any:
+        parts = [getattr(one, name), getattr(other, name)]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    segment = None
+    if one.segment is not None and other.segment is not None:
+        segment = np.concatenate([one.segment, other.segment + one.segment.max() + 1]).astype(np.int32)
+    train = Split(
+        both("series"),
+        np.concatenate([one.starts, other.starts + rows]),
+        one.span,
+        segment,
+        both("company"),
+        both("time"),
+        both("label"),
+    )
+    return data._replace(train=train)
