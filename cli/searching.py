@@ -1,5 +1,7 @@
 """How `tune` goes: from what was typed to a plan, a search, and what is said of it."""
 
+import dataclasses
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,8 +105,6 @@ def _search(folder: Any, data: Any, asked: Asked, talk: Talk) -> None:
 
 def _for_all_seeds(plan: Any) -> dict[str, Any]:
     """The data of every repeat, by key: other machines need not have the files."""
-    import dataclasses
-
     from lstm_ae.search.job import key_of
     from lstm_ae.tasks import task
 
@@ -143,8 +143,6 @@ def _plan(given: Given, kind: type[Config], asked: Asked) -> Any:
 
 def _again(plan: Any, given: Given, asked: Asked) -> Any:
     """A search's plan with what was typed this time in its place."""
-    import dataclasses
-
     from lstm_ae.search.plan import objective_of
 
     base = Given(plan.config.to_dict() | given)
@@ -196,13 +194,13 @@ def _latest(name: str) -> Any:
 
 @contextmanager
 def _going_on(folder: Any, name: str) -> Iterator[None]:
-    """Turn an interruption into the command that goes on."""
+    """Add the command that goes on to what ends a search before its time."""
+    from lstm_ae.search.cluster import ClusterGone
+
+    again = f"Go on with: lstmae {name} tune --resume --out {shlex.quote(str(folder.directory))}"
     try:
         yield
     except KeyboardInterrupt:
-        import shlex
-
-        raise Interrupted(
-            "Interrupted; nothing is lost. Go on with: "
-            f"lstmae {name} tune --resume --out {shlex.quote(str(folder.directory))}"
-        ) from None
+        raise Interrupted(f"Interrupted; nothing is lost. {again}") from None
+    except ClusterGone as error:
+        raise ClusterGone(f"{error}; nothing is lost. {again}, with --engine ray or without") from error

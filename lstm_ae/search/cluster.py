@@ -4,6 +4,7 @@ Ray is the extra `[ray]`, imported here only.
 """
 
 import os
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,8 @@ class Cluster:
     def __init__(self, address: str | None, slots: int | None, data: Mapping[str, Data], notify: Notify) -> None:
         self.ray = _ray()
         self.notify = notify
+        if address and ":" in address:
+            _require_reachable(address)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             self.ray.init(
@@ -133,6 +136,15 @@ class Actor:
 
     def _told(self, step: Step) -> None:
         self.now = step
+
+
+def _require_reachable(address: str) -> None:
+    """Raise where nobody listens at `[ray://]host:port`: Ray itself would go on trying for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise ClusterGone(f"No Ray cluster can be reached at {address!r} ({error})") from error
 
 
 def _how(error: Any) -> str:

@@ -176,15 +176,14 @@ def report_findings(trials: Iterable[Trial], objective: Objective, task: str) ->
 
 def _rate(trials: Sequence[Trial], objective: Objective) -> Support:
     count = _total(_count(trials, "learning_rate", None, (0.1, other), objective) for other in (0.01, 0.001))
-    value = ranked(trials, objective)[0].values["learning_rate"] if trials else math.nan
-    has = "and the winner has it" if value == 0.1 else f"but the winner has {value:g}" if trials else "and no winner"
-    text = f"learning rate 0.1 better {_in(count.first, count.pairs)}, {has}"
-    return Support(value == 0.1 and 2 * count.first > count.pairs, count.first, count.pairs, text)
+    won, end = _won(trials, objective, "learning_rate", 0.1)
+    text = f"learning rate 0.1 better {_in(count.first, count.pairs)}{end}"
+    return Support(won and 2 * count.first > count.pairs, count.first, count.pairs, text)
 
 
 def _clip(trials: Sequence[Trial], objective: Objective) -> Support:
     count = _count(trials, "clip", None, (1.0, 5.0), objective)
-    text = f"clip 1 better than clip 5 {_in(count.first, count.pairs)}"
+    text = f"clip 1 better than clip 5 {_in(count.first, count.pairs)}{_won(trials, objective, 'clip', 1.0)[1]}"
     return Support(0 < 3 * count.pairs <= 4 * count.first, count.first, count.pairs, text)
 
 
@@ -192,8 +191,16 @@ def _units(trials: Sequence[Trial], objective: Objective) -> Support:
     steps = {pair: _count(trials, "units", None, pair, objective) for pair in ((8, 16), (16, 32))}
     count = _total(steps.values())
     parts = ", ".join(f"{step.second} of {step.pairs} from {low} to {high}" for (low, high), step in steps.items())
-    text = f"larger units better {_in(count.second, count.pairs)}: {parts}"
+    text = f"larger units better {_in(count.second, count.pairs)}: {parts}{_won(trials, objective, 'units', 32)[1]}"
     return Support(all(2 * step.second > step.pairs for step in steps.values()), count.second, count.pairs, text)
+
+
+def _won(trials: Sequence[Trial], objective: Objective, name: str, wanted: float) -> tuple[bool, str]:
+    """Whether the winner has that value, and the end of a sentence that says which it has."""
+    if not trials:
+        return False, ""
+    value = ranked(trials, objective)[0].values[name]
+    return value == wanted, f", {'and' if value == wanted else 'but'} the winner has {value:g}"
 
 
 def _scored(trials: Iterable[Trial]) -> list[Trial]:

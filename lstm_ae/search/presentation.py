@@ -10,7 +10,7 @@ from lstm_ae.figures.base import png
 from lstm_ae.search.findings import findings, report_findings, reported
 from lstm_ae.search.folder import Folder
 from lstm_ae.search.plan import Plan
-from lstm_ae.search.trials import COMPLETED, PRUNED, Trial
+from lstm_ae.search.trials import COMPLETED, PRUNED, RUNNING, WAITING, Trial
 
 
 def columns(plan: Plan, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]]]:
@@ -60,7 +60,7 @@ def _whole(plan: Plan, trial: Trial) -> Trial:
 
 def figures(folder: Folder, plan: Plan, trials: Sequence[Trial]) -> list[Path]:
     """Draw the search into its directory: the grid as a heat map, all trials across the options, their curves."""
-    listed = sorted(trials, key=lambda trial: trial.number)
+    listed = sorted((t for t in trials if t.status not in (WAITING, RUNNING)), key=lambda trial: trial.number)
     best = next((place for place, trial in enumerate(listed) if trial.number == trials[0].number), None)
     best = best if trials and trials[0].scored else None
     names = [axis.name for axis in plan.axes]

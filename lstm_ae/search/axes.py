@@ -1,3 +1,0 @@
-"""Temporary."""
-
-from lstm_ae.space import *  # noqa: F403

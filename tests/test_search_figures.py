@@ -1,0 +1,266 @@
+"""Figures of a search on made scores: what stands in them, and that gaps, single trials and odd names do no harm."""
+
+import io
+import math
+from itertools import product
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from lstm_ae.figures import base, search
+
+NAMES = ["units", "learning_rate", "clip"]
+LEVELS = [(8, 16, 32), (0.001, 0.01, 0.1), (1.0, 5.0)]
+SETTINGS = list(product(*LEVELS))
+SCORES = np.array([1e-4 * (k + 1) ** 2 for k in range(18)])
+LONG = ["$A_B$" * 20, "_HIDDEN", "日本" + "x" * 60]
+
+
+def checked(drawn):
+    """The figure, after it has been laid out and found to be labelled; no `$` may start a formula."""
+    assert isinstance(drawn, Figure)
+    drawn.draw_without_rendering()
+    for text in drawn.findobj(matplotlib.text.Text):
+        if "$A" in text.get_text():
+            assert not text.get_parse_math()
+    assert drawn.get_suptitle() or all(a.get_xlabel() or a.get_ylabel() or a.get_title("left") for a in drawn.axes)
+    return drawn
+
+
+def keys(drawn):
+    return [text.get_text() for text in drawn.legends[0].get_texts()]
+
+
+def panels(drawn):
+    return [axes for axes in drawn.axes if axes.images]
+
+
+def written(axes):
+    """The annotations of a heat map, as rows."""
+    cells = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
+    rows, columns = axes.images[0].get_array().shape
+    return [[cells.get((y, x), "") for x in range(columns)] for y in range(rows)]
+
+
+def marked(drawn):
+    """Panel, column and row of the cells with the thick frame."""
+    return [
+        (k, round(box.get_x() + 0.5), round(box.get_y() + 0.5))
+        for k, axes in enumerate(panels(drawn))
+        for box in axes.patches
+        if box.get_linewidth() == search.MARKS["Best"]["linewidth"]
+    ]
+
+
+def bundle(drawn):
+    """The lines of all trials but the best, with and without a score."""
+    made = [found for found in drawn.axes[0].collections if isinstance(found, LineCollection)]
+    return {found.get_zorder(): found for found in made if found.get_zorder() < 3}
+
+
+def test_heat_has_a_panel_for_each_clip():
+    drawn = checked(search.heat(NAMES, LEVELS, SETTINGS, SCORES, quantity="val_loss"))
+    one, five = panels(drawn)
+    assert (one.get_title("left"), five.get_title("left")) == ("clip 1", "clip 5")
+    assert (one.get_xlabel(), one.get_ylabel()) == ("learning rate", "units")
+    assert [text.get_text() for text in one.get_xticklabels()] == ["0.001", "0.01", "0.1"]
+    assert [text.get_text() for text in one.get_yticklabels()] == ["8", "16", "32"]
+    assert written(one) == [[base.number(SCORES[6 * y + 2 * x]) for x in range(3)] for y in range(3)]
+    np.testing.assert_allclose(five.images[0].get_array()[1], SCORES[[7, 9, 11]])
+    assert marked(drawn) == [(0, 0, 0)]
+    assert keys(drawn) == ["Best"]
+    assert isinstance(one.images[0].norm, LogNorm)
+    assert drawn.axes[-1].get_ylabel() == "val loss"
+
+
+def test_heat_marks_the_highest_or_the_one_it_is_told():
+    drawn = checked(search.heat(NAMES, LEVELS, SETTINGS, SCORES, higher_is_better=True))
+    assert marked(drawn) == [(1, 2, 2)]
+    assert marked(search.heat(NAMES, LEVELS, SETTINGS, SCORES, best=9)) == [(1, 1, 1)]
+
+
+@pytest.mark.parametrize(("scores", "log"), [([1, 11], True), ([1, 9], False), ([0, 11], False), ([-1, 11], False)])
+def test_colours_are_logarithmic_beyond_ten_times(scores, log):
+    assert isinstance(search._norm(np.array([*scores, math.nan])), LogNorm) is log
+
+
+def test_heat_tells_failed_from_not_tried():
+    scores = SCORES[:-2].copy()
+    scores[[0, 2]] = math.nan, math.inf
+    drawn = checked(search.heat(NAMES, LEVELS, SETTINGS[:-2], scores))
+    one, five = panels(drawn)
+    assert written(one)[0] == ["failed", "failed", "0.00250"]
+    assert written(five)[2] == ["0.0196", "0.0256", ""]
+    assert [box.get_hatch() for box in one.patches if box.get_hatch()] == ["xxxx", "xxxx", "///"]
+    assert keys(drawn) == ["Best", "Failed", "Not tried"]
+    drawn.savefig(io.BytesIO(), dpi=30)
+    assert marked(drawn) == [(1, 0, 0)]
+
+
+def test_heat_of_one_option_is_a_row():
+    drawn = checked(search.heat(["units"], LEVELS[:1], [(8,), (16,), (8,), (None,)], [0.1, 0.3, 0.2, 0.0], best=2))
+    (axes,) = panels(drawn)
+    assert written(axes) == [["0.100", "0.300", ""]]  # the better of the two trials with 8
+    assert axes.get_ylabel() == ""
+    assert marked(drawn) == [(0, 0, 0)]
+    assert written(panels(checked(search.heat(NAMES[:1], [(8,)], [(8,)], [0.5])))[0]) == [["0.500"]]
+
+
+def test_heat_of_many_values_is_high_not_wide():
+    levels = [range(3), "ab", range(9), (0.0,)]
+    settings = list(product(*levels))
+    scores = [10.0 + setting[0] for setting in settings]
+    scores[settings.index((2, "b", 3, 0.0))] = 9.0
+    drawn = checked(search.heat(["layers", "kind", "units", "dropout"], levels, settings, scores))
+    first, second = panels(drawn)
+    assert (first.get_ylabel(), second.get_xlabel()) == ("units", "layers")
+    assert second.get_title("left") == "kind b, dropout 0"
+    assert marked(drawn) == [(1, 2, 3)]
+
+
+def test_heat_keeps_the_best_panels_and_that_of_the_winner():
+    levels = [range(4), range(4), (0, 1), range(4)]
+    settings = list(product((0,), (0,), *levels[2:]))
+    scores = [10.0 - setting[3] + 5 * setting[2] for setting in settings]
+    drawn = checked(search.heat(list("abcd"), levels, settings, scores, best=4))
+    # The best are d 3, 2, 1, 0 with c 0, then d 3 with c 1; the winner has d 0 with c 1.
+    assert [axes.get_title("left") for axes in panels(drawn)] == [
+        "c 0, d 0",
+        "c 0, d 1",
+        "c 0, d 2",
+        "c 0, d 3",
+        "c 1, d 0",
+        "c 1, d 3",
+    ]
+    assert drawn.get_suptitle() == "The best 6 of 8 combinations of the options above the panels"
+    assert marked(drawn) == [(4, 0, 0)]
+
+
+@pytest.mark.parametrize("scores", [[], [math.nan] * 3])
+def test_figures_without_a_score(scores):
+    settings = SETTINGS[: len(scores)]
+    drawn = checked(search.heat(NAMES, LEVELS, settings, scores))
+    assert drawn.get_suptitle() == "No trial has a score"
+    assert keys(drawn) == (["Failed", "Not tried"] if scores else ["Not tried"])
+    drawn = checked(search.parallel(NAMES, LEVELS, settings, scores))
+    assert drawn.axes[0].get_title("left") == f"{len(scores)} trials, none with a score"
+    assert not drawn.axes[0].lines
+    drawn = checked(search.curves([scores, []]))
+    assert drawn.axes[0].get_title("left") == "2 trainings, none with a score"
+    checked(search.curves([]))
+
+
+def test_long_names_do_no_harm():
+    levels = [LONG, (1, 2), LONG]
+    settings = list(product(*levels))
+    scores = np.linspace(0.1, 0.9, len(settings))
+    for drawn in (
+        search.heat(LONG, levels, settings, scores, quantity=LONG[0]),
+        search.parallel(LONG, levels, settings, scores, quantity=LONG[0]),
+        search.curves([scores], quantity=LONG[0]),
+    ):
+        checked(drawn)
+        assert all(len(line) <= 80 for text in drawn.findobj(matplotlib.text.Text) for line in [text.get_text()])
+
+
+def test_parallel_places_values_and_draws_the_best_on_top():
+    names, levels = ["units", "rate", "kind"], [(8, 16, 32), (1e-4, 1.0), ("a", "b")]
+    settings = [(8, 1e-4, "a"), (16, 1e-2, "b"), (32, 1.0, "a")]
+    drawn = checked(
+        search.parallel(names, levels, settings, [0.3, 0.1, 0.2], ranges={"rate": True}, quantity="val_loss")
+    )
+    axes = drawn.axes[0]
+    (top,) = axes.lines
+    # 16 lies half way from 8 to 32 in logarithms, 0.01 from 0.0001 to 1; two names stand at 1/4 and 3/4.
+    np.testing.assert_allclose(top.get_ydata(), [0.5, 0.5, 0.75, 0.0])
+    others = bundle(drawn)[2]
+    assert top.get_zorder() > others.get_zorder()
+    assert top.get_linewidth() > 2 * others.get_linewidths()[0]
+    worst, second = (np.asarray(path)[:, 1] for path in others.get_segments())
+    np.testing.assert_allclose(worst, [0, 0, 0.25, 1], atol=0.03)
+    np.testing.assert_allclose(second, [1, 1, 0.25, 0.5], atol=0.03)
+    assert worst[1] == 0  # of a range nothing is moved
+    assert others.get_colors()[0][0] > others.get_colors()[1][0]  # the better, the darker
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["units", "rate", "kind", "val loss"]
+    assert keys(drawn) == ["Best: 0.100", "Other trials: the darker, the better"]
+    ticks = {text.get_text() for text in axes.texts}
+    assert ticks >= {"8", "16", "32", "0.0001", "0.01", "1", "a", "b", "0.100", "0.300"}
+
+
+def test_parallel_takes_the_winner_it_is_told_and_trials_without_a_score():
+    scores = [math.nan, 0.1, 0.2, math.inf]
+    settings = [(8, 0.001, 1.0), (16, 0.001, 1.0), (None, 0.1, 5.0), (32, 0.1, 5.0)]
+    drawn = checked(search.parallel(NAMES, LEVELS, settings, scores, best=2))
+    (top,) = drawn.axes[0].lines
+    np.testing.assert_allclose(top.get_ydata(), [math.nan, 1, 1, 1])
+    assert len(bundle(drawn)[2].get_segments()) == 1
+    assert len(bundle(drawn)[1].get_segments()) == 2
+    assert max(path[:, 0].max() for path in map(np.asarray, bundle(drawn)[1].get_segments())) < 3
+    assert keys(drawn)[-1] == "No score"
+    drawn.savefig(io.BytesIO(), dpi=30)
+    high = search.parallel(NAMES, LEVELS, settings, scores, higher_is_better=True)
+    assert keys(high)[0] == "Best: 0.200"
+
+
+@pytest.mark.parametrize(("options", "trials"), [(1, 1), (1, 3), (8, 500)])
+def test_parallel_of_few_and_of_many(options, trials):
+    draws = np.random.default_rng(0).random((trials, options + 1))
+    names = [f"option_{k}" for k in range(options)]
+    ranges = dict.fromkeys(names, False)
+    drawn = checked(search.parallel(names, [(0.0, 1.0)] * options, draws[:, :-1].tolist(), draws[:, -1], ranges=ranges))
+    assert drawn.axes[0].get_title("left") == ("1 trial" if trials == 1 else f"{trials} trials")
+    assert len(bundle(drawn)[2].get_segments() if trials > 1 else []) == trials - 1
+    np.testing.assert_allclose(drawn.axes[0].lines[0].get_ydata()[:-1], draws[draws[:, -1].argmin(), :-1])
+
+
+@pytest.mark.parametrize(
+    ("values", "middle"),
+    [
+        ((8, 16, 32), 0.5),
+        ((0.001, 0.01, 0.1), 0.5),
+        ((8, 20, 32), 0.5),
+        ((0, 1, 5), 0.2),
+        ((1.0, 2.0, 5.0, 10.0), math.log10(2)),
+        ((True, False), 0.75),
+    ],
+)
+def test_listed_numbers_choose_their_scale(values, middle):
+    place, ticks = search._scale(values, None, str)
+    assert place(values[1]) == pytest.approx(middle)
+    assert len(ticks) == len(values)
+
+
+def test_crowded_ticks_are_left_out():
+    place, ticks = search._scale((0, 1, 2, 1000), None, str)
+    assert list(ticks.values()) == ["0", "1000"]
+    assert place(1000) == 1
+    assert search._scale((4, 4), None, str)[0](4) == 0.5
+
+
+def test_curves_draw_the_best_on_top():
+    drawn = checked(
+        search.curves([[1.0, 0.5, 0.01], [0.9, 0.8], [1.0, math.nan, 0.3]], best=[0], pruned=[1], quantity="val_loss")
+    )
+    axes = drawn.axes[0]
+    best, cut, other = axes.lines
+    np.testing.assert_allclose(best.get_xydata(), [[1, 1.0], [2, 0.5], [3, 0.01]])
+    assert best.get_zorder() > max(cut.get_zorder(), other.get_zorder())
+    assert best.get_linewidth() > 2 * other.get_linewidth()
+    assert (cut.get_linestyle(), other.get_linestyle()) == ("--", "-")
+    assert cut.get_color() == other.get_color() != best.get_color()
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("Epoch", "val loss", "log")
+    assert axes.get_title("left") == "3 trainings, 1 pruned"
+    assert keys(drawn) == ["Best", "Others", "Pruned"]
+
+
+def test_curves_of_a_single_epoch_and_of_infinities():
+    drawn = checked(search.curves([[0.5], [math.inf, 0.4, math.nan], [math.inf]], best=[0]))
+    dot, other = drawn.axes[0].lines
+    assert dot.get_marker() == other.get_marker() == "o"
+    assert drawn.axes[0].get_yscale() == "linear"
+    assert drawn.axes[0].get_title("left") == "3 trainings"
+    assert search.curves([[0.0, 100.0]]).axes[0].get_yscale() == "linear"

@@ -1,0 +1,221 @@
+"""What trials say of each option, and of the report's claims: counted by hand."""
+
+import math
+
+import pytest
+
+from lstm_ae.search.findings import REPORT, Finding, findings, report_findings, reported
+from lstm_ae.search.trials import COMPLETED, FAILED, PRUNED, RUNNING, Execution, Objective, Trial
+from lstm_ae.space import Axis
+
+LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
+RATES, UNITS, CLIPS = (
+    Axis("learning_rate", (0.1, 0.01, 0.001)),
+    Axis("units", (8, 16, 32)),
+    Axis("clip", (1.0, 5.0)),
+)
+
+
+def trial(number, values, *scores, status=COMPLETED, until=None):
+    executions = tuple(Execution(seed, score, 8, 8, "", 1.0, (score,)) for seed, score in enumerate(scores))
+    return Trial(number, values, status, executions, until=until)
+
+
+def trials_of(name, scores, **more):
+    """One trial a value."""
+    return [trial(k, {name: value}, score, **more) for k, (value, score) in enumerate(scores.items())]
+
+
+def grid(losses=REPORT):
+    return [
+        trial(k, {"learning_rate": rate, "units": units, "clip": clip}, loss)
+        for k, ((rate, units, clip), loss) in enumerate(losses.items())
+    ]
+
+
+def told(trials, axes, objective=LOSS):
+    return [str(line) for line in findings(trials, axes, objective)]
+
+
+def test_the_grid_of_the_report():
+    lines = findings(grid(), (RATES, UNITS, CLIPS), LOSS)
+    assert [str(line) for line in lines] == [
+        "learning rate 0.01 better than learning rate 0.001 in 6 of 6 pairs",
+        "learning rate 0.1 better than learning rate 0.01 in 4 of 6 pairs",
+        "larger learning rate better in 10 of 12 pairs",
+        "the winner has learning rate 0.1",
+        "units 16 better than units 8 in 5 of 6 pairs",
+        "units 16 better than units 32 in 5 of 6 pairs",
+        "larger units better in 6 of 12 pairs",
+        "the winner has units 16",
+        "clip 1 better than clip 5 in 7 of 9 pairs",
+        "the winner has clip 5",
+    ]
+    assert lines[5] == Finding("units", (16, 32), 5, 6, None, lines[5].text)
+    assert lines[6].values == (32, 16, 8)
+    assert lines[-2][:5] == ("clip", (1.0, 5.0), 7, 9, None)
+    assert lines[-1][:5] == ("clip", (5.0,), 0, 0, None)
+
+
+def test_for_an_accuracy_the_higher_is_better():
+    lines = findings(grid(), (UNITS, RATES, CLIPS), ACCURACY)
+    assert str(lines[0]) == "units 8 better than units 16 in 5 of 6 pairs"
+    assert str(lines[-1]) == "the winner has clip 5"
+    falling = trials_of("units", {8: 0.9, 16: 0.8, 32: 0.7})
+    assert findings(falling, (UNITS,), ACCURACY)[2][:5] == ("units", (8, 16, 32), 2, 2, None)
+    assert told(falling, (UNITS,), ACCURACY)[2] == "smaller units better in 2 of 2 pairs"
+
+
+def test_a_tie_and_a_single_pair():
+    even = [
+        trial(0, {"clip": 1.0, "units": 8}, 0.1),
+        trial(1, {"clip": 5.0, "units": 8}, 0.2),
+        trial(2, {"clip": 1.0, "units": 16}, 0.3),
+        trial(3, {"clip": 5.0, "units": 16}, 0.15),
+    ]
+    assert told(even, (CLIPS,))[0] == "clip 1 better than clip 5 in 2 of 4 pairs"  # units are not looked at
+    assert told(even, (CLIPS, UNITS))[0] == "clip 1 better than clip 5 in 1 of 2 pairs"
+    assert told(even[:2], (CLIPS,))[0] == "clip 1 better than clip 5 in 1 of 1 pair"
+    same = trials_of("clip", {1.0: 0.1, 5.0: 0.1})
+    assert told(same, (CLIPS,)) == ["clip 1 as good as clip 5 in 1 of 1 pair", "the winner has clip 1"]
+    assert findings(same, (CLIPS,), LOSS)[0].better == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "clear", "end"),
+    [
+        # Standard deviations of a sample: sqrt(2) * 0.1 = 0.1414 each, 0.2828 together.
+        ((1.0, 1.2), (1.29, 1.49), 1, "in 1 of 1 pair, by more than the spread over seeds"),
+        ((1.0, 1.2), (1.28, 1.48), 0, "in 1 of 1 pair, never by more than the spread over seeds"),
+        ((1.0, 1.2), (1.5,), None, "in 1 of 1 pair"),
+        ((1.0,), (1.5,), None, "in 1 of 1 pair"),
+    ],
+)
+def test_a_difference_beside_the_spread_over_seeds(first, second, clear, end):
+    made = [trial(0, {"clip": 1.0}, *first), trial(1, {"clip": 5.0}, *second)]
+    line = findings(made, (CLIPS,), LOSS)[0]
+    assert (line.better, line.pairs, line.clear) == (1, 1, clear)
+    assert str(line) == "clip 1 better than clip 5 " + end
+
+
+def test_only_pairs_of_the_stated_direction_are_clear():
+    scores = {8: ((1.0, 1.01), (2.0, 2.01)), 16: ((1.0, 1.01), (1.0, 1.03)), 32: ((3.0, 3.01), (1.0, 1.01))}
+    made = [
+        trial(k, {"units": units, "clip": clip}, *pair[side])
+        for k, (units, pair) in enumerate(scores.items())
+        for side, clip in enumerate((1.0, 5.0))
+    ]
+    line = findings(made, (CLIPS, UNITS), LOSS)[0]
+    assert str(line) == "clip 1 better than clip 5 in 2 of 3 pairs, in 1 of them by more than the spread over seeds"
+    assert line.clear == 1
+    clear = findings(made[:2] + made[:1], (CLIPS, UNITS), LOSS)[0]
+    assert str(clear) == "clip 1 better than clip 5 in 2 of 2 pairs, always by more than the spread over seeds"
+
+
+def test_names_keep_their_order_and_have_no_trend():
+    axis = Axis("optimizer", ("sgd", "adam", "nadam"))
+    made = trials_of("optimizer", {"adam": 0.1, "nadam": 0.2, "sgd": 0.3})
+    assert told(made, (axis,)) == [
+        "optimizer adam better than optimizer sgd in 1 of 1 pair",
+        "optimizer adam better than optimizer nadam in 1 of 1 pair",
+        "the winner has optimizer adam",
+    ]
+
+
+def test_no_clipping_comes_after_the_largest_clip():
+    made = trials_of("clip", {0.0: 0.3, 1.0: 0.1, 5.0: 0.2})
+    assert told(made, (Axis("clip", (0.0, 1.0, 5.0)),))[1:3] == [
+        "clip 5 better than clip 0 in 1 of 1 pair",
+        "smaller clip better in 2 of 2 pairs",
+    ]
+    assert told(trials_of("dropout", {0.0: 0.3, 0.1: 0.1}), (Axis("dropout", (0.0, 0.1)),))[0].startswith("dropout 0.1")
+
+
+def test_a_random_search_says_what_its_pairs_allow():
+    rate = Axis("learning_rate", low=1e-4, high=0.1, log=True)
+    drawn = [trial(k, {"units": units, "learning_rate": 0.01 + k / 1000}, 1.0 - k) for k, units in enumerate((8, 16))]
+    assert told(drawn, (UNITS, rate)) == ["the winner has units 16", "the winner has learning rate 0.011"]
+    alike = [trial(9, {"units": 8, "learning_rate": 0.011}, 2.0), *drawn]
+    assert told(alike, (UNITS, rate))[0] == "units 16 better than units 8 in 1 of 1 pair"
+    assert len(told(alike, (UNITS, rate))) == 3
+
+
+def test_hyperband_compares_trials_of_one_length_only():
+    made = [
+        *trials_of("clip", {1.0: 0.5, 5.0: 0.6}, until=2),
+        *trials_of("clip", {1.0: 0.1}),
+    ]
+    assert told(made, (CLIPS,)) == ["clip 1 better than clip 5 in 1 of 1 pair", "the winner has clip 1"]
+    assert told([made[1], made[2]], (CLIPS,)) == ["the winner has clip 1"]
+
+
+def test_trials_without_a_score_are_left_out():
+    made = [
+        trial(0, {"clip": 1.0}, math.nan),
+        trial(1, {"clip": 1.0}, math.inf),
+        trial(2, {"clip": 1.0}, 0.1, status=FAILED),
+        trial(3, {"clip": 1.0}, status=RUNNING),
+        trial(4, {"clip": 5.0}, 0.2),
+    ]
+    assert told(made, (CLIPS,)) == ["the winner has clip 5"]
+    assert told([*made, trial(5, {"clip": 1.0}, 0.3, status=PRUNED)], (CLIPS,))[0].endswith("in 1 of 1 pair")
+    assert told(made[:4], (CLIPS,)) == told([], (CLIPS,)) == told(made, ()) == []
+
+
+def test_what_the_report_says_of_a_setting():
+    assert len(REPORT) == 18
+    assert min(REPORT, key=REPORT.__getitem__) == (0.1, 16, 5.0)
+    assert reported("toy", {"learning_rate": 0.01, "units": 32, "clip": 5}) == 0.0009240137333108578
+    assert reported("mnist", {"learning_rate": 0.01, "units": 32, "clip": 5}) is None
+    assert reported("toy", {"learning_rate": 0.02, "units": 32, "clip": 5}) is None
+    assert reported("toy", {"units": 32}) is None
+
+
+def test_the_claims_of_the_report_on_its_own_values():
+    rate, clip, units = report_findings(grid(), LOSS, "toy")
+    for claim in (rate, clip, units):
+        assert claim.ours == claim.report
+    assert str(rate) == (
+        '"learning rate 0.1 was the best": confirmed here (learning rate 0.1 better in 8 of 12 pairs, and the winner '
+        "has 0.1), confirmed by the report's own values (learning rate 0.1 better in 8 of 12 pairs, and the winner has "
+        "0.1)"
+    )
+    assert clip.report.text == "clip 1 better than clip 5 in 7 of 9 pairs, but the winner has 5"
+    assert clip.verdict == "confirmed"
+    assert units.report == (
+        False,
+        6,
+        12,
+        "larger units better in 6 of 12 pairs: 5 of 6 from 8 to 16, 1 of 6 from 16 to 32, but the winner has 16",
+    )
+    assert units.verdict == units.report.verdict == "not confirmed"
+
+
+def test_the_claims_on_other_trials():
+    ours = {(rate, units, clip): clip / units + 1 / rate for rate, units, clip in REPORT}
+    extra = trial(99, {"learning_rate": 0.3, "units": 32, "clip": 1.0}, 0.0)
+    rate, clip, units = report_findings([*grid(ours), extra], LOSS, "toy")
+    assert (rate.ours[:3], clip.ours[:3], units.ours[:3]) == ((True, 12, 12), (True, 9, 9), (True, 12, 12))
+    assert (units.verdict, units.report.verdict) == ("confirmed", "not confirmed")
+    worse = report_findings(grid({setting: -loss for setting, loss in ours.items()}), LOSS, "toy")
+    assert [claim.verdict for claim in worse] == ["not confirmed"] * 3
+    assert worse[0].ours.text == "learning rate 0.1 better in 0 of 12 pairs, but the winner has 0.001"
+
+
+def test_a_strong_tendency_is_three_of_four_pairs():
+    # One pair of the seven is turned: six of nine are most of them, and not enough.
+    turned = dict(REPORT) | {(0.01, 8, 5.0): 0.0008}
+    assert report_findings(grid(turned), LOSS, "toy")[1].ours[:3] == (False, 6, 9)
+
+
+def test_the_claims_need_the_whole_grid():
+    whole = grid()
+    assert report_findings(whole[:-1], LOSS, "toy") == []
+    assert report_findings(whole, LOSS, "snp") == []
+    running = whole[-1]._replace(status=RUNNING)
+    assert report_findings([*whole[:-1], running], LOSS, "toy") == []
+    failed = [one._replace(status=FAILED) for one in whole]
+    assert report_findings([*whole[:-1], failed[-1]], LOSS, "toy")[1].ours[:3] == (True, 6, 8)
+    none = report_findings(failed, LOSS, "toy")
+    assert [claim.verdict for claim in none] == ["not confirmed"] * 3
+    assert none[0].ours.text == "learning rate 0.1 better in 0 of 0 pairs"
