@@ -4,15 +4,18 @@ from typing import Annotated, Any
 
 import typer
 
+from lstm_ae.config import Toy
 from lstm_ae.errors import ConfigError
+from lstm_ae.options import checked
 
 from .backend import import_tensorflow
-from .options import command
+from .options import Given, command, option
 from .talk import Talk
+from .tune import JOBS
 
 app = typer.Typer(
     name="bench",
-    help="Measure training on this machine, against others.\n\nExample: lstmae bench train --rounds 3",
+    help="Measure training and searching on this machine, against others.\n\nExample: lstmae bench train --rounds 3",
     no_args_is_help=True,
 )
 
@@ -62,6 +65,33 @@ def train(
 
     made = [Shape(*numbers) for numbers in chosen]
     talk.document((_profile if profile else _compare)(made, rounds, talk) if not scaling else _scaling(rounds, talk))
+
+
+@command(
+    app, "tune", "lstmae bench tune --sequences 200 --epochs 1 --no-stock", Toy, hide=("units", "learning_rate", "clip")
+)
+def tune(
+    *,
+    jobs: option(JOBS) = None,  # type: ignore[valid-type]
+    no_stock: Annotated[
+        bool, typer.Option("--no-stock", metavar="", help="Leave out stock Keras and KerasTuner, which take longest.")
+    ] = False,
+    given: Given,
+    talk: Talk,
+) -> None:
+    """Search the report's 18 settings with one job, with one a core, and with stock Keras and KerasTuner."""
+    config, number = Toy.from_dict(given.config(Toy).to_dict()), checked(JOBS, jobs)
+    import_tensorflow(talk)
+    from lstm_ae.bench.tuning import searches
+    from lstm_ae.search.workers import cores
+
+    found = list(searches(config, number or cores(), stock=not no_stock, done=lambda name: talk.say(f"{name} ...")))
+    fastest = min(search.seconds for search in found)
+    talk.table(
+        ["by", "seconds", "times the fastest", "trials", "best val_loss"],
+        [(s.by, round(s.seconds, 1), s.seconds / fastest, s.trials, s.best) for s in found],
+    )
+    talk.document({"config": config.to_dict(), "searches": [search._asdict() for search in found]})
 
 
 def _compare(shapes: list[Any], rounds: int, talk: Talk) -> dict[str, Any]:

@@ -126,7 +126,10 @@ def option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
     details |= {"help": rule.help}
     if lists and searchable(field):
         details |= {"parser": _several(field), "metavar": f"<{_KINDS.get(field.kind, 'name')},...>"}
-        if rule.choices and not all(choice in rule.help for choice in rule.choices):
+        if rule.choices:
+            choices = list(rule.choices)
+            details["autocompletion"] = lambda: choices
+        if not all(choice in rule.help for choice in rule.choices):
             details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(rule.choices)}."
         return Annotated[str | None, typer.Option(flag(field.name), **details)]
     if field.kind is bool:

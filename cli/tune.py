@@ -18,6 +18,9 @@ SMALL = {
 }
 
 
+SEARCHES = ("grid", "random", "bayesian", "hyperband")
+
+
 def _number(name: str, help: str, **rules: Any) -> Declared:
     """A whole number that may be left out, and belongs to no config."""
     return Declared(name, int, optional=True, default=None, option=Option(help, **rules))
@@ -60,7 +63,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             typer.Option(
                 metavar="<name>",
                 help="How to search: grid (all that is listed), random, bayesian or hyperband (default: grid).",
-                autocompletion=lambda: ["grid", "random", "bayesian", "hyperband"],
+                autocompletion=lambda incomplete: [s for s in SEARCHES if s.startswith(incomplete)],
             ),
         ] = None,
         trials: option(TRIALS) = None,  # type: ignore[valid-type]

@@ -36,9 +36,11 @@ def commands(group=None, path=()):
 
 def examples():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
-    order = ("data", "train", "evaluate", "plot", "predict", "reconstruct", "list", "show", "compare", "export")
+    order = ("data", "train", "evaluate", "plot", "predict", "reconstruct", "tune", "list", "show", "compare", "export")
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
-    return sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
+    lines = sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
+    # Each contestant of a benchmark starts a process with TensorFlow of its own.
+    return [pytest.param(line, marks=[pytest.mark.slow] if " bench " in line else []) for line in lines]
 
 
 def verb(line):
@@ -107,7 +109,7 @@ def test_help_is_a_sentence_and_an_example(run, path):
 
 
 def test_the_help_lists_studies_first():
-    assert [path[0] for path, _ in commands() if len(path) == 1] == ["toy", "mnist", "snp", "runs", "export"]
+    assert [path[0] for path, _ in commands() if len(path) == 1] == ["toy", "mnist", "snp", "runs", "bench", "export"]
 
 
 def test_help_loads_nothing_heavy():

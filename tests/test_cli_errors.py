@@ -74,7 +74,7 @@ def test_a_full_disk_while_training(refused, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "new/.state.npz.part")
 
-    monkeypatch.setattr("lstm_ae.training.save_state", full)
+    monkeypatch.setattr("lstm_ae.keeper.save_state", full)
     text = "No space left on device 'new/.state.npz.part'; free some space, or write elsewhere"
     assert refused(f"toy train {TINY} --out new", 1) == text
     assert not [name for name in os.listdir("new") if name.endswith(".part")]

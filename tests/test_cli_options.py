@@ -141,9 +141,11 @@ def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("lstmae ", ["toy", "mnist", "snp", "runs", "export"]),
+        ("lstmae ", ["toy", "mnist", "snp", "runs", "bench", "export"]),
         ("lstmae toy tr", ["train"]),
         ("lstmae toy train --cell ", ["lstm", "gru"]),
+        ("lstmae toy tune --cell ", ["lstm", "gru"]),
+        ("lstmae toy tune --search g", ["grid"]),
         ("lstmae snp train --goal r", ["reconstruct"]),
         ("lstmae export ", ["latest"]),
         ("lstmae toy predict --run l", ["latest"]),

@@ -50,7 +50,7 @@ def take_turns(
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     with contextlib.ExitStack() as stack:
-        runners = {name: stack.enter_context(_Runner(contestant)) for name, contestant in contestants.items()}
+        runners = {name: stack.enter_context(Runner(contestant)) for name, contestant in contestants.items()}
         for number in range(rounds + 1):
             for name, runner in runners.items():
                 seconds[name].append(runner.run_a_lap())
@@ -58,13 +58,13 @@ def take_turns(
     return {name: laps[1:] for name, laps in seconds.items()}
 
 
-class _Runner:
-    """A contestant's process, which waits between its laps."""
+class Runner:
+    """A contestant's process, which waits between its laps. It ends with the context."""
 
     def __init__(self, contestant: Contestant) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_body, args=(contestant, theirs), daemon=True)
+        self.process = context.Process(target=_body, args=(contestant, theirs))
         self.process.start()
         theirs.close()
 

@@ -47,6 +47,8 @@ class Plan:
     prune: bool = False
 
     def __post_init__(self) -> None:
+        if self.search not in SEARCHES:
+            raise ConfigError(f"--search must be one of {', '.join(SEARCHES)}. Received: {self.search!r}")
         if not self.axes:
             raise ConfigError("There is nothing to search: list values of an option, as in --units 8,16")
         ranges = [flag(axis.name) for axis in self.axes if not axis.values]
