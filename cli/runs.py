@@ -16,9 +16,10 @@ Root = Annotated[Path | None, typer.Argument(help="Directory that holds the runs
 
 @command(app, "list", "lstmae runs list")
 def list_(root: Root = None, *, talk: Talk) -> None:
-    """List the runs, newest first."""
+    """List the runs, newest first, then the searches."""
     from lstm_ae.errors import DataError
     from lstm_ae.run import RUNS, all_runs
+    from lstm_ae.search.folder import all_searches
 
     if root is not None and not root.is_dir():
         raise DataError(f"{str(root)!r} is not a directory; give the one that holds the runs")
@@ -27,10 +28,16 @@ def list_(root: Root = None, *, talk: Talk) -> None:
         about = run.about()
         leaky = "leaky" if about["data"]["leaky"] else ""
         rows.append((str(run.directory), about["task"], about["created"][:19], *_headline(run), leaky))
+    for search in all_searches(root):
+        about, (_, came) = search.about(), _found(search)
+        best = next((key for key in came if key.startswith("best ")), "")
+        leaky = "leaky" if about["data"]["leaky"] else ""
+        headline = (best or "nothing yet", came.get(best))
+        rows.append((str(search.directory), f"{about['task']} tune", about["created"][:19], *headline, leaky))
     if not rows:
         talk.say(f"There is no run in {str(root or RUNS)!r}")
     else:
-        talk.table(["run", "task", "created", "test measure", "value", ""], rows)
+        talk.table(["run", "task", "created", "measure", "value", ""], rows)
     names = ("run", "task", "created", "measure", "value", "leaky")
     talk.document({"runs": [dict(zip(names, row, strict=True)) for row in rows]})
 
@@ -63,32 +70,75 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more runs: directories, or latest.", autocompletion=lambda incomplete: runs_like(incomplete)
+            help="Two or more runs (directories, or latest), or two or more searches.",
+            autocompletion=lambda incomplete: runs_like(incomplete),
         ),
     ],
     *,
     talk: Talk,
 ) -> None:
-    """Put runs side by side: the options in which they differ, then their measures."""
+    """Put runs, or searches, side by side: the options in which they differ, then their measures."""
     from lstm_ae.errors import ConfigError
     from lstm_ae.run import open_run
+    from lstm_ae.search.folder import is_search
 
     if len(runs) < 2:
         raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}")
+    searches = [is_search(where) for where in runs]
+    if all(searches):
+        return _compare_searches(runs, talk)
+    if any(searches):
+        raise ConfigError(f"{runs[searches.index(True)]!r} is a search; compare runs with runs, searches with searches")
     opened = [open_run(run) for run in runs]
-    configs = [_choices(run.about()) for run in opened]
-    measures = [_measures(run) for run in opened]
     names = [str(run.directory) for run in opened]
-    keys = dict.fromkeys(key for config in configs for key in config)
-    differing = [key for key in keys if len({str(config.get(key)) for config in configs}) > 1]
-    talk.table(["option", *names], [(key, *(plain(config.get(key)) for config in configs)) for key in differing])
+    _side_by_side("runs", names, [_choices(run.about()) for run in opened], [_measures(run) for run in opened], talk)
+    return None
+
+
+def _compare_searches(places: list[str], talk: Talk) -> None:
+    """The options and what was searched, where they differ; then what was found."""
+    from lstm_ae.search.folder import open_search
+
+    opened = [open_search(place) for place in places]
+    found = [_found(search) for search in opened]
+    choices, measures = [asked for asked, _ in found], [came for _, came in found]
+    _side_by_side("searches", [str(search.directory) for search in opened], choices, measures, talk)
+
+
+def _found(search: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a search was asked, as options, and what came of it."""
+    from lstm_ae.search.journal import told
+    from lstm_ae.search.trials import COMPLETED, PRUNED, ranked
+
+    about, plan = search.about(), search.plan()
+    asked = plan.to_dict()
+    choices = {"task": about["task"], **asked["config"]} | {axis.name: str(axis) for axis in plan.axes}
+    choices |= {key: asked[key] for key in ("search", "trials", "repeats", "prune")}
+    choices |= {"objective": plan.objective.name, "leaky": "LEAKY" if about["data"]["leaky"] else None}
+    trials = ranked(told(search.journal.read()[0]), plan.objective)
+    best = next((trial for trial in trials if trial.status == COMPLETED), None)
+    measures: dict[str, Any] = {
+        "trials ended": sum(trial.status in (COMPLETED, PRUNED) for trial in trials),
+        "trials failed": sum(trial.status in ("failed", "lost") for trial in trials),
+        "training seconds": sum(trial.seconds for trial in trials),
+    }
+    if best:
+        measures |= {f"best {plan.objective.name}": best.score, "its spread": best.spread}
+        measures |= {f"its {name}": plain(value) for name, value in best.values.items()}
+    return choices, measures
+
+
+def _side_by_side(what: str, names: list[str], choices: list[Any], measures: list[Any], talk: Talk) -> None:
+    keys = dict.fromkeys(key for config in choices for key in config)
+    differing = [key for key in keys if len({str(config.get(key)) for config in choices}) > 1]
+    talk.table(["option", *names], [(key, *(plain(config.get(key)) for config in choices)) for key in differing])
     if not differing:
         talk.show("(no option differs)")
     talk.show("")
     keys = dict.fromkeys(sorted((key for row in measures for key in row), key=lambda key: key.startswith("training")))
     talk.table(["measure", *names], [(key, *(row.get(key) for row in measures)) for key in keys])
     talk.document(
-        {"runs": names, "differing": {key: [c.get(key) for c in configs] for key in differing}, "measures": measures}
+        {what: names, "differing": {key: [c.get(key) for c in choices] for key in differing}, "measures": measures}
     )
 
 

@@ -66,10 +66,10 @@ def tune(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> None:
     else:
         folder = folders.create(asked.out, plan, data.source, data.symbols, command_line())
     with _going_on(folder, name):
-        _search(folder, data, asked, talk)
+        _search(folder, plan, data, asked, talk)
 
 
-def _search(folder: Any, data: Any, asked: Asked, talk: Talk) -> None:
+def _search(folder: Any, plan: Any, data: Any, asked: Asked, talk: Talk) -> None:
     from lstm_ae.search.driver import Clock
     from lstm_ae.search.executors import Executor, Here
     from lstm_ae.search.job import Loader, key_of
@@ -81,7 +81,7 @@ def _search(folder: Any, data: Any, asked: Asked, talk: Talk) -> None:
 
     keep = asked.keep or 1
     retries = 2 if asked.max_retries is None else asked.max_retries
-    with opened(folder, keep=keep, repair=asked.repair) as record:
+    with opened(folder, plan=plan, keep=keep, repair=asked.repair) as record:
         plan = record.plan
         load = Loader({key_of(plan.config): data})
         jobs = asked.jobs or usual_jobs(plan)

@@ -106,8 +106,8 @@ def _execute(
 
     state = state_of(job.states, number)
     state.parent.mkdir(parents=True, exist_ok=True)
-    # Without the parent's state the same training is begun anew.
-    if job.parent and not state.exists() and Path(job.parent).exists():
+    # Without the parent's state the same training is begun anew, and of the parent's the first execution's is kept.
+    if job.parent and number == 0 and not state.exists() and Path(job.parent).exists():
         beside = state.with_suffix(".part")
         shutil.copyfile(job.parent, beside)
         beside.replace(state)

@@ -5,12 +5,14 @@ asked and told the same things in the same order it is in the same state, so the
 """
 
 import json
+import math
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_ae.errors import DataError
 from lstm_ae.files import parse_json, write
+from lstm_ae.search.trials import RUNNING, Execution, Trial, proposed
 
 # What happened to a trial: an oracle proposed it; it ended; it has to be run again, since what it left is damaged.
 ASKED, TOLD, DROPPED = "asked", "told", "dropped"
@@ -75,9 +77,24 @@ def _entry(line: bytes) -> Entry | None:
     return Entry(event, content) if event in _NEEDED and set(content) >= _NEEDED[event] else None
 
 
-def require_whole(journal: Journal) -> list[Entry]:
-    """The entries; raises `DataError` where a line cannot be read."""
-    entries, damaged = journal.read()
-    if damaged:
-        raise DataError(f"{str(journal.path)!r} has lines that cannot be read: {', '.join(map(str, damaged))}")
-    return entries
+def executions_of(content: Mapping[str, Any]) -> tuple[Execution, ...]:
+    """A trial's trainings, as an entry on its end has them."""
+    return tuple(
+        Execution(**row | {"score": math.nan if row["score"] is None else row["score"], "curve": tuple(row["curve"])})
+        for row in content["executions"]
+    )
+
+
+def told(entries: Iterable[Entry]) -> list[Trial]:
+    """The trials of a journal as they stand there: for who only wants to look, without an oracle."""
+    trials: dict[int, Trial] = {}
+    for event, content in entries:
+        number = content["number"]
+        if event == ASKED:
+            trials[number] = proposed(number, content["values"])._replace(status=RUNNING)
+        elif event == DROPPED and number in trials:
+            trials[number] = trials[number]._replace(status=RUNNING, executions=(), reason="")
+        elif number in trials:
+            ended = {key: content[key] for key in ("status", "reason")}
+            trials[number] = trials[number]._replace(executions=executions_of(content), **ended)
+    return list(trials.values())

@@ -14,7 +14,7 @@ import keras_tuner
 from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError
 from lstm_ae.search.plan import Plan
-from lstm_ae.search.trials import RUNNING, Objective, Trial
+from lstm_ae.search.trials import RUNNING, Objective, Trial, proposed
 
 logger = logging.getLogger(__name__)
 
@@ -91,21 +91,14 @@ class Oracle:
             made = self.oracle.create_trial(f"trial {number}")
         if made.status != "RUNNING":
             return Asked(None, wait=made.status == "IDLE")
-        if recorded is not None and recorded != made.hyperparameters.values:
+        # Of a range, the Gaussian process gives numpy's numbers.
+        values = {name: getattr(value, "item", lambda: value)() for name, value in made.hyperparameters.values.items()}
+        if recorded is not None and recorded != values:
             logger.info("trial %d: the journal's %s is taken, the oracle says otherwise now", number, recorded)
-            made.hyperparameters.values = dict(recorded)
+            values = dict(recorded)
+        made.hyperparameters.values = values
         self.asked.append(made)
-        values = made.hyperparameters.values
-        parent = values.get("tuner/trial_id")
-        own = {name: value for name, value in values.items() if not name.startswith("tuner/")}
-        return Asked(
-            Trial(
-                number,
-                own,
-                until=values.get("tuner/epochs"),
-                parent=None if parent is None else int(parent),
-            )
-        )
+        return Asked(proposed(number, made.hyperparameters.values))
 
     def raw(self, number: int) -> dict[str, Any]:
         """All that the oracle has in a trial's values: what the journal records."""
@@ -163,7 +156,8 @@ def _oracle(plan: Plan, hyperparameters: keras_tuner.HyperParameters) -> Any:
     if plan.search == "hyperband":
         return Hyperband(max_epochs=plan.config.epochs, **shared)
     kind = {"grid": Grid, "random": Random, "bayesian": Bayesian}[plan.search]
-    return kind(max_trials=plan.trials, **shared)
+    # How many are asked for is counted here: those that the journal has are wanted even where fewer are asked for now.
+    return kind(max_trials=None, **shared)
 
 
 def direction(objective: Objective) -> str:

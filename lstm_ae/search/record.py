@@ -2,14 +2,13 @@
 
 import statistics
 from collections.abc import Iterable
-from typing import Any
 
 from lstm_ae.config import Config
 from lstm_ae.search.job import Outcome
-from lstm_ae.search.journal import ASKED, DROPPED, TOLD, Entry, Journal
+from lstm_ae.search.journal import ASKED, DROPPED, TOLD, Entry, Journal, executions_of
 from lstm_ae.search.oracles import Asked, Oracle, Spaces
 from lstm_ae.search.plan import Plan
-from lstm_ae.search.trials import COMPLETED, RUNNING, Execution, Trial, ranked
+from lstm_ae.search.trials import COMPLETED, RUNNING, Trial, ranked
 
 # Trials that must have ended before one can be called worse than their median.
 ENOUGH = 3
@@ -27,7 +26,7 @@ class Record:
         self.oracle = Oracle(plan, space)
         self.trials: list[Trial] = []
         self.bars: list[tuple[float, ...]] = []
-        self._replay(list(entries))
+        self._replay(entries)
 
     @property
     def pending(self) -> list[Trial]:
@@ -75,13 +74,17 @@ class Record:
     def drop(self, number: int) -> None:
         """A trial has to be run again."""
         self.journal.add(DROPPED, number=number)
-        self.trials[number] = self.trials[number]._replace(status=RUNNING, executions=(), reason="")
+        self._again(number)
 
     def _begin(self, trial: Trial, bar: tuple[float, ...]) -> Trial:
         trial = trial._replace(status=RUNNING)
         self.trials.append(trial)
         self.bars.append(bar)
         return trial
+
+    def _again(self, number: int) -> None:
+        # The oracle goes on from what it was told before, until it hears more.
+        self.trials[number] = self.trials[number]._replace(status=RUNNING, executions=(), reason="")
 
     def _end(self, outcome: Outcome) -> Trial:
         trial = self.trials[outcome.number]._replace(
@@ -91,14 +94,7 @@ class Record:
         self.oracle.tell(trial)
         return trial
 
-    def _replay(self, entries: list[Entry]) -> None:
-        void: set[int] = set()  # what was told of a trial before it was dropped
-        for place in reversed(range(len(entries))):
-            event, content = entries[place]
-            if event == DROPPED:
-                void.add(content["number"])
-            elif event == TOLD and content["number"] in void:
-                entries[place] = Entry(DROPPED, content)
+    def _replay(self, entries: Iterable[Entry]) -> None:
         for event, content in entries:
             number = content["number"]
             if event == ASKED:
@@ -107,9 +103,10 @@ class Record:
                 if len(self.trials) == number and (asked := self.oracle.ask(content["values"])).trial:
                     bar = (self._worst if value is None else value for value in content.get("bar", ()))
                     self._begin(asked.trial, tuple(bar))
+            elif event == DROPPED and number < len(self.trials):
+                self._again(number)
             elif event == TOLD and number < len(self.trials) and self.trials[number].status == RUNNING:
-                executions = tuple(_execution(row) for row in content["executions"])
-                self._end(Outcome(number, content["status"], executions, content["reason"]))
+                self._end(Outcome(number, content["status"], executions_of(content), content["reason"]))
 
     def _bar(self) -> tuple[float, ...]:
         """By epoch, the median over ended trials of the best objective until then; empty while there are too few."""
@@ -133,8 +130,3 @@ class Record:
 def _plain(value: float) -> float | None:
     """JSON knows no NaN and no infinity."""
     return value if abs(value) < float("inf") else None
-
-
-def _execution(row: dict[str, Any]) -> Execution:
-    score = float("nan") if row["score"] is None else row["score"]
-    return Execution(**row | {"score": score, "curve": tuple(row["curve"])})

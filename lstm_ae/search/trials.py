@@ -1,7 +1,7 @@
 """What a search has tried, and what came of it."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 # What a trial may be. Lost is one whose workers died: that may not be its own fault.
@@ -70,6 +70,13 @@ class Trial(NamedTuple):
     def seconds(self) -> float:
         """Training time of all executions."""
         return sum(execution.seconds for execution in self.executions)
+
+
+def proposed(number: int, values: Mapping[str, Any]) -> Trial:
+    """The trial of values as KerasTuner's oracles give them: those of Hyperband say how far, and from where."""
+    parent = values.get("tuner/trial_id")
+    own = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+    return Trial(number, own, until=values.get("tuner/epochs"), parent=None if parent is None else int(parent))
 
 
 class Objective(NamedTuple):

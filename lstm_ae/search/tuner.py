@@ -40,10 +40,13 @@ class Found(NamedTuple):
 
 
 @contextmanager
-def opened(folder: Folder, *, keep: int = 1, repair: bool = False, space: Spaces | None = None) -> Iterator[Record]:
+def opened(
+    folder: Folder, *, plan: Plan | None = None, keep: int = 1, repair: bool = False, space: Spaces | None = None
+) -> Iterator[Record]:
     """A search's record, with the directory locked.
 
     Args:
+        plan: of more trials, takes the place of the one before; else that is gone on with.
         keep: the best trials, of which the weights must be there.
         repair: take away what is damaged instead of raising.
         space: how a plan's config becomes a trial's; from the plan's axes if not given.
@@ -53,13 +56,14 @@ def opened(folder: Folder, *, keep: int = 1, repair: bool = False, space: Spaces
         DataError: something is damaged.
     """
     try:
-        lock = filelock.FileLock(folder.lock, timeout=0)
-        lock.acquire()
+        lock = filelock.FileLock(folder.lock, timeout=0).acquire()
     except filelock.Timeout:
         raise ConfigError(
             f"Another process is searching in {str(folder.directory)!r}; wait for it, or give another --out"
         ) from None
     with lock:
+        if plan is not None and plan.trials != folder.plan().trials:
+            folder.write_plan(plan)
         plan, journal = folder.plan(), folder.journal
         entries, damaged = journal.read()
         if damaged and not repair:
@@ -83,8 +87,6 @@ def opened(folder: Folder, *, keep: int = 1, repair: bool = False, space: Spaces
 def require_same(folder: Folder, plan: Plan, data: Data) -> list[str]:
     """Raise where a search is another one than that of this plan and data.
 
-    A plan of more trials takes the place of the one before.
-
     Returns:
         What the user should know: versions that are not those it was begun with.
     """
@@ -95,8 +97,6 @@ def require_same(folder: Folder, plan: Plan, data: Data) -> list[str]:
     content = folder.about()
     if content["data"]["sha256"] != data.source.sha256:
         raise DataError(f"The data is not what {where!r} was started with; give the same file, or start anew")
-    if plan.trials != before.trials:
-        folder.write_plan(plan)
     names = [(name, was, about.versions().get(name)) for name, was in content["versions"].items()]
     return [
         f"begun with {name} {was}, now it is {now}: results may differ in their last digits"

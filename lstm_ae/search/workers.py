@@ -1,5 +1,6 @@
 """Processes on this machine that run trials: started when needed, kept for the next trial, replaced when they die."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -31,9 +32,10 @@ class Worker:
         self.job: Job | None = None
 
     def start(self, job: Job) -> None:
-        """Send it a job."""
+        """Send it a job. Where it is dead already, that is noticed when it is read from."""
         self.job = job
-        self.pipe.send(job)
+        with contextlib.suppress(OSError):
+            self.pipe.send(job)
 
     def read(self, notify: Notify) -> Outcome | Lost | None:
         """Take what it has sent; its job's end, if that is it."""
@@ -119,9 +121,9 @@ def cores() -> int:
 def usual_jobs(plan: Plan) -> int:
     """How many trials run at once where nobody has said: one a core while models are small.
 
-    Searches that choose by what has finished run one after another, so that they can be repeated.
+    Searches that choose or stop by what has finished run one after another, so that they can be repeated.
     """
-    if plan.search in ("bayesian", "hyperband"):
+    if plan.prune or plan.search in ("bayesian", "hyperband"):
         return 1
     widths = [axis.values or (axis.low, axis.high) for axis in plan.axes if axis.name == "units"]
     widest = max((max(values) for values in widths), default=plan.config.units)
