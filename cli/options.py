@@ -55,22 +55,40 @@ _CONFIG_FILE = Annotated[
     ),
 ]
 
+_PRESET = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="<name>",
+        help="A set-up with a name: report (as there), or best (of those tried); options beside it win.",
+        autocompletion=lambda incomplete: [name for name in ("report", "best") if name.startswith(incomplete)],
+    ),
+]
+
 
 _KINDS = {int: "int", float: "float"}
 _FILLED_IN = ("given", "talk")
 
 
 class Given(dict[str, Any]):
-    """The config options that were typed, by field, and the file they rest on."""
+    """The config options that were typed, by field, and the file or the preset they rest on."""
 
     file: Path | None = None
+    preset: str | None = None
 
     def config(self, kind: type[Config], **fixed: Any) -> Config:
-        """The config they make: file first, then what was typed, then what the command itself fixes."""
-        from lstm_ae.about import read_config
+        """The config they make: file or preset first, then what was typed, then what the command itself fixes."""
+        return kind.from_dict(self.base(kind) | self | fixed)
 
-        base = read_config(self.file, task_of(kind())) if self.file else {}
-        return kind.from_dict(base | self | fixed)
+    def base(self, kind: type[Config]) -> dict[str, Any]:
+        """What was typed rests on this."""
+        from lstm_ae.about import read_config
+        from lstm_ae.presets import preset
+
+        name = task_of(kind())
+        if self.file and self.preset:
+            raise ConfigError("--preset and --config exclude each other; give one of them")
+        return read_config(self.file, name) if self.file else preset(name, self.preset) if self.preset else {}
 
 
 def command(
@@ -84,8 +102,8 @@ def command(
     """Register a function as a command.
 
     Its parameters become options, except two: `given: Given` becomes all options of the config class (but those to
-    `hide`) and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`. Its docstring's first
-    sentence is the help, the example follows it. With `lists`, options that can be searched take lists and ranges.
+    `hide`), `--preset` and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`. Its docstring's
+    first sentence is the help, the example follows it. With `lists`, options that can be searched take lists and ranges.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -96,7 +114,7 @@ def command(
             _parameter("context", typer.Context),
             *own,
             *(parameter for field in fields for parameter in _parameters(field, lists)),
-            *([_parameter("config_file", _CONFIG_FILE, None)] if config else []),
+            *([_parameter("preset", _PRESET, None), _parameter("config_file", _CONFIG_FILE, None)] if config else []),
             *(_parameter(key, kind, False) for key, kind in _TALK.items()),
         ]
 
@@ -107,7 +125,7 @@ def command(
                 raise ConfigError("--quiet and --verbose exclude each other; give one of them")
             if config:
                 values["given"] = Given(_typed(context, fields, values))
-                values["given"].file = values.pop("config_file")
+                values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset")
             function(talk=talk, **values)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -146,7 +146,7 @@ def _again(plan: Any, given: Given, asked: Asked) -> Any:
     from lstm_ae.search.plan import objective_of
 
     base = Given(plan.config.to_dict() | given)
-    base.file = given.file
+    base.file, base.preset = given.file, given.preset
     axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
     config, typed = _divided(base, type(plan.config))
     name = task_of(plan.config)
@@ -171,7 +171,7 @@ def _divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
     """The single values as a config, and the lists and ranges."""
     axes = [value for value in given.values() if isinstance(value, Axis)]
     single = Given({name: value for name, value in given.items() if not isinstance(value, Axis)})
-    single.file = given.file
+    single.file, single.preset = given.file, given.preset
     return single.config(kind), axes
 
 

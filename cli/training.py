@@ -100,7 +100,7 @@ def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, ret
 def require_equal(given: Given, config: Config, why: str, free: tuple[str, ...], **fixed: Any) -> None:
     """Raise where an option was typed that a run has settled otherwise."""
     fields = {field.name: field for field in declared(type(config))}
-    typed = given.config(type(config), **fixed).to_dict() if given.file else given | fixed
+    typed = given.config(type(config), **fixed).to_dict() if given.file or given.preset else given | fixed
     for name, value in typed.items():
         settled = getattr(config, name)
         asked = fields[name].option.aliases.get(str(value).lower(), value)

@@ -38,6 +38,9 @@ class Config(Options):
     beta_2: float = option(
         0.999, "Decay of the average of squared gradients, of Adam and its relatives.", minimum=0, below=1
     )
+    epsilon: float = option(
+        1e-7, "What keeps the steps of Adam and its relatives finite where gradients vanish.", above=0, maximum=1
+    )
     weight_decay: float = option(0.004, "Decay of the weights, of adamw.", minimum=0, maximum=10)
     average: float = option(
         0.0,
@@ -87,7 +90,8 @@ class Config(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, users in (("beta_2", ("adam", "adamw", "nadam")), ("weight_decay", ("adamw",))):
+        adams = ("adam", "adamw", "nadam")
+        for name, users in (("beta_2", adams), ("epsilon", adams), ("weight_decay", ("adamw",))):
             if getattr(self, name) != Config.__dataclass_fields__[name].default and self.optimizer not in users:
                 raise ConfigError(
                     f"{flag(name)} is for --optimizer {', '.join(users)}. Received: --optimizer {self.optimizer}"

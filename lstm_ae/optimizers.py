@@ -13,7 +13,7 @@ def optimizer_of(config: Config, steps: int) -> Any:
     names = {"adam": "Adam", "adamw": "AdamW", "nadam": "Nadam", "rmsprop": "RMSprop", "sgd": "SGD"}
     others: dict[str, Any] = {"global_clipnorm": config.clip or None}
     if config.optimizer in ("adam", "adamw", "nadam"):
-        others["beta_2"] = config.beta_2
+        others |= {"beta_2": config.beta_2, "epsilon": config.epsilon}
     if config.optimizer == "adamw":
         others["weight_decay"] = config.weight_decay
     if config.average:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"lstm_ae", "lstm_ae.errors"},
     {"lstm_ae.options"},
-    {"lstm_ae.config"},
+    {"lstm_ae.config", "lstm_ae.presets"},
     {"lstm_ae.files", "lstm_ae.space"},
     {"lstm_ae.data"},
     {"lstm_ae.evaluation", "lstm_ae.figures", "lstm_ae.models", "lstm_ae.kernels"},

@@ -91,8 +91,7 @@ class Oracle:
             made = self.oracle.create_trial(f"trial {number}")
         if made.status != "RUNNING":
             return Asked(None, wait=made.status == "IDLE")
-        # Of a range, the Gaussian process gives numpy's numbers.
-        values = {name: getattr(value, "item", lambda: value)() for name, value in made.hyperparameters.values.items()}
+        values = {name: _own(value) for name, value in made.hyperparameters.values.items()}
         if recorded is not None and recorded != values:
             logger.info("trial %d: the journal's %s is taken, the oracle says otherwise now", number, recorded)
             values = dict(recorded)
@@ -130,6 +129,11 @@ class Oracle:
                 taken = {member["past_id"] for member in bracket["rounds"][place + 1]}
                 found |= {int(member["id"]) for member in members if member["id"] not in taken}
         return {number for number in found if number is not None}
+
+
+def _own(value: Any) -> Any:
+    """A value in Python's type: of a range, the Gaussian process gives numpy's numbers."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def registered(space: Spaces, config: Config) -> keras_tuner.HyperParameters:

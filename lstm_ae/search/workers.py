@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, threads, str(log)), daemon=True)
-        self.process.start()
+        with _leaving_interruptions():
+            self.process.start()
         theirs.close()
         self.job: Job | None = None
 
@@ -169,6 +172,20 @@ def _follow(sentinel: Any) -> None:
     """Die with the process that started this one, however that died."""
     wait([sentinel])
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _leaving_interruptions() -> Iterator[None]:
+    """A process started here leaves Ctrl-C to this one from its first moment on, not only once it is prepared."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would be started as well, and then unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def prepare(threads: int, log: str | None) -> None:

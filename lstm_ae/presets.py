@@ -1,0 +1,46 @@
+"""Set-ups with a name: the report's, and the best that has been found. Every field can still be given."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lstm_ae.errors import ConfigError
+
+# By study, then by name: the fields in which a set-up is other than the usual one.
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "toy": {
+        # The best of its grid; it says nothing of its epochs and batches but its program's defaults.
+        "report": {"units": 16, "learning_rate": 0.1, "clip": 5.0, "epochs": 10, "schedule": "constant", "patience": 0},
+        "best": {"epochs": 20, "batch_size": 32, "beta_2": 0.95},
+    },
+    "mnist": {
+        "report": {
+            "model": "two-autoencoders-mlp",
+            "units": 8,
+            "learning_rate": 0.01,
+            "clip": 5.0,
+            "epochs": 10,
+            "schedule": "constant",
+            "patience": 0,
+        },
+    },
+    "snp": {
+        "report": {
+            "units": 32,
+            "learning_rate": 0.01,
+            "clip": 5.0,
+            "schedule": "constant",
+            "split": "report",
+            "scale": "report",
+            "target": "level",
+            "patience": 0,
+        },
+    },
+}
+
+
+def preset(task: str, name: str) -> dict[str, Any]:
+    """The fields of a study's set-up; raises `ConfigError` where it has none of this name."""
+    found = PRESETS[task].get(name)
+    if found is None:
+        raise ConfigError(f"--preset of {task} must be one of {', '.join(PRESETS[task])}. Received: {name!r}")
+    return dict(found)

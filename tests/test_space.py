@@ -1,0 +1,249 @@
+"""What a search varies: read from what was typed, kept as JSON, asked of KerasTuner."""
+
+import json
+import math
+import shlex
+
+import pytest
+from lstm_ae_cli import main
+
+from lstm_ae.config import TASKS, Mnist, Snp, Toy
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import declared, flag
+from lstm_ae.space import REPORT, Axis, Space, axes_of, read, searchable
+from lstm_ae.tasks import task
+
+
+def field_of(name, kind=Toy):
+    return next(field for field in declared(kind) if field.name == name)
+
+
+def refusal(name, text, kind=Toy):
+    with pytest.raises(ConfigError) as caught:
+        read(field_of(name, kind), text)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("units", "8", 8),
+        ("units", " 8 ", 8),
+        ("units", "8,16,32", Axis("units", (8, 16, 32))),
+        ("units", "32, 8 ,16", Axis("units", (32, 8, 16))),  # in the order in which they are listed
+        ("units", "8,", 8),
+        ("clip", "1,5", Axis("clip", (1.0, 5.0))),
+        ("clip", "0,1", Axis("clip", (0.0, 1.0))),
+        ("learning_rate", "0.1,1e-2", Axis("learning_rate", (0.1, 0.01))),
+        ("optimizer", "sgd,adam", Axis("optimizer", ("sgd", "adam"))),
+        ("units", "8..64", Axis("units", low=8, high=64)),
+        ("units", "8..64:linear", Axis("units", low=8, high=64)),
+        ("units", "8 .. 64:log", Axis("units", low=8, high=64, log=True)),
+        ("learning_rate", "1e-4..1e-1:log", Axis("learning_rate", low=1e-4, high=0.1, log=True)),
+        ("dropout", "0..0.5", Axis("dropout", low=0.0, high=0.5)),
+        ("clip", ".5..5", Axis("clip", low=0.5, high=5.0)),
+    ],
+)
+def test_lists_and_ranges_are_read_in_the_types_of_their_options(name, text, expected):
+    got = read(field_of(name), text)
+    assert got == expected
+    for ours, theirs in zip(numbers(got), numbers(expected), strict=True):
+        assert type(ours) is type(theirs)
+
+
+def numbers(value):
+    if not isinstance(value, Axis):
+        return [value]
+    return list(value.values) or [value.low, value.high]
+
+
+def test_other_spellings_of_a_choice_are_read_as_well():
+    assert read(field_of("model", Mnist), "V1,v4") == Axis("model", ("linear-on-input", "two-autoencoders-mlp"))
+    assert "lists 'linear-on-input' twice" in refusal("model", "V1,linear-on-input", Mnist)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("units", "", "--units has an empty list; give a value, or several separated by commas"),
+        ("units", " , ,", "--units has an empty list; give a value, or several separated by commas"),
+        ("optimizer", "", "--optimizer has an empty list; give a value, or several separated by commas"),
+        ("units", "8,16,8", "--units lists 8 twice; give every value once"),
+        ("learning_rate", "0.1,1e-1", "--learning-rate lists 0.1 twice; give every value once"),
+        ("optimizer", "adam,sgd,adam", "--optimizer lists 'adam' twice; give every value once"),
+        ("units", "64..8", "--units has the ends of its range swapped. Received: 64..8. Write 8..64"),
+        (
+            "learning_rate",
+            "1e-1..1e-4:log",
+            "--learning-rate has the ends of its range swapped. Received: 1e-1..1e-4:log. Write 0.0001..0.1",
+        ),
+        ("units", "8..8", "--units has a range of a single value. Received: 8..8. Write 8"),
+        ("clip", "0..5:log", "--clip: a range in logarithms starts above 0. Received: 0..5:log"),
+        ("units", "8..64:exp", "--units has a range that ends in :exp; it can be :log or :linear"),
+        ("units", "8,x", "--units must be a whole number at least 1 and at most 4096. Received: 'x'"),
+        ("units", "8,0", "--units must be a whole number at least 1 and at most 4096. Received: 0"),
+        ("units", "8,2.5", "--units must be a whole number at least 1 and at most 4096. Received: '2.5'"),
+        ("units", "8.0", "--units must be a whole number at least 1 and at most 4096. Received: '8.0'"),
+        ("units", "1..1e3", "--units must be a whole number at least 1 and at most 4096. Received: '1e3'"),
+        ("units", "8..", "--units must be a whole number at least 1 and at most 4096. Received: ''"),
+        ("units", "..8", "--units must be a whole number at least 1 and at most 4096. Received: ''"),
+        ("units", "8..16,32", "--units must be a whole number at least 1 and at most 4096. Received: '16,32'"),
+        ("units", "few", "--units must be a whole number at least 1 and at most 4096. Received: 'few'"),
+        ("learning_rate", "fast", "--learning-rate must be a number above 0 and at most 10. Received: 'fast'"),
+        ("learning_rate", "0.1,nan", "--learning-rate must be a number above 0 and at most 10. Received: nan"),
+        ("learning_rate", "0.1..inf", "--learning-rate must be a number above 0 and at most 10. Received: inf"),
+        ("learning_rate", "0..0.1", "--learning-rate must be a number above 0 and at most 10. Received: 0.0"),
+        (
+            "optimizer",
+            "adam,lion",
+            "--optimizer must be one of adam, adamw, nadam, rmsprop, sgd. Received: 'lion'",
+        ),
+        ("optimizer", "a..b", "--optimizer must be one of adam, adamw, nadam, rmsprop, sgd. Received: 'a..b'"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_with_its_rule(name, text, message):
+    assert refusal(name, text) == message
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("toy tune --units 8,16 --nope 1,2", "No such option: --nope"),
+        ("toy tune --units ''", "--units has an empty list; give a value, or several separated by commas"),
+        ("toy tune --units 8,8", "--units lists 8 twice; give every value once"),
+        ("toy tune --units 64..8", "--units has the ends of its range swapped. Received: 64..8. Write 8..64"),
+        ("toy tune --cell lstm,rnn", "--cell must be one of lstm, gru. Received: 'rnn'"),
+        ("toy tune --units 8", "There is nothing to search: list values of an option, as in --units 8,16"),
+        (
+            "toy tune --units 8..64",
+            "--units is a range, which a grid cannot walk through; list its values, or choose --search random",
+        ),
+        # What is not about the model or its training cannot be listed.
+        ("toy tune --seed 1,2", "--seed must be a whole number at least 0 and at most 4294967295. Received: '1,2'"),
+        ("toy tune --sequences 50 --kernel auto,keras", "--kernel must be one of auto, keras. Received: 'auto,keras'"),
+    ],
+)
+def test_the_command_line_refuses_in_one_line_and_makes_nothing(capsys, empty_directory, line, message):
+    if line.endswith("--units 8"):
+        line += " --learning-rate 0.1 --clip 1"  # all three of the report's options are settled
+    assert main(shlex.split(line)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("lstmae: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not list(empty_directory.iterdir())
+
+
+def test_every_option_of_a_model_or_its_training_can_be_listed():
+    for kind in TASKS.values():
+        for field in declared(kind):
+            if not searchable(field):
+                assert not field.option.tunable or field.kind in (bool, tuple)
+                continue
+            if field.option.choices:
+                two = field.option.choices[:2]
+            else:
+                two = (field.option.minimum, field.option.minimum + 1) if field.kind is int else (0.25, 0.5)
+            two = [str(value) for value in two]
+            axis = read(field, ",".join(two))
+            assert isinstance(axis, Axis), flag(field.name)
+            assert [str(value) for value in axis.values] == [str(field.kind(item)) for item in two]
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        Axis("units", (8, 16)),
+        Axis("clip", (1.0, 5.0)),
+        Axis("optimizer", ("adam", "sgd")),
+        Axis("units", low=8, high=64),
+        Axis("learning_rate", low=1e-4, high=0.1, log=True),
+    ],
+    ids=str,
+)
+def test_an_axis_comes_back_from_json(axis):
+    again = Axis.from_dict(json.loads(json.dumps(axis.to_dict(), allow_nan=False)))
+    assert again == axis
+    assert list(map(type, numbers(again))) == list(map(type, numbers(axis)))
+    assert str(again) == str(axis)
+
+
+def test_an_axis_is_shown_as_it_is_typed():
+    shown = {
+        "8,16": Axis("units", (8, 16)),
+        "1,0.5": Axis("clip", (1.0, 0.5)),
+        "8..64": Axis("units", low=8, high=64),
+        "0.0001..0.1:log": Axis("learning_rate", low=1e-4, high=0.1, log=True),
+    }
+    for text, axis in shown.items():
+        assert str(axis) == text
+        assert read(field_of(axis.name), text) == axis
+
+
+class Answers:
+    """Stands in for KerasTuner's `HyperParameters`; remembers what it was asked."""
+
+    def __init__(self, *values):
+        self.values, self.asked = iter(values), []
+
+    def __getattr__(self, kind):
+        def ask(*details, **more):
+            self.asked.append((kind, *details, more))
+            return next(self.values)
+
+        return ask
+
+
+def test_a_space_returns_a_config_with_what_was_answered():
+    hp = Answers(16, 0.03, 0.2, 7)
+    space = Space(
+        (
+            Axis("units", (8, 16)),
+            Axis("learning_rate", low=1e-4, high=0.1, log=True),
+            Axis("dropout", low=0.0, high=0.5),
+            Axis("layers", low=1, high=8),
+        )
+    )
+    config = space(hp, Toy(seed=5, clip=2.0))
+    assert config == Toy(seed=5, clip=2.0, units=16, learning_rate=0.03, dropout=0.2, layers=7)
+    assert hp.asked == [
+        ("Choice", "units", [8, 16], {}),
+        ("Float", "learning_rate", 1e-4, 0.1, {"sampling": "log"}),
+        ("Float", "dropout", 0.0, 0.5, {"sampling": "linear"}),
+        ("Int", "layers", 1, 8, {"sampling": "linear"}),
+    ]
+    with pytest.raises(ConfigError, match="--units must be a whole number"):
+        space(Answers(0, 0.1, 0.1, 1), Toy())
+
+
+def test_axes_of_a_space_and_of_a_function_are_what_they_ask_for():
+    axes = (
+        Axis("units", (8, 16)),
+        Axis("learning_rate", low=1e-4, high=0.1, log=True),
+        Axis("layers", low=1, high=8),
+    )
+    listed = axes_of(Space(axes), Toy())
+    assert listed == axes
+    assert isinstance(listed[2].low, int)
+
+    def space(hp, config):
+        return Toy(units=hp.Choice("units", [8, 16]), clip=hp.Float("clip", 0.5, 5.0, sampling="log"))
+
+    assert axes_of(space, Toy()) == (Axis("units", (8, 16)), Axis("clip", low=0.5, high=5.0, log=True))
+
+
+@pytest.mark.parametrize("config", [Toy(units=3), Mnist(units=3), Snp(units=3)], ids=list(TASKS))
+def test_the_space_of_every_study_is_the_grid_of_the_report(config):
+    space = task(next(name for name, kind in TASKS.items() if type(config) is kind)).space
+    axes = axes_of(space, config)
+    assert axes == REPORT.axes
+    assert {axis.name: axis.values for axis in axes} == {
+        "learning_rate": (0.1, 0.01, 0.001),
+        "units": (8, 16, 32),
+        "clip": (1.0, 5.0),
+    }
+    assert math.prod(len(axis.values) for axis in axes) == 18
+    found = space(Answers(0.01, 32, 5.0), config)
+    assert (type(found), found.learning_rate, found.units, found.clip) == (type(config), 0.01, 32, 5.0)
