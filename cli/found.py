@@ -20,12 +20,7 @@ def show_found(talk: Talk, folder: Any, plan: Any, found: Any) -> None:
 
     header, rows = columns(plan, found.trials)
     folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
-    again = f"lstmae {task_of(plan.config)} tune --resume --out {shlex.quote(str(folder.directory))}"
-    if not found.runs:
-        reasons = dict.fromkeys(f"trial {trial.number}: {trial.reason}" for trial in found.trials if trial.reason)
-        if not found.complete:
-            raise LstmAeError(f"Time was over before a trial was complete. Go on with: {again}")
-        raise LstmAeError(f"All {len(found.trials)} trials failed. " + "; ".join(reasons))
+    again = require_some(folder, plan, found)
     talk.table(header, rows)
     told = statements(plan, found.trials)
     if told:
@@ -58,6 +53,17 @@ def show_found(talk: Talk, folder: Any, plan: Any, found: Any) -> None:
             "refit": str(found.refit.directory) if found.refit else None,
         }
     )
+
+
+def require_some(folder: Any, plan: Any, found: Any) -> str:
+    """The command that goes on with the search; raises where no trial came to an end, with the reasons."""
+    again = f"lstmae {task_of(plan.config)} tune --resume --out {shlex.quote(str(folder.directory))}"
+    if found.runs:
+        return again
+    if not found.complete:
+        raise LstmAeError(f"Time was over before a trial was complete. Go on with: {again}")
+    reasons = dict.fromkeys(f"trial {trial.number}: {trial.reason}" for trial in found.trials if trial.reason)
+    raise LstmAeError(f"All {len(found.trials)} trials failed. " + "; ".join(reasons))
 
 
 def _row(trial: Any) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def command(
 
     Its parameters become options, except two: `given: Given` becomes all options of the config class (but those to
     `hide`), `--preset` and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`. Its docstring's
-    first sentence is the help, the example follows it. With `lists`, options that can be searched take lists and ranges.
+    first sentence is the help, the example follows it. With `lists`, options that can be searched take lists.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,26 +24,39 @@ USUAL_TRIALS = 20
 class Asked(NamedTuple):
     """What was typed besides the config; None where nothing was."""
 
-    search: str | None
-    objective: str | None
-    prune: bool
-    seconds: float | None
-    engine: str
-    address: str | None
-    refit: bool
-    resume: bool
-    repair: bool
-    tensorboard: bool
-    out: Path | None
-    trials: int | None
-    repeats: int | None
-    jobs: int | None
-    keep: int | None
-    max_retries: int | None
+    search: str | None = None
+    objective: str | None = None
+    prune: bool = False
+    seconds: float | None = None
+    engine: str = "local"
+    address: str | None = None
+    refit: bool = False
+    resume: bool = False
+    repair: bool = False
+    tensorboard: bool = False
+    out: Path | None = None
+    trials: int | None = None
+    repeats: int | None = None
+    jobs: int | None = None
+    keep: int | None = None
+    max_retries: int | None = None
+
+
+def listed(name: str, values: Sequence[Any]) -> Any:
+    """Values of an option as if they were typed: a list is searched."""
+    return Axis(name, tuple(values)) if len(values) > 1 else values[0]
 
 
 def tune(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> None:
     """Search, and show what was found."""
+    from .found import show_found
+
+    folder, plan, found, _ = search(given, kind, asked, talk)
+    show_found(talk, folder, plan, found)
+
+
+def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[Any, Any, Any, Any]:
+    """Search; returns the folder, the plan, what was found and the data."""
     from lstm_ae.about import command_line
     from lstm_ae.run import require_free
     from lstm_ae.search import folder as folders
@@ -66,18 +79,19 @@ def tune(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> None:
     else:
         folder = folders.create(asked.out, plan, data.source, data.symbols, command_line())
     with _going_on(folder, name):
-        _search(folder, plan, data, asked, talk)
+        found = _search(folder, plan, data, asked, talk)
+    return folder, plan, found, data
 
 
-def _search(folder: Any, plan: Any, data: Any, asked: Asked, talk: Talk) -> None:
+def _search(folder: Any, plan: Any, data: Any, asked: Asked, talk: Talk) -> Any:
     from lstm_ae.search.driver import Clock
     from lstm_ae.search.executors import Executor, Here
     from lstm_ae.search.job import Loader, key_of
-    from lstm_ae.search.tuner import opened, search
+    from lstm_ae.search.tuner import opened
+    from lstm_ae.search.tuner import search as go_on
     from lstm_ae.search.workers import Workers, cores, usual_jobs
 
     from .board import Board
-    from .found import show_found
 
     keep = asked.keep or 1
     retries = 2 if asked.max_retries is None else asked.max_retries
@@ -97,10 +111,10 @@ def _search(folder: Any, plan: Any, data: Any, asked: Asked, talk: Talk) -> None
             else:
                 executor = Workers(jobs, max(1, cores() // jobs), board.step, folder.log)
             talk.say(f"searching in {folder.directory}: {_told(plan)}, {executor.slots} at once")
-            found = search(
+            found = go_on(
                 record, folder, load, executor, board, clock=clock, keep=keep, retries=retries, refitted=asked.refit
             )
-    show_found(talk, folder, plan, found)
+    return found
 
 
 def _for_all_seeds(plan: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lstm_ae.config import TASKS, Config
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import Declared, Option, checked
 
-from . import training, tune
+from . import limits, training, tune
 from .options import Given, Out, Retrain, RunPath, command, option
 from .results import show_files, show_metrics, show_multistep, show_predictions, show_training
 from .talk import Talk
@@ -130,6 +130,8 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
 
 
 def _toy(app: typer.Typer) -> None:
+    limits.register(app)
+
     @command(app, "predict", f"lstmae toy predict {SMALL['toy']}", TASKS["toy"])
     def predict(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
         """Reconstruct the test signals and write them beside the originals."""

@@ -18,7 +18,7 @@ LAYERS = [
     {"lstm_ae.files", "lstm_ae.space"},
     {"lstm_ae.data"},
     {"lstm_ae.evaluation", "lstm_ae.figures", "lstm_ae.models", "lstm_ae.kernels"},
-    {"lstm_ae.feed", "lstm_ae.about", "lstm_ae.deform", "lstm_ae.keeper", "lstm_ae.optimizers"},
+    {"lstm_ae.feed", "lstm_ae.about", "lstm_ae.deform", "lstm_ae.keeper", "lstm_ae.optimizers", "lstm_ae.limits"},
     {"lstm_ae.steps"},
     {"lstm_ae.training", "lstm_ae.run", "lstm_ae.export"},
     {"lstm_ae.tasks"},

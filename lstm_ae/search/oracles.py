@@ -5,6 +5,7 @@ They are used without KerasTuner's tuners and state files: these do not survive 
 """
 
 import logging
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -110,11 +111,13 @@ class Oracle:
     def tell(self, trial: Trial) -> None:
         """How a trial ended."""
         made = self.asked[trial.number]
-        made.status = "COMPLETED" if trial.scored else "FAILED"
+        # KerasTuner takes an infinite score for a very good one.
+        judged = trial.scored and math.isfinite(trial.score)
+        made.status = "COMPLETED" if judged else "FAILED"
         made.message = trial.reason
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            if trial.scored:
+            if judged:
                 self.oracle.update_trial(made.trial_id, {"score": trial.score}, step=trial.until or 0)
             self.oracle.end_trial(made)
 

@@ -1,0 +1,99 @@
+"""`lstmae toy limits`: the error that a code of k numbers allows, trained and not."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lstm_ae.config import Toy
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import checked
+
+from .options import Given, Out, command, option
+from .talk import Talk
+from .tune import JOBS, REPEATS
+
+SIZES = "8,16,32,50"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the toy study."""
+
+    @command(
+        app,
+        "limits",
+        "lstmae toy limits --sizes 2,4 --sequences 500 --epochs 1 --jobs 1",
+        Toy,
+        hide=("units", "latent", "bidirectional", "layers"),
+    )
+    def limits(
+        *,
+        sizes: Annotated[
+            str, typer.Option(metavar="<int,...>", help="Numbers in the code: hidden units of the encoder.")
+        ] = SIZES,
+        repeats: option(REPEATS) = None,  # type: ignore[valid-type]
+        jobs: option(JOBS) = None,  # type: ignore[valid-type]
+        resume: Annotated[
+            bool, typer.Option("--resume", metavar="", help="Go on with the one at --out, or the latest search.")
+        ] = False,
+        out: Out = None,
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Train autoencoders with codes of several sizes, and set their errors beside those of linear codes."""
+        from . import searching
+
+        numbers = _sizes(sizes)
+        listed = Given(given | {"latent": "vector", "units": searching.listed("units", numbers)})
+        listed.file, listed.preset = given.file, given.preset
+        asked = searching.Asked(
+            out=out, resume=resume, keep=len(numbers), repeats=checked(REPEATS, repeats), jobs=checked(JOBS, jobs)
+        )
+        folder, plan, found, data = searching.search(listed, Toy, asked, talk)
+        _show(talk, folder, plan, found, data)
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        numbers = [int(item) for item in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
+        raise ConfigError(f"--sizes must be different whole numbers from 1, such as {SIZES}. Received: {text!r}")
+    return sorted(numbers)
+
+
+def _show(talk: Talk, folder: Any, plan: Any, found: Any, data: Any) -> None:
+    from lstm_ae.figures.base import png
+    from lstm_ae.figures.limits import limits as draw
+    from lstm_ae.limits import limits
+
+    from .found import require_some
+    from .results import show_files
+
+    require_some(folder, plan, found)
+    scores = {trial.values["units"]: trial for trial in found.trials if trial.scored}
+    axis = next(axis for axis in plan.axes if axis.name == "units")
+    rows = list(limits(data, [(size, scores[size].score if size in scores else None) for size in axis.values]))
+    header = ["numbers", "mse", "spread", "mse of PCA", "times PCA", "last values", "mean"]
+    spreads = [scores[row.size].spread if row.size in scores else None for row in rows]
+    times = [row.model / row.pca if row.model is not None and row.pca > 1e-12 else None for row in rows]
+    cells = [
+        (row.size, row.model, spread, row.pca, ratio, row.last, row.mean)
+        for row, spread, ratio in zip(rows, spreads, times, strict=True)
+    ]
+    folder.write_table({name: [row[place] for row in cells] for place, name in enumerate(header)})
+    drawn = draw(
+        [row.size for row in rows],
+        {
+            "LSTM autoencoder": [row.model for row in rows],
+            "PCA (the best linear code)": [row.pca for row in rows],
+            "The last values": [row.last for row in rows],
+            "The mean": [row.mean for row in rows],
+        },
+    )
+    talk.table(header, cells)
+    figure = folder.write_figure("limits", png(drawn))
+    files: dict[str, Path] = {"table": folder.directory / "table.csv", "figure": figure}
+    show_files(talk, files | {"runs": folder.directory / "trials"})
+    talk.document({"search": str(folder.directory), "limits": [row._asdict() for row in rows], "figure": str(figure)})

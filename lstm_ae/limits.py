@@ -1,0 +1,38 @@
+"""How small an error a code of k numbers allows: what needs no training, to set beside trained autoencoders."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import principal_components
+
+
+class Limit(NamedTuple):
+    """Mean squared errors with codes of so many numbers, on validation sequences.
+
+    Args:
+        size: numbers in the code.
+        model: a trained autoencoder's error; None where none was trained.
+        pca: of the best linear code, fitted on the training sequences.
+        last: of keeping the last `size` values as they are, and the training mean for the others.
+        mean: of the training mean for all values: a code of nothing.
+    """
+
+    size: int
+    model: float | None
+    pca: float
+    last: float
+    mean: float
+
+
+def limits(data: Data, models: Iterable[tuple[int, float | None]]) -> Iterator[Limit]:
+    """The baselines for each code size, beside the errors of trained models."""
+    train, other = (split.windows().reshape(split.samples, -1) for split in (data.train, data.validation))
+    errors = np.mean((other - train.mean(axis=0, dtype=np.float64)) ** 2, axis=0)
+    mean = float(errors.mean())
+    for size, model in models:
+        kept = min(size, len(errors))
+        last = float(errors[: len(errors) - kept].sum() / len(errors))
+        yield Limit(size, model, principal_components(train, other, size), last, mean)

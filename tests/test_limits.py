@@ -1,0 +1,46 @@
+"""What a code of k numbers allows without training: worked by hand, and drawn."""
+
+import numpy as np
+import pytest
+
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.figures.limits import limits as draw
+from lstm_ae.limits import limits
+
+
+def part(values: np.ndarray) -> Split:
+    samples, steps = values.shape
+    return Split(values.reshape(-1, 1).astype(np.float32), np.arange(samples) * steps, steps)
+
+
+def data_of(train: np.ndarray, validation: np.ndarray) -> Data:
+    nothing = part(validation[:1])
+    return Data(part(train), part(validation), nothing, fixed(), Source("made up", "", ""))
+
+
+def test_the_last_values_and_the_mean_by_hand() -> None:
+    # Means of training 1 and 10; errors of validation 1 and 4 on average.
+    data = data_of(np.array([[0.0, 8.0], [2.0, 12.0]]), np.array([[0.0, 12.0], [2.0, 8.0]]))
+    one, all_ = limits(data, [(1, 0.25), (5, None)])
+    assert all_.mean == one.mean == pytest.approx(2.5)
+    assert one.last == pytest.approx(0.5)  # the second value is kept
+    assert all_.last == 0
+    assert (one.size, one.model) == (1, 0.25)
+
+
+def test_a_linear_code_of_what_lies_in_a_plane() -> None:
+    random = np.random.default_rng(0)
+    directions = random.normal(size=(2, 6))
+    train, validation = random.normal(size=(500, 2)) @ directions, random.normal(size=(100, 2)) @ directions
+    one, two = limits(data_of(train, validation), [(1, None), (2, None)])
+    assert two.pca < 1e-8 < one.pca < one.mean
+
+
+def test_the_figure_leaves_out_errors_that_no_logarithm_shows() -> None:
+    drawn = draw([2, 8, 50], {"LSTM": [0.1, None, 0.01], "PCA": [0.05, 0.02, 0.0], "Mean": [0.2, 0.2, 0.2]})
+    lstm, pca, mean = drawn.axes[0].get_lines()
+    np.testing.assert_array_equal(lstm.get_ydata(), [0.1, np.nan, 0.01])
+    np.testing.assert_array_equal(pca.get_ydata(), [0.05, 0.02, np.nan])
+    assert len(mean.get_ydata()) == 3
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["LSTM", "PCA", "Mean"]

@@ -1,0 +1,38 @@
+"""Set-ups with a name: each makes a config, options beside it win, and the command line knows them."""
+
+import json
+
+import pytest
+from lstm_ae_cli import main
+
+from lstm_ae.config import TASKS
+from lstm_ae.errors import ConfigError
+from lstm_ae.presets import PRESETS, preset
+
+
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in PRESETS.items() for name in names])
+def test_every_preset_is_a_config_other_than_the_usual_one(task: str, name: str) -> None:
+    kind = TASKS[task]
+    made = kind.from_dict(preset(task, name))
+    assert made != kind()
+    assert all(made.to_dict()[field] == value for field, value in PRESETS[task][name].items())
+
+
+def test_every_study_has_the_reports_set_up() -> None:
+    assert all("report" in PRESETS[task] for task in TASKS)
+
+
+def test_a_name_that_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"--preset of snp must be one of report\b.*Received: 'bets'"):
+        preset("snp", "bets")
+
+
+def test_options_beside_a_preset_win(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--sequences", "100", "--epochs", "1", "--units", "2"]
+    assert main(["toy", "train", "--preset", "report", *small, "--out", "run", "--quiet"]) == 0
+    with open("run/config.json") as file:
+        config = json.load(file)["config"]
+    assert (config["clip"], config["learning_rate"], config["units"], config["epochs"]) == (5.0, 0.1, 2, 1)
+    capsys.readouterr()
+    assert main(["toy", "train", "--preset", "report", "--config", "run/config.json"]) == 2
+    assert "--preset and --config exclude each other" in capsys.readouterr().err
