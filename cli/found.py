@@ -58,7 +58,7 @@ def show_found(talk: Talk, folder: Any, plan: Any, found: Any) -> None:
 def require_some(folder: Any, plan: Any, found: Any) -> str:
     """The command that goes on with the search; raises where no trial came to an end, with the reasons."""
     again = f"lstmae {task_of(plan.config)} tune --resume --out {shlex.quote(str(folder.directory))}"
-    if found.runs:
+    if any(trial.status == "completed" for trial in found.trials):
         return again
     if not found.complete:
         raise LstmAeError(f"Time was over before a trial was complete. Go on with: {again}")

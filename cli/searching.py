@@ -93,7 +93,7 @@ def _search(folder: Any, plan: Any, data: Any, asked: Asked, talk: Talk) -> Any:
 
     from .board import Board
 
-    keep = asked.keep or 1
+    keep = 1 if asked.keep is None else asked.keep
     retries = 2 if asked.max_retries is None else asked.max_retries
     with opened(folder, plan=plan, keep=keep, repair=asked.repair) as record:
         plan = record.plan

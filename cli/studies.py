@@ -10,7 +10,7 @@ from lstm_ae.config import TASKS, Config
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import Declared, Option, checked
 
-from . import limits, training, tune
+from . import compare, limits, training, tune
 from .options import Given, Out, Retrain, RunPath, command, option
 from .results import show_files, show_metrics, show_multistep, show_predictions, show_training
 from .talk import Talk
@@ -139,6 +139,8 @@ def _toy(app: typer.Typer) -> None:
 
 
 def _mnist(app: typer.Typer) -> None:
+    compare.register(app)
+
     @command(app, "predict", f"lstmae mnist predict {SMALL['mnist']}", TASKS["mnist"])
     def predict(
         images: Annotated[

@@ -104,6 +104,8 @@ def _execute(
 ) -> tuple[Execution, str]:
     import keras
 
+    from lstm_ae.models.scaling import network_of
+
     state = state_of(job.states, number)
     state.parent.mkdir(parents=True, exist_ok=True)
     # Without the parent's state the same training is begun anew, and of the parent's the first execution's is kept.
@@ -119,13 +121,20 @@ def _execute(
         notify(Step(job.number, number, progress.epoch - (not progress.finished), epochs, value))
 
     keras.backend.clear_session(free_memory=False)
-    _, fitted = learn(
+    model, fitted = learn(
         config, data, state=state, identity=identity(config, data), notify=tell, until=job.until, judge=judge
     )
     curve = [row[name] for row in fitted.history]
-    score = curve[fitted.best_epoch - 1] if fitted.best_epoch else float("nan")
+    best = fitted.history[fitted.best_epoch - 1] if fitted.best_epoch else {}
     execution = Execution(
-        config.seed, score, len(curve), fitted.best_epoch, fitted.stopped, round(fitted.seconds, 3), tuple(curve)
+        config.seed,
+        best.get(name, float("nan")),
+        len(curve),
+        fitted.best_epoch,
+        fitted.stopped,
+        round(fitted.seconds, 3),
+        tuple(curve),
+        best | {"parameters": float(network_of(model).count_params())},
     )
     pruned = bool(fitted.history) and bool(judge(fitted.history))
     return execution, FAILED if fitted.diverged else PRUNED if pruned else COMPLETED

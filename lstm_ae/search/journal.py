@@ -74,7 +74,8 @@ def _entry(line: bytes) -> Entry | None:
     if not isinstance(content, dict) or not isinstance(content.get("number"), int):
         return None
     event = content.pop("event", None)
-    return Entry(event, content) if event in _NEEDED and set(content) >= _NEEDED[event] else None
+    known = isinstance(event, str) and set(content) >= _NEEDED.get(event, {"event"})
+    return Entry(event, content) if known else None
 
 
 def executions_of(content: Mapping[str, Any]) -> tuple[Execution, ...]:

@@ -91,7 +91,9 @@ class Oracle:
             warnings.simplefilter("ignore")
             made = self.oracle.create_trial(f"trial {number}")
         if made.status != "RUNNING":
-            return Asked(None, wait=made.status == "IDLE")
+            if recorded is None:
+                return Asked(None, wait=made.status == "IDLE")
+            made = self._inserted()
         values = {name: _own(value) for name, value in made.hyperparameters.values.items()}
         if recorded is not None and recorded != values:
             logger.info("trial %d: the journal's %s is taken, the oracle says otherwise now", number, recorded)
@@ -99,6 +101,14 @@ class Oracle:
         made.hyperparameters.values = values
         self.asked.append(made)
         return Asked(proposed(number, made.hyperparameters.values))
+
+    def _inserted(self) -> Any:
+        """A trial that the oracle would not ask for now, since a damaged line of the journal keeps something from it."""
+        identity = f"{len(self.oracle.trials):04}"  # as KerasTuner's own
+        made = keras_tuner.engine.trial.Trial(self.oracle.get_space(), identity, status="RUNNING")
+        self.oracle.trials[identity] = self.oracle.ongoing_trials[f"trial {len(self.asked)}"] = made
+        self.oracle.start_order.append(identity)
+        return made
 
     def raw(self, number: int) -> dict[str, Any]:
         """All that the oracle has in a trial's values: what the journal records."""

@@ -1,5 +1,6 @@
 """What a search has tried, and what came of it."""
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ class Execution(NamedTuple):
         stopped: why it ended before its last epoch, "" if it did not.
         seconds: training time.
         curve: the objective after each epoch.
+        measures: all that was measured after the best epoch, and the parameters of the network.
     """
 
     seed: int
@@ -28,6 +30,11 @@ class Execution(NamedTuple):
     stopped: str
     seconds: float
     curve: Sequence[float]
+    measures: Mapping[str, float] = {}
+
+    def measure(self, name: str) -> float:
+        """One of the measures; NaN where it was not taken."""
+        return float(self.measures.get(name, float("nan")))
 
 
 class Trial(NamedTuple):
@@ -64,12 +71,23 @@ class Trial(NamedTuple):
     @property
     def spread(self) -> float:
         """The standard deviation over its executions (of a sample); NaN below two."""
-        return statistics.stdev(e.score for e in self.executions) if len(self.executions) > 1 else float("nan")
+        return _deviation([execution.score for execution in self.executions])
+
+    def measure(self, name: str) -> tuple[float, float]:
+        """Mean and standard deviation over its executions of something that was measured; NaN where it was not."""
+        values = [execution.measure(name) for execution in self.executions] or [float("nan")]
+        return statistics.fmean(values), _deviation(values)
 
     @property
     def seconds(self) -> float:
         """Training time of all executions."""
         return sum(execution.seconds for execution in self.executions)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """The standard deviation of a sample; NaN below two values, or where one is NaN, on which `statistics` fails."""
+    known = len(values) > 1 and all(math.isfinite(value) for value in values)
+    return statistics.stdev(values) if known else math.nan
 
 
 def proposed(number: int, values: Mapping[str, Any]) -> Trial:

@@ -1,0 +1,96 @@
+"""The report's findings on its classifiers, on made-up trials whose verdicts can be told by eye."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from digit_makers import npz
+from lstm_ae_cli import main
+
+from lstm_ae.config import CLASSIFIERS
+from lstm_ae.search.digits import MODELS, WEIGHTS, classifier_findings, rows, weight_findings
+from lstm_ae.search.trials import COMPLETED, FAILED, Execution, Trial
+
+
+def trial(name: str, value: Any, accuracies: list[float], errors: list[float], status: str = COMPLETED) -> Trial:
+    executions = tuple(
+        Execution(seed, sharp, 1, 1, "", 2.0, (sharp,), {"val_label_accuracy": sharp, "val_reconstruction_loss": error})
+        for seed, (sharp, error) in enumerate(zip(accuracies, errors, strict=True))
+    )
+    return Trial(0, {name: value}, status, executions)
+
+
+def models(**accuracies: list[float]) -> list[Trial]:
+    return [trial("model", CLASSIFIERS[v], found, [0.1] * len(found)) for v, found in accuracies.items()]
+
+
+def test_findings_on_models_are_counted_seed_by_seed() -> None:
+    separate, deeper = classifier_findings(models(v2=[0.90, 0.92, 0.94], v3=[0.93, 0.91, 0.97], v4=[0.94, 0.90, 0.95]))
+    assert separate.confirmed
+    assert str(separate) == (
+        '"separate LSTMs for the two tasks help": confirmed (V3 more accurate than V2 with 2 of 3 seeds, '
+        "by +1.67 points)"
+    )
+    assert not deeper.confirmed  # one seed of three
+    assert "with 1 of 3 seeds, by -0.67 points" in deeper.text
+
+
+def test_what_was_not_trained_says_nothing() -> None:
+    (deeper,) = classifier_findings(models(v3=[0.9], v4=[0.91]))
+    assert deeper.text.startswith("V4 more accurate than V3 with 1 of 1 seed,")
+    assert classifier_findings([trial("model", CLASSIFIERS["v3"], [0.9], [0.1], FAILED), *models(v4=[0.9])]) == []
+    assert weight_findings([]) == []
+
+
+def weighted(found: dict[float, tuple[list[float], list[float]]]) -> list[Trial]:
+    return [trial("reconstruction_weight", weight, *values) for weight, values in found.items()]
+
+
+def test_half_and_half_is_the_best_where_nothing_is_better_in_both() -> None:
+    (found,) = weight_findings(
+        weighted({0.1: ([0.98], [0.3]), 0.5: ([0.96], [0.2]), 0.9: ([0.9], [0.1]), 1.0: ([0.1], [0.1])})
+    )
+    assert found.confirmed
+    assert found.text == (
+        "no weight is better in both; it is 2.00 points less accurate than 0.1, and its reconstruction error 2 times "
+        "that of 0.9"
+    )
+
+
+@pytest.mark.parametrize(("spread", "confirmed"), [(0.0, False), (0.05, True)])
+def test_better_is_better_by_more_than_the_spreads(spread: float, confirmed: bool) -> None:
+    accuracy, error = [0.97 - spread, 0.97 + spread], [0.1, 0.1]
+    (found,) = weight_findings(weighted({0.3: (accuracy, error), 0.5: ([0.96, 0.96], [0.2, 0.2])}))
+    assert found.confirmed == confirmed
+    assert ("better in both: 0.3" in found.text) != confirmed
+
+
+def test_the_table_stands_in_the_order_of_the_values_with_the_reports_names() -> None:
+    header, table = rows([*models(v4=[0.9, 0.92], v3=[0.8, 0.8])], "model", [CLASSIFIERS["v3"], CLASSIFIERS["v4"]])
+    assert [row[0] for row in table] == ["two-autoencoders (V3)", "two-autoencoders-mlp (V4)"]
+    assert table[1][header.index("accuracy")] == pytest.approx(0.91)
+    assert table[1][header.index("its spread")] == pytest.approx(0.0141421)
+    assert table[1][header.index("seconds")] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("verb", "count"), [("compare", len(MODELS)), ("weights", len(WEIGHTS))])
+def test_no_test_digit_is_read(
+    verb: str, count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    npz(tmp_path / "digits.npz")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("something was measured or drawn on the test part")
+
+    monkeypatch.setattr("lstm_ae.tasks.mnist.evaluate", refuse)
+    monkeypatch.setattr("lstm_ae.tasks.mnist.figures", refuse)
+    line = ["mnist", verb, "--data", "digits.npz", "--units", "2", "--epochs", "1", "--repeats", "2", "--jobs", "1"]
+    assert main([*line, "--json", "--quiet", "--out", "found"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["trials"]) == count
+    assert all([e["seed"] for e in each["executions"]] == [0, 1] for each in found["trials"])
+    assert len(found["findings"]) == (2 if verb == "compare" else 1)
+    assert not list(Path("found/states").iterdir())
+    assert not Path("found/trials").exists()
