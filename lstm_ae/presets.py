@@ -10,7 +10,14 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "toy": {
         # The best of its grid; it says nothing of its epochs and batches but its program's defaults.
         "report": {"units": 16, "learning_rate": 0.1, "clip": 5.0, "epochs": 10, "schedule": "constant", "patience": 0},
-        "best": {"epochs": 20, "batch_size": 32, "beta_2": 0.95},
+        "best": {
+            "epochs": 20,
+            "batch_size": 8,
+            "learning_rate": 0.04,
+            "beta_2": 0.995,
+            "epsilon": 1e-12,
+            "patience": 0,
+        },
     },
     "mnist": {
         "report": {

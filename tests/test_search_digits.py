@@ -70,7 +70,7 @@ def test_the_table_stands_in_the_order_of_the_values_with_the_reports_names() ->
     header, table = rows([*models(v4=[0.9, 0.92], v3=[0.8, 0.8])], "model", [CLASSIFIERS["v3"], CLASSIFIERS["v4"]])
     assert [row[0] for row in table] == ["two-autoencoders (V3)", "two-autoencoders-mlp (V4)"]
     assert table[1][header.index("accuracy")] == pytest.approx(0.91)
-    assert table[1][header.index("its spread")] == pytest.approx(0.0141421)
+    assert table[1][header.index("its spread")] == pytest.approx(0.02 / 2**0.5)
     assert table[1][header.index("seconds")] == 4
 
 
