@@ -157,15 +157,18 @@ def _mnist(app: typer.Typer) -> None:
 
         # Read before anything is trained for them.
         pictures = [(str(path), read_image(str(path))) for path in images or ()]
-        opened = training.obtain(given, TASKS["mnist"], talk, run=run, retrain=retrain)
         if not pictures:
-            show_predictions(opened, talk)
+            show_predictions(training.obtain(given, TASKS["mnist"], talk, run=run, retrain=retrain), talk)
             return
+        found, config, model = training.obtain_model(given, TASKS["mnist"], talk, run=run, retrain=retrain)
+        from lstm_ae import experiment
         from lstm_ae.tasks.mnist import classify
 
-        rows = classify(opened.model, opened.data, opened.config, pictures)
+        rows, drawn = classify(model, config.read, pictures)
+        (path,) = experiment.draw(found, {"pictures": drawn})
         talk.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
-        talk.document({"run": str(opened.run.directory), "images": rows})
+        show_files(talk, {"figure": path})
+        talk.document({"run": str(found.directory), "images": rows, "figure": str(path)})
 
 
 def _snp(app: typer.Typer) -> None:

@@ -77,16 +77,10 @@ def resume(given: Given, kind: type[Config], talk: Talk, *, out: Path | None, te
 def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, retrain: bool, **fixed: Any) -> Any:
     """A trained run, opened: the one named, else the latest of this configuration and data, else a new one."""
     from lstm_ae import experiment
-    from lstm_ae.run import find, open_run
+    from lstm_ae.run import find
 
     if run is not None:
-        if retrain:
-            raise ConfigError("--retrain and --run exclude each other; give one of them")
-        found = open_run(run, task_of(kind()))
-        require_equal(given, found.config(), f"{str(found.directory)!r} is trained", free=("data",), **fixed)
-        found.metrics()
-        import_tensorflow(talk)
-        talk.say(f"run: {found.directory}")
+        found = _named(given, kind, talk, run, retrain, **fixed)
         return experiment.open_trained(found, load(kind.from_dict(found.config().to_dict() | given), talk))
     config = given.config(kind, **fixed)
     import_tensorflow(talk)
@@ -95,6 +89,31 @@ def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, ret
     known = f"run: {same.directory} (same configuration and data)" if same else "run: none of this configuration yet"
     talk.say("run: a new one" if retrain else known)
     return experiment.open_trained(same or train(config, talk, out=None, data=data), data)
+
+
+def obtain_model(
+    given: Given, kind: type[Config], talk: Talk, *, run: str | None, retrain: bool
+) -> tuple[Any, Any, Any]:
+    """A trained run with its config and model. The data is loaded only where no run is named."""
+    if run is not None:
+        found = _named(given, kind, talk, run, retrain)
+        return found, found.config(), found.model()
+    opened = obtain(given, kind, talk, run=None, retrain=retrain)
+    return opened.run, opened.config, opened.model
+
+
+def _named(given: Given, kind: type[Config], talk: Talk, run: str, retrain: bool, **fixed: Any) -> Any:
+    """The finished run of this name, which is what the options say."""
+    from lstm_ae.run import open_run
+
+    if retrain:
+        raise ConfigError("--retrain and --run exclude each other; give one of them")
+    found = open_run(run, task_of(kind()))
+    require_equal(given, found.config(), f"{str(found.directory)!r} is trained", free=("data",), **fixed)
+    found.metrics()
+    import_tensorflow(talk)
+    talk.say(f"run: {found.directory}")
+    return found
 
 
 def require_equal(given: Given, config: Config, why: str, free: tuple[str, ...], **fixed: Any) -> None:

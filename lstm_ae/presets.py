@@ -13,7 +13,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "best": {
             "epochs": 20,
             "batch_size": 8,
-            "learning_rate": 0.04,
+            "learning_rate": 0.08,
             "beta_2": 0.995,
             "epsilon": 1e-12,
             "patience": 0,

@@ -220,6 +220,15 @@ def test_mnist_names_the_digit_in_a_picture(run):
     code, out, _ = run("mnist predict 'one digit.png' 'one digit.png' --run latest --quiet")
     assert code == 0
     assert out.count("one digit.png") == 2
+    picture(out.split("figure: ")[1].strip())
+
+
+def test_a_trained_model_names_pictures_without_its_data(run, monkeypatch):
+    monkeypatch.setattr("lstm_ae.tasks.mnist.load", lambda config: pytest.fail("the data was read"))
+    assert run("mnist predict 'one digit.png' --run latest")[0] == 0
+    code, _, err = run("mnist predict 'one digit.png' --run latest --units 99")
+    assert code == 2
+    assert "--units" in err
 
 
 def test_snp_forecasts_past_the_end_of_the_data(run):

@@ -200,14 +200,6 @@ def test_the_upper_lstm_sees_every_third_state() -> None:
     np.testing.assert_allclose(network.get_layer("label")(upper), label, rtol=1e-5)
 
 
-NAMES = {
-    "rows": tuple(f"column {k} (0-255)" for k in range(28)),
-    "columns": tuple(f"row {k} (0-255)" for k in range(28)),
-    "pixels": ("pixel (0-255)",),
-    "permuted": ("pixel of a mixed order (0-255)",),
-}
-
-
 def picture(read: str, amount: float, step: int = 0, part: int = 0, seed: int = 0, number: int = 3) -> Any:
     """One and the same digit, deformed while it is read in some way, laid out as a picture again."""
     image = np.zeros((number, 28, 28), np.float32)
@@ -216,7 +208,7 @@ def picture(read: str, amount: float, step: int = 0, part: int = 0, seed: int = 
     window = as_rows(image, read).reshape(number, -1, 28 if read in ("rows", "columns") else 1)
     changed = Deform(read, amount, seed).apply(tf.constant(window), tf.constant(step), part).numpy()
     assert changed.shape == window.shape
-    return as_images(changed, NAMES[read])
+    return as_images(changed, read)
 
 
 def test_no_amount_leaves_a_digit_as_it_is() -> None:
@@ -253,7 +245,7 @@ def test_permuted_pixels_are_an_order_of_all_and_go_back() -> None:
     image = np.random.default_rng(0).integers(0, 256, (2, 28, 28)).astype(np.uint8)
     series = as_rows(image, "permuted")
     assert series.shape == (2 * 784, 1)
-    np.testing.assert_array_equal(as_images(series, ("pixel of a mixed order (0-255)",)), image)
+    np.testing.assert_array_equal(as_images(series, "permuted"), image)
 
 
 def test_smoothing_and_deforming_train(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ PLANS = {
         config=Toy(epochs=8), axes=(RATE, UNITS), search="random", trials=6, repeats=2, objective=LOSS, prune=True
     ),
     "hyperband": Plan(config=Toy(epochs=4), axes=(RATE, UNITS), search="hyperband", objective=LOSS),
-    "bayesian": Plan(config=Toy(), axes=(UNITS,), search="bayesian", trials=6, objective=LOSS),
+    "bayesian": Plan(config=Toy(), axes=(UNITS,), search="bayesian", trials=5, objective=LOSS),
 }
 
 

@@ -28,6 +28,7 @@ Index = NDArray[np.int64]
 
 LICENCE = "CC BY-SA 3.0 (LeCun, Cortes, Burges)"
 SPLIT_SEED = 28
+WHITE = 255  # the brightest pixel
 SIDE = 28  # pixels of a digit's height and width
 HOST = "storage.googleapis.com"  # where Keras keeps MNIST
 PATIENCE = 5.0  # seconds; a place without network should not wait longer for a download
@@ -71,7 +72,7 @@ def load(config: Mnist) -> Data:
         train=_split(digits.images, digits.labels, order[:train], config.read),
         validation=_split(digits.images, digits.labels, order[train:], config.read),
         test=_split(digits.test_images, digits.test_labels, np.arange(len(digits.test_labels)), config.read),
-        scale=scaling.fixed(0, 255),
+        scale=scaling.fixed(0, WHITE),
         source=Source(
             text=f"{text}: {count[0]} training, {count[1]} validation and {count[2]} test digits",
             sha256=fingerprint(*digits),
@@ -96,9 +97,19 @@ def as_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -> NDArr
     return images.astype(np.float32, order="C").reshape(-1, 1 if read in ("pixels", "permuted") else SIDE)
 
 
-def as_images(series: NDArray[np.float32], feature_names: tuple[str, ...]) -> NDArray[np.float32]:
-    """The reverse of `as_rows`: a series of any shape as `(n, 28, 28)`; its features' names say how it was read."""
-    read = next(read for read, names in _FEATURES.items() if names == feature_names)
+def as_windows(images: NDArray[np.uint8], read: str) -> NDArray[np.float32]:
+    """Images `(n, 28, 28)` as sequences `(n, steps, features)`, float32."""
+    rows = as_rows(images, read)
+    return rows.reshape(len(images), -1, rows.shape[1])
+
+
+def read_of(feature_names: tuple[str, ...]) -> str:
+    """How digits were read whose features have these names."""
+    return next(read for read, names in _FEATURES.items() if names == feature_names)
+
+
+def as_images(series: NDArray[np.float32], read: str) -> NDArray[np.float32]:
+    """The reverse of `as_rows`: a series of any shape as `(n, 28, 28)`."""
     if read == "permuted":
         series = series.reshape(-1, SIDE * SIDE)[:, np.argsort(permutation())]
     images = series.reshape(-1, SIDE, SIDE)

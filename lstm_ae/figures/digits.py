@@ -24,7 +24,7 @@ def reconstructions(
 
     Args:
         original, reconstruction: `(n, height, width)` intensities from 0 to 1; up to ten digits stay legible.
-        labels: `(n,)` true classes.
+        labels: `(n,)` classes, true ones where `predicted` is given as well.
         predicted: `(n,)` classes the model gave; a wrong one is set in bold.
     """
     truths, models = np.asarray(original, float), np.asarray(reconstruction, float)
@@ -58,7 +58,8 @@ def reconstructions(
     bar.outline.set_linewidth(0.5)
     what = "MSE of each digit (intensities 0 to 1)"
     if labels is not None:
-        what = ("" if predicted is None else "Above: true → predicted class, errors bold. ") + "Below: " + what
+        above = "Above: the class. " if predicted is None else "Above: true → predicted class, errors bold. "
+        what = f"{above}Below: {what}"
     drawn.supxlabel("\n".join(textwrap.wrap(what, int(16 * drawn.get_figwidth()))), fontsize=8)
     return drawn
 

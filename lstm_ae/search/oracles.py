@@ -103,7 +103,7 @@ class Oracle:
         return Asked(proposed(number, made.hyperparameters.values))
 
     def _inserted(self) -> Any:
-        """A trial that the oracle would not ask for now, since a damaged line of the journal keeps something from it."""
+        """A trial that the oracle would not ask for now: a line of the journal that was damaged would have told it."""
         identity = f"{len(self.oracle.trials):04}"  # as KerasTuner's own
         made = keras_tuner.engine.trial.Trial(self.oracle.get_space(), identity, status="RUNNING")
         self.oracle.trials[identity] = self.oracle.ongoing_trials[f"trial {len(self.asked)}"] = made

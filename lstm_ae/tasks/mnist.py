@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Mnist
-from lstm_ae.data.digits import as_images, as_rows, load
+from lstm_ae.data.digits import WHITE, as_images, as_windows, load, read_of
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Mean, Metric, Metrics
 from lstm_ae.figures import base, digits
@@ -113,20 +113,28 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     return dict(rows)
 
 
-def classify(model: Any, data: Data, config: Mnist, named: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
-    """Classify pictures `(28, 28)`, each with its name: label, probability and error of the reconstruction."""
+def classify(model: Any, read: str, named: Sequence[tuple[str, Any]]) -> tuple[list[dict[str, Any]], Figure]:
+    """Classify pictures `(28, 28)`, each with its name: label, probability and error of the reconstruction.
+
+    Args:
+        read: how the model reads a digit, as `config.read`.
+
+    Returns:
+        A row a picture, and a drawing of the first ten above their reconstructions.
+    """
     from lstm_ae.models.apply import inputs_of
 
-    images = np.stack([image for _, image in named])
-    window = as_rows(images, config.read).reshape(len(images), data.test.span, data.test.features)
+    window = as_windows(np.stack([image for _, image in named]), read)
     outputs = {key: value.numpy() for key, value in model(inputs_of(model, window, None)).items()}
-    error = (((outputs["reconstruction"] - window) / data.scale.range) ** 2).mean(axis=(1, 2))
-    return [
+    error = (((outputs["reconstruction"] - window) / WHITE) ** 2).mean(axis=(1, 2))
+    rows = [
         {"image": path, "label": int(row.argmax()), "probability": float(row.max()), "reconstruction_mse": float(mse)}
         for (path, _), row, mse in zip(named, outputs["label"], error, strict=True)
     ]
+    above, below = (as_images(each[:SHOWN], read) / WHITE for each in (window, outputs["reconstruction"]))
+    return rows, digits.reconstructions(above, below, outputs["label"][:SHOWN].argmax(axis=1))
 
 
 def pictures(window: Any, data: Data) -> Any:
     """Sequences `(n, steps, features)` as pictures `(n, 28, 28)` from 0 to 1, whichever way they were read."""
-    return as_images(window / data.scale.range.item(), data.feature_names)
+    return as_images(window, read_of(data.feature_names)) / WHITE
