@@ -16,7 +16,7 @@ Root = Annotated[Path | None, typer.Argument(help="Directory that holds the runs
 
 @command(app, "list", "lstmae runs list")
 def list_(root: Root = None, *, talk: Talk) -> None:
-    """List the runs, newest first, then the searches."""
+    """List the runs and searches, newest first."""
     from lstm_ae.errors import DataError
     from lstm_ae.run import RUNS, all_runs
     from lstm_ae.search.folder import all_searches
@@ -34,6 +34,7 @@ def list_(root: Root = None, *, talk: Talk) -> None:
         leaky = "leaky" if about["data"]["leaky"] else ""
         headline = (best or "nothing yet", came.get(best))
         rows.append((str(search.directory), f"{about['task']} tune", about["created"][:19], *headline, leaky))
+    rows.sort(key=lambda row: row[2], reverse=True)
     if not rows:
         talk.say(f"There is no run in {str(root or RUNS)!r}")
     else:

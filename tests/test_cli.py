@@ -36,11 +36,13 @@ def commands(group=None, path=()):
 
 def examples():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
-    order = ("data", "train", "evaluate", "plot", "predict", "reconstruct", "tune", "list", "show", "compare", "export")
+    order = ("data", "train", "evaluate", "plot", "predict", "reconstruct", "tune", "limits", "weights")
+    order += ("list", "show", "compare", "export")
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
     lines = sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
-    # Each contestant of a benchmark starts a process with TensorFlow of its own.
-    return [pytest.param(line, marks=[pytest.mark.slow] if " bench " in line else []) for line in lines]
+    # Each contestant of a benchmark starts a process with TensorFlow of its own; a sweep trains many models.
+    slow = (" bench ", " mnist weights ", " mnist compare ")
+    return [pytest.param(line, marks=[pytest.mark.slow] * any(map(line.__contains__, slow))) for line in lines]
 
 
 def verb(line):
