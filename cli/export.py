@@ -41,11 +41,13 @@ def register(app: typer.Typer) -> None:
             raise ConfigError(f"--name must be the name of one folder, without its path. Received: {name!r}")
         opened.metrics()
         import_tensorflow(talk)
+        from lstm_ae.card import card, write_card
         from lstm_ae.export import export as write
 
         task = opened.about()["task"]
         base = opened.directory if to is None else to / (name or task)
         exported = write(opened.model(), base)
+        written = write_card(base, card(base.resolve().name, opened, exported.endpoints))
         talk.table(
             ["endpoint", "inputs", "outputs"],
             [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints],
@@ -53,10 +55,11 @@ def register(app: typer.Typer) -> None:
         if leaky := opened.about()["data"]["leaky"]:
             talk.show(f"LEAKY: {leaky}")
         talk.show(f"largest difference from the trained model: {exported.difference:.2g}")
-        show_files(talk, {"saved model": exported.directory})
+        show_files(talk, {"saved model": exported.directory} | ({"model card": written} if written else {}))
         talk.document(
             {
                 "saved_model": str(exported.directory),
+                "model_card": str(written) if written else None,
                 "difference": exported.difference,
                 "endpoints": [endpoint._asdict() for endpoint in exported.endpoints],
             }

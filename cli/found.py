@@ -1,9 +1,7 @@
 """What a search has found: the table, the findings, where the winner is."""
 
-import shlex
 from typing import Any
 
-from lstm_ae.config import task_of
 from lstm_ae.errors import LstmAeError
 
 from .results import show_files
@@ -20,7 +18,7 @@ def show_found(talk: Talk, folder: Any, plan: Any, found: Any) -> None:
 
     header, rows = columns(plan, found.trials)
     folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
-    again = require_some(folder, plan, found)
+    again = require_some(folder, found)
     talk.table(header, rows)
     told = statements(plan, found.trials)
     if told:
@@ -55,15 +53,16 @@ def show_found(talk: Talk, folder: Any, plan: Any, found: Any) -> None:
     )
 
 
-def require_some(folder: Any, plan: Any, found: Any) -> str:
+def require_some(folder: Any, found: Any) -> str:
     """The command that goes on with the search; raises where no trial came to an end, with the reasons."""
-    again = f"lstmae {task_of(plan.config)} tune --resume --out {shlex.quote(str(folder.directory))}"
+    again: str = folder.resuming
     if any(trial.status == "completed" for trial in found.trials):
         return again
     if not found.complete:
         raise LstmAeError(f"Time was over before a trial was complete. Go on with: {again}")
     reasons = dict.fromkeys(f"trial {trial.number}: {trial.reason}" for trial in found.trials if trial.reason)
-    raise LstmAeError(f"All {len(found.trials)} trials failed. " + "; ".join(reasons))
+    advice = "Lower --learning-rate, or change what the reasons name"
+    raise LstmAeError(f"All {len(found.trials)} trials failed. {'; '.join(reasons)}. {advice}")
 
 
 def _row(trial: Any) -> dict[str, Any]:

@@ -8,10 +8,11 @@ import typer
 from lstm_ae.config import Toy
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import checked
+from lstm_ae.space import Axis
 
 from .options import Given, Out, command, option
 from .talk import Talk
-from .tune import JOBS, REPEATS
+from .tune import JOBS, REPEATS, Repair, Resume
 
 SIZES = "8,16,32,50"
 
@@ -29,13 +30,15 @@ def register(app: typer.Typer) -> None:
     def limits(
         *,
         sizes: Annotated[
-            str, typer.Option(metavar="<int,...>", help="Numbers in the code: hidden units of the encoder.")
-        ] = SIZES,
+            str | None,
+            typer.Option(
+                metavar="<int,...>", help=f"Numbers in the code: hidden units of the encoder (default: {SIZES})."
+            ),
+        ] = None,
         repeats: option(REPEATS) = None,  # type: ignore[valid-type]
         jobs: option(JOBS) = None,  # type: ignore[valid-type]
-        resume: Annotated[
-            bool, typer.Option("--resume", metavar="", help="Go on with the one at --out, or the latest search.")
-        ] = False,
+        resume: Resume = False,
+        repair: Repair = False,
         out: Out = None,
         given: Given,
         talk: Talk,
@@ -43,24 +46,31 @@ def register(app: typer.Typer) -> None:
         """Train autoencoders with codes of several sizes, and set their errors beside those of linear codes."""
         from . import searching
 
-        numbers = _sizes(sizes)
-        listed = Given(given | {"latent": "vector", "units": searching.listed("units", numbers)})
+        listed = Given(given | {"latent": "vector"})
         listed.file, listed.preset = given.file, given.preset
+        if sizes is not None or not resume:
+            listed["units"] = Axis("units", _sizes(sizes or SIZES))
         asked = searching.Asked(
-            out=out, resume=resume, keep=len(numbers), repeats=checked(REPEATS, repeats), jobs=checked(JOBS, jobs)
+            "limits",
+            out=out,
+            resume=resume,
+            repair=repair,
+            keep=len(listed["units"].values) if "units" in listed else None,
+            repeats=checked(REPEATS, repeats),
+            jobs=checked(JOBS, jobs),
         )
         folder, plan, found, data = searching.search(listed, Toy, asked, talk)
         _show(talk, folder, plan, found, data)
 
 
-def _sizes(text: str) -> list[int]:
+def _sizes(text: str) -> tuple[int, ...]:
     try:
         numbers = [int(item) for item in text.split(",")]
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
         raise ConfigError(f"--sizes must be different whole numbers from 1, such as {SIZES}. Received: {text!r}")
-    return sorted(numbers)
+    return tuple(sorted(numbers))
 
 
 def _show(talk: Talk, folder: Any, plan: Any, found: Any, data: Any) -> None:
@@ -71,7 +81,7 @@ def _show(talk: Talk, folder: Any, plan: Any, found: Any, data: Any) -> None:
     from .found import require_some
     from .results import show_files
 
-    require_some(folder, plan, found)
+    require_some(folder, found)
     scores = {trial.values["units"]: trial for trial in found.trials if trial.scored}
     axis = next(axis for axis in plan.axes if axis.name == "units")
     rows = list(limits(data, [(size, scores[size].score if size in scores else None) for size in axis.values]))

@@ -18,7 +18,8 @@ from .talk import Talk
 Out = Annotated[
     Path | None,
     typer.Option(
-        metavar="<folder>", help="Directory of the new run; must be new or empty (default: a new one below runs)."
+        metavar="<folder>",
+        help="Directory to make: new or empty; with --resume the one to go on with (default: a new one below runs).",
     ),
 ]
 RunPath = Annotated[

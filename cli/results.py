@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lstm_ae.errors import ConfigError
+
 from .talk import Talk, shown
 
 
@@ -19,6 +21,12 @@ def show_metrics(talk: Talk, metrics: Mapping[str, Any], leaky: str) -> None:
     talk.table(["part", "measure", "value", "unit", "baseline"], rows)
     if leaky:
         talk.show(f"LEAKY: {leaky}")
+
+
+def require_png(figure: Path) -> None:
+    """Raise where a figure cannot be written to a path."""
+    if figure.suffix.lower() != ".png" or figure.is_dir():
+        raise ConfigError(f"--figure must be a file that ends in .png. Received: {str(figure)!r}")
 
 
 def show_files(talk: Talk, files: Mapping[str, Path]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .options import RunArgument, command, runs_like
-from .results import plain, show_metrics
+from .results import plain, require_png, show_files, show_metrics
 from .talk import Talk
 
 app = typer.Typer(name="runs", help="List, show and compare runs.\n\nExample: lstmae runs list", no_args_is_help=True)
@@ -33,10 +33,12 @@ def list_(root: Root = None, *, talk: Talk) -> None:
         best = next((key for key in came if key.startswith("best ")), "")
         leaky = "leaky" if about["data"]["leaky"] else ""
         headline = (best or "nothing yet", came.get(best))
-        rows.append((str(search.directory), f"{about['task']} tune", about["created"][:19], *headline, leaky))
+        rows.append(
+            (str(search.directory), f"{about['task']} {search.purpose().verb}", about["created"][:19], *headline, leaky)
+        )
     rows.sort(key=lambda row: row[2], reverse=True)
     if not rows:
-        talk.say(f"There is no run in {str(root or RUNS)!r}")
+        talk.say(f"There is no run in {str(root or RUNS)!r}; train one, as with lstmae toy train")
     else:
         talk.table(["run", "task", "created", "measure", "value", ""], rows)
     names = ("run", "task", "created", "measure", "value", "leaky")
@@ -76,6 +78,10 @@ def compare(
         ),
     ],
     *,
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="<file>", help="Draw the runs over their epochs into this file, which ends in .png."),
+    ] = None,
     talk: Talk,
 ) -> None:
     """Put runs, or searches, side by side: the options in which they differ, then their measures."""
@@ -86,14 +92,39 @@ def compare(
     if len(runs) < 2:
         raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}")
     searches = [is_search(where) for where in runs]
+    if figure is not None:
+        require_png(figure)
+        if any(searches):
+            raise ConfigError("--figure is for runs; a search draws its own. Leave it out")
     if all(searches):
         return _compare_searches(runs, talk)
     if any(searches):
         raise ConfigError(f"{runs[searches.index(True)]!r} is a search; compare runs with runs, searches with searches")
     opened = [open_run(run) for run in runs]
     names = [str(run.directory) for run in opened]
-    _side_by_side("runs", names, [_choices(run.about()) for run in opened], [_measures(run) for run in opened], talk)
+    drawn = {"figure": str(_drawn(opened, figure))} if figure else {}
+    choices, measures = [_choices(run.about()) for run in opened], [_measures(run) for run in opened]
+    _side_by_side("runs", names, choices, measures, talk, drawn)
     return None
+
+
+def _drawn(opened: list[Any], figure: Path) -> Path:
+    """Draw runs over their epochs."""
+    from lstm_ae.errors import DataError
+    from lstm_ae.figures.base import png
+    from lstm_ae.figures.comparison import over_epochs
+    from lstm_ae.files import write
+
+    histories = {}
+    for run in opened:
+        rows = run.history()
+        if not rows:
+            raise DataError(f"{str(run.directory)!r} has no history; leave it out, or leave --figure out")
+        histories[str(run.directory)] = {key: [row[key] for row in rows] for key in rows[0]}
+    try:
+        return write(figure, png(over_epochs(histories)))
+    except ValueError as error:
+        raise DataError(f"{error}; compare runs of one study, or leave --figure out") from None
 
 
 def _compare_searches(places: list[str], talk: Talk) -> None:
@@ -103,7 +134,7 @@ def _compare_searches(places: list[str], talk: Talk) -> None:
     opened = [open_search(place) for place in places]
     found = [_found(search) for search in opened]
     choices, measures = [asked for asked, _ in found], [came for _, came in found]
-    _side_by_side("searches", [str(search.directory) for search in opened], choices, measures, talk)
+    _side_by_side("searches", [str(search.directory) for search in opened], choices, measures, talk, {})
 
 
 def _found(search: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -129,7 +160,9 @@ def _found(search: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return choices, measures
 
 
-def _side_by_side(what: str, names: list[str], choices: list[Any], measures: list[Any], talk: Talk) -> None:
+def _side_by_side(
+    what: str, names: list[str], choices: list[Any], measures: list[Any], talk: Talk, files: dict[str, str]
+) -> None:
     keys = dict.fromkeys(key for config in choices for key in config)
     differing = [key for key in keys if len({str(config.get(key)) for config in choices}) > 1]
     talk.table(["option", *names], [(key, *(plain(config.get(key)) for config in choices)) for key in differing])
@@ -138,9 +171,11 @@ def _side_by_side(what: str, names: list[str], choices: list[Any], measures: lis
     talk.show("")
     keys = dict.fromkeys(sorted((key for row in measures for key in row), key=lambda key: key.startswith("training")))
     talk.table(["measure", *names], [(key, *(row.get(key) for row in measures)) for key in keys])
-    talk.document(
-        {what: names, "differing": {key: [c.get(key) for c in choices] for key in differing}, "measures": measures}
-    )
+    if files:
+        talk.show("")
+        show_files(talk, {name: Path(path) for name, path in files.items()})
+    differences = {key: [config.get(key) for config in choices] for key in differing}
+    talk.document({what: names, "differing": differences, "measures": measures, **files})
 
 
 def _choices(about: dict[str, Any]) -> dict[str, Any]:

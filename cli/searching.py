@@ -1,8 +1,7 @@
 """How `tune` goes: from what was typed to a plan, a search, and what is said of it."""
 
 import dataclasses
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +21,9 @@ USUAL_TRIALS = 20
 
 
 class Asked(NamedTuple):
-    """What was typed besides the config; None where nothing was."""
+    """What was typed besides the config, and as what command; None where nothing was."""
 
+    verb: str = "tune"
     search: str | None = None
     objective: str | None = None
     prune: bool = False
@@ -42,17 +42,13 @@ class Asked(NamedTuple):
     max_retries: int | None = None
 
 
-def listed(name: str, values: Sequence[Any]) -> Any:
-    """Values of an option as if they were typed: a list is searched."""
-    return Axis(name, tuple(values)) if len(values) > 1 else values[0]
-
-
 def tune(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> None:
     """Search, and show what was found."""
     from .found import show_found
 
     folder, plan, found, _ = search(given, kind, asked, talk)
-    show_found(talk, folder, plan, found)
+    with _going_on(folder):
+        show_found(talk, folder, plan, found)
 
 
 def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[Any, Any, Any, Any]:
@@ -62,10 +58,19 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
     from lstm_ae.search import folder as folders
 
     name = task_of(kind())
+    if asked.repair and not asked.resume:
+        raise ConfigError("--repair is for a search that goes on; add --resume")
     if asked.resume:
-        folder = _latest(name) if asked.out is None else folders.open_search(asked.out, name)
+        folder = _latest(name, asked.verb) if asked.out is None else folders.open_search(asked.out, name)
+        purpose = folder.purpose()
+        if purpose.verb != asked.verb:
+            raise ConfigError(f"{str(folder.directory)!r} is of another command; go on with: {folder.resuming}")
+        if asked.keep is not None or asked.refit:
+            keep = purpose.keep if asked.keep is None else asked.keep
+            purpose = purpose._replace(keep=keep, refit=asked.refit or purpose.refit)
         plan = _again(folder.plan(), given, asked)
     else:
+        purpose = folders.Purpose(asked.verb, 1 if asked.keep is None else asked.keep, asked.refit)
         if asked.out is not None:
             require_free(asked.out)
         plan = _plan(given, kind, asked)
@@ -77,26 +82,24 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
         for note in require_same(folder, plan, data):
             talk.say(note)
     else:
-        folder = folders.create(asked.out, plan, data.source, data.symbols, command_line())
-    with _going_on(folder, name):
-        found = _search(folder, plan, data, asked, talk)
+        folder = folders.create(asked.out, plan, data.source, data.symbols, command_line(), purpose)
+    with _going_on(folder):
+        found = _search(folder, plan, purpose, data, asked, talk)
     return folder, plan, found, data
 
 
-def _search(folder: Any, plan: Any, data: Any, asked: Asked, talk: Talk) -> Any:
+def _search(folder: Any, plan: Any, purpose: Any, data: Any, asked: Asked, talk: Talk) -> Any:
     from lstm_ae.search.driver import Clock
     from lstm_ae.search.executors import Executor, Here
     from lstm_ae.search.job import Loader, key_of
     from lstm_ae.search.tuner import opened
     from lstm_ae.search.tuner import search as go_on
-    from lstm_ae.search.workers import Workers, cores, usual_jobs
+    from lstm_ae.search.workers import Workers, cores, in_turn, usual_jobs
 
     from .board import Board
 
-    keep = 1 if asked.keep is None else asked.keep
     retries = 2 if asked.max_retries is None else asked.max_retries
-    with opened(folder, plan=plan, keep=keep, repair=asked.repair) as record:
-        plan = record.plan
+    with opened(folder, plan=plan, purpose=purpose, repair=asked.repair) as record:
         load = Loader({key_of(plan.config): data})
         jobs = asked.jobs or usual_jobs(plan)
         clock = Clock(asked.seconds)
@@ -105,15 +108,14 @@ def _search(folder: Any, plan: Any, data: Any, asked: Asked, talk: Talk) -> Any:
             if asked.engine == "ray":
                 from lstm_ae.search.cluster import Cluster
 
-                executor = Cluster(asked.address, asked.jobs, _for_all_seeds(plan), board.step)
+                slots = asked.jobs or (1 if in_turn(plan) else None)
+                executor = Cluster(asked.address, slots, _for_all_seeds(plan), board.step)
             elif jobs == 1:
                 executor = Here(load, board.step, lambda: clock.expired)
             else:
                 executor = Workers(jobs, max(1, cores() // jobs), board.step, folder.log)
             talk.say(f"searching in {folder.directory}: {_told(plan)}, {executor.slots} at once")
-            found = go_on(
-                record, folder, load, executor, board, clock=clock, keep=keep, retries=retries, refitted=asked.refit
-            )
+            found = go_on(record, folder, load, executor, board, clock=clock, retries=retries)
     return found
 
 
@@ -159,8 +161,7 @@ def _again(plan: Any, given: Given, asked: Asked) -> Any:
     """A search's plan with what was typed this time in its place."""
     from lstm_ae.search.plan import objective_of
 
-    base = Given(plan.config.to_dict() | given)
-    base.file, base.preset = given.file, given.preset
+    base = Given(plan.config.to_dict() | given.base(type(plan.config)) | given)
     axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
     config, typed = _divided(base, type(plan.config))
     name = task_of(plan.config)
@@ -189,21 +190,21 @@ def _divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
     return single.config(kind), axes
 
 
-def _latest(name: str) -> Any:
+def _latest(name: str, verb: str) -> Any:
     from lstm_ae.search.folder import all_searches
 
     for folder in all_searches():
-        if folder.about()["task"] == name:
+        if (folder.about()["task"], folder.purpose().verb) == (name, verb):
             return folder
-    raise ConfigError(f"There is no {name} search in 'runs'; give its directory with --out")
+    raise ConfigError(f"There is no search of {name} {verb} in 'runs'; give its directory with --out")
 
 
 @contextmanager
-def _going_on(folder: Any, name: str) -> Iterator[None]:
+def _going_on(folder: Any) -> Iterator[None]:
     """Add the command that goes on to what ends a search before its time."""
     from lstm_ae.search.cluster import ClusterGone
 
-    again = f"Go on with: lstmae {name} tune --resume --out {shlex.quote(str(folder.directory))}"
+    again = f"Go on with: {folder.resuming}"
     try:
         yield
     except KeyboardInterrupt:

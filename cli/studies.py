@@ -12,7 +12,7 @@ from lstm_ae.options import Declared, Option, checked
 
 from . import compare, limits, training, tune
 from .options import Given, Out, Retrain, RunPath, command, option
-from .results import show_files, show_metrics, show_multistep, show_predictions, show_training
+from .results import require_png, show_files, show_metrics, show_multistep, show_predictions, show_training
 from .talk import Talk
 
 ABOUT = {
@@ -70,8 +70,8 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
         from lstm_ae.files import write
         from lstm_ae.tasks import task
 
-        if figure is not None and (figure.suffix.lower() != ".png" or figure.is_dir()):
-            raise ConfigError(f"--figure must be a file that ends in .png. Received: {str(figure)!r}")
+        if figure is not None:
+            require_png(figure)
         chosen = given.config(config)
         loaded = training.load(chosen, talk)
         parts = [("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)]

@@ -1,5 +1,6 @@
 """Training and finding trained runs, as all commands of the studies do it."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def resume(given: Given, kind: type[Config], talk: Talk, *, out: Path | None, te
             raise ConfigError(f"There is no unfinished {name} run in 'runs'; give its directory with --out")
         run = unfinished[0]
     if run.finished:
-        raise ConfigError(f"The run {str(run.directory)!r} is finished; there is nothing to resume")
+        raise ConfigError(
+            f"The run {str(run.directory)!r} is finished; there is nothing to resume. "
+            "Measure it with evaluate --run, or train another"
+        )
     config = run.config()
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))
     import_tensorflow(talk)
@@ -109,6 +113,13 @@ def _named(given: Given, kind: type[Config], talk: Talk, run: str, retrain: bool
     if retrain:
         raise ConfigError("--retrain and --run exclude each other; give one of them")
     found = open_run(run, task_of(kind()))
+    goal = fixed.get("goal")
+    if goal and getattr(found.config(), "goal", goal) != goal:
+        does, verb = ("reconstructs", "reconstruct") if goal == "predict" else ("forecasts", "predict")
+        where = shlex.quote(str(found.directory))
+        raise ConfigError(
+            f"{str(found.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or give another run"
+        )
     require_equal(given, found.config(), f"{str(found.directory)!r} is trained", free=("data",), **fixed)
     found.metrics()
     import_tensorflow(talk)
@@ -145,8 +156,6 @@ class _Guard:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.progress.clear()
         if self.run is not None and isinstance(error, KeyboardInterrupt):
-            import shlex
-
             directory = shlex.quote(str(self.run.directory))
             raise Interrupted(
                 f"Interrupted; the state is saved. Go on with: lstmae {self.task} train --resume --out {directory}"

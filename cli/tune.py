@@ -52,6 +52,14 @@ RETRIES = _number(
 _OWN = (TRIALS, REPEATS, JOBS, KEEP, RETRIES)
 
 
+Resume = Annotated[
+    bool, typer.Option("--resume", metavar="", help="Go on with the search at --out, or the study's latest one.")
+]
+Repair = Annotated[
+    bool, typer.Option("--repair", metavar="", help="With --resume: run again what is damaged in the directory.")
+]
+
+
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     """Add the verb to a study."""
 
@@ -84,7 +92,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         ] = None,
         jobs: option(JOBS) = None,  # type: ignore[valid-type]
         engine: Annotated[
-            str, typer.Option(metavar="<name>", help="Who runs trials: local, or ray (a cluster; pip install ray).")
+            str, typer.Option(metavar="<name>", help="Who runs trials: local, or ray (a cluster; the extra [ray]).")
         ] = "local",
         address: Annotated[
             str | None,
@@ -96,14 +104,8 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             bool,
             typer.Option("--refit", metavar="", help="Train the winner's setting on train and validation as well."),
         ] = False,
-        resume: Annotated[
-            bool,
-            typer.Option("--resume", metavar="", help="Go on with the search at --out, or the study's latest one."),
-        ] = False,
-        repair: Annotated[
-            bool,
-            typer.Option("--repair", metavar="", help="With --resume: run again what is damaged in the directory."),
-        ] = False,
+        resume: Resume = False,
+        repair: Repair = False,
         tensorboard: Annotated[
             bool, typer.Option("--tensorboard", metavar="", help="Write logs for TensorBoard's HParams page.")
         ] = False,
@@ -116,8 +118,6 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
 
         numbers = (trials, repeats, jobs, keep, max_retries)
         counts = {field.name: checked(field, number) for field, number in zip(_OWN, numbers, strict=True)}
-        if repair and not resume:
-            raise ConfigError("--repair is for a search that goes on; add --resume")
         if address is not None and engine != "ray":
             raise ConfigError("--address is for --engine ray; add it, or leave --address out")
         if engine not in ("local", "ray"):

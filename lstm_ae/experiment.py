@@ -71,10 +71,14 @@ def resume(
     """Continue an unfinished run to the end that it would have come to without the interruption."""
     if run.about()["data"]["sha256"] != data.source.sha256:
         raise DataError(
-            f"The data is not what {str(run.directory)!r} was started with; give the same file, or start anew"
+            f"The data is not what {str(run.directory)!r} was started with ({run.about()['data']['text']}); "
+            "give the same file, or start anew"
         )
     if run.finished:
-        raise ConfigError(f"The run {str(run.directory)!r} is finished; there is nothing to resume")
+        raise ConfigError(
+            f"The run {str(run.directory)!r} is finished; there is nothing to resume. "
+            "Measure it with evaluate --run, or train another"
+        )
     return _train(run, config, data, notify, started, tensorboard)
 
 
@@ -87,8 +91,8 @@ def open_trained(run: Run, data: Data | None = None) -> Opened:
     data = study.load(config) if data is None else data
     if data.source.sha256 != run.about()["data"]["sha256"]:
         raise DataError(
-            f"The data is not what {str(run.directory)!r} was trained on ({data.source.text}); "
-            "give the same file by --data or LSTMAE_DATA_DIR"
+            f"The data is not what {str(run.directory)!r} was trained on ({run.about()['data']['text']}). "
+            f"Received: {data.source.text}. Give the same file by --data, or set (or unset) LSTMAE_DATA_DIR"
         )
     return Opened(run, study, config, data, model)
 
@@ -151,7 +155,7 @@ def _train(
         if fitted.diverged and not fitted.best_epoch:
             run.write_history(fitted.history)
             raise Diverged(
-                f"{_why(fitted.stopped)}; no epoch was good, so nothing is kept but the config in {run.directory}"
+                f"{_why(fitted.stopped)}; no epoch was good, so there is no model; its losses are in {run.directory}"
             )
         complete(run, config, data, model, fitted)
     if fitted.diverged:
@@ -160,8 +164,9 @@ def _train(
 
 
 def identity(config: Config, data: Data) -> dict[str, Any]:
-    """What must be equal for a training to be continued."""
-    return {"config": config.to_dict(), "data": data.source.sha256}
+    """What must be equal for a training to be continued. Its data may have moved."""
+    asked = {name: value for name, value in config.to_dict().items() if name != "data"}
+    return {"config": asked, "data": data.source.sha256}
 
 
 def learn(config: Config, data: Data, **details: Any) -> "tuple[Any, Fitted]":

@@ -178,7 +178,7 @@ def require_free(directory: Path) -> None:
         return
     if directory.exists() or directory.is_symlink():
         what = "is not empty" if directory.is_dir() else "is not a directory"
-        raise ConfigError(f"--out {str(directory)!r} {what}; give a new directory, or go on with a run by --resume")
+        raise ConfigError(f"--out {str(directory)!r} {what}; give a new directory, or go on there by --resume")
     above = next(path for path in directory.absolute().parents if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         what = "cannot be written" if above.is_dir() else "is not a directory"
@@ -196,6 +196,9 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
     run = Run(Path(where))
     if not run.directory.is_dir():
         raise DataError(f"There is no run at {str(where)!r}; `lstmae runs list` shows those in {str(RUNS)!r}")
+    if (run.directory / "search.json").is_file():
+        best = next(iter(sorted(run.directory.glob("trials/*"))), run.directory / "trials/0000")
+        raise DataError(f"{str(where)!r} is a search; give one of its runs, such as {str(best)!r}")
     found = run.about()["task"]
     if task not in (None, found):
         raise ConfigError(f"{str(where)!r} is a run of {found}; give one of {task}, or use lstmae {found}")

@@ -66,7 +66,7 @@ def fit(
         every: seconds between two calls of `notify`; 0 calls it after every step.
         until: stop after this epoch; None for all of the config's. The learning rate is scheduled over all of them.
         judge: told the history after every epoch; what it returns, unless "", is why training stops there.
-        best: False leaves the weights of the last epoch.
+        best: False leaves the weights of the last epoch, or their average.
 
     Raises:
         ConfigError: the state belongs to another config, other data or other versions.
@@ -92,8 +92,11 @@ def fit(
     if not keeper.stopped and keeper.epoch < until:
         with accelerated(network, config.kernel):
             _run(steps, keeper, [keeper, *callbacks], every, until)
-    for variable, value in zip(variables, keeper.best if best else [], strict=best):
-        variable.assign(value)
+    if best:
+        for variable, value in zip(variables, keeper.best, strict=True):
+            variable.assign(value)
+    elif config.average:
+        optimizer.finalize_variable_values(network.trainable_variables)
     return Fitted(keeper.history, keeper.best_epoch, keeper.stopped, keeper.diverged, keeper.seconds)
 
 

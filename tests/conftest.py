@@ -1,6 +1,8 @@
 """Every test runs in an empty directory of its own, so that no run is ever left in the repository."""
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def grid(tmp_path_factory):
+    """A finished search of four trials, of which two are kept."""
+    from searches import GRID, Found, call
+
+    place = tmp_path_factory.mktemp("grid")
+    with contextlib.chdir(place):
+        said = call(f"{GRID} --out s --keep 2 --tensorboard --json")
+    assert said.code == 0, said.err
+    return Found(place / "s", said)
+
+
+@pytest.fixture
+def s(grid, empty_directory):
+    """A finished search in the working directory, to be spoilt."""
+    return Path(shutil.copytree(grid.place, "s"))

@@ -21,7 +21,7 @@ LAYERS = [
     {"lstm_ae.feed", "lstm_ae.about", "lstm_ae.deform", "lstm_ae.keeper", "lstm_ae.optimizers", "lstm_ae.limits"},
     {"lstm_ae.steps"},
     {"lstm_ae.training", "lstm_ae.run", "lstm_ae.export"},
-    {"lstm_ae.tasks"},
+    {"lstm_ae.tasks", "lstm_ae.card"},
     {"lstm_ae.experiment"},
     {"lstm_ae.search"},
     {"lstm_ae.bench"},

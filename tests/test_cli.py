@@ -283,6 +283,9 @@ def test_runs(run):
     compared = document(run, "runs compare one two")
     assert compared["differing"] == {"seed": [0, 3], "deterministic": [True, False]}
     assert document(run, "runs compare one one")["differing"] == {}
+    drawn = document(run, "runs compare one two --figure both.png")
+    assert (drawn.pop("figure"), drawn) == ("both.png", compared)
+    assert Path("both.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_runs_list_tells_a_damaged_run_and_an_unfinished_one(run):
@@ -309,5 +312,7 @@ def test_export_is_a_saved_model(run):
     given = tf.constant(np.random.default_rng(0).random((2, 50, 1)), tf.float32)
     answer = loaded.signatures["serving_default"](sequence=given)
     assert answer["reconstruction"].shape == (2, 50, 1)
+    assert found["model_card"] == "one/README.md"
+    assert Path("one/README.md").read_text().startswith("# one\n")
     assert document(run, "export one --to served --name signals")["saved_model"] == "served/signals/1"
     assert document(run, "export one --to served --name signals")["saved_model"] == "served/signals/2"

@@ -52,13 +52,13 @@ def refused(capsys):
 
 
 def test_output_that_is_in_use(refused, one):
-    text = "--out 'one' is not empty; give a new directory, or go on with a run by --resume"
+    text = "--out 'one' is not empty; give a new directory, or go on there by --resume"
     assert refused("toy train --out one", 2) == text
 
 
 def test_output_that_is_a_file(refused, empty_directory):
     (empty_directory / "file").touch()
-    text = "--out 'file' is not a directory; give a new directory, or go on with a run by --resume"
+    text = "--out 'file' is not a directory; give a new directory, or go on there by --resume"
     assert refused("toy train --out file", 2) == text
     assert refused("toy train --out file/below", 2).startswith("--out 'file/below' cannot be made, since ")
     assert os.listdir() == ["file"]
@@ -154,7 +154,7 @@ def test_options_that_contradict_the_run(refused, one):
 
 
 def test_resuming_what_is_finished(refused, one):
-    text = "The run 'one' is finished; there is nothing to resume"
+    text = "The run 'one' is finished; there is nothing to resume. Measure it with evaluate --run, or train another"
     assert refused("toy train --resume --out one", 2) == text
 
 
@@ -163,7 +163,7 @@ def test_resuming_with_other_data(refused, one):
     about["data"]["sha256"] = "0" * 64
     (one / "config.json").write_text(json.dumps(about))
     (one / "metrics.json").unlink()
-    assert refused("toy train --resume --out one", 3).startswith("The data is not what 'one' was started with; give")
+    assert refused("toy train --resume --out one", 3).startswith("The data is not what 'one' was started with (")
 
 
 def test_resuming_with_other_versions(refused, empty_directory, monkeypatch):

@@ -191,7 +191,7 @@ def test_a_run_on_other_data_is_not_opened(toy: Run) -> None:
         experiment.open_trained(toy, load(Toy(sequences=40, seed=8)))
     assert "The data is not what" in str(caught.value)
     assert "40 generated sequences of 50 steps, seed 8" in str(caught.value)
-    assert "--data or LSTMAE_DATA_DIR" in str(caught.value)
+    assert "by --data, or set (or unset) LSTMAE_DATA_DIR" in str(caught.value)
 
 
 def test_a_directory_in_use_is_refused_before_anything_is_trained(toy: Run) -> None:
@@ -209,7 +209,7 @@ def test_without_one_good_epoch_only_the_config_is_kept() -> None:
         experiment.train(config, huge, out=Path("here"))
     text = str(caught.value)
     assert text.startswith("The loss became NaN or infinite in epoch 1 (try a lower --learning-rate, or --clip 1); ")
-    assert text.endswith("no epoch was good, so nothing is kept but the config in here")
+    assert text.endswith("no epoch was good, so there is no model; its losses are in here")
     run = Run(Path("here"))
     assert not run.finished
     assert not run.model_file.exists()

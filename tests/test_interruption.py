@@ -2,76 +2,18 @@
 
 import csv
 import json
-import os
-import shlex
 import signal
 import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import finished, started, until, until_there
 
 pytestmark = pytest.mark.slow
 
 TRAIN = "toy train --deterministic --sequences 12000 --epochs 8 --units 8"
-# `lstmae`, which kills itself in the middle of the write whose number is in KILL_AT_WRITE.
-LSTMAE = """
-import os, signal, sys
-from lstm_ae_cli import main
-left, fsync = int(os.environ.get("KILL_AT_WRITE", "0")), os.fsync
-def counting(number):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    fsync(number)
-os.fsync = counting
-sys.exit(main())
-"""
-
-
-@contextmanager
-def started(line, place, kill_at_write=0):
-    """The command, running; killed at the end if it still runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LSTMAE, *shlex.split(line)],
-        cwd=place,
-        env=os.environ | {"KILL_AT_WRITE": str(kill_at_write)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def finished(line, place, **more):
-    """Run the command to its end; returns its exit code and the lines of stderr."""
-    with started(line, place, **more) as process:
-        _, err = process.communicate(timeout=120)
-    return process.returncode, err.splitlines()
-
-
-def until(process, text):
-    """Read stderr as far as a line that starts so."""
-    for line in process.stderr:
-        if line.startswith(text):
-            return
-    raise AssertionError(f"no line starts with {text!r}")
-
-
-def until_there(path):
-    for _ in range(60_000):
-        if path.exists():
-            return
-        time.sleep(0.001)
-    raise AssertionError(f"{path} did not come")
 
 
 def outcome(run):

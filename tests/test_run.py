@@ -97,7 +97,7 @@ def test_what_is_in_use_is_refused_and_left_alone(kind: str) -> None:
     before = sorted(str(path) for path in Path().rglob("*"))
     with pytest.raises(ConfigError) as caught:
         created()
-    assert str(caught.value) == f"--out 'here' {what}; give a new directory, or go on with a run by --resume"
+    assert str(caught.value) == f"--out 'here' {what}; give a new directory, or go on there by --resume"
     assert sorted(str(path) for path in Path().rglob("*")) == before
 
 

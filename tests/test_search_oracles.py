@@ -311,6 +311,27 @@ def test_hyperband_goes_on_with_the_highest_accuracy():
     assert {trial.parent for trial in going_on} == {trial.number for trial in first[-len(going_on) :]}
 
 
+def test_hyperband_begins_with_the_settings_that_there_are():
+    """KerasTuner's would end after one epoch of each: its first bracket wants 27 of them."""
+    axes = (Axis("units", (8, 16, 32, 64)), Axis("clip", (1.0, 5.0)))
+    trials = all_of(oracle_of("hyperband", *axes, config=Toy(epochs=27)), ended)
+    assert Counter((trial.until, trial.parent is None) for trial in trials) == {
+        (1, True): 8,
+        (3, False): 3,
+        (9, False): 1,
+        (27, False): 1,
+    }
+    assert trials[-1].until == 27
+
+
+def test_a_random_search_that_found_nothing_new_stays_at_its_end():
+    oracle = oracle_of("random", *REPORT.axes, trials=1000)
+    trials = never_told(oracle)
+    for trial in trials:
+        oracle.tell(ended(trial))
+        assert oracle.ask().trial is None
+
+
 def test_what_hyperband_may_still_continue_is_known():
     oracle = oracle_of("hyperband", RATE, UNITS)
     trials, kept = [], []

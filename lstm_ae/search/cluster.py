@@ -4,7 +4,9 @@ Ray is the extra `[ray]`, imported here only.
 """
 
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +28,7 @@ class Cluster:
 
     Args:
         address: as `ray.init` takes it; None starts a cluster on this machine.
-        slots: trials at once; None for one a core of the cluster.
+        slots: trials at once, at most one a core of the cluster; None for as many.
         data: loaded already, by the key of its config; sent to the cluster once.
         notify: told how far each job is.
 
@@ -40,6 +42,7 @@ class Cluster:
         if address and ":" in address:
             _require_reachable(address)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        terminate = signal.getsignal(signal.SIGTERM)
         try:
             self.ray.init(
                 address=address or "local",
@@ -51,7 +54,10 @@ class Cluster:
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             first = " ".join(str(error).split("\n")[0].split())[:200]
             raise ClusterGone(f"No Ray cluster can be reached at {address!r} ({first})") from error
-        self.slots = slots or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray's own ends the process without a word
+        cores = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        self.slots = min(slots or cores, cores)
         self.data = self.ray.put(dict(data))
         self.kind = self.ray.remote(Actor)
         self.free: list[Any] = []
@@ -70,6 +76,8 @@ class Cluster:
     def wait(self, timeout: float | None) -> list[Outcome | Lost]:
         """Wait until a job has ended, or its actor."""
         end = None if timeout is None else time.monotonic() + timeout
+        while self.free:  # it would hold a core that an actor elsewhere may wait for, where a machine was lost
+            self.ray.kill(self.free.pop())
         while self.running:
             left = 1.0 if end is None else min(1.0, end - time.monotonic())
             if left <= 0:

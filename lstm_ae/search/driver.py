@@ -8,7 +8,7 @@ from lstm_ae.config import task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.search.executors import Executor
 from lstm_ae.search.folder import Folder
-from lstm_ae.search.job import Job, Outcome, state_of
+from lstm_ae.search.job import Job, Outcome, key_of, state_of
 from lstm_ae.search.record import Record
 from lstm_ae.search.trials import COMPLETED, FAILED, LOST, Trial
 
@@ -117,16 +117,19 @@ def _tidy(record: Record, folder: Folder, keep: int) -> None:
 
 
 def _job(record: Record, folder: Folder, trial: Trial) -> Job:
-    plan = record.plan
+    plan, config = record.plan, record.config(trial)
+    # Searched options can be those of the data.
+    same = key_of(config) == key_of(plan.config)
     parent = None if trial.parent is None else str(state_of(folder.states(trial.parent), 0))
     return Job(
         number=trial.number,
         task=task_of(plan.config),
-        config=record.config(trial).to_dict(),
+        config=config.to_dict(),
         states=folder.states(trial.number),
         objective=plan.objective,
         repeats=plan.repeats,
         until=trial.until,
         parent=parent,
         bar=record.bars[trial.number],
+        sha256=folder.about()["data"]["sha256"] if same else "",
     )

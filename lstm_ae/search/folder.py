@@ -1,6 +1,6 @@
 """The directory of a search.
 
-    search.json     what is searched: plan, command, data (with hash and licence), versions
+    search.json     what is searched and what is to be left of it; command, data (with hash and licence), versions
     journal.jsonl   every trial that was asked for and how it ended; see `journal`
     states/         training states: of trials that run, of the best, and of those that Hyperband may go on with
     trials/0007/    the best trials, each a run like any other
@@ -13,11 +13,12 @@ Only this module knows these names.
 
 import dataclasses
 import secrets
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lstm_ae import run as runs
 from lstm_ae.about import asked, read_about
@@ -28,6 +29,20 @@ from lstm_ae.files import as_json, table, write
 from lstm_ae.run import Run
 from lstm_ae.search.journal import Journal
 from lstm_ae.search.plan import Plan
+
+
+class Purpose(NamedTuple):
+    """What a search is for.
+
+    Args:
+        verb: the command that began it: `lstmae STUDY verb`.
+        keep: the best trials that become runs.
+        refit: whether the winner's setting is trained on train and validation as well.
+    """
+
+    verb: str = "tune"
+    keep: int = 1
+    refit: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +102,24 @@ class Folder:
                 f"{str(self.directory / 'search.json')!r} is not what a search leaves ({error}); start a new one"
             ) from error
 
-    def write_plan(self, plan: Plan) -> None:
-        """Save a plan that has grown."""
-        write(self.directory / "search.json", as_json(self.about() | {"plan": plan.to_dict()}))
+    def purpose(self) -> Purpose:
+        """What it is for."""
+        content = self.about().get("purpose")
+        try:
+            purpose = Purpose(**content) if isinstance(content, dict) else Purpose()
+        except TypeError:
+            purpose = Purpose()
+        return purpose if isinstance(purpose.keep, int) and isinstance(purpose.verb, str) else Purpose()
+
+    @property
+    def resuming(self) -> str:
+        """The command that goes on with it."""
+        return f"lstmae {self.about()['task']} {self.purpose().verb} --resume --out {shlex.quote(str(self.directory))}"
+
+    def rewrite(self, plan: Plan, purpose: Purpose) -> None:
+        """Save a plan that has grown, and what is wanted of it now."""
+        now = {"plan": plan.to_dict(), "purpose": purpose._asdict()}
+        write(self.directory / "search.json", as_json(self.about() | now))
 
     def new_run(self, run: Run, plan: Plan, config: Any, source: Source, symbols: Sequence[str]) -> Run:
         """Make a trial's run anew, whatever a kill has left of it."""
@@ -126,17 +156,26 @@ class Folder:
         return write(self.directory / "figures" / f"{name}.png", png)
 
 
-def create(directory: Path | None, plan: Plan, source: Source, symbols: Sequence[str], command: str) -> Folder:
+def create(
+    directory: Path | None,
+    plan: Plan,
+    source: Source,
+    symbols: Sequence[str],
+    command: str,
+    purpose: Purpose | None = None,
+) -> Folder:
     """Make a search's directory, new or empty, and write what is asked of it."""
-    now = datetime.now(UTC)
+    now, purpose = datetime.now(UTC), purpose or Purpose()
     if directory is None:
-        directory = runs.RUNS / f"{task_of(plan.config)}-tune-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        name = f"{task_of(plan.config)}-{purpose.verb}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        directory = runs.RUNS / name
     runs.require_free(directory)
     directory.mkdir(parents=True, exist_ok=True)
     content = asked(plan.config, source, symbols, command, now)
     del content["config"]  # the plan's
+    content |= {"plan": plan.to_dict(), "purpose": purpose._asdict()}
     try:
-        write(directory / "search.json", as_json(content | {"plan": plan.to_dict()}), new=True)
+        write(directory / "search.json", as_json(content), new=True)
     except FileExistsError:
         runs.require_free(directory)
         raise

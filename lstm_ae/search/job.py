@@ -8,12 +8,17 @@ from typing import Any, NamedTuple
 
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import LstmAeError
+from lstm_ae.errors import DataError, LstmAeError
 from lstm_ae.experiment import identity, learn
 from lstm_ae.search.trials import COMPLETED, FAILED, PRUNED, Execution, Objective
 from lstm_ae.tasks import task
 
 Load = Callable[[Config], Data]
+# Options of single studies that do not change their data.
+ABOUT_MODELS = {
+    *("model", "head", "pool", "every", "latent", "bidirectional", "last_day_only", "target"),
+    *("reconstruction_weight", "label_smoothing", "deform"),
+}
 
 
 class Job(NamedTuple):
@@ -29,6 +34,7 @@ class Job(NamedTuple):
         until: the last epoch to train; None for all.
         parent: the state that training goes on from, if it is still there.
         bar: by epoch, the median of the best objectives of earlier trials: a training that is worse is stopped.
+        sha256: of the data that it must be trained on; "" where that is known to nobody yet.
     """
 
     number: int
@@ -40,6 +46,7 @@ class Job(NamedTuple):
     until: int | None = None
     parent: str | None = None
     bar: tuple[float, ...] = ()
+    sha256: str = ""
 
 
 class Step(NamedTuple):
@@ -50,6 +57,10 @@ class Step(NamedTuple):
     epoch: int
     epochs: int
     value: float
+
+
+class OtherData(DataError):
+    """Who runs a trial has other data than the search was started with."""
 
 
 class Stopped(Exception):
@@ -80,19 +91,25 @@ def state_of(states: str, execution: int) -> Path:
 def run(job: Job, load: Load, notify: Callable[[Step], None]) -> Outcome:
     """Train a trial; go on with it where it has been begun.
 
-    Whatever is wrong with the setting is its outcome. Errors of the system (a full disk) are raised: they would be
-    those of every other trial as well.
+    Whatever is wrong with the setting is its outcome. Errors of the system (a full disk, other data) are raised: they
+    would be those of every other trial as well.
     """
     done: list[Execution] = []
     try:
         config = TASKS[job.task].from_dict(job.config)
         for number in range(job.repeats):
             seeded = dataclasses.replace(config, seed=(config.seed + number) % 2**32)
-            execution, status = _execute(job, number, seeded, load(seeded), notify)
+            data = load(seeded)
+            if job.sha256 and key_of(seeded) == key_of(config) and data.source.sha256 != job.sha256:
+                raise OtherData(
+                    f"Trial {job.number} was to be trained on {data.source.text}, which is not the data of the search; "
+                    "give every machine the same file by --data or LSTMAE_DATA_DIR"
+                )
+            execution, status = _execute(job, number, seeded, data, notify)
             done.append(execution)
             if status != COMPLETED:
                 return Outcome(job.number, status, tuple(done), execution.stopped)
-    except (OSError, Stopped):
+    except (OSError, OtherData, Stopped):
         raise
     except Exception as error:
         return Outcome(job.number, FAILED, tuple(done), _why(error))
@@ -177,6 +194,6 @@ class Loader:
 
 
 def key_of(config: Config) -> str:
-    """What of a config decides its data: its study's own options and the seed, as all others are about models."""
+    """What of a config decides its data: the seed, and those options of its study that are not about the model."""
     shared = {field.name for field in dataclasses.fields(Config)} - {"seed"}
-    return repr({name: value for name, value in config.to_dict().items() if name not in shared})
+    return repr({name: value for name, value in config.to_dict().items() if name not in shared | ABOUT_MODELS})

@@ -35,12 +35,9 @@ class Journal:
     def read(self) -> tuple[list[Entry], list[int]]:
         """The entries, and the numbers (from 1) of lines that cannot be read.
 
-        A last line that was cut off is neither; it is taken away.
+        A last line that was cut off is neither.
         """
-        content = self.path.read_bytes() if self.path.exists() else b""
-        whole, end, cut = content.rpartition(b"\n")
-        if cut:
-            write(self.path, whole + end)
+        whole, end, _ = self._content().rpartition(b"\n")
         entries, damaged = [], []
         for number, line in enumerate(whole.split(b"\n") if end else [], 1):
             entry = _entry(line)
@@ -49,6 +46,15 @@ class Journal:
             else:
                 damaged.append(number)
         return entries, damaged
+
+    def cut(self) -> None:
+        """Take away a last line that was cut off. Only for who goes on with the search: another may be writing it."""
+        whole, end, rest = self._content().rpartition(b"\n")
+        if rest:
+            write(self.path, whole + end)
+
+    def _content(self) -> bytes:
+        return self.path.read_bytes() if self.path.exists() else b""
 
     def add(self, event: str, **content: Any) -> None:
         """Write a line and wait until it is on the disk."""

@@ -64,7 +64,30 @@ class Bayesian(_InMemory, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class Hyperband(_InMemory, keras_tuner.oracles.HyperbandOracle):
-    """Many settings for few epochs, the best of them for more (Li et al. 2018, jmlr.org/papers/v18/16-558.html)."""
+    """Many settings for few epochs, the best of them for more (Li et al. 2018, jmlr.org/papers/v18/16-558.html).
+
+    KerasTuner's ends where a bracket wants more settings than there are; here it is begun with those that are left.
+    """
+
+    def __init__(self, **details: Any) -> None:
+        # By bracket: the settings it was begun with, where there were too few.
+        self._fewer: dict[int, int] = {}
+        super().__init__(**details)
+
+    def _get_size(self, bracket_num: int, round_num: int) -> int:
+        size: int = super()._get_size(bracket_num, round_num)
+        fewer = self._fewer.get(bracket_num)
+        return size if fewer is None else min(size, math.ceil(fewer / self.factor**round_num))
+
+    def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = super()._random_trial(trial_id, bracket)
+        if answer["status"] == "RUNNING":
+            return answer
+        self._fewer[bracket["bracket_num"]] = len(bracket["rounds"][0])
+        if not bracket["rounds"][0]:
+            self._brackets.remove(bracket)
+        again: dict[str, Any] = self.populate_space(trial_id)
+        return again
 
 
 class Oracle:
@@ -75,6 +98,8 @@ class Oracle:
         self.oracle = _oracle(plan, registered(space, plan.config))
         self.oracle.verbose = 0
         self.asked: list[Any] = []
+        # Whether a random search has once found nothing new: asked again it could, but how often depends on who asks.
+        self.exhausted = False
 
     def ask(self, recorded: dict[str, Any] | None = None) -> Asked:
         """The next trial.
@@ -84,7 +109,8 @@ class Oracle:
                 other on another processor.
         """
         number = len(self.asked)
-        if self.plan.trials is not None and number >= self.plan.trials and recorded is None:
+        enough = self.plan.trials is not None and number >= self.plan.trials
+        if recorded is None and (enough or self.exhausted):
             return Asked(None)
         with warnings.catch_warnings():
             # Of scikit-learn on a fit that has not converged, and of KerasTuner's use of the standard library.
@@ -92,6 +118,7 @@ class Oracle:
             made = self.oracle.create_trial(f"trial {number}")
         if made.status != "RUNNING":
             if recorded is None:
+                self.exhausted = self.plan.search == "random"
                 return Asked(None, wait=made.status == "IDLE")
             made = self._inserted()
         values = {name: _own(value) for name, value in made.hyperparameters.values.items()}

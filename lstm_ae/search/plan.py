@@ -58,9 +58,13 @@ class Plan:
             )
         if self.search == "hyperband":
             if self.prune:
-                raise ConfigError("--prune is not for --search hyperband, which stops hopeless trainings itself")
+                raise ConfigError(
+                    "--prune is not for --search hyperband, which stops hopeless trainings itself; leave it out"
+                )
             if any(axis.name == "epochs" for axis in self.axes):
-                raise ConfigError("--epochs cannot be searched by hyperband, which gives each setting epochs by itself")
+                raise ConfigError(
+                    "--epochs cannot be searched by hyperband, which gives out epochs by itself; give one number"
+                )
             if self.config.epochs < 3:
                 raise ConfigError(
                     "--search hyperband starts with a third of the epochs, so it needs at least 3. "

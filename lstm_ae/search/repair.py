@@ -29,8 +29,14 @@ def problems(folder: Folder, record: Record, keep: int) -> Iterator[Problem]:
             if path.exists() and not readable(path):
                 again = trial.number in kept and not whole and execution == 0
                 yield Problem(path, "cannot be read", trial.number if again else None)
-            elif trial.number in kept and execution == 0 and not whole and not path.exists():
-                yield Problem(path, "is missing, with the weights of one of the best trials", trial.number)
+
+
+def without_weights(folder: Folder, record: Record, keep: int) -> Iterator[int]:
+    """The best trials of which neither a run nor a training state is there: more are to be kept now than before."""
+    for trial in record.best(keep):
+        state = state_of(folder.states(trial.number), 0)
+        if not folder.run(trial.number).finished and not state.exists():
+            yield trial.number
 
 
 def readable(path: Path) -> bool:

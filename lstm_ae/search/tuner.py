@@ -13,7 +13,7 @@ from lstm_ae.run import Run
 from lstm_ae.search import repair as repairs
 from lstm_ae.search.driver import Clock, Watcher, drive
 from lstm_ae.search.executors import Executor
-from lstm_ae.search.folder import Folder
+from lstm_ae.search.folder import Folder, Purpose
 from lstm_ae.search.job import Load
 from lstm_ae.search.oracles import Spaces
 from lstm_ae.search.plan import Plan, difference
@@ -41,13 +41,20 @@ class Found(NamedTuple):
 
 @contextmanager
 def opened(
-    folder: Folder, *, plan: Plan | None = None, keep: int = 1, repair: bool = False, space: Spaces | None = None
+    folder: Folder,
+    *,
+    plan: Plan | None = None,
+    purpose: Purpose | None = None,
+    repair: bool = False,
+    space: Spaces | None = None,
 ) -> Iterator[Record]:
     """A search's record, with the directory locked.
 
+    Trials that lost their worker are run again, and so are those of the best whose weights are not there any more.
+
     Args:
-        plan: of more trials, takes the place of the one before; else that is gone on with.
-        keep: the best trials, of which the weights must be there.
+        plan: of more trials, or with its data in another place: it is gone on with in place of the one before.
+        purpose: likewise.
         repair: take away what is damaged instead of raising.
         space: how a plan's config becomes a trial's; from the plan's axes if not given.
 
@@ -62,9 +69,11 @@ def opened(
             f"Another process is searching in {str(folder.directory)!r}; wait for it, or give another --out"
         ) from None
     with lock:
-        if plan is not None and plan.trials != folder.plan().trials:
-            folder.write_plan(plan)
-        plan, journal = folder.plan(), folder.journal
+        before, wanted = folder.plan(), folder.purpose()
+        plan, purpose, journal = plan or before, purpose or wanted, folder.journal
+        if (plan, purpose) != (before, wanted):
+            folder.rewrite(plan, purpose)
+        journal.cut()
         entries, damaged = journal.read()
         if damaged and not repair:
             lines = ("line " if len(damaged) == 1 else "lines ") + ", ".join(map(str, damaged))
@@ -73,13 +82,14 @@ def opened(
             journal.mend()
         spaces: Spaces = Space(plan.axes) if space is None else space
         record = Record(plan, spaces, journal, entries)
-        found = list(repairs.problems(folder, record, keep))
+        found = list(repairs.problems(folder, record, purpose.keep))
         if repair:
             repairs.repair(record, found)
         else:
             repairs.require_none(found, folder)
+        without = set(repairs.without_weights(folder, record, purpose.keep))
         for trial in record.trials:
-            if trial.status == LOST:
+            if trial.status == LOST or trial.number in without:
                 record.drop(trial.number)
         yield record
 
@@ -96,7 +106,10 @@ def require_same(folder: Folder, plan: Plan, data: Data) -> list[str]:
         raise ConfigError(f"{where!r} is another search: its {other}. Leave that out, or give another --out")
     content = folder.about()
     if content["data"]["sha256"] != data.source.sha256:
-        raise DataError(f"The data is not what {where!r} was started with; give the same file, or start anew")
+        raise DataError(
+            f"The data is not what {where!r} was started with ({content['data']['text']}); "
+            "give the same file, or start anew"
+        )
     names = [(name, was, about.versions().get(name)) for name, was in content["versions"].items()]
     return [
         f"begun with {name} {was}, now it is {now}: results may differ in their last digits"
@@ -113,19 +126,16 @@ def search(
     watcher: Watcher,
     *,
     clock: Clock | None = None,
-    keep: int = 1,
     retries: int = 2,
-    refitted: bool = False,
 ) -> Found:
     """Go on with a search until its end, or until its time is over.
 
     Args:
         executor: runs the trials; it is stopped in the end.
         clock: the time it may take.
-        keep: the best trials that become runs.
         retries: how often a trial whose worker died is given to another.
-        refitted: train the winner's setting on train and validation as well.
     """
+    _, keep, refitted = folder.purpose()
     done = drive(record, folder, executor, watcher, clock=clock or Clock(None), keep=keep, retries=retries)
     runs = complete_best(record, folder, load, keep)
     again = refit(record, folder, record.best(1)[0], load) if refitted and done and runs else None

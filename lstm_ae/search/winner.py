@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lstm_ae.data.windows import Data, Split
+from lstm_ae.errors import Diverged
 from lstm_ae.experiment import complete, identity, learn
 from lstm_ae.run import Run
 from lstm_ae.search.folder import Folder
@@ -50,6 +51,8 @@ def refit(record: Record, folder: Folder, trial: Trial, load: Load, notify: Any 
     state = state_of(folder.states("refit"), trial.number)
     known = identity(config, data) | {"refit": epochs}
     model, fitted = learn(config, joined(data), state=state, identity=known, until=epochs, best=False, notify=notify)
+    if fitted.diverged:
+        raise Diverged(f"Trained on train and validation, trial {trial.number} fails: {fitted.stopped}")
     fitted = fitted._replace(best_epoch=len(fitted.history))
     folder.new_run(run, record.plan, config, data.source, data.symbols)
     complete(run, config, data, model, fitted, note={"refit": note}, leave_out=("validation",))

@@ -114,6 +114,8 @@ class Workers:
         """Kill all processes."""
         while self.workers:
             self.workers.pop().end()
+        if self.log.exists() and not self.log.stat().st_size:
+            self.log.unlink()
 
 
 def cores() -> int:
@@ -121,12 +123,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def usual_jobs(plan: Plan) -> int:
-    """How many trials run at once where nobody has said: one a core while models are small.
+def in_turn(plan: Plan) -> bool:
+    """Whether a search chooses or stops by what has finished: one after another, it can be repeated."""
+    return plan.prune or plan.search in ("bayesian", "hyperband")
 
-    Searches that choose or stop by what has finished run one after another, so that they can be repeated.
-    """
-    if plan.prune or plan.search in ("bayesian", "hyperband"):
+
+def usual_jobs(plan: Plan) -> int:
+    """How many trials run at once where nobody has said: one a core while models are small, one on a GPU."""
+    import tensorflow as tf
+
+    if in_turn(plan) or tf.config.list_physical_devices("GPU"):
         return 1
     widths = [axis.values or (axis.low, axis.high) for axis in plan.axes if axis.name == "units"]
     widest = max((max(values) for values in widths), default=plan.config.units)
@@ -138,7 +144,7 @@ def how(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name if -exitcode in list(signal.Signals) else f"signal {-exitcode}"
         return f"it was killed ({name})" + ("; is there enough memory?" if name == "SIGKILL" else "")
-    return f"it ended with exit code {exitcode}"
+    return f"it ended with exit code {exitcode}; see workers.log in the search's directory"
 
 
 def serve(pipe: Connection, threads: int, log: str) -> None:
@@ -196,5 +202,7 @@ def prepare(threads: int, log: str | None) -> None:
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     import tensorflow as tf
 
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, True)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)

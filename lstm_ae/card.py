@@ -1,0 +1,114 @@
+"""The model card: what a person must know before using a model, as Markdown beside its exported versions."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.config import Config, Mnist, Snp
+from lstm_ae.files import write
+from lstm_ae.run import Run, measured
+
+# A card with this line may be written anew; one without it has been changed by somebody.
+MARK = "<!-- written by lstmae export -->"
+
+_PURPOSE = {
+    "toy": "Gives back noise with a damped stretch: sequences of 50 numbers, as the toy study generates them.",
+    "mnist": "Gives back a handwritten digit and says which one it is.",
+    "predict": "Forecasts daily prices: the day after every day of a window, and any number of days ahead.",
+    "reconstruct": "Gives back a window of daily prices.",
+}
+_LIMITS = {
+    "toy": "Has seen generated sequences only, and is for trying out reconstruction and serving.",
+    "mnist": "Has seen centred, light digits on dark ground, 28 by 28 pixels. Anything else gets a digit as well, "
+    "and the probabilities do not tell that it is none.",
+    "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
+    "any use; it is no advice to trade.",
+}
+
+
+def card(name: str, run: Run, endpoints: Sequence[Any]) -> str:
+    """A run's model card.
+
+    Args:
+        name: the model's, its title.
+        run: a finished run.
+        endpoints: of the exported version, with `name`, `inputs` and `outputs`.
+    """
+    about, metrics, config = run.about(), run.metrics(), run.config()
+    data, training, task = about["data"], metrics["training"], about["task"]
+    made = {
+        "command": f"`{about['command']}`",
+        "created": f"{str(about['created'])[:10]}, on {about['machine']}",
+        "versions": ", ".join(f"{package} {number}" for package, number in about["versions"].items()),
+        "seed": str(config.seed),
+        "training": _training(training),
+        "parameters": f"{int(training['parameters']):,}",
+    }
+    parts = [
+        f"# {name}",
+        MARK,
+        _purpose(task, config),
+        "## Made by",
+        "\n".join(f"- {key}: {text}" for key, text in made.items()),
+        "## Data",
+        "\n".join(f"- {line}" for line in (data["text"], f"licence: {data['licence']}", f"sha256 {data['sha256']}")),
+    ]
+    if data["notes"]:
+        parts.append("\n".join(f"- {note}" for note in data["notes"]))
+    if data["leaky"]:
+        parts.append(f"**Leaky: {data['leaky']}.** The results below flatter the model.")
+    parts += [
+        "## Results",
+        "The weights were chosen on the validation part; nothing was chosen on the test part.",
+        _table(("part", "measure", "value", "baseline"), _results(metrics)),
+        "## Inputs and outputs",
+        _table(
+            ("endpoint", "inputs", "outputs"),
+            [(f"`{e.name}`", ", ".join(e.inputs), ", ".join(e.outputs)) for e in endpoints],
+        ),
+        "All values are in the data's own units. TensorFlow alone runs it:",
+        f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/1")\n'
+        'print(loaded.signatures["serving_default"].structured_input_signature)\n```',
+        "## Limits",
+        _LIMITS[task],
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_card(folder: Path, text: str) -> Path | None:
+    """Write `README.md` beside the versions, unless there is one that somebody else has written; returns where."""
+    path = folder / "README.md"
+    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        return None
+    return write(path, text.encode())
+
+
+def _purpose(task: str, config: Config) -> str:
+    if isinstance(config, Snp):
+        return _PURPOSE[config.goal]
+    if isinstance(config, Mnist):
+        order = {"rows": "row by row", "columns": "column by column", "pixels": "pixel by pixel"}
+        how = order.get(config.read, "pixel by pixel in a mixed order")
+        return f"{_PURPOSE[task]} The picture is read {how}."
+    return _PURPOSE[task]
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, the weights are those of epoch "
+    return f"{text}{training['best_epoch']}" + (f" ({training['stopped']})" if training["stopped"] else "")
+
+
+def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for part, row in measured(metrics).items():
+        for measure, metric in row.items():
+            unit = f" {metric['unit']}" if metric["unit"] not in ("", "scaled") else ""
+            baselines = ", ".join(f"{name}: {value:.4g}{unit}" for name, value in metric["baselines"].items())
+            scaled = " (scaled)" if metric["unit"] == "scaled" else ""
+            rows.append((part, measure.replace("_", " ") + scaled, f"{metric['value']:.4g}{unit}", baselines))
+    return rows
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,60 @@
+"""Several trainings over their epochs, in one figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lstm_ae.figures import base
+
+# Colours of Okabe and Ito, each with a line of its own.
+_LOOKS = (
+    ("#0072B2", "-"),
+    ("#D55E00", "--"),
+    ("#009E73", "-."),
+    ("#CC79A7", ":"),
+    ("#E69F00", (0, (5, 1))),
+    ("#56B4E9", (0, (1, 1))),
+    ("#000000", (0, (3, 1, 1, 1))),
+)
+
+
+def over_epochs(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """What was measured on the validation part after each epoch, a panel a measure that all trainings have.
+
+    Args:
+        histories: by the name of the training, its columns: "epoch", and those that begin with "val_".
+
+    Raises:
+        ValueError: the trainings have no measure in common.
+    """
+    first, *others = histories.values()
+    shared = [column for column in first if column.startswith("val_") and all(column in other for other in others)]
+    if not shared:
+        raise ValueError("The trainings have no measure in common")
+    columns = min(len(shared), 2)
+    rows = -(-len(shared) // columns)
+    drawn = base.figure(rows, columns, 2.6 * rows + 0.4)
+    for spare in drawn.axes[len(shared) :]:
+        spare.remove()
+    lines: dict[str, Artist] = {}
+    for axes, column in zip(drawn.axes, shared, strict=True):
+        percent = column.endswith("accuracy")
+        everything = np.concatenate([np.asarray(history[column], float) for history in histories.values()])
+        for place, (name, history) in enumerate(histories.items()):
+            colour, style = _LOOKS[place % len(_LOOKS)]
+            values = np.asarray(history[column], float) * (100 if percent else 1)
+            dot: dict[str, Any] = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
+            lines[name] = axes.plot(history["epoch"], values, color=colour, linestyle=style, linewidth=1.4, **dot)[0]
+        positive = everything[everything > 0]
+        if not percent and positive.size and positive.max() > 10 * positive.min():
+            axes.set_yscale("log", nonpositive="mask")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_formatter(base.Thousands())
+        words = column.removeprefix("val_").replace("_", " ")
+        base.label(axes, x="Epoch", y=f"Validation {words}" + (" (%)" if percent else ""))
+    base.legend(drawn, list(lines.values()), [base.short(name, 40) for name in lines])
+    return drawn

@@ -1,0 +1,91 @@
+"""Small searches for tests: how they are run and looked at, in this process."""
+
+import contextlib
+import io
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from lstm_ae_cli import main
+
+SMALL = "--sequences 60 --epochs 2 --batch-size 16 --deterministic --jobs 1"
+GRID = f"toy tune --units 2,3 --clip 1,5 {SMALL} --seed 3"
+
+
+class Said(NamedTuple):
+    """What a command has returned and written."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        """The last line of stderr, without the name of the command."""
+        return self.err.splitlines()[-1].removeprefix("lstmae: ")
+
+
+def call(line):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(shlex.split(line))
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def refused(line, code):
+    """The one line of a command that must fail, and leave everything as it was."""
+    before = tree(Path.cwd())
+    said = call(line)
+    assert (said.code, said.out) == (code, "")
+    assert said.err.splitlines()[-1].startswith("lstmae: ")
+    assert said.err.count("lstmae: ") == 1
+    assert "Traceback" not in said.err
+    assert tree(Path.cwd()) == before
+    return said.last
+
+
+def tree(place):
+    """Every file's content, but for locks."""
+    return {path: path.read_bytes() for path in place.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def table_of(place, leave_out="seconds"):
+    """The lines of a search's table, without the one column that depends on the machine."""
+    rows = [line.split(",") for line in (place / "table.csv").read_text().splitlines()]
+    at = rows[0].index(leave_out)
+    return [row[:at] + row[at + 1 :] for row in rows]
+
+
+class Found(NamedTuple):
+    """A search that has been run: where, and what it said."""
+
+    place: Path
+    said: Said
+
+
+def cut_after_two(place):
+    """Take a search of four trials back to when two of them had ended."""
+    path = place / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    for name in ("figures", "trials", "tensorboard"):
+        shutil.rmtree(place / name)
+    (place / "table.csv").unlink()
+    from lstm_ae.search import folder as folders
+    from lstm_ae.search.job import Job, Loader, run
+    from lstm_ae.search.journal import Journal
+    from lstm_ae.search.record import Record
+    from lstm_ae.search.trials import COMPLETED, Objective
+    from lstm_ae.space import Space
+
+    # Their training states are gone since the search had ended: they are trained once more.
+    plan, journal = folders.open_search(place).plan(), Journal(path)
+    record = Record(plan, Space(plan.axes), journal, journal.read()[0])
+    for trial in record.trials:
+        config = record.config(trial).to_dict()
+        job = Job(trial.number, "toy", config, str(place / f"states/{trial.number:04}"), Objective("val_loss"))
+        assert run(job, Loader(), lambda step: None).status == COMPLETED
+
+
+def journal_of(place):
+    return [json.loads(line) for line in (place / "journal.jsonl").read_text().splitlines()]

@@ -1,0 +1,79 @@
+"""The model card says what the run says."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lstm_ae.card import MARK, card, write_card
+from lstm_ae.run import Run, measured
+
+ROOT = Path(__file__).parents[1] / "saved_models"
+NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
+ENDPOINTS = [SimpleNamespace(name="serving_default", inputs=["company", "past"], outputs=["future"])]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_that_must_be_known_is_there(name):
+    run = Run(ROOT / name)
+    about, metrics, text = run.about(), run.metrics(), card(name, run, ENDPOINTS)
+    assert text.startswith(f"# {name}\n\n{MARK}\n")
+    for wanted in (
+        about["data"]["text"],
+        about["data"]["licence"],
+        about["data"]["sha256"],
+        *about["data"]["notes"],
+        f"`{about['command']}`",
+        f"seed: {run.config().seed}",
+        f"{metrics['training']['seconds']:,.0f} s",
+        f"{metrics['training']['parameters']:,}",
+        f"tensorflow {about['versions']['tensorflow']}",
+        "| `serving_default` | company, past | future |",
+        f'load("{name}/1")',
+        "## Limits",
+    ):
+        assert wanted in text
+    for part, row in measured(metrics).items():
+        for measure, metric in row.items():
+            (line,) = [
+                line
+                for line in text.splitlines()
+                if line.startswith(f"| {part} | {measure.replace('_', ' ')}")
+                and line.split("|")[2].strip() in (measure.replace("_", " "), measure.replace("_", " ") + " (scaled)")
+            ]
+            assert f"{metric['value']:.4g}" in line
+            for baseline, value in metric["baselines"].items():
+                assert f"{baseline}: {value:.4g}" in line
+    assert "Leaky" not in text
+
+
+def test_a_leak_is_told_in_bold():
+    class Leaky(Run):
+        def about(self):
+            about = super().about()
+            return about | {"data": about["data"] | {"leaky": "windows were shuffled"}}
+
+    assert "**Leaky: windows were shuffled.**" in card("snp", Leaky(ROOT / "snp"), ENDPOINTS)
+
+
+def test_what_it_does_follows_the_config():
+    class Changed(Run):
+        def config(self):
+            return dataclasses.replace(super().config(), **changes)
+
+    run, changes = Changed(ROOT / "mnist-rows"), {"read": "pixels"}
+    assert "The picture is read pixel by pixel." in card("x", run, ENDPOINTS)
+    run, changes = Changed(ROOT / "snp"), {"goal": "reconstruct"}
+    assert "Gives back a window of daily prices." in card("x", run, ENDPOINTS)
+
+
+def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):
+    folder = Path(shutil.copytree(ROOT / "toy", "toy"))
+    (folder / "README.md").unlink(missing_ok=True)
+    assert write_card(folder, f"{MARK} one") == folder / "README.md"
+    assert write_card(folder, f"{MARK} two") == folder / "README.md"
+    (folder / "README.md").write_text("my own words")
+    assert write_card(folder, f"{MARK} three") is None
+    assert (folder / "README.md").read_text() == "my own words"

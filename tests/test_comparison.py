@@ -1,0 +1,34 @@
+"""Runs over their epochs in one figure."""
+
+import numpy as np
+import pytest
+
+from lstm_ae.figures.base import png
+from lstm_ae.figures.comparison import over_epochs
+
+ONE = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_loss": [1.0, 0.1, 0.01], "val_label_accuracy": [0.5, 0.7, 0.9]}
+TWO = {"epoch": [1, 2], "val_loss": [2.0, 0.2], "val_label_accuracy": [0.4, 0.8], "val_label_loss": [1, 2]}
+
+
+def test_a_panel_for_each_shared_measure_and_a_line_for_each_run():
+    drawn = over_epochs({"runs/one": ONE, "runs/two": TWO})
+    loss, accuracy = drawn.axes
+    assert loss.get_ylabel() == "Validation loss"
+    assert accuracy.get_ylabel() == "Validation label accuracy (%)"
+    assert (loss.get_yscale(), accuracy.get_yscale()) == ("log", "linear")
+    assert [list(line.get_ydata()) for line in loss.lines] == [[1.0, 0.1, 0.01], [2.0, 0.2]]
+    np.testing.assert_allclose([line.get_ydata()[-1] for line in accuracy.lines], [90, 80])
+    assert [list(line.get_xdata()) for line in loss.lines] == [[1, 2, 3], [1, 2]]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["runs/one", "runs/two"]
+    assert len({(line.get_color(), line.get_linestyle()) for line in loss.lines}) == 2
+
+
+def test_one_epoch_is_a_dot():
+    drawn = over_epochs({"a": {"epoch": [1], "val_loss": [0.5]}, "b": {"epoch": [1], "val_loss": [float("nan")]}})
+    assert drawn.axes[0].lines[0].get_marker() == "o"
+    assert png(drawn)
+
+
+def test_nothing_in_common():
+    with pytest.raises(ValueError, match="no measure in common"):
+        over_epochs({"a": ONE, "b": {"epoch": [1], "val_mse": [0.5]}})

@@ -1,0 +1,323 @@
+"""A search from what was typed to its table, its winner and what is left on the disk; in this process, and small."""
+
+import dataclasses
+import errno
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from digit_makers import npz
+from searches import SMALL, call, cut_after_two, journal_of, refused, table_of, tree
+
+from lstm_ae import experiment
+from lstm_ae.config import Toy
+from lstm_ae.run import Run
+from lstm_ae.search import executors
+from lstm_ae.search.driver import Clock
+from lstm_ae.search.findings import REPORT
+from lstm_ae.search.job import Outcome
+from lstm_ae.search.trials import COMPLETED, Execution
+from lstm_ae.tasks import task
+
+CONFIG = Toy(sequences=60, epochs=2, batch_size=16, deterministic=True, seed=3)
+
+
+def no_training(monkeypatch):
+    def forbidden(*_):
+        raise AssertionError("nothing is left to train")
+
+    monkeypatch.setattr(executors, "run", forbidden)
+
+
+# The whole of it.
+
+
+def test_the_table_is_that_of_trainings_one_by_one_and_the_winner_has_the_very_weights(grid, monkeypatch):
+    monkeypatch.setattr(experiment, "draw", lambda *_: [])
+    data = task("toy").load(CONFIG)
+    scores, runs = {}, {}
+    for number, (units, clip) in enumerate([(2, 1.0), (2, 5.0), (3, 1.0), (3, 5.0)]):
+        config = dataclasses.replace(CONFIG, units=units, clip=clip)
+        runs[number] = experiment.train(config, data, out=Path(f"{number}"))
+        best = runs[number].metrics()["training"]["best_epoch"]
+        scores[number] = runs[number].history()[best - 1]["val_loss"]
+    header, *rows = table_of(grid.place)
+    assert header == ["trial", "units", "clip", "val_loss", "epochs", "best epoch", "status"]
+    assert [int(row[0]) for row in rows] == sorted(scores, key=scores.get)
+    assert {int(row[0]): float(row[3]) for row in rows} == scores
+    for number in sorted(scores, key=scores.get)[:2]:
+        kept = Run(grid.place / f"trials/{number:04}")
+        assert kept.config() == runs[number].config()
+        assert without_seconds(kept.history()) == without_seconds(runs[number].history())
+        for ours, theirs in zip(kept.model().get_weights(), runs[number].model().get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        ours, theirs = (found.metrics() for found in (kept, runs[number]))
+        assert ours["training"].pop("trial") == number
+        assert [one.pop("seconds") for one in (ours["training"], theirs["training"])]
+        assert ours == theirs
+
+
+def without_seconds(history):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+def test_what_is_left_on_the_disk(grid):
+    document = json.loads(grid.said.out)
+    kept = [Path(path).name for path in document["kept"]]
+    assert kept == [f"{trial['number']:04}" for trial in document["trials"][:2]]
+    files = {str(path.relative_to(grid.place)) for path in grid.place.rglob("*") if path.is_file()}
+    logs = {name for name in files if name.startswith("tensorboard/")}
+    run_files = {"config.json", "history.csv", "metrics.json", "model.keras"}
+    pictures = {"figures/loss.png", "figures/reconstruction.png"}
+    assert files - logs - {".lock"} == {
+        "search.json",
+        "journal.jsonl",
+        "table.csv",
+        *(f"figures/{name}.png" for name in ("grid", "trials", "curves")),
+        *(f"trials/{number}/{name}" for number in kept for name in run_files | pictures),
+    }
+    assert not list((grid.place / "states").iterdir())
+    # One directory a trial, and the one that says what was searched.
+    assert {Path(name).parent.name for name in logs} == {"tensorboard", "0000", "0001", "0002", "0003"}
+
+
+def test_what_is_said_of_it(grid):
+    lines = grid.said.err.splitlines()
+    assert lines[0].startswith("data: 60 generated sequences")
+    assert lines[1] == "searching in s: grid over --units 2,3, --clip 1,5, 4 trials, 1 at once"
+    assert [line[: line.index(": val_loss 0.")] for line in lines[2:]] == [
+        "trial 0: --units 2 --clip 1",
+        "trial 1: --units 2 --clip 5",
+        "trial 2: --units 3 --clip 1",
+        "trial 3: --units 3 --clip 5",
+    ]
+    document = json.loads(grid.said.out)
+    assert (document["search"], document["complete"], document["objective"]) == ("s", True, "val_loss")
+    assert (document["refit"], len(document["findings"])) == (None, 4)
+    first = document["trials"][0]
+    assert document["winner"] == {
+        "trial": first["number"],
+        "values": first["values"],
+        "run": f"s/trials/{first['number']:04}",
+    }
+    assert [trial["score"] for trial in document["trials"]] == sorted(trial["score"] for trial in document["trials"])
+    assert {trial["status"] for trial in document["trials"]} == {"completed"}
+    assert [execution["seed"] for execution in first["executions"]] == [3]
+    assert first["spread"] is None  # of a single seed there is none, and JSON knows no NaN
+
+
+def test_tensorboard_shows_the_settings_and_their_curves(grid):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    logs = EventAccumulator(str(grid.place / "tensorboard/0002"))
+    logs.Reload()
+    journal = [json.loads(line) for line in (grid.place / "journal.jsonl").read_text().splitlines()]
+    (told,) = [line for line in journal if (line["event"], line["number"]) == ("told", 2)]
+    written = [float(make_ndarray(event.tensor_proto)) for event in logs.Tensors("val_loss")]
+    assert written == pytest.approx(told["executions"][0]["curve"], rel=1e-6)
+    assert "_hparams_/session_start_info" in logs.PluginTagToContent("hparams")
+
+
+def test_the_winner_is_a_run_like_any_other(grid, s):
+    winner = json.loads(grid.said.out)["winner"]["run"]
+    said = call(f"toy evaluate --run {winner} --json")
+    assert said.code == 0, said.err
+    again = json.loads(said.out)["metrics"]
+    assert again == {part: Run(Path(winner)).metrics()[part] for part in ("validation", "test")}
+
+
+def test_a_finished_search_is_shown_again_without_training(grid, s, monkeypatch):
+    no_training(monkeypatch)
+    shutil.rmtree(s / "figures")
+    (s / "table.csv").unlink()
+    before = tree(s)
+    said = call("toy tune --resume --out s --keep 2")
+    assert said.code == 0, said.err
+    assert table_of(s) == table_of(grid.place)
+    assert {path: content for path, content in tree(s).items() if path in before} == before
+    # Its lines: header, four trials, the findings, the files.
+    header, *rows = said.out.splitlines()
+    assert header.split() == ["trial", "units", "clip", "val_loss", "epochs", "best", "epoch", "seconds", "status"]
+    assert [int(row.split()[0]) for row in rows[:4]] == [int(row[0]) for row in table_of(s)[1:]]
+    assert "units 3 better than units 2 in 2 of 2 pairs" in rows
+    assert [row.split()[0] for row in rows[-3:]] == ["table:", "figures:", "winner:"]
+
+
+def test_the_latest_search_of_the_study_is_gone_on_with(grid, empty_directory, monkeypatch):
+    no_training(monkeypatch)
+    assert refused("toy tune --resume", 2) == (
+        "There is no search of toy tune in 'runs'; give its directory with --out"
+    )
+    for name, created in (("old", "2020"), ("new", "2021"), ("other", "2022")):
+        about = json.loads(Path(shutil.copytree(grid.place, f"runs/{name}"), "search.json").read_text())
+        about["created"] = about["created"].replace(about["created"][:4], created)
+        about["task"] = "mnist" if name == "other" else "toy"
+        Path(f"runs/{name}/search.json").write_text(json.dumps(about))
+    said = call("toy tune --resume --json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["search"] == "runs/new"
+
+
+def test_searches_stand_side_by_side(s):
+    shutil.copytree(s, "t")
+    about = json.loads(Path("t/search.json").read_text())
+    about["plan"]["axes"][0]["values"] = [2, 3, 4]
+    Path("t/search.json").write_text(json.dumps(about))
+    said = call("runs compare s t")
+    assert said.code == 0, said.err
+    (units,) = [line.split() for line in said.out.splitlines() if line.startswith("units")]
+    assert units == ["units", "2,3", "2,3,4"]
+    assert refused("runs compare s t --figure both.png", 2) == (
+        "--figure is for runs; a search draws its own. Leave it out"
+    )
+    assert "search" in refused(f"runs compare s {next(Path('s/trials').iterdir())}", 2)
+
+
+def faked(monkeypatch, scores):
+    """Trials that end at once, with these scores; no model is made of them."""
+
+    def fake(job, load, notify):
+        config = job.config
+        score = scores(config)
+        return Outcome(job.number, COMPLETED, (Execution(config["seed"], score, 8, 8, "", 1.0, (score,)),))
+
+    monkeypatch.setattr(executors, "run", fake)
+    monkeypatch.setattr("lstm_ae.search.tuner.complete_best", lambda *_: [Run(Path("none"))])
+
+
+def test_the_grid_of_the_report_with_its_values_beside_ours(monkeypatch):
+    faked(monkeypatch, lambda config: 2 * REPORT[config["learning_rate"], config["units"], config["clip"]])
+    said = call("toy tune --sequences 60 --out s --jobs 1")
+    assert said.code == 0, said.err
+    assert len([line for line in said.err.splitlines() if line.startswith("trial ")]) == 18
+    rows = [line.split() for line in said.out.splitlines()[:19]]
+    assert " ".join(rows[0]) == "trial learning_rate units clip val_loss report epochs best epoch seconds status"
+    assert len(rows[1:]) == 18
+    ours, report = ([float(row[place]) for row in rows[1:]] for place in (4, 5))
+    assert ours == sorted(ours)
+    for row, mine, theirs in zip(rows[1:], ours, report, strict=True):
+        wanted = REPORT[float(row[1]), int(row[2]), float(row[3])]
+        assert (mine, theirs) == (float(f"{2 * wanted:.4g}"), float(f"{wanted:.4g}"))
+    assert "clip 1 better than clip 5 in 7 of 9 pairs" in said.out.splitlines()
+    claims = re.findall(r'^"(.+)": (confirmed|not confirmed) here', said.out, re.MULTILINE)
+    assert [verdict for _, verdict in claims].count("confirmed") == 2
+    assert len(claims) == 3
+
+
+def test_every_study_searches_the_same_grid(monkeypatch):
+    faked(monkeypatch, lambda config: config["units"] + config["clip"])
+    digits = npz(Path("digits.npz"))
+    for line, best in (
+        (f"mnist tune --data {digits}", [32.0, 5.0]),
+        ("snp tune --symbols IBM --start 2009-01-01 --epochs 1", [8.0, 1.0]),
+    ):
+        said = call(f"{line} --jobs 1 --json --out {line.split()[0]}")
+        assert said.code == 0, said.err
+        document = json.loads(said.out)
+        assert len(document["trials"]) == 18
+        assert [document["winner"]["values"][name] for name in ("units", "clip")] == best
+        assert document["objective"] == ("val_label_accuracy" if line.startswith("mnist") else "val_loss")
+
+
+# Trials of which something comes to nothing.
+
+
+def test_what_diverges_or_fails_is_shown_with_its_reason_while_the_search_goes_on(monkeypatch):
+    build = task("toy").build
+
+    def failing(config, data):
+        if config.units == 3:
+            raise ArithmeticError("no model\nof three units")
+        return build(config, data)
+
+    monkeypatch.setattr(task("toy"), "build", failing)
+    # Plain gradient descent with a rate of 10 and no clipping leaves the numbers within an epoch.
+    line = "toy tune --learning-rate 10,0.01 --units 2,3 --optimizer sgd --clip 0 --sequences 60 --epochs 1"
+    said = call(f"{line} --batch-size 1 --jobs 1 --out s")
+    assert said.code == 0, said.err
+    diverged = "the loss became NaN or infinite in epoch 1"
+    failed = "ArithmeticError: no model"
+    ended = [line.split(": ", 2)[2] for line in said.err.splitlines() if line.startswith("trial ")]
+    assert ended[0] == f"failed ({diverged})"
+    assert ended[1].startswith("val_loss ")
+    assert ended[2:] == [f"failed ({failed})"] * 2
+    rows = [[row[0], row[3] != "", row[-2], row[-1]] for row in table_of(Path("s"))[1:]]
+    assert rows == [
+        ["1", True, "completed", ""],
+        ["0", False, "failed", diverged],
+        ["2", False, "failed", failed],
+        ["3", False, "failed", failed],
+    ]
+    assert [path.name for path in Path("s/trials").iterdir()] == ["0001"]
+    # Going on does not try them again: they would end in the same way.
+    no_training(monkeypatch)
+    assert call("toy tune --resume --out s").code == 0
+
+
+def test_where_all_fail_the_reasons_are_told(monkeypatch):
+    def failing(config, data):
+        raise ArithmeticError(f"no {config.units}")
+
+    monkeypatch.setattr(task("toy"), "build", failing)
+    said = call(f"toy tune --units 2,3,4,5 {SMALL} --out s")
+    assert (said.code, said.out) == (1, "")
+    reasons = "; ".join(f"trial {k}: ArithmeticError: no {units}" for k, units in enumerate((2, 3, 4, 5)))
+    assert said.last.startswith(f"All 4 trials failed. {reasons}. Lower ")
+    assert [row[0] for row in table_of(Path("s"))] == ["trial", "0", "1", "2", "3"]
+
+
+def test_values_that_do_not_go_together_fail_alone(monkeypatch):
+    faked(monkeypatch, lambda config: 0.5)
+    said = call(f"mnist tune --every 2,1 --data {npz(Path('digits.npz'))} --jobs 1 --json --out s")
+    assert said.code == 0, said.err
+    trials = {trial["number"]: trial for trial in json.loads(said.out)["trials"]}
+    assert trials[0]["status"] == "failed"
+    assert trials[0]["reason"].startswith("--every is for --model head-on-code; ")
+    assert trials[1]["status"] == "completed"
+
+
+def test_a_full_disk_is_no_trials_fault(s, monkeypatch):
+    def failing(config, data):
+        raise OSError(errno.ENOSPC, "No space left on device", "s/states")
+
+    cut_after_two(s)
+    before = journal_of(s)
+    monkeypatch.setattr(task("toy"), "build", failing)
+    said = call("toy tune --resume --out s --jobs 1")
+    assert (said.code, said.out) == (1, "")
+    assert said.last.startswith("No space left on device")
+    assert journal_of(s)[:4] == before
+    assert [line["event"] for line in journal_of(s)[4:]] == ["asked"]
+
+
+# Going on.
+
+
+def test_time_that_is_over_stops_within_a_trial_and_resuming_gives_the_same_table(grid, s, monkeypatch):
+    begun = s / "states/0002-0.npz"
+
+    class Stub(Clock):
+        """Time is over as soon as trial 2 has left a state."""
+
+        @property
+        def left(self):
+            return 0.0 if begun.exists() else 1.0
+
+    cut_after_two(s)
+    with monkeypatch.context() as patch:
+        patch.setattr("lstm_ae.search.driver.Clock", Stub)
+        said = call("toy tune --resume --out s --jobs 1 --max-time 1s --json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert not document["complete"]
+    assert [t["number"] for t in document["trials"] if t["status"] == "running"] == [2]
+    assert document["winner"]["trial"] in (0, 1)
+    assert begun.exists()
+    said = call("toy tune --resume --out s --jobs 1 --json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["complete"]
+    assert table_of(s) == table_of(grid.place)

@@ -1,0 +1,324 @@
+"""What a search refuses, what it does with a damaged directory, and what else it can be asked for; in this process."""
+
+import dataclasses
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+from searches import GRID, SMALL, call, cut_after_two, journal_of, refused, table_of, tree
+
+from lstm_ae import training
+from lstm_ae.run import Run
+from lstm_ae.search.folder import open_search
+from lstm_ae.search.job import Job, Loader, OtherData, run
+from lstm_ae.search.trials import Objective
+from lstm_ae.search.tuner import opened
+from lstm_ae.search.workers import cores, how, usual_jobs
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--units 2,4", "--units was 2,3, and now it is 2,4"),
+        ("--units 2", "--units was 2,3, and now it is not searched"),
+        ("--units 2..3 --search random", "--units was 2,3, and now it is 2..3"),
+        ("--dropout 0,0.1", "--dropout was not searched, and now it is 0,0.1"),
+        ("--epochs 3", "--epochs was 2, and now it is 3"),
+        ("--search random", "--search was grid, and now it is random"),
+        ("--repeats 2", "--repeats was 1, and now it is 2"),
+        ("--prune", "--prune was False, and now it is True"),
+        ("--preset best", "--learning-rate was 0.03, and now it is 0.08"),
+    ],
+)
+def test_a_directory_of_another_search_is_refused_by_what_differs(s, options, message):
+    assert refused(f"toy tune --resume --out s {options}", 2) == (
+        f"'s' is another search: its {message}. Leave that out, or give another --out"
+    )
+
+
+def test_what_is_said_again_is_the_same_search(s):
+    said = call(f"{GRID} --resume --out s --quiet")
+    assert (said.code, said.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("toy tune --out s", 2, "--out 's' is not empty; give a new directory, or go on there by --resume"),
+        ("mnist tune --resume --out s", 2, "'s' is a search of toy; give one of mnist, or use lstmae toy"),
+        ("toy tune --resume --out none", 3, "There is no search at 'none'; give the directory of one"),
+        (
+            "toy tune --resume --out s/trials",
+            3,
+            "'s/trials' is not a search, or has lost its search.json, which says what is searched; start a new one",
+        ),
+        ("toy tune --repair --out s", 2, "--repair is for a search that goes on; add --resume"),
+        ("toy tune --address auto", 2, "--address is for --engine ray; add it, or leave --address out"),
+        ("toy tune --engine spark", 2, "--engine must be one of local, ray. Received: 'spark'"),
+        ("toy tune --max-time soon", 2, "--max-time must be a time such as 90s, 10m or 2h. Received: 'soon'"),
+        ("toy tune --max-time 0", 2, "--max-time must be a time such as 90s, 10m or 2h. Received: '0'"),
+        ("toy tune --jobs 0", 2, "--jobs must be a whole number at least 1 and at most 1024. Received: 0"),
+        ("toy tune --keep 0", 2, "--keep must be a whole number at least 1 and at most 1000. Received: 0"),
+        ("toy tune --objective loss", 2, "--objective of toy must be one of val_loss. Received: 'loss'"),
+        ("toy tune --search best", 2, "--search must be one of grid, random, bayesian, hyperband. Received: 'best'"),
+        (
+            "toy tune --search hyperband --prune",
+            2,
+            "--prune is not for --search hyperband, which stops hopeless trainings itself; leave it out",
+        ),
+        (
+            "toy tune --search hyperband --epochs 2",
+            2,
+            "--search hyperband starts with a third of the epochs, so it needs at least 3. Received: --epochs 2",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(s, line, code, message):
+    assert refused(line, code) == message
+
+
+def test_two_searches_in_one_directory(s):
+    with filelock.FileLock(s / ".lock"):
+        message = refused("toy tune --resume --out s", 2)
+    assert message == "Another process is searching in 's'; wait for it, or give another --out"
+
+
+def test_other_data_is_another_search(s):
+    about = json.loads((s / "search.json").read_text())
+    about["data"]["sha256"] = "0" * 64
+    (s / "search.json").write_text(json.dumps(about))
+    assert refused("toy tune --resume --out s", 3) == (
+        "The data is not what 's' was started with (60 generated sequences of 50 steps, seed 3); "
+        "give the same file, or start anew"
+    )
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"task": "toy", "plan": {}}', '{"task": "toy", "plan": 3, "data": {}}']
+)
+def test_a_damaged_description_is_named(s, content):
+    (s / "search.json").write_text(content)
+    assert "s/search.json" in refused("toy tune --resume --out s", 3)
+
+
+def test_a_cluster_that_cannot_be_reached_loses_nothing(s):
+    pytest.importorskip("ray")
+    cut_after_two(s)
+    said = refused("toy tune --resume --out s --engine ray --address 127.0.0.1:1", 1)
+    assert said.startswith("No Ray cluster can be reached at '127.0.0.1:1' (")
+    assert said.endswith(
+        "; nothing is lost. Go on with: lstmae toy tune --resume --out s, with --engine ray or without"
+    )
+
+
+def test_without_ray_it_is_named(s, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert refused("toy tune --resume --out s --engine ray", 1).startswith(
+        "Ray is not installed; install it with: pip install 'lstm-ae[ray]'"
+    )
+
+
+def test_a_search_of_another_command_names_it(s):
+    about = json.loads((s / "search.json").read_text())
+    about["purpose"]["verb"] = "limits"
+    (s / "search.json").write_text(json.dumps(about))
+    assert refused("toy tune --resume --out s", 2) == (
+        "'s' is of another command; go on with: lstmae toy limits --resume --out s"
+    )
+
+
+def test_a_trial_on_other_data_ends_the_search(s):
+    about = json.loads((s / "search.json").read_text())
+    job = Job(2, "toy", open_search(s).plan().config.to_dict(), "states/0002", Objective("val_loss"), sha256="0" * 64)
+    with pytest.raises(OtherData, match="Trial 2 was to be trained on 60 generated sequences"):
+        run(job, Loader(), lambda step: None)
+    assert run(job._replace(sha256=about["data"]["sha256"]), Loader(), lambda step: None).status == "completed"
+
+
+def test_data_that_has_moved_is_the_same_data(s):
+    folder = open_search(s)
+    moved = dataclasses.replace(folder.plan(), config=dataclasses.replace(folder.plan().config, sequences=60), trials=9)
+    with opened(folder, plan=moved) as record:
+        assert record.plan == moved
+    assert open_search(s).plan() == moved
+
+
+# A damaged directory.
+
+
+def test_damaged_states_are_named_and_run_again_on_request(grid, s):
+    cut_after_two(s)
+    with (s / "journal.jsonl").open("a") as journal:
+        asked = {"event": "asked", "number": 2, "values": {"units": 3, "clip": 1.0}, "bar": []}
+        journal.write(json.dumps(asked) + "\n")
+    best, other = (s / f"states/000{number}-0.npz" for number in (0, 1))
+    (s / "states/0002-0.npz").write_bytes(best.read_bytes()[:1000])
+    best.write_bytes(b"")
+    other.unlink()
+    assert refused("toy tune --resume --out s", 3) == (
+        "The search 's' is damaged: states/0000-0.npz cannot be read; states/0002-0.npz cannot be read. "
+        "Add --repair to run these again"
+    )
+    said = call("toy tune --resume --out s --repair --jobs 1")
+    assert said.code == 0, said.err
+    assert table_of(s) == table_of(grid.place)
+    for number in ("0000", "0001", "0002", "0003"):
+        ours, theirs = (Run(place / "trials" / number) for place in (s, grid.place))
+        assert ours.finished == theirs.finished
+        if ours.finished:
+            for one, another in zip(ours.model().get_weights(), theirs.model().get_weights(), strict=True):
+                np.testing.assert_array_equal(one, another)
+
+
+def test_damaged_lines_are_named_and_run_again_on_request(grid, s):
+    cut_after_two(s)
+    journal = s / "journal.jsonl"
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join([*lines[:3], lines[3][:20]]) + "\n")
+    assert refused("toy tune --resume --out s", 3) == (
+        "'s/journal.jsonl' cannot be read in line 4. Add --repair to run these trials again"
+    )
+    said = call("toy tune --resume --out s --repair --jobs 1")
+    assert said.code == 0, said.err
+    assert table_of(s) == table_of(grid.place)
+
+
+def test_what_a_kill_cut_off_of_the_journal_needs_no_repair(grid, s):
+    cut_after_two(s)
+    with (s / "journal.jsonl").open("a") as journal:
+        journal.write('{"event": "asked", "numb')
+    said = call("toy tune --resume --out s --jobs 1")
+    assert said.code == 0, said.err
+    assert table_of(s) == table_of(grid.place)
+
+
+# What else it can be asked for.
+
+
+def test_repeats_are_trainings_from_one_seed_after_the_other(grid):
+    said = call(f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 {SMALL} --seed 3 --repeats 2 --out s --json")
+    assert said.code == 0, said.err
+    trials = json.loads(said.out)["trials"]
+    for trial in trials:
+        scores = [execution["score"] for execution in trial["executions"]]
+        assert [execution["seed"] for execution in trial["executions"]] == [3, 4]
+        assert scores[0] != scores[1]
+        assert trial["score"] == pytest.approx(np.mean(scores), rel=1e-12)
+        assert trial["spread"] == pytest.approx(np.std(scores, ddof=1), rel=1e-9)
+    winner = trials[0]
+    run = Run(Path(f"s/trials/{winner['number']:04}"))
+    assert run.config().seed == 3
+    assert run.history()[-1]["val_loss"] == winner["executions"][0]["curve"][-1]
+    assert not list(Path("s/states").iterdir())
+
+
+def test_hopeless_trainings_are_stopped_and_never_win():
+    line = "toy tune --units 2 --clip 1 --learning-rate 0.1,0.08,0.05,0.00001 --sequences 60 --epochs 6"
+    said = call(f"{line} --batch-size 16 --jobs 1 --deterministic --prune --out s --json")
+    assert said.code == 0, said.err
+    *others, last = json.loads(said.out)["trials"]
+    assert (last["number"], last["status"]) == (3, "pruned")
+    assert last["reason"].startswith("pruned after epoch 2: ")
+    assert last["executions"][0]["epochs"] == 2
+    assert {trial["status"] for trial in others} == {"completed"}
+
+
+def test_the_winner_is_trained_on_train_and_validation_where_that_is_asked_for():
+    said = call(f"{GRID} --out s --refit --json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    metrics = Run(Path(document["refit"])).metrics()
+    winner = document["trials"][0]
+    epochs = winner["executions"][0]["best_epoch"]
+    assert metrics["training"]["refit"] == (
+        f"trained on train and validation together, {epochs} epochs as trial {winner['number']} had at its best"
+    )
+    assert "validation" not in metrics
+    assert np.isfinite(metrics["test"]["reconstruction_mse"]["value"])
+    ours, theirs = (Run(Path(place)).model().get_weights() for place in (document["refit"], document["winner"]["run"]))
+    assert not np.array_equal(ours[0], theirs[0])
+    before = tree(Path(document["refit"]))
+    assert call("toy tune --resume --out s --refit").code == 0
+    assert tree(Path(document["refit"])) == before
+
+
+def test_keeping_is_remembered_and_more_can_be_kept_later(grid, s):
+    assert call("toy tune --resume --out s").code == 0
+    assert len(list((s / "trials").iterdir())) == 2
+    said = call("toy tune --resume --out s --keep 3 --jobs 1")
+    assert said.code == 0, said.err
+    assert len([line for line in said.err.splitlines() if line.startswith("trial ")]) == 1
+    kept = {path.name for path in (s / "trials").iterdir()}
+    assert kept == {f"{int(row[0]):04}" for row in table_of(s)[1:4]}
+    assert table_of(s) == table_of(grid.place)
+    assert call("toy tune --resume --out s --keep 1").code == 0
+    assert len(list((s / "trials").iterdir())) == 1
+
+
+def test_refitting_keeps_averages_and_tells_divergence(monkeypatch):
+    line = f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 --average 0.9 {SMALL} --out s"
+    assert call(line).code == 0
+    own = []
+    kept = training._averaged
+
+    def noting(network, keeper):
+        own.append([np.array(variable) for variable in network.trainable_variables])
+        return kept(network, keeper)
+
+    monkeypatch.setattr(training, "_averaged", noting)
+    assert call("toy tune --resume --out s --refit").code == 0
+    weights = Run(Path("s/refit")).model().get_layer("network").trainable_variables
+    assert not np.array_equal(own[-1][0], np.array(weights[0]))
+    monkeypatch.setattr(
+        "lstm_ae.search.winner.learn", lambda *_, **__: (None, training.Fitted([], 0, "NaN", True, 0.0))
+    )
+    shutil.rmtree("s/refit")
+    said = call("toy tune --resume --out s")  # that it was asked for is remembered
+    assert said.code == 1
+    assert said.last.startswith("Trained on train and validation, trial ")
+    assert not Path("s/refit").exists()
+
+
+def test_more_trials_go_on_where_fewer_ended():
+    line = f"toy tune --units 2..6 --learning-rate 1e-3..1e-1:log --search random {SMALL}"
+    assert call(f"{line} --trials 2 --out s").code == 0
+    first = journal_of(Path("s"))
+    assert call("toy tune --resume --trials 3 --out s --jobs 1").code == 0
+    assert journal_of(Path("s"))[: len(first)] == first
+    assert call(f"{line} --trials 3 --out t").code == 0
+    assert table_of(Path("s")) == table_of(Path("t"))
+
+
+def test_hyperband_continues_trainings_and_leaves_the_best_only():
+    line = "toy tune --units 2..6 --learning-rate 1e-3..1e-1:log --search hyperband --sequences 60 --epochs 3"
+    said = call(f"{line} --batch-size 16 --jobs 1 --deterministic --out s --json")
+    assert said.code == 0, said.err
+    trials = {trial["number"]: trial for trial in json.loads(said.out)["trials"]}
+    continued = [trial for trial in trials.values() if trial["parent"] is not None]
+    assert continued
+    for trial in continued:
+        curve, before = (t["executions"][0]["curve"] for t in (trial, trials[trial["parent"]]))
+        assert curve[: len(before)] == before
+        assert len(curve) == trial["until"] > len(before)
+    assert not list(Path("s/states").iterdir())
+    assert len(list(Path("s/trials").iterdir())) == 1
+
+
+def test_the_usual_number_at_once(s):
+    plan = open_search(s).plan()
+    assert usual_jobs(plan) == min(cores(), 4)
+    assert usual_jobs(dataclasses.replace(plan, prune=True)) == 1
+    assert usual_jobs(dataclasses.replace(plan, search="bayesian", trials=4)) == 1
+    wide = dataclasses.replace(plan, axes=plan.axes[1:], config=dataclasses.replace(plan.config, units=128))
+    assert usual_jobs(wide) == 1
+
+
+def test_how_a_worker_ended_is_told():
+    assert how(-9) == "it was killed (SIGKILL); is there enough memory?"
+    assert how(-11) == "it was killed (SIGSEGV)"
+    assert how(-200) == "it was killed (signal 200)"
+    assert how(1) == "it ended with exit code 1; see workers.log in the search's directory"

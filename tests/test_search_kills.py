@@ -1,0 +1,189 @@
+"""A search that is killed at any moment, or loses its workers, ends as if nothing had happened, to the last bit."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from processes import children, finished, started, until, until_gone, until_there, workers
+from searches import table_of
+
+pytestmark = pytest.mark.slow
+
+SMALL = "toy tune --deterministic --sequences 2000 --epochs 4 --seed 1"
+GRID = f"{SMALL} --units 2,4 --learning-rate 0.1,0.01"
+KINDS = {
+    "grid": GRID,
+    "random": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search random --trials 4",
+    "repeats": f"{SMALL} --units 2,4 --repeats 2",
+    "bayesian": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search bayesian --trials 5",
+    "hyperband": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search hyperband --trials 8",
+}
+RESUME = "toy tune --resume --out s"
+
+
+def outcome(place):
+    """What must be equal: every trial, and the winner's weights."""
+    import keras
+
+    (winner,) = (place / "trials").iterdir()
+    weights = keras.saving.load_model(winner / "model.keras", compile=False).get_weights()
+    return table_of(place), winner.name, weights
+
+
+def assert_equal(place, reference):
+    table, winner, weights = outcome(place)
+    assert (table, winner) == reference[:2]
+    for one, other in zip(weights, reference[2], strict=True):
+        assert np.array_equal(one, other)
+    left = {path.name for path in place.iterdir()} - {".lock"}
+    assert left == {"search.json", "journal.jsonl", "table.csv", "figures", "trials", "states"}
+    assert not list((place / "states").iterdir())
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    """The outcome of a search without an accident, by its kind."""
+    found = {}
+
+    def reference(kind):
+        if kind not in found:
+            place = tmp_path_factory.mktemp(kind)
+            code, lines = finished(f"{KINDS[kind]} --jobs 1 --out s", place)
+            assert code == 0, lines
+            found[kind] = outcome(place / "s")
+        return found[kind]
+
+    return reference
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_ten_moments(references, tmp_path, kind):
+    place = tmp_path / "s"
+    # While search.json is written: nothing is there yet.
+    code, _ = finished(f"{KINDS[kind]} --jobs 1 --out s", tmp_path, kill_at_write=1)
+    assert code == -signal.SIGKILL
+    assert not (place / "search.json").exists()
+    with started(f"{KINDS[kind]} --jobs 1 --out s", tmp_path) as process:  # before the first trial
+        until_there(place / "search.json")
+        process.kill()
+    # At a trial's line in the journal, its state at the start of training, those after epochs, its end.
+    for write in (1, 2, 3, 5, 6, 8):
+        code, lines = finished(f"{RESUME} --jobs 1", tmp_path, kill_at_write=write)
+        assert code == -signal.SIGKILL, lines
+    with started(f"{RESUME} --jobs 1", tmp_path) as process:  # between two trials, or within one
+        until(process, "trial 2: ")
+        process.kill()
+    with started(f"{RESUME} --jobs 1", tmp_path) as process:  # while the best trial becomes a run
+        until_there(place / "trials")
+        process.kill()
+    code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
+    assert code == 0, lines
+    assert_equal(place, references(kind))
+
+
+def test_killed_at_ten_moments_with_two_at_once(references, tmp_path):
+    place = tmp_path / "s"
+    with started(f"{GRID} --jobs 2 --out s", tmp_path) as process:
+        until_there(place / "search.json")
+        process.kill()
+    for write in (1, 2, 3):  # the driver writes the journal only
+        code, _ = finished(f"{RESUME} --jobs 2", tmp_path, kill_at_write=write)
+        assert code == -signal.SIGKILL
+    for seconds in (0.0, 0.1, 0.3, 0.5):
+        with started(f"{RESUME} --jobs 2", tmp_path) as process:
+            until_there(place / "workers.log")
+            time.sleep(2 + seconds)
+            left = children(process.pid)
+            process.kill()
+        until_gone(left)
+    with started(f"{RESUME} --jobs 2", tmp_path) as process:
+        until(process, "trial ")
+        left = children(process.pid)
+        assert len(workers(process.pid)) == 2
+        process.kill()
+    until_gone(left)
+    with started(f"{RESUME} --jobs 2", tmp_path) as process:
+        until_there(place / "trials")
+        process.kill()
+    code, lines = finished(f"{RESUME} --jobs 2", tmp_path)
+    assert code == 0, lines
+    assert_equal(place, references("grid"))
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_any_number_at_once_gives_the_same(references, tmp_path, jobs):
+    for kind in ("grid", "random"):
+        code, lines = finished(f"{KINDS[kind]} --jobs {jobs} --out {kind}", tmp_path)
+        assert code == 0, lines
+        assert_equal(tmp_path / kind, references(kind))
+
+
+def test_workers_that_die_are_replaced(references, tmp_path):
+    place = tmp_path / "s"
+    with started(f"{GRID} --jobs 2 --out s --json", tmp_path) as process:
+        until_there(place / "states/0001-0.npz")
+        for worker in workers(process.pid):
+            os.kill(worker, signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    died = [line for line in err.splitlines() if "its worker died" in line]
+    assert len(died) == 2, err
+    for number, line in enumerate(sorted(died)):
+        assert line == (
+            f"trial {number}: its worker died (it was killed (SIGKILL); is there enough memory?); "
+            "it is given to another"
+        )
+    assert json.loads(out)["complete"]
+    assert_equal(place, references("grid"))
+
+
+def test_a_worker_that_dies_too_often_is_given_up_and_tried_again_on_request(references, tmp_path):
+    place = tmp_path / "s"
+    with started(f"{GRID} --jobs 2 --max-retries 0 --out s", tmp_path) as process:
+        until_there(place / "states/0001-0.npz")
+        os.kill(workers(process.pid)[0], signal.SIGKILL)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    (lost,) = [row for row in table_of(place)[1:] if "lost" in row]
+    assert lost[-1].startswith("its worker died once; the last time it was killed (SIGKILL)")
+    assert len(table_of(place)) == 5
+    code, lines = finished(f"{RESUME} --jobs 2", tmp_path)
+    assert code == 0, lines
+    assert_equal(place, references("grid"))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_interrupted_then_resumed_as_told(references, tmp_path, number, jobs):
+    with started(f"{GRID} --jobs {jobs} --out 'my s'", tmp_path, own_group=True) as process:
+        until(process, "trial 0: ")
+        left = children(process.pid)
+        os.killpg(process.pid, number)
+        out, err = process.communicate(timeout=60)
+    until_gone(left)
+    assert (process.returncode, out) == (130, "")
+    *before, said = err.splitlines()
+    assert not [line for line in before if not line.startswith("trial ")]
+    text, command = said.split(" Go on with: ")
+    assert text == "lstmae: Interrupted; nothing is lost."
+    code, lines = finished(f"{command.removeprefix('lstmae ')} --jobs {jobs}", tmp_path)
+    assert code == 0, lines
+    assert_equal(tmp_path / "my s", references("grid"))
+
+
+def test_two_searches_into_one_directory_at_once(tmp_path):
+    with started(f"{GRID} --jobs 1 --out s", tmp_path) as one:
+        until_there(tmp_path / "s/journal.jsonl")
+        code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
+        assert (code, lines[-1]) == (
+            2,
+            "lstmae: Another process is searching in 's'; wait for it, or give another --out",
+        )
+        code, lines = finished(f"{GRID} --jobs 1 --out s", tmp_path)
+        assert code == 2
+        assert "is not empty" in lines[-1]
+        _, err = one.communicate(timeout=120)
+    assert one.returncode == 0, err

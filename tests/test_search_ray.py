@@ -1,0 +1,106 @@
+"""Searches on Ray clusters of this machine: the same table, whatever dies."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import children, command_of, finished, started, until, until_gone, until_there
+from test_search_kills import GRID, RESUME, assert_equal, references
+
+pytest.importorskip("ray", reason="Ray is not installed")
+pytestmark = pytest.mark.slow
+__all__ = ["references"]
+
+ON_RAY = f"{GRID} --engine ray --jobs 2 --out s"
+
+
+def actors(pid):
+    """Processes of the cluster that run trials."""
+    return [child for child in children(pid) if command_of(child).startswith(b"ray::Actor")]
+
+
+def test_a_cluster_of_its_own_gives_the_same_and_leaves_nothing_running(references, tmp_path):
+    with started(ON_RAY, tmp_path) as process:
+        until(process, "trial 0: ")
+        left = children(process.pid)
+        out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert [line for line in err.splitlines() if not line.startswith("trial ")] == []
+    assert "winner:" in out
+    until_gone(left)
+    assert_equal(tmp_path / "s", references("grid"))
+
+
+def test_an_actor_that_dies_is_replaced(references, tmp_path):
+    with started(ON_RAY, tmp_path) as process:
+        until_there(tmp_path / "s/states/0000-0.npz", 120)
+        os.kill(actors(process.pid)[0], signal.SIGKILL)
+        _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    (died,) = [line for line in err.splitlines() if "its worker died" in line]
+    assert re.fullmatch(r"trial [01]: its worker died \(it was killed\); it is given to another", died)
+    assert_equal(tmp_path / "s", references("grid"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_driver_that_ends_leaves_nothing_running_and_nothing_lost(references, tmp_path, number):
+    with started(ON_RAY, tmp_path, own_group=True) as process:
+        until(process, "trial 0: ")
+        left = children(process.pid)
+        if number == signal.SIGKILL:
+            process.kill()
+        else:
+            os.killpg(process.pid, number)
+        out, err = process.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert (process.returncode, out) == (130, "")
+        assert err.splitlines()[-1] == (
+            "lstmae: Interrupted; nothing is lost. Go on with: lstmae toy tune --resume --out s"
+        )
+    until_gone(left)
+    code, lines = finished(f"{RESUME} --engine ray --jobs 2", tmp_path)
+    assert code == 0, lines
+    assert_equal(tmp_path / "s", references("grid"))
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A cluster that was there before; yields its address and what stops it."""
+    ray = shutil.which("ray", path=str(Path(sys.executable).parent)) or shutil.which("ray")
+    place = Path("/tmp") / f"ray-{os.getpid()}"  # Ray's sockets do not fit into pytest's long paths
+    port = "26379"
+    subprocess.run(
+        [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={place}"],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+
+    def stop():
+        subprocess.run([ray, "stop", "--force"], check=True, capture_output=True, timeout=120)
+
+    yield f"127.0.0.1:{port}", stop
+    stop()
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def test_a_cluster_that_goes_away_is_named_and_the_search_goes_on_without_it(references, tmp_path, cluster):
+    address, stop = cluster
+    with started(f"{ON_RAY} --address {address}", tmp_path) as process:
+        until(process, "trial 0: ")
+        stop()
+        out, err = process.communicate(timeout=240)
+    assert (process.returncode, out) == (1, "")
+    said = err.splitlines()[-1]
+    assert said.startswith("lstmae: The Ray cluster is gone (")
+    assert said.endswith(
+        "; nothing is lost. Go on with: lstmae toy tune --resume --out s, with --engine ray or without"
+    )
+    code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
+    assert code == 0, lines
+    assert_equal(tmp_path / "s", references("grid"))
