@@ -38,7 +38,7 @@ def assert_equal(place, reference):
     assert (table, winner) == reference[:2]
     for one, other in zip(weights, reference[2], strict=True):
         assert np.array_equal(one, other)
-    left = {path.name for path in place.iterdir()} - {".lock"}
+    left = {path.name for path in place.iterdir() if not path.name.startswith(".")}
     assert left == {"search.json", "journal.jsonl", "table.csv", "figures", "trials", "states"}
     assert not list((place / "states").iterdir())
 
@@ -59,14 +59,13 @@ def references(tmp_path_factory):
     return reference
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_ten_moments(references, tmp_path, kind):
+def test_killed_at_ten_moments(references, tmp_path):
     place = tmp_path / "s"
     # While search.json is written: nothing is there yet.
-    code, _ = finished(f"{KINDS[kind]} --jobs 1 --out s", tmp_path, kill_at_write=1)
+    code, _ = finished(f"{GRID} --jobs 1 --out s", tmp_path, kill_at_write=1)
     assert code == -signal.SIGKILL
     assert not (place / "search.json").exists()
-    with started(f"{KINDS[kind]} --jobs 1 --out s", tmp_path) as process:  # before the first trial
+    with started(f"{GRID} --jobs 1 --out s", tmp_path) as process:  # before the first trial
         until_there(place / "search.json")
         process.kill()
     # At a trial's line in the journal, its state at the start of training, those after epochs, its end.
@@ -81,7 +80,19 @@ def test_killed_at_ten_moments(references, tmp_path, kind):
         process.kill()
     code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
     assert code == 0, lines
-    assert_equal(place, references(kind))
+    assert_equal(place, references("grid"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "grid"])
+def test_killed_within_trials_and_between_them(references, tmp_path, kind):
+    code, _ = finished(f"{KINDS[kind]} --jobs 1 --out s", tmp_path, kill_at_write=4)
+    assert code == -signal.SIGKILL
+    for write in (9, 12):
+        code, lines = finished(f"{RESUME} --jobs 1", tmp_path, kill_at_write=write)
+        assert code == -signal.SIGKILL, lines
+    code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
+    assert code == 0, lines
+    assert_equal(tmp_path / "s", references(kind))
 
 
 def test_killed_at_ten_moments_with_two_at_once(references, tmp_path):

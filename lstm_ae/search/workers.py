@@ -198,10 +198,12 @@ def prepare(threads: int, log: str | None) -> None:
     """Make a new process one of so many threads, which leaves Ctrl-C to the process that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    if log:
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    if log:  # but for what TensorFlow says of itself on starting
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     import tensorflow as tf
 
+    if log:
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
