@@ -93,9 +93,9 @@ def runs(pid):
         return False
 
 
-def until_gone(pids):
+def until_gone(pids, seconds=15):
     """Wait until none of the processes runs any more."""
-    for _ in range(1500):
+    for _ in range(seconds * 100):
         left = {pid: command_of(pid) for pid in pids if runs(pid)}
         if not left:
             return

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from processes import children, command_of, finished, started, until, until_gone, until_there
+from searches import table_of
 from test_search_kills import GRID, RESUME, assert_equal, references
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -43,7 +44,9 @@ def test_an_actor_that_dies_is_replaced(references, tmp_path):
         _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     (died,) = [line for line in err.splitlines() if "its worker died" in line]
-    assert re.fullmatch(r"trial [01]: its worker died \(it was killed\); it is given to another", died)
+    assert re.fullmatch(
+        r"trial [01]: its worker died \(it was killed, or ran out of memory\); it is given to another", died
+    )
     assert_equal(tmp_path / "s", references("grid"))
 
 
@@ -62,18 +65,20 @@ def test_a_driver_that_ends_leaves_nothing_running_and_nothing_lost(references, 
         assert err.splitlines()[-1] == (
             "lstmae: Interrupted; nothing is lost. Go on with: lstmae toy tune --resume --out s"
         )
-    until_gone(left)
+    until_gone(left, 60)  # Ray's own processes look for one another now and then only
     code, lines = finished(f"{RESUME} --engine ray --jobs 2", tmp_path)
     assert code == 0, lines
     assert_equal(tmp_path / "s", references("grid"))
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(monkeypatch):
     """A cluster that was there before; yields its address and what stops it."""
     ray = shutil.which("ray", path=str(Path(sys.executable).parent)) or shutil.which("ray")
     place = Path("/tmp") / f"ray-{os.getpid()}"  # Ray's sockets do not fit into pytest's long paths
     port = "26379"
+    # Without this, every machine needs the same token.
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     subprocess.run(
         [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={place}"],
         check=True,
@@ -89,10 +94,10 @@ def cluster(tmp_path):
     shutil.rmtree(place, ignore_errors=True)
 
 
-def test_a_cluster_that_goes_away_is_named_and_the_search_goes_on_without_it(references, tmp_path, cluster):
+def test_a_cluster_that_goes_away_is_named_and_the_search_goes_on_without_it(tmp_path, cluster):
     address, stop = cluster
-    with started(f"{ON_RAY} --address {address}", tmp_path) as process:
-        until(process, "trial 0: ")
+    with started(f"{ON_RAY} --epochs 60 --address {address}", tmp_path) as process:
+        until_there(tmp_path / "s/states/0000-0.npz", 120)
         stop()
         out, err = process.communicate(timeout=240)
     assert (process.returncode, out) == (1, "")
@@ -103,4 +108,4 @@ def test_a_cluster_that_goes_away_is_named_and_the_search_goes_on_without_it(ref
     )
     code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
     assert code == 0, lines
-    assert_equal(tmp_path / "s", references("grid"))
+    assert [row[-1] for row in table_of(tmp_path / "s")] == ["status", *["completed"] * 4]

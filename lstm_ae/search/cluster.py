@@ -3,6 +3,8 @@
 Ray is the extra `[ray]`, imported here only.
 """
 
+import contextlib
+import io
 import os
 import signal
 import socket
@@ -44,13 +46,14 @@ class Cluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         terminate = signal.getsignal(signal.SIGTERM)
         try:
-            self.ray.init(
-                address=address or "local",
-                include_dashboard=False if address is None else None,
-                logging_level="ERROR",
-                log_to_driver=False,
-                configure_logging=False,
-            )
+            with contextlib.redirect_stdout(io.StringIO()):  # where Ray gives advice
+                self.ray.init(
+                    address=address or "local",
+                    include_dashboard=False if address is None else None,
+                    logging_level="ERROR",
+                    log_to_driver=False,
+                    configure_logging=False,
+                )
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             first = " ".join(str(error).split("\n")[0].split())[:200]
             raise ClusterGone(f"No Ray cluster can be reached at {address!r} ({first})") from error
@@ -157,7 +160,7 @@ def _require_reachable(address: str) -> None:
 
 def _how(error: Any) -> str:
     text = " ".join(str(error).split())
-    return "it was killed" if "SIGKILL" in text else f"Ray says: {text[:120]}"
+    return "it was killed, or ran out of memory" if "unexpectedly" in text else f"Ray says: {text[:120]}"
 
 
 def _ray() -> Any:
