@@ -20,6 +20,9 @@ from lstm_ae.search.executors import Notify
 from lstm_ae.search.job import Job, Loader, Lost, Outcome, Step, run
 from lstm_ae.search.workers import prepare
 
+# Seconds without an answer of the head after which a cluster is gone.
+GONE = 3
+
 
 class ClusterGone(LstmAeError):
     """The cluster cannot be reached, or is there no more; what was trained is on the disk."""
@@ -40,27 +43,30 @@ class Cluster:
 
     def __init__(self, address: str | None, slots: int | None, data: Mapping[str, Data], notify: Notify) -> None:
         self.ray = _ray()
-        self.notify = notify
+        self.notify, self.muted = notify, contextlib.ExitStack()
         if address and ":" in address:
             _require_reachable(address)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         terminate = signal.getsignal(signal.SIGTERM)
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # where Ray gives advice
-                self.ray.init(
-                    address=address or "local",
-                    include_dashboard=False if address is None else None,
-                    logging_level="ERROR",
-                    log_to_driver=False,
-                    configure_logging=False,
-                )
+            # Where Ray gives advice, and prints the logs of what has died.
+            self.muted.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            self.ray.init(
+                address=address or "local",
+                include_dashboard=False if address is None else None,
+                logging_level="ERROR",
+                log_to_driver=False,
+                configure_logging=False,
+            )
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            self.muted.close()
             first = " ".join(str(error).split("\n")[0].split())[:200]
             raise ClusterGone(f"No Ray cluster can be reached at {address!r} ({first})") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)  # Ray's own ends the process without a word
         cores = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
         self.slots = min(slots or cores, cores)
+        self.head, self.unheard = str(self.ray.get_runtime_context().gcs_address), 0
         self.data = self.ray.put(dict(data))
         self.kind = self.ray.remote(Actor)
         self.free: list[Any] = []
@@ -88,13 +94,17 @@ class Cluster:
             ready, _ = self._asked(lambda left=left: self.ray.wait(list(self.running), timeout=left))
             if ready:
                 return [self._ended(each) for each in ready]
+            self._listen()
             self._tell()
         return []
 
     def stop(self) -> None:
         """End all actors, and the cluster where it was started here."""
         self.running.clear()
-        self.ray.shutdown()
+        try:
+            self.ray.shutdown()
+        finally:
+            self.muted.close()
 
     def _ended(self, promise: Any) -> Outcome | Lost:
         actor, job = self.running.pop(promise)
@@ -104,6 +114,17 @@ class Cluster:
             return Lost(job.number, _how(error))
         self.free.append(actor)
         return outcome
+
+    def _listen(self) -> None:
+        """Raise where the head of the cluster does not answer any more: Ray itself ends the process after a minute."""
+        try:
+            _require_reachable(self.head)
+        except ClusterGone as error:
+            self.unheard += 1
+            if self.unheard == GONE:
+                raise ClusterGone(f"The Ray cluster is gone (nobody listens at {self.head})") from error
+        else:
+            self.unheard = 0
 
     def _tell(self) -> None:
         """Ask the actors how far they are."""
