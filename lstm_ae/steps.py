@@ -5,6 +5,7 @@ depend on the machine's cores.
 """
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -65,9 +66,13 @@ class Steps:
         self._train: Any = None
         self._validate: Any = None
 
-    def train(self, order: Any, first: int, last: int) -> dict[str, float]:
-        """Train on the batches from `first` to `last` - 1 of the samples in this order; returns their summed values."""
-        given = [tf.convert_to_tensor(order), tf.constant(first, tf.int64), tf.constant(last, tf.int64)]
+    def train(self, order: Any, first: int, last: int, sums: Mapping[str, float]) -> dict[str, float]:
+        """Train on the batches from `first` to `last` - 1 of the samples in this order; returns `sums` grown by them.
+
+        The sums go on from what they were, so that they do not depend on how many batches one call takes.
+        """
+        before = tf.constant([sums[name] for name in self.names], tf.float64)
+        given = [tf.convert_to_tensor(order), tf.constant(first, tf.int64), tf.constant(last, tf.int64), before]
         self._train = self._train or _traced(self._training, *given)
         return self._named(self._train(*given))
 
@@ -80,26 +85,27 @@ class Steps:
     def _named(self, values: Any) -> dict[str, float]:
         return dict(zip(self.names, values.numpy().tolist(), strict=True))
 
-    def _training(self, order: Any, first: Any, last: Any) -> Any:
+    def _training(self, order: Any, first: Any, last: Any, before: Any) -> Any:
         def step(number: Any, sums: Any) -> Any:
             index = order[number * self.batch_size : (number + 1) * self.batch_size]
             gradients, values = self.gradients(index)
             self.optimizer.apply(gradients, self.network.trainable_variables)
-            return number + 1, sums + values
+            return number + 1, sums + tf.cast(values, tf.float64)
 
-        return self._loop(step, first, last)
+        return self._loop(step, first, last, before)
 
     def _validating(self) -> Any:
         samples = self.validation_feed.samples
 
         def step(number: Any, sums: Any) -> Any:
             index = tf.range(number * VALIDATION_BATCH, tf.minimum((number + 1) * VALIDATION_BATCH, samples))
-            return number + 1, sums + self.measured(self.validation_feed, index, training=False)[1]
+            values = self.measured(self.validation_feed, index, training=False)[1]
+            return number + 1, sums + tf.cast(values, tf.float64)
 
-        return self._loop(step, tf.constant(0, tf.int64), tf.constant(-(-samples // VALIDATION_BATCH), tf.int64))
+        first, last = tf.constant(0, tf.int64), tf.constant(-(-samples // VALIDATION_BATCH), tf.int64)
+        return self._loop(step, first, last, tf.zeros(len(self.names), tf.float64))
 
-    def _loop(self, step: Any, first: Any, last: Any) -> Any:
-        sums = tf.zeros(len(self.names))
+    def _loop(self, step: Any, first: Any, last: Any, sums: Any) -> Any:
         return tf.while_loop(lambda number, _: number < last, step, [first, sums], parallel_iterations=1)[1]
 
     def gradients(self, index: Any) -> tuple[list[Any], Any]:

@@ -112,8 +112,7 @@ def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until
         values, done, stride = dict.fromkeys(steps.names, 0.0), 0, 1
         while done < steps.count and not network.stop_training:
             last, began = min(done + stride, steps.count), time.monotonic()
-            for name, value in steps.train(sequence, done, last).items():
-                values[name] += value
+            values = steps.train(sequence, done, last, values)
             taken = (time.monotonic() - began) / (last - done)
             done = last
             # Within limits of its own growth: the first call of all holds the tracing.

@@ -13,7 +13,7 @@ from processes import finished, started, until, until_there
 
 pytestmark = pytest.mark.slow
 
-TRAIN = "toy train --deterministic --sequences 12000 --epochs 8 --units 8"
+TRAIN = "toy train --deterministic --sequences 24000 --epochs 8 --units 8"
 
 
 def outcome(run):
@@ -52,7 +52,7 @@ def test_killed_at_every_stage(reference, tmp_path):
         process.kill()
     with started(resume, tmp_path) as process:  # within the first epoch
         until_there(run / "state.npz")
-        time.sleep(2)
+        time.sleep(0.5)
         process.kill()
     with started(resume, tmp_path) as process:  # between two epochs
         until(process, "epoch 3/8")
@@ -63,7 +63,7 @@ def test_killed_at_every_stage(reference, tmp_path):
         assert code == -signal.SIGKILL
     with started(resume, tmp_path) as process:  # within an epoch
         until(process, "epoch 6/8")
-        time.sleep(0.3)
+        time.sleep(0.1)
         process.kill()
     # After the last epoch: history, then the model.
     code, _ = finished(resume, tmp_path, kill_at_write=5)
