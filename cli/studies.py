@@ -7,12 +7,10 @@ from typing import Annotated
 import typer
 
 from lstm_ae.config import TASKS, Config
-from lstm_ae.errors import ConfigError
-from lstm_ae.options import Declared, Option, checked
 
-from . import compare, limits, training, tune
-from .options import Given, Out, Retrain, RunPath, command, option
-from .results import require_png, show_files, show_metrics, show_multistep, show_predictions, show_training
+from . import compare, limits, snp, training, tune
+from .options import Given, Out, Retrain, RunPath, command
+from .results import require_png, show_files, show_metrics, show_predictions, show_training
 from .talk import Talk
 
 ABOUT = {
@@ -26,19 +24,6 @@ SMALL = {
     "mnist": "--units 4 --epochs 1",
     "snp": "--symbols IBM --start 2009-01-01 --epochs 1",
 }
-# Not part of a config: the same model forecasts any number of days.
-HORIZON = Declared(
-    "horizon",
-    int,
-    optional=True,
-    default=None,
-    option=Option(
-        "With --multistep: days ahead, past the end of the data (default: the second half of the last window, from "
-        "its first half).",
-        minimum=1,
-        maximum=1000,
-    ),
-)
 
 
 def apps() -> Iterator[typer.Typer]:
@@ -48,7 +33,7 @@ def apps() -> Iterator[typer.Typer]:
             name=name, help=f"{ABOUT[name]}\n\nExample: lstmae {name} train {SMALL[name]}", no_args_is_help=True
         )
         _common(app, name, config)
-        {"toy": _toy, "mnist": _mnist, "snp": _snp}[name](app)
+        {"toy": _toy, "mnist": _mnist, "snp": snp.register}[name](app, SMALL[name])
         yield app
 
 
@@ -129,19 +114,19 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
     tune.register(app, name, config)
 
 
-def _toy(app: typer.Typer) -> None:
+def _toy(app: typer.Typer, small: str) -> None:
     limits.register(app)
 
-    @command(app, "predict", f"lstmae toy predict {SMALL['toy']}", TASKS["toy"])
+    @command(app, "predict", f"lstmae toy predict {small}", TASKS["toy"])
     def predict(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
         """Reconstruct the test signals and write them beside the originals."""
         show_predictions(training.obtain(given, TASKS["toy"], talk, run=run, retrain=retrain), talk)
 
 
-def _mnist(app: typer.Typer) -> None:
+def _mnist(app: typer.Typer, small: str) -> None:
     compare.register(app)
 
-    @command(app, "predict", f"lstmae mnist predict {SMALL['mnist']}", TASKS["mnist"])
+    @command(app, "predict", f"lstmae mnist predict {small}", TASKS["mnist"])
     def predict(
         images: Annotated[
             list[Path] | None, typer.Argument(help="Pictures of one digit each; the test digits if none.")
@@ -169,40 +154,3 @@ def _mnist(app: typer.Typer) -> None:
         talk.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
         show_files(talk, {"figure": path})
         talk.document({"run": str(found.directory), "images": rows, "figure": str(path)})
-
-
-def _snp(app: typer.Typer) -> None:
-    @command(app, "predict", f"lstmae snp predict --multistep {SMALL['snp']}", TASKS["snp"], hide=("goal",))
-    def predict(
-        *,
-        multistep: Annotated[
-            bool, typer.Option("--multistep", metavar="", help="Forecast many days, each from the forecasts before it.")
-        ] = False,
-        horizon: option(HORIZON) = None,  # type: ignore[valid-type]
-        run: RunPath = None,
-        retrain: Retrain = False,
-        given: Given,
-        talk: Talk,
-    ) -> None:
-        """Forecast prices and say whether that beats "tomorrow = today"."""
-        if horizon is not None and not multistep:
-            raise ConfigError("--horizon is for --multistep; add it, or leave --horizon out")
-        ahead = checked(HORIZON, horizon)
-        opened = training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="predict")
-        if multistep:
-            show_multistep(opened, ahead, talk)
-        else:
-            from lstm_ae.tasks.forecasting import judge
-
-            show_predictions(opened, talk, judge(opened.model, opened.data, opened.data.test))
-
-    @command(
-        app,
-        "reconstruct",
-        f"lstmae snp reconstruct {SMALL['snp']}",
-        TASKS["snp"],
-        hide=("goal", "last_day_only", "target"),
-    )
-    def reconstruct(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
-        """Give back windows of prices."""
-        show_predictions(training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="reconstruct"), talk)

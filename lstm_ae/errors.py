@@ -13,5 +13,9 @@ class DataError(LstmAeError, ValueError):
     """Data, a run or a model file that cannot be used as it is."""
 
 
+class NotEnoughSkill(LstmAeError):
+    """A forecast is worse than was required."""
+
+
 class Diverged(LstmAeError, ArithmeticError):
     """The loss became NaN or infinite; the last good weights have been kept."""

@@ -32,12 +32,16 @@ class Verdict(NamedTuple):
         baseline: whom.
         skill: 1 - error / error of the baseline.
         p: two-sided p-value of equal accuracy; NaN where it cannot be computed.
+        statistic: Diebold and Mariano's, above 0 where the model is better; NaN like `p`.
+        halves: the same statistic over the first and the second half of the days alone.
     """
 
     outcome: str
     baseline: str
     skill: float
     p: float
+    statistic: float = float("nan")
+    halves: tuple[float, float] = (float("nan"), float("nan"))
 
     def __str__(self) -> str:
         p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
@@ -46,6 +50,18 @@ class Verdict(NamedTuple):
 
 Metrics = dict[str, dict[str, Metric]]
 """By part ("validation", "test"), then by name."""
+
+
+class Evaluation(NamedTuple):
+    """What a model is worth.
+
+    Args:
+        metrics: what was measured.
+        verdicts: by part, whether a forecast beats persistence; empty where nothing is forecast.
+    """
+
+    metrics: Metrics
+    verdicts: dict[str, Verdict] = {}
 
 
 class Mean:
@@ -87,23 +103,29 @@ def verdict(errors: Numbers, baseline: Numbers, days: Numbers, *, name: str, ste
     days, which = np.unique(days, return_inverse=True)
     difference = np.bincount(which, errors - baseline) / np.bincount(which)
     gained = skill(float(np.mean(errors)), float(np.mean(baseline)))
-    p = diebold_mariano(difference, steps)
+    statistic, p = diebold_mariano(difference, steps)
     decided = p < 0.05
-    outcome = ("beats" if difference.mean() < 0 else "loses to") if decided else "ties with"
-    return Verdict(outcome, name, gained, p)
+    outcome = ("beats" if statistic > 0 else "loses to") if decided else "ties with"
+    middle = len(days) // 2
+    first, second = (diebold_mariano(half, steps)[0] for half in (difference[:middle], difference[middle:]))
+    return Verdict(outcome, name, gained, p, statistic, (first, second))
 
 
-def diebold_mariano(difference: Numbers, steps: int) -> float:
-    """Two-sided p-value for a mean loss difference of 0; NaN with too few days or without any variance."""
+def diebold_mariano(difference: Numbers, steps: int) -> tuple[float, float]:
+    """The statistic of a mean loss difference, above 0 where it is negative, and its two-sided p-value.
+
+    Both are NaN with too few days or without any variance.
+    """
     import statsmodels.api as sm
     from scipy import stats
 
     days = len(difference)
     if days < max(10, 2 * steps) or np.ptp(difference) == 0:
-        return float("nan")
+        return float("nan"), float("nan")
     fit = sm.OLS(difference, np.ones(days)).fit(cov_type="HAC", cov_kwds={"maxlags": steps - 1})
     harvey = np.sqrt((days + 1 - 2 * steps + steps * (steps - 1) / days) / days)
-    return float(2 * stats.t.sf(abs(fit.params[0] / fit.bse[0] * harvey), days - 1))
+    statistic = -float(fit.params[0] / fit.bse[0] * harvey)
+    return statistic, float(2 * stats.t.sf(abs(statistic), days - 1))
 
 
 def principal_components(train: Numbers, test: Numbers, numbers: int) -> float:

@@ -12,7 +12,7 @@ from lstm_ae import run as runs
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
-from lstm_ae.evaluation import Metric, Metrics
+from lstm_ae.evaluation import Evaluation, Metric, Verdict
 from lstm_ae.run import Run
 from lstm_ae.tasks import Task, task
 
@@ -97,7 +97,7 @@ def open_trained(run: Run, data: Data | None = None) -> Opened:
     return Opened(run, study, config, data, model)
 
 
-def evaluate(opened: Opened) -> Metrics:
+def evaluate(opened: Opened) -> Evaluation:
     """Measure a run's model again."""
     return opened.task.evaluate(opened.model, opened.data)
 
@@ -110,9 +110,17 @@ def plot(opened: Opened) -> list[Path]:
     return draw(opened.run, opened.task.figures(opened.model, opened.data, history))
 
 
-def as_json(metrics: Metrics) -> dict[str, Any]:
-    """Metrics as they stand in `metrics.json`."""
-    return {part: {name: _metric(metric) for name, metric in row.items()} for part, row in metrics.items()}
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Metrics as they stand in `metrics.json`: by part, and the verdicts on forecasts where there are any."""
+    parts = {part: {name: _metric(metric) for name, metric in row.items()} for part, row in evaluation.metrics.items()}
+    verdicts = {part: _verdict(verdict) for part, verdict in evaluation.verdicts.items()}
+    return parts | ({"verdict": verdicts} if verdicts else {})
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    numbers = {name: _number(getattr(verdict, name)) for name in ("skill", "p", "statistic")}
+    halves = [_number(value) for value in verdict.halves]
+    return {"text": str(verdict), "outcome": verdict.outcome, "baseline": verdict.baseline, **numbers, "halves": halves}
 
 
 def _metric(metric: Metric) -> dict[str, Any]:
@@ -201,7 +209,11 @@ def complete(
     run.write_history(fitted.history)
     model = _uncompiled(study.build(config, data), model)
     run.write_model(model)
-    metrics = {part: row for part, row in study.evaluate(model, data).items() if part not in leave_out}
+    metrics, verdicts = study.evaluate(model, data)
+    kept = Evaluation(
+        {part: row for part, row in metrics.items() if part not in leave_out},
+        {part: verdict for part, verdict in verdicts.items() if part not in leave_out},
+    )
     draw(run, study.figures(model, data, fitted.history))
     training = {
         "epochs": len(fitted.history),
@@ -211,7 +223,7 @@ def complete(
         "parameters": int(network_of(model).count_params()),
         **(note or {}),
     }
-    run.write_metrics(as_json(metrics) | {"training": training, "leaky": data.source.leaky})
+    run.write_metrics(as_json(kept) | {"training": training, "leaky": data.source.leaky})
     run.state.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import Split
+from lstm_ae.data.windows import OPEN, Split
 
 
 class Feed:
@@ -20,11 +20,13 @@ class Feed:
             the rows of the batch are read.
         scale: as fitted on the training part.
         network: its outputs say what the targets are: "reconstruction" the sequence itself, "label" its class,
-            "future" the window shifted by one step, or its last step where the network returns one step.
+            "future" the window shifted by one step, or its last step where the network returns one step. Where its
+            inputs hold "open", they get that of the last day.
     """
 
     def __init__(self, split: Split, scale: Scale, network: Any) -> None:
         self.split, self.scale, self.outputs = split, scale, network.output
+        self.with_open = "open" in network.input
         self.samples = split.samples
         self.mapped = isinstance(split.series, np.memmap)
         # What does not depend on the window is scaled once, not in every step.
@@ -39,26 +41,29 @@ class Feed:
         window = self._windows(starts)
         if self.scale.kind == "window":
             window = _by_its_own_range(window, window[:, :-1] if forecast else window)
-        past = window[:, :-1] if forecast else window
+        inputs = {"past": window[:, :-1]} if forecast else {"sequence": window}
         targets = {}
         if forecast:
-            targets["future"] = window[:, -1:] if self.outputs["future"].shape[1] == 1 else window[:, 1:]
+            _, steps, features = self.outputs["future"].shape
+            targets["future"] = (window[:, -1:] if steps == 1 else window[:, 1:])[..., :features]
+        if self.with_open:
+            inputs["open"] = window[:, -1, OPEN, None]
         if "reconstruction" in self.outputs:
             targets["reconstruction"] = window
         if "label" in self.outputs:
             targets["label"] = tf.gather(self.label, index)
-        return {"past" if forecast else "sequence": past}, targets
+        return inputs, targets
 
     def _scaled_rows(self) -> Any:
         """The series, scaled where the scale is one of rows."""
         offset, width = self._of_rows(slice(None))
-        return (self.split.series - offset) / width
+        return (self.scale.plain(self.split.series) - offset) / width
 
     def _of_rows(self, rows: Any) -> tuple[Any, Any]:
         """Offset and range of rows of the series; 0 and 1 where each window has its own."""
         if self.scale.kind == "window":
             return np.float32(0), np.float32(1)
-        if self.scale.kind == "fixed" or self.split.company is None:
+        if self.scale.kind in ("fixed", "log") or self.split.company is None:
             return self.scale.offset, self.scale.range
         line = self.split.company[rows]
         return self.scale.offset[line], self.scale.range[line]
@@ -71,7 +76,7 @@ class Feed:
         def read(first: Any) -> Any:
             rows = first[:, None] + np.arange(self.split.span)
             offset, width = self._of_rows(rows)
-            return ((self.split.series[rows] - offset) / width).astype(np.float32)
+            return ((self.scale.plain(self.split.series[rows]) - offset) / width).astype(np.float32)
 
         windows = tf.numpy_function(read, [starts], tf.float32, stateful=False)
         windows.set_shape((None, self.split.span, self.split.features))

@@ -147,7 +147,7 @@ class Run:
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of the content of `metrics.json` that hold measures: validation and test."""
-    return {part: row for part, row in metrics.items() if part not in ("training", "leaky")}
+    return {part: row for part, row in metrics.items() if part not in ("training", "leaky", "verdict")}
 
 
 def create(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:

@@ -236,7 +236,8 @@ def test_a_trained_model_names_pictures_without_its_data(run, monkeypatch):
 def test_snp_forecasts_past_the_end_of_the_data(run):
     found = document(run, f"snp predict --multistep --horizon 5 {SMALL_PRICES}")
     table = rows(found["forecast"])
-    assert list(table[0]) == ["symbol", "date", "step", "predicted", "persistence", "actual"]
+    ends = ["low_80", "high_80", "low_95", "high_95"]
+    assert list(table[0]) == ["symbol", "date", "step", "predicted", "persistence", "actual", *ends]
     days = [date.fromisoformat(row["date"]) for row in table]
     expected, day = [], date(2013, 3, 1)  # the last day in the data, a Friday
     while len(expected) < 5:
@@ -246,7 +247,8 @@ def test_snp_forecasts_past_the_end_of_the_data(run):
     assert days == expected
     assert {row["actual"] for row in table} == {""}
     assert len(found["steps"]) == 5
-    picture(found["figure"])
+    for name in ("multistep", "skill by step", "coverage by step"):
+        picture(found[name])
 
 
 def test_snp_forecasts_the_second_half_of_the_last_window(run):
@@ -261,7 +263,11 @@ def test_snp_forecasts_the_second_half_of_the_last_window(run):
 def test_snp_predicts_one_day(run):
     found = document(run, f"snp predict {SMALL_PRICES}")
     table = rows(found["predictions"])
-    assert list(table[0]) == ["symbol", "date", "actual", "persistence", "predicted"]
+    ends = ["low_80", "high_80", "low_95", "high_95"]
+    assert list(table[0]) == ["symbol", "date", "actual", "persistence", "predicted", *ends]
+    for row in table:
+        low, high = float(row["low_95"]), float(row["high_95"])
+        assert low < float(row["low_80"]) < float(row["predicted"]) < float(row["high_80"]) < high
     assert {row["symbol"] for row in table} == {"IBM"}
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -31,14 +32,54 @@ def test_defaults_are_those_of_the_report() -> None:
         "rows",
         0.5,
     )
-    assert (snp.window, snp.field, snp.goal, snp.split, snp.scale, snp.symbols) == (
-        30,
-        "high",
-        "predict",
-        "time",
-        "company",
-        (),
-    )
+    assert (snp.window, snp.field, snp.goal, snp.split, snp.symbols) == (30, "high", "predict", "time", ())
+    assert (snp.fields, snp.scaling) == (("high",), "log")
+
+
+@pytest.mark.parametrize(
+    ("choices", "fields"),
+    [
+        ({"field": "low"}, ("low",)),
+        ({"field": "low", "inputs": "low"}, ("low",)),
+        ({"with_open": True}, ("high", "open")),
+        ({"inputs": "ohlc"}, ("high", "open", "low", "close")),
+        ({"inputs": "ohlc", "field": "open"}, ("open", "high", "low", "close")),
+        ({"inputs": "ohlcv", "field": "close", "with_open": True}, ("close", "open", "high", "low", "volume")),
+    ],
+)
+def test_what_a_forecaster_reads_of_a_day(choices: dict[str, Any], fields: tuple[str, ...]) -> None:
+    """The price to model is first, and the open, where the model is told one, second."""
+    assert Snp(**choices).fields == fields
+
+
+@pytest.mark.parametrize(
+    ("choices", "scaling"),
+    [
+        ({}, "log"),
+        ({"target": "level"}, "company"),
+        ({"goal": "reconstruct"}, "company"),
+        ({"goal": "reconstruct", "scale": "log"}, "log"),
+        ({"scale": "company"}, "company"),
+    ],
+)
+def test_the_scale_that_is_meant(choices: dict[str, Any], scaling: str) -> None:
+    assert Snp(**choices).scaling == scaling
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"inputs": "close"}, "--inputs close does not hold the price to model, --field high"),
+        ({"with_open": True, "field": "open"}, "so it cannot be --field as well"),
+        ({"inputs": "ohlc", "scale": "company"}, "--inputs ohlc needs --scale log and --target change"),
+        ({"with_open": True, "target": "level"}, "--with-open needs --scale log and --target change"),
+        ({"inputs": "ohlc", "goal": "reconstruct"}, "--inputs is for --goal predict"),
+        ({"with_open": True, "goal": "reconstruct"}, "--with-open is for --goal predict"),
+    ],
+)
+def test_inputs_that_do_not_go_together(choices: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        Snp(**choices)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ def differences(days: int, seed: int = 0) -> np.ndarray:
 def test_one_step_ahead_it_is_students_test(days: int) -> None:
     """Without lags, Harvey's factor turns the statistic into that of the one-sample t-test."""
     values = differences(days)
-    assert diebold_mariano(values, 1) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=1e-9)
+    expected = stats.ttest_1samp(values, 0)
+    assert diebold_mariano(values, 1) == pytest.approx((-expected.statistic, expected.pvalue), rel=1e-9)
 
 
 def test_two_steps_ahead_by_the_formula() -> None:
@@ -67,7 +68,7 @@ def test_two_steps_ahead_by_the_formula() -> None:
     statistic = values.mean() / math.sqrt((lag_0 + 2 * (1 - 1 / 2) * lag_1) / days)
     statistic *= math.sqrt((days + 1 - 2 * steps + steps * (steps - 1) / days) / days)
     expected = 2 * stats.t.sf(abs(statistic), days - 1)
-    assert diebold_mariano(values, steps) == pytest.approx(expected, rel=1e-9)
+    assert diebold_mariano(values, steps) == pytest.approx((-statistic, expected), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_two_steps_ahead_by_the_formula() -> None:
     ids=["too few", "too few for the horizon", "equal", "constant", "none"],
 )
 def test_no_p_where_none_can_be_computed(values: np.ndarray, steps: int) -> None:
-    assert math.isnan(diebold_mariano(values, steps))
+    assert all(map(math.isnan, diebold_mariano(values, steps)))
 
 
 DAYS = np.repeat(np.array("2020-01-01", "datetime64[D]") + np.arange(20), 3)
@@ -102,10 +103,12 @@ def test_the_verdict_counts_days_not_samples() -> None:
     """Companies that move together on a day are one piece of evidence: the test is on daily means."""
     errors, baseline = losses(1.0, 1.01)
     shuffled = np.random.default_rng(1).permutation(60)
-    expected = diebold_mariano((errors - baseline).reshape(20, 3).mean(axis=1), 1)
+    daily = (errors - baseline).reshape(20, 3).mean(axis=1)
+    statistic, expected = diebold_mariano(daily, 1)
     for order in (np.arange(60), shuffled):
         found = verdict(errors[order], baseline[order], DAYS[order], name="x", steps=1)
-        assert found.p == pytest.approx(expected, rel=1e-9)
+        assert (found.statistic, found.p) == pytest.approx((statistic, expected), rel=1e-9)
+        assert found.halves == pytest.approx([diebold_mariano(half, 1)[0] for half in (daily[:10], daily[10:])])
     copies = verdict(np.tile(errors, 5), np.tile(baseline, 5), np.tile(DAYS, 5), name="x", steps=1)
     assert copies.p == pytest.approx(expected, rel=1e-9)
 

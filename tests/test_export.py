@@ -30,7 +30,7 @@ INPUTS = {
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    network = forecaster(Snp(units=2), features=1, typical=0.1)
+    network = forecaster(Snp(units=2), typical=0.1)
     random = np.random.default_rng(0)
     network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
     return in_own_units(network, COMPANIES)

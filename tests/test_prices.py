@@ -424,7 +424,7 @@ def test_shipped_file(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_quotes(None)
     assert len(whole.day) == 12_154
     assert not whole.gap.any()
-    assert not any(np.isnan(values).any() for values in whole.prices.values())
+    assert not any(np.isnan(values).any() for values in whole.values.values())
 
 
 def test_shipped_file_is_the_one_described() -> None:
@@ -462,4 +462,4 @@ def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(note.startswith("1 row with high below low, kept (AOS on 2014-05-19)") for note in data.source.notes)
     whole = read_quotes(str(SNP500))
     assert len(whole.day) == 619_040
-    assert [int(np.isnan(whole.prices[field]).sum()) for field in ("open", "high", "low", "close")] == [11, 8, 8, 0]
+    assert [int(np.isnan(whole.values[field]).sum()) for field in ("open", "high", "low", "close")] == [11, 8, 8, 0]

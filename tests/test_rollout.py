@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from lstm_ae.config import Snp
-from lstm_ae.data.scaling import fixed, min_max_per_company, per_window
+from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_window
 from lstm_ae.models.apply import inputs_of
 from lstm_ae.models.forecaster import forecaster, stepper
 from lstm_ae.models.rollout import HORIZON, rollout
-from lstm_ae.models.scaling import in_own_units, network_of, scaling_of
+from lstm_ae.models.scaling import in_own_units, network_of, scaling_of, unscaled
 
 # Company 1 goes from 100 to 108, company 2 from 0 to 20.
 COMPANIES = min_max_per_company(np.array([[100], [108], [0], [20]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
@@ -34,12 +34,12 @@ def constant_output(network: Any, layer: str, value: float) -> Any:
 def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int) -> np.ndarray:
     """The same forecast the slow way: the whole window through the network again for every step, in scaled values."""
     scaled = scaling_of(model)(inputs_of(model, past, company))
-    window, offset, span = (scaled[name].numpy() for name in ("scaled", "offset", "range"))
+    window = scaled["scaled"].numpy()
     steps = window.shape[1]
     for _ in range(horizon):
         following = network_of(model)({"past": window})["future"].numpy()[:, -1:]
         window = np.concatenate([window, following], axis=1)
-    return window[:, steps:] * span + offset
+    return unscaled(model, tf.constant(window[:, steps:]), scaled).numpy()
 
 
 @pytest.mark.parametrize("last_day_only", [False, True])
@@ -48,7 +48,7 @@ def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int
 def test_equal_to_feeding_the_growing_window_again(cell: str, target: str, last_day_only: bool) -> None:
     # Dropout is part of the network and must play no part here.
     config = Snp(units=3, layers=2, dropout=0.3, cell=cell, target=target, last_day_only=last_day_only)
-    model = in_own_units(random_weights(forecaster(config, features=1, typical=0.2)), COMPANIES)
+    model = in_own_units(random_weights(forecaster(config, typical=0.2)), COMPANIES)
     past = np.random.default_rng(1).uniform(1, 110, (3, 5, 1)).astype(np.float32)
     company = np.array([1, 2, 0], np.int32)
     expected = refed(model, past, company, 4)
@@ -58,18 +58,56 @@ def test_equal_to_feeding_the_growing_window_again(cell: str, target: str, last_
     assert np.ptp(got, axis=1).min() > 1e-3  # no fixed point that would make the comparison idle
 
 
-@pytest.mark.parametrize("scale", [fixed(5, 3), per_window(2)], ids=["fixed", "window"])
-def test_several_features_and_other_scales(scale: Any) -> None:
-    config = Snp(units=3, goal="predict")
-    model = in_own_units(random_weights(forecaster(config, features=2, typical=0.5)), scale)
-    past = np.random.default_rng(1).uniform(1, 9, (2, 4, 2)).astype(np.float32)
+LOGARITHMS = Scale("log", np.full((1, 5), 1, np.float32), np.array([[0.1, 0.1, 0.1, 0.1, 0.4]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "scale"),
+    [
+        (None, fixed(5, 3)),
+        (None, per_window(1)),
+        ("ohlc", LOGARITHMS._replace(offset=LOGARITHMS.offset[:, :4], range=LOGARITHMS.range[:, :4])),
+        ("ohlcv", LOGARITHMS),
+    ],
+    ids=["fixed", "window", "ohlc", "ohlcv"],
+)
+def test_several_features_and_other_scales(inputs: str | None, scale: Any) -> None:
+    config = Snp(units=3, goal="predict", inputs=inputs)
+    model = in_own_units(random_weights(forecaster(config)), scale)
+    past = np.random.default_rng(1).uniform(1, 9, (2, 4, len(config.fields))).astype(np.float32)
     got = rollout(model)(inputs_of(model, past, None), tf.constant([3, 3])).numpy()
-    np.testing.assert_allclose(got, refed(model, past, None, 3), rtol=1e-5)
+    np.testing.assert_allclose(got, refed(model, past, None, 3), rtol=2e-5)
+    if inputs:
+        high, prices = got[..., 0], got[..., :4]  # high, open, low, close
+        assert (prices.max(axis=-1) == high).all()
+        assert (prices.min(axis=-1) == got[..., 2]).all()
+        assert not np.allclose(high[:, 0], past[:, -1, 0])
+
+
+def test_shocks_are_added_to_what_the_next_day_is_made_from() -> None:
+    """Nothing but shocks moves an untrained forecaster: their sum, in logarithms, is where the price goes."""
+    scale = Scale("log", np.zeros((1, 1), np.float32), np.full((1, 1), 0.1, np.float32))
+    model = in_own_units(forecaster(Snp(units=2)), scale)
+    past = np.array([[[50], [100]]], np.float32)
+    shocks = np.array([[[1], [-2], [0.5]]], np.float32)
+    future = rollout(model)(inputs_of(model, past, None), tf.constant([3]), tf.constant(shocks))
+    expected = 100 * np.exp(0.1 * np.cumsum([1, -2, 0.5]))
+    np.testing.assert_allclose(future[0, :, 0], expected, rtol=1e-5)
+
+
+def test_shocks_keep_the_high_highest() -> None:
+    scale = LOGARITHMS._replace(offset=LOGARITHMS.offset[:, :4], range=LOGARITHMS.range[:, :4])
+    model = in_own_units(forecaster(Snp(units=2, inputs="ohlc")), scale)
+    past = np.array([[[11, 10, 9, 10]]], np.float32)
+    shocks = np.random.default_rng(0).normal(0, 3, (1, 6, 4)).astype(np.float32)
+    future = rollout(model)(inputs_of(model, past, None), tf.constant([6]), tf.constant(shocks)).numpy()
+    assert (future.max(axis=-1) == future[..., 0]).all()
+    assert (future.min(axis=-1) == future[..., 2]).all()
 
 
 def test_a_constant_change_makes_a_line() -> None:
     """Each step adds 0.5 x 0.5 of the company's range: 2 for a range of 8, 5 for one of 20."""
-    network = constant_output(forecaster(Snp(units=2), features=1, typical=0.5), "relative_change", 0.5)
+    network = constant_output(forecaster(Snp(units=2), typical=0.5), "relative_change", 0.5)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100], [106]], [[3], [1], [10]]], np.float32)
     future = rollout(model)(inputs_of(model, past, np.array([1, 2], np.int32)), tf.constant([4, 4]))
@@ -77,7 +115,7 @@ def test_a_constant_change_makes_a_line() -> None:
 
 
 def test_an_unknown_company_moves_by_its_windows_range() -> None:
-    network = constant_output(forecaster(Snp(units=2), features=1, typical=1.0), "relative_change", -0.25)
+    network = constant_output(forecaster(Snp(units=2), typical=1.0), "relative_change", -0.25)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[1004], [1000], [1002]]], np.float32)  # a range of 4, so a step of -1
     future = rollout(model)(inputs_of(model, past, None), tf.constant([3]))
@@ -85,7 +123,7 @@ def test_an_unknown_company_moves_by_its_windows_range() -> None:
 
 
 def test_a_constant_level_stays() -> None:
-    network = constant_output(forecaster(Snp(units=2, target="level"), features=1), "level", 0.75)
+    network = constant_output(forecaster(Snp(units=2, target="level")), "level", 0.75)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100]]], np.float32)
     future = rollout(model)(inputs_of(model, past, np.array([1], np.int32)), tf.constant([3]))
@@ -94,7 +132,7 @@ def test_a_constant_level_stays() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return in_own_units(random_weights(forecaster(Snp(units=3), features=1, typical=0.2)), COMPANIES)
+    return in_own_units(random_weights(forecaster(Snp(units=3), typical=0.2)), COMPANIES)
 
 
 PAST = np.array([[[101], [103], [104]], [[2], [9], [4]], [[7], [8], [5]]], np.float32)
@@ -132,7 +170,7 @@ def test_a_longer_horizon_only_goes_on(model: Any) -> None:
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_the_stepper_in_pieces_is_the_network_in_one(cell: str) -> None:
-    network = random_weights(forecaster(Snp(units=3, layers=2, cell=cell), features=1, typical=0.2))
+    network = random_weights(forecaster(Snp(units=3, layers=2, cell=cell), typical=0.2))
     whole = tf.random.stateless_uniform((2, 7, 1), (0, 0))
     step = stepper(network)
     assert len(step.inputs) == 2 + 4 * (2 if cell == "lstm" else 1)

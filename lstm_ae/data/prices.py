@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Snp
 from lstm_ae.data.quotes import Quotes, parse_date, read_quotes
-from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_window
+from lstm_ae.data.scaling import Scale, fixed, logarithms, min_max_per_company, per_window
 from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
@@ -28,7 +28,7 @@ LEAKY_SCALE = "the scale was fitted on all days, those of validation and test as
 
 
 def load(config: Snp) -> Data:
-    """Read the prices that `config` asks for, `(rows, 1)` float32 a split.
+    """Read what `config` asks for, `(rows, features)` float32 a split, the price to model first.
 
     `--split time` gives the first 70 % of the days to training, the next 15 % to validation and the rest to test;
     each split holds its own rows only. With `--split report` all three share their rows and differ in their windows.
@@ -41,20 +41,20 @@ def load(config: Snp) -> Data:
     if first and last and first >= last:
         raise ConfigError(f"--start must be before --end. Received: --start {first}, --end {last}")
     quotes = read_quotes(config.data)
-    fields = (config.field,)
+    fields = config.fields
 
     rows = _chosen(quotes, config.symbols, first, last)
     quotes = _take(quotes, rows)
     part = _part(quotes.day) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
-    missing = np.logical_or.reduce([np.isnan(quotes.prices[field]) for field in fields])
+    missing = np.logical_or.reduce([np.isnan(quotes.values[field]) for field in fields])
     days = np.bincount(quotes.company[(part == 0) & ~missing], minlength=len(quotes.symbols))
     notes = [*quotes.notes, *_left_out(quotes, days)]
     keep = (days >= MIN_TRAINING_DAYS)[quotes.company]
     quotes, part, missing = _take(quotes, keep), part[keep], missing[keep]
 
     span = config.window + (config.goal == "predict")
-    segment = _segments(quotes, part, missing, span, config.field, notes)
-    swapped = quotes.prices["high"] < quotes.prices["low"]
+    segment = _segments(quotes, part, missing, span, " or ".join(fields), notes)
+    swapped = quotes.values["high"] < quotes.values["low"]
     if swapped.any():
         at = int(swapped.argmax())
         example = f"{quotes.symbols[quotes.company[at]]} on {quotes.day[at]}"
@@ -64,7 +64,9 @@ def load(config: Snp) -> Data:
     kept, place = np.unique(quotes.company, return_inverse=True)
     company = (place + 1).astype(np.int32)
     symbols = ("", *(quotes.symbols[i] for i in kept))
-    series = np.stack([quotes.prices[field] for field in fields], axis=1).astype(np.float32)
+    # Its logarithm is used, and a day without trade has none.
+    quotes.values["volume"] = np.maximum(quotes.values["volume"], 1)
+    series = np.stack([quotes.values[field] for field in fields], axis=1).astype(np.float32)
     whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
     splits = _by_date(whole, part, config.stride) if config.split == "time" else _shuffled(whole, config)
     scale, leaky = _scale(config, whole, splits[0], len(kept))
@@ -72,14 +74,14 @@ def load(config: Snp) -> Data:
         leaky = "; ".join(filter(None, (LEAKY_SPLIT, leaky)))
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
     source = Source(
-        f"{quotes.name}: {config.field} of {_count(len(kept), 'company')}, {len(series):,} rows, "
+        f"{quotes.name}: {', '.join(fields)} of {_count(len(kept), 'company')}, {len(series):,} rows, "
         f"{quotes.day.min()} to {quotes.day.max()}",
         fingerprint(series, company, quotes.day.astype(np.int64), quotes.gap, names),
         quotes.licence,
         tuple(notes),
         leaky,
     )
-    feature_names = tuple(f"{field} (USD)" for field in fields)
+    feature_names = tuple(f"{field} ({'shares' if field == 'volume' else 'USD'})" for field in fields)
     data = Data(*splits, scale, source, symbols, feature_names)
     return require_samples(
         data, f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
@@ -95,8 +97,8 @@ def _date(config: Snp, name: str) -> datetime.date | None:
 
 
 def _take(quotes: Quotes, rows: Flags) -> Quotes:
-    prices = {field: values[rows] for field, values in quotes.prices.items()}
-    return quotes._replace(company=quotes.company[rows], day=quotes.day[rows], prices=prices, gap=quotes.gap[rows])
+    values = {field: values[rows] for field, values in quotes.values.items()}
+    return quotes._replace(company=quotes.company[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
 
 
 def _chosen(quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None) -> Flags:
@@ -197,19 +199,21 @@ def _shuffled(whole: Split, config: Snp) -> tuple[Split, Split, Split]:
 
 def _scale(config: Snp, whole: Split, train: Split, companies: int) -> tuple[Scale, str]:
     """The scale, and why it flatters; rows of windows of the training part alone decide where the split has no days."""
-    if config.scale == "none":
+    if config.scaling == "none":
         return fixed(), ""
-    if config.scale == "window":
+    if config.scaling == "window":
         return per_window(whole.features), ""
-    fitted = whole if config.scale == "report" else train
-    series, company = fitted.series, fitted.company
+    fitted = whole if config.scaling == "report" else train
+    series, company, segment = fitted.series, fitted.company, fitted.segment_ids()
     assert company is not None
-    if config.scale == "report":
+    if config.scaling == "report":
         return min_max_per_company(series, company, companies), LEAKY_SCALE
     if config.split == "report":
         covered = np.zeros(len(series) + 1, np.int64)
         np.add.at(covered, train.starts, 1)
         np.add.at(covered, train.starts + train.span, -1)
         rows = np.cumsum(covered)[:-1] > 0
-        series, company = series[rows], company[rows]
+        series, company, segment = series[rows], company[rows], segment[rows]
+    if config.scaling == "log":
+        return logarithms(series, segment, volume=config.fields[-1] == "volume"), ""
     return min_max_per_company(series, company, companies), ""

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.config import PRICES
 from lstm_ae.data.lines import shown
 from lstm_ae.data.table import Table, Text, read_csv
 
-PRICES = ("open", "high", "low", "close")
 MAX_PRICE = 1e9
+MAX_VOLUME = 1e15
 MAX_PAUSE = np.timedelta64(10, "D")
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -32,7 +33,7 @@ class Quotes(NamedTuple):
         symbols: names of the companies, upper case.
         company: `(rows,)` int32, places in `symbols`.
         day: `(rows,)` datetime64[D].
-        prices: `(rows,)` float64 for each of `PRICES`; NaN where missing.
+        values: `(rows,)` float64 for each of `PRICES` and for "volume"; NaN where missing.
         gap: `(rows,)` bool, True where days are missing between a row and the company's row before it.
     """
 
@@ -42,7 +43,7 @@ class Quotes(NamedTuple):
     symbols: tuple[str, ...]
     company: NDArray[np.int32]
     day: NDArray[np.datetime64]
-    prices: dict[str, NDArray[np.float64]]
+    values: dict[str, NDArray[np.float64]]
     gap: NDArray[np.bool_]
 
 
@@ -82,6 +83,12 @@ def _checked(table: Table, name: str, licence: str, notes: tuple[str, ...]) -> Q
             row = int(wrong.argmax())
             rule = f"a price must be above 0 and below {MAX_PRICE:g}. Received: {value[row]:g}"
             raise table.error(row, f"column {column!r}: {rule}. Correct it, or leave the cell empty if it is unknown")
+    volume = table.numbers["volume"]
+    wrong = (volume < 0) | (volume >= MAX_VOLUME)
+    if wrong.any():
+        row = int(wrong.argmax())
+        rule = f"a volume must be 0 or more and below {MAX_VOLUME:g}. Received: {volume[row]:g}"
+        raise table.error(row, f"column 'volume': {rule}. Correct it, or leave the cell empty if it is unknown")
     days = _days(table)
     symbols, company = _companies(table)
     order = np.lexsort((table.lines, days, company))
@@ -95,8 +102,8 @@ def _checked(table: Table, name: str, licence: str, notes: tuple[str, ...]) -> Q
             second,
             f"{symbols[company[at]]} on {days[at]} stands on line {table.lines[first]} already. Remove one of the two",
         )
-    prices = {column: table.numbers[column][order] for column in PRICES}
-    return Quotes(name, licence, notes, symbols, company, days, prices, _gaps(company, days, len(symbols)))
+    values = {column: table.numbers[column][order] for column in (*PRICES, "volume")}
+    return Quotes(name, licence, notes, symbols, company, days, values, _gaps(company, days, len(symbols)))
 
 
 def _first_row(text: Text, code: int) -> int:

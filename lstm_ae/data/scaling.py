@@ -13,22 +13,23 @@ Floats = NDArray[np.float32]
 
 
 class Scale(NamedTuple):
-    """`scaled = (value - offset) / range`, feature by feature.
+    """`scaled = (value - offset) / range`, feature by feature; with "log" of the values' logarithms.
 
     Args:
         kind: "fixed" (one offset and range for everything), "company" (a line a company; line 0, "unknown", takes
-            the minimum and range of the window itself) or "window" (always the window's own).
-        offset: `(lines, features)` float32; one line for "fixed", none for "window".
+            the minimum and range of the window itself), "window" (always the window's own) or "log" (one offset and
+            range for everything, of natural logarithms).
+        offset: `(lines, features)` float32; one line for "fixed" and "log", none for "window".
         range: like `offset`; never 0.
     """
 
-    kind: Literal["fixed", "company", "window"]
+    kind: Literal["fixed", "company", "window", "log"]
     offset: Floats
     range: Floats
 
     def of(self, past: Floats, company: NDArray[np.int32] | None = None) -> tuple[Floats, Floats]:
         """Offset and range of each window of `past` `(samples, steps, features)`, both `(samples, 1, features)`."""
-        if self.kind == "fixed":
+        if self.kind in ("fixed", "log"):
             shape = (len(past), 1, past.shape[2])
             return np.broadcast_to(self.offset, shape), np.broadcast_to(self.range, shape)
         low = past.min(axis=1, keepdims=True)
@@ -41,6 +42,27 @@ class Scale(NamedTuple):
             np.where(known, self.offset[line][:, None, :], low),
             np.where(known, self.range[line][:, None, :], span),
         )
+
+    def plain(self, values: Floats) -> Floats:
+        """What offset and range are of: the values, or their logarithms."""
+        return np.log(values) if self.kind == "log" else values
+
+    def scaled(self, values: Floats, past: Floats, company: NDArray[np.int32] | None = None) -> Floats:
+        """Scale values `(samples, any, features)` that belong to windows `past` `(samples, steps, features)`.
+
+        Of the features the first ones alone may be given.
+        """
+        offset, span = self.of(past, company)
+        features = values.shape[2]
+        scaled: Floats = (self.plain(values) - offset[..., :features]) / span[..., :features]
+        return scaled
+
+    def own(self, scaled: Floats, past: Floats, company: NDArray[np.int32] | None = None) -> Floats:
+        """The way back from `scaled`."""
+        offset, span = self.of(past, company)
+        features = scaled.shape[2]
+        values = offset[..., :features] + scaled * span[..., :features]
+        return np.exp(values) if self.kind == "log" else values
 
 
 def fixed(offset: float = 0.0, range: float = 1.0) -> Scale:
@@ -68,6 +90,26 @@ def min_max_per_company(series: Floats, company: NDArray[np.int32], companies: i
     seen = np.isfinite(low)
     low = np.where(seen, low, np.float32(0))
     return Scale("company", low, usable(np.where(seen, high - low, np.float32(1))))
+
+
+def logarithms(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> Scale:
+    """Logarithms in multiples of a usual change: what a day adds to one is about 1.
+
+    All prices share the first one's mean and range, so that the difference of two scaled prices is their ratio.
+
+    Args:
+        series: `(rows, features)`, all above 0: the training rows only.
+        segment: `(rows,)`; a change is one from row to row within a segment.
+        volume: whether the last feature is a volume, which has a mean and range of its own.
+    """
+    within = segment[1:] == segment[:-1]
+    own = [0, -1] if volume else [0]
+    level = np.log(series[:, own], dtype=np.float64)
+    change = np.diff(level, axis=0)[within]
+    offset, width = level.mean(axis=0), usable(change.std(axis=0).astype(np.float32))
+    of = np.zeros(series.shape[1], int)
+    of[-1] = len(own) - 1
+    return Scale("log", offset[of][None].astype(np.float32), width[of][None])
 
 
 def usable(range: Floats) -> Floats:

@@ -16,6 +16,9 @@ from lstm_ae.errors import DataError
 
 Floats = NDArray[np.float32]
 
+# The feature that is the day's open, where a model is told that of the day to forecast.
+OPEN = 1
+
 
 class Split(NamedTuple):
     """One part of the data: `train`, `validation` or `test`.

@@ -121,12 +121,15 @@ def label(axes: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
 
 def legend(drawn: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
     """One legend below all panels, where no data can be."""
+    # Labels of a width that stands in one row; else in as many columns as fit, by a letter's usual width.
+    room = int(drawn.get_figwidth() * 15)
+    columns = next(n for n in range(len(labels), 0, -1) if n == 1 or sum(map(len, labels[:n])) + 6 * n <= room)
     # matplotlib leaves out labels that begin with "_", so the texts are set after it has been made.
     made = drawn.legend(
         list(handles),
         ["?"] * len(handles),
         loc="outside lower center",
-        ncols=len(handles) if sum(map(len, labels)) < 90 else 2,
+        ncols=columns,
         frameon=False,
         fontsize=8,
         handlelength=2.6,

@@ -1,16 +1,21 @@
 """Figures of forecasts over several days: against truth and persistence (the last known price), and by step."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from lstm_ae.figures.base import BLACK, figure, label, largest, legend, short
+from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, figure, label, largest, legend, short
 from lstm_ae.figures.lines import MODEL, PERSISTENCE, ZERO, dated, days, errors, three
 from lstm_ae.figures.prices import Each
+
+# Intervals, under everything else: the wide one pale, the narrow one darker.
+FANS = ("#dbe6f0", "#b4cade")
 
 
 def multistep(
@@ -23,14 +28,20 @@ def multistep(
     names: Sequence[str],
     *,
     quantity: str = "Price (USD)",
+    intervals: Mapping[int, tuple[ArrayLike, ArrayLike]] = MappingProxyType({}),
+    paths: ArrayLike | None = None,
 ) -> Figure:
     """The days given, then a forecast from its own outputs beside the truth and persistence; two companies a row.
+
+    With intervals it is a fan chart: the wider the level, the paler.
 
     Args:
         dates_past, dates_future: one `(days,)` array a company.
         past: `(n, past days)` prices given.
         actual: `(n, future days)` what came, NaN past the end of the data; None where nothing is known.
         predicted, persistence: `(n, future days)`.
+        intervals: by level in per cent, the two ends `(n, future days)`.
+        paths: `(n, paths, future days)` drawn futures.
     """
     given, model, naive = (np.asarray(values, float) for values in (past, predicted, persistence))
     truth = np.full_like(model, np.nan) if actual is None else np.asarray(actual, float)
@@ -43,8 +54,15 @@ def multistep(
         marker = "o" if len(before) == 1 else ""
         known = axes.plot(before, given[k], color=BLACK, linewidth=1.2, marker=marker, markersize=3)[0]
         # From the last known price on, so that no line starts out of nowhere.
+        ahead = np.r_[before[-1], after]
+        fans: list[Artist] = []
+        for level, ends in sorted(intervals.items(), reverse=True):
+            low, high = (np.r_[given[k, -1], np.asarray(end, float)[k]] for end in ends)
+            fans.append(axes.fill_between(ahead, low, high, color=FANS[len(fans) % 2], linewidth=0, label=f"{level} %"))
+        for future in [] if paths is None else np.asarray(paths, float)[k]:
+            axes.plot(ahead, np.r_[given[k, -1], future], color=GREY, linewidth=0.5, alpha=0.7, zorder=1.5)
         joined = (np.r_[given[k, -1], values] for values in (truth[k], model[k], naive[k]))
-        lines = three(axes, np.r_[before[-1], after], *joined)
+        lines = three(axes, ahead, *joined)
         dated(axes, 5)
         title = short(name)
         if np.isfinite(truth[k]).any():
@@ -57,12 +75,18 @@ def multistep(
     shown = [(line, word) for line, word in zip([known, *lines], words, strict=True)]
     if not np.isfinite(truth).any():
         del shown[1]
+    shown += [(fan, f"{fan.get_label()} interval") for fan in fans]
     legend(drawn, [line for line, _ in shown], [word for _, word in shown])
     return drawn
 
 
 def skill_by_step(
-    steps: ArrayLike, rmse_model: ArrayLike, rmse_persistence: ArrayLike, skill: ArrayLike, unit: str
+    steps: ArrayLike,
+    rmse_model: ArrayLike,
+    rmse_persistence: ArrayLike,
+    skill: ArrayLike,
+    unit: str,
+    margin: ArrayLike | None = None,
 ) -> Figure:
     """Error of model and persistence at each step of the forecast, and below it the skill.
 
@@ -70,6 +94,7 @@ def skill_by_step(
         steps, rmse_model, rmse_persistence: `(steps,)`, days ahead and the errors there.
         skill: `(steps,)`, 1 - error / error of persistence, in squared scaled errors.
         unit: of the errors drawn above.
+        margin: `(steps,)` half the width of the skill's 95 % interval.
     """
     ahead, model, naive, gained = (np.asarray(values, float) for values in (steps, rmse_model, rmse_persistence, skill))
     drawn = figure(2, height=3.7, sharex=True, height_ratios=[1.5, 1])
@@ -80,10 +105,37 @@ def skill_by_step(
     lower.axhline(0, **ZERO)
     lower.plot(ahead, gained, color=BLACK, linewidth=1.2, marker="s", markersize=size)
     reach = largest(gained, 0.02)
+    if margin is not None:
+        about = np.nan_to_num(np.asarray(margin, float))
+        lower.fill_between(ahead, gained - about, gained + about, color=FANS[0], linewidth=0)
+        reach = max(reach, largest([*(gained - about), *(gained + about)]))
     lower.set_ylim(-1.15 * reach, 1.15 * reach)
     lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     label(upper, y=f"RMSE ({unit})")
-    label(lower, x="Days ahead", y="Skill (MSE)", title="Above 0: better than persistence")
+    band = "" if margin is None else " (band: 95 % interval)"
+    label(lower, x="Days ahead", y="Skill (MSE)", title=f"Above 0: better than persistence{band}")
     legend(drawn, [ours, base], ["Model", "Persistence"])
     drawn.align_ylabels()
+    return drawn
+
+
+def coverage(steps: ArrayLike, covered: Mapping[int, ArrayLike]) -> Figure:
+    """Share of truths within the intervals at each day ahead, one line a level beside the share that was wanted.
+
+    Args:
+        steps: `(steps,)` days ahead.
+        covered: by level in per cent, `(steps,)` shares.
+    """
+    ahead = np.asarray(steps, float)
+    drawn = figure(height=2.6)
+    axes = drawn.axes[0]
+    lines = []
+    for (level, shares), color, marker in zip(sorted(covered.items()), (BLUE, VERMILLION, BLACK), "sDo", strict=False):
+        axes.axhline(level, color=color, linestyle="--", linewidth=0.9)
+        size = 4 if len(ahead) <= 40 else 0
+        lines += axes.plot(ahead, 100 * np.asarray(shares, float), color=color, marker=marker, markersize=size)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    axes.set_ylim(top=100)
+    label(axes, x="Days ahead", y="Coverage (%)", title="Share of days within the interval (dashed: wanted)")
+    legend(drawn, lines, [f"{level} % interval" for level in sorted(covered)])
     return drawn

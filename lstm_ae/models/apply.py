@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lstm_ae.data.windows import Split
+from lstm_ae.data.windows import OPEN, Split
 
 Floats = NDArray[np.float32]
 
@@ -39,7 +39,8 @@ def apply(model: Any, split: Split, *, steps: int | None = None, size: int = 102
     call = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature(model)])
     for index in split.batches(size):
         window, company = split.windows(index), split.companies(index)
-        outputs = call(inputs_of(model, window[:, :steps], company))
+        following = None if steps is None else window[:, steps:]
+        outputs = call(inputs_of(model, window[:, :steps], company, following))
         yield Batch(index, window, company, {key: value.numpy() for key, value in outputs.items()})
 
 
@@ -48,10 +49,19 @@ def signature(model: Any) -> dict[str, Any]:
     return {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in model.input.items()}
 
 
-def inputs_of(model: Any, series: Floats, company: NDArray[np.int32] | None) -> dict[str, Any]:
-    """The model's inputs by name; an absent company is "unknown"."""
+def inputs_of(
+    model: Any, series: Floats, company: NDArray[np.int32] | None, following: Floats | None = None
+) -> dict[str, Any]:
+    """The model's inputs by name; an absent company is "unknown".
+
+    Args:
+        following: `(samples, any, features)`, the days after the series: a model may be told the open of the first.
+    """
     names = list(model.input)
-    inputs = {name: tf.constant(series) for name in names if name != "company"}
+    inputs = {name: tf.constant(series) for name in names if name not in ("company", "open")}
+    if "open" in names:
+        assert following is not None
+        inputs["open"] = tf.constant(following[:, 0, OPEN])
     if "company" in names:
         inputs["company"] = tf.constant(np.zeros(len(series), np.int32) if company is None else company)
     return inputs

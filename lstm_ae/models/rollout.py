@@ -9,12 +9,12 @@ from typing import Any
 import tensorflow as tf
 
 from lstm_ae.models.forecaster import stepper
-from lstm_ae.models.scaling import network_of, scaling_of
+from lstm_ae.models.scaling import network_of, scaling_of, unscaled
 
 HORIZON = tf.TensorSpec((None,), tf.int32, name="horizon")
 
 
-def rollout(model: Any) -> Callable[[dict[str, Any], Any], Any]:
+def rollout(model: Any) -> Callable[..., Any]:
     """Make the multi-step forecast of a forecaster.
 
     Args:
@@ -22,12 +22,14 @@ def rollout(model: Any) -> Callable[[dict[str, Any], Any], Any]:
 
     Returns:
         A function of the model's inputs and `horizon` (int32 `(batch,)`, one a row) to `(batch, max(horizon),
-        features)` in own units; steps past a row's own horizon are NaN. It can be traced into a graph.
+        features)` in own units; steps past a row's own horizon are NaN. It can be traced into a graph. `shocks`
+        `(batch, max(horizon), features)`, scaled, are added to each step's forecast before the next is made from it.
     """
     scaling, steps = scaling_of(model), stepper(network_of(model))
+    ordered = network_of(model).get_layer("ordered")
     state_sizes = [state.shape[1] for state in steps.inputs[2:]]
 
-    def forecast(inputs: dict[str, Any], horizon: Any) -> Any:
+    def forecast(inputs: dict[str, Any], horizon: Any, shocks: Any = None) -> Any:
         scaled = scaling(inputs, training=False)
         past = scaled["scaled"]
         states = [tf.zeros((tf.shape(past)[0], size)) for size in state_sizes]
@@ -36,6 +38,8 @@ def rollout(model: Any) -> Callable[[dict[str, Any], Any], Any]:
         values = tf.TensorArray(tf.float32, size=count, element_shape=(None, past.shape[2]))
 
         def step(index: Any, before: Any, now: Any, states: list[Any], values: Any) -> Any:
+            if shocks is not None:
+                now = ordered(now + shocks[:, index, None], training=False)
             values = values.write(index, now[:, 0])
             following, *states = steps([now, before, *states], training=False)
             return index + 1, now, following, states, values
@@ -44,7 +48,7 @@ def rollout(model: Any) -> Callable[[dict[str, Any], Any], Any]:
         *_, values = tf.while_loop(lambda index, *_: index < count, step, start)
         # The reshape is for a horizon of 0: an empty array does not know its shape outside a graph.
         stacked = tf.reshape(values.stack(), (count, tf.shape(past)[0], past.shape[2]))
-        future = tf.transpose(stacked, (1, 0, 2)) * scaled["range"] + scaled["offset"]
+        future = unscaled(model, tf.transpose(stacked, (1, 0, 2)), scaled)
         due = tf.range(count)[None, :, None] < horizon[:, None, None]
         return tf.where(due, future, tf.constant(float("nan")))
 

@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 from lstm_ae.data.scaling import Scale
+from lstm_ae.data.windows import OPEN
 
 # Class probabilities have no unit; everything else a network returns is a scaled series.
 UNITLESS = frozenset({"label"})
@@ -23,20 +24,23 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
     Args:
         network: one input, `sequence` or `past`, `(batch, steps, features)`; a dict of outputs.
         scale: with "company", the model gets a second input `company`, int32 `(batch,)`, a line of the scale's table;
-            0 and lines that do not exist are "unknown" and scale by the window's own minimum and range.
+            0 and lines that do not exist are "unknown" and scale by the window's own minimum and range. A network's
+            second input `open`, `(batch, 1)`, becomes one of prices, `(batch,)`; the scale is then "log".
     """
-    (name,) = network.input.keys()
+    name = next(iter(network.input))
     shape = network.input[name].shape[1:]
-    inputs = {name: keras.Input(shape, name=name)}
+    series = {name: keras.Input(shape, name=name)}
     if scale.kind == "company":
-        inputs["company"] = keras.Input((), dtype="int32", name="company")
-    scaler = _scaling(scale, name, shape)
-    scaled = scaler(inputs)
-    # The offset comes first: Keras takes a second summand of shape (n, 1, 1) for a bias of the steps where there are n
-    # of them, so that in a batch of as many samples as steps each step would get the offset of another sample.
+        series["company"] = keras.Input((), dtype="int32", name="company")
+    scaler, unscaling = _scaling(scale, name, shape), _unscaling(scale)
+    scaled = scaler(series)
+    inputs, given = dict(series), {name: scaled["scaled"]}
+    if "open" in network.input:
+        inputs["open"] = keras.Input((), name="open")
+        given["open"] = (ops.log(inputs["open"][:, None]) - scale.offset[0, OPEN].item()) / scale.range[0, OPEN].item()
     outputs = {
-        key: layers.Identity(name=key)(value if key in UNITLESS else scaled["offset"] + value * scaled["range"])
-        for key, value in network({name: scaled["scaled"]}).items()
+        key: layers.Identity(name=key)(value if key in UNITLESS else _in_own_units(unscaling, value, scaled))
+        for key, value in network(given).items()
     }
     model = keras.Model(inputs, outputs, name="model")
     if scale.kind == "company":
@@ -54,13 +58,34 @@ def scaling_of(model: keras.Model) -> keras.Model:
     return model.get_layer("scaling")
 
 
+def unscaled(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
+    """Scaled values `(batch, any, features)` in own units, by what the model's scaling made of its inputs."""
+    return _in_own_units(model.get_layer("unscaling"), values, scaled)
+
+
+def _in_own_units(unscaling: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
+    # A forecast may hold the first features alone.
+    features = values.shape[-1]
+    return unscaling([values, scaled["offset"][..., :features], scaled["range"][..., :features]])
+
+
+def _unscaling(scale: Scale) -> keras.Model:
+    """From `[scaled, offset, range]` to own units."""
+    values, offset, span = (keras.Input((None, None), name=name) for name in ("scaled", "offset", "range"))
+    # The offset comes first: Keras takes a second summand of shape (n, 1, 1) for a bias of the steps where there are n
+    # of them, so that in a batch of as many samples as steps each step would get the offset of another sample.
+    own = offset + values * span
+    return keras.Model([values, offset, span], ops.exp(own) if scale.kind == "log" else own, name="unscaling")
+
+
 def _scaling(scale: Scale, name: str, shape: tuple[Any, ...]) -> keras.Model:
     features = shape[-1]
     series = keras.Input(shape, name=name)
     inputs = {name: series}
-    if scale.kind == "fixed":
+    values = ops.log(series) if scale.kind == "log" else series
+    if scale.kind in ("fixed", "log"):
         ones = ops.ones_like(series[:, :1])
-        offset, span = ones * scale.offset.item(), ones * scale.range.item()
+        offset, span = (ones * (part.item() if part.size == 1 else part) for part in (scale.offset, scale.range))
     else:
         low = ops.min(series, axis=1, keepdims=True)
         width = ops.max(series, axis=1, keepdims=True) - low
@@ -74,4 +99,4 @@ def _scaling(scale: Scale, name: str, shape: tuple[Any, ...]) -> keras.Model:
         known = ops.reshape(known, (-1, 1, 1))
         offset = ops.where(known, table[..., :features], offset)
         span = ops.where(known, table[..., features:], span)
-    return keras.Model(inputs, {"scaled": (series - offset) / span, "offset": offset, "range": span}, name="scaling")
+    return keras.Model(inputs, {"scaled": (values - offset) / span, "offset": offset, "range": span}, name="scaling")

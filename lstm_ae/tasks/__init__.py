@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from matplotlib.figure import Figure
 
 from lstm_ae.data.windows import Data
-from lstm_ae.evaluation import Metrics
+from lstm_ae.evaluation import Evaluation
 
 History = Sequence[Mapping[str, float]]
 
@@ -23,7 +23,7 @@ class Task(Protocol):
         """Make the untrained model, in own units; pure and cheap."""
         ...
 
-    def evaluate(self, model: Any, data: Data) -> Metrics:
+    def evaluate(self, model: Any, data: Data) -> Evaluation:
         """Measure the model on validation and test, a baseline beside each number."""
         ...
 

@@ -1,12 +1,16 @@
-"""One-step forecasts: their errors beside those of persistence, the verdict, and the table of what was said."""
+"""One-step forecasts: what they are worth, and the table of what was said."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from lstm_ae.baselines import fit
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Mean, Metric, Verdict, verdict
+from lstm_ae.evaluation import Evaluation, Mean, Metric
+from lstm_ae.intervals import Calibration, bounds
+from lstm_ae.tasks import parts
+from lstm_ae.tasks.errors import Way, calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.panel import last_windows, weekdays_after
 
 
@@ -15,87 +19,97 @@ def forecasts(model: Any) -> bool:
     return "future" in model.output
 
 
-class Forecast(NamedTuple):
-    """A batch of windows with what was said of them, all `(samples, steps, features)`, own units.
+def one_day(model: Any, given: int) -> Way:
+    """The model's own forecast of the day after a window."""
+    import tensorflow as tf
 
-    Args:
-        rows: `(samples,)` the row of the split on which each window ends, the day that was to be forecast.
-        past, truth: the window that the model read, and the same a day later.
-        predicted: of the last steps of `truth`, as many as the model returns.
-        span: range of the scale, `(samples, 1, features)`.
-    """
+    from lstm_ae.models.apply import inputs_of, signature
 
-    rows: Any
-    past: Any
-    truth: Any
-    predicted: Any
-    span: Any
+    call = tf.function(lambda inputs: model(inputs, training=False)["future"], input_signature=[signature(model)])
+
+    def say(past: Any, company: Any, following: Any) -> Any:
+        return call(inputs_of(model, past, company, following)).numpy()[:, -1:]
+
+    return Way(say, given, 1, "open" in model.input)
 
 
-def forecast(model: Any, data: Data, split: Split) -> Iterator[Forecast]:
-    """Walk over the split's windows."""
+def evaluate(model: Any, data: Data) -> Evaluation:
+    """Measure the forecast of the day after each window, and of all days of it where the model says them."""
+    way = one_day(model, data.test.span - 1)
+    fitted = fit(data, way.given, 1, with_open=way.with_open)
+    calibration, usual = calibrate(way, data), usual_change(data)
+    metrics, verdicts = {}, {}
+    for part, split in parts(data).items():
+        found = errors(way, data, split, fitted, calibration)
+        metrics[part] = _of_all_days(model, data, split) | measures(found, usual)
+        verdicts[part] = judge(found)
+    return Evaluation(metrics, verdicts)
+
+
+def _of_all_days(model: Any, data: Data, split: Split) -> dict[str, Metric]:
+    """The scaled MSE over all days of the windows, as in the report; nothing where the model says the last alone."""
     from lstm_ae.models.apply import apply
 
+    if model.output["future"].shape[1] == 1:
+        return {}
+    ours, naive = Mean(), Mean()
     for batch in apply(model, split, steps=split.span - 1):
-        past, truth = batch.window[:, :-1], batch.window[:, 1:]
-        rows = split.starts[batch.samples] + split.span - 1
-        yield Forecast(rows, past, truth, batch.outputs["future"], data.scale.of(past, batch.company)[1])
+        past = batch.window[:, :-1]
+        truth = data.scale.scaled(batch.window[:, 1:, :1], past, batch.company)
+        for mean, predicted in ((ours, batch.outputs["future"]), (naive, past)):
+            mean.add((data.scale.scaled(predicted[..., :1], past, batch.company) - truth) ** 2)
+    return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
 
 
-def evaluate(model: Any, data: Data, split: Split) -> dict[str, Metric]:
-    """Scaled MSE over all days and over the last day alone, and the last day's error in prices."""
-    ours = {name: Mean() for name in ("mse", "last_day_mse", "last_day_mae")}
-    naive = {name: Mean() for name in ours}
-    for batch in forecast(model, data, split):
-        for means, predicted in ((ours, batch.predicted), (naive, batch.past)):
-            scaled = ((predicted - batch.truth[:, -predicted.shape[1] :]) / batch.span) ** 2
-            means["mse"].add(scaled)
-            means["last_day_mse"].add(scaled[:, -1])
-            means["last_day_mae"].add(abs(predicted[:, -1] - batch.truth[:, -1]))
-    units = {"mse": "scaled", "last_day_mse": "scaled", "last_day_mae": "USD"}
-    return {
-        name: Metric(ours[name].value, units[name], {"persistence": naive[name].value})
-        for name in ours
-        # A model of the last day alone says nothing about the others.
-        if name != "mse" or model.output["future"].shape[1] != 1
-    }
+def predict(model: Any, data: Data, split: Split, levels: Sequence[int] = ()) -> dict[str, Sequence[Any]]:
+    """The day after every window, and after each company's last window the day after the data (`actual` is None).
 
+    A model that is told the day's open says nothing of a day that has not opened.
 
-def judge(model: Any, data: Data, split: Split) -> Verdict:
-    """Whether the forecast of the day after the window beats persistence, in squared scaled errors."""
-    ours: list[Any] = []
-    naive: list[Any] = []
-    rows: list[Any] = []
-    for batch in forecast(model, data, split):
-        for errors, predicted in ((ours, batch.predicted), (naive, batch.past)):
-            errors.append((((predicted - batch.truth)[:, -1] / batch.span[:, 0]) ** 2).mean(axis=1, dtype=np.float64))
-        rows.append(batch.rows)
+    Args:
+        levels: per cent; each adds the two columns of an interval, NaN where validation is too short to tell.
+    """
+    way = one_day(model, split.span - 1)
+    calibration = calibrate(way, data) if levels else None
+    columns: dict[str, list[Any]] = {name: [] for name in ("symbol", "date", "actual", "persistence", "predicted")}
+    columns |= {name: [] for level in levels for name in (f"low_{level}", f"high_{level}")}
+
+    def add(part: Split, index: Any, days: Any, actual: Any) -> None:
+        window, company = part.windows(index), part.companies(index)
+        past = window[:, : way.given]
+        assert part.company is not None
+        predicted = way.say(past, company, window[:, way.given :])[..., :1]
+        columns["symbol"] += [data.symbols[line] for line in part.company[part.starts[index]]]
+        columns["date"] += np.asarray(days).astype(str).tolist()
+        columns["actual"] += actual
+        columns["persistence"] += list(past[:, -1, 0])
+        columns["predicted"] += list(predicted[:, 0, 0])
+        for level in levels:
+            low, high = interval(calibration, data, past, company, predicted, level)
+            columns[f"low_{level}"] += list(low[:, 0])
+            columns[f"high_{level}"] += list(high[:, 0])
+
     assert split.time is not None
-    days = split.time[np.concatenate(rows)]
-    return verdict(np.concatenate(ours), np.concatenate(naive), days, name="persistence", steps=1)
+    for index in split.batches():
+        rows = split.starts[index] + way.given
+        add(split, index, split.time[rows], list(split.series[rows, 0]))
+    if not way.with_open:
+        last = split.recut(way.given)
+        index, names = last_windows(data, last, most=len(data.symbols))
+        assert last.time is not None
+        days = [weekdays_after(last.time[start + way.given - 1], 1)[0] for start in last.starts[index]]
+        add(last, index, days, [None] * len(names))
+    return dict(columns)
 
 
-def predict(model: Any, data: Data, split: Split) -> dict[str, Sequence[Any]]:
-    """The day after every window, and after each company's last window the day after the data (`actual` is None)."""
-    assert split.company is not None
-    assert split.time is not None
-    rows: dict[str, list[Any]] = {"symbol": [], "date": [], "actual": [], "persistence": [], "predicted": []}
-    for batch in forecast(model, data, split):
-        rows["symbol"] += [data.symbols[line] for line in split.company[batch.rows]]
-        rows["date"] += split.time[batch.rows].astype(str).tolist()
-        rows["actual"] += list(batch.truth[:, -1, 0])
-        rows["persistence"] += list(batch.past[:, -1, 0])
-        rows["predicted"] += list(batch.predicted[:, -1, 0])
-    last = split.recut(split.span - 1)
-    index, names = last_windows(data, last, most=len(data.symbols))
-    past = last.windows(index)
-    from lstm_ae.models.apply import inputs_of
-
-    future = model(inputs_of(model, past, last.companies(index)))["future"].numpy()
-    days = [weekdays_after(last.time[start + last.span - 1], 1)[0] for start in last.starts[index]]  # type: ignore[index]
-    rows["symbol"] += names
-    rows["date"] += [str(day) for day in days]
-    rows["actual"] += [None] * len(names)
-    rows["persistence"] += list(past[:, -1, 0])
-    rows["predicted"] += list(future[:, -1, 0])
-    return dict(rows)
+def interval(
+    calibration: Calibration | None, data: Data, past: Any, company: Any, predicted: Any, level: int
+) -> tuple[Any, Any]:
+    """The two ends of an interval about forecasts `(samples, ahead, 1)`, `(samples, ahead)` in own units."""
+    if calibration is None:
+        return (np.full(predicted.shape[:2], np.nan),) * 2
+    point = data.scale.scaled(predicted, past, company)
+    spread = calibration.spread(data.scale.scaled(past, past, company))
+    ends = (data.scale.own(point + spread[..., [place]], past, company)[..., 0] for place in bounds(level))
+    low, high = (np.where(np.isfinite(end) & (end > 0), end, np.nan) for end in ends)
+    return low, high

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lstm_ae.config import Mnist
 from lstm_ae.data.digits import WHITE, as_images, as_windows, load, read_of
 from lstm_ae.data.windows import Data
-from lstm_ae.evaluation import Mean, Metric, Metrics
+from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, digits
 from lstm_ae.space import REPORT
 from lstm_ae.tasks import History, columns, parts
@@ -36,7 +36,7 @@ def space(hp: Any, config: Mnist) -> Mnist:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data) -> Metrics:
+def evaluate(model: Any, data: Data) -> Evaluation:
     """Accuracy beside always naming the most frequent digit, and the error of the reconstruction."""
     from lstm_ae.models.apply import apply
 
@@ -52,7 +52,7 @@ def evaluate(model: Any, data: Data) -> Metrics:
             "accuracy": Metric(right.value, "", {f"always {frequent}": baseline}, higher_is_better=True),
             "reconstruction_mse": reconstruction(model, data, split, error),
         }
-    return metrics
+    return Evaluation(metrics)
 
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:

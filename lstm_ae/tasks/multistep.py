@@ -12,36 +12,47 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
+from lstm_ae.baselines import fit
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.evaluation import Verdict, skill, verdict
+from lstm_ae.evaluation import Metric, Verdict
 from lstm_ae.figures import forecasts as drawn
 from lstm_ae.figures.base import titled
+from lstm_ae.intervals import Calibration
 from lstm_ae.models.apply import inputs_of, signature
 from lstm_ae.models.rollout import HORIZON, rollout
-from lstm_ae.tasks.forecasting import forecasts
+from lstm_ae.tasks.errors import LEVELS, Way, calibrate, errors, judge, measures, usual_change
+from lstm_ae.tasks.forecasting import forecasts, interval
 from lstm_ae.tasks.panel import dates_of, last_windows, quantity_of, weekdays_after
+
+# Futures that go through the model at once.
+AT_ONCE = 4096
 
 
 class Step(NamedTuple):
-    """Errors so many days ahead, over all test windows; MSE scaled, RMSE in USD."""
+    """What the forecast of so many days ahead is worth, over all test windows.
+
+    Args:
+        step: days ahead.
+        metrics: as `lstm_ae.tasks.errors.measures` finds them.
+        verdict: against persistence, on this day ahead.
+    """
 
     step: int
-    mse: float
-    mse_persistence: float
-    rmse: float
-    rmse_persistence: float
-    skill: float
+    metrics: dict[str, Metric]
+    verdict: Verdict
 
 
 class MultiStep(NamedTuple):
     """A multi-step forecast with what it is worth.
 
     Args:
-        steps: errors by day ahead.
+        steps: by day ahead.
         verdict: against persistence, over all days ahead together.
         windows: test windows behind the errors.
-        table: the forecast, as columns: symbol, date, step, predicted, persistence, actual (None where not known).
+        table: the forecast, as columns: symbol, date, step, predicted, persistence, actual (None where not known), and
+            two a level.
+        paths: drawn futures as columns: symbol, date, step and one a path; None where none were asked for.
         figures: the forecast, and the errors by day ahead.
     """
 
@@ -49,112 +60,161 @@ class MultiStep(NamedTuple):
     verdict: Verdict
     windows: int
     table: dict[str, Sequence[Any]]
+    paths: dict[str, Sequence[Any]] | None
     figures: dict[str, Figure]
 
 
-def multistep(model: Any, data: Data, horizon: int | None = None) -> MultiStep:
+def multistep(
+    model: Any, data: Data, horizon: int | None = None, *, levels: Sequence[int] = LEVELS, paths: int = 0, seed: int = 0
+) -> MultiStep:
     """Measure the rollout on every test window, and forecast from each company's last days.
 
     Args:
         horizon: days ahead after a whole window; None for the second half of a window after its first.
+        levels: per cent; each adds an interval to the forecast.
+        paths: futures to draw of each company, and the seed they depend on.
     """
     if not forecasts(model):
         raise ConfigError("--multistep needs a forecaster. Received: a run with --goal reconstruct")
+    if "open" in model.input:
+        raise ConfigError("--multistep needs a model that is not told the day's open. Received: a run with --with-open")
     window = data.test.span - 1
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
-    forecast = _Rollout(model, ahead)
+    forecast = _Rollout(model)
+    way = Way(lambda past, company, _: forecast(past, company, ahead), given, ahead)
     test = data.test.recut(given + ahead)
-    if not test.samples:
-        kind = DataError if horizon is None else ConfigError
-        raise kind(
-            f"No company has {given + ahead} test days in a row for a window of {given} days and a horizon of {ahead}; "
-            "choose a shorter --horizon or --window"
-        )
-    steps, judged = _measure(forecast, data, test, given)
-    last = data.test.recut(given + ahead if horizon is None else given)
-    table, figure = _forecast(forecast, data, last, given)
-    ahead_figure = drawn.skill_by_step(
-        [step.step for step in steps],
-        [step.rmse for step in steps],
-        [step.rmse_persistence for step in steps],
-        [step.skill for step in steps],
-        "USD",
-    )
-    return MultiStep(steps, judged, test.samples, table, {"multistep": figure, "skill_by_step": ahead_figure})
+    for name, split in (("training", data.train.recut(given + ahead)), ("test", test)):
+        if not split.samples:
+            kind = DataError if horizon is None else ConfigError
+            raise kind(
+                f"No company has {given + ahead} {name} days in a row for a window of {given} days and a horizon of "
+                f"{ahead}; choose a shorter --horizon or --window"
+            )
+    calibration = calibrate(way, data)
+    found = errors(way, data, test, fit(data, given, ahead, with_open=False), calibration)
+    usual = usual_change(data)
+    steps = [Step(step, measures(found, usual, step), judge(found, step)) for step in range(1, ahead + 1)]
+    last = _Last(data, data.test.recut(given + ahead if horizon is None else given), given, ahead)
+    predicted = forecast(last.past, last.company, ahead)[..., :1]
+    table = last.columns() | {
+        "predicted": list(predicted.ravel()),
+        "persistence": list(np.repeat(last.past[:, -1, 0], ahead)),
+        "actual": [None] * predicted.size if last.truth is None else list(last.truth.ravel()),
+    }
+    ends = {level: interval(calibration, data, last.past, last.company, predicted, level) for level in levels}
+    for level, (low, high) in ends.items():
+        table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
+    futures = _futures(forecast, calibration, data, last, paths, seed) if paths else None
+    figures = {"multistep": last.figure(predicted, ends, futures), **_by_step(steps)}
+    return MultiStep(steps, judge(found), test.samples, table, _as_columns(last, futures), figures)
 
 
 class _Rollout:
     """The traced rollout over arrays."""
 
-    def __init__(self, model: Any, ahead: int) -> None:
-        self.model, self.ahead = model, ahead
-        self.call = tf.function(rollout(model), input_signature=[signature(model), HORIZON])
+    def __init__(self, model: Any) -> None:
+        self.model, forecast = model, rollout(model)
+        given = signature(model)
+        features = given["past"].shape[-1]
+        shocks = tf.TensorSpec((None, None, features), tf.float32)
+        self.call = tf.function(forecast, input_signature=[given, HORIZON])
+        self.shocked = tf.function(forecast, input_signature=[given, HORIZON, shocks])
 
-    def __call__(self, past: Any, company: Any) -> Any:
-        return self.call(inputs_of(self.model, past, company), tf.fill([len(past)], self.ahead)).numpy()
+    def __call__(self, past: Any, company: Any, ahead: int, shocks: Any = None) -> Any:
+        given = [inputs_of(self.model, past, company), tf.fill([len(past)], ahead)]
+        return (self.call(*given) if shocks is None else self.shocked(*given, shocks)).numpy()
 
 
-def _measure(forecast: _Rollout, data: Data, test: Split, given: int) -> tuple[list[Step], Verdict]:
-    ours: list[Any] = []
-    naive: list[Any] = []
-    ours_usd: list[Any] = []
-    naive_usd: list[Any] = []
-    for index in test.batches():
-        window, company = test.windows(index), test.companies(index)
-        past, truth = window[:, :given], window[:, given:]
-        _, span = data.scale.of(past, company)
-        for scaled, usd, predicted in ((ours, ours_usd, forecast(past, company)), (naive, naive_usd, past[:, -1:])):
-            error = (predicted - truth)[..., 0].astype(np.float64)
-            scaled.append((error / span[..., 0]) ** 2)
-            usd.append(error**2)
-    model, persistence = np.concatenate(ours), np.concatenate(naive)
-    columns = zip(
-        model.mean(axis=0),
-        persistence.mean(axis=0),
-        np.sqrt(np.concatenate(ours_usd).mean(axis=0)),
-        np.sqrt(np.concatenate(naive_usd).mean(axis=0)),
-        strict=True,
-    )
-    steps = [
-        Step(k, float(mse), float(mse_0), float(rmse), float(rmse_0), skill(float(mse), float(mse_0)))
-        for k, (mse, mse_0, rmse, rmse_0) in enumerate(columns, 1)
+class _Last:
+    """The last window of each company, and the days after it."""
+
+    def __init__(self, data: Data, split: Split, given: int, ahead: int) -> None:
+        index, self.names = last_windows(data, split, most=len(data.symbols))
+        window = split.windows(index)
+        self.data, self.ahead, self.company = data, ahead, split.companies(index)
+        self.past = window[:, :given]
+        self.truth = window[:, given:, 0] if window.shape[1] > given else None
+        starts = split.starts[index]
+        self.dates_past = [dates_of(split, start, given) for start in starts]
+        self.dates = [
+            weekdays_after(before[-1], ahead) if self.truth is None else dates_of(split, start + given, ahead)
+            for start, before in zip(starts, self.dates_past, strict=True)
+        ]
+
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """Whom and when each row of a table is about."""
+        return {
+            "symbol": np.repeat(self.names, self.ahead).tolist(),
+            "date": np.concatenate(self.dates).astype(str).tolist(),
+            "step": np.tile(np.arange(1, self.ahead + 1), len(self.names)).tolist(),
+        }
+
+    def figure(self, predicted: Any, ends: dict[int, tuple[Any, Any]], futures: Any) -> Figure:
+        """The forecasts of the first companies, with their intervals and some of their drawn futures."""
+        few = slice(0, 4)
+        figure = drawn.multistep(
+            self.dates_past[few],
+            self.past[few, :, 0],
+            self.dates[few],
+            None if self.truth is None else self.truth[few],
+            predicted[few, :, 0],
+            np.repeat(self.past[few, -1:, 0], self.ahead, axis=1),
+            self.names[few],
+            quantity=quantity_of(self.data),
+            intervals={level: (low[few], high[few]) for level, (low, high) in ends.items()},
+            paths=None if futures is None else futures[few, :10],
+        )
+        if len(self.names) > len(self.names[few]):
+            figure = titled(figure, f"The first {len(self.names[few])} of {len(self.names)} companies")
+        return figure
+
+
+def _futures(
+    forecast: _Rollout, calibration: Calibration | None, data: Data, last: _Last, paths: int, seed: int
+) -> Any:
+    """Drawn futures of each company, `(companies, paths, ahead)` in own units."""
+    if calibration is None:
+        raise DataError("--paths needs validation windows to draw errors from, and there are none; leave it out")
+    which = np.repeat(np.arange(len(last.names)), paths)
+    scaled = data.scale.scaled(last.past, last.past, last.company)
+    shocks = calibration.shocks(scaled[which], last.ahead, seed)
+    drawn_futures = [
+        forecast(
+            last.past[part],
+            None if last.company is None else last.company[part],
+            last.ahead,
+            shocks[start:][: len(part)],
+        )[..., 0]
+        for start in range(0, len(which), AT_ONCE)
+        for part in (which[start : start + AT_ONCE],)
     ]
-    assert test.time is not None
-    days = test.time[test.starts + test.span - 1]
-    judged = verdict(model.mean(axis=1), persistence.mean(axis=1), days, name="persistence", steps=forecast.ahead)
-    return steps, judged
+    return np.concatenate(drawn_futures).reshape(len(last.names), paths, last.ahead)
 
 
-def _forecast(forecast: _Rollout, data: Data, last: Split, given: int) -> tuple[dict[str, Sequence[Any]], Figure]:
-    index, names = last_windows(data, last, most=len(data.symbols))
-    window = last.windows(index)
-    past, truth = window[:, :given], window[:, given:]
-    predicted = forecast(past, last.companies(index))[..., 0]
-    known = truth.shape[1] > 0
-    dates_past = [dates_of(last, start, given) for start in last.starts[index]]
-    if known:
-        dates = [dates_of(last, start + given, forecast.ahead) for start in last.starts[index]]
-    else:
-        dates = [weekdays_after(days[-1], forecast.ahead) for days in dates_past]
-    table = {
-        "symbol": np.repeat(names, forecast.ahead).tolist(),
-        "date": np.concatenate(dates).astype(str).tolist(),
-        "step": np.tile(np.arange(1, forecast.ahead + 1), len(names)).tolist(),
-        "predicted": list(predicted.ravel()),
-        "persistence": list(np.repeat(past[:, -1, 0], forecast.ahead)),
-        "actual": list(truth.ravel()) if known else [None] * predicted.size,
+def _as_columns(last: _Last, futures: Any) -> dict[str, Sequence[Any]] | None:
+    if futures is None:
+        return None
+    paths = {f"path_{k + 1}": list(futures[:, k].ravel()) for k in range(futures.shape[1])}
+    return last.columns() | paths
+
+
+def _by_step(steps: list[Step]) -> dict[str, Figure]:
+    ahead = [step.step for step in steps]
+    rmse = [step.metrics["rmse"] for step in steps]
+    gained = [step.metrics["skill"].value for step in steps]
+    margin = [1.96 * abs(step.verdict.skill / step.verdict.statistic) for step in steps]
+    figures = {
+        "skill_by_step": drawn.skill_by_step(
+            ahead,
+            [metric.value for metric in rmse],
+            [metric.baselines["persistence"] for metric in rmse],
+            gained,
+            "USD",
+            margin=margin,
+        )
     }
-    four = slice(0, 4)
-    figure = drawn.multistep(
-        dates_past[four],
-        past[four, :, 0],
-        dates[four],
-        truth[four, :, 0] if known else None,
-        predicted[four],
-        np.repeat(past[four, -1:, 0], forecast.ahead, axis=1),
-        names[four],
-        quantity=quantity_of(data),
-    )
-    if len(names) > len(names[four]):
-        figure = titled(figure, f"The first {len(names[four])} of {len(names)} companies")
-    return table, figure
+    names = [name for name in steps[0].metrics if name.startswith("coverage_")]
+    if names:
+        covered = {int(name.rpartition("_")[2]): [step.metrics[name].value for step in steps] for name in names}
+        figures["coverage_by_step"] = drawn.coverage(ahead, covered)
+    return figures

@@ -23,8 +23,11 @@ def code_size(model: Any) -> int | None:
 def measure(batches: "Iterable[Batch]", data: Data, error: Mean) -> "Iterator[Batch]":
     """Pass the batches on and add their squared scaled errors of reconstruction."""
     for batch in batches:
-        _, span = data.scale.of(batch.window, batch.company)
-        error.add(((batch.outputs["reconstruction"] - batch.window) / span) ** 2)
+        given_back, window = (
+            data.scale.scaled(values, batch.window, batch.company)
+            for values in (batch.outputs["reconstruction"], batch.window)
+        )
+        error.add((given_back - window) ** 2)
         yield batch
 
 
@@ -39,5 +42,4 @@ def reconstruction(model: Any, data: Data, split: Split, error: Mean) -> Metric:
 
 def _flat(data: Data, split: Split) -> Any:
     windows = split.windows()
-    offset, span = data.scale.of(windows, split.companies())
-    return ((windows - offset) / span).reshape(split.samples, -1)
+    return data.scale.scaled(windows, windows, split.companies()).reshape(split.samples, -1)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data
-from lstm_ae.evaluation import Mean, Metric, Metrics
+from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, prices
 from lstm_ae.space import REPORT
 from lstm_ae.tasks import History, columns, forecasting, parts
@@ -33,7 +33,7 @@ def build(config: Snp, data: Data) -> Any:
     if config.goal == "reconstruct":
         network = autoencoder(config, steps=config.window, features=features)
     else:
-        network = forecaster(config, features=features, typical=typical_change(data))
+        network = forecaster(config, typical=1.0 if data.scale.kind == "log" else typical_change(data))
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 
@@ -50,14 +50,10 @@ def space(hp: Any, config: Snp) -> Snp:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data) -> Metrics:
-    """Scaled MSE over all days and over the last day alone, and the last day's error in prices."""
-    if not forecasts(model):
-        return _evaluate_reconstruction(model, data)
-    return {part: forecasting.evaluate(model, data, split) for part, split in parts(data).items()}
-
-
-def _evaluate_reconstruction(model: Any, data: Data) -> Metrics:
+def evaluate(model: Any, data: Data) -> Evaluation:
+    """Errors of the forecast beside those of predictors without a network, or of what was given back."""
+    if forecasts(model):
+        return forecasting.evaluate(model, data)
     from lstm_ae.models.apply import apply
 
     metrics: Metrics = {}
@@ -70,7 +66,7 @@ def _evaluate_reconstruction(model: Any, data: Data) -> Metrics:
             "reconstruction_mse": reconstruction(model, data, split, error),
             "reconstruction_mae": Metric(absolute.value, "USD", {"mean of the window": constant.value}),
         }
-    return metrics
+    return Evaluation(metrics)
 
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
@@ -78,17 +74,18 @@ def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
     from lstm_ae.models.apply import inputs_of
 
     index, names = last_windows(data, data.test, SHOWN)
-    window, company = data.test.windows(index)[..., 0], data.test.companies(index)
+    window, company = data.test.windows(index), data.test.companies(index)
     dates = [dates_of(data.test, start, data.test.span) for start in data.test.starts[index]]
     loss = base.curves(columns(history), [base.Panel("loss", "MSE (scaled)", "log")])
     quantity = quantity_of(data)
     if not forecasts(model):
-        outputs = model(inputs_of(model, window[..., None], company))["reconstruction"].numpy()[..., 0]
+        outputs = model(inputs_of(model, window, company))["reconstruction"].numpy()[..., 0]
         few = slice(0, 2)
-        given_back = prices.reconstruction(dates[few], window[few], outputs[few], names[few], quantity=quantity)
+        given_back = prices.reconstruction(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
         return {"reconstruction": given_back, "loss": loss}
-    past, truth = window[:, :-1], window[:, 1:]
-    future = model(inputs_of(model, past[..., None], company))["future"].numpy()[..., 0]
+    given = inputs_of(model, window[:, :-1], company, window[:, -1:])
+    past, truth = window[:, :-1, 0], window[:, 1:, 0]
+    future = model(given)["future"].numpy()[..., 0]
     drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
     if future.shape[1] > 1:
         one = names.index("AAPL") if "AAPL" in names else 0

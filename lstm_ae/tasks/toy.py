@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lstm_ae.config import Toy
 from lstm_ae.data.toy import generate, load
 from lstm_ae.data.windows import Data
-from lstm_ae.evaluation import Mean, Metrics
+from lstm_ae.evaluation import Evaluation, Mean, Metrics
 from lstm_ae.figures import base, signals
 from lstm_ae.space import REPORT
 from lstm_ae.tasks import History, columns, parts
@@ -33,7 +33,7 @@ def space(hp: Any, config: Toy) -> Toy:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data) -> Metrics:
+def evaluate(model: Any, data: Data) -> Evaluation:
     """Mean squared error of the reconstruction."""
     from lstm_ae.models.apply import apply
 
@@ -43,7 +43,7 @@ def evaluate(model: Any, data: Data) -> Metrics:
         for _ in measure(apply(model, split), data, error):
             pass
         metrics[part] = {"reconstruction_mse": reconstruction(model, data, split, error)}
-    return metrics
+    return Evaluation(metrics)
 
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:

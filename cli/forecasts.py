@@ -1,0 +1,125 @@
+"""How forecasts of stock prices are shown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .results import show_files, show_metrics
+from .talk import Talk
+
+HOLIDAYS = "the next weekdays; holidays are not known"
+MOST = 20
+
+
+def show_one_day(opened: Any, levels: Sequence[int], talk: Talk) -> dict[str, Any]:
+    """Write the forecasts of a day ahead; show what they are worth and those of days to come. Returns the verdict."""
+    from lstm_ae import experiment
+    from lstm_ae.tasks.forecasting import predict
+
+    columns = predict(opened.model, opened.data, opened.data.test, levels)
+    files = {
+        "predictions": experiment.save_predictions(opened, columns),
+        "figures": opened.run.directory / "figures",
+        "run": opened.run.directory,
+    }
+    metrics, leaky = opened.run.metrics(), opened.data.source.leaky
+    show_metrics(talk, metrics, leaky)
+    _show_next_day(talk, columns, levels)
+    show_files(talk, files)
+    verdict: dict[str, Any] = metrics["verdict"]["test"]
+    shown = {"metrics": metrics, "verdict": verdict, "leaky": leaky}
+    talk.document(shown | {name: str(file) for name, file in files.items()})
+    return verdict
+
+
+def _show_next_day(talk: Talk, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+    """The forecasts of days that have not come yet."""
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    rows = [row for row in rows if row["actual"] is None]
+    if not rows:
+        talk.show("The day after the data is not forecast: its open is not known yet")
+        return
+    first = f", first {MOST} of {len(rows)} companies" if len(rows) > MOST else ""
+    talk.show(f"The day after the data ({HOLIDAYS}){first}:")
+    talk.table(
+        ["symbol", "date", "last known", "forecast", *(f"{level} %" for level in levels)],
+        [
+            (
+                row["symbol"],
+                row["date"],
+                f"{row['persistence']:,.2f}",
+                f"{row['predicted']:,.2f}",
+                *(_between(row[f"low_{level}"], row[f"high_{level}"]) for level in levels),
+            )
+            for row in rows[:MOST]
+        ],
+    )
+
+
+def _between(low: float, high: float) -> str:
+    known = [f"{end:,.2f}" if end == end else "?" for end in (low, high)]
+    return " to ".join(known)
+
+
+def show_many_days(opened: Any, horizon: int | None, levels: Sequence[int], paths: int, talk: Talk) -> dict[str, Any]:
+    """Forecast many days; show what each is worth and where everything is. Returns the verdict over all."""
+    from lstm_ae import experiment
+    from lstm_ae.evaluation import Evaluation
+    from lstm_ae.tasks.multistep import multistep
+
+    result = multistep(opened.model, opened.data, horizon, levels=levels, paths=paths, seed=opened.config.seed)
+    files = {"forecast": experiment.save_predictions(opened, result.table, "forecast")}
+    if result.paths is not None:
+        files["paths"] = experiment.save_predictions(opened, result.paths, "paths")
+    for path in experiment.draw(opened.run, result.figures):
+        files[path.stem.replace("_", " ")] = path
+    files["run"] = opened.run.directory
+    evaluation = Evaluation(
+        {str(step.step): step.metrics for step in result.steps},
+        {"all": result.verdict} | {str(step.step): step.verdict for step in result.steps},
+    )
+    measured = experiment.as_json(evaluation)
+    verdicts = measured.pop("verdict")
+    talk.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
+    covered = [name for name in result.steps[0].metrics if name.startswith("coverage_")]
+    header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
+    talk.table(
+        [*header, "direction", "crps", "random walk", *(f"in {name[9:]} %" for name in covered)],
+        [_row(step, covered) for step in result.steps],
+    )
+    talk.show(f"Verdict over all days ahead: {result.verdict}")
+    if opened.data.source.leaky:
+        talk.show(f"LEAKY: {opened.data.source.leaky}")
+    if result.table["actual"][0] is None:
+        talk.show(f"Dates: {HOLIDAYS}")
+    show_files(talk, files)
+    talk.document(
+        {
+            "steps": [{"step": int(step), "metrics": row, "verdict": verdicts[step]} for step, row in measured.items()],
+            "verdict": verdicts["all"],
+            "windows": result.windows,
+            "leaky": opened.data.source.leaky,
+        }
+        | {name: str(path) for name, path in files.items()}
+    )
+    verdict: dict[str, Any] = verdicts["all"]
+    return verdict
+
+
+def _row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
+    metrics = step.metrics
+    crps = metrics.get("crps")
+    return (
+        step.step,
+        f"{step.verdict.skill:+.2%}",
+        f"{step.verdict.p:.2g}",
+        f"{metrics['theil_u'].value:.4f}",
+        *(f"{value:.4g}" for name in ("mae", "rmse") for value in (metrics[name].value, _naive(metrics[name]))),
+        f"{metrics['mase'].value:.3f}",
+        f"{metrics['direction'].value:.1%}",
+        *((f"{crps.value:.4g}", f"{crps.baselines['random walk']:.4g}") if crps else ("-", "-")),
+        *(f"{metrics[name].value:.1%}" for name in covered),
+    )
+
+
+def _naive(metric: Any) -> float:
+    return float(metric.baselines["persistence"])

@@ -1,0 +1,141 @@
+"""What a forecast has to beat: predictors of the first feature's next days without a recurrent layer.
+
+All work on scaled values and are fitted on the training part alone. Each says the change from the last known value.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.windows import OPEN, Data, Split
+from lstm_ae.intervals import QUANTILES
+
+Numbers = NDArray[Any]
+
+# Days that the linear regression reads; the number with the smallest error on validation is taken.
+DAYS = (1, 2, 6, 10)
+# Windows that are fitted on, spread evenly; more change nothing and take memory.
+MOST = 200_000
+MONDAY = np.datetime64("1970-01-05")
+
+
+class Known(NamedTuple):
+    """What a predictor may know of some samples, and what came, all scaled.
+
+    Args:
+        past: `(samples, days, features)`, the last known days; prices, and last a volume where `volume` is True.
+        opens: `(samples,)` the open of the first day to forecast; None where it is not known.
+        days: `(samples, horizon)` the days to forecast.
+        change: `(samples, horizon)` how far the first feature then was from its last known value.
+    """
+
+    past: Numbers
+    opens: Numbers | None
+    days: NDArray[np.datetime64]
+    change: Numbers
+    volume: bool
+
+
+class Baselines(NamedTuple):
+    """Fitted predictors.
+
+    Args:
+        drift: the mean change of a day.
+        weekday: `(7,)` the mean change by day of the week, Monday first.
+        linear: scikit-learn's linear regression from what is known to the change on every day of the horizon.
+        days: the last days that it reads.
+        walk: `(horizon, 199)` quantiles of the changes: what the empirical random walk says of every sample.
+    """
+
+    drift: float
+    weekday: Numbers
+    linear: Any
+    days: int
+    walk: Numbers
+
+    def changes(self, known: Known) -> dict[str, Numbers]:
+        """The change that each predictor expects of each sample, by name, `(samples, horizon)`."""
+        ahead = np.arange(1, known.days.shape[1] + 1)
+        said = self.linear.predict(regressors(known, self.days))
+        return {
+            "persistence": np.zeros(known.days.shape),
+            "drift": np.broadcast_to(self.drift * ahead, known.days.shape),
+            "weekday": np.cumsum(self.weekday[weekday(known.days)], axis=1),
+            "linear": said.reshape(known.days.shape),
+        }
+
+
+def fit(data: Data, given: int, ahead: int, *, with_open: bool) -> Baselines:
+    """Fit all predictors on the training part; validation chooses how many days the linear regression reads.
+
+    Args:
+        given, ahead: days in a window and days to forecast after it.
+        with_open: whether the open of the first day to forecast is known.
+    """
+    from sklearn.linear_model import LinearRegression
+
+    parts = [part if part.span == given + ahead else part.recut(given + ahead) for part in data[:2]]
+    seen, judged = (_gathered(data, part, given, with_open=with_open) for part in parts)
+    first = seen.change[:, 0]
+    drift = float(first.mean())
+    which = weekday(seen.days[:, 0])
+    count, sums = np.bincount(which, minlength=7), np.bincount(which, first, minlength=7)
+    by_weekday = np.where(count > 0, sums / np.maximum(count, 1), drift)
+    tried = []
+    for days in [number for number in DAYS if number <= given]:
+        linear = LinearRegression().fit(regressors(seen, days), seen.change)
+        tried.append((_squared_error(linear, judged, days), days, linear))
+    _, days, linear = min(tried, key=lambda found: found[:2])
+    return Baselines(drift, by_weekday, linear, days, np.quantile(seen.change, QUANTILES, axis=0).T)
+
+
+def _squared_error(linear: Any, judged: Known, days: int) -> float:
+    if not len(judged.change):
+        return 0.0
+    return float(np.mean((linear.predict(regressors(judged, days)) - judged.change) ** 2))
+
+
+def _gathered(data: Data, split: Split, given: int, *, with_open: bool) -> Known:
+    """Samples spread evenly over a split."""
+    index = np.unique(np.linspace(0, split.samples - 1, MOST).astype(int)) if split.samples else np.empty(0, int)
+    pieces = [known_of(data, split, part, given, with_open=with_open) for part in _batches(index)]
+    opens = np.concatenate([piece.opens for piece in pieces]) if with_open else None
+    past, days, change = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3))
+    return Known(past, opens, days, change, pieces[0].volume)
+
+
+def _batches(index: Numbers, size: int = 16_384) -> Iterator[Numbers]:
+    for start in range(0, max(len(index), 1), size):
+        yield index[start : start + size]
+
+
+def known_of(data: Data, split: Split, index: Any, given: int, *, with_open: bool) -> Known:
+    """What is known after the first `given` days of some samples, and what came on the others."""
+    window = split.windows(index)
+    scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
+    assert split.time is not None
+    days = split.time[split.starts[index][:, None] + np.arange(given, split.span)]
+    opens = scaled[:, given, OPEN] if with_open else None
+    change = (scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64)
+    past = scaled[:, max(0, given - DAYS[-1]) : given]
+    return Known(past, opens, days, change, data.feature_names[-1].startswith("volume"))
+
+
+def regressors(known: Known, days: int) -> Numbers:
+    """All prices of the last days relative to the last of the first, a volume to its own last; `(samples, columns)`."""
+    past = known.past[:, -days:]
+    base = np.repeat(past[:, -1:, :1], past.shape[2], axis=2)
+    if known.volume:
+        base[..., -1] = past[:, -1:, -1]
+    columns: Numbers = (past - base).reshape(len(past), -1)
+    if known.opens is not None:
+        columns = np.concatenate([columns, (known.opens - past[:, -1, 0])[:, None]], axis=1)
+    return columns
+
+
+def weekday(days: NDArray[np.datetime64]) -> Numbers:
+    """0 for a Monday to 6 for a Sunday."""
+    number: Numbers = ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
+    return number

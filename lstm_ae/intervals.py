@@ -1,0 +1,104 @@
+"""How far a forecast may be off: intervals by split-conformal calibration, sampled futures, and their scores.
+
+Errors are taken in multiples of the window's own volatility (Lei et al. 2018, "Distribution-free predictive inference
+for regression", section 5.2), so that a calm stock gets narrow intervals and a wild one wide ones. The multiples are
+counted on validation, on windows that the weights were not fitted to. Futures are drawn by adding such errors step by
+step (filtered historical simulation, Barone-Adesi, Giannopoulos and Vosper 1999).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]
+
+# The quantiles that are kept: every half per cent.
+QUANTILES = np.arange(1, 200) / 200
+# A day's weight in the volatility against that of the day after it (RiskMetrics 1996).
+DECAY = 0.94
+# Of the usual volatility: below that a window counts as no calmer.
+CALMEST = 0.1
+# One-step errors kept to draw futures from.
+KEPT = 2000
+
+
+class Calibration(NamedTuple):
+    """What the errors on validation were, in multiples of the volatility.
+
+    Args:
+        quantiles: `(horizon, 199)`, infinite where there were too few windows to tell.
+        residuals: `(any, features)` of one step, all features of a day together.
+        calmest: the smallest volatility that counts.
+    """
+
+    quantiles: Numbers
+    residuals: Numbers
+    calmest: float
+
+    def volatility(self, past: Numbers) -> Numbers:
+        """The volatility after each window `(samples, steps, features)` of scaled values, `(samples,)`."""
+        return np.maximum(volatility(past), self.calmest)
+
+    def spread(self, past: Numbers) -> Numbers:
+        """What each quantile adds to a point forecast, `(samples, horizon, 199)`."""
+        return self.volatility(past)[:, None, None] * self.quantiles
+
+    def shocks(self, past: Numbers, horizon: int, seed: int) -> Numbers:
+        """Drawn errors for every step of futures that start from the windows, `(samples, horizon, features)`."""
+        random = np.random.default_rng([seed, horizon])
+        drawn = self.residuals[random.integers(len(self.residuals), size=(len(past), horizon))]
+        return (self.volatility(past)[:, None, None] * drawn).astype(np.float32)
+
+
+def volatility(past: Numbers) -> Numbers:
+    """Mean absolute change of the first feature, later days weighing more, `(samples,)`; 0 for one step."""
+    change = abs(np.diff(past[..., 0].astype(np.float64), axis=1))
+    if not change.shape[1]:
+        return np.zeros(len(past))
+    moved: Numbers = np.average(change, axis=1, weights=DECAY ** np.arange(change.shape[1])[::-1])
+    return moved
+
+
+def calibrated(errors: Numbers, residuals: Numbers, volatilities: Numbers) -> Calibration:
+    """Count the errors of validation.
+
+    Args:
+        errors: `(samples, horizon)` truth minus forecast, scaled.
+        residuals: `(samples, features)` the same one step ahead, for all that is forecast.
+        volatilities: `(samples,)` as `volatility` finds them.
+    """
+    calmest = max(CALMEST * float(np.mean(volatilities)), 1e-12)
+    of = np.maximum(volatilities, calmest)[:, None]
+    kept = np.unique(np.linspace(0, len(residuals) - 1, KEPT).astype(int))
+    return Calibration(conformal(errors / of), (residuals / of)[kept], calmest)
+
+
+def conformal(scores: Numbers) -> Numbers:
+    """The quantiles of `scores` `(samples, horizon)` that hold for a new one, `(horizon, 199)`.
+
+    Of n exchangeable scores the k-th smallest is above a new one with probability k / (n + 1) (Vovk et al. 2005), so
+    that is rounded outwards; a quantile past the outermost score is infinite.
+    """
+    count = len(scores)
+    ordered = np.concatenate([np.full((1, scores.shape[1]), -np.inf), np.sort(scores, axis=0)])
+    ordered = np.concatenate([ordered, np.full((1, scores.shape[1]), np.inf)])
+    rank = (count + 1) * QUANTILES
+    # Rounded first: 0.95 * 200 is a bit more than 190.
+    rank = np.where(QUANTILES < 0.5, np.floor(rank.round(9)), np.ceil(rank.round(9))).astype(int)
+    quantiles: Numbers = ordered[rank].T
+    return quantiles
+
+
+def bounds(level: int) -> tuple[int, int]:
+    """Places among the quantiles between which `level` per cent lie."""
+    return 99 - level, 99 + level
+
+
+def pinball(quantiles: Numbers, truth: Numbers) -> Numbers:
+    """The continuous ranked probability score, twice the mean pinball loss over the quantiles (Gneiting and Raftery
+    2007, section 4.2); `(..., 199)` and `(...)` to `(...)`.
+    """
+    below = truth[..., None] - quantiles
+    scores: Numbers = 2 * np.mean(np.maximum(QUANTILES * below, (QUANTILES - 1) * below), axis=-1)
+    return scores

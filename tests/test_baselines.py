@@ -1,0 +1,112 @@
+"""Predictors without a network, worked by hand and against the data they were made from."""
+
+import numpy as np
+import pytest
+
+from lstm_ae import baselines
+from lstm_ae.baselines import Known, fit, known_of, regressors, weekday
+from lstm_ae.data.scaling import Scale, fixed
+from lstm_ae.data.windows import Data, Source, Split, window_starts
+
+MONDAY = np.datetime64("2024-01-01")
+
+
+def panel(series: np.ndarray, span: int, start: int = 0) -> Split:
+    """One company on working days."""
+    days = np.busday_offset(MONDAY, np.arange(start, start + len(series)))
+    segment = np.zeros(len(series), np.int32)
+    values = series.reshape(len(series), -1).astype(np.float32)
+    return Split(values, window_starts(segment, span), span, segment, segment + 1, days)
+
+
+def data_of(
+    series: np.ndarray, span: int, names: tuple[str, ...] = ("high (USD)",), scale: Scale | None = None
+) -> Data:
+    first, second = len(series) * 6 // 10, len(series) * 8 // 10
+    parts = [panel(series[a:b], span, a) for a, b in ((0, first), (first, second), (second, len(series)))]
+    return Data(*parts, scale or fixed(), Source("made", "", "CC0"), ("", "A"), names)
+
+
+def test_weekdays() -> None:
+    days = np.array(["1969-12-31", "1970-01-01", "2024-01-01", "2024-02-29", "2023-12-31"], "datetime64[D]")
+    assert weekday(days).tolist() == [2, 3, 0, 3, 6]
+
+
+def test_a_line_is_drift() -> None:
+    data = data_of(np.arange(100.0) * 3 + 5, span=6)
+    found = fit(data, 4, 2, with_open=False)
+    assert found.drift == pytest.approx(3)
+    known = known_of(data, data.test, slice(0, 2), 4, with_open=False)
+    assert known.change.tolist() == [[3, 6], [3, 6]]
+    said = found.changes(known)
+    assert said["persistence"].tolist() == [[0, 0], [0, 0]]
+    for name in ("drift", "weekday", "linear"):
+        np.testing.assert_allclose(said[name], known.change, rtol=1e-4)
+    np.testing.assert_allclose(found.walk, np.repeat([[3.0], [6.0]], 199, axis=1))
+
+
+def test_a_week_is_seen_by_the_weekday() -> None:
+    """Mondays add 4, Fridays take 4 away; drift sees nothing of it."""
+    steps = np.array([4.0, 0, 1, -1, -4])
+    series = 100 + np.cumsum(np.tile(steps, 40))
+    data = data_of(series, span=5)
+    found = fit(data, 3, 2, with_open=False)
+    np.testing.assert_allclose(found.weekday[:5], steps, atol=1e-5)
+    assert found.weekday[5:].tolist() == [found.drift] * 2
+    known = known_of(data, data.test, slice(None), 3, with_open=False)
+    np.testing.assert_allclose(found.changes(known)["weekday"], known.change, atol=1e-4)
+
+
+def test_a_linear_rule_is_found_with_as_many_days_as_it_needs() -> None:
+    """Tomorrow changes almost as five days before it: one or two days say nothing."""
+    random = np.random.default_rng(0)
+    change = list(random.normal(0, 1, 5))
+    for _ in range(600):
+        change.append(0.95 * change[-5] + random.normal(0, 0.1))
+    data = data_of(np.cumsum(change), span=9)
+    found = fit(data, 8, 1, with_open=False)
+    assert found.days == 6
+    known = known_of(data, data.test, slice(None), 8, with_open=False)
+    error = found.changes(known)["linear"] - known.change
+    assert np.mean(error**2) < 0.3 * np.mean(known.change**2)
+
+
+def test_an_open_that_is_known_is_used() -> None:
+    random = np.random.default_rng(0)
+    high = 100 + np.cumsum(random.normal(0, 1, 300))
+    opens = np.r_[high[1:], high[-1]]  # an open that is the day's own high
+    series = np.stack([high, np.r_[high[0], opens[:-1]]], axis=1)
+    data = data_of(series, span=4, names=("high (USD)", "open (USD)"))
+    known = known_of(data, data.test, slice(None), 3, with_open=True)
+    np.testing.assert_allclose(known.opens - known.past[:, -1, 0], known.change[:, 0], atol=1e-4)
+    said = fit(data, 3, 1, with_open=True).changes(known)
+    np.testing.assert_allclose(said["linear"], known.change, atol=1e-3)
+    assert (
+        abs(fit(data, 3, 1, with_open=False).changes(known._replace(opens=None))["linear"] - known.change).max() > 0.3
+    )
+
+
+def test_what_the_regression_reads() -> None:
+    past = np.array([[[1, 10, 7], [2, 20, 9]]], np.float32)
+    known = Known(past, None, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), volume=False)
+    assert regressors(known, 2).tolist() == [[-1, 8, 5, 0, 18, 7]]
+    assert regressors(known._replace(volume=True), 2).tolist() == [[-1, 8, -2, 0, 18, 0]]
+    assert regressors(known._replace(opens=np.array([5.0])), 1).tolist() == [[0, 18, 7, 3]]
+
+
+def test_nothing_is_fitted_on_validation_or_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "DAYS", (2,))
+    series = 50 + np.cumsum(np.random.default_rng(0).normal(0, 1, 200))
+    other = series.copy()
+    other[120:] *= 3
+    first, second = (fit(data_of(values, span=5), 4, 1, with_open=False) for values in (series, other))
+    assert (first.drift, first.weekday.tolist()) == (second.drift, second.weekday.tolist())
+    assert first.linear.coef_.tolist() == second.linear.coef_.tolist()
+
+
+def test_the_random_walk_has_the_quantiles_of_the_changes() -> None:
+    data = data_of(np.cumsum(np.random.default_rng(0).normal(0, 2, 5000)), span=6)
+    walk = fit(data, 3, 3, with_open=False).walk
+    assert walk.shape == (3, 199)
+    assert walk[0, 99] == pytest.approx(0, abs=0.15)
+    assert walk[2, 159] == pytest.approx(2 * 3**0.5 * 0.84, rel=0.1)  # the 80 % quantile of a normal is 0.84

@@ -1,0 +1,127 @@
+"""Measures of forecasts: by hand on small numbers, and against utilsforecast on random ones."""
+
+import math
+
+import numpy as np
+import pytest
+from test_baselines import data_of
+
+from lstm_ae.baselines import fit
+from lstm_ae.data.scaling import Scale, fixed
+from lstm_ae.tasks.errors import Way, calibrate, errors, judge, measures, usual_change
+
+LOGARITHMS = Scale("log", np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
+
+
+def naive(given, ahead, times=1.0):
+    """Forecasts: the last known value, times something."""
+    return Way(lambda past, company, following: np.repeat(times * past[:, -1:], ahead, axis=1), given, ahead)
+
+
+def found_of(series, way, scale=None, calibration=None):
+    data = data_of(np.asarray(series, float), way.given + way.ahead, scale=scale)
+    fitted = fit(data, way.given, way.ahead, with_open=False)
+    return data, errors(way, data, data.test, fitted, calibration)
+
+
+def test_by_hand():
+    """The test part is 100, 110, 99, 99; windows of two days leave 99 and 99 to forecast."""
+    train = [10, 12, 11, 13, 12, 14, 13, 15, 14, 16, 15, 17]
+    data, found = found_of([*train, 100, 100, 100, 100, 100, 110, 99, 99], naive(2, 1, 0.9), LOGARITHMS)
+    assert found.own[""][:, 0].tolist() == pytest.approx([0, 9.9])
+    assert found.own["persistence"][:, 0].tolist() == pytest.approx([-11, 0])
+    measured = measures(found, usual_change(data))
+    assert usual_change(data)[1] == pytest.approx((2 + 1 + 2 + 1 + 2 + 1 + 2 + 1 + 2 + 1 + 2) / 11)
+    log = math.log(0.9)
+    expected = {
+        "last_day_mse": (log**2 / 2, log**2 / 2),
+        "skill": (0, None),
+        "log_rmse": (math.sqrt(log**2 / 2), math.sqrt(log**2 / 2)),
+        "mae": (4.95, 5.5),
+        "rmse": (math.sqrt(9.9**2 / 2), math.sqrt(121 / 2)),
+        "mase": (4.95 / (17 / 11), 5.5 / (17 / 11)),
+        "theil_u": (1, 1),
+        "direction": (1, None),
+    }
+    for name, (ours, theirs) in expected.items():
+        metric = measured[name]
+        assert metric.value == pytest.approx(ours, abs=2e-5), name
+        assert metric.baselines.get("persistence") == (theirs and pytest.approx(theirs, rel=1e-4)), name
+    assert list(measured["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
+
+
+def test_perfect_persistence_leaves_no_skill_to_have():
+    _, found = found_of([5.0] * 40, naive(3, 2))
+    measured = measures(found, np.array([np.nan, 1]), step=2)
+    assert math.isnan(measured["skill"].value)
+    assert math.isnan(measured["theil_u"].value)
+    assert math.isnan(measured["direction"].value)
+    assert measured["mae"].value == 0
+
+
+def test_a_forecast_below_nothing_counts_as_a_hundredth():
+    _, found = found_of(np.linspace(50, 60, 40), naive(3, 1, -1), fixed())
+    assert found.log[""].max() < math.log(100) + 0.1
+    assert found.own[""].min() > 100
+
+
+def test_each_day_ahead_is_told_apart():
+    """A line: persistence is 2 behind after a day, 6 behind after three; drift is right."""
+    _, found = found_of(np.arange(100.0) * 2 + 5, naive(4, 3))
+    for step in (1, 2, 3):
+        metric = measures(found, np.array([np.nan, 2]), step)["mase"]
+        assert metric.value == pytest.approx(step)
+        assert metric.baselines["drift"] == pytest.approx(0, abs=1e-4)
+
+
+def test_intervals_and_scores_come_with_a_calibration():
+    series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, 4000))
+    way = naive(10, 3)
+    data = data_of(series, 13)
+    calibration = calibrate(way, data)
+    assert calibration.quantiles.shape == (3, 199)
+    _, found = found_of(series, way, calibration=calibration)
+    for step in (1, 3):
+        measured = measures(found, usual_change(data), step)
+        assert measured["coverage_80"].value == pytest.approx(0.8, abs=0.06)
+        assert measured["coverage_95"].value == pytest.approx(0.95, abs=0.03)
+        # Nothing can be better than what the walk was drawn from, nor is the calibrated one much worse.
+        assert measured["crps"].value == pytest.approx(measured["crps"].baselines["random walk"], rel=0.05)
+    assert measured["coverage_80"].baselines == {"wanted": 0.8}
+
+
+def test_no_calibration_without_validation():
+    assert calibrate(naive(15, 6), data_of(np.arange(100.0), 8)) is None
+
+
+def test_the_verdict_is_on_squared_errors_of_the_days_asked():
+    random = np.random.default_rng(0)
+    series = 100 + np.cumsum(np.tile([3.0, -3.0], 100) + random.normal(0, 0.1, 200))
+    way = Way(lambda past, company, following: past[:, -2:], 4, 2)  # two days ago, then yesterday
+    _, found = found_of(series, way)
+    first, second, both = judge(found, 1), judge(found, 2), judge(found)
+    assert (first.outcome, second.outcome) == ("beats", "ties with")
+    assert math.isnan(second.p)  # the same forecast
+    errors_1, errors_2 = (found.scaled[name] ** 2 for name in ("", "persistence"))
+    assert first.skill == pytest.approx(1 - errors_1[:, 0].mean() / errors_2[:, 0].mean())
+    assert both.skill == pytest.approx(1 - errors_1.mean() / errors_2.mean())
+
+
+def test_against_utilsforecast():
+    losses = pytest.importorskip("utilsforecast.losses")
+    import pandas as pd
+
+    series = 100 + np.cumsum(np.random.default_rng(3).normal(0, 1, 400))
+    data, found = found_of(series, naive(5, 1, 0.99))
+    rows = data.test.starts + 5
+    truth = data.test.series[rows, 0].astype(float)
+    before = data.test.series[rows - 1, 0].astype(float)
+    frame = pd.DataFrame({"unique_id": 1, "ds": range(len(truth)), "y": truth, "ours": 0.99 * before, "last": before})
+    train = pd.DataFrame({"unique_id": 1, "ds": range(-240, 0), "y": data.train.series[:, 0].astype(float)})
+    measured = measures(found, usual_change(data))
+    for name in ("mae", "rmse"):
+        theirs = getattr(losses, name)(frame, ["ours", "last"])
+        assert measured[name].value == pytest.approx(theirs["ours"].item(), rel=1e-5)
+        assert measured[name].baselines["persistence"] == pytest.approx(theirs["last"].item(), rel=1e-5)
+    theirs = losses.mase(frame, ["ours"], seasonality=1, train_df=train)
+    assert measured["mase"].value == pytest.approx(theirs["ours"].item(), rel=1e-5)

@@ -1,0 +1,82 @@
+"""Intervals and drawn futures: quantiles counted by hand, coverage on made data, scores by their formulas."""
+
+import numpy as np
+import pytest
+
+from lstm_ae.intervals import QUANTILES, bounds, calibrated, conformal, pinball, volatility
+
+
+def test_levels_are_places_among_the_quantiles() -> None:
+    for level, ends in ((80, (0.1, 0.9)), (95, (0.025, 0.975)), (1, (0.495, 0.505)), (99, (0.005, 0.995))):
+        assert QUANTILES[list(bounds(level))] == pytest.approx(ends)
+
+
+def test_conformal_quantiles_are_rounded_outwards() -> None:
+    """Of 19 scores 1 to 19, the k-th is above a new one with probability k / 20."""
+    quantiles = conformal(np.arange(1.0, 20)[:, None])[0]
+    at = dict(zip(QUANTILES.round(3).tolist(), quantiles.tolist(), strict=True))
+    assert (at[0.95], at[0.9], at[0.5], at[0.05], at[0.1]) == (19, 18, 10, 1, 2)
+    assert (at[0.925], at[0.075]) == (19, 1)  # 18.5 and 1.5
+    assert (at[0.955], at[0.045]) == (np.inf, -np.inf)
+    assert (np.diff(quantiles[10:-10]) >= 0).all()
+
+
+def test_each_day_ahead_has_quantiles_of_its_own() -> None:
+    scores = np.random.default_rng(0).normal(0, [1, 5], (1000, 2))
+    quantiles = conformal(scores)
+    assert quantiles.shape == (2, 199)
+    assert quantiles[1, 179] / quantiles[0, 179] == pytest.approx(5, rel=0.15)
+
+
+def test_volatility_weighs_the_last_day_most() -> None:
+    past = np.array([[[0], [1], [1]], [[0], [0], [-1]], [[2], [2], [2]]], np.float32)
+    assert volatility(past).tolist() == pytest.approx([0.94 / 1.94, 1 / 1.94, 0])
+    assert volatility(past[:, :1]).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("level", [50, 80, 95])
+def test_intervals_hold_as_often_as_they_say(level: int) -> None:
+    """Samples of ten different volatilities: by its own, each kind of sample is covered."""
+    random = np.random.default_rng(0)
+    wild = random.uniform(0.5, 5, 8000)
+    past = np.cumsum(wild[:, None] * random.normal(size=(8000, 40)), axis=1)[..., None]
+    error = (wild * random.normal(size=8000))[:, None]
+    known, new = slice(None, 4000), slice(4000, None)
+    found = calibrated(error[known], error[known], volatility(past[known]))
+    spread = found.spread(past[new])
+    low, high = bounds(level)
+    inside = (spread[..., low] <= error[new]) & (error[new] <= spread[..., high])
+    assert inside.mean() == pytest.approx(level / 100, abs=0.02)
+    for kind in (wild[new] < 1.5, wild[new] > 4):
+        assert inside[kind, 0].mean() == pytest.approx(level / 100, abs=0.05)
+
+
+def test_a_calm_window_is_not_without_risk() -> None:
+    found = calibrated(np.array([[1.0], [-1.0]]), np.ones((2, 1)), np.array([2.0, 4.0]))
+    assert found.calmest == pytest.approx(0.3)
+    assert found.volatility(np.zeros((1, 5, 1))).tolist() == pytest.approx([0.3])
+
+
+def test_shocks_are_errors_times_volatility() -> None:
+    residuals = np.array([[1.0, 10.0], [-2.0, -20.0]])
+    found = calibrated(np.ones((2, 1)), residuals, np.ones(2))
+    past = np.array([[[0], [3]], [[0], [6]]], np.float32)
+    shocks = found.shocks(past, 50, seed=1)
+    assert shocks.shape == (2, 50, 2)
+    for k, size in enumerate((3, 6)):
+        assert {tuple(row) for row in shocks[k].tolist()} == {(size, 10 * size), (-2 * size, -20 * size)}
+    assert (found.shocks(past, 50, seed=1) == shocks).all()
+    assert (found.shocks(past, 50, seed=2) != shocks).any()
+
+
+def test_the_score_of_a_point_is_its_absolute_error() -> None:
+    assert pinball(np.full((2, 199), 3.0), np.array([5.0, 1.0])) == pytest.approx([2, 2])
+
+
+def test_the_score_of_a_normal_by_its_formula() -> None:
+    """Gneiting and Raftery 2007, equation 5; a grid of 199 quantiles comes near it."""
+    from scipy import stats
+
+    quantiles, truth = stats.norm.ppf(QUANTILES), np.array([-1.0, 0, 2.5])
+    exact = truth * (2 * stats.norm.cdf(truth) - 1) + 2 * stats.norm.pdf(truth) - 1 / np.sqrt(np.pi)
+    assert pinball(np.tile(quantiles, (3, 1)), truth) == pytest.approx(exact, abs=0.01)
