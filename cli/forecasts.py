@@ -10,7 +10,7 @@ HOLIDAYS = "the next weekdays; holidays are not known"
 MOST = 20
 
 
-def show_one_day(opened: Any, levels: Sequence[int], talk: Talk) -> dict[str, Any]:
+def show_one_day(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, Any]:
     """Write the forecasts of a day ahead; show what they are worth and those of days to come. Returns the verdict."""
     from lstm_ae import experiment
     from lstm_ae.tasks.forecasting import predict
@@ -28,6 +28,29 @@ def show_one_day(opened: Any, levels: Sequence[int], talk: Talk) -> dict[str, An
     verdict: dict[str, Any] = metrics["verdict"]["test"]
     shown = {"metrics": metrics, "verdict": verdict, "leaky": leaky}
     talk.document(shown | {name: str(file) for name, file in files.items()})
+    return verdict
+
+
+def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, Any] | None:
+    """Forecast data that the run was not trained on; where its days are known, show what that is worth."""
+    from lstm_ae import experiment
+    from lstm_ae.tasks.forecasting import evaluate_new, predict
+
+    calibration, _ = opened.run.calibration()
+    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
+    files = {
+        "predictions": experiment.save_predictions(opened, columns, "predictions-new"),
+        "run": opened.run.directory,
+    }
+    measured = experiment.as_json(evaluate_new(opened.model, opened.data, calibration))
+    if measured:
+        show_metrics(talk, measured, "")
+    else:
+        talk.show("No window has a day after it in this data, so nothing can be said of the errors")
+    _show_next_day(talk, columns, levels)
+    show_files(talk, files)
+    verdict: dict[str, Any] | None = measured.pop("verdict", {}).get("new data")
+    talk.document({"metrics": measured, "verdict": verdict} | {name: str(file) for name, file in files.items()})
     return verdict
 
 
@@ -60,33 +83,38 @@ def _between(low: float, high: float) -> str:
     return " to ".join(known)
 
 
-def show_many_days(opened: Any, horizon: int | None, levels: Sequence[int], paths: int, talk: Talk) -> dict[str, Any]:
+def show_many_days(
+    opened: Any, talk: Talk, levels: Sequence[int], *, horizon: int | None, paths: int
+) -> dict[str, Any] | None:
     """Forecast many days; show what each is worth and where everything is. Returns the verdict over all."""
     from lstm_ae import experiment
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.tasks.multistep import multistep
 
-    result = multistep(opened.model, opened.data, horizon, levels=levels, paths=paths, seed=opened.config.seed)
-    files = {"forecast": experiment.save_predictions(opened, result.table, "forecast")}
+    new = opened.data.train.samples == 0
+    calibration = opened.run.calibration()[0] if new else None
+    seed = opened.config.seed
+    result = multistep(
+        opened.model, opened.data, horizon, levels=levels, paths=paths, seed=seed, calibration=calibration
+    )
+    end = "-new" if new else ""
+    files = {"forecast": experiment.save_predictions(opened, result.table, f"forecast{end}")}
     if result.paths is not None:
-        files["paths"] = experiment.save_predictions(opened, result.paths, "paths")
-    for path in experiment.draw(opened.run, result.figures):
-        files[path.stem.replace("_", " ")] = path
+        files["paths"] = experiment.save_predictions(opened, result.paths, f"paths{end}")
+    for path in experiment.draw(opened.run, {name + end: figure for name, figure in result.figures.items()}):
+        files[path.stem.removesuffix(end).replace("_", " ")] = path
     files["run"] = opened.run.directory
-    evaluation = Evaluation(
-        {str(step.step): step.metrics for step in result.steps},
-        {"all": result.verdict} | {str(step.step): step.verdict for step in result.steps},
-    )
+    verdicts = {str(step.step): step.verdict for step in result.steps}
+    overall = {"all": result.verdict} if result.verdict else {}
+    evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
     measured = experiment.as_json(evaluation)
-    verdicts = measured.pop("verdict")
-    talk.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
-    covered = [name for name in result.steps[0].metrics if name.startswith("coverage_")]
-    header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
-    talk.table(
-        [*header, "direction", "crps", "random walk", *(f"in {name[9:]} %" for name in covered)],
-        [_row(step, covered) for step in result.steps],
-    )
-    talk.show(f"Verdict over all days ahead: {result.verdict}")
+    judged = measured.pop("verdict", {})
+    if result.steps:
+        talk.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
+        _show_steps(talk, result.steps)
+        talk.show(f"Verdict over all days ahead: {result.verdict}")
+    else:
+        talk.show("No window has so many days after it in this data, so nothing can be said of the errors")
     if opened.data.source.leaky:
         talk.show(f"LEAKY: {opened.data.source.leaky}")
     if result.table["actual"][0] is None:
@@ -94,32 +122,44 @@ def show_many_days(opened: Any, horizon: int | None, levels: Sequence[int], path
     show_files(talk, files)
     talk.document(
         {
-            "steps": [{"step": int(step), "metrics": row, "verdict": verdicts[step]} for step, row in measured.items()],
-            "verdict": verdicts["all"],
+            "steps": [{"step": int(step), "metrics": row, "verdict": judged[step]} for step, row in measured.items()],
+            "verdict": judged.get("all"),
             "windows": result.windows,
             "leaky": opened.data.source.leaky,
         }
         | {name: str(path) for name, path in files.items()}
     )
-    verdict: dict[str, Any] = verdicts["all"]
+    verdict: dict[str, Any] | None = judged.get("all")
     return verdict
+
+
+def _show_steps(talk: Talk, steps: Sequence[Any]) -> None:
+    covered = [name for name in steps[0].metrics if name.startswith("coverage_")]
+    header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
+    talk.table(
+        [*header, "direction", "crps", "random walk", *(f"in {name[9:]} %" for name in covered)],
+        [_row(step, covered) for step in steps],
+    )
 
 
 def _row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
     metrics = step.metrics
-    crps = metrics.get("crps")
     return (
         step.step,
         f"{step.verdict.skill:+.2%}",
         f"{step.verdict.p:.2g}",
         f"{metrics['theil_u'].value:.4f}",
         *(f"{value:.4g}" for name in ("mae", "rmse") for value in (metrics[name].value, _naive(metrics[name]))),
-        f"{metrics['mase'].value:.3f}",
+        f"{metrics['mase'].value:.3f}" if "mase" in metrics else "-",
         f"{metrics['direction'].value:.1%}",
-        *((f"{crps.value:.4g}", f"{crps.baselines['random walk']:.4g}") if crps else ("-", "-")),
+        *(f"{value:.4g}" if value is not None else "-" for value in _crps(metrics.get("crps"))),
         *(f"{metrics[name].value:.1%}" for name in covered),
     )
 
 
 def _naive(metric: Any) -> float:
     return float(metric.baselines["persistence"])
+
+
+def _crps(metric: Any) -> tuple[float | None, float | None]:
+    return (metric.value, metric.baselines.get("random walk")) if metric else (None, None)

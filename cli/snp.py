@@ -1,6 +1,6 @@
 """`lstmae snp predict|reconstruct`: what the stock study has besides the verbs of every study."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -44,22 +44,16 @@ SKILL = Declared(
     default=None,
     option=Option("End with code 4 unless the skill on test reaches this (0.01 is 1 %).", minimum=-1e6, maximum=1),
 )
-LEVELS = (80, 95)
-LEVEL = "Intervals to give, in per cent."
+Level = Annotated[str, typer.Option("--level", metavar="<int,...>", help="Intervals to give, in per cent.")]
 
 
-def levels(text: Any) -> Any:
+def levels(text: str) -> tuple[int, ...]:
     """The levels of intervals that a user typed."""
-    if not isinstance(text, str):
-        return text
     found = [item.strip() for item in text.split(",")]
     plain = all(item.isascii() and item.isdigit() and len(item) < 3 and int(item) for item in found)
     if not plain or len(set(found)) != len(found):
         raise ConfigError(f"--level must be different whole numbers from 1 to 99, as in 80,95. Received: {text[:60]!r}")
     return tuple(sorted(map(int, found)))
-
-
-Level = Annotated[Any, typer.Option("--level", parser=levels, metavar="<int,...>", help=LEVEL, show_default="80,95")]
 
 
 def register(app: typer.Typer, small: str) -> None:
@@ -72,7 +66,7 @@ def register(app: typer.Typer, small: str) -> None:
             bool, typer.Option("--multistep", metavar="", help="Forecast many days, each from the forecasts before it.")
         ] = False,
         horizon: option(HORIZON) = None,  # type: ignore[valid-type]
-        level: Level = LEVELS,
+        level: Level = "80,95",
         paths: option(PATHS) = None,  # type: ignore[valid-type]
         require_skill: option(SKILL) = None,  # type: ignore[valid-type]
         run: RunPath = None,
@@ -84,19 +78,20 @@ def register(app: typer.Typer, small: str) -> None:
         for name, value in (("horizon", horizon), ("paths", paths)):
             if value is not None and not multistep:
                 raise ConfigError(f"--{name} is for --multistep; add it, or leave --{name} out")
+        ends = levels(level)
         ahead, futures, wanted = checked(HORIZON, horizon), checked(PATHS, paths), checked(SKILL, require_skill)
         if multistep and given.get("with_open"):
             raise ConfigError(
                 "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
                 "--with-open"
             )
-        opened = training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="predict")
-        if multistep:
-            verdict = forecasts.show_many_days(opened, ahead, level, futures or 0, talk)
-        else:
-            verdict = forecasts.show_one_day(opened, level, talk)
-        if wanted is not None and not verdict["skill"] >= wanted:
-            raise NotEnoughSkill(f"The skill on test is {verdict['skill']:+.2%}, less than --require-skill {wanted:g}")
+        opened = training.obtain_for(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="predict")
+        new = opened.data.train.samples == 0
+        show = forecasts.show_many_days if multistep else forecasts.show_new_days if new else forecasts.show_one_day
+        verdict = show(opened, talk, ends, **({"horizon": ahead, "paths": futures or 0} if multistep else {}))
+        if wanted is not None and not (verdict and (verdict["skill"] or 0) >= wanted):
+            found = f"{verdict['skill']:+.2%}" if verdict and verdict["skill"] is not None else "not known"
+            raise NotEnoughSkill(f"The skill is {found}, less than --require-skill {wanted:g}")
 
     @command(
         app,

@@ -20,12 +20,17 @@ def load(config: Config, talk: Talk) -> Any:
     from lstm_ae.tasks import task
 
     data = task(task_of(config)).load(config)
+    told(data, talk)
+    return data
+
+
+def told(data: Any, talk: Talk) -> None:
+    """Say what data is."""
     talk.say(f"data: {data.source.text} (licence: {data.source.licence})")
     for note in data.source.notes:
         talk.say(f"  {note}")
     if data.source.leaky:
         talk.say(f"  LEAKY: {data.source.leaky}")
-    return data
 
 
 def train(config: Config, talk: Talk, *, out: Path | None, data: Any = None, tensorboard: bool = False) -> Any:
@@ -93,6 +98,29 @@ def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, ret
     known = f"run: {same.directory} (same configuration and data)" if same else "run: none of this configuration yet"
     talk.say("run: a new one" if retrain else known)
     return experiment.open_trained(same or train(config, talk, out=None, data=data), data)
+
+
+def obtain_for(given: Given, kind: type[Config], talk: Talk, *, run: str | None, retrain: bool, **fixed: Any) -> Any:
+    """Like `obtain`; but data that is not what the named run was trained on is new data to apply it to.
+
+    The data opened then has everything in its test part, and no training part.
+    """
+    from lstm_ae import experiment
+    from lstm_ae.errors import DataError
+
+    if run is None or not given.get("data"):
+        return obtain(given, kind, talk, run=run, retrain=retrain, **fixed)
+    found = _named(given, kind, talk, run, retrain, **fixed)
+    config = kind.from_dict(found.config().to_dict() | given)
+    try:
+        opened = experiment.open_trained(found, load(config, Talk(False, True, False)))
+    except DataError:
+        opened = experiment.open_fresh(found, config)
+        told(opened.data, talk)
+        talk.say("  new to the run: all its days are forecast")
+        return opened
+    told(opened.data, talk)
+    return opened
 
 
 def obtain_model(

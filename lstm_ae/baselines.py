@@ -47,16 +47,20 @@ class Baselines(NamedTuple):
         linear: scikit-learn's linear regression from what is known to the change on every day of the horizon.
         days: the last days that it reads.
         walk: `(horizon, 199)` quantiles of the changes: what the empirical random walk says of every sample.
+
+    Without any of these, where there is nothing to fit them on, persistence alone is left.
     """
 
-    drift: float
-    weekday: Numbers
-    linear: Any
-    days: int
-    walk: Numbers
+    drift: float = 0.0
+    weekday: Numbers | None = None
+    linear: Any = None
+    days: int = 0
+    walk: Numbers | None = None
 
     def changes(self, known: Known) -> dict[str, Numbers]:
         """The change that each predictor expects of each sample, by name, `(samples, horizon)`."""
+        if self.weekday is None:
+            return {"persistence": np.zeros(known.days.shape)}
         ahead = np.arange(1, known.days.shape[1] + 1)
         said = self.linear.predict(regressors(known, self.days))
         return {

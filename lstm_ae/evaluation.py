@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.intervals import Calibration
+
 Numbers = NDArray[Any]
 
 
@@ -58,10 +60,12 @@ class Evaluation(NamedTuple):
     Args:
         metrics: what was measured.
         verdicts: by part, whether a forecast beats persistence; empty where nothing is forecast.
+        calibration: how far forecasts of so many days ahead were off on validation; None where nothing is forecast.
     """
 
     metrics: Metrics
     verdicts: dict[str, Verdict] = {}
+    calibration: Calibration | None = None
 
 
 class Mean:

@@ -9,7 +9,7 @@ import filelock
 
 from lstm_ae import about
 from lstm_ae import run as runs
-from lstm_ae.config import Config, task_of
+from lstm_ae.config import Config, Snp, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
@@ -95,6 +95,15 @@ def open_trained(run: Run, data: Data | None = None) -> Opened:
             f"Received: {data.source.text}. Give the same file by --data, or set (or unset) LSTMAE_DATA_DIR"
         )
     return Opened(run, study, config, data, model)
+
+
+def open_fresh(run: Run, config: Config) -> Opened:
+    """A finished forecaster with data that it was not trained on, `config.data`; all of that is in its test part."""
+    from lstm_ae.data.prices import fresh
+
+    assert isinstance(config, Snp)
+    _, scale = run.calibration()
+    return Opened(run, task("snp"), config, fresh(config, scale, run.about()["data"]["symbols"]), run.model())
 
 
 def evaluate(opened: Opened) -> Evaluation:
@@ -209,7 +218,9 @@ def complete(
     run.write_history(fitted.history)
     model = _uncompiled(study.build(config, data), model)
     run.write_model(model)
-    metrics, verdicts = study.evaluate(model, data)
+    metrics, verdicts, calibration = study.evaluate(model, data)
+    if calibration is not None:
+        run.write_calibration(calibration, data.scale)
     kept = Evaluation(
         {part: row for part, row in metrics.items() if part not in leave_out},
         {part: verdict for part, verdict in verdicts.items() if part not in leave_out},

@@ -4,6 +4,7 @@
     state.npz       the training state, for resuming
     history.csv     losses and metrics of every epoch
     model.keras     the model with the weights of its best epoch, in own units
+    calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
     metrics.json    what came out; written last, so a directory without it is unfinished
     figures/*.png
     1/, 2/, ...     exported SavedModels: the layout of a TensorFlow Serving model folder
@@ -21,11 +22,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lstm_ae.about import asked, config_from, read_about
 from lstm_ae.config import Config, task_of
+from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import as_json, read_object, sync, table, write
+from lstm_ae.files import as_json, load_state, read_object, save_state, sync, table, write
+from lstm_ae.intervals import Calibration
 
 RUNS = Path("runs")
 
@@ -114,6 +119,22 @@ class Run:
                 f"{str(self.model_file)!r} is missing, damaged or no model ({first[:200]}); "
                 "restore it, or train a new run"
             ) from error
+
+    def calibration(self) -> tuple[Calibration, Scale]:
+        """How far the forecasts were off on validation, and the scale. Raises `DataError` where there is none."""
+        path = self.directory / "calibration.npz"
+        if not path.is_file():
+            raise DataError(f"The run {str(self.directory)!r} holds no calibration.npz; train a new one")
+        meta, groups = load_state(path, {"errors": 2, "scale": 2})
+        (quantiles, residuals), (offset, width) = groups["errors"], groups["scale"]
+        return Calibration(quantiles, residuals, meta["calmest"]), Scale(meta["kind"], offset, width)
+
+    def write_calibration(self, calibration: Calibration, scale: Scale) -> None:
+        """Save what forecasts of new data need besides the model."""
+        # In single precision: what is written down is a tenth of a per cent of a volatility at best.
+        errors = [values.astype(np.float32) for values in (calibration.quantiles, calibration.residuals)]
+        meta = {"calmest": calibration.calmest, "kind": scale.kind}
+        save_state(self.directory / "calibration.npz", meta, {"errors": errors, "scale": [scale.offset, scale.range]})
 
     def write_model(self, model: Any) -> None:
         """Save the model."""

@@ -14,7 +14,7 @@ import pytest
 from lstm_ae import experiment
 from lstm_ae import run as runs
 from lstm_ae.config import Config, Mnist, Snp, Toy
-from lstm_ae.data import prices
+from lstm_ae.data import selection
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.run import Run
@@ -114,7 +114,7 @@ def test_predictions_are_a_table_in_the_run(toy: Run) -> None:
 
 @pytest.mark.parametrize("goal", ["predict", "reconstruct"])
 def test_snp_again_from_its_directory(goal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 20)
+    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 20)
     config = Snp(data=some_prices(tmp_path), goal=goal, window=6, units=2, epochs=1)
     run = trained(config)
     opened = same_again(run, config)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Snp
-from lstm_ae.data import prices
+from lstm_ae.data import selection
 from lstm_ae.data.prices import load
 from lstm_ae.data.quotes import read_quotes
 from lstm_ae.data.windows import Data, Split
@@ -32,7 +32,7 @@ needs_snp500 = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def few_days_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 2)
+    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 2)
     monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)
 
 
@@ -241,7 +241,7 @@ def test_a_constant_price_is_scaled_to_0(tmp_path: pathlib.Path) -> None:
 
 
 def test_short_companies_are_left_out_and_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 10)
+    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 10)
     rows = [row("A", i, 1 + i) for i in range(20)] + [row("B", i, 1) for i in range(5, 20)]
     data = reconstruct(written(tmp_path, rows))
     assert data.symbols == ("", "A")
@@ -413,7 +413,7 @@ def traded(rows: list[tuple[str, int, float | None]], number: int) -> bool:
 
 
 def test_shipped_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
+    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 250)
     data = load(Snp())
     assert data.symbols == ("", "AAPL", "GOOG", "IBM", "MSFT")
     assert data.source.notes == ("1 company with fewer than 250 training days left out: FB (0)",)
@@ -454,7 +454,7 @@ def test_environment(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @needs_snp500
 def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
+    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 250)
     data = load(Snp(data=str(SNP500), field="open"))
     assert len(data.symbols) == 493
     assert [split.samples for split in parts(data)] == [413_236, 78_228, 78_228]  # counted by a plain loop as well

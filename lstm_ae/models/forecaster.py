@@ -24,7 +24,9 @@ def forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
 
     `future[:, t]` forecasts the step after `past[:, t]`; with `config.last_day_only` it holds the step after the
     last one alone, `(batch, 1, features)`. The features are `config.fields`. With the target `change` what the layers
-    say is added to the last known value. The output layer starts at zero, so that the untrained network is persistence.
+    say is added to the last known value, and so is what a linear layer says of the last step alone (Lai et al. 2018,
+    "Modeling long- and short-term temporal patterns with deep neural networks", section 3.6): the recurrent layers then
+    learn what is left. Both start at zero, so that the untrained network is persistence.
 
     With `config.with_open` there is a second input `open`, `(batch, 1)`, the open of the day after the window, and
     `future` holds the price to model alone.
@@ -41,7 +43,11 @@ def forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
         inputs["open"] = keras.Input((1,), name="open")
         read.append(ops.concatenate([past[:, 1:, OPEN : OPEN + 1], inputs["open"][:, None]], axis=1))
     stack = _stack(config, 1 if config.with_open else features)
-    said, _ = _through(stack, _reading(config, typical)(read), [None] * len(stack))
+    hidden = _reading(config, typical)(read)
+    said, _ = _through(stack, hidden, [None] * len(stack))
+    if config.target == "change":
+        direct = layers.Dense(said.shape[-1], kernel_initializer="zeros", use_bias=False, name="direct")
+        said = layers.Add(name="together")([said, direct(hidden)])
     future = _ordered(config)(_adding(config, typical)([past, said]))
     if config.last_day_only:
         future = layers.Reshape((1, future.shape[-1]), name="last_day")(future[:, -1])
@@ -61,7 +67,7 @@ def stepper(network: keras.Model) -> keras.Model:
         came before, the first value itself. Each state is `(batch, units)`.
     """
     kinds = (layers.RNN, layers.Dense, layers.Dropout)
-    stack = [layer for layer in network.layers if isinstance(layer, kinds)]
+    stack = [layer for layer in network.layers if isinstance(layer, kinds) and layer.name != "direct"]
     past = keras.Input(network.input["past"].shape[1:], name="past")
     before = keras.Input((1, past.shape[-1]), name="before")
     states: list[Any] = []
@@ -69,7 +75,10 @@ def stepper(network: keras.Model) -> keras.Model:
         sizes = layer.state_size if isinstance(layer, layers.RNN) else []
         sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
         states.append([keras.Input((size,), name=f"{layer.name}_{index}") for index, size in enumerate(sizes)] or None)
-    said, ends = _through(stack, network.get_layer("reading")([past, _before(past, before)]), states)
+    hidden = network.get_layer("reading")([past, _before(past, before)])
+    said, ends = _through(stack, hidden, states)
+    if any(layer.name == "direct" for layer in network.layers):
+        said = network.get_layer("together")([said, network.get_layer("direct")(hidden)])
     flat = [state for group in states if group for state in group]
     future = network.get_layer("ordered")(network.get_layer("adding")([past, said]))
     return keras.Model([past, before, *flat], [future, *ends], name="stepper")

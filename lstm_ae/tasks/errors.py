@@ -84,12 +84,13 @@ def errors(way: Way, data: Data, split: Split, fitted: Baselines, calibration: C
             piece[f"log/{name}"] = np.log(truth) - np.log(np.maximum(price, before / 100))
         if calibration is not None:
             scaled_past = data.scale.scaled(past, past, company)
-            spread, error = calibration.spread(scaled_past), piece["scaled/"]
+            spread, error = calibration.spread(scaled_past)[:, : way.ahead], piece["scaled/"]
             for level in LEVELS:
                 low, high = bounds(level)
                 piece[f"inside/{level}"] = (spread[..., low] <= error) & (error <= spread[..., high])
             piece["crps/"] = pinball(spread, error)
-            piece["crps/random walk"] = pinball(fitted.walk, known.change)
+            if fitted.walk is not None:
+                piece["crps/random walk"] = pinball(fitted.walk, known.change)
         pieces.append(piece)
     whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
@@ -145,7 +146,7 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
     - `coverage_80` and so on: share of truths within the interval; `crps`: of the whole distribution, scaled
 
     Args:
-        usual: `(lines,)` as `usual_change` finds them.
+        usual: `(lines,)` as `usual_change` finds them; None leaves the MASE out.
         step: the day ahead, from 1.
     """
     at = step - 1
@@ -170,15 +171,15 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
         "log_rmse": metric(lambda name: np.sqrt(_mse(log[name])), "log"),
         "mae": metric(lambda name: np.mean(abs(own[name])), "USD"),
         "rmse": metric(lambda name: np.sqrt(_mse(own[name])), "USD"),
-        "mase": metric(lambda name: np.nanmean(abs(own[name]) / usual[found.company])),
+        **({} if usual is None else {"mase": metric(lambda name: np.nanmean(abs(own[name]) / usual[found.company]))}),
         "theil_u": metric(lambda name: np.sqrt(_mse(log[name]) / naive_log) if naive_log else np.nan),
         "direction": metric(right, sets_sign=True, higher=True),
     }
     for level, inside in found.inside.items():
         measured[f"coverage_{level}"] = Metric(float(inside[:, at].mean()), "", {"wanted": level / 100}, True)
     if found.crps:
-        ours, walk = (float(np.mean(found.crps[name][:, at])) for name in ("", "random walk"))
-        measured["crps"] = Metric(ours, "scaled", {"random walk": walk})
+        scores = {name: float(np.mean(values[:, at])) for name, values in found.crps.items()}
+        measured["crps"] = Metric(scores.pop(""), "scaled", scores)
     return measured
 
 

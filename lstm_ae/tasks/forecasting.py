@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from lstm_ae.baselines import fit
+from lstm_ae.baselines import Baselines, fit
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Mean, Metric
 from lstm_ae.intervals import Calibration, bounds
 from lstm_ae.tasks import parts
 from lstm_ae.tasks.errors import Way, calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.panel import last_windows, weekdays_after
+
+# Days ahead whose errors a run keeps.
+KEPT = 20
 
 
 def forecasts(model: Any) -> bool:
@@ -33,17 +36,36 @@ def one_day(model: Any, given: int) -> Way:
     return Way(say, given, 1, "open" in model.input)
 
 
+def many_days(model: Any, given: int, ahead: int) -> Way:
+    """The model's rollout."""
+    from lstm_ae.tasks.paths import Rollout
+
+    forecast = Rollout(model)
+    return Way(lambda past, company, _: forecast(past, company, ahead), given, ahead)
+
+
 def evaluate(model: Any, data: Data) -> Evaluation:
     """Measure the forecast of the day after each window, and of all days of it where the model says them."""
     way = one_day(model, data.test.span - 1)
     fitted = fit(data, way.given, 1, with_open=way.with_open)
     calibration, usual = calibrate(way, data), usual_change(data)
+    # The first day's errors are the same whoever counts them; the rollout's are kept for forecasts of new data.
+    kept = calibration if way.with_open else calibrate(many_days(model, way.given, KEPT), data) or calibration
     metrics, verdicts = {}, {}
     for part, split in parts(data).items():
         found = errors(way, data, split, fitted, calibration)
         metrics[part] = _of_all_days(model, data, split) | measures(found, usual)
         verdicts[part] = judge(found)
-    return Evaluation(metrics, verdicts)
+    return Evaluation(metrics, verdicts, kept)
+
+
+def evaluate_new(model: Any, data: Data, calibration: Calibration) -> Evaluation:
+    """Measure the forecasts of data without a training part, against persistence alone; empty without any window."""
+    way = one_day(model, data.test.span - 1)
+    if not data.test.samples:
+        return Evaluation({})
+    found = errors(way, data, data.test, Baselines(), calibration)
+    return Evaluation({"new data": measures(found, None)}, {"new data": judge(found)})
 
 
 def _of_all_days(model: Any, data: Data, split: Split) -> dict[str, Metric]:
@@ -61,16 +83,20 @@ def _of_all_days(model: Any, data: Data, split: Split) -> dict[str, Metric]:
     return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
 
 
-def predict(model: Any, data: Data, split: Split, levels: Sequence[int] = ()) -> dict[str, Sequence[Any]]:
+def predict(
+    model: Any, data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
+) -> dict[str, Sequence[Any]]:
     """The day after every window, and after each company's last window the day after the data (`actual` is None).
 
     A model that is told the day's open says nothing of a day that has not opened.
 
     Args:
         levels: per cent; each adds the two columns of an interval, NaN where validation is too short to tell.
+        calibration: for the intervals; counted on validation where it is not given.
     """
     way = one_day(model, split.span - 1)
-    calibration = calibrate(way, data) if levels else None
+    if levels and calibration is None:
+        calibration = calibrate(way, data)
     columns: dict[str, list[Any]] = {name: [] for name in ("symbol", "date", "actual", "persistence", "predicted")}
     columns |= {name: [] for level in levels for name in (f"low_{level}", f"high_{level}")}
 
@@ -109,7 +135,7 @@ def interval(
     if calibration is None:
         return (np.full(predicted.shape[:2], np.nan),) * 2
     point = data.scale.scaled(predicted, past, company)
-    spread = calibration.spread(data.scale.scaled(past, past, company))
+    spread = calibration.spread(data.scale.scaled(past, past, company))[:, : point.shape[1]]
     ends = (data.scale.own(point + spread[..., [place]], past, company)[..., 0] for place in bounds(level))
     low, high = (np.where(np.isfinite(end) & (end > 0), end, np.nan) for end in ends)
     return low, high

@@ -9,21 +9,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 
-from lstm_ae.baselines import fit
+from lstm_ae.baselines import Baselines, fit
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Metric, Verdict
 from lstm_ae.figures import forecasts as drawn
 from lstm_ae.figures.base import titled
 from lstm_ae.intervals import Calibration
-from lstm_ae.models.apply import inputs_of, signature
-from lstm_ae.models.rollout import HORIZON, rollout
 from lstm_ae.tasks.errors import LEVELS, Way, calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.forecasting import forecasts, interval
 from lstm_ae.tasks.panel import dates_of, last_windows, quantity_of, weekdays_after
+from lstm_ae.tasks.paths import Rollout
 
 # Futures that go through the model at once.
 AT_ONCE = 4096
@@ -47,8 +45,8 @@ class MultiStep(NamedTuple):
     """A multi-step forecast with what it is worth.
 
     Args:
-        steps: by day ahead.
-        verdict: against persistence, over all days ahead together.
+        steps: by day ahead; empty where no window has so many days after it.
+        verdict: against persistence, over all days ahead together; None without steps.
         windows: test windows behind the errors.
         table: the forecast, as columns: symbol, date, step, predicted, persistence, actual (None where not known), and
             two a level.
@@ -57,7 +55,7 @@ class MultiStep(NamedTuple):
     """
 
     steps: list[Step]
-    verdict: Verdict
+    verdict: Verdict | None
     windows: int
     table: dict[str, Sequence[Any]]
     paths: dict[str, Sequence[Any]] | None
@@ -65,14 +63,23 @@ class MultiStep(NamedTuple):
 
 
 def multistep(
-    model: Any, data: Data, horizon: int | None = None, *, levels: Sequence[int] = LEVELS, paths: int = 0, seed: int = 0
+    model: Any,
+    data: Data,
+    horizon: int | None = None,
+    *,
+    levels: Sequence[int] = LEVELS,
+    paths: int = 0,
+    seed: int = 0,
+    calibration: Calibration | None = None,
 ) -> MultiStep:
     """Measure the rollout on every test window, and forecast from each company's last days.
 
     Args:
         horizon: days ahead after a whole window; None for the second half of a window after its first.
         levels: per cent; each adds an interval to the forecast.
-        paths: futures to draw of each company, and the seed they depend on.
+        paths, seed: futures to draw of each company, and what they depend on.
+        calibration: of the model, where `data` is new to it and holds no training and validation; persistence is
+            then the only baseline.
     """
     if not forecasts(model):
         raise ConfigError("--multistep needs a forecaster. Received: a run with --goal reconstruct")
@@ -80,20 +87,30 @@ def multistep(
         raise ConfigError("--multistep needs a model that is not told the day's open. Received: a run with --with-open")
     window = data.test.span - 1
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
-    forecast = _Rollout(model)
+    forecast = Rollout(model)
     way = Way(lambda past, company, _: forecast(past, company, ahead), given, ahead)
     test = data.test.recut(given + ahead)
-    for name, split in (("training", data.train.recut(given + ahead)), ("test", test)):
-        if not split.samples:
-            kind = DataError if horizon is None else ConfigError
-            raise kind(
-                f"No company has {given + ahead} {name} days in a row for a window of {given} days and a horizon of "
-                f"{ahead}; choose a shorter --horizon or --window"
-            )
-    calibration = calibrate(way, data)
-    found = errors(way, data, test, fit(data, given, ahead, with_open=False), calibration)
-    usual = usual_change(data)
-    steps = [Step(step, measures(found, usual, step), judge(found, step)) for step in range(1, ahead + 1)]
+    fitted, usual = Baselines(), None
+    if calibration is None:
+        for name, split in (("training", data.train.recut(given + ahead)), ("test", test)):
+            if not split.samples:
+                kind = DataError if horizon is None else ConfigError
+                raise kind(
+                    f"No company has {given + ahead} {name} days in a row for a window of {given} days and a horizon "
+                    f"of {ahead}; choose a shorter --horizon or --window"
+                )
+        calibration, usual = calibrate(way, data), usual_change(data)
+        fitted = fit(data, given, ahead, with_open=False)
+    elif ahead > len(calibration.quantiles):
+        raise ConfigError(
+            f"For new data the run knows how far it is off up to {len(calibration.quantiles)} days ahead; choose a "
+            f"--horizon of at most that. Received: {ahead}"
+        )
+    steps, verdict = [], None
+    if test.samples:
+        found = errors(way, data, test, fitted, calibration)
+        steps = [Step(step, measures(found, usual, step), judge(found, step)) for step in range(1, ahead + 1)]
+        verdict = judge(found)
     last = _Last(data, data.test.recut(given + ahead if horizon is None else given), given, ahead)
     predicted = forecast(last.past, last.company, ahead)[..., :1]
     table = last.columns() | {
@@ -105,24 +122,8 @@ def multistep(
     for level, (low, high) in ends.items():
         table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
     futures = _futures(forecast, calibration, data, last, paths, seed) if paths else None
-    figures = {"multistep": last.figure(predicted, ends, futures), **_by_step(steps)}
-    return MultiStep(steps, judge(found), test.samples, table, _as_columns(last, futures), figures)
-
-
-class _Rollout:
-    """The traced rollout over arrays."""
-
-    def __init__(self, model: Any) -> None:
-        self.model, forecast = model, rollout(model)
-        given = signature(model)
-        features = given["past"].shape[-1]
-        shocks = tf.TensorSpec((None, None, features), tf.float32)
-        self.call = tf.function(forecast, input_signature=[given, HORIZON])
-        self.shocked = tf.function(forecast, input_signature=[given, HORIZON, shocks])
-
-    def __call__(self, past: Any, company: Any, ahead: int, shocks: Any = None) -> Any:
-        given = [inputs_of(self.model, past, company), tf.fill([len(past)], ahead)]
-        return (self.call(*given) if shocks is None else self.shocked(*given, shocks)).numpy()
+    figures = {"multistep": last.figure(predicted, ends, futures), **(_by_step(steps) if steps else {})}
+    return MultiStep(steps, verdict, test.samples, table, _as_columns(last, futures), figures)
 
 
 class _Last:
@@ -169,9 +170,7 @@ class _Last:
         return figure
 
 
-def _futures(
-    forecast: _Rollout, calibration: Calibration | None, data: Data, last: _Last, paths: int, seed: int
-) -> Any:
+def _futures(forecast: Rollout, calibration: Calibration | None, data: Data, last: _Last, paths: int, seed: int) -> Any:
     """Drawn futures of each company, `(companies, paths, ahead)` in own units."""
     if calibration is None:
         raise DataError("--paths needs validation windows to draw errors from, and there are none; leave it out")

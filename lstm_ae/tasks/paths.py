@@ -1,0 +1,25 @@
+"""A model's rollout over arrays, with or without shocks."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from lstm_ae.models.apply import inputs_of, signature
+from lstm_ae.models.rollout import HORIZON, rollout
+
+
+class Rollout:
+    """The rollout, traced once for every batch size, horizon and length of window."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, forecast = model, rollout(model)
+        given = signature(model)
+        features = given["past"].shape[-1]
+        shocks = tf.TensorSpec((None, None, features), tf.float32)
+        self.call = tf.function(forecast, input_signature=[given, HORIZON])
+        self.shocked = tf.function(forecast, input_signature=[given, HORIZON, shocks])
+
+    def __call__(self, past: Any, company: Any, ahead: int, shocks: Any = None) -> Any:
+        """Forecast `(samples, ahead, features)` in own units; `shocks` of that shape are scaled."""
+        given = [inputs_of(self.model, past, company), tf.fill([len(past)], ahead)]
+        return (self.call(*given) if shocks is None else self.shocked(*given, shocks)).numpy()
