@@ -1,5 +1,6 @@
 """`lstmae snp predict|reconstruct`: what the stock study has besides the verbs of every study."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,8 +9,8 @@ from lstm_ae.config import TASKS
 from lstm_ae.errors import ConfigError, NotEnoughSkill
 from lstm_ae.options import Declared, Option, checked
 
-from . import forecasts, training
-from .options import Given, Retrain, RunPath, command, option
+from . import forecasts, training, trials
+from .options import Given, Retrain, RunArgument, RunPath, command, option
 from .results import show_predictions
 from .talk import Talk
 
@@ -36,6 +37,13 @@ PATHS = Declared(
         minimum=1,
         maximum=10_000,
     ),
+)
+FOLDS = Declared(
+    "folds",
+    int,
+    optional=False,
+    default=5,
+    option=Option("How often to train and test.", minimum=2, maximum=100),
 )
 SKILL = Declared(
     "require_skill",
@@ -92,6 +100,43 @@ def register(app: typer.Typer, small: str) -> None:
         if wanted is not None and not (verdict and (verdict["skill"] or 0) >= wanted):
             found = f"{verdict['skill']:+.2%}" if verdict and verdict["skill"] is not None else "not known"
             raise NotEnoughSkill(f"The skill is {found}, less than --require-skill {wanted:g}")
+
+    @command(app, "audit", "lstmae snp audit latest")
+    def audit(run: RunArgument, *, talk: Talk) -> None:
+        """Look for what of the future reaches a run's forecasts, and whether they only repeat yesterday."""
+        trials.show_audit(run, talk)
+
+    @command(app, "backtest", f"lstmae snp backtest --folds 2 {small}", TASKS["snp"], hide=("goal", "split"))
+    def backtest(
+        *,
+        folds: option(FOLDS) = 5,  # type: ignore[valid-type]
+        split_by: Annotated[
+            str,
+            typer.Option(metavar="time|company", help="Test on later days (time), or on companies held out (company)."),
+        ] = "time",
+        no_refit: Annotated[
+            bool,
+            typer.Option("--no-refit", metavar="", help="Train once, before the first test, instead of before each."),
+        ] = False,
+        out: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="<folder>",
+                help="Where the folds go; that of a backtest that was interrupted goes on (default: a new one below "
+                "runs).",
+            ),
+        ] = None,
+        require_skill: option(SKILL) = None,  # type: ignore[valid-type]
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Train up to a day and test on the days after it, several times over."""
+        if split_by not in ("time", "company"):
+            raise ConfigError(f"--split-by must be time or company. Received: {split_by[:40]!r}")
+        number, wanted = checked(FOLDS, folds), checked(SKILL, require_skill)
+        found = trials.show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
+        if wanted is not None and not found >= wanted:
+            raise NotEnoughSkill(f"The skill over all folds is {found:+.2%}, less than --require-skill {wanted:g}")
 
     @command(
         app,

@@ -17,5 +17,9 @@ class NotEnoughSkill(LstmAeError):
     """A forecast is worse than was required."""
 
 
+class Leak(LstmAeError):
+    """Something of the future reaches a forecast."""
+
+
 class Diverged(LstmAeError, ArithmeticError):
     """The loss became NaN or infinite; the last good weights have been kept."""

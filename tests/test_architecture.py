@@ -24,7 +24,7 @@ LAYERS = [
     {"lstm_ae.training", "lstm_ae.run", "lstm_ae.export"},
     {"lstm_ae.tasks", "lstm_ae.card"},
     {"lstm_ae.experiment"},
-    {"lstm_ae.search"},
+    {"lstm_ae.search", "lstm_ae.backtest"},
     {"lstm_ae.bench"},
     {"cli"},
 ]

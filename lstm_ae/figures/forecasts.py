@@ -139,3 +139,26 @@ def coverage(steps: ArrayLike, covered: Mapping[int, ArrayLike]) -> Figure:
     label(axes, x="Days ahead", y="Coverage (%)", title="Share of days within the interval (dashed: wanted)")
     legend(drawn, lines, [f"{level} % interval" for level in sorted(covered)])
     return drawn
+
+
+def skill_by_fold(folds: Sequence[int], names: Sequence[str], model: ArrayLike, linear: ArrayLike) -> Figure:
+    """Skill over persistence of each fold of a backtest, of the model and of the linear regression, a line a fold.
+
+    Args:
+        folds: numbers.
+        names: what each fold was tested on.
+        model, linear: `(folds,)`.
+    """
+    ours, theirs = (100 * np.asarray(values, float) for values in (model, linear))
+    drawn = figure(height=0.3 * len(folds) + 1.3)
+    axes = drawn.axes[0]
+    places = np.arange(len(folds))
+    axes.axvline(0, **ZERO)
+    axes.hlines(places, theirs, ours, color="#bdbdbd", linewidth=1.2, zorder=1)
+    dots = axes.plot(theirs, places, color=BLUE, linestyle="none", marker="o", markersize=5)[0]
+    gems = axes.plot(ours, places, linestyle="none", color=VERMILLION, marker="D", markerfacecolor="white")[0]
+    axes.set_yticks(places, [f"{fold}: {short(name, 30)}" for fold, name in zip(folds, names, strict=True)])
+    axes.set_ylim(len(folds) - 0.4, -0.6)
+    label(axes, x="Skill over persistence (%)", title="Right of 0: better than persistence")
+    legend(drawn, [gems, dots], ["Model", "Linear regression"])
+    return drawn

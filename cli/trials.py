@@ -1,0 +1,115 @@
+"""How audits and backtests of forecasters are run and shown."""
+
+import secrets
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.config import Config, Snp
+from lstm_ae.errors import Leak
+
+from .backend import import_tensorflow
+from .results import show_files
+from .stops import Interrupted
+from .talk import Talk
+from .training import told
+
+
+def show_audit(where: str, talk: Talk) -> None:
+    """Show what an audit of a run finds; raises `Leak` where the future reaches its forecasts."""
+    from lstm_ae.run import open_run
+
+    run = open_run(where, "snp")
+    run.metrics()
+    import_tensorflow(talk)
+    from lstm_ae import experiment
+    from lstm_ae.data.quotes import read_quotes
+    from lstm_ae.tasks.audit import audit
+
+    opened = experiment.open_trained(run)
+    assert isinstance(opened.config, Snp)
+    told(opened.data, talk)
+    findings = audit(opened.model, opened.config, opened.data, read_quotes(opened.config.data))
+    talk.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
+    talk.document({"run": str(run.directory), "findings": [finding._asdict() for finding in findings]})
+    leaks = [finding.check for finding in findings if finding.outcome == "leak"]
+    if leaks:
+        raise Leak(f"Something of the future reaches {str(run.directory)!r}: {', '.join(leaks)}")
+
+
+def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: str, *, refit: bool) -> float:
+    """Backtest a config; show each fold and what they say together. Returns the skill over all."""
+    assert isinstance(config, Snp)
+    out = out or Path("runs") / f"backtest-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    import_tensorflow(talk)
+    from lstm_ae import experiment
+    from lstm_ae.backtest import backtest
+    from lstm_ae.evaluation import Evaluation
+    from lstm_ae.figures.base import png
+    from lstm_ae.figures.forecasts import skill_by_fold
+    from lstm_ae.files import write
+
+    progress = talk.progress()
+    started = []
+
+    def notify(number: int, told_of: Any) -> None:
+        if number not in started:
+            started.append(number)
+            talk.say(f"fold {number} of {folds}")
+        progress(told_of)
+
+    def finished(fold: Any) -> None:
+        progress.clear()
+        talk.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
+
+    try:
+        result = backtest(config, folds, out, by=by, refit=refit, notify=notify, finished=finished)
+    except KeyboardInterrupt:
+        progress.clear()
+        raise Interrupted(
+            f"Interrupted; what is done is kept. Go on with the same command and --out {shlex.quote(str(out))}"
+        ) from None
+    rows = []
+    for fold in result.folds:
+        metrics, verdict = fold.evaluation["test"], fold.evaluation["verdict"]["test"]
+        linear, mae = metrics["skill"]["baselines"]["linear"], metrics["mae"]
+        rows.append(
+            (
+                fold.number,
+                fold.first,
+                fold.last,
+                fold.tested,
+                f"{verdict['skill']:+.2%}",
+                verdict["p"],
+                f"{linear:+.2%}",
+                mae["value"],
+                mae["baselines"]["persistence"],
+                *(
+                    f"{metrics[name]['value']:.1%}" if name in metrics else "-"
+                    for name in ("coverage_80", "coverage_95")
+                ),
+            )
+        )
+    header = ["fold", "first day", "last day", "companies", "skill", "p", "linear", "mae (USD)", "persistence"]
+    talk.table([*header, "in 80 %", "in 95 %"], rows)
+    talk.show(f"Verdict over all folds: {result.persistence}; {result.linear}")
+    numbers = [fold.number for fold in result.folds]
+    skills = [fold.evaluation["test"]["skill"] for fold in result.folds]
+    drawn = skill_by_fold(
+        numbers,
+        [f"{fold.first} to {fold.last}" for fold in result.folds],
+        [skill["value"] for skill in skills],
+        [skill["baselines"]["linear"] for skill in skills],
+    )
+    files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folds": out}
+    show_files(talk, files)
+    verdicts = {"persistence": result.persistence, "linear": result.linear}
+    talk.document(
+        {
+            "folds": [fold._asdict() for fold in result.folds],
+            "verdict": experiment.as_json(Evaluation({}, verdicts))["verdict"],
+        }
+        | {name: str(path) for name, path in files.items()}
+    )
+    return result.persistence.skill

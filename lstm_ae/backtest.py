@@ -1,0 +1,193 @@
+"""The same study many times over: trained up to a day and tested on the days after it, or on other companies.
+
+One split by date says how a model did in one stretch of time. A rolling origin (Tashman 2000, "Out-of-sample tests of
+forecasting accuracy") says whether that holds in others.
+"""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.baselines import fit
+from lstm_ae.config import Snp
+from lstm_ae.data.prices import Parts, prepare
+from lstm_ae.data.quotes import Quotes, read_quotes
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.evaluation import Evaluation, Verdict, verdict
+from lstm_ae.experiment import as_json, identity, learn
+from lstm_ae.files import as_json as text_of
+from lstm_ae.files import read_object, write
+from lstm_ae.tasks.errors import calibrate, errors, judge, measures, usual_change
+from lstm_ae.tasks.forecasting import one_day
+
+# Share of the days that is always for training, and of the days before a test that is for validation.
+FIRST, VALIDATION = 0.5, 0.15
+
+
+class Fold(NamedTuple):
+    """One training and its test.
+
+    Args:
+        number: from 1.
+        first, last: the days forecast.
+        tested: how many companies were forecast.
+        epochs: the epoch whose weights were tested.
+        evaluation: as it stands in `metrics.json`, of the part "test".
+        daily: `days`, and by predictor ("model", "persistence", "linear") the mean squared scaled error of each.
+    """
+
+    number: int
+    first: str
+    last: str
+    tested: int
+    epochs: int
+    evaluation: dict[str, Any]
+    daily: dict[str, list[Any]]
+
+
+class Backtest(NamedTuple):
+    """All folds, and what they say together: verdicts on the daily errors against persistence and the linear model."""
+
+    folds: list[Fold]
+    persistence: Verdict
+    linear: Verdict
+
+
+def backtest(
+    config: Snp,
+    folds: int,
+    out: Path,
+    *,
+    by: str = "time",
+    refit: bool = True,
+    notify: Callable[[int, Any], None] | None = None,
+    finished: Callable[[Fold], None] | None = None,
+) -> Backtest:
+    """Train and test `folds` times, or train once and test so often without `refit`.
+
+    Args:
+        out: a folder, new or that of the same backtest; folds that are there are not done again, and one that was
+            begun is gone on with.
+        by: "time" moves the origin on; "company" holds a part of the companies out of training.
+        notify: called with the fold and a `lstm_ae.training.Progress`.
+        finished: called with each fold when it is done, also with those that were there.
+
+    Raises:
+        ConfigError: the folder holds something else; or options that do not go with it.
+        DataError: too few days or companies.
+    """
+    if config.goal != "predict" or config.split != "time":
+        raise ConfigError("backtest is for forecasters split by time. Leave out --goal and --split")
+    if by == "company" and not refit:
+        raise ConfigError("--no-refit is for --split-by time: without training anew no company is held out")
+    quotes = read_quotes(config.data)
+    asked = {"config": config.to_dict(), "folds": folds, "by": by, "refit": refit}
+    _claim(out, asked)
+    done, kept = [], None
+    every = _companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit)
+    for number, parts in enumerate(every, 1):
+        path = out / f"fold-{number}.json"
+        if path.exists():
+            fold = Fold(**read_object(path))
+        else:
+            data = prepare(config, quotes, parts, held_out=by == "company")
+            if kept is None or refit:
+                kept = _trained(config, data, out / f"state-{number if refit else 1}.npz", number, notify)
+            fold = _tested(kept, data, number)
+            write(path, text_of(fold._asdict()))
+            if refit or number == folds:
+                (out / f"state-{number if refit else 1}.npz").unlink(missing_ok=True)
+        done.append(fold)
+        if finished:
+            finished(fold)
+    daily = {name: np.concatenate([fold.daily[name] for fold in done]) for name in done[0].daily}
+    days = daily.pop("days").astype("datetime64[D]")
+    against = [verdict(daily["model"], daily[name], days, name=name, steps=1) for name in ("persistence", "linear")]
+    return Backtest(done, *against)
+
+
+def _claim(out: Path, asked: Mapping[str, Any]) -> None:
+    path = out / "backtest.json"
+    if path.exists():
+        if read_object(path) != json.loads(json.dumps(asked)):
+            raise ConfigError(f"--out {str(out)!r} holds a backtest with other options; give another folder")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"--out {str(out)!r} is not empty and holds no backtest; give a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write(path, text_of(asked))
+
+
+def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[Parts]:
+    """Test blocks one after another; the window before each is read by its first forecasts and trains nothing.
+
+    Without `refit` all have the training and validation days of the first.
+    """
+    days = np.unique(quotes.day)
+    edges = np.linspace(len(days) * FIRST, len(days), folds + 1).astype(int)
+    if (np.diff(edges) < 1).any():
+        raise DataError(f"{quotes.name} holds {len(days)} days, too few for {folds} folds; lower --folds")
+    for first, last in itertools.pairwise(edges):
+        known = max((first if refit else edges[0]) - config.window, 0)
+        held = int(known * (1 - VALIDATION))
+        yield _between(days[held], days[known], days[max(first - config.window, 0)], days[last - 1])
+
+
+def _between(validation: Any, end: Any, test: Any, last: Any) -> Parts:
+    def parts(quotes: Quotes) -> NDArray[np.int32]:
+        day = quotes.day
+        part = np.where(day < validation, 0, np.where(day < end, 1, -1)).astype(np.int32)
+        part[(day >= test) & (day <= last)] = 2
+        return part
+
+    return parts
+
+
+def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
+    """The usual split by date, but the test days are those of companies that train nothing."""
+    from lstm_ae.data.prices import by_date
+
+    order = np.random.default_rng(seed).permutation(len(quotes.symbols))
+    if folds > len(order):
+        raise DataError(f"{quotes.name} holds {len(order)} companies, too few for {folds} folds; lower --folds")
+    for group in np.array_split(order, folds):
+        names = {quotes.symbols[number] for number in group}
+
+        def parts(rows: Quotes, names: set[str] = names) -> NDArray[np.int32]:
+            held = np.array([symbol in names for symbol in rows.symbols])[rows.company]
+            part = by_date(rows)
+            return np.where((part == 2) == held, part, -1).astype(np.int32)
+
+        yield parts
+
+
+def _trained(
+    config: Snp, data: Data, state: Path, number: int, notify: Callable[[int, Any], None] | None
+) -> tuple[Any, int]:
+    def tell(progress: Any) -> None:
+        if notify:
+            notify(number, progress)
+
+    model, fitted = learn(config, data, state=state, identity=identity(config, data), notify=tell)
+    return model, fitted.best_epoch
+
+
+def _tested(kept: tuple[Any, int], data: Data, number: int) -> Fold:
+    model, epochs = kept
+    way = one_day(model, data.test.span - 1)
+    fitted = fit(data, way.given, 1, with_open=way.with_open)
+    found = errors(way, data, data.test, fitted, calibrate(way, data))
+    evaluation = as_json(Evaluation({"test": measures(found, usual_change(data))}, {"test": judge(found)}))
+    days, which = np.unique(found.days[:, 0], return_inverse=True)
+    count = np.bincount(which)
+    daily: dict[str, list[Any]] = {"days": days.astype(str).tolist()}
+    for name, of in (("model", ""), ("persistence", "persistence"), ("linear", "linear")):
+        daily[name] = (np.bincount(which, found.scaled[of][:, 0] ** 2) / count).tolist()
+    tested = len(np.unique(found.company))
+    return Fold(number, daily["days"][0], daily["days"][-1], tested, epochs, evaluation, daily)

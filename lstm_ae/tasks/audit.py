@@ -1,0 +1,185 @@
+"""Does anything of the future reach a forecast? And does the forecast say more than "tomorrow = today"?
+
+The first question is one of leaks, and answered by changing what must not matter; the second is one of skill.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.config import Snp
+from lstm_ae.data.prices import by_date, prepare
+from lstm_ae.data.quotes import Quotes
+from lstm_ae.data.windows import OPEN, Data, Split
+from lstm_ae.errors import ConfigError
+from lstm_ae.tasks.errors import Way
+from lstm_ae.tasks.forecasting import forecasts, one_day
+
+# Windows that are forecast twice, spread evenly over the test part.
+MOST = 1024
+# Predicted changes of less than this share of the actual ones are as good as none.
+STILL = 0.01
+
+
+class Finding(NamedTuple):
+    """What one check found.
+
+    Args:
+        check: its name.
+        outcome: "passed", "leak" or, where it is about skill, "remark".
+        text: what was seen, with numbers.
+    """
+
+    check: str
+    outcome: str
+    text: str
+
+
+def audit(model: Any, config: Snp, data: Data, quotes: Quotes) -> list[Finding]:
+    """Check a forecaster and the data it was trained on.
+
+    Args:
+        quotes: the rows of the file that `data` was made of.
+
+    Raises:
+        ConfigError: the model forecasts nothing.
+    """
+    if not forecasts(model):
+        raise ConfigError("audit is for forecasters. Received: a run with --goal reconstruct")
+    way = one_day(model, data.test.span - 1)
+    return [
+        *_future(way, data.test),
+        *([] if config.last_day_only else _later_days(model, way, data.test)),
+        _scale_of_training(config, data, quotes),
+        _scale_of_model(model, data),
+        _overlap(data),
+        _copy(way, data),
+    ]
+
+
+def _judged(check: str, clean: bool, text: str) -> Finding:
+    return Finding(check, "passed" if clean else "leak", text)
+
+
+def _some(split: Split) -> Any:
+    return np.unique(np.linspace(0, split.samples - 1, MOST).astype(int))
+
+
+def _future(way: Way, split: Split) -> list[Finding]:
+    """Forecasts again, after what they must not know was changed."""
+    index = _some(split)
+    window, company = split.windows(index), split.companies(index)
+    past, following = window[:, : way.given], window[:, way.given :]
+    changed = following * 1.5
+    if way.with_open:
+        changed[:, 0, OPEN] = following[:, 0, OPEN]
+    moved = int((way.say(past, company, following) != way.say(past, company, changed)).any(axis=(1, 2)).sum())
+    known = ", but for its open" if way.with_open else ""
+    text = f"the day to forecast was raised by half{known}: {moved:,} of {len(index):,} forecasts of it moved"
+    return [_judged("the day to forecast", not moved, text)]
+
+
+def _later_days(model: Any, way: Way, split: Split) -> list[Finding]:
+    """Forecasts of the days within a window again, after its second half was changed."""
+    import tensorflow as tf
+
+    from lstm_ae.models.apply import inputs_of, signature
+
+    index, half = _some(split), way.given // 2
+    window, company = split.windows(index), split.companies(index)
+    other = window.copy()
+    other[:, half:] *= 1.5
+    if way.with_open:  # that of the first changed day is known on the last unchanged one
+        other[:, half, OPEN] = window[:, half, OPEN]
+    call = tf.function(lambda inputs: model(inputs, training=False)["future"], input_signature=[signature(model)])
+    before, after = (
+        call(inputs_of(model, values[:, : way.given], company, values[:, way.given :])).numpy()[:, :half]
+        for values in (window, other)
+    )
+    moved = int((before != after).any(axis=(1, 2)).sum())
+    text = f"the second half of each window was raised by half: the first half's forecasts moved in {moved:,} windows"
+    return [_judged("later days of a window", not moved, text)]
+
+
+def _scale_of_training(config: Snp, data: Data, quotes: Quotes) -> Finding:
+    """The data prepared again, after all that comes after training was changed."""
+    later = by_date(quotes) > 0
+    if config.start or config.end or config.symbols:
+        # The parts are those of the rows asked for.
+        assert data.train.time is not None
+        later = quotes.day > data.train.time.max()
+    values = {name: np.where(later, 1.5 * column, column) for name, column in quotes.values.items()}
+    again = prepare(config, quotes._replace(values=values))
+    same = all(np.array_equal(old, new) for old, new in zip(data.scale[1:], again.scale[1:], strict=True))
+    check = "the scale"
+    if config.split == "report":
+        return _judged(check, same, "training windows were drawn from all days, so later days decide it as well")
+    text = f"all {int(later.sum()):,} rows after training were raised by half: it {'stayed' if same else 'moved'}"
+    return _judged(check, same, text)
+
+
+def _scale_of_model(model: Any, data: Data) -> Finding:
+    """Whether the model scales as the training part says."""
+    from lstm_ae.models.apply import inputs_of
+    from lstm_ae.models.scaling import scaling_of
+
+    index = _some(data.test)
+    window, company = data.test.windows(index), data.test.companies(index)
+    past = window[:, :-1]
+    given = inputs_of(model, past, company, window[:, -1:])
+    given.pop("open", None)
+    scaled = scaling_of(model)(given, training=False)["scaled"].numpy()
+    same = np.allclose(scaled, data.scale.scaled(past, past, company), rtol=1e-4, atol=1e-4)
+    return _judged("the model's scale", same, "is that of the data" if same else "is not that of the data")
+
+
+def _overlap(data: Data) -> Finding:
+    """Test windows that hold a row which stands in a training window."""
+    seen = np.unique(_keys(data.train))
+    rows = np.isin(_keys(data.test, every=True), seen)
+    inside = np.r_[0, np.cumsum(rows)]
+    starts, span = data.test.starts, data.test.span
+    shared = int((inside[starts + span] > inside[starts]).sum())
+    text = f"{shared:,} of {len(starts):,} test windows hold days that stand in training windows"
+    return _judged("the split", not shared, text)
+
+
+def _keys(split: Split, every: bool = False) -> Any:
+    """A number for each company and day: of the rows within windows, or of all."""
+    assert split.company is not None
+    assert split.time is not None
+    keys = split.company.astype(np.int64) * 10**6 + split.time.astype("datetime64[D]").astype(np.int64)
+    if every:
+        return keys
+    covered = np.zeros(len(keys) + 1, np.int64)
+    np.add.at(covered, split.starts, 1)
+    np.add.at(covered, split.starts + split.span, -1)
+    return keys[np.cumsum(covered)[:-1] > 0]
+
+
+def _copy(way: Way, data: Data) -> Finding:
+    """The actual change regressed on the predicted one; days are clusters, since companies move together."""
+    import statsmodels.api as sm
+
+    said, came, days = [], [], []
+    for index in data.test.batches():
+        window, company = data.test.windows(index), data.test.companies(index)
+        past = window[:, : way.given]
+        last = data.scale.scaled(past[:, -1:, :1], past, company)
+        predicted = data.scale.scaled(way.say(past, company, window[:, way.given :])[..., :1], past, company)
+        said.append((predicted - last).ravel())
+        came.append((data.scale.scaled(window[:, way.given :, :1], past, company) - last).ravel())
+        assert data.test.time is not None
+        days.append(data.test.time[data.test.starts[index] + way.given])
+    predicted, actual, day = (np.concatenate(pieces) for pieces in (said, came, days))
+    size = float(predicted.std() / actual.std()) if actual.std() else 0.0
+    slope, p = float("nan"), float("nan")
+    if size > 1e-9:
+        groups = np.unique(day, return_inverse=True)[1]
+        design = sm.add_constant(predicted.astype(np.float64))
+        fit = sm.OLS(actual.astype(np.float64), design).fit(cov_type="cluster", cov_kwds={"groups": groups})
+        slope, p = float(fit.params[1]), float(fit.pvalues[1])
+    numbers = f"predicted changes are {size:.1%} as large as the actual ones; slope {slope:.2f}, p = {p:.2g}"
+    if size < STILL or not p < 0.05 or slope <= 0:
+        return Finding("a copy of yesterday", "remark", f"a copy of yesterday: {numbers}")
+    return Finding("a copy of yesterday", "remark", f"no copy of yesterday: {numbers}")
