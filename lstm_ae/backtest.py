@@ -17,6 +17,7 @@ from lstm_ae.baselines import fit
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import Parts, prepare
 from lstm_ae.data.quotes import Quotes, read_quotes
+from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Verdict, verdict
@@ -86,7 +87,7 @@ def backtest(
         raise ConfigError("backtest is for forecasters split by time. Leave out --goal and --split")
     if by == "company" and not refit:
         raise ConfigError("--no-refit is for --split-by time: without training anew no company is held out")
-    quotes = read_quotes(config.data)
+    quotes = chosen(config, read_quotes(config.data))
     asked = {"config": config.to_dict(), "folds": folds, "by": by, "refit": refit}
     _claim(out, asked)
     done, kept = [], None

@@ -36,7 +36,8 @@ def commands(group=None, path=()):
 
 def examples():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
-    order = ("data", "train", "evaluate", "plot", "predict", "reconstruct", "tune", "limits", "weights")
+    order = ("data", "train", "evaluate", "plot", "predict", "audit", "backtest", "reconstruct")
+    order += ("tune", "limits", "weights")
     order += ("list", "show", "compare", "export")
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
     lines = sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))

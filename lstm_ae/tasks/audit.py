@@ -10,6 +10,7 @@ import numpy as np
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import by_date, prepare
 from lstm_ae.data.quotes import Quotes
+from lstm_ae.data.selection import asked
 from lstm_ae.data.windows import OPEN, Data, Split
 from lstm_ae.errors import ConfigError
 from lstm_ae.tasks.errors import Way
@@ -103,11 +104,8 @@ def _later_days(model: Any, way: Way, split: Split) -> list[Finding]:
 
 def _scale_of_training(config: Snp, data: Data, quotes: Quotes) -> Finding:
     """The data prepared again, after all that comes after training was changed."""
+    quotes = asked(config, quotes)
     later = by_date(quotes) > 0
-    if config.start or config.end or config.symbols:
-        # The parts are those of the rows asked for.
-        assert data.train.time is not None
-        later = quotes.day > data.train.time.max()
     values = {name: np.where(later, 1.5 * column, column) for name, column in quotes.values.items()}
     again = prepare(config, quotes._replace(values=values))
     same = all(np.array_equal(old, new) for old, new in zip(data.scale[1:], again.scale[1:], strict=True))

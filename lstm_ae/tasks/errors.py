@@ -171,7 +171,7 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
         "log_rmse": metric(lambda name: np.sqrt(_mse(log[name])), "log"),
         "mae": metric(lambda name: np.mean(abs(own[name])), "USD"),
         "rmse": metric(lambda name: np.sqrt(_mse(own[name])), "USD"),
-        **({} if usual is None else {"mase": metric(lambda name: np.nanmean(abs(own[name]) / usual[found.company]))}),
+        **({} if usual is None else {"mase": metric(lambda name: _known_mean(abs(own[name]) / usual[found.company]))}),
         "theil_u": metric(lambda name: np.sqrt(_mse(log[name]) / naive_log) if naive_log else np.nan),
         "direction": metric(right, sets_sign=True, higher=True),
     }
@@ -181,6 +181,12 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
         scores = {name: float(np.mean(values[:, at])) for name, values in found.crps.items()}
         measured["crps"] = Metric(scores.pop(""), "scaled", scores)
     return measured
+
+
+def _known_mean(values: Any) -> float:
+    """The mean over companies whose usual change is known."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _mse(values: Any) -> float:

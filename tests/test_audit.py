@@ -1,0 +1,112 @@
+"""The audit finds leaks that were planted, passes what is clean, and tells a copy of yesterday from a forecast."""
+
+import numpy as np
+import pytest
+from price_makers import days_of, prices
+
+from lstm_ae import experiment
+from lstm_ae.config import Snp
+from lstm_ae.data.quotes import read_quotes
+from lstm_ae.errors import ConfigError
+from lstm_ae.tasks import audit as audits
+from lstm_ae.tasks.errors import Way
+from lstm_ae.tasks.snp import build, load
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return prices(tmp_path_factory.mktemp("audit"), days_of("AAA", 700), days_of("BBB", 700, seed=1))
+
+
+def found(path, model=None, **choices):
+    config = Snp(**{"data": path, "window": 6, "units": 2, **choices})
+    data = load(config)
+    model = build(config, data) if model is None else model
+    return {each.check: each for each in audits.audit(model, config, data, read_quotes(path))}
+
+
+def leaks(findings):
+    return {name for name, each in findings.items() if each.outcome == "leak"}
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"inputs": "ohlcv"},
+        {"inputs": "ohlc", "with_open": True},
+        {"last_day_only": True},
+        {"scale": "company", "symbols": ("AAA",)},
+        {"scale": "window", "last_day_only": True, "start": "2015-03-01"},
+        {"target": "level"},
+    ],
+    ids=str,
+)
+def test_clean_set_ups_pass(path, choices):
+    assert leaks(found(path, **choices)) == set()
+
+
+def test_the_reports_split_and_scale_leak(path):
+    assert leaks(found(path, scale="report")) == {"the scale"}
+    both = found(path, split="report", scale="report", target="level")
+    assert leaks(both) == {"the scale", "the split"}
+    assert "test windows hold days that stand in training windows" in both["the split"].text
+
+
+def test_a_model_of_another_scale_is_found(path):
+    config = Snp(data=path, window=6, units=2, symbols=("AAA",))
+    other = build(config, load(config))
+    assert leaks(found(path, model=other)) == {"the model's scale"}
+
+
+def test_a_peek_at_the_day_to_forecast_is_found(path):
+    split = load(Snp(data=path, window=6)).test
+    peek = Way(lambda past, company, following: past[:, -1:] + 0.1 * following, 6, 1)
+    (finding,) = audits._future(peek, split)
+    assert finding.outcome == "leak"
+    assert finding.text.startswith(f"the day to forecast was raised by half: {split.samples} of {split.samples}")
+
+
+def test_a_known_open_is_no_peek_but_another_price_is(path):
+    split = load(Snp(data=path, window=6, inputs="ohlc", with_open=True)).test  # high, open, low, close
+    of = {
+        place: Way(lambda past, company, following, k=place: following[..., k : k + 1], 6, 1, True) for place in (1, 3)
+    }
+    assert [audits._future(of[place], split)[0].outcome for place in (1, 3)] == ["passed", "leak"]
+
+
+def test_a_backwards_look_within_the_window_is_found(path):
+    import keras
+
+    split = load(Snp(data=path, window=6)).test
+    past = keras.Input((None, 1), name="past")
+    model = keras.Model({"past": past}, {"future": past[:, ::-1]})
+    way = Way(lambda past, company, following: past[:, -1:], 6, 1)
+    (finding,) = audits._later_days(model, way, split)
+    assert finding.outcome == "leak"
+
+
+def test_persistence_is_a_copy_of_yesterday(path):
+    finding = found(path)["a copy of yesterday"]  # untrained
+    assert finding.outcome == "remark"
+    assert finding.text.startswith("a copy of yesterday: predicted changes are 0.0%")
+
+
+def test_a_forecast_is_none(path, tmp_path):
+    config = Snp(data=path, window=6, units=4, inputs="ohlc", epochs=3, learning_rate=0.03)
+    run = experiment.train(config, load(config), out=tmp_path / "run")
+    findings = found(path, model=run.model(), **{name: getattr(config, name) for name in ("units", "inputs")})
+    assert findings["a copy of yesterday"].text.startswith("no copy of yesterday")
+    assert leaks(findings) == set()
+
+
+def test_changes_unrelated_to_the_actual_ones_are_a_copy(path):
+    data = load(Snp(data=path, window=6))
+    random = np.random.default_rng(0)
+    noise = Way(lambda past, company, _: past[:, -1:] * np.exp(random.normal(0, 0.01, (len(past), 1, 1))), 6, 1)
+    assert audits._copy(noise, data).text.startswith("a copy of yesterday")
+
+
+def test_there_is_nothing_to_audit_in_a_reconstruction(path):
+    with pytest.raises(ConfigError, match="audit is for forecasters"):
+        found(path, goal="reconstruct")

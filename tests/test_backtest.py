@@ -1,0 +1,140 @@
+"""Backtests: which days train and which are forecast, and that an interrupted one goes on."""
+
+import numpy as np
+import pytest
+from price_makers import days_of, prices
+
+from lstm_ae import backtest as backtests
+from lstm_ae.backtest import backtest
+from lstm_ae.config import Snp
+from lstm_ae.data import selection
+from lstm_ae.data.prices import prepare
+from lstm_ae.data.quotes import read_quotes
+from lstm_ae.errors import ConfigError, DataError
+
+DAYS = 400
+
+
+@pytest.fixture(autouse=True)
+def few_days_are_enough(monkeypatch):
+    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 20)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    place = tmp_path_factory.mktemp("backtest")
+    return prices(place, *(days_of(name, DAYS, seed) for seed, name in enumerate(("AAA", "BBB", "CCC", "DDD"))))
+
+
+def config_of(path, **choices):
+    return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "inputs": "ohlc", **choices})
+
+
+def days_in(split):
+    return np.unique(split.time[np.unique(split.starts[:, None] + np.arange(split.span))])
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_days_by_hand(path, refit):
+    """Of 400 days 200 train at least; four folds of 50 days, each read from five days before."""
+    config, quotes = config_of(path), read_quotes(path)
+    days = np.unique(quotes.day)
+    every = list(backtests._origins(quotes, 4, config, refit))
+    assert len(every) == 4
+    for number, parts in enumerate(every):
+        data = prepare(config, quotes, parts)
+        first = 200 + 50 * number
+        known = first - 5 if refit else 195
+        held = int(known * 0.85)
+        assert days_in(data.train).tolist() == days[:held].tolist()
+        assert days_in(data.validation).tolist() == days[held:known].tolist()
+        assert days_in(data.test).tolist() == days[first - 5 : first + 50].tolist()
+        # Every day of the block is forecast, none before it.
+        forecast = data.test.time[data.test.starts + data.test.span - 1]
+        assert np.unique(forecast).tolist() == days[first : first + 50].tolist()
+
+
+def test_companies_held_out_train_nothing(path):
+    config, quotes = config_of(path), read_quotes(path)
+    held = []
+    for parts in backtests._companies(quotes, 2, seed=3):
+        data = prepare(config, quotes, parts, held_out=True)
+        names = [
+            {data.symbols[line] for line in np.unique(split.company[split.starts])}
+            for split in (data.train, data.validation, data.test)
+        ]
+        assert names[0] == names[1]
+        assert not names[0] & names[2]
+        assert days_in(data.train).max() < days_in(data.test).min()
+        held.append(names[2])
+    assert set.union(*held) == {"AAA", "BBB", "CCC", "DDD"}
+    assert not set.intersection(*held)
+
+
+@pytest.mark.parametrize(("by", "refit"), [("time", True), ("time", False), ("company", True)])
+def test_stopped_and_gone_on_with(path, tmp_path, by, refit):
+    """A backtest that is stopped within its second fold ends like one that was not."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(number, progress):
+        if number == 2 or (not refit and progress.finished):
+            raise Stop
+
+    config = config_of(path, epochs=2)
+    whole = backtest(config, 3, tmp_path / "whole", by=by, refit=refit)
+    with pytest.raises(Stop):
+        backtest(config, 3, tmp_path / "part", by=by, refit=refit, notify=stop)
+    seen = []
+    part = backtest(config, 3, tmp_path / "part", by=by, refit=refit, finished=seen.append)
+    assert [fold.number for fold in seen] == [1, 2, 3]
+    assert part.folds == seen
+    for one, other in zip(part.folds, whole.folds, strict=True):
+        assert (one.first, one.last, one.tested) == (other.first, other.last, other.tested)
+        np.testing.assert_allclose(one.daily["model"], other.daily["model"], rtol=1e-3)
+        assert one.daily["persistence"] == other.daily["persistence"]
+    left = {path.name for path in (tmp_path / "part").iterdir()}
+    assert left == {"backtest.json", "fold-1.json", "fold-2.json", "fold-3.json"}
+
+
+def test_what_all_folds_say_together(path, tmp_path):
+    found = backtest(config_of(path), 2, tmp_path / "two")
+    daily = {name: np.concatenate([fold.daily[name] for fold in found.folds]) for name in found.folds[0].daily}
+    assert len(np.unique(daily["days"])) == DAYS // 2
+    assert found.persistence.skill == pytest.approx(1 - daily["model"].mean() / daily["persistence"].mean())
+    assert found.linear.skill == pytest.approx(1 - daily["model"].mean() / daily["linear"].mean())
+    for fold in found.folds:
+        assert fold.evaluation["verdict"]["test"]["skill"] == pytest.approx(
+            1 - np.mean(fold.daily["model"]) / np.mean(fold.daily["persistence"]), abs=0.02
+        )
+
+
+def test_another_backtest_in_its_place_is_refused(path, tmp_path):
+    backtest(config_of(path), 2, tmp_path / "here")
+    with pytest.raises(ConfigError, match="holds a backtest with other options"):
+        backtest(config_of(path), 3, tmp_path / "here")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/note").touch()
+    with pytest.raises(ConfigError, match="is not empty and holds no backtest"):
+        backtest(config_of(path), 2, tmp_path / "full")
+
+
+@pytest.mark.parametrize(
+    ("choices", "more", "error", "words"),
+    [
+        ({"split": "report"}, {}, ConfigError, "backtest is for forecasters split by time"),
+        ({}, {"by": "company", "refit": False}, ConfigError, "--no-refit is for --split-by time"),
+        ({}, {"by": "company"}, DataError, "holds 4 companies, too few for 300 folds; lower --folds"),
+        ({}, {}, DataError, "holds 400 days, too few for 300 folds; lower --folds"),
+    ],
+)
+def test_what_cannot_be_done(path, tmp_path, choices, more, error, words):
+    with pytest.raises(error, match=words):
+        backtest(config_of(path, **choices), 300, tmp_path / "out", **more)
+
+
+def test_only_the_days_asked_for_are_divided(path, tmp_path):
+    found = backtest(config_of(path, start="2015-08-03", end="2016-03-31", symbols=("BBB",)), 2, tmp_path / "some")
+    assert found.folds[0].first > "2015-11-20"
+    assert (found.folds[-1].last, found.folds[0].tested) == ("2016-03-31", 1)

@@ -1,0 +1,126 @@
+"""Forecasts of prices that a run was not trained on."""
+
+import numpy as np
+import pytest
+from price_makers import days_of, prices
+
+from lstm_ae import experiment
+from lstm_ae.config import Snp
+from lstm_ae.data.prices import fresh
+from lstm_ae.data.scaling import fixed, min_max_per_company
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import Run
+from lstm_ae.tasks.forecasting import evaluate_new, predict
+from lstm_ae.tasks.multistep import multistep
+from lstm_ae.tasks.snp import load
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("fresh")
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    path = prices(place, days_of("AAA", 700), days_of("BBB", 700, seed=1, price=20))
+    config = Snp(data=path, inputs="ohlc", window=8, units=2, epochs=2, learning_rate=0.03)
+    return experiment.train(config, load(config), out=place / "run")
+
+
+def opened_on(run, *companies):
+    path = prices(run.directory.parent, *companies, name="new.csv")
+    return experiment.open_fresh(run, Snp.from_dict(run.config().to_dict() | {"data": path}))
+
+
+def test_known_companies_keep_their_lines_and_others_get_lines_of_their_own(tmp_path):
+    path = prices(tmp_path, days_of("AAA", 5), days_of("NEW", 4), days_of("ZZZ", 2))
+    data = fresh(Snp(data=path, window=3), fixed(), ("", "AAA", "BBB"))
+    assert data.symbols == ("", "AAA", "BBB", "NEW", "ZZZ")
+    assert data.test.companies().tolist() == [1, 1, 3]  # NEW has three days and one after them
+    assert (data.train.samples, data.validation.samples, data.test.span) == (0, 0, 4)
+    assert data.source.notes == ("1 company with fewer than 3 days in a row left out: ZZZ",)
+
+
+def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
+    scale = min_max_per_company(np.array([[0], [100]], np.float32), np.array([1, 1], np.int32), 1)
+    data = fresh(Snp(data=prices(tmp_path, days_of("NEW", 5)), window=3, scale="company"), scale, ("", "AAA"))
+    past = data.test.windows()[:, :-1]
+    offset, _ = data.scale.of(past, data.test.companies())
+    assert offset.ravel().tolist() == past.min(axis=1).ravel().tolist()
+
+
+def test_too_few_days_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no company has 9 days in a row"):
+        fresh(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed(), ("", "AAA"))
+
+
+def test_the_calibration_survives_the_directory(run):
+    calibration, scale = Run(run.directory).calibration()
+    opened = experiment.open_trained(run)
+    assert scale.kind == "log"
+    np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
+    np.testing.assert_array_equal(scale.range, opened.data.scale.range)
+    again = experiment.evaluate(opened).calibration
+    np.testing.assert_allclose(calibration.quantiles, again.quantiles, rtol=1e-5)
+    assert calibration.quantiles.shape == (20, 199)
+    assert calibration.residuals.shape[1] == 4
+
+
+def test_a_run_without_calibration_says_so(tmp_path):
+    with pytest.raises(DataError, match=r"holds no calibration.npz; train a new one"):
+        Run(tmp_path).calibration()
+
+
+def test_all_its_days_are_forecast_and_the_day_after(run):
+    opened = opened_on(run, days_of("NEW", 60, seed=5))
+    calibration, _ = run.calibration()
+    table = predict(opened.model, opened.data, opened.data.test, (80,), calibration)
+    assert len(table["date"]) == 60 - 8 + 1
+    assert set(table["symbol"]) == {"NEW"}
+    assert table["actual"][-1] is None
+    assert None not in table["actual"][:-1]
+    # 60 working days from Thursday, 2015-01-01, end on Wednesday, 2015-03-25.
+    assert table["date"][-2:] == ["2015-03-25", "2015-03-26"]
+    assert all(low < high for low, high in zip(table["low_80"], table["high_80"], strict=True))
+
+
+def test_what_it_is_worth_is_told_against_persistence(run):
+    opened = opened_on(run, days_of("NEW", 400, seed=5))
+    found = evaluate_new(opened.model, opened.data, run.calibration()[0])
+    metrics = found.metrics["new data"]
+    assert list(metrics["mae"].baselines) == ["persistence"]
+    assert "mase" not in metrics
+    assert metrics["coverage_80"].value == pytest.approx(0.8, abs=0.1)
+    assert found.verdicts["new data"].skill == pytest.approx(metrics["skill"].value)
+
+
+def test_what_training_saw_does_not_matter_to_new_companies(run):
+    """A price a thousand times as high, and other names: the same forecasts, a thousand times as high."""
+    rows = days_of("NEW", 30, seed=5)
+    low = opened_on(run, rows)
+    values = predict(low.model, low.data, low.data.test)["predicted"]
+    times = []
+    for line in rows:
+        symbol, day, *cells, volume = line.split(",")
+        times.append(
+            ",".join(["AAA" if symbol == "NEW" else symbol, day, *(f"{1000 * float(c)}" for c in cells), volume])
+        )
+    high = opened_on(run, times)
+    np.testing.assert_allclose(
+        predict(high.model, high.data, high.data.test)["predicted"], 1000 * np.array(values), rtol=1e-4
+    )
+
+
+def test_many_days(run):
+    calibration, _ = run.calibration()
+    few = opened_on(run, days_of("NEW", 10, seed=5))
+    result = multistep(few.model, few.data, 5, calibration=calibration, paths=7)
+    assert (result.steps, result.verdict, result.windows) == ([], None, 0)
+    assert len(result.table["predicted"]) == 5
+    assert [name for name in result.paths if name.startswith("path")] == [f"path_{k}" for k in range(1, 8)]
+    more = opened_on(run, days_of("NEW", 60, seed=5))
+    result = multistep(more.model, more.data, 5, calibration=calibration)
+    assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
+    assert result.windows == 60 - 8 - 5 + 1
+    with pytest.raises(ConfigError, match=r"up to 20 days ahead; choose a --horizon of at most that\. Received: 21"):
+        multistep(more.model, more.data, 21, calibration=calibration)
