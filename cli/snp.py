@@ -45,6 +45,13 @@ FOLDS = Declared(
     default=5,
     option=Option("How often to train and test.", minimum=2, maximum=100),
 )
+SHARE = Declared(
+    "keep",
+    float,
+    optional=False,
+    default=0.5,
+    option=Option("Share of the settings that comes to the second round.", above=0, maximum=1),
+)
 SKILL = Declared(
     "require_skill",
     float,
@@ -52,6 +59,13 @@ SKILL = Declared(
     default=None,
     option=Option("End with code 4 unless the skill on test reaches this (0.01 is 1 %).", minimum=-1e6, maximum=1),
 )
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="<folder>",
+        help="Where the results go; that of an interrupted command goes on (default: a new one below runs).",
+    ),
+]
 Level = Annotated[str, typer.Option("--level", metavar="<int,...>", help="Intervals to give, in per cent.")]
 
 
@@ -118,14 +132,7 @@ def register(app: typer.Typer, small: str) -> None:
             bool,
             typer.Option("--no-refit", metavar="", help="Train once, before the first test, instead of before each."),
         ] = False,
-        out: Annotated[
-            Path | None,
-            typer.Option(
-                metavar="<folder>",
-                help="Where the folds go; that of a backtest that was interrupted goes on (default: a new one below "
-                "runs).",
-            ),
-        ] = None,
+        out: Folder = None,
         require_skill: option(SKILL) = None,  # type: ignore[valid-type]
         given: Given,
         talk: Talk,
@@ -137,6 +144,25 @@ def register(app: typer.Typer, small: str) -> None:
         found = trials.show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
         if wanted is not None and not found >= wanted:
             raise NotEnoughSkill(f"The skill over all folds is {found:+.2%}, less than --require-skill {wanted:g}")
+
+    @command(
+        app,
+        "kfold",
+        f"lstmae snp kfold --units 2,4 --folds 2 {small}",
+        TASKS["snp"],
+        hide=("goal", "split"),
+        lists=True,
+    )
+    def kfold(
+        *,
+        folds: option(FOLDS) = 5,  # type: ignore[valid-type]
+        keep: option(SHARE) = 0.5,  # type: ignore[valid-type]
+        out: Folder = None,
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Choose as the report does: folds to drop weak settings, folds again for those left, the winner on test."""
+        trials.show_kfold(given, talk, out, checked(FOLDS, folds), checked(SHARE, keep))
 
     @command(
         app,

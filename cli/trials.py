@@ -6,11 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lstm_ae.config import Config, Snp
 from lstm_ae.errors import Leak
+from lstm_ae.space import Axis
 
 from .backend import import_tensorflow
-from .results import show_files
+from .options import Given
+from .results import show_files, show_metrics
 from .stops import Interrupted
 from .talk import Talk
 from .training import told
@@ -38,10 +42,61 @@ def show_audit(where: str, talk: Talk) -> None:
         raise Leak(f"Something of the future reaches {str(run.directory)!r}: {', '.join(leaks)}")
 
 
+def _new(kind: str) -> Path:
+    return Path("runs") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def _interrupted(out: Path) -> Interrupted:
+    where = shlex.quote(str(out))
+    return Interrupted(f"Interrupted; what is done is kept. Go on with the same command and --out {where}")
+
+
+def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: float) -> None:
+    """Choose among listed settings; show them all, the best first, and what the winner is worth on test."""
+    axes = [value for value in given.values() if isinstance(value, Axis)]
+    plain = Given({name: value for name, value in given.items() if not isinstance(value, Axis)})
+    plain.file, plain.preset = given.file, given.preset
+    config = plain.config(Snp)
+    assert isinstance(config, Snp)
+    out = out or _new("kfold")
+    import_tensorflow(talk)
+    from lstm_ae.about import command_line
+    from lstm_ae.kfold import kfold
+
+    progress = talk.progress()
+    titles: list[str] = []
+
+    def notify(title: str, told_of: Any) -> None:
+        if title not in titles:
+            titles.append(title)
+            talk.say(title)
+        progress(told_of)
+
+    try:
+        found = kfold(config, axes, folds, out, keep=keep, command=command_line(), notify=notify)
+    except KeyboardInterrupt:
+        progress.clear()
+        raise _interrupted(out) from None
+    progress.clear()
+    header = ["place", *found.settings[0].values, "first round", "spread", "second round", "spread"]
+    rows = []
+    for place, setting in enumerate(found.settings, 1):
+        told_of = [value for losses in setting.rounds for value in (float(np.mean(losses)), float(np.std(losses)))]
+        rows.append((place, *setting.values.values(), *told_of, *[None] * (4 - len(told_of))))
+    talk.show(f"Mean validation loss over {folds} folds:")
+    talk.table(header, rows)
+    metrics = found.winner.metrics()
+    talk.show("The winner, trained as usual:")
+    show_metrics(talk, metrics, found.winner.about()["data"]["leaky"])
+    show_files(talk, {"winner": found.winner.directory, "folds": out})
+    settings = [setting._asdict() for setting in found.settings]
+    talk.document({"settings": settings, "winner": str(found.winner.directory), "metrics": metrics, "folds": str(out)})
+
+
 def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: str, *, refit: bool) -> float:
     """Backtest a config; show each fold and what they say together. Returns the skill over all."""
     assert isinstance(config, Snp)
-    out = out or Path("runs") / f"backtest-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    out = out or _new("backtest")
     import_tensorflow(talk)
     from lstm_ae import experiment
     from lstm_ae.backtest import backtest
@@ -67,9 +122,7 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
         result = backtest(config, folds, out, by=by, refit=refit, notify=notify, finished=finished)
     except KeyboardInterrupt:
         progress.clear()
-        raise Interrupted(
-            f"Interrupted; what is done is kept. Go on with the same command and --out {shlex.quote(str(out))}"
-        ) from None
+        raise _interrupted(out) from None
     rows = []
     for fold in result.folds:
         metrics, verdict = fold.evaluation["test"], fold.evaluation["verdict"]["test"]

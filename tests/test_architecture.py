@@ -25,6 +25,7 @@ LAYERS = [
     {"lstm_ae.tasks", "lstm_ae.card"},
     {"lstm_ae.experiment"},
     {"lstm_ae.search", "lstm_ae.backtest"},
+    {"lstm_ae.kfold"},
     {"lstm_ae.bench"},
     {"cli"},
 ]

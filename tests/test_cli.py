@@ -36,7 +36,7 @@ def commands(group=None, path=()):
 
 def examples():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
-    order = ("data", "train", "evaluate", "plot", "predict", "audit", "backtest", "reconstruct")
+    order = ("data", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold", "reconstruct")
     order += ("tune", "limits", "weights")
     order += ("list", "show", "compare", "export")
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}

@@ -1,0 +1,178 @@
+"""The report's own method of choosing: K-fold to drop weak settings, K-fold again on those left, the winner on test.
+
+The report shuffled its windows before it divided them. Here the folds are blocks of days before the test part, with a
+window's length of days left out on either side of the block that validates (Bergmeir and Benitez 2012, "On the use of
+cross-validation for time series predictor evaluation"). No fold sees a test day.
+"""
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Snp
+from lstm_ae.data.prices import VALIDATION, Parts, prepare
+from lstm_ae.data.quotes import Quotes, read_quotes
+from lstm_ae.data.selection import asked as chosen
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.experiment import identity, learn, train
+from lstm_ae.files import as_json, read_object, write
+from lstm_ae.run import Run
+from lstm_ae.search.job import key_of
+from lstm_ae.space import Axis
+from lstm_ae.tasks import task
+
+
+class Setting(NamedTuple):
+    """A setting and what came of it.
+
+    Args:
+        values: of the options that are searched.
+        rounds: for each round it came to, the best validation loss of each fold; infinite where it diverged.
+    """
+
+    values: dict[str, Any]
+    rounds: list[list[float]]
+
+
+class Chosen(NamedTuple):
+    """All settings, the best first, and the winner's run, measured on test."""
+
+    settings: list[Setting]
+    winner: Run
+
+
+def kfold(
+    config: Snp,
+    axes: Sequence[Axis],
+    folds: int,
+    out: Path,
+    *,
+    keep: float = 0.5,
+    command: str = "",
+    notify: Callable[[str, Any], None] | None = None,
+) -> Chosen:
+    """Choose among all combinations of what is listed.
+
+    Args:
+        keep: share of the settings that comes to the second round, at least one.
+        out: a folder, new or that of the same choice; what has been trained there is not trained again.
+        notify: called with a title and a `lstm_ae.training.Progress`.
+
+    Raises:
+        ConfigError: nothing is listed, a range instead of a list, or a folder that holds something else.
+    """
+    if not axes or not all(axis.values for axis in axes):
+        raise ConfigError("kfold compares what is listed, such as --units 8,16 --learning-rate 0.01,0.003; no ranges")
+    if config.goal != "predict" or config.split != "time":
+        raise ConfigError("kfold is for forecasters and has a split of its own. Leave out --goal and --split")
+    names = [axis.name for axis in axes]
+    every = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
+    about = {"config": config.to_dict(), "axes": [axis.to_dict() for axis in axes], "folds": folds, "keep": keep}
+    _claim(out, about)
+    quotes = chosen(config, read_quotes(config.data))
+    left = list(range(len(every)))
+    found: dict[int, list[list[float]]] = {number: [] for number in left}
+    for turn in (0, 1):
+        results = _round(config, quotes, [every[n] for n in left], left, folds, turn, out, notify)
+        for number, losses in zip(left, results, strict=True):
+            found[number].append(losses)
+        left.sort(key=lambda number: float(np.mean(found[number][-1])))
+        if turn == 0:
+            left = sorted(left[: max(1, math.ceil(keep * len(every)))])
+    order = sorted(found, key=lambda number: (-len(found[number]), float(np.mean(found[number][-1]))))
+    settings = [Setting(every[number], found[number]) for number in order]
+    return Chosen(settings, _winner(dataclasses.replace(config, **settings[0].values), out, command, notify))
+
+
+def _winner(config: Snp, out: Path, command: str, notify: Callable[[str, Any], None] | None) -> Run:
+    run = Run(out / "winner")
+    if run.finished:
+        return run
+    tell = (lambda progress: notify("winner", progress)) if notify else None
+    data = task("snp").load(config)
+    if run.directory.exists():
+        from lstm_ae.experiment import resume
+
+        return resume(run, config, data, notify=tell)
+    return train(config, data, out=run.directory, command=command, notify=tell)
+
+
+def _claim(out: Path, about: dict[str, Any]) -> None:
+    path = out / "kfold.json"
+    if path.exists():
+        if read_object(path) != json.loads(json.dumps(about)):
+            raise ConfigError(f"--out {str(out)!r} holds a choice among other settings; give another folder")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"--out {str(out)!r} is not empty and holds no such choice; give a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write(path, as_json(about))
+
+
+def _round(
+    config: Snp,
+    quotes: Quotes,
+    settings: Sequence[dict[str, Any]],
+    numbers: Sequence[int],
+    folds: int,
+    turn: int,
+    out: Path,
+    notify: Callable[[str, Any], None] | None,
+) -> list[list[float]]:
+    """The best validation losses, `(settings, folds)`; each training leaves a file of its own."""
+    losses: list[list[float]] = [[] for _ in settings]
+    for fold, parts in enumerate(_blocks(quotes, folds, config.window, turn)):
+        loaded: dict[str, Any] = {}
+        for place, (number, values) in enumerate(zip(numbers, settings, strict=True)):
+            path = out / f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}.json"
+            if not path.exists():
+                tried = dataclasses.replace(config, **values)
+                key = key_of(tried)
+                if key not in loaded:
+                    loaded = {key: prepare(tried, quotes, parts)}
+                title = f"round {turn + 1}, fold {fold + 1} of {folds}, setting {place + 1} of {len(settings)}"
+                tell = (lambda progress, title=title: notify(title, progress)) if notify else None
+                state = path.with_suffix(".npz")
+                data = loaded[key]
+                _, fitted = learn(tried, data, state=state, identity=identity(tried, data), notify=tell)
+                best = fitted.history[fitted.best_epoch - 1]["val_loss"] if fitted.best_epoch else None
+                write(path, as_json({"val_loss": best}))
+                state.unlink(missing_ok=True)
+            value = read_object(path)["val_loss"]
+            losses[place].append(math.inf if value is None else float(value))
+    return losses
+
+
+def _blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator[Parts]:
+    """Each block of days before the test part validates once; in the second round the borders lie half a block on."""
+    days = np.unique(quotes.day)
+    count = len(days) * VALIDATION // 100
+    if count // folds <= window:
+        raise DataError(
+            f"{quotes.name} holds {count} days before the test part, too few for {folds} folds of more than {window} "
+            "days; lower --folds or --window"
+        )
+    shift = turn * count // (2 * folds)
+    block = (np.arange(count) - shift) % count * folds // count
+    for number in range(folds):
+        inside = block == number
+        near = np.convolve(inside, np.ones(2 * window + 1), "same") > 0
+        part_of = np.full(len(days), 2, np.int32)
+        part_of[:count] = np.where(inside, 1, np.where(near, -1, 0))
+        # The days next to the test part are read by no window of it, since windows stay within a part.
+        yield _of_days(days, part_of)
+
+
+def _of_days(days: NDArray[np.datetime64], part_of: NDArray[np.int32]) -> Parts:
+    def parts(quotes: Quotes) -> NDArray[np.int32]:
+        part: NDArray[np.int32] = part_of[np.searchsorted(days, quotes.day)]
+        return part
+
+    return parts

@@ -1,0 +1,117 @@
+"""Choosing by folds: which days validate, who comes to the second round, and that an interrupted choice goes on."""
+
+import json
+
+import numpy as np
+import pytest
+from price_makers import days_of, prices
+
+from lstm_ae import kfold as folding
+from lstm_ae.config import Snp
+from lstm_ae.data import selection
+from lstm_ae.data.quotes import read_quotes
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.kfold import kfold
+from lstm_ae.space import Axis
+
+
+@pytest.fixture(autouse=True)
+def few_days_are_enough(monkeypatch):
+    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 20)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    place = tmp_path_factory.mktemp("kfold")
+    return prices(place, *(days_of(name, 200, seed) for seed, name in enumerate(("AAA", "BBB"))))
+
+
+def config_of(path, **choices):
+    return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "inputs": "ohlc", **choices})
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_blocks_by_hand(path, turn):
+    """170 of 200 days come before the test part: five blocks of 34, in the second round 17 days on."""
+    quotes = read_quotes(path)
+    days = np.unique(quotes.day)
+    every = [parts(quotes)[: len(days)] for parts in folding._blocks(quotes, 5, 5, turn)]
+    assert len(every) == 5
+    for number, part in enumerate(every):
+        assert (part[170:] == 2).all()
+        start = 34 * number + 17 * turn
+        block = np.sort(np.arange(start, start + 34) % 170)
+        assert np.flatnonzero(part == 1).tolist() == block.tolist()
+        # A window's length on either side neither trains nor validates.
+        away = np.abs(np.arange(170)[:, None] - block).min(axis=1)
+        assert (part[:170] == np.where(away == 0, 1, np.where(away <= 5, -1, 0))).all()
+    assert (np.sum([part == 1 for part in every], axis=0)[:170] == 1).all()
+
+
+AXES = (Axis("learning_rate", (1e-5, 0.03)), Axis("units", (1, 3)))
+
+
+def test_the_weak_are_dropped_and_the_winner_is_measured(path, tmp_path):
+    found = kfold(config_of(path, epochs=2), AXES, 2, tmp_path / "out")
+    assert [len(setting.rounds) for setting in found.settings] == [2, 2, 1, 1]
+    # A rate at which nothing is learnt loses.
+    assert [setting.values["learning_rate"] for setting in found.settings] == [0.03, 0.03, 1e-5, 1e-5]
+    first, second = (np.mean(setting.rounds[1]) for setting in found.settings[:2])
+    assert first <= second
+    config = found.winner.config()
+    assert (config.units, config.learning_rate) == tuple(
+        found.settings[0].values[name] for name in ("units", "learning_rate")
+    )
+    assert found.winner.metrics()["test"]["skill"]
+    assert not list((tmp_path / "out").glob("*.npz"))
+
+
+def test_stopped_and_gone_on_with(path, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(title, progress):
+        if title == "round 2, fold 1 of 2, setting 1 of 2":
+            raise Stop
+
+    config = config_of(path)
+    whole = kfold(config, AXES, 2, tmp_path / "whole")
+    with pytest.raises(Stop):
+        kfold(config, AXES, 2, tmp_path / "part", notify=stop)
+    titles = []
+    part = kfold(config, AXES, 2, tmp_path / "part", notify=lambda title, progress: titles.append(title))
+    assert not [title for title in titles if title.startswith("round 1")]
+    assert [setting.values for setting in part.settings] == [setting.values for setting in whole.settings]
+    for one, other in zip(part.settings, whole.settings, strict=True):
+        for ours, theirs in zip(one.rounds, other.rounds, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-4)
+    with pytest.raises(ConfigError, match="holds a choice among other settings"):
+        kfold(config, AXES[:1], 2, tmp_path / "part")
+
+
+def test_a_setting_that_diverges_comes_last(path, tmp_path, monkeypatch):
+    learn = folding.learn
+
+    def diverge(config, data, **details):
+        model, fitted = learn(config, data, **details)
+        return model, fitted._replace(best_epoch=0) if config.units == 1 else fitted
+
+    monkeypatch.setattr(folding, "learn", diverge)
+    found = kfold(config_of(path), (Axis("units", (1, 2, 3)),), 2, tmp_path / "out", keep=1)
+    assert found.settings[-1].values == {"units": 1}
+    assert found.settings[-1].rounds == [[np.inf, np.inf]] * 2
+    json.dumps([setting._asdict() for setting in found.settings])
+
+
+@pytest.mark.parametrize(
+    ("axes", "folds", "choices", "error", "words"),
+    [
+        ((), 2, {}, ConfigError, "kfold compares what is listed"),
+        ((Axis("units", low=1, high=8),), 2, {}, ConfigError, "no ranges"),
+        (AXES, 2, {"split": "report"}, ConfigError, "has a split of its own"),
+        (AXES, 40, {}, DataError, "holds 170 days before the test part, too few for 40 folds of more than 5 days"),
+    ],
+)
+def test_what_cannot_be_done(path, tmp_path, axes, folds, choices, error, words):
+    with pytest.raises(error, match=words):
+        kfold(config_of(path, **choices), axes, folds, tmp_path / "out")
