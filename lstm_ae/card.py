@@ -61,11 +61,13 @@ def card(name: str, run: Run, endpoints: Sequence[Any]) -> str:
         "## Results",
         "The weights were chosen on the validation part; nothing was chosen on the test part.",
         _table(("part", "measure", "value", "baseline"), _results(metrics)),
+        *("Verdict on " + part + ": " + verdict["text"] for part, verdict in metrics.get("verdict", {}).items()),
         "## Inputs and outputs",
         _table(
             ("endpoint", "inputs", "outputs"),
             [(f"`{e.name}`", ", ".join(e.inputs), ", ".join(e.outputs)) for e in endpoints],
         ),
+        *_inputs(config),
         "All values are in the data's own units. TensorFlow alone runs it:",
         f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/1")\n'
         'print(loaded.signatures["serving_default"].structured_input_signature)\n```',
@@ -103,10 +105,27 @@ def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     for part, row in measured(metrics).items():
         for measure, metric in row.items():
             unit = f" {metric['unit']}" if metric["unit"] not in ("", "scaled") else ""
-            baselines = ", ".join(f"{name}: {value:.4g}{unit}" for name, value in metric["baselines"].items())
+            baselines = ", ".join(f"{name}: {_number(value)}{unit}" for name, value in metric["baselines"].items())
             scaled = " (scaled)" if metric["unit"] == "scaled" else ""
-            rows.append((part, measure.replace("_", " ") + scaled, f"{metric['value']:.4g}{unit}", baselines))
+            rows.append((part, measure.replace("_", " ") + scaled, f"{_number(metric['value'])}{unit}", baselines))
     return rows
+
+
+def _number(value: float | None) -> str:
+    return "not computable" if value is None else f"{value:.4g}"
+
+
+def _inputs(config: Config) -> list[str]:
+    """What a forecaster's inputs hold."""
+    if not isinstance(config, Snp) or config.goal != "predict":
+        return []
+    order = ", ".join(f"{field} (shares)" if field == "volume" else f"{field} (USD)" for field in config.fields)
+    lines = [f"- `past`: days of one company, the last one last; of each day, in this order: {order}."]
+    if config.with_open:
+        lines.append("- `open`: the open of the day to forecast, which is known that morning.")
+    said = config.fields[0] if config.with_open else "the same, in the same order"
+    lines.append(f"- `future`: {said}.")
+    return ["\n".join(lines)]
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

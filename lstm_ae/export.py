@@ -74,7 +74,8 @@ def _functions(model: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
     functions: dict[str, tuple[Any, dict[str, Any]]] = {
         "serving_default": (lambda inputs: model(inputs, training=False), own)
     }
-    if "future" in model.output:
+    # Of later days the open is not known.
+    if "future" in model.output and "open" not in model.input:
         roll = rollout(model)
 
         def forecast(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -123,6 +123,46 @@ def last_days(names: Sequence[str], actual: ArrayLike, predicted: ArrayLike, per
     return drawn
 
 
+def skill_by_company(names: Sequence[str], skill: ArrayLike) -> Figure:
+    """Skill over persistence of each company, the best first: few by name, many as a line with its ends named.
+
+    Args:
+        skill: `(n,)`, 1 - MSE / MSE of persistence; NaN is left out.
+    """
+    gained = 100 * np.asarray(skill, float)
+    order = [k for k in np.argsort(-gained, kind="stable") if np.isfinite(gained[k])]
+    ranked, count = gained[order], len(order)
+    better = f"better than persistence for {int((ranked > 0).sum()):,} of {count:,} companies"
+    few = count <= 30
+    drawn = figure(height=0.2 * count + 1.2 if few else 3.0)
+    axes = drawn.axes[0]
+    if few:
+        places = np.arange(count)
+        axes.axvline(0, **ZERO)
+        axes.plot(ranked, places, markersize=5, **MODEL_DOT)
+        axes.set_yticks(places, [short(names[k]) for k in order], parse_math=False)
+        axes.set_ylim(count - 0.4, -0.6)
+        label(axes, x="Skill over persistence (%)", title=f"One day ahead: {better}")
+        return drawn
+    place = np.arange(1, count + 1)
+    axes.axhline(0, **ZERO)
+    axes.plot(place, ranked, color=VERMILLION, linewidth=1.4)
+    for rank, side, aside in ((0, "left", 6), (count - 1, "right", -6)):
+        text = f"{short(names[order[rank]])} {ranked[rank]:+.0f} %"
+        axes.annotate(
+            text,
+            (place[rank], ranked[rank]),
+            xytext=(aside, 0),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            fontsize=8,
+            parse_math=False,
+        )
+    label(axes, x="Companies, the best first", y="Skill over persistence (%)", title=f"One day ahead: {better}")
+    return drawn
+
+
 def windows(
     dates: Each, actual: ArrayLike, predicted: ArrayLike, names: Sequence[str], *, quantity: str = "Price (USD)"
 ) -> Figure:

@@ -83,6 +83,15 @@ def _of_all_days(model: Any, data: Data, split: Split) -> dict[str, Metric]:
     return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
 
 
+def skill_by_company(model: Any, data: Data) -> tuple[list[str], Any]:
+    """The companies of the test part, and the skill over persistence on each, NaN where its price never moves."""
+    found = errors(one_day(model, data.test.span - 1), data, data.test, Baselines())
+    lines, which = np.unique(found.company, return_inverse=True)
+    ours, naive = (np.bincount(which, found.scaled[name][:, 0] ** 2) for name in ("", "persistence"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return [data.symbols[line] for line in lines], np.where(naive > 0, 1 - ours / naive, np.nan)
+
+
 def predict(
     model: Any, data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
 ) -> dict[str, Sequence[Any]]:

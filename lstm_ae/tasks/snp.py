@@ -87,6 +87,7 @@ def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
     past, truth = window[:, :-1, 0], window[:, 1:, 0]
     future = model(given)["future"].numpy()[..., 0]
     drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
+    drawn["skill_by_company"] = prices.skill_by_company(*forecasting.skill_by_company(model, data))
     if future.shape[1] > 1:
         one = names.index("AAPL") if "AAPL" in names else 0
         days = [each[1:] for each in dates]
