@@ -10,10 +10,11 @@ HOLIDAYS = "the next weekdays; holidays are not known"
 MOST = 20
 
 
-def show_one_day(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, Any]:
+def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: Sequence[str] = ()) -> dict[str, Any]:
     """Write the forecasts of a day ahead; show what they are worth and those of days to come. Returns the verdict."""
     from lstm_ae import experiment
-    from lstm_ae.tasks.forecasting import predict
+    from lstm_ae.evaluation import Evaluation
+    from lstm_ae.tasks.forecasting import against_more, predict
 
     columns = predict(opened.model, opened.data, opened.data.test, levels)
     files = {
@@ -22,6 +23,9 @@ def show_one_day(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, An
         "run": opened.run.directory,
     }
     metrics, leaky = opened.run.metrics(), opened.data.source.leaky
+    if classical:
+        more = against_more(opened.model, opened.data, classical)
+        metrics["test"] |= experiment.as_json(Evaluation({"test": more}))["test"]
     show_metrics(talk, metrics, leaky)
     _show_next_day(talk, columns, levels)
     show_files(talk, files)
@@ -84,7 +88,13 @@ def _between(low: float, high: float) -> str:
 
 
 def show_many_days(
-    opened: Any, talk: Talk, levels: Sequence[int], *, horizon: int | None, paths: int
+    opened: Any,
+    talk: Talk,
+    levels: Sequence[int],
+    *,
+    horizon: int | None,
+    paths: int,
+    classical: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Forecast many days; show what each is worth and where everything is. Returns the verdict over all."""
     from lstm_ae import experiment
@@ -95,7 +105,14 @@ def show_many_days(
     calibration = opened.run.calibration()[0] if new else None
     seed = opened.config.seed
     result = multistep(
-        opened.model, opened.data, horizon, levels=levels, paths=paths, seed=seed, calibration=calibration
+        opened.model,
+        opened.data,
+        horizon,
+        levels=levels,
+        paths=paths,
+        seed=seed,
+        calibration=calibration,
+        classical=classical,
     )
     end = "-new" if new else ""
     files = {"forecast": experiment.save_predictions(opened, result.table, f"forecast{end}")}

@@ -1,7 +1,7 @@
 """`lstmae snp predict|reconstruct`: what the stock study has besides the verbs of every study."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,6 +78,16 @@ def levels(text: str) -> tuple[int, ...]:
     return tuple(sorted(map(int, found)))
 
 
+def _classical(text: str | None) -> tuple[str, ...]:
+    """The further baselines that a user typed."""
+    from lstm_ae.classical import MODELS
+
+    names = tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
+    if text is not None and (not names or not set(names) <= set(MODELS) or len(set(names)) < len(names)):
+        raise ConfigError(f"--baselines must be ets, theta or both, as in ets,theta. Received: {text[:60]!r}")
+    return names
+
+
 def register(app: typer.Typer, small: str) -> None:
     """Add the commands."""
 
@@ -90,6 +100,13 @@ def register(app: typer.Typer, small: str) -> None:
         horizon: option(HORIZON) = None,  # type: ignore[valid-type]
         level: Level = "80,95",
         paths: option(PATHS) = None,  # type: ignore[valid-type]
+        baselines: Annotated[
+            str | None,
+            typer.Option(
+                metavar="<a,b>",
+                help="Further baselines, of the extra [baselines]: ets (exponential smoothing), theta, or both.",
+            ),
+        ] = None,
         require_skill: option(SKILL) = None,  # type: ignore[valid-type]
         run: RunPath = None,
         retrain: Retrain = False,
@@ -100,7 +117,7 @@ def register(app: typer.Typer, small: str) -> None:
         for name, value in (("horizon", horizon), ("paths", paths)):
             if value is not None and not multistep:
                 raise ConfigError(f"--{name} is for --multistep; add it, or leave --{name} out")
-        ends = levels(level)
+        ends, classical = levels(level), _classical(baselines)
         ahead, futures, wanted = checked(HORIZON, horizon), checked(PATHS, paths), checked(SKILL, require_skill)
         if multistep and given.get("with_open"):
             raise ConfigError(
@@ -109,8 +126,17 @@ def register(app: typer.Typer, small: str) -> None:
             )
         opened = training.obtain_for(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="predict")
         new = opened.data.train.samples == 0
-        show = forecasts.show_many_days if multistep else forecasts.show_new_days if new else forecasts.show_one_day
-        verdict = show(opened, talk, ends, **({"horizon": ahead, "paths": futures or 0} if multistep else {}))
+        if new and classical:
+            raise ConfigError("--baselines are fitted on training days, and new data has none. Leave out --baselines")
+        verdict: dict[str, Any] | None
+        if multistep:
+            verdict = forecasts.show_many_days(
+                opened, talk, ends, horizon=ahead, paths=futures or 0, classical=classical
+            )
+        elif new:
+            verdict = forecasts.show_new_days(opened, talk, ends)
+        else:
+            verdict = forecasts.show_one_day(opened, talk, ends, classical=classical)
         if wanted is not None and not (verdict and (verdict["skill"] or 0) >= wanted):
             found = f"{verdict['skill']:+.2%}" if verdict and verdict["skill"] is not None else "not known"
             raise NotEnoughSkill(f"The skill is {found}, less than --require-skill {wanted:g}")

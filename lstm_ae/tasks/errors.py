@@ -1,6 +1,7 @@
 """Errors of forecasts of one day or many, of the model and of every baseline on the same samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,8 +56,17 @@ class Errors(NamedTuple):
     crps: dict[str, Any]
 
 
-def errors(way: Way, data: Data, split: Split, fitted: Baselines, calibration: Calibration | None = None) -> Errors:
+def errors(
+    way: Way,
+    data: Data,
+    split: Split,
+    fitted: Baselines,
+    calibration: Calibration | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> Errors:
     """Forecast from every window of a split, whose span is the days given and ahead.
+
+    `more` are further baselines by name: the changes they say of every sample, `(samples, ahead)`, scaled.
 
     A forecast below a hundredth of the last known price, which a model of levels may make, counts as that hundredth
     where logarithms are compared.
@@ -69,6 +79,7 @@ def errors(way: Way, data: Data, split: Split, fitted: Baselines, calibration: C
         predicted = way.say(past, company, window[:, way.given :])[..., :1]
         last, before = known.past[:, -1:, 0], past[:, -1:, 0].astype(np.float64)
         said = {"": data.scale.scaled(predicted, past, company)[..., 0] - last, **fitted.changes(known)}
+        said |= {name: changes[index] for name, changes in more.items()}
         piece = {"change": known.change, "days": known.days}
         piece["company"] = np.zeros(len(truth), np.int32) if company is None else company
         for name, change in said.items():

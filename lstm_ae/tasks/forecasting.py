@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lstm_ae.baselines import Baselines, fit
+from lstm_ae.classical import changes
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Mean, Metric
 from lstm_ae.intervals import Calibration, bounds
@@ -66,6 +67,14 @@ def evaluate_new(model: Any, data: Data, calibration: Calibration) -> Evaluation
         return Evaluation({})
     found = errors(way, data, data.test, Baselines(), calibration)
     return Evaluation({"new data": measures(found, None)}, {"new data": judge(found)})
+
+
+def against_more(model: Any, data: Data, classical: Sequence[str]) -> dict[str, Metric]:
+    """The measures on the test part once more, with further baselines, names of `lstm_ae.classical.MODELS`."""
+    way = one_day(model, data.test.span - 1)
+    fitted, calibration = fit(data, way.given, 1, with_open=way.with_open), calibrate(way, data)
+    more = changes(classical, data, data.test, way.given, 1)
+    return measures(errors(way, data, data.test, fitted, calibration, more), usual_change(data))
 
 
 def _of_all_days(model: Any, data: Data, split: Split) -> dict[str, Metric]:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.baselines import Baselines, fit
+from lstm_ae.classical import changes
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Metric, Verdict
@@ -71,6 +72,7 @@ def multistep(
     paths: int = 0,
     seed: int = 0,
     calibration: Calibration | None = None,
+    classical: Sequence[str] = (),
 ) -> MultiStep:
     """Measure the rollout on every test window, and forecast from each company's last days.
 
@@ -80,6 +82,7 @@ def multistep(
         paths, seed: futures to draw of each company, and what they depend on.
         calibration: of the model, where `data` is new to it and holds no training and validation; persistence is
             then the only baseline.
+        classical: further baselines, names of `lstm_ae.classical.MODELS`.
     """
     if not forecasts(model):
         raise ConfigError("--multistep needs a forecaster. Received: a run with --goal reconstruct")
@@ -108,7 +111,8 @@ def multistep(
         )
     steps, verdict = [], None
     if test.samples:
-        found = errors(way, data, test, fitted, calibration)
+        more = changes(classical, data, test, given, ahead) if classical else {}
+        found = errors(way, data, test, fitted, calibration, more)
         steps = [Step(step, measures(found, usual, step), judge(found, step)) for step in range(1, ahead + 1)]
         verdict = judge(found)
     last = _Last(data, data.test.recut(given + ahead if horizon is None else given), given, ahead)
