@@ -1,0 +1,152 @@
+"""Forecasts of many days, day by day, on series whose future is known exactly."""
+
+import numpy as np
+import pytest
+from price_makers import prices
+from test_baselines import data_of
+from test_errors import found_of
+from test_rollout import constant_output
+
+from lstm_ae.config import Snp
+from lstm_ae.data import selection
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.models.forecaster import forecaster
+from lstm_ae.models.scaling import in_own_units
+from lstm_ae.tasks.errors import Way, measures
+from lstm_ae.tasks.multistep import multistep
+from lstm_ae.tasks.snp import load
+
+GROWTH = 1.01
+
+
+@pytest.fixture(autouse=True)
+def few_days_are_enough(monkeypatch):
+    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 20)
+
+
+def growing(symbol, count, start=50.0, first="2020-01-01"):
+    days = np.busday_offset(first, np.arange(count), roll="forward")
+    values = [f"{start * GROWTH**k:.6f}" for k in range(count)]
+    return [f"{symbol},{day},{v},{v},{v},{v},5" for day, v in zip(days, values, strict=True)]
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = prices(tmp_path, growing("AAA", 150), growing("BBB", 150, start=3))
+    return load(Snp(data=path, window=6))
+
+
+@pytest.fixture
+def model(data):
+    """Says a growth of 1 % a day, whatever it reads."""
+    relative = np.log(GROWTH) / data.scale.range.item()
+    return in_own_units(constant_output(forecaster(Snp(units=2)), "relative_change", relative), data.scale)
+
+
+def test_past_the_end_each_day_has_its_date_and_price(model, data):
+    result = multistep(model, data, 4)
+    table = result.table
+    assert table["symbol"] == ["AAA"] * 4 + ["BBB"] * 4
+    assert table["step"] == [1, 2, 3, 4] * 2
+    # 150 working days from Wednesday, 2020-01-01, end on Tuesday, 2020-07-28.
+    assert table["date"] == ["2020-07-29", "2020-07-30", "2020-07-31", "2020-08-03"] * 2
+    for start, part in ((50, slice(0, 4)), (3, slice(4, 8))):
+        last = start * GROWTH**149
+        np.testing.assert_allclose(table["predicted"][part], last * GROWTH ** np.arange(1, 5), rtol=1e-4)
+        np.testing.assert_allclose(table["persistence"][part], last, rtol=1e-5)
+    assert table["actual"] == [None] * 8
+
+
+def test_the_second_half_of_the_last_window_stands_beside_the_truth(model, data):
+    result = multistep(model, data)
+    assert result.table["date"][:3] == ["2020-07-24", "2020-07-27", "2020-07-28"]
+    np.testing.assert_allclose(result.table["predicted"], result.table["actual"], rtol=1e-4)
+    np.testing.assert_allclose(result.table["actual"][:3], 50 * GROWTH ** np.arange(147, 150), rtol=1e-5)
+
+
+def test_what_is_right_is_told_so_on_every_day_ahead(model, data):
+    result = multistep(model, data, 5)
+    assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
+    for step in result.steps:
+        assert step.metrics["skill"].value == pytest.approx(1, abs=1e-4)
+        assert step.metrics["direction"].value == 1
+        # Persistence is behind by the growth of so many days.
+        behind = step.metrics["log_rmse"].baselines["persistence"]
+        assert behind == pytest.approx(step.step * np.log(GROWTH), rel=1e-3)
+    assert result.verdict.outcome in ("beats", "ties with")  # a constant difference has no variance to test by
+    assert result.windows == 2 * (len(np.unique(data.test.time)) - 10)
+
+
+def test_a_wave_of_five_days_is_forecast_in_phase():
+    wave = np.tile([10.0, 12, 15, 11, 9], 40)
+    week_ago = Way(lambda past, company, following: past[:, -5:], 7, 5)
+    _, found = found_of(wave, week_ago)
+    for step in range(1, 6):
+        measured = measures(found, None, step)
+        assert measured["mae"].value == 0
+        # Persistence repeats the last value: right again after five days only.
+        assert (measured["mae"].baselines["persistence"] == 0) == (step == 5)
+
+
+def test_paths_start_where_the_forecast_does(model, data):
+    result = multistep(model, data, 3, paths=50, seed=4)
+    paths = np.array([result.paths[f"path_{k}"] for k in range(1, 51)])
+    assert paths.shape == (50, 6)
+    again = multistep(model, data, 3, paths=50, seed=4)
+    assert again.paths == result.paths
+    # The errors on validation were next to nothing, and so is what is drawn from them.
+    np.testing.assert_allclose(paths, np.tile(result.table["predicted"], (50, 1)), rtol=1e-3)
+
+
+def test_too_few_days(model, data):
+    with pytest.raises(ConfigError, match="No company has 206 training days in a row for a window of 6 days"):
+        multistep(model, data, 200)
+    short = data._replace(test=data.test._replace(series=data.test.series[:5], starts=data.test.starts[:0],
+                                                  segment=data.test.segment[:5], company=data.test.company[:5],
+                                                  time=data.test.time[:5]))  # fmt: skip
+    with pytest.raises(DataError, match="No company has 6 test days in a row"):
+        multistep(model, short)
+
+
+def rows_with(change, count=120):
+    """Growing prices, changed by hand."""
+    rows = [row.split(",") for row in growing("AAA", count)]
+    change(rows)
+    return [",".join(row) for row in rows]
+
+
+def bad_day(rows):
+    rows[100][2:6] = ["900", "900", "900", "900"]
+
+
+def unadjusted_split(rows):
+    for row in rows[100:]:
+        row[2:6] = [f"{float(value) / 7:.6f}" for value in row[2:6]]
+
+
+def gap(rows):
+    del rows[100:104]
+
+
+@pytest.mark.parametrize("change", [bad_day, unadjusted_split, gap], ids=lambda change: change.__name__)
+def test_blemishes_cost_no_more_than_themselves(change, tmp_path, model):
+    """They are kept as they are, or no window crosses them; what comes out stays finite."""
+    path = prices(tmp_path, rows_with(change), growing("BBB", 120, start=7))
+    data = load(Snp(data=path, window=3))
+    result = multistep(model, data, 2)
+    assert all(np.isfinite(result.table["predicted"]))
+    assert np.isfinite(result.steps[0].metrics["skill"].value)
+    told = any("gap" in note for note in data.source.notes)
+    assert told == (change is gap)
+
+
+def test_a_company_of_31_rows_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 40)
+    data = load(Snp(data=prices(tmp_path, growing("AAA", 120), growing("NEW", 31)), window=3))
+    assert data.symbols == ("", "AAA")
+    assert data.source.notes == ("1 company with fewer than 40 training days left out: NEW (31)",)
+
+
+def test_data_of_is_what_it_says():
+    data = data_of(np.arange(50.0), 5)
+    assert [split.samples for split in data[:3]] == [26, 6, 6]
