@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lstm_ae.config import Config, Snp
 from lstm_ae.errors import Leak
 from lstm_ae.space import Axis
@@ -60,6 +58,8 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
     assert isinstance(config, Snp)
     out = out or _new("kfold")
     import_tensorflow(talk)
+    import numpy as np
+
     from lstm_ae.about import command_line
     from lstm_ae.kfold import kfold
 

@@ -44,6 +44,16 @@ class Calibration(NamedTuple):
         """What each quantile adds to a point forecast, `(samples, horizon, 199)`."""
         return self.volatility(past)[:, None, None] * self.quantiles
 
+    def scores(self, past: Numbers, errors: Numbers) -> Numbers:
+        """The continuous ranked probability score of errors `(samples, days ahead)` after these windows, alike.
+
+        Quantiles that are not known count as the outermost one that is.
+        """
+        known = np.where(np.isfinite(self.quantiles), self.quantiles, np.nan)
+        low, high = np.nanmin(known, axis=1, keepdims=True), np.nanmax(known, axis=1, keepdims=True)
+        quantiles = np.clip(self.quantiles, low, high)[: errors.shape[1]]
+        return pinball(self.volatility(past)[:, None, None] * quantiles, errors)
+
     def shocks(self, past: Numbers, horizon: int, seed: int) -> Numbers:
         """Drawn errors for every step of futures that start from the windows, `(samples, horizon, features)`."""
         random = np.random.default_rng([seed, horizon])

@@ -71,6 +71,7 @@ def test_companies_held_out_train_nothing(path):
     assert not set.intersection(*held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "refit"), [("time", True), ("time", False), ("company", True)])
 def test_stopped_and_gone_on_with(path, tmp_path, by, refit):
     """A backtest that is stopped within its second fold ends like one that was not."""

@@ -65,7 +65,7 @@ def test_what_it_does_follows_the_config():
 
     run, changes = Changed(ROOT / "mnist-rows"), {"read": "pixels"}
     assert "The picture is read pixel by pixel." in card("x", run, ENDPOINTS)
-    run, changes = Changed(ROOT / "snp"), {"goal": "reconstruct"}
+    run, changes = Changed(ROOT / "snp"), {"goal": "reconstruct", "inputs": None}
     assert "Gives back a window of daily prices." in card("x", run, ENDPOINTS)
 
 

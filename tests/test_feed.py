@@ -14,8 +14,8 @@ from lstm_ae.feed import Feed, order
 
 
 def network(**shapes: tuple[int | None, ...]) -> Any:
-    """What a feed needs to know of a network: the names and shapes of its outputs."""
-    return SimpleNamespace(output={name: SimpleNamespace(shape=shape) for name, shape in shapes.items()})
+    """What a feed needs to know of a network: the names and shapes of its outputs, and whether it is told an open."""
+    return SimpleNamespace(output={name: SimpleNamespace(shape=shape) for name, shape in shapes.items()}, input={})
 
 
 RECONSTRUCTION = network(reconstruction=(None, 3, 1))
@@ -60,6 +60,17 @@ def test_the_last_day_alone() -> None:
     inputs, targets = whole(SERIES, fixed(10, 4), LAST_DAY)
     assert inputs == {"past": [[0, 0.5], [1, 2]]}
     assert targets == {"future": [[1], [5]]}
+
+
+def test_a_known_open_is_that_of_the_day_to_forecast() -> None:
+    """The second feature; only the first is aimed at."""
+    series = np.array([[10, 1], [11, 2], [12, 3], [13, 4]], np.float32)
+    both = Split(series, np.array([0, 1], np.int64), 3)
+    told = SimpleNamespace(output=network(future=(None, None, 1)).output, input={"past": None, "open": None})
+    inputs, targets = Feed(both, fixed(), told).cut(np.array([0, 1]))
+    assert inputs["past"].numpy().tolist() == [[[10, 1], [11, 2]], [[11, 2], [12, 3]]]
+    assert inputs["open"].numpy().tolist() == [[3], [4]]
+    assert targets["future"].numpy().tolist() == [[[11], [12]], [[12], [13]]]
 
 
 def test_labels_go_with_their_samples() -> None:

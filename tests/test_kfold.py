@@ -66,6 +66,7 @@ def test_the_weak_are_dropped_and_the_winner_is_measured(path, tmp_path):
     assert not list((tmp_path / "out").glob("*.npz"))
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_with(path, tmp_path):
     class Stop(Exception):
         pass

@@ -28,7 +28,8 @@ def test_the_recorded_metrics_come_out_again(name, monkeypatch):
         monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)  # the model of the prices that ship with the package
     elif not os.environ.get("LSTMAE_DATA_DIR"):
         pytest.skip("needs the whole MNIST: set LSTMAE_DATA_DIR")
-    data = task(study).load(dataclasses.replace(run.config(), data=None))
+    config = run.config()
+    data = task(study).load(dataclasses.replace(config, data=None) if hasattr(config, "data") else config)
     measured = experiment.as_json(experiment.evaluate(experiment.open_trained(run, data)))
     for part, metrics in measured_of(measured).items():
         for measure, metric in metrics.items():

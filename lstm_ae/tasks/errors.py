@@ -99,7 +99,7 @@ def errors(
             for level in LEVELS:
                 low, high = bounds(level)
                 piece[f"inside/{level}"] = (spread[..., low] <= error) & (error <= spread[..., high])
-            piece["crps/"] = pinball(spread, error)
+            piece["crps/"] = calibration.scores(scaled_past, error)
             if fitted.walk is not None:
                 piece["crps/random walk"] = pinball(fitted.walk, known.change)
         pieces.append(piece)
