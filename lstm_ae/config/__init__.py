@@ -1,0 +1,15 @@
+"""Every choice of a run: one frozen class a study, each field the only home of its option."""
+
+from lstm_ae.config.base import Config
+from lstm_ae.config.mnist import CLASSIFIERS, Mnist
+from lstm_ae.config.snp import PRICES, Snp
+from lstm_ae.config.toy import Toy
+
+__all__ = ["CLASSIFIERS", "PRICES", "TASKS", "Config", "Mnist", "Snp", "Toy", "task_of"]
+
+TASKS: dict[str, type[Config]] = {"toy": Toy, "mnist": Mnist, "snp": Snp}
+
+
+def task_of(config: Config) -> str:
+    """The name of the study a config belongs to."""
+    return next(name for name, kind in TASKS.items() if type(config) is kind)

@@ -1,0 +1,99 @@
+"""What all studies choose, and the fields that several of them share."""
+
+import dataclasses
+
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import Options, flag, option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(Options):
+    """What all studies choose: the cells, the training, the seed."""
+
+    cell: str = option("lstm", "Kind of recurrent cell.", choices=("lstm", "gru"))
+    units: int = option(16, "Hidden units of each recurrent layer.", minimum=1, maximum=4096)
+    decoder_units: int | None = option(
+        None, "Hidden units of the decoder's layers (default: as many as the encoder's).", minimum=1, maximum=4096
+    )
+    layers: int = option(1, "Recurrent layers in the encoder, and again in the decoder.", minimum=1, maximum=8)
+    dropout: float = option(0.0, "Share of hidden values dropped between layers in training.", minimum=0, below=1)
+    optimizer: str = option("adam", "Optimizer.", choices=("adam", "adamw", "nadam", "rmsprop", "sgd"))
+    learning_rate: float = option(0.01, "Learning rate at the start.", above=0, maximum=10)
+    schedule: str = option(
+        "constant",
+        "Learning rate over the epochs: constant, or a half cosine down to 0.",
+        choices=("constant", "cosine"),
+    )
+    warmup: float = option(
+        0.0, "Share of all training steps over which the learning rate rises from 0.", minimum=0, below=1
+    )
+    beta_2: float = option(
+        0.999, "Decay of the average of squared gradients, of Adam and its relatives.", minimum=0, below=1
+    )
+    epsilon: float = option(
+        1e-7, "What keeps the steps of Adam and its relatives finite where gradients vanish.", above=0, maximum=1
+    )
+    weight_decay: float = option(0.004, "Decay of the weights, of adamw.", minimum=0, maximum=10)
+    average: float = option(
+        0.0,
+        "Judge and keep a moving average of the weights, of this momentum; 0 keeps the weights themselves.",
+        minimum=0,
+        below=1,
+    )
+    gates: str = option(
+        "keras",
+        "Initial biases of the gates: keras (forget gates 1), or chrono (memories spread over the sequence's length).",
+        choices=("keras", "chrono"),
+    )
+    recurrent: str = option(
+        "orthogonal",
+        "Initial recurrent kernel: orthogonal, or identity for the candidate's part.",
+        choices=("orthogonal", "identity"),
+    )
+    clip: float = option(1.0, "Clip the norm over all gradients to this; 0 does not clip.", minimum=0, maximum=1e6)
+    batch_size: int = option(128, "Samples in a training step.", minimum=1, maximum=65_536)
+    epochs: int = option(10, "Passes over the training part.", minimum=1, maximum=100_000)
+    patience: int = option(
+        10,
+        "Stop after this many epochs without a better validation loss; 0 never stops early.",
+        minimum=0,
+        maximum=100_000,
+    )
+    parts: int = option(
+        2,
+        "Parts of a training batch that run side by side, one a core. The numbers depend on it in their last digits, "
+        "and not on the cores of the machine.",
+        minimum=1,
+        maximum=64,
+        tunable=False,
+    )
+    kernel: str = option(
+        "auto",
+        "What computes LSTM layers in training: auto (kernels of this package; cuDNN where there is a GPU), or keras.",
+        choices=("auto", "keras"),
+        tunable=False,
+    )
+    seed: int = option(0, "Seed of weights, shuffling and generated data.", minimum=0, maximum=2**32 - 1, tunable=False)
+    deterministic: bool = option(
+        False,
+        "Use deterministic kernels only: the same numbers to the last bit, on one kind of processor.",
+        tunable=False,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        adams = ("adam", "adamw", "nadam")
+        for name, users in (("beta_2", adams), ("epsilon", adams), ("weight_decay", ("adamw",))):
+            if getattr(self, name) != Config.__dataclass_fields__[name].default and self.optimizer not in users:
+                raise ConfigError(
+                    f"{flag(name)} is for --optimizer {', '.join(users)}. Received: --optimizer {self.optimizer}"
+                )
+
+
+# Fields of models that read a sequence in order to give it back.
+LATENT = option(
+    "steps",
+    "What the encoder hands over: its hidden state at every step (as the report; no bottleneck), or one code vector.",
+    choices=("steps", "vector"),
+)
+BIDIRECTIONAL = option(False, "Let the encoder read the sequence in both directions.")
