@@ -16,6 +16,7 @@ def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: S
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.tasks.forecasting import against_more, predict
 
+    levels = _trusted(opened, talk, levels)
     columns = predict(opened.model, opened.data, opened.data.test, levels)
     files = {
         "predictions": experiment.save_predictions(opened, columns),
@@ -40,7 +41,7 @@ def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, A
     from lstm_ae import experiment
     from lstm_ae.tasks.forecasting import evaluate_new, predict
 
-    calibration, _ = opened.run.calibration()
+    calibration, *_ = opened.run.calibration()
     columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
     files = {
         "predictions": experiment.save_predictions(opened, columns, "predictions-new"),
@@ -56,6 +57,14 @@ def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, A
     verdict: dict[str, Any] | None = measured.pop("verdict", {}).get("new data")
     talk.document({"metrics": measured, "verdict": verdict} | {name: str(file) for name, file in files.items()})
     return verdict
+
+
+def _trusted(opened: Any, talk: Talk, levels: Sequence[int]) -> Sequence[int]:
+    """The levels, or none where the weights were fitted to validation as well."""
+    if "validation" in opened.run.metrics():
+        return levels
+    talk.say("no intervals: the run was trained on validation as well, so nothing tells how far it will be off")
+    return ()
 
 
 def _show_next_day(talk: Talk, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
@@ -104,6 +113,8 @@ def show_many_days(
     new = opened.data.train.samples == 0
     calibration = opened.run.calibration()[0] if new else None
     seed = opened.config.seed
+    if not new:
+        levels = _trusted(opened, talk, levels)
     result = multistep(
         opened.model,
         opened.data,

@@ -142,9 +142,17 @@ def register(app: typer.Typer, small: str) -> None:
             raise NotEnoughSkill(f"The skill is {found}, less than --require-skill {wanted:g}")
 
     @command(app, "audit", "lstmae snp audit latest")
-    def audit(run: RunArgument, *, talk: Talk) -> None:
+    def audit(
+        run: RunArgument,
+        *,
+        data: Annotated[
+            str | None,
+            typer.Option(metavar="<file>", help="The file it was trained on, where that has moved (default: as then)."),
+        ] = None,
+        talk: Talk,
+    ) -> None:
         """Look for what of the future reaches a run's forecasts, and whether they only repeat yesterday."""
-        trials.show_audit(run, talk)
+        trials.show_audit(run, talk, data)
 
     @command(app, "backtest", f"lstmae snp backtest --folds 2 {small}", TASKS["snp"], hide=("goal", "split"))
     def backtest(

@@ -114,7 +114,7 @@ def obtain_for(given: Given, kind: type[Config], talk: Talk, *, run: str | None,
     config = kind.from_dict(found.config().to_dict() | given)
     try:
         opened = experiment.open_trained(found, load(config, Talk(False, True, False)))
-    except DataError:
+    except (DataError, ConfigError):  # such as the symbols that the run was trained on
         opened = experiment.open_fresh(found, config)
         told(opened.data, talk)
         talk.say("  new to the run: all its days are forecast")

@@ -1,5 +1,6 @@
 """How audits and backtests of forecasters are run and shown."""
 
+import dataclasses
 import secrets
 import shlex
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from .talk import Talk
 from .training import told
 
 
-def show_audit(where: str, talk: Talk) -> None:
+def show_audit(where: str, talk: Talk, data: str | None) -> None:
     """Show what an audit of a run finds; raises `Leak` where the future reaches its forecasts."""
     from lstm_ae.run import open_run
 
@@ -27,12 +28,15 @@ def show_audit(where: str, talk: Talk) -> None:
     import_tensorflow(talk)
     from lstm_ae import experiment
     from lstm_ae.data.quotes import read_quotes
+    from lstm_ae.tasks import task
     from lstm_ae.tasks.audit import audit
 
-    opened = experiment.open_trained(run)
-    assert isinstance(opened.config, Snp)
+    config = run.config()
+    assert isinstance(config, Snp)
+    config = config if data is None else dataclasses.replace(config, data=data)
+    opened = experiment.open_trained(run, task("snp").load(config))
     told(opened.data, talk)
-    findings = audit(opened.model, opened.config, opened.data, read_quotes(opened.config.data))
+    findings = audit(opened.model, config, opened.data, read_quotes(config.data))
     talk.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
     talk.document({"run": str(run.directory), "findings": [finding._asdict() for finding in findings]})
     leaks = [finding.check for finding in findings if finding.outcome == "leak"]

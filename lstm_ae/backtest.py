@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from lstm_ae.baselines import fit
 from lstm_ae.config import Snp
+from lstm_ae.data import selection
 from lstm_ae.data.prices import Parts, prepare
 from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Verdict, verdict
 from lstm_ae.experiment import as_json, identity, learn
 from lstm_ae.files import as_json as text_of
@@ -85,13 +86,23 @@ def backtest(
     """
     if config.goal != "predict" or config.split != "time":
         raise ConfigError("backtest is for forecasters split by time. Leave out --goal and --split")
+    if config.scaling == "report":
+        raise ConfigError("--scale report is fitted on the days to forecast, so a backtest says nothing. Leave it out")
+    if by == "company" and config.scaling == "company":
+        raise ConfigError("--scale company knows no company that is held out. Leave it out, or split by time")
     if by == "company" and not refit:
         raise ConfigError("--no-refit is for --split-by time: without training anew no company is held out")
     quotes = chosen(config, read_quotes(config.data))
-    asked = {"config": config.to_dict(), "folds": folds, "by": by, "refit": refit}
+    asked = {
+        "config": config.to_dict(),
+        "data": selection.fingerprint_of(quotes),
+        "folds": folds,
+        "by": by,
+        "refit": refit,
+    }
     _claim(out, asked)
     done, kept = [], None
-    every = _companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit)
+    every = list(_companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit))
     for number, parts in enumerate(every, 1):
         path = out / f"fold-{number}.json"
         if path.exists():
@@ -99,7 +110,8 @@ def backtest(
         else:
             data = prepare(config, quotes, parts, held_out=by == "company")
             if kept is None or refit:
-                kept = _trained(config, data, out / f"state-{number if refit else 1}.npz", number, notify)
+                first = data if refit or number == 1 else prepare(config, quotes, every[0])
+                kept = _trained(config, first, out / f"state-{number if refit else 1}.npz", number, notify)
             fold = _tested(kept, data, number)
             write(path, text_of(fold._asdict()))
             if refit or number == folds:
@@ -154,9 +166,11 @@ def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
     """The usual split by date, but the test days are those of companies that train nothing."""
     from lstm_ae.data.prices import by_date
 
-    order = np.random.default_rng(seed).permutation(len(quotes.symbols))
+    order = np.random.default_rng(seed).permutation(np.unique(quotes.company))
     if folds > len(order):
-        raise DataError(f"{quotes.name} holds {len(order)} companies, too few for {folds} folds; lower --folds")
+        raise DataError(
+            f"{quotes.name} holds {len(order)} companies that were asked for, too few for {folds} folds; lower --folds"
+        )
     for group in np.array_split(order, folds):
         names = {quotes.symbols[number] for number in group}
 
@@ -176,6 +190,8 @@ def _trained(
             notify(number, progress)
 
     model, fitted = learn(config, data, state=state, identity=identity(config, data), notify=tell)
+    if not fitted.best_epoch:
+        raise Diverged(f"Fold {number}: {fitted.stopped}; no epoch was good (try a lower --learning-rate, or --clip 1)")
     return model, fitted.best_epoch
 
 

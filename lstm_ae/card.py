@@ -14,7 +14,7 @@ MARK = "<!-- written by lstmae export -->"
 _PURPOSE = {
     "toy": "Gives back noise with a damped stretch: sequences of 50 numbers, as the toy study generates them.",
     "mnist": "Gives back a handwritten digit and says which one it is.",
-    "predict": "Forecasts daily prices: the day after every day of a window, and any number of days ahead.",
+    "predict": "Forecasts daily prices",
     "reconstruct": "Gives back a window of daily prices.",
 }
 _LIMITS = {
@@ -86,8 +86,12 @@ def write_card(folder: Path, text: str) -> Path | None:
 
 
 def _purpose(task: str, config: Config) -> str:
+    if isinstance(config, Snp) and config.goal == "predict":
+        which = "the day after a window" if config.last_day_only else "the day after every day of a window"
+        known = ", whose open is known" if config.with_open else "; and any number of days ahead"
+        return f"{_PURPOSE['predict']}: {which}{known}."
     if isinstance(config, Snp):
-        return _PURPOSE[config.goal]
+        return _PURPOSE["reconstruct"]
     if isinstance(config, Mnist):
         order = {"rows": "row by row", "columns": "column by column", "pixels": "pixel by pixel"}
         how = order.get(config.read, "pixel by pixel in a mixed order")

@@ -34,6 +34,8 @@ def changes(names: Sequence[str], data: Data, split: Split, given: int, ahead: i
         import statsforecast.models as models
     except ImportError:
         raise ConfigError("--baselines needs statsforecast: pip install 'lstm-ae[baselines]'") from None
+    if data.train.series is data.test.series:
+        raise ConfigError("--baselines needs a split by time. Received: --split report")
     if data.scale.kind == "window":
         raise ConfigError("--baselines needs a scale of whole series. Received: --scale window")
     said = {MODELS[name]: np.zeros((split.samples, ahead)) for name in names}

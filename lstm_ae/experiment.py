@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filelock
+import numpy as np
 
 from lstm_ae import about
 from lstm_ae import run as runs
@@ -102,8 +103,9 @@ def open_fresh(run: Run, config: Config) -> Opened:
     from lstm_ae.data.prices import fresh
 
     assert isinstance(config, Snp)
-    _, scale = run.calibration()
-    return Opened(run, task("snp"), config, fresh(config, scale, run.about()["data"]["symbols"]), run.model())
+    _, scale, until = run.calibration()
+    data = fresh(config, scale, run.about()["data"]["symbols"], np.datetime64(until))
+    return Opened(run, task("snp"), config, data, run.model())
 
 
 def evaluate(opened: Opened) -> Evaluation:
@@ -219,8 +221,10 @@ def complete(
     model = _uncompiled(study.build(config, data), model)
     run.write_model(model)
     metrics, verdicts, calibration = study.evaluate(model, data)
-    if calibration is not None:
-        run.write_calibration(calibration, data.scale)
+    # What the weights were fitted to says nothing of how far they will be off.
+    if calibration is not None and "validation" not in leave_out:
+        assert data.validation.time is not None
+        run.write_calibration(calibration, data.scale, str(data.validation.time.max()))
     kept = Evaluation(
         {part: row for part, row in metrics.items() if part not in leave_out},
         {part: verdict for part, verdict in verdicts.items() if part not in leave_out},

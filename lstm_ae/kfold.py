@@ -20,6 +20,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import VALIDATION, Parts, prepare
 from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.selection import asked as chosen
+from lstm_ae.data.selection import fingerprint_of
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import identity, learn, train
 from lstm_ae.files import as_json, read_object, write
@@ -74,9 +75,17 @@ def kfold(
         raise ConfigError("kfold is for forecasters and has a split of its own. Leave out --goal and --split")
     names = [axis.name for axis in axes]
     every = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
-    about = {"config": config.to_dict(), "axes": [axis.to_dict() for axis in axes], "folds": folds, "keep": keep}
-    _claim(out, about)
+    if config.scaling == "report":
+        raise ConfigError("--scale report is fitted on the days that validate. Leave it out")
     quotes = chosen(config, read_quotes(config.data))
+    about = {
+        "config": config.to_dict(),
+        "data": fingerprint_of(quotes),
+        "axes": [axis.to_dict() for axis in axes],
+        "folds": folds,
+        "keep": keep,
+    }
+    _claim(out, about)
     left = list(range(len(every)))
     found: dict[int, list[list[float]]] = {number: [] for number in left}
     for turn in (0, 1):
@@ -128,7 +137,8 @@ def _round(
 ) -> list[list[float]]:
     """The best validation losses, `(settings, folds)`; each training leaves a file of its own."""
     losses: list[list[float]] = [[] for _ in settings]
-    for fold, parts in enumerate(_blocks(quotes, folds, config.window, turn)):
+    window = max(values.get("window", config.window) for values in settings)
+    for fold, parts in enumerate(_blocks(quotes, folds, window, turn)):
         loaded: dict[str, Any] = {}
         for place, (number, values) in enumerate(zip(numbers, settings, strict=True)):
             path = out / f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}.json"

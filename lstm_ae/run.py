@@ -120,20 +120,23 @@ class Run:
                 "restore it, or train a new run"
             ) from error
 
-    def calibration(self) -> tuple[Calibration, Scale]:
-        """How far the forecasts were off on validation, and the scale. Raises `DataError` where there is none."""
+    def calibration(self) -> tuple[Calibration, Scale, str]:
+        """How far the forecasts were off on validation, the scale, and the last day of validation.
+
+        Raises `DataError` where there is none.
+        """
         path = self.directory / "calibration.npz"
         if not path.is_file():
             raise DataError(f"The run {str(self.directory)!r} holds no calibration.npz; train a new one")
         meta, groups = load_state(path, {"errors": 2, "scale": 2})
         (quantiles, residuals), (offset, width) = groups["errors"], groups["scale"]
-        return Calibration(quantiles, residuals, meta["calmest"]), Scale(meta["kind"], offset, width)
+        return Calibration(quantiles, residuals, meta["calmest"]), Scale(meta["kind"], offset, width), meta["until"]
 
-    def write_calibration(self, calibration: Calibration, scale: Scale) -> None:
-        """Save what forecasts of new data need besides the model."""
+    def write_calibration(self, calibration: Calibration, scale: Scale, until: str) -> None:
+        """Save what forecasts of new data need besides the model; `until` is the last day of validation."""
         # In single precision: what is written down is a tenth of a per cent of a volatility at best.
         errors = [values.astype(np.float32) for values in (calibration.quantiles, calibration.residuals)]
-        meta = {"calmest": calibration.calmest, "kind": scale.kind}
+        meta = {"calmest": calibration.calmest, "kind": scale.kind, "until": until}
         save_state(self.directory / "calibration.npz", meta, {"errors": errors, "scale": [scale.offset, scale.range]})
 
     def write_model(self, model: Any) -> None:

@@ -104,7 +104,7 @@ def test_changes_unrelated_to_the_actual_ones_are_a_copy(path):
     data = load(Snp(data=path, window=6))
     random = np.random.default_rng(0)
     noise = Way(lambda past, company, _: past[:, -1:] * np.exp(random.normal(0, 0.01, (len(past), 1, 1))), 6, 1)
-    assert audits._copy(noise, data).text.startswith("a copy of yesterday")
+    assert audits._copy(noise, data).text.startswith("as good as a copy of yesterday, unrelated to what came")
 
 
 def test_there_is_nothing_to_audit_in_a_reconstruction(path):

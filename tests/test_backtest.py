@@ -10,7 +10,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data import selection
 from lstm_ae.data.prices import prepare
 from lstm_ae.data.quotes import read_quotes
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import ConfigError, DataError, Diverged
 
 DAYS = 400
 
@@ -125,8 +125,15 @@ def test_another_backtest_in_its_place_is_refused(path, tmp_path):
     ("choices", "more", "error", "words"),
     [
         ({"split": "report"}, {}, ConfigError, "backtest is for forecasters split by time"),
+        ({"scale": "report", "inputs": None}, {}, ConfigError, "--scale report is fitted on the days to forecast"),
+        ({"scale": "company", "inputs": None}, {"by": "company"}, ConfigError, "knows no company that is held out"),
         ({}, {"by": "company", "refit": False}, ConfigError, "--no-refit is for --split-by time"),
-        ({}, {"by": "company"}, DataError, "holds 4 companies, too few for 300 folds; lower --folds"),
+        (
+            {},
+            {"by": "company"},
+            DataError,
+            "holds 4 companies that were asked for, too few for 300 folds; lower --folds",
+        ),
         ({}, {}, DataError, "holds 400 days, too few for 300 folds; lower --folds"),
     ],
 )
@@ -139,3 +146,46 @@ def test_only_the_days_asked_for_are_divided(path, tmp_path):
     found = backtest(config_of(path, start="2015-08-03", end="2016-03-31", symbols=("BBB",)), 2, tmp_path / "some")
     assert found.folds[0].first > "2015-11-20"
     assert (found.folds[-1].last, found.folds[0].tested) == ("2016-03-31", 1)
+
+
+def test_without_refit_it_goes_on_after_its_first_fold(path, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(fold):
+        raise Stop
+
+    config = config_of(path)
+    with pytest.raises(Stop):
+        backtest(config, 2, tmp_path / "part", refit=False, finished=stop)
+    part = backtest(config, 2, tmp_path / "part", refit=False)
+    whole = backtest(config, 2, tmp_path / "whole", refit=False)
+    np.testing.assert_allclose(part.folds[1].daily["model"], whole.folds[1].daily["model"], rtol=1e-3)
+
+
+def test_other_data_in_the_same_file_is_another_backtest(tmp_path):
+    path = prices(tmp_path, days_of("AAA", 300))
+    backtest(config_of(path), 2, tmp_path / "out")
+    prices(tmp_path, days_of("AAA", 301))
+    with pytest.raises(ConfigError, match="holds a backtest with other options"):
+        backtest(config_of(path), 2, tmp_path / "out")
+
+
+def test_companies_not_asked_for_are_in_no_group(path):
+    quotes = selection.asked(config_of(path, symbols=("AAA", "CCC")), read_quotes(path))
+    for parts in backtests._companies(quotes, 2, seed=0):
+        data = prepare(config_of(path), quotes, parts, held_out=True)
+        assert data.train.samples
+        assert data.test.samples
+
+
+def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch):
+    learn = backtests.learn
+
+    def diverge(config, data, **details):
+        model, fitted = learn(config, data, **details)
+        return model, fitted._replace(best_epoch=0, stopped="the loss became NaN or infinite in epoch 1")
+
+    monkeypatch.setattr(backtests, "learn", diverge)
+    with pytest.raises(Diverged, match="Fold 1: the loss became NaN or infinite in epoch 1; no epoch was good"):
+        backtest(config_of(path), 2, tmp_path / "x")

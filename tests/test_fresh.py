@@ -14,6 +14,8 @@ from lstm_ae.tasks.forecasting import evaluate_new, predict
 from lstm_ae.tasks.multistep import multistep
 from lstm_ae.tasks.snp import load
 
+LONG_AGO = np.datetime64("2000-01-01")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -34,7 +36,7 @@ def opened_on(run, *companies):
 
 def test_known_companies_keep_their_lines_and_others_get_lines_of_their_own(tmp_path):
     path = prices(tmp_path, days_of("AAA", 5), days_of("NEW", 4), days_of("ZZZ", 2))
-    data = fresh(Snp(data=path, window=3), fixed(), ("", "AAA", "BBB"))
+    data = fresh(Snp(data=path, window=3), fixed(), ("", "AAA", "BBB"), LONG_AGO)
     assert data.symbols == ("", "AAA", "BBB", "NEW", "ZZZ")
     assert data.test.companies().tolist() == [1, 1, 3]  # NEW has three days and one after them
     assert (data.train.samples, data.validation.samples, data.test.span) == (0, 0, 4)
@@ -43,7 +45,7 @@ def test_known_companies_keep_their_lines_and_others_get_lines_of_their_own(tmp_
 
 def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
     scale = min_max_per_company(np.array([[0], [100]], np.float32), np.array([1, 1], np.int32), 1)
-    data = fresh(Snp(data=prices(tmp_path, days_of("NEW", 5)), window=3, scale="company"), scale, ("", "AAA"))
+    data = fresh(Snp(data=prices(tmp_path, days_of("NEW", 5)), window=3, scale="company"), scale, ("", "AAA"), LONG_AGO)
     past = data.test.windows()[:, :-1]
     offset, _ = data.scale.of(past, data.test.companies())
     assert offset.ravel().tolist() == past.min(axis=1).ravel().tolist()
@@ -51,13 +53,14 @@ def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
 
 def test_too_few_days_are_refused(tmp_path):
     with pytest.raises(DataError, match="no company has 9 days in a row"):
-        fresh(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed(), ("", "AAA"))
+        fresh(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed(), ("", "AAA"), LONG_AGO)
 
 
 def test_the_calibration_survives_the_directory(run):
-    calibration, scale = Run(run.directory).calibration()
+    calibration, scale, until = Run(run.directory).calibration()
     opened = experiment.open_trained(run)
     assert scale.kind == "log"
+    assert until == str(opened.data.validation.time.max())
     np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
     np.testing.assert_array_equal(scale.range, opened.data.scale.range)
     again = experiment.evaluate(opened).calibration
@@ -73,7 +76,7 @@ def test_a_run_without_calibration_says_so(tmp_path):
 
 def test_all_its_days_are_forecast_and_the_day_after(run):
     opened = opened_on(run, days_of("NEW", 60, seed=5))
-    calibration, _ = run.calibration()
+    calibration, *_ = run.calibration()
     table = predict(opened.model, opened.data, opened.data.test, (80,), calibration)
     assert len(table["date"]) == 60 - 8 + 1
     assert set(table["symbol"]) == {"NEW"}
@@ -103,7 +106,7 @@ def test_what_training_saw_does_not_matter_to_new_companies(run):
     for line in rows:
         symbol, day, *cells, volume = line.split(",")
         times.append(
-            ",".join(["AAA" if symbol == "NEW" else symbol, day, *(f"{1000 * float(c)}" for c in cells), volume])
+            ",".join(["OTHER" if symbol == "NEW" else symbol, day, *(f"{1000 * float(c)}" for c in cells), volume])
         )
     high = opened_on(run, times)
     np.testing.assert_allclose(
@@ -111,8 +114,23 @@ def test_what_training_saw_does_not_matter_to_new_companies(run):
     )
 
 
+@pytest.mark.parametrize(("after", "forecast"), [(0, 0), (1, 1), (30, 30)])
+def test_days_that_training_knew_are_not_forecast_again(tmp_path, after, forecast):
+    """Twenty days up to the last of validation, and so many more: only those are forecast, and the day after all."""
+    rows = days_of("AAA", 20 + after)
+    until = np.datetime64(rows[19].split(",")[1])
+    data = fresh(Snp(data=prices(tmp_path, rows, days_of("NEW", 12)), window=8), fixed(), ("", "AAA"), until)
+    days = data.test.time[data.test.starts + 8]
+    known = data.test.companies() == 1
+    assert known.sum() == forecast
+    assert (days[known] > until).all()
+    assert (~known).sum() == 4
+    assert data.source.notes == (f"12 rows up to {until} of companies it was trained on not forecast again",)
+    assert (data.test.recut(8).companies() == 1).sum() == forecast + 1
+
+
 def test_many_days(run):
-    calibration, _ = run.calibration()
+    calibration, *_ = run.calibration()
     few = opened_on(run, days_of("NEW", 10, seed=5))
     result = multistep(few.model, few.data, 5, calibration=calibration, paths=7)
     assert (result.steps, result.verdict, result.windows) == ([], None, 0)

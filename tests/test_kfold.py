@@ -110,6 +110,13 @@ def test_a_setting_that_diverges_comes_last(path, tmp_path, monkeypatch):
         ((), 2, {}, ConfigError, "kfold compares what is listed"),
         ((Axis("units", low=1, high=8),), 2, {}, ConfigError, "no ranges"),
         (AXES, 2, {"split": "report"}, ConfigError, "has a split of its own"),
+        (
+            AXES,
+            2,
+            {"scale": "report", "inputs": None},
+            ConfigError,
+            "--scale report is fitted on the days that validate",
+        ),
         (AXES, 40, {}, DataError, "holds 170 days before the test part, too few for 40 folds of more than 5 days"),
     ],
 )

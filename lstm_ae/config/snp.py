@@ -57,6 +57,7 @@ class Snp(Config):
         "change",
         "Predict the change from the last known day (starts as persistence), or the level itself as the report does.",
         choices=("change", "level"),
+        tunable=False,  # it decides the scale as well, and losses of two scales do not compare
     )
     latent: str = LATENT
     bidirectional: bool = BIDIRECTIONAL

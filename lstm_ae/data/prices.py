@@ -84,19 +84,26 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
     )
 
 
-def fresh(config: Snp, scale: Scale, known: Sequence[str]) -> Data:
+def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64) -> Data:
     """Rows that a trained model is to forecast from, all of them in `test`; training and validation are empty.
+
+    Of companies that it was trained on only the days after `until` are forecast, and the window before them read.
 
     Args:
         config: the trained model's, but for its `data`.
         scale: the trained model's.
         known: the symbols of its scale's lines. Other companies get lines past its end, which are "unknown".
+        until: the last day that it was fitted to or chosen by.
 
     Raises:
         DataError: a file that cannot be used, or no window in it.
     """
     quotes = read_quotes(config.data)
     fields, notes = config.fields, [*quotes.notes]
+    seen = selection.seen(quotes, known, until, config.window)
+    if seen.any():
+        notes.append(f"{count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again")
+    quotes = take(quotes, ~seen)
     missing, part = selection.missing(quotes, fields), np.zeros(len(quotes.day), np.int32)
     segment = selection.segments(quotes, part, missing, config.window, " or ".join(fields), notes)
     notes += selection.swapped(quotes)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Snp
 from lstm_ae.data.quotes import Quotes, parse_date
-from lstm_ae.data.windows import window_starts
+from lstm_ae.data.windows import fingerprint, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 
@@ -116,6 +116,24 @@ def listed(names: Sequence[str]) -> str:
 def missing(quotes: Quotes, fields: Sequence[str]) -> Flags:
     """The rows in which one of the fields has no value."""
     found: Flags = np.logical_or.reduce([np.isnan(quotes.values[field]) for field in fields])
+    return found
+
+
+def fingerprint_of(quotes: Quotes) -> str:
+    """sha256 of all rows."""
+    names = np.frombuffer("\n".join(quotes.symbols).encode(), np.uint8)
+    values = [quotes.values[name] for name in sorted(quotes.values)]
+    return fingerprint(names, quotes.company, quotes.day.astype(np.int64), *values)
+
+
+def seen(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> Flags:
+    """Rows of known companies up to a day, but for the last `window` of them, which later days are forecast from."""
+    of_known = np.array([symbol in known for symbol in quotes.symbols])[quotes.company]
+    before = of_known & (quotes.day <= until)
+    left = np.bincount(quotes.company[before], minlength=len(quotes.symbols))[quotes.company]
+    first = np.r_[True, quotes.company[1:] != quotes.company[:-1]]
+    place = np.arange(len(before)) - np.maximum.accumulate(np.where(first, np.arange(len(before)), 0))
+    found: Flags = before & (place < left - window)
     return found
 
 

@@ -16,7 +16,7 @@ from lstm_ae.tasks import task
 Load = Callable[[Config], Data]
 # Options of single studies that do not change their data.
 ABOUT_MODELS = {
-    *("model", "head", "pool", "every", "latent", "bidirectional", "last_day_only", "target"),
+    *("model", "head", "pool", "every", "latent", "bidirectional", "last_day_only"),
     *("reconstruction_weight", "label_smoothing", "deform"),
 }
 

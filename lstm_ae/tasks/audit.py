@@ -49,7 +49,7 @@ def audit(model: Any, config: Snp, data: Data, quotes: Quotes) -> list[Finding]:
         raise ConfigError("audit is for forecasters. Received: a run with --goal reconstruct")
     way = one_day(model, data.test.span - 1)
     return [
-        *_future(way, data.test),
+        *(_future(way, data.test) if way.with_open else [Finding("the day to forecast", "passed", "is no input")]),
         *([] if config.last_day_only else _later_days(model, way, data.test)),
         _scale_of_training(config, data, quotes),
         _scale_of_model(model, data),
@@ -110,7 +110,7 @@ def _scale_of_training(config: Snp, data: Data, quotes: Quotes) -> Finding:
     again = prepare(config, quotes._replace(values=values))
     same = all(np.array_equal(old, new) for old, new in zip(data.scale[1:], again.scale[1:], strict=True))
     check = "the scale"
-    if config.split == "report":
+    if config.split == "report" and not same:
         return _judged(check, same, "training windows were drawn from all days, so later days decide it as well")
     text = f"all {int(later.sum()):,} rows after training were raised by half: it {'stayed' if same else 'moved'}"
     return _judged(check, same, text)
@@ -178,6 +178,9 @@ def _copy(way: Way, data: Data) -> Finding:
         fit = sm.OLS(actual.astype(np.float64), design).fit(cov_type="cluster", cov_kwds={"groups": groups})
         slope, p = float(fit.params[1]), float(fit.pvalues[1])
     numbers = f"predicted changes are {size:.1%} as large as the actual ones; slope {slope:.2f}, p = {p:.2g}"
-    if size < STILL or not p < 0.05 or slope <= 0:
-        return Finding("a copy of yesterday", "remark", f"a copy of yesterday: {numbers}")
-    return Finding("a copy of yesterday", "remark", f"no copy of yesterday: {numbers}")
+    check = "a copy of yesterday"
+    if size < STILL:
+        return Finding(check, "remark", f"a copy of yesterday: {numbers}")
+    if not p < 0.05 or slope <= 0:
+        return Finding(check, "remark", f"as good as a copy of yesterday, unrelated to what came: {numbers}")
+    return Finding(check, "remark", f"no copy of yesterday: {numbers}")
