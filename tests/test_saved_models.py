@@ -63,3 +63,15 @@ def test_the_program_in_the_readme_runs(monkeypatch, capsys):
     monkeypatch.chdir(root)
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out.count("tf.Tensor(") == 2
+
+
+def test_the_shipped_forecaster_forecasts_other_prices(tmp_path):
+    """As the README says: prices that it was not trained on, of any company."""
+    from price_makers import days_of, prices
+
+    run = open_run(ROOT / "snp")
+    config = dataclasses.replace(run.config(), data=prices(tmp_path, days_of("NEW", 60)))
+    opened = experiment.open_fresh(run, config)
+    table = opened.task.predict(opened.model, opened.data)
+    assert len(table["predicted"]) == 60 - 30 + 1
+    assert np.isfinite(np.array(table["predicted"], float)).all()
