@@ -42,7 +42,7 @@ def examples():
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
     lines = sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
     # Each contestant of a benchmark starts a process with TensorFlow of its own; a sweep trains many models.
-    slow = (" bench ", " mnist weights ", " mnist compare ")
+    slow = (" bench ", " mnist weights ", " mnist compare ", " snp kfold ")
     return [pytest.param(line, marks=[pytest.mark.slow] * any(map(line.__contains__, slow))) for line in lines]
 
 
