@@ -174,15 +174,19 @@ def _row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
     metrics = step.metrics
     return (
         step.step,
-        f"{step.verdict.skill:+.2%}",
-        f"{step.verdict.p:.2g}",
-        f"{metrics['theil_u'].value:.4f}",
+        _known(step.verdict.skill, "+.2%"),
+        _known(step.verdict.p, ".2g"),
+        _known(metrics["theil_u"].value, ".4f"),
         *(f"{value:.4g}" for name in ("mae", "rmse") for value in (metrics[name].value, _naive(metrics[name]))),
-        f"{metrics['mase'].value:.3f}" if "mase" in metrics else "-",
-        f"{metrics['direction'].value:.1%}",
-        *(f"{value:.4g}" if value is not None else "-" for value in _crps(metrics.get("crps"))),
+        _known(metrics["mase"].value if "mase" in metrics else None, ".3f"),
+        _known(metrics["direction"].value, ".1%"),
+        *(_known(value, ".4g") for value in _crps(metrics.get("crps"))),
         *(f"{metrics[name].value:.1%}" for name in covered),
     )
+
+
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None or value != value else format(value, form)
 
 
 def _naive(metric: Any) -> float:

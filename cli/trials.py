@@ -27,16 +27,17 @@ def show_audit(where: str, talk: Talk, data: str | None) -> None:
     run.metrics()
     import_tensorflow(talk)
     from lstm_ae import experiment
+    from lstm_ae.data.prices import prepare
     from lstm_ae.data.quotes import read_quotes
-    from lstm_ae.tasks import task
     from lstm_ae.tasks.audit import audit
 
     config = run.config()
     assert isinstance(config, Snp)
     config = config if data is None else dataclasses.replace(config, data=data)
-    opened = experiment.open_trained(run, task("snp").load(config))
+    quotes = read_quotes(config.data)
+    opened = experiment.open_trained(run, prepare(config, quotes))
     told(opened.data, talk)
-    findings = audit(opened.model, config, opened.data, read_quotes(config.data))
+    findings = audit(opened.model, config, opened.data, quotes)
     talk.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
     talk.document({"run": str(run.directory), "findings": [finding._asdict() for finding in findings]})
     leaks = [finding.check for finding in findings if finding.outcome == "leak"]

@@ -5,8 +5,7 @@ forecasting accuracy") says whether that holds in others.
 """
 
 import itertools
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from lstm_ae.baselines import fit
 from lstm_ae.config import Snp
 from lstm_ae.data import selection
-from lstm_ae.data.prices import Parts, prepare
+from lstm_ae.data.prices import Parts, by_date, prepare
 from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.windows import Data
@@ -24,7 +23,7 @@ from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Verdict, verdict
 from lstm_ae.experiment import as_json, identity, learn
 from lstm_ae.files import as_json as text_of
-from lstm_ae.files import read_object, write
+from lstm_ae.files import claim, read_object, write
 from lstm_ae.tasks.errors import calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.forecasting import one_day
 
@@ -100,7 +99,7 @@ def backtest(
         "by": by,
         "refit": refit,
     }
-    _claim(out, asked)
+    claim(out, "backtest.json", asked)
     done, kept = [], None
     every = list(_companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit))
     for number, parts in enumerate(every, 1):
@@ -123,18 +122,6 @@ def backtest(
     days = daily.pop("days").astype("datetime64[D]")
     against = [verdict(daily["model"], daily[name], days, name=name, steps=1) for name in ("persistence", "linear")]
     return Backtest(done, *against)
-
-
-def _claim(out: Path, asked: Mapping[str, Any]) -> None:
-    path = out / "backtest.json"
-    if path.exists():
-        if read_object(path) != json.loads(json.dumps(asked)):
-            raise ConfigError(f"--out {str(out)!r} holds a backtest with other options; give another folder")
-        return
-    if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"--out {str(out)!r} is not empty and holds no backtest; give a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    write(path, text_of(asked))
 
 
 def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[Parts]:
@@ -164,8 +151,6 @@ def _between(validation: Any, end: Any, test: Any, last: Any) -> Parts:
 
 def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
     """The usual split by date, but the test days are those of companies that train nothing."""
-    from lstm_ae.data.prices import by_date
-
     order = np.random.default_rng(seed).permutation(np.unique(quotes.company))
     if folds > len(order):
         raise DataError(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_ae.errors import DataError
+from lstm_ae.errors import ConfigError, DataError
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -104,6 +104,23 @@ def parse_json(text: str) -> Any:
         return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
+    """Make a folder that a long command can go on in: its file `name` says what for, and must say the same next time.
+
+    Raises:
+        ConfigError: the folder belongs to something else.
+    """
+    path = folder / name
+    if path.exists():
+        if read_object(path) != json.loads(json.dumps(about)):
+            raise ConfigError(f"--out {str(folder)!r} was begun with other options or data; give another folder")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"--out {str(folder)!r} is not empty and holds no {name}; give a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write(path, as_json(about))
 
 
 def save_state(path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> None:

@@ -7,7 +7,6 @@ cross-validation for time series predictor evaluation"). No fold sees a test day
 
 import dataclasses
 import itertools
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,12 +21,11 @@ from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.selection import fingerprint_of
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.experiment import identity, learn, train
-from lstm_ae.files import as_json, read_object, write
+from lstm_ae.experiment import identity, learn, resume, train
+from lstm_ae.files import as_json, claim, read_object, write
 from lstm_ae.run import Run
 from lstm_ae.search.job import key_of
 from lstm_ae.space import Axis
-from lstm_ae.tasks import task
 
 
 class Setting(NamedTuple):
@@ -85,7 +83,7 @@ def kfold(
         "folds": folds,
         "keep": keep,
     }
-    _claim(out, about)
+    claim(out, "kfold.json", about)
     left = list(range(len(every)))
     found: dict[int, list[list[float]]] = {number: [] for number in left}
     for turn in (0, 1):
@@ -97,32 +95,18 @@ def kfold(
             left = sorted(left[: max(1, math.ceil(keep * len(every)))])
     order = sorted(found, key=lambda number: (-len(found[number]), float(np.mean(found[number][-1]))))
     settings = [Setting(every[number], found[number]) for number in order]
-    return Chosen(settings, _winner(dataclasses.replace(config, **settings[0].values), out, command, notify))
+    return Chosen(settings, _winner(dataclasses.replace(config, **settings[0].values), quotes, out, command, notify))
 
 
-def _winner(config: Snp, out: Path, command: str, notify: Callable[[str, Any], None] | None) -> Run:
+def _winner(config: Snp, quotes: Quotes, out: Path, command: str, notify: Callable[[str, Any], None] | None) -> Run:
     run = Run(out / "winner")
     if run.finished:
         return run
     tell = (lambda progress: notify("winner", progress)) if notify else None
-    data = task("snp").load(config)
+    data = prepare(config, quotes)
     if run.directory.exists():
-        from lstm_ae.experiment import resume
-
         return resume(run, config, data, notify=tell)
     return train(config, data, out=run.directory, command=command, notify=tell)
-
-
-def _claim(out: Path, about: dict[str, Any]) -> None:
-    path = out / "kfold.json"
-    if path.exists():
-        if read_object(path) != json.loads(json.dumps(about)):
-            raise ConfigError(f"--out {str(out)!r} holds a choice among other settings; give another folder")
-        return
-    if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"--out {str(out)!r} is not empty and holds no such choice; give a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    write(path, as_json(about))
 
 
 def _round(

@@ -113,11 +113,11 @@ def test_what_all_folds_say_together(path, tmp_path):
 
 def test_another_backtest_in_its_place_is_refused(path, tmp_path):
     backtest(config_of(path), 2, tmp_path / "here")
-    with pytest.raises(ConfigError, match="holds a backtest with other options"):
+    with pytest.raises(ConfigError, match="was begun with other options or data"):
         backtest(config_of(path), 3, tmp_path / "here")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/note").touch()
-    with pytest.raises(ConfigError, match="is not empty and holds no backtest"):
+    with pytest.raises(ConfigError, match=r"is not empty and holds no backtest\.json"):
         backtest(config_of(path), 2, tmp_path / "full")
 
 
@@ -167,7 +167,7 @@ def test_other_data_in_the_same_file_is_another_backtest(tmp_path):
     path = prices(tmp_path, days_of("AAA", 300))
     backtest(config_of(path), 2, tmp_path / "out")
     prices(tmp_path, days_of("AAA", 301))
-    with pytest.raises(ConfigError, match="holds a backtest with other options"):
+    with pytest.raises(ConfigError, match="was begun with other options or data"):
         backtest(config_of(path), 2, tmp_path / "out")
 
 

@@ -86,7 +86,7 @@ def test_stopped_and_gone_on_with(path, tmp_path):
     for one, other in zip(part.settings, whole.settings, strict=True):
         for ours, theirs in zip(one.rounds, other.rounds, strict=True):
             assert ours == pytest.approx(theirs, rel=1e-4)
-    with pytest.raises(ConfigError, match="holds a choice among other settings"):
+    with pytest.raises(ConfigError, match="was begun with other options or data"):
         kfold(config, AXES[:1], 2, tmp_path / "part")
 
 

@@ -37,21 +37,17 @@ def one_day(model: Any, given: int) -> Way:
     return Way(say, given, 1, "open" in model.input)
 
 
-def many_days(model: Any, given: int, ahead: int) -> Way:
-    """The model's rollout."""
-    from lstm_ae.tasks.paths import Rollout
-
-    forecast = Rollout(model)
-    return Way(lambda past, company, _: forecast(past, company, ahead), given, ahead)
-
-
 def evaluate(model: Any, data: Data) -> Evaluation:
     """Measure the forecast of the day after each window, and of all days of it where the model says them."""
     way = one_day(model, data.test.span - 1)
     fitted = fit(data, way.given, 1, with_open=way.with_open)
     calibration, usual = calibrate(way, data), usual_change(data)
     # The first day's errors are the same whoever counts them; the rollout's are kept for forecasts of new data.
-    kept = calibration if way.with_open else calibrate(many_days(model, way.given, KEPT), data) or calibration
+    kept = calibration
+    if not way.with_open:
+        from lstm_ae.tasks.paths import Rollout
+
+        kept = calibrate(Rollout(model).way(way.given, KEPT), data) or calibration
     metrics, verdicts = {}, {}
     for part, split in parts(data).items():
         found = errors(way, data, split, fitted, calibration)

@@ -19,7 +19,7 @@ from lstm_ae.evaluation import Metric, Verdict
 from lstm_ae.figures import forecasts as drawn
 from lstm_ae.figures.base import titled
 from lstm_ae.intervals import Calibration
-from lstm_ae.tasks.errors import LEVELS, Way, calibrate, errors, judge, measures, usual_change
+from lstm_ae.tasks.errors import LEVELS, calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.forecasting import forecasts, interval
 from lstm_ae.tasks.panel import dates_of, last_windows, quantity_of, weekdays_after
 from lstm_ae.tasks.paths import Rollout
@@ -91,7 +91,7 @@ def multistep(
     window = data.test.span - 1
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
     forecast = Rollout(model)
-    way = Way(lambda past, company, _: forecast(past, company, ahead), given, ahead)
+    way = forecast.way(given, ahead)
     test = data.test.recut(given + ahead)
     fitted, usual = Baselines(), None
     if calibration is None:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from lstm_ae.models.apply import inputs_of, signature
 from lstm_ae.models.rollout import HORIZON, rollout
+from lstm_ae.tasks.errors import Way
 
 
 class Rollout:
@@ -23,3 +24,7 @@ class Rollout:
         """Forecast `(samples, ahead, features)` in own units; `shocks` of that shape are scaled."""
         given = [inputs_of(self.model, past, company), tf.fill([len(past)], ahead)]
         return (self.call(*given) if shocks is None else self.shocked(*given, shocks)).numpy()
+
+    def way(self, given: int, ahead: int) -> Way:
+        """So many days from so many, as a way to forecast."""
+        return Way(lambda past, company, _: self(past, company, ahead), given, ahead)
