@@ -23,7 +23,7 @@ from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Verdict, verdict
 from lstm_ae.experiment import as_json, identity, learn
 from lstm_ae.files import as_json as text_of
-from lstm_ae.files import claim, read_object, write
+from lstm_ae.files import claim, read_part, write
 from lstm_ae.tasks.errors import calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.forecasting import one_day
 
@@ -105,7 +105,7 @@ def backtest(
     for number, parts in enumerate(every, 1):
         path = out / f"fold-{number}.json"
         if path.exists():
-            fold = Fold(**read_object(path))
+            fold = Fold(**read_part(path, Fold._fields))
         else:
             data = prepare(config, quotes, parts, held_out=by == "company")
             if kept is None or refit:

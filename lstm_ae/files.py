@@ -5,7 +5,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,17 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
         raise ConfigError(f"--out {str(folder)!r} is not empty and holds no {name}; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     write(path, as_json(about))
+
+
+def read_part(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """What such a command has written of one of its parts; raises `DataError` where that is damaged."""
+    try:
+        content = read_object(path)
+    except DataError:
+        content = {}
+    if set(content) != set(keys):
+        raise DataError(f"{str(path)!r} is damaged; delete it, and the same command makes it again")
+    return content
 
 
 def save_state(path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> None:

@@ -22,7 +22,7 @@ from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.selection import fingerprint_of
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import identity, learn, resume, train
-from lstm_ae.files import as_json, claim, read_object, write
+from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.run import Run
 from lstm_ae.search.job import key_of
 from lstm_ae.space import Axis
@@ -139,7 +139,7 @@ def _round(
                 best = fitted.history[fitted.best_epoch - 1]["val_loss"] if fitted.best_epoch else None
                 write(path, as_json({"val_loss": best}))
                 state.unlink(missing_ok=True)
-            value = read_object(path)["val_loss"]
+            value = read_part(path, ["val_loss"])["val_loss"]
             losses[place].append(math.inf if value is None else float(value))
     return losses
 

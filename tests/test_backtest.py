@@ -189,3 +189,14 @@ def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch)
     monkeypatch.setattr(backtests, "learn", diverge)
     with pytest.raises(Diverged, match="Fold 1: the loss became NaN or infinite in epoch 1; no epoch was good"):
         backtest(config_of(path), 2, tmp_path / "x")
+
+
+@pytest.mark.parametrize("content", ['{"number"', '{"number": 1}', "[]"])
+def test_a_damaged_fold_is_named(path, tmp_path, content):
+    backtest(config_of(path), 2, tmp_path / "out")
+    damaged = tmp_path / "out/fold-2.json"
+    damaged.write_text(content)
+    with pytest.raises(DataError, match=r"fold-2\.json' is damaged; delete it, and the same command makes it again"):
+        backtest(config_of(path), 2, tmp_path / "out")
+    damaged.unlink()
+    assert len(backtest(config_of(path), 2, tmp_path / "out").folds) == 2

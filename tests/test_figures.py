@@ -238,3 +238,18 @@ def test_skill_by_step(steps):
     assert (upper.get_ylabel(), lower.get_xlabel()) == ("RMSE (USD)", "Days ahead")
     np.testing.assert_allclose(lower.lines[1].get_ydata(), np.full(steps, 0.1))
     assert "Above 0: better than persistence" in texts(drawn)
+
+
+def test_a_legend_stays_within_its_figure():
+    """Six lines, one with a long name: in one row they are wider than the figure."""
+    future = np.linspace(100, 101, 5)[None]
+    ends = {level: (future - level / 10, future + level / 10) for level in (80, 95)}
+    drawn = forecasts.multistep(
+        [DAYS[:15]], future[:, :1].repeat(15, 1), [DAYS[15:20]], future, future, future, ["A"], intervals=ends
+    )
+    drawn.canvas.draw()
+    (legend,) = drawn.legends
+    box = legend.get_window_extent().transformed(drawn.transFigure.inverted())
+    assert box.x0 >= 0
+    assert box.x1 <= 1
+    assert len(legend.get_texts()) == 6

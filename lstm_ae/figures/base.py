@@ -121,9 +121,10 @@ def label(axes: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
 
 def legend(drawn: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
     """One legend below all panels, where no data can be."""
-    # Labels of a width that stands in one row; else in as many columns as fit, by a letter's usual width.
+    # As many columns as fit, by a letter's usual width. Columns are filled one after the other, and each is as wide as
+    # its longest label with its handle, which takes some nine letters.
     room = int(drawn.get_figwidth() * 15)
-    columns = next(n for n in range(len(labels), 0, -1) if n == 1 or sum(map(len, labels[:n])) + 6 * n <= room)
+    columns = next(n for n in range(len(labels), 0, -1) if n == 1 or _letters(labels, n) <= room)
     # matplotlib leaves out labels that begin with "_", so the texts are set after it has been made.
     made = drawn.legend(
         list(handles),
@@ -136,6 +137,13 @@ def legend(drawn: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> N
     )
     for text, words in zip(made.get_texts(), labels, strict=True):
         text.set(text=words, parse_math=False)
+
+
+def _letters(labels: Sequence[str], columns: int) -> int:
+    """How wide a legend of so many columns is; the first ones hold one label more where they are not equally long."""
+    rows, more = divmod(len(labels), columns)
+    ends = np.cumsum([rows + (k < more) for k in range(columns)])
+    return sum(max(map(len, part.tolist())) + 9 for part in np.split(np.array(labels, object), ends[:-1]))
 
 
 def titled(drawn: Figure, text: str) -> Figure:
