@@ -247,3 +247,11 @@ def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_gpu_takes_its_own_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"] if kind == "GPU" else [])
     assert choice.unavailable.__wrapped__() == "a GPU is there, and Keras' cuDNN layers use it"
+
+
+def test_nothing_compiled_is_left_beside_the_source() -> None:
+    """What pip has not put there would stay behind and hide the package where it is installed anew in another way."""
+    import lstm_ae.kernels
+
+    (folder,) = lstm_ae.kernels.__path__
+    assert not [path for path in Path(folder).rglob("*") if path.suffix in (".nbi", ".nbc")]

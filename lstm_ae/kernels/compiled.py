@@ -1,9 +1,26 @@
 """How the functions of this package are compiled: once a machine, where the result can be kept."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+
+# Not beside the source: what pip has not put there stays when the package goes, and hides the one installed next.
+KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lstm-ae" / "numba"
+
+
+@contextmanager
+def _kept_apart() -> Iterator[None]:
+    """Where Numba keeps what is decorated within, unless the user has said where."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = before or str(KEPT)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
 
 
 def _probe() -> None:
@@ -11,9 +28,10 @@ def _probe() -> None:
 
 
 def _can_be_kept() -> bool:
-    """Whether Numba finds a directory for compiled code: beside the source, or in the user's cache."""
+    """Whether Numba finds a directory for compiled code: the user's, or if that cannot be written another."""
     try:
-        numba.njit(cache=True)(_probe)
+        with _kept_apart():
+            numba.njit(cache=True)(_probe)
     except RuntimeError:
         return False
     return True
@@ -25,10 +43,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def compiled(function: Function) -> Function:
     """Compile a function that other compiled ones call. Products and sums may be fused."""
-    made: Function = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=_CACHE)(function)
+    with _kept_apart():
+        made: Function = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=_CACHE)(function)
     return made
 
 
 def kernel(function: Callable[[int, int], None]) -> Any:
     """Compile a function that TensorFlow calls: of its state (none here) and its context."""
-    return numba.cfunc("void(uintp, uintp)", error_model="numpy", cache=_CACHE)(function)
+    with _kept_apart():
+        return numba.cfunc("void(uintp, uintp)", error_model="numpy", cache=_CACHE)(function)
