@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from . import bench, export, runs, studies
+from . import bench, export, runs, serve, studies
 from .errors import guarded
 
 
@@ -31,6 +31,7 @@ for study in studies.apps():
 app.add_typer(runs.app)
 app.add_typer(bench.app)
 export.register(app)
+serve.register(app)
 
 
 def _version(asked: bool) -> None:

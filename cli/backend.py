@@ -1,22 +1,29 @@
 """TensorFlow, imported when a command needs it, without its start-up chatter."""
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
 import warnings
+from typing import Any
 
 from .talk import Talk
 
 
-def import_tensorflow(talk: Talk) -> None:
+def import_tensorflow(talk: Talk, *, keras: bool = True) -> None:
     """Import TensorFlow and Keras; what they write to stderr meanwhile is shown with `--verbose` only.
 
     So is what this library logs.
-    """
-    if talk.verbose:
-        import keras
 
+    Args:
+        keras: False for a server, which runs SavedModels and needs TensorFlow alone: it then starts in half the time.
+    """
+    if not keras:
+        # TensorFlow imports Keras where it finds it, and does without where it does not.
+        sys.modules.setdefault("keras", None)  # type: ignore[arg-type]
+    if talk.verbose:
+        _import(keras)
         told = logging.StreamHandler(sys.stderr)
         told.setFormatter(logging.Formatter("%(message)s"))
         logging.getLogger("lstm_ae").handlers = [told]
@@ -29,9 +36,7 @@ def import_tensorflow(talk: Talk) -> None:
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        import keras  # noqa: F401
-        import tensorflow as tf
-
+        tf = _import(keras)
         tf.get_logger().setLevel(logging.ERROR)
         with contextlib.suppress(Exception):
             tf.config.list_logical_devices()
@@ -39,3 +44,9 @@ def import_tensorflow(talk: Talk) -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def _import(keras: bool) -> Any:
+    if keras:
+        importlib.import_module("keras")
+    return importlib.import_module("tensorflow")
