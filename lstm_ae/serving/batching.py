@@ -29,7 +29,7 @@ class Batching(NamedTuple):
     Args:
         size: most samples in a call; 1 turns batching off.
         wait: seconds that a request may wait for others.
-        queue: most calls' worth of samples that may wait; more are refused as UNAVAILABLE.
+        queue: where so many calls' worth of samples wait, further requests are refused as UNAVAILABLE.
         threads: calls at the same time.
         sizes: the sizes that a call may have, ascending, the last one `size`; smaller batches are filled up by their
             last row. Empty: any size.
@@ -84,6 +84,8 @@ class Batcher:
             Refusal: the queue is full, the deadline has passed, or `run` refused these inputs.
         """
         limit = self.batching.size
+        if self._waiting >= self.batching.queue * limit:
+            raise Refusal(Code.UNAVAILABLE, "The queue of requests is full; try again later")
         if rows > limit:
             parts = [_part(inputs, slice(start, start + limit)) for start in range(0, rows, limit)]
             many = [self._one(key, run, part, _rows(part), deadline) for part in parts]
@@ -94,8 +96,6 @@ class Batcher:
 
     async def _one(self, key: Hashable, run: Run, inputs: Tensors, rows: int, deadline: float) -> Tensors:
         loop = asyncio.get_running_loop()
-        if self._waiting + rows > self.batching.queue * self.batching.size:
-            raise Refusal(Code.UNAVAILABLE, "The queue of requests is full; try again later")
         item = _Item(inputs, rows, deadline, loop.create_future())
         lane = self._lanes.get(key)
         if lane is None:
@@ -134,7 +134,8 @@ class Batcher:
             items = self._take(lane, loop.time())
             if lane.items:
                 # In turn with the other lanes.
-                self._make_ready(key, lane)
+                lane.ready = True
+                self._ready.append((key, lane))
             else:
                 del self._lanes[key]
             if items:

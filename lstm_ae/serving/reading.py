@@ -195,9 +195,11 @@ def _regular(value: Any, dtype: np.dtype[Any]) -> Tensor | None:
             whole = np.fromiter((type(cell) is int for cell in level), bool, len(level))
             if (whole & (size > _WHOLE[dtype])).any():
                 return None
-        if (np.isfinite(flat) & (size > np.finfo(dtype).max)).any():
-            return None
-    return flat.astype(dtype).reshape(shape)
+    with np.errstate(over="ignore"):
+        cells = flat.astype(dtype)
+    if dtype.kind == "f" and (np.isinf(cells) & np.isfinite(flat)).any():
+        return None
+    return cells.reshape(shape)
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -274,8 +276,9 @@ def _walk(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) 
     if dtype.kind == "O":
         _texts([value])
     elif dtype.kind == "f":
-        lossy = (type(value) is int and abs(value) > _WHOLE[dtype]) or float(np.finfo(dtype).max) < abs(value) < np.inf
-        if lossy:
+        with np.errstate(over="ignore"):
+            fits = abs(value) <= _WHOLE[dtype] if type(value) is int else np.isinf(value) >= np.isinf(dtype.type(value))
+        if not fits:
             raise invalid(f"Cannot convert JSON value: {_shown(value)} to {name} without loss of precision.")
     elif dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
         raise invalid(f"JSON Value: {_shown(value)} Type: Number is not of expected type: {name}")

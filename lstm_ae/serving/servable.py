@@ -145,9 +145,10 @@ def _code(number: int) -> Code:
 
 
 def _first_line(message: str) -> str:
-    # TensorFlow adds the place in the graph, in lines of its own and in braces.
-    line = (message.strip() or "The model failed").splitlines()[0]
-    return re.sub(r"\{\{.*?\}\}", "", line).strip()
+    # TensorFlow adds the place in the graph, in lines of its own before or after, and in braces.
+    place = ("Graph execution error", "Detected at node", "<stack traces", "File ", "[[")
+    lines = [line for line in message.splitlines() if line.strip() and not line.strip().startswith(place)]
+    return re.sub(r"\s*\[?\[?\{\{.*?\}\}\]?\]?|\s*\[Op:.*?\]", "", lines[0] if lines else "The model failed").strip()
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
