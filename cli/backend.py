@@ -19,9 +19,6 @@ def import_tensorflow(talk: Talk, *, keras: bool = True) -> None:
     Args:
         keras: False for a server, which runs SavedModels and needs TensorFlow alone: it then starts in half the time.
     """
-    if not keras:
-        # TensorFlow imports Keras where it finds it, and does without where it does not.
-        sys.modules.setdefault("keras", None)  # type: ignore[arg-type]
     if talk.verbose:
         _import(keras)
         told = logging.StreamHandler(sys.stderr)
@@ -49,4 +46,13 @@ def import_tensorflow(talk: Talk, *, keras: bool = True) -> None:
 def _import(keras: bool) -> Any:
     if keras:
         importlib.import_module("keras")
-    return importlib.import_module("tensorflow")
+        return importlib.import_module("tensorflow")
+    # TensorFlow imports Keras where it finds it, and does without where it does not.
+    hidden = "keras" not in sys.modules
+    if hidden:
+        sys.modules["keras"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("tensorflow")
+    finally:
+        if hidden:
+            del sys.modules["keras"]

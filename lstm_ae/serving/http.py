@@ -8,7 +8,7 @@ import asyncio
 import logging
 from typing import Any
 
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
@@ -31,6 +31,8 @@ def http_server(service: Service, host: str, port: int, *, connections: int, hea
         address=host,
         port=port,
         interface=Interfaces.RSGI,
+        # Where it looks for HTTP/2 first, a connection that says nothing at all is never closed.
+        http=HTTPModes.http1,
         websockets=False,
         backpressure=connections,
         backlog=max(128, connections),

@@ -14,18 +14,18 @@ from lstm_ae.serving.refusals import invalid
 
 # By dtype, the field that holds values one by one.
 _FIELDS = {
-    "float32": "float_val",
-    "float64": "double_val",
-    "int8": "int_val",
-    "int16": "int_val",
-    "int32": "int_val",
-    "uint8": "int_val",
-    "uint16": "int_val",
-    "int64": "int64_val",
-    "uint32": "uint32_val",
-    "uint64": "uint64_val",
-    "bool": "bool_val",
-    "object": "string_val",
+    types_pb2.DT_FLOAT: "float_val",
+    types_pb2.DT_DOUBLE: "double_val",
+    types_pb2.DT_INT8: "int_val",
+    types_pb2.DT_INT16: "int_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_UINT8: "int_val",
+    types_pb2.DT_UINT16: "int_val",
+    types_pb2.DT_INT64: "int64_val",
+    types_pb2.DT_UINT32: "uint32_val",
+    types_pb2.DT_UINT64: "uint64_val",
+    types_pb2.DT_BOOL: "bool_val",
+    types_pb2.DT_STRING: "string_val",
 }
 # Cells of a tensor. A message of a few bytes can ask for any number of copies of its last value.
 MOST_CELLS = 2**27
@@ -33,12 +33,12 @@ MOST_CELLS = 2**27
 
 def to_array(name: str, proto: TensorProto) -> NDArray[Any]:
     """The array that a message says; refuses one whose values are not as many as its shape needs."""
-    if proto.dtype not in types_pb2.DataType.values() or proto.dtype == types_pb2.DT_INVALID:
-        raise invalid(f"Input {name!r} has no dtype")
-    dtype = np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype)
-    field = _FIELDS.get(dtype.name)
+    field = _FIELDS.get(proto.dtype)
     if field is None:
-        raise invalid(f"Input {name!r} has a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}")
+        known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
+        which = f"a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}" if known else "no dtype"
+        raise invalid(f"Input {name!r} has {which}")
+    dtype = np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid(f"Input {name!r} must have a shape of whole numbers from 0 up. Received: {list(shape)}")

@@ -100,6 +100,7 @@ async def serve(
     looking = asyncio.create_task(_look(catalogue, manners.poll))
     serving = asyncio.create_task(http.serve())
     try:
+        await _until_it_listens(ports, serving)
         listening(ports, service)
         await asyncio.wait([asyncio.create_task(stop.wait()), serving, looking], return_when=asyncio.FIRST_COMPLETED)
         for task in (looking, serving):
@@ -117,6 +118,18 @@ async def serve(
             await asyncio.wait_for(serving, manners.drain_seconds)
         batcher.close()
         LOG.info("stopped")
+
+
+async def _until_it_listens(ports: Ports, serving: "asyncio.Task[None]") -> None:
+    # granian does not say when it does.
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(ports.host, ports.rest)
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            return
 
 
 async def _look(catalogue: Catalogue, poll: float) -> None:
