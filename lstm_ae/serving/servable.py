@@ -58,7 +58,7 @@ class Servable:
     def __init__(self, name: str, version: int, directory: Path) -> None:
         self.name, self.version, self.directory = name, version, directory
         self.definitions = signature_definitions(directory)
-        self.signatures = {key: _signature(key, found) for key, found in self.definitions.items()}
+        self.signatures = {key: signature_of(key, found) for key, found in self.definitions.items()}
         # The loaded object owns the variables: it must live as long as its functions do.
         self._loaded = tf.saved_model.load(str(directory))
         self._functions = {key: self._loaded.signatures[key] for key in self.signatures}
@@ -113,7 +113,8 @@ def signature_definitions(directory: Path) -> dict[str, SignatureDef]:
     return {key: named[key] for key in sorted(named) if named[key].method_name == PREDICT}
 
 
-def _signature(name: str, definition: SignatureDef) -> Signature:
+def signature_of(name: str, definition: SignatureDef) -> Signature:
+    """What a definition says, in numpy's terms."""
     inputs = {key: _spec(info) for key, info in sorted(definition.inputs.items())}
     outputs = {key: _spec(info) for key, info in sorted(definition.outputs.items())}
     every = [*inputs.values(), *outputs.values()]

@@ -25,17 +25,31 @@ def write_answer(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
     Raises:
         Refusal: INVALID_ARGUMENT where outputs do not have one row for each instance.
     """
-    outputs = {name: _texts(name, array) if array.dtype.kind == "O" else array for name, array in outputs.items()}
-    if not rows:
-        return _dump({"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}, outputs)
+    outputs = _as_text(outputs)
+    if rows:
+        return _dump({"predictions": _rowwise(outputs)}, outputs)
+    return _dump({"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}, outputs)
+
+
+def write_lines(outputs: Mapping[str, Tensor]) -> bytes:
+    """An item of `predictions` a line."""
+    outputs = _as_text(outputs)
+    return b"".join(_dump(row, outputs) + b"\n" for row in _rowwise(outputs))
+
+
+def _rowwise(outputs: Mapping[str, Tensor]) -> Any:
+    """What stands for each instance: the one output's row, or an object of all outputs' rows."""
     sizes = {array.shape[0] if array.ndim else None for array in outputs.values()}
     if len(sizes) > 1 or None in sizes:
         raise invalid("Outputs do not have the same number of rows, so ask for columns: send 'inputs', not 'instances'")
     if len(outputs) == 1:
-        return _dump({"predictions": next(iter(outputs.values()))}, outputs)
+        return next(iter(outputs.values()))
     names = list(outputs)
-    rowwise = [dict(zip(names, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
-    return _dump({"predictions": rowwise}, outputs)
+    return [dict(zip(names, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+
+
+def _as_text(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: _texts(name, array) if array.dtype.kind == "O" else array for name, array in outputs.items()}
 
 
 def _dump(content: Any, outputs: Mapping[str, Tensor]) -> bytes:
