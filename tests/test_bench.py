@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from lstm_ae_cli import main
+from searches import call
 
 from lstm_ae.bench import scaling
 from lstm_ae.bench.training import Shape, contestants, profile
