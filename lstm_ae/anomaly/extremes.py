@@ -1,0 +1,223 @@
+"""The tail of normal scores: peaks over a high level follow a generalised Pareto distribution, if anything does.
+
+The level is passed in clusters, since scores of neighbouring rows share windows. Clusters are told apart by the times
+between exceedances, without a run length to choose (Ferro and Segers 2003, "Inference for clusters of extreme values"),
+and only the highest score of each is fitted: these are nearly independent, which the likelihood, its test and the
+interval rest on. The fit is Grimshaw's (1993, "Computing maximum likelihood estimates for the generalized Pareto
+distribution"), which Siffer et al. (2017, "Anomaly detection in streams with extreme value theory") brought to anomaly
+detection. A fit that its own test refuses is not used.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]
+Floats = NDArray[np.float64]
+
+# Quantiles of the scores that are tried as the level, the lowest first: it leaves the most peaks. The lowest one that
+# passes is taken (after Bader, Yan and Zhang 2018, "Automated threshold selection for extreme value analysis").
+LEVELS = (0.9, 0.95, 0.98, 0.99)
+PEAKS = 30
+# Peaks that are fitted at most: more cost time, and a test on more refuses every tail of real data.
+MOST_PEAKS = 500
+# A fit is refused if fewer of its own samples lie this far from it.
+REFUSED = 0.05
+SAMPLES = 199
+# At shape 1 the mean is infinite; below -1/2 maximum likelihood loses its properties (Smith 1985).
+SHAPES = (-0.5, 1.0)
+
+
+class Tail(NamedTuple):
+    """What was fitted above the level.
+
+    Args:
+        level: scores above it are in the tail.
+        share: of all rows that lie above the level.
+        rate: clusters above the level for a row.
+        shape, scale: of the generalised Pareto distribution of what is above the level.
+        peaks: clusters that were fitted.
+        fit: the share of samples of the fitted distribution that lie as far from their fit as the peaks do.
+        samples: `(199, 3)` rate, shape and scale refitted to such samples: how uncertain they are.
+    """
+
+    level: float
+    share: float
+    rate: float
+    shape: float
+    scale: float
+    peaks: int
+    fit: float
+    samples: Floats
+
+    def survival(self, scores: Numbers) -> Floats:
+        """The part of the tail that lies above each score, 1 up to the level."""
+        return survival(np.asarray(scores, np.float64) - self.level, self.shape, self.scale)
+
+    def score_at(self, part: float) -> float:
+        """The score above which that part of the tail lies, 0 < part <= 1."""
+        if abs(self.shape) < 1e-9:
+            return self.level - self.scale * float(np.log(part))
+        return self.level + self.scale / self.shape * float(np.expm1(-self.shape * np.log(part)))
+
+    def clusters(self, score: float) -> tuple[float, float, float]:
+        """Clusters above a score in the tail for a row, with the ends of their 95 per cent interval."""
+        rate, shape, scale = self.samples.T
+        low, high = np.quantile(rate * survival(np.full(len(rate), score - self.level), shape, scale), (0.025, 0.975))
+        return self.rate * float(self.survival(np.array(score))), float(low), float(high)
+
+
+def survival(excess: Numbers, shape: Any, scale: Any) -> Floats:
+    """How much of a generalised Pareto distribution lies above each excess."""
+    excess, shape = np.maximum(excess, 0), np.asarray(shape)
+    bent = np.where(abs(shape) < 1e-9, 1e-9, shape)
+    with np.errstate(divide="ignore", over="ignore"):
+        parts: Floats = np.exp(-np.log1p(np.maximum(bent * excess / scale, -1)) / bent)
+    return parts
+
+
+def fit_tail(scores: Numbers, segment: Numbers | None = None, seed: int = 0) -> tuple[Tail | None, str]:
+    """The tail of normal scores at the lowest level where it passes its test, or None and the reason.
+
+    Args:
+        scores: `(rows,)`; NaN for a row without one.
+        segment: `(rows,)`, which rows belong together; a cluster never crosses from one into another.
+        seed: of the samples for the test.
+    """
+    rows = np.flatnonzero(~np.isnan(scores))
+    reason = "no score"
+    for quantile in LEVELS if len(rows) else ():
+        level = float(np.quantile(scores[rows], quantile))
+        peaks = cluster_peaks(scores, level, segment)
+        if len(peaks) < PEAKS:
+            reason = (
+                reason if "fit" in reason else f"{len(peaks)} peaks above the {quantile:g} quantile, {PEAKS} needed"
+            )
+            break
+        rate = len(peaks) / len(rows)
+        excess = peaks - level
+        if len(excess) > MOST_PEAKS:
+            excess = np.sort(np.random.default_rng([seed, 1]).choice(excess, MOST_PEAKS, replace=False))
+        shape, scale = grimshaw(excess)
+        if not SHAPES[0] < shape < SHAPES[1]:
+            reason = f"the fit above the {quantile:g} quantile has the shape {shape:.2f}"
+            continue
+        fit, samples = _tested(excess, shape, scale, np.random.default_rng([seed, 2]))
+        if fit < REFUSED:
+            reason = f"the fit above the {quantile:g} quantile is refused (p = {fit:.3f})"
+            continue
+        # As many clusters as another stretch of this length would have.
+        rates = np.random.default_rng([seed, 3]).poisson(len(peaks), SAMPLES) / len(rows)
+        share = (np.count_nonzero(scores[rows] > level) + 1) / (len(rows) + 1)
+        return Tail(level, share, rate, shape, scale, len(peaks), fit, np.column_stack([rates, samples])), ""
+    return None, reason
+
+
+def cluster_peaks(scores: Numbers, level: float, segment: Numbers | None = None) -> Floats:
+    """The highest score of each cluster above the level, `(clusters,)`, told apart as Ferro and Segers do."""
+    with np.errstate(invalid="ignore"):
+        rows = np.flatnonzero(scores > level)
+    if len(rows) < 2:
+        return np.asarray(scores[rows], np.float64)
+    times = np.diff(rows)
+    within = np.ones(len(times), bool) if segment is None else segment[rows[1:]] == segment[rows[:-1]]
+    apart = ~within
+    known = np.sort(times[within])[::-1]
+    splits = int(extremal_index(known) * len(known))
+    if splits:
+        # The longest times divide clusters; those that tie with one that does not are left whole.
+        tied = splits < len(known) and known[splits - 1] == known[splits]
+        apart |= times > known[splits] if tied else times >= known[splits - 1]
+    starts = np.flatnonzero(np.r_[True, apart])
+    peaks: Floats = np.maximum.reduceat(scores[rows].astype(np.float64), starts)
+    return peaks
+
+
+def extremal_index(times: Numbers) -> float:
+    """One over the mean size of clusters, from the times between exceedances (Ferro and Segers 2003, section 3.1)."""
+    times = np.asarray(times, np.float64)
+    if not len(times):
+        return 1.0
+    if times.max() > 2:
+        first, second = (times - 1).sum(), ((times - 1) * (times - 2)).sum()
+    else:
+        first, second = times.sum(), (times**2).sum()
+    return min(1.0, 2 * float(first) ** 2 / (len(times) * float(second)))
+
+
+def grimshaw(excess: Numbers) -> tuple[float, float]:
+    """Shape and scale of the generalised Pareto distribution that makes the excesses `(peaks,)`, all > 0, likeliest.
+
+    With x = shape / scale only one equation in x is left, whose roots are searched with scipy's `brentq` between sign
+    changes on a grid over Grimshaw's bounds; the exponential distribution, shape 0, is tried beside them.
+    """
+    from scipy.optimize import brentq
+
+    mean = float(np.mean(excess))
+    y = np.asarray(excess, np.float64) / mean
+    most, least = float(y.max()), float(y.min())
+    highest = max(2 * (1 - least) / least**2, 1.0)
+
+    def equation(x: float) -> float:
+        inner = 1 + x * y
+        return float(np.mean(1 / inner) * (1 + np.mean(np.log(inner))) - 1)
+
+    # 0 is a root that says nothing. Past 1e4 the shape is far above 1.
+    up = np.geomspace(1e-4, min(highest, 1e4), 30)
+    down = -(1 - np.geomspace(1e-6, 1 - 1e-4 * most, 30)) / most if most < 1e3 else np.empty(0)
+    found = [(0.0, 1.0)]
+    for grid in (down, up):
+        values = _equations(grid, y)
+        for place in np.flatnonzero(np.sign(values[1:]) * np.sign(values[:-1]) < 0):
+            root = float(brentq(equation, grid[place], grid[place + 1], xtol=1e-12, rtol=1e-10))
+            shape = float(np.mean(np.log1p(root * y)))
+            if shape:
+                found.append((shape, shape / root))
+    shape, scale = max(found, key=lambda pair: _likelihood(y, *pair))
+    return shape, scale * mean
+
+
+def _equations(grid: Floats, y: Floats) -> Floats:
+    inner = 1 + grid[:, None] * y
+    values: Floats = np.mean(1 / inner, axis=1) * (1 + np.mean(np.log(inner), axis=1)) - 1
+    return values
+
+
+def _likelihood(y: Floats, shape: float, scale: float) -> float:
+    if not shape:
+        return -len(y) * (float(np.log(scale)) + float(np.mean(y)) / scale)
+    return -len(y) * float(np.log(scale)) - (1 + 1 / shape) * float(np.sum(np.log1p(shape / scale * y)))
+
+
+def anderson_darling(excess: Numbers, shape: float, scale: float) -> float:
+    """The Anderson-Darling statistic of the excesses `(peaks,)` against the distribution; it weighs the ends most."""
+    count = len(excess)
+    above = np.clip(survival(np.sort(excess), shape, scale), 1e-300, 1 - 1e-16)
+    weights = 2 * np.arange(1, count + 1) - 1
+    return -count - float(np.mean(weights * (np.log1p(-above) + np.log(above[::-1]))))
+
+
+def _tested(excess: Floats, shape: float, scale: float, random: np.random.Generator) -> tuple[float, Floats]:
+    """How usual the statistic is among samples of the fit, each fitted anew as the peaks were, and their fits.
+
+    By parametric bootstrap (Stute, Gonzalez Manteiga and Presedo Quindimil 1993), as tables of the statistic hold
+    for a known distribution only (Choulakian and Stephens 2001).
+    """
+    observed = anderson_darling(excess, shape, scale)
+    fits, further = [], 1
+    for _ in range(SAMPLES):
+        sample = _drawn(random.random(len(excess)), shape, scale)
+        fits.append(grimshaw(sample))
+        further += anderson_darling(sample, *fits[-1]) >= observed
+    return further / (SAMPLES + 1), np.array(fits)
+
+
+def _drawn(uniform: Floats, shape: float, scale: float) -> Floats:
+    """Excesses of which the parts `uniform` lie above; never quite 0, where the fit would have no bound."""
+    parts = np.clip(1 - uniform, 1e-300, 1 - 1e-12)
+    if abs(shape) < 1e-9:
+        drawn: Floats = -scale * np.log(parts)
+    else:
+        drawn = scale / shape * np.expm1(-shape * np.log(parts))
+    return drawn

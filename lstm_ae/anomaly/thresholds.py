@@ -1,0 +1,251 @@
+"""A threshold for the scores of a series, found on normal rows that the model was not trained on.
+
+- `quantile:Q`: that part of the normal scores lies below it, counted so that it holds for a new score
+  (Vovk et al. 2005).
+- `pot:P`: a normal row is above it with probability P, by the tail of `extremes`; P may be far below one over the rows.
+- `budget:N/day` (hour, week, month): N false alarms are expected in that time. An alarm is an event, not a step: scores
+  share windows and pass a threshold in clusters, of which `events.ranges` makes one event each.
+- `fixed:X`: that score.
+
+A tail that does not fit gives way to the quantile, and the result says so. The highest training error is never a
+threshold: a model has seen its training rows, and one spike among them would hide all that comes after.
+"""
+
+import math
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.anomaly.events import ranges
+from lstm_ae.anomaly.extremes import Tail, fit_tail
+from lstm_ae.errors import ConfigError, DataError
+
+Numbers = NDArray[Any]
+Floats = NDArray[np.float64]
+
+FORMS = "quantile:Q, pot:P, budget:N/hour|day|week|month or fixed:X"
+UNITS = {
+    "hour": np.timedelta64(3600, "s"),
+    "day": np.timedelta64(86_400, "s"),
+    "week": np.timedelta64(7 * 86_400, "s"),
+    "month": np.timedelta64(2_629_746, "s"),  # a twelfth of the Gregorian calendar's mean year
+}
+# The squared error of float32 arithmetic on scaled values stays below; a constant series has no other.
+LEAST = 1e-10
+# No finite number of rows proves less.
+LEAST_P = 1e-12
+_WORD = re.compile(r"(quantile|pot|fixed):(\S+)|(budget):([^/\s]+)/(hour|day|week|month)")
+
+
+class Rule(NamedTuple):
+    """What was asked for: `quantile`, `pot`, `budget` or `fixed`, its number, and the time of a budget."""
+
+    kind: str
+    number: float
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.number:g}" + (f"/{self.unit}" if self.unit else "")
+
+
+class Alarms(NamedTuple):
+    """False alarms, events in normal rows, to expect for a row, and the ends of the 95 per cent interval."""
+
+    expected: float
+    low: float
+    high: float
+
+    def per(self, rows: float) -> "Alarms":
+        """In so many rows."""
+        return Alarms(*(rows * number for number in self))
+
+
+class Threshold(NamedTuple):
+    """A threshold and what is known of it.
+
+    Args:
+        value: a step whose score is larger is above it.
+        rule: what was asked for.
+        how: how it was found, in words.
+        fell_back: another way than the one that was asked for had to be taken.
+        alarms: false alarms to expect for a row.
+        normal: `(rows,)` the scores it was found on, ascending.
+        tail: what was fitted to the highest of them; None where nothing fits.
+    """
+
+    value: float
+    rule: Rule
+    how: str
+    fell_back: bool
+    alarms: Alarms
+    normal: Floats
+    tail: Tail | None
+
+    def p_values(self, scores: Numbers) -> Floats:
+        """The probability that a normal row scores as high, `(any,)` alike: never 0; NaN for a NaN.
+
+        Counted among the normal scores up to the level of the tail, by the tail above it.
+        """
+        scores = np.asarray(scores, np.float64)
+        above = len(self.normal) - np.searchsorted(self.normal, scores, side="left")
+        p = (above + 1) / (len(self.normal) + 1)
+        if self.tail is not None:
+            p = np.where(scores > self.tail.level, self.tail.share * self.tail.survival(scores), p)
+        values: Floats = np.where(np.isnan(scores), np.nan, np.maximum(p, LEAST_P))
+        return values
+
+
+def parse_threshold(text: str) -> Rule:
+    """The rule that a text such as `quantile:0.995` or `budget:2/week` asks for.
+
+    Raises:
+        ConfigError: it has none of the forms, or its number is out of its range.
+    """
+    found = _WORD.fullmatch(text.strip().lower())
+    if not found:
+        raise ConfigError(f"--threshold must be {FORMS}. Received: {text!r}")
+    kind, word, unit = found[1] or found[3], found[2] or found[4], found[5] or ""
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    allowed = {
+        "quantile": (0 < number < 1, "a number above 0 and below 1"),
+        "pot": (0 < number <= 0.1, "a probability above 0 and at most 0.1"),
+        "budget": (0 < number < math.inf, "a number of alarms above 0"),
+        "fixed": (0 <= number < math.inf, "a score, 0 or more"),
+    }
+    inside, words = allowed[kind]
+    if not inside:
+        raise ConfigError(f"--threshold {kind}: needs {words}. Received: {text!r}")
+    return Rule(kind, number, unit)
+
+
+def fit_threshold(
+    rule: Rule,
+    scores: Numbers,
+    join: int,
+    *,
+    step: np.timedelta64 | None = None,
+    segment: Numbers | None = None,
+    least: float = LEAST,
+    seed: int = 0,
+) -> Threshold:
+    """Find the threshold on the scores of normal rows that the model was not trained on.
+
+    Args:
+        rule: see `parse_threshold`.
+        scores: `(rows,)` in the order of time; NaN for a row without a score.
+        join: steps that an event bridges, see `events.ranges`; the window as a rule.
+        step: time from row to row; a budget needs it.
+        segment: `(rows,)`, which rows belong together.
+        least: never below this score, so that rounding errors are no events where normal rows have no others.
+        seed: of the samples on which a tail is tested.
+
+    Raises:
+        ConfigError: a budget without a step, or for less time than a step.
+        DataError: there is no score at all, or an infinite one.
+    """
+    scores = np.asarray(scores, np.float64)
+    normal = np.sort(scores[~np.isnan(scores)])
+    if not len(normal) or not np.isfinite(normal[-1]):
+        problem = "are none" if not len(normal) else "hold an infinite one"
+        raise DataError(f"The scores of the normal rows {problem}. Give other rows to --normal")
+    tail, reason = None, "nothing but rounding errors"
+    if np.quantile(normal, 0.9) > least:
+        tail, reason = fit_tail(scores, segment, seed)
+    fell_back = False
+    if rule.kind == "fixed":
+        value, how = rule.number, "fixed"
+    elif rule.kind == "quantile":
+        value, how = _quantile(normal, rule.number)
+    elif rule.kind == "pot" and tail is not None and rule.number <= tail.share:
+        value, how = tail.score_at(rule.number / tail.share), _of_tail(tail)
+    elif rule.kind == "pot":
+        fell_back = tail is None
+        value, how = _quantile(normal, 1 - rule.number)
+        how += f", as no tail fits: {reason}" if fell_back else ", below the tail"
+    else:
+        rate = rule.number / _rows(rule.unit, step)
+        if tail is not None and rate <= tail.rate:
+            value, how = tail.score_at(rate / tail.rate), _of_tail(tail)
+        else:
+            fell_back = tail is None
+            value, how = _budget(scores, rate, join, segment)
+            how += f", as no tail fits: {reason}" if fell_back else ", below the tail"
+    if rule.kind != "fixed" and value < least:
+        value, how = least, how + f"; raised to {least:g}, where rounding errors end"
+    return Threshold(value, rule, how, fell_back, _alarms(scores, value, tail, join, segment), normal, tail)
+
+
+def _rows(unit: str, step: np.timedelta64 | None) -> float:
+    """Rows in that time."""
+    if step is None or not step > np.timedelta64(0):
+        raise ConfigError("--threshold budget needs rows at times of an even step. Give quantile, pot or fixed instead")
+    rows = float(UNITS[unit] / step)
+    if rows < 1:
+        raise ConfigError(f"--threshold budget: a row takes longer than one {unit}. Give a longer time")
+    return rows
+
+
+def _quantile(normal: Floats, part: float) -> tuple[float, str]:
+    # Of n scores the k-th smallest is above a new one with probability k / (n + 1). Rounded first, see `intervals`.
+    rank = math.ceil(round((len(normal) + 1) * part, 9))
+    if rank > len(normal):
+        how = f"the highest of {len(normal)} normal scores, too few for the quantile {part:g}"
+        return float(normal[-1]), how
+    return float(normal[rank - 1]), f"quantile {part:g} of {len(normal)} normal scores"
+
+
+def _budget(scores: Floats, rate: float, join: int, segment: Numbers | None) -> tuple[float, str]:
+    """The lowest score that surely leaves no more events than the budget allows in these rows.
+
+    The highest score of an event tops all within `join` rows, or they would be in the event too. So there are no more
+    events above a score than such tops, whatever the steps between them do.
+    """
+    rows = int(np.count_nonzero(~np.isnan(scores)))
+    allowed = int(rate * rows + 1e-9)
+    tops = np.sort(_tops(scores, join, segment))[::-1]
+    if allowed >= len(tops):
+        return float(np.nanmin(scores)), f"no more than {len(tops)} events in {rows} normal scores"
+    if allowed:
+        return float(tops[allowed]), f"{allowed} events in {rows} normal scores"
+    return float(tops[0]), f"the highest of {rows} normal scores, too few for so few alarms"
+
+
+def _tops(scores: Floats, join: int, segment: Numbers | None) -> Floats:
+    """Scores that no other within `join` rows of their segment tops."""
+    from scipy.ndimage import maximum_filter1d
+
+    filled = np.where(np.isnan(scores), -np.inf, scores)
+    borders: Numbers | list[int] = [] if segment is None else np.flatnonzero(segment[1:] != segment[:-1]) + 1
+    tops = [
+        part[(part == maximum_filter1d(part, 2 * join + 1, mode="constant", cval=-np.inf)) & (part > -np.inf)]
+        for part in np.split(filled, borders)
+        if len(part)
+    ]
+    return np.concatenate(tops)
+
+
+def _of_tail(tail: Tail) -> str:
+    return (
+        f"generalised Pareto tail of {tail.peaks} peaks above {tail.level:.4g}, "
+        f"shape {tail.shape:.2f}, goodness of fit p = {tail.fit:.2f}"
+    )
+
+
+def _alarms(scores: Floats, value: float, tail: Tail | None, join: int, segment: Numbers | None) -> Alarms:
+    """By the tail where the threshold lies in it; else events are counted, with Garwood's exact Poisson interval.
+
+    In the tail clusters are counted, of which an event may join several: on the safe side, and the same for few alarms.
+    """
+    from scipy.stats import chi2
+
+    if tail is not None and value >= tail.level:
+        return Alarms(*tail.clusters(value))
+    rows = np.count_nonzero(~np.isnan(scores))
+    events = len(ranges(scores > value, join, segment))
+    low = chi2.ppf(0.025, 2 * events) / 2 if events else 0.0
+    return Alarms(events / rows, float(low) / rows, float(chi2.ppf(0.975, 2 * events + 2)) / 2 / rows)
