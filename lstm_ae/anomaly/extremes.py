@@ -6,8 +6,14 @@ and only the highest score of each is fitted: these are nearly independent, whic
 interval rest on. The fit is Grimshaw's (1993, "Computing maximum likelihood estimates for the generalized Pareto
 distribution"), which Siffer et al. (2017, "Anomaly detection in streams with extreme value theory") brought to anomaly
 detection. A fit that its own test refuses is not used.
+
+Few peaks tell no shape. They are taken as exponential, shape 0: the limit of every tail that is neither bounded nor
+heavy, and on the safe side of a bounded one, so that only a heavier one refuses it. What is uncertain about their scale
+goes into the tail: of n exponential excesses with the sum s, a new one is above y with probability (1 + y / s) ** -n,
+which is a generalised Pareto distribution again, of shape 1 / n.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +26,7 @@ Floats = NDArray[np.float64]
 # passes is taken (after Bader, Yan and Zhang 2018, "Automated threshold selection for extreme value analysis").
 LEVELS = (0.9, 0.95, 0.98, 0.99)
 PEAKS = 30
+FEW_PEAKS = 5
 # Peaks that are fitted at most: more cost time, and a test on more refuses every tail of real data.
 MOST_PEAKS = 500
 # A fit is refused if fewer of its own samples lie this far from it.
@@ -77,59 +84,71 @@ def survival(excess: Numbers, shape: Any, scale: Any) -> Floats:
     return parts
 
 
-def fit_tail(scores: Numbers, segment: Numbers | None = None, seed: int = 0) -> tuple[Tail | None, str]:
+def fit_tail(scores: Numbers, apart: int = 1, segment: Numbers | None = None, seed: int = 0) -> tuple[Tail | None, str]:
     """The tail of normal scores at the lowest level where it passes its test, or None and the reason.
 
     Args:
         scores: `(rows,)`; NaN for a row without one.
+        apart: exceedances no more rows apart than that are never two clusters.
         segment: `(rows,)`, which rows belong together; a cluster never crosses from one into another.
         seed: of the samples for the test.
     """
-    rows = np.flatnonzero(~np.isnan(scores))
-    reason = "no score"
-    for quantile in LEVELS if len(rows) else ():
-        level = float(np.quantile(scores[rows], quantile))
-        peaks = cluster_peaks(scores, level, segment)
-        if len(peaks) < PEAKS:
-            reason = (
-                reason if "fit" in reason else f"{len(peaks)} peaks above the {quantile:g} quantile, {PEAKS} needed"
-            )
-            break
-        rate = len(peaks) / len(rows)
-        excess = peaks - level
-        if len(excess) > MOST_PEAKS:
-            excess = np.sort(np.random.default_rng([seed, 1]).choice(excess, MOST_PEAKS, replace=False))
-        shape, scale = grimshaw(excess)
-        if not SHAPES[0] < shape < SHAPES[1]:
-            reason = f"the fit above the {quantile:g} quantile has the shape {shape:.2f}"
-            continue
-        fit, samples = _tested(excess, shape, scale, np.random.default_rng([seed, 2]))
-        if fit < REFUSED:
-            reason = f"the fit above the {quantile:g} quantile is refused (p = {fit:.3f})"
-            continue
-        # As many clusters as another stretch of this length would have.
-        rates = np.random.default_rng([seed, 3]).poisson(len(peaks), SAMPLES) / len(rows)
-        share = (np.count_nonzero(scores[rows] > level) + 1) / (len(rows) + 1)
-        return Tail(level, share, rate, shape, scale, len(peaks), fit, np.column_stack([rates, samples])), ""
+    known = scores[~np.isnan(scores)]
+    reason = "no scores"
+    for quantile in LEVELS if len(known) else ():
+        level = float(np.quantile(known, quantile))
+        peaks = cluster_peaks(scores, level, apart, segment)
+        if len(peaks) < FEW_PEAKS:
+            # Above a higher level are fewer still.
+            return None, f"{len(peaks)} peaks of the {FEW_PEAKS} needed" if quantile == LEVELS[0] else reason
+        tail, refusal = _tail(peaks, level, known, seed)
+        if tail is not None:
+            return tail, ""
+        reason = f"{len(peaks)} peaks above the {quantile:g} quantile {refusal}"
     return None, reason
 
 
-def cluster_peaks(scores: Numbers, level: float, segment: Numbers | None = None) -> Floats:
-    """The highest score of each cluster above the level, `(clusters,)`, told apart as Ferro and Segers do."""
+def _tail(peaks: Floats, level: float, known: Floats, seed: int) -> tuple[Tail | None, str]:
+    excess = peaks - level
+    if len(excess) > MOST_PEAKS:
+        excess = np.random.default_rng([seed, 1]).choice(excess, MOST_PEAKS, replace=False)
+    few = len(excess) < PEAKS
+    estimate, statistic = (exponential, greenwood) if few else (grimshaw, anderson_darling)
+    shape, scale = estimate(excess)
+    if not SHAPES[0] < shape < SHAPES[1]:
+        return None, f"fail their test, the shape is {shape:.2f}"
+    fit, samples = _tested(excess, estimate, statistic, np.random.default_rng([seed, 2]))
+    if fit < REFUSED:
+        return None, f"fail their test, p = {fit:.3f}"
+    # As many clusters as another stretch of this length would have.
+    rates = np.random.default_rng([seed, 3]).poisson(len(peaks), SAMPLES) / len(known)
+    share = (np.count_nonzero(known > level) + 1) / (len(known) + 1)
+    rate, shape = len(peaks) / len(known), 1 / len(peaks) if few else shape
+    return Tail(level, share, rate, shape, scale, len(peaks), fit, np.column_stack([rates, samples])), ""
+
+
+def cluster_peaks(scores: Numbers, level: float, apart: int = 1, segment: Numbers | None = None) -> Floats:
+    """The highest score of each cluster above the level, `(clusters,)`, told apart as Ferro and Segers do.
+
+    Where scores are means over `apart` rows, they rise and fall slowly, and one long excursion has only times of 1
+    within: that would count as as many clusters as it has rows.
+    """
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(scores > level)
     if len(rows) < 2:
         return np.asarray(scores[rows], np.float64)
     times = np.diff(rows)
     within = np.ones(len(times), bool) if segment is None else segment[rows[1:]] == segment[rows[:-1]]
-    apart = ~within
+    split = np.zeros(len(times), bool)
     known = np.sort(times[within])[::-1]
     splits = int(extremal_index(known) * len(known))
     if splits:
         # The longest times divide clusters; those that tie with one that does not are left whole.
         tied = splits < len(known) and known[splits - 1] == known[splits]
-        apart |= times > known[splits] if tied else times >= known[splits - 1]
-    starts = np.flatnonzero(np.r_[True, apart])
+        split = times > known[splits] if tied else times >= known[splits - 1]
+    if apart > 1:
+        split &= times > apart
+    starts = np.flatnonzero(np.r_[True, split | ~within])
     peaks: Floats = np.maximum.reduceat(scores[rows].astype(np.float64), starts)
     return peaks
 
@@ -178,6 +197,11 @@ def grimshaw(excess: Numbers) -> tuple[float, float]:
     return shape, scale * mean
 
 
+def exponential(excess: Numbers) -> tuple[float, float]:
+    """Shape 0 and the likeliest scale."""
+    return 0.0, float(np.mean(excess))
+
+
 def _equations(grid: Floats, y: Floats) -> Floats:
     inner = 1 + grid[:, None] * y
     values: Floats = np.mean(1 / inner, axis=1) * (1 + np.mean(np.log(inner), axis=1)) - 1
@@ -198,18 +222,29 @@ def anderson_darling(excess: Numbers, shape: float, scale: float) -> float:
     return -count - float(np.mean(weights * (np.log1p(-above) + np.log(above[::-1]))))
 
 
-def _tested(excess: Floats, shape: float, scale: float, random: np.random.Generator) -> tuple[float, Floats]:
+def greenwood(excess: Numbers, shape: float, scale: float) -> float:
+    """Greenwood's statistic, the larger the more unequal the excesses are; known without the scale."""
+    return float(np.sum(np.square(excess)) / np.sum(excess) ** 2)
+
+
+def _tested(
+    excess: Floats,
+    estimate: Callable[[Numbers], tuple[float, float]],
+    statistic: Callable[[Numbers, float, float], float],
+    random: np.random.Generator,
+) -> tuple[float, Floats]:
     """How usual the statistic is among samples of the fit, each fitted anew as the peaks were, and their fits.
 
     By parametric bootstrap (Stute, Gonzalez Manteiga and Presedo Quindimil 1993), as tables of the statistic hold
-    for a known distribution only (Choulakian and Stephens 2001).
+    for known parameters, or few values of unknown ones (Choulakian and Stephens 2001).
     """
-    observed = anderson_darling(excess, shape, scale)
+    shape, scale = estimate(excess)
+    observed = statistic(excess, shape, scale)
     fits, further = [], 1
     for _ in range(SAMPLES):
         sample = _drawn(random.random(len(excess)), shape, scale)
-        fits.append(grimshaw(sample))
-        further += anderson_darling(sample, *fits[-1]) >= observed
+        fits.append(estimate(sample))
+        further += statistic(sample, *fits[-1]) >= observed
     return further / (SAMPLES + 1), np.array(fits)
 
 

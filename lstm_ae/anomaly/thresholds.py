@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.anomaly.events import ranges
-from lstm_ae.anomaly.extremes import Tail, fit_tail
+from lstm_ae.anomaly.extremes import PEAKS, Tail, fit_tail
 from lstm_ae.errors import ConfigError, DataError
 
 Numbers = NDArray[Any]
@@ -128,6 +128,7 @@ def fit_threshold(
     scores: Numbers,
     join: int,
     *,
+    smooth: int = 1,
     step: np.timedelta64 | None = None,
     segment: Numbers | None = None,
     least: float = LEAST,
@@ -139,6 +140,7 @@ def fit_threshold(
         rule: see `parse_threshold`.
         scores: `(rows,)` in the order of time; NaN for a row without a score.
         join: steps that an event bridges, see `events.ranges`; the window as a rule.
+        smooth: rows that a score is the mean of, see `scores.Overlap`.
         step: time from row to row; a budget needs it.
         segment: `(rows,)`, which rows belong together.
         least: never below this score, so that rounding errors are no events where normal rows have no others.
@@ -155,7 +157,7 @@ def fit_threshold(
         raise DataError(f"The scores of the normal rows {problem}. Give other rows to --normal")
     tail, reason = None, "nothing but rounding errors"
     if np.quantile(normal, 0.9) > least:
-        tail, reason = fit_tail(scores, segment, seed)
+        tail, reason = fit_tail(scores, smooth, segment, seed)
     fell_back = False
     if rule.kind == "fixed":
         value, how = rule.number, "fixed"
@@ -230,10 +232,8 @@ def _tops(scores: Floats, join: int, segment: Numbers | None) -> Floats:
 
 
 def _of_tail(tail: Tail) -> str:
-    return (
-        f"generalised Pareto tail of {tail.peaks} peaks above {tail.level:.4g}, "
-        f"shape {tail.shape:.2f}, goodness of fit p = {tail.fit:.2f}"
-    )
+    kind = f"generalised Pareto tail, shape {tail.shape:.2f}," if tail.peaks >= PEAKS else "exponential tail"
+    return f"{kind} of {tail.peaks} peaks above {tail.level:.4g}, goodness of fit p = {tail.fit:.2f}"
 
 
 def _alarms(scores: Floats, value: float, tail: Tail | None, join: int, segment: Numbers | None) -> Alarms:
