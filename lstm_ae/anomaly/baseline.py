@@ -93,7 +93,8 @@ def fit_components(windows: Numbers, components: int, seed: int = 0) -> Componen
             f"Give more rows. Received: {len(sample)}"
         )
     pca = PCA(components, svd_solver="full" if len(sample) <= values else "covariance_eigh")
-    pca.fit(sample.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # constant windows have no variance to explain
+        pca.fit(sample.astype(np.float64))
     return Components(pca.mean_.reshape(window, features).astype(np.float32), pca.components_.astype(np.float32))
 
 

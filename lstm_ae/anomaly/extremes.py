@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 # passes is taken (after Bader, Yan and Zhang 2018, "Automated threshold selection for extreme value analysis").
 LEVELS = (0.9, 0.95, 0.98, 0.99)
 PEAKS = 30
-FEW_PEAKS = 5
+FEW_PEAKS = 2
 # Peaks that are fitted at most: more cost time, and a test on more refuses every tail of real data.
 MOST_PEAKS = 500
 # A fit is refused if fewer of its own samples lie this far from it.
@@ -46,7 +46,7 @@ class Tail(NamedTuple):
         shape, scale: of the generalised Pareto distribution of what is above the level.
         peaks: clusters that were fitted.
         fit: the share of samples of the fitted distribution that lie as far from their fit as the peaks do.
-        samples: `(199, 3)` rate, shape and scale refitted to such samples: how uncertain they are.
+        samples: `(199, 3)` rates, shapes and scales that would do as well: how uncertain these are.
     """
 
     level: float
@@ -120,8 +120,10 @@ def _tail(peaks: Floats, level: float, known: Floats, seed: int) -> tuple[Tail |
     fit, samples = _tested(excess, estimate, statistic, np.random.default_rng([seed, 2]))
     if fit < REFUSED:
         return None, f"fail their test, p = {fit:.3f}"
-    # As many clusters as another stretch of this length would have.
-    rates = np.random.default_rng([seed, 3]).poisson(len(peaks), SAMPLES) / len(known)
+    if few:
+        # How the true scale lies about the fitted one, which is how the fitted lies about the true, turned round.
+        samples[:, 1] = scale**2 / samples[:, 1]
+    rates = np.random.default_rng([seed, 3]).gamma(len(peaks) + 0.5, size=SAMPLES) / len(known)
     share = (np.count_nonzero(known > level) + 1) / (len(known) + 1)
     rate, shape = len(peaks) / len(known), 1 / len(peaks) if few else shape
     return Tail(level, share, rate, shape, scale, len(peaks), fit, np.column_stack([rates, samples])), ""
@@ -133,8 +135,7 @@ def cluster_peaks(scores: Numbers, level: float, apart: int = 1, segment: Number
     Where scores are means over `apart` rows, they rise and fall slowly, and one long excursion has only times of 1
     within: that would count as as many clusters as it has rows.
     """
-    with np.errstate(invalid="ignore"):
-        rows = np.flatnonzero(scores > level)
+    rows = np.flatnonzero(scores > level)
     if len(rows) < 2:
         return np.asarray(scores[rows], np.float64)
     times = np.diff(rows)

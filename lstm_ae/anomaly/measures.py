@@ -106,6 +106,7 @@ def volumes(labels: Numbers, scores: Numbers, buffer: int, segment: Numbers | No
     first, second, distance = (part[order] for part in reach)
     nearest = np.argsort(first, kind="stable")
     hard = labels[order].astype(np.float64)
+    labelled = np.count_nonzero(hard)
     half, existing = 0, _existing(labels, scores, thresholds, segment)
     precise, rates = [], []
     for length in range(buffer + 1):
@@ -116,7 +117,7 @@ def volumes(labels: Numbers, scores: Numbers, buffer: int, segment: Numbers | No
         soft = hard.copy()
         soft[near] = np.where(second[near] <= half, 1, np.sqrt(1 - distance[near] / max(length, 1)))
         true = np.cumsum(soft)[ends]
-        positive = (np.count_nonzero(hard) + true[-1]) / 2
+        positive = (labelled + true[-1]) / 2
         recall = np.minimum(true / positive, 1) * existing
         precision = true / found
         constant = len(ends) == 1
@@ -137,7 +138,7 @@ def _checked(labels: Numbers, scores: Numbers) -> tuple[NDArray[np.bool_], Float
 
 
 def _area(x: Floats, y: Floats) -> float:
-    return float(np.dot(np.diff(x), y[1:] + y[:-1])) / 2
+    return float(np.sum(np.diff(x) * (y[1:] + y[:-1]))) / 2
 
 
 def _slopes(labels: NDArray[np.bool_], segment: Numbers | None) -> tuple[Numbers, Numbers, Numbers]:

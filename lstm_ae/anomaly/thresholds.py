@@ -240,12 +240,14 @@ def _alarms(scores: Floats, value: float, tail: Tail | None, join: int, segment:
     """By the tail where the threshold lies in it; else events are counted, with Garwood's exact Poisson interval.
 
     In the tail clusters are counted, of which an event may join several: on the safe side, and the same for few alarms.
+    Counted are events that reach the threshold, with the one at whose score it was set: as many are to be expected
+    above it in as many rows to come.
     """
     from scipy.stats import chi2
 
     if tail is not None and value >= tail.level:
         return Alarms(*tail.clusters(value))
     rows = np.count_nonzero(~np.isnan(scores))
-    events = len(ranges(scores > value, join, segment))
+    events = len(ranges(scores >= value, join, segment))
     low = chi2.ppf(0.025, 2 * events) / 2 if events else 0.0
     return Alarms(events / rows, float(low) / rows, float(chi2.ppf(0.975, 2 * events + 2)) / 2 / rows)
