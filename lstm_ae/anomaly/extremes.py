@@ -32,6 +32,7 @@ MOST_PEAKS = 500
 # A fit is refused if fewer of its own samples lie this far from it.
 REFUSED = 0.05
 SAMPLES = 199
+DRAWS = 1000
 # At shape 1 the mean is infinite; below -1/2 maximum likelihood loses its properties (Smith 1985).
 SHAPES = (-0.5, 1.0)
 
@@ -46,7 +47,7 @@ class Tail(NamedTuple):
         shape, scale: of the generalised Pareto distribution of what is above the level.
         peaks: clusters that were fitted.
         fit: the share of samples of the fitted distribution that lie as far from their fit as the peaks do.
-        samples: `(199, 3)` rates, shapes and scales that would do as well: how uncertain these are.
+        draws: `(1000, 3)` rates, shapes and scales as likely as the peaks make them: how uncertain these are.
     """
 
     level: float
@@ -56,7 +57,7 @@ class Tail(NamedTuple):
     scale: float
     peaks: int
     fit: float
-    samples: Floats
+    draws: Floats
 
     def survival(self, scores: Numbers) -> Floats:
         """The part of the tail that lies above each score, 1 up to the level."""
@@ -70,7 +71,7 @@ class Tail(NamedTuple):
 
     def clusters(self, score: float) -> tuple[float, float, float]:
         """Clusters above a score in the tail for a row, with the ends of their 95 per cent interval."""
-        rate, shape, scale = self.samples.T
+        rate, shape, scale = self.draws.T
         low, high = np.quantile(rate * survival(np.full(len(rate), score - self.level), shape, scale), (0.025, 0.975))
         return self.rate * float(self.survival(np.array(score))), float(low), float(high)
 
@@ -117,16 +118,15 @@ def _tail(peaks: Floats, level: float, known: Floats, seed: int) -> tuple[Tail |
     shape, scale = estimate(excess)
     if not SHAPES[0] < shape < SHAPES[1]:
         return None, f"fail their test, the shape is {shape:.2f}"
-    fit, samples = _tested(excess, estimate, statistic, np.random.default_rng([seed, 2]))
+    fit = _tested(excess, estimate, statistic, np.random.default_rng([seed, 2]))
     if fit < REFUSED:
         return None, f"fail their test, p = {fit:.3f}"
-    if few:
-        # How the true scale lies about the fitted one, which is how the fitted lies about the true, turned round.
-        samples[:, 1] = scale**2 / samples[:, 1]
-    rates = np.random.default_rng([seed, 3]).gamma(len(peaks) + 0.5, size=SAMPLES) / len(known)
-    share = (np.count_nonzero(known > level) + 1) / (len(known) + 1)
+    random = np.random.default_rng([seed, 3])
+    rates = random.gamma(len(peaks) + 0.5, size=DRAWS) / len(known)
+    draws = np.column_stack([rates, likely_exponentials(excess, random) if few else likely_tails(excess, random)])
+    share = (int(np.count_nonzero(known > level)) + 1) / (len(known) + 1)
     rate, shape = len(peaks) / len(known), 1 / len(peaks) if few else shape
-    return Tail(level, share, rate, shape, scale, len(peaks), fit, np.column_stack([rates, samples])), ""
+    return Tail(level, share, rate, shape, scale, len(peaks), fit, draws), ""
 
 
 def cluster_peaks(scores: Numbers, level: float, apart: int = 1, segment: Numbers | None = None) -> Floats:
@@ -203,6 +203,38 @@ def exponential(excess: Numbers) -> tuple[float, float]:
     return 0.0, float(np.mean(excess))
 
 
+def likely_tails(excess: Numbers, random: np.random.Generator) -> Floats:
+    """Shapes and scales drawn as the excesses make them likely, `(1000, 2)`, a priori even in shape and log scale.
+
+    Refitted samples would not do: the fit of a sample of a fit is lighter again than the fit, and an interval of
+    95 per cent then holds the truth 70 times in 100.
+    """
+    y = np.asarray(excess, np.float64) / np.mean(excess)
+    shapes = np.linspace(*SHAPES, 62)[1:-1]
+    scales = np.geomspace(0.02, 2.5, 121)
+    bent = np.where(abs(shapes) < 1e-6, 1e-6, shapes)
+    likelihood = np.empty((len(shapes), len(scales)))
+    for place, shape in enumerate(bent):
+        inner = 1 + shape * y / scales[:, None]
+        logs = np.log(inner, out=np.full(inner.shape, -np.inf), where=inner > 0).sum(axis=1)
+        fits = np.isfinite(logs)
+        likelihood[place] = np.where(
+            fits, -len(y) * np.log(scales) - (1 + 1 / shape) * np.where(fits, logs, 0), -np.inf
+        )
+    weights = np.exp(likelihood - likelihood.max()).ravel()
+    cells = random.choice(weights.size, DRAWS, p=weights / weights.sum())
+    row, column = np.unravel_index(cells, likelihood.shape)
+    # Spread over their cells.
+    drawn = shapes[row] + (random.random(DRAWS) - 0.5) * (shapes[1] - shapes[0])
+    spread = scales[column] * (scales[1] / scales[0]) ** (random.random(DRAWS) - 0.5)
+    return np.column_stack([drawn, spread * np.mean(excess)])
+
+
+def likely_exponentials(excess: Numbers, random: np.random.Generator) -> Floats:
+    """The same with shape 0; the mean of the tails drawn is the exact one of shape 1 / n."""
+    return np.column_stack([np.zeros(DRAWS), np.sum(excess) / random.gamma(len(excess), size=DRAWS)])
+
+
 def _equations(grid: Floats, y: Floats) -> Floats:
     inner = 1 + grid[:, None] * y
     values: Floats = np.mean(1 / inner, axis=1) * (1 + np.mean(np.log(inner), axis=1)) - 1
@@ -233,20 +265,19 @@ def _tested(
     estimate: Callable[[Numbers], tuple[float, float]],
     statistic: Callable[[Numbers, float, float], float],
     random: np.random.Generator,
-) -> tuple[float, Floats]:
-    """How usual the statistic is among samples of the fit, each fitted anew as the peaks were, and their fits.
+) -> float:
+    """How usual the statistic is among samples of the fit, each fitted anew as the peaks were.
 
     By parametric bootstrap (Stute, Gonzalez Manteiga and Presedo Quindimil 1993), as tables of the statistic hold
     for known parameters, or few values of unknown ones (Choulakian and Stephens 2001).
     """
     shape, scale = estimate(excess)
     observed = statistic(excess, shape, scale)
-    fits, further = [], 1
+    further = 1
     for _ in range(SAMPLES):
         sample = _drawn(random.random(len(excess)), shape, scale)
-        fits.append(estimate(sample))
-        further += statistic(sample, *fits[-1]) >= observed
-    return further / (SAMPLES + 1), np.array(fits)
+        further += statistic(sample, *estimate(sample)) >= observed
+    return further / (SAMPLES + 1)
 
 
 def _drawn(uniform: Floats, shape: float, scale: float) -> Floats:

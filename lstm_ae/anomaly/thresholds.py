@@ -177,9 +177,11 @@ def fit_threshold(
             fell_back = tail is None
             value, how = _budget(scores, rate, join, segment)
             how += f", as no tail fits: {reason}" if fell_back else ", below the tail"
-    if rule.kind != "fixed" and value < least:
-        value, how = least, how + f"; raised to {least:g}, where rounding errors end"
-    return Threshold(value, rule, how, fell_back, _alarms(scores, value, tail, join, segment), normal, tail)
+    at_score = rule.kind != "fixed"
+    if at_score and value < least:
+        value, how, at_score = least, how + f"; raised to {least:g}, where rounding errors end", False
+    alarms = _alarms(scores, value, at_score, tail, join, segment)
+    return Threshold(value, rule, how, fell_back, alarms, normal, tail)
 
 
 def _rows(unit: str, step: np.timedelta64 | None) -> float:
@@ -218,16 +220,15 @@ def _budget(scores: Floats, rate: float, join: int, segment: Numbers | None) -> 
 
 
 def _tops(scores: Floats, join: int, segment: Numbers | None) -> Floats:
-    """Scores that no other within `join` rows of their segment tops."""
+    """Scores that no other within `join` rows of their segment tops; those that tie there count once."""
     from scipy.ndimage import maximum_filter1d
 
     filled = np.where(np.isnan(scores), -np.inf, scores)
     borders: Numbers | list[int] = [] if segment is None else np.flatnonzero(segment[1:] != segment[:-1]) + 1
-    tops = [
-        part[(part == maximum_filter1d(part, 2 * join + 1, mode="constant", cval=-np.inf)) & (part > -np.inf)]
-        for part in np.split(filled, borders)
-        if len(part)
-    ]
+    tops = [np.empty(0)]
+    for part in np.split(filled, borders):
+        highest = maximum_filter1d(part, 2 * join + 1, mode="constant", cval=-np.inf)
+        tops.append(part[ranges((part == highest) & (part > -np.inf), join)[:, 0]])
     return np.concatenate(tops)
 
 
@@ -236,18 +237,20 @@ def _of_tail(tail: Tail) -> str:
     return f"{kind} of {tail.peaks} peaks above {tail.level:.4g}, goodness of fit p = {tail.fit:.2f}"
 
 
-def _alarms(scores: Floats, value: float, tail: Tail | None, join: int, segment: Numbers | None) -> Alarms:
+def _alarms(
+    scores: Floats, value: float, at_score: bool, tail: Tail | None, join: int, segment: Numbers | None
+) -> Alarms:
     """By the tail where the threshold lies in it; else events are counted, with Garwood's exact Poisson interval.
 
     In the tail clusters are counted, of which an event may join several: on the safe side, and the same for few alarms.
-    Counted are events that reach the threshold, with the one at whose score it was set: as many are to be expected
-    above it in as many rows to come.
+    A threshold set at one of the scores counts that one too: the next stretch
+    of rows tops it as often, in the mean.
     """
     from scipy.stats import chi2
 
     if tail is not None and value >= tail.level:
         return Alarms(*tail.clusters(value))
-    rows = np.count_nonzero(~np.isnan(scores))
-    events = len(ranges(scores >= value, join, segment))
-    low = chi2.ppf(0.025, 2 * events) / 2 if events else 0.0
-    return Alarms(events / rows, float(low) / rows, float(chi2.ppf(0.975, 2 * events + 2)) / 2 / rows)
+    rows = int(np.count_nonzero(~np.isnan(scores)))
+    events = len(ranges(scores > value, join, segment)) + at_score
+    low = float(chi2.ppf(0.025, 2 * events)) / 2 if events else 0.0
+    return Alarms(events / rows, low / rows, float(chi2.ppf(0.975, 2 * events + 2)) / 2 / rows)
