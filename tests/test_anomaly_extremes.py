@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lstm_ae.anomaly.extremes import (
-    FEW_PEAKS,
-    PEAKS,
+from lstm_ae.anomaly.extremes import FEW_PEAKS, PEAKS, cluster_peaks, extremal_index, fit_tail
+from lstm_ae.anomaly.pareto import (
     anderson_darling,
-    cluster_peaks,
     exponential,
-    extremal_index,
-    fit_tail,
     greenwood,
     grimshaw,
     likely_exponentials,

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lstm_ae.anomaly.events import ranges
-from lstm_ae.anomaly.thresholds import LEAST, Rule, Threshold, fit_threshold, parse_threshold
+from lstm_ae.anomaly.rules import Rule, parse_threshold
+from lstm_ae.anomaly.thresholds import LEAST, Threshold, fit_threshold
 from lstm_ae.errors import ConfigError, DataError
 
 MINUTES = np.timedelta64(5, "m")
@@ -22,6 +23,7 @@ NOISE = np.random.default_rng(0).exponential(size=20_000)
         ("budget:2/week", Rule("budget", 2, "week")),
         ("budget:0.5/month", Rule("budget", 0.5, "month")),
         (" Fixed:3 ", Rule("fixed", 3)),
+        ("quantile:0.9999999999", Rule("quantile", 0.9999999999)),
     ],
 )
 def test_rules_are_read_and_written(text: str, rule: Rule) -> None:

@@ -12,7 +12,6 @@ threshold: a model has seen its training rows, and one spike among them would hi
 """
 
 import math
-import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,34 +19,16 @@ from numpy.typing import NDArray
 
 from lstm_ae.anomaly.events import ranges
 from lstm_ae.anomaly.extremes import PEAKS, Tail, fit_tail
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.anomaly.rules import Rule, rows_of_unit
+from lstm_ae.errors import DataError
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float64]
 
-FORMS = "quantile:Q, pot:P, budget:N/hour|day|week|month or fixed:X"
-UNITS = {
-    "hour": np.timedelta64(3600, "s"),
-    "day": np.timedelta64(86_400, "s"),
-    "week": np.timedelta64(7 * 86_400, "s"),
-    "month": np.timedelta64(2_629_746, "s"),  # a twelfth of the Gregorian calendar's mean year
-}
 # The squared error of float32 arithmetic on scaled values stays below; a constant series has no other.
 LEAST = 1e-10
 # No finite number of rows proves less.
 LEAST_P = 1e-12
-_WORD = re.compile(r"(quantile|pot|fixed):(\S+)|(budget):([^/\s]+)/(hour|day|week|month)")
-
-
-class Rule(NamedTuple):
-    """What was asked for: `quantile`, `pot`, `budget` or `fixed`, its number, and the time of a budget."""
-
-    kind: str
-    number: float
-    unit: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.number:g}" + (f"/{self.unit}" if self.unit else "")
 
 
 class Alarms(NamedTuple):
@@ -97,32 +78,6 @@ class Threshold(NamedTuple):
         return values
 
 
-def parse_threshold(text: str) -> Rule:
-    """The rule that a text such as `quantile:0.995` or `budget:2/week` asks for.
-
-    Raises:
-        ConfigError: it has none of the forms, or its number is out of its range.
-    """
-    found = _WORD.fullmatch(text.strip().lower())
-    if not found:
-        raise ConfigError(f"--threshold must be {FORMS}. Received: {text!r}")
-    kind, word, unit = found[1] or found[3], found[2] or found[4], found[5] or ""
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
-    allowed = {
-        "quantile": (0 < number < 1, "a number above 0 and below 1"),
-        "pot": (0 < number <= 0.1, "a probability above 0 and at most 0.1"),
-        "budget": (0 < number < math.inf, "a number of alarms above 0"),
-        "fixed": (0 <= number < math.inf, "a score, 0 or more"),
-    }
-    inside, words = allowed[kind]
-    if not inside:
-        raise ConfigError(f"--threshold {kind}: needs {words}. Received: {text!r}")
-    return Rule(kind, number, unit)
-
-
 def fit_threshold(
     rule: Rule,
     scores: Numbers,
@@ -137,7 +92,7 @@ def fit_threshold(
     """Find the threshold on the scores of normal rows that the model was not trained on.
 
     Args:
-        rule: see `parse_threshold`.
+        rule: see `rules.parse_threshold`.
         scores: `(rows,)` in the order of time; NaN for a row without a score.
         join: steps that an event bridges, see `events.ranges`; the window as a rule.
         smooth: rows that a score is the mean of, see `scores.Overlap`.
@@ -170,7 +125,7 @@ def fit_threshold(
         value, how = _quantile(normal, 1 - rule.number)
         how += f", as no tail fits: {reason}" if fell_back else ", below the tail"
     else:
-        rate = rule.number / _rows(rule.unit, step)
+        rate = rule.number / rows_of_unit(rule.unit, step)
         if tail is not None and rate <= tail.rate:
             value, how = tail.score_at(rate / tail.rate), _of_tail(tail)
         else:
@@ -182,16 +137,6 @@ def fit_threshold(
         value, how, at_score = least, how + f"; raised to {least:g}, where rounding errors end", False
     alarms = _alarms(scores, value, at_score, tail, join, segment)
     return Threshold(value, rule, how, fell_back, alarms, normal, tail)
-
-
-def _rows(unit: str, step: np.timedelta64 | None) -> float:
-    """Rows in that time."""
-    if step is None or not step > np.timedelta64(0):
-        raise ConfigError("--threshold budget needs rows at times of an even step. Give quantile, pot or fixed instead")
-    rows = float(UNITS[unit] / step)
-    if rows < 1:
-        raise ConfigError(f"--threshold budget: a row takes longer than one {unit}. Give a longer time")
-    return rows
 
 
 def _quantile(normal: Floats, part: float) -> tuple[float, str]:
