@@ -73,8 +73,8 @@ def test_fixed_is_taken_as_it_is() -> None:
 
 def test_pot_reaches_beyond_the_scores() -> None:
     found = fit_threshold(Rule("pot", 1e-6), NOISE, 1)
-    assert found.value == pytest.approx(-np.log(1e-6), rel=0.3)
-    assert found.value > NOISE.max()
+    # What is not known of the shape makes it higher than the true one.
+    assert max(-np.log(1e-6), NOISE.max()) < found.value < 1.6 * -np.log(1e-6)
     assert found.how.startswith("generalised Pareto tail, shape ")
     assert not found.fell_back
     assert found.p_values(np.array(found.value)) == pytest.approx(1e-6)
