@@ -25,8 +25,8 @@ from lstm_ae.errors import DataError
 Numbers = NDArray[Any]
 Floats = NDArray[np.float64]
 
-# The squared error of float32 arithmetic on scaled values stays below; a constant series has no other.
-LEAST = 1e-10
+# What a model of float32 may be off by rounding alone, on scaled values. A constant series has no other ups and downs.
+ROUNDING = 1e-5
 # No finite number of rows proves less.
 LEAST_P = 1e-12
 
@@ -86,7 +86,7 @@ def fit_threshold(
     smooth: int = 1,
     step: np.timedelta64 | None = None,
     segment: Numbers | None = None,
-    least: float = LEAST,
+    rounding: float = ROUNDING,
     seed: int = 0,
 ) -> Threshold:
     """Find the threshold on the scores of normal rows that the model was not trained on.
@@ -98,7 +98,8 @@ def fit_threshold(
         smooth: rows that a score is the mean of, see `scores.Overlap`.
         step: time from row to row; a budget needs it.
         segment: `(rows,)`, which rows belong together.
-        least: never below this score, so that rounding errors are no events where normal rows have no others.
+        rounding: an error of the values. Where nine of ten normal scores, squared errors, are not that much beyond their
+            median, they differ by rounding alone, and the threshold is raised to there.
         seed: of the samples on which a tail is tested.
 
     Raises:
@@ -111,7 +112,9 @@ def fit_threshold(
         problem = "are none" if not len(normal) else "hold an infinite one"
         raise DataError(f"The scores of the normal rows {problem}. Give other rows to --normal")
     tail, reason = None, "nothing but rounding errors"
-    if np.quantile(normal, 0.9) > least:
+    least = float((np.sqrt(max(np.median(normal), 0)) + rounding) ** 2)
+    steady = np.quantile(normal, 0.9) <= least
+    if not steady:
         tail, reason = fit_tail(scores, smooth, segment, seed)
     fell_back = False
     if rule.kind == "fixed":
@@ -133,7 +136,7 @@ def fit_threshold(
             value, how = _budget(scores, rate, join, segment)
             how += f", as no tail fits: {reason}" if fell_back else ", below the tail"
     at_score = rule.kind != "fixed"
-    if at_score and value < least:
+    if at_score and steady and value < least:
         value, how, at_score = least, how + f"; raised to {least:g}, where rounding errors end", False
     alarms = _alarms(scores, value, at_score, tail, join, segment)
     return Threshold(value, rule, how, fell_back, alarms, normal, tail)
