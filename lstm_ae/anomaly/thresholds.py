@@ -98,7 +98,7 @@ def fit_threshold(
         smooth: rows that a score is the mean of, see `scores.Overlap`.
         step: time from row to row; a budget needs it.
         segment: `(rows,)`, which rows belong together.
-        rounding: an error of the values. Where nine of ten normal scores, squared errors, are not that much beyond their
+        rounding: an error of values. Where nine of ten normal scores, squared errors, are not that much beyond their
             median, they differ by rounding alone, and the threshold is raised to there.
         seed: of the samples on which a tail is tested.
 
