@@ -26,6 +26,7 @@ class Layout(NamedTuple):
         aware: whether the times need no zone.
         values: the columns to model.
         id, label: the columns that tell series apart and that hold known classes.
+        apart: columns that nobody named and that could tell series apart, the likeliest first.
         inferred: what nobody told, by field of the config, in words.
     """
 
@@ -37,6 +38,7 @@ class Layout(NamedTuple):
     values: tuple[str, ...]
     id: str | None
     label: str | None
+    apart: tuple[str, ...]
     inferred: Mapping[str, str]
 
 
@@ -85,7 +87,7 @@ def layout_of(
             _require(column, option, names, where)
     for column in config.value_cols:
         _require(column, "value_cols", names, where)
-    inferred = {}
+    inferred: dict[str, str] = {}
     taken = {config.id_col, config.label_col, *config.value_cols}
     time = config.time_col
     if time is None:
@@ -95,30 +97,12 @@ def layout_of(
         inferred["time_col"] = (
             f"{shown(time)}, as it holds times{rest}" if time else "none; rows are counted, as no column holds times"
         )
-    form = None
-    if time is not None and time not in typed:
-        words = missing_words(config)
-        held = [cell for cell in cells(time) if cell.lower() not in words]
-        try:
-            form = form_of(held, time, order=config.date_order, unit=config.time_unit) if held else None
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from None
-        if form is None:
-            first = f"Its first cell is {shown(held[0])}" if held else "Its first cells are empty"
-            raise DataError(
-                f"{where}: the column {time[:80]!r} does not hold times. {first}. Give --time-col another column, or "
-                "leave it out"
-            )
-        if form.unit and config.time_unit is None:
-            inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
-        if form.order and any(found and found["a"] for found in map(DATE.fullmatch, held)) and not config.date_order:
-            order = {"dmy": "day first (dmy)", "mdy": "month first (mdy)"}[form.order]
-            inferred["date_order"] = f"{order}, as the first rows show"
+    form = None if time is None or time in typed else _form(time, cells(time), config, where, inferred)
     values = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
     )
     if not config.value_cols:
-        inferred["value_cols"] = f"{listed(values)}, as they hold numbers" if len(values) > 1 else listed(values)
+        inferred["value_cols"] = f"{listed(values)}, as {'they hold' if len(values) > 1 else 'it holds'} numbers"
     if not any(kinds[name] == "number" or config.value_cols for name in values):
         raise DataError(
             f"{where}: no column holds numbers to model. Columns: {_held(names, kinds)}. Give a table with numbers, or "
@@ -135,8 +119,50 @@ def layout_of(
         values,
         config.id_col,
         config.label_col,
+        _apart(names, kinds, cells, time, {index, *taken}),
         inferred,
     )
+
+
+def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]) -> Form:
+    """How the column of the times is to be read; what nobody told is added to `inferred`."""
+    words = missing_words(config)
+    held = [cell for cell in cells if cell.lower() not in words]
+    try:
+        form = form_of(held, column, order=config.date_order, unit=config.time_unit) if held else None
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    if form is None:
+        first = f"Its first cell is {shown(held[0])}" if held else "Its first cells are empty"
+        raise DataError(
+            f"{where}: the column {column[:80]!r} does not hold times. {first}. Give --time-col another column, or "
+            "leave it out"
+        )
+    if form.unit and config.time_unit is None:
+        inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
+    if form.order and config.date_order is None and any(found and found["a"] for found in map(DATE.fullmatch, held)):
+        inferred["date_order"] = {"dmy": "day first", "mdy": "month first"}[form.order] + ", as the first rows show"
+    return form
+
+
+def _apart(
+    names: Sequence[str],
+    kinds: Mapping[str, Kind],
+    cells: Callable[[str], Sequence[str]],
+    time: str | None,
+    taken: set[str | None],
+) -> tuple[str, ...]:
+    """Columns whose few different cells leave no time twice in the first rows; text before numbers."""
+    if time is None:
+        return ()
+    times, found = cells(time), []
+    for name in names:
+        if kinds[name] in ("text", "number") and name != time and name not in taken:
+            column = cells(name)
+            different = len(set(column))
+            if 2 * different <= len(column) and len(set(zip(column, times, strict=True))) == len(column):
+                found.append((kinds[name] == "number", different, name))
+    return tuple(name for _, _, name in sorted(found))
 
 
 def _held(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:

@@ -1,6 +1,7 @@
 """How long a window should be: a season, found by autocorrelation, where the values repeat themselves."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ae.config.series import UNITS, Step
 from lstm_ae.data.cadence import slots
@@ -11,7 +12,7 @@ SHORTEST, LONGEST, USUAL = 4, 366, 30
 # Places on the grid that are looked at.
 SEEN = 20_000
 # A season's autocorrelation, at least; shorter ones that come so near to the best are preferred.
-CLEAR, NEAR = 0.3, 0.9
+CLEAR, NEAR = 0.3, 0.8
 
 
 def usual_window(table: Measurements, step: Step, share: float) -> tuple[int, str]:
@@ -35,7 +36,6 @@ def season(table: Measurements, step: Step, share: float) -> int | None:
     rows = np.flatnonzero(table.series == longest)
     rows = rows[: max(int(share * len(rows)), 1)]
     places = slots(table, step)[rows]
-    # As many as the window of the search, around the middle of the rows, where most of them are together.
     rows, places = rows[places - places[0] < SEEN], places[places - places[0] < SEEN]
     if len(rows) < 3 * SHORTEST:
         return None
@@ -45,7 +45,7 @@ def season(table: Measurements, step: Step, share: float) -> int | None:
     return _peak(correlation)
 
 
-def _peak(correlation: np.ndarray) -> int | None:
+def _peak(correlation: NDArray[np.float64]) -> int | None:
     below = np.flatnonzero(correlation <= 0)
     if not len(below):
         return None
@@ -59,13 +59,13 @@ def _peak(correlation: np.ndarray) -> int | None:
     return None
 
 
-def autocorrelation(values: np.ndarray, lags: int) -> np.ndarray:
+def autocorrelation(values: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
     """The correlation of a series `(steps,)` with itself `0..lags` steps later, over the pairs that have no NaN."""
     held = ~np.isnan(values)
     centred = np.where(held, values - np.nanmean(values), 0)
     size = 1 << int(2 * len(values) - 1).bit_length()
 
-    def products(numbers: np.ndarray) -> np.ndarray:
+    def products(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[: lags + 1]
 
     pairs = np.maximum(np.rint(products(held.astype(float))), 1)
