@@ -271,7 +271,6 @@ def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     text = HEAD + "".join(f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k},{k % 7}\n" for k in range(500))
     whole = read(text)
     monkeypatch.setattr(delimited_module, "CHUNK", 7)
-    monkeypatch.setattr(delimited_module, "SAMPLE", 10)
     monkeypatch.setattr(lines_module, "BLOCK", 64)
     parts = read(text)
     assert parts.layout == whole.layout

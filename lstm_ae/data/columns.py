@@ -152,13 +152,15 @@ def _apart(
     time: str | None,
     taken: set[str | None],
 ) -> tuple[str, ...]:
-    """Columns whose few different cells leave no time twice in the first rows; text before numbers."""
+    """Columns whose few different names or whole numbers leave no time twice in the first rows; names first."""
     if time is None:
         return ()
     times, found = cells(time), []
     for name in names:
         if kinds[name] in ("text", "number") and name != time and name not in taken:
             column = cells(name)
+            if kinds[name] == "number" and not all(map(str.isdigit, column)):
+                continue
             different = len(set(column))
             if 2 * different <= len(column) and len(set(zip(column, times, strict=True))) == len(column):
                 found.append((kinds[name] == "number", different, name))
