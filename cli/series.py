@@ -91,7 +91,9 @@ def _list(items: list[str] | tuple[str, ...]) -> str:
 
 
 def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
+    from lstm_ae.data.findings import together
     from lstm_ae.data.lines import shown
+    from lstm_ae.data.selection import count
     from lstm_ae.data.series import PARTS
 
     table, prepared = found.table, found.prepared
@@ -100,10 +102,14 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
         f"{table.name}: {len(table.lines):,} rows" + (f" of {len(table.ids):,} series" if table.layout.id else "")
     )
     if table.layout.time is not None:
-        gaps = f"{found.gaps.places:,} gaps, {found.gaps.rows:,} rows missing" if found.gaps.places else "no gaps"
-        meet = f"{found.clash.rows:,} rows that meet others" if found.clash else "no duplicates"
-        steps = "as they follow" if str(found.step) == "rows" else f"every {found.step}"
-        talk.show(f"{shown(table.layout.time)}: {first} to {last} UTC, {steps}; {gaps}, {meet}")
+        gaps, meet = "no gaps", "no duplicates"
+        if found.gaps.places:
+            gaps = f"{count(found.gaps.places, 'gap')} with {count(found.gaps.rows, 'row')} missing"
+        if found.clash:
+            meet = f"{count(found.clash.rows, 'row')} at the time of another"
+        steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
+        clock = " UTC" if table.layout.aware or config.time_zone else ""
+        talk.show(f"{shown(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
     talk.show("")
     talk.table(
         ["column", "minimum", "mean", "maximum", "missing"],
@@ -128,6 +134,8 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
         talk.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
         for fix in finding.fixes:
             talk.show(f"  {command_line(config, fix)}")
+    if sum(bool(finding.fixes) for finding in found.findings) > 1:
+        talk.show(f"\nThe first of each together:\n  {command_line(config, together(found.findings))}")
     talk.show("\nThis table cannot be used so." if not found.usable else "\nThis table can be used.")
 
 
@@ -149,6 +157,7 @@ def _name(text: str) -> str:
 
 
 def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
+    from lstm_ae.data.findings import together
     from lstm_ae.data.series import PARTS
 
     table, prepared, layout = found.table, found.prepared, found.table.layout
@@ -182,4 +191,5 @@ def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
             finding._asdict() | {"fixes": [command_line(config, fix) for fix in finding.fixes]}
             for finding in found.findings
         ],
+        "command": command_line(config, together(found.findings)),
     }

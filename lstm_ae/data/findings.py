@@ -1,7 +1,7 @@
 """What is wrong with a table, each with the options that solve it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +42,21 @@ class Feature(NamedTuple):
     mean: float
     maximum: float
     missing: float
+
+
+def together(findings: Sequence[Finding]) -> Mapping[str, Any]:
+    """The best fix of each finding, all at once."""
+    fixes = [finding.fixes[0] for finding in findings if finding.fixes]
+    merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
+    lists = [set(fix["value_cols"]) for fix in fixes if "value_cols" in fix]
+    if lists:
+        taken = {merged.get("id_col"), merged.get("label_col")}
+        kept = [name for name in merged["value_cols"] if name not in taken and all(name in names for names in lists)]
+        # Where nothing would be left, none of these is followed.
+        merged = (
+            {**merged, "value_cols": tuple(kept)} if kept else {k: v for k, v in merged.items() if k != "value_cols"}
+        )
+    return merged
 
 
 def changed_by(config: Reading, fix: Mapping[str, Any]) -> Reading:
@@ -88,17 +103,20 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
     empty = [name for name, held in zip(PARTS, windows, strict=True) if not held]
     if not empty:
         return []
-    rows = [f"{int((prepared.part == place).sum()):,} rows for {name}" for place, name in enumerate(PARTS)]
-    ahead = f" and {config.horizon} ahead" if config.horizon else ""
-    longest = f"the longest stretch without a long gap {np.bincount(prepared.grid.segment).max():,}"
+    rows = [f"{count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(PARTS)]
+    span = f"window of {prepared.window} steps" + (f" and {config.horizon} ahead" if config.horizon else "")
+    held = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
+    runs = np.bincount(prepared.grid.segment)
     text = (
-        f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no window of {prepared.window} steps"
-        f"{ahead}: there are {', '.join(rows)}, {longest}"
+        f"{held if len(empty) < len(PARTS) else f'No part holds a {span}'}: there are "
+        f"{', '.join(rows)}, and at most {runs.max():,} without a long gap"
     )
     fixes: list[Mapping[str, Any]] = []
-    tries: list[dict[str, Any]] = [{}, {"freq": "rows"}]
+    tries: list[dict[str, Any]] = [{}]
     if len(prepared.table.ids) >= len(PARTS) and config.split_by == "time":
         tries.insert(0, {"split_by": "series"})
+    if len(runs) > len(prepared.table.ids):
+        tries.append({"freq": "rows"})
     for fix in tries:
         for window in (config.window, None):
             changed = changed_by(config, fix | {"window": window, "duplicates": _kept(config)})

@@ -77,7 +77,8 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
         *in_columns(table, features, others, config),
     ]
     if layout.time is not None and step == Step() and config.step is None:
-        findings.append(Finding("No two rows of a series have different times, so there is no step", True))
+        fixes = tuple({"id_col": name} for name in layout.apart[:1]) if layout.id is None else ()
+        findings.append(Finding("All rows have the same time, so there is no step", True, (*fixes, {"freq": "rows"})))
     findings.sort(key=lambda finding: not finding.fatal)
     return Inspection(table, step, gaps, clash, features, others, prepared, windows, tuple(findings))
 

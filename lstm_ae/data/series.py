@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
+from lstm_ae.config.series import Step
 from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.grid import Grid, on_grid
 from lstm_ae.data.instants import BadCell, form_of, read_moments
@@ -57,7 +58,7 @@ def prepare(config: Reading, table: Measurements) -> Prepared:
     if step is None:
         step = common_step(table)
         if table.layout.time is not None:
-            inferred["freq"] = f"{step}, the most common step"
+            inferred["freq"] = f"{step}, " + ("the most common step" if step != Step() else "as no two times differ")
     window = config.window
     if window is None:
         window, why = usual_window(table, step, config.shares[0])
@@ -65,7 +66,7 @@ def prepare(config: Reading, table: Measurements) -> Prepared:
     if max_gap is None:
         max_gap = max(1, window // 10)
         if table.layout.time is not None:
-            inferred["max_gap"] = f"{max_gap}, a tenth of the window"
+            inferred["max_gap"] = count(max_gap, "step")
     grid = on_grid(table, step, max_gap, config)
     part = _parts(config, table, grid)
     if config.window is None:
