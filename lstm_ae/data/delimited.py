@@ -200,12 +200,7 @@ def _values(
                     "Take thousands separators out, or give --decimal point"
                 )
         cells = [cell.replace(",", ".") if "," in cell and COMMA.fullmatch(cell.strip()) else cell for cell in cells]
-    try:
-        values = numbers_of(cells, numbered, column, name)
-    except DataError as error:
-        raise DataError(
-            f"{error}; or give --missing words that stand for missing values, or --value-cols the columns to read"
-        ) from None
+    values = readable(cells, numbered, column, name)
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)
     if np.isinf(narrow).any():
@@ -215,6 +210,18 @@ def _values(
             "number of 32 bits. Correct it, or give the column in another unit"
         )
     return narrow
+
+
+def readable(
+    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
+) -> NDArray[np.float64]:
+    """As `numbers_of`, with what else helps in the error."""
+    try:
+        return numbers_of(cells, numbered, column, name, place)
+    except DataError as error:
+        raise DataError(
+            f"{error}; or give --missing words that stand for missing values, or --value-cols the columns to read"
+        ) from None
 
 
 def _uneven(chunk: list[tuple[int, list[str]]], width: int, name: str, separator: str) -> DataError:

@@ -164,10 +164,11 @@ def in_columns(
 
     constant = [feature.name for feature in features if feature.minimum == feature.maximum]
     if constant:
-        is_one = "has one value in all rows and tells" if len(constant) == 1 else "have one value each and tell"
-        found.append(
-            Finding(f"{listed([shown(name) for name in constant])} {is_one} nothing", False, without(constant))
-        )
+        verbs = "has one value in all rows and tells" if len(constant) == 1 else "have one value each and tell"
+        large = any(feature.minimum == feature.maximum and abs(feature.maximum) >= 1e5 for feature in features)
+        digits = ", to the seven digits of 32 bits," if large else ""
+        text = f"{listed([shown(name) for name in constant])}{digits} {verbs} nothing"
+        found.append(Finding(text, False, without(constant)))
     for feature in features:
         if feature.missing > MANY:
             text = f"{shown(feature.name)} is missing in {feature.missing:.0%} of the rows"

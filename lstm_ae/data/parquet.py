@@ -7,9 +7,8 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_words
-from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, is_number
+from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, is_number, readable
 from lstm_ae.data.instants import NUMBER, YEARS, BadCell, Times, looks_like_times, read_moments
-from lstm_ae.data.table import numbers_of
 from lstm_ae.errors import DataError
 
 BATCH = 50_000
@@ -119,19 +118,19 @@ def _times(column: Any, layout: Layout, rows: Any, name: str) -> Times:
     return moments
 
 
-def _values(column: Any, name_of: str, rows: Any, name: str, config: Reading) -> Any:
+def _values(column: Any, heading: str, rows: Any, name: str, config: Reading) -> Any:
     import pyarrow
 
     types = pyarrow.types
     if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
         words = missing_words(config)
         cells = ["" if cell.lower() in words else cell for cell in _texts(column)]
-        return numbers_of(cells, rows.tolist(), name_of, name)
+        return readable(cells, rows.tolist(), heading, name, "row")
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
         if types.is_null(column.type):
             return np.nan
         raise DataError(
-            f"{name}: the column {name_of!r} holds {column.type}, not numbers. Leave it out of --value-cols"
+            f"{name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
         )
     values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
     for word in config.missing:
@@ -141,7 +140,7 @@ def _values(column: Any, name_of: str, rows: Any, name: str, config: Reading) ->
     if wrong.any():
         at = int(wrong.argmax())
         raise DataError(
-            f"{name}, row {rows[at]}, column {name_of!r}: {values[at]:g} is infinite or beyond {LARGEST:.2g}, the "
+            f"{name}, row {rows[at]}, column {heading!r}: {values[at]:g} is infinite or beyond {LARGEST:.2g}, the "
             "largest number of 32 bits. Correct it, or leave the cell empty"
         )
     return values

@@ -170,8 +170,10 @@ def uneven(chunk: list[tuple[int, list[str]]], width: int, name: str) -> DataErr
     return DataError(f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}")
 
 
-def numbers_of(cells: Sequence[str], numbered: Sequence[int], column: str, name: str) -> NDArray[np.float64]:
-    """A column's cells as numbers, NaN where missing; `numbered` holds their lines."""
+def numbers_of(
+    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
+) -> NDArray[np.float64]:
+    """A column's cells as numbers, NaN where missing; `numbered` holds where they stand, their lines or the like."""
     if not UNPLAIN.search("".join(cells)):
         try:
             values = np.fromiter(map(float, cells), np.float64, len(cells))
@@ -180,10 +182,10 @@ def numbers_of(cells: Sequence[str], numbered: Sequence[int], column: str, name:
         else:
             if np.isfinite(values).all():
                 return values
-    return np.array([_number(cell, line, column, name) for cell, line in zip(cells, numbered, strict=True)])
+    return np.array([_number(cell, number, column, name, place) for cell, number in zip(cells, numbered, strict=True)])
 
 
-def _number(cell: str, line: int, column: str, name: str) -> float:
+def _number(cell: str, number: int, column: str, name: str, place: str) -> float:
     word = cell.strip()
     if word.lower() in MISSING:
         return math.nan
@@ -202,4 +204,4 @@ def _number(cell: str, line: int, column: str, name: str) -> float:
         rule = "has a decimal comma. Write a point"
     else:
         rule = "is not a number. Correct it, or leave the cell empty if the value is unknown"
-    raise DataError(f"{name}, line {line}, column {column!r}: {shown(cell)} {rule}")
+    raise DataError(f"{name}, {place} {number}, column {column!r}: {shown(cell)} {rule}")
