@@ -136,15 +136,16 @@ def read_moments(cells: Sequence[str], form: Form) -> Times:
     """
     if form.unit:
         return _numbers(cells, UNITS[form.unit])
-    offset, plain = 0, cells
+    offset, plain = None if form.aware else 0, cells
     if form.aware and (end := OFFSET.search(cells[0])):
         # One offset for all is the usual case; what is left is plain.
         suffix = end[0]
         if all(cell.endswith(suffix) for cell in cells):
             plain, offset = [cell[: -len(suffix)] for cell in cells], _minutes(end[1])
+    plain = _year_first(plain, form.order)
     joined = "".join(plain)
     if (
-        (plain is not cells or not form.aware)
+        offset is not None
         and not UNPLAIN.search(joined)
         and joined.count("-") == 2 * len(plain)
         and min(map(len, plain)) >= 10
@@ -158,6 +159,15 @@ def read_moments(cells: Sequence[str], form: Form) -> Times:
             if ((times >= low) & (times < high)).all():
                 return times * 1000 - offset * UNITS["min"]
     return np.array([_moment(cell, form, place) for place, cell in enumerate(cells)], np.int64)
+
+
+def _year_first(cells: Sequence[str], order: str) -> Sequence[str]:
+    """Dates like 31.12.2024 in the order of ISO 8601, if all have this width; else as they are."""
+    if not all(cell[2:3] in ("/", ".", "-") and cell[2:3] == cell[5:6] for cell in cells):
+        return cells
+    if order == "dmy":
+        return [f"{cell[6:10]}-{cell[3:5]}-{cell[:2]}{cell[10:]}" for cell in cells]
+    return [f"{cell[6:10]}-{cell[:5].replace(cell[2], '-')}{cell[10:]}" for cell in cells]
 
 
 def _numbers(cells: Sequence[str], size: int) -> Times:

@@ -175,12 +175,13 @@ def numbers_of(
 ) -> NDArray[np.float64]:
     """A column's cells as numbers, NaN where missing; `numbered` holds where they stand, their lines or the like."""
     if not UNPLAIN.search("".join(cells)):
+        held = [cell or "nan" for cell in cells] if "" in cells else cells
         try:
-            values = np.fromiter(map(float, cells), np.float64, len(cells))
+            values = np.fromiter(map(float, held), np.float64, len(cells))
         except ValueError:
             pass
         else:
-            if np.isfinite(values).all():
+            if not np.isinf(values).any():
                 return values
     return np.array([_number(cell, number, column, name, place) for cell, number in zip(cells, numbered, strict=True)])
 
