@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lstm_ae_cli import main
 from lstm_ae_cli.series import command_line
 
 from lstm_ae.config import Reading
 from lstm_ae.data.findings import Finding, together
 from lstm_ae.data.inspection import inspect
+from lstm_ae.errors import ConfigError, DataError
 
 HEAD = "time,a\n"
 
@@ -239,6 +242,69 @@ def test_gaps_that_part_and_steps_that_are_none() -> None:
     (note,) = found(HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(shifts))).values()
     assert note.text.endswith("as if rows had no regular step")
     assert note.fixes == ({"freq": "rows"},)
+
+
+CELLS = st.sampled_from(
+    [
+        "1",
+        "2",
+        "2.5",
+        "-3e4",
+        "",
+        "NA",
+        "x",
+        "1e999",
+        "1e39",
+        "1,5",
+        "1.234,5",
+        '"1,000"',
+        "inf",
+        "true",
+        "\u0661",
+        "=a",
+        "7",
+    ]
+    + ["2024-01-01", "2024-01-01 00:00", "2024-01-02T05:00+02:00", "1/2/2024", "13.2.2024 1:00 PM", "2023-02-29"]
+    + ["1704067200", "1704067260", "1704067200000", "20240101", "2262-01-01", "99999999999999999999", '"', "\0"]
+)
+CHOICES = st.fixed_dictionaries(
+    {},
+    optional={
+        "time_col": st.sampled_from(["a", "b"]),
+        "id_col": st.sampled_from(["b", "c"]),
+        "label_col": st.just("c"),
+        "freq": st.sampled_from(["1s", "1d", "1mo", "rows", "1ns"]),
+        "time_zone": st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe"]),
+        "duplicates": st.sampled_from(["first", "last", "mean"]),
+        "window": st.sampled_from([2, 5]),
+        "max_gap": st.sampled_from([0, 1_000_000]),
+        "normal": st.sampled_from([("..2024-01-02",), ("0..5",)]),
+        "split_by": st.just("series"),
+    },
+)
+
+
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=4),
+    st.integers(1, 12),
+    st.sampled_from(",;\t"),
+    CHOICES,
+)
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_file_holds_it_is_told_in_one_line(
+    empty_directory: pathlib.Path, rows: list[tuple[str, ...]], times: int, mark: str, choices: dict[str, Any]
+) -> None:
+    text = "\n".join(mark.join(row) for row in [("a", "b", "c"), *rows * times])
+    path = empty_directory / "t.csv"
+    path.write_text(text)
+    try:
+        content = inspect(Reading(data=str(path), **choices))
+    except (DataError, ConfigError) as error:
+        assert str(error).isprintable()
+        assert len(str(error)) < 900
+    else:
+        assert all(finding.text.isprintable() for finding in content.findings)
+        assert sum(content.windows) or not content.usable
 
 
 def test_a_check_is_over_before_tensorflow_or_pandas_would_be_loaded() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.config.series import Step
-from lstm_ae.data.cadence import Clash, Gaps, moment, slots, starts_of, told
+from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of, told
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
@@ -83,7 +83,9 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
             f"{count(clash.rows, 'row')} less than half a step of {step} after another: {first} and {second} at {when}"
         )
         gap = np.diff(table.times)
-        fixes.append({"freq": str(Step(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min())))})
+        finer = Step(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
+        if clash_of(table, slots(table, finer)) is None:
+            fixes.append({"freq": str(finer)})
     return [Finding(text, True, (*fixes, {"duplicates": "mean"}))]
 
 
@@ -182,7 +184,7 @@ def in_columns(
             found.append(Finding(f"{text} its level from the column", False))
     if config.label_col is None:
         for feature in features:
-            if LABELS.fullmatch(feature.name.strip()):
+            if LABELS.fullmatch(feature.name.strip()) and len(features) > 1:
                 text = f"{shown(feature.name)} is modelled as a value, though its name says that it is a label"
                 found.append(Finding(text, False, ({"label_col": feature.name},)))
     words = [shown(name) for name, kind in others.items() if kind == "text"]

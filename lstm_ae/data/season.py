@@ -41,6 +41,8 @@ def season(table: Measurements, step: Step, share: float) -> int | None:
         return None
     values = np.full(int(places[-1] - places[0]) + 1, np.nan)
     values[places - places[0]] = table.values[rows, 0]
+    if (~np.isnan(values)).sum() < 3 * SHORTEST:
+        return None
     correlation = autocorrelation(values, min(LONGEST + LONGEST // 10, len(values) // 3))
     return _peak(correlation)
 
