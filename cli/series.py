@@ -1,6 +1,7 @@
 """`lstmae series`: anyone's own table."""
 
 import csv
+import functools
 import io
 import os
 import shlex
@@ -91,9 +92,10 @@ def _list(items: list[str] | tuple[str, ...]) -> str:
 
 
 def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
+    from lstm_ae.data.columns import heading
     from lstm_ae.data.findings import together
     from lstm_ae.data.lines import shown
-    from lstm_ae.data.selection import count
+    from lstm_ae.data.selection import count, listed
     from lstm_ae.data.series import PARTS
 
     table, prepared = found.table, found.prepared
@@ -110,11 +112,14 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
         steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
         clock = " UTC" if table.layout.aware or config.time_zone else ""
         talk.show(f"{shown(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
+    if classes := _classes(found):
+        rows = [f"{heading(name) or 'none'} ({number:,})" for name, number in classes.items()]
+        talk.show(f"{shown(table.layout.label)}: {listed(rows)}")
     talk.show("")
     talk.table(
         ["column", "minimum", "mean", "maximum", "missing"],
         [
-            (_name(f.name), f.minimum, f.mean, f.maximum, f"{f.missing:.2%}" if f.missing else "0")
+            (heading(f.name), *map(_whole, (f.minimum, f.mean, f.maximum)), f"{f.missing:.2%}" if f.missing else "0")
             for f in found.features
         ],
     )
@@ -132,8 +137,9 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
             talk.show(f"  {names[name].ljust(width)}  {words}")
     for finding in found.findings:
         talk.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
-        for fix in finding.fixes:
-            talk.show(f"  {command_line(config, fix)}")
+        for line in map(functools.partial(command_line, config), finding.fixes):
+            if line.isprintable():
+                talk.show(f"  {line}")
     if sum(bool(finding.fixes) for finding in found.findings) > 1:
         talk.show(f"\nThe first of each together:\n  {command_line(config, together(found.findings))}")
     talk.show("\nThis table cannot be used so." if not found.usable else "\nThis table can be used.")
@@ -151,9 +157,14 @@ def _whole(number: float) -> float:
     return int(number) if number == round(number) and abs(number) < 1e9 else number
 
 
-def _name(text: str) -> str:
-    """A column's heading, without what would break a line or a terminal."""
-    return text if text.isprintable() and len(text) <= 40 else repr(text)[:40]
+def _classes(found: "Inspection") -> dict[str, int]:
+    """How many rows each label has; without a name those that have none."""
+    import numpy as np
+
+    if found.table.labels is None:
+        return {}
+    counts = np.bincount(found.table.labels + 1, minlength=len(found.table.classes) + 1).tolist()
+    return {name: rows for name, rows in zip(("", *found.table.classes), counts, strict=True) if rows}
 
 
 def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
@@ -180,6 +191,7 @@ def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
         },
         "columns": [feature._asdict() | {"constant": feature.minimum == feature.maximum} for feature in found.features],
         "others": dict(found.others),
+        "classes": _classes(found),
         "window": prepared.window,
         "horizon": config.horizon,
         "max_gap": prepared.max_gap,

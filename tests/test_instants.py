@@ -57,6 +57,8 @@ def test_dates_alone_and_months() -> None:
 def test_day_and_month_are_told_apart_by_what_can_be() -> None:
     assert moments("3/5/2024", "13/5/2024") == ["2024-05-03T00:00:00", "2024-05-13T00:00:00"]
     assert moments("3/5/2024", "3/13/2024") == ["2024-03-05T00:00:00", "2024-03-13T00:00:00"]
+    assert moments("3.5.2024", "3.6.2024") == ["2024-05-03T00:00:00", "2024-06-03T00:00:00"]
+    assert moments("3.15.2024") == ["2024-03-15T00:00:00"]
     assert moments("3/5/2024", order="mdy") == ["2024-03-05T00:00:00"]
     with pytest.raises(DataError, match="--date-order dmy"):
         form_of(["3/5/2024"], "t")

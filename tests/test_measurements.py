@@ -67,6 +67,7 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
         ("line 5", "no offset", "one way"),
     ),
     "day or month": ("t,a\n1/2/2024,1\n2/2/2024,2\n", {}, ("1 February", "2 January", "--date-order dmy")),
+    "a date of another kind": (GOOD + "5/1/2024 03:00,1,2\n", {}, ("line 5", "does not begin with the year")),
     "date order wrong": ("t,a\n13/2/2024,1\n", {"date_order": "mdy"}, ("line 2", "--date-order mdy")),
     "zone for times with offsets": (
         GOOD.replace("0,", "0Z,"),
@@ -261,7 +262,7 @@ def test_labels_are_no_values(cells: tuple[str, ...], classes: tuple[str, ...], 
 
 def test_what_was_inferred_is_said() -> None:
     layout = read("x;t;when;a;b\n0;1.5.2024;2024-05-01;1,5;2\n").layout
-    assert layout.inferred["time_col"] == "'t', as it holds times ('when' hold times as well)".replace("'when'", "when")
+    assert layout.inferred["time_col"] == "'t', as it holds times (when also)"
     assert layout.inferred["date_order"] == "day first, as the first rows show"
     assert layout.inferred["decimal"] == "comma, as the first rows show"
     assert layout.inferred["value_cols"] == "x, a, b, as they hold numbers"

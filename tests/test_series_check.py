@@ -215,6 +215,16 @@ def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
     assert fixes({"value_cols": ("a",)}, {"value_cols": ("b",)}) == {}
 
 
+def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any) -> None:
+    rows = [f"{k % 9},{'' if k == 0 else k % 2},{k}" for k in range(100)]
+    written(rows, '"a\n\x1b[31mred",label,b')
+    code, out, _ = called("series check t.csv --label-col label --window 5")
+    assert code == 0
+    assert out.splitlines()[:2] == ["'t.csv': 100 rows", "'label': none (1), 0 (49), 1 (50)"]
+    assert "\x1b" not in out
+    assert r"'a\n\x1b[31mred'" in out
+
+
 def test_notes() -> None:
     rows = [
         f"{hour},{1e6 + k / 1000:.3f},{'' if k % 2 else 1.5 + k},{int(k == 7)},on" for k, hour in enumerate(hours(100))

@@ -42,6 +42,11 @@ class Layout(NamedTuple):
     inferred: Mapping[str, str]
 
 
+def heading(name: str) -> str:
+    """A column's name for people, without what would break a line or a terminal."""
+    return name if name.isprintable() and len(name) <= 60 else shown(name)[:60]
+
+
 def missing_words(config: Reading) -> frozenset[str]:
     """The words, lower case, that stand for a missing value."""
     return MISSING | {word.lower() for word in config.missing}
@@ -93,7 +98,7 @@ def layout_of(
     if time is None:
         times = [name for name in names if kinds[name] == "time" and name not in taken]
         time = next(iter(times), None)
-        rest = f" ({listed(times[1:])} hold times as well)" if times[1:] else ""
+        rest = f" ({listed(list(map(heading, times[1:])))} also)" if times[1:] else ""
         inferred["time_col"] = (
             f"{shown(time)}, as it holds times{rest}" if time else "none; rows are counted, as no column holds times"
         )
@@ -102,7 +107,9 @@ def layout_of(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
     )
     if not config.value_cols:
-        inferred["value_cols"] = f"{listed(values)}, as {'they hold' if len(values) > 1 else 'it holds'} numbers"
+        inferred["value_cols"] = (
+            f"{listed(list(map(heading, values)))}, as {'they hold' if len(values) > 1 else 'it holds'} numbers"
+        )
     if not any(kinds[name] == "number" or config.value_cols for name in values):
         raise DataError(
             f"{where}: no column holds numbers to model. Columns: {_held(names, kinds)}. Give a table with numbers, or "

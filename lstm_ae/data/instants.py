@@ -49,7 +49,7 @@ class Form(NamedTuple):
 
     Args:
         unit: of cells that are numbers; "" where they are dates.
-        order: of dates that do not begin with the year: "dmy" or "mdy".
+        order: of dates that do not begin with the year: "dmy" or "mdy"; "" where none of the first rows has such.
         aware: whether each cell has an offset of its own, or needs none.
     """
 
@@ -73,7 +73,7 @@ def form_of(cells: Sequence[str], column: str, *, order: str | None = None, unit
     if 2 * len(dates) > len(cells) and (unit is None or not all(NUMBER.fullmatch(cell) for cell in cells)):
         loose = [(int(match["a"]), int(match["b"]), match["t"]) for match in dates if match["a"]]
         aware = 2 * sum(match["zone"] is not None for match in dates) > len(dates)
-        return Form("", order or _order(loose, column), aware)
+        return Form("", order or _order(loose, len(dates), column), aware)
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
     if not numbers or 2 * len(numbers) <= len(cells):
         return None
@@ -94,17 +94,18 @@ def looks_like_times(cells: Sequence[str], column: str) -> bool:
     )
 
 
-def _order(loose: list[tuple[int, int, str]], column: str) -> str:
-    if not loose or any(mark == "." for _, _, mark in loose):
-        return "dmy"
+def _order(loose: list[tuple[int, int, str]], dates: int, column: str) -> str:
+    if 2 * len(loose) <= dates:
+        return ""
     first, second = max(a for a, _, _ in loose), max(b for _, b, _ in loose)
     if first > 12 >= second:
         return "dmy"
     if second > 12 >= first:
         return "mdy"
-    if first > 12:
-        return "dmy"  # some cell is wrong, and will be named
     a, b, mark = loose[0]
+    # Dots are written with the day first; where both are past 12 some cell is wrong, and will be named.
+    if mark == "." or first > 12:
+        return "dmy"
     raise DataError(
         f"column {column!r}: {a}{mark}{b} can be {_month(b, a)} or {_month(a, b)}, and the first rows do not tell. Add "
         "--date-order dmy (day first) or --date-order mdy (month first)"
@@ -163,7 +164,7 @@ def read_moments(cells: Sequence[str], form: Form) -> Times:
 
 def _year_first(cells: Sequence[str], order: str) -> Sequence[str]:
     """Dates like 31.12.2024 in the order of ISO 8601, if all have this width; else as they are."""
-    if not all(cell[2:3] in ("/", ".", "-") and cell[2:3] == cell[5:6] for cell in cells):
+    if not order or not all(cell[2:3] in ("/", ".", "-") and cell[2:3] == cell[5:6] for cell in cells):
         return cells
     if order == "dmy":
         return [f"{cell[6:10]}-{cell[3:5]}-{cell[:2]}{cell[10:]}" for cell in cells]
@@ -197,6 +198,8 @@ def _moment(cell: str, form: Form, place: int) -> int:
         year, month, day = cell[:4], cell[4:6], cell[6:8]
     elif found["y"]:
         year, month, day = found["y"], found["m"], found["d"] or "1"
+    elif not form.order:
+        raise BadCell(place, f"{shown(cell)} does not begin with the year, unlike the first rows. Write all in one way")
     else:
         pair = (found["a"], found["b"])
         year, (day, month) = found["z"], pair if form.order == "dmy" else pair[::-1]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.data.columns import Layout, missing_words
+from lstm_ae.data.columns import Layout, heading, missing_words
 from lstm_ae.data.delimited import Chunk, read_delimited
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown, stable_file
@@ -151,7 +151,11 @@ def _without_empty(layout: Layout, columns: _Columns, name: str, config: Reading
     if config.value_cols or not any(held):
         raise DataError(f"{name}: the column {empty[0][:80]!r} holds no value in any row. Leave it out of --value-cols")
     kept = tuple(column for column, some in zip(layout.values, held, strict=True) if some)
-    inferred = {**layout.inferred, "empty": f"{listed(empty)} without any value left out", "value_cols": listed(kept)}
+    said = {
+        "value_cols": f"{listed(list(map(heading, kept)))}, as they hold numbers",
+        "empty": f"{listed(list(map(heading, empty)))} left out, without any value",
+    }
+    inferred = {**layout.inferred, **said}
     return layout._replace(values=kept, inferred=inferred), columns._replace(values=columns.values[:, held])
 
 
