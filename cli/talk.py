@@ -83,6 +83,12 @@ class Bar:
                 f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {duration(left)} left"
             )
 
+    def reading(self, rows: int, share: float) -> None:
+        """Show how far a file is read, on a terminal."""
+        if self.live and share < 1 and time.monotonic() - self.drawn > 0.2:
+            self.drawn = time.monotonic()
+            self.draw(f"read {rows:,} rows, {share:.0%} of the file")
+
     def draw(self, line: str) -> None:
         """Show a line in place of the last one."""
         import os

@@ -2,10 +2,11 @@
 
 from lstm_ae.config.base import Config
 from lstm_ae.config.mnist import CLASSIFIERS, Mnist
+from lstm_ae.config.series import Reading, Series
 from lstm_ae.config.snp import PRICES, Snp
 from lstm_ae.config.toy import Toy
 
-__all__ = ["CLASSIFIERS", "PRICES", "TASKS", "Config", "Mnist", "Snp", "Toy", "task_of"]
+__all__ = ["CLASSIFIERS", "PRICES", "TASKS", "Config", "Mnist", "Reading", "Series", "Snp", "Toy", "task_of"]
 
 TASKS: dict[str, type[Config]] = {"toy": Toy, "mnist": Mnist, "snp": Snp}
 
