@@ -111,11 +111,11 @@ def command(
     Its docstring's first sentence is the help, the example follows it. With `lists`, options that can be searched
     take lists.
     """
-    shared = (
-        [_parameter("preset", _PRESET, None), _parameter("config_file", _CONFIG_FILE, None)]
-        if config and issubclass(config, Config)
-        else []
-    )
+    from lstm_ae.presets import PRESETS
+
+    study = config if config and issubclass(config, Config) else None
+    presets = [_parameter("preset", _PRESET, None)] if study and PRESETS[task_of(study())] else []
+    shared = [*presets, _parameter("config_file", _CONFIG_FILE, None)] if study else []
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         fields = [field for field in declared(config) if field.name not in hide] if config else []
@@ -137,7 +137,7 @@ def command(
             if config:
                 values["given"] = Given(_typed(context, fields, values))
             if shared:
-                values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset")
+                values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset", None)
             function(talk=talk, **values)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

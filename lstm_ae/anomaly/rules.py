@@ -2,18 +2,20 @@
 
 import math
 import re
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.errors import ConfigError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 FORMS = "quantile:Q, pot:P, budget:N/hour|day|week|month or fixed:X"
+# Seconds.
 UNITS = {
-    "hour": np.timedelta64(3600, "s"),
-    "day": np.timedelta64(86_400, "s"),
-    "week": np.timedelta64(7 * 86_400, "s"),
-    "month": np.timedelta64(2_629_746, "s"),  # a twelfth of the Gregorian calendar's mean year
+    "hour": 3600,
+    "day": 86_400,
+    "week": 7 * 86_400,
+    "month": 2_629_746,  # a twelfth of the Gregorian calendar's mean year
 }
 _WORD = re.compile(r"(quantile|pot|fixed):(\S+)|(budget):([^/\s]+)/(hour|day|week|month)")
 
@@ -55,11 +57,13 @@ def parse_threshold(text: str) -> Rule:
     return Rule(kind, number, unit)
 
 
-def rows_of_unit(unit: str, step: np.timedelta64 | None) -> float:
+def rows_of_unit(unit: str, step: "np.timedelta64 | None") -> float:
     """Rows in that time, `step` from row to row; raises `ConfigError` where that is not known or longer."""
+    import numpy as np
+
     if step is None or not step > np.timedelta64(0):
         raise ConfigError("--threshold budget needs rows at times of an even step. Give quantile, pot or fixed instead")
-    rows = float(UNITS[unit] / step)
+    rows = float(np.timedelta64(UNITS[unit], "s") / step)
     if rows < 1:
         raise ConfigError(f"--threshold budget: a row takes longer than one {unit}. Give a longer time")
     return rows

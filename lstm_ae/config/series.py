@@ -5,7 +5,6 @@ import re
 import zoneinfo
 from typing import NamedTuple
 
-from lstm_ae.config.base import Config
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import Options, flag, option
 
@@ -200,8 +199,3 @@ class Reading(Options):
             return zoneinfo.ZoneInfo(self.time_zone or "")
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             return None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Series(Reading, Config):
-    """Anyone's own table: reconstructed, searched for anomalies, forecast or classified."""
