@@ -113,7 +113,15 @@ def test_help_is_a_sentence_and_an_example(run, path):
 
 
 def test_the_help_lists_studies_first():
-    assert [path[0] for path, _ in commands() if len(path) == 1] == ["toy", "mnist", "snp", "series", "runs", "bench", "export"]
+    assert [path[0] for path, _ in commands() if len(path) == 1] == [
+        "toy",
+        "mnist",
+        "snp",
+        "series",
+        "runs",
+        "bench",
+        "export",
+    ]
 
 
 def test_help_loads_nothing_heavy():
