@@ -14,6 +14,7 @@ from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
 from lstm_ae.options import declared, flag
 
+from . import detecting
 from .options import Given, command
 from .talk import Talk
 
@@ -25,11 +26,6 @@ app = typer.Typer(
     help="Your own table of measurements, CSV or Parquet.\n\nExample: lstmae series check pump.csv",
     no_args_is_help=True,
 )
-
-
-@app.callback()
-def series() -> None:
-    """Take the name of the command, which Typer leaves out where there is one only."""
 
 
 @command(app, "check", "lstmae series check pump.csv", Reading, hide=("data",))
@@ -57,6 +53,9 @@ def check(
         worst = found.findings[0]
         fix = f". Add {_options(worst.fixes[0])}" if worst.fixes else ""
         raise DataError(f"{found.table.name} cannot be used so: {worst.text}{fix}")
+
+
+detecting.register(app)
 
 
 def command_line(config: Reading, fix: Mapping[str, Any]) -> str:

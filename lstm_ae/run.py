@@ -159,7 +159,7 @@ class Run:
     def write_normal(self, normal: Normal, scale: Scale) -> None:
         """Save how normal rows were scored."""
         groups = {
-            "scores": [normal.scores.astype(np.float32), normal.baseline.astype(np.float32), normal.segment],
+            "scores": [normal.scores, normal.baseline, normal.segment],
             "components": [normal.components.mean, normal.components.axes],
             "scale": [scale.offset, scale.range],
         }
