@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lstm_ae.anomaly.measures import Findings, Ranking, findings, ranking
 from lstm_ae.anomaly.normal import Found, Normal, judge, score_rows
-from lstm_ae.anomaly.rules import UNITS, parse_threshold
 from lstm_ae.config import Series
+from lstm_ae.config.rules import UNITS, parse_threshold
 from lstm_ae.data.cadence import told
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.series import Prepared

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lstm_ae.anomaly.events import ranges
-from lstm_ae.anomaly.rules import Rule, parse_threshold
 from lstm_ae.anomaly.thresholds import Threshold, fit_threshold
+from lstm_ae.config.rules import Rule, parse_threshold
 from lstm_ae.errors import ConfigError, DataError
 
 MINUTES = np.timedelta64(5, "m")

@@ -17,7 +17,7 @@ LAYERS = [
     {"lstm_ae.config", "lstm_ae.presets"},
     {"lstm_ae.files", "lstm_ae.space"},
     {"lstm_ae.data"},
-    {"lstm_ae.intervals", "lstm_ae.anomaly"},
+    {"lstm_ae.intervals", "lstm_ae.anomaly", "lstm_ae.serving"},
     {
         "lstm_ae.baselines",
         "lstm_ae.classical",
@@ -31,7 +31,7 @@ LAYERS = [
     {"lstm_ae.training", "lstm_ae.run", "lstm_ae.export"},
     {"lstm_ae.tasks", "lstm_ae.card"},
     {"lstm_ae.experiment"},
-    {"lstm_ae.search", "lstm_ae.backtest"},
+    {"lstm_ae.search", "lstm_ae.backtest", "lstm_ae.detection"},
     {"lstm_ae.kfold"},
     {"lstm_ae.bench"},
     {"cli"},

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Reading, Series
-from lstm_ae.config.series import Step, parse_step
+from lstm_ae.config.reading import Step, parse_step
 from lstm_ae.data.cadence import common_step, gaps_of, slots
 from lstm_ae.data.grid import on_grid
 from lstm_ae.data.measurements import Measurements, read_measurements

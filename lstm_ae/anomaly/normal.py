@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from lstm_ae.anomaly.baseline import Components
 from lstm_ae.anomaly.events import Event, find_events
-from lstm_ae.anomaly.rules import Rule, parse_threshold
 from lstm_ae.anomaly.scores import averages, row_scores
 from lstm_ae.anomaly.thresholds import Threshold, fit_threshold
+from lstm_ae.config.rules import Rule, parse_threshold
 from lstm_ae.data.windows import window_starts
 
 Numbers = NDArray[Any]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.anomaly.events import ranges
 from lstm_ae.anomaly.extremes import PEAKS, Tail, fit_tail
-from lstm_ae.anomaly.rules import Rule, rows_of_unit
+from lstm_ae.config.rules import Rule, rows_of_unit
 from lstm_ae.errors import DataError
 
 Numbers = NDArray[Any]

@@ -1,9 +1,9 @@
 """Every choice of a run: one frozen class a study, each field the only home of its option."""
 
 from lstm_ae.config.base import Config
-from lstm_ae.config.measured import Series
 from lstm_ae.config.mnist import CLASSIFIERS, Mnist
-from lstm_ae.config.series import Reading
+from lstm_ae.config.reading import Reading
+from lstm_ae.config.series import Series
 from lstm_ae.config.snp import PRICES, Snp
 from lstm_ae.config.toy import Toy
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config.series import UNITS, Step
+from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements
 

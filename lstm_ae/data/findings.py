@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_ae.config import Reading
-from lstm_ae.config.series import Step
+from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of, told
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.config.series import Step
+from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import Flags, clash_of, moment, slots, starts_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements

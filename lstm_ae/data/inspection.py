@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.config import Reading
-from lstm_ae.config.series import Step
+from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import Clash, Gaps, clash_of, common_step, gaps_of, slots
 from lstm_ae.data.findings import (
     Feature,

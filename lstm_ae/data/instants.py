@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config.series import UNITS
+from lstm_ae.config.reading import UNITS
 from lstm_ae.data.lines import shown
 from lstm_ae.errors import DataError
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config.series import UNITS, Step
+from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import slots
 from lstm_ae.data.measurements import Measurements
 

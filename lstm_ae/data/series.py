@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.config.series import Step
+from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.grid import Grid, on_grid
 from lstm_ae.data.instants import BadCell, form_of, read_moments

@@ -6,7 +6,7 @@ import zoneinfo
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config.series import UNITS
+from lstm_ae.config.reading import UNITS
 from lstm_ae.data.instants import EPOCH, Times
 
 QUARTER = 15 * UNITS["min"]  # what zones' offsets and changes are multiples of, since 1970

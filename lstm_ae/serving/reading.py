@@ -6,15 +6,14 @@ Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API" and "JSON
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
+from lstm_ae.serving.parsing import parse, shown
 from lstm_ae.serving.refusals import Refusal, invalid
 
 Tensor = NDArray[Any]
@@ -53,7 +52,7 @@ def read_request(body: bytes, dtypes_of: Callable[[str], Mapping[str, np.dtype[A
     signature = content.get("signature_name", "")
     if not isinstance(signature, str):
         raise invalid(
-            f"JSON Value: {_shown(signature)} not formatted correctly. 'signature_name' key must be a string value."
+            f"JSON Value: {shown(signature)} not formatted correctly. 'signature_name' key must be a string value."
         )
     dtypes = dtypes_of(signature)
     has = [key for key in ("inputs", "instances") if key in content]
@@ -70,55 +69,10 @@ def read_request(body: bytes, dtypes_of: Callable[[str], Mapping[str, np.dtype[A
     return Asked(signature, rows, inputs)
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """A JSON object in UTF-8, each key there once."""
-    try:
-        content = orjson.loads(body)
-        # orjson is ten times as fast, but keeps the last of equal keys: then there are more in the text than here.
-        quick = isinstance(content, dict) and _keys(content) == body.count(b'":')
-    except orjson.JSONDecodeError:
-        quick = False
-    if not quick:
-        content = _parse_slowly(body)
-    if not isinstance(content, dict):
-        raise invalid(f"JSON Value: {_shown(content)} Is not object")
-    return content
-
-
-def _keys(content: Any) -> int:
-    """How many keys the objects hold that a request may hold."""
-    if isinstance(content, dict):
-        return len(content) + sum(map(_keys, content.values()))
-    return sum(map(_keys, content)) if isinstance(content, list) and content and isinstance(content[0], dict) else 0
-
-
-def _parse_slowly(body: bytes) -> Any:
-    """The words NaN and Infinity, and the exact error."""
-    if not body.strip():
-        raise invalid("JSON Parse error: The document is empty")
-    try:
-        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once)
-    except RecursionError:
-        raise invalid("JSON Parse error: lists are nested too deep") from None
-    except json.JSONDecodeError as error:
-        raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
-    except UnicodeDecodeError as error:
-        raise invalid(f"JSON Parse error: not UTF-8 at offset: {error.start}") from None
-    except ValueError:
-        raise invalid("JSON Parse error: Number too big to be stored in double.") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise invalid("JSON Parse error: a key of an object is there twice")
-    return found
-
-
 def _from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
     """From a list of instances, each the value of the one input or an object of all inputs."""
     if not isinstance(instances, list):
-        raise invalid(f"JSON Value: {_shown(instances)} Expecting 'instances' to be an list/array")
+        raise invalid(f"JSON Value: {shown(instances)} Expecting 'instances' to be an list/array")
     if not instances:
         raise invalid("No values in 'instances' array")
     named = _is_object(instances[0])
@@ -133,7 +87,7 @@ def _from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str,
             raise invalid(f"Expecting {which} at item {item} of input list")
         if named and value.keys() != dtypes.keys():
             raise invalid(
-                f"Failed to process element: {item} of 'instances' list. JSON object: {_shown(value)} keys must be "
+                f"Failed to process element: {item} of 'instances' list. JSON object: {shown(value)} keys must be "
                 f"equal to: {','.join(sorted(dtypes))}"
             )
     columns = (
@@ -223,7 +177,7 @@ def _texts(cells: Sequence[Any]) -> Tensor:
                 raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from None
             continue
         if not _is_base64(cell):
-            raise invalid(f"JSON Value: {_shown(cell)} not formatted correctly for base64 data")
+            raise invalid(f"JSON Value: {shown(cell)} not formatted correctly for base64 data")
         try:
             found[place] = base64.b64decode(cell["b64"], validate=True)
         except (binascii.Error, ValueError):
@@ -267,21 +221,21 @@ def _walk(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) 
         return
     if level != len(shape):
         raise invalid(
-            f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: "
+            f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: "
             f"{len(shape)}"
         )
     name = _NAMES.get(dtype.name, dtype.name)
     if type(value) not in _KINDS[dtype.kind]:
-        raise invalid(f"JSON Value: {_shown(value)} Type: {_type(value)} is not of expected type: {name}")
+        raise invalid(f"JSON Value: {shown(value)} Type: {_type(value)} is not of expected type: {name}")
     if dtype.kind == "O":
         _texts([value])
     elif dtype.kind == "f":
         with np.errstate(over="ignore"):
             fits = abs(value) <= _WHOLE[dtype] if type(value) is int else np.isinf(value) >= np.isinf(dtype.type(value))
         if not fits:
-            raise invalid(f"Cannot convert JSON value: {_shown(value)} to {name} without loss of precision.")
+            raise invalid(f"Cannot convert JSON value: {shown(value)} to {name} without loss of precision.")
     elif dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
-        raise invalid(f"JSON Value: {_shown(value)} Type: Number is not of expected type: {name}")
+        raise invalid(f"JSON Value: {shown(value)} Type: Number is not of expected type: {name}")
 
 
 def _is_base64(value: Any) -> bool:
@@ -295,15 +249,6 @@ def _is_object(value: Any) -> bool:
 def _type(value: Any) -> str:
     names = {type(None): "Null", dict: "Object", list: "Array", str: "String"}
     return str(value) if isinstance(value, bool) else names.get(type(value), "Number")
-
-
-def _shown(value: Any) -> str:
-    """A value for an error, shortened. What a client sends can be of any size, and of numbers Python will not print."""
-    try:
-        text = json.dumps(value)
-    except (ValueError, RecursionError):
-        return "..."
-    return text if len(text) <= 100 else text[:100] + "..."
 
 
 def _listed(shape: tuple[int, ...]) -> str:

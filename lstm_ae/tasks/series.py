@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from lstm_ae.anomaly.baseline import Components, fit_components
 from lstm_ae.anomaly.normal import Errors, Normal, score_rows, usual_rule, usual_smooth
-from lstm_ae.anomaly.rules import Rule, parse_threshold
 from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
+from lstm_ae.config.rules import Rule, parse_threshold
 from lstm_ae.data.measurements import Progress, read_measurements
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared, load_series, prepare

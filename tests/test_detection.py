@@ -1,0 +1,245 @@
+"""A model of anyone's own table: missing values, scores, events, and the commands on a small table of a pump."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from searches import call
+
+from lstm_ae import detection, experiment
+from lstm_ae.anomaly.normal import score_rows, usual_rule, usual_smooth
+from lstm_ae.config import Series
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.models.compressor import compressor
+from lstm_ae.run import open_run
+from lstm_ae.steps import Steps
+from lstm_ae.tasks import series
+
+QUICK = "--units 8 --code 4 --epochs 8 --batch-size 32 --learning-rate 0.01 --smooth 1"
+
+
+ORDER = ("time", "flow", "heat", "state")
+
+
+def pump(path: Path, *, broken: bool, days: int = 40, order: tuple[str, ...] = ORDER) -> Path:
+    """Two columns with a day's rhythm at every hour; broken, `flow` stands still on day 30."""
+    random = np.random.default_rng(1 if broken else 0)
+    hours = np.arange(24 * days)
+    flow = 50 + 10 * np.sin(2 * np.pi * hours / 24) + random.normal(0, 0.5, len(hours))
+    heat = 20 + 3 * np.cos(2 * np.pi * hours / 24) + random.normal(0, 0.2, len(hours))
+    state = np.zeros(len(hours), int)
+    if broken:
+        flow[24 * 30 : 24 * 31], state[24 * 30 : 24 * 31] = 41.0, 1
+    times = np.datetime64("2024-01-01") + 60 * hours.astype("timedelta64[m]")
+    columns = {"time": times.astype(str), "flow": flow.round(3), "heat": heat.round(3), "state": state}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(order)
+        writer.writerows(zip(*(columns[name] for name in order), strict=True))
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a good table, a bad one, and a run trained on the good one."""
+    import contextlib
+
+    folder = tmp_path_factory.mktemp("pump")
+    with contextlib.chdir(folder):
+        pump(Path("good.csv"), broken=False)
+        pump(Path("bad.csv"), broken=True)
+        said = call(f"series train {folder}/good.csv --value-cols flow,heat --out run {QUICK}")
+    assert said.code == 0, said.err
+    return folder
+
+
+def test_training_says_what_it_has_found(place: Path) -> None:
+    about = open_run(place / "run").about()["config"]
+    found = {name: about[name] for name in ("time_col", "value_cols", "freq", "window", "smooth", "task", "code")}
+    assert found == {
+        "time_col": "time",
+        "value_cols": ["flow", "heat"],
+        "freq": "1h",
+        "window": 24,
+        "smooth": 1,
+        "task": "anomaly",
+        "code": 4,
+    }
+    metrics = open_run(place / "run").metrics()
+    assert metrics["threshold"]["rule"] == "budget:1/month"
+    baselines = metrics["test"]["reconstruction_mse"]["baselines"]
+    assert list(baselines) == ["PCA with 4 numbers", "mean of the window"]
+    assert metrics["test"]["reconstruction_mse"]["value"] < 0.5 * baselines["mean of the window"]
+
+
+def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> None:
+    said = call(f"series detect {place}/run {place}/bad.csv --events e.csv --scores s.parquet --label-col state --json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    (event,) = document["anomalies"]
+    assert "2024-01-30" <= event["start"] <= "2024-01-31 12" < event["end"] < "2024-02-02"
+    assert event["columns"].startswith("flow ")
+    assert 0 < event["p"] < 0.01
+    assert document["judged"]["model"]["found"] == 1
+    assert document["judged"]["model"]["vus_pr"] > 0.5
+    assert document["expected_false_alarms"]["low"] <= document["expected_false_alarms"]["mean"]
+    with (tmp_path / "e.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["peak"] == event["peak"]
+    import pyarrow.parquet
+
+    scores = pyarrow.parquet.read_table(tmp_path / "s.parquet").to_pydict()
+    assert list(scores) == ["time", "score", "p", "anomaly", "score flow", "score heat"]
+    assert len(scores["time"]) == 960
+    assert scores["time"][:2] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
+    assert (place / "run" / "figures" / "detection.png").stat().st_size > 10_000
+
+
+def test_a_good_table_has_no_events(place: Path) -> None:
+    said = call(f"series detect {place}/run {place}/good.csv")
+    assert said.code == 0, said.err
+    assert said.out.startswith("No anomaly found.\n")
+    assert "PCA with 4 numbers: 0 events by the same rule" in said.out
+
+
+def test_columns_are_found_by_name(place: Path, tmp_path: Path) -> None:
+    other = pump(tmp_path / "other.csv", broken=True, order=("state", "heat", "time", "flow"))
+    run = open_run(place / "run")
+    found, same = detection.detect(run, str(other)), detection.detect(run, str(place / "bad.csv"))
+    np.testing.assert_array_equal(found.ours.scores, same.ours.scores)
+
+
+def test_where_a_table_is_cut_does_not_matter(place: Path, tmp_path: Path) -> None:
+    lines = (place / "bad.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "part.csv").write_text("".join([lines[0], *lines[301:]]))
+    run = open_run(place / "run")
+    whole, part = (detection.detect(run, str(path)).ours.scores for path in (place / "bad.csv", tmp_path / "part.csv"))
+    np.testing.assert_allclose(part[23:], whole[323:], rtol=1e-5, atol=1e-6)
+
+
+def test_other_thresholds(place: Path) -> None:
+    none = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:1e9 --json")
+    many = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:0 --json")
+    assert json.loads(none.out)["anomalies"] == []
+    (one,) = json.loads(many.out)["anomalies"]
+    assert (one["start"], one["provisional"]) == ("2024-01-01", True)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("detect {0}/run {0}/bad.csv --events e.txt", 2, "--events must end in .csv or .parquet"),
+        ("detect {0}/run {0}/bad.csv --threshold often", 2, "--threshold must be quantile:Q"),
+        ("detect {0}/run {0}/bad.csv --label-col heat", 2, "--label-col"),
+        ("detect {0}/run few.csv", 3, "has no run of 24 rows"),
+        ("detect {0}/run other.csv", 2, "flow"),
+        ("detect {0}/run nowhere.csv", 3, "nowhere.csv"),
+        ("detect nowhere {0}/bad.csv", 3, "There is no run at 'nowhere'"),
+        ("train", 2, "Give the table to train on"),
+        ("train {0}/good.csv --out {0}/run", 2, "is not empty"),
+        ("train {0}/good.csv --scale window --task reconstruct --smooth 0", 2, "--smooth must be"),
+    ],
+)
+def test_refused(place: Path, tmp_path: Path, line: str, code: int, words: str) -> None:
+    (tmp_path / "few.csv").write_text("time,flow,heat\n2024-01-01,1,2\n2024-01-01 01:00,1,2\n")
+    (tmp_path / "other.csv").write_text("time,power\n2024-01-01,1\n2024-01-01 01:00,1\n")
+    said = call("series " + line.format(place))
+    assert said.code == code, said.err
+    assert words in said.err
+    assert len(said.err.strip().splitlines()[-1:]) == 1
+
+
+def test_a_run_that_only_reconstructs_finds_nothing(place: Path) -> None:
+    said = call(f"series train {place}/good.csv --value-cols flow --task reconstruct --out plain --epochs 1 --units 2")
+    assert said.code == 0, said.err
+    said = call(f"series detect plain {place}/bad.csv")
+    assert said.code == 3
+    assert "was not trained to find anomalies" in said.err
+
+
+def test_missing_values_take_no_part_in_the_loss() -> None:
+    values = np.array([[1.0], [2.0], [np.nan], [4.0]], np.float32)
+    split = Split(values, np.array([0, 2]), 2)
+    config = Series(units=2, code=1)
+    network = compressor(config, steps=2, features=1, missing=True)
+    data = Data(split, split, split, fixed(), Source("", "", ""))
+    steps = Steps(network, None, data, batch_size=2, parts=1)
+    windows = split.windows()
+    given_back = network({"sequence": windows})["reconstruction"].numpy()
+    assert np.isfinite(given_back).all()
+    errors = (given_back - windows)[..., 0] ** 2
+    # The second window has one value only.
+    expected = (errors[0].mean() + errors[1, 1]) / 2
+    assert steps.validate()["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradients_are_finite_where_values_are_missing() -> None:
+    import tensorflow as tf
+
+    network = compressor(Series(units=3, code=2), steps=4, features=2, missing=True)
+    values = np.ones((8, 2), np.float32)
+    values[3] = np.nan
+    split = Split(values, np.array([0, 4]), 4)
+    steps = Steps(network, None, Data(split, split, split, fixed(), Source("", "", "")), batch_size=2, parts=2)
+    gradients, _ = steps.gradients(tf.constant([0, 1], tf.int64))
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_a_missing_value_is_told_apart_from_the_mean() -> None:
+    network = compressor(Series(units=3, code=2), steps=4, features=1, missing=True)
+    there, gone = np.zeros((1, 4, 1), np.float32), np.full((1, 4, 1), np.nan, np.float32)
+    codes = [network({"sequence": window})["reconstruction"].numpy() for window in (there, gone)]
+    assert not np.allclose(*codes)
+
+
+def test_scores_stay_within_their_segment() -> None:
+    segment = np.repeat([0, 1, 2], [5, 2, 6])
+    values = np.arange(13.0)[:, None]
+    found = score_rows(lambda windows: windows - windows.mean(axis=1, keepdims=True), values, segment, 3, 1)
+    assert np.isnan(found[5:7]).all()  # shorter than a window
+    # Each row is the mean of its places: -1, 0 and 1 around the middle of a window.
+    np.testing.assert_allclose(found[:5, 0], [-1, -0.5, 0, 0.5, 1])
+    np.testing.assert_allclose(found[7:, 0], [-1, -0.5, 0, 0, 0.5, 1])
+
+
+def test_usual_choices() -> None:
+    assert str(usual_rule(3_600_000_000_000)) == "budget:1/month"
+    assert str(usual_rule(0)) == "pot:0.001"
+    assert [usual_smooth(window) for window in (2, 8, 288)] == [1, 1, 36]
+
+
+def test_a_window_scale_needs_whole_windows(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{k % 7 if k % 10 else ''},{k % 3}\n" for k in range(300)))
+    with pytest.raises(ConfigError, match="--scale window needs values without gaps"):
+        series.settle(Series(data=str(tmp_path / "t.csv"), window=10, scale="window"))
+
+
+def test_gaps_are_trained_over_and_scored(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    cells = ["" if random.random() < 0.05 else f"{np.sin(k / 3):.3f}" for k in range(600)]
+    (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{cell},{k % 5}\n" for k, cell in enumerate(cells)))
+    said = call("series train t.csv --window 20 --out run --units 4 --epochs 2")
+    assert said.code == 0, said.err
+    found = detection.detect(open_run("run"), "t.csv")
+    missing = np.array([not cell for cell in cells])
+    assert np.isfinite(found.ours.scores[~missing]).all()
+    assert window_starts(found.prepared.grid.segment, 20).size > 0
+
+
+def test_what_is_kept_is_read_again(place: Path) -> None:
+    normal, scale = open_run(place / "run").normal()
+    assert (normal.window, normal.smooth, normal.step) == (24, 1, 3_600_000_000_000)
+    assert scale.kind == "fixed"
+    opened = experiment.open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
+    again = series.normal(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
+    np.testing.assert_allclose(again.scores, normal.scores, rtol=1e-5)
+    (place / "spoilt").mkdir()
+    for name in ("config.json", "metrics.json"):
+        (place / "spoilt" / name).write_bytes((place / "run" / name).read_bytes())
+    (place / "spoilt" / "normal.npz").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"normal\.npz"):
+        open_run(place / "spoilt").normal()
