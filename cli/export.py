@@ -42,11 +42,12 @@ def register(app: typer.Typer) -> None:
         opened.metrics()
         import_tensorflow(talk)
         from lstm_ae.card import card, write_card
+        from lstm_ae.export import described
         from lstm_ae.export import export as write
 
         task = opened.about()["task"]
         base = opened.directory if to is None else to / (name or task)
-        exported = write(opened.model(), base)
+        exported = write(opened.model(), base, about=described(opened))
         written = write_card(base, card(base.resolve().name, opened, exported.endpoints))
         talk.table(
             ["endpoint", "inputs", "outputs"],

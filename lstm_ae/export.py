@@ -1,13 +1,19 @@
 """A model as a SavedModel: named inputs and outputs, own units, standard TensorFlow operations only.
 
-The version is written beside its place, loaded there again and compared with the model that was trained; only then
-is it renamed to the next number. A server that watches the folder never sees half a version.
+The version is written beside its place and proven there: only allowed operations, and in a fresh process, by TensorFlow
+alone, the same answers as the model that was trained. Only then is it renamed to the next number. A server that watches
+the folder never sees half a version, and a kill at any moment leaves the old ones as they are.
+
+    <next number>/saved_model.pb, variables/, fingerprint.pb
+    <next number>/assets.extra/manifest.json, tf_serving_warmup_requests, and where asked for model.onnx, model.tflite
 """
 
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +23,14 @@ from keras import layers
 from keras.export import ExportArchive
 
 from lstm_ae.errors import DataError
-from lstm_ae.models.apply import signature
-from lstm_ae.models.rollout import HORIZON, rollout
-
-TOLERANCE = 1e-6  # relative to the largest value
+from lstm_ae.exporting import verification
+from lstm_ae.exporting.endpoints import Function, endpoints
+from lstm_ae.exporting.formats import convert, require_installed
+from lstm_ae.exporting.graph import read_graph, signatures
+from lstm_ae.exporting.manifest import write_manifest
+from lstm_ae.exporting.samples import STEPS, samples, windows
+from lstm_ae.exporting.warmup import BATCHES, write_warmup
+from lstm_ae.files import sync
 
 
 class Endpoint(NamedTuple):
@@ -32,89 +42,110 @@ class Endpoint(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """What was written, and the largest absolute difference between it and the model in memory."""
+    """What was written, and the largest difference between it and the trained model.
+
+    Args:
+        difference: in parts of the largest value of an output; 0 means equal to the last bit.
+        formats: the same of each further format, by its name.
+    """
 
     directory: Path
     endpoints: list[Endpoint]
     difference: float
+    formats: dict[str, float]
 
 
-def export(model: Any, base: Path) -> Exported:
-    """Write the model to `base/<next integer>/`.
+def export(
+    model: Any,
+    base: Path,
+    *,
+    about: Mapping[str, Any] | None = None,
+    window: int = STEPS,
+    formats: Sequence[str] = (),
+) -> Exported:
+    """Write the model to `base/<next integer>/`, with an endpoint for each thing it can do.
 
-    Endpoints: `serving_default` with the model's own inputs and outputs, and for a forecaster `forecast`, the rollout
-    to the further input `horizon` (int32, one a row; steps past a row's own horizon are NaN).
+    Args:
+        model: in own units, as built or loaded.
+        about: what the manifest says besides what is known here; JSON.
+        window: steps of the windows it is tried with, where the model leaves their number open.
+        formats: of "onnx" and "litert", what to write besides.
 
     Raises:
-        DataError: the SavedModel does not give back what the model says.
+        ConfigError: a format needs a package that is not installed.
+        DataError: the model answers with NaN.
+        Unproven: the SavedModel, or another format, does not say what the model says.
     """
+    require_installed(formats)
     base.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".export-", dir=base))
     try:
         with _without_cudnn(model):
-            functions = _functions(model)
-            archive = ExportArchive()
-            archive.track(model)
-            for name, (function, inputs) in functions.items():
-                archive.add_endpoint(name, function, input_signature=[inputs])
-            archive.write_out(str(beside), verbose=False)
-            difference, endpoints = _verify(beside, functions)
-        beside.chmod(0o755)
-        version = 1 + max((int(path.name) for path in base.iterdir() if path.name.isdecimal()), default=0)
-        directory = beside.rename(base / str(version))
+            made = endpoints(model)
+            cases = list(expected(model, made, window))
+            write(model, made, beside)
+            difference = verification.prove(beside, cases)
+            others = convert(model, made[0], cases, beside, formats)
+        requests = [case for batch in BATCHES for case in _requests(model, made, batch, window)]
+        write_warmup(beside, base.resolve().name, requests)
+        described = signatures(read_graph(beside))
+        checked = {"difference": difference, "formats": others}
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        head = {"name": base.resolve().name, "created": now, "signatures": described, "checked": checked}
+        write_manifest(beside, head | dict(about or {}))
+        directory = _publish(beside, base)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    return Exported(directory, endpoints, difference)
+    called = [Endpoint(each.name, *(sorted(described[each.name][key]) for key in ("inputs", "outputs"))) for each in made]
+    return Exported(directory, called, difference, others)
 
 
-def _functions(model: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Each endpoint's function of a dict of tensors, and its signature."""
-    own = signature(model)
-    functions: dict[str, tuple[Any, dict[str, Any]]] = {
-        "serving_default": (lambda inputs: model(inputs, training=False), own)
-    }
-    # Of later days the open is not known.
-    if "future" in model.output and "open" not in model.input:
-        roll = rollout(model)
-
-        def forecast(inputs: dict[str, Any]) -> dict[str, Any]:
-            past = {name: tensor for name, tensor in inputs.items() if name != "horizon"}
-            return {"future": roll(past, inputs["horizon"])}
-
-        functions["forecast"] = (forecast, own | {"horizon": HORIZON})
-    return functions
+def write(model: Any, made: Sequence[Function], directory: Path) -> None:
+    """Write the SavedModel alone, unproven."""
+    archive = ExportArchive()
+    archive.track(model)
+    for name, call, specs in made:
+        archive.add_endpoint(name, call, input_signature=[specs])
+    archive.write_out(str(directory), verbose=False)
 
 
-def _verify(directory: Path, functions: dict[str, tuple[Any, dict[str, Any]]]) -> tuple[float, list[Endpoint]]:
-    """Load what was written and compare every endpoint with the model in memory, on random input."""
-    loaded = tf.saved_model.load(str(directory))
-    random = np.random.default_rng(0)
-    worst, endpoints = 0.0, []
-    for name, (function, specs) in functions.items():
-        inputs = {key: _random(random, key, spec) for key, spec in specs.items()}
-        expected, got = function(inputs), loaded.signatures[name](**inputs)
-        for key, value in expected.items():
-            if name == "serving_default" and not np.isfinite(value).all():
+def expected(model: Any, made: list[Function], window: int = STEPS) -> Iterator[verification.Case]:
+    """What the model in memory says to samples of every endpoint, on the CPU.
+
+    Raises `DataError` where it says NaN.
+    """
+    with tf.device("CPU:0"):
+        for endpoint, inputs in samples(model, made, window=window):
+            outputs = endpoint.call({key: tf.constant(value) for key, value in inputs.items()})
+            case = verification.Case(endpoint.name, inputs, {key: value.numpy() for key, value in outputs.items()})
+            if endpoint.name == "serving_default" and not all(np.isfinite(value).all() for value in case.expected.values()):
                 raise DataError("The model answers with NaN or infinity, so its weights are damaged; train a new run")
-            if not np.array_equal(np.isnan(value), np.isnan(got[key])):
-                raise DataError(f"The exported endpoint {name!r} gives NaN where the model does not, or the reverse")
-            scale = max(1.0, float(np.nanmax(np.abs(value))))
-            worst = max(worst, float(np.nanmax(np.abs(value - got[key]))) / scale)
-        endpoints.append(Endpoint(name, sorted(inputs), sorted(expected)))
-    if worst > TOLERANCE:
-        raise DataError(f"The exported model differs from the trained one by {worst:.2g}, more than {TOLERANCE}")
-    return worst, endpoints
+            yield case
 
 
-def _random(random: np.random.Generator, name: str, spec: Any) -> Any:
-    """Three samples; open lengths become 30 steps."""
-    if name == "horizon":
-        return tf.constant([1, 5, 3], tf.int32)
-    if spec.dtype.is_integer:
-        return tf.constant([0, 1, 2], spec.dtype)
-    shape = (3, *(size or 30 for size in spec.shape[1:]))
-    return tf.constant(random.uniform(1, 100, shape), spec.dtype)
+def _requests(model: Any, made: list[Function], batch: int, window: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One request of so many windows for each endpoint."""
+    (steps,) = (tensor.shape[1] for tensor in model.input.values() if len(tensor.shape) == 3)
+    inputs = windows(model, batch, steps or window)
+    horizon = {"horizon": np.full(batch, 5, np.int32)}
+    for endpoint in made:
+        yield endpoint.name, inputs | (horizon if "horizon" in endpoint.specs else {})
+
+
+def _publish(beside: Path, base: Path) -> Path:
+    """Rename a finished version to the next number that is free."""
+    for path in beside.rglob("*"):
+        if path.is_file():
+            sync(path)
+    beside.chmod(0o755)
+    while True:
+        version = 1 + max((int(path.name) for path in base.iterdir() if path.name.isdecimal()), default=0)
+        try:
+            return beside.rename(base / str(version))
+        except OSError:
+            if not (base / str(version)).exists():  # else another export was faster
+                raise
 
 
 @contextmanager
