@@ -8,7 +8,6 @@ the folder never sees half a version, and a kill at any moment leaves the old on
     <next number>/assets.extra/manifest.json, tf_serving_warmup_requests, and where asked for model.onnx, model.tflite
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,9 @@ import tensorflow as tf
 from keras import layers
 from keras.export import ExportArchive
 
-from lstm_ae.errors import DataError
+from lstm_ae.about import versions
+from lstm_ae.config import Mnist, Snp
+from lstm_ae.errors import DataError, Unproven
 from lstm_ae.exporting import verification
 from lstm_ae.exporting.endpoints import Function, endpoints
 from lstm_ae.exporting.formats import convert, require_installed
@@ -31,6 +32,9 @@ from lstm_ae.exporting.manifest import write_manifest
 from lstm_ae.exporting.samples import STEPS, samples, windows
 from lstm_ae.exporting.warmup import BATCHES, write_warmup
 from lstm_ae.files import sync
+from lstm_ae.run import Run, measured
+
+MESSAGE = 4 * 2**20  # bytes: gRPC's usual limit, so that no larger request comes
 
 
 class Endpoint(NamedTuple):
@@ -84,21 +88,54 @@ def export(
             made = endpoints(model)
             cases = list(expected(model, made, window))
             write(model, made, beside)
-            difference = verification.prove(beside, cases)
+            difference = verification.prove(beside, cases, "The exported model")
             others = convert(model, made[0], cases, beside, formats)
-        requests = [case for batch in BATCHES for case in _requests(model, made, batch, window)]
-        write_warmup(beside, base.resolve().name, requests)
-        described = signatures(read_graph(beside))
-        checked = {"difference": difference, "formats": others}
-        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        head = {"name": base.resolve().name, "created": now, "signatures": described, "checked": checked}
+        name, called = base.resolve().name, signatures(read_graph(beside))
+        write_warmup(beside, name, (case for batch in BATCHES for case in _requests(model, made, batch, window)))
+        head = {
+            "name": name,
+            "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "versions": versions(),
+            "signatures": called,
+            "difference": {"savedmodel": difference, **others},
+        }
         write_manifest(beside, head | dict(about or {}))
         directory = _publish(beside, base)
+    except Unproven as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise Unproven(f"{error}; nothing was published") from error
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    called = [Endpoint(each.name, *(sorted(described[each.name][key]) for key in ("inputs", "outputs"))) for each in made]
-    return Exported(directory, called, difference, others)
+    found = [Endpoint(name, *(sorted(called[name][key]) for key in ("inputs", "outputs"))) for name, *_ in made]
+    return Exported(directory, found, difference, others)
+
+
+def export_run(run: Run, base: Path, formats: Sequence[str] = ()) -> Exported:
+    """Export a run's model, as `export` does; the manifest says what the run knows."""
+    about, config = run.about(), run.config()
+    data = about["data"]
+    known = {
+        "task": about["task"],
+        "trained": {key: about[key] for key in ("created", "command", "versions")} | {"seed": config.seed},
+        "metrics": measured(run.metrics()),
+        "data": {key: data[key] for key in ("text", "sha256", "licence", "notes", "leaky")},
+    }
+    # Line by line what the input `company` counts; and how a picture became a sequence.
+    known |= {"symbols": data["symbols"]} if data.get("symbols") else {}
+    known |= {"read": config.read} if isinstance(config, Mnist) else {}
+    return export(run.model(), base, about=known, window=_window(run), formats=formats)
+
+
+def answers_of(run: Run) -> list[verification.Case]:
+    """What a run's own model says to samples of every endpoint."""
+    model = run.model()
+    return list(expected(model, endpoints(model), _window(run)))
+
+
+def _window(run: Run) -> int:
+    config = run.config()
+    return config.window if isinstance(config, Snp) else STEPS
 
 
 def write(model: Any, made: Sequence[Function], directory: Path) -> None:
@@ -118,16 +155,18 @@ def expected(model: Any, made: list[Function], window: int = STEPS) -> Iterator[
     with tf.device("CPU:0"):
         for endpoint, inputs in samples(model, made, window=window):
             outputs = endpoint.call({key: tf.constant(value) for key, value in inputs.items()})
-            case = verification.Case(endpoint.name, inputs, {key: value.numpy() for key, value in outputs.items()})
-            if endpoint.name == "serving_default" and not all(np.isfinite(value).all() for value in case.expected.values()):
+            answers = {key: value.numpy() for key, value in outputs.items()}
+            if endpoint.name == "serving_default" and not all(np.isfinite(value).all() for value in answers.values()):
                 raise DataError("The model answers with NaN or infinity, so its weights are damaged; train a new run")
-            yield case
+            yield verification.Case(endpoint.name, inputs, answers)
 
 
 def _requests(model: Any, made: list[Function], batch: int, window: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """One request of so many windows for each endpoint."""
     (steps,) = (tensor.shape[1] for tensor in model.input.values() if len(tensor.shape) == 3)
     inputs = windows(model, batch, steps or window)
+    if sum(value.nbytes for value in inputs.values()) > MESSAGE:
+        return
     horizon = {"horizon": np.full(batch, 5, np.int32)}
     for endpoint in made:
         yield endpoint.name, inputs | (horizon if "horizon" in endpoint.specs else {})

@@ -30,7 +30,7 @@ LAYERS = [
     {"lstm_ae.steps"},
     {"lstm_ae.training", "lstm_ae.run", "lstm_ae.exporting"},
     {"lstm_ae.tasks", "lstm_ae.card", "lstm_ae.export"},
-    {"lstm_ae.experiment"},
+    {"lstm_ae.experiment", "lstm_ae.verify"},
     {"lstm_ae.search", "lstm_ae.backtest"},
     {"lstm_ae.kfold"},
     {"lstm_ae.bench"},

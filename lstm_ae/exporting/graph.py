@@ -39,13 +39,12 @@ def read_graph(version: Path, limit: int = LIMIT) -> Any:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     if len(content) > limit:
         raise DataError(f"{str(path)!r} is larger than {limit:,} bytes; keep large constants in variables")
-    from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     model = SavedModel()
     try:
         model.ParseFromString(content)
-    except DecodeError:
+    except Exception:  # protobuf's DecodeError
         raise DataError(f"{str(path)!r} is damaged; export the model again") from None
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
         raise DataError(f"{str(path)!r} is damaged, or not in TensorFlow 2's form; export the model again")
@@ -53,7 +52,7 @@ def read_graph(version: Path, limit: int = LIMIT) -> Any:
 
 
 def signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
-    """Each signature's inputs and outputs: `{name: {"inputs": {name: {"dtype": ..., "shape": [...]}}, "outputs": ...}}`.
+    """Each signature's `inputs` and `outputs`, each a dict by name of `{"dtype": ..., "shape": [...]}`.
 
     Open sizes are None; so is the shape where not even the rank is known.
     """

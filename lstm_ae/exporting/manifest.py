@@ -54,9 +54,7 @@ def require_unchanged(version: Path, manifest: Mapping[str, Any]) -> None:
 def hashes(version: Path) -> dict[str, str]:
     """The sha256 of every file of a version but the manifest, by its path within."""
     paths = sorted(path for path in version.rglob("*") if not path.is_dir())
-    return {
-        name: _sha256(path) for path in paths if (name := path.relative_to(version).as_posix()) != FILE
-    }
+    return {name: _sha256(path) for path in paths if (name := path.relative_to(version).as_posix()) != FILE}
 
 
 def _sha256(path: Path) -> str:

@@ -35,11 +35,11 @@ _REDUCTIONS = """
 _SHAPES = """
     BatchToSpaceND BroadcastArgs BroadcastTo ConcatOffset ConcatV2 DepthToSpace DiagPart Diag DynamicPartition
     DynamicStitch ExpandDims Fill Gather GatherNd GatherV2 InvertPermutation MatrixBandPart MatrixDiagPartV3
-    MatrixDiagV3 MatrixSetDiagV3 MirrorPad OneHot OnesLike Pack Pad PadV2 ParallelDynamicStitch Rank Reshape ReverseSequence
-    ReverseV2 Roll ScatterNd SearchSorted Select SelectV2 Shape ShapeN Size Slice Snapshot SpaceToBatchND SpaceToDepth
-    Split SplitV Squeeze StridedSlice TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub
-    TensorScatterUpdate TensorStridedSliceUpdate Tile Transpose Unique UniqueV2 Unpack UnravelIndex LowerBound UpperBound
-    Where ZerosLike
+    MatrixDiagV3 MatrixSetDiagV3 MirrorPad OneHot OnesLike Pack Pad PadV2 ParallelDynamicStitch Rank Reshape
+    ReverseSequence ReverseV2 Roll ScatterNd SearchSorted Select SelectV2 Shape ShapeN Size Slice Snapshot
+    SpaceToBatchND SpaceToDepth Split SplitV Squeeze StridedSlice TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub
+    TensorScatterUpdate TensorStridedSliceUpdate Tile Transpose Unique UniqueV2 Unpack UnravelIndex LowerBound
+    UpperBound Where ZerosLike
 """
 _LINEAR_ALGEBRA = """
     BatchMatMul BatchMatMulV2 BatchMatMulV3 Cholesky Einsum MatMul MatrixDeterminant MatrixInverse MatrixSolve
@@ -62,16 +62,14 @@ _RANDOM = """
     TruncatedNormal
 """
 ALLOWED = frozenset(
-    (
-        _CONTROL + _VARIABLES + _MATHS + _REDUCTIONS + _SHAPES + _LINEAR_ALGEBRA + _NETWORKS + _LISTS + _RANDOM
-    ).split()
+    (_CONTROL + _VARIABLES + _MATHS + _REDUCTIONS + _SHAPES + _LINEAR_ALGEBRA + _NETWORKS + _LISTS + _RANDOM).split()
 )
 # Variables are made and set before anything is served. Inside functions, where names are shared by all that a process
 # has loaded, making one would reach into other models.
 OUTSIDE_FUNCTIONS = frozenset({"AssignVariableOp", "VarHandleOp", "VarIsInitializedOp"})
 # How every SavedModel reads its own weights, which a server does once, and how it writes them, which none does.
 RESTORE = frozenset({"AssignVariableOp", "RestoreV2"})
-SAVE = frozenset("MergeV2Checkpoints SaveV2 ShardedFilename StaticRegexFullMatch StringJoin".split())
+SAVE = frozenset({"MergeV2Checkpoints", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"})
 OBJECTS = frozenset(
     {"bare_concrete_function", "captured_tensor", "constant", "function", "user_object", "variable", None}
 )

@@ -3,8 +3,8 @@
     python -I probe.py VERSION CASES REPORT
 
 CASES is an `.npz` of arrays, one of them, `plan`, the bytes of a JSON list of `{"endpoint", "inputs", "expected"}`
-whose dicts name the arrays; without `expected` the answers have to be finite, that is all. REPORT becomes a JSON object:
-`difference`, the largest found, relative to the largest value of the output; `error`, "" where all is well.
+whose dicts name the arrays; without `expected` the answers have to be finite, that is all. REPORT becomes a JSON
+object: `difference`, the largest found, relative to the largest value of the output; `error`, "" where all is well.
 """
 
 import json
@@ -23,7 +23,7 @@ def check(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, Any]:
     try:
         loaded = tf.saved_model.load(version)
     except Exception as error:  # whatever TensorFlow makes of a damaged model
-        return {"difference": None, "error": f"does not load: {_line(error)}"}
+        return {"difference": None, "error": f"it does not load ({_line(error)})"}
     worst = 0.0
     with np.load(cases, allow_pickle=False) as arrays:
         for case in json.loads(arrays["plan"].tobytes()):
@@ -32,14 +32,14 @@ def check(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, Any]:
             try:
                 got = {key: value.numpy() for key, value in loaded.signatures[name](**inputs).items()}
             except Exception as error:
-                return {"difference": worst, "error": f"endpoint {name!r} does not run: {_line(error)}"}
+                return {"difference": worst, "error": f"endpoint {name!r} does not run ({_line(error)})"}
             expected = {key: arrays[array] for key, array in case.get("expected", {}).items()}
-            error, difference = compared(got, expected) if "expected" in case else (finite(got), 0.0)
+            wrong, difference = compared(got, expected) if "expected" in case else (finite(got), 0.0)
             worst = max(worst, difference)
-            if not error and worst > tolerance:
-                error = f"differs from the trained model by {worst:.2g}, more than {tolerance}"
-            if error:
-                return {"difference": worst, "error": f"endpoint {name!r} {error}"}
+            if not wrong and worst > tolerance:
+                wrong = f"differs from the trained model by {worst:.2g}, more than {tolerance}"
+            if wrong:
+                return {"difference": worst, "error": f"endpoint {name!r} {wrong}"}
     return {"difference": worst, "error": ""}
 
 

@@ -1,6 +1,6 @@
-"""Inputs to try a model with: numbers as the model knows them, made from the scale it carries."""
+"""Inputs to try a model with: numbers as the model knows them, or, where only a signature is known, of its types."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,3 +51,28 @@ def windows(model: Any, batch: int, steps: int, seed: int = 0) -> dict[str, Any]
     series = unscaled(model, tf.constant(random.uniform(0, 1, shape), tf.float32), scaled).numpy()
     opened = {"open": series[:, -1, OPEN]} if "open" in specs else {}
     return {name: series} | company | opened
+
+
+def of_signature(inputs: Mapping[str, Mapping[str, Any]], batch: int) -> dict[str, Any] | None:
+    """Inputs by their types and shapes alone; None where these do not say enough: text, or an unknown rank.
+
+    Numbers are between 1 and 100, whole ones count the samples, a `horizon` is 3 steps.
+
+    Args:
+        inputs: those of a signature, as `lstm_ae.exporting.graph.signatures` describes them.
+        batch: samples, where the signature leaves their number open.
+    """
+    random, made = np.random.default_rng(0), {}
+    for name, tensor in inputs.items():
+        kind = tf.dtypes.as_dtype(tensor["dtype"])
+        if tensor["shape"] is None or not (kind.is_floating or kind.is_integer or kind.is_bool):
+            return None
+        shape = [size or (STEPS if place else batch) for place, size in enumerate(tensor["shape"])]
+        if name == "horizon":
+            values = np.full(shape, 3)
+        elif kind.is_floating:
+            values = random.uniform(1, 100, shape)
+        else:
+            values = np.arange(shape[0] if shape else 1).reshape([-1] + [1] * (len(shape) - 1)) + np.zeros(shape)
+        made[name] = values.astype(kind.as_numpy_dtype)
+    return made

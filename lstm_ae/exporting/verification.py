@@ -26,22 +26,23 @@ class Case(NamedTuple):
     expected: Mapping[str, Any] | None
 
 
-def require_allowed(version: Path) -> None:
-    """Raise `Unproven` where a version is made of other than allowed operations, or cannot be read."""
+def require_allowed(version: Path, name: str) -> None:
+    """Raise `Unproven` where a version holds other than allowed operations, or cannot be read."""
     try:
         found = operations.forbidden(version)
     except DataError as error:
         raise Unproven(str(error)) from error
     if found:
-        raise Unproven(f"{str(version)!r} holds what no served model may hold: {', '.join(found)}")
+        raise Unproven(f"{name} holds what no served model may hold: {', '.join(found)}")
 
 
-def prove(version: Path, cases: Iterable[Case]) -> float:
+def prove(version: Path, cases: Iterable[Case], name: str) -> float:
     """Run an exported version on inputs and compare.
 
     Args:
         version: the folder of a SavedModel.
         cases: what to ask, and what should come back.
+        name: what errors call the version.
 
     Returns:
         The largest difference in parts of the largest value of its output; 0 means equal to the last bit.
@@ -49,13 +50,13 @@ def prove(version: Path, cases: Iterable[Case]) -> float:
     Raises:
         Unproven: it holds forbidden operations, does not load or run, or says something else than expected.
     """
-    require_allowed(version)
+    require_allowed(version, name)
     with tempfile.TemporaryDirectory(prefix="lstmae-") as folder:
         path = Path(folder, "cases.npz")
         path.write_bytes(packed(cases))
         report = in_fresh_process(version, path, Path(folder, "report.json"))
     if report["error"]:
-        raise Unproven(f"The exported model {str(version.name)!r} {report['error']}; nothing was published")
+        raise Unproven(f"{name}: {report['error']}")
     return float(report["difference"])
 
 
@@ -69,10 +70,10 @@ def in_fresh_process(version: Path, cases: Path, report: Path) -> dict[str, Any]
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return {"difference": None, "error": f"did not answer within {SECONDS} seconds"}
+        return {"difference": None, "error": f"it did not answer within {SECONDS} seconds"}
     if done.returncode or not report.is_file():
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["without a word"]
-        return {"difference": None, "error": f"ended its process with code {done.returncode}: {last[0][:200]}"}
+        return {"difference": None, "error": f"it ended its process with code {done.returncode} ({last[0][:200]})"}
     content: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return content
 
