@@ -130,7 +130,8 @@ def export_run(run: Run, base: Path, formats: Sequence[str] = ()) -> Exported:
 def answers_of(run: Run) -> list[verification.Case]:
     """What a run's own model says to samples of every endpoint."""
     model = run.model()
-    return list(expected(model, endpoints(model), _window(run)))
+    with _without_cudnn(model):
+        return list(expected(model, endpoints(model), _window(run)))
 
 
 def _window(run: Run) -> int:
