@@ -47,7 +47,8 @@ def windows(model: Any, batch: int, steps: int, seed: int = 0) -> dict[str, Any]
     company = {"company": np.arange(batch, dtype=np.int32)} if "company" in specs else {}
     # Where the scale is the window's own it is that of these numbers.
     plain = {name: tf.constant(random.uniform(1, 100, shape), tf.float32)}
-    scaled = scaling_of(model)(plain | company, training=False)
+    known = {key: tf.constant(value) for key, value in company.items()}
+    scaled = scaling_of(model)(plain | known, training=False)
     series = unscaled(model, tf.constant(random.uniform(0, 1, shape), tf.float32), scaled).numpy()
     opened = {"open": series[:, -1, OPEN]} if "open" in specs else {}
     return {name: series} | company | opened
