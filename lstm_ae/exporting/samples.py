@@ -74,6 +74,6 @@ def of_signature(inputs: Mapping[str, Mapping[str, Any]], batch: int) -> dict[st
         elif kind.is_floating:
             values = random.uniform(1, 100, shape)
         else:
-            values = np.arange(shape[0] if shape else 1).reshape([-1] + [1] * (len(shape) - 1)) + np.zeros(shape)
+            values = np.indices(shape)[0] if shape else np.zeros(())
         made[name] = values.astype(kind.as_numpy_dtype)
     return made
