@@ -39,7 +39,12 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+QUICK = {"lstm-steps", "companies"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in MODELS]
+)
 @pytest.mark.parametrize("form", FORMATS)
 def test_each_says_what_the_model_says(form: str, name: str, tmp_path: Path) -> None:
     for module in FORMATS[form].modules:

@@ -1,7 +1,10 @@
 """What a SavedModel may be made of: other people's plain models pass, programs that reach outside do not."""
 
 import contextlib
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,6 +245,23 @@ def test_a_function_called_like_an_operation(plain: Path) -> None:
         node(function(meta, "__inference_signature_wrapper").node_def, "WriteFile")
 
     assert edited(plain, edit) == ["WriteFile"]
+
+
+def test_a_server_judges_without_keras() -> None:
+    """The imports alone load no TensorFlow; the judgement needs no Keras, of which nothing may be there."""
+    program = """
+import json, sys
+for name in ("keras", "tf_keras"):
+    sys.modules[name] = None
+from pathlib import Path
+from lstm_ae.exporting import graph, manifest, operations, probe
+before = "tensorflow" in sys.modules
+print(json.dumps([before, operations.forbidden(Path(sys.argv[1]))]))
+"""
+    command = [sys.executable, "-c", program, str(ROOT / "snp" / "1")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [False, []]
 
 
 def test_two_of_one_name(plain: Path) -> None:
