@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from . import bench, export, runs, studies
+from . import bench, export, predict, runs, series, serve, studies
 from .errors import guarded
 
 
@@ -28,9 +28,12 @@ app = typer.Typer(
 )
 for study in studies.apps():
     app.add_typer(study)
+app.add_typer(series.app)
 app.add_typer(runs.app)
 app.add_typer(bench.app)
 export.register(app)
+serve.register(app)
+predict.register(app)
 
 
 def _version(asked: bool) -> None:

@@ -1,5 +1,8 @@
 """`lstmae bench`: measure the package on this machine, against others."""
 
+import importlib.util
+import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +18,7 @@ from .tune import JOBS
 
 app = typer.Typer(
     name="bench",
-    help="Measure training and searching on this machine, against others.\n\nExample: lstmae bench train --rounds 3",
+    help="Measure training, searching and serving here, against others.\n\nExample: lstmae bench train --rounds 3",
     no_args_is_help=True,
 )
 
@@ -92,6 +95,61 @@ def tune(
         [(s.by, round(s.seconds, 1), s.seconds / fastest, s.trials, s.best) for s in found],
     )
     talk.document({"config": config.to_dict(), "searches": [search._asdict() for search in found]})
+
+
+@command(app, "serve", "lstmae bench serve saved_models/toy --seconds 2 --rounds 1")
+def serve(
+    folder: Annotated[Path, typer.Argument(help="A run with an exported version; its model must have one input.")],
+    *,
+    rounds: Annotated[int, typer.Option(metavar="<int>", min=1, help="Rounds in which all servers run in turn.")] = 3,
+    seconds: Annotated[float, typer.Option(metavar="<float>", min=0.1, help="Of load for each.")] = 5.0,
+    no_plain: Annotated[
+        bool, typer.Option("--no-plain", metavar="", help="Leave out the server of FastAPI and model.predict.")
+    ] = False,
+    requests: Annotated[
+        int, typer.Option(metavar="<int>", min=0, help="Watch the server's memory over so many requests as well.")
+    ] = 0,
+    talk: Talk,
+) -> None:
+    """Time the server under 1, 8 and 64 clients, beside FastAPI with model.predict, and beside no server at all."""
+    if not no_plain:
+        for module in ("fastapi", "uvicorn"):
+            if importlib.util.find_spec(module) is None:
+                raise ConfigError(f"The plain server needs {module}: pip install fastapi uvicorn, or --no-plain")
+    import_tensorflow(talk, keras=False)
+    from lstm_ae.bench import serving
+
+    _, instance = serving.sample(folder)
+    body = json.dumps(instance).encode()
+    talk.say("starting ...")
+    with serving.servers(folder, plain=not no_plain) as found:
+        rows = serving.under_load(found, body, rounds=rounds, seconds=seconds, done=talk.say)
+        talk.table(
+            ["by", "clients", "requests/s", "range", "p50 ms", "p95 ms", "p99 ms", "failed"],
+            [(r.by, r.clients, r.rate.median, f"{r.rate.low:.4g} to {r.rate.high:.4g}", *r[3:]) for r in rows],
+        )
+        shares = serving.shares(folder, found["ours, batching"], rounds=rounds, seconds=min(seconds, 2))
+        talk.table(
+            ["samples a call", "no server/s", "gRPC/s", "of no server", "REST/s", "of no server"],
+            [(s.batch, s.direct, s.grpc, s.grpc / s.direct, s.rest, s.rest / s.direct) for s in shares],
+        )
+        importing = serving.importing()
+        for by, server in found.items():
+            talk.show(f"{by}: first answer after {server.started:.1f} s (importing TensorFlow takes {importing:.1f} s)")
+        grown = serving.memory(found["ours, batching"], body, requests=requests, done=talk.say) if requests else []
+        if grown:
+            talk.show(
+                f"memory: {grown[1][1]:.0f} MB after {grown[1][0]:,} requests, {grown[-1][1]:.0f} after {requests:,}"
+            )
+        talk.document(
+            {
+                "rows": [row._asdict() for row in rows],
+                "shares": [share._asdict() for share in shares],
+                "import_seconds": importing,
+                "first_answer_seconds": {by: server.started for by, server in found.items()},
+                "memory_megabytes": grown,
+            }
+        )
 
 
 def _compare(shapes: list[Any], rounds: int, talk: Talk) -> dict[str, Any]:

@@ -1,16 +1,17 @@
 """From a config class to the options of a command, and the options that commands share."""
 
+import csv
 import functools
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from lstm_ae.config import Config, task_of
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import Declared, declared, flag
+from lstm_ae.options import Declared, Options, declared, flag
 from lstm_ae.space import read, searchable
 
 from .talk import Talk
@@ -38,6 +39,7 @@ Retrain = Annotated[
     bool, typer.Option("--retrain", metavar="", help="Train anew even if a run of this configuration exists.")
 ]
 
+Chosen = TypeVar("Chosen", bound=Options)
 Register = Callable[[Callable[..., None]], Callable[..., None]]
 
 _TALK = {
@@ -77,12 +79,14 @@ class Given(dict[str, Any]):
     file: Path | None = None
     preset: str | None = None
 
-    def config(self, kind: type[Config], **fixed: Any) -> Config:
+    def config(self, kind: type[Chosen], **fixed: Any) -> Chosen:
         """The config they make: file or preset first, then what was typed, then what the command itself fixes."""
         return kind.from_dict(self.base(kind) | self | fixed)
 
-    def base(self, kind: type[Config]) -> dict[str, Any]:
+    def base(self, kind: type[Options]) -> dict[str, Any]:
         """What was typed rests on this."""
+        if not issubclass(kind, Config):
+            return {}
         from lstm_ae.about import read_config
         from lstm_ae.presets import preset
 
@@ -96,16 +100,22 @@ def command(
     app: typer.Typer,
     name: str,
     example: str,
-    config: type[Config] | None = None,
+    config: type[Options] | None = None,
     hide: tuple[str, ...] = (),
     lists: bool = False,
 ) -> Register:
     """Register a function as a command.
 
     Its parameters become options, except two: `given: Given` becomes all options of the config class (but those to
-    `hide`), `--preset` and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`. Its docstring's
-    first sentence is the help, the example follows it. With `lists`, options that can be searched take lists.
+    `hide`), with a study's `--preset` and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`.
+    Its docstring's first sentence is the help, the example follows it. With `lists`, options that can be searched
+    take lists.
     """
+    from lstm_ae.presets import PRESETS
+
+    study = config if config and issubclass(config, Config) else None
+    presets = [_parameter("preset", _PRESET, None)] if study and PRESETS[task_of(study())] else []
+    shared = [*presets, _parameter("config_file", _CONFIG_FILE, None)] if study else []
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         fields = [field for field in declared(config) if field.name not in hide] if config else []
@@ -115,7 +125,7 @@ def command(
             _parameter("context", typer.Context),
             *own,
             *(parameter for field in fields for parameter in _parameters(field, lists)),
-            *([_parameter("preset", _PRESET, None), _parameter("config_file", _CONFIG_FILE, None)] if config else []),
+            *shared,
             *(_parameter(key, kind, False) for key, kind in _TALK.items()),
         ]
 
@@ -126,7 +136,8 @@ def command(
                 raise ConfigError("--quiet and --verbose exclude each other; give one of them")
             if config:
                 values["given"] = Given(_typed(context, fields, values))
-                values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset")
+            if shared:
+                values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset", None)
             function(talk=talk, **values)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -160,6 +171,8 @@ def option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
             if not all(choice in rule.help for choice in choices):
                 details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(choices)}."
         details |= {"metavar": shown, "autocompletion": lambda: choices}
+    elif rule.repeated:
+        return Annotated[list[str] | None, typer.Option(flag(field.name), metavar="<text>", **details)]
     elif field.kind is tuple:
         details |= {"parser": _listed, "metavar": "<a,b,...>"}
     elif field.kind in (int, float):
@@ -193,7 +206,7 @@ def _typed(context: typer.Context, fields: list[Declared], values: dict[str, Any
     for field in fields:
         value = values.pop(field.name)
         if typed(field.name):
-            result[field.name] = value
+            result[field.name] = tuple(value) if isinstance(value, list) else value
         if field.kind is bool and values.pop(_off(field)):
             if field.name in result:
                 raise ConfigError(f"{flag(field.name)} and {flag(_off(field))} exclude each other; give one of them")
@@ -227,4 +240,9 @@ def _several(field: Declared) -> Callable[[Any], Any]:
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",")) if text else ()
+    """The items between commas; one that holds commas itself stands in quotes, as in CSV."""
+    try:
+        items = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error:  # a line break outside quotes
+        items = text.split(",")
+    return tuple(item.strip() for item in items)

@@ -28,7 +28,8 @@ SMALL = {
 
 def apps() -> Iterator[typer.Typer]:
     """One sub-application a study."""
-    for name, config in TASKS.items():
+    for name in ABOUT:
+        config = TASKS[name]
         app = typer.Typer(
             name=name, help=f"{ABOUT[name]}\n\nExample: lstmae {name} train {SMALL[name]}", no_args_is_help=True
         )

@@ -78,12 +78,19 @@ class Bar:
             done = (progress.epoch - 1 - progress.first) * progress.steps + progress.step
             rate = done / max(progress.seconds, 1e-9)
             left = ((progress.epochs - progress.first) * progress.steps - done) / max(rate, 1e-9)
-            self._draw(
+            self.draw(
                 f"epoch {progress.epoch}/{progress.epochs}  step {progress.step}/{progress.steps}  "
                 f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {duration(left)} left"
             )
 
-    def _draw(self, line: str) -> None:
+    def reading(self, rows: int, share: float) -> None:
+        """Show how far a file is read, on a terminal."""
+        if self.live and share < 1 and time.monotonic() - self.drawn > 0.2:
+            self.drawn = time.monotonic()
+            self.draw(f"read {rows:,} rows, {share:.0%} of the file")
+
+    def draw(self, line: str) -> None:
+        """Show a line in place of the last one."""
         import os
 
         try:
@@ -99,6 +106,24 @@ class Bar:
         if self.width:
             say("\r" + " " * self.width + "\r", end="")
             self.width = 0
+
+
+class Count:
+    """How many of many are done, as a live line on a terminal; nothing elsewhere."""
+
+    def __init__(self, talk: Talk, what: str) -> None:
+        self.bar, self.what, self.began = Bar(talk), what, time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        """So many are done, of so many."""
+        if self.bar.live and time.monotonic() - self.bar.drawn > 0.2:
+            self.bar.drawn = time.monotonic()
+            left = (of - done) * (self.bar.drawn - self.began) / max(done, 1)
+            self.bar.draw(f"{done:,}/{of:,} {self.what}  {duration(left)} left")
+
+    def clear(self) -> None:
+        """Wipe the live line away."""
+        self.bar.clear()
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_ae import about
 from lstm_ae import run as runs
-from lstm_ae.config import Config, Snp, task_of
+from lstm_ae.config import Config, Series, Snp, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
@@ -225,6 +225,13 @@ def complete(
     if calibration is not None and "validation" not in leave_out:
         assert data.validation.time is not None
         run.write_calibration(calibration, data.scale, str(data.validation.time.max()))
+    threshold = {}
+    if isinstance(config, Series) and config.task == "anomaly" and "validation" not in leave_out:
+        from lstm_ae.tasks import series
+
+        normal = series.normal(model, data, config)
+        run.write_normal(normal, data.scale)
+        threshold = {"threshold": series.threshold_of(normal, config)}
     kept = Evaluation(
         {part: row for part, row in metrics.items() if part not in leave_out},
         {part: verdict for part, verdict in verdicts.items() if part not in leave_out},
@@ -238,7 +245,7 @@ def complete(
         "parameters": int(network_of(model).count_params()),
         **(note or {}),
     }
-    run.write_metrics(as_json(kept) | {"training": training, "leaky": data.source.leaky})
+    run.write_metrics(as_json(kept) | threshold | {"training": training, "leaky": data.source.leaky})
     run.state.unlink(missing_ok=True)
 
 

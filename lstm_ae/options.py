@@ -21,6 +21,7 @@ class Option(NamedTuple):
     Args:
         aliases: other spellings of a choice.
         tunable: whether a search may try several values.
+        repeated: whether each item of a list has the option's name before it, because items may hold commas.
     """
 
     help: str
@@ -31,6 +32,7 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, str] = types.MappingProxyType({})
     tunable: bool = True
+    repeated: bool = False
 
     def rule(self, kind: type) -> str:
         """The range in words, for help and errors."""

@@ -7,6 +7,7 @@ from lstm_ae.errors import ConfigError
 
 # By study, then by name: the fields in which a set-up is other than the usual one.
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "series": {},
     "toy": {
         # The best of its grid; it says nothing of its epochs and batches but its program's defaults.
         "report": {"units": 16, "learning_rate": 0.1, "clip": 5.0, "epochs": 10, "schedule": "constant", "patience": 0},

@@ -4,6 +4,7 @@
     state.npz       the training state, for resuming
     history.csv     losses and metrics of every epoch
     model.keras     the model with the weights of its best epoch, in own units
+    normal.npz      how a model that finds anomalies scored normal rows: what its threshold rests on
     calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
     metrics.json    what came out; written last, so a directory without it is unfinished
     figures/*.png
@@ -25,6 +26,8 @@ from typing import Any
 import numpy as np
 
 from lstm_ae.about import asked, config_from, read_about
+from lstm_ae.anomaly.baseline import Components
+from lstm_ae.anomaly.normal import Normal
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Source
@@ -139,6 +142,30 @@ class Run:
         meta = {"calmest": calibration.calmest, "kind": scale.kind, "until": until}
         save_state(self.directory / "calibration.npz", meta, {"errors": errors, "scale": [scale.offset, scale.range]})
 
+    def normal(self) -> tuple[Normal, Scale]:
+        """How normal rows were scored, and the scale; raises `DataError` where that was not kept."""
+        path = self.directory / "normal.npz"
+        if not path.is_file():
+            raise DataError(
+                f"The run {str(self.directory)!r} holds no normal.npz: it was not trained to find anomalies; "
+                "train one by lstmae series train --task anomaly"
+            )
+        meta, groups = load_state(path, {"scores": 3, "components": 2, "scale": 2})
+        scores, baseline, segment = groups["scores"]
+        components = Components(*groups["components"])
+        normal = Normal(scores, baseline, segment, components, meta["smooth"], meta["step"])
+        return normal, Scale(meta["kind"], *groups["scale"])
+
+    def write_normal(self, normal: Normal, scale: Scale) -> None:
+        """Save how normal rows were scored."""
+        groups = {
+            "scores": [normal.scores, normal.baseline, normal.segment],
+            "components": [normal.components.mean, normal.components.axes],
+            "scale": [scale.offset, scale.range],
+        }
+        meta = {"smooth": normal.smooth, "step": normal.step, "kind": scale.kind}
+        save_state(self.directory / "normal.npz", meta, groups)
+
     def write_model(self, model: Any) -> None:
         """Save the model."""
         beside = self.directory / ".part.keras"
@@ -171,7 +198,7 @@ class Run:
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of the content of `metrics.json` that hold measures: validation and test."""
-    return {part: row for part, row in metrics.items() if part not in ("training", "leaky", "verdict")}
+    return {part: row for part, row in metrics.items() if part not in ("training", "leaky", "verdict", "threshold")}
 
 
 def create(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:

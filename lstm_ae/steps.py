@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from lstm_ae.data.windows import Data, Split
@@ -63,6 +64,7 @@ class Steps:
             self.names.append("label_accuracy")
         self.train_feed, self.validation_feed = (Feed(part, data.scale, network) for part in data[:2])
         self.count = steps_of(data.train, batch_size)
+        self.missing = any(np.isnan(part.series).any() for part in data[:2])
         self._train: Any = None
         self._validate: Any = None
 
@@ -138,11 +140,21 @@ class Steps:
                 errors = self._errors_of_label(targets[name], output, training=training)
                 hits = keras.metrics.sparse_categorical_accuracy(targets[name], output)
             else:
-                errors = tf.reduce_mean(tf.math.squared_difference(output, targets[name]), axis=(1, 2))
+                errors = self._squared_errors(output, targets[name])
             losses[name] = tf.reduce_sum(errors)
         loss = tf.add_n([self.weights[name] * value for name, value in losses.items()])
         told = [loss, *losses.values()] if len(losses) > 1 else [loss]
         return tf.stack([*told, tf.reduce_sum(hits)] if "label" in outputs else told)
+
+    def _squared_errors(self, output: Any, target: Any) -> Any:
+        """The mean over each sample's values, those that are missing left out."""
+        if not self.missing:
+            return tf.reduce_mean(tf.math.squared_difference(output, target), axis=(1, 2))
+        absent = tf.math.is_nan(target)
+        # Twice, since the gradient of what `where` leaves out is 0 times NaN.
+        errors = tf.math.squared_difference(output, tf.where(absent, output, target))
+        there = tf.reduce_sum(tf.cast(~absent, tf.float32), axis=(1, 2))
+        return tf.reduce_sum(errors, axis=(1, 2)) / tf.maximum(there, 1.0)
 
     def _errors_of_label(self, target: Any, output: Any, *, training: bool) -> Any:
         if not training or not self.label_smoothing:

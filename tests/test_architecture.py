@@ -17,7 +17,7 @@ LAYERS = [
     {"lstm_ae.config", "lstm_ae.presets"},
     {"lstm_ae.files", "lstm_ae.space"},
     {"lstm_ae.data"},
-    {"lstm_ae.intervals"},
+    {"lstm_ae.intervals", "lstm_ae.anomaly"},
     {
         "lstm_ae.baselines",
         "lstm_ae.classical",

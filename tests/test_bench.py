@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from lstm_ae_cli import main
+from searches import call
 
 from lstm_ae.bench import scaling
 from lstm_ae.bench.training import Shape, contestants, profile
@@ -103,3 +104,17 @@ def test_scaling_as_a_document(capsys: pytest.CaptureFixture[str], monkeypatch: 
 def test_bad_options(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "train", *arguments]) == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_serving_is_measured():
+    folder = Path(__file__).parent.parent / "saved_models" / "toy"
+    said = call(f"bench serve {folder} --rounds 1 --seconds 0.3 --no-plain --requests 640 --json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert [(row["by"], row["clients"]) for row in found["rows"]] == [
+        (by, clients) for clients in (1, 8, 64) for by in ("ours, batching", "ours, one by one")
+    ]
+    assert all(row["failed"] == 0 and row["rate"][0] > 0 and row["p50"] <= row["p99"] for row in found["rows"])
+    assert [share["batch"] for share in found["shares"]] == [16, 64, 256, 1024]
+    assert len(found["memory_megabytes"]) == 11

@@ -36,7 +36,7 @@ def commands(group=None, path=()):
 
 def examples():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
-    order = ("data", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold", "reconstruct")
+    order = ("data", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold", "reconstruct")
     order += ("tune", "limits", "weights")
     order += ("list", "show", "compare", "export")
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
@@ -56,6 +56,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("place")
     (place / "data").mkdir()
     npz(place / "data/mnist.npz")
+    (place / "pump.csv").write_text("pressure\n" + "".join(f"{k % 7}\n" for k in range(200)))
     return place
 
 
@@ -112,7 +113,15 @@ def test_help_is_a_sentence_and_an_example(run, path):
 
 
 def test_the_help_lists_studies_first():
-    assert [path[0] for path, _ in commands() if len(path) == 1] == ["toy", "mnist", "snp", "runs", "bench", "export"]
+    assert [path[0] for path, _ in commands() if len(path) == 1] == [
+        "toy",
+        "mnist",
+        "snp",
+        "series",
+        "runs",
+        "bench",
+        "export",
+    ]
 
 
 def test_help_loads_nothing_heavy():

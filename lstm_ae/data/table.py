@@ -80,7 +80,7 @@ def read_csv(
     """
     name = shown(path)
     with stable_file(path) as file:
-        rows = _rows(lines(file, name), name)
+        rows = rows_of(lines(file, name), name)
         start, header = next(rows, (0, []))
         if not header:
             raise DataError(f"{name} is empty. Give a file with the columns {', '.join((*text, *numbers))}")
@@ -93,14 +93,14 @@ def read_csv(
         while chunk := list(itertools.islice(rows, CHUNK)):
             numbered, cells = zip(*chunk, strict=True)
             if set(map(len, cells)) != {len(header)}:
-                raise _uneven(chunk, len(header), name)
+                raise uneven(chunk, len(header), name)
             columns = list(zip(*cells, strict=True))
             starts.append(np.array(numbered, np.int64))
             for column in text:
                 codes = map(index[column].__getitem__, map(str.strip, columns[place[column]]))
                 parts[column].append(np.fromiter(codes, np.int32, len(chunk)))
             for column in numbers:
-                parts[column].append(_numbers(columns[place[column]], numbered, column, name))
+                parts[column].append(numbers_of(columns[place[column]], numbered, column, name))
     if not starts:
         raise DataError(f"{name} has a header and no rows. Give a file with data")
     return Table(
@@ -111,9 +111,9 @@ def read_csv(
     )
 
 
-def _rows(source: Iterable[str], name: str) -> Iterator[tuple[int, list[str]]]:
+def rows_of(source: Iterable[str], name: str, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Each row that is not blank, with the line on which it starts."""
-    reader = csv.reader(source, strict=True)
+    reader = csv.reader(source, delimiter=separator, strict=True)
     start = 1
     try:
         for row in reader:
@@ -159,7 +159,8 @@ def _places(
     raise DataError(f"{where}: the header lacks {', '.join(missing)}. Name the columns so. Received: {received}")
 
 
-def _uneven(chunk: list[tuple[int, list[str]]], width: int, name: str) -> DataError:
+def uneven(chunk: list[tuple[int, list[str]]], width: int, name: str) -> DataError:
+    """The error about the first row whose cells are not as many as the header's."""
     line, row = next((line, row) for line, row in chunk if len(row) != width)
     advice = (
         "Add what is missing; leave an unknown cell empty between its commas"
@@ -169,19 +170,23 @@ def _uneven(chunk: list[tuple[int, list[str]]], width: int, name: str) -> DataEr
     return DataError(f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}")
 
 
-def _numbers(cells: Sequence[str], numbered: Sequence[int], column: str, name: str) -> NDArray[np.float64]:
+def numbers_of(
+    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
+) -> NDArray[np.float64]:
+    """A column's cells as numbers, NaN where missing; `numbered` holds where they stand, their lines or the like."""
     if not UNPLAIN.search("".join(cells)):
+        held = [cell or "nan" for cell in cells] if "" in cells else cells
         try:
-            values = np.fromiter(map(float, cells), np.float64, len(cells))
+            values = np.fromiter(map(float, held), np.float64, len(cells))
         except ValueError:
             pass
         else:
-            if np.isfinite(values).all():
+            if not np.isinf(values).any():
                 return values
-    return np.array([_number(cell, line, column, name) for cell, line in zip(cells, numbered, strict=True)])
+    return np.array([_number(cell, number, column, name, place) for cell, number in zip(cells, numbered, strict=True)])
 
 
-def _number(cell: str, line: int, column: str, name: str) -> float:
+def _number(cell: str, number: int, column: str, name: str, place: str) -> float:
     word = cell.strip()
     if word.lower() in MISSING:
         return math.nan
@@ -200,4 +205,4 @@ def _number(cell: str, line: int, column: str, name: str) -> float:
         rule = "has a decimal comma. Write a point"
     else:
         rule = "is not a number. Correct it, or leave the cell empty if the value is unknown"
-    raise DataError(f"{name}, line {line}, column {column!r}: {shown(cell)} {rule}")
+    raise DataError(f"{name}, {place} {number}, column {column!r}: {shown(cell)} {rule}")

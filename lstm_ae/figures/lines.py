@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lstm_ae.figures.base import BLACK, GREY, SKY, VERMILLION, Floats, number, rmse
 
@@ -49,6 +49,11 @@ def errors(truth: Floats, model: Floats, naive: Floats) -> str:
 def days(dates: ArrayLike) -> Floats:
     """Dates as matplotlib's day numbers, `(days,)`."""
     return np.asarray(date2num(np.asarray(dates, "datetime64[D]")), np.float64)  # type: ignore[no-untyped-call]
+
+
+def moments(times: NDArray[np.datetime64]) -> Floats:
+    """Times of any resolution as matplotlib's day numbers, with their fractions."""
+    return np.asarray(date2num(times), np.float64)  # type: ignore[no-untyped-call]
 
 
 def dated(axes: Axes, ticks: int = 8) -> None:

@@ -1,0 +1,139 @@
+"""`lstmae series train`, `detect` and what else is done with a model of anyone's own table."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lstm_ae.config import Series
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import checked, declared
+
+from . import training
+from .backend import import_tensorflow
+from .options import Given, Out, RunArgument, command
+from .results import show_files, show_training
+from .talk import Talk
+
+Table = Annotated[str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
+_THRESHOLD = next(field for field in declared(Series) if field.name == "threshold")
+ENDINGS = (".csv", ".parquet")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @command(app, "train", "lstmae series train pump.csv --epochs 5", Series, hide=("data",))
+    def train(
+        data: Table = None,
+        *,
+        out: Out = None,
+        resume: Annotated[
+            bool,
+            typer.Option("--resume", metavar="", help="Continue the unfinished run at --out, or the latest one."),
+        ] = False,
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Train a model of a table's normal rows; every choice that is left open is found and said."""
+        if resume:
+            if data is not None:
+                given["data"] = data
+            show_training(talk, training.resume(given, Series, talk, out=out))
+            return
+        if data is None:
+            raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to go on with a run")
+        config = given.config(Series, data=data)
+        settled = _settled(config, talk)
+        if config.task == "anomaly" and not config.normal:
+            talk.say("  normal: all rows of the training and validation parts are taken for normal (see --normal)")
+        run = training.train(settled.config, talk, out=out, data=settled.data)
+        show_training(talk, run)
+        if config.task == "anomaly":
+            threshold = run.metrics()["threshold"]
+            talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}: {threshold['how']}")
+            talk.say(f"next: lstmae series detect {run.directory} DATA")
+
+    @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv")
+    def detect(
+        run: RunArgument,
+        data: Annotated[str, typer.Argument(help="The table to search, with the columns of the one trained on.")],
+        *,
+        threshold: Annotated[
+            str | None,
+            typer.Option(metavar="<rule>", help=_THRESHOLD.option.help.replace("default: ", "default: as trained; ")),
+        ] = None,
+        events: Annotated[
+            Path | None, typer.Option(metavar="<file>", help="Write the events as a .csv or .parquet file.")
+        ] = None,
+        scores: Annotated[
+            Path | None, typer.Option(metavar="<file>", help="Write every row's score as a .csv or .parquet file.")
+        ] = None,
+        figure: Annotated[
+            Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
+        ] = None,
+        label_col: Annotated[
+            str | None, typer.Option(metavar="<name>", help="Column of 0 and 1: judge the scores by it.")
+        ] = None,
+        talk: Talk,
+    ) -> None:
+        """Find the anomalies in a table: events with their time, their p-value and the columns that caused them."""
+        from lstm_ae.run import open_run
+
+        for name, path in (("--events", events), ("--scores", scores)):
+            if path is not None and path.suffix not in ENDINGS:
+                raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
+        checked(_THRESHOLD, threshold)
+        opened = open_run(run, "series")
+        import_tensorflow(talk)
+        from lstm_ae import detection
+
+        bar = talk.progress()
+        found = detection.detect(opened, data, rule=threshold, label_col=label_col, progress=bar.reading)
+        bar.clear()
+        _show(found, talk)
+        files = {}
+        if events is not None:
+            files["events"] = detection.write_table(events, detection.event_columns(found))
+        if scores is not None:
+            files["scores"] = detection.write_table(scores, detection.score_columns(found))
+        files["figure"] = detection.draw(found, figure or opened.directory / "figures" / "detection.png")
+        show_files(talk, files)
+        talk.document(detection.as_json(found) | {name: str(path) for name, path in files.items()})
+
+
+def _settled(config: Series, talk: Talk) -> Any:
+    import_tensorflow(talk)
+    from lstm_ae.tasks.series import settle
+
+    bar = talk.progress()
+    settled = settle(config, bar.reading)
+    bar.clear()
+    training.told(settled.data, talk)
+    return settled
+
+
+def _show(found: Any, talk: Talk) -> None:
+    """The events, the threshold and what false alarms to expect, and the same of the baseline."""
+    from lstm_ae import detection
+
+    rows = detection.event_rows(found)
+    if rows:
+        talk.table(
+            ["start", "end", "peak", "score", "p", "columns"],
+            [
+                (
+                    r["start"],
+                    r["end"] + (" (provisional)" if r["provisional"] else ""),
+                    r["peak"],
+                    r["score"],
+                    r["p"],
+                    r["columns"],
+                )
+                for r in rows
+            ],
+        )
+    else:
+        talk.show("No anomaly found.")
+    for line in detection.words(found):
+        talk.show(line)

@@ -1,0 +1,75 @@
+"""`lstmae predict`: an exported or served model's answers for a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .backend import import_tensorflow
+from .options import command
+from .talk import Count, Talk
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "predict", "lstmae predict saved_models week.csv --model toy --out answers.jsonl")
+    def predict(
+        where: Annotated[
+            str,
+            typer.Argument(help="A folder of exported models, or a server: http://host:port (REST), grpc://host:port."),
+        ],
+        data: Annotated[Path, typer.Argument(help="A .csv, .jsonl, .npy or .npz file.")],
+        *,
+        out: Annotated[Path, typer.Option(metavar="<file>", help="File to write: .jsonl or .csv.")],
+        model: Annotated[str | None, typer.Option(metavar="<name>", help="The model (default: the only one).")] = None,
+        model_version: Annotated[
+            int | None, typer.Option(metavar="<int>", min=0, help="Its version (default: the newest).")
+        ] = None,
+        signature: Annotated[
+            str, typer.Option(metavar="<name>", help="What the model is to do: encode, forecast, ...")
+        ] = "serving_default",
+        columns: Annotated[
+            str,
+            typer.Option(metavar="<a,b,...>", help="Columns of a .csv, in the model's order (default: all numeric)."),
+        ] = "",
+        window: Annotated[
+            int | None,
+            typer.Option(metavar="<int>", min=1, help="Cut windows of so many rows from a .csv (default: no cut)."),
+        ] = None,
+        stride: Annotated[int, typer.Option(metavar="<int>", min=1, help="Rows from one window to the next.")] = 1,
+        set_: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="name=number", help="An input that is the same for every sample."),
+        ] = None,
+        batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples in a call.")] = 256,
+        talk: Talk,
+    ) -> None:
+        """Write an exported model's answers for a file's samples; an interrupted call is gone on with."""
+        from lstm_ae.errors import ConfigError
+
+        import_tensorflow(talk, keras=False)
+        try:
+            from lstm_ae.serving.bulk import constants_of
+            from lstm_ae.serving.bulk import predict as write
+            from lstm_ae.serving.callers import caller
+            from lstm_ae.serving.samples import read_samples
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"lstmae predict needs {error.name}: pip install 'lstm-ae[serve]'") from error
+
+        found = caller(where, model, model_version, signature)
+        samples = read_samples(
+            data,
+            found.signature,
+            columns=[column.strip() for column in columns.split(",")] if columns else (),
+            window=window,
+            stride=stride,
+            constants=constants_of(set_ or []),
+        )
+        count = Count(talk, "samples")
+        done, had = write(found, samples, out, batch=batch_size, notify=count)
+        count.clear()
+        talk.show(f"{done:,} samples answered by {found.model}, written to {out}")
+        if had:
+            talk.say(f"{had:,} of them were there from an earlier call")
+        talk.document({"samples": done, "model": found.model, "signature": found.signature.name, "out": str(out)})

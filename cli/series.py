@@ -1,0 +1,206 @@
+"""`lstmae series`: anyone's own table."""
+
+import csv
+import functools
+import io
+import os
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lstm_ae.config import Reading
+from lstm_ae.errors import DataError
+from lstm_ae.options import declared, flag
+
+from . import detecting
+from .options import Given, command
+from .talk import Talk
+
+if TYPE_CHECKING:
+    from lstm_ae.data.inspection import Inspection
+
+app = typer.Typer(
+    name="series",
+    help="Your own table of measurements, CSV or Parquet.\n\nExample: lstmae series check pump.csv",
+    no_args_is_help=True,
+)
+
+
+@command(app, "check", "lstmae series check pump.csv", Reading, hide=("data",))
+def check(
+    data: Annotated[str, typer.Argument(help="The table: CSV, plain or compressed, or Parquet.")],
+    *,
+    given: Given,
+    talk: Talk,
+) -> None:
+    """Say what a table holds, how it will be read and cut into windows, and what is wrong with it."""
+    from lstm_ae.data.inspection import inspect
+
+    config = given.config(Reading, data=data)
+    bar = talk.progress()
+    try:
+        found = inspect(config, bar.reading)
+    except DataError as error:
+        bar.clear()
+        talk.document({"data": data, "usable": False, "problems": [{"text": str(error), "fatal": True, "fixes": []}]})
+        raise
+    bar.clear()
+    _show(found, config, talk)
+    talk.document(_document(found, config))
+    if not found.usable:
+        worst = found.findings[0]
+        fix = f". Add {_options(worst.fixes[0])}" if worst.fixes else ""
+        raise DataError(f"{found.table.name} cannot be used so: {worst.text}{fix}")
+
+
+detecting.register(app)
+
+
+def command_line(config: Reading, fix: Mapping[str, Any]) -> str:
+    """The command that checks the same table with a fix, to be copied into a shell."""
+    path = str(config.data)
+    path = os.path.join(".", path) if path.startswith("-") else path
+    changed = {
+        field.name: value
+        for field in declared(type(config))
+        if (value := {**config.to_dict(), **fix}[field.name]) is not None and field.name != "data"
+        if (tuple(value) if isinstance(value, list) else value) != field.default
+    }
+    return " ".join(["lstmae series check", shlex.quote(path), *([_options(changed)] if changed else [])])
+
+
+def _options(values: Mapping[str, Any]) -> str:
+    repeated = {field.name for field in declared(Reading) if field.option.repeated}
+    words = []
+    for name, value in values.items():
+        if isinstance(value, list | tuple):
+            texts = [str(item) for item in value] if name in repeated else [_list(value)]
+        else:
+            texts = [str(value)]
+        # A value that looks like an option is not taken for one behind an equals sign.
+        words += [f"{flag(name)}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
+    return " ".join(words)
+
+
+def _list(items: list[str] | tuple[str, ...]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(items)
+    return text.getvalue()
+
+
+def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
+    from lstm_ae.data.columns import heading
+    from lstm_ae.data.findings import together
+    from lstm_ae.data.lines import shown
+    from lstm_ae.data.selection import count, listed
+    from lstm_ae.data.series import PARTS
+
+    table, prepared = found.table, found.prepared
+    first, last = _ends(found)
+    talk.show(
+        f"{table.name}: {len(table.lines):,} rows" + (f" of {len(table.ids):,} series" if table.layout.id else "")
+    )
+    if table.layout.time is not None:
+        gaps, meet = "no gaps", "no duplicates"
+        if found.gaps.places:
+            gaps = f"{count(found.gaps.places, 'gap')} with {count(found.gaps.rows, 'row')} missing"
+        if found.clash:
+            meet = f"{count(found.clash.rows, 'row')} at the time of another"
+        steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
+        clock = " UTC" if table.layout.aware or config.time_zone else ""
+        talk.show(f"{shown(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
+    if classes := _classes(found):
+        rows = [f"{heading(name) or 'none'} ({number:,})" for name, number in classes.items()]
+        talk.show(f"{shown(table.layout.label)}: {listed(rows)}")
+    talk.show("")
+    talk.table(
+        ["column", "minimum", "mean", "maximum", "missing"],
+        [
+            (heading(f.name), *map(_whole, (f.minimum, f.mean, f.maximum)), f"{f.missing:.2%}" if f.missing else "0")
+            for f in found.features
+        ],
+    )
+    talk.show("")
+    talk.table(
+        ["part", "rows", f"windows of {prepared.window}" + (f" + {config.horizon}" if config.horizon else "")],
+        [(name, int((prepared.part == k).sum()), found.windows[k]) for k, name in enumerate(PARTS)],
+    )
+    if prepared.inferred:
+        talk.show("\nFound out, and changed with these options:")
+        fields = {field.name for field in declared(Reading)}
+        names = {name: flag(name) if name in fields else "" for name in prepared.inferred}
+        width = max(map(len, names.values()))
+        for name, words in prepared.inferred.items():
+            talk.show(f"  {names[name].ljust(width)}  {words}")
+    for finding in found.findings:
+        talk.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
+        for line in map(functools.partial(command_line, config), finding.fixes):
+            if line.isprintable():
+                talk.show(f"  {line}")
+    if sum(bool(finding.fixes) for finding in found.findings) > 1:
+        talk.show(f"\nThe first of each together:\n  {command_line(config, together(found.findings))}")
+    talk.show("\nThis table cannot be used so." if not found.usable else "\nThis table can be used.")
+
+
+def _ends(found: "Inspection") -> tuple[str | int, str | int]:
+    from lstm_ae.data.cadence import told
+
+    low, high = int(found.table.times.min()), int(found.table.times.max())
+    return (told(low), told(high)) if found.table.layout.time is not None else (low, high)
+
+
+def _whole(number: float) -> float:
+    """The number, without decimals where it has none."""
+    return int(number) if number == round(number) and abs(number) < 1e9 else number
+
+
+def _classes(found: "Inspection") -> dict[str, int]:
+    """How many rows each label has; without a name those that have none."""
+    import numpy as np
+
+    if found.table.labels is None:
+        return {}
+    counts = np.bincount(found.table.labels + 1, minlength=len(found.table.classes) + 1).tolist()
+    return {name: rows for name, rows in zip(("", *found.table.classes), counts, strict=True) if rows}
+
+
+def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
+    from lstm_ae.data.findings import together
+    from lstm_ae.data.series import PARTS
+
+    table, prepared, layout = found.table, found.prepared, found.table.layout
+    first, last = _ends(found)
+    return {
+        "data": config.data,
+        "usable": found.usable,
+        "rows": len(table.lines),
+        "series": len(table.ids),
+        "time": {
+            "column": layout.time,
+            "first": first,
+            "last": last,
+            "frequency": str(found.step),
+            "unsorted": table.unsorted,
+            "duplicates": found.clash.rows if found.clash else 0,
+            "gaps": found.gaps.places,
+            "missing_rows": found.gaps.rows,
+            "longest_gap": found.gaps.longest,
+        },
+        "columns": [feature._asdict() | {"constant": feature.minimum == feature.maximum} for feature in found.features],
+        "others": dict(found.others),
+        "classes": _classes(found),
+        "window": prepared.window,
+        "horizon": config.horizon,
+        "max_gap": prepared.max_gap,
+        "parts": {
+            name: {"rows": int((prepared.part == k).sum()), "windows": found.windows[k]} for k, name in enumerate(PARTS)
+        },
+        "inferred": dict(prepared.inferred),
+        "problems": [
+            finding._asdict() | {"fixes": [command_line(config, fix) for fix in finding.fixes]}
+            for finding in found.findings
+        ],
+        "command": command_line(config, together(found.findings)),
+    }

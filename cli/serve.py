@@ -1,0 +1,203 @@
+"""`lstmae serve`: exported models over REST and gRPC."""
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .backend import import_tensorflow
+from .options import command
+from .talk import Talk
+
+if TYPE_CHECKING:
+    from lstm_ae.serving.models import Policy
+
+_BATCHING = "Batching"
+_LIMITS = "Limits"
+
+
+def _number(
+    help: str, panel: str | None = None, *, least: float = 0, most: float = 2**31 - 1, unit: str = "int"
+) -> Any:
+    return typer.Option(metavar=f"<{unit}>", min=least, max=most, help=help, rich_help_panel=panel)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "serve", "lstmae serve saved_models")
+    def serve(
+        folder: Annotated[Path, typer.Argument(help="A folder of exported models, or one model's folder.")],
+        *,
+        host: Annotated[str, typer.Option(metavar="<address>", help="Address to listen at.")] = "127.0.0.1",
+        rest_port: Annotated[int, _number("Port of REST; 0 takes a free one.", most=65535)] = 8501,
+        grpc_port: Annotated[int, _number("Port of gRPC; 0 takes a free one.", most=65535)] = 8500,
+        no_grpc: Annotated[bool, typer.Option("--no-grpc", metavar="", help="Serve REST only.")] = False,
+        versions: Annotated[
+            str, typer.Option(metavar="latest|all|1,2", help="Which versions of every model are served.")
+        ] = "latest",
+        label: Annotated[
+            list[str] | None,
+            typer.Option(metavar="model:label=1", help="A name for a version of a model; may be repeated."),
+        ] = None,
+        models_config: Annotated[
+            Path | None,
+            typer.Option(metavar="<file>", help="TensorFlow Serving's models.config, in place of --versions, --label."),
+        ] = None,
+        poll: Annotated[float, _number("Seconds between two looks for new versions.", least=0.05, unit="float")] = 1.0,
+        trust: Annotated[
+            bool, typer.Option("--trust", metavar="", help="Load models with operations that may touch files as well.")
+        ] = False,
+        max_batch_size: Annotated[int, _number("Most samples in a call; 1: no batching.", _BATCHING, least=1)] = 64,
+        batch_timeout_micros: Annotated[int, _number("How long a request waits for others.", _BATCHING)] = 0,
+        max_enqueued_batches: Annotated[int, _number("Most calls' worth that waits.", _BATCHING, least=1)] = 100,
+        num_batch_threads: Annotated[int, _number("Calls at the same time.", _BATCHING, least=1, most=256)] = 2,
+        allowed_batch_sizes: Annotated[
+            str, typer.Option(metavar="<a,b,...>", help="Sizes of calls, ascending.", rich_help_panel=_BATCHING)
+        ] = "",
+        max_body: Annotated[int, _number("Bytes of a request.", _LIMITS, least=1)] = 16 * 2**20,
+        max_instances: Annotated[int, _number("Rows of a request.", _LIMITS, least=1)] = 10_000,
+        max_window: Annotated[int, _number("Steps of a row.", _LIMITS, least=1)] = 100_000,
+        max_horizon: Annotated[int, _number("Steps of a forecast.", _LIMITS, least=1)] = 10_000,
+        max_connections: Annotated[int, _number("Connections at a time.", _LIMITS, least=1)] = 256,
+        timeout: Annotated[float, _number("Seconds of a request.", _LIMITS, least=0.001, unit="float")] = 60.0,
+        header_timeout: Annotated[float, _number("Seconds for headers.", _LIMITS, least=0.1, unit="float")] = 10.0,
+        drain: Annotated[float, _number("Seconds to end in when stopped.", _LIMITS, unit="float")] = 20.0,
+        tf_serving: Annotated[
+            bool,
+            typer.Option(
+                "--tf-serving",
+                metavar="",
+                help="Serve nothing; write models.config for TensorFlow Serving and show its command.",
+            ),
+        ] = False,
+        talk: Talk,
+    ) -> None:
+        """Serve exported models over REST and gRPC, as TensorFlow Serving does."""
+        began = time.monotonic()
+        from lstm_ae.errors import ConfigError, DataError
+
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {str(folder)!r}; give one that `lstmae export` has written")
+        if models_config and (versions != "latest" or label):
+            raise ConfigError("--models-config says versions and labels itself; leave --versions and --label out")
+        sizes = _sizes(allowed_batch_sizes, max_batch_size)
+        import_tensorflow(talk, keras=False)
+        try:
+            from lstm_ae.serving import loading, server
+            from lstm_ae.serving.batching import Batching
+            from lstm_ae.serving.configs import read_models, tensorflow_serving
+            from lstm_ae.serving.models import discover
+            from lstm_ae.serving.service import Limits
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"lstmae serve needs {error.name}: pip install 'lstm-ae[serve]'") from error
+
+        policy, labels = _policy(versions), [_label(text) for text in label or ()]
+
+        def wanted() -> Any:
+            return read_models(models_config) if models_config else discover(folder, policy, labels)
+
+        models = wanted()
+        if not models:
+            raise DataError(
+                f"{str(folder)!r} holds no exported model (NAME/<number>/saved_model.pb); make one by lstmae export"
+            )
+        if tf_serving:
+            path, words = tensorflow_serving(folder, models, rest_port=rest_port, grpc_port=grpc_port)
+            talk.say(f"{path} written. TensorFlow Serving takes the folder by:")
+            talk.show(words)
+            talk.document({"models_config": str(path), "command": words})
+            return
+
+        def listening(ports: server.Ports, service: Any) -> None:
+            shown = f"[{ports.host}]" if ":" in ports.host else ports.host
+            talk.show(f"REST  http://{shown}:{ports.rest}/v1/models/{models[0].name}")
+            if ports.grpc is not None:
+                talk.show(f"gRPC  {shown}:{ports.grpc}")
+            talk.show(f"{len(models)} model{'s' * (len(models) != 1)}: {', '.join(model.name for model in models)}")
+            talk.document(ports._asdict() | {"models": [model.name for model in models]})
+            sys.stdout.flush()
+            talk.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
+
+        import asyncio
+
+        _log_to_stderr(talk)
+        asyncio.run(
+            server.serve(
+                folder,
+                wanted,
+                loading.loader(trust=trust),
+                ports=server.Ports(host, rest_port, None if no_grpc else grpc_port),
+                manners=server.Manners(poll, max_connections, header_timeout, drain),
+                batching=Batching(
+                    max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes
+                ),
+                limits=Limits(max_body, max_instances, max_window, max_horizon, timeout),
+                listening=listening,
+            )
+        )
+
+
+def _policy(text: str) -> "Policy":
+    from lstm_ae.errors import ConfigError
+    from lstm_ae.serving.models import Policy
+
+    if text in ("latest", "all"):
+        return Policy(text)
+    numbers = [item.strip() for item in text.split(",")]
+    if not all(number.isascii() and number.isdecimal() and len(number) < 19 for number in numbers):
+        raise ConfigError(f"--versions must be latest, all, or numbers separated by commas. Received: {text!r}")
+    return Policy("specific", versions=tuple(map(int, numbers)))
+
+
+def _label(text: str) -> tuple[str, str, int]:
+    from lstm_ae.errors import ConfigError
+
+    model, colon, rest = text.partition(":")
+    name, equals, number = rest.partition("=")
+    if not (model and colon and name and equals and number.isascii() and number.isdecimal() and len(number) < 19):
+        raise ConfigError(f"--label must be model:label=version, such as toy:stable=1. Received: {text!r}")
+    return model, name, int(number)
+
+
+def _sizes(text: str, largest: int) -> tuple[int, ...]:
+    from lstm_ae.errors import ConfigError
+
+    if not text:
+        return ()
+    words = [item.strip() for item in text.split(",")]
+    sizes = tuple(int(word) for word in words if word.isascii() and word.isdecimal() and len(word) < 10)
+    if len(sizes) < len(words) or list(sizes) != sorted(set(sizes)) or sizes[-1] != largest or sizes[0] < 1:
+        raise ConfigError(
+            f"--allowed-batch-sizes must be ascending numbers, the last one --max-batch-size ({largest}). "
+            f"Received: {text!r}"
+        )
+    return sizes
+
+
+class _Lines(logging.Formatter):
+    """A log line as one JSON object."""
+
+    usual = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, text, and what else was said with it."""
+        said = {key: value for key, value in vars(record).items() if key not in self.usual}
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        when, level = f"{moment}.{int(record.msecs):03d}Z", record.levelname.lower()
+        line = {"time": when, "level": level, "text": record.getMessage()}
+        if record.exc_info:
+            said["error"] = self.formatException(record.exc_info)
+        return json.dumps(line | said, default=str)
+
+
+def _log_to_stderr(talk: Talk) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    log = logging.getLogger("lstm_ae")
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.WARNING if talk.quiet else logging.INFO)

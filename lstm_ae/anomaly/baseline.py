@@ -1,0 +1,113 @@
+"""What a model's scores have to beat: principal components, and the distance of the raw values from their mean.
+
+Both are fitted on training windows and turn windows into squared errors of the same shape, as a model does, so that all
+that follows is the same for them.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.errors import ConfigError, DataError
+
+Numbers = NDArray[Any]
+Floats = NDArray[np.float32]
+
+# Windows and numbers that are fitted on at most; drawn with the seed where there are more.
+MOST_WINDOWS = 20_000
+MOST_NUMBERS = 1 << 25
+
+
+class Components(NamedTuple):
+    """Windows rebuilt from a few numbers each by principal components.
+
+    Args:
+        mean: `(window, features)` float32.
+        axes: `(components, window * features)` float32, orthonormal rows.
+    """
+
+    mean: Floats
+    axes: Floats
+
+    def errors(self, windows: Numbers) -> Floats:
+        """Squared errors of the reconstruction of `(windows, window, features)`, alike.
+
+        A missing value, NaN, is taken as the training mean of its place and has the error NaN.
+        """
+        away = (np.asarray(windows, np.float32) - self.mean).reshape(len(windows), self.axes.shape[1])
+        missing = np.isnan(away)
+        filled = np.where(missing, np.float32(0), away)
+        rebuilt = (filled @ self.axes.T) @ self.axes
+        errors: Floats = np.square(away - rebuilt).reshape(windows.shape)
+        return errors
+
+
+class Distance(NamedTuple):
+    """The raw values themselves: how far they are from their mean, in standard deviations.
+
+    Args:
+        mean, deviation: `(features,)` float32; a feature that never changed has the deviation 1.
+    """
+
+    mean: Floats
+    deviation: Floats
+
+    def errors(self, windows: Numbers) -> Floats:
+        """Squared distances of `(windows, window, features)`, alike."""
+        errors: Floats = np.square((np.asarray(windows, np.float32) - self.mean) / self.deviation)
+        return errors
+
+
+def fit_components(windows: Numbers, components: int, seed: int = 0) -> Components:
+    """Principal components by scikit-learn of the training windows, or of a sample of them drawn with the seed.
+
+    Args:
+        windows: `(windows, window, features)` scaled values; a view of overlapping windows is not copied as a whole.
+            Windows with a missing value are left out.
+        components: numbers that a window is rebuilt from, as many as the model's code has.
+
+    Raises:
+        ConfigError: more components than a window has values.
+        DataError: fewer whole windows than components.
+    """
+    from sklearn.decomposition import PCA
+
+    count, window, features = windows.shape
+    values = window * features
+    if not 1 <= components <= values:
+        raise ConfigError(f"components must be 1 to {values}, the values of a window. Received: {components}")
+    most = max(components, min(MOST_WINDOWS, MOST_NUMBERS // values))
+    # Drawn in a random order, until enough whole ones are found.
+    order = np.random.default_rng(seed).permutation(count)
+    drawn: list[Numbers] = []
+    for start in range(0, count, most):
+        block = windows[np.sort(order[start : start + most])].reshape(-1, values)
+        drawn.append(block[~np.isnan(block).any(axis=1)])
+        if sum(map(len, drawn)) >= most:
+            break
+    sample = np.concatenate(drawn)[:most] if drawn else np.empty((0, values))
+    if len(sample) < max(components, 2):
+        raise DataError(
+            f"{components} principal components need {max(components, 2)} windows without a missing value. "
+            f"Give more rows. Received: {len(sample)}"
+        )
+    pca = PCA(components, svd_solver="full" if len(sample) <= values else "covariance_eigh")
+    with np.errstate(invalid="ignore"):  # constant windows have no variance to explain
+        pca.fit(sample.astype(np.float64))
+    return Components(pca.mean_.reshape(window, features).astype(np.float32), pca.components_.astype(np.float32))
+
+
+def fit_distance(rows: Numbers) -> Distance:
+    """Mean and standard deviation of the training rows `(rows, features)`, missing values left out.
+
+    Raises:
+        DataError: a feature has no value at all.
+    """
+    empty = np.flatnonzero(np.isnan(rows).all(axis=0))
+    if len(empty):
+        raise DataError(f"Feature {empty[0]} has no value in the training rows. Leave it out, or give other rows")
+    deviation = np.nanstd(rows, axis=0, dtype=np.float64)
+    mean = np.nanmean(rows, axis=0, dtype=np.float64)
+    deviation = np.where(deviation > 0, deviation, 1)
+    return Distance(np.asarray(mean, np.float32), np.asarray(deviation, np.float32))

@@ -1,0 +1,127 @@
+"""What a run keeps to find anomalies by: how normal rows were scored, and the baseline beside the model."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.anomaly.baseline import Components
+from lstm_ae.anomaly.events import Event, find_events
+from lstm_ae.anomaly.rules import Rule, parse_threshold
+from lstm_ae.anomaly.scores import averages, row_scores
+from lstm_ae.anomaly.thresholds import Threshold, fit_threshold
+from lstm_ae.data.windows import window_starts
+
+Numbers = NDArray[Any]
+# From windows `(windows, window, features)` in scaled values to their squared errors, alike.
+Errors = Callable[[Numbers], Numbers]
+
+# Windows that are judged at a time.
+BATCH = 2048
+
+
+class Normal(NamedTuple):
+    """Scores of normal rows that the model was not trained on, and what they were found with.
+
+    Args:
+        scores: `(rows,)` of the model.
+        baseline: `(rows,)` of the principal components.
+        segment: `(rows,)`, which rows belong together.
+        components: the baseline.
+        smooth: rows that a score is the mean of.
+        step: nanoseconds from row to row; 0 where they are not even.
+    """
+
+    scores: Numbers
+    baseline: Numbers
+    segment: Numbers
+    components: Components
+    smooth: int
+    step: int
+
+    @property
+    def window(self) -> int:
+        """Steps of a window."""
+        return len(self.components.mean)
+
+    def threshold(self, rule: Rule, scores: Numbers | None = None) -> Threshold:
+        """The threshold that a rule gives on these rows; for the baseline give its scores."""
+        return fit_threshold(
+            rule,
+            self.scores if scores is None else scores,
+            self.window,
+            smooth=self.smooth,
+            step=np.timedelta64(self.step, "ns") if self.step else None,
+            segment=self.segment,
+        )
+
+
+class Found(NamedTuple):
+    """What a series was found to hold.
+
+    Args:
+        by_feature: `(rows, features)` scores of each column; NaN where a row stands in no window.
+        scores: `(rows,)` their means.
+        threshold: from which score on a step is an anomaly.
+        p: `(rows,)` the probability that a normal row scores as high.
+        events: in the order of time.
+    """
+
+    by_feature: Numbers
+    scores: Numbers
+    threshold: Threshold
+    p: Numbers
+    events: list[Event]
+
+
+def usual_rule(step: int) -> Rule:
+    """The rule where none is asked for: a false alarm a month; without even steps by probability.
+
+    Chosen on the artificial files of the Numenta Anomaly Benchmark.
+    """
+    return parse_threshold("budget:1/month" if step else "pot:1e-3")
+
+
+def usual_smooth(window: int) -> int:
+    """Rows that a score is the mean of where none are asked for."""
+    return max(1, window // 8)
+
+
+def score_rows(errors: Errors, series: Numbers, segment: Numbers, window: int, smooth: int) -> Numbers:
+    """The score of every row and feature, from windows at every row: `(rows, features)`.
+
+    Args:
+        errors: of windows.
+        series: `(rows, features)` scaled values, NaN where missing.
+        segment: `(rows,)`; no window crosses from one into another. Rows of one shorter than a window are NaN.
+    """
+    found = np.full(series.shape, np.nan)
+    bounds = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1], True])
+    for first, end in itertools.pairwise(bounds):
+        if end - first >= window:
+            found[first:end] = averages(_blocks(errors, series[first:end], window), smooth)
+    return found
+
+
+def _blocks(errors: Errors, series: Numbers, window: int) -> Iterator[Numbers]:
+    starts = window_starts(np.zeros(len(series), np.int32), window)
+    for block in range(0, len(starts), BATCH):
+        yield errors(series[starts[block : block + BATCH, None] + np.arange(window)])
+
+
+def judge(by_feature: Numbers, normal: Normal, threshold: Threshold, segment: Numbers) -> Found:
+    """Events and p-values of scored rows."""
+    scores = row_scores(by_feature)
+    pending = normal.window - 1 + normal.smooth // 2
+    events = find_events(
+        by_feature,
+        scores,
+        threshold.value,
+        normal.window,
+        pending=pending,
+        p_values=threshold.p_values,
+        segment=segment,
+    )
+    return Found(by_feature, scores, threshold, threshold.p_values(scores), events)

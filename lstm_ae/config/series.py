@@ -1,0 +1,201 @@
+"""The choices about anyone's own table: how it is read, put on a grid and cut into windows."""
+
+import dataclasses
+import re
+import zoneinfo
+from typing import NamedTuple
+
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import Options, flag, option
+
+# Nanoseconds of each unit of a step; months differ in length and are counted by the calendar.
+UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "min": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+    "w": 604_800_000_000_000,
+}
+FREQ = re.compile(r"(\d{1,9})?(ns|us|ms|s|min|h|d|w|mo|y)", re.ASCII)
+
+
+class Step(NamedTuple):
+    """The time from one row to the next: nanoseconds, or months of the calendar; both 0 where rows just follow."""
+
+    nanoseconds: int = 0
+    months: int = 0
+
+    def __str__(self) -> str:
+        """As `--freq` takes it."""
+        if self.months:
+            years, months = divmod(self.months, 12)
+            return f"{self.months}mo" if months else f"{years}y"
+        for unit, size in reversed(UNITS.items()):
+            if self.nanoseconds and self.nanoseconds % size == 0:
+                return f"{self.nanoseconds // size}{unit}"
+        return "rows"
+
+
+def parse_step(text: str) -> Step | None:
+    """The step that `5min`, `h`, `1mo` or `rows` names; None where it names none."""
+    if text == "rows":
+        return Step()
+    found = FREQ.fullmatch(text)
+    number = int(found[1] or 1) if found else 0
+    if not found or not number:
+        return None
+    if found[2] in ("mo", "y"):
+        months = number * (12 if found[2] == "y" else 1)
+        return Step(months=months) if months <= 1200 else None
+    size = number * UNITS[found[2]]
+    return Step(size) if size <= 36500 * UNITS["d"] else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading(Options):
+    """How a table of measurements is read, put on a regular grid, divided and cut into windows."""
+
+    data: str | None = option(None, "The table: CSV, plain or compressed, or Parquet.", tunable=False)
+    time_col: str | None = option(
+        None, "Column of the times (default: the first that holds times; without one, rows are counted).", tunable=False
+    )
+    value_cols: tuple[str, ...] = option(
+        (), "Columns to model, separated by commas (default: all that hold numbers).", tunable=False
+    )
+    id_col: str | None = option(None, "Column that tells several series in one table apart.", tunable=False)
+    label_col: str | None = option(
+        None, "Column of known classes, or of 0 and 1 for known anomalies; never a value.", tunable=False
+    )
+    columns: tuple[str, ...] = option((), "Names of all columns, for a file without a header.", tunable=False)
+    missing: tuple[str, ...] = option(
+        (), "Further words that stand for a missing value, such as -999 or ERROR.", tunable=False
+    )
+    decimal: str | None = option(
+        None, "What parts the decimals (default: as the first rows show).", choices=("point", "comma"), tunable=False
+    )
+    date_order: str | None = option(
+        None,
+        "Order in dates like 1/2/2020 (default: as the first rows show).",
+        choices=("dmy", "mdy"),
+        tunable=False,
+    )
+    time_unit: str | None = option(
+        None,
+        "Unit of times that are numbers, counted from 1970 (default: the one that leads to 1990 to 2100).",
+        choices=("s", "ms", "us", "ns"),
+        tunable=False,
+    )
+    time_zone: str | None = option(
+        None, "Zone of times without an offset, as in Europe/Berlin (default: UTC).", tunable=False
+    )
+    freq: str | None = option(
+        None,
+        "Time from row to row, as in 5min, 1h, 1d or 1mo, or rows to take them as they follow (default: the most "
+        "common).",
+        tunable=False,
+    )
+    duplicates: str = option(
+        "error",
+        "Of rows at the same time: refuse them (error), or keep the first, the last or the mean.",
+        choices=("error", "first", "last", "mean"),
+        tunable=False,
+    )
+    max_gap: int | None = option(
+        None,
+        "Longest gap, in steps, that is filled with missing rows; no window crosses a longer one (default: a tenth of "
+        "the window).",
+        minimum=0,
+        maximum=1_000_000,
+        tunable=False,
+    )
+    window: int | None = option(
+        None,
+        "Steps that the model reads (default: a season, found by autocorrelation; else a day; else 30).",
+        minimum=2,
+        maximum=100_000,
+        tunable=False,
+    )
+    stride: int = option(1, "Steps between the starts of two training windows.", minimum=1, maximum=100_000)
+    horizon: int = option(0, "Steps to forecast after a window.", minimum=0, maximum=100_000, tunable=False)
+    split: str = option("0.7,0.15,0.15", "Shares of training, validation and test, in this order.", tunable=False)
+    split_by: str = option(
+        "time",
+        "What is divided: each series in time (time), or whole series (series; needs --id-col).",
+        choices=("time", "series"),
+        tunable=False,
+    )
+    scale: str = option(
+        "standard",
+        "How values are scaled: not (none), by mean and deviation (standard) or minimum and range (minmax) of the "
+        "training rows, or by each window's own range (window).",
+        choices=("none", "standard", "minmax", "window"),
+        tunable=False,
+    )
+    normal: tuple[str, ...] = option(
+        (),
+        "Times (or row numbers) START..END known to be normal, END excluded, one open end allowed; may be repeated. "
+        "Training and validation come from these, the test part is all the rest (default: all rows).",
+        tunable=False,
+        repeated=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_columns()
+        shares = self.shares
+        if len(shares) != 3 or not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+            raise ConfigError(
+                f"--split must be three shares above 0 that add up to 1, as in 0.7,0.15,0.15. Received: {self.split!r}"
+            )
+        if self.freq is not None and parse_step(self.freq) is None:
+            raise ConfigError(
+                f"--freq must be a number with ns, us, ms, s, min, h, d, w, mo or y, as in 5min, or rows. Received: "
+                f"{self.freq[:40]!r}"
+            )
+        if self.time_zone is not None and self.zone is None:
+            raise ConfigError(
+                f"--time-zone must be a name like Europe/Berlin or UTC. Received: {self.time_zone[:60]!r}"
+            )
+        for text in self.normal:
+            start, dots, end = text.partition("..")
+            if not dots or not (start.strip() or end.strip()):
+                raise ConfigError(
+                    "--normal must be START..END, as in 2014-04-01..2014-04-10; one of the two may be left out. "
+                    f"Received: {text[:60]!r}"
+                )
+        if self.split_by == "series" and self.id_col is None:
+            raise ConfigError("--split-by series needs --id-col, the column that tells the series apart. Add it")
+
+    def _check_columns(self) -> None:
+        for name in ("value_cols", "columns"):
+            value = getattr(self, name)
+            if len(set(value)) < len(value):
+                twice = next(item for item in value if value.count(item) > 1)
+                raise ConfigError(f"{flag(name)} names {twice[:60]!r} more than once. Name each column once")
+        users: dict[str, str] = {}
+        chosen = [(name, getattr(self, name)) for name in ("time_col", "id_col", "label_col")]
+        for name, column in (*chosen, *(("value_cols", column) for column in self.value_cols)):
+            if column is not None and users.setdefault(column, name) != name:
+                raise ConfigError(f"{flag(users[column])} and {flag(name)} both name {column[:60]!r}. Change one")
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares of `split`; NaN for what is no number."""
+        parts = self.split.split(",")
+        return tuple(float(part) if re.fullmatch(r"\s*\d*\.?\d+\s*", part) else float("nan") for part in parts)
+
+    @property
+    def step(self) -> Step | None:
+        """The step of `freq`; None where it is to be found."""
+        return None if self.freq is None else parse_step(self.freq)
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo | None:
+        """The zone that `time_zone` names; None where it names none."""
+        try:
+            return zoneinfo.ZoneInfo(self.time_zone or "")
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            return None

@@ -1,0 +1,115 @@
+"""The steps that a table's rows take in time: the usual one, the gaps between them, and rows that meet."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config.series import UNITS, Step
+from lstm_ae.data.instants import Times
+from lstm_ae.data.measurements import Measurements
+
+Flags = NDArray[np.bool_]
+
+# Days of one, three and twelve months of the calendar.
+MONTHS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
+
+
+def starts_of(series: NDArray[np.int32]) -> Flags:
+    """Where a run of equal numbers begins."""
+    begins: Flags = np.r_[True, series[1:] != series[:-1]]
+    return begins
+
+
+def common_step(table: Measurements) -> Step:
+    """The most common time from one row to the next, within series; by the calendar where it is about a month.
+
+    Times that jitter are counted in a unit about a twentieth of their step.
+    """
+    if table.layout.time is None:
+        return Step()
+    steps = np.diff(table.times)
+    steps = steps[(steps > 0) & ~starts_of(table.series)[1:]]
+    if not len(steps):
+        return Step()
+    middle = int(np.median(steps))
+    unit = max(size for size in UNITS.values() if size == 1 or size * 20 <= middle)
+    found, counts = np.unique((steps + unit // 2) // unit, return_counts=True)
+    most = int(counts.argmax())
+    size = int(found[most] if counts[most] * 2 >= len(steps) else round(middle / unit)) * unit
+    if counts[most] * 2 >= len(steps):
+        exact, times = np.unique(steps[(steps + unit // 2) // unit == found[most]], return_counts=True)
+        if times.max() * 2 >= times.sum():
+            size = int(exact[times.argmax()])
+    for months, (low, high) in MONTHS.items():
+        if (
+            low <= middle / UNITS["d"] <= high
+            and ((steps / UNITS["d"] >= low) & (steps / UNITS["d"] <= high)).mean() > 0.8
+        ):
+            months_of = slots(table, Step(months=months))
+            again = (np.diff(months_of) == 0) & ~starts_of(table.series)[1:] & (np.diff(table.times) > 0)
+            if not again.any():
+                return Step(months=months)
+    return Step(size)
+
+
+def slots(table: Measurements, step: Step) -> Times:
+    """The place of each row on the grid of its series, `(rows,)`, from 0: the nearest one."""
+    first = starts_of(table.series)
+    origin = table.times[first][np.cumsum(first) - 1]
+    if step.months:
+        month = table.times.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
+        start = origin.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
+        places: Times = (month - start) // step.months
+    elif not step.nanoseconds:
+        places = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
+    else:
+        places = (table.times - origin + step.nanoseconds // 2) // step.nanoseconds
+    return places
+
+
+class Clash(NamedTuple):
+    """Rows that meet in one place of the grid: how many are too many, two of them, and whether their times agree."""
+
+    rows: int
+    first: int
+    second: int
+    same_time: bool
+
+
+def clash_of(table: Measurements, places: Times) -> Clash | None:
+    """What meets in one place; None where nothing does."""
+    again = np.r_[False, places[1:] == places[:-1]] & ~starts_of(table.series)
+    rows = np.flatnonzero(again)
+    if not len(rows):
+        return None
+    second = int(rows[0])
+    return Clash(len(rows), second - 1, second, bool(table.times[second] == table.times[second - 1]))
+
+
+def moment(table: Measurements, row: int) -> str:
+    """A row's time in UTC, for people; its number without a column of times."""
+    return told(int(table.times[row])) if table.layout.time is not None else f"row {table.times[row]}"
+
+
+def told(nanoseconds: int) -> str:
+    """A time in UTC in as few characters as it has."""
+    text = str(np.datetime64(nanoseconds, "ns")).replace("T", " ")
+    return text.rstrip("0").rstrip(".").removesuffix(" 00:00:00") if "." in text else text
+
+
+class Gaps(NamedTuple):
+    """What is missing between rows: in how many places, rows in all, the most in one place, and the row before it."""
+
+    places: int
+    rows: int
+    longest: int
+    before: int
+
+
+def gaps_of(table: Measurements, step: Step) -> Gaps:
+    """The gaps within series; none where rows just follow."""
+    missing = np.where(starts_of(table.series), 0, np.diff(slots(table, step), prepend=0) - 1)
+    missing = np.maximum(missing, 0)
+    longest = int(missing.argmax())
+    return Gaps(int((missing > 0).sum()), int(missing.sum()), int(missing[longest]), max(longest - 1, 0))

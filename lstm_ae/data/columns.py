@@ -1,0 +1,187 @@
+"""Which columns of a table are times, values, names and labels: as told, or as its first rows show."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from lstm_ae.config import Reading
+from lstm_ae.data.instants import DATE, Form, form_of, looks_like_times
+from lstm_ae.data.lines import shown
+from lstm_ae.data.selection import listed
+from lstm_ae.data.table import MISSING
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.options import flag
+
+Kind = Literal["time", "number", "text", "empty"]
+
+
+class Layout(NamedTuple):
+    """What the columns of a table are for.
+
+    Args:
+        names: all columns, in the order of the file.
+        kinds: what the first rows of each hold.
+        time: the column of the times; None where rows are counted.
+        form: how its cells are read; None where they are times already, as in Parquet.
+        aware: whether the times need no zone.
+        values: the columns to model.
+        id, label: the columns that tell series apart and that hold known classes.
+        apart: columns that nobody named and that could tell series apart, the likeliest first.
+        inferred: what nobody told, by field of the config, in words.
+    """
+
+    names: tuple[str, ...]
+    kinds: Mapping[str, Kind]
+    time: str | None
+    form: Form | None
+    aware: bool
+    values: tuple[str, ...]
+    id: str | None
+    label: str | None
+    apart: tuple[str, ...]
+    inferred: Mapping[str, str]
+
+
+def heading(name: str) -> str:
+    """A column's name for people, without what would break a line or a terminal."""
+    return name if name.isprintable() and len(name) <= 60 else shown(name)[:60]
+
+
+def missing_words(config: Reading) -> frozenset[str]:
+    """The words, lower case, that stand for a missing value."""
+    return MISSING | {word.lower() for word in config.missing}
+
+
+def kind_of(cells: Sequence[str], column: str, number: Callable[[str], bool], config: Reading) -> Kind:
+    """What most of a column's first cells are, those that are missing aside; "number" by what `number` accepts."""
+    words = missing_words(config)
+    held = [cell for cell in cells if cell.lower() not in words]
+    if not held:
+        return "empty"
+    if looks_like_times(held, column):
+        return "time"
+    return "number" if 2 * sum(map(number, held)) > len(held) else "text"
+
+
+def layout_of(
+    names: Sequence[str],
+    kinds: Mapping[str, Kind],
+    cells: Callable[[str], Sequence[str]],
+    config: Reading,
+    where: str,
+    *,
+    typed: frozenset[str] = frozenset(),
+    aware: frozenset[str] = frozenset(),
+    index: str | None = None,
+) -> Layout:
+    """Choose the columns.
+
+    Args:
+        names, kinds: of all columns.
+        cells: gives the first cells of a column, blanks stripped.
+        where: the file and the line of the header, for errors.
+        typed, aware: columns whose cells are times already, and those of them that are in UTC.
+        index: a column that only counts the rows, as pandas writes one; no value unless it is asked for.
+
+    Raises:
+        ConfigError: a column that was asked for is not there.
+        DataError: no column holds numbers, or times that cannot be told.
+    """
+    for option in ("time_col", "id_col", "label_col"):
+        if (column := getattr(config, option)) is not None:
+            _require(column, option, names, where)
+    for column in config.value_cols:
+        _require(column, "value_cols", names, where)
+    inferred: dict[str, str] = {}
+    taken = {config.id_col, config.label_col, *config.value_cols}
+    time = config.time_col
+    if time is None:
+        times = [name for name in names if kinds[name] == "time" and name not in taken]
+        time = next(iter(times), None)
+        rest = f" ({listed(list(map(heading, times[1:])))} also)" if times[1:] else ""
+        inferred["time_col"] = (
+            f"{shown(time)}, as it holds times{rest}" if time else "none; rows are counted, as no column holds times"
+        )
+    form = None if time is None or time in typed else _form(time, cells(time), config, where, inferred)
+    values = config.value_cols or tuple(
+        name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
+    )
+    if not config.value_cols:
+        inferred["value_cols"] = (
+            f"{listed(list(map(heading, values)))}, as {'they hold' if len(values) > 1 else 'it holds'} numbers"
+        )
+    if not any(kinds[name] == "number" or config.value_cols for name in values):
+        raise DataError(
+            f"{where}: no column holds numbers to model. Columns: {_held(names, kinds)}. Give a table with numbers, or "
+            "name their columns with --value-cols to see what is wrong with them"
+        )
+    if index in names and index not in (time, *values, *taken):
+        inferred["index"] = f"{shown(index)} counts the rows and is left out"
+    return Layout(
+        tuple(names),
+        kinds,
+        time,
+        form,
+        form.aware if form else time in aware,
+        values,
+        config.id_col,
+        config.label_col,
+        _apart(names, kinds, cells, time, {index, *taken}),
+        inferred,
+    )
+
+
+def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]) -> Form:
+    """How the column of the times is to be read; what nobody told is added to `inferred`."""
+    words = missing_words(config)
+    held = [cell for cell in cells if cell.lower() not in words]
+    try:
+        form = form_of(held, column, order=config.date_order, unit=config.time_unit) if held else None
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    if form is None:
+        first = f"Its first cell is {shown(held[0])}" if held else "Its first cells are empty"
+        raise DataError(
+            f"{where}: the column {column[:80]!r} does not hold times. {first}. Give --time-col another column, or "
+            "leave it out"
+        )
+    if form.unit and config.time_unit is None:
+        inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
+    if form.order and config.date_order is None and any(found and found["a"] for found in map(DATE.fullmatch, held)):
+        inferred["date_order"] = {"dmy": "day first", "mdy": "month first"}[form.order] + ", as the first rows show"
+    return form
+
+
+def _apart(
+    names: Sequence[str],
+    kinds: Mapping[str, Kind],
+    cells: Callable[[str], Sequence[str]],
+    time: str | None,
+    taken: set[str | None],
+) -> tuple[str, ...]:
+    """Columns whose few different names or whole numbers leave no time twice in the first rows; names first."""
+    if time is None:
+        return ()
+    times, found = cells(time), []
+    for name in names:
+        if kinds[name] in ("text", "number") and name != time and name not in taken:
+            column = cells(name)
+            if kinds[name] == "number" and not all(map(str.isdigit, column)):
+                continue
+            different = len(set(column))
+            if 2 * different <= len(column) and len(set(zip(column, times, strict=True))) == len(column):
+                found.append((kinds[name] == "number", different, name))
+    return tuple(name for _, _, name in sorted(found))
+
+
+def _held(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:
+    return listed([f"{shown(name)[:60]} ({kinds[name]})" for name in names])
+
+
+def _require(column: str, option: str, names: Sequence[str], where: str) -> None:
+    if column not in names:
+        near = difflib.get_close_matches(column, names, 3)
+        hint = (
+            f"Did you mean {', '.join(map(shown, near))}?" if near else f"There are {listed([shown(n) for n in names])}"
+        )
+        raise ConfigError(f"{flag(option)} names {column[:60]!r}, no column of {where}. {hint}")

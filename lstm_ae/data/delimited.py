@@ -1,0 +1,148 @@
+"""Anyone's CSV in pieces: its columns as arrays, or the line that broke a rule."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading
+from lstm_ae.data.columns import Layout, kind_of, layout_of, missing_words
+from lstm_ae.data.dialect import COMMA, has_decimal_commas, headings_of, is_number, row_numbers, separator_of
+from lstm_ae.data.instants import BadCell, Times, read_moments
+from lstm_ae.data.lines import lines, shown
+from lstm_ae.data.table import CHUNK, NUMBER, numbers_of, rows_of, uneven
+from lstm_ae.errors import ConfigError, DataError
+
+# Rows that tell what a file holds.
+SAMPLE = 1_000
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class Chunk(NamedTuple):
+    """Some rows of a table.
+
+    Args:
+        lines: `(rows,)` int32, where each stands in the file, from 1.
+        times: `(rows,)` nanoseconds; None where rows are counted.
+        values: `(rows, features)` float32, NaN where missing.
+        ids, labels: a cell a row; None without such a column.
+    """
+
+    lines: NDArray[np.int32]
+    times: Times | None
+    values: NDArray[np.float32]
+    ids: Sequence[str] | None
+    labels: Sequence[str] | None
+
+
+def read_delimited(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, Iterator[Chunk]]:
+    """What an open CSV file holds, and its rows piece by piece.
+
+    Raises:
+        DataError: at once or with a later piece: one line with the file, the line, the rule and the option that helps.
+    """
+    source = lines(file, name)
+    head = list(itertools.islice(source, 50))
+    separator = separator_of(head)
+    rows = rows_of(itertools.chain(head, source), name, separator)
+    start, header = next(rows, (0, []))
+    if not header:
+        raise DataError(f"{name} is empty. Give a file with a header and rows")
+    sample = list(itertools.islice(rows, SAMPLE))
+    where = f"{name}, line {start}"
+    if config.columns:
+        sample.insert(0, (start, header))
+        if len(config.columns) != len(header):
+            raise ConfigError(
+                f"--columns must name all {len(header)} columns of {where}. Received: {len(config.columns)} names"
+            )
+        names = config.columns
+    else:
+        names = headings_of(header, sample, where)
+    if not sample:
+        raise DataError(f"{name} has a header and no rows. Give a file with data")
+    if any(len(row) != len(names) for _, row in sample):
+        raise _uneven(sample, len(names), name, separator)
+    columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
+    comma = has_decimal_commas(columns, config, where)
+    kinds = {column: kind_of(cells, column, is_number, config) for column, cells in columns.items()}
+    layout = layout_of(names, kinds, columns.__getitem__, config, where, index=row_numbers(header, columns))
+    if comma and config.decimal is None:
+        layout = layout._replace(inferred={**layout.inferred, "decimal": "comma, as the first rows show"})
+    return layout, _chunks(itertools.chain(sample, rows), layout, config, name, separator, comma)
+
+
+def _chunks(
+    rows: Iterator[tuple[int, list[str]]], layout: Layout, config: Reading, name: str, separator: str, comma: bool
+) -> Iterator[Chunk]:
+    place = {column: k for k, column in enumerate(layout.names)}
+    words = missing_words(config) if config.missing else None
+    while chunk := list(itertools.islice(rows, CHUNK)):
+        numbered, cells = zip(*chunk, strict=True)
+        if set(map(len, cells)) != {len(layout.names)}:
+            raise _uneven(chunk, len(layout.names), name, separator)
+        columns = list(zip(*cells, strict=True))
+        times = None
+        if layout.time is not None and layout.form is not None:
+            try:
+                times = read_moments(list(map(str.strip, columns[place[layout.time]])), layout.form)
+            except BadCell as error:
+                raise DataError(
+                    f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"
+                ) from None
+        values = np.empty((len(chunk), len(layout.values)), np.float32)
+        for k, column in enumerate(layout.values):
+            values[:, k] = _values(columns[place[column]], numbered, column, name, words, comma)
+        ids, labels = (
+            None if column is None else list(map(str.strip, columns[place[column]]))
+            for column in (layout.id, layout.label)
+        )
+        yield Chunk(np.array(numbered, np.int32), times, values, ids, labels)
+
+
+def _values(
+    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, words: frozenset[str] | None, comma: bool
+) -> NDArray[np.float32]:
+    if words:
+        cells = ["" if cell.strip().lower() in words else cell for cell in cells]
+    if comma:
+        for line, cell in zip(numbered, cells, strict=True):
+            if "." in cell and NUMBER.fullmatch(cell.strip()):
+                raise DataError(
+                    f"{name}, line {line}, column {column!r}: {shown(cell)} has a point in a file with decimal commas. "
+                    "Take thousands separators out, or give --decimal point"
+                )
+        cells = [cell.replace(",", ".") if "," in cell and COMMA.fullmatch(cell.strip()) else cell for cell in cells]
+    values = readable(cells, numbered, column, name)
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    if np.isinf(narrow).any():
+        at = int(np.isinf(narrow).argmax())
+        raise DataError(
+            f"{name}, line {numbered[at]}, column {column!r}: {shown(cells[at])} is beyond {LARGEST:.2g}, the largest "
+            "number of 32 bits. Correct it, or give the column in another unit"
+        )
+    return narrow
+
+
+def readable(
+    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
+) -> NDArray[np.float64]:
+    """As `numbers_of`, with what else helps in the error."""
+    try:
+        return numbers_of(cells, numbered, column, name, place)
+    except DataError as error:
+        raise DataError(
+            f"{error}; or give --missing words that stand for missing values, or --value-cols the columns to read"
+        ) from None
+
+
+def _uneven(chunk: list[tuple[int, list[str]]], width: int, name: str, separator: str) -> DataError:
+    error = uneven(chunk, width, name)
+    if separator == ",":
+        return error
+    problem, _, _ = str(error).partition(". ")
+    word = {";": "semicolons", "\t": "tabs", "|": "bars"}[separator]
+    return DataError(f"{problem}. Write as many cells between {word} in each row, an unknown one empty")

@@ -1,0 +1,98 @@
+"""How a CSV file is written: what parts its cells and decimals, and whether its first row is a header."""
+
+import csv
+import itertools
+import re
+from collections.abc import Iterable
+
+from lstm_ae.config import Reading
+from lstm_ae.data.instants import DATE
+from lstm_ae.data.lines import shown
+from lstm_ae.data.table import NUMBER, THOUSANDS
+from lstm_ae.errors import DataError
+
+# The likelier ones first: a file with semicolons may well hold decimal commas.
+SEPARATORS = (";", "\t", "|", ",")
+COMMA = re.compile(r"[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def separator_of(head: Iterable[str]) -> str:
+    """What parts the cells: the mark that makes equal rows, else the most cells of the first row."""
+
+    def widths(mark: str) -> list[int]:
+        try:
+            return [len(row) for row in csv.reader(head, delimiter=mark) if any(cell.strip() for cell in row)]
+        except csv.Error:
+            return []
+
+    found = {mark: widths(mark) for mark in SEPARATORS}
+    for mark in SEPARATORS:
+        if len(set(found[mark])) == 1 and found[mark][0] > 1:
+            return mark
+    return max(reversed(SEPARATORS), key=lambda mark: found[mark][0] if found[mark] else 0)
+
+
+def headings_of(header: list[str], sample: list[tuple[int, list[str]]], where: str) -> tuple[str, ...]:
+    """The names of the columns, those without heading counted; `DataError` where the first row is no header."""
+    cells = [cell.strip() for cell in header]
+    plain = [k for k, cell in enumerate(cells) if _is_value(cell)]
+    counted = cells == [str(k) for k in range(len(cells))]
+    if plain and not counted and (not sample or any(DATE.fullmatch(cells[k]) for k in plain) or _alike(cells, sample)):
+        invented = [f"c{k + 1}" for k in range(len(cells))]
+        if cells and DATE.fullmatch(cells[0]):
+            invented[0] = "time"
+        call = ",".join(invented[:12]) + (",..." if len(invented) > 12 else "")
+        received = ", ".join(shown(cell)[:40] for cell in cells[:6]) + (", ..." if len(cells) > 6 else "")
+        raise DataError(f"{where}: there is no header. Name the columns: --columns {call}. Received: {received}")
+    names = tuple(cell or f"column {k + 1}" for k, cell in enumerate(cells))
+    if len(set(names)) < len(names):
+        twice = next(name for k, name in enumerate(names) if name in names[:k])
+        raise DataError(
+            f"{where}: the column {twice[:80]!r} stands there more than once. Rename or remove one; or take the line "
+            "out and name all columns with --columns"
+        )
+    return names
+
+
+def _alike(cells: list[str], sample: list[tuple[int, list[str]]]) -> bool:
+    """Whether the first row holds values wherever the second one does."""
+    return all(
+        _is_value(first) for first, second in zip(cells, sample[0][1], strict=False) if _is_value(second.strip())
+    )
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is meant as a number, even if it is written so that it will be refused."""
+    forms = (NUMBER, COMMA, THOUSANDS)
+    return any(form.fullmatch(cell) for form in forms) or cell.lower().lstrip("+-") in ("inf", "infinity")
+
+
+def _is_value(cell: str) -> bool:
+    return bool(NUMBER.fullmatch(cell) or COMMA.fullmatch(cell) or DATE.fullmatch(cell))
+
+
+def row_numbers(header: list[str], columns: dict[str, list[str]]) -> str | None:
+    """A first column without heading that counts the rows, as pandas writes it."""
+    name, cells = next(iter(columns.items()))
+    unnamed = header[0].strip() in ("", "Unnamed: 0", "index")
+    counts = all(cell.isdigit() for cell in cells) and [int(cell) for cell in cells] == [
+        int(cells[0]) + k for k in range(len(cells))
+    ]
+    return name if unnamed and counts and len(columns) > 1 else None
+
+
+def has_decimal_commas(columns: dict[str, list[str]], config: Reading, where: str) -> bool:
+    """Whether a comma parts the decimals."""
+    if config.decimal is not None:
+        return config.decimal == "comma"
+    cells = list(itertools.chain(*columns.values()))
+    commas = [cell for cell in cells if "," in cell and (COMMA.fullmatch(cell) or THOUSANDS.fullmatch(cell))]
+    points = [cell for cell in cells if "." in cell and NUMBER.fullmatch(cell)]
+    if any(not THOUSANDS.fullmatch(cell) for cell in commas):
+        return True
+    if commas and not points:
+        raise DataError(
+            f"{where}: {shown(commas[0])} can be a decimal comma or a thousands separator, and the first rows do not "
+            "tell. Add --decimal comma, or take the separators out"
+        )
+    return False

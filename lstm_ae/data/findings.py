@@ -1,0 +1,194 @@
+"""What is wrong with a table, each with the options that solve it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.config import Reading
+from lstm_ae.config.series import Step
+from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of, told
+from lstm_ae.data.instants import Times
+from lstm_ae.data.lines import shown
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.selection import count, listed
+from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
+
+LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
+# The share of missing rows or values that is worth a word.
+MANY = 0.2
+
+
+class Finding(NamedTuple):
+    """Something that its reader should know.
+
+    Args:
+        text: one sentence.
+        fatal: whether nothing can be trained before it is solved.
+        fixes: options, by field of the config, that solve it; the best first.
+    """
+
+    text: str
+    fatal: bool
+    fixes: tuple[Mapping[str, Any], ...] = ()
+
+
+class Feature(NamedTuple):
+    """One column that is modelled, over the rows of the table."""
+
+    name: str
+    minimum: float
+    mean: float
+    maximum: float
+    missing: float
+
+
+def together(findings: Sequence[Finding]) -> Mapping[str, Any]:
+    """The best fix of each finding, all at once."""
+    fixes = [finding.fixes[0] for finding in findings if finding.fixes]
+    merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
+    lists = [set(fix["value_cols"]) for fix in fixes if "value_cols" in fix]
+    if lists:
+        taken = {merged.get("id_col"), merged.get("label_col")}
+        kept = [name for name in merged["value_cols"] if name not in taken and all(name in names for names in lists)]
+        # Where nothing would be left, none of these is followed.
+        merged = (
+            {**merged, "value_cols": tuple(kept)} if kept else {k: v for k, v in merged.items() if k != "value_cols"}
+        )
+    return merged
+
+
+def changed_by(config: Reading, fix: Mapping[str, Any]) -> Reading:
+    """The same choices with these fields changed."""
+    return type(config).from_dict({**config.to_dict(), **fix})
+
+
+def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config: Reading) -> list[Finding]:
+    """Rows at the same time, or so near that they meet on the grid."""
+    if clash is None:
+        return []
+    first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
+    when = moment(table, clash.second)
+    if config.duplicates != "error":
+        return [Finding(f"{count(clash.rows, 'row')} met others in time; of those {config.duplicates} was kept", False)]
+    fixes: list[Mapping[str, Any]] = [{"id_col": name} for name in table.layout.apart[:2] if table.layout.id is None]
+    if clash.same_time:
+        text = f"{count(clash.rows, 'row')} with the time of another: {first} and {second} are both at {when}"
+        if _is_autumn(table, slots(table, step)) and not table.layout.aware and config.time_zone is None:
+            text += ", in an hour that daylight saving repeats (name the zone of these clocks)"
+            fixes.insert(0, {"time_zone": "Europe/Berlin"})
+    else:
+        text = (
+            f"{count(clash.rows, 'row')} less than half a step of {step} after another: {first} and {second} at {when}"
+        )
+        gap = np.diff(table.times)
+        finer = Step(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
+        if clash_of(table, slots(table, finer)) is None:
+            fixes.append({"freq": str(finer)})
+    return [Finding(text, True, (*fixes, {"duplicates": "mean"}))]
+
+
+def _is_autumn(table: Measurements, places: Times) -> bool:
+    """Whether all repeated times are before four o'clock on a Sunday of September to November."""
+    again = np.r_[False, places[1:] == places[:-1]] & ~starts_of(table.series)
+    times = table.times[again].astype("datetime64[ns]")
+    days = times.astype("datetime64[D]")
+    month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    sunday = (days.astype(np.int64) + 3) % 7 == 6
+    early = (times - days) < np.timedelta64(4, "h")
+    return bool((sunday & early & (month >= 9) & (month <= 11)).all())
+
+
+def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Reading) -> list[Finding]:
+    """Parts that hold no window."""
+    empty = [name for name, held in zip(PARTS, windows, strict=True) if not held]
+    if not empty:
+        return []
+    rows = [f"{count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(PARTS)]
+    span = f"window of {prepared.window} steps" + (f" and {config.horizon} ahead" if config.horizon else "")
+    held = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
+    runs = np.bincount(prepared.grid.segment)
+    text = (
+        f"{held if len(empty) < len(PARTS) else f'No part holds a {span}'}: there are "
+        f"{', '.join(rows)}, and at most {runs.max():,} without a long gap"
+    )
+    fixes: list[Mapping[str, Any]] = []
+    tries: list[dict[str, Any]] = [{}]
+    if len(prepared.table.ids) >= len(PARTS) and config.split_by == "time":
+        tries.insert(0, {"split_by": "series"})
+    if len(runs) > len(prepared.table.ids):
+        tries.append({"freq": "rows"})
+    for fix in tries:
+        for window in (config.window, None):
+            changed = changed_by(config, fix | {"window": window, "duplicates": _kept(config)})
+            found = prepare(changed, prepared.table)
+            if all(part.samples for part in windows_of(found, changed)):
+                fixes.append(fix if window == config.window else fix | {"window": found.window})
+                break
+    return [Finding(text if fixes else f"{text}. More rows are needed, or another --split", True, tuple(fixes))]
+
+
+def _kept(config: Reading) -> str:
+    return "first" if config.duplicates == "error" else config.duplicates
+
+
+def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> list[Finding]:
+    """Rows that are out of order or missing."""
+    found = []
+    if table.unsorted:
+        found.append(Finding(f"{count(table.unsorted, 'row')} stood after a later one; rows are sorted by time", False))
+    share = gaps.rows / max(gaps.rows + len(table.lines), 1)
+    if share > MANY:
+        text = f"{share:.0%} of the steps of {step} have no row, as if rows had no regular step"
+        found.append(Finding(text, False, ({"freq": "rows"},)))
+    elif gaps.longest > prepared.max_gap:
+        before = told(int(table.times[gaps.before]))
+        parted = int((np.diff(prepared.grid.segment) > 0).sum()) - len(table.ids) + 1
+        text = (
+            f"No window crosses {count(parted, 'gap')} of more than {count(prepared.max_gap, 'step')}; the longest is "
+            f"of {gaps.longest:,} after {before}"
+        )
+        fill: tuple[Mapping[str, Any], ...] = ({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ()
+        found.append(Finding(text, False, fill))
+    return found
+
+
+def in_columns(
+    table: Measurements, features: tuple[Feature, ...], others: Mapping[str, str], config: Reading
+) -> list[Finding]:
+    """Columns that are constant, often missing, too finely graded, labels or text."""
+    found = []
+
+    def without(names: list[str]) -> tuple[Mapping[str, Any], ...]:
+        rest = tuple(feature.name for feature in features if feature.name not in names)
+        return ({"value_cols": rest},) if rest else ()
+
+    constant = [feature.name for feature in features if feature.minimum == feature.maximum]
+    if constant:
+        verbs = "has one value in all rows and tells" if len(constant) == 1 else "have one value each and tell"
+        large = any(feature.minimum == feature.maximum and abs(feature.maximum) >= 1e5 for feature in features)
+        digits = ", to the seven digits of 32 bits," if large else ""
+        text = f"{listed([shown(name) for name in constant])}{digits} {verbs} nothing"
+        found.append(Finding(text, False, without(constant)))
+    for feature in features:
+        if feature.missing > MANY:
+            text = f"{shown(feature.name)} is missing in {feature.missing:.0%} of the rows"
+            found.append(Finding(text, False, without([feature.name])))
+        # 32 bits hold about seven digits.
+        span, size = feature.maximum - feature.minimum, max(abs(feature.maximum), abs(feature.minimum))
+        if 0 < span < 1e-5 * size:
+            text = (
+                f"{shown(feature.name)} varies by {span:.2g} around {size:.7g}, of which 32 bits lose digits; subtract"
+            )
+            found.append(Finding(f"{text} its level from the column", False))
+    if config.label_col is None:
+        for feature in features:
+            if LABELS.fullmatch(feature.name.strip()) and len(features) > 1:
+                text = f"{shown(feature.name)} is modelled as a value, though its name says that it is a label"
+                found.append(Finding(text, False, ({"label_col": feature.name},)))
+    words = [shown(name) for name, kind in others.items() if kind == "text"]
+    if words:
+        verbs = "holds no numbers and is" if len(words) == 1 else "hold no numbers and are"
+        found.append(Finding(f"{listed(words)} {verbs} left out", False))
+    return found

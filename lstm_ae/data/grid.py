@@ -1,0 +1,117 @@
+"""From the times that a table has to rows at a regular step: missing rows are NaN, long gaps part the series."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading
+from lstm_ae.config.series import Step
+from lstm_ae.data.cadence import Flags, clash_of, moment, slots, starts_of
+from lstm_ae.data.instants import Times
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.errors import DataError
+from lstm_ae.options import flag
+
+# Filled gaps may make a table so many times longer, and no more.
+GROWTH = 20
+
+
+class Grid(NamedTuple):
+    """Rows at a regular step.
+
+    Args:
+        step: the step; `Step()` where rows follow one another as they stand.
+        series: `(rows,)` int32, places in the table's `ids`, ascending.
+        segment: `(rows,)` int32; rows of a segment are one step apart.
+        times: `(rows,)` int64 nanoseconds in UTC, or row numbers; of a missing row when it would have been.
+        values: `(rows, features)` float32, NaN where missing.
+        labels: `(rows,)` int32, -1 where missing; None without labels.
+        known: `(rows,)` bool, False for rows that the table does not have.
+    """
+
+    step: Step
+    series: NDArray[np.int32]
+    segment: NDArray[np.int32]
+    times: Times
+    values: NDArray[np.float32]
+    labels: NDArray[np.int32] | None
+    known: Flags
+
+
+def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> Grid:
+    """The table's rows at a regular step.
+
+    Args:
+        max_gap: missing rows in a row that are filled with NaN; more part the series into segments.
+
+    Raises:
+        DataError: rows meet in one place and `--duplicates` does not say what then, or the grid is far too fine.
+    """
+    places = slots(table, step)
+    clash = clash_of(table, places)
+    if clash and config.duplicates == "error":
+        ids = f" of {table.ids[table.series[clash.first]]!r}" if len(table.ids) > 1 else ""
+        why = (
+            f"has the time of {table.place} {table.lines[clash.first]}"
+            if clash.same_time
+            else f"is less than half a step of {step} after {table.place} {table.lines[clash.first]}"
+        )
+        rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
+        raise DataError(
+            f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add --duplicates mean "
+            "(or first, last), or --id-col with the column that tells series apart"
+        )
+    kept, values, labels = _merged(table, places, config.duplicates)
+    series, places = table.series[kept], places[kept]
+    first = starts_of(series)
+    advance = np.where(first, 1, np.diff(places, prepend=0))
+    parted = first | (advance - 1 > max_gap)
+    advance = np.where(parted, 1, advance)
+    rows = int(advance.sum())
+    if rows > GROWTH * max(len(kept), 1000):
+        raise DataError(
+            f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {rows:,} rows for "
+            f"{len(kept):,}. Give a longer --freq, a smaller {flag('max_gap')}, or --freq rows"
+        )
+    at = np.cumsum(advance) - 1
+    known = np.zeros(rows, bool)
+    known[at] = True
+    # Of a row that is missing, the known row before it.
+    source = np.cumsum(known) - 1
+    times = table.times[kept][source]
+    behind = np.arange(rows) - at[source]
+    filled = behind > 0
+    if step.months:
+        start = times[filled].astype("datetime64[ns]").astype("datetime64[M]") + behind[filled] * step.months
+        times[filled] = start.astype("datetime64[ns]").astype(np.int64)
+    else:
+        times[filled] += behind[filled] * step.nanoseconds
+    spread = np.full((rows, values.shape[1]), np.nan, np.float32)
+    spread[at] = values
+    if labels is not None:
+        named = np.full(rows, -1, np.int32)
+        named[at] = labels
+        labels = named
+    segment = (np.cumsum(parted) - 1).astype(np.int32)[source]
+    return Grid(step, series[source], segment, times, spread, labels, known)
+
+
+def _merged(
+    table: Measurements, places: Times, rule: str
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32] | None]:
+    """One row for each place: which row gives the time, the values and the label."""
+    begins = starts_of(table.series) | np.r_[True, places[1:] != places[:-1]]
+    first = np.flatnonzero(begins)
+    if len(first) == len(places):
+        return first, table.values, table.labels
+    last = np.r_[first[1:], len(places)] - 1
+    kept = last if rule == "last" else first
+    labels = None if table.labels is None else table.labels[kept]
+    if rule != "mean":
+        return kept, table.values[kept], labels
+    held = ~np.isnan(table.values)
+    counts = np.add.reduceat(held, first, axis=0, dtype=np.int64)
+    sums = np.add.reduceat(np.where(held, table.values, 0), first, axis=0, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return kept, (sums / counts).astype(np.float32), labels

@@ -1,0 +1,240 @@
+"""Anyone's own table as arrays: series told apart, times in UTC, values with NaN where they are missing.
+
+CSV and Parquet are read piece by piece into float32, so that ten million rows need a few times their own size.
+"""
+
+import array
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading
+from lstm_ae.data.columns import Layout, heading, missing_words
+from lstm_ae.data.delimited import Chunk, read_delimited
+from lstm_ae.data.instants import Times
+from lstm_ae.data.lines import shown, stable_file
+from lstm_ae.data.selection import listed
+from lstm_ae.data.zones import to_utc
+from lstm_ae.errors import ConfigError, DataError
+
+Progress = Callable[[int, float], None]
+
+# Rows between two calls of the progress callback.
+STRIDE = 100_000
+
+
+class Measurements(NamedTuple):
+    """All rows of a table, series by series, each in the order of time.
+
+    Args:
+        name: the file as errors name it.
+        place: "line" or "row": what `lines` counts in the file.
+        layout: what its columns are for.
+        ids: names of the series; `("",)` without a column that tells them apart.
+        series: `(rows,)` int32, places in `ids`, ascending.
+        times: `(rows,)` int64 nanoseconds since 1970 in UTC, ascending within a series; without a column of times
+            the number of the row within its series.
+        values: `(rows, features)` float32, NaN where missing.
+        labels: `(rows,)` int32, places in `classes`, -1 where missing; None without labels.
+        classes: the different labels; numbers in their order, else by alphabet.
+        lines: `(rows,)` int32, where each row stands in the file.
+        unsorted: rows that stood before one of an earlier time.
+    """
+
+    name: str
+    place: str
+    layout: Layout
+    ids: tuple[str, ...]
+    series: NDArray[np.int32]
+    times: Times
+    values: NDArray[np.float32]
+    labels: NDArray[np.int32] | None
+    classes: tuple[str, ...]
+    lines: NDArray[np.int32]
+    unsorted: int
+
+    def where(self, row: int) -> str:
+        """The file and the place in it of a row, for errors."""
+        return f"{self.name}, {self.place} {self.lines[row]}"
+
+
+class _Columns(NamedTuple):
+    """The columns of a whole table in the order of the file; `text` holds the different cells of ids and labels."""
+
+    lines: NDArray[np.int32]
+    times: Times | None
+    values: NDArray[np.float32]
+    ids: NDArray[np.int32] | None
+    labels: NDArray[np.int32] | None
+    text: tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def read_measurements(config: Reading, progress: Progress | None = None) -> Measurements:
+    """Read the table `config.data`.
+
+    Args:
+        progress: is told the rows read so far, and the share of the file.
+
+    Raises:
+        ConfigError: a column that was asked for is not there, or an option does not fit the file.
+        DataError: the file is no table that can be understood; one line with the rule and the option that helps.
+    """
+    if config.data is None:
+        raise ConfigError("--data must name the table to read. Received: None")
+    name = shown(config.data)
+    with stable_file(config.data) as file:
+        size = max(os.fstat(file.fileno()).st_size, 1)
+        layout, chunks, place = _source(file, name, config)
+
+        def told(rows: int) -> None:
+            if progress:
+                progress(rows, min(os.lseek(file.fileno(), 0, os.SEEK_CUR) / size, 1.0))
+
+        columns = _gathered(chunks, layout, name, place, told)
+    if progress:
+        progress(len(columns.lines), 1.0)
+    layout, columns = _without_empty(layout, columns, name, config)
+    return _by_series(layout, columns, name, place, config)
+
+
+def _source(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, Iterator[Chunk], str]:
+    magic = file.read(4)
+    file.seek(0)
+    if magic == b"PAR1":
+        from lstm_ae.data.parquet import read_parquet
+
+        return *read_parquet(file, name, config), "row"
+    return *read_delimited(file, name, config), "line"
+
+
+def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, told: Callable[[int], None]) -> _Columns:
+    """All pieces together, in buffers that grow, so that no column stands twice in memory."""
+    lines, times, values, ids, labels = (array.array(code) for code in "iqfii")
+    index, classes = ({}, {})  # type: tuple[dict[str, int], dict[str, int]]
+    last = 0
+    for chunk in chunks:
+        lines.frombytes(chunk.lines.tobytes())
+        values.frombytes(chunk.values.tobytes())
+        if chunk.times is not None:
+            times.frombytes(chunk.times.tobytes())
+        if chunk.ids is not None:
+            if "" in chunk.ids:
+                raise DataError(
+                    f"{name}, {place} {chunk.lines[list(chunk.ids).index('')]}, column {layout.id!r}: the name of the "
+                    "series is missing. Write it, or remove the row"
+                )
+            ids.extend([index.setdefault(cell, len(index)) for cell in chunk.ids])
+        if chunk.labels is not None:
+            labels.extend([classes.setdefault(cell, len(classes)) for cell in chunk.labels])
+        if len(lines) - last >= STRIDE:
+            last = len(lines)
+            told(last)
+    return _Columns(
+        np.frombuffer(lines, np.int32),
+        np.frombuffer(times, np.int64) if layout.time is not None else None,
+        np.frombuffer(values, np.float32).reshape(-1, len(layout.values)),
+        np.frombuffer(ids, np.int32) if layout.id is not None else None,
+        np.frombuffer(labels, np.int32) if layout.label is not None else None,
+        (tuple(index), tuple(classes)),
+    )
+
+
+def _without_empty(layout: Layout, columns: _Columns, name: str, config: Reading) -> tuple[Layout, _Columns]:
+    """Leave out columns without any value, unless they were asked for: those are refused."""
+    held = [bool((~np.isnan(columns.values[:, k])).any()) for k in range(len(layout.values))]
+    if all(held):
+        return layout, columns
+    empty = [column for column, some in zip(layout.values, held, strict=True) if not some]
+    if config.value_cols or not any(held):
+        raise DataError(f"{name}: the column {empty[0][:80]!r} holds no value in any row. Leave it out of --value-cols")
+    kept = tuple(column for column, some in zip(layout.values, held, strict=True) if some)
+    said = {
+        "value_cols": f"{listed(list(map(heading, kept)))}, as they hold numbers",
+        "empty": f"{listed(list(map(heading, empty)))} left out, without any value",
+    }
+    inferred = {**layout.inferred, **said}
+    return layout._replace(values=kept, inferred=inferred), columns._replace(values=columns.values[:, held])
+
+
+def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config: Reading) -> Measurements:
+    rows = len(columns.lines)
+    ids = columns.text[0] or ("",)
+    series = columns.ids if columns.ids is not None else np.zeros(rows, np.int32)
+    times = columns.times
+    if times is not None:
+        times = _in_utc(times, series, layout, columns.lines, name, place, config)
+    # By series in the order of the file, to see what is out of order, then by time.
+    order = None if columns.ids is None else np.argsort(series, kind="stable")
+    ordered = series if order is None else series[order]
+    unsorted = 0
+    if times is None:
+        first = np.searchsorted(ordered, np.arange(len(ids)))
+        times = np.arange(rows) - first[ordered]
+    else:
+        times = times if order is None else times[order]
+        unsorted = int(((np.diff(times) < 0) & (np.diff(ordered) == 0)).sum())
+        if unsorted:
+            again = np.lexsort((times, ordered))
+            times, order = times[again], again if order is None else order[again]
+    labels, classes = _classes(columns, config)
+
+    def taken(column: Any) -> Any:
+        return column if order is None else column[order]
+
+    return Measurements(
+        name,
+        place,
+        layout,
+        ids,
+        ordered,
+        times,
+        taken(columns.values),
+        None if labels is None else taken(labels),
+        classes,
+        taken(columns.lines),
+        unsorted,
+    )
+
+
+def _in_utc(
+    times: Times,
+    series: NDArray[np.int32],
+    layout: Layout,
+    lines: NDArray[np.int32],
+    name: str,
+    place: str,
+    config: Reading,
+) -> Times:
+    if config.time_zone is None or config.zone is None:
+        return times
+    if layout.aware:
+        raise ConfigError(
+            f"--time-zone is for times without an offset, and those of {layout.time!r} have one or count from 1970 in "
+            "UTC. Leave --time-zone out"
+        )
+    utc, nowhere = to_utc(times, config.zone, series)
+    if len(nowhere):
+        moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
+        raise DataError(
+            f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} is left out by the clocks of "
+            f"{config.time_zone}, in the hour that spring skips. Give another --time-zone, or none for UTC"
+        )
+    return utc
+
+
+def _classes(columns: _Columns, config: Reading) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:
+    """Labels as places among the classes, -1 where missing."""
+    if columns.labels is None:
+        return None, ()
+    words = missing_words(config)
+    found = columns.text[1]
+    named = [cell for cell in found if cell.lower() not in words]
+    try:
+        classes = tuple(sorted(named, key=float))
+    except ValueError:
+        classes = tuple(sorted(named))
+    place = {cell: k for k, cell in enumerate(classes)}
+    return np.array([place.get(cell, -1) for cell in found], np.int32)[columns.labels], classes

@@ -1,0 +1,147 @@
+"""Anyone's Parquet file in pieces, by the optional package pyarrow."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lstm_ae.config import Reading
+from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_words
+from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, readable
+from lstm_ae.data.dialect import is_number
+from lstm_ae.data.instants import NUMBER, YEARS, BadCell, Times, looks_like_times, read_moments
+from lstm_ae.errors import DataError
+
+BATCH = 50_000
+
+
+def read_parquet(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, Iterator[Chunk]]:
+    """What an open Parquet file holds, and its rows piece by piece.
+
+    Raises:
+        DataError: pyarrow is missing, or as `read_delimited`, with the row in the line's place.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise DataError(
+            f'{name} is a Parquet file, which needs pyarrow: pip install "lstm-ae[parquet]". Install it, or give CSV'
+        ) from None
+    try:
+        source = pyarrow.parquet.ParquetFile(file)
+        first = next(source.iter_batches(SAMPLE), None)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(
+            f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again"
+        ) from None
+    schema = source.schema_arrow
+    if len(set(schema.names)) < len(schema.names):
+        twice = next(column for column in schema.names if schema.names.count(column) > 1)
+        raise DataError(f"{name}: the column {twice[:80]!r} stands there more than once. Rename or remove one")
+    if first is None or not first.num_rows:
+        raise DataError(f"{name} has no rows. Give a file with data")
+    types = pyarrow.types
+
+    def cells(column: str) -> Sequence[str]:
+        return _texts(first.column(column))
+
+    kinds: dict[str, Kind] = {}
+    for field in schema:
+        if types.is_timestamp(field.type) or types.is_date(field.type):
+            kinds[field.name] = "time"
+        elif types.is_integer(field.type) or types.is_floating(field.type) or types.is_decimal(field.type):
+            held = [cell for cell in cells(field.name) if cell]
+            kinds[field.name] = "time" if held and looks_like_times(held, field.name) else "number"
+        elif types.is_null(field.type):
+            kinds[field.name] = "empty"
+        elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
+            kinds[field.name] = kind_of(cells(field.name), field.name, is_number, config)
+        else:
+            kinds[field.name] = "text"
+    typed = {field.name for field in schema if types.is_timestamp(field.type) or types.is_date(field.type)}
+    aware = {field.name for field in schema if types.is_timestamp(field.type) and field.type.tz is not None}
+    index = next((column for column in schema.names if column == "__index_level_0__"), None)
+    layout = layout_of(
+        schema.names, kinds, cells, config, name, typed=frozenset(typed), aware=frozenset(aware), index=index
+    )
+    return layout, _chunks(source, layout, config, name)
+
+
+def _texts(column: Any) -> list[str]:
+    return ["" if value is None else str(value).strip() for value in column.to_pylist()]
+
+
+def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator[Chunk]:
+    import pyarrow
+
+    wanted = [column for column in (layout.time, layout.id, layout.label, *layout.values) if column is not None]
+    row = 1
+    try:
+        for batch in source.iter_batches(BATCH, columns=list(dict.fromkeys(wanted))):
+            rows = np.arange(row, row + batch.num_rows, dtype=np.int32)
+            row += batch.num_rows
+            times = None if layout.time is None else _times(batch.column(layout.time), layout, rows, name)
+            values = np.empty((batch.num_rows, len(layout.values)), np.float32)
+            for k, column in enumerate(layout.values):
+                values[:, k] = _values(batch.column(column), column, rows, name, config)
+            ids, labels = (
+                None if column is None else _texts(batch.column(column)) for column in (layout.id, layout.label)
+            )
+            yield Chunk(rows, times, values, ids, labels)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(
+            f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again"
+        ) from None
+
+
+def _times(column: Any, layout: Layout, rows: Any, name: str) -> Times:
+    import pyarrow
+
+    def fail(place: int, problem: str) -> DataError:
+        return DataError(f"{name}, row {rows[place]}, column {layout.time!r}: {problem}")
+
+    if layout.form is not None:
+        try:
+            return read_moments(_texts(column), layout.form)
+        except BadCell as error:
+            raise fail(error.place, error.problem) from None
+    if column.null_count:
+        missing = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+        raise fail(missing, "the time is missing. Write it, or remove the row")
+    # To microseconds first, which hold every year: nanoseconds beyond 2262 would wrap around.
+    times = column.cast(pyarrow.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
+    years = times.astype("datetime64[Y]").astype(np.int64) + 1970
+    wrong = (years < YEARS.start) | (years >= YEARS.stop)
+    if wrong.any():
+        raise fail(int(wrong.argmax()), f"the time is outside the years {YEARS.start} to {YEARS.stop - 1}. Correct it")
+    moments: Times = times.astype("datetime64[us]").astype(np.int64) * 1000
+    return moments
+
+
+def _values(column: Any, heading: str, rows: Any, name: str, config: Reading) -> Any:
+    import pyarrow
+
+    types = pyarrow.types
+    if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
+        words = missing_words(config)
+        cells = ["" if cell.lower() in words else cell for cell in _texts(column)]
+        return readable(cells, rows.tolist(), heading, name, "row")
+    if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
+        if types.is_null(column.type):
+            return np.nan
+        raise DataError(
+            f"{name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
+        )
+    values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
+    for word in config.missing:
+        if NUMBER.fullmatch(word):
+            values = np.where(values == float(word), np.nan, values)
+    wrong = abs(values) > LARGEST
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise DataError(
+            f"{name}, row {rows[at]}, column {heading!r}: {values[at]:g} is infinite or beyond {LARGEST:.2g}, the "
+            "largest number of 32 bits. Correct it, or leave the cell empty"
+        )
+    return values

@@ -1,0 +1,45 @@
+"""From the clocks of a zone to UTC, over the hours that daylight saving repeats and leaves out."""
+
+import datetime
+import zoneinfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config.series import UNITS
+from lstm_ae.data.instants import EPOCH, Times
+
+QUARTER = 15 * UNITS["min"]  # what zones' offsets and changes are multiples of, since 1970
+DAY = UNITS["d"]
+
+
+def to_utc(local: Times, zone: zoneinfo.ZoneInfo, series: NDArray[np.int32] | None = None) -> tuple[Times, Times]:
+    """What a clock of the zone showed, as UTC; and the rows, if any, at which no clock of the zone shows that.
+
+    The hour that autumn repeats is told by the order of the rows: where its times step back, the second one begins.
+    Rows must stand as in the file; `series` `(rows,)` tells several that are mixed apart.
+    """
+    quarters, at = np.unique(local // QUARTER, return_inverse=True)
+    clock = [EPOCH + int(quarter) * datetime.timedelta(minutes=15) for quarter in quarters]
+    offsets = np.array(
+        [[_offset(moment.replace(tzinfo=zone, fold=fold)) for moment in clock] for fold in (0, 1)], np.int64
+    )
+    second = np.zeros(len(local), bool)
+    twice = np.flatnonzero((offsets[0] > offsets[1])[at])
+    if len(twice):
+        own = series[twice] if series is not None else np.zeros(len(twice), np.int32)
+        order = np.argsort(own, kind="stable")
+        twice, own = twice[order], own[order]
+        change = np.diff(local[twice])
+        begins = np.r_[True, (own[1:] != own[:-1]) | (abs(change) > DAY)]
+        back = np.cumsum(np.r_[False, (change <= 0) & ~begins[1:]])
+        # Steps back since the run began.
+        run = np.maximum.accumulate(np.where(begins, np.arange(len(twice)), 0))
+        second[twice] = back > back[run]
+    nowhere = np.flatnonzero((offsets[0] < offsets[1])[at])
+    utc: Times = local - np.where(second, offsets[1][at], offsets[0][at])
+    return utc, nowhere
+
+
+def _offset(moment: datetime.datetime) -> int:
+    return int((moment.utcoffset() or datetime.timedelta()) / datetime.timedelta(microseconds=1)) * 1000

@@ -1,0 +1,135 @@
+"""A model's answers for a whole file, batch by batch, into a file that grows beside its place until it is whole."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.files import as_json, read_object, sync, table, write
+from lstm_ae.serving.callers import Caller
+from lstm_ae.serving.refusals import Refusal
+from lstm_ae.serving.samples import Samples
+from lstm_ae.serving.servable import Tensors, check
+from lstm_ae.serving.writing import write_lines
+
+
+def predict(
+    caller: Caller, samples: Samples, out: Path, *, batch: int, notify: Callable[[int, int], None]
+) -> tuple[int, int]:
+    """Write the answer for every sample to a file: `.jsonl`, one a line, or `.csv`, one a row.
+
+    What an interrupted call of the same model with the same samples has left is kept.
+
+    Args:
+        batch: samples in a call.
+        notify: told after each batch how many samples are done, and of how many.
+
+    Returns:
+        How many samples there are, and how many of them an earlier call had done.
+
+    Raises:
+        ConfigError: the file is there already, or has another ending. DataError: the model refuses the samples.
+    """
+    if out.suffix not in (".jsonl", ".csv"):
+        raise ConfigError(f"--out must end in .jsonl or .csv. Received: {str(out)!r}")
+    if out.exists():
+        raise ConfigError(f"--out {str(out)!r} is there already; give another file")
+    part, about = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.about.json")
+    asked = {"model": caller.model, "signature": caller.signature.name, "samples": _hash(samples)}
+    head = 1 if out.suffix == ".csv" else 0
+    done = 0
+    if part.exists() and about.exists():
+        if read_object(about) != asked:
+            raise ConfigError(f"{str(part)!r} is of another model or other data; delete it, or give another --out")
+        done = max(0, _keep_whole_lines(part) - head)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        write(about, as_json(asked))
+    had = done
+    with part.open("ab") as file:
+        while done < len(samples):
+            inputs = samples.part(done, done + batch)
+            rows = len(next(iter(inputs.values())))
+            outputs = _answered(caller, inputs, rows)
+            file.write(_rows(outputs, done) if head else write_lines(outputs))
+            file.flush()
+            os.fsync(file.fileno())
+            done += rows
+            notify(done, len(samples))
+    sync(part)
+    part.rename(out)
+    about.unlink()
+    return done, had
+
+
+def _answered(caller: Caller, inputs: Tensors, rows: int) -> Tensors:
+    try:
+        check(caller.signature, inputs)
+        outputs = caller.call(inputs)
+    except Refusal as refusal:
+        raise DataError(f"The model refuses the data: {refusal.message}") from None
+    if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
+        raise DataError(f"The signature {caller.signature.name!r} does not answer sample by sample; choose another one")
+    return outputs
+
+
+def _rows(outputs: Tensors, first: int) -> bytes:
+    """Rows of a table, with its header above the first."""
+    header, columns = ["sample"], []
+    for name, array in outputs.items():
+        flat = array.reshape(len(array), -1)
+        columns.append(flat)
+        header += [name] if flat.shape[1] == 1 else [f"{name}_{place}" for place in _places(array.shape[1:])]
+    rows = (
+        [number, *(cell for array in columns for cell in array[number - first])]
+        for number in range(first, first + len(columns[0]))
+    )
+    content = table(header, list(rows))
+    return content if first == 0 else content.split(b"\n", 1)[1]
+
+
+def _places(shape: Sequence[int]) -> Iterator[str]:
+    """Names of an array's cells, counted from 1; a last size of 1 says nothing."""
+    sizes = shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape
+    for index in np.ndindex(*sizes):
+        yield "_".join(str(place + 1) for place in index)
+
+
+def _keep_whole_lines(path: Path) -> int:
+    """Cut off a last line that is not whole; returns how many are left."""
+    count, whole = 0, 0
+    with path.open("r+b") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                count, whole = count + 1, whole + len(line)
+        file.truncate(whole)
+    return count
+
+
+def _hash(samples: Samples) -> str:
+    found = hashlib.sha256()
+    for name, array in samples.inputs.items():
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        for start in range(0, len(array), 4096):
+            found.update(array[start : start + 4096].tobytes())
+    return found.hexdigest()
+
+
+def constants_of(texts: Sequence[str]) -> dict[str, float]:
+    """`name=number` each."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise ConfigError(f"--set must be name=number, such as horizon=20. Received: {text!r}")
+        found[name] = value
+    return found

@@ -1,0 +1,176 @@
+"""One signature of a model, called alike whether it lies in a folder or behind a server's REST or gRPC."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import grpc
+import numpy as np
+import orjson
+from google.protobuf.json_format import ParseDict
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.serving.models import Policy, discover, versions_in
+from lstm_ae.serving.protos import to_array, to_proto
+from lstm_ae.serving.servable import DEFAULT, Servable, Signature, Tensors, signature_of
+
+SECONDS = 120.0
+
+
+class Caller(NamedTuple):
+    """A signature that can be called.
+
+    Args:
+        model: its name and version, which tell one answer from another.
+    """
+
+    model: str
+    signature: Signature
+    call: Callable[[Tensors], Tensors]
+
+
+def caller(where: str, model: str | None, version: int | None, signature: str) -> Caller:
+    """What answers for a model.
+
+    Args:
+        where: a folder of models, of versions, or a version; or the address of a server, `http://host:port` (REST) or
+            `grpc://host:port`.
+        model: its name; may be left out where there is only one.
+        version: None takes the newest.
+
+    Raises:
+        ConfigError: the choice is not clear. DataError: there is no such model, or it cannot be reached.
+    """
+    scheme = urlsplit(where).scheme
+    if scheme in ("http", "https", "grpc"):
+        if not model:
+            raise ConfigError("--model must name the model, since a server has several")
+        return (_over_grpc if scheme == "grpc" else _over_rest)(where, model, version, signature)
+    return _from_folder(Path(where), model, version, signature)
+
+
+def _from_folder(folder: Path, model: str | None, version: int | None, signature: str) -> Caller:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {str(folder)!r}; give one of exported models, or http://host:port")
+    if (folder / "saved_model.pb").is_file():
+        name, number, directory = folder.resolve().parent.name, _number(folder.resolve().name), folder
+    else:
+        models = {found.name: found for found in discover(folder, Policy())}
+        if not models:
+            raise DataError(f"{str(folder)!r} holds no exported model; make one by lstmae export")
+        if model is None and len(models) > 1:
+            raise ConfigError(f"--model must be one of {', '.join(models)}")
+        name = model or next(iter(models))
+        if name not in models:
+            raise ConfigError(f"--model must be one of {', '.join(models)}. Received: {name!r}")
+        versions = versions_in(models[name].base)
+        number = max(versions) if version is None else version
+        if number not in versions:
+            raise ConfigError(
+                f"--model-version must be one of {', '.join(map(str, sorted(versions)))}. Received: {number}"
+            )
+        directory = versions[number]
+    try:
+        servable = Servable(name, number, directory)
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{str(directory)!r} cannot be loaded ({first[:200]}); export the model anew") from error
+    found = _known(servable.signatures, signature)
+    return Caller(f"{name}/{number}", found, lambda inputs: servable.run(found.name, inputs))
+
+
+def _over_rest(url: str, model: str, version: int | None, signature: str) -> Caller:
+    path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}" + (f"/versions/{version}" if version else "")
+    about = _json(f"{path}/metadata", None)
+    try:
+        definitions = about["metadata"]["signature_def"]["signature_def"]
+        signatures = {key: signature_of(key, ParseDict(value, SignatureDef())) for key, value in definitions.items()}
+        number = about["model_spec"]["version"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} does not answer as TensorFlow Serving does ({error!r})") from error
+    found = _known(signatures, signature)
+
+    def call(inputs: Tensors) -> Tensors:
+        asked = {"signature_name": found.name, "inputs": inputs}
+        outputs = _json(f"{path}:predict", _dump(asked))["outputs"]
+        named = outputs if len(found.outputs) > 1 else {next(iter(found.outputs)): outputs}
+        return {name: np.array(named[name], spec.dtype) for name, spec in found.outputs.items()}
+
+    return Caller(f"{model}/{number}", found, call)
+
+
+def _dump(asked: Any) -> bytes:
+    # orjson writes null for NaN, which no server takes for a number.
+    if all(array.dtype.kind == "f" and np.isfinite(array).all() for array in asked["inputs"].values()):
+        return orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY)
+    plain = {name: array.tolist() for name, array in asked["inputs"].items()}
+    return json.dumps(asked | {"inputs": plain}).encode()
+
+
+def _json(url: str, body: bytes | None) -> Any:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=SECONDS) as answer:
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            try:
+                said = json.loads(error.read())["error"]
+            except (ValueError, KeyError, TypeError):
+                said = error.reason
+        raise DataError(f"{url} refuses: {str(said)[:300]}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{url} cannot be reached ({getattr(error, 'reason', error)}); is the server running?"
+        ) from error
+
+
+def _over_grpc(url: str, model: str, version: int | None, signature: str) -> Caller:
+    channel = grpc.insecure_channel(urlsplit(url).netloc, [("grpc.max_receive_message_length", -1)])
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    about = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    about.model_spec.name = model
+    if version is not None:
+        about.model_spec.version.value = version
+    answer = _rpc(url, stub.GetModelMetadata, about)
+    definitions = get_model_metadata_pb2.SignatureDefMap()
+    answer.metadata["signature_def"].Unpack(definitions)
+    found = _known({key: signature_of(key, value) for key, value in definitions.signature_def.items()}, signature)
+
+    def call(inputs: Tensors) -> Tensors:
+        asked = predict_pb2.PredictRequest(model_spec=about.model_spec)
+        asked.model_spec.signature_name = found.name
+        for name, array in inputs.items():
+            asked.inputs[name].CopyFrom(to_proto(array))
+        outputs = _rpc(url, stub.Predict, asked).outputs
+        return {name: to_array(name, outputs[name]) for name in found.outputs}
+
+    return Caller(f"{model}/{answer.model_spec.version.value}", found, call)
+
+
+def _rpc(url: str, call: Any, request: Any) -> Any:
+    try:
+        return call(request, timeout=SECONDS)
+    except grpc.RpcError as error:
+        said = str(error.details() if isinstance(error, grpc.Call) else error)
+        raise DataError(f"{url} refuses or cannot be reached: {said[:300]}") from error
+
+
+def _known(signatures: dict[str, Signature], name: str) -> Signature:
+    found = signatures.get(name or DEFAULT)
+    if found is None:
+        raise ConfigError(f"--signature must be one of {', '.join(signatures)}. Received: {name or DEFAULT!r}")
+    if not found.batched:
+        raise ConfigError(
+            f"The signature {found.name!r} does not answer sample by sample; choose another by --signature"
+        )
+    return found
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else 0

@@ -1,0 +1,73 @@
+"""Counters for Prometheus, named as TensorFlow Serving names its own."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import Metric
+
+_LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Requests:
+    """A counter without the suffix `_total`, which the client library would add and TensorFlow Serving has not."""
+
+    name = ":tensorflow:serving:request_count"
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every count, for the registry."""
+        metric = Metric(self.name, "Requests.", "unknown")
+        for (model, protocol, code), count in list(self.counts.items()):
+            labels = {"model_name": model, "entrypoint": protocol, "status": code}
+            metric.add_sample(self.name, labels, count)
+        yield metric
+
+
+class Metrics:
+    """What has been asked and how it ended."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._requests = _Requests()
+        self._registry.register(self._requests)
+        self._latency = Histogram(
+            ":tensorflow:serving:request_latency_seconds",
+            "From the whole request read to its answer.",
+            ["model_name", "entrypoint"],
+            registry=self._registry,
+            buckets=_LATENCIES,
+        )
+        self._calls = Histogram(
+            ":tensorflow:serving:runtime_latency_seconds",
+            "Calls of a model.",
+            ["model_name"],
+            registry=self._registry,
+            buckets=_LATENCIES,
+        )
+        self._sizes = Histogram(
+            ":tensorflow:serving:batching_session:processed_batch_size",
+            "Samples in a call of a model.",
+            ["model_name"],
+            registry=self._registry,
+            buckets=_SIZES,
+        )
+
+    def answered(self, protocol: str, model: str, code: str, seconds: float) -> None:
+        """Count a request."""
+        self._requests.counts[model, protocol, code] += 1
+        self._latency.labels(model, protocol).observe(seconds)
+
+    def ran(self, model: str, rows: int, seconds: float) -> None:
+        """Count a call of a model; may come from any thread."""
+        self._calls.labels(model).observe(seconds)
+        self._sizes.labels(model).observe(rows)
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self._registry)

@@ -1,0 +1,70 @@
+"""What a request is refused with: a status code of gRPC, its HTTP status, and a sentence."""
+
+import enum
+
+
+class Code(enum.IntEnum):
+    """Status codes, numbered as gRPC and TensorFlow number them."""
+
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+    @property
+    def http(self) -> int:
+        """The HTTP status that TensorFlow Serving answers with."""
+        return _HTTP.get(self, 500)
+
+
+_HTTP = {
+    Code.INVALID_ARGUMENT: 400,
+    Code.FAILED_PRECONDITION: 400,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNAUTHENTICATED: 401,
+    Code.PERMISSION_DENIED: 403,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.ABORTED: 409,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.CANCELLED: 499,
+    Code.UNIMPLEMENTED: 501,
+    Code.UNAVAILABLE: 503,
+    Code.DEADLINE_EXCEEDED: 504,
+}
+
+# Longer messages repeat what the client has sent.
+LONGEST = 1000
+
+
+class Refusal(Exception):
+    """A request that gets no answer, and why.
+
+    Args:
+        code: the status.
+        message: for the client; shortened to a thousand characters.
+        http: an HTTP status other than the code's, where HTTP has a word of its own (413, 415).
+    """
+
+    def __init__(self, code: Code, message: str, *, http: int | None = None) -> None:
+        self.code = code
+        self.message = message if len(message) <= LONGEST else message[: LONGEST - 4] + " ..."
+        self.http = http or code.http
+        super().__init__(self.message)
+
+
+def invalid(message: str) -> Refusal:
+    """The refusal of a request that no state of the server would make right."""
+    return Refusal(Code.INVALID_ARGUMENT, message)

@@ -1,0 +1,176 @@
+"""TensorFlow Serving's REST interface, from a request to an answer; no server of HTTP is in here.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+
+from lstm_ae.serving import metrics
+from lstm_ae.serving.models import LARGEST
+from lstm_ae.serving.reading import read_request
+from lstm_ae.serving.refusals import Code, Refusal, invalid
+from lstm_ae.serving.servable import Signature
+from lstm_ae.serving.service import Service
+from lstm_ae.serving.writing import write_answer
+
+JSON = "application/json"
+
+_WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_CALL = re.compile(_WHICH + r":(?P<method>predict|classify|regress)", re.IGNORECASE)
+_ABOUT = re.compile(_WHICH + r"(?P<metadata>/metadata)?", re.IGNORECASE)
+
+# What TensorFlow Serving says of a signature whose method is not the one that is called.
+_EXAMPLES = {"classify": "classification", "regress": "regression"}
+
+
+class Asked(NamedTuple):
+    """A request as HTTP brings it.
+
+    Args:
+        path: as sent, not decoded, without the query.
+        headers: names in lower case.
+        body: reads it; refuses one that is too large.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Callable[[], Awaitable[bytes]]
+
+
+class Answer(NamedTuple):
+    """What goes back."""
+
+    status: int
+    content: bytes
+    kind: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+async def answer(service: Service, asked: Asked) -> Answer:
+    """The answer to any request whatever."""
+    try:
+        if asked.path.lower().startswith("/v1/"):
+            return await _versioned(service, asked)
+        return _other(service, asked)
+    except Refusal as refusal:
+        return _refused(refusal)
+
+
+def _refused(refusal: Refusal) -> Answer:
+    # ASCII, so that whatever a client has sent, half a surrogate pair as well, can be said back.
+    return Answer(refusal.http, json.dumps({"error": refusal.message}).encode())
+
+
+async def _versioned(service: Service, asked: Asked) -> Answer:
+    if asked.method == "POST" and (call := _CALL.fullmatch(asked.path)):
+        return await service.counted("rest", call["name"], _call(service, asked, call))
+    if asked.method == "GET" and (about := _ABOUT.fullmatch(asked.path)):
+        version = _version(about["version"])
+        if about["metadata"]:
+            return _as_json(metadata(service, about["name"], version, about["label"]))
+        return _as_json(_status(service, about["name"], version, about["label"]))
+    raise invalid(f"Malformed request: {asked.method} {asked.path}")
+
+
+def _other(service: Service, asked: Asked) -> Answer:
+    if asked.method not in ("GET", "HEAD"):
+        known = asked.path in ("/health", "/ready", "/monitoring/prometheus/metrics")
+        raise Refusal(
+            Code.UNIMPLEMENTED, f"{asked.method} is not for {asked.path}; use GET", http=405 if known else 404
+        )
+    if asked.path == "/health":
+        return Answer(200, b'{"status": "alive"}')
+    if asked.path == "/ready":
+        return Answer(200, b'{"status": "ready"}') if service.ready() else Answer(503, b'{"status": "not ready"}')
+    if asked.path == "/monitoring/prometheus/metrics":
+        return Answer(200, service.metrics.text(), metrics.CONTENT_TYPE)
+    raise Refusal(Code.NOT_FOUND, f"There is nothing at {asked.path}")
+
+
+async def _call(service: Service, asked: Asked, call: re.Match[str]) -> Answer:
+    servable = service.catalogue.find(call["name"], _version(call["version"]), call["label"])
+    body = _unpacked(await asked.body(), asked.headers.get("content-encoding", ""), service.limits.body)
+    method = call["method"].lower()
+    if method in _EXAMPLES:
+        raise invalid(
+            f"Expected {_EXAMPLES[method]} signature method_name to be tensorflow/serving/{method}. "
+            "Was: tensorflow/serving/predict"
+        )
+    chosen: list[Signature] = []
+
+    def dtypes_of(name: str) -> dict[str, np.dtype[Any]]:
+        chosen.append(servable.signature(name))
+        return {key: spec.dtype for key, spec in chosen[0].inputs.items()}
+
+    found = read_request(body, dtypes_of)
+    outputs = await service.predict(servable, chosen[0], found.inputs)
+    return Answer(200, write_answer(outputs, rows=found.rows))
+
+
+def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+    """The body, unpacked where it came as gzip; never more than the limit."""
+    if encoding.strip().lower() in ("", "identity"):
+        return body
+    if encoding.strip().lower() != "gzip":
+        raise Refusal(Code.INVALID_ARGUMENT, f"Content-Encoding may be gzip or none. Received: {encoding}", http=415)
+    unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        content = unpacking.decompress(body, limit + 1)
+    except zlib.error:
+        raise invalid("The body is said to be gzip and is not") from None
+    if len(content) > limit:
+        raise too_large(limit)
+    if not unpacking.eof:
+        raise invalid("The gzip body is cut off")
+    return content
+
+
+def too_large(limit: int) -> Refusal:
+    """The refusal of a body over the limit."""
+    return Refusal(Code.INVALID_ARGUMENT, f"The body may have at most {limit} bytes", http=413)
+
+
+def _version(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if len(text) > 30 or int(text) > LARGEST:
+        raise invalid(f"Failed to convert version: {text} to numeric.")
+    return int(text)
+
+
+def _status(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:
+    return {
+        "model_version_status": [
+            {
+                "version": str(status.version),
+                "state": status.state.name,
+                "status": {"error_code": "UNKNOWN" if status.error else "OK", "error_message": status.error},
+            }
+            for status in service.catalogue.statuses(name, version, label)
+        ]
+    }
+
+
+def metadata(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:
+    """A version's signatures in the form of TensorFlow Serving's `/metadata`."""
+    servable = service.catalogue.find(name, version, label)
+    definitions = {
+        key: MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for key, found in servable.definitions.items()
+    }
+    return {
+        "model_spec": {"name": servable.name, "signature_name": "", "version": str(servable.version)},
+        "metadata": {"signature_def": {"signature_def": definitions}},
+    }
+
+
+def _as_json(content: Mapping[str, Any]) -> Answer:
+    return Answer(200, json.dumps(content, indent=1).encode() + b"\n")

@@ -1,0 +1,172 @@
+"""TensorFlow Serving's gRPC interface: PredictionService, ModelService, and the standard health service."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from lstm_ae.serving.configs import models_of
+from lstm_ae.serving.protos import to_array, to_proto
+from lstm_ae.serving.refusals import Code, Refusal, invalid
+from lstm_ae.serving.service import Service
+
+Reload = Callable[[Any], Awaitable[None]]
+
+
+def grpc_server(service: Service, reload: Reload) -> grpc.aio.Server:
+    """A server with all services, not yet bound to a port.
+
+    Args:
+        reload: takes the models of a new configuration and brings them into memory.
+    """
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", service.limits.body),
+            ("grpc.max_send_message_length", -1),
+            # Else a second server on the same port would take half of the requests.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service, reload), server)
+    health_pb2_grpc.add_HealthServicer_to_server(_Health(service), server)
+    return server
+
+
+class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
+        work = self.service.counted("grpc", request.model_spec.name, self._predict(request, context))
+        return await _or_refusal(work, context)
+
+    async def _predict(self, request: Any, context: Any) -> Any:
+        servable = _find(self.service, request.model_spec)
+        signature = servable.signature(request.model_spec.signature_name)
+        inputs = {name: to_array(name, proto) for name, proto in request.inputs.items()}
+        unknown = [name for name in request.output_filter if name not in signature.outputs]
+        if unknown:
+            raise invalid(
+                f"output tensor alias not found in signature: {unknown[0]} Outputs expected to be in the set "
+                f"{{{','.join(sorted(signature.outputs))}}}."
+            )
+        outputs = await self.service.predict(servable, signature, inputs, context.time_remaining())
+        answer = predict_pb2.PredictResponse()
+        answer.model_spec.name = servable.name
+        answer.model_spec.version.value = servable.version
+        answer.model_spec.signature_name = signature.name
+        for name in request.output_filter or outputs:
+            answer.outputs[name].CopyFrom(to_proto(outputs[name]))
+        return answer
+
+    async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await _or_refusal(self._examples(request, "classification", "classify"), context)
+
+    async def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await _or_refusal(self._examples(request, "regression", "regress"), context)
+
+    async def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await _or_refusal(self._tasks(request), context)
+
+    async def _examples(self, request: Any, kind: str, method: str) -> Any:
+        """Our models have no signatures of tf.Example, and TensorFlow Serving refuses them so."""
+        _find(self.service, request.model_spec).signature(request.model_spec.signature_name)
+        raise invalid(
+            f"Expected {kind} signature method_name to be tensorflow/serving/{method}. Was: tensorflow/serving/predict"
+        )
+
+    async def _tasks(self, request: Any) -> Any:
+        if not request.tasks:
+            raise invalid("Inference request has no tasks")
+        _find(self.service, request.tasks[0].model_spec)
+        raise invalid("No signature of this model takes tf.Example, as a task of MultiInference needs")
+
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await _or_refusal(self._metadata(request), context)
+
+    async def _metadata(self, request: Any) -> Any:
+        if not request.metadata_field:
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for field in request.metadata_field:
+            if field != "signature_def":
+                raise invalid(f"Metadata field {field} is not supported")
+        servable = _find(self.service, request.model_spec)
+        answer = get_model_metadata_pb2.GetModelMetadataResponse()
+        answer.model_spec.name = servable.name
+        answer.model_spec.version.value = servable.version
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        for name, definition in servable.definitions.items():
+            signatures.signature_def[name].CopyFrom(definition)
+        answer.metadata["signature_def"].Pack(signatures)
+        return answer
+
+
+class _Models(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, service: Service, reload: Reload) -> None:
+        self.service, self.reload = service, reload
+
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await _or_refusal(self._status(request), context)
+
+    async def _status(self, request: Any) -> Any:
+        name, version, label = _which(request.model_spec)
+        answer = get_model_status_pb2.GetModelStatusResponse()
+        for status in self.service.catalogue.statuses(name, version, label):
+            row = answer.model_version_status.add(version=status.version, state=status.state)
+            row.status.error_code = Code.UNKNOWN if status.error else 0
+            row.status.error_message = status.error
+        return answer
+
+    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await _or_refusal(self._reload(request), context)
+
+    async def _reload(self, request: Any) -> Any:
+        await self.reload(models_of(request.config))
+        return model_management_pb2.ReloadConfigResponse()
+
+
+class _Health(health_pb2_grpc.HealthServicer):
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.service not in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service}")
+        kinds = health_pb2.HealthCheckResponse.ServingStatus
+        return health_pb2.HealthCheckResponse(status=kinds.SERVING if self.service.ready() else kinds.NOT_SERVING)
+
+
+async def _or_refusal(work: Awaitable[Any], context: Any) -> Any:
+    try:
+        return await work
+    except Refusal as refusal:
+        await context.abort(_STATUSES[refusal.code], refusal.message.encode("ascii", "backslashreplace").decode())
+
+
+_STATUSES = {code: getattr(grpc.StatusCode, code.name) for code in Code}
+
+
+def _which(spec: Any) -> tuple[str, int | None, str | None]:
+    """Name, version and label of what is asked for."""
+    if not spec.name:
+        raise invalid("Missing ModelSpec" if not spec.ByteSize() else "ModelSpec has no name specified.")
+    chosen = spec.WhichOneof("version_choice")
+    if chosen == "version_label":
+        return spec.name, None, spec.version_label
+    if chosen == "version" and spec.version.value < 0:
+        raise Refusal(Code.NOT_FOUND, f"Servable not found for request: Specific({spec.name}, {spec.version.value})")
+    return spec.name, spec.version.value if chosen == "version" else None, None
+
+
+def _find(service: Service, spec: Any) -> Any:
+    return service.catalogue.find(*_which(spec))

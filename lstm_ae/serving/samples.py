@@ -1,0 +1,176 @@
+"""Files as a model's inputs: rows of a table, windows of a series, arrays, or instances as a server takes them."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.lines import lines, shown, stable_file
+from lstm_ae.data.table import read_csv
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.serving.reading import parse, tensor
+from lstm_ae.serving.refusals import Refusal
+from lstm_ae.serving.servable import Signature, Tensors
+
+
+class Samples(NamedTuple):
+    """All inputs by name, `(samples, ...)`; windows of a series are views of it."""
+
+    inputs: dict[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def part(self, start: int, end: int) -> Tensors:
+        """The inputs of samples `start` to `end`."""
+        return {name: np.ascontiguousarray(array[start:end]) for name, array in self.inputs.items()}
+
+
+def read_samples(
+    path: Path,
+    signature: Signature,
+    *,
+    columns: Sequence[str] = (),
+    window: int | None = None,
+    stride: int = 1,
+    constants: Mapping[str, float] | None = None,
+) -> Samples:
+    """A file's samples for a signature.
+
+    - `.csv` (and `.csv.gz`): of a model whose steps are open, `(any, any, features)`, each row is a step and the file
+      one series, of which windows are cut; of any other model each row is a sample, its cells in the model's order.
+    - `.npy`: the one input; `.npz`: every input by name.
+    - `.jsonl`: an instance a line, as a server takes them.
+
+    Args:
+        columns: of a table; all numeric ones where empty.
+        window: steps of a window; the whole series is one sample where None.
+        stride: steps from one window's start to the next one's.
+        constants: inputs that are the same for every sample, such as a horizon.
+
+    Raises:
+        ConfigError: an option does not fit the model. DataError: the file does not.
+    """
+    constants = constants or {}
+    for name in constants:
+        spec = signature.inputs.get(name)
+        if spec is None or spec.shape is None or len(spec.shape) != 1:
+            single = [
+                name for name, spec in signature.inputs.items() if spec.shape is not None and len(spec.shape) == 1
+            ]
+            raise ConfigError(f"--set {name}: the inputs of one number a sample are {', '.join(single) or 'none'}")
+    wanted = {name: spec for name, spec in signature.inputs.items() if name not in constants}
+    suffix = "".join(path.suffixes[-2:]).lower()
+    if suffix.endswith((".csv", ".csv.gz")):
+        inputs = _of_table(path, wanted, columns, window, stride)
+    elif columns or window is not None or stride != 1:
+        raise ConfigError("--columns, --window and --stride are for a .csv file; leave them out")
+    elif suffix.endswith(".jsonl"):
+        inputs = _of_lines(path, wanted)
+    elif suffix.endswith((".npy", ".npz")):
+        inputs = _of_arrays(path, wanted)
+    else:
+        raise ConfigError(f"The data must be a .csv, .jsonl, .npy or .npz file. Received: {str(path)!r}")
+    count = len(next(iter(inputs.values())))
+    if not count:
+        raise DataError(f"{str(path)!r} holds no sample; give a file with data")
+    for name, value in constants.items():
+        inputs[name] = np.full(count, value, signature.inputs[name].dtype)
+    return Samples(inputs)
+
+
+def _of_table(
+    path: Path, wanted: Mapping[str, Any], columns: Sequence[str], window: int | None, stride: int
+) -> dict[str, NDArray[Any]]:
+    if len(wanted) != 1:
+        raise ConfigError(
+            f"A table holds one input and this signature has {len(wanted)} ({', '.join(wanted)}); "
+            "set the others by --set, or give a .jsonl or .npz file"
+        )
+    ((name, spec),) = wanted.items()
+    names = [column.lower() for column in columns] or _numeric(path)
+    table = read_csv(path, text=(), numbers=names)
+    values = np.stack([table.numbers[column] for column in names], axis=1).astype(spec.dtype)
+    shape: tuple[int | None, ...] = spec.shape or (None, None)
+    if len(shape) == 3 and shape[1] is None:
+        if shape[2] not in (None, values.shape[1]):
+            raise ConfigError(
+                f"The model reads {shape[2]} column{'s' * (shape[2] != 1)} and the file has {', '.join(names)}; "
+                "choose by --columns"
+            )
+        if window is None:
+            return {name: values[None]}
+        if len(values) < window:
+            raise DataError(f"{str(path)!r} has {len(values)} rows, fewer than --window {window}")
+        views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)[::stride]
+        return {name: views.swapaxes(1, 2)}
+    if window is not None or stride != 1:
+        raise ConfigError("--window and --stride are for models that take any number of steps; leave them out")
+    sizes = tuple(size for size in shape[1:] if size is not None)
+    if len(sizes) < len(shape) - 1:
+        sizes = (values.shape[1],)
+    if np.prod(sizes) != values.shape[1]:
+        raise ConfigError(f"The model reads {np.prod(sizes)} cells a row and the file has {values.shape[1]}")
+    return {name: values.reshape(-1, *sizes)}
+
+
+def _numeric(path: Path) -> list[str]:
+    """The headings above cells that are numbers or empty in the first row."""
+    import csv
+
+    with stable_file(path) as file:
+        rows = list(itertools.islice(csv.reader(lines(file, shown(path))), 2))
+    if len(rows) < 2:
+        raise DataError(f"{shown(path)} needs a header and at least one row")
+    return [heading.strip().lower() for heading, cell in zip(*rows, strict=False) if _is_number(cell)]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return not cell.strip() or float(cell) is not None
+    except ValueError:
+        return False
+
+
+def _of_lines(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    cells: dict[str, list[Any]] = {name: [] for name in wanted}
+    with stable_file(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                value = parse(b'{"v":' + line + b"}")["v"]
+                named = value if isinstance(value, dict) and value.keys() == wanted.keys() else None
+                if named is None and (len(wanted) > 1 or isinstance(value, dict)):
+                    raise DataError(f"an object with the keys {', '.join(wanted)} belongs there")
+                for name, spec in wanted.items():
+                    cells[name].append(tensor(value if named is None else named[name], spec.dtype))
+            except (Refusal, DataError) as error:
+                raise DataError(f"{shown(path)}, line {number}: {error}") from None
+    try:
+        return {name: np.stack(values) if values else np.empty(0) for name, values in cells.items()}
+    except ValueError:
+        raise DataError(f"{shown(path)}: the instances differ in shape; put those of one shape into a file") from None
+
+
+def _of_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            found = {next(iter(wanted)): loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded}
+    except FileNotFoundError:
+        raise DataError(f"There is no file {str(path)!r}") from None
+    except Exception as error:
+        raise DataError(
+            f"{str(path)!r} is no file of numpy ({type(error).__name__}); write it by numpy.save"
+        ) from error
+    if found.keys() != wanted.keys():
+        raise DataError(f"{str(path)!r} must hold {', '.join(wanted)}. Received: {', '.join(found)}")
+    if any(array.dtype.kind not in "fiub" or array.ndim == 0 for array in found.values()):
+        raise DataError(f"{str(path)!r} must hold arrays of numbers, one row a sample")
+    if len({len(array) for array in found.values()}) > 1:
+        raise DataError(f"{str(path)!r}: the inputs differ in their number of samples")
+    return {name: array.astype(wanted[name].dtype) for name, array in found.items()}

@@ -1,0 +1,172 @@
+"""REST, gRPC and the models on one event loop, from the first look at the folder to the last answer."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+
+from lstm_ae.errors import ConfigError
+from lstm_ae.serving.batching import Batcher, Batching
+from lstm_ae.serving.http import http_server
+from lstm_ae.serving.metrics import Metrics
+from lstm_ae.serving.models import Catalogue, Model
+from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.rpc import grpc_server
+from lstm_ae.serving.servable import Servable
+from lstm_ae.serving.service import Limits, Service
+
+LOG = logging.getLogger(__name__)
+
+
+class Ports(NamedTuple):
+    """Where the server listens; 0 takes any free port, a gRPC port of None none at all."""
+
+    host: str = "127.0.0.1"
+    rest: int = 8501
+    grpc: int | None = 8500
+
+
+class Manners(NamedTuple):
+    """How the server treats folders and connections.
+
+    Args:
+        poll: seconds between two looks at the folder.
+        connections: at the same time; further ones wait.
+        header_seconds: within which a connection must have sent its headers.
+        drain_seconds: that running requests get to end once the server is told to stop.
+    """
+
+    poll: float = 1.0
+    connections: int = 256
+    header_seconds: float = 10.0
+    drain_seconds: float = 20.0
+
+
+async def serve(
+    root: Path,
+    wanted: Callable[[], Iterable[Model]],
+    load: Callable[[str, int, Path], Servable],
+    *,
+    ports: Ports,
+    manners: Manners,
+    batching: Batching,
+    limits: Limits,
+    listening: Callable[[Ports, Service], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let what runs end.
+
+    Args:
+        root: the folder; a configuration that comes over gRPC may name only folders in it.
+        wanted: says at every look which models are to be served.
+        load: see `lstm_ae.serving.loading`.
+        listening: called once requests are taken, with the ports; models may still be on their way into memory.
+
+    Raises:
+        ConfigError: a port cannot be had.
+    """
+    catalogue, batcher = Catalogue(wanted, load), Batcher(batching)
+    service = Service(catalogue, batcher, Metrics(), limits)
+
+    async def reload(models: list[Model]) -> None:
+        for model in models:
+            if not model.base.resolve().is_relative_to(root.resolve()):
+                raise Refusal(Code.PERMISSION_DENIED, f"The base_path of {model.name!r} is not in the served folder")
+        catalogue.wanted = lambda: models
+        await catalogue.refresh()
+
+    ports = ports._replace(rest=_port(ports.host, ports.rest))
+    rpc = None if ports.grpc is None else grpc_server(service, reload)
+    if rpc is not None:
+        ports = ports._replace(grpc=_bind(rpc, ports.host, ports.grpc or 0))
+        await rpc.start()
+    http = http_server(
+        service,
+        ports.host,
+        ports.rest,
+        connections=manners.connections,
+        header_seconds=manners.header_seconds,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    looking = asyncio.create_task(_look(catalogue, manners.poll))
+    serving = asyncio.create_task(http.serve())
+    try:
+        await _until_it_listens(ports, serving)
+        listening(ports, service)
+        await asyncio.wait([asyncio.create_task(stop.wait()), serving, looking], return_when=asyncio.FIRST_COMPLETED)
+        for task in (looking, serving):
+            if task.done() and task.exception():
+                raise task.exception() or AssertionError
+    finally:
+        looking.cancel()
+        service.draining = True
+        LOG.info("draining", extra={"running": service.running})
+        await _drain(service, manners.drain_seconds)
+        if rpc is not None:
+            await rpc.stop(manners.drain_seconds)
+        http.stop()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(serving, manners.drain_seconds)
+        batcher.close()
+        LOG.info("stopped")
+
+
+async def _until_it_listens(ports: Ports, serving: "asyncio.Task[None]") -> None:
+    # granian does not say when it does.
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(ports.host, ports.rest)
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            return
+
+
+async def _look(catalogue: Catalogue, poll: float) -> None:
+    while True:
+        try:
+            await catalogue.refresh()
+        except Exception:
+            # A folder that cannot be read now may be readable at the next look.
+            LOG.exception("looking at the folder failed")
+        await asyncio.sleep(poll)
+
+
+async def _drain(service: Service, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while service.running and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+
+
+def _port(host: str, port: int) -> int:
+    """The port, or a free one for 0; granian says little where it cannot have it."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"--rest-port {port} of {host} cannot be had ({getattr(error, 'strerror', None) or error}); "
+            "give another one, or 0 for any that is free"
+        ) from error
+
+
+def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
+    try:
+        return int(server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"--grpc-port {port} of {host} cannot be had; give another one, 0 for any that is free, or --no-grpc"
+        ) from error

@@ -1,0 +1,118 @@
+"""What both REST and gRPC do with a request once they have read it: find, check, limit, run together, count."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from numpy.typing import NDArray
+
+from lstm_ae.serving.batching import Batcher, Run
+from lstm_ae.serving.metrics import Metrics
+from lstm_ae.serving.models import Catalogue
+from lstm_ae.serving.refusals import Refusal, invalid
+from lstm_ae.serving.servable import HORIZON, Servable, Signature, Tensors, check
+
+T = TypeVar("T")
+
+
+class Limits(NamedTuple):
+    """What one request may ask for.
+
+    Args:
+        body: bytes.
+        instances: rows.
+        window: steps, or any other size that a model leaves open.
+        horizon: steps of a rollout.
+        seconds: that it may take, where its client sets no deadline of its own.
+    """
+
+    body: int = 16 * 2**20
+    instances: int = 10_000
+    window: int = 100_000
+    horizon: int = 10_000
+    seconds: float = 60.0
+
+
+class Service:
+    """The models, and how their requests are run.
+
+    Args:
+        draining: set once no new request is wanted, for the readiness that load balancers ask for.
+    """
+
+    def __init__(self, catalogue: Catalogue, batcher: Batcher, metrics: Metrics, limits: Limits) -> None:
+        self.catalogue, self.batcher, self.metrics, self.limits = catalogue, batcher, metrics, limits
+        self.draining = False
+        self.running = 0
+
+    def ready(self) -> bool:
+        """Whether requests are welcome."""
+        return not self.draining and self.catalogue.ready()
+
+    async def predict(
+        self, servable: Servable, signature: Signature, inputs: Mapping[str, NDArray[Any]], seconds: float | None = None
+    ) -> Tensors:
+        """The outputs of a signature.
+
+        Args:
+            seconds: that the client waits; the server's own limit where None or longer.
+        """
+        check(signature, inputs)
+        self._limit(signature, inputs)
+        rows = len(next(iter(inputs.values()))) if signature.batched else 0
+        if signature.batched and not rows:
+            raise invalid("There is no row in the inputs; send at least one")
+        deadline = asyncio.get_running_loop().time() + min(seconds or self.limits.seconds, self.limits.seconds)
+        shapes = tuple(array.shape[1:] for array in inputs.values())
+        # A rollout answers all rows with as many steps as its longest needs, so other horizons ride apart.
+        horizon = int(inputs[HORIZON].max()) if HORIZON in inputs and inputs[HORIZON].size else 0
+        key = (id(servable), signature.name, shapes, horizon)
+        return await self.batcher.submit(key, self._run(servable, signature), dict(inputs), rows, deadline=deadline)
+
+    def _run(self, servable: Servable, signature: Signature) -> Run:
+        def run(inputs: Tensors) -> Tensors:
+            began = time.perf_counter()
+            try:
+                return servable.run(signature.name, inputs)
+            finally:
+                rows = len(next(iter(inputs.values()))) if signature.batched else 1
+                self.metrics.ran(servable.name, rows, time.perf_counter() - began)
+
+        return run
+
+    def _limit(self, signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> None:
+        limits = self.limits
+        for name, array in inputs.items():
+            if signature.batched and len(array) > limits.instances:
+                raise invalid(f"At most {limits.instances} instances a request. Received: {len(array)}")
+            sizes = array.shape[1:] if signature.batched else array.shape
+            if max(sizes, default=0) > limits.window:
+                raise invalid(f"Input {name!r} may have at most {limits.window} steps. Received: {max(sizes)}")
+            if 0 in sizes:
+                raise invalid(f"Input {name!r} is empty. Received the shape: {array.shape}")
+        longest = int(inputs[HORIZON].max(initial=0)) if HORIZON in inputs else 0
+        if longest > limits.horizon:
+            raise invalid(f"Input {HORIZON!r} may be at most {limits.horizon}. Received: {longest}")
+
+    async def counted(self, protocol: str, model: str, work: Awaitable[T]) -> T:
+        """Await a request's work and count how it ended.
+
+        Args:
+            protocol: "rest" or "grpc".
+            model: the model's name, of which unknown ones are counted as one.
+        """
+        began, code = time.perf_counter(), "OK"
+        self.running += 1
+        try:
+            return await work
+        except Refusal as refusal:
+            code = refusal.code.name
+            raise
+        except BaseException:
+            code = "INTERNAL"
+            raise
+        finally:
+            self.running -= 1
+            known = model if self.catalogue.serves(model) else "unknown"
+            self.metrics.answered(protocol, known, code, time.perf_counter() - began)

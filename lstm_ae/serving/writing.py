@@ -1,0 +1,80 @@
+"""Tensors written as JSON, as TensorFlow Serving writes them.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API" and "JSON mapping".
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from lstm_ae.serving.refusals import invalid
+
+Tensor = NDArray[Any]
+
+
+def write_answer(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
+    """The body of a predict answer; floats in their shortest exact form, NaN and Infinity as these words.
+
+    Bytes are text, or `{"b64": ...}` where the output's name ends in `_bytes`.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT where outputs do not have one row for each instance.
+    """
+    outputs = _as_text(outputs)
+    if rows:
+        return _dump({"predictions": _rowwise(outputs)}, outputs)
+    return _dump({"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}, outputs)
+
+
+def write_lines(outputs: Mapping[str, Tensor]) -> bytes:
+    """An item of `predictions` a line."""
+    outputs = _as_text(outputs)
+    return b"".join(_dump(row, outputs) + b"\n" for row in _rowwise(outputs))
+
+
+def _rowwise(outputs: Mapping[str, Tensor]) -> Any:
+    """What stands for each instance: the one output's row, or an object of all outputs' rows."""
+    sizes = {array.shape[0] if array.ndim else None for array in outputs.values()}
+    if len(sizes) > 1 or None in sizes:
+        raise invalid("Outputs do not have the same number of rows, so ask for columns: send 'inputs', not 'instances'")
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    names = list(outputs)
+    return [dict(zip(names, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+
+
+def _as_text(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: _texts(name, array) if array.dtype.kind == "O" else array for name, array in outputs.items()}
+
+
+def _dump(content: Any, outputs: Mapping[str, Tensor]) -> bytes:
+    # orjson writes null for what is not finite, and is some twenty times as fast.
+    if all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()):
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
+    return json.dumps(content, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    array = np.ascontiguousarray(value)
+    if array.dtype.kind == "f":
+        # By way of text, so that a float32 is written with its own few digits, not those of its double.
+        array = array.astype(str).astype(np.float64)
+    return array.tolist() if np.ndim(value) else array.reshape(()).item()
+
+
+def _texts(name: str, array: Tensor) -> Tensor:
+    found = np.empty(array.shape, object)
+    for place, cell in np.ndenumerate(array):
+        if name.endswith("_bytes"):
+            found[place] = {"b64": base64.b64encode(cell).decode()}
+            continue
+        try:
+            found[place] = cell.decode()
+        except UnicodeDecodeError:
+            raise invalid(f"Output {name!r} holds bytes that are no text; only one named ..._bytes may") from None
+    return found

@@ -1,0 +1,217 @@
+"""Anyone's own table: give windows back from a code, and find what the code cannot give back."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_ae.anomaly.baseline import Components, fit_components
+from lstm_ae.anomaly.normal import Errors, Normal, score_rows, usual_rule, usual_smooth
+from lstm_ae.anomaly.rules import Rule, parse_threshold
+from lstm_ae.anomaly.scores import row_scores
+from lstm_ae.config import Series
+from lstm_ae.data.measurements import Progress, read_measurements
+from lstm_ae.data.scaling import Scale
+from lstm_ae.data.series import Prepared, load_series, prepare
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.errors import ConfigError
+from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
+from lstm_ae.figures import base, signals
+from lstm_ae.space import REPORT
+from lstm_ae.tasks import History, columns, parts
+from lstm_ae.tasks.reconstruction import code_size
+
+__all__ = ["build", "describe", "evaluate", "figures", "load", "predict", "settle", "space"]
+
+
+class Settled(NamedTuple):
+    """A config that leaves nothing to be found out, and the data it makes of its table."""
+
+    config: Series
+    data: Data
+
+
+def settle(config: Series, progress: Progress | None = None) -> Settled:
+    """Read the table; what the config leaves open is found and written into it, so that it means the same for others.
+
+    Raises:
+        ConfigError, DataError: as `read_measurements`, `prepare` and `load_series` say.
+    """
+    prepared = prepare(config, read_measurements(config, progress))
+    layout = prepared.table.layout
+    found = dataclasses.replace(
+        config,
+        time_col=layout.time,
+        value_cols=layout.values,
+        id_col=layout.id,
+        label_col=layout.label,
+        freq=str(prepared.grid.step),
+        window=prepared.window,
+        max_gap=prepared.max_gap,
+        smooth=config.smooth or usual_smooth(prepared.window),
+    )
+    if config.scale == "window" and np.isnan(prepared.grid.values).any():
+        raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
+    return Settled(found, load_series(found, prepared))
+
+
+def load(config: Series) -> Data:
+    """Training, validation and test windows of the table."""
+    return settle(config).data
+
+
+def build(config: Series, data: Data) -> Any:
+    """An autoencoder from `sequence` to `reconstruction`, both `(batch, window, features)`, in the table's units."""
+    from lstm_ae.models.compressor import compressor
+    from lstm_ae.models.initial import set_initial_values
+    from lstm_ae.models.scaling import in_own_units
+
+    steps, features = data.train.span, data.train.features
+    missing = bool(np.isnan(data.train.series).any())
+    network = compressor(config, steps=steps, features=features, missing=missing)
+    return in_own_units(set_initial_values(network, config, steps), data.scale)
+
+
+def space(hp: Any, config: Series) -> Series:
+    """What is searched where nothing else is listed."""
+    return REPORT(hp, config)
+
+
+def errors_of(model: Any, scale: Scale) -> Errors:
+    """Squared errors of the model's reconstruction, in scaled values; NaN where a value is missing."""
+    import tensorflow as tf
+
+    from lstm_ae.models.scaling import network_of
+
+    network = network_of(model)
+    spec = tf.TensorSpec(network.input["sequence"].shape, tf.float32)
+    call = tf.function(lambda x: network({"sequence": x}, training=False)["reconstruction"], input_signature=[spec])
+    return _squared(lambda scaled: call(scaled).numpy(), scale)
+
+
+def errors_of_components(components: Components, scale: Scale) -> Errors:
+    """The same of principal components."""
+
+    def errors(windows: Any) -> Any:
+        return components.errors(scale.scaled(windows, windows))
+
+    return errors
+
+
+def _squared(give_back: Callable[[Any], Any], scale: Scale) -> Errors:
+    def errors(windows: Any) -> Any:
+        scaled = scale.scaled(windows, windows)
+        return np.square(give_back(scaled) - scaled)
+
+    return errors
+
+
+def principal_components(data: Data, numbers: int, seed: int = 0) -> Components:
+    """The best linear code of so many numbers, fitted on training windows; fewer where there are not as many."""
+    most = min(numbers, data.train.span * data.train.features, data.train.samples)
+    index = np.unique(np.linspace(0, data.train.samples - 1, 20_000).astype(np.int64))
+    windows = data.train.windows(index)
+    return fit_components(data.scale.scaled(windows, windows), most, seed)
+
+
+def normal(model: Any, data: Data, config: Series) -> Normal:
+    """The scores of the validation part, which the weights were not fitted to, and the baseline's."""
+    components = principal_components(data, config.code, config.seed)
+    split, window = data.validation, data.validation.span
+    segment = split.segment_ids()
+    smooth = config.smooth or usual_smooth(window)
+    scores, baseline = (
+        row_scores(score_rows(errors, split.series, segment, window, smooth))
+        for errors in (errors_of(model, data.scale), errors_of_components(components, data.scale))
+    )
+    step = config.step
+    return Normal(scores, baseline, segment, components, smooth, step.nanoseconds if step else 0)
+
+
+def rule_of(config: Series, normal: Normal) -> Rule:
+    """The rule that a config asks for, or the usual one."""
+    return parse_threshold(config.threshold) if config.threshold else usual_rule(normal.step)
+
+
+def threshold_of(normal: Normal, config: Series) -> dict[str, Any]:
+    """What `metrics.json` says of the threshold."""
+    found = normal.threshold(rule_of(config, normal))
+    return {
+        "value": found.value,
+        "rule": str(found.rule),
+        "how": found.how,
+        "smooth": normal.smooth,
+        "alarms_a_row": list(found.alarms),
+    }
+
+
+def evaluate(model: Any, data: Data) -> Evaluation:
+    """Error of the reconstruction beside that of as many principal components, and of the mean of the window."""
+    size = code_size(model)
+    assert size is not None
+    components = principal_components(data, size)
+    ours, linear = errors_of(model, data.scale), errors_of_components(components, data.scale)
+    metrics: Metrics = {}
+    for part, split in parts(data).items():
+        error, beside, constant = Mean(), Mean(), Mean()
+        for index in split.batches():
+            windows = split.windows(index)
+            there = ~np.isnan(windows)
+            scaled = data.scale.scaled(windows, windows)
+            error.add(ours(windows)[there])
+            beside.add(linear(windows)[there])
+            constant.add(np.square(scaled - _means(scaled))[there])
+        baselines = {f"PCA with {len(components.axes)} numbers": beside.value, "mean of the window": constant.value}
+        metrics[part] = {"reconstruction_mse": Metric(error.value, "scaled", baselines)}
+    return Evaluation(metrics)
+
+
+def _means(windows: Any) -> Any:
+    """The mean of each window and feature over what is there; 0 where nothing is."""
+    there = ~np.isnan(windows)
+    sums = np.where(there, windows, 0).sum(axis=1, keepdims=True)
+    return sums / np.maximum(there.sum(axis=1, keepdims=True), 1)
+
+
+def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+    """Two test windows with their reconstructions, and the loss over the epochs."""
+    index = np.unique([0, data.test.samples - 1])
+    window = data.test.windows(index)
+    given_back = np.asarray(model({"sequence": window})["reconstruction"])
+    return {
+        "reconstruction": signals.reconstructions(window[..., 0], given_back[..., 0]),
+        "loss": base.curves(columns(history), [base.Panel("loss", "MSE (scaled)", "log")]),
+    }
+
+
+def describe(config: Series, data: Data) -> dict[str, Figure]:
+    """The first training windows."""
+    window = data.train.windows(slice(0, 2))
+    return {"windows": signals.reconstructions(window[..., 0], window[..., 0])}
+
+
+def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    """Every step of test windows side by side, beside its reconstruction, column by column."""
+    split = _side_by_side(data.test)
+    windows = split.windows()
+    given_back = np.asarray(model({"sequence": windows})["reconstruction"])
+    samples, steps, features = windows.shape
+    table: dict[str, Sequence[Any]] = {
+        "sample": np.repeat(np.arange(samples), steps).tolist(),
+        "step": np.tile(np.arange(steps), samples).tolist(),
+    }
+    for k, name in enumerate(data.feature_names[:features]):
+        table[name] = list(windows[..., k].ravel())
+        table[f"{name} reconstruction"] = list(given_back[..., k].ravel())
+    return table
+
+
+def _side_by_side(split: Split) -> Split:
+    return split.recut(split.span, split.span)
+
+
+def table_of(config: Series, progress: Progress | None = None) -> Prepared:
+    """A table read as a run's config says, to be searched; its own windows and parts mean nothing."""
+    return prepare(dataclasses.replace(config, normal=()), read_measurements(config, progress))

@@ -1,0 +1,91 @@
+"""`lstmae serve` in a process of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Live(NamedTuple):
+    """A server that runs.
+
+    Args:
+        log: the lines of stderr so far.
+    """
+
+    process: subprocess.Popen[str]
+    rest: int
+    grpc: int
+    log: list[str]
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.rest}{path}"
+
+    def ask(self, path: str, body: Any = None, method: str | None = None, **headers: str) -> tuple[int, Any]:
+        """The status and the JSON of an answer."""
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url(path), content, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read() or b"null")
+
+    def raw(self, *parts: bytes, wait: float = 10.0) -> bytes:
+        """What comes back for these bytes, until the connection ends."""
+        with socket.create_connection(("127.0.0.1", self.rest), timeout=wait) as connection:
+            try:
+                for part in parts:
+                    connection.sendall(part)
+                return b"".join(iter(lambda: connection.recv(65536), b""))
+            except (TimeoutError, ConnectionError) as error:
+                return type(error).__name__.encode()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it; returns its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextmanager
+def live(folder: Path, *options: str) -> Iterator[Live]:
+    """A server of a folder's models on free ports, ready; killed at the end if it still runs."""
+    line = ["serve", str(folder), "--rest-port", "0", "--grpc-port", "0", "--json", "--poll", "0.1", *options]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())", *line],
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log: list[str] = []
+    with process:
+        try:
+            assert process.stdout
+            assert process.stderr
+            told = threading.Thread(target=lambda stream: log.extend(stream), args=(process.stderr,), daemon=True)
+            told.start()
+            said = ""
+            while not said.endswith("}\n"):
+                line_ = process.stdout.readline()
+                assert line_, "".join(log)
+                said += line_
+            ports = json.loads(said)
+            server = Live(process, ports["rest"], ports["grpc"], log)
+            while server.ask("/ready")[0] != 200:
+                assert process.poll() is None, "".join(log)
+            yield server
+        finally:
+            process.kill()
+            process.wait()
+            told.join(5)

@@ -1,0 +1,183 @@
+"""The tail of scores: fits against scipy's and known parameters, clusters by hand, refusals of what does not fit."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lstm_ae.anomaly.extremes import FEW_PEAKS, PEAKS, cluster_peaks, extremal_index, fit_tail
+from lstm_ae.anomaly.pareto import (
+    anderson_darling,
+    greenwood,
+    grimshaw,
+    likely_exponentials,
+    likely_tails,
+    survival,
+)
+
+
+@pytest.mark.parametrize("shape", [-0.4, -0.2, 0.0, 0.3, 0.8])
+def test_grimshaw_finds_the_likeliest(shape: float) -> None:
+    excess = stats.genpareto.rvs(shape, scale=3, size=2000, random_state=1)
+    found = grimshaw(excess)
+    assert found == (pytest.approx(shape, abs=0.1), pytest.approx(3, rel=0.15))
+    other = stats.genpareto.fit(excess, floc=0)
+
+    def likelihood(shape: float, scale: float) -> float:
+        return float(stats.genpareto.logpdf(excess, shape, scale=scale).sum())
+
+    assert likelihood(*found) >= likelihood(other[0], other[2]) - 1e-6
+
+
+def test_grimshaw_knows_units() -> None:
+    excess = stats.genpareto.rvs(0.2, size=300, random_state=2)
+    shape, scale = grimshaw(excess)
+    assert grimshaw(excess * 1e-9) == (pytest.approx(shape, abs=1e-6), pytest.approx(scale * 1e-9, rel=1e-6))
+
+
+def test_survival_by_formula() -> None:
+    excess = np.array([-1.0, 0, 1, 5, 20])
+    for shape in (-0.3, 0, 0.5):
+        expected = stats.genpareto.sf(np.maximum(excess, 0), shape, scale=2)
+        assert survival(excess, shape, 2) == pytest.approx(expected, abs=1e-8)
+
+
+def test_anderson_darling_by_scipy() -> None:
+    excess = stats.expon.rvs(size=50, random_state=3)
+    expected = stats.goodness_of_fit(
+        stats.expon, excess, statistic="ad", known_params={"loc": 0, "scale": 1}, n_mc_samples=2, rng=0
+    ).statistic
+    assert anderson_darling(excess, 0, 1) == pytest.approx(expected)
+
+
+def test_extremal_index_by_hand() -> None:
+    # (times - 1): 0 0 9, squared less: 0 0 9 * 8; 2 * 81 / (3 * 72)
+    assert extremal_index(np.array([1, 1, 10])) == pytest.approx(0.75)
+    assert extremal_index(np.array([1, 1, 2])) == 1
+    assert extremal_index(np.array([])) == 1
+
+
+def test_clusters_by_hand() -> None:
+    scores = np.zeros(200)
+    scores[[10, 11, 12, 90, 91, 92, 150, 151, 152]] = 3, 5, 4, 2, 7, 1, 6, 2, 3
+    assert cluster_peaks(scores, 0.5).tolist() == [5, 7, 6]
+    assert cluster_peaks(scores, 6.5).tolist() == [7]
+    assert cluster_peaks(scores, 9).tolist() == []
+    # A border between the first two steps of the last cluster.
+    assert cluster_peaks(scores, 0.5, segment=np.arange(200) > 150).tolist() == [5, 7, 6, 3]
+
+
+def test_independent_scores_are_clusters_of_one() -> None:
+    scores = np.random.default_rng(0).exponential(size=5000)
+    level = float(np.quantile(scores, 0.95))
+    assert len(cluster_peaks(scores, level)) > 0.9 * (scores > level).sum()
+
+
+def test_a_running_maximum_of_four_has_a_quarter_of_the_clusters() -> None:
+    """Its extremal index is 1/4: each high value stands in four rows."""
+    draws = np.random.default_rng(0).exponential(size=20_003)
+    scores = np.lib.stride_tricks.sliding_window_view(draws, 4).max(axis=1)
+    level = float(np.quantile(scores, 0.98))
+    assert len(cluster_peaks(scores, level)) / (scores > level).sum() == pytest.approx(0.25, abs=0.05)
+
+
+def test_one_long_excursion_of_a_mean_is_one_cluster() -> None:
+    scores = np.r_[np.zeros(50), np.ones(20) + np.arange(20) % 3, np.zeros(50)]
+    assert len(cluster_peaks(scores, 0.5)) > 1
+    assert cluster_peaks(scores, 0.5, apart=5).tolist() == [3]
+
+
+def test_a_tail_says_how_often_a_score_is_topped() -> None:
+    scores = np.random.default_rng(5).exponential(size=20_000)
+    tail, reason = fit_tail(scores)
+    assert tail is not None
+    assert reason == ""
+    for part in (1e-4, 1e-5):
+        score = tail.score_at(part / tail.share)
+        assert score == pytest.approx(-np.log(part), rel=0.3)
+        assert tail.share * tail.survival(np.array(score)) == pytest.approx(part)
+        expected, low, high = tail.clusters(score)
+        assert low < part < high
+        assert low < expected < high
+    assert tail.score_at(1) == pytest.approx(tail.level, abs=1e-3)
+    assert tail.survival(np.array([0, tail.level])) == pytest.approx([1, 1], abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [-0.2, 0.0, 0.3])
+def test_what_is_likely_holds_the_truth_as_often_as_it_says(shape: float) -> None:
+    """The part of the tail above a score that one in a thousand excesses tops, from a hundred excesses."""
+    score = float(stats.genpareto.isf(1e-3, shape))
+    inside = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        excess = stats.genpareto.rvs(shape, size=100, random_state=random)
+        shapes, scales = likely_tails(excess, random).T
+        low, high = np.quantile(survival(np.full(len(shapes), score), shapes, scales), (0.025, 0.975))
+        inside += low <= 1e-3 <= high
+    assert inside >= 53
+
+
+def test_likely_exponentials_have_the_exact_mean() -> None:
+    excess = np.array([0.5, 1, 2, 0.3])
+    shapes, scales = likely_exponentials(excess, np.random.default_rng(0)).T
+    assert not shapes.any()
+    assert np.mean(survival(np.full(len(scales), 6.0), shapes, scales)) == pytest.approx((1 + 6 / 3.8) ** -4, rel=0.1)
+
+
+def test_few_peaks_by_the_exact_formula() -> None:
+    scores = np.zeros(1000)
+    scores[100 * np.arange(1, 9)] = 1 + np.array([0.5, 3, 1, 2, 0.2, 0.7, 1.5, 0.1])
+    scores += np.linspace(0, 1e-9, 1000)
+    tail, _ = fit_tail(scores)
+    assert tail is not None
+    assert tail.peaks < PEAKS
+    assert tail.rate == tail.peaks / 1000
+    total = tail.scale * tail.peaks
+    for excess in (0.3, 3, 30, 300):
+        exact = (1 + excess / total) ** -tail.peaks
+        assert tail.survival(np.array(tail.level + excess)) == pytest.approx(exact, rel=0.01)
+        assert tail.score_at(exact) == pytest.approx(tail.level + excess, rel=0.01)
+
+
+def test_alarms_come_as_often_as_they_are_promised() -> None:
+    """Over all that might have been seen: exponential scores of 600 rows and the score for one row in 3,000."""
+    topped = []
+    for seed in range(20):
+        tail, _ = fit_tail(np.random.default_rng(seed).exponential(size=600))
+        assert tail is not None
+        topped.append(np.exp(-tail.score_at(1 / 3000 / tail.share)))
+    assert np.mean(topped) == pytest.approx(1 / 3000, rel=0.6)
+
+
+def test_a_tail_that_does_not_fit_is_refused() -> None:
+    """Peaks of a few heights each: no generalised Pareto distribution has steps."""
+    random = np.random.default_rng(1)
+    scores = random.uniform(size=4000)
+    scores[random.choice(4000, 800, replace=False)] = random.choice([5.0, 6, 7, 8, 9], 800)
+    tail, reason = fit_tail(scores)
+    assert tail is None
+    assert "test" in reason
+
+
+def test_few_peaks_of_which_one_is_far_out_are_refused() -> None:
+    scores = np.zeros(1000)
+    scores[90 * np.arange(1, 11)] = [1, 1.1, 0.9, 1, 1.2, 1, 0.8, 1, 1.1, 500]
+    tail, reason = fit_tail(scores)
+    assert tail is None
+    assert "10 peaks above the 0.99 quantile fail their test, p = 0.0" in reason
+    assert greenwood(np.array([1.0, 1]), 0, 1) == 0.5
+
+
+def test_no_tail_of_too_few_peaks() -> None:
+    assert fit_tail(np.ones(50)) == (None, f"0 peaks of the {FEW_PEAKS} needed")
+    assert fit_tail(np.full(50, np.nan)) == (None, "no scores")
+
+
+def test_rows_without_a_score_are_not_counted() -> None:
+    scores = np.random.default_rng(5).exponential(size=3000)
+    gaps = np.insert(scores, np.arange(0, 3000, 3), np.nan)
+    tail, _ = fit_tail(gaps)
+    same, _ = fit_tail(scores)
+    assert tail is not None
+    assert same is not None
+    assert tail.level == same.level
+    assert tail.share == same.share

@@ -1,0 +1,139 @@
+"""Scores of rows from errors of overlapping windows: by hand, by the plain definition, in a stream, cut anywhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
+
+from lstm_ae.anomaly.scores import BLOCK, Overlap, averages, row_scores
+
+CASES = st.tuples(
+    st.integers(1, 7),  # window
+    st.integers(1, 40),  # windows
+    st.integers(1, 3),  # features
+    st.integers(0, 9),  # smooth
+    st.sampled_from([0.0, 0.2, 0.9]),  # missing
+    st.integers(0, 10_000),  # seed
+)
+
+
+def errors_of(window: int, windows: int, features: int, missing: float, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    errors = random.exponential(size=(windows, window, features)) ** 3
+    errors[random.random(errors.shape) < missing] = np.nan
+    return errors
+
+
+def plainly(errors: np.ndarray, smooth: int) -> np.ndarray:
+    """The definition, row by row."""
+    windows, window, features = errors.shape
+    rows, half = windows + window - 1, smooth // 2
+    means = np.full((rows, features), np.nan)
+    smoothed = means.copy()
+    for feature in range(features):
+        for row in range(rows):
+            of = [errors[k, row - k, feature] for k in range(windows) if 0 <= row - k < window]
+            of = [error for error in of if not np.isnan(error)]
+            means[row, feature] = np.mean(of) if of else np.nan
+        for row in range(rows):
+            near = means[max(0, row - half) : row + half + 1, feature]
+            near = near[~np.isnan(near)]
+            smoothed[row, feature] = np.mean(near) if len(near) else np.nan
+    return smoothed
+
+
+def test_by_hand() -> None:
+    errors = np.array([[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]])
+    assert averages(errors).ravel().tolist() == [1, 3, 5, 8, 10, 12]
+    assert averages(errors, smooth=3).ravel().tolist() == [2, 3, pytest.approx(16 / 3), pytest.approx(23 / 3), 10, 11]
+
+
+def test_a_missing_value_takes_no_part() -> None:
+    errors = np.array([[[1.0, np.nan], [2, 8]], [[np.nan, 6], [4, np.nan]]])
+    by_feature = averages(errors)
+    assert by_feature[:, 0].tolist() == [1, 2, 4]
+    assert by_feature[1, 1] == 7
+    assert np.isnan(by_feature[[0, 2], 1]).all()
+    assert row_scores(by_feature).tolist() == [1, 4.5, 4]
+    assert np.isnan(row_scores(np.full((2, 2), np.nan))).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(CASES)
+def test_the_definition(case: tuple[int, int, int, int, float, int]) -> None:
+    window, windows, features, smooth, missing, seed = case
+    errors = errors_of(window, windows, features, missing, seed)
+    np.testing.assert_allclose(averages(errors, smooth), plainly(errors, smooth), rtol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CASES, st.lists(st.integers(0, 9), max_size=8))
+def test_a_stream_scores_as_all_at_once(case: tuple[int, int, int, int, float, int], sizes: list[int]) -> None:
+    window, windows, features, smooth, missing, seed = case
+    errors = errors_of(window, windows, features, missing, seed)
+    whole = averages(errors, smooth)
+    overlap, done = Overlap(smooth), 0
+    stops = [*np.minimum(np.cumsum(sizes, dtype=int), windows).tolist(), windows]
+    for start, stop in zip([0, *stops], stops, strict=False):
+        final = overlap.add(errors[start:stop])
+        np.testing.assert_allclose(final, whole[done : done + len(final)], rtol=1e-9)
+        done += len(final)
+        # What has come is final but for the last window - 1 rows and those that they are smoothed with.
+        assert done == max(0, stop - smooth // 2)
+        assert len(overlap.rest()) == stop + window - 1 - done
+    np.testing.assert_allclose(overlap.rest(), whole[done:], rtol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(CASES, st.data())
+def test_where_the_series_was_cut_does_not_matter(
+    case: tuple[int, int, int, int, float, int], data: st.DataObject
+) -> None:
+    window, windows, features, smooth, missing, seed = case
+    errors = errors_of(window, windows, features, missing, seed)
+    first = data.draw(st.integers(0, windows - 1))
+    last = data.draw(st.integers(first + 1, windows))
+    whole, part = averages(errors, smooth), averages(errors[first:last], smooth)
+    edge = window - 1 + smooth // 2
+    inside = slice(edge, len(part) - edge)
+    if len(part) > 2 * edge:
+        np.testing.assert_allclose(part[inside], whole[first : first + len(part)][inside], rtol=1e-9)
+
+
+def test_more_than_one_block_at_a_time() -> None:
+    window = 64
+    errors = np.random.default_rng(0).random((3 * BLOCK // window + 5, window), np.float32)
+    whole = averages(errors)
+    assert whole.shape == (len(errors) + window - 1, 1)
+    rows = np.array([0, 1, BLOCK // window, BLOCK // window + 1, len(errors), len(whole) - 1])
+    for row in rows:
+        of = [errors[k, row - k] for k in range(max(0, row - window + 1), min(len(errors), row + 1))]
+        assert whole[row, 0] == pytest.approx(np.mean(of, dtype=np.float64))
+    assert averages(iter(np.array_split(errors, 7))) == pytest.approx(whole, rel=1e-12)
+
+
+def test_one_huge_error_leaves_no_rounding_behind() -> None:
+    errors = np.full((60, 4), 1e-6)
+    errors[3] = 1e15
+    after = averages(errors, smooth=5)[12:, 0]
+    assert after == pytest.approx(1e-6, rel=1e-9)
+
+
+def test_windows_of_a_view_and_no_windows() -> None:
+    view = sliding_window_view(np.arange(6.0), 3)
+    assert averages(view).ravel().tolist() == [0, 1, 2, 3, 4, 5]
+    assert averages(np.empty((0, 4, 2))).shape == (3, 2)
+    assert np.isnan(averages(np.empty((0, 4, 2)))).all()
+    assert Overlap().rest().shape == (0, 1)
+
+
+def test_refusals() -> None:
+    with pytest.raises(ValueError, match=r"\(windows, window\[, features\]\). Received: shape \(3,\)"):
+        averages(np.zeros(3))
+    overlap = Overlap()
+    overlap.add(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"one shape. Received: \(4, 1\) after \(3, 1\)"):
+        overlap.add(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match=r"smooth must be 0 or more. Received: -1"):
+        Overlap(-1)

@@ -1,0 +1,218 @@
+"""Thresholds: their text, their numbers by hand, the alarms they promise, and the words of each error."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from lstm_ae.anomaly.events import ranges
+from lstm_ae.anomaly.rules import Rule, parse_threshold
+from lstm_ae.anomaly.thresholds import Threshold, fit_threshold
+from lstm_ae.errors import ConfigError, DataError
+
+MINUTES = np.timedelta64(5, "m")
+NOISE = np.random.default_rng(0).exponential(size=20_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("quantile:0.995", Rule("quantile", 0.995)),
+        ("pot:1e-3", Rule("pot", 0.001)),
+        ("budget:2/week", Rule("budget", 2, "week")),
+        ("budget:0.5/month", Rule("budget", 0.5, "month")),
+        (" Fixed:3 ", Rule("fixed", 3)),
+        ("quantile:0.9999999999", Rule("quantile", 0.9999999999)),
+    ],
+)
+def test_rules_are_read_and_written(text: str, rule: Rule) -> None:
+    assert parse_threshold(text) == rule
+    assert parse_threshold(str(rule)) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "must be quantile:Q, pot:P, budget:N/hour|day|week|month or fixed:X. Received: ''"),
+        ("0.99", "must be quantile:Q, pot:P, budget:N/hour|day|week|month or fixed:X. Received: '0.99'"),
+        ("budget:2", "must be quantile:Q"),
+        ("budget:2/year", "must be quantile:Q"),
+        ("pot:1e-3/day", "pot: needs a probability above 0 and at most 0.1. Received: 'pot:1e-3/day'"),
+        ("quantile:99.5", "quantile: needs a number above 0 and below 1. Received: 'quantile:99.5'"),
+        ("quantile:nan", "quantile: needs a number above 0 and below 1"),
+        ("quantile:1", "quantile: needs"),
+        ("pot:0", "pot: needs"),
+        ("pot:0.2", "pot: needs"),
+        ("budget:0/day", "budget: needs a number of alarms above 0. Received: 'budget:0/day'"),
+        ("budget:inf/day", "budget: needs"),
+        ("fixed:-1", "fixed: needs a score, 0 or more. Received: 'fixed:-1'"),
+        ("fixed:x", "fixed: needs"),
+    ],
+)
+def test_what_is_no_rule(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_threshold(text)
+    assert problem in str(caught.value)
+    assert str(caught.value).startswith("--threshold ")
+
+
+def test_a_quantile_is_counted_outwards() -> None:
+    """Of 19 scores the k-th is above a new one with probability k / 20, see the conformal quantiles."""
+    scores = np.random.default_rng(0).permutation(np.arange(1.0, 20))
+    for part, value in ((0.9, 18), (0.5, 10), (0.93, 19)):
+        assert fit_threshold(Rule("quantile", part), scores, 1).value == value
+    found = fit_threshold(Rule("quantile", 0.96), scores, 1)
+    assert (found.value, found.how) == (19, "the highest of 19 normal scores, too few for the quantile 0.96")
+
+
+def test_fixed_is_taken_as_it_is() -> None:
+    found = fit_threshold(Rule("fixed", 0), NOISE, 1)
+    assert (found.value, found.how, found.fell_back) == (0, "fixed", False)
+
+
+def test_pot_reaches_beyond_the_scores() -> None:
+    found = fit_threshold(Rule("pot", 1e-6), NOISE, 1)
+    # What is not known of the shape makes it higher than the true one.
+    assert max(-np.log(1e-6), NOISE.max()) < found.value < 1.6 * -np.log(1e-6)
+    assert found.how.startswith("generalised Pareto tail, shape ")
+    assert not found.fell_back
+    assert found.p_values(np.array(found.value)) == pytest.approx(1e-6)
+
+
+def test_a_budget_is_kept() -> None:
+    """One alarm a day of 288 rows, on rows that the threshold has not seen; the alarms are single steps here."""
+    found = fit_threshold(parse_threshold("budget:1/day"), NOISE[:5000], 1, step=MINUTES)
+    assert found.alarms.per(288).expected == pytest.approx(1)
+    days = 15_000 / 288
+    alarms = len(ranges(NOISE[5000:] > found.value))
+    expected = found.alarms.per(15_000)
+    assert expected.low < alarms < expected.high
+    assert alarms == pytest.approx(days, rel=0.35)
+    assert found.value > fit_threshold(parse_threshold("budget:1/hour"), NOISE[:5000], 1, step=MINUTES).value
+
+
+def test_alarms_are_events_not_steps() -> None:
+    """Scores that stand for ten rows each: a budget allows as many events, though each has ten steps."""
+    slow = np.repeat(NOISE[:2000], 10)
+    found = fit_threshold(parse_threshold("budget:1/day"), slow, 10, smooth=9, step=MINUTES)
+    days = len(slow) / 288
+    assert len(ranges(slow > found.value, 10)) == pytest.approx(days, rel=0.25)
+    by_steps = fit_threshold(Rule("quantile", 1 - 1 / 288), slow, 10, smooth=9)
+    assert by_steps.value > found.value
+
+
+def steps(rows: int = 4000, every: int = 40) -> np.ndarray:
+    """Events of five steps, of a few heights each, which no tail fits."""
+    random = np.random.default_rng(1)
+    scores = random.uniform(size=rows)
+    at = np.arange(every // 2, rows, every)
+    heights = random.choice([50.0, 60, 70, 80, 90], len(at))
+    for shift in range(5):
+        scores[at + shift] = heights
+    return scores
+
+
+def test_a_tail_that_does_not_fit_gives_way_with_a_word() -> None:
+    scores = steps()
+    found = fit_threshold(Rule("pot", 1e-3), scores, 10)
+    assert found.fell_back
+    assert found.tail is None
+    assert found.value == fit_threshold(Rule("quantile", 0.999), scores, 10).value
+    assert "quantile 0.999 of 4000 normal scores, as no tail fits: " in found.how
+    assert not fit_threshold(Rule("quantile", 0.999), scores, 10).fell_back
+
+
+def test_a_budget_without_a_tail_counts_events() -> None:
+    scores = steps()
+    rows = 4000 * MINUTES / np.timedelta64(1, "D")
+    for number in (0.5, 2, 5):
+        found = fit_threshold(Rule("budget", number, "day"), scores, 10, step=MINUTES)
+        allowed = int(number * rows)
+        assert found.fell_back
+        assert len(ranges(scores > found.value, 10)) <= allowed
+        assert f"{allowed} events in 4000 normal scores, as no tail fits" in found.how
+        # With the event whose score it is there would be one too many.
+        assert len(ranges(scores >= found.value, 10)) > allowed
+    rare = fit_threshold(Rule("budget", 1e-3, "day"), scores, 10, step=MINUTES)
+    assert rare.value == scores.max()
+    assert "the highest of 4000 normal scores, too few for so few alarms" in rare.how
+    assert rare.alarms.per(4000).expected == 1
+    most = fit_threshold(Rule("budget", 10_000, "hour"), scores, 10, step=np.timedelta64(1, "s"))
+    assert most.value == scores.min()
+
+
+def test_counted_alarms_have_the_exact_poisson_interval() -> None:
+    scores = np.zeros(100)
+    scores[[10, 40, 41, 43, 80]] = 5
+    found = fit_threshold(Rule("fixed", 4), scores, 3)
+    assert found.alarms.per(100) == pytest.approx((3, stats.chi2.ppf(0.025, 6) / 2, stats.chi2.ppf(0.975, 8) / 2))
+    assert found.alarms.per(100)[1:] == pytest.approx((0.6187, 8.7673), abs=1e-4)
+    none = fit_threshold(Rule("fixed", 6), scores, 3).alarms.per(100)
+    assert none == pytest.approx((0, 0, 3.6889), abs=1e-4)
+
+
+def test_segments_are_not_joined() -> None:
+    scores = np.zeros(100)
+    scores[[49, 50]] = 5
+    assert fit_threshold(Rule("fixed", 4), scores, 3).alarms.per(100).expected == 1
+    assert fit_threshold(Rule("fixed", 4), scores, 3, segment=np.arange(100) // 50).alarms.per(100).expected == 2
+
+
+@pytest.mark.parametrize("error", [0, 0.1])
+def test_rounding_errors_are_no_events(error: float) -> None:
+    """A series that never changes: what the model gets wrong is always the same, but for rounding."""
+    scores = (error + np.random.default_rng(0).normal(0, 1e-6, 500)) ** 2
+    again = (error + np.random.default_rng(1).normal(0, 2e-6, 5000)) ** 2
+    least = (error + 1e-5) ** 2
+    for rule in (Rule("quantile", 0.9), Rule("pot", 1e-3), Rule("budget", 1, "day")):
+        found = fit_threshold(rule, scores, 10, step=MINUTES)
+        assert found.value == pytest.approx(least, rel=0.2)
+        assert f"raised to {found.value:g}, where rounding errors end" in found.how
+        assert found.alarms.expected == 0
+        assert again.max() < found.value
+    assert fit_threshold(Rule("quantile", 0.9), scores, 10, rounding=0).value < found.value
+
+
+EXPONENTIAL = fit_threshold(Rule("pot", 1e-3), NOISE[:300], 1)
+COUNTED = fit_threshold(Rule("quantile", 0.9), np.arange(1.0, 10), 20)
+
+
+@given(st.sampled_from([EXPONENTIAL, COUNTED]), st.floats(0, 60), st.floats(0, 60))
+def test_p_values_fall_and_are_never_zero(found: Threshold, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    p = found.p_values(np.array([low, high, 1e300, np.nan]))
+    assert 0 < p[2] <= p[1] <= p[0] <= 1
+    assert np.isnan(p[3])
+
+
+def test_p_values_are_counted_below_the_tail() -> None:
+    assert COUNTED.tail is None
+    assert COUNTED.p_values(np.array([0, 1, 5.5, 9, 10])).tolist() == pytest.approx([1, 1, 0.5, 0.2, 0.1])
+
+
+def test_p_values_are_uniform_on_new_normal_rows() -> None:
+    found = fit_threshold(Rule("pot", 1e-3), NOISE[:10_000], 1)
+    p = found.p_values(NOISE[10_000:])
+    for part in (0.5, 0.1, 0.01, 0.002):
+        assert np.mean(p <= part) == pytest.approx(part, rel=0.35)
+
+
+def test_rows_without_a_score() -> None:
+    gaps = np.insert(NOISE[:3000], np.arange(0, 3000, 3), np.nan)
+    assert (
+        fit_threshold(Rule("quantile", 0.99), gaps, 1).value
+        == fit_threshold(Rule("quantile", 0.99), NOISE[:3000], 1).value
+    )
+
+
+def test_refusals() -> None:
+    for step in (None, np.timedelta64(0, "s"), np.timedelta64("NaT")):
+        with pytest.raises(ConfigError, match=r"--threshold budget needs rows at times of an even step"):
+            fit_threshold(Rule("budget", 1, "day"), NOISE, 1, step=step)
+    with pytest.raises(ConfigError, match=r"a row takes longer than one hour. Give a longer time"):
+        fit_threshold(Rule("budget", 1, "hour"), NOISE, 1, step=np.timedelta64(1, "D"))
+    with pytest.raises(DataError, match="The scores of the normal rows are none"):
+        fit_threshold(Rule("fixed", 1), np.full(5, np.nan), 1)
+    with pytest.raises(DataError, match="hold an infinite one"):
+        fit_threshold(Rule("fixed", 1), np.array([1, np.inf]), 1)

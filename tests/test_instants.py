@@ -1,0 +1,155 @@
+"""Times as people write them, and the hours that daylight saving repeats: moments worked out by hand."""
+
+import datetime
+import zoneinfo
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_ae.data.instants import BadCell, Form, form_of, looks_like_times, read_moments
+from lstm_ae.data.zones import to_utc
+from lstm_ae.errors import DataError
+
+NOON = "2024-03-05T12:00:00"
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+
+
+def moments(*cells: str, order: str | None = None, unit: str | None = None) -> list[str]:
+    form = form_of(cells, "t", order=order, unit=unit)
+    assert form is not None
+    return np.datetime_as_string(read_moments(cells, form).astype("datetime64[ns]"), "s").tolist()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "2024-03-05 12:00",
+        "2024-03-05T12:00:00",
+        "2024-03-05 12:00:00.000",
+        "2024-03-05T12:00:00Z",
+        "2024-03-05 13:00:00+01:00",
+        "2024-03-05 13:00+0100",
+        "2024-03-05T07:00:00-05",
+        "2024-03-05 12:00 UTC",
+        "2024/3/5 12:00",
+        "2024.03.05 12:00",
+        "5.3.2024 12:00",
+        "05.03.2024, 12:00",
+        "20240305T120000",
+        "1709640000",
+        "1709640000000",
+        "1709640000000000",
+        "1709640000.0",
+    ],
+)
+def test_one_moment_in_many_forms(cell: str) -> None:
+    assert moments(cell) == [NOON]
+
+
+def test_dates_alone_and_months() -> None:
+    assert moments("2024-03-05", "2024-03-06") == ["2024-03-05T00:00:00", "2024-03-06T00:00:00"]
+    assert moments("2024-03", "2024-04") == ["2024-03-01T00:00:00", "2024-04-01T00:00:00"]
+    assert moments("20240305") == ["2024-03-05T00:00:00"]
+
+
+def test_day_and_month_are_told_apart_by_what_can_be() -> None:
+    assert moments("3/5/2024", "13/5/2024") == ["2024-05-03T00:00:00", "2024-05-13T00:00:00"]
+    assert moments("3/5/2024", "3/13/2024") == ["2024-03-05T00:00:00", "2024-03-13T00:00:00"]
+    assert moments("3.5.2024", "3.6.2024") == ["2024-05-03T00:00:00", "2024-06-03T00:00:00"]
+    assert moments("3.15.2024") == ["2024-03-15T00:00:00"]
+    assert moments("3/5/2024", order="mdy") == ["2024-03-05T00:00:00"]
+    with pytest.raises(DataError, match="--date-order dmy"):
+        form_of(["3/5/2024"], "t")
+
+
+@pytest.mark.parametrize(("cell", "hour"), [("12:30 AM", 0), ("1:30 am", 1), ("12:30 PM", 12), ("11:30 pm", 23)])
+def test_hours_of_half_days(cell: str, hour: int) -> None:
+    assert moments(f"3/25/2024 {cell}") == [f"2024-03-25T{hour:02}:30:00"]
+
+
+def test_units_are_told_by_the_years_they_lead_to() -> None:
+    assert moments("0.5", unit="s") == ["1970-01-01T00:00:00"]
+    assert read_moments(["0.5", "2"], Form("s", "", True)).tolist() == [500_000_000, 2_000_000_000]
+    assert read_moments(["1709640000000000001"], Form("ns", "", True)).tolist() == [1_709_640_000_000_000_001]
+    with pytest.raises(DataError, match="--time-unit"):
+        form_of(["7", "8"], "t")
+
+
+def test_what_looks_like_times() -> None:
+    assert looks_like_times(["2024-03-05"], "x")
+    assert looks_like_times(["1709640000"], "timestamp")
+    assert not looks_like_times(["1709640000"], "bytes")
+    assert not looks_like_times(["20240305"], "price")
+    assert not looks_like_times(["1", "2"], "time")
+    assert not looks_like_times(["1.5", "on"], "a")
+
+
+@pytest.mark.parametrize(
+    "cell", ["2023-02-29", "2024-13-01", "2024-01-01 24:30", "2024-01-01 10:61", "13:00 PM", "now"]
+)
+def test_no_moments(cell: str) -> None:
+    with pytest.raises(BadCell) as caught:
+        read_moments(["2024-01-01", cell], Form("", "dmy", False))
+    assert caught.value.place == 1
+    assert repr(cell) in caught.value.problem
+
+
+@given(st.lists(st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2250, 1, 1)), min_size=1, max_size=5))
+@settings(deadline=None)
+def test_what_python_writes_is_read_to_the_microsecond(written: list[datetime.datetime]) -> None:
+    expected = np.array(written, "datetime64[ns]").astype(np.int64).tolist()
+    for text in ([str(moment) for moment in written], [moment.isoformat() for moment in written]):
+        assert read_moments(text, Form("", "dmy", False)).tolist() == expected
+        assert read_moments([f"{cell}+00:00" for cell in text], Form("", "dmy", True)).tolist() == expected
+
+
+def local(*cells: str) -> np.ndarray:
+    return np.array(cells, "datetime64[ns]").astype(np.int64)
+
+
+def utc_hours(times: np.ndarray) -> list[str]:
+    return [cell[-5:] for cell in np.datetime_as_string(times.astype("datetime64[ns]"), "m")]
+
+
+def test_the_hour_that_autumn_repeats_is_told_by_the_order() -> None:
+    day = "2024-10-27"
+    cells = [f"{day}T{hour}" for hour in ("01:30", "02:00", "02:30", "02:00", "02:30", "03:00")]
+    utc, nowhere = to_utc(local(*cells), BERLIN)
+    # UTC+2 until 03:00, then the clock goes back to 02:00 at UTC+1.
+    assert utc_hours(utc) == ["23:30", "00:00", "00:30", "01:00", "01:30", "02:00"]
+    assert not len(nowhere)
+
+
+def test_two_series_are_told_apart_in_that_hour() -> None:
+    day = "2024-10-27"
+    cells = [f"{day}T{hour}" for hour in ("02:00", "02:00", "02:30", "02:30", "02:00", "02:00")]
+    utc, _ = to_utc(local(*cells), BERLIN, np.array([0, 1, 0, 1, 0, 1], np.int32))
+    assert utc_hours(utc) == ["00:00", "00:00", "00:30", "00:30", "01:00", "01:00"]
+
+
+def test_that_hour_seen_once_is_the_first() -> None:
+    utc, _ = to_utc(local("2024-10-27T02:30", "2025-10-26T02:30"), BERLIN)
+    assert utc_hours(utc) == ["00:30", "00:30"]
+
+
+def test_the_hour_that_spring_skips_is_nowhere() -> None:
+    utc, nowhere = to_utc(local("2024-03-31T01:59", "2024-03-31T02:00", "2024-03-31T03:00"), BERLIN)
+    assert nowhere.tolist() == [1]
+    assert utc_hours(utc[[0, 2]]) == ["00:59", "01:00"]
+
+
+@given(st.integers(0, 400_000))
+@settings(deadline=None, max_examples=50)
+def test_clocks_of_a_zone_come_back(start: int) -> None:
+    """A day of quarters of an hour from any moment, written by the zone's clocks and read again."""
+    utc = (1_600_000_000 + 900 * (start + np.arange(96))) * 1_000_000_000
+    shown = [datetime.datetime.fromtimestamp(moment / 1e9, BERLIN).replace(tzinfo=None) for moment in utc.tolist()]
+    back, nowhere = to_utc(np.array(shown, "datetime64[ns]").astype(np.int64), BERLIN)
+    assert not len(nowhere)
+    if (np.diff([moment.timestamp() for moment in shown]) > 0).all() and (back != utc).any():
+        # It began in the second of two hours alike, which nothing in it tells.
+        assert shown[0].replace(tzinfo=BERLIN, fold=1).utcoffset() != shown[0].replace(tzinfo=BERLIN).utcoffset()
+    elif (back != utc).any():
+        pytest.fail("a time came back as another")

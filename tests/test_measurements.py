@@ -1,0 +1,311 @@
+"""Anyone's own table: each file is read rightly, or refused in one line that says what helps."""
+
+import gzip
+import os
+import pathlib
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstm_ae.config import Reading
+from lstm_ae.data import delimited as delimited_module
+from lstm_ae.data import lines as lines_module
+from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.errors import ConfigError, DataError
+
+HEAD = "time,a,b\n"
+GOOD = HEAD + "2024-01-01 00:00,1,10\n2024-01-01 01:00,2,20\n2024-01-01 02:00,3,30\n"
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100)
+ROW = "2024-01-01 03:00,{},40\n"
+
+
+def read(content: bytes | str, name: str = "t.csv", **options: Any) -> Measurements:
+    path = pathlib.Path(name)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_measurements(Reading(data=str(path), **options))
+
+
+def times(table: Measurements) -> list[str]:
+    return table.times.astype("datetime64[ns]").astype("datetime64[m]").astype(str).tolist()
+
+
+# Name of the case: content, options, then pieces that its error must hold.
+REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
+    "empty": ("", {}, ("is empty",)),
+    "blank lines only": ("\n\n  \n", {}, ("is empty",)),
+    "header only": (HEAD, {}, ("a header and no rows",)),
+    "no header": (GOOD.removeprefix(HEAD), {}, ("line 1", "no header", "--columns time,c2,c3", "'2024-01-01 00:00'")),
+    "no header, numbers": ("1.5,2.5\n3.5,4.5\n", {}, ("line 1", "no header", "--columns c1,c2")),
+    "no header, decimal commas": ("2024-01-01;1,5\n2024-01-02;2,5\n", {}, ("no header", "--columns time,c2")),
+    "too few names": (GOOD.removeprefix(HEAD), {"columns": ("a", "b")}, ("--columns must name all 3", "2 names")),
+    "duplicate header": ("time,a,a\n2024-01-01,1,2\n", {}, ("line 1", "'a'", "more than once", "--columns")),
+    "long first row": (HEAD + "2024-01-01,1,2,3\n2024-01-02,1,2\n", {}, ("line 2", "4 cells", "has 3")),
+    "short row": (GOOD + "2024-01-01 03:00,4\n", {}, ("line 5", "2 cells", "has 3")),
+    "short row, semicolons": (GOOD.replace(",", ";") + "2024-01-02;4\n", {}, ("line 5", "2 cells", "semicolons")),
+    "text in a number": (GOOD + ROW.format("abc"), {}, ("line 5", "'a'", "'abc'", "--missing", "--value-cols")),
+    "formula": (GOOD + ROW.format("=cmd|' /C calc'!A0"), {}, ("line 5", "'a'", "not a number", "--missing")),
+    "inf": (GOOD + ROW.format("inf"), {}, ("line 5", "infinite", "--missing")),
+    "1e999": (GOOD + ROW.format("1e999"), {}, ("line 5", "'1e999'", "too large")),
+    "1e39": (GOOD + ROW.format("1e39"), {}, ("line 5", "'1e39'", "32 bits")),
+    "boolean": (GOOD + ROW.format("true"), {}, ("line 5", "true or false")),
+    "thousands": (GOOD + ROW.format('"1,000"'), {}, ("'1,000'", "--decimal comma")),
+    "thousands beside points": (GOOD + ROW.format('"1,000"') + ROW.format("1.5"), {}, ("line 5", "thousands")),
+    "point among decimal commas": ("t;a\n2024-01-01;1,5\n2024-01-02;2.500\n", {}, ("line 3", "'2.500'", "a point")),
+    "only commas in threes": ("t;a\n2024-01-01;1,500\n2024-01-02;2,500\n", {}, ("'1,500'", "--decimal comma")),
+    "29 February": (GOOD + "2023-02-29 00:00,1,2\n", {}, ("line 5", "'time'", "'2023-02-29 00:00'", "calendar")),
+    "month 13": (GOOD + "2023-13-01,1,2\n", {}, ("line 5", "'2023-13-01'", "calendar")),
+    "25 o'clock": (GOOD + "2023-01-01 25:00,1,2\n", {}, ("line 5", "calendar")),
+    "a time that is text": (GOOD + "yesterday,1,2\n", {}, ("line 5", "'yesterday'", "not a time", "YYYY-MM-DD")),
+    "a time that is missing": (GOOD + ",1,2\n", {}, ("line 5", "the time is missing")),
+    "year 9999": (GOOD + "9999-01-01 00:00,1,2\n", {}, ("line 5", "outside the years")),
+    "one time with an offset": (GOOD + "2024-01-01 03:00+01:00,1,2\n", {}, ("line 5", "an offset", "one way")),
+    "one time without": (
+        GOOD.replace("0,", "0Z,") + "2024-01-01 03:00,1,2\n",
+        {},
+        ("line 5", "no offset", "one way"),
+    ),
+    "day or month": ("t,a\n1/2/2024,1\n2/2/2024,2\n", {}, ("1 February", "2 January", "--date-order dmy")),
+    "a date of another kind": (GOOD + "5/1/2024 03:00,1,2\n", {}, ("line 5", "does not begin with the year")),
+    "date order wrong": ("t,a\n13/2/2024,1\n", {"date_order": "mdy"}, ("line 2", "--date-order mdy")),
+    "zone for times with offsets": (
+        GOOD.replace("0,", "0Z,"),
+        {"time_zone": "Europe/Berlin"},
+        ("--time-zone", "Leave --time-zone out"),
+    ),
+    "an hour that spring skips": (
+        "t,a\n2024-03-31 01:30,1\n2024-03-31 02:30,2\n",
+        {"time_zone": "Europe/Berlin"},
+        ("line 3", "2024-03-31 02:30:00", "Europe/Berlin", "spring"),
+    ),
+    "numbers that are no times": ("t,a\n7,1\n8,2\n", {"time_col": "t"}, ("'t'", "--time-unit", "leave --time-col out")),
+    "text that is no time": ("t,a\nx,1\ny,2\n", {"time_col": "t"}, ("'t'", "'x'", "--time-col")),
+    "wrong column": (GOOD, {"time_col": "tme"}, ("--time-col", "'tme'", "Did you mean 'time'?")),
+    "wrong value column": (GOOD, {"value_cols": ("zz",)}, ("--value-cols", "'zz'", "'time', 'a', 'b'")),
+    "text as values": ("t,a,b\n2024-01-01,1,on\n", {"value_cols": ("b",)}, ("line 2", "'b'", "'on'", "not a number")),
+    "no numbers": ("t,a\n2024-01-01,on\n", {}, ("no column holds numbers", "'a' (text)", "--value-cols")),
+    "all missing": ("t,a\n2024-01-01,NA\n2024-01-02,\n", {}, ("no column holds numbers", "'a' (empty)")),
+    "all missing, asked for": (
+        "t,a,b\n2024-01-01,,1\n",
+        {"value_cols": ("a", "b")},
+        ("'a'", "no value", "--value-cols"),
+    ),
+    "a series without name": (
+        "t,id,a\n2024-01-01,x,1\n2024-01-02,,2\n",
+        {"id_col": "id"},
+        ("line 3", "'id'", "series"),
+    ),
+    "png": (PNG, {}, ("a PNG image",)),
+    "UTF-16": (GOOD.encode("utf-16"), {}, ("UTF-16", "UTF-8")),
+    "latin-1": (GOOD.encode() + b"2024-01-01 03:00,\xe9,1\n", {}, ("line 5", "0xe9", "UTF-8")),
+    "NUL": (GOOD + ROW.format("1\0"), {}, ("line 5", "NUL")),
+    "unclosed quote": (GOOD + '2024-01-01 03:00,"4,40\n', {}, ("line 5", "not closed")),
+    "unclosed quote at once": ('time,"a,b\n2024-01-01,1,2\n', {}, ("line 1", "not closed")),
+    "cut gzip": (gzip.compress(GOOD.encode() * 50)[:-12], {}, ("cut short",)),
+    "cut Parquet": (b"PAR1" + bytes(50), {}, ("damaged Parquet file",)),
+    "an integer past 64 bits": (
+        "t,a\n1704067200,1\n1704067201,2\n9999999999999999999,3\n",
+        {},
+        ("line 4", "not a time"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str) -> None:
+    content, options, pieces = REFUSED[case]
+    with pytest.raises((DataError, ConfigError)) as caught:
+        read(content, **options)
+    text = str(caught.value)
+    assert text.isprintable(), "the text must be one line without control characters"
+    assert len(text) < 700
+    for piece in pieces:
+        assert piece in text, text
+
+
+HOURS = ["2024-01-01T00:00", "2024-01-01T01:00", "2024-01-01T02:00"]
+# Name of the case: content, options; all hold the same three hours, and 1, 2, 3 in the first column of values.
+READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
+    "plain": (GOOD, {}),
+    "BOM": (b"\xef\xbb\xbf" + GOOD.encode(), {}),
+    "CR": (GOOD.replace("\n", "\r"), {}),
+    "CRLF": (GOOD.replace("\n", "\r\n"), {}),
+    "gzip": (gzip.compress(GOOD.encode()), {}),
+    "blank lines": (GOOD.replace("\n", "\n\n \n"), {}),
+    "quoted": ('"time","a","b"\n' + '"2024-01-01 00:00","1","10"\n2024-01-01 01:00,2,20\n2024-01-01 02:00,3,30\n', {}),
+    "semicolons": (GOOD.replace(",", ";"), {}),
+    "tabs": (GOOD.replace(",", "\t"), {}),
+    "bars": (GOOD.replace(",", "|"), {}),
+    "no header": (GOOD.removeprefix(HEAD), {"columns": ("time", "a", "b")}),
+    "decimal commas": ("t;a\n2024-01-01 00:00;1,0\n2024-01-01 01:00;2,0\n2024-01-01 02:00;3,00\n", {}),
+    "decimal commas, told": (
+        "t;a\n2024-01-01 00:00;1,000\n2024-01-01 01:00;2,000\n2024-01-01 02:00;3,000\n",
+        {"decimal": "comma"},
+    ),
+    "decimal commas in quotes": (
+        't,a\n2024-01-01 00,"1,0"\n'.replace(" 00", " 00:00") + '2024-01-01 01:00,"2,0"\n2024-01-01 02:00,"3,0"\n',
+        {},
+    ),
+    "day first, dots": ("t;a\n1.1.2024 0:00;1\n01.01.2024 01:00;2\n1.1.2024 02:00:00;3\n", {}),
+    "month first, told": (
+        "t,a\n1/1/2024 12:00 AM,1\n1/1/2024 1:00 AM,2\n1/1/2024 2:00 am,3\n",
+        {"date_order": "mdy"},
+    ),
+    "zulu": (GOOD.replace("0,", "0Z,", 3).replace("00Z,1", "00Z,1"), {}),
+    "offsets": (HEAD + "2024-01-01T01:00+01:00,1,1\n2023-12-31T20:00-05:00,2,2\n2024-01-01T07:30+0530,3,3\n", {}),
+    "seconds": ("time,a\n1704067200,1\n1704070800,2\n1704074400,3\n", {}),
+    "seconds with fractions": ("ts,a\n1704067200.0,1\n1704070800.000,2\n1704074400,3\n", {}),
+    "milliseconds": ("timestamp,a\n1704067200000,1\n1704070800000,2\n1704074400000,3\n", {}),
+    "nanoseconds": ("epoch,a\n1704067200000000000,1\n1704070800000000000,2\n1704074400000000000,3\n", {}),
+    "hours of Berlin": (
+        GOOD.replace("-01 0", "-01 x").replace("x0", "01").replace("x1", "02").replace("x2", "03"),
+        {"time_zone": "Europe/Berlin"},
+    ),
+    "unsorted": (HEAD + "2024-01-01 02:00,3,30\n2024-01-01 00:00,1,10\n2024-01-01 01:00,2,20\n", {}),
+    "pandas' row numbers": (",time,a\n0,2024-01-01 00:00,1\n1,2024-01-01 01:00,2\n2,2024-01-01 02:00,3\n", {}),
+    "an empty heading": (",a\n2024-01-01 00:00,1\n2024-01-01 01:00,2\n2024-01-01 02:00,3\n", {}),
+    "text beside": ("time,state,a\n2024-01-01 00:00,on,1\n2024-01-01 01:00,=cmd|x,2\n2024-01-01 02:00,,3\n", {}),
+    "an empty column": ("time,e,a\n2024-01-01 00:00,,1\n2024-01-01 01:00,NA,2\n2024-01-01 02:00,,3\n", {}),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_read_rightly(case: str) -> None:
+    content, options = READ[case]
+    table = read(content, **options)
+    assert times(table) == HOURS
+    assert table.values[:, 0].tolist() == [1, 2, 3]
+    assert table.values.dtype == np.float32
+    assert table.ids == ("",)
+    assert table.unsorted == (case == "unsorted")
+
+
+def test_paths_that_are_no_files(tmp_path: pathlib.Path) -> None:
+    os.mkfifo("fifo.csv")
+    for path, piece in (("none.csv", "does not exist"), (".", "is a directory"), ("fifo.csv", "not a regular file")):
+        with pytest.raises(DataError, match=piece):
+            read_measurements(Reading(data=path))
+
+
+@pytest.mark.parametrize("name", ["a b.csv", "a\nb.csv", "-rf.csv", "\u682a.csv", "t.png", os.fsdecode(b"\xff.csv")])
+def test_any_name(name: str) -> None:
+    assert len(read(GOOD, name).lines) == 3
+    with pytest.raises(DataError) as caught:
+        read(HEAD, name)
+    assert str(caught.value).isprintable()
+
+
+def test_a_file_that_changes_while_it_is_read() -> None:
+    path = pathlib.Path("t.csv")
+    path.write_text(HEAD + "".join(f"2024-01-01 00:{k // 60:02}:{k % 60:02},1,1\n" for k in range(3600)))
+
+    def grow(rows: int, share: float) -> None:
+        if share < 1:
+            with path.open("a") as file:
+                file.write("2024-01-02,1,1\n")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lstm_ae.data.measurements.STRIDE", 1)
+        patch.setattr(lines_module, "BLOCK", 4096)
+        patch.setattr(delimited_module, "CHUNK", 500)
+        with pytest.raises(DataError, match="changed while it was read"):
+            read_measurements(Reading(data=str(path)), grow)
+
+
+@pytest.mark.parametrize("cell", ["", " ", "NA", "N/A", "null", "None", "NaN", "-", "-999", "error"])
+def test_missing(cell: str) -> None:
+    table = read(GOOD + ROW.format(cell), missing=("-999", "ERROR"))
+    np.testing.assert_array_equal(table.values[:, 0], [1, 2, 3, np.nan])
+
+
+def test_rows_are_counted_without_times() -> None:
+    table = read("0,1\n5,6\n7,8\n9,9\n")  # as pandas writes an array without names
+    assert table.layout.names == ("0", "1")
+    assert table.times.tolist() == [0, 1, 2]
+    assert table.layout.time is None
+    assert table.values.tolist() == [[5, 6], [7, 8], [9, 9]]
+
+
+def test_several_series_are_told_apart() -> None:
+    table = read(
+        "t,id,a\n2024-01-01,y,1\n2024-01-01,x,2\n2024-01-03,x,5\n2024-01-02,y,3\n2024-01-02,x,4\n", id_col="id"
+    )
+    assert table.ids == ("y", "x")
+    assert table.series.tolist() == [0, 0, 1, 1, 1]
+    assert table.values[:, 0].tolist() == [1, 3, 2, 4, 5]
+    assert table.lines.tolist() == [2, 5, 3, 6, 4]
+    assert table.unsorted == 1
+
+
+def test_series_without_times_count_for_themselves() -> None:
+    table = read("id,a\nx,1\ny,2\nx,3\n", id_col="id")
+    assert table.times.tolist() == [0, 1, 0]
+    assert table.values[:, 0].tolist() == [1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes", "labels"),
+    [
+        (("10", "9", ""), ("9", "10"), [1, 0, -1]),
+        (("true", "false", "true"), ("false", "true"), [1, 0, 1]),
+        (("walk", "NA", "run"), ("run", "walk"), [1, -1, 0]),
+    ],
+)
+def test_labels_are_no_values(cells: tuple[str, ...], classes: tuple[str, ...], labels: list[int]) -> None:
+    table = read("a,label\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells)), label_col="label")
+    assert table.layout.values == ("a",)
+    assert table.classes == classes
+    assert table.labels is not None
+    assert table.labels.tolist() == labels
+
+
+def test_what_was_inferred_is_said() -> None:
+    layout = read("x;t;when;a;b\n0;1.5.2024;2024-05-01;1,5;2\n").layout
+    assert layout.inferred["time_col"] == "'t', as it holds times (when also)"
+    assert layout.inferred["date_order"] == "day first, as the first rows show"
+    assert layout.inferred["decimal"] == "comma, as the first rows show"
+    assert layout.inferred["value_cols"] == "x, a, b, as they hold numbers"
+
+
+def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = HEAD + "".join(f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k},{k % 7}\n" for k in range(500))
+    whole = read(text)
+    monkeypatch.setattr(delimited_module, "CHUNK", 7)
+    monkeypatch.setattr(lines_module, "BLOCK", 64)
+    parts = read(text)
+    assert parts.layout == whole.layout
+    for one, other in ((whole.times, parts.times), (whole.values, parts.values), (whole.lines, parts.lines)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_progress_counts_up_to_the_end() -> None:
+    told = []
+    pathlib.Path("t.csv").write_text(GOOD)
+    read_measurements(Reading(data="t.csv"), lambda rows, share: told.append((rows, share)))
+    assert told == [(3, 1.0)]
+
+
+@pytest.mark.slow
+def test_a_million_rows_stay_small() -> None:
+    """Ten million rows of one column are 160 MB as arrays; what reading adds must not grow with them."""
+    step = np.timedelta64(1, "s")
+    days = np.datetime_as_string(np.datetime64("2024-01-01T00:00:00") + np.arange(1_000_000) * step)
+    pathlib.Path("t.csv").write_text("time,a\n" + "".join(f"{day},{k % 9}\n" for k, day in enumerate(days)))
+    del days
+    told: list[int] = []
+    tracemalloc.start()
+    table = read_measurements(Reading(data="t.csv"), lambda rows, share: told.append(rows))
+    assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    tracemalloc.stop()
+    assert len(table.lines) == 1_000_000
+    assert len(told) == 11
+
+
+@pytest.mark.slow
+def test_a_line_of_100_mb_and_a_bomb_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="line 2: is longer"):
+        read(HEAD.encode() + b"A" * 100_000_000)
+    monkeypatch.setattr(lines_module, "MAX_BYTES", 40 << 20)
+    with pytest.raises(DataError, match=r"more than 41943040 bytes"):
+        read(gzip.compress(GOOD.encode() + b"2024-01-02 00:00,1,2\n" * 3_000_000, 1))

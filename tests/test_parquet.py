@@ -1,0 +1,109 @@
+"""Parquet is read as CSV is: the same arrays, the same refusals; and one line says so where pyarrow is missing."""
+
+import datetime
+import pathlib
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstm_ae.config import Reading
+from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.errors import ConfigError, DataError
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+START = datetime.datetime(2024, 1, 1)
+HOURS = [START + datetime.timedelta(hours=k) for k in range(3)]
+
+
+def read(columns: dict[str, Any], **options: Any) -> Measurements:
+    pq.write_table(pa.table(columns), "t.parquet")
+    return read_measurements(Reading(data="t.parquet", **options))
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pa.array(HOURS, pa.timestamp("ns")),
+        pa.array(HOURS, pa.timestamp("s")),
+        pa.array(HOURS, pa.timestamp("ms", tz="Europe/Berlin")),
+        pa.array([str(hour) for hour in HOURS]),
+        pa.array([str(hour) for hour in HOURS]).dictionary_encode(),
+        pa.array([1_704_067_200_000 + 3_600_000 * k for k in range(3)]),
+        pa.array([1_704_067_200.0 + 3_600 * k for k in range(3)]),
+    ],
+    ids=["ns", "s", "zone", "text", "dictionary", "milliseconds", "seconds"],
+)
+def test_times_and_values(times: Any) -> None:
+    table = read({"time": times, "a": [1, None, 3], "b": [0.5, float("nan"), 1.5], "name": ["x", "y", None]})
+    assert table.times.tolist() == [
+        int((hour - datetime.datetime(1970, 1, 1)).total_seconds()) * 10**9 for hour in HOURS
+    ]
+    np.testing.assert_array_equal(table.values, np.array([[1, 0.5], [np.nan, np.nan], [3, 1.5]], np.float32))
+    assert table.layout.values == ("a", "b")
+    assert table.where(2) == "'t.parquet', row 3"
+
+
+def test_it_is_the_same_as_csv() -> None:
+    rows = [(str(HOURS[k % 3] + datetime.timedelta(days=k)), "xyz"[k % 3], k * 1.5, k % 2) for k in range(200)]
+    pathlib.Path("t.csv").write_text("t,id,a,label\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    names = ("t", "id", "a", "label")
+    options = {"id_col": "id", "label_col": "label"}
+    one = read(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)), **options)
+    other = read_measurements(Reading(data="t.csv", **options))
+    assert (one.ids, one.classes, one.layout) == (other.ids, other.classes, other.layout)
+    for name in ("series", "times", "values", "labels"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_dates_and_a_time_zone() -> None:
+    days = [datetime.date(2024, 1, 1), datetime.date(2024, 7, 1)]
+    assert (read({"d": days, "a": [1, 2]}).times % (24 * 3600 * 10**9)).tolist() == [0, 0]
+    shifted = read({"d": days, "a": [1, 2]}, time_zone="Europe/Berlin").times // (3600 * 10**9) % 24
+    assert shifted.tolist() == [23, 22]
+    with pytest.raises(ConfigError, match="Leave --time-zone out"):
+        read({"d": pa.array(HOURS, pa.timestamp("s", tz="UTC")), "a": [1, 2, 3]}, time_zone="Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "piece"),
+    [
+        ({"t": HOURS, "a": [1.0, float("inf"), 2]}, {}, "row 2, column 'a': inf is infinite"),
+        ({"t": HOURS, "a": [1.0, 1e39, 2]}, {}, "row 2, column 'a': 1e\\+39 is infinite or beyond"),
+        ({"t": [HOURS[0], None, HOURS[2]], "a": [1, 2, 3]}, {}, "row 2, column 't': the time is missing"),
+        ({"t": ["2024-01-01", "2023-02-29"], "a": [1, 2]}, {}, "row 2, column 't': '2023-02-29'"),
+        ({"t": [datetime.date(9000, 1, 1)], "a": [1]}, {}, "row 1, column 't': the time is outside the years"),
+        ({"t": HOURS, "a": ["1", "x", "3"]}, {}, "row 2, column 'a': 'x' is not a number"),
+        ({"t": HOURS, "a": [[1], [2], [3]]}, {}, "no column holds numbers"),
+        ({"t": HOURS, "a": [[1], [2], [3]]}, {"value_cols": ("a",)}, "'a' holds list<.*>, not numbers"),
+        ({"t": pa.array([], pa.timestamp("s")), "a": pa.array([], pa.int64())}, {}, "has no rows"),
+        ({"t": HOURS, "a": [1, 2, 3]}, {"value_cols": ("z",)}, "--value-cols names 'z'"),
+    ],
+)
+def test_refused(columns: dict[str, Any], options: dict[str, Any], piece: str) -> None:
+    with pytest.raises((DataError, ConfigError), match=piece) as caught:
+        read(columns, **options)
+    assert str(caught.value).isprintable()
+
+
+def test_words_and_numbers_that_stand_for_missing() -> None:
+    table = read({"a": [1.0, -999, 3], "b": ["1", "ERR", "NA"]}, missing=("-999", "err"), value_cols=("a", "b"))
+    np.testing.assert_array_equal(table.values, np.array([[1, 1], [np.nan, np.nan], [3, np.nan]], np.float32))
+
+
+def test_a_damaged_file() -> None:
+    read({"a": [1, 2, 3]})
+    content = pathlib.Path("t.parquet").read_bytes()
+    pathlib.Path("t.parquet").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="is a damaged Parquet file"):
+        read_measurements(Reading(data="t.parquet"))
+
+
+def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    read({"a": [1, 2, 3]})
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match=r"needs pyarrow: pip install \"lstm-ae\[parquet\]\"\. Install it, or give CSV"):
+        read_measurements(Reading(data="t.parquet"))

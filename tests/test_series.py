@@ -1,0 +1,360 @@
+"""A table on its grid, divided and cut into windows: rows counted by hand, and no value in two parts."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_ae.config import Reading, Series
+from lstm_ae.config.series import Step, parse_step
+from lstm_ae.data.cadence import common_step, gaps_of, slots
+from lstm_ae.data.grid import on_grid
+from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.season import autocorrelation, season, usual_window
+from lstm_ae.data.series import Prepared, load_series, prepare
+from lstm_ae.errors import ConfigError, DataError
+
+HOUR = Step(3_600_000_000_000)
+
+
+def table_of(rows: list[str], header: str = "t,a", **options: Any) -> tuple[Reading, Measurements]:
+    path = pathlib.Path("t.csv")
+    path.write_text("\n".join((header, *rows)) + "\n")
+    config = Reading(data=str(path), **options)
+    return config, read_measurements(config)
+
+
+def hourly(values: list[float] | np.ndarray, **options: Any) -> tuple[Reading, Measurements]:
+    start = np.datetime64("2024-01-01T00:00")
+    rows = [
+        f"{start + k},{value}" for k, value in zip(np.arange(len(values)) * np.timedelta64(1, "h"), values, strict=True)
+    ]
+    return table_of(rows, **options)
+
+
+def prepared_of(pair: tuple[Reading, Measurements]) -> Prepared:
+    return prepare(*pair)
+
+
+@pytest.mark.parametrize(
+    ("text", "step", "shown"),
+    [
+        ("5min", Step(300_000_000_000), "5min"),
+        ("h", HOUR, "1h"),
+        ("60min", HOUR, "1h"),
+        ("1500ms", Step(1_500_000_000), "1500ms"),
+        ("7d", Step(604_800_000_000_000), "1w"),
+        ("1mo", Step(months=1), "1mo"),
+        ("1y", Step(months=12), "1y"),
+        ("18mo", Step(months=18), "18mo"),
+        ("rows", Step(), "rows"),
+    ],
+)
+def test_steps_by_name(text: str, step: Step, shown: str) -> None:
+    assert parse_step(text) == step
+    assert str(step) == shown
+    assert parse_step(shown) == step
+
+
+@pytest.mark.parametrize("text", ["", "0h", "-1h", "1.5h", "5 min", "minute", "1M", "999999999w", "999999999y"])
+def test_no_steps(text: str) -> None:
+    with pytest.raises(ConfigError, match="--freq must be a number"):
+        Reading(freq=text)
+
+
+@pytest.mark.parametrize(
+    ("options", "piece"),
+    [
+        ({"split": "0.7,0.3"}, "--split must be three shares"),
+        ({"split": "0.7,0.3,0"}, "--split must be three shares"),
+        ({"split": "0.7,0.2,0.2"}, "--split must be three shares"),
+        ({"split": "a,b,c"}, "--split must be three shares"),
+        ({"split": "nan,nan,nan"}, "--split must be three shares"),
+        ({"time_zone": "Berlin"}, "--time-zone must be a name"),
+        ({"time_zone": ""}, "--time-zone must be a name"),
+        ({"time_zone": "../../etc/passwd"}, "--time-zone must be a name"),
+        ({"normal": ("2014",)}, "--normal must be START..END"),
+        ({"normal": ("..",)}, "--normal must be START..END"),
+        ({"split_by": "series"}, "needs --id-col"),
+        ({"value_cols": ("a", "a")}, "--value-cols names 'a' more than once"),
+        ({"time_col": "a", "value_cols": ("a",)}, "--time-col and --value-cols both name 'a'"),
+        ({"id_col": "a", "label_col": "a"}, "--id-col and --label-col both name 'a'"),
+        ({"window": 1}, "--window must be a whole number at least 2"),
+        ({"duplicates": "sum"}, "--duplicates must be one of error, first, last, mean"),
+    ],
+)
+def test_choices_that_cannot_be(options: dict[str, Any], piece: str) -> None:
+    for kind in (Reading, Series):
+        with pytest.raises(ConfigError) as caught:
+            kind(**options)
+        assert piece in str(caught.value)
+
+
+def test_a_config_comes_back_from_its_own_json() -> None:
+    config = Series(value_cols=("a", "b,c"), normal=("..2014-04-10",), window=48, units=8)
+    assert Series.from_dict(config.to_dict()) == config
+
+
+def test_the_most_common_step_and_its_gaps() -> None:
+    _, table = table_of([f"2024-01-01 {hour:02}:00,1" for hour in (0, 1, 2, 5, 6, 7, 12)])
+    assert common_step(table) == HOUR
+    assert slots(table, HOUR).tolist() == [0, 1, 2, 5, 6, 7, 12]
+    assert gaps_of(table, HOUR) == (2, 6, 4, 5)
+
+
+def test_a_step_that_jitters() -> None:
+    random = np.random.default_rng(0)
+    seconds = np.arange(300) * 60 + random.uniform(-2, 2, 300)
+    _, table = table_of([f"{1_700_000_000 + second:.3f},1" for second in seconds])
+    assert common_step(table) == Step(60_000_000_000)
+    assert (np.diff(slots(table, Step(60_000_000_000))) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("dates", "step"),
+    [
+        ([f"{year}-{month:02}-01" for year in (2020, 2021) for month in range(1, 13)], Step(months=1)),
+        ([f"{year}-{month:02}-28" for year in (2020, 2021) for month in (3, 6, 9, 12)], Step(months=3)),
+        ([f"{year}-12-31" for year in range(2000, 2020)], Step(months=12)),
+        ([f"2024-01-{day:02}" for day in range(1, 29)], Step(86_400_000_000_000)),
+    ],
+)
+def test_months_are_counted_by_the_calendar(dates: list[str], step: Step) -> None:
+    config, table = table_of([f"{date},1" for date in dates])
+    assert common_step(table) == step
+    assert on_grid(table, step, 0, config).known.all()
+
+
+def test_days_in_a_zone_with_daylight_saving_are_days() -> None:
+    """Midnights in Berlin are 23, 24 or 25 hours apart."""
+    days = np.datetime64("2024-01-01") + np.arange(366)
+    config, table = table_of([f"{day},1" for day in days], time_zone="Europe/Berlin")
+    assert common_step(table) == Step(86_400_000_000_000)
+    assert len(on_grid(table, common_step(table), 0, config).times) == 366
+
+
+def test_short_gaps_are_filled_and_long_ones_part() -> None:
+    config, table = table_of([f"2024-01-01 {hour:02}:00,{hour}" for hour in (0, 1, 3, 4, 8, 9)])
+    grid = on_grid(table, HOUR, 1, config)
+    np.testing.assert_array_equal(grid.values[:, 0], [0, 1, np.nan, 3, 4, 8, 9])
+    assert grid.segment.tolist() == [0, 0, 0, 0, 0, 1, 1]
+    assert grid.known.tolist() == [True, True, False, True, True, True, True]
+    assert (grid.times // HOUR.nanoseconds % 24).tolist() == [0, 1, 2, 3, 4, 8, 9]
+    whole = on_grid(table, HOUR, 3, config)
+    assert len(whole.values) == 10
+    assert set(whole.segment.tolist()) == {0}
+
+
+def test_a_missing_month_stands_where_it_would_have_been() -> None:
+    config, table = table_of(["2024-01-15,1", "2024-02-15,2", "2024-04-15,3"])
+    grid = on_grid(table, Step(months=1), 1, config)
+    assert grid.times.astype("datetime64[ns]").astype("datetime64[M]").astype(str).tolist() == [
+        "2024-01",
+        "2024-02",
+        "2024-03",
+        "2024-04",
+    ]
+
+
+TWICE = ["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:00,5", "2024-01-01 01:00,", "2024-01-01 02:00,9"]
+
+
+@pytest.mark.parametrize(("rule", "value"), [("first", 2), ("last", np.nan), ("mean", 3.5)])
+def test_rows_at_one_time(rule: str, value: float) -> None:
+    config, table = table_of(TWICE, duplicates=rule)
+    np.testing.assert_array_equal(on_grid(table, HOUR, 0, config).values[:, 0], [1, value, 9])
+
+
+def test_rows_at_one_time_are_refused_with_the_option() -> None:
+    config, table = table_of(TWICE)
+    with pytest.raises(DataError, match=r"line 4: 2024-01-01 01:00:00 has the time of line 3.*--duplicates mean"):
+        on_grid(table, HOUR, 0, config)
+
+
+def test_rows_too_near_are_refused_with_the_option() -> None:
+    config, table = table_of(["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:20,5", "2024-01-01 02:00,9"])
+    with pytest.raises(DataError, match=r"line 4: .* less than half a step of 1h after line 3"):
+        on_grid(table, HOUR, 0, config)
+
+
+def test_a_grid_that_is_far_too_fine() -> None:
+    config, table = table_of([f"2024-01-{day:02},1" for day in range(1, 29)], freq="1s", max_gap=100_000)
+    with pytest.raises(DataError, match="longer --freq"):
+        prepare(config, table)
+
+
+def test_rows_may_be_taken_as_they_follow() -> None:
+    found = prepared_of(table_of([f"2024-01-{day:02},1" for day in (1, 2, 5, 5, 9)], freq="rows", window=2))
+    assert found.grid.segment.tolist() == [0] * 5
+    assert found.grid.known.all()
+
+
+def test_autocorrelation_by_hand() -> None:
+    """Deviations 1, -1, 1, -1 of four steps; with a NaN in the third place, two pairs are left at lag 1."""
+    assert autocorrelation(np.array([1.0, -1, 1, -1]), 2) == pytest.approx([1, -1, 1])
+    missing = autocorrelation(np.array([3.0, 1, np.nan, 1, 3]), 1)
+    assert missing == pytest.approx([1, -1])
+
+
+@pytest.mark.parametrize("period", [7, 24, 100, 300])
+def test_a_season_is_found(period: int) -> None:
+    steps = np.arange(period * 12)
+    noise = np.random.default_rng(0).normal(0, 0.3, len(steps))
+    _, table = hourly((np.sin(2 * np.pi * steps / period) + noise).round(4))
+    found = season(table, HOUR, 1.0)
+    assert found is not None
+    assert abs(found - period) <= max(1, period // 50)
+
+
+@pytest.mark.parametrize("kind", ["noise", "trend", "constant"])
+def test_no_season_where_there_is_none(kind: str) -> None:
+    values = {
+        "noise": np.random.default_rng(0).normal(size=2000),
+        "trend": np.arange(2000.0),
+        "constant": np.ones(2000),
+    }
+    _, table = hourly(values[kind].round(4))
+    assert season(table, HOUR, 1.0) is None
+    assert usual_window(table, HOUR, 1.0)[0] == 24
+
+
+def test_windows_counted_by_hand() -> None:
+    config = hourly(np.arange(100), window=5, horizon=2, stride=3)
+    data = load_series(config[0], prepared_of(config))
+    # 70, 15 and 15 rows hold 64, 9 and 9 windows of 7; training takes every third.
+    assert [part.samples for part in data[:3]] == [22, 9, 9]
+    assert data.train.windows()[1, :, 0].tolist() == [3, 4, 5, 6, 7, 8, 9]
+    assert data.test.series[:, 0].tolist() == list(range(85, 100))
+    assert data.feature_names == ("a",)
+    assert data.test.time is not None
+    assert data.test.time[0] == np.datetime64("2024-01-04T13:00")
+
+
+def test_no_window_crosses_a_part_a_series_or_a_gap() -> None:
+    rows = [
+        f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{name},{k}" for name in "xy" for k in range(100) if not 20 <= k < 30
+    ]
+    pair = table_of(rows, "t,id,a", id_col="id", window=4)
+    data = load_series(pair[0], prepared_of(pair))
+    for part in data[:3]:
+        assert (np.diff(part.windows()[..., 0], axis=1) == 1).all()
+    # Each series: 63 of its 90 rows train, in runs of 20 and 43.
+    assert data.train.samples == 2 * (17 + 40)
+
+
+def test_the_scale_is_of_the_training_rows() -> None:
+    values = np.r_[np.tile([0.0, 10.0], 35), np.full(30, 1000.0)]
+    for scale, offset, width in (("standard", 5, 5), ("minmax", 0, 10), ("none", 0, 1)):
+        config, table = hourly(values, window=5, scale=scale)
+        data = load_series(config, prepare(config, table))
+        assert (float(data.scale.offset[0, 0]), float(data.scale.range[0, 0])) == (offset, width)
+    config, table = hourly(values, window=5, scale="window")
+    assert load_series(config, prepare(config, table)).scale.kind == "window"
+
+
+def test_missing_values_stay_missing_and_scale_without_them() -> None:
+    config, table = table_of(
+        [f"{k},{'' if k % 4 == 0 else k % 2}" for k in range(100)], "n,a", value_cols=("a",), window=5
+    )
+    data = load_series(config, prepare(config, table))
+    assert np.isnan(data.train.series[::4, 0]).all()
+    assert np.isfinite(data.scale.offset).all()
+    assert float(data.scale.offset[0, 0]) == pytest.approx(35 / 52, abs=0.02)
+
+
+def test_a_window_without_any_value_is_none() -> None:
+    config, table = table_of([f"{'' if 10 <= k < 20 else k},1" for k in range(100)], "a,b", value_cols=("a",), window=5)
+    assert load_series(config, prepare(config, table)).train.samples == 66 - 6
+
+
+def test_training_comes_from_what_is_normal() -> None:
+    config, table = hourly(np.arange(100), window=4, normal=("..2024-01-02", "2024-01-04..2024-01-04 04:00"))
+    data = load_series(config, prepare(config, table))
+    normal = [*range(24), *range(72, 76)]
+    cut = round(28 * 0.7 / 0.85)
+    assert data.train.series[:, 0].tolist() == normal[:cut]
+    assert data.validation.series[:, 0].tolist() == normal[cut:]
+    assert data.test.series[:, 0].tolist() == [k for k in range(100) if k not in normal]
+    assert (np.diff(data.test.windows()[..., 0], axis=1) == 1).all()
+
+
+def test_normal_is_told_by_the_clocks_of_the_zone_or_by_rows() -> None:
+    config, table = hourly(np.arange(100), window=4, normal=("..2024-01-02",), time_zone="Asia/Tokyo")
+    assert (prepare(config, table).part < 2).sum() == 24
+    config, table = table_of([str(k) for k in range(100)], "a", window=4, normal=("10..40",))
+    assert np.flatnonzero(prepare(config, table).part < 2).tolist() == list(range(10, 40))
+
+
+@pytest.mark.parametrize(
+    ("normal", "piece"),
+    [
+        ("x..y", "--normal must be times"),
+        ("2024-01-02..2024-01-01", "ends before it starts"),
+        ("2023-01-01..2023-02-01", "holds no row"),
+        ("5..10", "--normal must be times"),
+    ],
+)
+def test_ranges_that_cannot_be(normal: str, piece: str) -> None:
+    config, table = hourly(np.arange(100), window=4, normal=(normal,))
+    with pytest.raises(ConfigError, match=piece):
+        prepare(config, table)
+
+
+def test_whole_series_can_be_divided() -> None:
+    rows = [f"{name},{k},{name % 2}" for name in range(20) for k in range(5)]
+    pair = table_of(rows, "id,a,class", id_col="id", label_col="class", split_by="series", window=5)
+    found = prepared_of(pair)
+    data = load_series(pair[0], found)
+    assert [part.samples for part in data[:3]] == [14, 3, 3]
+    assert data.train.label is not None
+    assert sorted(set(data.train.label.tolist())) == [0, 1]
+    for name in range(20):
+        assert len(set(found.part[found.grid.series == name].tolist())) == 1
+
+
+@pytest.mark.parametrize("rows", [3, 6, 12])
+def test_too_few_rows(rows: int) -> None:
+    config, table = hourly(np.arange(rows), window=5)
+    with pytest.raises(DataError, match=r"holds no window of 5 rows .*--window"):
+        load_series(config, prepare(config, table))
+
+
+def test_a_column_without_a_value_in_training() -> None:
+    config, table = table_of([f"{k},{k if k > 90 else ''}" for k in range(100)], "a,b", window=5)
+    with pytest.raises(DataError, match="'b' has no value in the training part"):
+        load_series(config, prepare(config, table))
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=12, max_size=60, unique=True),
+    st.integers(2, 5),
+    st.integers(0, 2),
+    st.integers(0, 4),
+    st.sampled_from(["0.7,0.15,0.15", "0.4,0.3,0.3"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_no_value_stands_in_two_parts(hours: list[int], window: int, horizon: int, max_gap: int, split: str) -> None:
+    """Each row of the table stands in one part, each window in one run of hours, whatever the gaps."""
+    rows = [f"{np.datetime64('2024-01-01T00') + hour},{hour}" for hour in hours]
+    config, table = table_of(
+        [row.replace("T", " ").replace(",", ":00,") for row in rows],
+        window=window, horizon=horizon, max_gap=max_gap, split=split, freq="1h",
+    )  # fmt: skip
+    found = prepare(config, table)
+    parts = [found.grid.values[found.part == place, 0] for place in range(3)]
+    seen = [value for part in parts for value in part.tolist() if not np.isnan(value)]
+    assert sorted(seen) == sorted(hours)
+    ends = [np.nanmax(part) for part in parts if np.isfinite(part).any()]
+    assert ends == sorted(ends), "validation follows training, and the test follows both"
+    try:
+        data = load_series(config, found)
+    except DataError:
+        return
+    for part in data[:3]:
+        for cut in part.windows()[..., 0]:
+            known = np.flatnonzero(~np.isnan(cut))
+            assert np.array_equal(cut[known] - cut[known[0]], known - known[0]), "steps of an hour, gaps as NaN"
+            assert not len(known) or np.diff(known).max(initial=1) <= max_gap + 1

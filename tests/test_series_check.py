@@ -1,0 +1,315 @@
+"""`lstmae series check`: what a person reads, the commands that it hands out, and that they solve what they promise."""
+
+import gzip
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lstm_ae_cli import main
+from lstm_ae_cli.series import command_line
+
+from lstm_ae.config import Reading
+from lstm_ae.data.findings import Finding, together
+from lstm_ae.data.inspection import inspect
+from lstm_ae.errors import ConfigError, DataError
+
+HEAD = "time,a\n"
+
+
+def written(rows: list[str], header: str = "time,a", name: str = "t.csv") -> str:
+    pathlib.Path(name).write_text("\n".join((header, *rows)) + "\n")
+    return name
+
+
+def hours(count: int, start: str = "2024-01-01T00:00") -> list[str]:
+    times = np.datetime64(start) + np.arange(count) * np.timedelta64(1, "h")
+    return [cell.replace("T", " ") for cell in np.datetime_as_string(times, "m").tolist()]
+
+
+def found(*lines: str, **options: Any) -> dict[str, Any]:
+    """The text of each finding, with its fixes."""
+    name = written(list(lines[1:]), lines[0])
+    return {finding.text: finding for finding in inspect(Reading(data=name, **options)).findings}
+
+
+@pytest.fixture
+def called(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command line; returns its code, stdout and stderr."""
+
+    def call(line: str) -> tuple[int, str, str]:
+        code = main(shlex.split(line))
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_what_a_person_reads(called: Any) -> None:
+    written([f"{hour},{k % 24},7" for k, hour in enumerate(hours(400)) if k not in (100, 101)], "when,flow,const")
+    code, out, err = called("series check t.csv")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "'t.csv': 398 rows",
+        "'when': 2024-01-01 to 2024-01-17 15:00:00, a row every 1h; 1 gap with 2 rows missing, no duplicates",
+        "",
+        "column  minimum   mean  maximum  missing",
+        "flow          0  11.37       23  0",
+        "const         7      7        7  0",
+        "",
+        "part        rows  windows of 24",
+        "training     280            257",
+        "validation    60             37",
+        "test          60             37",
+        "",
+        "Found out, and changed with these options:",
+        "  --time-col    'when', as it holds times",
+        "  --value-cols  flow, const, as they hold numbers",
+        "  --freq        1h, the most common step",
+        "  --max-gap     2 steps",
+        "  --window      24 steps, after which the values repeat themselves most",
+        "",
+        "Note: 'const' has one value in all rows and tells nothing.",
+        "  lstmae series check t.csv --value-cols flow",
+        "",
+        "This table can be used.",
+    ]
+
+
+def test_the_document(called: Any) -> None:
+    written([f"{hour},{k % 24}" for k, hour in enumerate(hours(200))])
+    code, out, err = called("series check t.csv --window 10 --horizon 2 --json")
+    content = json.loads(out)
+    assert (code, err) == (0, "")
+    assert content["usable"] is True
+    assert content["time"] == {
+        "column": "time",
+        "first": "2024-01-01",
+        "last": "2024-01-09 07:00:00",
+        "frequency": "1h",
+        "unsorted": 0,
+        "duplicates": 0,
+        "gaps": 0,
+        "missing_rows": 0,
+        "longest_gap": 0,
+    }
+    assert content["columns"][0] == {
+        "name": "a", "minimum": 0, "mean": pytest.approx(11.18), "maximum": 23, "missing": 0, "constant": False,
+    }  # fmt: skip
+    assert content["parts"]["training"] == {"rows": 140, "windows": 129}
+    assert content["problems"] == []
+
+
+AUTUMN = [*hours(3, "2024-10-27T00:00"), *hours(60, "2024-10-27T02:00")]
+# Name of the case: header and rows, a piece of the problem, and the options that solve it.
+PROBLEMS: dict[str, tuple[list[str], str, str]] = {
+    "two series by name": (
+        ["time,pump,a", *(f"{hour},{name},{k}" for k, hour in enumerate(hours(100)) for name in ("p 1", "p2"))],
+        "100 rows with the time of another: line 2 and line 3",
+        "--id-col pump",
+    ),
+    "two series by number, one after the other": (
+        ["time,a,no", *(f"{hour},{k / 7},{name}" for name in (1, 2) for k, hour in enumerate(hours(100)))],
+        "line 2 and line 102",
+        "--id-col no",
+    ),
+    "a row twice": (
+        [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate([*hours(100), *hours(3)]))],
+        "3 rows with the time of another: line 2 and line 102 are both at 2024-01-01",
+        "--duplicates mean",
+    ),
+    "the hour of autumn": (
+        [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(AUTUMN))],
+        "daylight saving",
+        "--time-zone Europe/Berlin",
+    ),
+    "a step that is too long": (
+        [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(hours(1000)))],
+        "less than half a step of 1d",
+        "--freq 1h",
+    ),
+    "too few rows": (
+        [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(hours(100)))],
+        "The validation and test parts hold no window of 20 steps",
+        "--window 7",
+    ),
+    "short series": (
+        ["id,a", *(f"{name},1.{k}" for name in range(10) for k in range(5))],
+        "No part holds a window of 5 steps",
+        "--split-by series",
+    ),
+    "one time": (["time,a", *(f"2024-01-01,1.{k}" for k in range(50))], "no step", "--freq rows"),
+}  # fmt: skip
+WITH = {"a step that is too long": "--freq 1d", "too few rows": "--window 20", "short series": "--id-col id --window 5"}
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+def test_problems_come_with_the_command_that_solves_them(case: str, called: Any) -> None:
+    lines, piece, fix = PROBLEMS[case]
+    written(lines[1:], lines[0])
+    code, out, err = called(f"series check t.csv {WITH.get(case, '')}")
+    assert code == 3
+    assert piece in out
+    assert piece in err
+    assert err.startswith("lstmae: 't.csv' cannot be used so: ")
+    assert f"Add {fix}\n" in err
+    assert err.count("\n") == 1
+    commands = [line.strip() for line in out.splitlines() if line.startswith("  lstmae series check t.csv")]
+    assert any(fix in command for command in commands)
+    for command in commands:
+        code, _, err = called(command.removeprefix("lstmae "))
+        assert (code, err) == (0, ""), command
+
+
+def test_unreadable_files_are_problems_of_the_document_too(called: Any) -> None:
+    pathlib.Path("t.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    code, out, err = called("series check t.csv --json")
+    assert code == 3
+    assert json.loads(out)["problems"][0]["text"] == err.removeprefix("lstmae: ").strip()
+    assert json.loads(out)["usable"] is False
+    assert called("series check t.csv --time-zone Nowhere") == (
+        2,
+        "",
+        "lstmae: --time-zone must be a name like Europe/Berlin or UTC. Received: 'Nowhere'\n",
+    )
+
+
+def test_ranges_are_repeated_and_names_with_commas_quoted(called: Any) -> None:
+    written([f"{hour},{k},{k % 5}" for k, hour in enumerate(hours(100))], 'time,"a, b",c')
+    line = """--window 4 --normal ..2024-01-02 --normal '2024-01-03..2024-01-03 04:00' --value-cols '"a, b"' --json"""
+    code, out, _ = called(f"series check t.csv {line}")
+    content = json.loads(out)
+    assert code == 0
+    assert [column["name"] for column in content["columns"]] == ["a, b"]
+    assert content["parts"]["test"]["rows"] == 100 - 28
+    code, again, _ = called(content["command"].removeprefix("lstmae ") + " --json")
+    assert json.loads(again) == content
+
+
+def test_a_command_can_be_copied_into_a_shell() -> None:
+    config = Reading(data="-a b.csv", missing=("-999", "it's"), value_cols=("x", "y z"), normal=("..2024-01-01 10:00",))
+    line = command_line(config, {"duplicates": "mean"})
+    assert shlex.split(line)[3:] == [
+        "./-a b.csv",
+        "--value-cols", "x,y z",
+        "--missing=-999,it's",
+        "--duplicates", "mean",
+        "--normal", "..2024-01-01 10:00",
+    ]  # fmt: skip
+
+
+def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
+    def fixes(*found: dict[str, Any]) -> Any:
+        return together([Finding("", False, (fix, {"window": 1})) for fix in found])
+
+    assert fixes({"id_col": "i"}, {"label_col": "l"}) == {"id_col": "i", "label_col": "l"}
+    assert fixes({"value_cols": ("a", "b", "l")}, {"label_col": "l"}, {"value_cols": ("b", "c", "l")}) == {
+        "value_cols": ("b",),
+        "label_col": "l",
+    }
+    assert fixes({"value_cols": ("a",)}, {"value_cols": ("b",)}) == {}
+
+
+def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any) -> None:
+    rows = [f"{k % 9},{'' if k == 0 else k % 2},{k}" for k in range(100)]
+    written(rows, '"a\n\x1b[31mred",label,b')
+    code, out, _ = called("series check t.csv --label-col label --window 5")
+    assert code == 0
+    assert out.splitlines()[:2] == ["'t.csv': 100 rows", "'label': none (1), 0 (49), 1 (50)"]
+    assert "\x1b" not in out
+    assert r"'a\n\x1b[31mred'" in out
+
+
+def test_notes() -> None:
+    rows = [
+        f"{hour},{1e6 + k / 1000:.3f},{'' if k % 2 else 1.5 + k},{int(k == 7)},on" for k, hour in enumerate(hours(100))
+    ]
+    rows[3], rows[4] = rows[4], rows[3]
+    notes = found("time,fine,rare,anomaly,state", *rows)
+    for piece, fix in (
+        ("1 row stood after a later one", None),
+        ("'fine' varies by", None),
+        ("'rare' is missing in 50% of the rows", {"value_cols": ("fine", "anomaly")}),
+        ("'anomaly' is modelled as a value", {"label_col": "anomaly"}),
+        ("'state' holds no numbers and is left out", None),
+    ):
+        (text,) = [text for text in notes if text.startswith(piece)]
+        assert notes[text].fixes[:1] == ((fix,) if fix else ())
+        assert not notes[text].fatal
+
+
+def test_gaps_that_part_and_steps_that_are_none() -> None:
+    kept = [hour for k, hour in enumerate(hours(300)) if not 100 <= k < 110]
+    (note,) = found(HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(kept))).values()
+    assert note.text == ("No window crosses 1 gap of more than 2 steps; the longest is of 10 after 2024-01-05 03:00:00")
+    assert note.fixes == ({"max_gap": 10},)
+    shifts = [hour for hour in hours(600) if hour[-5:] in ("08:00", "17:00")]
+    (note,) = found(HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(shifts))).values()
+    assert note.text.endswith("as if rows had no regular step")
+    assert note.fixes == ({"freq": "rows"},)
+
+
+NUMBERS = ["1", "2", "2.5", "-3e4", "1e999", "1e39", "1,5", "1.234,5", '"1,000"', "inf", "7", "99999999999999999999"]
+TIMES = ["2024-01-01", "2024-01-01 00:00", "2024-01-02T05:00+02:00", "1/2/2024", "13.2.2024 1:00 PM", "2023-02-29"]
+STAMPS = ["1704067200", "1704067260", "1704067200000", "20240101", "2262-01-01"]
+CELLS = st.sampled_from([*NUMBERS, *TIMES, *STAMPS, "", "NA", "x", "true", "\u0661", "=a", '"', "\0"])
+CHOICES = st.fixed_dictionaries(
+    {},
+    optional={
+        "time_col": st.sampled_from(["a", "b"]),
+        "id_col": st.sampled_from(["b", "c"]),
+        "label_col": st.just("c"),
+        "freq": st.sampled_from(["1s", "1d", "1mo", "rows", "1ns"]),
+        "time_zone": st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe"]),
+        "duplicates": st.sampled_from(["first", "last", "mean"]),
+        "window": st.sampled_from([2, 5]),
+        "max_gap": st.sampled_from([0, 1_000_000]),
+        "normal": st.sampled_from([("..2024-01-02",), ("0..5",)]),
+        "split_by": st.just("series"),
+    },
+)
+
+
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=4),
+    st.integers(1, 12),
+    st.sampled_from(",;\t"),
+    CHOICES,
+)
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_file_holds_it_is_told_in_one_line(
+    empty_directory: pathlib.Path, rows: list[tuple[str, ...]], times: int, mark: str, choices: dict[str, Any]
+) -> None:
+    text = "\n".join(mark.join(row) for row in [("a", "b", "c"), *rows * times])
+    path = empty_directory / "t.csv"
+    path.write_text(text)
+    try:
+        content = inspect(Reading(data=str(path), **choices))
+    except (DataError, ConfigError) as error:
+        said, problem = [str(error)], True
+    else:
+        said, problem = [finding.text for finding in content.findings], not content.usable
+    assert all(text.isprintable() and len(text) < 900 for text in said)
+    assert problem or all(content.windows)
+
+
+def test_a_check_is_over_before_tensorflow_or_pandas_would_be_loaded() -> None:
+    times = hours(20_000)
+    pathlib.Path("t.csv.gz").write_bytes(
+        gzip.compress((HEAD + "".join(f"{hour},{k % 24}\n" for k, hour in enumerate(times))).encode())
+    )
+    program = """
+import json, sys, time
+from lstm_ae_cli import main
+assert main(["series", "check", "t.csv.gz"]) == 0
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert not loaded & {"tensorflow", "keras", "keras_tuner", "pandas", "scipy", "sklearn", "matplotlib", "pyarrow"}

@@ -1,0 +1,485 @@
+"""The server's parts in one process: models, batching, REST; tiny models stand for ours."""
+
+import asyncio
+import gzip
+import json
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from served_models import ask, run, save, service
+
+from lstm_ae.serving.batching import Batcher, Batching
+from lstm_ae.serving.models import Policy, choose, versions_in
+from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.service import Service
+
+PREDICT = "/v1/models/plus:predict"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one model, versions 1 and 2, which add 1 and 2."""
+    folder = tmp_path_factory.mktemp("models")
+    save(folder / "plus", 1, 1.0)
+    save(folder / "plus", 2, 2.0)
+    return folder
+
+
+def asked(made: Service, *requests: tuple[Any, ...], **headers: str) -> list[tuple[int, Any]]:
+    """The status and JSON of each answer, one request after the other."""
+
+    async def all_of_them(made: Service) -> list[tuple[int, Any]]:
+        answers = [await ask(made, *request, **headers) for request in requests]
+        return [(answer.status, json.loads(answer.content)) for answer in answers]
+
+    return run(made, all_of_them)
+
+
+def error(made: Service, *request: Any, **headers: str) -> tuple[int, str]:
+    """The status and the words of a refusal."""
+    ((status, content),) = asked(made, request, **headers)
+    assert list(content) == ["error"]
+    return status, content["error"]
+
+
+def test_rest_predicts(models: Path) -> None:
+    rows, columns, upper, second, first, label = asked(
+        service(models, Policy("all"), [("plus", "old", 1)]),
+        ("POST", PREDICT, {"instances": [[1.0], [2.5]]}),
+        ("POST", PREDICT, {"inputs": {"x": [[1.0], [2.5]]}, "signature_name": "serving_default"}),
+        ("POST", "/V1/Models/plus:PREDICT", {"instances": [[1]]}),
+        ("POST", "/v1/models/plus/versions/2:predict", {"instances": [[1]]}),
+        ("POST", "/v1/models/plus/versions/001:predict", {"instances": [[1]]}),
+        ("POST", "/v1/models/plus/labels/old:predict", {"instances": [[1]]}),
+    )
+    assert rows == (200, {"predictions": [[3.0], [4.5]]})
+    assert columns == (200, {"outputs": [[3.0], [4.5]]})
+    assert [answer[1]["predictions"] for answer in (upper, second, first, label)] == [
+        [[3.0]],
+        [[3.0]],
+        [[2.0]],
+        [[2.0]],
+    ]
+
+
+def test_rest_status_and_metadata(models: Path) -> None:
+    both, one, about = asked(
+        service(models, Policy("all"), [("plus", "new", 2)]),
+        ("GET", "/v1/models/plus"),
+        ("GET", "/v1/models/plus/versions/1"),
+        ("GET", "/v1/models/plus/labels/new/metadata"),
+    )
+    available = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    assert both[1] == {"model_version_status": [{"version": "2"} | available, {"version": "1"} | available]}
+    assert one[1] == {"model_version_status": [{"version": "1"} | available]}
+    assert about[1]["model_spec"] == {"name": "plus", "signature_name": "", "version": "2"}
+    signature = about[1]["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["method_name"] == "tensorflow/serving/predict"
+    assert signature["inputs"]["x"]["dtype"] == "DT_FLOAT"
+    open_size = {"size": "-1", "name": ""}
+    assert signature["inputs"]["x"]["tensor_shape"] == {"dim": [open_size, open_size], "unknown_rank": False}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("POST", "/v1/models/x:predict", {"instances": [[1]]}, 404, "Servable not found for request: Latest(x)"),
+        ("POST", "/v1/models/plus/versions/9:predict", {}, 404, "Servable not found for request: Specific(plus, 9)"),
+        ("POST", "/v1/models/plus/versions/0:predict", {}, 404, "Specific(plus, 0)"),
+        ("POST", "/v1/models/plus/labels/x:predict", {}, 400, "Unrecognized servable version label: x"),
+        (
+            "POST",
+            f"/v1/models/plus/versions/{2**64}:predict",
+            {},
+            400,
+            "Failed to convert version: 18446744073709551616",
+        ),
+        ("POST", f"/v1/models/plus/versions/{'9' * 5000}:predict", {}, 400, "Failed to convert version: 9"),
+        ("GET", "/v1/models/x", b"", 404, "Could not find any versions of model x"),
+        ("GET", "/v1/models/plus/versions/9", b"", 404, "Could not find version 9 of model plus"),
+        ("GET", "/v1/models/plus/labels/x", b"", 400, "Unrecognized servable version label: x"),
+        ("GET", "/v1/models/x/metadata", b"", 404, "Servable not found"),
+        ("GET", PREDICT, b"", 400, "Malformed request: GET /v1/models/plus:predict"),
+        ("PUT", PREDICT, b"", 400, "Malformed request: PUT"),
+        ("HEAD", "/v1/models/plus", b"", 400, "Malformed request: HEAD"),
+        ("POST", "/v1/models/plus", b"", 400, "Malformed request: POST /v1/models/plus"),
+        ("POST", "/v1/models/plus:explain", b"", 400, "Malformed request"),
+        ("GET", "/v1/models", b"", 400, "Malformed request"),
+        ("GET", "/v1/models//plus", b"", 400, "Malformed request"),
+        ("GET", "/v1/models/%2e%2e%2fplus", b"", 404, "Could not find any versions of model %2e%2e%2fplus"),
+        ("GET", "/v1/models/plus%00", b"", 404, "Could not find any versions"),
+        ("GET", "/v1/models/plus;x", b"", 404, "Could not find any versions"),
+        ("GET", "/v1/models/\udc80", b"", 404, "Could not find any versions of model \udc80"),
+        ("GET", "/v2/models/plus", b"", 404, "There is nothing at /v2/models/plus"),
+        ("GET", "/../etc/passwd", b"", 404, "There is nothing at"),
+        ("POST", "/ready", b"", 405, "use GET"),
+        ("POST", PREDICT, b"", 400, "document is empty"),
+        ("POST", PREDICT, {"signature_name": "x", "instances": [[1]]}, 400, '"x" not found in signature def'),
+        ("POST", PREDICT, {"instances": [1.0]}, 400, "must have the shape (any, any). Received: (1)"),
+        ("POST", PREDICT, {"instances": [[[1.0]]]}, 400, "must have the shape (any, any). Received: (1, 1, 1)"),
+        ("POST", PREDICT, {"inputs": 5.0}, 400, "must have the shape"),
+        ("POST", PREDICT, {"inputs": []}, 400, "must have the shape"),
+        ("POST", PREDICT, {"instances": [[]]}, 400, "is empty"),
+        ("POST", "/v1/models/plus:classify", {"examples": [{"x": 1}]}, 400, "Expected classification signature"),
+        ("POST", "/v1/models/plus:regress", {"examples": [{"x": 1}]}, 400, "Expected regression signature"),
+        ("POST", PREDICT, {"signature_name": "positive", "instances": [[-1.0]]}, 400, "assertion failed"),
+        ("POST", PREDICT, {"signature_name": "whole", "instances": [[1.0]]}, 400, "send 'inputs', not 'instances'"),
+    ],
+)
+def test_rest_refuses(models: Path, method: str, path: str, body: Any, status: int, words: str) -> None:
+    got, text = error(service(models), method, path, body)
+    assert got == status
+    assert words in text
+    assert "\n" not in text
+
+
+def test_rest_knows_every_kind_of_number_and_text(models: Path) -> None:
+    row = {"number": 1, "text": "a", "truth": True, "long": 2**62, "double": 0.1}
+    (answer,) = asked(service(models), ("POST", PREDICT, {"signature_name": "kinds", "instances": [row, row]}))
+    said = {"number": 2, "text": "a", "text_bytes": {"b64": "YQ=="}, "truth": False, "long": 2**62, "double": 0.1}
+    assert answer == (200, {"predictions": [said, said]})
+
+
+def test_rest_answers_that_are_not_finite(models: Path) -> None:
+    async def work(made: Service) -> bytes:
+        body = {"signature_name": "not_finite", "instances": [[1.0, 0.0, -1.0]]}
+        return (await ask(made, "POST", PREDICT, body)).content
+
+    assert run(service(models), work) == b'{"predictions": [[Infinity, NaN, -Infinity]]}'
+
+
+def test_rest_takes_gzip_and_no_bomb(models: Path) -> None:
+    body = json.dumps({"instances": [[1.0]]}).encode()
+    made = service(models, limits={"body": 1000})
+    ((status, content),) = asked(made, ("POST", PREDICT, gzip.compress(body)), content_encoding="gzip")
+    assert (status, content) == (200, {"predictions": [[3.0]]})
+    for sent, encoding, expected in (
+        (gzip.compress(b"0" * 10_000_000), "gzip", 413),
+        (body, "gzip", 400),
+        (gzip.compress(body)[:-5], "gzip", 400),
+        (body, "br", 415),
+    ):
+        assert (
+            error(service(models, limits={"body": 1000}), "POST", PREDICT, sent, content_encoding=encoding)[0]
+            == expected
+        )
+
+
+def test_limits(models: Path) -> None:
+    limits = {"instances": 3, "window": 4, "horizon": 5}
+    for body, words in (
+        ({"instances": [[1.0]] * 4}, "At most 3 instances"),
+        ({"instances": [[1.0] * 5]}, "at most 4 steps"),
+        ({"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": 6}]}, "at most 5. Received: 6"),
+    ):
+        status, text = error(service(models, limits=limits), "POST", PREDICT, body)
+        assert status == 400
+        assert words in text
+
+
+def test_ten_thousand_instances(models: Path) -> None:
+    ((status, content),) = asked(service(models), ("POST", PREDICT, {"instances": [[k] for k in range(10_000)]}))
+    assert status == 200
+    assert content["predictions"] == [[k + 2.0] for k in range(10_000)]
+
+
+def test_health_readiness_and_metrics(models: Path) -> None:
+    async def work(made: Service) -> Any:
+        await ask(made, "POST", PREDICT, {"instances": [[1.0], [1.0]]})
+        await ask(made, "POST", PREDICT, {"instances": 5})
+        await ask(made, "POST", "/v1/models/nobody:predict", {"instances": 5})
+        text = (await ask(made, "GET", "/monitoring/prometheus/metrics")).content.decode()
+        health, ready = await ask(made, "GET", "/health"), await ask(made, "GET", "/ready")
+        made.draining = True
+        return text, health.status, ready.status, (await ask(made, "GET", "/ready")).status
+
+    text, *statuses = run(service(models), work)
+    assert statuses == [200, 200, 503]
+    for line in (
+        ':tensorflow:serving:request_count{entrypoint="rest",model_name="plus",status="OK"} 1.0',
+        ':tensorflow:serving:request_count{entrypoint="rest",model_name="plus",status="INVALID_ARGUMENT"} 1.0',
+        ':tensorflow:serving:request_count{entrypoint="rest",model_name="unknown",status="NOT_FOUND"} 1.0',
+        ':tensorflow:serving:batching_session:processed_batch_size_sum{model_name="plus"} 2.0',
+    ):
+        assert line in text.splitlines()
+
+
+def test_not_ready_before_a_model_is_there(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert asked(service(tmp_path), ("GET", "/ready")) == [(503, {"status": "not ready"})]
+
+
+def test_which_folders_are_versions(tmp_path: Path) -> None:
+    for name in ("1", "01", "02", "abc", "-1", "1.5", "²", str(2**63 - 1), str(2**63), "9" * 40, "7"):
+        (tmp_path / name).mkdir()
+        if name != "7":  # half copied: saved_model.pb comes last
+            (tmp_path / name / "saved_model.pb").touch()
+    (tmp_path / "5").touch()
+    found = versions_in(tmp_path)
+    assert {number: path.name for number, path in found.items()} == {1: "1", 2: "02", 2**63 - 1: str(2**63 - 1)}
+    assert versions_in(tmp_path / "nowhere") == {}
+
+
+def test_policies() -> None:
+    assert choose({1, 2, 3}, Policy()) == {3}
+    assert choose({1, 2, 3}, Policy("latest", 2)) == {2, 3}
+    assert choose({1, 2, 3}, Policy("all")) == {1, 2, 3}
+    assert choose({1, 2, 3}, Policy("specific", versions=(1, 9))) == {1}
+    assert choose(set(), Policy()) == set()
+
+
+def test_a_new_version_is_taken_up_and_a_rollback_as_well(tmp_path: Path) -> None:
+    save(tmp_path / "plus", 1, 1.0)
+
+    async def work(made: Service) -> list[Any]:
+        found = made.catalogue
+        held = found.find("plus")
+        save(tmp_path / "plus", 2, 2.0)
+        await found.refresh()
+        seen = [found.find("plus").version, [(s.version, s.state.name) for s in found.statuses("plus")]]
+        # A request that has found the old version still has it.
+        seen.append(held.run("serving_default", {"x": np.float32([[1]])})["y"].tolist())
+        shutil.rmtree(tmp_path / "plus" / "2")
+        await found.refresh()
+        seen.append(found.find("plus").version)
+        shutil.rmtree(tmp_path / "plus")
+        await found.refresh()
+        with pytest.raises(Refusal, match=r"Latest\(plus\)"):
+            found.find("plus")
+        return seen
+
+    assert run(service(tmp_path), work) == [2, [(2, "AVAILABLE"), (1, "END")], [[2.0]], 1]
+
+
+def test_a_version_that_cannot_be_loaded_is_reported_while_the_old_one_serves(tmp_path: Path) -> None:
+    save(tmp_path / "plus", 1, 1.0)
+    broken = save(tmp_path / "plus", 2, 2.0)
+    whole = (broken / "saved_model.pb").read_bytes()
+    (broken / "saved_model.pb").write_bytes(whole[:100])
+
+    async def work(made: Service) -> Any:
+        found = made.catalogue
+        with pytest.raises(Refusal):
+            found.find("plus")  # as TensorFlow Serving: only the latest is wanted
+        shutil.move(tmp_path / "plus" / "2", tmp_path / "kept")
+        await found.refresh()
+        shutil.move(tmp_path / "kept", tmp_path / "plus" / "2")
+        await found.refresh()
+        status = found.statuses("plus")[0]
+        before = found.find("plus").version, status.state.name, "damaged" in status.error
+        (broken / "saved_model.pb").write_bytes(whole)
+        await found.refresh()
+        return before, found.find("plus").version
+
+    made = service(tmp_path, catalogue={"retry": 0.0})
+    assert run(made, work) == ((1, "END", True), 2)
+
+
+def test_a_broken_version_is_not_tried_at_every_look(tmp_path: Path) -> None:
+    (tmp_path / "plus" / "1").mkdir(parents=True)
+    (tmp_path / "plus" / "1" / "saved_model.pb").write_bytes(b"\xff" * 50)
+    made = service(tmp_path)
+    tried = []
+    load = made.catalogue._load
+
+    def counted(name: str, version: int, directory: Path) -> Any:
+        tried.append(version)
+        return load(name, version, directory)
+
+    made.catalogue._load = counted
+
+    async def work(made: Service) -> None:
+        for _ in range(3):
+            await made.catalogue.refresh()
+
+    run(made, work)
+    assert tried == [1]
+
+
+def calls(batcher: Batcher, answers: Any, *rows: int, key: Any = "k", deadline: float = 10.0) -> list[Any]:
+    """Submit requests of so many rows at once; a refusal stands in place of its answer."""
+
+    async def work() -> list[Any]:
+        at = asyncio.get_running_loop().time() + deadline
+        made = [
+            batcher.submit(key, answers, {"x": np.full(n, number, np.float32)}, n, deadline=at)
+            for number, n in enumerate(rows)
+        ]
+        try:
+            return await asyncio.gather(*made, return_exceptions=True)
+        finally:
+            batcher.close()
+
+    return asyncio.run(work())
+
+
+def test_requests_that_wait_ride_together() -> None:
+    sizes: list[int] = []
+
+    def double(inputs: Any) -> Any:
+        sizes.append(len(inputs["x"]))
+        return {"y": inputs["x"] * 2}
+
+    answers = calls(Batcher(Batching(size=8, threads=1)), double, *[1] * 20)
+    assert [answer["y"].tolist() for answer in answers] == [[2.0 * k] for k in range(20)]
+    # The first finds the thread free; the others gather behind it.
+    assert sizes == [1, 8, 8, 3]
+
+
+def test_a_batch_waits_for_company_if_told_to() -> None:
+    sizes: list[int] = []
+
+    def same(inputs: Any) -> Any:
+        sizes.append(len(inputs["x"]))
+        return inputs
+
+    calls(Batcher(Batching(size=8, wait=0.2, threads=2)), same, 1, 2, 3)
+    assert sizes == [6]
+
+
+def test_a_large_request_is_cut_and_put_together_again() -> None:
+    sizes: list[int] = []
+
+    def same(inputs: Any) -> Any:
+        sizes.append(len(inputs["x"]))
+        return {"y": np.arange(len(inputs["x"])) + inputs["x"]}
+
+    (answer,) = calls(Batcher(Batching(size=4, threads=1)), same, 10)
+    assert sizes == [4, 4, 2]
+    assert answer["y"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+
+
+def test_batches_of_allowed_sizes_are_filled_up() -> None:
+    sizes: list[int] = []
+
+    def same(inputs: Any) -> Any:
+        sizes.append(len(inputs["x"]))
+        return inputs
+
+    answers = calls(Batcher(Batching(size=8, threads=1, sizes=(2, 8))), same, 1, 1, 2)
+    assert sizes == [2, 8]
+    assert [answer["x"].tolist() for answer in answers] == [[0], [1], [2, 2]]
+
+
+def test_a_bad_request_fails_alone() -> None:
+    def picky(inputs: Any) -> Any:
+        if (inputs["x"] == 3).any():
+            raise Refusal(Code.INVALID_ARGUMENT, "three")
+        return inputs
+
+    answers = calls(Batcher(Batching(size=8, threads=1)), picky, *[1] * 6)
+    assert [str(a) if isinstance(a, Refusal) else a["x"].item() for a in answers] == [0, 1, 2, "three", 4, 5]
+
+
+def test_a_full_queue_refuses() -> None:
+    go = threading.Event()
+
+    def slow(inputs: Any) -> Any:
+        go.wait(5)
+        return inputs
+
+    async def work() -> list[Any]:
+        batcher = Batcher(Batching(size=2, queue=2, threads=1))
+        at = asyncio.get_running_loop().time() + 10
+        made = [asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=at)) for _ in range(7)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        go.set()
+        answers = await asyncio.gather(*made, return_exceptions=True)
+        batcher.close()
+        return answers
+
+    refused = [answer for answer in asyncio.run(work()) if isinstance(answer, Refusal)]
+    # One runs, four wait.
+    assert [refusal.code for refusal in refused] == [Code.UNAVAILABLE, Code.UNAVAILABLE]
+
+
+def test_a_deadline_ends_waiting_and_what_is_late_is_not_run() -> None:
+    go, ran = threading.Event(), []
+
+    def slow(inputs: Any) -> Any:
+        ran.append(inputs["x"][0])
+        go.wait(5)
+        return inputs
+
+    async def work() -> list[Any]:
+        batcher = Batcher(Batching(size=1, threads=1))
+        now = asyncio.get_running_loop().time()
+        first = asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=now + 10))
+        await asyncio.sleep(0)  # it starts
+        late = batcher.submit("k", slow, {"x": np.ones(1)}, 1, deadline=now + 0.05)
+        with pytest.raises(Refusal) as caught:
+            await late
+        go.set()
+        await first
+        batcher.close()
+        return [caught.value.code]
+
+    assert asyncio.run(work()) == [Code.DEADLINE_EXCEEDED]
+    assert ran == [0.0]
+
+
+def test_different_shapes_and_horizons_ride_apart(models: Path) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    async def work(made: Service) -> list[Any]:
+        servable = made.catalogue.find("plus")
+        original = servable.run
+
+        def spy(signature: str, inputs: Any) -> Any:
+            seen.append((*inputs["x"].shape, *inputs["horizon"].tolist()))
+            return original(signature, inputs)
+
+        servable.run = spy  # type: ignore[method-assign]
+        bodies = [
+            {"signature_name": "forecast", "instances": [{"x": [1.0] * steps, "horizon": horizon}]}
+            for steps, horizon in [(1, 1), (2, 3), (2, 3), (2, 1), (3, 3)]
+        ]
+        return await asyncio.gather(*(ask(made, "POST", PREDICT, body) for body in bodies))
+
+    answers = run(service(models, threads=1), work)
+    assert [len(json.loads(answer.content)["predictions"][0]) for answer in answers] == [1, 3, 3, 1, 3]
+    assert sorted(seen) == [(1, 1, 1), (1, 2, 1), (1, 3, 3), (2, 2, 3, 3)]
+
+
+def test_rows_past_their_own_horizon_are_nan(models: Path) -> None:
+    body = {"signature_name": "forecast", "instances": [{"x": [5.0], "horizon": 1}, {"x": [6.0], "horizon": 3}]}
+
+    async def work(made: Service) -> bytes:
+        return (await ask(made, "POST", PREDICT, body)).content
+
+    assert run(service(models), work) == b'{"predictions": [[5.0, NaN, NaN], [6.0, 6.0, 6.0]]}'
+
+
+def test_a_signature_without_rows_rides_alone(models: Path) -> None:
+    async def work(made: Service) -> list[Any]:
+        body = {"signature_name": "whole", "inputs": [[1.0, 2.0]]}
+        return await asyncio.gather(*(ask(made, "POST", PREDICT, body) for _ in range(5)))
+
+    answers = run(service(models, threads=1, sizes=(64,)), work)
+    assert [json.loads(answer.content) for answer in answers] == [{"outputs": 3.0}] * 5
+
+
+def test_a_negative_row_among_others_fails_alone(models: Path) -> None:
+    async def work(made: Service) -> list[int]:
+        bodies = [{"signature_name": "positive", "instances": [[value]]} for value in (1.0, -1.0, 2.0, 3.0)]
+        return [a.status for a in await asyncio.gather(*(ask(made, "POST", PREDICT, body) for body in bodies))]
+
+    assert run(service(models, threads=1), work) == [200, 400, 200, 200]
+
+
+def test_our_models_say_what_they_say_in_keras() -> None:
+    """The served answer is the saved model's, to the last digit that JSON carries."""
+    folder = Path(__file__).parent.parent / "saved_models"
+    sequence = np.random.default_rng(0).uniform(0, 1, (3, 50, 1)).astype(np.float32)
+    loaded = tf.saved_model.load(str(folder / "toy" / "1"))
+    expected = loaded.signatures["serving_default"](sequence=sequence)["reconstruction"].numpy()
+    body = {"instances": sequence.astype(np.float64).tolist()}
+    ((status, content),) = asked(service(folder), ("POST", "/v1/models/toy:predict", body))
+    assert status == 200
+    np.testing.assert_array_equal(np.array(content["predictions"], np.float32), expected)

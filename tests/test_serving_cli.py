@@ -1,0 +1,120 @@
+"""`lstmae serve` as it is typed: options, and TensorFlow Serving's own files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from searches import call
+from served_models import save
+from tensorflow_serving.config import model_server_config_pb2
+
+from lstm_ae.errors import ConfigError
+from lstm_ae.serving.configs import models_of, read_models, tensorflow_serving
+from lstm_ae.serving.models import Model, Policy, discover
+from lstm_ae.serving.refusals import Refusal
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("nowhere", 3, "There is no folder 'nowhere'"),
+        (".", 3, "holds no exported model"),
+        (". --versions x", 2, "--versions must be latest, all, or numbers"),
+        (". --versions 1,", 2, "--versions must be latest, all, or numbers"),
+        (". --label x", 2, "--label must be model:label=version"),
+        (". --label a:b=c", 2, "--label must be model:label=version"),
+        (". --allowed-batch-sizes 4,2,64", 2, "must be ascending numbers"),
+        (". --allowed-batch-sizes 4,8", 2, "the last one --max-batch-size (64)"),
+        (". --allowed-batch-sizes 0,64", 2, "must be ascending numbers"),
+        (". --rest-port 70000", 2, "less than or equal to 65535"),
+        (". --max-batch-size 0", 2, "greater than or equal to 1"),
+        (". --models-config m --versions all", 2, "leave --versions and --label out"),
+        (". --models-config m", 1, "No such file"),
+    ],
+)
+def test_bad_options(line: str, code: int, words: str) -> None:
+    said = call(f"serve {line}")
+    assert said.code == code, said.err
+    assert words in said.err
+    assert len(said.err.strip().splitlines()) == 1
+
+
+def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
+    (tmp_path / "a" / "1").mkdir(parents=True)
+    (tmp_path / "b b" / "7").mkdir(parents=True)
+    for place in ("a/1", "b b/7"):
+        (tmp_path / place / "saved_model.pb").touch()
+    path, command = tensorflow_serving(
+        tmp_path, discover(tmp_path, Policy("all"), [("a", "stable", 1)]), rest_port=81, grpc_port=80
+    )
+    found = model_server_config_pb2.ModelServerConfig()
+    text_format.Parse(path.read_text(), found)
+    a, b = found.model_config_list.config
+    assert (a.name, a.base_path, a.model_platform, dict(a.version_labels)) == (
+        "a",
+        "/models/a",
+        "tensorflow",
+        {"stable": 1},
+    )
+    assert b.base_path == "/models/b b"
+    assert a.model_version_policy.HasField("all")
+    assert command.startswith(f"docker run --rm -p 80:8500 -p 81:8501 -v {tmp_path}:/models:ro tensorflow/serving")
+    assert "--model_config_file=/models/models.config" in command
+    assert "--allow_version_labels_for_unavailable_models" in command
+    assert models_of(found) == [
+        Model("a", Path("/models/a"), Policy("all"), (("stable", 1),)),
+        Model("b b", Path("/models/b b"), Policy("all")),
+    ]
+
+
+def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
+    (tmp_path / "one" / "3").mkdir(parents=True)
+    (tmp_path / "one" / "3" / "saved_model.pb").touch()
+    path, command = tensorflow_serving(
+        tmp_path / "one", discover(tmp_path / "one", Policy("latest", 2)), rest_port=8501, grpc_port=8500
+    )
+    assert f"-v {tmp_path / 'one'}:/models/one:ro" in command
+    assert command.endswith("--model_config_file=/models/one/models.config")
+    assert 'base_path: "/models/one"' in path.read_text()
+    assert "num_versions: 2" in path.read_text()
+
+
+def test_the_command_writes_the_file(tmp_path: Path) -> None:
+    save(tmp_path / "served" / "plus", 1)
+    said = call("serve served --tf-serving --json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["models_config"].endswith("served/models.config")
+    assert (tmp_path / "served" / "models.config").is_file()
+
+
+def config(text: str) -> Any:
+    return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "must hold a model_config_list"),
+        ("model_config_list { config { name: 'a' } }", "needs a name and a base_path"),
+        ("model_config_list { config { name: 'a' base_path: 'a' model_platform: 'onnx' } }", "must be tensorflow"),
+        (
+            "model_config_list { config { name: 'a' base_path: 'a' } config { name: 'a' base_path: 'b' } }",
+            "have the same name",
+        ),
+    ],
+)
+def test_configurations_that_cannot_be_followed(text: str, words: str) -> None:
+    with pytest.raises(Refusal, match=words):
+        models_of(config(text))
+
+
+def test_a_configuration_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "models.config").write_text(
+        "model_config_list { config { name: 'x' base_path: 'sub' model_version_policy { specific { versions: 4 } } } }"
+    )
+    assert read_models(tmp_path / "models.config") == [Model("x", tmp_path / "sub", Policy("specific", versions=(4,)))]
+    (tmp_path / "models.config").write_text("models {")
+    with pytest.raises(ConfigError, match=r"is not TensorFlow Serving's models\.config"):
+        read_models(tmp_path / "models.config")

@@ -1,0 +1,371 @@
+"""The whole server in a process of its own: gRPC, and what networks and clients do to it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from served_models import save
+from servers import Live, live
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+PREDICT = "/v1/models/plus:predict"
+ONE = {"instances": [[1.0]]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("served")
+    save(made / "plus", 1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Live]:
+    options = ("--max-body", "100000", "--header-timeout", "1", "--max-connections", "32", "--timeout", "5")
+    with live(folder, *options) as started:
+        yield started
+
+
+@pytest.fixture
+def channel(server: Live) -> Iterator[Any]:
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as opened:
+        yield opened
+
+
+def request(values: Any = ((1.0, 2.0),), signature: str = "", name: str = "plus", **more: Any) -> Any:
+    made = predict_pb2.PredictRequest(**more)
+    made.model_spec.name, made.model_spec.signature_name = name, signature
+    made.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32(values)))
+    return made
+
+
+def failure(call: Any, *arguments: Any, **more: Any) -> tuple[str, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, timeout=more.pop("timeout", 10), **more)
+    return caught.value.code().name, caught.value.details()  # type: ignore[attr-defined]
+
+
+def test_grpc_predicts(channel: Any) -> None:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    answer = stub.Predict(request(), timeout=10)
+    assert (answer.model_spec.name, answer.model_spec.version.value) == ("plus", 1)
+    assert answer.model_spec.signature_name == "serving_default"
+    np.testing.assert_array_equal(tf.make_ndarray(answer.outputs["y"]), [[2.0, 3.0]])
+    one = request(((1.0, 2.0), (3.0, 4.0)))
+    one.inputs["x"].ClearField("tensor_content")
+    one.inputs["x"].float_val.append(5.0)  # goes on to the end
+    np.testing.assert_array_equal(tf.make_ndarray(stub.Predict(one, timeout=10).outputs["y"]), [[6, 6], [6, 6]])
+
+
+def test_grpc_answers_only_what_is_asked_for(channel: Any) -> None:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    asked = predict_pb2.PredictRequest(output_filter=["text", "truth"])
+    asked.model_spec.name, asked.model_spec.signature_name = "plus", "kinds"
+    for name, value in {
+        "number": np.int32([1]),
+        "text": np.array([b"\xff"], object),
+        "truth": np.array([True]),
+        "long": np.int64([5]),
+        "double": np.float64([0.1]),
+    }.items():
+        asked.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    answer = stub.Predict(asked, timeout=10)
+    assert sorted(answer.outputs) == ["text", "truth"]
+    assert tf.make_ndarray(answer.outputs["text"]).tolist() == [b"\xff"]
+    asked.output_filter.append("nothing")
+    code, words = failure(stub.Predict, asked)
+    assert (code, "output tensor alias not found in signature: nothing" in words) == ("INVALID_ARGUMENT", True)
+
+
+def spoilt(text: str) -> TensorProto:
+    return text_format.Parse(text, TensorProto())
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        ("dtype: DT_FLOAT tensor_shape { dim { size: -1 } } float_val: 1", "whole numbers from 0 up"),
+        ("dtype: DT_FLOAT tensor_shape { unknown_rank: true } float_val: 1", "whole numbers from 0 up"),
+        ("dtype: DT_FLOAT tensor_shape { dim { size: 1099511627776 } } float_val: 1", "at most 134217728 values"),
+        (
+            "dtype: DT_FLOAT tensor_shape { dim { size: 4294967296 } dim { size: 4294967296 } } float_val: 1",
+            "at most 134217728 values",
+        ),
+        (
+            'dtype: DT_FLOAT tensor_shape { dim { size: 2 } } tensor_content: "abc"',
+            "must have 8 bytes of tensor_content",
+        ),
+        ("dtype: DT_FLOAT tensor_shape { dim { size: 1 } } float_val: [1, 2]", "must have 1 values in float_val"),
+        ("dtype: DT_FLOAT tensor_shape { dim { size: 1 } }", "must have 1 values in float_val"),
+        ("dtype: DT_INT32 tensor_shape { dim { size: 1 } } int_val: 1", "must be of type float32. Received: int32"),
+        ("dtype: DT_FLOAT tensor_shape { dim { size: 1 } } float_val: 1", "must have the shape (any, any)"),
+        ("tensor_shape { dim { size: 1 } } float_val: 1", "has no dtype"),
+        ("dtype: DT_VARIANT", "a dtype that is not served"),
+        ("dtype: DT_RESOURCE", "a dtype that is not served"),
+    ],
+)
+def test_grpc_refuses_tensors(channel: Any, tensor: str, words: str) -> None:
+    asked = request()
+    asked.inputs["x"].CopyFrom(spoilt(tensor))
+    code, said = failure(prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict, asked)
+    assert code == "INVALID_ARGUMENT"
+    assert words in said
+
+
+def test_grpc_refuses_requests(channel: Any) -> None:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    extra, missing, version, label, below = request(), request(), request(), request(), request()
+    extra.inputs["z"].CopyFrom(extra.inputs["x"])
+    missing.inputs.clear()
+    version.model_spec.version.value = 9
+    label.model_spec.version_label = "x"
+    below.model_spec.version.value = -1
+    for asked, code, words in (
+        (request(name="x"), "NOT_FOUND", "Servable not found for request: Latest(x)"),
+        (version, "NOT_FOUND", "Specific(plus, 9)"),
+        (below, "NOT_FOUND", "Specific(plus, -1)"),
+        (label, "INVALID_ARGUMENT", "Unrecognized servable version label: x"),
+        (request(signature="x"), "INVALID_ARGUMENT", '"x" not found in signature def'),
+        (predict_pb2.PredictRequest(), "INVALID_ARGUMENT", "Missing ModelSpec"),
+        (extra, "INVALID_ARGUMENT", "2!=1"),
+        (missing, "INVALID_ARGUMENT", "0!=1"),
+        (request(((-1.0,),), "positive"), "INVALID_ARGUMENT", "assertion failed: [below zero."),
+        (request(np.zeros((0, 2))), "INVALID_ARGUMENT", "no row"),
+        (request(np.zeros((300, 300))), "RESOURCE_EXHAUSTED", "larger than max"),
+    ):
+        got, said = failure(stub.Predict, asked)
+        assert got == code, said
+        assert words in said
+    assert len(stub.Predict(request(), timeout=10).outputs) == 1
+
+
+def test_grpc_says_what_needs_examples(channel: Any) -> None:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    classify, regress = classification_pb2.ClassificationRequest(), regression_pb2.RegressionRequest()
+    classify.model_spec.name = regress.model_spec.name = "plus"
+    several = inference_pb2.MultiInferenceRequest()
+    assert "no tasks" in failure(stub.MultiInference, several)[1]
+    several.tasks.add().model_spec.name = "plus"
+    for call, asked in ((stub.Classify, classify), (stub.Regress, regress), (stub.MultiInference, several)):
+        assert failure(call, asked)[0] == "INVALID_ARGUMENT"
+
+
+def test_grpc_metadata_status_and_health(channel: Any) -> None:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    asked.model_spec.name = "plus"
+    answer = stub.GetModelMetadata(asked, timeout=10)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert answer.metadata["signature_def"].Unpack(signatures)
+    assert "forecast" in signatures.signature_def
+    asked.metadata_field[0] = "weights"
+    assert failure(stub.GetModelMetadata, asked) == ("INVALID_ARGUMENT", "Metadata field weights is not supported")
+    asked.ClearField("metadata_field")
+    assert failure(stub.GetModelMetadata, asked)[0] == "INVALID_ARGUMENT"
+
+    status = get_model_status_pb2.GetModelStatusRequest()
+    status.model_spec.name = "plus"
+    models = model_service_pb2_grpc.ModelServiceStub(channel)
+    (row,) = models.GetModelStatus(status, timeout=10).model_version_status
+    assert (row.version, row.state, row.status.error_code) == (1, 30, 0)
+    status.model_spec.name = "x"
+    assert failure(models.GetModelStatus, status) == ("NOT_FOUND", "Could not find any versions of model x")
+
+    health = health_pb2_grpc.HealthStub(channel)
+    assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+    assert failure(health.Check, health_pb2.HealthCheckRequest(service="x"))[0] == "NOT_FOUND"
+
+
+def test_grpc_refuses_a_configuration_outside_the_folder(channel: Any) -> None:
+    asked = model_management_pb2.ReloadConfigRequest()
+    asked.config.model_config_list.config.add(name="etc", base_path="/etc")
+    stub = model_service_pb2_grpc.ModelServiceStub(channel)
+    assert failure(stub.HandleReloadConfigRequest, asked)[0] == "PERMISSION_DENIED"
+    assert failure(stub.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest())[0] == "INVALID_ARGUMENT"
+
+
+HEAD = b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+BODY = json.dumps(ONE).encode()
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ((HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY), BODY), b" 200 "),
+        ((HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY),), b" 200 "),
+        ((HEAD + b"Content-Length: 5\r\n\r\n", BODY), b" 400 "),
+        ((HEAD + b"Content-Length: 2000000000\r\n\r\n",), b" 413 "),
+        ((HEAD + b"Content-Length: 100001\r\n\r\n", b"0" * 100_001), b" 413 "),
+        ((HEAD + b"Content-Length: 100000\r\n\r\n", b"0" * 100_000), b" 400 "),
+        ((HEAD + b"Content-Length: -5\r\n\r\n", BODY), b" 400 "),
+        ((HEAD + b"Content-Length: x\r\n\r\n", BODY), b" 400 "),
+        ((HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"2710\r\n" + b"0" * 10_000 + b"\r\n"] * 20), b" 413 "),
+        ((b"HEAD /v1/models/plus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",), b" 400 "),
+        ((b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",), b" 404 "),
+        ((b"BREW / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",), b" 404 "),
+        ((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",), None),
+        ((b"GET / HTTP/9.9\r\n\r\n",), None),
+    ],
+)
+def test_http_as_networks_bring_it(server: Live, parts: tuple[bytes, ...], status: bytes | None) -> None:
+    said = server.raw(*parts)
+    if status is not None:
+        assert status in said.split(b"\r\n")[0], said[:200]
+    assert b" 500 " not in said
+    assert server.ask(PREDICT, ONE)[0] == 200
+
+
+def test_slow_clients_lock_nobody_out(server: Live) -> None:
+    """Twice as many half-open connections as are served at a time: all are closed, others get their answers."""
+    silent = [socket.create_connection(("127.0.0.1", server.rest)) for _ in range(64)]
+    try:
+        for connection in silent[::2]:
+            connection.sendall(b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: ")
+        assert server.ask(PREDICT, ONE)[0] == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_a_body_that_never_comes_is_not_waited_for(server: Live) -> None:
+    began = time.monotonic()
+    said = server.raw(HEAD + b"Content-Length: 50\r\n\r\n{", wait=20)
+    assert b" 408 " in said.split(b"\r\n")[0]
+    assert time.monotonic() - began < 15
+
+
+def test_clients_that_leave_are_forgotten(server: Live) -> None:
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", server.rest)) as connection:
+            connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+    assert server.ask(PREDICT, ONE)[0] == 200
+
+
+def test_the_log_is_json(server: Live) -> None:
+    lines = [json.loads(line) for line in server.log if line.startswith("{")]
+    loaded = next(line for line in lines if line["text"] == "version loaded")
+    assert loaded["model"] == "plus"
+    assert loaded["level"] == "info"
+    assert not [line for line in lines if line["level"] == "error"], lines
+
+
+def hammer(server: Live, stop: threading.Event, found: list[Any]) -> None:
+    while not stop.is_set():
+        found.append(server.ask(PREDICT, ONE))
+
+
+def test_hot_reload_rollback_and_deletion_without_one_failed_request(tmp_path: Path) -> None:
+    save(tmp_path / "plus", 1, 1.0)
+    save(tmp_path / "kept", 2, 2.0)
+    with live(tmp_path / "plus") as server:
+        stop, found = threading.Event(), []
+        clients = [threading.Thread(target=hammer, args=(server, stop, found)) for _ in range(8)]
+        for client in clients:
+            client.start()
+
+        def until(expected: float) -> None:
+            for _ in range(200):
+                if server.ask(PREDICT, ONE) == (200, {"predictions": [[expected]]}):
+                    return
+                time.sleep(0.05)
+            raise AssertionError(f"never {expected}: {server.log}")
+
+        until(2.0)
+        shutil.copytree(tmp_path / "kept" / "2", tmp_path / "plus" / ".part")
+        (tmp_path / "plus" / ".part").rename(tmp_path / "plus" / "2")
+        until(3.0)
+        shutil.rmtree(tmp_path / "plus" / "2")
+        until(2.0)
+        stop.set()
+        for client in clients:
+            client.join()
+        assert {status for status, _ in found} == {200}
+        assert {content["predictions"][0][0] for _, content in found} == {2.0, 3.0}
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_answers_what_runs(folder: Path, number: int) -> None:
+    with live(folder, "--batch-timeout-micros", "700000") as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            assert failure(stub.Predict, request(), timeout=0.1)[0] == "DEADLINE_EXCEEDED"
+        answers: list[Any] = []
+        clients = [threading.Thread(target=lambda: answers.append(server.ask(PREDICT, ONE))) for _ in range(4)]
+        for client in clients:
+            client.start()
+        time.sleep(0.3)
+        assert server.stop(number) == 0
+        for client in clients:
+            client.join()
+        assert answers == [(200, {"predictions": [[2.0]]})] * 4
+        assert "stopped" in server.log[-1]
+
+
+def lstmae(*line: str) -> subprocess.CompletedProcess[str]:
+    start = "import sys; from lstm_ae_cli import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", start, *line], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_ports_that_cannot_be_had(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        rest = lstmae("serve", str(folder), "--rest-port", port, "--grpc-port", "0")
+        rpc = lstmae("serve", str(folder), "--rest-port", "0", "--grpc-port", port)
+    for done, option in ((rest, "--rest-port"), (rpc, "--grpc-port")):
+        assert done.returncode == 2
+        assert f"lstmae: {option} {port} of 127.0.0.1 cannot be had" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert lstmae("serve", str(folder), "--host", "no.such.host.invalid").returncode == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="no IPv6 here")
+def test_ipv6(folder: Path) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from lstm_ae_cli import main; main()"),
+            *("serve", str(folder), "--host", "::1", "--rest-port", "0", "--grpc-port", "0"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with server:
+        try:
+            assert server.stdout
+            assert server.stdout.readline().startswith("REST  http://[::1]:")
+        finally:
+            server.kill()

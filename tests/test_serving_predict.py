@@ -1,0 +1,187 @@
+"""`lstmae predict`: files in, files out, from a folder and from a server."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from searches import call
+from served_models import save
+from servers import live
+
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.serving import bulk
+from lstm_ae.serving.callers import Caller, caller
+from lstm_ae.serving.samples import Samples, read_samples
+from lstm_ae.serving.servable import Signature, Spec
+
+FLOAT = np.dtype(np.float32)
+SERIES = Signature("serving_default", {"past": Spec(FLOAT, (None, None, 1))}, {"y": Spec(FLOAT, (None, None, 1))}, True)
+DIGITS = Signature("serving_default", {"sequence": Spec(FLOAT, (None, 2, 2))}, {"y": Spec(FLOAT, (None, 3))}, True)
+FORECAST = SERIES._replace(inputs=SERIES.inputs | {"horizon": Spec(np.dtype(np.int32), (None,))})
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "t.csv").write_text("day,value,other\n" + "".join(f"d{k},{k},-{k}.5\n" for k in range(6)))
+    return tmp_path / "t.csv"
+
+
+def test_windows_of_a_table(table: Path) -> None:
+    found = read_samples(table, SERIES, columns=["Value"], window=3, stride=2)
+    assert len(found) == 2
+    np.testing.assert_array_equal(found.part(0, 9)["past"][..., 0], [[0, 1, 2], [2, 3, 4]])
+    whole = read_samples(table, SERIES, columns=["other"])
+    np.testing.assert_array_equal(whole.part(0, 1)["past"][0, :, 0], [-0.5, -1.5, -2.5, -3.5, -4.5, -5.5])
+
+
+def test_rows_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("a,b,c,d\n1,2,3,4\n5,6,7,8\n")
+    found = read_samples(tmp_path / "d.csv", DIGITS)
+    np.testing.assert_array_equal(found.inputs["sequence"], [[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+
+
+def test_arrays_and_instances(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3, 1))
+    assert read_samples(tmp_path / "a.npy", SERIES).inputs["past"].dtype == np.float32
+    np.savez(tmp_path / "a.npz", past=np.zeros((2, 3, 1)), horizon=np.array([1, 2]))
+    assert read_samples(tmp_path / "a.npz", FORECAST).inputs["horizon"].tolist() == [1, 2]
+    (tmp_path / "a.jsonl").write_text('{"past": [[1], [2]], "horizon": 3}\n\n{"past": [[1], [NaN]], "horizon": 4}\n')
+    found = read_samples(tmp_path / "a.jsonl", FORECAST).inputs
+    assert found["horizon"].tolist() == [3, 4]
+    assert np.isnan(found["past"][1, 1, 0])
+    (tmp_path / "b.jsonl").write_text("[[1], [2]]\n[[3], [4]]\n")
+    set_ = read_samples(tmp_path / "b.jsonl", FORECAST, constants={"horizon": 7}).inputs
+    assert set_["horizon"].tolist() == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "words"),
+    [
+        ("x.txt", "1", {}, "must be a .csv, .jsonl, .npy or .npz"),
+        ("x.csv", "v\n1\n", {"window": 2}, "fewer than --window 2"),
+        ("x.csv", "v,w\n1,2\n", {}, "The model reads 1 column and the file has v, w; choose by --columns"),
+        ("x.csv", "v\n1\nx\n", {}, "'x' is not a number"),
+        ("x.csv", "v\n", {}, "needs a header and at least one row"),
+        ("x.npy", b"no", {}, "is no file of numpy"),
+        ("x.npy", b"", {"window": 3}, "are for a .csv file"),
+        ("x.jsonl", "[[1]]\n[[1], [2]]\n", {}, "differ in shape"),
+        ("x.jsonl", "[[1]]\nnull\n", {}, "line 2: JSON Value: null"),
+        ("x.jsonl", "{\n", {}, "line 1: JSON Parse error"),
+        ("x.jsonl", '{"x": 1}\n', {}, "an object with the keys past"),
+        ("x.jsonl", "\n", {}, "holds no sample"),
+        ("x.jsonl", "[[1]]\n", {"constants": {"past": 3}}, "the inputs of one number a sample are none"),
+    ],
+)
+def test_files_that_do_not_fit(tmp_path: Path, name: str, content: Any, options: dict[str, Any], words: str) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises((ConfigError, DataError)) as caught:
+        read_samples(tmp_path / name, SERIES, **options)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def doubled(calls: list[int], stop_at: int = 99) -> Caller:
+    """A caller that is interrupted at its n-th call."""
+
+    def call_(inputs: Any) -> Any:
+        calls.append(len(inputs["past"]))
+        if len(calls) == stop_at:
+            raise KeyboardInterrupt
+        return {"y": inputs["past"] * 2}
+
+    return Caller("m/1", SERIES, call_)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, ending: str) -> None:
+    samples = Samples({"past": np.arange(20, dtype=np.float32).reshape(10, 2, 1)})
+    out, other = tmp_path / f"out.{ending}", tmp_path / f"other.{ending}"
+    told: list[int] = []
+    bulk.predict(doubled([]), samples, other, batch=3, notify=lambda done, of: told.append(done))
+    assert told == [3, 6, 9, 10]
+    with pytest.raises(KeyboardInterrupt):
+        bulk.predict(doubled([], 3), samples, out, batch=3, notify=lambda done, of: None)
+    assert not out.exists()
+    part = tmp_path / f".out.{ending}.part"
+    with part.open("ab") as file:
+        file.write(b"half a li")  # what a power cut leaves
+    calls: list[int] = []
+    assert bulk.predict(doubled(calls), samples, out, batch=3, notify=lambda done, of: None) == (10, 6)
+    assert calls == [3, 1]
+    assert out.read_bytes() == other.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"other.{ending}", f"out.{ending}"]
+
+
+def test_what_another_call_has_begun_is_left_alone(tmp_path: Path) -> None:
+    samples = Samples({"past": np.zeros((4, 2, 1), np.float32)})
+    with pytest.raises(KeyboardInterrupt):
+        bulk.predict(doubled([], 2), samples, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
+    others = Samples({"past": np.ones((4, 2, 1), np.float32)})
+    with pytest.raises(ConfigError, match="is of another model or other data"):
+        bulk.predict(doubled([]), others, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
+    (tmp_path / "there.csv").touch()
+    with pytest.raises(ConfigError, match="is there already"):
+        bulk.predict(doubled([]), samples, tmp_path / "there.csv", batch=1, notify=lambda done, of: None)
+    with pytest.raises(ConfigError, match=r"must end in \.jsonl or \.csv"):
+        bulk.predict(doubled([]), samples, tmp_path / "o.xls", batch=1, notify=lambda done, of: None)
+
+
+def test_columns_of_a_table_are_named(tmp_path: Path) -> None:
+    def answer(inputs: Any) -> Any:
+        count = len(inputs["past"])
+        return {"code": np.zeros((count, 2), np.float32), "class": np.ones(count, np.int32), "y": inputs["past"]}
+
+    samples = Samples({"past": np.zeros((1, 2, 1), np.float32)})
+    bulk.predict(Caller("m/1", SERIES, answer), samples, tmp_path / "o.csv", batch=8, notify=lambda done, of: None)
+    assert (tmp_path / "o.csv").read_text() == "sample,code_1,code_2,class,y_1,y_2\n0,0.0,0.0,1,0.0,0.0\n"
+
+
+def test_folder_rest_and_grpc_say_the_same(tmp_path: Path) -> None:
+    save(tmp_path / "plus", 1)
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n5,NaN\n")
+    with live(tmp_path) as server:
+        places = [".", f"http://127.0.0.1:{server.rest}", f"grpc://127.0.0.1:{server.grpc}"]
+        said = []
+        for number, place in enumerate(places):
+            done = call(f"predict {place} x.csv --model plus --out {number}.jsonl --batch-size 2")
+            assert done.code == 0, done.err
+            said.append((tmp_path / f"{number}.jsonl").read_text())
+        assert said == ["[2.0,3.0]\n[4.0,5.0]\n[6.0, NaN]\n"] * 3
+        for place in places:
+            gone = call(f"predict {place} x.csv --model plus --signature nothing --out n.csv")
+            assert gone.code == 2
+            assert "--signature must be one of" in gone.err
+    gone = call(f"predict {places[1]} x.csv --model plus --out n.csv")
+    assert gone.code == 3
+    assert "is the server running?" in gone.err
+
+
+def test_a_forecast_by_horizon(tmp_path: Path) -> None:
+    save(tmp_path / "plus", 3)
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n")
+    done = call("predict plus x.csv --signature forecast --set horizon=2 --out o.csv --json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == {"samples": 2, "model": "plus/3", "signature": "forecast", "out": "o.csv"}
+    assert (tmp_path / "o.csv").read_text() == "sample,future_1,future_2\n0,2.0,2.0\n1,4.0,4.0\n"
+
+
+def test_which_model(tmp_path: Path) -> None:
+    save(tmp_path / "a", 1)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "2").symlink_to(tmp_path / "a" / "1")
+    assert caller(str(tmp_path / "a" / "1"), None, None, "").model == "a/1"
+    assert caller(str(tmp_path), "b", 2, "").model == "b/2"
+    for where, model, version, words in (
+        (tmp_path, None, None, "--model must be one of a, b"),
+        (tmp_path, "c", None, "--model must be one of a, b"),
+        (tmp_path, "a", 7, "--model-version must be one of 1"),
+        ("http://127.0.0.1:1", None, None, "--model must name"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            caller(str(where), model, version, "")
+    with pytest.raises(ConfigError, match="does not answer sample by sample"):
+        caller(str(tmp_path / "a"), None, None, "whole")
+    with pytest.raises(DataError, match="There is no folder"):
+        caller("nowhere", None, None, "")
