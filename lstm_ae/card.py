@@ -14,6 +14,7 @@ MARK = "<!-- written by lstmae export -->"
 _PURPOSE = {
     "toy": "Gives back noise with a damped stretch: sequences of 50 numbers, as the toy study generates them.",
     "mnist": "Gives back a handwritten digit and says which one it is.",
+    "series": "Gives back a window of a table's columns; what it gives back badly is unusual.",
     "predict": "Forecasts daily prices",
     "reconstruct": "Gives back a window of daily prices.",
 }
@@ -21,6 +22,7 @@ _LIMITS = {
     "toy": "Has seen generated sequences only, and is for trying out reconstruction and serving.",
     "mnist": "Has seen centred, light digits on dark ground, 28 by 28 pixels. Anything else gets a digit as well, "
     "and the probabilities do not tell that it is none.",
+    "series": "Has seen the rows under Data only. Other columns, units or steps of time make its scores meaningless.",
     "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
     "any use; it is no advice to trade.",
 }

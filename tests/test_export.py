@@ -15,7 +15,7 @@ import tensorflow as tf
 from processes import finished, started
 
 from lstm_ae import export as exporting
-from lstm_ae.config import Mnist, Snp, Toy
+from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import fixed, logarithms, min_max_per_company
 from lstm_ae.errors import DataError, Unproven
 from lstm_ae.export import Endpoint, Exported, export
@@ -24,6 +24,7 @@ from lstm_ae.exporting.endpoints import endpoints
 from lstm_ae.exporting.verification import Case
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
+from lstm_ae.models.compressor import compressor
 from lstm_ae.models.forecaster import forecaster
 from lstm_ae.models.rollout import rollout
 from lstm_ae.models.scaling import in_own_units, network_of
@@ -157,6 +158,16 @@ def test_the_score_is_the_squared_error_of_scaled_values() -> None:
     window = np.array([[[14, 10], [12, 18]]], np.float32)
     assert called(model, "score", {"sequence": window})["score"].tolist() == [[(1 + 1) / 2, (0 + 9) / 2]]
     assert called(model, "reconstruct", {"sequence": window})["reconstruction"].tolist() == [[[12, 12], [12, 12]]]
+
+
+def test_missing_values_do_not_count() -> None:
+    """A reader of gaps gives back 1 everywhere: of (3, missing) that is 4, of (missing, missing) nothing."""
+    network = compressor(Series(units=2), steps=2, features=2, missing=True)
+    network.set_weights([np.zeros(weight.shape) for weight in network.get_weights()])
+    network.get_layer("reconstruction").set_weights([np.zeros((2, 2)), np.ones(2)])
+    window = np.array([[[3, np.nan], [np.nan, np.nan]]], np.float32)
+    said = called(in_own_units(network, fixed()), "score", {"sequence": window})["score"]
+    np.testing.assert_array_equal(said, [[4, np.nan]])
 
 
 def test_the_code_is_what_the_encoder_hands_over() -> None:

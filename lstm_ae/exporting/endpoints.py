@@ -74,15 +74,18 @@ def _score(model: Any) -> Callable[[Tensors], Tensors]:
 
     Own units would let the feature with the largest numbers decide alone: a volume of millions beside a price. Scaled,
     all features count alike, the mean over the steps is the `reconstruction_mse` of the metrics, and a threshold that
-    was found on validation data holds for every company.
+    was found on validation data holds for every company. Missing values (NaN) do not count; a step of nothing else
+    has no score, NaN.
     """
     network = network_of(model)
 
     def score(inputs: Tensors) -> Tensors:
         scaled = _given(model, inputs)
         (window,) = scaled.values()
-        error = network(scaled, training=False)["reconstruction"] - window
-        return {"score": tf.reduce_mean(tf.square(error), axis=-1)}
+        missing = tf.math.is_nan(window)
+        error = tf.square(network(scaled, training=False)["reconstruction"] - window)
+        total = tf.reduce_sum(tf.where(missing, tf.zeros_like(error), error), axis=-1)
+        return {"score": total / tf.reduce_sum(tf.cast(~missing, total.dtype), axis=-1)}
 
     return score
 
