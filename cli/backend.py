@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from .talk import Talk
@@ -28,16 +29,27 @@ def import_tensorflow(talk: Talk, *, keras: bool = True) -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
-    sys.stderr.flush()
-    # The C++ libraries write to the descriptor before any log level reaches them.
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
+    with quiet(talk):
         tf = _import(keras)
         tf.get_logger().setLevel(logging.ERROR)
         with contextlib.suppress(Exception):
             tf.config.list_logical_devices()
+
+
+@contextlib.contextmanager
+def quiet(talk: Talk) -> Iterator[None]:
+    """Let nothing through to stderr meanwhile, unless with `--verbose`."""
+    if talk.verbose:
+        yield
+        return
+    sys.stderr.flush()
+    # C++ libraries write to the descriptor, whatever log level was set.
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
     finally:
+        sys.stderr.flush()
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)

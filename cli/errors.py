@@ -1,7 +1,7 @@
 """The one place where errors become one line on stderr and an exit code.
 
 0 success; 1 failure; 2 the command or its options; 3 data, runs or models that cannot be used; 4 less skill
-than was required; 130 interrupted.
+than was required; 5 an exported model that fails its checks; 130 interrupted.
 """
 
 import errno
@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from lstm_ae.errors import ConfigError, DataError, LstmAeError, NotEnoughSkill
+from lstm_ae.errors import ConfigError, DataError, LstmAeError, NotEnoughSkill, Unproven
 
 from .stops import Interrupted, signals
 from .streams import discard, say, standard_streams
@@ -21,6 +21,7 @@ CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (ConfigError, 2),
     (DataError, 3),
     (NotEnoughSkill, 4),
+    (Unproven, 5),
     (Interrupted, 130),
     (LstmAeError, 1),
 )

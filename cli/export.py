@@ -1,11 +1,13 @@
-"""`lstmae export`: a SavedModel that needs none of this package."""
+"""`lstmae export`: a SavedModel that needs none of this package, or the same checked again."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .backend import import_tensorflow
+from lstm_ae.errors import ConfigError, DataError
+
+from .backend import import_tensorflow, quiet
 from .options import RunArgument, command
 from .results import show_files
 from .talk import Talk
@@ -28,10 +30,30 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(metavar="<name>", help="Name of the model's folder below --to (default: the study)."),
         ] = None,
+        format: Annotated[
+            str,
+            typer.Option(
+                metavar="<a,b,...>",
+                help="savedmodel, which is always written, and besides onnx and litert ([onnx], [litert] extras).",
+            ),
+        ] = "savedmodel",
+        verify_only: Annotated[
+            bool,
+            typer.Option(
+                "--verify-only",
+                metavar="",
+                help="Write nothing: check an exported version, or all those in a model's folder, given in place of "
+                "a run.",
+            ),
+        ] = False,
         talk: Talk,
     ) -> None:
-        """Write a run's model as the next version of a SavedModel folder and check that it says the same."""
-        from lstm_ae.errors import ConfigError
+        """Write a run's model as the next version of a SavedModel folder and prove that it says the same."""
+        if verify_only:
+            if to is not None or name is not None or format != "savedmodel":
+                raise ConfigError("--verify-only writes nothing; leave --to, --name and --format out")
+            _verify(Path(run), talk)
+            return
         from lstm_ae.run import open_run
 
         opened = open_run(run)
@@ -42,11 +64,13 @@ def register(app: typer.Typer) -> None:
         opened.metrics()
         import_tensorflow(talk)
         from lstm_ae.card import card, write_card
-        from lstm_ae.export import export as write
+        from lstm_ae.export import export_run
 
         task = opened.about()["task"]
         base = opened.directory if to is None else to / (name or task)
-        exported = write(opened.model(), base)
+        formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
+        with quiet(talk):
+            exported = export_run(opened, base, list(dict.fromkeys(formats)))
         written = write_card(base, card(base.resolve().name, opened, exported.endpoints))
         talk.table(
             ["endpoint", "inputs", "outputs"],
@@ -54,13 +78,38 @@ def register(app: typer.Typer) -> None:
         )
         if leaky := opened.about()["data"]["leaky"]:
             talk.show(f"LEAKY: {leaky}")
-        talk.show(f"largest difference from the trained model: {exported.difference:.2g}")
+        talk.show(_difference(exported.difference))
+        for other, difference in exported.formats.items():
+            talk.show(f"{other}: {_difference(difference)}")
         show_files(talk, {"saved model": exported.directory} | ({"model card": written} if written else {}))
         talk.document(
             {
                 "saved_model": str(exported.directory),
                 "model_card": str(written) if written else None,
                 "difference": exported.difference,
+                "formats": exported.formats,
                 "endpoints": [endpoint._asdict() for endpoint in exported.endpoints],
             }
         )
+
+
+def _verify(folder: Path, talk: Talk) -> None:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {str(folder)!r}; give an exported version, or a model's folder")
+    import_tensorflow(talk)
+    from lstm_ae.verify import verify
+
+    done = []
+    for one in verify(folder):
+        said = "runs, compared with no trained model" if one.difference is None else _difference(one.difference)
+        talk.show(f"{one.directory}: {', '.join(one.endpoints)}: {said}")
+        for each in one.unchecked:
+            talk.show(f"{one.directory}: not checked: {each}")
+        done.append(one._asdict() | {"directory": str(one.directory)})
+    talk.document({"verified": done})
+
+
+def _difference(difference: float) -> str:
+    if difference == 0:
+        return "equal to the trained model to the last bit"
+    return f"largest difference from the trained model: {difference:.2g} of the largest value"

@@ -14,6 +14,7 @@ MARK = "<!-- written by lstmae export -->"
 _PURPOSE = {
     "toy": "Gives back noise with a damped stretch: sequences of 50 numbers, as the toy study generates them.",
     "mnist": "Gives back a handwritten digit and says which one it is.",
+    "series": "Gives back a window of a table's columns; what it gives back badly is unusual.",
     "predict": "Forecasts daily prices",
     "reconstruct": "Gives back a window of daily prices.",
 }
@@ -21,8 +22,16 @@ _LIMITS = {
     "toy": "Has seen generated sequences only, and is for trying out reconstruction and serving.",
     "mnist": "Has seen centred, light digits on dark ground, 28 by 28 pixels. Anything else gets a digit as well, "
     "and the probabilities do not tell that it is none.",
+    "series": "Has seen the rows under Data only. Other columns, units or steps of time make its scores meaningless.",
     "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
     "any use; it is no advice to trade.",
+}
+
+_UNITLESS = {
+    "code": "what the encoder hands to the decoder",
+    "score": "how badly a step is given back, the mean over its numbers of the squared error of scaled values",
+    "label": "the probability of each class",
+    "class": "the number of the most probable class",
 }
 
 
@@ -68,7 +77,8 @@ def card(name: str, run: Run, endpoints: Sequence[Any]) -> str:
             [(f"`{e.name}`", ", ".join(e.inputs), ", ".join(e.outputs)) for e in endpoints],
         ),
         *_inputs(config),
-        "All values are in the data's own units. TensorFlow alone runs it:",
+        *_outputs(endpoints),
+        "Series are in the data's own units. TensorFlow alone runs it:",
         f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/1")\n'
         'print(loaded.signatures["serving_default"].structured_input_signature)\n```',
         "## Limits",
@@ -130,6 +140,13 @@ def _inputs(config: Config) -> list[str]:
     said = config.fields[0] if config.with_open else "the same, in the same order"
     lines.append(f"- `future`: {said}.")
     return ["\n".join(lines)]
+
+
+def _outputs(endpoints: Sequence[Any]) -> list[str]:
+    """What outputs hold that are not in the data's own units."""
+    known = {name for endpoint in endpoints for name in endpoint.outputs}
+    lines = [f"- `{name}`: {text}." for name, text in _UNITLESS.items() if name in known]
+    return ["\n".join(lines)] if lines else []
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

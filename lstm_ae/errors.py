@@ -23,3 +23,7 @@ class Leak(LstmAeError):
 
 class Diverged(LstmAeError, ArithmeticError):
     """The loss became NaN or infinite; the last good weights have been kept."""
+
+
+class Unproven(LstmAeError):
+    """An exported model that fails a check of what is served."""

@@ -1,13 +1,18 @@
 """A model as a SavedModel: named inputs and outputs, own units, standard TensorFlow operations only.
 
-The version is written beside its place, loaded there again and compared with the model that was trained; only then
-is it renamed to the next number. A server that watches the folder never sees half a version.
+The version is written beside its place and proven there: only allowed operations, and in a fresh process, by TensorFlow
+alone, the same answers as the model that was trained. Only then is it renamed to the next number. A server that watches
+the folder never sees half a version, and a kill at any moment leaves the old ones as they are.
+
+    <next number>/saved_model.pb, variables/, fingerprint.pb
+    <next number>/assets.extra/manifest.json, tf_serving_warmup_requests, and where asked for model.onnx, model.tflite
 """
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +21,20 @@ import tensorflow as tf
 from keras import layers
 from keras.export import ExportArchive
 
-from lstm_ae.errors import DataError
-from lstm_ae.models.apply import signature
-from lstm_ae.models.rollout import HORIZON, rollout
+from lstm_ae.about import versions
+from lstm_ae.config import Mnist, Snp
+from lstm_ae.errors import DataError, Unproven
+from lstm_ae.exporting import verification
+from lstm_ae.exporting.endpoints import Function, endpoints
+from lstm_ae.exporting.formats import convert, require_installed
+from lstm_ae.exporting.graph import read_graph, signatures
+from lstm_ae.exporting.manifest import write_manifest
+from lstm_ae.exporting.samples import STEPS, samples, windows
+from lstm_ae.exporting.warmup import BATCHES, write_warmup
+from lstm_ae.files import sync
+from lstm_ae.run import Run, measured
 
-TOLERANCE = 1e-6  # relative to the largest value
+MESSAGE = 4 * 2**20  # bytes: gRPC's usual limit, so that no larger request comes
 
 
 class Endpoint(NamedTuple):
@@ -32,89 +46,149 @@ class Endpoint(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """What was written, and the largest absolute difference between it and the model in memory."""
+    """What was written, and the largest difference between it and the trained model.
+
+    Args:
+        difference: in parts of the largest value of an output; 0 means equal to the last bit.
+        formats: the same of each further format, by its name.
+    """
 
     directory: Path
     endpoints: list[Endpoint]
     difference: float
+    formats: dict[str, float]
 
 
-def export(model: Any, base: Path) -> Exported:
-    """Write the model to `base/<next integer>/`.
+def export(
+    model: Any,
+    base: Path,
+    *,
+    about: Mapping[str, Any] | None = None,
+    window: int = STEPS,
+    formats: Sequence[str] = (),
+) -> Exported:
+    """Write the model to `base/<next integer>/`, with an endpoint for each thing it can do.
 
-    Endpoints: `serving_default` with the model's own inputs and outputs, and for a forecaster `forecast`, the rollout
-    to the further input `horizon` (int32, one a row; steps past a row's own horizon are NaN).
+    Args:
+        model: in own units, as built or loaded.
+        about: what the manifest says besides what is known here; JSON.
+        window: steps of the windows it is tried with, where the model leaves their number open.
+        formats: of "onnx" and "litert", what to write besides.
 
     Raises:
-        DataError: the SavedModel does not give back what the model says.
+        ConfigError: a format needs a package that is not installed.
+        DataError: the model answers with NaN.
+        Unproven: the SavedModel, or another format, does not say what the model says.
     """
+    require_installed(formats)
     base.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".export-", dir=base))
     try:
         with _without_cudnn(model):
-            functions = _functions(model)
-            archive = ExportArchive()
-            archive.track(model)
-            for name, (function, inputs) in functions.items():
-                archive.add_endpoint(name, function, input_signature=[inputs])
-            archive.write_out(str(beside), verbose=False)
-            difference, endpoints = _verify(beside, functions)
-        beside.chmod(0o755)
-        version = 1 + max((int(path.name) for path in base.iterdir() if path.name.isdecimal()), default=0)
-        directory = beside.rename(base / str(version))
+            made = endpoints(model)
+            cases = list(expected(model, made, window))
+            write(model, made, beside)
+            difference = verification.prove(beside, cases, "The exported model")
+            others = convert(model, made[0], cases, beside, formats)
+        name, called = base.resolve().name, signatures(read_graph(beside))
+        write_warmup(beside, name, (case for batch in BATCHES for case in _requests(model, made, batch, window)))
+        head = {
+            "name": name,
+            "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "versions": versions(),
+            "signatures": called,
+            "difference": {"savedmodel": difference, **others},
+        }
+        write_manifest(beside, head | dict(about or {}))
+        directory = _publish(beside, base)
+    except Unproven as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise Unproven(f"{error}; nothing was published") from error
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    return Exported(directory, endpoints, difference)
+    found = [Endpoint(name, *(sorted(called[name][key]) for key in ("inputs", "outputs"))) for name, *_ in made]
+    return Exported(directory, found, difference, others)
 
 
-def _functions(model: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Each endpoint's function of a dict of tensors, and its signature."""
-    own = signature(model)
-    functions: dict[str, tuple[Any, dict[str, Any]]] = {
-        "serving_default": (lambda inputs: model(inputs, training=False), own)
+def export_run(run: Run, base: Path, formats: Sequence[str] = ()) -> Exported:
+    """Export a run's model, as `export` does; the manifest says what the run knows."""
+    about, config = run.about(), run.config()
+    data = about["data"]
+    known = {
+        "task": about["task"],
+        "trained": {key: about[key] for key in ("created", "command", "versions")} | {"seed": config.seed},
+        "metrics": measured(run.metrics()),
+        "data": {key: data[key] for key in ("text", "sha256", "licence", "notes", "leaky")},
     }
-    # Of later days the open is not known.
-    if "future" in model.output and "open" not in model.input:
-        roll = rollout(model)
-
-        def forecast(inputs: dict[str, Any]) -> dict[str, Any]:
-            past = {name: tensor for name, tensor in inputs.items() if name != "horizon"}
-            return {"future": roll(past, inputs["horizon"])}
-
-        functions["forecast"] = (forecast, own | {"horizon": HORIZON})
-    return functions
+    # Line by line what the input `company` counts; and how a picture became a sequence.
+    known |= {"symbols": data["symbols"]} if data.get("symbols") else {}
+    known |= {"read": config.read} if isinstance(config, Mnist) else {}
+    return export(run.model(), base, about=known, window=_window(run), formats=formats)
 
 
-def _verify(directory: Path, functions: dict[str, tuple[Any, dict[str, Any]]]) -> tuple[float, list[Endpoint]]:
-    """Load what was written and compare every endpoint with the model in memory, on random input."""
-    loaded = tf.saved_model.load(str(directory))
-    random = np.random.default_rng(0)
-    worst, endpoints = 0.0, []
-    for name, (function, specs) in functions.items():
-        inputs = {key: _random(random, key, spec) for key, spec in specs.items()}
-        expected, got = function(inputs), loaded.signatures[name](**inputs)
-        for key, value in expected.items():
-            if name == "serving_default" and not np.isfinite(value).all():
+def answers_of(run: Run) -> list[verification.Case]:
+    """What a run's own model says to samples of every endpoint."""
+    model = run.model()
+    with _without_cudnn(model):
+        return list(expected(model, endpoints(model), _window(run)))
+
+
+def _window(run: Run) -> int:
+    config = run.config()
+    return config.window if isinstance(config, Snp) else STEPS
+
+
+def write(model: Any, made: Sequence[Function], directory: Path) -> None:
+    """Write the SavedModel alone, unproven."""
+    archive = ExportArchive()
+    archive.track(model)
+    for name, call, specs in made:
+        archive.add_endpoint(name, call, input_signature=[specs])
+    archive.write_out(str(directory), verbose=False)
+
+
+def expected(model: Any, made: list[Function], window: int = STEPS) -> Iterator[verification.Case]:
+    """What the model in memory says to samples of every endpoint, on the CPU.
+
+    In graphs of its own, as the measures of a run are taken: step by step 784 steps would take minutes.
+
+    Raises `DataError` where it says NaN.
+    """
+    with tf.device("CPU:0"):
+        calls = {each.name: tf.function(each.call, input_signature=[each.specs]) for each in made}
+        for endpoint, inputs in samples(model, made, window=window):
+            outputs = calls[endpoint.name]({key: tf.constant(value) for key, value in inputs.items()})
+            answers = {key: value.numpy() for key, value in outputs.items()}
+            if endpoint.name == "serving_default" and not all(np.isfinite(value).all() for value in answers.values()):
                 raise DataError("The model answers with NaN or infinity, so its weights are damaged; train a new run")
-            if not np.array_equal(np.isnan(value), np.isnan(got[key])):
-                raise DataError(f"The exported endpoint {name!r} gives NaN where the model does not, or the reverse")
-            scale = max(1.0, float(np.nanmax(np.abs(value))))
-            worst = max(worst, float(np.nanmax(np.abs(value - got[key]))) / scale)
-        endpoints.append(Endpoint(name, sorted(inputs), sorted(expected)))
-    if worst > TOLERANCE:
-        raise DataError(f"The exported model differs from the trained one by {worst:.2g}, more than {TOLERANCE}")
-    return worst, endpoints
+            yield verification.Case(endpoint.name, inputs, answers)
 
 
-def _random(random: np.random.Generator, name: str, spec: Any) -> Any:
-    """Three samples; open lengths become 30 steps."""
-    if name == "horizon":
-        return tf.constant([1, 5, 3], tf.int32)
-    if spec.dtype.is_integer:
-        return tf.constant([0, 1, 2], spec.dtype)
-    shape = (3, *(size or 30 for size in spec.shape[1:]))
-    return tf.constant(random.uniform(1, 100, shape), spec.dtype)
+def _requests(model: Any, made: list[Function], batch: int, window: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One request of so many windows for each endpoint."""
+    (steps,) = (tensor.shape[1] for tensor in model.input.values() if len(tensor.shape) == 3)
+    inputs = windows(model, batch, steps or window)
+    if sum(value.nbytes for value in inputs.values()) > MESSAGE:
+        return
+    horizon = {"horizon": np.full(batch, 5, np.int32)}
+    for endpoint in made:
+        yield endpoint.name, inputs | (horizon if "horizon" in endpoint.specs else {})
+
+
+def _publish(beside: Path, base: Path) -> Path:
+    """Rename a finished version to the next number that is free."""
+    for path in beside.rglob("*"):
+        if path.is_file():
+            sync(path)
+    beside.chmod(0o755)
+    while True:
+        version = 1 + max((int(path.name) for path in base.iterdir() if path.name.isdecimal()), default=0)
+        try:
+            return beside.rename(base / str(version))
+        except OSError:
+            if not (base / str(version)).exists():  # else another export was faster
+                raise
 
 
 @contextmanager

@@ -17,6 +17,15 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def proven_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports are proven in this process: a fresh one with TensorFlow takes seconds."""
+    from lstm_ae.exporting import probe, verification
+
+    check = lambda version, cases, report: probe.check(str(version), str(cases))  # noqa: E731
+    monkeypatch.setattr(verification, "in_fresh_process", check)
+
+
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory):
     """A finished search of four trials, of which two are kept."""

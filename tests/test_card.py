@@ -69,6 +69,15 @@ def test_what_it_does_follows_the_config():
     assert "Gives back a window of daily prices." in card("x", run, ENDPOINTS)
 
 
+def test_outputs_without_a_unit_are_explained():
+    score = SimpleNamespace(name="score", inputs=["sequence"], outputs=["score"])
+    text = card("toy", Run(ROOT / "toy"), [score])
+    assert "| `score` | sequence | score |" in text
+    assert "\n- `score`: how badly a step is given back, the mean over its numbers of the squared error of" in text
+    assert "- `label`" not in text
+    assert "- `" not in card("toy", Run(ROOT / "toy"), ENDPOINTS)
+
+
 def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):
     folder = Path(shutil.copytree(ROOT / "toy", "toy"))
     (folder / "README.md").unlink(missing_ok=True)

@@ -1,8 +1,10 @@
-"""Exported versions: numbered, verified before they appear, portable, and of use without this package."""
+"""Exported versions: numbered, proven before they appear, portable, and of use without this package."""
 
+import hashlib
 import json
+import os
+import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,22 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import finished, started
 
 from lstm_ae import export as exporting
-from lstm_ae.config import Snp, Toy
-from lstm_ae.data.scaling import fixed, min_max_per_company
-from lstm_ae.errors import DataError
-from lstm_ae.export import Endpoint, export
+from lstm_ae.config import Mnist, Series, Snp, Toy
+from lstm_ae.data.scaling import fixed, logarithms, min_max_per_company
+from lstm_ae.errors import DataError, Unproven
+from lstm_ae.export import Endpoint, Exported, export
+from lstm_ae.exporting import probe, verification
+from lstm_ae.exporting.endpoints import endpoints
+from lstm_ae.exporting.verification import Case
 from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.classifier import classifier
+from lstm_ae.models.compressor import compressor
 from lstm_ae.models.forecaster import forecaster
 from lstm_ae.models.rollout import rollout
-from lstm_ae.models.scaling import in_own_units
+from lstm_ae.models.scaling import in_own_units, network_of
 
 COMPANIES = min_max_per_company(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
 INPUTS = {
@@ -28,41 +36,59 @@ INPUTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def model() -> Any:
-    network = forecaster(Snp(units=2), typical=0.1)
+def drawn(network: Any) -> Any:
     random = np.random.default_rng(0)
     network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
-    return in_own_units(network, COMPANIES)
+    return network
 
 
 @pytest.fixture(scope="module")
-def exported(model: Any, tmp_path_factory: pytest.TempPathFactory) -> exporting.Exported:
+def model() -> Any:
+    return in_own_units(drawn(forecaster(Snp(units=2), typical=0.1)), COMPANIES)
+
+
+@pytest.fixture(scope="module")
+def exported(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Proven for real, in a process that has neither Keras nor this package."""
     return export(model, tmp_path_factory.mktemp("served") / "snp")
 
 
-def small() -> Any:
-    return in_own_units(autoencoder(Toy(units=2), steps=3, features=1), fixed())
+def small(**choices: Any) -> Any:
+    return in_own_units(drawn(autoencoder(Toy(units=2, **choices), steps=3, features=1)), fixed())
 
 
-def test_what_was_written(exported: exporting.Exported) -> None:
+@pytest.fixture
+def one_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what does not depend on which there are: an endpoint takes half a second."""
+    monkeypatch.setattr(exporting, "endpoints", lambda model: endpoints(model)[:1])
+
+
+def called(model: Any, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    (call,) = [each.call for each in endpoints(model) if each.name == name]
+    return {key: value.numpy() for key, value in call({k: tf.constant(v) for k, v in inputs.items()}).items()}
+
+
+def test_what_was_written(exported: Exported) -> None:
     assert exported.directory.name == "1"
     assert exported.endpoints == [
         Endpoint("serving_default", ["company", "past"], ["future"]),
+        Endpoint("predict", ["company", "past"], ["future"]),
         Endpoint("forecast", ["company", "horizon", "past"], ["future"]),
     ]
     assert exported.difference <= 1e-6
-    assert {"saved_model.pb", "variables", "fingerprint.pb"} <= {path.name for path in exported.directory.iterdir()}
+    there = {path.name for path in exported.directory.iterdir()}
+    assert there - {"assets"} == {"saved_model.pb", "variables", "fingerprint.pb", "assets.extra"}
     assert [path.name for path in exported.directory.parent.iterdir()] == ["1"]
     assert exported.directory.stat().st_mode & 0o777 == 0o755
 
 
-def test_both_endpoints_say_what_the_model_says(model: Any, exported: exporting.Exported) -> None:
+def test_the_endpoints_say_what_the_model_says(model: Any, exported: Exported) -> None:
     loaded = tf.saved_model.load(str(exported.directory))
     inputs = {name: tf.constant(value) for name, value in INPUTS.items()}
-    one_day = loaded.signatures["serving_default"](**inputs)
-    assert list(one_day) == ["future"]
-    np.testing.assert_allclose(one_day["future"], model(inputs)["future"], rtol=1e-6)
+    for name in ("serving_default", "predict"):
+        one_day = loaded.signatures[name](**inputs)
+        assert list(one_day) == ["future"]
+        np.testing.assert_allclose(one_day["future"], model(inputs)["future"], rtol=1e-6)
     horizon = tf.constant([2, 0, 5])
     many = loaded.signatures["forecast"](**inputs, horizon=horizon)["future"].numpy()
     expected = rollout(model)(inputs, horizon).numpy()
@@ -73,26 +99,109 @@ def test_both_endpoints_say_what_the_model_says(model: Any, exported: exporting.
     assert longer["future"].shape == (5, 11, 1)
 
 
-def operations(directory: Path) -> set[str]:
-    """The names of all operations in a SavedModel, those inside functions included."""
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    content = SavedModel()
-    content.ParseFromString((directory / "saved_model.pb").read_bytes())
-    graph = content.meta_graphs[0].graph_def
-    return {node.op for part in [graph, *graph.library.function] for node in getattr(part, "node", [])} | {
-        node.op for function in graph.library.function for node in function.node_def
+@pytest.mark.parametrize(
+    ("made", "wanted"),
+    [
+        (
+            lambda: small(),
+            {
+                "serving_default": ["reconstruction"],
+                "reconstruct": ["reconstruction"],
+                "encode": ["code"],
+                "score": ["score"],
+            },
+        ),
+        (
+            lambda: in_own_units(classifier(Mnist(units=2), steps=4, features=3, classes=10), fixed()),
+            {
+                "serving_default": ["reconstruction", "label"],
+                "reconstruct": ["reconstruction"],
+                "encode": ["code"],
+                "score": ["score"],
+                "classify": ["label", "class"],
+            },
+        ),
+        (
+            lambda: in_own_units(forecaster(Snp(units=2)), COMPANIES),
+            {"serving_default": ["future"], "predict": ["future"], "forecast": ["future"]},
+        ),
+        (
+            lambda: in_own_units(
+                forecaster(Snp(units=2, inputs="ohlc", with_open=True, scale="log")),
+                logarithms(
+                    np.exp(np.random.default_rng(0).normal(0, 1, (9, 4))).astype(np.float32),
+                    np.zeros(9, np.int32),
+                    volume=False,
+                ),
+            ),
+            {"serving_default": ["future"], "predict": ["future"]},  # of later days the open is not known
+        ),
+    ],
+    ids=["autoencoder", "classifier", "forecaster", "forecaster-with-open"],
+)
+def test_an_endpoint_for_each_thing_a_model_can_do(
+    made: Any, wanted: dict[str, list[str]], tmp_path: Path, proven_here: None
+) -> None:
+    found = export(made(), tmp_path)
+    assert {each.name: each.outputs for each in found.endpoints} == {
+        key: sorted(value) for key, value in wanted.items()
     }
+    assert found.difference <= 1e-6
 
 
-def test_only_operations_that_every_machine_has(model: Any, exported: exporting.Exported) -> None:
-    found = operations(exported.directory)
-    assert "MatMul" in found
-    assert any("While" in name for name in found)
-    assert not {name for name in found if "cudnn" in name.lower() or "pyfunc" in name.lower()}
+def test_the_score_is_the_squared_error_of_scaled_values() -> None:
+    """Scaled by (x - 10) / 2, and given back as 1 everywhere: 14 is one off, 10 is one off, 18 is three off."""
+    network = autoencoder(Toy(units=2), steps=2, features=2)
+    network.set_weights([np.zeros(weight.shape) for weight in network.get_weights()])
+    network.get_layer("reconstruction").set_weights([np.zeros((2, 2)), np.ones(2)])
+    model = in_own_units(network, fixed(10, 2))
+    window = np.array([[[14, 10], [12, 18]]], np.float32)
+    assert called(model, "score", {"sequence": window})["score"].tolist() == [[(1 + 1) / 2, (0 + 9) / 2]]
+    assert called(model, "reconstruct", {"sequence": window})["reconstruction"].tolist() == [[[12, 12], [12, 12]]]
 
 
-def test_versions_count_up(tmp_path: Path) -> None:
+def test_missing_values_do_not_count() -> None:
+    """A reader of gaps gives back 1 everywhere: of (3, missing) that is 4, of (missing, missing) nothing."""
+    network = compressor(Series(units=2), steps=2, features=2, missing=True)
+    network.set_weights([np.zeros(weight.shape) for weight in network.get_weights()])
+    network.get_layer("reconstruction").set_weights([np.zeros((2, 2)), np.ones(2)])
+    window = np.array([[[3, np.nan], [np.nan, np.nan]]], np.float32)
+    said = called(in_own_units(network, fixed()), "score", {"sequence": window})["score"]
+    np.testing.assert_array_equal(said, [[4, np.nan]])
+
+
+def test_the_code_is_what_the_encoder_hands_over() -> None:
+    """One step, all weights 0 but the candidate's bias 1: c = 0.5 tanh(1), h = 0.5 tanh(c)."""
+    for latent, shape in (("vector", (1, 1)), ("steps", (1, 1, 1))):
+        network = autoencoder(Toy(units=1, latent=latent), steps=1, features=1)
+        encoder = network.get_layer("encoder_1")
+        encoder.set_weights([np.zeros((1, 4)), np.zeros((1, 4)), np.array([0.0, 0, 1, 0])])
+        code = called(in_own_units(network, fixed()), "encode", {"sequence": np.zeros((1, 1, 1), np.float32)})["code"]
+        assert code.shape == shape
+        assert code.item() == pytest.approx(0.5 * np.tanh(0.5 * np.tanh(1)), rel=1e-6)
+
+
+def test_the_code_is_all_that_the_decoder_needs() -> None:
+    """Decoded by the model's other layers, it gives the reconstruction."""
+    model = small(latent="vector", bidirectional=True)
+    window = np.random.default_rng(0).normal(size=(4, 3, 1)).astype(np.float32)
+    network, code = network_of(model), called(model, "encode", {"sequence": window})["code"]
+    assert code.shape == (4, 4)
+    hidden = tf.constant(code)
+    for name in ("repeat", "decoder_1", "reconstruction"):
+        hidden = network.get_layer(name)(hidden)
+    np.testing.assert_allclose(hidden, model({"sequence": window})["reconstruction"], rtol=1e-5)
+
+
+def test_the_class_is_the_most_probable() -> None:
+    model = in_own_units(drawn(classifier(Mnist(units=2), steps=4, features=3, classes=10)), fixed())
+    said = called(model, "classify", {"sequence": np.random.default_rng(0).normal(size=(9, 4, 3)).astype(np.float32)})
+    assert said["class"].dtype == np.int32
+    assert said["class"].tolist() == said["label"].argmax(axis=1).tolist()
+    assert said["label"].sum(axis=1) == pytest.approx(1)
+
+
+def test_versions_count_up(tmp_path: Path, proven_here: None, one_endpoint: None) -> None:
     base = tmp_path / "models" / "toy"
     model = small()
     assert export(model, base).directory == base / "1"
@@ -102,90 +211,162 @@ def test_versions_count_up(tmp_path: Path) -> None:
     assert (base / "1" / "saved_model.pb").is_file()
 
 
-def test_layers_get_their_kernels_back(tmp_path: Path) -> None:
+def test_two_exports_at_once(
+    tmp_path: Path, proven_here: None, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one was faster: its version stays, ours is the next."""
+    rename = Path.rename
+
+    def second(path: Path, target: Path) -> Path:
+        if target == tmp_path / "1" and not target.exists():
+            (target / "variables").mkdir(parents=True)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", second)
+    assert export(small(), tmp_path).directory == tmp_path / "2"
+    assert [path.name for path in (tmp_path / "1").iterdir()] == ["variables"]
+
+
+def test_layers_get_their_kernels_back(tmp_path: Path, one_endpoint: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exporting traces portable kernels; the model in memory may use fast ones again afterwards."""
     model = small()
     recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
     assert len(recurrent) == 2
     before = [layer.use_cudnn for layer in recurrent]
     inside = []
-    write = exporting._verify
 
-    def look(*arguments: Any) -> Any:
+    def look(*_: Any) -> float:
         inside.extend(layer.use_cudnn for layer in recurrent)
-        return write(*arguments)
+        return 0.0
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "_verify", look)
-        export(model, tmp_path)
+    monkeypatch.setattr(verification, "prove", look)
+    export(model, tmp_path)
     assert inside == [False, False]
     assert [layer.use_cudnn for layer in recurrent] == before
 
 
-@pytest.mark.parametrize("failure", ["differs", "interrupted"])
-def test_what_fails_to_verify_leaves_nothing(failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if failure == "differs":
-        monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
-        kind, text = DataError, "The exported model differs from the trained one by 0, more than -1.0"
-    else:
-        kind, text = KeyboardInterrupt, "at the wrong moment"
-
-        def interrupt(*_: Any) -> None:
-            raise KeyboardInterrupt("at the wrong moment")
-
-        monkeypatch.setattr(exporting, "_verify", interrupt)
+def test_what_is_not_proven_is_not_published(
+    tmp_path: Path, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "in_fresh_process", lambda *_: {"difference": None, "error": "it is wrong"})
     (tmp_path / "3").mkdir()
-    with pytest.raises(kind, match=text):
+    with pytest.raises(Unproven, match=r"^The exported model: it is wrong; nothing was published$"):
+        export(small(), tmp_path)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verification, "in_fresh_process", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(small(), tmp_path)
+    monkeypatch.setattr(verification.operations, "forbidden", lambda _: ["WriteFile"])
+    with pytest.raises(Unproven, match=r"^The exported model holds what no served model may hold: WriteFile; nothing"):
         export(small(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
 
 
-def test_a_wrong_endpoint_is_noticed(exported: exporting.Exported) -> None:
-    """The check itself: a function that says something else, and one that says NaN."""
-    spec = {"past": tf.TensorSpec((None, None, 1), name="past"), "company": tf.TensorSpec((None,), tf.int32)}
+def test_damaged_weights_are_told_as_such(tmp_path: Path) -> None:
+    model = small()
+    network_of(model).get_layer("reconstruction").bias.assign([float("nan")])
+    with pytest.raises(DataError, match="answers with NaN or infinity, so its weights are damaged; train a new run"):
+        export(model, tmp_path)
+    assert not list(tmp_path.iterdir())
 
-    def shifted(inputs: Any) -> Any:
-        loaded = tf.saved_model.load(str(exported.directory))
-        return {"future": loaded.signatures["serving_default"](**inputs)["future"] * 1.00001}
 
-    with pytest.raises(DataError, match="differs from the trained one by 1e-05, more than 1e-06"):
-        exporting._verify(exported.directory, {"serving_default": (shifted, spec)})
-    with pytest.raises(DataError, match="answers with NaN or infinity, so its weights are damaged"):
-        exporting._verify(
-            exported.directory,
-            {"serving_default": (lambda inputs: {"future": inputs["past"] * float("nan")}, spec)},
-        )
-    horizon = spec | {"horizon": tf.TensorSpec((None,), tf.int32)}
-    with pytest.raises(DataError, match="endpoint 'forecast' gives NaN where the model does not"):
-        exporting._verify(
-            exported.directory,
-            {"forecast": (lambda inputs: {"future": tf.fill((3, 5, 1), float("nan"))}, horizon)},
-        )
+def test_a_wrong_answer_is_noticed(exported: Exported, tmp_path: Path) -> None:
+    """The check itself, with expectations that are off."""
+    one = probe.check(str(exported.directory), str(_cases(tmp_path, _answers(exported))))
+    assert one == {"difference": 0.0, "error": ""}
+    off = [
+        case._replace(expected={"future": case.expected["future"] * np.float32(1.00001)}) for case in _answers(exported)
+    ]
+    found = probe.check(str(exported.directory), str(_cases(tmp_path, off)))
+    assert found["error"] == "endpoint 'serving_default' differs from the trained model by 1e-05, more than 1e-06"
+    for wrong, text in (
+        (
+            {"future": np.zeros((3, 3, 2), np.float32)},
+            "gives 'future' as float32 [3, 3, 1] in place of float32 [3, 3, 2]",
+        ),
+        ({"future": np.zeros((3, 3, 1))}, "gives 'future' as float32 [3, 3, 1] in place of float64 [3, 3, 1]"),
+        ({"future": np.full((3, 3, 1), np.nan, np.float32)}, "gives NaN in 'future' where the trained model does not"),
+        ({"past": np.zeros((3, 3, 1), np.float32)}, "has the outputs ['future'] in place of ['past']"),
+    ):
+        found = probe.check(str(exported.directory), str(_cases(tmp_path, [Case("predict", INPUTS, wrong)])))
+        assert found["error"].startswith(f"endpoint 'predict' {text}")
+    nowhere = probe.check(str(exported.directory), str(_cases(tmp_path, [Case("encode", INPUTS, None)])))
+    assert nowhere["error"].startswith("endpoint 'encode' does not run (")
+    lost = probe.check(str(tmp_path / "lost"), str(tmp_path / "cases.npz"))
+    assert lost["error"].startswith("it does not load (")
+
+
+def _answers(exported: Exported) -> list[Case]:
+    loaded = tf.saved_model.load(str(exported.directory))
+    inputs = {name: tf.constant(value) for name, value in INPUTS.items()}
+    said = loaded.signatures["serving_default"](**inputs)
+    return [Case("serving_default", INPUTS, {"future": said["future"].numpy()})]
+
+
+def _cases(folder: Path, cases: list[Case]) -> Path:
+    (folder / "cases.npz").write_bytes(verification.packed(cases))
+    return folder / "cases.npz"
+
+
+def test_a_process_that_dies_or_hangs(exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = (exported.directory, tmp_path / "cases.npz", tmp_path / "report.json")
+    program = tmp_path / "probe.py"
+    monkeypatch.setattr(probe, "__file__", str(program))
+    for text, wanted in (
+        ("raise SystemExit('so it is')", "it ended its process with code 1 (so it is)"),
+        ("import os; os.kill(os.getpid(), 9)", "it ended its process with code -9 (without a word)"),
+        ("", "it ended its process with code 0 (without a word)"),
+    ):
+        program.write_text(text)
+        assert verification.in_fresh_process(*arguments) == {"difference": None, "error": wanted}
+    program.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(verification, "SECONDS", 0.2)
+    assert verification.in_fresh_process(*arguments)["error"] == "it did not answer within 0.2 seconds"
+
+
+def test_the_fresh_process_has_tensorflow_alone(exported: Exported, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    verification.in_fresh_process(exported.directory, _cases(tmp_path, _answers(exported)), report)
+    assert json.loads(report.read_text()) == {"difference": 0.0, "error": "", "modules": []}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 @pytest.mark.slow
-def test_loads_where_there_is_neither_keras_nor_this_package(model: Any, exported: exporting.Exported) -> None:
-    # TensorFlow imports Keras by itself where it finds it; here it finds neither Keras nor anything of ours.
-    program = """
-import json, sys
-for name in ("keras", "lstm_ae", "lstm_ae_cli"):
-    sys.modules[name] = None
-import tensorflow as tf
-loaded = tf.saved_model.load(sys.argv[1])
-inputs = {name: tf.constant(value) for name, value in json.loads(sys.argv[2]).items()}
-future = loaded.signatures["forecast"](**inputs)["future"]
-here = sorted(name for name in sys.modules if name.startswith(("keras.", "lstm_ae")) and sys.modules[name])
-print(json.dumps({"future": future.numpy().tolist(), "modules": here}))
-"""
-    inputs = {name: value.tolist() for name, value in INPUTS.items()} | {"horizon": [3, 3, 3]}
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(exported.directory), json.dumps(inputs)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    said = json.loads(done.stdout)
-    assert said["modules"] == []
-    expected = rollout(model)({name: tf.constant(value) for name, value in INPUTS.items()}, tf.constant([3, 3, 3]))
-    np.testing.assert_allclose(said["future"], expected, rtol=1e-6)
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """What was there stays as it is, no half version appears, and the next export is as if nothing had happened."""
+    train = "toy train --sequences 100 --epochs 1 --units 2 --out run"
+    assert finished(train, tmp_path)[0] == 0
+    run = tmp_path / "run"
+    assert finished("export run", tmp_path)[0] == 0
+    before = digests(run / "1")
+    for moment in ("", "saved_model.pb", "assets.extra", "assets.extra/tf_serving_warmup_requests"):
+        (run / "old").mkdir(exist_ok=True)
+        for path in run.glob(".export-*"):
+            path.rename(run / "old" / path.name)
+        with started("export run", tmp_path) as process:
+            _until(lambda moment=moment: any((path / moment).exists() for path in run.glob(".export-*")), process)
+            process.kill()
+        assert digests(run / "1") == before
+        assert not (run / "2").exists()
+    for number in (1, 3):  # while the manifest and the files are written to the disk
+        code, _ = finished("export run", tmp_path, kill_at_write=number)
+        assert code == -signal.SIGKILL
+        assert digests(run / "1") == before
+        assert not (run / "2").exists()
+    assert finished("export run", tmp_path)[0] == 0
+    assert finished("export run --verify-only", tmp_path)[0] == 0
+    assert digests(run / "1") == before
+    assert set(digests(run / "2")) == set(before)
+
+
+def _until(there: Any, process: subprocess.Popen[str]) -> None:
+    while not there():
+        assert process.poll() is None, "it ended before it was killed"
+        os.sched_yield()

@@ -152,7 +152,7 @@ def test_names_and_shapes(form: Form, model: Any) -> None:
     assert len({layer.name for layer in network_of(model).layers}) == len(network_of(model).layers)
 
 
-def test_saved_loaded_and_exported_alike(form: Form, model: Any, tmp_path: Path) -> None:
+def test_saved_loaded_and_exported_alike(form: Form, model: Any, tmp_path: Path, proven_here: None) -> None:
     inputs = own_inputs(form)
     expected = model(inputs)
     path = tmp_path / "model.keras"

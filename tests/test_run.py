@@ -148,9 +148,9 @@ def test_an_unfinished_run_says_how_it_goes_on() -> None:
         ("\x80", "'here/config.json' is not JSON ("),
         ("[1]", "'here/config.json' must hold a JSON object. Received: list"),
         ('{"task": "toy", "config": {}}', "'here' is not a run: its config.json lacks created, command or data"),
-        ('{"task": "iris"}', "'here/config.json': 'task' must be one of toy, mnist, snp. Received: 'iris'"),
-        ('{"task": ["toy"]}', "'here/config.json': 'task' must be one of toy, mnist, snp. Received: ['toy']"),
-        ("{}", "'task' must be one of toy, mnist, snp. Received: None"),
+        ('{"task": "iris"}', "'here/config.json': 'task' must be one of toy, mnist, snp, series. Received: 'iris'"),
+        ('{"task": ["toy"]}', "'here/config.json': 'task' must be one of toy, mnist, snp, series. Received: ['toy']"),
+        ("{}", "'task' must be one of toy, mnist, snp, series. Received: None"),
     ],
     ids=["missing", "empty", "cut", "key twice", "too deep", "not UTF-8", "a list", "half", "task", "tasks", "no task"],
 )

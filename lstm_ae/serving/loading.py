@@ -8,6 +8,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from lstm_ae.exporting.operations import forbidden
 from lstm_ae.serving.protos import to_array
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.servable import Servable, check
@@ -27,6 +28,11 @@ def loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
 
     def load(name: str, version: int, directory: Path) -> Servable:
         """Load a version and run its warm-up requests, so that the first client does not wait for them."""
+        if not trust and (found := forbidden(directory)):
+            raise ValueError(
+                f"{str(directory)!r} holds operations that are not allowed ({', '.join(found[:5])}); "
+                "a model may do what its maker wants: --trust loads it all the same"
+            )
         servable = Servable(name, version, directory)
         _warm_up(servable)
         return servable

@@ -1,0 +1,79 @@
+"""Inputs to try a model with: numbers as the model knows them, or, where only a signature is known, of its types."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from lstm_ae.data.windows import OPEN
+from lstm_ae.exporting.endpoints import Function
+from lstm_ae.models.apply import signature
+from lstm_ae.models.scaling import scaling_of, unscaled
+
+STEPS = 30  # where the model leaves the length open
+
+
+class Sample(NamedTuple):
+    """Inputs of an endpoint by name, as arrays."""
+
+    endpoint: Function
+    inputs: dict[str, Any]
+
+
+def samples(model: Any, made: list[Function], *, window: int = STEPS) -> Iterator[Sample]:
+    """For each endpoint one window, three, and, where the length is open, five of another length.
+
+    Five of five steps each: a batch as long as its windows is where an offset of the steps and one of the samples are
+    easily confused.
+    """
+    (steps,) = (spec.shape[1] for spec in signature(model).values() if spec.shape.rank == 3)
+    for batch, length in ((1, window), (3, window)) if steps else ((1, window), (3, window), (5, 5)):
+        inputs = windows(model, batch, steps or length)
+        for endpoint in made:
+            horizon = {"horizon": np.resize(np.array([2, 5, 0], np.int32), batch)}
+            yield Sample(endpoint, inputs | (horizon if "horizon" in endpoint.specs else {}))
+
+
+def windows(model: Any, batch: int, steps: int, seed: int = 0) -> dict[str, Any]:
+    """A model's own inputs: windows spread evenly over the range that its scale calls 0 to 1, in own units.
+
+    Companies are taken in turn, "unknown" among them.
+    """
+    random = np.random.default_rng(seed)
+    specs = signature(model)
+    (name,) = (key for key, spec in specs.items() if spec.shape.rank == 3)
+    shape = (batch, steps, specs[name].shape[2])
+    company = {"company": np.arange(batch, dtype=np.int32)} if "company" in specs else {}
+    # Where the scale is the window's own it is that of these numbers.
+    plain = {name: tf.constant(random.uniform(1, 100, shape), tf.float32)}
+    known = {key: tf.constant(value) for key, value in company.items()}
+    scaled = scaling_of(model)(plain | known, training=False)
+    series = unscaled(model, tf.constant(random.uniform(0, 1, shape), tf.float32), scaled).numpy()
+    opened = {"open": series[:, -1, OPEN]} if "open" in specs else {}
+    return {name: series} | company | opened
+
+
+def of_signature(inputs: Mapping[str, Mapping[str, Any]], batch: int) -> dict[str, Any] | None:
+    """Inputs by their types and shapes alone; None where these do not say enough: text, or an unknown rank.
+
+    Numbers are between 1 and 100, whole ones count the samples, a `horizon` is 3 steps.
+
+    Args:
+        inputs: those of a signature, as `lstm_ae.exporting.graph.signatures` describes them.
+        batch: samples, where the signature leaves their number open.
+    """
+    random, made = np.random.default_rng(0), {}
+    for name, tensor in inputs.items():
+        kind = tf.dtypes.as_dtype(tensor["dtype"])
+        if tensor["shape"] is None or not (kind.is_floating or kind.is_integer or kind.is_bool):
+            return None
+        shape = [size or (STEPS if place else batch) for place, size in enumerate(tensor["shape"])]
+        if name == "horizon":
+            values = np.full(shape, 3)
+        elif kind.is_floating:
+            values = random.uniform(1, 100, shape)
+        else:
+            values = np.indices(shape)[0] if shape else np.zeros(())
+        made[name] = values.astype(kind.as_numpy_dtype)
+    return made

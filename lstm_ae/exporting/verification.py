@@ -1,0 +1,98 @@
+"""The proof of an export: every endpoint, run in a fresh process by TensorFlow alone, against the trained model."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.errors import DataError, Unproven
+from lstm_ae.exporting import operations, probe
+
+SECONDS = 600
+
+
+class Case(NamedTuple):
+    """What an endpoint is asked, and what it should answer; `expected` is None where that only has to be finite."""
+
+    endpoint: str
+    inputs: Mapping[str, Any]
+    expected: Mapping[str, Any] | None
+
+
+def require_allowed(version: Path, name: str) -> None:
+    """Raise `Unproven` where a version holds other than allowed operations, or cannot be read."""
+    try:
+        found = operations.forbidden(version)
+    except DataError as error:
+        raise Unproven(str(error)) from error
+    if found:
+        raise Unproven(f"{name} holds what no served model may hold: {', '.join(found)}")
+
+
+def prove(version: Path, cases: Iterable[Case], name: str) -> float:
+    """Run an exported version on inputs and compare.
+
+    Args:
+        version: the folder of a SavedModel.
+        cases: what to ask, and what should come back.
+        name: what errors call the version.
+
+    Returns:
+        The largest difference in parts of the largest value of its output; 0 means equal to the last bit.
+
+    Raises:
+        Unproven: it holds forbidden operations, does not load or run, or says something else than expected.
+    """
+    require_allowed(version, name)
+    with tempfile.TemporaryDirectory(prefix="lstmae-") as folder:
+        path = Path(folder, "cases.npz")
+        path.write_bytes(packed(cases))
+        report = in_fresh_process(version, path, Path(folder, "report.json"))
+    if report["error"]:
+        raise Unproven(f"{name}: {report['error']}")
+    return float(report["difference"])
+
+
+def in_fresh_process(version: Path, cases: Path, report: Path) -> dict[str, Any]:
+    """Run `probe` by its path; returns its report."""
+    # What is exported on a machine with a GPU has to run on one without.
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-I", probe.__file__, str(version.absolute()), str(cases), str(report)]
+    try:
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"difference": None, "error": f"it did not answer within {SECONDS} seconds"}
+    if done.returncode or not report.is_file():
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["without a word"]
+        return {"difference": None, "error": f"it ended its process with code {done.returncode} ({last[0][:200]})"}
+    content: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return content
+
+
+def packed(cases: Iterable[Case]) -> bytes:
+    """The `.npz` that `probe` reads."""
+    arrays: dict[str, Any] = {}
+
+    def stored(values: Mapping[str, Any]) -> dict[str, str]:
+        names = {}
+        for name, value in values.items():
+            names[name] = f"array_{len(arrays)}"
+            arrays[names[name]] = np.asarray(value)
+        return names
+
+    plan = [
+        {"endpoint": endpoint, "inputs": stored(inputs)} | ({} if expected is None else {"expected": stored(expected)})
+        for endpoint, inputs, expected in cases
+    ]
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, plan=np.frombuffer(json.dumps(plan).encode(), np.uint8), **arrays)
+    return content.getvalue()

@@ -1,0 +1,81 @@
+"""Exported versions, checked again where they lie: nobody has to remember how they were made."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from lstm_ae.errors import DataError
+from lstm_ae.export import answers_of
+from lstm_ae.exporting.graph import FILE, read_graph, signatures
+from lstm_ae.exporting.manifest import read_manifest, require_unchanged
+from lstm_ae.exporting.samples import of_signature
+from lstm_ae.exporting.verification import Case, prove, require_allowed
+from lstm_ae.run import Run
+
+
+class Verified(NamedTuple):
+    """A version that has passed.
+
+    Args:
+        directory: its folder.
+        endpoints: those that were run.
+        difference: the largest from the trained model, relative to the largest value; None where there is no model.
+        unchecked: what could not be checked, in words.
+    """
+
+    directory: Path
+    endpoints: list[str]
+    difference: float | None
+    unchecked: list[str]
+
+
+def verify(folder: Path) -> Iterator[Verified]:
+    """Check a version, or every version of a model's folder, in the order of their numbers.
+
+    Of each: its files are those of its manifest; it holds allowed operations only; TensorFlow alone loads it, in a
+    process of its own; every endpoint runs there and answers in finite numbers; and where the folder is a run, the
+    answers are those of its `model.keras`.
+
+    Raises:
+        DataError: there is no version; or the run's own model cannot be used.
+        Unproven: a version fails.
+    """
+    for version in _versions(folder):
+        yield _verified(version)
+
+
+def _versions(folder: Path) -> list[Path]:
+    if (folder / FILE).exists():
+        return [folder]
+    found = [path for path in folder.glob("*") if path.is_dir() and path.name.isascii() and path.name.isdecimal()]
+    if not found:
+        raise DataError(f"{str(folder)!r} holds no exported version; give a folder that lstmae export has written")
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def _verified(version: Path) -> Verified:
+    name, unchecked = repr(str(version)), []
+    manifest = read_manifest(version)
+    if manifest is None:
+        unchecked.append("whether its files are as they were exported, since it has no manifest")
+    else:
+        require_unchanged(version, manifest)
+    require_allowed(version, name)
+    called = signatures(read_graph(version))
+    run = Run(version.absolute().parent)
+    cases = []
+    if run.model_file.is_file():
+        cases = [case for case in answers_of(run) if case.endpoint in called]
+    else:
+        unchecked.append("whether it says what the trained model says, since no run lies around it")
+    compared = {case.endpoint for case in cases}
+    for endpoint, described in called.items():
+        if endpoint in compared:
+            continue
+        tried = [of_signature(described["inputs"], batch) for batch in (1, 3)]
+        if None in tried:
+            unchecked.append(f"the endpoint {endpoint!r}, which wants text or leaves its inputs' shape open")
+        else:
+            cases += [Case(endpoint, inputs, None) for inputs in tried if inputs is not None]
+    difference = prove(version, cases, name)
+    return Verified(version, sorted({case.endpoint for case in cases}), difference if compared else None, unchecked)

@@ -1,0 +1,70 @@
+"""`lstmae export` from the command line: its lines, its exit codes, and what they leave."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lstm_ae_cli import main
+
+from lstm_ae.exporting import verification
+
+ROOT = Path(__file__).parents[1] / "saved_models"
+
+
+@pytest.fixture
+def toy(empty_directory: Path) -> Path:
+    """The shipped toy run with the version that is shipped with it."""
+    return Path(shutil.copytree(ROOT / "toy", "toy"))
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    def said(line: str, code: int = 0) -> Any:
+        """What a command says: its document, or the one line of its failure."""
+        found = main(shlex.split(line) if code else [*shlex.split(line), "--json"])
+        out, err = capsys.readouterr()
+        assert found == code, err
+        if not code:
+            return json.loads(out)
+        assert out == ""
+        (line,) = err.splitlines()
+        return line.removeprefix("lstmae: ")
+
+    return said
+
+
+def test_exported_then_verified(toy: Path, said: Any, proven_here: None) -> None:
+    exported = said("export toy")
+    assert exported["saved_model"] == "toy/2"
+    assert [each["name"] for each in exported["endpoints"]] == ["serving_default", "reconstruct", "encode", "score"]
+    assert exported["formats"] == {}
+    for name in ("reconstruct", "encode", "score"):
+        assert f"| `{name}` | sequence |" in Path("toy/README.md").read_text()
+    verified = said("export --verify-only toy")["verified"]
+    assert [(each["directory"], each["difference"]) for each in verified] == [("toy/1", 0), ("toy/2", 0)]
+    assert verified[1]["unchecked"] == []
+
+
+def test_a_version_that_fails_ends_with_5(toy: Path, said: Any) -> None:
+    (toy / "1/saved_model.pb").write_bytes(b"<html>")
+    assert said("export toy --verify-only", 5).startswith("'toy/1/")
+
+
+def test_nothing_is_published_that_is_not_proven(toy: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification.operations, "forbidden", lambda _: ["EagerPyFunc"])
+    before = sorted(toy.iterdir())
+    text = "The exported model holds what no served model may hold: EagerPyFunc; nothing was published"
+    assert said("export toy", 5) == text
+    assert sorted(toy.iterdir()) == before
+
+
+def test_options_that_cannot_be(toy: Path, said: Any) -> None:
+    for option in ("--to x", "--name x", "--format onnx"):
+        text = "--verify-only writes nothing; leave --to, --name and --format out"
+        assert said(f"export toy --verify-only {option}", 2) == text
+    assert said("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
+    assert said("export nowhere --verify-only", 3).startswith("There is no folder 'nowhere'; give an exported version")
+    assert not Path("toy/2").exists()

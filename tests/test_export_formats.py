@@ -1,0 +1,134 @@
+"""ONNX and LiteRT beside a SavedModel: open where they can be, run in their own runtimes, refused where they differ."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstm_ae.config import Mnist, Snp, Toy
+from lstm_ae.data.scaling import Scale, fixed, min_max_per_company
+from lstm_ae.errors import ConfigError, Unproven
+from lstm_ae.export import expected, export
+from lstm_ae.exporting import formats
+from lstm_ae.exporting.endpoints import endpoints
+from lstm_ae.exporting.formats import FORMATS, convert, require_installed
+from lstm_ae.files import read_object
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.classifier import classifier
+from lstm_ae.models.forecaster import forecaster
+from lstm_ae.models.scaling import in_own_units
+
+COMPANIES = min_max_per_company(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
+
+
+def made(network: Any, scale: Scale) -> Any:
+    random = np.random.default_rng(0)
+    network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
+    return in_own_units(network, scale)
+
+
+MODELS = {
+    "lstm-steps": lambda: made(autoencoder(Toy(units=3), steps=6, features=1), fixed(1, 2)),
+    "gru-both-vector-2": lambda: made(
+        autoencoder(Toy(units=3, cell="gru", bidirectional=True, latent="vector", layers=2), steps=6, features=1),
+        fixed(),
+    ),
+    "classifier": lambda: made(classifier(Mnist(units=3), steps=4, features=3, classes=10), fixed(0, 255)),
+    "companies": lambda: made(forecaster(Snp(units=3)), COMPANIES),
+}
+
+
+QUICK = {"lstm-steps", "companies"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in MODELS]
+)
+@pytest.mark.parametrize("form", FORMATS)
+def test_each_says_what_the_model_says(form: str, name: str, tmp_path: Path) -> None:
+    for module in FORMATS[form].modules:
+        pytest.importorskip(module)
+    model = MODELS[name]()
+    own = endpoints(model)[0]
+    cases = list(expected(model, [own], 9))
+    found = convert(model, own, cases, tmp_path, [form])
+    assert list(found) == [form]
+    assert found[form] <= 1e-5
+    # The file that was written, at a batch size and length that no case had.
+    (series,) = (tensor for tensor in model.input.values() if len(tensor.shape) == 3)
+    shape = (2, series.shape[1] or 11, series.shape[2])
+    inputs = {series.name: np.random.default_rng(1).uniform(10, 50, shape).astype(np.float32)}
+    inputs |= {"company": np.array([2, 0], np.int32)} if "company" in model.input else {}
+    run = FORMATS[form].runner((tmp_path / FORMATS[form].file).read_bytes())
+    answers = run(inputs)
+    import tensorflow as tf
+
+    said = model({key: tf.constant(value) for key, value in inputs.items()})
+    assert set(answers) == set(said)
+    for key, value in said.items():
+        np.testing.assert_allclose(answers[key], value, rtol=1e-4, atol=1e-5 * float(np.abs(value).max()))
+
+
+def test_they_are_part_of_the_version(tmp_path: Path, proven_here: None) -> None:
+    pytest.importorskip("tf2onnx")
+    pytest.importorskip("onnxruntime")
+    import onnx
+
+    exported = export(MODELS["lstm-steps"](), tmp_path, formats=["onnx"])
+    path = exported.directory / "assets.extra/model.onnx"
+    listed = read_object(exported.directory / "assets.extra/manifest.json")
+    assert "assets.extra/model.onnx" in listed["files"]
+    assert listed["difference"] == {"savedmodel": exported.difference, "onnx": exported.formats["onnx"]}
+    (given,) = onnx.load(path).graph.input
+    sizes = [size.dim_param or size.dim_value for size in given.type.tensor_type.shape.dim]
+    assert (given.name, sizes) == ("sequence", ["batch", "steps", 1])
+
+
+def test_openvino_agrees(tmp_path: Path) -> None:
+    """A second opinion on the ONNX file, in single precision."""
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("tf2onnx")
+    model = MODELS["lstm-steps"]()
+    own = endpoints(model)[0]
+    cases = list(expected(model, [own], 9))
+    convert(model, own, cases, tmp_path, ["onnx"])
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(tmp_path / FORMATS["onnx"].file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    for case in cases:
+        assert case.expected is not None
+        np.testing.assert_allclose(compiled(case.inputs)[0], case.expected["reconstruction"], rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_not_installed_or_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"^--format onnx needs more packages: pip install 'lstm-ae\[onnx\]'$"):
+        require_installed(["onnx"])
+    text = r"^--format must be of savedmodel, onnx, litert, separated by commas\. Received: 'onyx'$"
+    with pytest.raises(ConfigError, match=text):
+        require_installed(["onyx"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (lambda right: right * 1.0001, r"^The model as odd differs from the trained one by 0\.0001, more than 1e-05$"),
+        (lambda right: right * np.nan, r"^The model as odd gives NaN in 'reconstruction' where the trained model does"),
+        (lambda right: right[:, :1], r"^The model as odd gives 'reconstruction' as float32 \[1, 1, 1\] in place of"),
+        (lambda right: 1 / 0, r"^The model cannot be had as odd \(division by zero\); leave that format out$"),
+    ],
+    ids=["differs", "nan", "shape", "raises"],
+)
+def test_one_that_says_something_else(answer: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MODELS["lstm-steps"]()
+    own = endpoints(model)[0]
+
+    def run(inputs: Any) -> dict[str, Any]:
+        return {"reconstruction": answer(model(dict(inputs))["reconstruction"].numpy()).astype(np.float32)}
+
+    monkeypatch.setitem(FORMATS, "odd", formats.Format("odd", (), lambda *_: b"", lambda _: run))
+    with pytest.raises(Unproven, match=text):
+        convert(model, own, expected(model, [own]), tmp_path, ["odd"])
+    assert not (tmp_path / "odd").exists()

@@ -1,0 +1,308 @@
+"""What lies beside an exported version, and the checks that need no trained model."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lstm_ae.errors import DataError, Unproven
+from lstm_ae.export import export_run
+from lstm_ae.exporting import manifest, warmup
+from lstm_ae.exporting.graph import read_graph, signatures
+from lstm_ae.exporting.samples import of_signature
+from lstm_ae.files import as_json, read_object
+from lstm_ae.run import Run
+from lstm_ae.verify import Verified, verify
+
+ROOT = Path(__file__).parents[1] / "saved_models"
+KEPT = ("config.json", "metrics.json", "model.keras")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped toy run without its versions, exported anew."""
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    folder.mkdir()
+    for name in KEPT:
+        shutil.copy(ROOT / "toy" / name, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        _prove_here(patch)
+        export_run(Run(folder), folder)
+    return folder
+
+
+@pytest.fixture
+def run(exported: Path, empty_directory: Path) -> Path:
+    """The same, to be spoilt."""
+    return Path(shutil.copytree(exported, "toy"))
+
+
+def _prove_here(patch: pytest.MonkeyPatch) -> None:
+    from lstm_ae.exporting import probe, verification
+
+    patch.setattr(verification, "in_fresh_process", lambda version, cases, _: probe.check(str(version), str(cases)))
+
+
+def test_the_manifest_says_what_the_run_knows(exported: Path) -> None:
+    about, found = Run(ROOT / "toy").about(), read_object(exported / "1" / manifest.FILE)
+    assert found["format"] == 1
+    assert found["name"] == "toy"
+    assert found["task"] == "toy"
+    assert found["trained"] == {
+        "created": about["created"],
+        "command": about["command"],
+        "versions": about["versions"],
+        "seed": about["config"]["seed"],
+    }
+    assert found["data"]["sha256"] == about["data"]["sha256"]
+    assert found["data"]["licence"] == "CC0 (generated)"
+    measure = found["metrics"]["test"]["reconstruction_mse"]
+    assert measure["value"] == Run(ROOT / "toy").metrics()["test"]["reconstruction_mse"]["value"]
+    assert list(measure["baselines"]) == ["mean sequence"]
+    assert found["difference"]["savedmodel"] <= 1e-6
+    assert found["signatures"]["encode"] == {
+        "inputs": {"sequence": {"dtype": "float32", "shape": [None, None, 1]}},
+        "outputs": {"code": {"dtype": "float32", "shape": [None, None, 16]}},
+    }
+    assert found["signatures"]["score"]["outputs"] == {"score": {"dtype": "float32", "shape": [None, None]}}
+    assert set(found["signatures"]) == {"serving_default", "reconstruct", "encode", "score"}
+    assert "symbols" not in found
+    assert "read" not in found
+
+
+def test_the_manifest_hashes_every_file(exported: Path) -> None:
+    version = exported / "1"
+    found = read_object(version / manifest.FILE)["files"]
+    there = {path.relative_to(version).as_posix() for path in version.rglob("*") if path.is_file()}
+    assert set(found) == there - {"assets.extra/manifest.json"}
+    assert {"saved_model.pb", "variables/variables.index", warmup.FILE} <= set(found)
+    assert all(len(digest) == 64 for digest in found.values())
+
+
+def test_an_empty_file_has_the_known_hash(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b").touch()
+    nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert manifest.hashes(tmp_path) == {"a/b": nothing}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"), [("snp", "symbols", ["", "AAPL", "GOOG", "IBM", "MSFT"]), ("mnist-rows", "read", "rows")]
+)
+def test_what_else_its_user_must_know(
+    name: str, key: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: dict[str, Any] = {}
+    monkeypatch.setattr("lstm_ae.export.export", lambda model, base, about, **_: written.update(about))
+    export_run(Run(ROOT / name), tmp_path)
+    assert written[key] == value
+
+
+def test_the_warm_up_file_is_what_tensorflow_serving_reads(exported: Path) -> None:
+    pytest.importorskip("tensorflow_serving")
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(exported / "1" / warmup.FILE))]
+    assert len(records) == 4 * len(warmup.BATCHES) <= 1000
+    loaded = tf.saved_model.load(str(exported / "1"))
+    asked = []
+    for record in records:
+        log = PredictionLog()
+        log.ParseFromString(record)
+        assert log.SerializeToString(deterministic=True) == record
+        assert log.WhichOneof("log_type") == "predict_log"
+        request = log.predict_log.request
+        assert request.model_spec.name == "toy"
+        (value,) = (tf.make_ndarray(tensor) for tensor in request.inputs.values())
+        asked.append((request.model_spec.signature_name, len(value)))
+        answers = loaded.signatures[request.model_spec.signature_name](sequence=tf.constant(value))
+        assert all(np.isfinite(answer).all() for answer in answers.values())
+    assert asked == [
+        (name, batch) for batch in (1, 32) for name in ("serving_default", "reconstruct", "encode", "score")
+    ]
+
+
+def test_numbers_on_the_wire() -> None:
+    """protobuf.dev, "Encoding": 150 is 96 01; field 2 of "testing" is 12 07 and the letters."""
+    assert warmup._varint(1) == b"\x01"
+    assert warmup._varint(127) == b"\x7f"
+    assert warmup._varint(128) == b"\x80\x01"
+    assert warmup._varint(150) == b"\x96\x01"
+    assert warmup._field(2, b"testing") == b"\x12\x07testing"
+
+
+def test_requests_too_large_for_a_server_are_left_out(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lstm_ae.export import _requests
+    from lstm_ae.exporting.endpoints import endpoints
+
+    model = Run(exported).model()
+    made = endpoints(model)
+    monkeypatch.setattr("lstm_ae.export.MESSAGE", 32 * 30 * 4 - 1)
+    assert len(list(_requests(model, made, 1, 30))) == 4
+    assert list(_requests(model, made, 32, 30)) == []
+
+
+def test_a_run_is_verified_against_its_model(run: Path, proven_here: None) -> None:
+    names = ["encode", "reconstruct", "score", "serving_default"]
+    assert list(verify(run)) == [Verified(run / "1", names, 0.0, [])]
+    assert list(verify(run / "1")) == [Verified(run / "1", names, 0.0, [])]
+
+
+def test_a_version_elsewhere_is_verified_alone(run: Path, proven_here: None) -> None:
+    version = Path(shutil.copytree(run / "1", "served/007"))
+    (one,) = verify(Path("served"))
+    assert one.directory == version
+    assert one.difference is None
+    assert one.unchecked == ["whether it says what the trained model says, since no run lies around it"]
+    assert one.endpoints == ["encode", "reconstruct", "score", "serving_default"]
+
+
+def test_old_versions_say_what_could_not_be_checked(proven_here: None) -> None:
+    """As exports were before they had a manifest and more than one endpoint."""
+    for name in KEPT:
+        Path("old").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "toy" / name, "old")
+    shutil.copytree(ROOT / "toy" / "1", "old/1", ignore=shutil.ignore_patterns("assets.extra"))
+    (one,) = verify(Path("old"))
+    assert one.difference == 0
+    assert "serving_default" in one.endpoints
+    assert one.unchecked == ["whether its files are as they were exported, since it has no manifest"]
+
+
+def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lstm_ae.verify._verified", lambda version: version.name)
+    for name in ("10", "2", "03", "abc", "-1", "²", ".export-1"):
+        (run / name).mkdir()
+    assert list(verify(run)) == ["1", "2", "03", "10"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (
+            lambda version: (version / "variables/variables.index").unlink(),
+            "'toy/1/variables/variables.index' is missing since the export",
+        ),
+        (lambda version: (version / "more").touch(), "'toy/1/more' is not in the manifest since the export"),
+        (
+            lambda version: _flip(version / "variables/variables.data-00000-of-00001"),
+            "variables.data-00000-of-00001' changed since the export",
+        ),
+        (lambda version: (version / manifest.FILE).write_text("{"), "'toy/1/assets.extra/manifest.json' is not JSON"),
+        (
+            lambda version: (version / manifest.FILE).write_text("{}"),
+            "is no manifest: it must hold 'format' and 'files'",
+        ),
+        (
+            lambda version: (version / manifest.FILE).write_text('{"format": 2, "files": {}}'),
+            "has format 2, newer than this version knows",
+        ),
+        (lambda version: _pipe(version / "assets.extra/pipe"), "'toy/1/assets.extra/pipe' is not a file"),
+    ],
+    ids=["missing", "added", "flipped", "cut", "empty", "newer", "pipe"],
+)
+def test_a_version_that_is_not_as_it_was(run: Path, spoil: Any, text: str) -> None:
+    spoil(run / "1")
+    with pytest.raises(Unproven) as raised:
+        list(verify(run))
+    assert text in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+
+def _pipe(path: Path) -> None:
+    import os
+
+    os.mkfifo(path)
+
+
+def test_a_version_whose_manifest_was_forged(run: Path, proven_here: None) -> None:
+    """The hashes are right, the content is not: the operations, then the answers, tell."""
+    version = run / "1"
+    weights = version / "variables/variables.data-00000-of-00001"
+    content = bytearray(weights.read_bytes())
+    content[-4000] ^= 0x40
+    weights.write_bytes(content)
+    _forge(version)
+    with pytest.raises(Unproven, match=r"^'toy/1': (endpoint '\w+' (differs|gives)|it does not load)"):
+        list(verify(run))
+    tf.saved_model.save(_Evil(), str(version))
+    _forge(version)
+    with pytest.raises(Unproven, match=r"^'toy/1' holds what no served model may hold: WriteFile$"):
+        list(verify(run))
+    assert not Path("written").exists()
+    (version / "saved_model.pb").write_bytes(b"")
+    _forge(version)
+    with pytest.raises(Unproven, match=r"^'toy/1/saved_model.pb' is damaged"):
+        list(verify(run))
+
+
+class _Evil(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((None, 50, 1), name="sequence")])
+    def serve(self, sequence: Any) -> Any:
+        with tf.control_dependencies([tf.io.write_file("written", "evil")]):
+            return {"reconstruction": tf.identity(sequence)}
+
+
+def _forge(version: Path) -> None:
+    content = read_object(version / manifest.FILE)
+    (version / manifest.FILE).write_bytes(as_json(content | {"files": manifest.hashes(version)}))
+
+
+def test_other_peoples_models_are_tried_by_their_signatures(empty_directory: Path, proven_here: None) -> None:
+    class Other(tf.Module):
+        @tf.function(
+            input_signature=[tf.TensorSpec((None, 3), name="x"), tf.TensorSpec((None,), tf.int32, name="horizon")]
+        )
+        def good(self, x: Any, horizon: Any) -> Any:
+            tf.debugging.assert_equal(horizon, 3)
+            return {"y": x * 2}
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="text")])
+        def text(self, text: Any) -> Any:
+            return {"y": tf.identity(text)}
+
+        @tf.function(input_signature=[tf.TensorSpec((2, None), tf.int64, name="x")])
+        def infinite(self, x: Any) -> Any:
+            return {"y": 1 / x}
+
+    other = Other()
+    tf.saved_model.save(other, "other/1", signatures={"good": other.good, "text": other.text})
+    (one,) = verify(Path("other"))
+    assert one.endpoints == ["good"]
+    assert one.unchecked[2:] == ["the endpoint 'text', which wants text or leaves its inputs' shape open"]
+    tf.saved_model.save(other, "other/2", signatures={"infinite": other.infinite})
+    with pytest.raises(Unproven, match=r"^'other/2': endpoint 'infinite' gives NaN or infinity in 'y'$"):
+        list(verify(Path("other/2")))
+
+
+def test_inputs_of_a_signature() -> None:
+    described = signatures(read_graph(ROOT / "snp" / "1"))["forecast"]["inputs"]
+    made = of_signature(described, 2)
+    assert made is not None
+    assert made["horizon"].tolist() == [3, 3]
+    assert made["horizon"].dtype == np.int32
+    assert made["past"].shape == (2, 30, 4)
+    assert (made["past"] >= 1).all()
+    made = of_signature({"a": {"dtype": "int64", "shape": [None, 2]}, "b": {"dtype": "bool", "shape": []}}, 3)
+    assert made is not None
+    assert made["a"].tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert made["b"].shape == ()
+    assert of_signature({"a": {"dtype": "float32", "shape": None}}, 3) is None
+
+
+def test_where_there_is_nothing_to_verify(empty_directory: Path) -> None:
+    Path("x/abc").mkdir(parents=True)
+    text = r"^'x' holds no exported version; give a folder that lstmae export has written$"
+    with pytest.raises(DataError, match=text):
+        list(verify(Path("x")))

@@ -1,0 +1,331 @@
+"""What a SavedModel may be made of: other people's plain models pass, programs that reach outside do not."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from keras import layers
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.python.framework import op_def_registry
+
+from lstm_ae.errors import DataError
+from lstm_ae.exporting import graph, operations
+from lstm_ae.exporting.operations import ALLOWED, forbidden
+
+ROOT = Path(__file__).parents[1] / "saved_models"
+SHIPPED = sorted(ROOT.glob("*/[0-9]*"))
+X = tf.TensorSpec((None, 2), tf.float32, name="x")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with one weight, to be spoilt."""
+
+    class Plain(tf.Module):
+        def __init__(self) -> None:
+            self.weight = tf.Variable(2.0)
+
+        @tf.function(input_signature=[X])
+        def serve(self, x: Any) -> Any:
+            return {"y": self.weight * x}
+
+    path = tmp_path_factory.mktemp("plain") / "1"
+    model = Plain()
+    tf.saved_model.save(model, str(path), signatures=model.serve)
+    return path
+
+
+def saved(path: Path, function: Callable[[Any], Any], **objects: Any) -> Path:
+    """A SavedModel that computes a function of `x`."""
+    module = tf.Module()
+    for name, value in objects.items():
+        setattr(module, name, value)
+    module.serve = tf.function(function, input_signature=[X])
+    tf.saved_model.save(module, str(path), signatures=module.serve)
+    return path
+
+
+def edited(plain: Path, edit: Callable[[Any], None]) -> list[str]:
+    """What is forbidden in a model after its meta graph was edited."""
+    path = Path(shutil.copytree(plain, "edited"))
+    content = SavedModel()
+    content.ParseFromString((path / "saved_model.pb").read_bytes())
+    edit(content.meta_graphs[0])
+    (path / "saved_model.pb").write_bytes(content.SerializeToString())
+    return forbidden(path)
+
+
+def node(nodes: Any, op: str, name: str = "added", inputs: tuple[str, ...] = ()) -> Any:
+    added = nodes.add()
+    added.op, added.name = op, name
+    added.input.extend(inputs)
+    return added
+
+
+def function(meta: Any, start: str) -> Any:
+    (found,) = [each for each in meta.graph_def.library.function if each.signature.name.startswith(start)]
+    return found
+
+
+@pytest.mark.parametrize("version", SHIPPED, ids=lambda path: path.parent.name)
+def test_the_shipped_models_pass(version: Path) -> None:
+    assert forbidden(version) == []
+
+
+def test_a_plain_model_passes(plain: Path) -> None:
+    assert forbidden(plain) == []
+    assert edited(plain, lambda meta: None) == []
+
+
+def test_common_keras_models_pass(tmp_path: Path) -> None:
+    """Pictures, words and series, as others build them."""
+    picture = keras.Input((12, 12, 3), name="picture")
+    x = layers.Rescaling(1 / 255)(picture)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    x = layers.DepthwiseConv2D(3)(layers.BatchNormalization()(x))
+    x = layers.UpSampling2D()(layers.MaxPooling2D()(layers.SpatialDropout2D(0.1)(layers.AveragePooling2D(1)(x))))
+    x = layers.Conv2DTranspose(2, 3, activation="gelu")(layers.ZeroPadding2D()(x))
+    words = keras.Input((7,), dtype="int32", name="words")
+    y = layers.Embedding(10, 4, mask_zero=True)(words)
+    y = layers.LayerNormalization()(layers.MultiHeadAttention(2, 2)(y, y, use_causal_mask=True))
+    y = layers.Bidirectional(layers.GRU(3, return_sequences=True))(y)
+    y = layers.LSTM(3, dropout=0.1, recurrent_dropout=0.1)(y)
+    series = keras.Input((None, 2), name="series")
+    t = layers.GlobalMaxPooling1D()(layers.Conv1D(3, 2, activation="silu", padding="causal")(series))
+    parts = [layers.Flatten()(x), t, layers.PReLU()(layers.Dense(3, activation="selu")(y))]
+    z = layers.UnitNormalization()(layers.GaussianNoise(0.1)(layers.Concatenate()(parts)))
+    outputs = layers.Dense(2, activation="softmax")(layers.Dropout(0.5)(z))
+    model = keras.Model([picture, words, series], outputs)
+    model.export(str(tmp_path / "1"), verbose=False)
+    assert forbidden(tmp_path / "1") == []
+
+
+@pytest.mark.parametrize(
+    ("compute", "found"),
+    [
+        (lambda x: _writing(x), "WriteFile"),
+        (lambda x: tf.strings.to_number(tf.io.read_file("secret")) + x, "ReadFile"),
+        (lambda x: tf.py_function(lambda y: y, [x], tf.float32), "EagerPyFunc"),
+        (lambda x: tf.numpy_function(lambda y: y, [x], tf.float32), "PyFunc"),
+        (lambda x: _then(tf.print("hello", x), x), "PrintV2"),
+        (lambda x: tf.while_loop(lambda y: y < 9, lambda y: [_writing(y)], [x[0, 0]]), "WriteFile"),
+        (lambda x: tf.cond(x[0, 0] > 0, lambda: _writing(x), lambda: x), "WriteFile"),
+        (lambda x: _then(tf.raw_ops.VarHandleOp(shared_name="weight", dtype=tf.float32, shape=()), x), "VarHandleOp"),
+        (lambda x: _checkpoint() + x, "RestoreV2"),
+    ],
+    ids=["writes", "reads", "python", "numpy", "prints", "in-a-loop", "in-a-branch", "shared-variable", "checkpoint"],
+)
+def test_what_reaches_outside_is_found(compute: Callable[[Any], Any], found: str, empty_directory: Path) -> None:
+    path = saved(Path("model"), compute)
+    before = sorted(Path().rglob("*"))
+    assert found in forbidden(path)
+    assert sorted(Path().rglob("*")) == before  # nothing of it has run
+
+
+def _writing(value: Any) -> Any:
+    return _then(tf.io.write_file("written", "evil"), value + 1)
+
+
+def _checkpoint() -> Any:
+    (read,) = tf.raw_ops.RestoreV2(prefix="p", tensor_names=["n"], shape_and_slices=[""], dtypes=[tf.float32])
+    return read
+
+
+def _then(operation: Any, value: Any) -> Any:
+    with tf.control_dependencies([operation]):
+        return tf.identity(value)
+
+
+def test_a_model_may_keep_count(empty_directory: Path) -> None:
+    """As Keras counts its seeds; a variable of its own is nobody else's."""
+    count = tf.Variable(0.0)
+    assert forbidden(saved(Path("model"), lambda x: x + count.assign_add(1.0), count=count)) == []
+
+
+def test_tables_and_their_files_are_refused(empty_directory: Path) -> None:
+    Path("words.txt").write_text("1\tone\n2\ttwo\n")
+    initializer = tf.lookup.TextFileInitializer("words.txt", tf.int64, 0, tf.string, 1)
+    table = tf.lookup.StaticHashTable(initializer, "?")
+    found = forbidden(
+        saved(
+            Path("model"),
+            lambda x: x + tf.cast(tf.strings.length(table.lookup(tf.constant(3, tf.int64))), tf.float32),
+            table=table,
+        )
+    )
+    assert {"asset files", "objects of kind asset", "objects of kind resource", "HashTableV2"} <= set(found)
+    assert "InitializeTableFromTextFileV2" in found
+
+
+def test_an_initializer_that_writes(plain: Path) -> None:
+    def edit(meta: Any) -> None:
+        node(meta.graph_def.node, "WriteFile", "evil", ("saver_filename", "saver_filename"))
+        (initializer,) = [each for each in meta.graph_def.node if each.op == "NoOp"]
+        initializer.input.append("^evil")
+
+    assert edited(plain, edit) == ["WriteFile"]
+
+
+def test_a_function_that_nothing_calls_is_judged_as_well(plain: Path) -> None:
+    def edit(meta: Any) -> None:
+        lonely = meta.graph_def.library.function.add()
+        lonely.signature.name = "__inference__traced_restore_7"  # a name proves nothing
+        node(lonely.node_def, "RestoreV2")
+        node(lonely.node_def, "SaveV2")
+
+    assert edited(plain, edit) == ["RestoreV2", "SaveV2"]
+
+
+def test_the_saver_may_save_and_restore_and_no_more(plain: Path) -> None:
+    def restoring(meta: Any) -> None:
+        node(function(meta, "__inference__traced_restore").node_def, "SaveV2")
+
+    assert edited(plain, restoring) == ["SaveV2"]
+    shutil.rmtree("edited")
+
+    def saving(meta: Any) -> None:
+        node(function(meta, "__inference__traced_save").node_def, "WriteFile")
+
+    assert edited(plain, saving) == ["WriteFile"]
+
+
+def test_a_signature_that_leads_to_the_saver(plain: Path) -> None:
+    def directly(meta: Any) -> None:
+        meta.signature_def["serving_default"].outputs["y"].name = meta.saver_def.save_tensor_name
+
+    found = edited(plain, directly)
+    assert {"MergeV2Checkpoints", "SaveV2", "ShardedFilename"} <= set(found)
+    shutil.rmtree("edited")
+
+    def by_a_function(meta: Any) -> None:
+        call = node(function(meta, "__inference_signature_wrapper").node_def, "PartitionedCall")
+        call.attr["f"].func.name = function(meta, "__inference__traced_restore").signature.name
+
+    assert edited(plain, by_a_function) == ["RestoreV2"]
+    shutil.rmtree("edited")
+
+    def by_the_main_operation(meta: Any) -> None:
+        meta.collection_def["saved_model_main_op"].node_list.value.append(meta.saver_def.restore_op_name)
+
+    assert edited(plain, by_the_main_operation) == ["RestoreV2"]
+
+
+def test_an_object_that_leads_to_the_saver(plain: Path) -> None:
+    def edit(meta: Any) -> None:
+        evil = meta.object_graph_def.nodes.add()
+        evil.bare_concrete_function.concrete_function_name = function(
+            meta, "__inference__traced_restore"
+        ).signature.name
+
+    assert edited(plain, edit) == ["RestoreV2"]
+
+
+def test_a_function_in_place_of_another(plain: Path) -> None:
+    """TensorFlow's optimizer swaps functions that say they implement the same."""
+
+    def edit(meta: Any) -> None:
+        function(meta, "__inference__traced_restore").attr["api_implements"].s = b"lstm"
+
+    assert edited(plain, edit) == ["RestoreV2"]
+
+
+def test_a_function_called_like_an_operation(plain: Path) -> None:
+    def edit(meta: Any) -> None:
+        meta.graph_def.library.function.add().signature.name = "WriteFile"
+        node(function(meta, "__inference_signature_wrapper").node_def, "WriteFile")
+
+    assert edited(plain, edit) == ["WriteFile"]
+
+
+def test_a_server_judges_without_keras() -> None:
+    """The imports alone load no TensorFlow; the judgement needs no Keras, of which nothing may be there."""
+    program = """
+import json, sys
+for name in ("keras", "tf_keras"):
+    sys.modules[name] = None
+from pathlib import Path
+from lstm_ae.exporting import graph, manifest, operations, probe
+before = "tensorflow" in sys.modules
+print(json.dumps([before, operations.forbidden(Path(sys.argv[1]))]))
+"""
+    command = [sys.executable, "-c", program, str(ROOT / "snp" / "1")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [False, []]
+
+
+def test_two_of_one_name(plain: Path) -> None:
+    def edit(meta: Any) -> None:
+        meta.graph_def.library.function.add().CopyFrom(meta.graph_def.library.function[0])
+
+    assert edited(plain, edit) == ["two nodes or functions of one name"]
+
+
+def test_classes_that_would_be_looked_up(plain: Path) -> None:
+    def edit(meta: Any) -> None:
+        meta.object_graph_def.nodes[0].registered_name = "Evil"
+
+    assert edited(plain, edit) == ["objects registered as 'Evil'"]
+
+
+def test_the_list_names_operations_that_exist() -> None:
+    every = ALLOWED | operations.OUTSIDE_FUNCTIONS | operations.RESTORE | operations.SAVE
+    assert not [name for name in every if op_def_registry.get(name) is None]
+
+
+def test_what_keeps_a_state_is_on_the_list_by_name_only() -> None:
+    """A new operation with side effects does not slip in among two hundred."""
+    assert {name for name in ALLOWED if op_def_registry.get(name).is_stateful} == {
+        *("AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"),
+        *("Assert", "Case", "If", "StatefulPartitionedCall", "While"),
+        *("DisableCopyOnRead", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"),
+        *("Multinomial", "RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"),
+        "StatelessRandomGetAlg",
+    }
+
+
+def test_files_that_are_none(plain: Path, empty_directory: Path) -> None:
+    path = Path("model")
+    with pytest.raises(DataError, match=r"^'model' is no SavedModel: it has no saved_model\.pb$"):
+        forbidden(path)
+    path.mkdir()
+    (path / "saved_model.pb").mkdir()
+    with pytest.raises(DataError, match=r"it has no saved_model\.pb$"):
+        forbidden(path)
+    (path / "saved_model.pb").rmdir()
+    for content in (b"", b"<!DOCTYPE html>", b"\xff" * 9):
+        (path / "saved_model.pb").write_bytes(content)
+        with pytest.raises(DataError, match=r"^'model/saved_model\.pb' is damaged"):
+            forbidden(path)
+    whole = (plain / "saved_model.pb").read_bytes()
+    (path / "saved_model.pb").write_bytes(whole)
+    assert forbidden(path, limit=len(whole)) == []
+    with pytest.raises(DataError, match=f"is larger than {len(whole) - 1:,} bytes"):
+        forbidden(path, limit=len(whole) - 1)
+    for name in graph.OTHER_FORMS:  # TensorFlow would load what was not judged
+        (path / name).touch()
+        with pytest.raises(DataError, match=f"^'model/{name}' is a form of SavedModel that is not read here"):
+            forbidden(path)
+        (path / name).unlink()
+
+
+@given(place=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_file_is_an_error_of_ours(plain: Path, tmp_path: Path, place: int, byte: int, cut: bool) -> None:
+    whole = bytearray((plain / "saved_model.pb").read_bytes())
+    place %= len(whole)
+    whole[place] = byte
+    (tmp_path / "saved_model.pb").write_bytes(whole[:place] if cut else whole)
+    with contextlib.suppress(DataError):
+        assert all(isinstance(name, str) for name in forbidden(tmp_path))
+        graph.signatures(graph.read_graph(tmp_path))
