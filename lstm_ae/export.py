@@ -25,6 +25,7 @@ from lstm_ae.about import versions
 from lstm_ae.config import Mnist, Snp
 from lstm_ae.errors import DataError, Unproven
 from lstm_ae.exporting import verification
+from lstm_ae.exporting.detector import Detector
 from lstm_ae.exporting.endpoints import Function, endpoints
 from lstm_ae.exporting.formats import convert, require_installed
 from lstm_ae.exporting.graph import read_graph, signatures
@@ -66,6 +67,7 @@ def export(
     about: Mapping[str, Any] | None = None,
     window: int = STEPS,
     formats: Sequence[str] = (),
+    detector: Detector | None = None,
 ) -> Exported:
     """Write the model to `base/<next integer>/`, with an endpoint for each thing it can do.
 
@@ -74,6 +76,7 @@ def export(
         about: what the manifest says besides what is known here; JSON.
         window: steps of the windows it is tried with, where the model leaves their number open.
         formats: of "onnx" and "litert", what to write besides.
+        detector: of a model that finds anomalies: its `score` then says of every row whether it is one.
 
     Raises:
         ConfigError: a format needs a package that is not installed.
@@ -85,7 +88,7 @@ def export(
     beside = Path(tempfile.mkdtemp(prefix=".export-", dir=base))
     try:
         with _without_cudnn(model):
-            made = endpoints(model)
+            made = endpoints(model, detector)
             cases = list(expected(model, made, window))
             write(model, made, beside)
             difference = verification.prove(beside, cases, "The exported model")
@@ -124,14 +127,19 @@ def export_run(run: Run, base: Path, formats: Sequence[str] = ()) -> Exported:
     # Line by line what the input `company` counts; and how a picture became a sequence.
     known |= {"symbols": data["symbols"]} if data.get("symbols") else {}
     known |= {"read": config.read} if isinstance(config, Mnist) else {}
-    return export(run.model(), base, about=known, window=_window(run), formats=formats)
+    return export(run.model(), base, about=known, window=_window(run), formats=formats, detector=_detector(run))
 
 
 def answers_of(run: Run) -> list[verification.Case]:
     """What a run's own model says to samples of every endpoint."""
     model = run.model()
     with _without_cudnn(model):
-        return list(expected(model, endpoints(model), _window(run)))
+        return list(expected(model, endpoints(model, _detector(run)), _window(run)))
+
+
+def _detector(run: Run) -> Detector | None:
+    threshold = run.metrics().get("threshold")
+    return Detector(threshold["value"], threshold["smooth"]) if threshold else None
 
 
 def _window(run: Run) -> int:

@@ -243,3 +243,44 @@ def test_what_is_kept_is_read_again(place: Path) -> None:
     (place / "spoilt" / "normal.npz").write_bytes(b"no")
     with pytest.raises(DataError, match=r"normal\.npz"):
         open_run(place / "spoilt").normal()
+
+
+def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
+    """In TensorFlow alone, missing values included, for two series at once."""
+    import tensorflow as tf
+
+    run = open_run(place / "run")
+    said = call(f"export {place}/run")
+    assert said.code == 0, said.err
+    values = series.table_of(run.config(), None).grid.values[:200]  # type: ignore[arg-type]
+    values[50:53] = np.nan
+    loaded = tf.saved_model.load(str(place / "run" / "1"))
+    answer = loaded.signatures["score"](sequence=np.stack([values, values[::-1]]))
+    normal, scale = run.normal()
+    errors = series.errors_of(run.model(), scale)
+    for place_, rows in enumerate((values, values[::-1])):
+        by_feature = score_rows(errors, rows, np.zeros(200, np.int32), 24, normal.smooth)
+        expected = np.where(np.isnan(by_feature).all(axis=1), np.nan, np.nan_to_num(by_feature).mean(axis=1))
+        np.testing.assert_allclose(answer["score"][place_], expected, rtol=2e-4, atol=1e-6)
+    threshold = run.metrics()["threshold"]["value"]
+    np.testing.assert_allclose(answer["threshold"], [threshold] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(answer["anomaly"], answer["score"].numpy() > np.float32(threshold))
+
+
+@pytest.mark.parametrize("smooth", [1, 4, 5])
+def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
+    import tensorflow as tf
+
+    from lstm_ae.exporting.detector import Detector, row_scores
+    from lstm_ae.models.scaling import in_own_units
+
+    scale = fixed(2.0, 3.0)
+    model = in_own_units(compressor(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
+    rows = np.random.default_rng(0).normal(2, 3, (1, 30, 1)).astype(np.float32)
+    rows[0, 10:12] = np.nan
+    rows[0, 20:30] = np.nan
+    call_, specs = row_scores(model, Detector(0.5, smooth))
+    got = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows)})["score"][0].numpy()
+    expected = score_rows(series.errors_of(model, scale), rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+    assert np.isnan(got[-1])

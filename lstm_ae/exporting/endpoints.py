@@ -5,7 +5,7 @@
 | `serving_default` | every model         | the model's own                                                      |
 | `reconstruct`     | autoencoders        | `reconstruction` `(batch, steps, features)`                          |
 | `encode`          | autoencoders        | `code` `(batch, n)`; with the latent `steps` `(batch, steps, n)`     |
-| `score`           | autoencoders        | `score` `(batch, steps)`                                             |
+| `score`           | autoencoders        | `score` `(batch, steps)`; to find anomalies see `detector`           |
 | `classify`        | classifiers         | `label` `(batch, classes)`, the probabilities; `class` `(batch,)`    |
 | `predict`         | forecasters         | `future`, one step ahead                                             |
 | `forecast`        | forecasters         | `future` `(batch, max(horizon), features)`                           |
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from lstm_ae.exporting.detector import Detector, row_scores
 from lstm_ae.models.apply import signature
 from lstm_ae.models.rollout import HORIZON, rollout
 from lstm_ae.models.scaling import network_of, scaling_of
@@ -35,8 +36,12 @@ class Function(NamedTuple):
     specs: dict[str, Any]
 
 
-def endpoints(model: Any) -> list[Function]:
-    """The endpoints of a model in own units; `serving_default` comes first."""
+def endpoints(model: Any, detector: Detector | None = None) -> list[Function]:
+    """The endpoints of a model in own units; `serving_default` comes first.
+
+    Args:
+        detector: makes `score` one of rows, with `threshold` and `anomaly`.
+    """
     own = signature(model)
     calls: dict[str, Callable[[Tensors], Tensors]] = {"serving_default": lambda inputs: model(inputs, training=False)}
     if "reconstruction" in model.output:
@@ -48,6 +53,8 @@ def endpoints(model: Any) -> list[Function]:
     if "future" in model.output:
         calls["predict"] = _only(model, "future")
     made = [Function(name, call, own) for name, call in calls.items()]
+    if detector is not None:
+        made = [Function("score", *row_scores(model, detector)) if each.name == "score" else each for each in made]
     # Of later days the open is not known.
     if "future" in model.output and "open" not in model.input:
         made.append(Function("forecast", _forecast(model), own | {"horizon": HORIZON}))
