@@ -284,3 +284,6 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     expected = score_rows(series.errors_of(model, scale), rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     assert np.isnan(got[-1])
+    few = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows[:, :3])})
+    assert np.isnan(few["score"]).tolist() == [[True] * 3]
+    assert few["anomaly"].numpy().tolist() == [[False] * 3]

@@ -175,7 +175,8 @@ def test_limits(models: Path) -> None:
     for body, words in (
         ({"instances": [[1.0]] * 4}, "At most 3 instances"),
         ({"instances": [[1.0] * 5]}, "at most 4 steps"),
-        ({"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": 6}]}, "at most 5. Received: 6"),
+        ({"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": 6}]}, "must be 0 to 5. Received: 6"),
+        ({"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": -1}]}, "must be 0 to 5. Received: -1"),
     ):
         status, text = error(service(models, limits=limits), "POST", PREDICT, body)
         assert status == 400

@@ -18,11 +18,12 @@ class Detector(NamedTuple):
 
 
 def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tensors], dict[str, Any]]:
-    """The function of `sequence` `(batch, rows, features)`, at least a window of rows, and its signature.
+    """The function of `sequence` `(batch, rows, features)` and its signature.
 
     It returns `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is what `lstm_ae.anomaly`
     makes of windows at every row: the mean over all windows in which the row stands and over the rows around it. The
-    last `window - 1 + smooth // 2` rows are provisional. A missing value is NaN; a row without any has no score, NaN.
+    last `window - 1 + smooth // 2` rows are provisional. A missing value is NaN; a row without any has no score, NaN,
+    and none has where there are fewer rows than a window.
     """
     network = network_of(model)
     window, features = network.input["sequence"].shape[1:]
@@ -30,13 +31,13 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
 
     def score(inputs: Tensors) -> Tensors:
         series = inputs["sequence"]
-        batch = tf.shape(series)[0]
+        batch, rows = tf.shape(series)[0], tf.shape(series)[1]
         windows = tf.reshape(tf.signal.frame(series, window, 1, axis=1), (-1, window, features))
         scaled = scaling_of(model)({"sequence": windows}, training=False)["scaled"]
         missing = tf.math.is_nan(scaled)
         squared = tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
-        sums = _over_windows(tf.where(missing, tf.zeros_like(squared), squared), batch, window, features)
-        counts = _over_windows(tf.cast(~missing, tf.float32), batch, window, features)
+        sums = _over_windows(tf.where(missing, tf.zeros_like(squared), squared), batch, rows, window, features)
+        counts = _over_windows(tf.cast(~missing, tf.float32), batch, rows, window, features)
         by_feature = _mean(_around(_ratio(sums, counts), half), _around(_there(counts), half))
         known = tf.cast(~tf.math.is_nan(by_feature), tf.float32)
         scores = _ratio(tf.reduce_sum(_or_zero(by_feature), axis=1), tf.reduce_sum(known, axis=1))
@@ -47,10 +48,11 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
     return score, {"sequence": tf.TensorSpec((None, None, features), tf.float32, name="sequence")}
 
 
-def _over_windows(values: Any, batch: Any, window: int, features: int) -> Any:
+def _over_windows(values: Any, batch: Any, rows: Any, window: int, features: int) -> Any:
     """Sums over the windows that hold a row: `(batch * windows, window, features)` to `(batch, features, rows)`."""
     values = tf.transpose(tf.reshape(values, (batch, -1, window, features)), (0, 3, 1, 2))
-    return tf.signal.overlap_and_add(values, 1)
+    # Without any window it would give the rows of one, but for the last.
+    return tf.signal.overlap_and_add(values, 1)[..., :rows]
 
 
 def _ratio(sums: Any, counts: Any) -> Any:

@@ -66,7 +66,7 @@ class Service:
         deadline = asyncio.get_running_loop().time() + min(seconds or self.limits.seconds, self.limits.seconds)
         shapes = tuple(array.shape[1:] for array in inputs.values())
         # A rollout answers all rows with as many steps as its longest needs, so other horizons ride apart.
-        horizon = int(inputs[HORIZON].max()) if HORIZON in inputs and inputs[HORIZON].size else 0
+        horizon = float(inputs[HORIZON].max()) if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iuf" else 0
         key = (id(servable), signature.name, shapes, horizon)
         return await self.batcher.submit(key, self._run(servable, signature), dict(inputs), rows, deadline=deadline)
 
@@ -91,9 +91,10 @@ class Service:
                 raise invalid(f"Input {name!r} may have at most {limits.window} steps. Received: {max(sizes)}")
             if 0 in sizes:
                 raise invalid(f"Input {name!r} is empty. Received the shape: {array.shape}")
-        longest = int(inputs[HORIZON].max(initial=0)) if HORIZON in inputs else 0
-        if longest > limits.horizon:
-            raise invalid(f"Input {HORIZON!r} may be at most {limits.horizon}. Received: {longest}")
+        if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iu":
+            for asked in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
+                if not 0 <= asked <= limits.horizon:
+                    raise invalid(f"Input {HORIZON!r} must be 0 to {limits.horizon}. Received: {asked}")
 
     async def counted(self, protocol: str, model: str, work: Awaitable[T]) -> T:
         """Await a request's work and count how it ended.
