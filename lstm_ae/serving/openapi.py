@@ -15,6 +15,7 @@ from lstm_ae.serving.manifests import examples, read_manifest, told
 from lstm_ae.serving.metrics import CONTENT_TYPE
 from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.servable import Servable
+from lstm_ae.serving.service import Limits
 
 JSON = "application/json"
 METRICS = "/monitoring/prometheus/metrics"
@@ -50,12 +51,8 @@ def served(catalogue: Catalogue) -> list[Served]:
     ]
 
 
-def document(models: list[Served], most: int) -> dict[str, Any]:
-    """The description; reads the manifests, so it may take a while.
-
-    Args:
-        most: rows that a request may have.
-    """
+def document(models: list[Served], limits: Limits) -> dict[str, Any]:
+    """The description; reads the manifests, so it may take a while."""
     paths: dict[str, Any] = {
         "/health": {"get": _get("health", "Whether the server lives.", _state("alive"))},
         "/ready": {
@@ -70,7 +67,7 @@ def document(models: list[Served], most: int) -> dict[str, Any]:
         for number, servable in model.versions.items():
             key, manifest = _key(model.name, number), read_manifest(servable.directory)
             found = examples(manifest, servable.signatures)
-            bodies[key] = _body(schemas.request(servable.signatures, most), found)
+            bodies[key] = _body(schemas.request(servable.signatures, limits), found)
             answers[key] = {"description": "What the model says."} | _content(JSON, schemas.answer(servable.signatures))
             about = {"name": model.name, "version": str(number), "labels": _labels(model, number)} | told(manifest)
             for path, operation in _ways(model, number):
@@ -84,7 +81,8 @@ def document(models: list[Served], most: int) -> dict[str, Any]:
             "version": __version__,
             "summary": "TensorFlow Serving's REST interface.",
             "description": "Besides JSON's numbers the words NaN and Infinity are read and written for these numbers. "
-            "Nested lists must be of one shape throughout. Paths may be written in any case.",
+            "Nested lists must be of one shape throughout. A whole number for a float must be below 2**24 (2**53 for a "
+            "double) unless it has a point. Paths may be written in any case.",
         },
         "paths": paths,
         "components": {

@@ -96,7 +96,7 @@ async def _other(service: Service, asked: Asked) -> Answer:
         return Answer(200, service.metrics.text(), metrics.CONTENT_TYPE)
     if asked.path == "/openapi.json":
         models = openapi.served(service.catalogue)
-        return _as_json(await asyncio.to_thread(openapi.document, models, service.limits.instances))
+        return _as_json(await asyncio.to_thread(openapi.document, models, service.limits))
     if file := page.get(asked.path):
         return Answer(200, file.content, file.kind, static.HEADERS)
     raise Refusal(Code.NOT_FOUND, f"There is nothing at {asked.path}")

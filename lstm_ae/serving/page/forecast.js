@@ -67,6 +67,7 @@ export function forecastPanel(version, signature) {
         { name: "forecast", values: [recent.at(-1), ...future], start: 0 },
         { name: "persistence", values: [recent.at(-1), ...kept], start: 0 },
       ]),
+      element("p", { class: "hint" }, "The numbers along the bottom are days from the last one known."),
       table("Forecast and persistence, day by day", ["day", "forecast", "persistence"], future.map((value, day) => [day + 1, shown(value), shown(kept[day])])),
     );
   };

@@ -91,11 +91,9 @@ function resultRow([name, { value, unit, baselines }]) {
 
 function signaturePanel(called) {
   const size = (shape) => (shape === null ? "any shape" : shape.map((one) => one ?? "any").join(" × "));
-  const rows = called.flatMap(({ name, inputs, outputs }) => [
-    ...inputs.map((one) => [name, `in: ${one.name}`, one.kind, size(one.shape)]),
-    ...outputs.map((one) => [name, `out: ${one.name}`, one.kind, size(one.shape)]),
-  ]);
-  return element("section", { "aria-label": "Signatures" }, element("h3", {}, "Signatures"), table("What can be asked for, what goes in and what comes out", ["signature", "tensor", "type", "shape"], rows));
+  const line = (verb) => (one) => element("li", {}, `${verb} ${one.name}: ${one.kind}, ${size(one.shape)}`);
+  const parts = called.flatMap(({ name, inputs, outputs }) => [element("h4", {}, name), element("ul", {}, ...inputs.map(line("takes")), ...outputs.map(line("gives")))]);
+  return element("section", { "aria-label": "Signatures" }, element("h3", {}, "Signatures"), element("p", {}, "What can be asked for, what it takes and what it gives. The first size is that of the list of samples."), ...parts);
 }
 
 start();

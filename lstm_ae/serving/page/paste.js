@@ -18,7 +18,7 @@ export function hint({ shape, kind }) {
   const sizes = shape.slice(1).map((size) => size ?? "any number of");
   if (sizes.length === 0) return `${what}, one a line`;
   if (sizes.length === 1) return `${sizes[0]} ${what}`;
-  if (sizes.length === 2) return `${sizes[0]} rows of ${sizes[1]} ${what}`;
+  if (sizes.length === 2) return sizes[1] === 1 ? `${sizes[0]} ${what}, one a row` : `${sizes[0]} rows of ${sizes[1]} ${what}`;
   return `${what}, as JSON in lists of the shape ${sizes.join(" × ")}`;
 }
 
