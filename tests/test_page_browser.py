@@ -40,6 +40,21 @@ class Half(tf.Module):
         return {"label": tf.one_hot(digit, 10), "reconstruction": sequence * first}
 
 
+class Companies(tf.Module):
+    """Carries the last value on, and adds the number of the company."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None, 1), tf.float32, name="past"),
+            tf.TensorSpec((None,), tf.int32, name="company"),
+            tf.TensorSpec((None,), tf.int32, name="horizon"),
+        ]
+    )
+    def forecast(self, past: Any, company: Any, horizon: Any) -> Any:
+        last = past[:, -1:, :] + tf.cast(company, tf.float32)[:, None, None]
+        return {"future": tf.repeat(last, tf.reduce_max(horizon), axis=1)}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The trained models, and models of a digit that read it in each order."""
@@ -53,6 +68,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     days = [[10.0 + day, 9.0, 8.0, 7.0] for day in range(5)]
     shown = [{"name": BOLD, "signature": "forecast", "inputs": {"past": [days], "horizon": [3]}}]
     manifest(folder / "snp" / "1", {"examples": shown})
+    companies = Companies()
+    tf.saved_model.save(companies, str(folder / "companies" / "1"), signatures={"forecast": companies.forecast})
+    manifest(folder / "companies" / "1", {"symbols": ["", "AAPL", "IBM"]})
     with live(folder) as running:
         yield running
 
@@ -185,11 +203,11 @@ def scheme(driver: Any, name: str) -> None:
 
 def test_models_are_listed_and_chosen(browser: Browser) -> None:
     browser.open("toy")
-    listed = ["columns", "mnist-rows", "permuted", "pixels", "rows", "snp", "toy"]
+    listed = ["columns", "companies", "mnist-rows", "permuted", "pixels", "rows", "snp", "toy"]
     assert [link.text for link in browser.all("nav a")] == listed
     assert browser.text("nav a[aria-current]") == "toy"
     assert "takes sequence: float, any × any × 1" in browser.text("section[aria-label=Signatures]")
-    browser.all("nav a")[5].click()
+    browser.all("nav a")[6].click()
     browser.until(lambda: browser.text("h2") == "snp")
     assert [part.text for part in browser.all("section[aria-label=Signatures] h4")] == ["forecast", "serving_default"]
 
@@ -278,6 +296,41 @@ def test_persistence_is_the_last_value_of_the_chosen_column(browser: Browser) ->
     assert [row.text.split()[2] for row in browser.all(rows)] == ["14", "14"]
     browser.choose("In the chart", 1)
     assert [row.text.split()[2] for row in browser.all(rows)] == ["9", "9"]
+
+
+def test_a_company_is_chosen_by_its_symbol(browser: Browser) -> None:
+    browser.open("companies")
+    browser.paste("The window", "5\n7")
+    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 7. Persistence says 7.")
+    assert [option.text for option in browser.field("company").find_elements("tag name", "option")] == [
+        "none of those it knows",
+        "AAPL",
+        "IBM",
+    ]
+    browser.choose("company", 2)
+    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 9. Persistence says 7.")
+
+
+def test_a_window_that_cannot_be_read_is_said_and_mended(browser: Browser) -> None:
+    browser.open("companies")
+    browser.paste("The window", "5\nx")
+    browser.until(lambda: browser.text(".error") == "Line 2, cell 1 must be a number. It is: x")
+    browser.paste("The window", "5\n6")
+    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 6. Persistence says 6.")
+    assert not browser.all(".error")
+
+
+def test_very_many_steps_are_charted(browser: Browser) -> None:
+    """More numbers than a function of the browser takes at once."""
+    browser.open("rows")
+    drawn = browser.run(
+        """const { lineChart } = await import("/page/chart.js");
+        const place = document.body.appendChild(document.createElement("div"));
+        place.append(lineChart("many", [{ name: "many", values: Array(300000).fill(1), start: 1 }]));
+        await new Promise((done) => setTimeout(done, 500));
+        return place.querySelector("svg").getAttribute("aria-label");"""
+    )
+    assert drawn == "many. many: 300000 values from 1 to 1, least 1, most 1"
 
 
 def test_the_newest_question_is_answered(browser: Browser) -> None:

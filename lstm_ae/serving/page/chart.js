@@ -20,7 +20,7 @@ export function chart(build) {
 export function lineChart(title, lines) {
   const points = lines.flatMap(({ values }) => values).filter(Number.isFinite);
   if (!points.length) return element("p", {}, `${title}: there is no number in it.`);
-  const [low, high] = padded(Math.min(...points), Math.max(...points));
+  const [low, high] = padded(extent(points));
   const first = Math.min(...lines.map(({ start }) => start));
   const last = Math.max(...lines.map(({ start, values }) => start + values.length - 1));
   const said = lines.map(({ name, values }) => `${name}: ${summary(values)}`).join("; ");
@@ -51,7 +51,10 @@ function drawnLine({ values, start }, index, x, y) {
 }
 
 function legend(lines) {
-  const sample = (index) => svg("svg", { width: 34, height: 12, "aria-hidden": "true" }, svg("path", { class: `line line-${index % 6}`, d: "M1 6 L33 6" }));
+  const sample = (index) => {
+    const line = svg("path", { class: `line line-${index % 6}`, d: "M1 6 L33 6" });
+    return svg("svg", { width: 34, height: 12, "aria-hidden": "true" }, line);
+  };
   return element("ul", { class: "legend" }, ...lines.map(({ name }, index) => element("li", {}, sample(index), name)));
 }
 
@@ -67,7 +70,13 @@ export function barChart(title, names, values) {
       const [left, right] = [Math.min(x(0), x(value)), Math.max(x(0), x(value))];
       return [
         svg("text", { x: from - 8, y: middle, "text-anchor": "end" }, name),
-        svg("rect", { class: value === best ? "bar best" : "bar", x: left, y: middle - 13, width: Math.max(1, right - left), height: 17 }),
+        svg("rect", {
+          class: value === best ? "bar best" : "bar",
+          x: left,
+          y: middle - 13,
+          width: Math.max(1, right - left),
+          height: 17,
+        }),
         svg("text", { x: right + 6, y: middle, class: value === best ? "strong" : "" }, shown(value)),
       ];
     });
@@ -87,12 +96,18 @@ function horizontal(value, y, width) {
 function summary(values) {
   const known = values.filter(Number.isFinite);
   if (!known.length) return "no number";
-  return `${known.length} values from ${shown(known[0])} to ${shown(known.at(-1))}, least ${shown(Math.min(...known))}, most ${shown(Math.max(...known))}`;
+  const [first, last, least, most] = [known[0], known.at(-1), ...extent(known)].map(shown);
+  return `${known.length} values from ${first} to ${last}, least ${least}, most ${most}`;
 }
 
-function padded(low, high) {
+function padded([low, high]) {
   const space = (high - low) * 0.05 || Math.abs(high) * 0.05 || 1;
   return [low - space, high + space];
+}
+
+// Math.min(...values) fails where there are very many.
+function extent(values) {
+  return values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 }
 
 // Round numbers between two numbers, about as many as wanted.
@@ -101,6 +116,7 @@ function ticks(low, high, wanted) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((size) => size * power >= rough) * power;
   const found = [];
-  for (let place = Math.ceil(low / step); place * step <= high; place += 1) found.push(Number((place * step).toPrecision(12)));
+  for (let place = Math.ceil(low / step); place * step <= high; place += 1)
+    found.push(Number((place * step).toPrecision(12)));
   return found;
 }

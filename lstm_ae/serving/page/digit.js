@@ -12,7 +12,16 @@ const WAYS = {
   pixels: { to: (image) => image.flat().map((value) => [value]), from: (pixels) => folded(pixels.flat()) },
 };
 
-export const readsDigits = (signature) => signature.inputs.length === 1 && way(signature) && ["label", "reconstruction"].every((name) => signature.outputs.some((output) => output.name === name));
+const MIXED =
+  "This model reads the pixels in a mixed order of its own, so a digit cannot be drawn for it here. " +
+  "The form below takes numbers.";
+
+export function readsDigits(signature) {
+  const outputs = signature.outputs.map(({ name }) => name);
+  return (
+    signature.inputs.length === 1 && way(signature) && outputs.includes("label") && outputs.includes("reconstruction")
+  );
+}
 
 function way({ inputs: [{ shape }] }) {
   const sizes = shape?.slice(1).join();
@@ -23,7 +32,7 @@ export function digitPanel(version, signature) {
   const [input] = signature.inputs;
   const panel = element("section", { "aria-label": "Draw a digit" }, element("h3", {}, "Draw a digit"));
   if (version.about.read === "permuted") {
-    panel.append(element("p", {}, "This model reads the pixels in a mixed order of its own, so a digit cannot be drawn for it here. Its own form below takes numbers."));
+    panel.append(element("p", {}, MIXED));
     return panel;
   }
   let read = version.about.read in WAYS ? version.about.read : way(signature);
@@ -31,7 +40,12 @@ export function digitPanel(version, signature) {
   const verdict = element("p", { class: "verdict", role: "status" });
   const bars = element("div");
   const back = element("canvas", { width: 140, height: 140, role: "img", "aria-label": "What the model gives back" });
-  const seen = element("canvas", { width: 140, height: 140, role: "img", "aria-label": "What the model sees, 28 by 28 pixels" });
+  const seen = element("canvas", {
+    width: 140,
+    height: 140,
+    role: "img",
+    "aria-label": "What the model sees, 28 by 28 pixels",
+  });
 
   const empty = () => {
     verdict.textContent = "Draw a digit from 0 to 9 in the field, or choose one below it.";
@@ -42,11 +56,14 @@ export function digitPanel(version, signature) {
     if (!pixels) return;
     const best = probabilities.indexOf(Math.max(...probabilities));
     verdict.textContent = `The model takes it for a ${best}, at ${(100 * probabilities[best]).toFixed(1)} %.`;
-    bars.replaceChildren(barChart("How likely each digit is, in per cent", probabilities.map((_, digit) => String(digit)), probabilities.map((part) => Math.round(1000 * part) / 10)));
+    const names = probabilities.map((_, digit) => String(digit));
+    const percent = probabilities.map((part) => Math.round(1000 * part) / 10);
+    bars.replaceChildren(barChart("How likely each digit is, in per cent", names, percent));
     show(back, WAYS[read].from(sequence));
   };
   const fail = (error) => (verdict.textContent = error.message);
-  const ask = latest((signal) => predict(version.path, signature, { [input.name]: [WAYS[read].to(pixels)] }, signal), tell, fail, 60);
+  const answer = (signal) => predict(version.path, signature, { [input.name]: [WAYS[read].to(pixels)] }, signal);
+  const ask = latest(answer, tell, fail, 60);
   const drawing = drawingField((drawn) => {
     pixels = drawn;
     if (!pixels) return empty();
@@ -56,13 +73,20 @@ export function digitPanel(version, signature) {
 
   const button = (text, onclick, label) => element("button", { type: "button", onclick, "aria-label": label }, text);
   const ready = DIGITS.map((lines, digit) => button(String(digit), () => drawing.draw(lines), `Draw a ${digit}`));
+  const pick = (name) => (sequence) => button(name, () => drawing.showPixels(WAYS[read].from(sequence)));
   const own = version.examples
     .filter((example) => example.signature === signature.name)
-    .flatMap(({ name, inputs }) => inputs[input.name].map((sequence) => button(name, () => drawing.showPixels(WAYS[read].from(sequence)))));
-  const readers = choice([["rows", "row by row, from the top"], ["columns", "column by column, from the left"]], (event) => {
-    read = event.target.value;
-    if (pixels) ask();
-  });
+    .flatMap(({ name, inputs }) => inputs[input.name].map(pick(name)));
+  const readers = choice(
+    [
+      ["rows", "row by row, from the top"],
+      ["columns", "column by column, from the left"],
+    ],
+    (event) => {
+      read = event.target.value;
+      if (pixels) ask();
+    },
+  );
   const asksHow = !version.about.read && way(signature) === "rows";
   empty();
   panel.append(
@@ -77,7 +101,13 @@ export function digitPanel(version, signature) {
         element("div", { class: "row", role: "group", "aria-label": "Digits to choose" }, ...ready, ...own),
         asksHow ? field("The model reads a digit", readers) : "",
       ),
-      element("div", { class: "grows" }, verdict, bars, element("div", { class: "row" }, pictured(seen, "what the model sees"), pictured(back, "what it gives back"))),
+      element(
+        "div",
+        { class: "grows" },
+        verdict,
+        bars,
+        element("div", { class: "row" }, pictured(seen, "what the model sees"), pictured(back, "what it gives back")),
+      ),
     ),
   );
   return panel;

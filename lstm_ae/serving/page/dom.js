@@ -19,10 +19,10 @@ function fill(made, properties, children) {
 
 let labelled = 0;
 
-// A control below its label.
+// A control below its label, which is a text or several parts.
 export function field(text, control, note = "") {
   control.id = `field-${(labelled += 1)}`;
-  const label = element("label", { for: control.id }, text);
+  const label = element("label", { for: control.id }, ...[text].flat());
   if (!note) return element("div", { class: "field" }, label, control);
   const hint = element("p", { class: "hint", id: `${control.id}-hint` }, note);
   control.setAttribute("aria-describedby", hint.id);

@@ -6,29 +6,34 @@ export const SIDE = 28;
 const BOX = 20;
 const PEN = 2.4;
 
-// Lines to draw each digit by, in a square of 0 to 1, for those who have no pointer.
+// Lines to draw each digit by, for those who have no pointer: points from the left and the top, in per cent.
 export const DIGITS = [
-  [ring(0.5, 0.5, 0.26, 0.4)],
-  [[[0.52, 0.1], [0.48, 0.9]]],
-  [[[0.25, 0.28], [0.35, 0.14], [0.52, 0.1], [0.68, 0.17], [0.72, 0.32], [0.62, 0.5], [0.4, 0.7], [0.24, 0.87], [0.5, 0.86], [0.78, 0.86]]],
-  [[[0.28, 0.16], [0.5, 0.1], [0.68, 0.19], [0.68, 0.34], [0.46, 0.47], [0.68, 0.56], [0.72, 0.74], [0.54, 0.9], [0.26, 0.84]]],
-  [[[0.32, 0.1], [0.26, 0.52], [0.74, 0.5]], [[0.7, 0.12], [0.64, 0.9]]],
-  [[[0.72, 0.11], [0.36, 0.12], [0.32, 0.44], [0.52, 0.4], [0.7, 0.52], [0.7, 0.74], [0.52, 0.89], [0.28, 0.84]]],
-  [[[0.62, 0.1], [0.42, 0.3], [0.32, 0.56], [0.34, 0.8], [0.5, 0.9], [0.66, 0.8], [0.66, 0.62], [0.52, 0.54], [0.34, 0.66]]],
-  [[[0.25, 0.13], [0.74, 0.13], [0.58, 0.42], [0.46, 0.9]]],
-  [[[0.66, 0.2], [0.5, 0.1], [0.35, 0.2], [0.4, 0.38], [0.62, 0.58], [0.66, 0.78], [0.5, 0.9], [0.34, 0.78], [0.4, 0.58], [0.62, 0.38], [0.66, 0.2]]],
-  [[[0.66, 0.26], [0.5, 0.1], [0.34, 0.22], [0.36, 0.42], [0.52, 0.48], [0.66, 0.34], [0.66, 0.2], [0.64, 0.56], [0.58, 0.9]]],
-];
+  "50,10 63,13 72,24 76,42 75,58 71,76 62,87 50,90 38,87 29,76 25,58 24,42 28,24 37,13 50,10",
+  "52,10 48,90",
+  "25,28 35,14 52,10 68,17 72,32 62,50 40,70 24,87 50,86 78,86",
+  "28,16 50,10 68,19 68,34 46,47 68,56 72,74 54,90 26,84",
+  "32,10 26,52 74,50 / 70,12 64,90",
+  "72,11 36,12 32,44 52,40 70,52 70,74 52,89 28,84",
+  "62,10 42,30 32,56 34,80 50,90 66,80 66,62 52,54 34,66",
+  "25,13 74,13 58,42 46,90",
+  "66,20 50,10 35,20 40,38 62,58 66,78 50,90 34,78 40,58 62,38 66,20",
+  "66,26 50,10 34,22 36,42 52,48 66,34 66,20 64,56 58,90",
+].map((lines) => lines.split(" / ").map((line) => line.split(" ").map(point)));
 
-function ring(x, y, width, height) {
-  const angles = Array.from({ length: 33 }, (_, step) => (step / 32) * 2 * Math.PI);
-  return angles.map((angle) => [x + width * Math.sin(angle), y - height * Math.cos(angle)]);
+function point(text) {
+  return text.split(",").map((part) => Number(part) / 100);
 }
 
 // The element, and how to set it from outside; `changed` is called with the pixels, or null where there is no ink.
 export function drawingField(changed) {
   const side = 280;
-  const canvas = element("canvas", { width: side, height: side, class: "draw", role: "img", "aria-label": "Field to draw a digit in" });
+  const canvas = element("canvas", {
+    width: side,
+    height: side,
+    class: "draw",
+    role: "img",
+    "aria-label": "Field to draw a digit in",
+  });
   let strokes = [];
   let shownPixels = null;
 
@@ -61,7 +66,12 @@ export function drawingField(changed) {
     setTo(strokes, null);
   });
   paint();
-  return { canvas, draw: (lines) => setTo(lines, null), clear: () => setTo([], null), showPixels: (pixels) => setTo([], pixels) };
+  return {
+    canvas,
+    draw: (lines) => setTo(lines, null),
+    clear: () => setTo([], null),
+    showPixels: (pixels) => setTo([], pixels),
+  };
 }
 
 // Scaled so that the ink fills a box of 20 pixels, its centre of mass in the middle of 28.
@@ -83,16 +93,20 @@ function rendered(strokes, scale, x, y) {
   ground(pen, SIDE);
   ink(pen, strokes, scale, x, y, PEN);
   const { data } = pen.getImageData(0, 0, SIDE, SIDE);
-  return Array.from({ length: SIDE }, (_, row) => Array.from({ length: SIDE }, (_, column) => data[4 * (row * SIDE + column)]));
+  return Array.from({ length: SIDE }, (_, row) =>
+    Array.from({ length: SIDE }, (_, column) => data[4 * (row * SIDE + column)]),
+  );
 }
 
 function centreOfMass(pixels) {
   let [mass, x, y] = [0, 0, 0];
-  pixels.forEach((row, down) => row.forEach((value, right) => {
-    mass += value;
-    x += value * (right + 0.5);
-    y += value * (down + 0.5);
-  }));
+  pixels.forEach((row, down) =>
+    row.forEach((value, right) => {
+      mass += value;
+      x += value * (right + 0.5);
+      y += value * (down + 0.5);
+    }),
+  );
   return { x: x / mass, y: y / mass };
 }
 

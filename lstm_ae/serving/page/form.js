@@ -10,12 +10,27 @@ const MOST_BARS = 40;
 
 export function formPanel(version, signatures) {
   const place = element("div");
-  const open = (name) => place.replaceChildren(formOf(version, signatures.find((one) => one.name === name)));
+  const open = (name) =>
+    place.replaceChildren(
+      formOf(
+        version,
+        signatures.find((one) => one.name === name),
+      ),
+    );
   const start = signatures.find(({ name }) => name === "serving_default") ?? signatures[0];
-  const select = choice(signatures.map(({ name }) => [name, name]), (event) => open(event.target.value));
+  const select = choice(
+    signatures.map(({ name }) => [name, name]),
+    (event) => open(event.target.value),
+  );
   select.value = start.name;
   open(start.name);
-  return element("section", { "aria-label": "Ask with your own numbers" }, element("h3", {}, "Ask with your own numbers"), field("What to ask for", select), place);
+  return element(
+    "section",
+    { "aria-label": "Ask with your own numbers" },
+    element("h3", {}, "Ask with your own numbers"),
+    field("What to ask for", select),
+    place,
+  );
 }
 
 function formOf(version, signature) {
@@ -47,7 +62,9 @@ function formOf(version, signature) {
       },
     },
     fitting.length ? field("An example", pick) : "",
-    ...areas.map(({ input, area }) => field(input.name, area, `${hint(input)}; CSV with or without a header, or JSON.`)),
+    ...areas.map(({ input, area }) =>
+      field(input.name, area, `${hint(input)}; CSV with or without a header, or JSON.`),
+    ),
     element("button", { type: "submit" }, "Ask the model"),
     answer,
   );
@@ -63,9 +80,16 @@ function pictured(name, value) {
 function drawn(name, sample) {
   if (!Array.isArray(sample)) return element("p", { class: "number" }, shown(sample));
   const flat = sample.every((item) => typeof item === "number" || item === null);
-  if (flat && sample.length <= MOST_BARS && sample.every(Number.isFinite)) return barChart(name, sample.map((_, place) => String(place)), sample);
+  if (flat && sample.length <= MOST_BARS && sample.every(Number.isFinite))
+    return barChart(
+      name,
+      sample.map((_, place) => String(place)),
+      sample,
+    );
   if (flat) return lineChart(name, [{ name, values: sample, start: 1 }]);
-  const series = sample.every((row) => Array.isArray(row) && row.every((item) => typeof item === "number" || item === null));
+  const series = sample.every(
+    (row) => Array.isArray(row) && row.every((item) => typeof item === "number" || item === null),
+  );
   if (!series || !sample[0].length) return element("p", {}, "This is no series of numbers; see the JSON below.");
   const columns = sample[0].slice(0, MOST_LINES).map((_, column) => ({
     name: sample[0].length > 1 ? `${name}, number ${column + 1}` : name,
@@ -73,12 +97,26 @@ function drawn(name, sample) {
     start: 1,
   }));
   const more = sample[0].length - columns.length;
-  return element("div", {}, lineChart(name, columns), more > 0 ? element("p", {}, `${more} further numbers of each row are in the JSON only.`) : "");
+  return element(
+    "div",
+    {},
+    lineChart(name, columns),
+    more > 0 ? element("p", {}, `${more} further numbers of each row are in the JSON only.`) : "",
+  );
 }
 
 function asJson(outputs) {
-  const text = JSON.stringify(outputs, (_, value) => (typeof value === "number" && !Number.isFinite(value) ? String(value) : value), 1);
-  return element("details", {}, element("summary", {}, "The answer as JSON"), element("pre", { tabindex: "0", "aria-label": "JSON" }, compact(text)));
+  const text = JSON.stringify(
+    outputs,
+    (_, value) => (typeof value === "number" && !Number.isFinite(value) ? String(value) : value),
+    1,
+  );
+  return element(
+    "details",
+    {},
+    element("summary", {}, "The answer as JSON"),
+    element("pre", { tabindex: "0", "aria-label": "JSON" }, compact(text)),
+  );
 }
 
 // The innermost lists on one line each.

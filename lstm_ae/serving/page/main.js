@@ -6,6 +6,8 @@ import { forecastPanel, forecasts } from "./forecast.js";
 import { formPanel } from "./form.js";
 import { models, signatures } from "./server.js";
 
+const SIGNATURES =
+  "What can be asked for, what it takes and what it gives. The first size is that of the list of samples.";
 const main = document.getElementById("main");
 let wanted = 0;
 
@@ -14,24 +16,27 @@ async function start() {
   try {
     found = await models();
   } catch (error) {
-    main.replaceChildren(element("p", { class: "error", role: "alert" }, `The server does not answer: ${error.message}`));
+    main.replaceChildren(
+      element("p", { class: "error", role: "alert" }, `The server does not answer: ${error.message}`),
+    );
     return;
   }
   if (!found.length) {
     main.replaceChildren(element("p", {}, "No model is in memory yet. Load this page again in a moment."));
     return;
   }
-  const links = found.map(({ name }) => element("li", {}, element("a", { href: `#${encodeURIComponent(name)}` }, name)));
+  const links = found.map(({ name }) => element("li", {}, element("a", { href: hashOf(name) }, name)));
   document.getElementById("models").replaceChildren(...links);
   const follow = () => {
-    const name = decodeURIComponent(location.hash.slice(1));
-    const model = found.find((one) => one.name === name) ?? found[0];
+    const model = found.find(({ name }) => hashOf(name) === location.hash) ?? found[0];
     links.forEach((item, place) => item.firstChild.toggleAttribute("aria-current", found[place] === model));
     open(model, model.versions[0]);
   };
   addEventListener("hashchange", follow);
   follow();
 }
+
+const hashOf = (name) => `#${encodeURIComponent(name)}`;
 
 async function open(model, version) {
   const mine = (wanted += 1);
@@ -43,14 +48,22 @@ async function open(model, version) {
   }
   // Another model may have been chosen in the meantime.
   if (mine !== wanted) return;
-  const parts = called instanceof Error ? [element("p", { class: "error", role: "alert" }, called.message)] : panels(version, called);
+  const parts =
+    called instanceof Error
+      ? [element("p", { class: "error", role: "alert" }, called.message)]
+      : panels(version, called);
   main.replaceChildren(element("h2", {}, model.name), versionsOf(model, version), ...parts);
 }
 
 function versionsOf(model, version) {
   if (model.versions.length === 1) return element("p", {}, versionName(version));
-  const select = choice(model.versions.map((one) => [one.about.version, versionName(one)]), (event) =>
-    open(model, model.versions.find(({ about }) => about.version === event.target.value)),
+  const select = choice(
+    model.versions.map((one) => [one.about.version, versionName(one)]),
+    (event) =>
+      open(
+        model,
+        model.versions.find(({ about }) => about.version === event.target.value),
+      ),
   );
   select.value = version.about.version;
   return field("Version", select);
@@ -72,7 +85,10 @@ function panels(version, called) {
 
 function aboutPanel({ data, licence, metrics }) {
   const known = typeof data === "object" && data !== null ? data : { text: data };
-  const lines = [["Trained on", known.text], ["Licence of the data", licence ?? known.licence]].filter(([, text]) => typeof text === "string");
+  const lines = [
+    ["Trained on", known.text],
+    ["Licence of the data", licence ?? known.licence],
+  ].filter(([, text]) => typeof text === "string");
   const results = Object.entries(metrics?.test ?? {}).filter(([, one]) => typeof one?.value === "number");
   if (!lines.length && !results.length) return "";
   return element(
@@ -80,7 +96,9 @@ function aboutPanel({ data, licence, metrics }) {
     {},
     element("summary", {}, "About this model"),
     ...lines.map(([name, text]) => element("p", {}, `${name}: ${text}`)),
-    results.length ? table("Measured on test data", ["measure", "value", "to compare with"], results.map(resultRow)) : "",
+    results.length
+      ? table("Measured on test data", ["measure", "value", "to compare with"], results.map(resultRow))
+      : "",
   );
 }
 
@@ -92,8 +110,17 @@ function resultRow([name, { value, unit, baselines }]) {
 function signaturePanel(called) {
   const size = (shape) => (shape === null ? "any shape" : shape.map((one) => one ?? "any").join(" × "));
   const line = (verb) => (one) => element("li", {}, `${verb} ${one.name}: ${one.kind}, ${size(one.shape)}`);
-  const parts = called.flatMap(({ name, inputs, outputs }) => [element("h4", {}, name), element("ul", {}, ...inputs.map(line("takes")), ...outputs.map(line("gives")))]);
-  return element("section", { "aria-label": "Signatures" }, element("h3", {}, "Signatures"), element("p", {}, "What can be asked for, what it takes and what it gives. The first size is that of the list of samples."), ...parts);
+  const parts = called.flatMap(({ name, inputs, outputs }) => [
+    element("h4", {}, name),
+    element("ul", {}, ...inputs.map(line("takes")), ...outputs.map(line("gives"))),
+  ]);
+  return element(
+    "section",
+    { "aria-label": "Signatures" },
+    element("h3", {}, "Signatures"),
+    element("p", {}, SIGNATURES),
+    ...parts,
+  );
 }
 
 start();

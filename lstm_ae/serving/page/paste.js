@@ -18,7 +18,8 @@ export function hint({ shape, kind }) {
   const sizes = shape.slice(1).map((size) => size ?? "any number of");
   if (sizes.length === 0) return `${what}, one a line`;
   if (sizes.length === 1) return `${sizes[0]} ${what}`;
-  if (sizes.length === 2) return sizes[1] === 1 ? `${sizes[0]} ${what}, one a row` : `${sizes[0]} rows of ${sizes[1]} ${what}`;
+  if (sizes.length === 2)
+    return sizes[1] === 1 ? `${sizes[0]} ${what}, one a row` : `${sizes[0]} rows of ${sizes[1]} ${what}`;
   return `${what}, as JSON in lists of the shape ${sizes.join(" × ")}`;
 }
 
@@ -41,7 +42,10 @@ const depth = (value) => (Array.isArray(value) ? 1 + depth(value[0]) : 0);
 
 // Rows of numbers; a header, and columns of text such as dates, are left out.
 export function table(text) {
-  const lines = text.trim().split(/\r?\n/).map((line) => line.trim());
+  const lines = text
+    .trim()
+    .split(/\r?\n/)
+    .map((line) => line.trim());
   const separator = ["\t", ";", ","].find((mark) => lines[0].includes(mark)) ?? /\s+/;
   const number = (cell) => (cell === "" ? undefined : /^[-+]?nan$/i.test(cell) ? NaN : toNumber(cell, separator));
   const cells = lines.map((line) => line.split(separator).map((cell) => cell.trim().replace(/^"(.*)"$/, "$1")));
@@ -51,7 +55,8 @@ export function table(text) {
   return rows.flatMap((row, index) => {
     const line = index + 1 + (header ? 1 : 0);
     if (row.length === 1 && row[0] === "") return [];
-    if (row.length !== rows[0].length) throw new Error(`Line ${line} has ${row.length} cells, the first ${rows[0].length}.`);
+    if (row.length !== rows[0].length)
+      throw new Error(`Line ${line} has ${row.length} cells, the first ${rows[0].length}.`);
     const found = row.map((cell, column) => [number(cell), cell, column]).filter(([, , column]) => numeric[column]);
     const wrong = found.find(([value]) => value === undefined);
     if (wrong) throw new Error(`Line ${line}, cell ${wrong[2] + 1} must be a number. It is: ${wrong[1] || "empty"}`);

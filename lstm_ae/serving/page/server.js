@@ -16,7 +16,11 @@ export async function models() {
 function examplesOf(described, path) {
   const key = described.paths[`${path}:predict`].post.requestBody.$ref.split("/").at(-1);
   const found = described.components.requestBodies[key].content["application/json"].examples ?? {};
-  return Object.values(found).map(({ summary, value }) => ({ name: summary, signature: value.signature_name, inputs: value.inputs }));
+  return Object.values(found).map(({ summary, value }) => ({
+    name: summary,
+    signature: value.signature_name,
+    inputs: value.inputs,
+  }));
 }
 
 export async function signatures(path) {
@@ -55,7 +59,9 @@ async function read(answer) {
 // JSON, and NaN and Infinity outside of strings.
 export function parse(text) {
   const numbers = { NaN: null, Infinity: "1e999", "-Infinity": "-1e999" };
-  return JSON.parse(text.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN/g, (word) => (word in numbers ? numbers[word] : word)));
+  return JSON.parse(
+    text.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN/g, (word) => (word in numbers ? numbers[word] : word)),
+  );
 }
 
 function write(value, kind) {
