@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         rest_port: Annotated[int, _number("Port of REST; 0 takes a free one.", most=65535)] = 8501,
         grpc_port: Annotated[int, _number("Port of gRPC; 0 takes a free one.", most=65535)] = 8500,
         no_grpc: Annotated[bool, typer.Option("--no-grpc", metavar="", help="Serve REST only.")] = False,
+        no_page: Annotated[bool, typer.Option("--no-page", metavar="", help="No page at / for browsers.")] = False,
         versions: Annotated[
             str, typer.Option(metavar="latest|all|1,2", help="Which versions of every model are served.")
         ] = "latest",
@@ -116,6 +117,8 @@ def register(app: typer.Typer) -> None:
         def listening(ports: server.Ports, service: Any) -> None:
             shown = f"[{ports.host}]" if ":" in ports.host else ports.host
             talk.show(f"REST  http://{shown}:{ports.rest}/v1/models/{models[0].name}")
+            if not no_page:
+                talk.show(f"page  http://{shown}:{ports.rest}/")
             if ports.grpc is not None:
                 talk.show(f"gRPC  {shown}:{ports.grpc}")
             talk.show(f"{len(models)} model{'s' * (len(models) != 1)}: {', '.join(model.name for model in models)}")
@@ -137,6 +140,7 @@ def register(app: typer.Typer) -> None:
                     max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes
                 ),
                 limits=Limits(max_body, max_instances, max_window, max_horizon, timeout),
+                page=not no_page,
                 listening=listening,
             )
         )

@@ -113,6 +113,10 @@ class Catalogue:
         """The models of which a version is in memory."""
         return sorted(name for name, versions in self._serving.items() if versions)
 
+    def versions(self, name: str) -> dict[int, Servable]:
+        """A model's versions in memory."""
+        return dict(self._serving.get(name, {}))
+
     def serves(self, name: str) -> bool:
         """Whether a version of the model is in memory."""
         return bool(self._serving.get(name))

@@ -3,6 +3,7 @@
 Source: https://www.tensorflow.org/tfx/serving/api_rest.
 """
 
+import asyncio
 import json
 import re
 import zlib
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from google.protobuf.json_format import MessageToDict
 
-from lstm_ae.serving import metrics
+from lstm_ae.serving import metrics, openapi, static
 from lstm_ae.serving.models import LARGEST
 from lstm_ae.serving.reading import read_request
 from lstm_ae.serving.refusals import Code, Refusal, invalid
@@ -59,7 +60,7 @@ async def answer(service: Service, asked: Asked) -> Answer:
     try:
         if asked.path.lower().startswith("/v1/"):
             return await _versioned(service, asked)
-        return _other(service, asked)
+        return await _other(service, asked)
     except Refusal as refusal:
         return _refused(refusal)
 
@@ -80,9 +81,10 @@ async def _versioned(service: Service, asked: Asked) -> Answer:
     raise invalid(f"Malformed request: {asked.method} {asked.path}")
 
 
-def _other(service: Service, asked: Asked) -> Answer:
+async def _other(service: Service, asked: Asked) -> Answer:
+    page = static.page() if service.page else {}
     if asked.method not in ("GET", "HEAD"):
-        known = asked.path in ("/health", "/ready", "/monitoring/prometheus/metrics")
+        known = asked.path in ("/health", "/ready", "/openapi.json", openapi.METRICS) or asked.path in page
         raise Refusal(
             Code.UNIMPLEMENTED, f"{asked.method} is not for {asked.path}; use GET", http=405 if known else 404
         )
@@ -90,8 +92,13 @@ def _other(service: Service, asked: Asked) -> Answer:
         return Answer(200, b'{"status": "alive"}')
     if asked.path == "/ready":
         return Answer(200, b'{"status": "ready"}') if service.ready() else Answer(503, b'{"status": "not ready"}')
-    if asked.path == "/monitoring/prometheus/metrics":
+    if asked.path == openapi.METRICS:
         return Answer(200, service.metrics.text(), metrics.CONTENT_TYPE)
+    if asked.path == "/openapi.json":
+        models = openapi.served(service.catalogue)
+        return _as_json(await asyncio.to_thread(openapi.document, models, service.limits))
+    if file := page.get(asked.path):
+        return Answer(200, file.content, file.kind, static.HEADERS)
     raise Refusal(Code.NOT_FOUND, f"There is nothing at {asked.path}")
 
 

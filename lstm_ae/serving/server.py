@@ -58,6 +58,7 @@ async def serve(
     manners: Manners,
     batching: Batching,
     limits: Limits,
+    page: bool,
     listening: Callable[[Ports, Service], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let what runs end.
@@ -66,13 +67,14 @@ async def serve(
         root: the folder; a configuration that comes over gRPC may name only folders in it.
         wanted: says at every look which models are to be served.
         load: see `lstm_ae.serving.loading`.
+        page: whether there is a page at `/`.
         listening: called once requests are taken, with the ports; models may still be on their way into memory.
 
     Raises:
         ConfigError: a port cannot be had.
     """
     catalogue, batcher = Catalogue(wanted, load), Batcher(batching)
-    service = Service(catalogue, batcher, Metrics(), limits)
+    service = Service(catalogue, batcher, Metrics(), limits, page=page)
 
     async def reload(models: list[Model]) -> None:
         for model in models:

@@ -38,11 +38,15 @@ class Service:
     """The models, and how their requests are run.
 
     Args:
+        page: whether there is a page at `/`.
         draining: set once no new request is wanted, for the readiness that load balancers ask for.
     """
 
-    def __init__(self, catalogue: Catalogue, batcher: Batcher, metrics: Metrics, limits: Limits) -> None:
+    def __init__(
+        self, catalogue: Catalogue, batcher: Batcher, metrics: Metrics, limits: Limits, *, page: bool = True
+    ) -> None:
         self.catalogue, self.batcher, self.metrics, self.limits = catalogue, batcher, metrics, limits
+        self.page = page
         self.draining = False
         self.running = 0
 

@@ -1,0 +1,68 @@
+"""What an export says of itself, `assets.extra/manifest.json`, read for people.
+
+Nothing is served by it, so whatever is missing or damaged is left out and nothing is refused.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lstm_ae.serving.servable import DEFAULT, Signature
+
+MANIFEST = Path("assets.extra") / "manifest.json"
+# What is told of a model.
+TOLD = ("task", "read", "metrics", "data", "licence", "symbols", "created")
+LARGEST = 8 * 2**20
+MOST_EXAMPLES = 50
+
+
+class Example(NamedTuple):
+    """Inputs to try a signature with, as columns."""
+
+    name: str
+    signature: str
+    inputs: dict[str, list[Any]]
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """A version's manifest, numbers that are not finite as None; empty where it has none or it cannot be read."""
+    path = directory / MANIFEST
+    try:
+        if path.stat().st_size > LARGEST:
+            return {}
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_nothing, parse_float=_finite)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def told(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest tells people of its model."""
+    return {key: manifest[key] for key in TOLD if manifest.get(key) is not None}
+
+
+def examples(manifest: Mapping[str, Any], signatures: Mapping[str, Signature]) -> list[Example]:
+    """The examples that fit a signature by the names of their inputs."""
+    listed = manifest.get("examples")
+    found = []
+    for one in listed[:MOST_EXAMPLES] if isinstance(listed, list) else []:
+        if not isinstance(one, dict):
+            continue
+        name, inputs, called = one.get("name"), one.get("inputs"), one.get("signature") or DEFAULT
+        signature = signatures.get(called) if isinstance(called, str) else None
+        if signature is None or not isinstance(name, str) or not isinstance(inputs, dict):
+            continue
+        if inputs.keys() == signature.inputs.keys() and all(isinstance(rows, list) for rows in inputs.values()):
+            found.append(Example(name, signature.name, inputs))
+    return found
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None

@@ -1,0 +1,72 @@
+// Elements made from data: text stays text, whatever is in it.
+
+export function element(tag, properties = {}, ...children) {
+  return fill(document.createElement(tag), properties, children);
+}
+
+export function svg(tag, properties = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), properties, children);
+}
+
+function fill(made, properties, children) {
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+let labelled = 0;
+
+// A control below its label, which is a text or several parts.
+export function field(text, control, note = "") {
+  control.id = `field-${(labelled += 1)}`;
+  const label = element("label", { for: control.id }, ...[text].flat());
+  if (!note) return element("div", { class: "field" }, label, control);
+  const hint = element("p", { class: "hint", id: `${control.id}-hint` }, note);
+  control.setAttribute("aria-describedby", hint.id);
+  return element("div", { class: "field" }, label, hint, control);
+}
+
+export function choice(options, onchange) {
+  return element("select", { onchange }, ...options.map(([value, text]) => element("option", { value }, text)));
+}
+
+export function table(caption, head, rows) {
+  const cells = (tag, row) => row.map((cell) => element(tag, tag === "th" ? { scope: "col" } : {}, String(cell)));
+  return element(
+    "div",
+    { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
+    element(
+      "table",
+      {},
+      element("caption", {}, caption),
+      element("thead", {}, element("tr", {}, ...cells("th", head))),
+      element("tbody", {}, ...rows.map((row) => element("tr", {}, ...cells("td", row)))),
+    ),
+  );
+}
+
+export function shown(value) {
+  if (typeof value !== "number") return value === null || value === undefined ? "none" : String(value);
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
+}
+
+// Calls work a moment after the last of many calls. Of its answers only the newest counts, the older are given up.
+export function latest(work, done, failed, wait = 120) {
+  let timer, running;
+  return () => {
+    clearTimeout(timer);
+    running?.abort();
+    timer = setTimeout(async () => {
+      const mine = (running = new AbortController());
+      try {
+        const answer = await work(mine.signal);
+        if (!mine.signal.aborted) done(answer);
+      } catch (error) {
+        if (!mine.signal.aborted) failed(error);
+      }
+    }, wait);
+  };
+}

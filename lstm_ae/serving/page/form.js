@@ -1,0 +1,123 @@
+// Any signature of any model: numbers in, a chart and JSON out.
+
+import { barChart, lineChart } from "./chart.js";
+import { choice, element, field, shown } from "./dom.js";
+import { hint, read } from "./paste.js";
+import { predict } from "./server.js";
+
+const MOST_LINES = 6;
+const MOST_BARS = 40;
+
+export function formPanel(version, signatures) {
+  const place = element("div");
+  const open = (name) =>
+    place.replaceChildren(
+      formOf(
+        version,
+        signatures.find((one) => one.name === name),
+      ),
+    );
+  const start = signatures.find(({ name }) => name === "serving_default") ?? signatures[0];
+  const select = choice(
+    signatures.map(({ name }) => [name, name]),
+    (event) => open(event.target.value),
+  );
+  select.value = start.name;
+  open(start.name);
+  return element(
+    "section",
+    { "aria-label": "Ask with your own numbers" },
+    element("h3", {}, "Ask with your own numbers"),
+    field("What to ask for", select),
+    place,
+  );
+}
+
+function formOf(version, signature) {
+  const areas = signature.inputs.map((input) => {
+    const area = element("textarea", { rows: input.shape?.length === 1 ? 1 : 6, spellcheck: "false" });
+    return { input, area };
+  });
+  const answer = element("div", { "aria-live": "polite" });
+  const send = async () => {
+    try {
+      const inputs = Object.fromEntries(areas.map(({ input, area }) => [input.name, read(area.value, input)]));
+      const outputs = await predict(version.path, signature, inputs);
+      answer.replaceChildren(...signature.outputs.map(({ name }) => pictured(name, outputs[name])), asJson(outputs));
+    } catch (error) {
+      answer.replaceChildren(element("p", { class: "error" }, error.message));
+    }
+  };
+  const fitting = version.examples.filter((example) => example.signature === signature.name);
+  const pick = choice([["", "choose one"], ...fitting.map(({ name }, place) => [place, name])], (event) => {
+    const chosen = fitting[event.target.value];
+    areas.forEach(({ input, area }) => (area.value = chosen ? JSON.stringify(chosen.inputs[input.name]) : ""));
+  });
+  return element(
+    "form",
+    {
+      onsubmit: (event) => {
+        event.preventDefault();
+        send();
+      },
+    },
+    fitting.length ? field("An example", pick) : "",
+    ...areas.map(({ input, area }) =>
+      field(input.name, area, `${hint(input)}; CSV with or without a header, or JSON.`),
+    ),
+    element("button", { type: "submit" }, "Ask the model"),
+    answer,
+  );
+}
+
+// The first sample of an output: lines for a series, bars for a few numbers.
+function pictured(name, value) {
+  const sample = Array.isArray(value) ? value[0] : value;
+  const title = Array.isArray(value) && value.length > 1 ? `${name}, the first of ${value.length}` : name;
+  return element("div", {}, element("h4", {}, title), drawn(name, sample));
+}
+
+function drawn(name, sample) {
+  if (!Array.isArray(sample)) return element("p", { class: "number" }, shown(sample));
+  const flat = sample.every((item) => typeof item === "number" || item === null);
+  if (flat && sample.length <= MOST_BARS && sample.every(Number.isFinite))
+    return barChart(
+      name,
+      sample.map((_, place) => String(place)),
+      sample,
+    );
+  if (flat) return lineChart(name, [{ name, values: sample, start: 1 }]);
+  const series = sample.every(
+    (row) => Array.isArray(row) && row.every((item) => typeof item === "number" || item === null),
+  );
+  if (!series || !sample[0].length) return element("p", {}, "This is no series of numbers; see the JSON below.");
+  const columns = sample[0].slice(0, MOST_LINES).map((_, column) => ({
+    name: sample[0].length > 1 ? `${name}, number ${column + 1}` : name,
+    values: sample.map((row) => row[column]),
+    start: 1,
+  }));
+  const more = sample[0].length - columns.length;
+  return element(
+    "div",
+    {},
+    lineChart(name, columns),
+    more > 0 ? element("p", {}, `${more} further numbers of each row are in the JSON only.`) : "",
+  );
+}
+
+function asJson(outputs) {
+  const text = JSON.stringify(
+    outputs,
+    (_, value) => (typeof value === "number" && !Number.isFinite(value) ? String(value) : value),
+    1,
+  );
+  return element(
+    "details",
+    {},
+    element("summary", {}, "The answer as JSON"),
+    element("pre", { tabindex: "0", "aria-label": "JSON" }, compact(text)),
+  );
+}
+
+// The innermost lists on one line each.
+const compact = (text) => text.replace(/\[([^[\]{}]*)\]/g, (_, inside) => `[${inside.replace(/\s+/g, " ").trim()}]`);

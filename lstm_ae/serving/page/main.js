@@ -1,0 +1,126 @@
+// The list of models, and the panels of the one that is chosen.
+
+import { digitPanel, readsDigits } from "./digit.js";
+import { choice, element, field, shown, table } from "./dom.js";
+import { forecastPanel, forecasts } from "./forecast.js";
+import { formPanel } from "./form.js";
+import { models, signatures } from "./server.js";
+
+const SIGNATURES =
+  "What can be asked for, what it takes and what it gives. The first size is that of the list of samples.";
+const main = document.getElementById("main");
+let wanted = 0;
+
+async function start() {
+  let found;
+  try {
+    found = await models();
+  } catch (error) {
+    main.replaceChildren(
+      element("p", { class: "error", role: "alert" }, `The server does not answer: ${error.message}`),
+    );
+    return;
+  }
+  if (!found.length) {
+    main.replaceChildren(element("p", {}, "No model is in memory yet. Load this page again in a moment."));
+    return;
+  }
+  const links = found.map(({ name }) => element("li", {}, element("a", { href: hashOf(name) }, name)));
+  document.getElementById("models").replaceChildren(...links);
+  const follow = () => {
+    const model = found.find(({ name }) => hashOf(name) === location.hash) ?? found[0];
+    links.forEach((item, place) => item.firstChild.toggleAttribute("aria-current", found[place] === model));
+    open(model, model.versions[0]);
+  };
+  addEventListener("hashchange", follow);
+  follow();
+}
+
+const hashOf = (name) => `#${encodeURIComponent(name)}`;
+
+async function open(model, version) {
+  const mine = (wanted += 1);
+  let called;
+  try {
+    called = await signatures(version.path);
+  } catch (error) {
+    called = error;
+  }
+  // Another model may have been chosen in the meantime.
+  if (mine !== wanted) return;
+  const parts =
+    called instanceof Error
+      ? [element("p", { class: "error", role: "alert" }, called.message)]
+      : panels(version, called);
+  main.replaceChildren(element("h2", {}, model.name), versionsOf(model, version), ...parts);
+}
+
+function versionsOf(model, version) {
+  if (model.versions.length === 1) return element("p", {}, versionName(version));
+  const select = choice(
+    model.versions.map((one) => [one.about.version, versionName(one)]),
+    (event) =>
+      open(
+        model,
+        model.versions.find(({ about }) => about.version === event.target.value),
+      ),
+  );
+  select.value = version.about.version;
+  return field("Version", select);
+}
+
+const versionName = ({ about }) => [`Version ${about.version}`, ...about.labels].join(", ");
+
+function panels(version, called) {
+  const digits = called.find(readsDigits);
+  const ahead = called.find(forecasts);
+  return [
+    aboutPanel(version.about),
+    digits ? digitPanel(version, digits) : "",
+    ahead ? forecastPanel(version, ahead) : "",
+    formPanel(version, called),
+    signaturePanel(called),
+  ];
+}
+
+function aboutPanel({ data, licence, metrics }) {
+  const known = typeof data === "object" && data !== null ? data : { text: data };
+  const lines = [
+    ["Trained on", known.text],
+    ["Licence of the data", licence ?? known.licence],
+  ].filter(([, text]) => typeof text === "string");
+  const results = Object.entries(metrics?.test ?? {}).filter(([, one]) => typeof one?.value === "number");
+  if (!lines.length && !results.length) return "";
+  return element(
+    "details",
+    {},
+    element("summary", {}, "About this model"),
+    ...lines.map(([name, text]) => element("p", {}, `${name}: ${text}`)),
+    results.length
+      ? table("Measured on test data", ["measure", "value", "to compare with"], results.map(resultRow))
+      : "",
+  );
+}
+
+function resultRow([name, { value, unit, baselines }]) {
+  const beside = Object.entries(baselines ?? {}).map(([other, number]) => `${other} ${shown(number)}`);
+  return [name.replaceAll("_", " "), `${shown(value)} ${unit ?? ""}`.trim(), beside.join(", ")];
+}
+
+function signaturePanel(called) {
+  const size = (shape) => (shape === null ? "any shape" : shape.map((one) => one ?? "any").join(" × "));
+  const line = (verb) => (one) => element("li", {}, `${verb} ${one.name}: ${one.kind}, ${size(one.shape)}`);
+  const parts = called.flatMap(({ name, inputs, outputs }) => [
+    element("h4", {}, name),
+    element("ul", {}, ...inputs.map(line("takes")), ...outputs.map(line("gives"))),
+  ]);
+  return element(
+    "section",
+    { "aria-label": "Signatures" },
+    element("h3", {}, "Signatures"),
+    element("p", {}, SIGNATURES),
+    ...parts,
+  );
+}
+
+start();

@@ -1,0 +1,73 @@
+// What the server serves, and how it is asked. Numbers that JSON has no words for travel as NaN and Infinity.
+
+export async function models() {
+  const described = await read(await fetch("openapi.json"));
+  const versions = new Map();
+  for (const [path, item] of Object.entries(described.paths)) {
+    const about = item["x-lstmae"];
+    if (about && path.endsWith(`/versions/${about.version}`)) {
+      const one = { path, about, examples: examplesOf(described, path) };
+      versions.set(about.name, [one, ...(versions.get(about.name) ?? [])]);
+    }
+  }
+  return [...versions].map(([name, found]) => ({ name, versions: found }));
+}
+
+function examplesOf(described, path) {
+  const key = described.paths[`${path}:predict`].post.requestBody.$ref.split("/").at(-1);
+  const found = described.components.requestBodies[key].content["application/json"].examples ?? {};
+  return Object.values(found).map(({ summary, value }) => ({
+    name: summary,
+    signature: value.signature_name,
+    inputs: value.inputs,
+  }));
+}
+
+export async function signatures(path) {
+  const { metadata } = await read(await fetch(path.slice(1) + "/metadata"));
+  return Object.entries(metadata.signature_def.signature_def).map(([name, { inputs, outputs }]) => ({
+    name,
+    inputs: tensors(inputs),
+    outputs: tensors(outputs),
+  }));
+}
+
+function tensors(infos) {
+  const sorted = Object.entries(infos).sort(([a], [b]) => (a < b ? -1 : 1));
+  return sorted.map(([name, { dtype, tensor_shape: shape }]) => ({
+    name,
+    kind: dtype.replace("DT_", "").toLowerCase(),
+    // null: a size that is open, or, for the whole shape, a shape that is.
+    shape: shape.unknown_rank ? null : shape.dim.map(({ size }) => (Number(size) < 0 ? null : Number(size))),
+  }));
+}
+
+// The outputs by name, for inputs by name; throws the server's own words.
+export async function predict(path, signature, inputs, signal) {
+  const written = signature.inputs.map(({ name, kind }) => `${JSON.stringify(name)}: ${write(inputs[name], kind)}`);
+  const body = `{"signature_name": ${JSON.stringify(signature.name)}, "inputs": {${written.join(", ")}}}`;
+  const { outputs } = await read(await fetch(`${path.slice(1)}:predict`, { method: "POST", body, signal }));
+  return signature.outputs.length > 1 ? outputs : { [signature.outputs[0].name]: outputs };
+}
+
+async function read(answer) {
+  const content = parse(await answer.text());
+  if (!answer.ok) throw new Error(content.error);
+  return content;
+}
+
+// JSON, and NaN and Infinity outside of strings.
+export function parse(text) {
+  const numbers = { NaN: null, Infinity: "1e999", "-Infinity": "-1e999" };
+  return JSON.parse(
+    text.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN/g, (word) => (word in numbers ? numbers[word] : word)),
+  );
+}
+
+function write(value, kind) {
+  if (Array.isArray(value)) return `[${value.map((item) => write(item, kind)).join(",")}]`;
+  if (typeof value !== "number") return value === null ? "NaN" : JSON.stringify(value);
+  // The server takes a whole number past 2**24 for one that a float would not hold exactly, unless it has a point.
+  const whole = ["float", "double", "half"].includes(kind) && Number.isInteger(value) && Math.abs(value) < 1e21;
+  return whole ? `${value}.0` : String(value);
+}

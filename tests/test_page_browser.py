@@ -1,0 +1,499 @@
+"""The page at / in a real browser: headless Chromium, by Selenium and Debian's driver."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from servers import Live, live
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+DRIVER, CHROMIUM = Path("/usr/bin/chromedriver"), Path("/usr/bin/chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DRIVER.exists() or not CHROMIUM.exists(), reason="chromium and chromedriver are missing"),
+]
+OPTIONS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en"),
+)
+SAVED = Path(__file__).parents[1] / "saved_models"
+WIDTHS = (360, 1280)
+BOLD = "<b id=injected>bold</b>"
+
+
+class Half(tf.Module):
+    """Gives back the first half of a sequence; takes a dark one for 0, others for 7."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        spec = tf.TensorSpec((None, *shape), tf.float32, name="sequence")
+        self.call = tf.function(self._call, input_signature=[spec])
+
+    def _call(self, sequence: Any) -> Any:
+        steps = sequence.shape[1]
+        first = tf.cast(tf.range(steps) < steps // 2, tf.float32)[None, :, None]
+        digit = tf.where(tf.reduce_max(sequence, axis=(1, 2)) > 0, 7, 0)
+        return {"label": tf.one_hot(digit, 10), "reconstruction": sequence * first}
+
+
+class Companies(tf.Module):
+    """Carries the last value on, and adds the number of the company."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None, 1), tf.float32, name="past"),
+            tf.TensorSpec((None,), tf.int32, name="company"),
+            tf.TensorSpec((None,), tf.int32, name="horizon"),
+        ]
+    )
+    def forecast(self, past: Any, company: Any, horizon: Any) -> Any:
+        last = past[:, -1:, :] + tf.cast(company, tf.float32)[:, None, None]
+        return {"future": tf.repeat(last, tf.reduce_max(horizon), axis=1)}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The trained models, and models of a digit that read it in each order."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("mnist-rows", "snp", "toy"):
+        shutil.copytree(SAVED / name / "1", folder / name / "1")
+    for read, shape in {"rows": (28, 28), "columns": (28, 28), "pixels": (784, 1), "permuted": (784, 1)}.items():
+        model = Half(*shape)
+        tf.saved_model.save(model, str(folder / read / "1"), signatures={"serving_default": model.call})
+        manifest(folder / read / "1", {"read": read, "data": {"text": BOLD, "licence": "CC0"}})
+    days = [[10.0 + day, 9.0, 8.0, 7.0] for day in range(5)]
+    shown = [{"name": BOLD, "signature": "forecast", "inputs": {"past": [days], "horizon": [3]}}]
+    manifest(folder / "snp" / "1", {"examples": shown})
+    companies = Companies()
+    tf.saved_model.save(companies, str(folder / "companies" / "1"), signatures={"forecast": companies.forecast})
+    manifest(folder / "companies" / "1", {"symbols": ["", "AAPL", "IBM"]})
+    with live(folder) as running:
+        yield running
+
+
+def manifest(version: Path, content: dict[str, Any]) -> None:
+    (version / "assets.extra").mkdir(exist_ok=True)
+    (version / "assets.extra" / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+class Browser:
+    """A browser that looks at the server's page."""
+
+    def __init__(self, driver: Any, server: Live) -> None:
+        self.driver, self.server = driver, server
+
+    def open(self, model: str) -> None:
+        self.driver.get("about:blank")
+        self.driver.get(self.server.url(f"/#{model}"))
+        self.until(lambda: self.text("h2") == model)
+
+    def all(self, selector: str) -> list[Any]:
+        return list(self.driver.find_elements("css selector", selector))
+
+    def one(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+    def text(self, selector: str) -> str:
+        return " ".join(found.text for found in self.all(selector))
+
+    def run(self, script: str, *given: Any) -> Any:
+        return self.driver.execute_script(script, *given)
+
+    def until(self, condition: Any) -> Any:
+        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        waiting = WebDriverWait(self.driver, 15, 0.05, [StaleElementReferenceException])
+        return waiting.until(lambda _: condition())
+
+    def choose(self, label: str, place: int) -> None:
+        from selenium.webdriver.support.ui import Select
+
+        Select(self.field(label)).select_by_index(place)
+
+    def field(self, label: str) -> Any:
+        """The control that a label belongs to."""
+        return self.run(
+            "return [...document.querySelectorAll('label')].find((one) => one.textContent === arguments[0]).control",
+            label,
+        )
+
+    def paste(self, label: str, text: str) -> None:
+        """As pasting does: all at once."""
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
+        self.run(script, self.field(label), text)
+
+    def drag(self, value: int) -> None:
+        slider = self.one("input[type=range]")
+        self.run("arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))", slider, value)
+
+    def draw(self, *moves: tuple[int, int]) -> None:
+        """With the pointer down, from a first point by further steps, from the middle of the field in 280 units."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        canvas = self.one("canvas.draw")
+        scale = canvas.size["width"] / 280
+        steps = [(round(x * scale), round(y * scale)) for x, y in moves]
+        # In small steps, as a hand does, which send a request on the way more often than is answered.
+        chain = ActionChains(self.driver, duration=30).move_to_element_with_offset(canvas, *steps[0]).click_and_hold()
+        for x, y in steps[1:]:
+            chain = chain.move_by_offset(x, y)
+        chain.release().perform()
+
+    def pixels(self, label: str) -> list[int]:
+        """The brightness of a canvas at 28 by 28 places."""
+        return list(
+            self.run(
+                """const canvas = document.querySelector(`canvas[aria-label^="${arguments[0]}"]`);
+                const { data } = canvas.getContext("2d").getImageData(0, 0, 140, 140);
+                const places = Array.from({ length: 28 }, (_, place) => 5 * place + 2);
+                return places.flatMap((down) => places.map((right) => data[4 * (140 * down + right)]));""",
+                label,
+            )
+        )
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('user')}"):
+        options.add_argument(option)
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    try:
+        yield made
+    finally:
+        made.quit()
+
+
+@pytest.fixture
+def browser(driver: Any, server: Live) -> Iterator[Browser]:
+    """The page at a desk's width. After every test: no error in the console, and no request to another host."""
+    resize(driver, 1280)
+    scheme(driver, "light")
+    driver.get("about:blank")
+    driver.get_log("performance")
+    yield Browser(driver, server)
+    assert errors(driver) == []
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"]
+    assert server.url("/openapi.json") in asked or server.url("/") in asked
+    assert {url for url in asked if not url.startswith(server.url("/"))} <= {"about:blank"}
+
+
+def errors(driver: Any) -> list[str]:
+    """What has gone wrong, by the console, since this was asked the last time."""
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def resize(driver: Any, width: int) -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def scheme(driver: Any, name: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": name}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def test_models_are_listed_and_chosen(browser: Browser) -> None:
+    browser.open("toy")
+    listed = ["columns", "companies", "mnist-rows", "permuted", "pixels", "rows", "snp", "toy"]
+    assert [link.text for link in browser.all("nav a")] == listed
+    assert browser.text("nav a[aria-current]") == "toy"
+    assert "takes sequence: float, any × any × 1" in browser.text("section[aria-label=Signatures]")
+    browser.all("nav a")[6].click()
+    browser.until(lambda: browser.text("h2") == "snp")
+    assert [part.text for part in browser.all("section[aria-label=Signatures] h4")] == ["forecast", "serving_default"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_drawn_digit_is_named_and_given_back(browser: Browser, width: int) -> None:
+    resize(browser.driver, width)
+    browser.open("mnist-rows")
+    browser.draw((-60, -80), (120, 0), (-50, 80), (-30, 90))
+    browser.until(lambda: "for a 7" in browser.text(".verdict"))
+    assert len(browser.all("section[aria-label='Draw a digit'] .chart rect")) == 10
+    assert "7: " in browser.one("section[aria-label='Draw a digit'] .chart svg").get_attribute("aria-label")
+    browser.until(lambda: sum(value > 128 for value in browser.pixels("What the model gives back")) > 20)
+    browser.one("button").click()
+    browser.until(lambda: "Draw a digit from 0 to 9" in browser.text(".verdict"))
+    assert not browser.all("section[aria-label='Draw a digit'] .chart")
+    assert not any(browser.pixels("What the model gives back"))
+
+
+def test_digits_can_be_had_without_a_pointer(browser: Browser) -> None:
+    browser.open("mnist-rows")
+    for digit in range(10):
+        browser.run("arguments[0].focus()", browser.one(f"button[aria-label='Draw a {digit}']"))
+        browser.driver.switch_to.active_element.send_keys(" ")
+        browser.until(lambda digit=digit: f"for a {digit}" in browser.text(".verdict"))
+
+
+def test_a_digit_is_placed_as_mnist_places_it(browser: Browser) -> None:
+    """Wherever and however small it is drawn: 20 pixels high, its centre of mass in the middle."""
+    browser.open("rows")
+    browser.draw((60, 60), (0, 40), (12, 0))
+    browser.until(lambda: "for a 7" in browser.text(".verdict"))
+    seen = browser.pixels("What the model sees")
+    rows = [row for row in range(28) if max(seen[28 * row : 28 * row + 28]) > 64]
+    assert 19 <= len(rows) <= 21
+    mass = sum(seen)
+    down = sum(value * (place // 28 + 0.5) for place, value in enumerate(seen)) / mass
+    right = sum(value * (place % 28 + 0.5) for place, value in enumerate(seen)) / mass
+    assert abs(down - 14) <= 0.6
+    assert abs(right - 14) <= 0.6
+
+
+@pytest.mark.parametrize("read", ["rows", "columns", "pixels"])
+def test_each_order_of_reading_goes_there_and_back(browser: Browser, read: str) -> None:
+    """The model gives back the first half of what it read: the upper half of the picture, or the left one."""
+    browser.open(read)
+    browser.one("button[aria-label='Draw a 8']").click()
+    browser.until(lambda: any(browser.pixels("What the model gives back")))
+    seen, back = browser.pixels("What the model sees"), browser.pixels("What the model gives back")
+    kept = [place % 28 < 14 if read == "columns" else place < 14 * 28 for place in range(28 * 28)]
+    assert back == [value if keep else 0 for value, keep in zip(seen, kept, strict=True)]
+    assert any(value and not keep for value, keep in zip(seen, kept, strict=True))
+
+
+def test_a_mixed_order_cannot_be_drawn_for(browser: Browser) -> None:
+    browser.open("permuted")
+    assert "in a mixed order of its own" in browser.text("section[aria-label='Draw a digit']")
+    assert not browser.all("canvas")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_horizon_is_dragged(browser: Browser, width: int) -> None:
+    resize(browser.driver, width)
+    browser.open("snp")
+    browser.choose("An example", 2)
+    for days in (10, 3, 60):
+        if days != 10:
+            browser.drag(days)
+        browser.until(lambda days=days: len(browser.all("section[aria-label=Forecast] tbody tr")) == days)
+        said = browser.one("section[aria-label=Forecast] .chart svg[role=img]").get_attribute("aria-label")
+        assert f"forecast: {days + 1} values" in said
+        assert f"persistence: {days + 1} values" in said
+        drawn = [
+            path.get_attribute("d") for path in browser.all("section[aria-label=Forecast] .chart svg[role=img] .line")
+        ]
+        assert [path.count("L") for path in drawn[1:]] == [days, days]
+    assert browser.text("output") == "60"
+
+
+def test_persistence_is_the_last_value_of_the_chosen_column(browser: Browser) -> None:
+    browser.open("snp")
+    browser.choose("An example", 1)
+    browser.drag(2)
+    rows = "section[aria-label=Forecast] tbody tr"
+    browser.until(lambda: len(browser.all(rows)) == 2)
+    assert [row.text.split()[2] for row in browser.all(rows)] == ["14", "14"]
+    browser.choose("In the chart", 1)
+    assert [row.text.split()[2] for row in browser.all(rows)] == ["9", "9"]
+
+
+def test_a_company_is_chosen_by_its_symbol(browser: Browser) -> None:
+    browser.open("companies")
+    browser.paste("The window", "5\n7")
+    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 7. Persistence says 7.")
+    assert [option.text for option in browser.field("company").find_elements("tag name", "option")] == [
+        "none of those it knows",
+        "AAPL",
+        "IBM",
+    ]
+    browser.choose("company", 2)
+    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 9. Persistence says 7.")
+
+
+def test_a_window_that_cannot_be_read_is_said_and_mended(browser: Browser) -> None:
+    browser.open("companies")
+    browser.paste("The window", "5\nx")
+    browser.until(lambda: browser.text(".error") == "Line 2, cell 1 must be a number. It is: x")
+    browser.paste("The window", "5\n6")
+    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 6. Persistence says 6.")
+    assert not browser.all(".error")
+
+
+def test_very_many_steps_are_charted(browser: Browser) -> None:
+    """More numbers than a function of the browser takes at once."""
+    browser.open("rows")
+    drawn = browser.run(
+        """const { lineChart } = await import("/page/chart.js");
+        const place = document.body.appendChild(document.createElement("div"));
+        place.append(lineChart("many", [{ name: "many", values: Array(300000).fill(1), start: 1 }]));
+        await new Promise((done) => setTimeout(done, 500));
+        return place.querySelector("svg").getAttribute("aria-label");"""
+    )
+    assert drawn == "many. many: 300000 values from 1 to 1, least 1, most 1"
+
+
+def test_the_newest_question_is_answered(browser: Browser) -> None:
+    """Where every answer takes half a second less than the one before, the oldest comes last and is not shown."""
+    browser.open("snp")
+    browser.run(
+        """const real = fetch;
+        window.waits = [1500, 1000, 500, 0];
+        window.came = 0;
+        window.fetch = async (address, { signal, ...options }) => {
+          const wait = window.waits.shift();
+          const answer = await real(address, options);
+          await new Promise((done) => setTimeout(done, wait));
+          window.came += 1;
+          return answer;
+        };"""
+    )
+    browser.choose("An example", 2)
+    for left, days in ((3, 60), (2, 50), (1, 7)):
+        browser.until(lambda left=left: browser.run("return window.waits.length") == left)
+        browser.drag(days)
+    browser.until(lambda: browser.run("return window.came") == 4)
+    browser.run("return new Promise((done) => setTimeout(done, 100))")
+    assert len(browser.all("section[aria-label=Forecast] tbody tr")) == 7
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "day,value\n2000-01-01,0.1\n2000-01-02,0.4\n2000-01-03,0.3\n",
+        "0.1 0.4 0.3",
+        "0,1;\n0,4;\n0,3;",
+        "[0.1, 0.4, 0.3]",
+    ],
+    ids=["csv with a header", "one row", "commas in numbers", "json"],
+)
+def test_pasted_numbers_are_charted(browser: Browser, text: str) -> None:
+    browser.open("toy")
+    browser.paste("sequence", text)
+    browser.one("form button").click()
+    browser.until(lambda: browser.all("form .chart .line"))
+    said = browser.one("form .chart svg").get_attribute("aria-label")
+    assert "3 values from " in said
+    browser.one("form summary").click()
+    (sequence,) = json.loads(browser.text("form pre"))["reconstruction"]
+    assert [len(row) for row in sequence] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "error"),
+    [
+        ("toy", "", "There is nothing in sequence yet. Paste or type some numbers."),
+        ("toy", "1\n2\nthree\n4", "Line 3, cell 1 must be a number. It is: three"),
+        ("toy", "a,b\n1,2\n3", "Line 3 has 1 cells, the first 2."),
+        ("toy", "1,2\n3,4", "sequence takes 1 number a row. Here are 2."),
+        ("toy", "[1, 2", "sequence looks like JSON and is not"),
+        ("toy", '{"a": 1}', "sequence must be a list, such as [[1, 2], [3, 4]]."),
+        ("snp", "1\n2", "past takes 4 numbers a row. Here are 1."),
+        # From here on in the words of the server.
+        ("toy", "[[[1, 2]]]", "Input 'sequence' must have the shape (any, any, 1). Received: (1, 1, 2)"),
+        ("toy", '[[["a"]]]', 'JSON Value: "a" Type: String is not of expected type: float'),
+    ],
+)
+def test_what_cannot_be_read_is_said(browser: Browser, model: str, text: str, error: str) -> None:
+    browser.open(model)
+    browser.paste("sequence" if model == "toy" else "past", text)
+    browser.one("form button").click()
+    browser.until(lambda: error in browser.text("form .error"))
+    # The browser notes the status of every refused request; that one is wanted here.
+    assert [message for message in errors(browser.driver) if "400 (Bad Request)" not in message] == []
+
+
+def test_whole_numbers_past_2_to_24_reach_a_float(browser: Browser) -> None:
+    browser.open("toy")
+    browser.paste("sequence", "16777217\n30000000")
+    browser.one("form button").click()
+    browser.until(lambda: browser.all("form .chart"))
+    assert not browser.all("form .error")
+
+
+def test_what_a_model_says_of_itself_is_text(browser: Browser) -> None:
+    browser.open("rows")
+    browser.one("summary").click()
+    assert f"Trained on: {BOLD}" in browser.text("details")
+    browser.open("snp")
+    assert BOLD in browser.field("An example").text
+    assert not browser.all("#injected")
+
+
+@pytest.mark.parametrize("model", ["mnist-rows", "snp", "toy"])
+def test_every_control_is_reached_by_the_keyboard_and_shows_it(browser: Browser, model: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.open(model)
+    if model == "snp":
+        browser.choose("An example", 1)
+        browser.until(lambda: browser.all("section[aria-label=Forecast] tbody tr"))
+    controls = browser.run(
+        "return [...document.querySelectorAll('a, button, select, textarea, input, summary, [tabindex]')]"
+    )
+    browser.run("arguments[0].focus()", controls[0])
+    reached = [controls[0]]
+    for _ in controls[1:]:
+        browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+        focused = browser.driver.switch_to.active_element
+        style = browser.run("return getComputedStyle(arguments[0]).outlineStyle", focused)
+        assert style != "none", focused.get_attribute("outerHTML")[:200]
+        reached.append(focused)
+    assert reached == controls
+
+
+@pytest.mark.parametrize("model", ["mnist-rows", "snp", "toy"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(browser: Browser, model: str, width: int) -> None:
+    resize(browser.driver, width)
+    browser.open(model)
+    for details in browser.all("details"):
+        details.click()
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("model", ["mnist-rows", "snp"])
+def test_text_stands_out(browser: Browser, model: str, colours: str) -> None:
+    """At least 4.5 to 1 between text and ground, as WCAG 2 asks for at level AA."""
+    scheme(browser.driver, colours)
+    browser.open(model)
+    if model == "snp":
+        browser.choose("An example", 1)
+        browser.until(lambda: browser.all("section[aria-label=Forecast] tbody tr"))
+    found = browser.run(CONTRASTS)
+    assert len(found) > 20
+    assert [one for one in found if one[0] < 4.5] == []
+    ground = browser.run("return getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (colours == "light")
+
+
+# Of every element with text of its own: the contrast of its colour to the nearest ground below it, and the text.
+CONTRASTS = """
+const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const light = (colour) => {
+  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const [r, g, b] = numbers(colour).slice(0, 3).map((part) => linear(part / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = (element) => {
+  const colour = getComputedStyle(element).backgroundColor;
+  return numbers(colour)[3] === 0 ? ground(element.parentElement) : colour;
+};
+const own = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+return [...document.body.querySelectorAll("*")].filter((one) => own(one) && one.checkVisibility()).map((one) => {
+  const style = getComputedStyle(one);
+  const colour = one.namespaceURI.endsWith("svg") ? style.fill : style.color;
+  const [more, less] = [light(colour), light(ground(one))].sort((a, b) => b - a);
+  return [(more + 0.05) / (less + 0.05), one.textContent.slice(0, 40)];
+});
+"""
+
+
+def test_without_javascript_the_page_says_so(browser: Browser) -> None:
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.driver.get(browser.server.url("/"))
+        assert "This page needs JavaScript." in browser.text("noscript")
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -1,0 +1,332 @@
+"""What the server says of itself at /openapi.json, and the page at /."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from served_models import ask, run, save, service
+
+from lstm_ae.serving import openapi, schemas, static
+from lstm_ae.serving.manifests import LARGEST, Example, examples, read_manifest, told
+from lstm_ae.serving.models import Policy
+from lstm_ae.serving.rest import Answer
+from lstm_ae.serving.servable import Signature, Spec
+from lstm_ae.serving.service import Limits
+
+FLOAT, INT, TEXT = np.dtype(np.float32), np.dtype(np.int32), np.dtype(object)
+ONE = Signature("serving_default", {"x": Spec(FLOAT, (None, None, 4))}, {"y": Spec(FLOAT, (None, 4))}, True)
+TWO = Signature(
+    "forecast",
+    {"horizon": Spec(INT, (None,)), "past": Spec(FLOAT, (None, 30, 1))},
+    {"future": Spec(FLOAT, (None, None, 1)), "spread": Spec(FLOAT, (None, None, 1))},
+    True,
+)
+WHOLE = Signature("whole", {"x": Spec(FLOAT, (None, 2))}, {"total": Spec(FLOAT, ())}, False)
+LIMITS = Limits(instances=7, window=50, horizon=9)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two versions of a model, the second with a manifest, and a model whose name a path cannot hold."""
+    folder = tmp_path_factory.mktemp("models")
+    save(folder / "plus", 1)
+    extra = save(folder / "plus", 2) / "assets.extra"
+    extra.mkdir()
+    manifest = {
+        "task": "toy",
+        "data": {"text": "made up", "licence": "CC0"},
+        "metrics": {"test": {"mse": {"value": float("nan")}}},
+        "files": {"saved_model.pb": "0"},
+        "examples": [{"name": "two rows", "signature": "serving_default", "inputs": {"x": [[1.0], [2.0]]}}],
+    }
+    (extra / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    save(folder / "a b", 1)
+    return folder
+
+
+def answers(folder: Path, *requests: tuple[Any, ...], page: bool = True, labels: Any = ()) -> list[Answer]:
+    made = service(folder, Policy("all"), labels)
+    made.page = page
+
+    async def all_of_them(made: Any) -> list[Answer]:
+        return [await ask(made, *request) for request in requests]
+
+    found: list[Answer] = run(made, all_of_them)
+    return found
+
+
+@pytest.fixture(scope="module")
+def described(models: Path) -> Any:
+    """The document, with a label on the first version."""
+    (found,) = answers(models, ("GET", "/openapi.json"), labels=[("plus", "old", 1), ("plus", "a b", 2)])
+    assert (found.status, found.kind) == (200, "application/json")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(found.content, parse_constant=refuse)
+
+
+def test_every_path_that_leads_to_a_version_is_described(described: Any) -> None:
+    ways = ["/v1/models/plus", "/v1/models/plus/labels/old", "/v1/models/plus/versions/1", "/v1/models/plus/versions/2"]
+    own = ["/health", "/monitoring/prometheus/metrics", "/openapi.json", "/ready"]
+    assert sorted(described["paths"]) == own + sorted(
+        way + end for way in ways for end in ("", "/metadata", ":predict")
+    )
+    asks = {way: described["paths"][f"{way}:predict"]["post"]["requestBody"]["$ref"].split("/")[-1] for way in ways}
+    assert asks == dict(zip(ways, ["plus-2", "plus-1", "plus-1", "plus-2"], strict=True))
+    names = [operation["operationId"] for path in described["paths"].values() for operation in methods(path)]
+    assert len(names) == len(set(names)) == 4 + 3 * len(ways)
+
+
+def methods(path: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    return (path[method] for method in ("get", "post") if method in path)
+
+
+def test_what_is_described_is_served(models: Path, described: Any) -> None:
+    gets = [path for path, item in described["paths"].items() if "get" in item]
+    posts = [path for path, item in described["paths"].items() if "post" in item]
+    example = described["components"]["requestBodies"]["plus-2"]["content"]["application/json"]["examples"]["example-1"]
+    requests = [("GET", path) for path in gets] + [("POST", path, example["value"]) for path in posts]
+    found = answers(models, *requests, labels=[("plus", "old", 1)])
+    assert [one.status for one in found] == [200] * len(requests)
+    for path, one in zip(gets, found, strict=False):
+        content = described["paths"][path]["get"]["responses"]["200"]["content"]
+        assert list(content) == [one.kind]
+    assert {one.content for one in found[len(gets) :]} == {b'{"outputs":[[2.0],[3.0]]}'}
+
+
+def test_every_reference_leads_somewhere(described: Any) -> None:
+    found = re.findall(r'"\$ref": "#/components/([^/"]+)/([^"]+)"', json.dumps(described))
+    assert len(set(found)) > 10
+    for kind, name in found:
+        assert described["components"][kind][name]
+    used = {name for kind, name in found if kind in ("requestBodies", "responses")}
+    assert used == set(described["components"]["requestBodies"]) | set(described["components"]["responses"])
+
+
+def test_a_manifest_is_told_at_the_path_of_its_model(described: Any) -> None:
+    assert described["paths"]["/v1/models/plus/versions/1"]["x-lstmae"] == {
+        "name": "plus",
+        "version": "1",
+        "labels": ["old"],
+    }
+    told_of = {"task": "toy", "data": {"text": "made up", "licence": "CC0"}}
+    told_of |= {"metrics": {"test": {"mse": {"value": None}}}}
+    newest = {"name": "plus", "version": "2", "labels": []} | told_of
+    assert described["paths"]["/v1/models/plus"]["x-lstmae"] == newest
+    content = described["components"]["requestBodies"]["plus-2"]["content"]["application/json"]
+    value = {"signature_name": "serving_default", "inputs": {"x": [[1.0], [2.0]]}}
+    assert content["examples"] == {"example-1": {"summary": "two rows", "value": value}}
+    assert "examples" not in described["components"]["requestBodies"]["plus-1"]["content"]["application/json"]
+
+
+def test_the_description_is_openapi(described: Any) -> None:
+    validator = pytest.importorskip("openapi_spec_validator", reason="openapi-spec-validator is not installed")
+    validator.validate(described)
+
+
+def test_no_model_is_described_before_one_is_there(tmp_path: Path) -> None:
+    (found,) = answers(tmp_path, ("GET", "/openapi.json"))
+    assert len(json.loads(found.content)["paths"]) == 4
+
+
+def test_request_of_a_single_input() -> None:
+    value = {"type": "number", "exclusiveMinimum": -LARGEST_FLOAT, "exclusiveMaximum": LARGEST_FLOAT}
+    row = {"type": "array", "items": value, "minItems": 4, "maxItems": 4}
+    window = {"type": "array", "items": row, "minItems": 1, "maxItems": 50}
+    one = window | {"description": "float32, shape (any, 4)"}
+    batch = {"type": "array", "items": window, "minItems": 1, "maxItems": 7}
+    batch["description"] = "float32, shape (any, any, 4)"
+
+    def named(schema: Any) -> Any:
+        return {"type": "object", "properties": {"x": schema}, "required": ["x"], "additionalProperties": False}
+
+    rows, columns = schemas.request({ONE.name: ONE}, LIMITS)["anyOf"]
+    assert rows["properties"] == {
+        "signature_name": {"const": "serving_default"},
+        "instances": {"type": "array", "items": {"anyOf": [one, named(one)]}, "minItems": 1, "maxItems": 7},
+        "inputs": False,
+    }
+    assert columns["properties"]["inputs"] == {"anyOf": [batch, named(batch)]}
+    assert (rows["required"], columns["required"]) == (["instances"], ["inputs"])
+
+
+# 3.4028235e38 and half of the step to what would be the next float32: from here on there is infinity only.
+LARGEST_FLOAT = (2 - 2**-24) * 2.0**127
+
+
+def test_the_largest_number_is_the_last_that_a_float32_holds() -> None:
+    with np.errstate(over="ignore"):
+        assert np.float32(np.nextafter(LARGEST_FLOAT, 0)) == np.finfo(np.float32).max
+        assert np.isinf(np.float32(LARGEST_FLOAT))
+
+
+def test_request_of_several_inputs_names_its_signature() -> None:
+    rows, columns = schemas.request({TWO.name: TWO}, LIMITS)["anyOf"]
+    assert rows["required"] == ["instances", "signature_name"]
+    row = rows["properties"]["instances"]["items"]
+    assert row["required"] == ["horizon", "past"]
+    assert row["properties"]["horizon"] == {"type": "integer", "minimum": 0, "maximum": 9}
+    assert (row["properties"]["past"]["minItems"], row["properties"]["past"]["maxItems"]) == (30, 30)
+    assert columns["properties"]["inputs"]["properties"]["horizon"]["maxItems"] == 7
+
+
+def test_answers_stand_alone_or_by_name() -> None:
+    forms = schemas.answer({ONE.name: ONE, TWO.name: TWO, WHOLE.name: WHOLE})["anyOf"]
+    assert [list(form["properties"]) for form in forms] == [["predictions"], ["outputs"]] * 2 + [["outputs"]]
+    one, _, two, _, whole = forms
+    assert one["properties"]["predictions"]["items"]["description"] == "float32, shape (4)"
+    assert two["properties"]["predictions"]["items"]["required"] == ["future", "spread"]
+    assert whole["properties"]["outputs"]["type"] == "number"
+
+
+def test_what_has_no_rows_is_asked_by_columns_only() -> None:
+    (form,) = schemas.request({WHOLE.name: WHOLE}, LIMITS)["anyOf"]
+    assert form["required"] == ["inputs", "signature_name"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "schema"),
+    [
+        (Spec(INT, ()), {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}),
+        (Spec(np.dtype(bool), ()), {"type": "boolean"}),
+        (Spec(np.dtype(np.float64), ()), {"type": "number"}),
+        (Spec(TEXT, None), {"description": "object values in lists, nested to any depth"}),
+    ],
+)
+def test_cells(spec: Spec, schema: Any) -> None:
+    assert schemas.tensor(spec) == schema
+    assert "b64" in json.dumps(schemas.tensor(Spec(TEXT, (2,))))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", {}),
+        (b"[1]", {}),
+        (b'{"task": "to', {}),
+        (b"\xff\xfe", {}),
+        (b"[" * 100_000, {}),
+        (b'{"a": ' + b"9" * 5000 + b"}", {}),
+        (b" " * (LARGEST + 1), {}),
+        (b'{"a": NaN, "b": [1e999, -Infinity, 2]}', {"a": None, "b": [None, None, 2]}),
+    ],
+    ids=["empty", "list", "cut off", "no text", "deep", "long number", "large", "not finite"],
+)
+def test_a_manifest_is_read_leniently(tmp_path: Path, content: bytes, found: Any) -> None:
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "manifest.json").write_bytes(content)
+    assert read_manifest(tmp_path) == found
+
+
+def test_without_a_manifest_nothing_is_told(tmp_path: Path) -> None:
+    assert read_manifest(tmp_path) == {}
+    assert told({"task": "toy", "files": {}, "read": None}) == {"task": "toy"}
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        7,
+        {},
+        {"name": 7, "inputs": {"x": [1]}},
+        {"name": "a", "signature": ["serving_default"], "inputs": {"x": [1]}},
+        {"name": "a", "signature": "unknown", "inputs": {"x": [1]}},
+        {"name": "a", "signature": "serving_default", "inputs": [1]},
+        {"name": "a", "signature": "serving_default", "inputs": {"y": [1]}},
+        {"name": "a", "signature": "serving_default", "inputs": {"x": 1}},
+    ],
+)
+def test_examples_that_do_not_fit_are_left_out(one: Any) -> None:
+    good = {"name": "good", "inputs": {"x": [1]}}
+    assert examples({"examples": [one, good]}, {ONE.name: ONE}) == [Example("good", "serving_default", {"x": [1]})]
+    assert examples({"examples": one}, {ONE.name: ONE}) == []
+
+
+@pytest.mark.parametrize("name", ["a", "a_x", "a_x5F", "a~", "a+", "a_x2B", "ä", "a/b", "a-1"])
+def test_names_of_components_are_of_allowed_letters_and_tell_names_apart(name: str) -> None:
+    found = openapi._key(name)
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", found)
+    assert bytes(re.sub("_x(..)", lambda part: chr(int(part[1], 16)), found), "latin-1").decode() == name
+
+
+def test_the_page_and_its_files_are_served(models: Path) -> None:
+    paths = list(static.page())
+    assert {"/", "/page/main.js", "/page/page.css", "/page/icon.svg"} <= set(paths)
+    for path, found in zip(paths, answers(models, *(("GET", path) for path in paths)), strict=True):
+        assert found.status == 200
+        assert found.kind.startswith(("text/html", "text/css", "text/javascript", "image/svg+xml")), path
+        headers = dict(found.headers)
+        sources = re.findall(r"[a-z]+-src ('[a-z]+')", headers["content-security-policy"])
+        assert set(sources) == {"'self'", "'none'"}
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_page_names_no_other_host_and_only_files_that_are_there() -> None:
+    page = static.page()
+    for path, file in page.items():
+        text = file.content.decode()
+        assert set(re.findall(r"https?://[^\s\"'`]+", text)) <= {"http://www.w3.org/2000/svg"}, path
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|\sstyle=", text), path
+        for name in re.findall(r"from \"\./([^\"]+)\"", text) + re.findall(r"(?:src|href)=\"page/([^\"]+)\"", text):
+            assert f"/page/{name}" in page, name
+
+
+def test_without_a_page_the_description_stays(models: Path) -> None:
+    gone, file, there = answers(models, ("GET", "/"), ("GET", "/page/main.js"), ("GET", "/openapi.json"), page=False)
+    assert (gone.status, gone.content) == (404, b'{"error": "There is nothing at /"}')
+    assert (file.status, there.status) == (404, 200)
+
+
+@pytest.mark.parametrize("path", ["/page/", "/page", "/page/../rest.py", "/page/%2e%2e/rest.py", "/page/none.js"])
+def test_nothing_else_is_served(models: Path, path: str) -> None:
+    assert [one.status for one in answers(models, ("GET", path))] == [404]
+
+
+@pytest.mark.parametrize("path", ["/", "/page/main.js", "/openapi.json"])
+def test_files_are_only_read(models: Path, path: str) -> None:
+    post, head = answers(models, ("POST", path, {}), ("HEAD", path))
+    assert (post.status, head.status) == (405, 200)
+    assert json.loads(post.content) == {"error": f"POST is not for {path}; use GET"}
+
+
+def test_a_damaged_manifest_breaks_no_description(tmp_path: Path) -> None:
+    extra = save(tmp_path / "plus") / "assets.extra"
+    extra.mkdir()
+    (extra / "manifest.json").write_bytes(b'{"task": "\\ud800", "examples": 3, "metrics": 1e999, "data": []}')
+    (found,) = answers(tmp_path, ("GET", "/openapi.json"))
+    about = json.loads(found.content)["paths"]["/v1/models/plus"]["x-lstmae"]
+    assert about == {"name": "plus", "version": "1", "labels": [], "task": "\ud800", "data": []}
+
+
+def test_reading_manifests_holds_nobody_up(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop goes on while a manifest is read from a slow disk."""
+    made = service(models)
+    ticks = 0
+
+    async def watch(made: Any) -> Answer:
+        nonlocal ticks
+        loop = asyncio.get_running_loop()
+        reading, read = asyncio.Event(), asyncio.Event()
+
+        def slow(directory: Path) -> dict[str, Any]:
+            loop.call_soon_threadsafe(reading.set)
+            asyncio.run_coroutine_threadsafe(read.wait(), loop).result(10)
+            return {}
+
+        monkeypatch.setattr(openapi, "read_manifest", slow)
+        asked = asyncio.create_task(ask(made, "GET", "/openapi.json"))
+        await reading.wait()
+        assert (await ask(made, "GET", "/health")).status == 200
+        ticks += 1
+        read.set()
+        return await asked
+
+    assert run(made, watch).status == 200
+    assert ticks == 1
