@@ -14,6 +14,7 @@ import tensorflow as tf
 from served_models import ask, run, save, service
 
 from lstm_ae.serving.batching import Batcher, Batching
+from lstm_ae.serving.loading import loader
 from lstm_ae.serving.models import Policy, choose, versions_in
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.service import Service
@@ -279,6 +280,45 @@ def test_a_version_that_cannot_be_loaded_is_reported_while_the_old_one_serves(tm
 
     made = service(tmp_path, catalogue={"retry": 0.0})
     assert run(made, work) == ((1, "END", True), 2)
+
+
+def test_a_model_of_other_types_is_refused(tmp_path: Path) -> None:
+    class Half(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.bfloat16, name="x")])
+        def same(self, x: Any) -> Any:
+            return {"y": x}
+
+    model = Half()
+    tf.saved_model.save(model, str(tmp_path / "half" / "1"), signatures=model.same)
+
+    async def work(made: Service) -> str:
+        return made.catalogue.statuses("half")[0].error
+
+    assert (
+        run(service(tmp_path), work)
+        == "the signature 'serving_default' has values of type bfloat16, which are not served"
+    )
+
+
+def test_models_that_touch_files_need_trust(tmp_path: Path) -> None:
+    class Evil(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name="x")])
+        def read(self, x: Any) -> Any:
+            return {"y": x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32)}
+
+    model = Evil()
+    tf.saved_model.save(model, str(tmp_path / "evil" / "1"), signatures=model.read)
+    request = ("POST", "/v1/models/evil:predict", {"instances": [1.0]})
+    ((status, content),) = asked(service(tmp_path), request)
+    assert status == 200  # the tests' own service trusts
+    careful = service(tmp_path)
+    careful.catalogue._load = loader(trust=False)
+    ((status, content),) = asked(careful, request)
+    assert (status, content["error"]) == (404, "Servable not found for request: Latest(evil)")
+    ((status, content),) = asked(careful, ("GET", "/v1/models/evil"))
+    reason = content["model_version_status"][0]["status"]["error_message"]
+    assert "ReadFile" in reason
+    assert "--trust" in reason
 
 
 def test_a_broken_version_is_not_tried_at_every_look(tmp_path: Path) -> None:

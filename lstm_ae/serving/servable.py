@@ -20,6 +20,10 @@ Tensors = dict[str, NDArray[Any]]
 DEFAULT = "serving_default"
 # What a client of a rollout asks for; rows with another one are answered in another shape.
 HORIZON = "horizon"
+# Types that both JSON and gRPC carry; object is text.
+SERVED = frozenset(
+    ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "object")
+)
 PREDICT = "tensorflow/serving/predict"
 
 
@@ -118,6 +122,9 @@ def signature_of(name: str, definition: SignatureDef) -> Signature:
     inputs = {key: _spec(info) for key, info in sorted(definition.inputs.items())}
     outputs = {key: _spec(info) for key, info in sorted(definition.outputs.items())}
     every = [*inputs.values(), *outputs.values()]
+    for spec in every:
+        if spec.dtype.name not in SERVED:
+            raise ValueError(f"the signature {name!r} has values of type {spec.dtype.name}, which are not served")
     batched = bool(inputs) and all(spec.shape and spec.shape[0] is None for spec in every)
     return Signature(name, inputs, outputs, batched)
 
