@@ -369,3 +369,23 @@ def test_ipv6(folder: Path) -> None:
             assert server.stdout.readline().startswith("REST  http://[::1]:")
         finally:
             server.kill()
+
+
+def test_an_independent_client(server: Live) -> None:
+    """OpenVINO Model Server's client, which speaks TensorFlow Serving's gRPC and REST by code of its own."""
+    client = pytest.importorskip("ovmsclient", reason="the extra [dev] has it")
+    over_grpc = client.make_grpc_client(f"127.0.0.1:{server.grpc}")
+    over_http = client.make_http_client(f"127.0.0.1:{server.rest}")
+    about = over_grpc.get_model_metadata(model_name="plus", model_version=1)
+    assert about["inputs"]["x"]["shape"] == [-1, -1]
+    for one in (over_grpc, over_http):
+        # Its version 0 means the newest to itself and to no other server.
+        status = one.get_model_status(model_name="plus", model_version=1)
+        assert status[1]["state"] == "AVAILABLE"
+        assert "serving_default" in str(one.get_model_metadata(model_name="plus", model_version=1)) or one is over_grpc
+        answer = one.predict({"x": np.float32([[1.0, 2.5]])}, "plus", model_version=1)
+        np.testing.assert_array_equal(answer, [[2.0, 3.5]])
+        with pytest.raises(client.tfs_compat.base.errors.ModelNotFoundError):
+            one.predict({"x": np.float32([[1.0]])}, "nobody", model_version=1)
+        with pytest.raises(client.tfs_compat.base.errors.InvalidInputError):
+            one.predict({"x": np.float32([1.0])}, "plus", model_version=1)
