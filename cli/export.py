@@ -64,13 +64,14 @@ def register(app: typer.Typer) -> None:
         opened.metrics()
         import_tensorflow(talk)
         from lstm_ae.card import card, write_card
+        from lstm_ae.examples import examples
         from lstm_ae.export import export_run
 
         task = opened.about()["task"]
         base = opened.directory if to is None else to / (name or task)
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
         with quiet(talk):
-            exported = export_run(opened, base, list(dict.fromkeys(formats)))
+            exported = export_run(opened, base, list(dict.fromkeys(formats)), examples(opened))
         written = write_card(base, card(base.resolve().name, opened, exported.endpoints))
         talk.table(
             ["endpoint", "inputs", "outputs"],

@@ -22,7 +22,7 @@ from keras import layers
 from keras.export import ExportArchive
 
 from lstm_ae.about import versions
-from lstm_ae.config import Mnist, Snp
+from lstm_ae.config import Mnist, Series, Snp
 from lstm_ae.errors import DataError, Unproven
 from lstm_ae.exporting import verification
 from lstm_ae.exporting.detector import Detector
@@ -114,8 +114,10 @@ def export(
     return Exported(directory, found, difference, others)
 
 
-def export_run(run: Run, base: Path, formats: Sequence[str] = ()) -> Exported:
-    """Export a run's model, as `export` does; the manifest says what the run knows."""
+def export_run(
+    run: Run, base: Path, formats: Sequence[str] = (), examples: Sequence[Mapping[str, Any]] = ()
+) -> Exported:
+    """Export a run's model, as `export` does; the manifest says what the run knows, and `examples` to try it with."""
     about, config = run.about(), run.config()
     data = about["data"]
     known = {
@@ -127,6 +129,9 @@ def export_run(run: Run, base: Path, formats: Sequence[str] = ()) -> Exported:
     # Line by line what the input `company` counts; and how a picture became a sequence.
     known |= {"symbols": data["symbols"]} if data.get("symbols") else {}
     known |= {"read": config.read} if isinstance(config, Mnist) else {}
+    if isinstance(config, Snp | Series):
+        known["features"] = list(config.fields if isinstance(config, Snp) else config.value_cols)
+    known |= {"examples": list(examples)} if examples else {}
     return export(run.model(), base, about=known, window=_window(run), formats=formats, detector=_detector(run))
 
 

@@ -6,10 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from lstm_ae_cli import main
+from searches import call
 
+from lstm_ae.examples import examples
 from lstm_ae.exporting import verification
+from lstm_ae.run import open_run
 
 ROOT = Path(__file__).parents[1] / "saved_models"
 
@@ -68,3 +72,29 @@ def test_options_that_cannot_be(toy: Path, said: Any) -> None:
     assert said("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
     assert said("export nowhere --verify-only", 3).startswith("There is no folder 'nowhere'; give an exported version")
     assert not Path("toy/2").exists()
+
+
+def test_the_manifest_holds_real_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)  # the prices that come with the package
+    said = call("snp train --symbols IBM --start 2009-01-01 --epochs 1 --units 2 --inputs ohlc --out run")
+    assert said.code == 0, said.err
+    assert call("export run").code == 0
+    manifest = json.loads((tmp_path / "run" / "1" / "assets.extra" / "manifest.json").read_text())
+    assert manifest["features"] == ["high", "open", "low", "close"]
+    assert len(manifest["examples"]) == 3
+    first = manifest["examples"][0]
+    assert first["name"].startswith("IBM up to 20")
+    past = np.array(first["inputs"]["past"])
+    assert past.shape == (1, 30, 4)
+    assert (past[..., 0] >= past[..., 2]).all()
+
+
+def test_a_manifest_without_the_data_has_no_examples(tmp_path: Path) -> None:
+    assert call("toy train --sequences 60 --epochs 1 --units 2 --out run").code == 0
+    run = open_run("run")
+    found = examples(run)
+    assert [example["name"] for example in found] == ["Test window 0", "Test window 5", "Test window 11"]
+    about = json.loads((tmp_path / "run" / "config.json").read_text())
+    about["data"]["sha256"] = "0" * 64
+    (tmp_path / "run" / "config.json").write_text(json.dumps(about))
+    assert examples(run) == []

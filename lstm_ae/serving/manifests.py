@@ -13,7 +13,7 @@ from lstm_ae.serving.servable import DEFAULT, Signature
 
 MANIFEST = Path("assets.extra") / "manifest.json"
 # What is told of a model.
-TOLD = ("task", "read", "metrics", "data", "licence", "symbols", "created")
+TOLD = ("task", "read", "metrics", "data", "licence", "symbols", "features", "created")
 LARGEST = 8 * 2**20
 MOST_EXAMPLES = 50
 

@@ -30,7 +30,9 @@ export function forecastPanel(version, signature) {
   const text = element("textarea", { rows: 8, spellcheck: "false", oninput: () => ask() });
   const horizon = element("input", { type: "range", min: 1, max: FARTHEST, value: 10 });
   const number = element("output", { class: "number" }, "10");
-  const columns = Array.from({ length: features }, (_, column) => [column, `number ${column + 1} of each row`]);
+  const named = Array.isArray(version.about.features) ? version.about.features : [];
+  const nameOf = (column) => named[column] ?? `number ${column + 1} of each row`;
+  const columns = Array.from({ length: features }, (_, column) => [column, nameOf(column)]);
   const feature = choice(columns, () => found && tell(found));
   const extra = others.map((input) => ({ input, control: controlOf(input, version.about, () => ask()) }));
   const examples = examplesOf(version, past);
