@@ -60,8 +60,8 @@ def halves_of(model: Any, scale: str) -> Halves:
     _, window, features = sequence.shape
 
     def compiled(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Callable[[Numbers], Floats]:
-        call = tf.function(function, input_signature=[tf.TensorSpec((None, *shape), tf.float32)])
-        return lambda values: call(np.asarray(values, np.float32)).numpy()
+        call = tf.function(function).get_concrete_function(tf.TensorSpec((None, *shape), tf.float32))
+        return lambda values: call(tf.constant(values, tf.float32)).numpy()
 
     def encode(windows: Any) -> Any:
         return encoder({"sequence": scaling({"sequence": windows})["scaled"]}, training=False)

@@ -93,6 +93,8 @@ class Estimator(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
     def _config(self) -> Series:
@@ -109,11 +111,10 @@ class Estimator(BaseEstimator):
     @classmethod
     def _parameters(cls, config: Series) -> dict[str, Any]:
         """The parameters that lead to a config."""
-        values = config.to_dict()
+        values, usual = config.to_dict(), Series().to_dict()
         own = set(cls._get_param_names()) - {"random_state", "options"}
-        rest = set(values) - own - set(SETTLED)
-        options = {name: values[name] for name in sorted(rest) if values[name] != getattr(Series(), name)}
-        options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        rest = [name for name in values if name not in own and name not in SETTLED]
+        options = {name: values[name] for name in rest if values[name] != usual[name]}
         return {name: values[name] for name in own} | {"random_state": config.seed, "options": options or None}
 
     def _keep(self, packed: Packed) -> Self:
@@ -131,10 +132,20 @@ class Estimator(BaseEstimator):
     def _measurements(self, X: Any, *, reset: bool) -> Measurements:
         if isinstance(X, pd.Series):
             X = X.to_frame()
+        if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
+            twice = X.columns[X.columns.duplicated()][0]
+            raise DataError(f"X has more than one column called {twice!r}. Give each a name of its own")
         least = 2 if reset else 1
         values = validate_data(
-            self, X, reset=reset, dtype=np.float32, ensure_all_finite="allow-nan", ensure_min_samples=least
+            self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=least
         )
+        huge = np.argwhere(np.abs(values) > np.finfo(np.float32).max)
+        if len(huge):
+            row, column = huge[0]
+            raise DataError(
+                f"X, row {row}, column {column}: {values[row, column]:g} is too large for single precision. Divide the "
+                "column by a power of ten"
+            )
         names = getattr(self, "feature_names_in_", _unnamed(values.shape[1]))
         return measurements_of(values, list(names), X.index if isinstance(X, pd.DataFrame) else None)
 

@@ -96,8 +96,10 @@ def errors_of(model: Any, scale: Scale) -> Errors:
 
     network = network_of(model)
     spec = tf.TensorSpec(network.input["sequence"].shape, tf.float32)
-    call = tf.function(lambda x: network({"sequence": x}, training=False)["reconstruction"], input_signature=[spec])
-    return _squared(lambda scaled: call(scaled).numpy(), scale)
+    function = tf.function(lambda x: network({"sequence": x}, training=False)["reconstruction"])
+    # Traced once, here: TensorFlow takes models that are opened one after the other for one that is traced too often.
+    call = function.get_concrete_function(spec)
+    return _squared(lambda scaled: call(tf.constant(scaled, tf.float32)).numpy(), scale)
 
 
 def errors_of_components(components: Components, scale: Scale) -> Errors:
