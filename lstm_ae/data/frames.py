@@ -96,8 +96,7 @@ def times_of(index: "pd.Index[Any]", name: str = "X") -> Times | None:
 
 
 def in_rows_of(prepared: Prepared, found: NDArray[Any]) -> NDArray[Any]:
-    """What was found for each row of the grid, `(grid's rows, ...)`, for each row of the array: `(rows, ...)`."""
-    table = prepared.table
-    back = np.empty((len(table.lines), *found.shape[1:]), found.dtype)
-    back[table.lines] = found[rows_of(table, prepared.grid)]
-    return back
+    """What was found for each row of the grid, `(grid's rows, ...)`, for each row of the table as they stood there:
+    `(rows, ...)`."""
+    rows = rows_of(prepared.table, prepared.grid)
+    return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
