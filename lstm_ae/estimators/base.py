@@ -72,12 +72,16 @@ class Estimator(BaseEstimator):
             ConfigError, DataError: there is no such run, it is unfinished or damaged, or of another study.
         """
         packed = pack(path)
-        if cls._task == "anomaly" != packed.config.task:
+        if cls._task == "anomaly" and packed.config.task != "anomaly":
             raise DataError(
                 f"The run {str(path)!r} was not trained to find anomalies; fit an AnomalyDetector, or train one by "
                 "lstmae series train --task anomaly"
             )
-        return cls(**cls._parameters(packed.config))._keep(packed)
+        loaded, names = cls(**cls._parameters(packed.config)), packed.config.value_cols
+        loaded.n_features_in_ = len(names)
+        if names != _unnamed(len(names)):
+            loaded.feature_names_in_ = np.array(names, object)
+        return loaded._keep(packed)
 
     def export(self, path: str | Path) -> Path:
         """Write the model as a SavedModel that needs none of this package, at `path/1`, or the next number.
@@ -118,13 +122,7 @@ class Estimator(BaseEstimator):
         return {name: values[name] for name in own} | {"random_state": config.seed, "options": options or None}
 
     def _keep(self, packed: Packed) -> Self:
-        names = packed.config.value_cols
         self._packed = packed
-        self.n_features_in_ = len(names)
-        if names != _unnamed(len(names)):
-            self.feature_names_in_ = np.array(names, object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
         self.window_ = packed.config.window
         self.metrics_ = packed.metrics
         return self
@@ -162,9 +160,9 @@ class Estimator(BaseEstimator):
         rows = in_rows_of(prepared, found)
         if not isinstance(X, pd.DataFrame | pd.Series):
             return rows
-        return (
-            pd.DataFrame(rows, X.index, columns=names) if rows.ndim == 2 else pd.Series(rows, X.index, name=str(names))
-        )
+        if rows.ndim == 1:
+            return pd.Series(rows, X.index, name=names)
+        return pd.DataFrame(rows, X.index, columns=names)
 
 
 def _unnamed(features: int) -> tuple[str, ...]:
