@@ -119,3 +119,8 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         """Names of the code's numbers: code0, code1, ..."""
         check_is_fitted(self)
         return np.array([f"code{place}" for place in range(self._packed.config.code)], object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
