@@ -14,7 +14,7 @@ from lstm_ae.anomaly.normal import BATCH, Numbers, score_rows, stretches
 from lstm_ae.anomaly.scores import averages
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.windows import window_starts
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Mean
 
 Floats = NDArray[np.float32]
@@ -127,11 +127,19 @@ def reconstructed(halves: Halves, grid: Grid) -> Floats:
 
 
 def mean_squared_error(halves: Halves, grid: Grid) -> float:
-    """The mean squared error of all windows, in scaled values, as a run tells it of its test part."""
+    """The mean squared error of all windows, in scaled values, as a run tells it of its test part.
+
+    Raises:
+        DataError: no window holds a value.
+    """
     mean = Mean()
     for starts in _blocks(grid, halves.window):
         errors = halves.errors(grid.values[starts[:, None] + np.arange(halves.window)])
         mean.add(errors[~np.isnan(errors)])
+    if not mean.count:
+        raise DataError(
+            f"No window of {halves.window} rows holds a value, so there is no error to tell; give other rows"
+        )
     return mean.value
 
 

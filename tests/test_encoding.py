@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lstm_ae.config.reading import Step
 from lstm_ae.data.grid import Grid
 from lstm_ae.encoding import Halves, decoded, encoded, mean_squared_error, reconstructed
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import ConfigError, DataError
 
 
 def grid_of(values: Any, segment: Any = None) -> Grid:
@@ -64,6 +64,8 @@ def test_the_error_is_the_mean_over_windows() -> None:
     assert mean_squared_error(LAST, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])) == 69 / 6
     # (1, nan) and (nan, 4) hold one value each that is known to err by: unknown, and 0.
     assert mean_squared_error(LAST, grid_of([1, np.nan, 4, 6])) == (0 + 4 + 0) / 3
+    with pytest.raises(DataError, match="No window of 2 rows holds a value, so there is no error to tell"):
+        mean_squared_error(LAST, grid_of([np.nan] * 3))
 
 
 def test_codes_that_cannot_be_undone() -> None:
