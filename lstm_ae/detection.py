@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.anomaly.measures import Findings, Ranking, findings, ranking
-from lstm_ae.anomaly.normal import Found, Normal, judge, score_rows
+from lstm_ae.anomaly.normal import Errors, Found, Normal, judge, score_rows
 from lstm_ae.config import Series
 from lstm_ae.config.rules import UNITS, parse_threshold
 from lstm_ae.data.cadence import told
 from lstm_ae.data.measurements import Progress
+from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import table, write
@@ -52,6 +53,33 @@ class Detection(NamedTuple):
         return when if len(measurements.ids) < 2 else f"{measurements.ids[grid.series[row]]} {when}"
 
 
+class Detector(NamedTuple):
+    """What a run searches tables by, ready to be applied to any number of them.
+
+    Args:
+        ours, baseline: errors of windows by the model, and by as many principal components as its code has numbers.
+    """
+
+    config: Series
+    normal: Normal
+    scale: Scale
+    ours: Errors
+    baseline: Errors
+
+
+def detector_of(run: Run) -> Detector:
+    """A run's own.
+
+    Raises:
+        ConfigError, DataError: the run is damaged, or does not find anomalies.
+    """
+    config = run.config()
+    assert isinstance(config, Series)
+    normal, scale = run.normal()
+    by_components = series.errors_of_components(normal.components, scale)
+    return Detector(config, normal, scale, series.errors_of(run.model(), scale), by_components)
+
+
 def detect(
     run: Run, data: str, *, rule: str | None = None, label_col: str | None = None, progress: Progress | None = None
 ) -> Detection:
@@ -67,28 +95,24 @@ def detect(
     """
     config = run.config()
     assert isinstance(config, Series)
-    normal, scale = run.normal()
-    settled = dataclasses.replace(config, data=data, label_col=label_col)
-    prepared = series.table_of(settled, progress)
-    grid, window = prepared.grid, normal.window
-    if not (np.bincount(grid.segment) >= window).any():
-        raise DataError(
-            f"{prepared.table.name} has no run of {window} rows without a long gap, as a window needs; give more rows"
-        )
-    asked = parse_threshold(rule) if rule else series.rule_of(config, normal)
-    by_model, by_components = (
-        series.errors_of(run.model(), scale),
-        series.errors_of_components(normal.components, scale),
-    )
+    run.normal()  # before the table, which may take long to read
+    prepared = series.table_of(dataclasses.replace(config, data=data, label_col=label_col), progress)
+    return search(detector_of(run), prepared, rule)
+
+
+def search(detector: Detector, prepared: Prepared, rule: str | None = None) -> Detection:
+    """Search a table that is on its grid; `rule` is of the threshold, that of the detector where None."""
+    normal, scale, grid = detector.normal, detector.scale, prepared.grid
+    asked = parse_threshold(rule) if rule else series.rule_of(detector.config, normal)
     found = []
-    for errors, scores in ((by_model, normal.scores), (by_components, normal.baseline)):
-        by_feature = score_rows(errors, grid.values, grid.segment, window, normal.smooth)
+    for errors, scores in ((detector.ours, normal.scores), (detector.baseline, normal.baseline)):
+        by_feature = score_rows(errors, grid.values, grid.segment, normal.window, normal.smooth)
         found.append(judge(by_feature, normal, normal.threshold(asked, scores), grid.segment))
     ours, baseline = found
     judged = {}
     if grid.labels is not None:
         raw = np.square((grid.values - scale.offset) / scale.range) if scale.kind == "fixed" else None
-        judged = _judged(prepared, ours, baseline, None if raw is None else raw.mean(axis=1), window)
+        judged = _judged(prepared, ours, baseline, None if raw is None else raw.mean(axis=1), normal.window)
     return Detection(prepared, normal, ours, baseline, judged)
 
 

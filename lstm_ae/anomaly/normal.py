@@ -98,11 +98,17 @@ def score_rows(errors: Errors, series: Numbers, segment: Numbers, window: int, s
         segment: `(rows,)`; no window crosses from one into another. Rows of one shorter than a window are NaN.
     """
     found = np.full(series.shape, np.nan)
-    bounds = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1], True])
+    for first, end in stretches(segment, window):
+        found[first:end] = averages(_blocks(errors, series[first:end], window), smooth)
+    return found
+
+
+def stretches(segment: Numbers, window: int) -> Iterator[tuple[int, int]]:
+    """First row and end of each segment that holds a window."""
+    bounds = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1], True]).tolist()
     for first, end in itertools.pairwise(bounds):
         if end - first >= window:
-            found[first:end] = averages(_blocks(errors, series[first:end], window), smooth)
-    return found
+            yield first, end
 
 
 def _blocks(errors: Errors, series: Numbers, window: int) -> Iterator[Numbers]:

@@ -97,6 +97,14 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
     return Grid(step, series[source], segment, times, spread, labels, known)
 
 
+def rows_of(table: Measurements, grid: Grid) -> NDArray[np.int64]:
+    """Which row of the grid each row of the table has gone into, `(rows,)`."""
+    places = slots(table, grid.step)
+    begins = starts_of(table.series) | np.r_[True, places[1:] != places[:-1]]
+    rows: NDArray[np.int64] = np.flatnonzero(grid.known)[np.cumsum(begins) - 1]
+    return rows
+
+
 def _merged(
     table: Measurements, places: Times, rule: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32] | None]:

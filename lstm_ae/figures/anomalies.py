@@ -1,4 +1,4 @@
-"""A table's columns with its events, and the scores that they were found by."""
+"""A table's columns with its events and the scores that they were found by, or with what a model gives back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -64,6 +64,30 @@ def anomalies(
         handles.append(Patch(color=GREY))
         texts.append("labelled")
     legend(drawn, handles, texts)
+    return drawn
+
+
+def given_back(
+    times: NDArray[Any], values: NDArray[Any], reconstruction: NDArray[Any], *, names: Sequence[str]
+) -> Figure:
+    """One panel a column: its values, and what a model gives back of them.
+
+    Args:
+        times: `(rows,)` datetime64, or row numbers.
+        values, reconstruction: `(rows, features)`, NaN where there is none.
+    """
+    shown = min(MOST, values.shape[1])
+    drawn = figure(shown, height=1.5 * shown + 0.9, sharex=True)
+    dates = np.issubdtype(times.dtype, np.datetime64)
+    x = moments(times) if dates else np.asarray(times, float)
+    for axes, column, again, name in zip(drawn.axes, values.T[:shown], reconstruction.T, names, strict=False):
+        axes.plot(*_thinned(x, column), color=BLACK, linewidth=0.8)
+        axes.plot(*_thinned(x, again), color=BLUE, linewidth=0.8)
+        label(axes, y=short(name, 18))
+        if dates:
+            dated(axes)
+    label(drawn.axes[-1], x="Time (UTC)" if dates else "Row")
+    legend(drawn, drawn.axes[0].lines, ["Original", "Reconstruction"])
     return drawn
 
 

@@ -12,11 +12,11 @@ from lstm_ae.anomaly.normal import Errors, Normal, score_rows, usual_rule, usual
 from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
 from lstm_ae.config.rules import Rule, parse_threshold
-from lstm_ae.data.measurements import Progress, read_measurements
+from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, signals
 from lstm_ae.space import REPORT
@@ -34,12 +34,21 @@ class Settled(NamedTuple):
 
 
 def settle(config: Series, progress: Progress | None = None) -> Settled:
-    """Read the table; what the config leaves open is found and written into it, so that it means the same for others.
+    """Read the table and settle what the config leaves open.
 
     Raises:
-        ConfigError, DataError: as `read_measurements`, `prepare` and `load_series` say.
+        ConfigError, DataError: as `read_measurements` and `settle_table` say.
     """
-    prepared = prepare(config, read_measurements(config, progress))
+    return settle_table(config, read_measurements(config, progress))
+
+
+def settle_table(config: Series, table: Measurements) -> Settled:
+    """What the config leaves open is found in the table and written into it, so that it means the same for others.
+
+    Raises:
+        ConfigError, DataError: as `prepare` and `load_series` say.
+    """
+    prepared = prepare(config, table)
     layout = prepared.table.layout
     found = dataclasses.replace(
         config,
@@ -87,8 +96,10 @@ def errors_of(model: Any, scale: Scale) -> Errors:
 
     network = network_of(model)
     spec = tf.TensorSpec(network.input["sequence"].shape, tf.float32)
-    call = tf.function(lambda x: network({"sequence": x}, training=False)["reconstruction"], input_signature=[spec])
-    return _squared(lambda scaled: call(scaled).numpy(), scale)
+    function = tf.function(lambda x: network({"sequence": x}, training=False)["reconstruction"])
+    # Traced once, here: TensorFlow takes models that are opened one after the other for one that is traced too often.
+    call = function.get_concrete_function(spec)
+    return _squared(lambda scaled: call(tf.constant(scaled, tf.float32)).numpy(), scale)
 
 
 def errors_of_components(components: Components, scale: Scale) -> Errors:
@@ -213,5 +224,19 @@ def _side_by_side(split: Split) -> Split:
 
 
 def table_of(config: Series, progress: Progress | None = None) -> Prepared:
-    """A table read as a run's config says, to be searched; its own windows and parts mean nothing."""
-    return prepare(dataclasses.replace(config, normal=()), read_measurements(config, progress))
+    """A table read as a run's config says, to be searched."""
+    return whole(config, read_measurements(config, progress))
+
+
+def whole(config: Series, table: Measurements) -> Prepared:
+    """A table put on a grid as a run's config says; its own windows and parts mean nothing.
+
+    Raises:
+        DataError: no window fits into it; or as `prepare` says.
+    """
+    prepared = prepare(dataclasses.replace(config, normal=()), table)
+    if not (np.bincount(prepared.grid.segment) >= prepared.window).any():
+        raise DataError(
+            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
+        )
+    return prepared

@@ -1,0 +1,102 @@
+"""Arrays and data frames as measurements, so that what holds a table in memory goes the way of a file."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.columns import Layout
+from lstm_ae.data.grid import rows_of
+from lstm_ae.data.instants import Times
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.series import Prepared
+from lstm_ae.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def measurements_of(
+    values: NDArray[Any], names: Sequence[str], index: "pd.Index[Any] | None" = None, name: str = "X"
+) -> Measurements:
+    """One series from the rows of an array.
+
+    Args:
+        values: `(rows, features)`, NaN where missing.
+        names: `(features,)` of the columns.
+        index: `(rows,)` of pandas; times in it, in any order, tell when each row was. With any other the rows follow
+            one another as they stand.
+        name: what errors call the table.
+
+    Returns:
+        The rows in the order of time; `lines` holds where each stands in the array, from 0.
+
+    Raises:
+        DataError: a time is missing, or the index has the name of a column.
+    """
+    times = None if index is None else times_of(index, name)
+    column, order, unsorted = None, np.arange(len(values), dtype=np.int32), 0
+    if times is not None:
+        assert index is not None
+        column = index.name if isinstance(index.name, str) and index.name else "time"
+        if column in names:
+            raise DataError(f"{name}: the index of times and a column are both called {column!r}. Rename one of them")
+        unsorted = int((np.diff(times) < 0).sum())
+        if unsorted:
+            order = np.argsort(times, kind="stable").astype(np.int32)
+    layout = Layout(
+        names=(*([column] if column else []), *names),
+        kinds={**({column: "time"} if column else {}), **dict.fromkeys(names, "number")},
+        time=column,
+        form=None,
+        aware=True,
+        values=tuple(names),
+        id=None,
+        label=None,
+        apart=(),
+        inferred={},
+    )
+    return Measurements(
+        name,
+        "row",
+        layout,
+        ("",),
+        np.zeros(len(values), np.int32),
+        np.arange(len(values), dtype=np.int64) if times is None else times[order],
+        np.asarray(values, np.float32)[order],
+        None,
+        (),
+        order,
+        unsorted,
+    )
+
+
+def times_of(index: "pd.Index[Any]", name: str = "X") -> Times | None:
+    """The times of an index in nanoseconds since 1970, `(rows,)`; None where it holds none.
+
+    Times without a zone are taken for UTC, and a period for the moment when it begins.
+    """
+    import pandas as pd
+
+    if isinstance(index, pd.PeriodIndex):
+        index = index.to_timestamp()
+    if not isinstance(index, pd.DatetimeIndex):
+        return None
+    if index.hasnans:
+        raise DataError(f"{name}, row {int(index.isna().argmax())}: the index lacks a time. Remove the row, or tell it")
+    if index.tz is not None:
+        index = index.tz_convert("UTC").tz_localize(None)
+    try:
+        return index.as_unit("ns").to_numpy().astype(np.int64)
+    except pd.errors.OutOfBoundsDatetime:
+        raise DataError(
+            f"{name}: the index holds times that nanoseconds do not reach, before 1678 or after 2262. Remove these rows"
+        ) from None
+
+
+def in_rows_of(prepared: Prepared, found: NDArray[Any]) -> NDArray[Any]:
+    """What was found for each row of the grid, `(grid's rows, ...)`, for each row of the table as they stood there:
+    `(rows, ...)`."""
+    rows = rows_of(prepared.table, prepared.grid)
+    return found[rows[np.argsort(prepared.table.lines, kind="stable")]]

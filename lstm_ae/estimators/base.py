@@ -1,0 +1,184 @@
+"""What the estimators share: parameters to a config, rows to measurements, a run in memory."""
+
+# X is what scikit-learn calls the rows.
+# ruff: noqa: N803, N806
+
+import random
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from lstm_ae import experiment
+from lstm_ae.config import Series
+from lstm_ae.data.frames import in_rows_of, measurements_of
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.series import Prepared
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.estimators.packed import Packed, pack
+from lstm_ae.tasks.series import settle_table, whole
+
+Numbers = NDArray[Any]
+Frame = Any  # an array for an array, of pandas for what is of pandas
+
+# What the data and the kind of estimator decide.
+SETTLED = ("task", "data", "time_col", "value_cols", "id_col", "label_col", "columns", "seed")
+
+
+class Estimator(BaseEstimator):
+    """What both estimators share: parameters to a config, rows to measurements, a run in memory."""
+
+    _task: ClassVar[str]
+    random_state: Any
+    options: Mapping[str, Any] | None
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on rows `(rows, features)` that follow one another in time; `y` is ignored.
+
+        The first 70 % are trained on, the next 15 % choose the best epoch and the last 15 % are measured, see
+        `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`.
+
+        Raises:
+            ConfigError: a parameter is out of its range.
+            DataError: there are too few rows, a column is empty, or two rows have the same time.
+            Diverged: the loss became NaN.
+        """
+        config = self._config()
+        settled = settle_table(config, self._measurements(X, reset=True))
+        with tempfile.TemporaryDirectory() as place, _undisturbed():
+            command = f"{type(self).__name__}.fit"
+            run = experiment.train(settled.config, settled.data, out=Path(place) / "run", command=command)
+            return self._keep(pack(run.directory))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the run into a new or empty directory, for `load` and for the commands; returns where."""
+        check_is_fitted(self)
+        return self._packed.unpack(Path(path)).directory
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The estimator of a run that `save` or `lstmae series train` has written.
+
+        Raises:
+            ConfigError, DataError: there is no such run, it is unfinished or damaged, or of another study.
+        """
+        packed = pack(path)
+        if cls._task == "anomaly" and packed.config.task != "anomaly":
+            raise DataError(
+                f"The run {str(path)!r} was not trained to find anomalies; fit an AnomalyDetector, or train one by "
+                "lstmae series train --task anomaly"
+            )
+        loaded, names = cls(**cls._parameters(packed.config)), packed.config.value_cols
+        loaded.n_features_in_ = len(names)
+        if names != _unnamed(len(names)):
+            loaded.feature_names_in_ = np.array(names, object)
+        return loaded._keep(packed)
+
+    def export(self, path: str | Path) -> Path:
+        """Write the model as a SavedModel that needs none of this package, at `path/1`, or the next number.
+
+        It takes `sequence` and returns `reconstruction`, both `(batch, window, features)`. Returns where it is.
+        """
+        check_is_fitted(self)
+        from lstm_ae.export import export
+
+        with self._packed.opened() as run:
+            return export(run.model(), Path(path)).directory
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _config(self) -> Series:
+        values = {name: _plain(value) for name, value in self.get_params().items()}
+        options, state = dict(values.pop("options") or {}), values.pop("random_state")
+        for name in options:
+            if name in values:
+                raise ConfigError(f"options names {name!r}, a parameter of its own. Give {name}=... instead")
+            if name in SETTLED:
+                raise ConfigError(f"options names {name!r}, which the rows or random_state decide. Leave it out")
+        seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31))
+        return Series.from_dict(values | options | {"task": self._task, "seed": seed})
+
+    @classmethod
+    def _parameters(cls, config: Series) -> dict[str, Any]:
+        """The parameters that lead to a config."""
+        values, usual = config.to_dict(), Series().to_dict()
+        own = set(cls._get_param_names()) - {"random_state", "options"}
+        rest = [name for name in values if name not in own and name not in SETTLED]
+        options = {name: values[name] for name in rest if values[name] != usual[name]}
+        return {name: values[name] for name in own} | {"random_state": config.seed, "options": options or None}
+
+    def _keep(self, packed: Packed) -> Self:
+        self._packed = packed
+        self.window_ = packed.config.window
+        self.metrics_ = packed.metrics
+        return self
+
+    def _measurements(self, X: Any, *, reset: bool) -> Measurements:
+        if isinstance(X, pd.Series):
+            X = X.to_frame()
+        if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
+            twice = X.columns[X.columns.duplicated()][0]
+            raise DataError(f"X has more than one column called {twice!r}. Give each a name of its own")
+        least = 2 if reset else 1
+        values = validate_data(
+            self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=least
+        )
+        huge = np.argwhere(np.abs(values) > np.finfo(np.float32).max)
+        if len(huge):
+            row, column = huge[0]
+            raise DataError(
+                f"X, row {row}, column {column}: {values[row, column]:g} is too large for single precision. Divide the "
+                "column by a power of ten"
+            )
+        names = getattr(self, "feature_names_in_", _unnamed(values.shape[1]))
+        return measurements_of(values, list(names), X.index if isinstance(X, pd.DataFrame) else None)
+
+    def _prepared(self, X: Any) -> Prepared:
+        """New rows on the grid of those that were fitted."""
+        check_is_fitted(self)
+        table, config = self._measurements(X, reset=False), self._packed.config
+        if table.layout.time is None:
+            config = replace(config, freq="rows")
+        return whole(config, table)
+
+    def _rows(self, prepared: Prepared, found: Numbers, X: Any, names: Any) -> Frame:
+        """Rows of the grid as rows of X: a frame or, of `(rows,)`, a series of pandas where X is of pandas."""
+        rows = in_rows_of(prepared, found)
+        if not isinstance(X, pd.DataFrame | pd.Series):
+            return rows
+        if rows.ndim == 1:
+            return pd.Series(rows, X.index, name=names)
+        return pd.DataFrame(rows, X.index, columns=names)
+
+
+def _unnamed(features: int) -> tuple[str, ...]:
+    """What columns without names are called, as scikit-learn does."""
+    return tuple(f"x{place}" for place in range(features))
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy, as a search over parameters tries them, as one of Python."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The training seeds the generators of the whole process; those who draw from them go on where they were."""
+    before, own = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        np.random.set_state(own)

@@ -1,0 +1,76 @@
+"""A table in, a table out: by a trained run the code of every row, or every row given back, as the file has them."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_ae.config import Series
+from lstm_ae.config.reading import UNITS
+from lstm_ae.data.frames import in_rows_of
+from lstm_ae.data.measurements import Progress
+from lstm_ae.data.series import Prepared
+from lstm_ae.encoding import Halves, encoded, halves_of, reconstructed
+from lstm_ae.run import Run
+from lstm_ae.tasks import series
+
+
+class Opened(NamedTuple):
+    """A table on its grid, and the model that reads it."""
+
+    prepared: Prepared
+    halves: Halves
+
+
+def open_table(run: Run, data: str, progress: Progress | None = None) -> Opened:
+    """Read a table as a run's config says.
+
+    Args:
+        data: the table, with the columns of the one that the run was trained on, in any order.
+
+    Raises:
+        ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
+    """
+    config = run.config()
+    assert isinstance(config, Series)
+    halves = halves_of(run.model(), config.scale)
+    prepared = series.table_of(dataclasses.replace(config, data=data, label_col=None), progress)
+    return Opened(prepared, halves)
+
+
+def code_columns(opened: Opened) -> dict[str, Any]:
+    """Series, time, and the code of the window that ends with each row: code0, code1, ...; NaN where there is none."""
+    codes = in_rows_of(opened.prepared, encoded(opened.halves, opened.prepared.grid))
+    return _named(opened.prepared) | {f"code{place}": codes[:, place] for place in range(opened.halves.code)}
+
+
+def reconstruction_columns(opened: Opened) -> dict[str, Any]:
+    """Series, time, and every value given back under its own name, missing ones too; NaN where no window holds it."""
+    rows = in_rows_of(opened.prepared, reconstructed(opened.halves, opened.prepared.grid))
+    names = opened.prepared.table.layout.values
+    return _named(opened.prepared) | {name: rows[:, place] for place, name in enumerate(names)}
+
+
+def figure(opened: Opened) -> Figure:
+    """The columns and what is given back of them; of several series the first."""
+    from lstm_ae.figures.anomalies import given_back
+
+    grid, table = opened.prepared.grid, opened.prepared.table
+    rows = grid.series == grid.series[0]
+    times = grid.times[rows].view("datetime64[ns]") if table.layout.time is not None else grid.times[rows]
+    return given_back(times, grid.values[rows], reconstructed(opened.halves, grid)[rows], names=table.layout.values)
+
+
+def _named(prepared: Prepared) -> dict[str, Any]:
+    """What tells the rows apart, under the names that the table has for it; times in UTC."""
+    table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
+    columns: dict[str, Any] = {}
+    if table.layout.id is not None:
+        columns[table.layout.id] = [table.ids[place] for place in table.series[order]]
+    if table.layout.time is not None:
+        times = table.times[order]
+        moments = times.view("datetime64[ns]")
+        whole = not (times % UNITS["s"]).any()
+        columns[table.layout.time] = np.datetime_as_string(moments, "s" if whole else "ns")
+    return columns

@@ -1,0 +1,94 @@
+"""Codes and reconstructions row by row, with halves that are worked by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_ae.config.reading import Step
+from lstm_ae.data.grid import Grid
+from lstm_ae.encoding import Halves, decoded, encoded, mean_squared_error, reconstructed
+from lstm_ae.errors import ConfigError, DataError
+
+
+def grid_of(values: Any, segment: Any = None) -> Grid:
+    values = np.asarray(values, np.float32).reshape(len(values), -1)
+    rows = len(values)
+    segment = np.zeros(rows, np.int32) if segment is None else np.asarray(segment, np.int32)
+    return Grid(Step(), np.zeros(rows, np.int32), segment, np.arange(rows), values, None, np.ones(rows, bool))
+
+
+# The code is the window's last value; a window is given back as that value throughout.
+LAST = Halves(
+    window=2,
+    features=1,
+    code=1,
+    encode=lambda windows: windows[:, -1],
+    decode=lambda codes: np.repeat(codes[:, None], 2, axis=1),
+    rebuild=lambda windows: np.repeat(windows[:, -1:], 2, axis=1),
+    errors=lambda windows: np.square(windows - windows[:, -1:]),
+)
+
+
+def test_the_code_is_of_the_window_that_ends_there() -> None:
+    found = encoded(LAST, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]))
+    np.testing.assert_array_equal(found.ravel(), [np.nan, 2, 4, np.nan, 16])
+
+
+def test_a_row_given_back_is_the_mean_of_its_windows() -> None:
+    grid = grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
+    # Row 1 stands in the windows that end with rows 1 and 2, which give it back as 2 and as 4.
+    np.testing.assert_array_equal(reconstructed(LAST, grid).ravel(), [2, 3, 4, 16, 16])
+    np.testing.assert_array_equal(decoded(LAST, encoded(LAST, grid), grid.segment).ravel(), [2, 3, 4, 16, 16])
+
+
+def test_a_segment_shorter_than_a_window_has_nothing() -> None:
+    grid = grid_of([1, 2, 4], [0, 1, 1])
+    np.testing.assert_array_equal(reconstructed(LAST, grid).ravel(), [np.nan, 4, 4])
+    np.testing.assert_array_equal(encoded(LAST, grid).ravel(), [np.nan, np.nan, 4])
+
+
+def test_a_window_without_values_tells_nothing() -> None:
+    halves = LAST._replace(encode=lambda windows: np.nan_to_num(windows[:, -1]))
+    found = encoded(halves, grid_of([1, np.nan, np.nan, 8]))
+    np.testing.assert_array_equal(found.ravel(), [np.nan, 0, np.nan, 8])
+    constant = LAST._replace(rebuild=lambda windows: np.ones_like(windows))
+    found = reconstructed(constant, grid_of([1, np.nan, np.nan, np.nan, 8]))
+    np.testing.assert_array_equal(found.ravel(), [1, 1, np.nan, 1, 1])
+
+
+def test_the_error_is_the_mean_over_windows() -> None:
+    # Windows (1, 2), (2, 4), (8, 16): errors 1, 0, 4, 0, 64, 0.
+    assert mean_squared_error(LAST, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])) == 69 / 6
+    # (1, nan) and (nan, 4) hold one value each that is known to err by: unknown, and 0.
+    assert mean_squared_error(LAST, grid_of([1, np.nan, 4, 6])) == (0 + 4 + 0) / 3
+    with pytest.raises(DataError, match="No window of 2 rows holds a value, so there is no error to tell"):
+        mean_squared_error(LAST, grid_of([np.nan] * 3))
+
+
+def test_codes_that_cannot_be_undone() -> None:
+    with pytest.raises(ConfigError, match=r"--scale window .*; reconstruct the rows themselves, or train with --scale"):
+        decoded(LAST._replace(decode=None), np.ones((3, 1)), np.zeros(3, int))
+
+
+@given(st.lists(st.tuples(st.floats(-9, 9, width=32), st.integers(0, 5)), min_size=1, max_size=40), st.integers(1, 6))
+def test_a_code_of_everything_gives_everything_back(rows: list[tuple[float, int]], window: int) -> None:
+    """With a window itself for its code, rows come back as they were, wherever a window holds them."""
+    values = np.array([value for value, _ in rows], np.float32)[:, None]
+    segment = np.cumsum([step == 0 for _, step in rows])
+    halves = Halves(
+        window,
+        1,
+        window,
+        encode=lambda windows: windows[..., 0],
+        decode=lambda codes: codes[..., None],
+        rebuild=lambda windows: windows,
+        errors=lambda windows: windows * 0,
+    )
+    grid = grid_of(values, segment)
+    held = np.repeat(np.bincount(segment) >= window, np.bincount(segment))
+    wanted = np.where(held[:, None], values, np.nan)
+    for found in (reconstructed(halves, grid), decoded(halves, encoded(halves, grid), grid.segment)):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)

@@ -1,0 +1,119 @@
+"""`lstmae series encode`, `reconstruct` and `plot`: a row in is a row out, as the estimators say it too."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from searches import call
+
+from lstm_ae.config import Series
+from lstm_ae.data.frames import measurements_of
+from lstm_ae.data.series import prepare
+from lstm_ae.encoding import Halves
+from lstm_ae.estimators import SequenceAutoencoder
+from lstm_ae.run import open_run
+from lstm_ae.tables import Opened, code_columns, reconstruction_columns
+
+QUICK = "--task reconstruct --units 4 --code 3 --epochs 1 --window 8"
+
+
+def levels() -> pd.DataFrame:
+    """Two pumps at every second for five minutes, one with a hole, side by side as a logger writes them."""
+    times = pd.date_range("2024-01-01", periods=300, freq="s")
+    frames = []
+    for k, name in enumerate(("north", "south")):
+        wave = np.sin(np.arange(300) / 4 + k).round(4)
+        frames.append(pd.DataFrame({"time": times, "pump": name, "level": wave, "heat": wave * 2 + 5}))
+    both = pd.concat(frames).sort_values(["time", "pump"], ignore_index=True)
+    both.loc[101, ["level", "heat"]] = np.nan
+    return both
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tables")
+    levels().to_csv(folder / "pumps.csv", index=False)
+    with contextlib.chdir(folder):
+        said = call(f"series train {folder}/pumps.csv --id-col pump --out run {QUICK}")
+    assert said.code == 0, said.err
+    return folder
+
+
+def test_codes_and_rows_in_the_order_of_the_file(place: Path) -> None:
+    said = call(f"series encode {place}/run {place}/pumps.csv --out codes.csv --json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out) == {"run": str(place / "run"), "rows": 600, "out": "codes.csv"}
+    codes = pd.read_csv("codes.csv", parse_dates=["time"])
+    assert list(codes) == ["pump", "time", "code0", "code1", "code2"]
+    table = levels()
+    assert codes["pump"].tolist() == table["pump"].tolist()
+    assert codes["time"].tolist() == table["time"].tolist()
+    # The first seven rows of each pump end no window.
+    assert codes["code0"].isna().tolist() == [True] * 14 + [False] * 586
+    loaded = SequenceAutoencoder.load(place / "run")
+    for name, rows in table.groupby("pump"):
+        alone = loaded.transform(rows.set_index("time")[["level", "heat"]])
+        mine = codes[codes["pump"] == name].set_index("time")[["code0", "code1", "code2"]]
+        np.testing.assert_allclose(mine, alone, rtol=1e-5, atol=1e-6)
+
+    said = call(f"series reconstruct {place}/run {place}/pumps.csv --out again.parquet")
+    assert said.code == 0, said.err
+    assert said.out == "rows: again.parquet\n"
+    again = pd.read_parquet("again.parquet")
+    assert list(again) == ["pump", "time", "level", "heat"]
+    assert again["time"].iloc[0] == "2024-01-01T00:00:00"
+    assert np.isfinite(again["level"]).all()  # also where it is missing
+    alone = loaded.reconstruct(table[table["pump"] == "south"].set_index("time")[["level", "heat"]])
+    np.testing.assert_allclose(again.loc[again["pump"] == "south", ["level", "heat"]], alone, rtol=1e-5)
+
+
+def test_what_is_written_is_read_again(place: Path) -> None:
+    assert call(f"series reconstruct {place}/run {place}/pumps.csv --out once.csv").code == 0
+    said = call(f"series reconstruct {place}/run once.csv --out twice.csv")
+    assert said.code == 0, said.err
+    assert pd.read_csv("twice.csv")["time"].tolist() == pd.read_csv("once.csv")["time"].tolist()
+
+
+def test_a_figure(place: Path) -> None:
+    assert call(f"series plot {place}/run {place}/pumps.csv --figure f.png").out == "figure: f.png\n"
+    assert Path("f.png").stat().st_size > 10_000
+    said = call(f"series plot {place}/run {place}/pumps.csv")
+    assert said.out == f"figure: {place}/run/figures/table.png\n"
+    assert open_run(place / "run").finished
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("encode {0}/run {0}/pumps.csv --out codes.txt", 2, "--out must end in .csv or .parquet"),
+        ("encode {0}/run {0}/pumps.csv", 2, "--out"),
+        ("reconstruct {0}/run few.csv --out x.csv", 3, "has no run of 8 rows without a long gap"),
+        ("reconstruct {0}/run other.csv --out x.csv", 2, "'level'"),
+        ("encode nowhere {0}/pumps.csv --out x.csv", 3, "There is no run at 'nowhere'"),
+        ("plot {0}/run {0}/pumps.csv --figure f.pdf", 2, "--figure must be a file that ends in .png"),
+    ],
+)
+def test_refused(place: Path, line: str, code: int, words: str) -> None:
+    levels()[:10].to_csv("few.csv", index=False)
+    levels().rename(columns={"level": "height"}).to_csv("other.csv", index=False)
+    said = call("series " + line.format(place))
+    assert said.code == code, said.err
+    assert words in said.err
+    assert not Path("x.csv").exists()
+
+
+def test_times_keep_their_parts_of_a_second() -> None:
+    index = pd.DatetimeIndex(["2024-01-01 00:00:00.5", "2024-01-01 00:00:00.0", "2024-01-01 00:00:01.0"], name="when")
+    table = measurements_of(np.array([[2.0], [1], [3]]), ["a"], index)
+    sums = Halves(2, 1, 1, lambda w: w.sum(axis=1), None, lambda w: w, lambda w: w)
+    opened = Opened(prepare(Series(window=2, freq="500ms"), table), sums)
+    assert code_columns(opened)["when"].tolist() == [
+        "2024-01-01T00:00:00.500000000",
+        "2024-01-01T00:00:00.000000000",
+        "2024-01-01T00:00:01.000000000",
+    ]
+    np.testing.assert_array_equal(code_columns(opened)["code0"], [3, np.nan, 5])
+    assert reconstruction_columns(opened)["a"].tolist() == [2, 1, 3]
