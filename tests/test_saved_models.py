@@ -62,12 +62,25 @@ def test_none_is_large():
         assert sum(path.stat().st_size for path in (ROOT / name).rglob("*") if path.is_file()) < 3_000_000, name
 
 
+def program(with_):
+    """The program in the README that holds this."""
+    blocks = (ROOT.parent / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
+    (found,) = (code for block in blocks if with_ in (code := block.split("```")[0]))
+    return compile(found, "README.md", "exec")
+
+
 def test_the_program_in_the_readme_runs(monkeypatch, capsys):
-    root = ROOT.parent
-    program = (root / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-    monkeypatch.chdir(root)
-    exec(compile(program, "README.md", "exec"), {})
+    monkeypatch.chdir(ROOT.parent)
+    exec(program("saved_models/snp"), {})
     assert capsys.readouterr().out.count("tf.Tensor(") == 2
+
+
+@pytest.mark.slow
+def test_the_estimators_in_the_readme_find_both_failures(capsys):
+    assert call("series example pump.csv").code == 0
+    exec(program("AnomalyDetector"), found := {})
+    assert len(found["detector"].detect(found["pump"])) == 2
+    assert call("series detect pump-run pump.csv").code == 0
 
 
 def test_the_shipped_forecaster_forecasts_other_prices(tmp_path):
