@@ -32,7 +32,7 @@ LAYERS = [
     {"lstm_ae.tasks", "lstm_ae.card"},
     {"lstm_ae.experiment"},
     {"lstm_ae.search", "lstm_ae.backtest", "lstm_ae.detection"},
-    {"lstm_ae.kfold"},
+    {"lstm_ae.kfold", "lstm_ae.report"},
     {"lstm_ae.bench"},
     {"cli"},
 ]
