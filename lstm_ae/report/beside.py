@@ -45,9 +45,9 @@ def said(config: Config) -> Iterator[Said]:
     elif isinstance(config, Mnist) and config.read == "pixels":
         yield Said("accuracy, pixel by pixel", _PIXELS, "accuracy", ("test",))
     elif isinstance(config, Snp) and config.goal == "predict":
-        other = [
-            "prices scaled by each company's range, not here" if config.scaling not in ("company", "report") else "",
-            "windows divided by shuffling, not by date" if config.split != "report" else "",
-        ]
-        text = "the final test loss, on scaled prices"
-        yield Said(text, _SNP, "mse", ("test",), "; ".join(filter(None, other)))
+        reasons = {
+            "the report scales by each company's range, this run does not": config.scaling not in ("company", "report"),
+            "the report shuffles its windows, this run divides them by date": config.split != "report",
+        }
+        but = "; ".join(reason for reason, holds in reasons.items() if holds)
+        yield Said("the final test loss, on scaled prices", _SNP, "mse", ("test",), but)

@@ -10,10 +10,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from lstm_ae.figures.anomalies import thinned
-from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, Thousands, figure, label, legend, number
+from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, Thousands, figure, label, legend
 from lstm_ae.figures.comparison import LOOKS
 from lstm_ae.figures.lines import dated, moments
 from lstm_ae.report.vectors import svg
+from lstm_ae.report.words import number, words
 
 # In inches. A phone shows a chart at about this size, a screen puts several side by side, or shows a wide one.
 NARROW, WIDE = 3.4, 6.8
@@ -58,16 +59,16 @@ def together(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Cha
     charts = []
     for name in shared:
         drawn = figure(height=2.6 + 0.2 * len(histories), width=NARROW)
-        axes, words = drawn.axes[0], f"validation {_words(name.removeprefix('val_'))}"
+        axes, what = drawn.axes[0], words(name)
         values: list[float] = []
         for place, history in enumerate(histories.values()):
             colour, style = LOOKS[place % len(LOOKS)]
             _line(axes, history["epoch"], history[name], color=colour, linestyle=style)
             values += history[name]
-        _finish(axes, words, values)
+        _finish(axes, what, values)
         legend(drawn, axes.lines, list(histories))
         said = "; ".join(f"{each}: {_told(history['epoch'], history[name])}" for each, history in histories.items())
-        title = words[0].upper() + words[1:]
+        title = _headed(what)
         charts.append(_chart(drawn, title, f"{title} over the epochs. {said}."))
     return charts
 
@@ -120,7 +121,7 @@ def detected(times: NDArray[Any], values: ArrayLike, marked: NDArray[np.bool_], 
 
 def _over_epochs(name: str, epochs: Sequence[float], lines: Mapping[str, Sequence[float]], best: int | None) -> Chart:
     drawn = figure(height=2.6, width=NARROW)
-    axes, words = drawn.axes[0], _words(name)
+    axes, what = drawn.axes[0], words(name)
     looks = {"validation": {"color": VERMILLION, "linestyle": "--"}}
     for kind, values in lines.items():
         _line(axes, epochs, values, **looks.get(kind, {"color": BLUE, "linestyle": "-"}))
@@ -129,10 +130,10 @@ def _over_epochs(name: str, epochs: Sequence[float], lines: Mapping[str, Sequenc
     if best and best in epochs:
         handles.append(axes.axvline(best, color=GREY, linestyle=":", linewidth=1.2, zorder=1))
         names.append(f"epoch kept: {best}")
-    _finish(axes, words, np.concatenate([np.asarray(values, float) for values in lines.values()]))
+    _finish(axes, what, np.concatenate([np.asarray(values, float) for values in lines.values()]))
     if any(names):
         legend(drawn, handles, names)
-    title = words[0].upper() + words[1:]
+    title = _headed(what)
     said = "; ".join(f"{kind} {_told(epochs, values)}".strip() for kind, values in lines.items())
     kept = f" The weights of epoch {best} were kept." if best else ""
     return _chart(drawn, title, f"{title} over {len(epochs):,} epochs: {said}.{kept}")
@@ -144,19 +145,19 @@ def _line(axes: Axes, epochs: Sequence[float], values: Sequence[float], **look: 
     axes.plot(*thinned(x, y), linewidth=1.5, **dot, **look)
 
 
-def _finish(axes: Axes, words: str, values: ArrayLike, across: str = "Epoch") -> None:
+def _finish(axes: Axes, what: str, values: ArrayLike, across: str = "Epoch") -> None:
     """Scales and names of the axes: a logarithmic one where the values span more than ten times."""
     array = np.asarray(values, float)
     positive = array[np.isfinite(array) & (array > 0)]
     if (
-        "accuracy" not in words
+        "accuracy" not in what
         and positive.size == array.size
         and positive.max(initial=0) > 10 * positive.min(initial=1)
     ):
         axes.set_yscale("log", nonpositive="mask")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(Thousands())
-    label(axes, x=across, y=words[0].upper() + words[1:])
+    label(axes, x=across, y=_headed(what))
 
 
 def _told(epochs: Sequence[float], values: Sequence[float]) -> str:
@@ -172,8 +173,8 @@ def _told(epochs: Sequence[float], values: Sequence[float]) -> str:
     return f"{ends}, lowest {lowest}, highest {highest}"
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _headed(what: str) -> str:
+    return what[0].upper() + what[1:]
 
 
 def _chart(drawn: Figure, title: str, text: str) -> Chart:

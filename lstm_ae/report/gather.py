@@ -1,4 +1,4 @@
-"""From a run's directory to all that a report says of it. What is missing or damaged is said, and the rest still told."""
+"""From a run's directory to all that a report says of it; what is missing or damaged is said, the rest still told."""
 
 import dataclasses
 import shlex

@@ -51,7 +51,7 @@ class Network(NamedTuple):
 
 def read_network(path: Path) -> Network:
     """What is in a `model.keras`; raises `DataError` where it cannot be read."""
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     try:
         with zipfile.ZipFile(path) as archive:

@@ -93,18 +93,16 @@ def _command(name: str, run: Path, task: str | None, trained: str) -> str:
     return f"lstmae {task} plot --run {where}" if task in ("toy", "mnist", "snp") else trained
 
 
-def fitting(pictures: Sequence[Picture], room: int) -> tuple[list[Picture], list[Picture]]:
-    """The pictures that fit into so many bytes of a page, made smaller where they must be, and those left out."""
+def fitting(pictures: Sequence[Picture], room: int) -> list[Picture | None]:
+    """Each picture as it fits into so many bytes of a page: smaller where it must be, None where it does not fit."""
     if sum(map(_weight, pictures)) > room:
         pictures = [_smaller(picture) for picture in pictures]
-    kept, left = [], []
+    fitted: list[Picture | None] = []
     for picture in pictures:
-        if _weight(picture) <= room:
-            kept.append(picture)
-            room -= _weight(picture)
-        else:
-            left.append(picture)
-    return kept, left
+        fits = _weight(picture) <= room
+        fitted.append(picture if fits else None)
+        room -= _weight(picture) if fits else 0
+    return fitted
 
 
 def _weight(picture: Picture) -> int:

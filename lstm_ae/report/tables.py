@@ -20,7 +20,7 @@ class Table(NamedTuple):
     name: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    count: int
+    length: int
 
 
 def read_table(path: Path) -> Table:
@@ -31,12 +31,12 @@ def read_table(path: Path) -> Table:
             header = tuple(next(reader, ()))
             shown = EVENTS if path.name == "events.csv" else ROWS
             rows = tuple(tuple(cell[:LETTERS] for cell in row) for row in itertools.islice(reader, shown))
-            count = len(rows) + sum(1 for _ in reader)
+            length = len(rows) + sum(1 for _ in reader)
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{str(path)!r} cannot be read ({type(error).__name__})") from error
     if not header:
         raise DataError(f"{str(path)!r} is empty")
-    return Table(path.name, header, rows, count)
+    return Table(path.name, header, rows, length)
 
 
 class Detected(NamedTuple):
