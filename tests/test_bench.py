@@ -7,12 +7,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from lstm_ae_cli import main
 from searches import call
 
 from lstm_ae.bench import scaling
 from lstm_ae.bench.training import Shape, contestants, profile
 from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
+from lstm_ae_cli import main
 
 
 def contestant(name: str, told: Path, lap: Lap) -> None:

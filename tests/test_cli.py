@@ -12,11 +12,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 from digit_makers import npz
-from lstm_ae_cli import app, main
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from lstm_ae import __version__
+from lstm_ae_cli import app, main
 
 SMALL_DIGITS = "--units 4 --epochs 1"  # as in the helps, so that their run is found
 SMALL_PRICES = "--symbols IBM --start 2009-01-01 --epochs 1"

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from lstm_ae_cli import main
-from lstm_ae_cli.errors import explained
 
 from lstm_ae import about as asked
+from lstm_ae_cli import main
+from lstm_ae_cli.errors import explained
 
 TINY = "--sequences 100 --epochs 1 --units 2"
 LSTMAE = [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())"]

@@ -5,11 +5,11 @@ import json
 import shlex
 
 import pytest
-from lstm_ae_cli import main
-from lstm_ae_cli.options import Given, option, runs_like
 
 from lstm_ae.config import TASKS
 from lstm_ae.options import declared, flag
+from lstm_ae_cli import main
+from lstm_ae_cli.options import Given, option, runs_like
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from lstm_ae_cli import main
 
 from lstm_ae.config import TASKS
 from lstm_ae.errors import ConfigError
 from lstm_ae.presets import PRESETS, preset
+from lstm_ae_cli import main
 
 
 @pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in PRESETS.items() for name in names])

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from digit_makers import npz
-from lstm_ae_cli import main
 
 from lstm_ae.config import CLASSIFIERS
 from lstm_ae.search.digits import MODELS, WEIGHTS, classifier_findings, rows, weight_findings
 from lstm_ae.search.trials import COMPLETED, FAILED, Execution, Trial
+from lstm_ae_cli import main
 
 
 def trial(name: str, value: Any, accuracies: list[float], errors: list[float], status: str = COMPLETED) -> Trial:

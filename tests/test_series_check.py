@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lstm_ae_cli import main
-from lstm_ae_cli.series import command_line
 
 from lstm_ae.config import Reading
 from lstm_ae.data.findings import Finding, together
 from lstm_ae.data.inspection import inspect
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae_cli import main
+from lstm_ae_cli.series import command_line
 
 HEAD = "time,a\n"
 

@@ -5,13 +5,13 @@ import math
 import shlex
 
 import pytest
-from lstm_ae_cli import main
 
 from lstm_ae.config import TASKS, Mnist, Snp, Toy
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import declared, flag
 from lstm_ae.space import REPORT, Axis, Space, axes_of, read, searchable
 from lstm_ae.tasks import task
+from lstm_ae_cli import main
 
 
 def field_of(name, kind=Toy):

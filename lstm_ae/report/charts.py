@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lstm_ae.figures.anomalies import thinned
 from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, Thousands, figure, label, legend
+from lstm_ae.figures.base import short as brief
 from lstm_ae.figures.comparison import LOOKS
 from lstm_ae.figures.lines import dated, moments
 from lstm_ae.report.vectors import svg
@@ -66,7 +67,7 @@ def together(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Cha
             _line(axes, history["epoch"], history[name], color=colour, linestyle=style)
             values += history[name]
         _finish(axes, what, values)
-        legend(drawn, axes.lines, list(histories))
+        legend(drawn, axes.lines, [brief(name, 36) for name in histories])
         said = "; ".join(f"{each}: {_told(history['epoch'], history[name])}" for each, history in histories.items())
         title = _headed(what)
         charts.append(_chart(drawn, title, f"{title} over the epochs. {said}."))

@@ -1,5 +1,6 @@
 """From a run's directory to all that a report says of it; what is missing or damaged is said, the rest still told."""
 
+import csv
 import dataclasses
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -167,7 +168,10 @@ def _metrics(run: Run, asked: Asked | None) -> dict[str, Any]:
 
 
 def _history(run: Run) -> dict[str, list[float]]:
-    rows = run.history()
+    try:
+        rows = run.history()
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{str(run.directory / 'history.csv')!r} cannot be read ({error})") from error
     if not rows:
         raise DataError(f"{str(run.directory)!r} has no history.csv, or an empty one")
     if "epoch" not in rows[0] or any(set(row) != set(rows[0]) for row in rows):

@@ -43,7 +43,7 @@ class Page(NamedTuple):
 
 def gather_all(places: Sequence[str]) -> list[Facts]:
     """Runs and searches, by their directories, or "latest" for the latest finished run."""
-    paths = [open_run(place).directory if place == "latest" else Path(place) for place in places]
+    paths = dict.fromkeys(open_run(place).directory if place == "latest" else Path(place) for place in places)
     return [gather_search(path) if is_search(path) else gather(path) for path in paths]
 
 

@@ -114,6 +114,9 @@ def _smaller(picture: Picture) -> Picture:
     from PIL import Image
 
     found = io.BytesIO()
-    with Image.open(io.BytesIO(picture.png)) as image:
-        image.convert("RGB").quantize(64).save(found, "PNG", optimize=True)
+    try:
+        with Image.open(io.BytesIO(picture.png)) as image:
+            image.convert("RGB").quantize(64).save(found, "PNG", optimize=True)
+    except Exception:  # whatever Pillow finds wrong with it, a browser may still show it
+        return picture
     return picture._replace(png=found.getvalue()) if len(found.getvalue()) < len(picture.png) else picture

@@ -1,7 +1,7 @@
 """matplotlib's figures as SVG that stands inside a page: its texts are text, its colours follow the page's."""
 
-import hashlib
 import io
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -24,6 +24,7 @@ _COLOURS = {
     "#E69F00": "--orange",
 }
 _NAMES = {colour.lower(): f"var({name})" for colour, name in _COLOURS.items()}
+_NUMBERS = itertools.count(1)
 _COLOUR = re.compile("|".join(_NAMES))
 
 
@@ -47,7 +48,7 @@ def svg(drawn: Figure, *, title: str, text: str, themed: bool = True) -> str:
     for metadata in root.findall(f"{{{_SVG}}}metadata"):
         root.remove(metadata)
     # Names must be the page's only ones of their kind, and every figure of matplotlib's has the same.
-    own = "c" + hashlib.sha256(buffer.getvalue() + title.encode()).hexdigest()[:8]
+    own = f"c{next(_NUMBERS)}"
     for element in root.iter():
         _rename(element, own, themed)
     for key in ("width", "height", "version"):

@@ -46,7 +46,7 @@ def duration(seconds: float) -> str:
     """Seconds for people.
 
     >>> duration(0.25), duration(59.2), duration(238.17), duration(7300)
-    ('0.25 s', '59 s', '3 min 58 s', '2 h 02 min')
+    ('0.25 s', '59 s', '3 min 58 s', '2 h 01 min')
     """
     if seconds < 10:
         return f"{seconds:.2g} s"
