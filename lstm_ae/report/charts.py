@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from lstm_ae.figures.anomalies import thinned
@@ -156,6 +156,11 @@ def _finish(axes: Axes, what: str, values: ArrayLike, across: str = "Epoch") -> 
         and positive.max(initial=0) > 10 * positive.min(initial=1)
     ):
         axes.set_yscale("log", nonpositive="mask")
+        # Within two powers of ten, those alone would be too few.
+        narrow = positive.max() < 100 * positive.min()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(Thousands())
     label(axes, x=across, y=_headed(what))

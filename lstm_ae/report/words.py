@@ -13,12 +13,11 @@ def number(value: Any) -> str:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if isinstance(value, float):
-        text = (
-            f"{value:.4g}" if not 1e3 <= abs(value) < 1e9 else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.1f}"
-        )
-        return text.replace("-", "−")
-    return f"{value:,}".replace("-", "−")
+    if isinstance(value, float) and 1e3 <= abs(value) < 1e9:
+        text = f"{value:,.{0 if abs(value) >= 1e4 else 1}f}".removesuffix(".0")
+    else:
+        text = f"{value:.4g}".replace("e-0", "e-") if isinstance(value, float) else f"{value:,}"
+    return text.replace("-", "−")
 
 
 def short(text: str) -> str:
