@@ -191,6 +191,15 @@ def test_scaled_errors_of_two_scales_have_no_best() -> None:
     assert (best["test: mse"], best["test: mae"]) == ((), (0,))
 
 
+def test_leaky_runs_do_not_compare_with_others() -> None:
+    made("a"), made("b")
+    about = Path("a/config.json")
+    changed(about, data=json.loads(about.read_text())["data"] | {"leaky": "it shuffles"})
+    found = side_by_side([gather(Path("a")), gather(Path("b"))])
+    assert [(row.name, row.values) for row in found.options] == [("leaky", ("it shuffles", "-"))]
+    assert found.note.startswith("Some of the runs are leaky")
+
+
 @pytest.mark.parametrize(
     ("config", "sha", "note"),
     [

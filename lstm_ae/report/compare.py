@@ -46,8 +46,8 @@ class SideBySide(NamedTuple):
 def side_by_side(runs: Sequence[RunFacts]) -> SideBySide:
     """Two or more runs beside one another."""
     values = [{choice.name: choice.value for choice in run.choices} for run in runs]
-    tasks = [run.asked.task if run.asked else None for run in runs]
-    values = [{"task": task, **row} if task else dict(row) for task, row in zip(tasks, values, strict=True)]
+    for run, row in zip(runs, values, strict=True):
+        row |= {"study": run.asked.task, "leaky": run.asked.leaky or "-"} if run.asked else {}
     names = dict.fromkeys(name for row in values for name in row)
     options = [Row(name, "", tuple(row.get(name) for row in values)) for name in names]
     differing = [row for row in options if len(set(row.values)) > 1]
@@ -66,10 +66,12 @@ def side_by_side(runs: Sequence[RunFacts]) -> SideBySide:
 
 def _note(runs: Sequence[RunFacts], differing: set[str]) -> str:
     hashes = {run.asked.sha256 if run.asked else None for run in runs}
-    if "task" in differing or None in hashes:
+    if "study" in differing or None in hashes:
         return "The runs are not of one study, so their results do not compare."
     if len(hashes) > 1:
         return "The runs were not trained on the same data, so their results do not compare."
+    if "leaky" in differing:
+        return "Some of the runs are leaky, and others are not, so their results do not compare."
     if other := sorted(differing.intersection(_SAME)):
         words = ", ".join(name.replace("_", " ") for name in other)
         return f"The runs do not solve the same task ({words}), so their results do not compare."
