@@ -307,7 +307,7 @@ def test_a_run_is_told_whole() -> None:
         "1 of 26 options differ from their defaults",
         "the reconstruction mse is not better than every baseline beside it",
         "The training took 1 min 01 s for 3 epochs",
-        "the weights are those of epoch 2",
+        "the weights of epoch 2 are kept",
         "3,281 parameters",
         "mean 0.5; last 0.125",
         "lstmae made for a test",
@@ -370,6 +370,18 @@ def test_a_search_is_told_with_its_winner() -> None:
     ):
         assert sentence in page.text, sentence
     assert sum(each.get("role") == "img" for each in page.all("svg")) == 3 + 1  # the winner's training
+
+
+def test_a_search_is_told_with_the_run_that_was_trained_on_more() -> None:
+    found = searched("s")
+    training = {"epochs": 2, "best_epoch": 2, "stopped": "", "seconds": 1, "parameters": 5, "refit": "trained on more"}
+    made(str(found.refit.directory), Toy(units=2), training=training)
+    page = page_of("s")
+    assert "The winner's setting, trained on more: s/refit" in page.text
+    assert "The network has 5 parameters. It was trained on more." in page.text
+    places = [each["href"] for each in page.all("a")]
+    assert places == ["#content", "#s1-results", "#s1-figures", "#s1-asked", "#s1-made", "#s1-r1", "#s1-r2"]
+    assert {(place or "")[1:] for place in places} <= {each.get("id") for _, each in page.elements}
 
 
 def test_a_search_without_a_complete_trial() -> None:
@@ -546,7 +558,7 @@ def test_several_go_into_the_working_directory() -> None:
     assert call("report a b s").out == "report: report.html\n"
     page = Page(Path("report.html").read_text())
     assert page.text.startswith("Report: 3 results")
-    assert [each["href"] for each in page.all("a")] == ["#content", "#compared", "#s1", "#s2", "#s3"]
+    assert [each["href"] for each in page.all("a")] == ["#content", "#compared", "#s1", "#s2", "#s3", "#s3-r1"]
     assert call("report a b --out deep/down/x.html").code == 0
     assert Page(Path("deep/down/x.html").read_text()).text.startswith("Report: 2 runs")
     assert call("report a a").out == "report: a/report.html\n"

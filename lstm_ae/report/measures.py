@@ -39,13 +39,14 @@ class Measure(NamedTuple):
 
 
 class Training(NamedTuple):
-    """How a training went; `stopped` says why it ended early, "" where it did not."""
+    """How a training went; `stopped` says why it ended early, `refit` on what more it was trained, "" for neither."""
 
     epochs: int
     best_epoch: int
     stopped: str
     seconds: float
     parameters: int
+    refit: str = ""
 
 
 class Threshold(NamedTuple):
@@ -78,7 +79,8 @@ def training_of(metrics: Mapping[str, Any]) -> Training | None:
         return None
     found = metrics["training"]
     epochs, best, parameters = (int(found[key]) for key in ("epochs", "best_epoch", "parameters"))
-    return Training(epochs, best, str(found["stopped"]), float(found["seconds"]), parameters)
+    refit = str(found.get("refit", ""))
+    return Training(epochs, best, str(found["stopped"]), float(found["seconds"]), parameters, refit)
 
 
 def threshold_of(metrics: Mapping[str, Any]) -> Threshold | None:

@@ -21,7 +21,7 @@ from lstm_ae.report.gather import RunFacts, gather
 from lstm_ae.report.measures import WANTED
 from lstm_ae.report.pictures import fitting
 from lstm_ae.report.searches import SearchFacts, gather_search
-from lstm_ae.report.views import redrawn, view_run, view_search
+from lstm_ae.report.views import embedded, view_run, view_search
 from lstm_ae.report.words import duration, number, short, words
 from lstm_ae.run import open_run
 from lstm_ae.search.folder import is_search
@@ -56,15 +56,11 @@ def render(subjects: Sequence[Facts], *, command: str, written: str, room: int =
         room: bytes that figures may take together.
     """
     runs = [each for each in subjects if isinstance(each, RunFacts)]
-    owners = [each if isinstance(each, RunFacts) else each.winner for each in subjects]
-    wanted = [[p for p in run.pictures if not redrawn(p, run)] if run else [] for run in owners]
-    fitted = fitting([picture for pictures in wanted for picture in pictures], room)
+    owners = [run for each in subjects for run in ([each] if isinstance(each, RunFacts) else each.runs.values())]
+    pictures = [picture for run in owners for picture in embedded(run)]
+    fitted = fitting(pictures, room)
     rest = iter(fitted)
-    shown = [[next(rest) for _ in pictures] for pictures in wanted]
-    views = [
-        view_run(each, pictures) if isinstance(each, RunFacts) else view_search(each, pictures)
-        for each, pictures in zip(subjects, shown, strict=True)
-    ]
+    views = [view_run(each, rest) if isinstance(each, RunFacts) else view_search(each, rest) for each in subjects]
     histories = {run.name: run.history for run in runs if run.history}
     html = (
         _templates()
@@ -80,8 +76,7 @@ def render(subjects: Sequence[Facts], *, command: str, written: str, room: int =
             version=versions()["lstm-ae"],
         )
     )
-    every = [picture for pictures in wanted for picture in pictures]
-    return Page(html, tuple(p.name for p, kept in zip(every, fitted, strict=True) if not kept))
+    return Page(html, tuple(picture.name for picture, kept in zip(pictures, fitted, strict=True) if not kept))
 
 
 def write_report(path: Path, html: str) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import DataError
 from lstm_ae.report.asked import Asked, Choice, asked_of, choices_of, typed
 from lstm_ae.report.gather import RunFacts, gather
 from lstm_ae.search.folder import Folder, open_search
@@ -26,7 +26,7 @@ class SearchFacts:
         header, rows: the table of all trials, the best first.
         statements: what the trials say of each option and of the source report's claims.
         trials: the best first.
-        winner: the run of the best trial, where it was kept.
+        runs: by what they are, the run of the best trial, where it was kept, and that of its setting trained on more.
         again: the command that goes on with it, and draws its figures anew.
         missing: what is missing or damaged, a sentence each.
     """
@@ -41,7 +41,7 @@ class SearchFacts:
     rows: Sequence[Sequence[Any]]
     statements: Sequence[str]
     trials: Sequence[Trial]
-    winner: RunFacts | None
+    runs: Mapping[str, RunFacts]
     again: str
     missing: Sequence[str]
 
@@ -70,7 +70,7 @@ def gather_search(directory: Path) -> SearchFacts:
         raise DataError(f"The journal of {str(directory)!r} is not what a search leaves ({error})") from error
     if not trials:
         missing.append(f"No trial was begun; go on with {folder.resuming}")
-    winner, why = _winner(folder, trials)
+    runs = _runs(folder, trials, missing)
     searched = {axis.name for axis in plan.axes}
     return SearchFacts(
         name=str(directory),
@@ -83,18 +83,26 @@ def gather_search(directory: Path) -> SearchFacts:
         rows=[[typed(cell) if isinstance(cell, list | tuple) else cell for cell in row] for row in rows],
         statements=lines,
         trials=trials,
-        winner=winner,
+        runs=runs,
         again=folder.resuming,
-        missing=missing + ([why] if why else []),
+        missing=missing,
     )
 
 
-def _winner(folder: Folder, trials: Sequence[Trial]) -> tuple[RunFacts | None, str]:
-    """The winner's run, or why there is none."""
+def _runs(folder: Folder, trials: Sequence[Trial], missing: list[str]) -> dict[str, RunFacts]:
+    """The winner's run, and its refit; what is not there is added to `missing`."""
     best = next((trial for trial in trials if trial.status == COMPLETED), None)
     if best is None:
-        return None, "No trial is complete, so there is no winner" if trials else ""
+        missing += ["No trial is complete, so there is no winner"] if trials else []
+        return {}
+    found = {}
     try:
-        return gather(folder.run(best.number).directory), ""
-    except (ConfigError, DataError):
-        return None, f"The best trial, {best.number}, was not kept as a run"
+        found["The winner"] = gather(folder.run(best.number).directory)
+    except DataError:
+        missing.append(f"The best trial, {best.number}, was not kept as a run")
+    if folder.refit.directory.exists():
+        try:
+            found["The winner's setting, trained on more"] = gather(folder.refit.directory)
+        except DataError as error:
+            missing.append(str(error))
+    return found

@@ -1,6 +1,6 @@
 """What the templates are filled with: the facts of a run or a search, its charts, and the values behind them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,26 +49,58 @@ class RunView(NamedTuple):
         """Which template it is for."""
         return self.run.kind
 
+    @property
+    def sections(self) -> dict[str, str]:
+        """The sections there are, in their order, and their headings."""
+        run = self.run
+        there = {
+            "results": ("What came out", run.measures or run.training or run.verdicts),
+            "asked": ("What was asked", run.asked or run.choices),
+            "training": ("Training", self.curves),
+            "anomalies": ("Anomalies", run.threshold or run.events or self.detected),
+            "figures": ("Figures", self.pictures or self.left),
+            "model": ("Model", run.network),
+            "tables": ("Tables", run.tables),
+            "made": ("Where it was made", run.asked),
+        }
+        return {key: title for key, (title, content) in there.items() if content}
+
 
 class SearchView(NamedTuple):
-    """A search as the page shows it: its charts, and the run of its winner."""
+    """A search as the page shows it: its charts, and its runs, by what they are."""
 
     search: SearchFacts
     charts: Sequence[Chart]
-    winner: RunView | None
+    runs: Mapping[str, RunView]
 
     @property
     def kind(self) -> str:
         """Which template it is for."""
         return self.search.kind
 
+    @property
+    def sections(self) -> dict[str, str]:
+        """The sections there are, in their order, and their headings."""
+        titles = {
+            "results": "What came out",
+            "figures": "Figures",
+            "asked": "What was asked",
+            "made": "Where it was made",
+        }
+        return {key: title for key, title in titles.items() if key != "figures" or self.charts}
 
-def view_run(run: RunFacts, pictures: Sequence[Picture | None]) -> RunView:
-    """A run as the page shows it; `pictures` are its figures but for those redrawn, None where there was no room."""
+
+def embedded(run: RunFacts) -> list[Picture]:
+    """The figures that stand in the page as they are."""
+    return [picture for picture in run.pictures if not _redrawn(picture, run)]
+
+
+def view_run(run: RunFacts, fitted: Iterator[Picture | None]) -> RunView:
+    """A run as the page shows it; `fitted` gives its embedded figures, None where there was no room."""
     best = run.training.best_epoch if run.training else None
     found = run.detected
     step = -(-len(run.history.get("epoch", ())) // ROWS) or 1
-    embedded = [picture for picture in run.pictures if not redrawn(picture, run)]
+    pictures = [(picture, next(fitted)) for picture in embedded(run)]
     return RunView(
         run=run,
         curves=charts.training(run.history, best) if run.history else (),
@@ -78,19 +110,19 @@ def view_run(run: RunFacts, pictures: Sequence[Picture | None]) -> RunView:
         shares=_shares(run.scores),
         detected=charts.detected(found.times, found.scores, found.anomalies, _used(run)) if found else None,
         rows=_rows(found) if found else (),
-        pictures=[picture for picture in pictures if picture],
-        redrawn=[picture for picture in run.pictures if redrawn(picture, run)],
-        left=[picture for picture, kept in zip(embedded, pictures, strict=True) if not kept],
+        pictures=[kept for _, kept in pictures if kept],
+        redrawn=[picture for picture in run.pictures if _redrawn(picture, run)],
+        left=[picture for picture, kept in pictures if not kept],
     )
 
 
-def view_search(search: SearchFacts, pictures: Sequence[Picture | None]) -> SearchView:
-    """A search as the page shows it; `pictures` are those of its winner, as for `view_run`."""
-    winner = view_run(search.winner, pictures) if search.winner else None
-    return SearchView(search, list(_drawn(search)) if search.trials else (), winner)
+def view_search(search: SearchFacts, fitted: Iterator[Picture | None]) -> SearchView:
+    """A search as the page shows it; `fitted` is for its runs, as for `view_run`."""
+    runs = {title: view_run(run, fitted) for title, run in search.runs.items()}
+    return SearchView(search, list(_drawn(search)) if search.trials else (), runs)
 
 
-def redrawn(picture: Picture, run: RunFacts) -> bool:
+def _redrawn(picture: Picture, run: RunFacts) -> bool:
     """Whether the page draws a figure anew, from the run's history."""
     return picture.name in ("loss", "curves") and bool(run.history)
 
