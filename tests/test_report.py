@@ -191,6 +191,19 @@ def test_scaled_errors_of_two_scales_have_no_best() -> None:
     assert (best["test: mse"], best["test: mae"]) == ((), (0,))
 
 
+def test_of_two_studies_what_both_have_is_compared() -> None:
+    made("a", Toy(units=2)), made("b", Snp(units=4))
+    found = side_by_side([gather(Path("a")), gather(Path("b"))])
+    rows = {row.name: row.values for row in found.options}
+    assert (rows["study"], rows["units"]) == (("toy", "snp"), ("2", "4"))
+    assert not {"window", "sequences"} & set(rows)
+    assert "Over the epochs" not in page_of("a", "b").text
+    made("c", Toy(units=2))
+    assert "Over the epochs" in page_of("a", "c").text
+    Path("c/config.json").unlink()
+    assert {"study", "units"} <= {row.name for row in side_by_side([gather(Path("a")), gather(Path("c"))]).options}
+
+
 def test_leaky_runs_do_not_compare_with_others() -> None:
     made("a"), made("b")
     about = Path("a/config.json")

@@ -32,7 +32,7 @@ class SideBySide(NamedTuple):
 
     Args:
         names: the runs'.
-        options: those that differ; values as they are typed.
+        options: those that differ, of those that all have; values as they are typed.
         measures: by part of the data and measure; then what the trainings took.
         note: what keeps the results from being compared; "" where nothing does.
     """
@@ -45,10 +45,10 @@ class SideBySide(NamedTuple):
 
 def side_by_side(runs: Sequence[RunFacts]) -> SideBySide:
     """Two or more runs beside one another."""
-    values = [{choice.name: choice.value for choice in run.choices} for run in runs]
-    for run, row in zip(runs, values, strict=True):
-        row |= {"study": run.asked.task, "leaky": run.asked.leaky or "-"} if run.asked else {}
-    names = dict.fromkeys(name for row in values for name in row)
+    values = [_values(run) for run in runs]
+    # What only one study has says nothing of another.
+    known = [row for row in values if row]
+    names = [name for name in next(iter(known), {}) if all(name in row for row in known)]
     options = [Row(name, "", tuple(row.get(name) for row in values)) for name in names]
     differing = [row for row in options if len(set(row.values)) > 1]
     note = _note(runs, {row.name for row in differing})
@@ -62,6 +62,12 @@ def side_by_side(runs: Sequence[RunFacts]) -> SideBySide:
         found = tuple(getattr(run.training, key) if run.training else None for run in runs)
         measures.append(Row(name, "", found))
     return SideBySide(tuple(run.name for run in runs), tuple(differing), tuple(measures), note)
+
+
+def _values(run: RunFacts) -> dict[str, str]:
+    """A run's options, and the other things that decide its results."""
+    asked = {"study": run.asked.task, "leaky": run.asked.leaky or "-"} if run.asked else {}
+    return asked | {choice.name: choice.value for choice in run.choices}
 
 
 def _note(runs: Sequence[RunFacts], differing: set[str]) -> str:

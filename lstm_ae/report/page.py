@@ -62,6 +62,7 @@ def render(subjects: Sequence[Facts], *, command: str, written: str, room: int =
     rest = iter(fitted)
     views = [view_run(each, rest) if isinstance(each, RunFacts) else view_search(each, rest) for each in subjects]
     histories = {run.name: run.history for run in runs if run.history}
+    one_study = len({run.asked.task if run.asked else "" for run in runs}) == 1
     html = (
         _templates()
         .get_template("page.html")
@@ -70,7 +71,7 @@ def render(subjects: Sequence[Facts], *, command: str, written: str, room: int =
             title=_title(subjects),
             subjects=views,
             compared=side_by_side(runs) if len(runs) > 1 else None,
-            together=charts.together(histories) if len(histories) > 1 else (),
+            together=charts.together(histories) if one_study and len(histories) > 1 else (),
             command=command,
             written=written,
             version=versions()["lstm-ae"],
