@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from . import bench, export, predict, runs, series, serve, studies
+from . import bench, export, predict, report, runs, series, serve, studies
 from .errors import guarded
 
 
@@ -32,6 +32,7 @@ app.add_typer(series.app)
 app.add_typer(runs.app)
 app.add_typer(bench.app)
 export.register(app)
+report.register(app)
 serve.register(app)
 predict.register(app)
 

@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
             talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}: {threshold['how']}")
             talk.say(f"next: lstmae series detect {run.directory} DATA")
 
-    @command(app, "example", "lstmae series example pump.csv")
+    @command(app, "example", "lstmae series example made-up.csv")
     def example(
         path: Annotated[Path, typer.Argument(metavar="FILE", help="The .csv file to write.")],
         *,

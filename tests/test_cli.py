@@ -36,19 +36,20 @@ def commands(group=None, path=()):
 
 def examples():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
-    order = ("data", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold", "reconstruct")
-    order += ("tune", "limits", "weights")
-    order += ("list", "show", "compare", "export")
+    order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold")
+    order += ("detect", "encode", "reconstruct", "tune", "limits", "weights")
+    order += ("list", "show", "compare", "export", "report", "serve")
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
     lines = sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
     # Each contestant of a benchmark starts a process with TensorFlow of its own; a sweep trains many models.
     slow = (" bench ", " mnist weights ", " mnist compare ", " snp kfold ")
+    lines.remove("lstmae serve saved_models")  # it would not end
     return [pytest.param(line, marks=[pytest.mark.slow] * any(map(line.__contains__, slow))) for line in lines]
 
 
 def verb(line):
     words = shlex.split(line)
-    return words[2] if words[1] != "export" else "export"
+    return words[1] if words[1] in ("export", "report", "serve", "predict") else words[2]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,8 @@ def place(tmp_path_factory):
     (place / "data").mkdir()
     npz(place / "data/mnist.npz")
     (place / "pump.csv").write_text("pressure\n" + "".join(f"{k % 7}\n" for k in range(200)))
+    (place / "week.csv").write_text("value\n" + "".join(f"{k / 50}\n" for k in range(50)))
+    (place / "saved_models").symlink_to(Path(__file__).parents[1] / "saved_models")
     return place
 
 
@@ -121,6 +124,9 @@ def test_the_help_lists_studies_first():
         "runs",
         "bench",
         "export",
+        "report",
+        "serve",
+        "predict",
     ]
 
 

@@ -145,7 +145,7 @@ def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("lstmae ", ["toy", "mnist", "snp", "series", "runs", "bench", "export", "serve", "predict"]),
+        ("lstmae ", ["toy", "mnist", "snp", "series", "runs", "bench", "export", "report", "serve", "predict"]),
         ("lstmae toy tr", ["train"]),
         ("lstmae toy train --cell ", ["lstm", "gru"]),
         ("lstmae toy tune --cell ", ["lstm", "gru"]),

@@ -42,10 +42,10 @@ def anomalies(
     x = moments(times) if dates else np.asarray(times, float)
     step = float(np.median(np.diff(x))) if len(x) > 1 else 1.0
     for axes, column, name in zip(drawn.axes, values.T[:shown], names, strict=False):
-        axes.plot(*_thinned(x, column), color=BLUE, linewidth=0.8)
+        axes.plot(*thinned(x, column), color=BLUE, linewidth=0.8)
         label(axes, y=short(name, 18))
     lowest = drawn.axes[-1]
-    lowest.plot(*_thinned(x, scores), color=BLACK, linewidth=0.8)
+    lowest.plot(*thinned(x, scores), color=BLACK, linewidth=0.8)
     lowest.axhline(threshold, color=VERMILLION, linestyle="--", linewidth=1)
     if np.nanmin(scores) > 0:
         lowest.set_yscale("log")
@@ -81,8 +81,8 @@ def given_back(
     dates = np.issubdtype(times.dtype, np.datetime64)
     x = moments(times) if dates else np.asarray(times, float)
     for axes, column, again, name in zip(drawn.axes, values.T[:shown], reconstruction.T, names, strict=False):
-        axes.plot(*_thinned(x, column), color=BLACK, linewidth=0.8)
-        axes.plot(*_thinned(x, again), color=BLUE, linewidth=0.8)
+        axes.plot(*thinned(x, column), color=BLACK, linewidth=0.8)
+        axes.plot(*thinned(x, again), color=BLUE, linewidth=0.8)
         label(axes, y=short(name, 18))
         if dates:
             dated(axes)
@@ -91,7 +91,7 @@ def given_back(
     return drawn
 
 
-def _thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The lowest and the highest point of each stretch, where there are more than can be seen."""
     if len(x) <= POINTS:
         return x, y

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from lstm_ae.figures import base
 
 # Colours of Okabe and Ito, each with a line of its own.
-_LOOKS = (
+LOOKS = (
     ("#0072B2", "-"),
     ("#D55E00", "--"),
     ("#009E73", "-."),
@@ -45,7 +45,7 @@ def over_epochs(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
         percent = column.endswith("accuracy")
         everything = np.concatenate([np.asarray(history[column], float) for history in histories.values()])
         for place, (name, history) in enumerate(histories.items()):
-            colour, style = _LOOKS[place % len(_LOOKS)]
+            colour, style = LOOKS[place % len(LOOKS)]
             values = np.asarray(history[column], float) * (100 if percent else 1)
             dot: dict[str, Any] = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
             lines[name] = axes.plot(history["epoch"], values, color=colour, linestyle=style, linewidth=1.4, **dot)[0]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from lstm_ae.config import task_of
 from lstm_ae.figures import search as drawings
 from lstm_ae.figures.base import png
@@ -59,7 +61,12 @@ def _whole(plan: Plan, trial: Trial) -> Trial:
 
 
 def figures(folder: Folder, plan: Plan, trials: Sequence[Trial]) -> list[Path]:
-    """Draw the search into its directory: the grid as a heat map, all trials across the options, their curves."""
+    """Draw the search into its directory."""
+    return [folder.write_figure(name, png(figure)) for name, figure in draw(plan, trials).items()]
+
+
+def draw(plan: Plan, trials: Sequence[Trial]) -> dict[str, Figure]:
+    """The grid as a heat map, all trials across the options, their curves; `trials` has the best first."""
     listed = sorted((t for t in trials if t.status not in (WAITING, RUNNING)), key=lambda trial: trial.number)
     best = next((place for place, trial in enumerate(listed) if trial.number == trials[0].number), None)
     best = best if trials and trials[0].scored else None
@@ -84,4 +91,4 @@ def figures(folder: Folder, plan: Plan, trials: Sequence[Trial]) -> list[Path]:
         best=[place for place, owner in enumerate(owners) if owner == best],
         quantity=plan.objective.name,
     )
-    return [folder.write_figure(name, png(figure)) for name, figure in drawn.items()]
+    return drawn

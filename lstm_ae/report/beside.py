@@ -1,0 +1,53 @@
+"""The source report's numbers, each beside what a run has measured, with what keeps the two from being compared."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from lstm_ae.config import Config, Mnist, Snp, Toy
+
+# What the report reaches with each of its classifiers, reading digits row by row.
+_CLASSIFIERS = {
+    "head-on-reconstruction": (0.94, "one LSTM for both tasks (V2): from 94 %"),
+    "two-autoencoders": (0.97, "two LSTMs (V3): around 97 %"),
+    "two-autoencoders-mlp": (0.98, "two LSTMs and dense layers (V4): 98 %"),
+}
+_TOY = 0.00016683299145370256
+_PIXELS = 0.114
+_SNP = 0.00027201828197576106
+
+
+class Said(NamedTuple):
+    """A number of the source report, and what it is to be compared with.
+
+    Args:
+        text: what the report says it is.
+        value: the number.
+        measure: the measure of ours that stands beside it.
+        parts: of the data, on which ours is taken.
+        but: why the two are not the same thing; "" where they are.
+    """
+
+    text: str
+    value: float
+    measure: str
+    parts: Sequence[str]
+    but: str = ""
+
+
+def said(config: Config) -> Iterator[Said]:
+    """What the source report has on a run of this kind."""
+    if isinstance(config, Toy):
+        text = "the best loss of its grid of 18 settings"
+        yield Said(text, _TOY, "reconstruction_mse", ("validation", "test"))
+    elif isinstance(config, Mnist) and config.read == "rows" and config.model in _CLASSIFIERS:
+        value, text = _CLASSIFIERS[config.model]
+        yield Said(f"accuracy, rows, {text}", value, "accuracy", ("test",))
+    elif isinstance(config, Mnist) and config.read == "pixels":
+        yield Said("accuracy, pixel by pixel", _PIXELS, "accuracy", ("test",))
+    elif isinstance(config, Snp) and config.goal == "predict":
+        reasons = {
+            "the report scales by each company's range, this run does not": config.scaling not in ("company", "report"),
+            "the report shuffles its windows, this run divides them by date": config.split != "report",
+        }
+        but = "; ".join(reason for reason, holds in reasons.items() if holds)
+        yield Said("the final test loss, on scaled prices", _SNP, "mse", ("test",), but)

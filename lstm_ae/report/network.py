@@ -1,0 +1,119 @@
+"""The layers, parameters, inputs and outputs of a `model.keras`, read without loading Keras.
+
+The file is a zip archive: `config.json` holds the layers in order, `model.weights.h5` their values, in groups that
+carry each layer's name (keras.io/api/models/model_saving_apis). The network stands between a scaling and an unscaling
+part, which have no parameters that are trained.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lstm_ae.errors import DataError
+
+# What a layer is, apart from its kind and name; shown as far as it has them.
+_DETAILS = ("units", "activation", "rate", "return_sequences", "n")
+# A graph's plain operations and its inputs are no layers to a reader.
+_PLAIN = ("InputLayer", "Identity")
+
+
+class Layer(NamedTuple):
+    """A layer: its name, its kind, what was chosen of it, what it reads, and its number of parameters."""
+
+    name: str
+    kind: str
+    details: str
+    reads: str
+    parameters: int
+
+
+class Network(NamedTuple):
+    """A model as a reader needs it.
+
+    Args:
+        inputs: by name, their shape in words, such as "any × 28 × 28".
+        outputs: names.
+        layers: in the order in which the model's file lists them.
+    """
+
+    inputs: Mapping[str, str]
+    outputs: tuple[str, ...]
+    layers: tuple[Layer, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Of all layers."""
+        return sum(layer.parameters for layer in self.layers)
+
+
+def read_network(path: Path) -> Network:
+    """What is in a `model.keras`; raises `DataError` where it cannot be read."""
+    import h5py  # type: ignore[import-untyped]
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))["config"]
+            weights = io.BytesIO(archive.read("model.weights.h5"))
+        with h5py.File(weights) as file:
+            return _network(config, file)
+    except FileNotFoundError:
+        raise DataError(f"There is no {str(path)!r}") from None
+    except Exception as error:
+        raise DataError(f"{str(path)!r} is damaged or no model ({type(error).__name__})") from error
+
+
+def _network(config: Mapping[str, Any], file: Any) -> Network:
+    inner = {layer["config"]["name"]: layer["config"] for layer in config["layers"] if "layers" in layer["config"]}
+    groups = {_name(group): group for group in file["layers"].values()}
+    parts = inner.items() if inner else [(config["name"], config)]
+    layers: list[Layer] = []
+    for name, part in parts:
+        where = groups[name]["layers"] if inner else file["layers"]
+        layers += _layers(part["layers"], where)
+    shapes = {
+        layer["config"]["name"]: _shape(layer["config"]["batch_shape"])
+        for layer in config["layers"]
+        if layer["class_name"] == "InputLayer"
+    }
+    return Network(shapes, tuple(_names(config["output_layers"])), tuple(layers))
+
+
+def _layers(listed: list[Any], groups: Any) -> Iterator[Layer]:
+    sizes = {_name(group): _size(group) for group in groups.values()}
+    for layer in listed:
+        config, kind = layer["config"], layer["class_name"]
+        # Keras' own operations carry their module's name; they compute, and hold nothing.
+        if kind in _PLAIN or ".ops." in str(layer.get("module")):
+            continue
+        if kind == "Functional":
+            kind = "operations"
+        chosen = {key: config[key] for key in _DETAILS if config.get(key) not in (None, False)}
+        if isinstance(inner := config.get("layer"), dict):  # a wrapper, such as Bidirectional
+            kind = f"{kind} of {inner['class_name']}"
+            chosen |= {key: inner["config"][key] for key in ("units", "activation") if key in inner["config"]}
+        details = ", ".join(
+            key.replace("_", " ") if value is True else f"{key} {value}" for key, value in chosen.items()
+        )
+        reads = (layer.get("build_config") or {}).get("input_shape")
+        shape = _shape(reads) if isinstance(reads, list) and not any(isinstance(each, list) for each in reads) else ""
+        yield Layer(config["name"], kind, details, shape, sizes.get(config["name"], 0))
+
+
+def _size(group: Any) -> int:
+    """The values of a layer and of all it holds."""
+    return sum(_size(item) if hasattr(item, "values") else int(item.size) for item in group.values())
+
+
+def _name(group: Any) -> str:
+    return str(group["vars"].attrs.get("name", "")) if "vars" in group else ""
+
+
+def _names(outputs: Any) -> list[str]:
+    return list(outputs) if isinstance(outputs, dict) else [str(each[0]) for each in outputs]
+
+
+def _shape(shape: Any) -> str:
+    return " × ".join("any" if size is None else str(size) for size in shape)

@@ -1,0 +1,56 @@
+"""How a report writes numbers, durations and names."""
+
+from typing import Any
+
+
+def number(value: Any) -> str:
+    """A number in four digits; anything else as it is, and "-" for none.
+
+    >>> number(1234567), number(0.00016683), number(-12345.6), number(True), number(None)
+    ('1,234,567', '0.0001668', '−12,346', 'True', '-')
+    """
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, float) and 1e3 <= abs(value) < 1e9:
+        text = f"{value:,.{0 if abs(value) >= 1e4 else 1}f}".removesuffix(".0")
+    else:
+        text = f"{value:.4g}".replace("e-0", "e-") if isinstance(value, float) else f"{value:,}"
+    return text.replace("-", "−")
+
+
+def short(text: str) -> str:
+    """A cell of a table: a number with many digits in six, anything else as it is.
+
+    >>> short("0.6864300958594717"), short("2024"), short("IBM")
+    ('0.68643', '2024', 'IBM')
+    """
+    try:
+        return f"{float(text):.6g}" if len(text) > 8 and "." in text else text
+    except ValueError:
+        return text
+
+
+def words(name: str) -> str:
+    """The name of an option, a measure or a column as people write it.
+
+    >>> words("val_label_loss")
+    'validation label loss'
+    """
+    return ("validation " if name.startswith("val_") else "") + name.removeprefix("val_").replace("_", " ")
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(0.25), duration(59.2), duration(238.17), duration(7300)
+    ('0.25 s', '59 s', '3 min 58 s', '2 h 01 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

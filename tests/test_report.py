@@ -1,0 +1,617 @@
+"""Reports: what is read of runs and searches, what is said of it, and the page it stands on."""
+
+import contextlib
+import itertools
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_makers import HOSTILE, SAVED, Page, changed, found_anomalies, made, metric, searched
+from searches import call, refused
+
+from lstm_ae.config import Mnist, Series, Snp, Toy
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.figures.base import figure, label
+from lstm_ae.report import charts
+from lstm_ae.report.beside import said
+from lstm_ae.report.compare import side_by_side
+from lstm_ae.report.gather import RunFacts, gather
+from lstm_ae.report.measures import Measure
+from lstm_ae.report.network import Layer, read_network
+from lstm_ae.report.page import MARK, gather_all, render, require_own, write_report
+from lstm_ae.report.pictures import fitting, read_pictures
+from lstm_ae.report.searches import gather_search
+from lstm_ae.report.vectors import svg
+from lstm_ae.report.words import duration, number, short, words
+
+
+def page_of(*places: str, **options: int) -> Page:
+    return Page(render(gather_all(places), command="lstmae report", written="today", **options).html)
+
+
+# The model
+
+
+def test_the_layers_of_a_model_and_their_parameters() -> None:
+    network = read_network(SAVED / "toy" / "model.keras")
+    chosen = "units 16, activation tanh, return sequences"
+    assert network.inputs == {"sequence": "any × any × 1"}
+    assert network.outputs == ("reconstruction",)
+    # An LSTM has four gates, each with a weight an input, a weight a unit and a bias.
+    assert network.layers == (
+        Layer("encoder_1", "LSTM", chosen, "any × any × 1", 4 * 16 * (1 + 16 + 1)),
+        Layer("decoder_1", "LSTM", chosen, "any × any × 16", 4 * 16 * (16 + 16 + 1)),
+        Layer("reconstruction", "Dense", "units 1, activation linear", "any × any × 16", 16 + 1),
+    )
+
+
+@pytest.mark.parametrize("name", ["toy", "snp", "mnist-rows"])
+def test_parameters_are_those_that_the_training_counted(name: str) -> None:
+    counted = json.loads((SAVED / name / "metrics.json").read_text())["training"]["parameters"]
+    assert read_network(SAVED / name / "model.keras").parameters == counted
+
+
+def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with pytest.raises(DataError, match="There is no"):
+        read_network(path)
+    path.write_bytes((SAVED / "toy" / "model.keras").read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"damaged or no model \(BadZipFile\)"):
+        read_network(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(DataError, match=r"damaged or no model \(KeyError\)"):
+        read_network(path)
+
+
+# What is said
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (math.nan, "-"),
+        (0.00016683299, "0.0001668"),
+        (8.4e-10, "8.4e−10"),
+        (1e-9, "1e−9"),
+        (2000.0, "2,000"),
+        (-0.5, "−0.5"),
+        (1234.56, "1,234.6"),
+        (-12345.6, "−12,346"),
+        (1234567, "1,234,567"),
+        (True, "True"),
+        ("<b>", "<b>"),
+    ],
+)
+def test_numbers(value: object, text: str) -> None:
+    assert number(value) == text
+
+
+def test_durations_names_and_cells() -> None:
+    assert [duration(s) for s in (0.254, 9.9, 59.4, 59.6, 238.17, 7300)] == [
+        "0.25 s",
+        "9.9 s",
+        "59 s",
+        "1 min 00 s",
+        "3 min 58 s",
+        "2 h 01 min",
+    ]
+    assert [words(name) for name in ("val_label_loss", "interval_loss")] == ["validation label loss", "interval loss"]
+    assert [short(cell) for cell in ("0.6864300958", "2024-01-01 00.00", "104.3", "")] == [
+        "0.68643",
+        "2024-01-01 00.00",
+        "104.3",
+        "",
+    ]
+
+
+numbers = st.floats(-1e6, 1e6)
+
+
+@given(numbers, st.dictionaries(st.text(max_size=5), numbers), st.booleans())
+def test_better_means_than_every_baseline(value: float, baselines: dict[str, float], higher: bool) -> None:
+    measure = Measure("test", "error", value, "", baselines | {"wanted": 0.0}, higher)
+    rivals = [other for name, other in baselines.items() if name != "wanted"]
+    sign = 1 if higher else -1
+    assert measure.better == (min(sign * (value - other) for other in rivals) > 0 if rivals else None)
+
+
+def test_what_cannot_be_computed_is_not_compared() -> None:
+    assert Measure("test", "error", None, "", {"mean": 1.0}, False).better is None
+    assert Measure("test", "error", 0.5, "", {"mean": None, "last": 1.0}, False).beats == {"last": True}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (Toy(), [(0.00016683299145370256, "")]),
+        (Mnist(), [(0.98, "")]),
+        (Mnist(model="v3"), [(0.97, "")]),
+        (Mnist(model="head-on-code"), []),
+        (Mnist(read="pixels"), [(0.114, "")]),
+        (Mnist(read="columns"), []),
+        (Snp(goal="reconstruct"), []),
+        (Snp(target="level", scale="report", split="report"), [(0.00027201828197576106, "")]),
+        (Series(), []),
+    ],
+)
+def test_the_source_reports_number(config: Toy | Mnist | Snp | Series, expected: list[tuple[float, str]]) -> None:
+    assert [(line.value, line.but) for line in said(config)] == expected
+
+
+def test_what_keeps_a_forecast_from_being_compared_with_the_source_report() -> None:
+    (line,) = said(Snp())
+    assert "range" in line.but
+    assert "shuffles" in line.but
+    (line,) = said(Snp(target="level"))
+    assert line.but == "the report shuffles its windows, this run divides them by date"
+
+
+# Side by side
+
+
+def facts(where: str, *details: object, **more: object) -> RunFacts:
+    made(where, *details, **more)  # type: ignore[arg-type]
+    return gather(Path(where))
+
+
+def test_runs_side_by_side() -> None:
+    lower, higher = metric(0.25), metric(0.5, higher=True, unit="", mean=0.1)
+    one = facts("a", Toy(units=2), test={"mse": lower, "accuracy": higher, "coverage": metric(0.8, wanted=0.8)})
+    two = facts("b", Toy(units=4), test={"mse": metric(0.125), "accuracy": higher, "coverage": metric(0.7, wanted=0.8)})
+    found = side_by_side([one, two])
+    assert (found.names, found.note) == (("a", "b"), "")
+    assert [(row.name, row.values) for row in found.options] == [("units", ("2", "4"))]
+    assert {row.name: (row.values, row.best) for row in found.measures} == {
+        "test: mse": ((0.25, 0.125), (1,)),
+        "test: accuracy": ((0.5, 0.5), ()),  # equal
+        "test: coverage": ((0.8, 0.7), ()),  # near is better
+        "epochs trained": ((3, 3), ()),
+        "training seconds": ((61.2, 61.2), ()),
+        "parameters": ((3281, 3281), ()),
+    }
+
+
+def test_scaled_errors_of_two_scales_have_no_best() -> None:
+    test = {"mse": metric(0.2), "mae": metric(0.4, unit="USD")}
+    one = facts("a", Snp(scale="log"), test=test)
+    two = facts("b", Snp(scale="company"), test={"mse": metric(0.1), "mae": metric(0.5, unit="USD")})
+    best = {row.name: row.best for row in side_by_side([one, two]).measures}
+    assert (best["test: mse"], best["test: mae"]) == ((), (0,))
+
+
+def test_of_two_studies_what_both_have_is_compared() -> None:
+    made("a", Toy(units=2)), made("b", Snp(units=4))
+    found = side_by_side([gather(Path("a")), gather(Path("b"))])
+    rows = {row.name: row.values for row in found.options}
+    assert (rows["study"], rows["units"]) == (("toy", "snp"), ("2", "4"))
+    assert not {"window", "sequences"} & set(rows)
+    assert "Over the epochs" not in page_of("a", "b").text
+    made("c", Toy(units=2))
+    assert "Over the epochs" in page_of("a", "c").text
+    Path("c/config.json").unlink()
+    assert {"study", "units"} <= {row.name for row in side_by_side([gather(Path("a")), gather(Path("c"))]).options}
+
+
+def test_leaky_runs_do_not_compare_with_others() -> None:
+    made("a"), made("b")
+    about = Path("a/config.json")
+    changed(about, data=json.loads(about.read_text())["data"] | {"leaky": "it shuffles"})
+    found = side_by_side([gather(Path("a")), gather(Path("b"))])
+    assert [(row.name, row.values) for row in found.options] == [("leaky", ("it shuffles", "-"))]
+    assert found.note.startswith("Some of the runs are leaky")
+
+
+@pytest.mark.parametrize(
+    ("config", "sha", "note"),
+    [
+        (Mnist(), "abc", "not of one study"),
+        (Toy(), "other", "not trained on the same data"),
+        (Toy(sequences=100), "abc", r"not solve the same task \(sequences\)"),
+    ],
+)
+def test_runs_that_do_not_compare(config: Toy | Mnist, sha: str, note: str) -> None:
+    found = side_by_side([facts("a", losses=(1.0,)), facts("b", config, sha=sha, test={"mse": metric(0.1)})])
+    assert re.search(note, found.note)
+    assert not any(row.best for row in found.measures)
+
+
+# Charts
+
+
+def test_a_chart_says_what_it_shows() -> None:
+    history = {
+        "epoch": [1.0, 2.0, 3.0],
+        "loss": [1.0, 0.5, 0.75],
+        "val_loss": [4.0, 2.0, 3.0],
+        "seconds": [1.0, 2.0, 3.0],
+    }
+    (chart,) = charts.training(history, 2)
+    assert chart.text == (
+        "Loss over 3 epochs: training from 1 to 0.75, lowest 0.5 in epoch 2, highest 1 in epoch 1; "
+        "validation from 4 to 3, lowest 2 in epoch 2, highest 4 in epoch 1. The weights of epoch 2 were kept."
+    )
+    chart = charts.scores([1.0, 2.0, 5.0], 4.0)
+    assert chart.text == "3 scores of normal rows, from 1 to 5. The threshold is 4; 1 of them are above it."
+    chart = charts.detected(np.arange(5), [1, 9, 9, np.nan, 8], np.array([0, 1, 1, 0, 1], bool), None)
+    assert chart.text == "5 rows, 3 of them anomalies, in 2 stretches."
+
+
+def test_only_shared_measures_are_drawn_together() -> None:
+    one = {"epoch": [1.0], "val_loss": [1.0], "val_accuracy": [0.5]}
+    two = {"epoch": [1.0, 2.0], "val_loss": [3.0, 2.0]}
+    (chart,) = charts.together({"a": one, HOSTILE: two})
+    assert chart.title == "Validation loss"
+    assert "a: 1; " in chart.text
+    assert charts.together({"a": {"epoch": [1.0], "loss": [1.0]}, "b": two}) == []
+
+
+@pytest.mark.parametrize("themed", [True, False])
+def test_vectors_stand_inside_a_page(themed: bool) -> None:
+    drawn = figure()
+    drawn.axes[0].plot([0, 1], [0, 1], color="#0072B2")
+    label(drawn.axes[0], x=HOSTILE)
+    text = svg(drawn, title=HOSTILE, text="$x$ & y", themed=themed)
+    root = ElementTree.fromstring(text)
+    assert root.attrib["role"] == "img"
+    assert "width" not in root.attrib
+    names = [each.attrib["id"] for each in root.iter() if "id" in each.attrib]
+    assert len(set(names)) == len(names)
+    assert set(root.attrib["aria-labelledby"].split()) <= set(names)
+    uses = re.findall(r'(?:href="|url\()#([^")]+)', text)
+    assert uses
+    assert set(uses) <= set(names)
+    assert "<metadata" not in text
+    assert "<script" not in text
+    assert HOSTILE in "".join(each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert ("var(--blue)" in text, "#0072b2" in text) == (themed, not themed)
+
+
+# Figures and tables
+
+
+def test_figures_that_have_no_room_shrink_or_stay_away(tmp_path: Path) -> None:
+    made("a")
+    noise = figure(height=2.0)
+    noise.axes[0].imshow(np.random.default_rng(0).random((50, 50)))
+    from lstm_ae.figures.base import png
+
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.png").write_bytes(png(noise))
+    (tmp_path / "cut.png").write_bytes(png(noise)[:-20])
+    (tmp_path / "text.png").write_text("no picture")
+    pictures, damaged = read_pictures(tmp_path, tmp_path, None, "")
+    assert [picture.name for picture in pictures] == ["one", "two"]
+    assert damaged == ["cut.png", "text.png"]
+    assert fitting(pictures, 10**7) == pictures
+    size = len(pictures[0].png)
+    first, _ = fitting(pictures, size)
+    assert first is not None
+    assert len(first.png) < size / 2
+    assert first.png.startswith(b"\x89PNG")
+    assert fitting(pictures, 10) == [None, None]
+    assert "no room for the figure reconstruction" in page_of("a", room=10).text
+
+
+def test_a_figure_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    picture = gather(made("a b").directory).pictures[1]
+    assert (picture.name, picture.command) == ("reconstruction", "lstmae toy plot --run 'a b'")
+    assert "Samples of the test part" in picture.shows
+
+
+# The page
+
+
+def test_a_run_is_told_whole() -> None:
+    made("a", Toy(units=4), test={"reconstruction_mse": metric(0.25, mean=0.5, last=0.125)})
+    page = page_of("a")
+    for sentence in (
+        "1 of 26 options differ from their defaults",
+        "the reconstruction mse is not better than every baseline beside it",
+        "The training took 1 min 01 s for 3 epochs",
+        "the weights of epoch 2 are kept",
+        "3,281 parameters",
+        "mean 0.5; last 0.125",
+        "lstmae made for a test",
+        "not better here",
+        "0.0001668",
+        "Companies IBM",
+        "LSTM",
+        "lstmae toy plot --run a",
+    ):
+        assert sentence in page.text, sentence
+    assert [each["alt"] for each in page.all("img")] == [
+        "reconstruction: Samples of the test part and what the model gives back of them."
+    ]
+    assert "Not everything is there" not in page.text
+
+
+def test_several_measures_and_a_verdict_are_put_in_words() -> None:
+    test = {"mse": metric(0.25, mean=0.5), "mae": metric(2.0, mean=1.0, last=3.0), "coverage": metric(0.8, wanted=0.9)}
+    made("a", test=test, verdict={"test": {"text": "beats persistence (skill +5.00%)"}})
+    text = page_of("a").text
+    assert "1 of 2 measures are better than every baseline beside them. Not better: mae, 2 against 1 of mean." in text
+    assert "Verdict on the test part: the forecast beats persistence (skill +5.00%)." in text
+
+
+def test_leaky_results_say_so() -> None:
+    run = made("a")
+    path = run.directory / "config.json"
+    changed(path, data=json.loads(path.read_text())["data"] | {"leaky": "the split shuffles"})
+    assert "Leaky: the split shuffles." in page_of("a").text
+
+
+def test_anomalies_are_told_with_their_rows() -> None:
+    found_anomalies("a")
+    page = page_of("a")
+    for sentence in (
+        "A row is an anomaly where its score is above 2 , by the rule fixed:2 : as temp says.",
+        "3 scores of normal rows, from 0.25 to 1. The threshold is 2; 0 of them are above it.",
+        "6 rows, 2 of them anomalies, in 1 stretches. The threshold is 2.",
+        "1 event in the table that was searched last",
+        "9.12346",
+    ):
+        assert sentence in page.text, sentence
+
+
+def test_a_threshold_that_the_detection_did_not_go_by_is_not_drawn() -> None:
+    found_anomalies("a", threshold=5.0)  # the row of score 3 is marked as well
+    assert "in 1 stretches. The threshold" not in page_of("a").text
+
+
+def test_a_search_is_told_with_its_winner() -> None:
+    searched("s")
+    page = page_of("s")
+    for sentence in (
+        "grid over 2 options, by the lowest validation loss",
+        "The best of 2 trials is trial 0, with a validation loss of 0.1 : units 2, clip 1.",
+        "units 2 better than units 4 in 1 of 1 pair",
+        "The winner: s/trials/0000",
+        "lstmae toy tune --resume --out s",
+        "units 2,4",
+    ):
+        assert sentence in page.text, sentence
+    assert sum(each.get("role") == "img" for each in page.all("svg")) == 3 + 1  # the winner's training
+
+
+def test_a_search_is_told_with_the_run_that_was_trained_on_more() -> None:
+    found = searched("s")
+    training = {"epochs": 2, "best_epoch": 2, "stopped": "", "seconds": 1, "parameters": 5, "refit": "trained on more"}
+    made(str(found.refit.directory), Toy(units=2), training=training)
+    page = page_of("s")
+    assert "The winner's setting, trained on more: s/refit" in page.text
+    assert "The network has 5 parameters. It was trained on more." in page.text
+    places = [each["href"] for each in page.all("a")]
+    assert places == ["#content", "#s1-results", "#s1-figures", "#s1-asked", "#s1-made", "#s1-r1", "#s1-r2"]
+    assert {(place or "")[1:] for place in places} <= {each.get("id") for _, each in page.elements}
+
+
+def test_a_search_without_a_complete_trial() -> None:
+    found = searched("s")
+    found.journal.path.write_bytes(b"damaged\n")
+    shutil.rmtree("s/trials")
+    facts = gather_search(Path("s"))
+    assert facts.missing == [
+        "Line 1 of the journal cannot be read: what happened there is not told",
+        "No trial was begun; go on with lstmae toy tune --resume --out s",
+    ]
+    assert "No trial is complete." in page_of("s").text
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    with contextlib.chdir(tmp_path_factory.mktemp("hostile")):
+        made("a", Toy(units=4), words=HOSTILE, test={HOSTILE: metric(0.25, unit=HOSTILE, **{HOSTILE: 0.5})})
+        found_anomalies("b", name=HOSTILE)
+        searched("s", words=HOSTILE)
+        Path("a/figures/reconstruction.png").rename("a/figures/<script>'.png")
+        return page_of("a", "b", "s")
+
+
+def test_whatever_a_file_holds_is_only_text(hostile: Page) -> None:
+    page = hostile
+    assert not page.all("script")
+    assert not page.all("b")
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert page.text.count(HOSTILE) > 8
+
+
+def test_the_page_is_whole_and_needs_nothing_else(hostile: Page) -> None:
+    page = hostile
+    assert page.wrong == []
+    names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(set(names)) == len(names)
+    for key in ("aria-labelledby", "href"):
+        for _, attributes in page.elements:
+            for name in (attributes.get(key) or "").split():
+                assert name.removeprefix("#") in names, (key, name)
+    for tag, attributes in page.elements:
+        assert not {"srcset", "action", "integrity"} & set(attributes)
+        assert (attributes.get("src") or "data:").startswith("data:"), tag
+    hosts = set(re.findall(r"https?://[\w.]+", page.html))
+    assert hosts <= {"http://www.w3.org"}  # names of XML
+    policy = next(each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "@import" not in page.html
+    assert set(re.findall(r"url\((.)", page.html)) <= {"#"}
+
+
+def test_headings_and_landmarks(hostile: Page) -> None:
+    page = hostile
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    for tag in ("main", "header", "footer", "nav"):
+        assert len(page.all(tag)) == 1
+    assert page.all("html") == [{"lang": "en"}]
+    regions = [each for each in page.all("div") if each.get("role") == "region"]
+    assert regions
+    assert all(each.get("aria-label") and each.get("tabindex") == "0" for each in regions)
+    assert all("scope" in each for each in page.all("th"))
+    assert all(each["alt"] for each in page.all("img"))
+
+
+def test_many_epochs_are_thinned_in_the_table() -> None:
+    made("a", losses=tuple(1 / k for k in range(1, 1001)))
+    page = page_of("a")
+    assert "202 of 1,000 epochs: every 5th, the last, and the one whose weights were kept." in page.text
+
+
+# What is missing
+
+
+GONE = {
+    "config.json": "What was asked is not known",
+    "metrics.json": "There are no results",
+    "history.csv": "There are no training curves",
+    "model.keras": "The layers are not known",
+    "figures": "Figures: none there; draw them by lstmae toy plot --run a",
+}
+DAMAGED = {
+    "config.json": "What was asked is not known",
+    "metrics.json": "There are no results",
+    "history.csv": "There are no training curves",
+    "model.keras": "The layers are not known",
+    "normal.npz": "The scores of normal rows are not known",
+    "scores.csv": "The scores of rows are not drawn|A table is not shown",
+    "figures/loss.png": "Figures: 'loss.png' damaged",
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_a_run_with_a_part_gone_is_told_without_it(name: str) -> None:
+    made("a")
+    path = Path("a", name)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert all(sentence in page_of("a").text for sentence in (GONE[name], "Not everything is there"))
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("content", [b"", b"\xff\x00{]", b"[1, 2]", b"epoch,loss\n1,2,3\n"])
+def test_a_run_with_a_damaged_part_is_told_without_it(name: str, content: bytes) -> None:
+    found_anomalies("a")
+    Path("a", name).write_bytes(content)
+    told = gather(Path("a"))
+    assert [each for each in told.missing if re.match(DAMAGED[name], each)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("training", {"epochs": "many"}, "The training is not known"),
+        ("verdict", {"test": "good"}, "The verdicts are not known"),
+        ("threshold", {"value": None}, "The threshold is not known"),
+        ("test", {"mse": metric("low")}, "The measures are not known"),  # type: ignore[arg-type]
+        ("test", {"mse": {"value": 1, "baselines": 1, "unit": ""}}, "The measures are not known"),
+    ],
+)
+def test_edited_metrics_cost_only_what_was_edited(key: str, value: object, sentence: str) -> None:
+    run = found_anomalies("a")
+    changed(run.directory / "metrics.json", **{key: value})
+    told = gather(Path("a"))
+    assert [each.split(":")[0] for each in told.missing] == [sentence]
+
+
+def test_a_config_of_another_version_is_told_as_it_stands() -> None:
+    run = made("a")
+    changed(run.directory / "config.json", config={"units": 7, "gone": "<i>"}, versions="odd")
+    told = gather(Path("a"))
+    assert [(each.name, each.value) for each in told.choices] == [("units", "7"), ("gone", "<i>")]
+    assert "Unknown key 'gone'" in told.missing[0]
+    assert "gone <i>" in page_of("a").text
+
+
+def test_an_unfinished_run_says_how_to_go_on() -> None:
+    made("a")
+    Path("a/metrics.json").unlink()
+    assert "go on with: lstmae toy train --resume --out a" in page_of("a").text
+
+
+# The command
+
+
+def test_the_command_writes_into_the_run_and_again() -> None:
+    made("runs/a")
+    for _ in range(2):
+        found = call("report latest")
+        assert (found.code, found.out) == (0, "report: runs/a/report.html\n")
+    assert MARK in Path("runs/a/report.html").read_text()
+    shutil.rmtree("runs/a/figures")
+    document = json.loads(call("report runs/a --json --quiet").out)
+    assert document == {
+        "report": "runs/a/report.html",
+        "bytes": Path("runs/a/report.html").stat().st_size,
+        "subjects": [
+            {
+                "directory": "runs/a",
+                "kind": "run",
+                "task": "toy",
+                "missing": ["Figures: none there; draw them by lstmae toy plot --run runs/a"],
+            }
+        ],
+        "left_out": [],
+    }
+
+
+def test_several_go_into_the_working_directory() -> None:
+    made("a"), made("b", Toy(units=2)), searched("s")
+    assert call("report a b s").out == "report: report.html\n"
+    page = Page(Path("report.html").read_text())
+    assert page.text.startswith("Report: 3 results")
+    assert [each["href"] for each in page.all("a")] == ["#content", "#compared", "#s1", "#s2", "#s3", "#s3-r1"]
+    assert call("report a b --out deep/down/x.html").code == 0
+    assert Page(Path("deep/down/x.html").read_text()).text.startswith("Report: 2 runs")
+    assert call("report a a").out == "report: a/report.html\n"
+
+
+def test_a_file_of_others_is_not_overwritten() -> None:
+    made("a")
+    Path("a/report.html").write_text("<html>mine</html>")
+    assert "'a/report.html' is no report of this program" in refused("report a", 2)
+    Path("notes.html").write_text("mine")
+    assert "'notes.html' is no report of this program" in refused("report a --out notes.html", 2)
+    assert "must be a file that ends in .html" in refused("report a --out report.txt", 2)
+    assert "must be a file that ends in .html" in refused("report a --out a", 2)
+    Path("link.html").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match="is no report"):
+        require_own(Path("link.html"))
+    with pytest.raises(ConfigError, match="is no report"):
+        write_report(Path("notes.html"), "")
+
+
+def test_nothing_to_show_is_one_line_and_exit_code_3() -> None:
+    Path("empty").mkdir()
+    assert refused("report empty", 3).startswith("There is nothing to report of 'empty'")
+    assert refused("report nowhere", 3).startswith("There is no run at 'nowhere'")
+    assert refused("report latest", 3).startswith("There is no finished run")
+    Path("s").mkdir()
+    Path("s/search.json").write_text("{}")
+    assert "'task' must be one of" in refused("report s", 2)
+
+
+def test_a_report_loads_no_tensorflow() -> None:
+    made("a"), searched("s")
+    program = """
+import json, sys
+from lstm_ae_cli import main
+code = main(["report", "a", "s", "--quiet"])
+print(json.dumps([code, sorted({name.split(".")[0] for name in sys.modules})]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    code, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0
+    assert not set(loaded) & {"tensorflow", "keras", "keras_tuner", "pandas", "scipy", "sklearn"}

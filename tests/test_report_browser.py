@@ -1,0 +1,168 @@
+"""A report in a real browser: headless Chromium, by Selenium and Debian's driver."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_makers import SAVED, found_anomalies, made, searched
+
+from lstm_ae.config import Toy
+from lstm_ae.report.page import gather_all, render, write_report
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+DRIVER, CHROMIUM = Path("/usr/bin/chromedriver"), Path("/usr/bin/chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DRIVER.exists() or not CHROMIUM.exists(), reason="chromium and chromedriver are missing"),
+]
+OPTIONS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--lang=en"),
+)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of everything that one can be of."""
+    place = tmp_path_factory.mktemp("report")
+    with contextlib.chdir(place):
+        made("one"), made("two", Toy(units=4)), found_anomalies("pump"), searched("search")
+        places = ["one", "two", "pump", "search", *(str(SAVED / name) for name in ("toy", "snp", "mnist-rows"))]
+        page = render(gather_all(places), command="lstmae report", written="today")
+    assert len(page.html) < 5_000_000
+    return write_report(place / "report.html", page.html)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('user')}"):
+        options.add_argument(option)
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def browser(driver: Any, report: Path) -> Iterator[Any]:
+    """The report, opened. After every test: nothing in the console, and no request but for the file."""
+    driver.get("about:blank")
+    driver.get_log("performance")
+    driver.get(report.as_uri())
+    yield driver
+    assert driver.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = {one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"}
+    assert report.as_uri() in {url.partition("#")[0] for url in asked}
+    assert all(url.startswith((report.as_uri(), "data:image/png;base64,")) for url in asked)
+
+
+def resize(driver: Any, width: int) -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def scheme(driver: Any, name: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": name}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_charts_and_figures_are_drawn(browser: Any, width: int) -> None:
+    resize(browser, width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    boxes = browser.execute_script(
+        """return [...document.querySelectorAll("svg, img")].map((one) => {
+            const box = one.getBoundingClientRect(), room = one.parentElement;
+            return [box.width, box.height, room.scrollWidth > room.clientWidth && room.tabIndex !== 0];
+        });"""
+    )
+    assert len(boxes) > 20
+    for wide, high, cut in boxes:
+        assert wide > 250
+        assert high > 40
+        assert not cut
+    loaded = browser.execute_script("return [...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+    assert loaded
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_texts_of_charts_are_legible(browser: Any, width: int) -> None:
+    resize(browser, width)
+    heights = browser.execute_script(
+        """return [...document.querySelectorAll(".charts svg text")].map((one) => {
+            const { a, b } = one.getScreenCTM();
+            return Math.hypot(a, b) * parseFloat(getComputedStyle(one).fontSize);
+        });"""
+    )
+    assert heights
+    assert min(heights) >= 9
+
+
+@pytest.mark.parametrize("ground", ["light", "dark"])
+def test_lines_and_texts_stand_out_from_their_ground(browser: Any, ground: str) -> None:
+    scheme(browser, ground)
+    pairs = browser.execute_script(
+        """const ground = getComputedStyle(document.body).backgroundColor, style = (one) => getComputedStyle(one);
+        return [[style(document.body).color, ground], [style(document.querySelector(".quiet")).color, ground],
+            ...[...document.querySelectorAll("svg.themed text")].map((one) => [style(one).fill, ground])];"""
+    )
+    assert pairs[0][0] == ("rgb(232, 234, 237)" if ground == "dark" else "rgb(22, 24, 27)")
+    assert len(pairs) > 50
+    assert min(contrast(*pair) for pair in pairs) >= 4.5
+    lines = browser.execute_script(
+        """return [...document.querySelectorAll("svg.themed path")].map((one) => getComputedStyle(one))
+            .filter((style) => style.strokeWidth === "1.5px").map((style) => style.stroke);"""
+    )
+    assert len(set(lines)) >= 2
+    assert min(contrast(line, pairs[0][1]) for line in lines) >= 3
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours, as WCAG 2.1 has it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in colour.removeprefix("rgb(").rstrip(")").split(",")]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_all_of_it_is_reached_by_the_keyboard(browser: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    resize(browser, 360)
+    reachable = browser.execute_script("return document.querySelectorAll('a, summary, .scroll, .command').length")
+    seen = []
+    for _ in range(2 * reachable):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        place = browser.execute_script(
+            """const one = document.activeElement;
+            return [one.tagName, [...document.querySelectorAll("*")].indexOf(one)];"""
+        )
+        if place[0] == "BODY" or place in seen:
+            break
+        seen.append(place)
+    hidden = browser.execute_script(
+        "return [...document.querySelectorAll('details:not([open]) .scroll, details:not([open]) .command')].length"
+    )
+    assert len(seen) == reachable - hidden
+    assert seen[0][0] == "A"  # to the content
+    first = browser.find_element("css selector", "details > summary")
+    first.send_keys(Keys.ENTER)
+    assert browser.execute_script("return arguments[0].parentElement.open", first)
+
+
+def test_it_prints(browser: Any) -> None:
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
+    assert len(printed["data"]) > 50_000
