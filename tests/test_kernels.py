@@ -180,6 +180,7 @@ def test_ten_steps_of_sgd_give_the_weights_that_keras_gives(tmp_path: Path) -> N
         assert_near(got, wanted)
 
 
+@pytest.mark.slow
 def test_ten_steps_of_adam_give_the_losses_that_keras_gives(tmp_path: Path) -> None:
     config = Mnist(units=4, epochs=4, batch_size=10, bidirectional=True, latent="vector", dropout=0.2)
     ours, theirs = (trained(tmp_path, dataclasses.replace(config, kernel=kernel))[0] for kernel in ("auto", "keras"))

@@ -51,6 +51,7 @@ def test_blocks_by_hand(path, turn):
 AXES = (Axis("learning_rate", (1e-5, 0.03)), Axis("units", (1, 3)))
 
 
+@pytest.mark.slow
 def test_the_weak_are_dropped_and_the_winner_is_measured(path, tmp_path):
     found = kfold(config_of(path, epochs=2), AXES, 2, tmp_path / "out")
     assert [len(setting.rounds) for setting in found.settings] == [2, 2, 1, 1]

@@ -93,18 +93,14 @@ FORMS = {
     },
     "forecaster-change-lstm-2": _forecaster("change", False, "lstm", layers=2),
 }
-# Of each kind so many that every value of every option occurs; the others are checked among the slow tests.
+# Of each kind a few; the others are checked among the slow tests.
 QUICK = {
     "autoencoder-steps-lstm",
     "autoencoder-vector-gru-both-2",
-    "linear-on-input-rows-steps",
-    "head-on-reconstruction-pixels-vector",
     "two-autoencoders-rows-steps",
-    "two-autoencoders-mlp-pixels-vector",
     "head-on-code-rows-steps",
     "forecaster-change-lstm",
     "forecaster-level-last-gru",
-    "forecaster-change-last-gru",
 }
 assert set(FORMS) >= QUICK
 PARAMETERS = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in FORMS]

@@ -453,6 +453,7 @@ def test_environment(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @needs_snp500
+@pytest.mark.slow
 def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 250)
     data = load(Snp(data=str(SNP500), field="open"))

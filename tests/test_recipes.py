@@ -152,6 +152,7 @@ def test_averages_of_the_weights_are_judged_and_kept(tmp_path: Path) -> None:
     assert error == pytest.approx(result.history[result.best_epoch - 1]["val_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_averaged_training_resumed_to_the_last_bit(tmp_path: Path) -> None:
     config = Toy(units=2, epochs=3, batch_size=6, average=0.9, warmup=0.3, deterministic=True)
 

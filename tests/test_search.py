@@ -208,6 +208,7 @@ def test_the_grid_of_the_report_with_its_values_beside_ours(monkeypatch):
     assert len(claims) == 3
 
 
+@pytest.mark.slow
 def test_every_study_searches_the_same_grid(monkeypatch):
     faked(monkeypatch, lambda config: config["units"] + config["clip"])
     digits = npz(Path("digits.npz"))

@@ -105,6 +105,7 @@ def test_a_damaged_description_is_named(s, content):
     assert "s/search.json" in refused("toy tune --resume --out s", 3)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_cannot_be_reached_loses_nothing(s):
     pytest.importorskip("ray")
     cut_after_two(s)
@@ -150,6 +151,7 @@ def test_data_that_has_moved_is_the_same_data(s):
 # A damaged directory.
 
 
+@pytest.mark.slow
 def test_damaged_states_are_named_and_run_again_on_request(grid, s):
     cut_after_two(s)
     with (s / "journal.jsonl").open("a") as journal:
@@ -199,6 +201,7 @@ def test_what_a_kill_cut_off_of_the_journal_needs_no_repair(grid, s):
 # What else it can be asked for.
 
 
+@pytest.mark.slow
 def test_repeats_are_trainings_from_one_seed_after_the_other(grid):
     said = call(f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 {SMALL} --seed 3 --repeats 2 --out s --json")
     assert said.code == 0, said.err
@@ -283,6 +286,7 @@ def test_refitting_keeps_averages_and_tells_divergence(monkeypatch):
     assert not Path("s/refit").exists()
 
 
+@pytest.mark.slow
 def test_more_trials_go_on_where_fewer_ended():
     line = f"toy tune --units 2..6 --learning-rate 1e-3..1e-1:log --search random {SMALL}"
     assert call(f"{line} --trials 2 --out s").code == 0
@@ -293,6 +297,7 @@ def test_more_trials_go_on_where_fewer_ended():
     assert table_of(Path("s")) == table_of(Path("t"))
 
 
+@pytest.mark.slow
 def test_hyperband_continues_trainings_and_leaves_the_best_only():
     line = "toy tune --units 2..6 --learning-rate 1e-3..1e-1:log --search hyperband --sequences 60 --epochs 3"
     said = call(f"{line} --batch-size 16 --jobs 1 --deterministic --out s --json")

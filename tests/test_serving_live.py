@@ -310,6 +310,7 @@ def test_hot_reload_rollback_and_deletion_without_one_failed_request(tmp_path: P
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_answers_what_runs(folder: Path, number: int) -> None:
     with live(folder, "--batch-timeout-micros", "700000") as server:
@@ -333,6 +334,7 @@ def lstmae(*line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", start, *line], capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_ports_that_cannot_be_had(folder: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -347,6 +349,7 @@ def test_ports_that_cannot_be_had(folder: Path) -> None:
     assert lstmae("serve", str(folder), "--host", "no.such.host.invalid").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="no IPv6 here")
 def test_ipv6(folder: Path) -> None:
     with socket.socket(socket.AF_INET6) as probe:
