@@ -84,7 +84,10 @@ def register(app: typer.Typer) -> None:
             typer.Option(metavar="<rule>", help=_THRESHOLD.option.help.replace("default: ", "default: as trained; ")),
         ] = None,
         events: Annotated[
-            Path | None, typer.Option(metavar="<file>", help="Write the events as a .csv or .parquet file.")
+            Path | None,
+            typer.Option(
+                metavar="<file>", help="Where the events go, a .csv or .parquet file (default: events.csv in the run)."
+            ),
         ] = None,
         scores: Annotated[
             Path | None, typer.Option(metavar="<file>", help="Write every row's score as a .csv or .parquet file.")
@@ -112,9 +115,9 @@ def register(app: typer.Typer) -> None:
         found = detection.detect(opened, data, rule=threshold, label_col=label_col, progress=bar.reading)
         bar.clear()
         _show(found, talk)
-        files = {}
-        if events is not None:
-            files["events"] = detection.write_table(events, detection.event_columns(found))
+        files = {
+            "events": detection.write_table(events or opened.directory / "events.csv", detection.event_columns(found))
+        }
         if scores is not None:
             files["scores"] = detection.write_table(scores, detection.score_columns(found))
         files["figure"] = detection.draw(found, figure or opened.directory / "figures" / "detection.png")

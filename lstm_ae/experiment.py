@@ -42,6 +42,7 @@ def train(
     notify: Notify | None = None,
     started: Callable[[Run], None] | None = None,
     tensorboard: bool = False,
+    figures: bool = True,
 ) -> Run:
     """Train a new run from its beginning to its figures.
 
@@ -51,13 +52,14 @@ def train(
         notify: called with a `lstm_ae.training.Progress` after every step and epoch.
         started: called with the run once its directory exists.
         tensorboard: write TensorBoard's logs into the run as well.
+        figures: draw them.
 
     Raises:
         ConfigError: `out` is in use.
         Diverged: the loss became NaN; the run is complete with the last good weights.
     """
     run = runs.create(out, config, data.source, data.symbols, command)
-    return _train(run, config, data, notify, started, tensorboard)
+    return _train(run, config, data, notify, started, tensorboard, figures)
 
 
 def resume(
@@ -155,6 +157,7 @@ def _train(
     notify: Notify | None,
     started: Callable[[Run], None] | None,
     tensorboard: bool,
+    figures: bool = True,
 ) -> Run:
     import keras
 
@@ -176,7 +179,7 @@ def _train(
             raise Diverged(
                 f"{_why(fitted.stopped)}; no epoch was good, so there is no model; its losses are in {run.directory}"
             )
-        complete(run, config, data, model, fitted)
+        complete(run, config, data, model, fitted, figures=figures)
     if fitted.diverged:
         raise Diverged(f"{_why(fitted.stopped)}; the weights of epoch {fitted.best_epoch} are kept in {run.directory}")
     return run
@@ -207,6 +210,7 @@ def complete(
     *,
     note: Mapping[str, Any] | None = None,
     leave_out: Sequence[str] = (),
+    figures: bool = True,
 ) -> None:
     """Write all that a run holds once its model is trained: history, model, figures and, last, metrics.
 
@@ -236,7 +240,8 @@ def complete(
         {part: row for part, row in metrics.items() if part not in leave_out},
         {part: verdict for part, verdict in verdicts.items() if part not in leave_out},
     )
-    draw(run, study.figures(model, data, fitted.history))
+    if figures:
+        draw(run, study.figures(model, data, fitted.history))
     training = {
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,

@@ -103,6 +103,7 @@ def test_a_good_table_has_no_events(place: Path) -> None:
     said = call(f"series detect {place}/run {place}/good.csv")
     assert said.code == 0, said.err
     assert said.out.startswith("No anomaly found.\n")
+    assert (place / "run" / "events.csv").read_text() == "start,end,peak,score,p,columns,provisional\n"
     assert "PCA with 4 numbers: 0 events by the same rule" in said.out
 
 

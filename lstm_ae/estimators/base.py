@@ -56,7 +56,9 @@ class Estimator(BaseEstimator):
         settled = settle_table(config, self._measurements(X, reset=True))
         with tempfile.TemporaryDirectory() as place, _undisturbed():
             command = f"{type(self).__name__}.fit"
-            run = experiment.train(settled.config, settled.data, out=Path(place) / "run", command=command)
+            run = experiment.train(
+                settled.config, settled.data, out=Path(place) / "run", command=command, figures=False
+            )
             return self._keep(pack(run.directory))
 
     def save(self, path: str | Path) -> Path:
