@@ -77,7 +77,7 @@ def test_training_says_what_it_has_found(place: Path) -> None:
 
 
 def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> None:
-    said = call(f"series detect {place}/run {place}/bad.csv --events e.csv --scores s.parquet --label-col state --json")
+    said = call(f"series detect {place}/run {place}/bad.csv --events e.csv --scores s.csv --label-col state --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
     (event,) = document["anomalies"]
@@ -90,13 +90,21 @@ def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> 
     with (tmp_path / "e.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["peak"] == event["peak"]
-    import pyarrow.parquet
-
-    scores = pyarrow.parquet.read_table(tmp_path / "s.parquet").to_pydict()
-    assert list(scores) == ["time", "score", "p", "anomaly", "score flow", "score heat"]
-    assert len(scores["time"]) == 960
-    assert scores["time"][:2] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
+    with (tmp_path / "s.csv").open() as file:
+        scores = list(csv.DictReader(file))
+    assert list(scores[0]) == ["time", "score", "p", "anomaly", "score flow", "score heat"]
+    assert len(scores) == 960
+    assert [row["time"] for row in scores[:2]] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
     assert (place / "run" / "figures" / "detection.png").stat().st_size > 10_000
+
+
+def test_scores_as_parquet(place: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
+    said = call(f"series detect {place}/run {place}/bad.csv --scores s.parquet")
+    assert said.code == 0, said.err
+    scores = parquet.read_table(tmp_path / "s.parquet").to_pydict()
+    assert len(scores["score"]) == 960
+    assert sum(scores["anomaly"]) > 0
 
 
 def test_a_good_table_has_no_events(place: Path) -> None:
