@@ -59,6 +59,7 @@ def test_codes_and_rows_in_the_order_of_the_file(place: Path) -> None:
         mine = codes[codes["pump"] == name].set_index("time")[["code0", "code1", "code2"]]
         np.testing.assert_allclose(mine, alone, rtol=1e-5, atol=1e-6)
 
+    pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     said = call(f"series reconstruct {place}/run {place}/pumps.csv --out again.parquet")
     assert said.code == 0, said.err
     assert said.out == "rows: again.parquet\n"
