@@ -42,6 +42,9 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--set", metavar="name=number", help="An input that is the same for every sample."),
         ] = None,
+        trust: Annotated[
+            bool, typer.Option("--trust", metavar="", help="Load a model with operations that may touch files as well.")
+        ] = False,
         batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples in a call.")] = 256,
         talk: Talk,
     ) -> None:
@@ -57,7 +60,7 @@ def register(app: typer.Typer) -> None:
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae predict needs {error.name}: pip install 'lstm-ae[serve]'") from error
 
-        found = caller(where, model, model_version, signature)
+        found = caller(where, model, model_version, signature, trust=trust)
         samples = read_samples(
             data,
             found.signature,

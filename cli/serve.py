@@ -34,6 +34,10 @@ def register(app: typer.Typer) -> None:
         folder: Annotated[Path, typer.Argument(help="A folder of exported models, or one model's folder.")],
         *,
         host: Annotated[str, typer.Option(metavar="<address>", help="Address to listen at.")] = "127.0.0.1",
+        allowed_host: Annotated[
+            list[str] | None,
+            typer.Option(metavar="<name>", help="A further name of this server, behind a proxy; may be repeated."),
+        ] = None,
         rest_port: Annotated[int, _number("Port of REST; 0 takes a free one.", most=65535)] = 8501,
         grpc_port: Annotated[int, _number("Port of gRPC; 0 takes a free one.", most=65535)] = 8500,
         no_grpc: Annotated[bool, typer.Option("--no-grpc", metavar="", help="Serve REST only.")] = False,
@@ -135,7 +139,7 @@ def register(app: typer.Typer) -> None:
                 wanted,
                 loading.loader(trust=trust),
                 ports=server.Ports(host, rest_port, None if no_grpc else grpc_port),
-                manners=server.Manners(poll, max_connections, header_timeout, drain),
+                manners=server.Manners(poll, max_connections, header_timeout, drain, tuple(allowed_host or ())),
                 batching=Batching(
                     max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes
                 ),

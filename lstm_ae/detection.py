@@ -12,7 +12,7 @@ from lstm_ae.anomaly.measures import Findings, Ranking, findings, ranking
 from lstm_ae.anomaly.normal import Errors, Found, Normal, judge, score_rows
 from lstm_ae.config import Series
 from lstm_ae.config.rules import UNITS, parse_threshold
-from lstm_ae.data.cadence import told
+from lstm_ae.data.cadence import told, told_all
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
@@ -124,8 +124,7 @@ def _judged(prepared: Prepared, ours: Found, baseline: Found, raw: Numbers | Non
         raise ConfigError(
             f"--label-col must hold 0 and 1, 1 for a row known to be an anomaly. Received: {', '.join(classes[:5])}"
         )
-    positive = [place for place, name in enumerate(classes) if float(name) == 1]
-    labels = np.isin(grid.labels, positive)
+    labels = _labelled(prepared)
     if not labels.any() or labels.all():
         raise DataError("The label column marks no row, or every row, so nothing can be judged; leave --label-col out")
     found = {}
@@ -136,9 +135,16 @@ def _judged(prepared: Prepared, ours: Found, baseline: Found, raw: Numbers | Non
     return found
 
 
+def _labelled(prepared: Prepared) -> Numbers:
+    """Which rows are known to be anomalies, `(rows,)` bool."""
+    positive = [place for place, name in enumerate(prepared.table.classes) if float(name) == 1]
+    labels = prepared.grid.labels
+    return np.zeros(len(prepared.grid.times), bool) if labels is None else np.isin(labels, positive)
+
+
 def _judge(labels: Numbers, scores: Numbers, events: Sequence[Any], window: int, segment: Numbers) -> Judged:
     filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
-    return Judged(ranking(labels, filled, window, segment), findings(labels, filled, events))
+    return Judged(ranking(labels, filled, window, segment), findings(labels, filled, events, segment))
 
 
 def event_rows(found: Detection) -> list[dict[str, Any]]:
@@ -176,7 +182,7 @@ def score_columns(found: Detection) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     if len(found.prepared.table.ids) > 1:
         columns["series"] = [found.prepared.table.ids[place] for place in grid.series]
-    columns["time"] = np.datetime_as_string(grid.times.view("datetime64[ns]"), "s") if timed else grid.times
+    columns["time"] = told_all(grid.times) if timed else grid.times
     columns |= {
         "score": found.ours.scores,
         "p": found.ours.p,
@@ -273,6 +279,6 @@ def draw(found: Detection, path: Path) -> Path:
         found.ours.threshold.value,
         [(event.first - first, event.last - first) for event in found.ours.events if grid.series[event.peak] == shown],
         names=measurements.layout.values,
-        labels=None if grid.labels is None else grid.labels[rows] > 0,
+        labels=_labelled(found.prepared)[rows] if found.judged else None,
     )
     return write(path, png(figure))

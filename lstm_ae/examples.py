@@ -28,6 +28,10 @@ def examples(run: Run) -> list[dict[str, Any]]:
     if data.source.sha256 != about["data"]["sha256"] or steps * spec.shape[2] > MOST or "open" in model.input:
         return []
     index = np.unique(np.linspace(0, data.test.samples - 1, COUNT).astype(int))
+    # JSON knows no NaN.
+    index = index[np.isfinite(data.test.windows(index)[:, :steps]).all(axis=(1, 2))]
+    if not len(index):
+        return []
     window = data.test.windows(index)[:, :steps]
     found = {name: value.numpy() for name, value in inputs_of(model, window, data.test.companies(index)).items()}
     return [

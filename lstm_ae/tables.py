@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Series
-from lstm_ae.config.reading import UNITS
+from lstm_ae.data.cadence import told_all
 from lstm_ae.data.frames import in_rows_of
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.series import Prepared
@@ -69,8 +69,5 @@ def _named(prepared: Prepared) -> dict[str, Any]:
     if table.layout.id is not None:
         columns[table.layout.id] = [table.ids[place] for place in table.series[order]]
     if table.layout.time is not None:
-        times = table.times[order]
-        moments = times.view("datetime64[ns]")
-        whole = not (times % UNITS["s"]).any()
-        columns[table.layout.time] = np.datetime_as_string(moments, "s" if whole else "ns")
+        columns[table.layout.time] = told_all(table.times[order])
     return columns

@@ -296,3 +296,30 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     few = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows[:, :3])})
     assert np.isnan(few["score"]).tolist() == [[True] * 3]
     assert few["anomaly"].numpy().tolist() == [[False] * 3]
+
+
+def test_scattered_missing_values_are_trained_over(tmp_path: Path) -> None:
+    """Two sensors of different rates: no window is whole."""
+    lines = [f"{np.sin(k / 3):.3f},{'' if k % 2 else k % 5}" for k in range(600)]
+    (tmp_path / "t.csv").write_text("v,w\n" + "\n".join(lines) + "\n")
+    said = call("series train t.csv --window 20 --out run --units 4 --epochs 1")
+    assert said.code == 0, said.err
+    said = call("export run")
+    assert said.code == 0, said.err
+
+
+@pytest.mark.parametrize("rule", ["budget:1/day", "budget:1/hour"])
+def test_a_budget_without_times_is_refused_before_training(tmp_path: Path, rule: str) -> None:
+    (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{k % 7},{k % 3}\n" for k in range(300)))
+    said = call(f"series train t.csv --window 10 --threshold {rule} --out run")
+    assert said.code == 2
+    assert "--threshold budget needs rows at times of an even step" in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_of_1_and_nothing_are_drawn(place: Path, tmp_path: Path) -> None:
+    text = (place / "bad.csv").read_text().replace(",0\n", ",\n")
+    (tmp_path / "sparse.csv").write_text(text)
+    said = call(f"series detect {place}/run sparse.csv --label-col state --json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["judged"]["model"]["found"] == 1

@@ -5,6 +5,7 @@ import gzip
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from served_models import ask, run, save, service
 
 from lstm_ae.serving.batching import Batcher, Batching
 from lstm_ae.serving.loading import loader
-from lstm_ae.serving.models import Policy, choose, versions_in
+from lstm_ae.serving.models import Model, Policy, choose, versions_in
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.service import Service
 
@@ -524,3 +525,102 @@ def test_our_models_say_what_they_say_in_keras() -> None:
     ((status, content),) = asked(service(folder), ("POST", "/v1/models/toy:predict", body))
     assert status == 200
     np.testing.assert_array_equal(np.array(content["predictions"], np.float32), expected)
+
+
+def test_requests_that_wait_for_company_are_all_answered() -> None:
+    """Slow calls, and requests that come while others wait, run or time out."""
+
+    def slow(inputs: Any) -> Any:
+        time.sleep(0.02)
+        return inputs
+
+    async def work() -> list[Any]:
+        batcher = Batcher(Batching(size=4, wait=0.005, threads=1))
+        at = asyncio.get_running_loop().time() + 5
+        made = []
+        for number in range(60):
+            x = {"x": np.full(1, number)}
+            made.append(asyncio.create_task(batcher.submit("k", slow, x, 1, deadline=at)))
+            await asyncio.sleep(0.001 * (number % 13))
+        answers = await asyncio.gather(*made)
+        batcher.close()
+        assert not batcher._lanes
+        return [answer["x"].item() for answer in answers]
+
+    assert asyncio.run(work()) == list(range(60))
+
+
+def test_a_large_request_of_many_horizons(models: Path) -> None:
+    rows = [{"x": [1.0], "horizon": 1}] * 64 + [{"x": [2.0], "horizon": 3}] * 6
+    body = {"signature_name": "forecast", "instances": rows}
+
+    async def work(made: Service) -> Any:
+        return await ask(made, "POST", PREDICT, body)
+
+    answer = run(service(models, size=64), work)
+    assert answer.status == 200
+    found = json.loads(answer.content)["predictions"]
+    assert np.isnan(found[0]).tolist() == [False, True, True]
+    assert found[69] == [2.0, 2.0, 2.0]
+
+
+def test_a_small_request_for_a_large_answer_is_refused(models: Path) -> None:
+    body = {"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": 10_000}] * 101}
+    assert error(service(models), "POST", PREDICT, body)[1].startswith("All rows together may ask for at most 1000000")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances": ' + b"[" * 70 + b"1" + b"]" * 70 + b"}",
+        b'{"instances": ' + b'[{"x": ' * 500 + b"1" + b"}]" * 500 + b"}",
+        b'{"inputs" :[[1.0]],"inputs":[[2.0]]}',
+    ],
+)
+def test_deep_and_doubled_requests_are_refused(models: Path, body: bytes) -> None:
+    assert error(service(models), "POST", PREDICT, body)[0] == 400
+
+
+def test_a_server_that_stops_takes_no_more(models: Path) -> None:
+    async def work(made: Service) -> Any:
+        made.draining = True
+        return await ask(made, "POST", PREDICT, {"instances": [[1.0]]})
+
+    answer = run(service(models), work)
+    assert (answer.status, b"stopping" in answer.content) == (503, True)
+
+
+def test_a_disk_that_does_not_answer_takes_no_model_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "plus", 1)
+
+    async def work(made: Service) -> int:
+        def stale(path: Path) -> Any:
+            raise OSError(116, "Stale file handle")
+
+        monkeypatch.setattr(Path, "iterdir", stale)
+        with pytest.raises(OSError, match="Stale"):
+            await made.catalogue.refresh()
+        return made.catalogue.find("plus").version
+
+    assert run(service(tmp_path), work) == 1
+
+
+def test_a_label_goes_over_once_its_version_answers(tmp_path: Path) -> None:
+    save(tmp_path / "plus", 1)
+    wanted = [Model("plus", tmp_path / "plus", Policy("all"), (("stable", 1),))]
+
+    async def work(made: Service) -> list[int]:
+        made.catalogue.wanted = lambda: wanted
+        await made.catalogue.refresh()
+        seen = [made.catalogue.find("plus", label="stable").version]
+        broken = save(tmp_path / "plus", 2)
+        whole = (broken / "saved_model.pb").read_bytes()
+        (broken / "saved_model.pb").write_bytes(whole[:99])
+        wanted[0] = wanted[0]._replace(labels=(("stable", 2),))
+        await made.catalogue.refresh()
+        seen.append(made.catalogue.find("plus", label="stable").version)
+        (broken / "saved_model.pb").write_bytes(whole)
+        await made.catalogue.refresh()
+        return [*seen, made.catalogue.find("plus", label="stable").version]
+
+    assert run(service(tmp_path, catalogue={"retry": 0.0}), work) == [1, 1, 2]

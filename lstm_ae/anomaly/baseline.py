@@ -64,7 +64,7 @@ def fit_components(windows: Numbers, components: int, seed: int = 0) -> Componen
 
     Args:
         windows: `(windows, window, features)` scaled values; a view of overlapping windows is not copied as a whole.
-            Windows with a missing value are left out.
+            Windows with a missing value are left out; where hardly any is whole, they get the mean of the place.
         components: numbers that a window is rebuilt from, as many as the model's code has.
 
     Raises:
@@ -87,6 +87,9 @@ def fit_components(windows: Numbers, components: int, seed: int = 0) -> Componen
         if sum(map(len, drawn)) >= most:
             break
     sample = np.concatenate(drawn)[:most] if drawn else np.empty((0, values))
+    if len(sample) < min(count, max(10 * components, 2)):
+        # Few windows or none are whole where values are missing here and there.
+        sample = _filled(windows[np.sort(order[:most])].reshape(-1, values))
     if len(sample) < max(components, 2):
         raise DataError(
             f"{components} principal components need {max(components, 2)} windows without a missing value. "
@@ -96,6 +99,14 @@ def fit_components(windows: Numbers, components: int, seed: int = 0) -> Componen
     with np.errstate(invalid="ignore"):  # constant windows have no variance to explain
         pca.fit(sample.astype(np.float64))
     return Components(pca.mean_.reshape(window, features).astype(np.float32), pca.components_.astype(np.float32))
+
+
+def _filled(block: Numbers) -> Numbers:
+    """Missing values replaced by the mean of their place, 0 where that is never known."""
+    missing = np.isnan(block)
+    known = (~missing).sum(axis=0)
+    means = np.where(missing, 0, block).sum(axis=0, dtype=np.float64) / np.maximum(known, 1)
+    return np.where(missing, means.astype(block.dtype), block)
 
 
 def fit_distance(rows: Numbers) -> Distance:

@@ -11,7 +11,7 @@ from lstm_ae.anomaly.baseline import Components
 from lstm_ae.anomaly.events import Event, find_events
 from lstm_ae.anomaly.scores import averages, row_scores
 from lstm_ae.anomaly.thresholds import Threshold, fit_threshold
-from lstm_ae.config.rules import Rule, parse_threshold
+from lstm_ae.config.rules import UNITS, Rule, parse_threshold
 from lstm_ae.data.windows import window_starts
 
 Numbers = NDArray[Any]
@@ -81,7 +81,7 @@ def usual_rule(step: int) -> Rule:
 
     Chosen on the artificial files of the Numenta Anomaly Benchmark.
     """
-    return parse_threshold("budget:1/month" if step else "pot:1e-3")
+    return parse_threshold("budget:1/month" if 0 < step <= UNITS["month"] * 10**9 else "pot:1e-3")
 
 
 def usual_smooth(window: int) -> int:

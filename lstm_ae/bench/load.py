@@ -38,8 +38,8 @@ def put_under_load(port: int, path: str, body: bytes, *, clients: int, seconds: 
 
 
 def _load(port: int, path: str, body: bytes, clients: int, seconds: float, requests: int) -> Load:
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    message = head.encode() + body
+    kind = "Host: localhost\r\nContent-Type: application/json"
+    message = f"POST {path} HTTP/1.1\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     taken: list[float] = []
     failed = 0
     left = requests or 2**62

@@ -98,6 +98,12 @@ def told(nanoseconds: int) -> str:
     return text.rstrip("0").rstrip(".").removesuffix(" 00:00:00") if "." in text else text
 
 
+def told_all(nanoseconds: Times) -> NDArray[np.str_]:
+    """Times in UTC for a file: all to the second, or all to the nanosecond where one needs it."""
+    whole = not (nanoseconds % UNITS["s"]).any()
+    return np.datetime_as_string(nanoseconds.view("datetime64[ns]"), "s" if whole else "ns")
+
+
 class Gaps(NamedTuple):
     """What is missing between rows: in how many places, rows in all, the most in one place, and the row before it."""
 

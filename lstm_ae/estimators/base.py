@@ -88,13 +88,13 @@ class Estimator(BaseEstimator):
     def export(self, path: str | Path) -> Path:
         """Write the model as a SavedModel that needs none of this package, at `path/1`, or the next number.
 
-        It takes `sequence` and returns `reconstruction`, both `(batch, window, features)`. Returns where it is.
+        An endpoint for each thing that the model can do, as `lstmae export` says. Returns where it is.
         """
         check_is_fitted(self)
-        from lstm_ae.export import export
+        from lstm_ae.export import export_run
 
         with self._packed.opened() as run:
-            return export(run.model(), Path(path)).directory
+            return export_run(run, Path(path)).directory
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

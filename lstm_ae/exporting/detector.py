@@ -9,6 +9,9 @@ from lstm_ae.models.scaling import network_of, scaling_of
 
 Tensors = dict[str, Any]
 
+# Windows that the network takes at a time.
+BLOCK = 1024
+
 
 class Detector(NamedTuple):
     """What a run adds to its model: from which score on a row is an anomaly, and of how many rows a score is."""
@@ -29,13 +32,16 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
     window, features = network.input["sequence"].shape[1:]
     half = detector.smooth // 2
 
+    def errors(windows: Any) -> Any:
+        scaled = scaling_of(model)({"sequence": windows}, training=False)["scaled"]
+        return tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
+
     def score(inputs: Tensors) -> Tensors:
         series = inputs["sequence"]
         batch, rows = tf.shape(series)[0], tf.shape(series)[1]
         windows = tf.reshape(tf.signal.frame(series, window, 1, axis=1), (-1, window, features))
-        scaled = scaling_of(model)({"sequence": windows}, training=False)["scaled"]
-        missing = tf.math.is_nan(scaled)
-        squared = tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
+        squared = _in_blocks(errors, windows)
+        missing = tf.math.is_nan(squared)
         sums = _over_windows(tf.where(missing, tf.zeros_like(squared), squared), batch, rows, window, features)
         counts = _over_windows(tf.cast(~missing, tf.float32), batch, rows, window, features)
         by_feature = _mean(_around(_ratio(sums, counts), half), _around(_there(counts), half))
@@ -46,6 +52,22 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
         return {"score": scores, "threshold": tf.fill((batch,), threshold), "anomaly": scores > threshold}
 
     return score, {"sequence": tf.TensorSpec((None, None, features), tf.float32, name="sequence")}
+
+
+def _in_blocks(errors: Callable[[Any], Any], windows: Any) -> Any:
+    """The errors of all windows, some at a time: what the network holds of each is a hundred times as large."""
+    count = tf.shape(windows)[0]
+    found = tf.TensorArray(
+        tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, *windows.shape[1:])
+    )
+
+    def block(place: Any, found: Any) -> Any:
+        return place + 1, found.write(place, errors(windows[place * BLOCK : (place + 1) * BLOCK]))
+
+    # Once at least, so that there is something to join.
+    blocks = tf.maximum(1, (count + BLOCK - 1) // BLOCK)
+    _, found = tf.while_loop(lambda place, _: place < blocks, block, [0, found], parallel_iterations=1)
+    return tf.ensure_shape(found.concat(), windows.shape)
 
 
 def _over_windows(values: Any, batch: Any, rows: Any, window: int, features: int) -> Any:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.servable import Tensors
@@ -105,7 +106,7 @@ class Batcher:
         self._waiting += rows
         if lane.rows >= self.batching.size or not self.batching.wait or not rows:
             self._make_ready(key, lane)
-        elif lane.timer is None:
+        elif lane.timer is None and not lane.ready:
             lane.timer = loop.call_later(self.batching.wait, self._make_ready, key, lane)
         try:
             async with asyncio.timeout_at(deadline):
@@ -137,7 +138,10 @@ class Batcher:
                 lane.ready = True
                 self._ready.append((key, lane))
             else:
-                del self._lanes[key]
+                if lane.timer:
+                    lane.timer.cancel()
+                if self._lanes.get(key) is lane:
+                    del self._lanes[key]
             if items:
                 self._free -= 1
                 task = loop.run_in_executor(self._pool, _call, lane.run, lane.sizes, [item.inputs for item in items])
@@ -209,7 +213,19 @@ def _part(tensors: Mapping[str, Any], rows: slice) -> Tensors:
 
 
 def _joined(parts: list[Tensors]) -> Tensors:
-    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return parts[0] if len(parts) == 1 else {name: _stacked([part[name] for part in parts]) for name in parts[0]}
+
+
+def _stacked(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """One below the other; a part of a forecast that goes less far ends in NaN, as its rows do."""
+    if arrays[0].ndim > 1 and arrays[0].dtype.kind == "f" and len({array.shape[1] for array in arrays}) > 1:
+        longest = max(array.shape[1] for array in arrays)
+        missing = [(0, 0)] * arrays[0].ndim
+        arrays = [
+            np.pad(array, [missing[0], (0, longest - array.shape[1]), *missing[2:]], constant_values=np.nan)
+            for array in arrays
+        ]
+    return np.concatenate(arrays)
 
 
 def _filled(tensors: Tensors, rows: int, sizes: tuple[int, ...]) -> Tensors:

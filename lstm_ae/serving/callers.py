@@ -16,6 +16,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.serving.loading import require_allowed
 from lstm_ae.serving.models import Policy, discover, versions_in
 from lstm_ae.serving.protos import to_array, to_proto
 from lstm_ae.serving.servable import DEFAULT, Servable, Signature, Tensors, signature_of
@@ -35,7 +36,7 @@ class Caller(NamedTuple):
     call: Callable[[Tensors], Tensors]
 
 
-def caller(where: str, model: str | None, version: int | None, signature: str) -> Caller:
+def caller(where: str, model: str | None, version: int | None, signature: str, *, trust: bool = False) -> Caller:
     """What answers for a model.
 
     Args:
@@ -43,6 +44,7 @@ def caller(where: str, model: str | None, version: int | None, signature: str) -
             `grpc://host:port`.
         model: its name; may be left out where there is only one.
         version: None takes the newest.
+        trust: load a model from a folder whatever its operations are.
 
     Raises:
         ConfigError: the choice is not clear. DataError: there is no such model, or it cannot be reached.
@@ -52,10 +54,10 @@ def caller(where: str, model: str | None, version: int | None, signature: str) -
         if not model:
             raise ConfigError("--model must name the model, since a server has several")
         return (_over_grpc if scheme == "grpc" else _over_rest)(where, model, version, signature)
-    return _from_folder(Path(where), model, version, signature)
+    return _from_folder(Path(where), model, version, signature, trust)
 
 
-def _from_folder(folder: Path, model: str | None, version: int | None, signature: str) -> Caller:
+def _from_folder(folder: Path, model: str | None, version: int | None, signature: str, trust: bool) -> Caller:
     if not folder.is_dir():
         raise DataError(f"There is no folder {str(folder)!r}; give one of exported models, or http://host:port")
     if (folder / "saved_model.pb").is_file():
@@ -77,6 +79,7 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
             )
         directory = versions[number]
     try:
+        require_allowed(directory, trust=trust)
         servable = Servable(name, number, directory)
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -86,7 +89,9 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
 
 
 def _over_rest(url: str, model: str, version: int | None, signature: str) -> Caller:
-    path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}" + (f"/versions/{version}" if version else "")
+    path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}" + (
+        f"/versions/{version}" if version is not None else ""
+    )
     about = _json(f"{path}/metadata", None)
     try:
         definitions = about["metadata"]["signature_def"]["signature_def"]
@@ -95,6 +100,8 @@ def _over_rest(url: str, model: str, version: int | None, signature: str) -> Cal
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} does not answer as TensorFlow Serving does ({error!r})") from error
     found = _known(signatures, signature)
+    # A newer version that comes while a file is worked on answers differently.
+    path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}/versions/{number}"
 
     def call(inputs: Tensors) -> Tensors:
         asked = {"signature_name": found.name, "inputs": inputs}
@@ -141,6 +148,8 @@ def _over_grpc(url: str, model: str, version: int | None, signature: str) -> Cal
     definitions = get_model_metadata_pb2.SignatureDefMap()
     answer.metadata["signature_def"].Unpack(definitions)
     found = _known({key: signature_of(key, value) for key, value in definitions.signature_def.items()}, signature)
+
+    about.model_spec.version.value = answer.model_spec.version.value
 
     def call(inputs: Tensors) -> Tensors:
         asked = predict_pb2.PredictRequest(model_spec=about.model_spec)

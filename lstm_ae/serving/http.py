@@ -6,6 +6,7 @@ body, stands here: bytes are counted while they come, whatever Content-Length sa
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
@@ -19,15 +20,22 @@ from lstm_ae.serving.service import Service
 LOG = logging.getLogger(__name__)
 
 
-def http_server(service: Service, host: str, port: int, *, connections: int, header_seconds: float) -> Server:
+LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+def http_server(
+    service: Service, host: str, port: int, *, connections: int, header_seconds: float, hosts: Iterable[str] = ()
+) -> Server:
     """A server that is not yet listening.
 
     Args:
         connections: at the same time; further ones wait.
         header_seconds: a connection that has not sent its headers by then is closed.
+        hosts: further names that clients may know a server by that listens on this machine only. Any other is refused:
+            a page from elsewhere could reach it by a name of its own that leads here (DNS rebinding).
     """
     return Server(
-        _Application(service),
+        _Application(service, LOOPBACK | {host, *hosts} if host in LOOPBACK else None),
         address=host,
         port=port,
         interface=Interfaces.RSGI,
@@ -41,17 +49,20 @@ def http_server(service: Service, host: str, port: int, *, connections: int, hea
     )
 
 
+STRANGER = Answer(403, b'{"error": "This server is not known by that name; see --allowed-host"}')
+
+
 class _Application:
     """The program that granian calls for every request (RSGI)."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, service: Service, hosts: frozenset[str] | None) -> None:
+        self.service, self.hosts = service, hosts
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         headers = {name.lower(): value for name, value in scope.headers.items()}
         asked = Asked(scope.method, scope.path, headers, lambda: self._body(headers, protocol))
         try:
-            found = await answer(self.service, asked)
+            found = await answer(self.service, asked) if self._knows(headers.get("host", "localhost")) else STRANGER
         except asyncio.CancelledError:
             raise
         except Exception:
@@ -62,6 +73,10 @@ class _Application:
             protocol.response_empty(found.status, [*sent, ("content-length", str(len(found.content)))])
         else:
             protocol.response_bytes(found.status, sent, found.content)
+
+    def _knows(self, host: str) -> bool:
+        name = host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+        return self.hosts is None or name.lower() in self.hosts
 
     async def _body(self, headers: dict[str, str], protocol: Any) -> bytes:
         limit = self.service.limits.body

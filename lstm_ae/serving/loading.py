@@ -19,6 +19,15 @@ WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST_WARMUPS = 1000
 
 
+def require_allowed(directory: Path, *, trust: bool) -> None:
+    """Raise `ValueError` where a version has operations that are not allowed and its maker is not trusted."""
+    if not trust and (found := forbidden(directory)):
+        raise ValueError(
+            f"{str(directory)!r} holds operations that are not allowed ({', '.join(found[:5])}); "
+            "a model may do what its maker wants: --trust loads it all the same"
+        )
+
+
 def loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
     """What loads versions.
 
@@ -28,11 +37,7 @@ def loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
 
     def load(name: str, version: int, directory: Path) -> Servable:
         """Load a version and run its warm-up requests, so that the first client does not wait for them."""
-        if not trust and (found := forbidden(directory)):
-            raise ValueError(
-                f"{str(directory)!r} holds operations that are not allowed ({', '.join(found[:5])}); "
-                "a model may do what its maker wants: --trust loads it all the same"
-            )
+        require_allowed(directory, trust=trust)
         servable = Servable(name, version, directory)
         _warm_up(servable)
         return servable

@@ -149,10 +149,14 @@ class Catalogue:
         chosen = choose(found, model.policy)
         serving = self._serving.setdefault(model.name, {})
         self._statuses.setdefault(model.name, {})
-        self._labels[model.name] = dict(model.labels)
         failed = False
         for version in sorted(chosen - set(serving)):
             failed |= not await self._bring_in(model.name, version, found[version])
+        # A label goes over to its new version once that can answer.
+        before = self._labels.get(model.name, {})
+        self._labels[model.name] = {
+            label: version if version in serving else before.get(label, version) for label, version in model.labels
+        }
         # What is served stays until what replaces it is there; what nothing replaces goes.
         if not failed:
             self._let_go(model.name, set(serving) - chosen)
@@ -190,7 +194,8 @@ def versions_in(base: Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
     try:
         folders = sorted(path for path in base.iterdir() if path.name.isascii() and path.name.isdecimal())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
+        # Any other error passes: a disk that does not answer now says nothing of what is on it.
         return {}
     for folder in folders:
         # Of "01" and "1" the plain one counts.
@@ -230,5 +235,5 @@ def discover(folder: Path, policy: Policy, labels: Iterable[tuple[str, str, int]
 def _inside(folder: Path) -> list[Path]:
     try:
         return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []

@@ -13,8 +13,8 @@ def parse(body: bytes) -> dict[str, Any]:
     try:
         content = orjson.loads(body)
         # orjson is ten times as fast, but keeps the last of equal keys: then there are more in the text than here.
-        quick = isinstance(content, dict) and _keys(content) == body.count(b'":')
-    except orjson.JSONDecodeError:
+        quick = isinstance(content, dict) and _keys(content) == body.count(b'":') and b'" :' not in body
+    except (orjson.JSONDecodeError, RecursionError):
         quick = False
     if not quick:
         content = _parse_slowly(body)

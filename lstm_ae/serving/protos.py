@@ -1,5 +1,6 @@
 """Tensors of gRPC messages as arrays, both ways, with every size checked before anything is laid out in memory."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,8 +28,9 @@ _FIELDS = {
     types_pb2.DT_BOOL: "bool_val",
     types_pb2.DT_STRING: "string_val",
 }
+MOST_DIMENSIONS = 16
 # Cells of a tensor. A message of a few bytes can ask for any number of copies of its last value.
-MOST_CELLS = 2**27
+MOST_CELLS = 2**25
 
 
 def to_array(name: str, proto: TensorProto) -> NDArray[Any]:
@@ -42,9 +44,9 @@ def to_array(name: str, proto: TensorProto) -> NDArray[Any]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid(f"Input {name!r} must have a shape of whole numbers from 0 up. Received: {list(shape)}")
-    cells = 1
-    for size in shape:
-        cells *= size
+    cells = math.prod(shape)
+    if len(shape) > MOST_DIMENSIONS or max(shape, default=0) > MOST_CELLS:
+        raise invalid(f"Input {name!r} has more dimensions, or a longer one, than any model takes")
     if cells > MOST_CELLS:
         raise invalid(f"Input {name!r} may have at most {MOST_CELLS} values. Its shape says: {cells}")
     if proto.tensor_content and dtype.kind != "O":

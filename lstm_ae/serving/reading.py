@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.serving.parsing import parse, shown
+from lstm_ae.serving.protos import MOST_DIMENSIONS
 from lstm_ae.serving.refusals import Refusal, invalid
 
 Tensor = NDArray[Any]
@@ -158,8 +159,10 @@ def _regular(value: Any, dtype: np.dtype[Any]) -> Tensor | None:
 
 def _shape(value: Any) -> tuple[int, ...]:
     """The shape by each list's first item."""
-    shape = []
+    shape: list[int] = []
     while isinstance(value, list):
+        if len(shape) == MOST_DIMENSIONS:
+            raise invalid(f"Lists may be nested {MOST_DIMENSIONS} deep")
         shape.append(len(value))
         if not value:
             break

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import (
 from lstm_ae.serving.configs import models_of
 from lstm_ae.serving.protos import to_array, to_proto
 from lstm_ae.serving.refusals import Code, Refusal, invalid
+from lstm_ae.serving.servable import check_names
 from lstm_ae.serving.service import Service
 
 Reload = Callable[[Any], Awaitable[None]]
@@ -53,6 +54,8 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def _predict(self, request: Any, context: Any) -> Any:
         servable = _find(self.service, request.model_spec)
         signature = servable.signature(request.model_spec.signature_name)
+        # Before any of them is laid out in memory.
+        check_names(signature, dict.fromkeys(request.inputs))
         inputs = {name: to_array(name, proto) for name, proto in request.inputs.items()}
         unknown = [name for name in request.output_filter if name not in signature.outputs]
         if unknown:

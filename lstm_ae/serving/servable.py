@@ -85,13 +85,18 @@ class Servable:
             raise invalid(_first_line(str(error))) from None
 
 
-def check(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse tensors whose names, dtypes or shapes are not the signature's."""
+def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
+    """Refuse inputs other than the signature's."""
     if inputs.keys() != signature.inputs.keys():
         raise invalid(
             f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} or names differ. "
             f"Sent: {_names(inputs)}. Expected: {_names(signature.inputs)}"
         )
+
+
+def check(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse tensors whose names, dtypes or shapes are not the signature's."""
+    check_names(signature, inputs)
     for name, spec in signature.inputs.items():
         array = inputs[name]
         if array.dtype != spec.dtype:

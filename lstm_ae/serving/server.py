@@ -41,12 +41,14 @@ class Manners(NamedTuple):
         connections: at the same time; further ones wait.
         header_seconds: within which a connection must have sent its headers.
         drain_seconds: that running requests get to end once the server is told to stop.
+        hosts: see `http_server`.
     """
 
     poll: float = 1.0
     connections: int = 256
     header_seconds: float = 10.0
     drain_seconds: float = 20.0
+    hosts: tuple[str, ...] = ()
 
 
 async def serve(
@@ -94,6 +96,7 @@ async def serve(
         ports.rest,
         connections=manners.connections,
         header_seconds=manners.header_seconds,
+        hosts=manners.hosts,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -112,12 +115,14 @@ async def serve(
         looking.cancel()
         service.draining = True
         LOG.info("draining", extra={"running": service.running})
-        await _drain(service, manners.drain_seconds)
+        end = time.monotonic() + manners.drain_seconds
+        while service.running and time.monotonic() < end:
+            await asyncio.sleep(0.01)
         if rpc is not None:
-            await rpc.stop(manners.drain_seconds)
+            await rpc.stop(max(0.0, end - time.monotonic()))
         http.stop()  # type: ignore[no-untyped-call]
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(serving, manners.drain_seconds)
+            await asyncio.wait_for(serving, max(1.0, end - time.monotonic()))
         batcher.close()
         LOG.info("stopped")
 
@@ -142,12 +147,6 @@ async def _look(catalogue: Catalogue, poll: float) -> None:
             # A folder that cannot be read now may be readable at the next look.
             LOG.exception("looking at the folder failed")
         await asyncio.sleep(poll)
-
-
-async def _drain(service: Service, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while service.running and time.monotonic() < end:
-        await asyncio.sleep(0.01)
 
 
 def _port(host: str, port: int) -> int:

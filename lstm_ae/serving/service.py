@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lstm_ae.serving.batching import Batcher, Run
 from lstm_ae.serving.metrics import Metrics
 from lstm_ae.serving.models import Catalogue
-from lstm_ae.serving.refusals import Refusal, invalid
+from lstm_ae.serving.refusals import Code, Refusal, invalid
 from lstm_ae.serving.servable import HORIZON, Servable, Signature, Tensors, check
 
 T = TypeVar("T")
@@ -62,6 +62,8 @@ class Service:
         Args:
             seconds: that the client waits; the server's own limit where None or longer.
         """
+        if self.draining:
+            raise Refusal(Code.UNAVAILABLE, "The server is stopping; ask another one")
         check(signature, inputs)
         self._limit(signature, inputs)
         rows = len(next(iter(inputs.values()))) if signature.batched else 0
@@ -99,6 +101,11 @@ class Service:
             for asked in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
                 if not 0 <= asked <= limits.horizon:
                     raise invalid(f"Input {HORIZON!r} must be 0 to {limits.horizon}. Received: {asked}")
+            if inputs[HORIZON].size * asked > 10 * limits.window:
+                raise invalid(
+                    f"All rows together may ask for at most {10 * limits.window} steps. "
+                    f"Received: {inputs[HORIZON].size} rows of up to {asked}"
+                )
 
     async def counted(self, protocol: str, model: str, work: Awaitable[T]) -> T:
         """Await a request's work and count how it ended.

@@ -11,7 +11,7 @@ from lstm_ae.anomaly.baseline import Components, fit_components
 from lstm_ae.anomaly.normal import Errors, Normal, score_rows, usual_rule, usual_smooth
 from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
-from lstm_ae.config.rules import Rule, parse_threshold
+from lstm_ae.config.rules import Rule, parse_threshold, rows_of_unit
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared, load_series, prepare
@@ -61,9 +61,18 @@ def settle_table(config: Series, table: Measurements) -> Settled:
         max_gap=prepared.max_gap,
         smooth=config.smooth or usual_smooth(prepared.window),
     )
+    _require_whole(config, prepared)
+    step = prepared.grid.step.nanoseconds
+    if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
+        # Before a training, not after it.
+        rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
+    return Settled(found, load_series(found, prepared))
+
+
+def _require_whole(config: Series, prepared: Prepared) -> None:
+    """A window that is scaled by its own minimum must have one."""
     if config.scale == "window" and np.isnan(prepared.grid.values).any():
         raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
-    return Settled(found, load_series(found, prepared))
 
 
 def load(config: Series) -> Data:
@@ -239,4 +248,5 @@ def whole(config: Series, table: Measurements) -> Prepared:
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
         )
+    _require_whole(config, prepared)
     return prepared
