@@ -42,7 +42,7 @@ def examples():
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
     lines = sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
     # Each contestant of a benchmark starts a process with TensorFlow of its own; a sweep trains many models.
-    slow = (" bench ", " mnist weights ", " mnist compare ", " snp kfold ")
+    slow = (" bench ", " mnist weights ", " mnist compare ", " snp kfold ", " tune ", " limits ", " backtest ")
     lines.remove("lstmae serve saved_models")  # it would not end
     return [pytest.param(line, marks=[pytest.mark.slow] * any(map(line.__contains__, slow))) for line in lines]
 
@@ -324,6 +324,7 @@ def test_runs_list_tells_a_damaged_run_and_an_unfinished_one(run):
     }
 
 
+@pytest.mark.slow
 def test_export_is_a_saved_model(run):
     import tensorflow as tf
 

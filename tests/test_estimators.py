@@ -246,6 +246,7 @@ def test_an_autoencoder_is_saved_and_loaded(coder: SequenceAutoencoder) -> None:
         SequenceAutoencoder.load("run")
 
 
+@pytest.mark.slow
 def test_export_needs_none_of_us(coder: SequenceAutoencoder) -> None:
     import tensorflow as tf
 

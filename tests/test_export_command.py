@@ -74,6 +74,7 @@ def test_options_that_cannot_be(toy: Path, said: Any) -> None:
     assert not Path("toy/2").exists()
 
 
+@pytest.mark.slow
 def test_the_manifest_holds_real_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)  # the prices that come with the package
     said = call("snp train --symbols IBM --start 2009-01-01 --epochs 1 --units 2 --inputs ohlc --out run")

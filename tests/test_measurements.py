@@ -115,6 +115,8 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str) -> None:
     content, options, pieces = REFUSED[case]
+    if "Parquet" in case:
+        pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     with pytest.raises((DataError, ConfigError)) as caught:
         read(content, **options)
     text = str(caught.value)

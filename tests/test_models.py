@@ -97,7 +97,6 @@ FORMS = {
 QUICK = {
     "autoencoder-steps-lstm",
     "autoencoder-vector-gru-both-2",
-    "two-autoencoders-rows-steps",
     "head-on-code-rows-steps",
     "forecaster-change-lstm",
     "forecaster-level-last-gru",

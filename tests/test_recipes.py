@@ -249,6 +249,7 @@ def test_permuted_pixels_are_an_order_of_all_and_go_back() -> None:
     np.testing.assert_array_equal(as_images(series, "permuted"), image)
 
 
+@pytest.mark.slow
 def test_smoothing_and_deforming_train(tmp_path: Path) -> None:
     config = Mnist(units=2, epochs=1, batch_size=6, label_smoothing=0.1, deform=1.0, read="columns")
     images = np.random.default_rng(0).integers(0, 256, (12, 28, 28)).astype(np.uint8)

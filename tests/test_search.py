@@ -298,6 +298,7 @@ def test_a_full_disk_is_no_trials_fault(s, monkeypatch):
 # Going on.
 
 
+@pytest.mark.slow
 def test_time_that_is_over_stops_within_a_trial_and_resuming_gives_the_same_table(grid, s, monkeypatch):
     begun = s / "states/0002-0.npz"
 

@@ -176,6 +176,7 @@ def test_damaged_states_are_named_and_run_again_on_request(grid, s):
                 np.testing.assert_array_equal(one, another)
 
 
+@pytest.mark.slow
 def test_damaged_lines_are_named_and_run_again_on_request(grid, s):
     cut_after_two(s)
     journal = s / "journal.jsonl"
@@ -219,6 +220,7 @@ def test_repeats_are_trainings_from_one_seed_after_the_other(grid):
     assert not list(Path("s/states").iterdir())
 
 
+@pytest.mark.slow
 def test_hopeless_trainings_are_stopped_and_never_win():
     line = "toy tune --units 2 --clip 1 --learning-rate 0.1,0.08,0.05,0.00001 --sequences 60 --epochs 6"
     said = call(f"{line} --batch-size 16 --jobs 1 --deterministic --prune --out s --json")
@@ -230,6 +232,7 @@ def test_hopeless_trainings_are_stopped_and_never_win():
     assert {trial["status"] for trial in others} == {"completed"}
 
 
+@pytest.mark.slow
 def test_the_winner_is_trained_on_train_and_validation_where_that_is_asked_for():
     said = call(f"{GRID} --out s --refit --json")
     assert said.code == 0, said.err
@@ -262,6 +265,7 @@ def test_keeping_is_remembered_and_more_can_be_kept_later(grid, s):
     assert len(list((s / "trials").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_refitting_keeps_averages_and_tells_divergence(monkeypatch):
     line = f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 --average 0.9 {SMALL} --out s"
     assert call(line).code == 0

@@ -237,7 +237,7 @@ BODY = json.dumps(ONE).encode()
         ((b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",), b" 404 "),
         ((b"GET /ready HTTP/1.1\r\nHost: evil.example:80\r\nConnection: close\r\n\r\n",), b" 403 "),
         ((b"GET /ready HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n",), b" 200 "),
-        ((b"BREW / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",), b" 404 "),
+        ((b"BREW /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",), b" 404 "),
         ((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",), None),
         ((b"GET / HTTP/9.9\r\n\r\n",), None),
     ],
