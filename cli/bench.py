@@ -18,7 +18,7 @@ from .tune import JOBS
 
 app = typer.Typer(
     name="bench",
-    help="Measure training, searching and serving here, against others.\n\nExample: lstmae bench train --rounds 3",
+    help="Measure this package here, against others.\n\nExample: lstmae bench train --rounds 3 --shapes 4x10x1x32",
     no_args_is_help=True,
 )
 
@@ -97,7 +97,7 @@ def tune(
     talk.document({"config": config.to_dict(), "searches": [search._asdict() for search in found]})
 
 
-@command(app, "serve", "lstmae bench serve saved_models/toy --seconds 2 --rounds 1")
+@command(app, "serve", "lstmae bench serve saved_models/toy --no-plain --seconds 1")
 def serve(
     folder: Annotated[Path, typer.Argument(help="A run with an exported version; its model must have one input.")],
     *,

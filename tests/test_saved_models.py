@@ -35,10 +35,18 @@ def test_the_recorded_metrics_come_out_again(name, monkeypatch):
     elif hasattr(config, "data"):
         config = dataclasses.replace(config, data=None)
     data = task(study).load(config)
-    measured = experiment.as_json(experiment.evaluate(experiment.open_trained(run, data)))
+    opened = experiment.open_trained(run, data)
+    within = {}
+    if study == "mnist":
+        # A few hundred digits, of which a share of 99 in a hundred is told to a point or so.
+        few = [split._replace(starts=split.starts[:500], label=split.label[:500]) for split in data[1:3]]
+        opened = opened._replace(data=data._replace(validation=few[0], test=few[1]))
+        within = {"accuracy": {"abs": 0.02}, "reconstruction_mse": {"rel": 0.1}}
+    measured = experiment.as_json(experiment.evaluate(opened))
     for part, metrics in measured_of(measured).items():
         for measure, metric in metrics.items():
-            assert metric["value"] == pytest.approx(run.metrics()[part][measure]["value"], rel=1e-3), (part, measure)
+            recorded = run.metrics()[part][measure]["value"]
+            assert metric["value"] == pytest.approx(recorded, **within.get(measure, {"rel": 1e-3})), (part, measure)
 
 
 @pytest.mark.parametrize("name", NAMES)
