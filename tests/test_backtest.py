@@ -191,6 +191,7 @@ def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch)
         backtest(config_of(path), 2, tmp_path / "x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ['{"number"', '{"number": 1}', "[]"])
 def test_a_damaged_fold_is_named(path, tmp_path, content):
     backtest(config_of(path), 2, tmp_path / "out")

@@ -298,6 +298,7 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     assert few["anomaly"].numpy().tolist() == [[False] * 3]
 
 
+@pytest.mark.slow
 def test_scattered_missing_values_are_trained_over(tmp_path: Path) -> None:
     """Two sensors of different rates: no window is whole."""
     lines = [f"{np.sin(k / 3):.3f},{'' if k % 2 else k % 5}" for k in range(600)]

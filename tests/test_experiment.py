@@ -134,6 +134,7 @@ def test_snp_again_from_its_directory(goal: str, tmp_path: Path, monkeypatch: py
     assert judged["text"].startswith(f"{judged['outcome']} persistence (skill {judged['skill']:+.2%}")
 
 
+@pytest.mark.slow
 def test_mnist_again_from_its_directory(tmp_path: Path) -> None:
     config = Mnist(data=some_digits(tmp_path), units=2, head=2, epochs=1)
     run = trained(config)

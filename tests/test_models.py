@@ -96,7 +96,7 @@ FORMS = {
 # Of each kind a few; the others are checked among the slow tests.
 QUICK = {
     "autoencoder-steps-lstm",
-    "autoencoder-vector-gru-both-2",
+    "autoencoder-vector-gru",
     "head-on-code-rows-steps",
     "forecaster-change-lstm",
     "forecaster-level-last-gru",

@@ -97,7 +97,9 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             raise ValueError(f"X must be codes (rows, {halves.code}), as transform returns. Received: {codes.shape}")
         index = X.index if isinstance(X, pd.DataFrame) else None
         table = measurements_of(codes, [f"code {place}" for place in range(halves.code)], index)
-        prepared = whole(replace(config, freq="rows") if table.layout.time is None else config, table)
+        # Codes have gaps where their rows have none, and no scale.
+        freq = "rows" if table.layout.time is None else config.freq
+        prepared = whole(replace(config, freq=freq, scale="none"), table)
         rows = encoding.decoded(halves, prepared.grid.values, prepared.grid.segment)
         return self._rows(prepared, rows, X, list(config.value_cols))
 
