@@ -1,5 +1,6 @@
 """`lstmae series train`, `detect` and what else is done with a model of anyone's own table."""
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,6 +107,9 @@ def register(app: typer.Typer) -> None:
         for name, path in (("--events", events), ("--scores", scores)):
             if path is not None and path.suffix not in ENDINGS:
                 raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
+            if path is not None and path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+                # Before the search, which may take long.
+                raise ConfigError(f"{name} {path} needs pyarrow: pip install 'lstm-ae[parquet]', or give .csv")
         checked(_THRESHOLD, threshold)
         opened = open_run(run, "series")
         import_tensorflow(talk)

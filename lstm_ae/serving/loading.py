@@ -9,12 +9,12 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from lstm_ae.exporting.operations import forbidden
+from lstm_ae.exporting.warmup import FILE
 from lstm_ae.serving.protos import to_array
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.servable import Servable, check
 
 LOG = logging.getLogger(__name__)
-WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 # TensorFlow Serving reads no more.
 MOST_WARMUPS = 1000
 
@@ -46,7 +46,7 @@ def loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
 
 
 def _warm_up(servable: Servable) -> None:
-    for log in _warmups(servable.directory / WARMUP):
+    for log in _warmups(servable.directory / FILE):
         try:
             request = log.predict_log.request
             signature = servable.signature(request.model_spec.signature_name)

@@ -123,7 +123,8 @@ def tensor(value: Any, dtype: np.dtype[Any]) -> Tensor:
     """A JSON value, nested lists of one shape, as an array; raises `Refusal` at the first cell that does not fit."""
     found = _regular(value, dtype)
     if found is None:
-        _complain(value, _shape(value), dtype, 0)
+        _walk(value, _shape(value), dtype, 0)
+        raise AssertionError("every cell fits alone, and so do all")
     return found
 
 
@@ -205,13 +206,8 @@ def _irregular(name: str | None, instances: list[Any], dtype: np.dtype[Any]) -> 
     raise AssertionError("every instance fits alone, and so do all")
 
 
-def _complain(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) -> NoReturn:
-    """Raise what is wrong with the first cell that does not fit."""
-    _walk(value, shape, dtype, level)
-    raise AssertionError("every cell fits alone, and so do all")
-
-
 def _walk(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) -> None:
+    """Raise what is wrong with the first cell that does not fit."""
     if isinstance(value, list):
         if level >= len(shape):
             raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")

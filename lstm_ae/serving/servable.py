@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -162,8 +161,3 @@ def _first_line(message: str) -> str:
     place = ("Graph execution error", "Detected at node", "<stack traces", "File ", "[[")
     lines = [line for line in message.splitlines() if line.strip() and not line.strip().startswith(place)]
     return re.sub(r"\s*\[?\[?\{\{.*?\}\}\]?\]?|\s*\[Op:.*?\]", "", lines[0] if lines else "The model failed").strip()
-
-
-def dtype_name(dtype: np.dtype[Any]) -> str:
-    """A dtype as TensorFlow's protocol names it, such as DT_FLOAT."""
-    return str(types_pb2.DataType.Name(tf.dtypes.as_dtype(dtype).as_datatype_enum))
