@@ -16,11 +16,12 @@ def serve(model_file: str, port: int) -> None:
     (name,) = model.input
     app = FastAPI()
 
-    @app.post("/predict")
     def predict(body: dict[str, Any]) -> dict[str, Any]:
         outputs = model.predict({name: np.array(body["instances"], np.float32)}, verbose=0)
         return {"predictions": {key: value.tolist() for key, value in outputs.items()}}
 
+    # Not as a decorator: where FastAPI is not installed, a decorator of unknown type fails the check of types.
+    app.post("/predict")(predict)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
