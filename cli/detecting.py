@@ -131,7 +131,7 @@ def register(app: typer.Typer) -> None:
 
 def _settled(config: Series, talk: Talk) -> Any:
     import_tensorflow(talk)
-    from lstm_ae.tasks.series import settle
+    from lstm_ae.tasks.series.settling import settle
 
     bar = talk.progress()
     settled = settle(config, bar.reading)

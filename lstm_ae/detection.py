@@ -19,7 +19,7 @@ from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import table, write
 from lstm_ae.run import Run
-from lstm_ae.tasks import series
+from lstm_ae.tasks.series import codes, settling
 
 Numbers = NDArray[Any]
 
@@ -76,8 +76,8 @@ def detector_of(run: Run) -> Detector:
     config = run.config()
     assert isinstance(config, Series)
     normal, scale = run.normal()
-    by_components = series.errors_of_components(normal.components, scale)
-    return Detector(config, normal, scale, series.errors_of(run.model(), scale), by_components)
+    by_components = codes.errors_of_components(normal.components, scale)
+    return Detector(config, normal, scale, codes.errors_of(run.model(), scale), by_components)
 
 
 def detect(
@@ -96,14 +96,14 @@ def detect(
     config = run.config()
     assert isinstance(config, Series)
     run.normal()  # before the table, which may take long to read
-    prepared = series.table_of(dataclasses.replace(config, data=data, label_col=label_col), progress)
+    prepared = settling.table_of(dataclasses.replace(config, data=data, label_col=label_col), progress)
     return search(detector_of(run), prepared, rule)
 
 
 def search(detector: Detector, prepared: Prepared, rule: str | None = None) -> Detection:
     """Search a table that is on its grid; `rule` is of the threshold, that of the detector where None."""
     normal, scale, grid = detector.normal, detector.scale, prepared.grid
-    asked = parse_threshold(rule) if rule else series.rule_of(detector.config, normal)
+    asked = parse_threshold(rule) if rule else codes.rule_of(detector.config, normal)
     found = []
     for errors, scores in ((detector.ours, normal.scores), (detector.baseline, normal.baseline)):
         by_feature = score_rows(errors, grid.values, grid.segment, normal.window, normal.smooth)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_ae import about
 from lstm_ae import run as runs
-from lstm_ae.config import Config, Series, Snp, task_of
+from lstm_ae.config import Config, Snp, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
@@ -224,21 +224,12 @@ def complete(
     run.write_history(fitted.history)
     model = _uncompiled(study.build(config, data), model)
     run.write_model(model)
-    metrics, verdicts, calibration = study.evaluate(model, data)
+    evaluation = study.evaluate(model, data)
     # What the weights were fitted to says nothing of how far they will be off.
-    if calibration is not None and "validation" not in leave_out:
-        assert data.validation.time is not None
-        run.write_calibration(calibration, data.scale, str(data.validation.time.max()))
-    threshold = {}
-    if isinstance(config, Series) and config.task == "anomaly" and "validation" not in leave_out:
-        from lstm_ae.tasks import series
-
-        normal = series.normal(model, data, config)
-        run.write_normal(normal, data.scale)
-        threshold = {"threshold": series.threshold_of(normal, config)}
+    further = {} if "validation" in leave_out else study.keep(run, config, model, data, evaluation)
     kept = Evaluation(
-        {part: row for part, row in metrics.items() if part not in leave_out},
-        {part: verdict for part, verdict in verdicts.items() if part not in leave_out},
+        {part: row for part, row in evaluation.metrics.items() if part not in leave_out},
+        {part: verdict for part, verdict in evaluation.verdicts.items() if part not in leave_out},
     )
     if figures:
         draw(run, study.figures(model, data, fitted.history))
@@ -250,7 +241,7 @@ def complete(
         "parameters": int(network_of(model).count_params()),
         **(note or {}),
     }
-    run.write_metrics(as_json(kept) | threshold | {"training": training, "leaky": data.source.leaky})
+    run.write_metrics(as_json(kept) | further | {"training": training, "leaky": data.source.leaky})
     run.state.unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ from lstm_ae.data.measurements import Progress
 from lstm_ae.data.series import Prepared
 from lstm_ae.encoding import Halves, encoded, halves_of, reconstructed
 from lstm_ae.run import Run
-from lstm_ae.tasks import series
+from lstm_ae.tasks.series import settling
 
 
 class Opened(NamedTuple):
@@ -35,7 +35,7 @@ def open_table(run: Run, data: str, progress: Progress | None = None) -> Opened:
     config = run.config()
     assert isinstance(config, Series)
     halves = halves_of(run.model(), config.scale)
-    prepared = series.table_of(dataclasses.replace(config, data=data, label_col=None), progress)
+    prepared = settling.table_of(dataclasses.replace(config, data=data, label_col=None), progress)
     return Opened(prepared, halves)
 
 

@@ -18,6 +18,7 @@ from lstm_ae.models.compressor import compressor
 from lstm_ae.run import open_run
 from lstm_ae.steps import Steps
 from lstm_ae.tasks import series
+from lstm_ae.tasks.series import codes, settling
 
 QUICK = "--units 8 --code 4 --epochs 8 --batch-size 32 --learning-rate 0.01 --smooth 1"
 
@@ -225,7 +226,7 @@ def test_usual_choices() -> None:
 def test_a_window_scale_needs_whole_windows(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{k % 7 if k % 10 else ''},{k % 3}\n" for k in range(300)))
     with pytest.raises(ConfigError, match="--scale window needs values without gaps"):
-        series.settle(Series(data=str(tmp_path / "t.csv"), window=10, scale="window"))
+        settling.settle(Series(data=str(tmp_path / "t.csv"), window=10, scale="window"))
 
 
 def test_gaps_are_trained_over_and_scored(tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_what_is_kept_is_read_again(place: Path) -> None:
     assert (normal.window, normal.smooth, normal.step) == (24, 1, 3_600_000_000_000)
     assert scale.kind == "fixed"
     opened = experiment.open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
-    again = series.normal(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
+    again = codes.normal(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.scores, normal.scores, rtol=1e-5)
     (place / "spoilt").mkdir()
     for name in ("config.json", "metrics.json"):
@@ -262,12 +263,12 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
     run = open_run(place / "run")
     said = call(f"export {place}/run")
     assert said.code == 0, said.err
-    values = series.table_of(run.config(), None).grid.values[:200]  # type: ignore[arg-type]
+    values = settling.table_of(run.config(), None).grid.values[:200]  # type: ignore[arg-type]
     values[50:53] = np.nan
     loaded = tf.saved_model.load(str(place / "run" / "1"))
     answer = loaded.signatures["score"](sequence=np.stack([values, values[::-1]]))
     normal, scale = run.normal()
-    errors = series.errors_of(run.model(), scale)
+    errors = codes.errors_of(run.model(), scale)
     for place_, rows in enumerate((values, values[::-1])):
         by_feature = score_rows(errors, rows, np.zeros(200, np.int32), 24, normal.smooth)
         expected = np.where(np.isnan(by_feature).all(axis=1), np.nan, np.nan_to_num(by_feature).mean(axis=1))
@@ -291,7 +292,7 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     rows[0, 20:30] = np.nan
     call_, specs = row_scores(model, Detector(0.5, smooth))
     got = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows)})["score"][0].numpy()
-    expected = score_rows(series.errors_of(model, scale), rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
+    expected = score_rows(codes.errors_of(model, scale), rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     assert np.isnan(got[-1])
     few = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows[:, :3])})

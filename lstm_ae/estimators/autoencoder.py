@@ -17,7 +17,7 @@ from lstm_ae import encoding
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_of
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.tasks.series import whole
+from lstm_ae.tasks.series.settling import whole
 
 
 class SequenceAutoencoder(TransformerMixin, Estimator):

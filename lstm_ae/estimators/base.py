@@ -25,7 +25,7 @@ from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators.packed import Packed, pack
-from lstm_ae.tasks.series import settle_table, whole
+from lstm_ae.tasks.series.settling import settle_table, whole
 
 Numbers = NDArray[Any]
 Frame = Any  # an array for an array, of pandas for what is of pandas

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
+from lstm_ae.run import Run
 
 History = Sequence[Mapping[str, float]]
 
@@ -25,6 +26,13 @@ class Task(Protocol):
 
     def evaluate(self, model: Any, data: Data) -> Evaluation:
         """Measure the model on validation and test, a baseline beside each number."""
+        ...
+
+    def keep(self, run: Run, config: Any, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
+        """Write what a run needs beside its model; returns what `metrics.json` says of it.
+
+        Not called where the weights were fitted to the validation part.
+        """
         ...
 
     def figures(self, model: Any, data: Data, history: History) -> dict[str, Figure]:
@@ -47,6 +55,11 @@ class Task(Protocol):
 def task(name: str) -> Task:
     """The module of a study, imported on first use."""
     return import_module(f"lstm_ae.tasks.{name}")
+
+
+def keep_nothing(run: Run, config: Any, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
+    """The `keep` of a task whose model says all."""
+    return {}
 
 
 def parts(data: Data) -> dict[str, Any]:

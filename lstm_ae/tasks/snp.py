@@ -11,13 +11,14 @@ from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, prices
+from lstm_ae.run import Run
 from lstm_ae.space import REPORT
 from lstm_ae.tasks import History, columns, forecasting, parts
 from lstm_ae.tasks.forecasting import forecasts
 from lstm_ae.tasks.panel import dates_of, last_windows, quantity_of
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
-__all__ = ["build", "describe", "evaluate", "figures", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
 
 SHOWN = 20
 
@@ -67,6 +68,14 @@ def evaluate(model: Any, data: Data) -> Evaluation:
             "reconstruction_mae": Metric(absolute.value, "USD", {"mean of the window": constant.value}),
         }
     return Evaluation(metrics)
+
+
+def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
+    """Write the scale and how far forecasts were off on validation, for forecasts of new prices."""
+    if evaluation.calibration is not None:
+        assert data.validation.time is not None
+        run.write_calibration(evaluation.calibration, data.scale, str(data.validation.time.max()))
+    return {}
 
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:

@@ -12,10 +12,12 @@ from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Mean, Metrics
 from lstm_ae.figures import base, signals
 from lstm_ae.space import REPORT
-from lstm_ae.tasks import History, columns, parts
+from lstm_ae.tasks import History, columns, keep_nothing, parts
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
-__all__ = ["build", "describe", "evaluate", "figures", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+
+keep = keep_nothing
 
 
 def build(config: Toy, data: Data) -> Any:

@@ -1,8 +1,7 @@
 """Anyone's own table: give windows back from a code, and find what the code cannot give back."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,73 +10,14 @@ from lstm_ae.anomaly.baseline import Components, fit_components
 from lstm_ae.anomaly.normal import Errors, Normal, score_rows, usual_rule, usual_smooth
 from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
-from lstm_ae.config.rules import Rule, parse_threshold, rows_of_unit
-from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.config.rules import Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, signals
-from lstm_ae.space import REPORT
+from lstm_ae.run import Run
 from lstm_ae.tasks import History, columns, parts
 from lstm_ae.tasks.reconstruction import code_size
-
-__all__ = ["build", "describe", "evaluate", "figures", "load", "predict", "settle", "space"]
-
-
-class Settled(NamedTuple):
-    """A config that leaves nothing to be found out, and the data it makes of its table."""
-
-    config: Series
-    data: Data
-
-
-def settle(config: Series, progress: Progress | None = None) -> Settled:
-    """Read the table and settle what the config leaves open.
-
-    Raises:
-        ConfigError, DataError: as `read_measurements` and `settle_table` say.
-    """
-    return settle_table(config, read_measurements(config, progress))
-
-
-def settle_table(config: Series, table: Measurements) -> Settled:
-    """What the config leaves open is found in the table and written into it, so that it means the same for others.
-
-    Raises:
-        ConfigError, DataError: as `prepare` and `load_series` say.
-    """
-    prepared = prepare(config, table)
-    layout = prepared.table.layout
-    found = dataclasses.replace(
-        config,
-        time_col=layout.time,
-        value_cols=layout.values,
-        id_col=layout.id,
-        label_col=layout.label,
-        freq=str(prepared.grid.step),
-        window=prepared.window,
-        max_gap=prepared.max_gap,
-        smooth=config.smooth or usual_smooth(prepared.window),
-    )
-    _require_whole(config, prepared)
-    step = prepared.grid.step.nanoseconds
-    if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
-        # Before a training, not after it.
-        rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
-    return Settled(found, load_series(found, prepared))
-
-
-def _require_whole(config: Series, prepared: Prepared) -> None:
-    """A window that is scaled by its own minimum must have one."""
-    if config.scale == "window" and np.isnan(prepared.grid.values).any():
-        raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
-
-
-def load(config: Series) -> Data:
-    """Training, validation and test windows of the table."""
-    return settle(config).data
 
 
 def build(config: Series, data: Data) -> Any:
@@ -90,11 +30,6 @@ def build(config: Series, data: Data) -> Any:
     missing = bool(np.isnan(data.train.series).any())
     network = compressor(config, steps=steps, features=features, missing=missing)
     return in_own_units(set_initial_values(network, config, steps), data.scale)
-
-
-def space(hp: Any, config: Series) -> Series:
-    """What is searched where nothing else is listed."""
-    return REPORT(hp, config)
 
 
 def errors_of(model: Any, scale: Scale) -> Errors:
@@ -167,6 +102,15 @@ def threshold_of(normal: Normal, config: Series) -> dict[str, Any]:
     }
 
 
+def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
+    """Write how normal rows are scored, which a threshold rests on; nothing where no anomalies are to be found."""
+    if config.task != "anomaly":
+        return {}
+    found = normal(model, data, config)
+    run.write_normal(found, data.scale)
+    return {"threshold": threshold_of(found, config)}
+
+
 def evaluate(model: Any, data: Data) -> Evaluation:
     """Error of the reconstruction beside that of as many principal components, and of the mean of the window."""
     size = code_size(model)
@@ -206,12 +150,6 @@ def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
     }
 
 
-def describe(config: Series, data: Data) -> dict[str, Figure]:
-    """The first training windows."""
-    window = data.train.windows(slice(0, 2))
-    return {"windows": signals.reconstructions(window[..., 0], window[..., 0])}
-
-
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     """Every step of test windows side by side, beside its reconstruction, column by column."""
     split = _side_by_side(data.test)
@@ -230,23 +168,3 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
 
 def _side_by_side(split: Split) -> Split:
     return split.recut(split.span, split.span)
-
-
-def table_of(config: Series, progress: Progress | None = None) -> Prepared:
-    """A table read as a run's config says, to be searched."""
-    return whole(config, read_measurements(config, progress))
-
-
-def whole(config: Series, table: Measurements) -> Prepared:
-    """A table put on a grid as a run's config says; its own windows and parts mean nothing.
-
-    Raises:
-        DataError: no window fits into it; or as `prepare` says.
-    """
-    prepared = prepare(dataclasses.replace(config, normal=()), table)
-    if not (np.bincount(prepared.grid.segment) >= prepared.window).any():
-        raise DataError(
-            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
-        )
-    _require_whole(config, prepared)
-    return prepared

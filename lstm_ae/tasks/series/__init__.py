@@ -1,0 +1,73 @@
+"""Anyone's own table: give windows back from a code and find what the code cannot give back.
+
+What is learned is one of several things (`config.task`), each a module here with the functions of a task.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lstm_ae.config import Series
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Evaluation
+from lstm_ae.figures import signals
+from lstm_ae.run import Run
+from lstm_ae.space import REPORT
+from lstm_ae.tasks import History
+from lstm_ae.tasks.series import codes
+from lstm_ae.tasks.series.settling import settle
+
+__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+
+_BY_TASK: Mapping[str, Any] = {"anomaly": codes, "reconstruct": codes}
+_BY_OUTPUT: Mapping[str, Any] = {"reconstruction": codes}
+
+
+def _of(model: Any) -> Any:
+    return next(module for output, module in _BY_OUTPUT.items() if output in model.output)
+
+
+def load(config: Series) -> Data:
+    """Training, validation and test windows of the table."""
+    return settle(config).data
+
+
+def build(config: Series, data: Data) -> Any:
+    """The untrained model of `config.task`, in the table's units."""
+    return _BY_TASK[config.task].build(config, data)
+
+
+def space(hp: Any, config: Series) -> Series:
+    """What is searched where nothing else is listed."""
+    return REPORT(hp, config)
+
+
+def evaluate(model: Any, data: Data) -> Evaluation:
+    """What the model is worth on validation and test, baselines beside it."""
+    evaluation: Evaluation = _of(model).evaluate(model, data)
+    return evaluation
+
+
+def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
+    """Write what is needed to apply the model to other tables; returns what `metrics.json` says of it."""
+    kept: dict[str, Any] = _BY_TASK[config.task].keep(run, config, model, data, evaluation)
+    return kept
+
+
+def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+    """What the model does with test windows, and the loss over the epochs."""
+    drawn: dict[str, Figure] = _of(model).figures(model, data, history)
+    return drawn
+
+
+def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    """The model applied to the test part."""
+    table: dict[str, Sequence[Any]] = _of(model).predict(model, data)
+    return table
+
+
+def describe(config: Series, data: Data) -> dict[str, Figure]:
+    """The first training windows."""
+    window = data.train.windows(slice(0, 2))
+    return {"windows": signals.reconstructions(window[..., 0], window[..., 0])}

@@ -1,0 +1,88 @@
+"""What a config leaves open is found in the table, so that a run's config means the same for whoever comes later."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from lstm_ae.anomaly.normal import usual_smooth
+from lstm_ae.config import Series
+from lstm_ae.config.rules import parse_threshold, rows_of_unit
+from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.series import Prepared, load_series, prepare
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import ConfigError, DataError
+
+
+class Settled(NamedTuple):
+    """A config that leaves nothing to be found out, and the data it makes of its table."""
+
+    config: Series
+    data: Data
+
+
+def settle(config: Series, progress: Progress | None = None) -> Settled:
+    """Read the table and settle what the config leaves open.
+
+    Raises:
+        ConfigError, DataError: as `read_measurements` and `settle_table` say.
+    """
+    return settle_table(config, read_measurements(config, progress))
+
+
+def settle_table(config: Series, table: Measurements) -> Settled:
+    """What the config leaves open is found in the table and written into it, so that it means the same for others.
+
+    Raises:
+        ConfigError, DataError: as `prepare` and `load_series` say.
+    """
+    prepared = prepare(config, table)
+    layout = prepared.table.layout
+    found = dataclasses.replace(
+        config,
+        time_col=layout.time,
+        value_cols=layout.values,
+        id_col=layout.id,
+        label_col=layout.label,
+        freq=str(prepared.grid.step),
+        window=prepared.window,
+        max_gap=prepared.max_gap,
+        smooth=config.smooth or usual_smooth(prepared.window),
+    )
+    _require_whole(config, prepared)
+    step = prepared.grid.step.nanoseconds
+    if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
+        # Before a training, not after it.
+        rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
+    return Settled(found, load_series(found, prepared))
+
+
+def _require_whole(config: Series, prepared: Prepared) -> None:
+    """A window that is scaled by its own minimum must have one."""
+    if config.scale == "window" and np.isnan(prepared.grid.values).any():
+        raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
+
+
+def load(config: Series) -> Data:
+    """Training, validation and test windows of the table."""
+    return settle(config).data
+
+
+def table_of(config: Series, progress: Progress | None = None) -> Prepared:
+    """A table read as a run's config says, to be searched."""
+    return whole(config, read_measurements(config, progress))
+
+
+def whole(config: Series, table: Measurements) -> Prepared:
+    """A table put on a grid as a run's config says; its own windows and parts mean nothing.
+
+    Raises:
+        DataError: no window fits into it; or as `prepare` says.
+    """
+    prepared = prepare(dataclasses.replace(config, normal=()), table)
+    if not (np.bincount(prepared.grid.segment) >= prepared.window).any():
+        raise DataError(
+            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
+        )
+    _require_whole(config, prepared)
+    return prepared
