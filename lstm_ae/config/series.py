@@ -5,17 +5,19 @@ import dataclasses
 from lstm_ae.config.base import BIDIRECTIONAL, Config
 from lstm_ae.config.reading import Reading
 from lstm_ae.config.rules import parse_threshold
-from lstm_ae.options import option, redefault
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import flag, option, redefault
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Series(Reading, Config):
-    """Anyone's own table: given back from a code, and searched for what the code cannot give back."""
+    """Anyone's own table: its anomalies, its windows from a code, what follows them, or their class."""
 
     task: str = option(
         "anomaly",
-        "What the model is for: to find anomalies, or to give windows back (reconstruct).",
-        choices=("anomaly", "reconstruct"),
+        "What the model is for: to find anomalies, to give windows back (reconstruct), to say what follows them "
+        "(forecast), or to name their class (classify; needs --label-col).",
+        choices=("anomaly", "reconstruct", "forecast", "classify"),
         tunable=False,
     )
     code: int = option(16, "Numbers that a window is given back from.", minimum=1, maximum=4096)
@@ -42,3 +44,18 @@ class Series(Reading, Config):
         super().__post_init__()
         if self.threshold is not None:
             parse_threshold(self.threshold)
+        for name, tasks in _FOR.items():
+            if getattr(self, name) != Series.__dataclass_fields__[name].default and self.task not in tasks:
+                raise ConfigError(f"{flag(name)} is for --task {' or '.join(tasks)}. Received: --task {self.task}")
+        if self.task == "classify" and self.label_col is None:
+            raise ConfigError("--task classify needs --label-col, the column of the classes. Add it")
+
+
+# Fields that some tasks alone know.
+_FOR = {
+    "horizon": ("forecast",),
+    "normal": ("anomaly", "reconstruct"),
+    "code": ("anomaly", "reconstruct"),
+    "threshold": ("anomaly",),
+    "smooth": ("anomaly",),
+}

@@ -47,7 +47,7 @@ def settle_table(config: Series, table: Measurements) -> Settled:
         freq=str(prepared.grid.step),
         window=prepared.window,
         max_gap=prepared.max_gap,
-        smooth=config.smooth or usual_smooth(prepared.window),
+        smooth=(config.smooth or usual_smooth(prepared.window)) if config.task == "anomaly" else None,
     )
     _require_whole(config, prepared)
     step = prepared.grid.step.nanoseconds
