@@ -14,7 +14,7 @@ from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
 from lstm_ae.options import declared, flag
 
-from . import detecting, encoding
+from . import detecting, encoding, forecasting
 from .options import Given, command
 from .talk import Talk
 
@@ -57,6 +57,7 @@ def check(
 
 detecting.register(app)
 encoding.register(app)
+forecasting.register(app)
 
 
 def command_line(config: Reading, fix: Mapping[str, Any]) -> str:
@@ -125,7 +126,7 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
     )
     talk.show("")
     talk.table(
-        ["part", "rows", f"windows of {prepared.window}" + (f" + {config.horizon}" if config.horizon else "")],
+        ["part", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
         [(name, int((prepared.part == k).sum()), found.windows[k]) for k, name in enumerate(PARTS)],
     )
     if prepared.inferred:
@@ -193,7 +194,7 @@ def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
         "others": dict(found.others),
         "classes": _classes(found),
         "window": prepared.window,
-        "horizon": config.horizon,
+        "horizon": prepared.horizon,
         "max_gap": prepared.max_gap,
         "parts": {
             name: {"rows": int((prepared.part == k).sum()), "windows": found.windows[k]} for k, name in enumerate(PARTS)

@@ -60,12 +60,13 @@ class Evaluation(NamedTuple):
     Args:
         metrics: what was measured.
         verdicts: by part, whether a forecast beats persistence; empty where nothing is forecast.
-        calibration: how far forecasts of so many days ahead were off on validation; None where nothing is forecast.
+        calibration: how far forecasts of so many days ahead were off on validation, of a table the quantiles of its
+            errors `(features, horizon, 199)`; None where nothing is forecast.
     """
 
     metrics: Metrics
     verdicts: dict[str, Verdict] = {}
-    calibration: Calibration | None = None
+    calibration: Calibration | Numbers | None = None
 
 
 class Mean:

@@ -20,13 +20,17 @@ class Feed:
             the rows of the batch are read.
         scale: as fitted on the training part.
         network: its outputs say what the targets are: "reconstruction" the sequence itself, "label" its class,
-            "future" the window shifted by one step, or its last step where the network returns one step. Where its
-            inputs hold "open", they get that of the last day.
+            "future" what follows the steps that the network reads; where it reads any number of them, the window
+            shifted by one step, or its last step where the network returns one step. Where its inputs hold "open",
+            they get that of the last day.
     """
 
     def __init__(self, split: Split, scale: Scale, network: Any) -> None:
         self.split, self.scale, self.outputs = split, scale, network.output
         self.with_open = "open" in network.input
+        # Of a window's steps those that the network is given.
+        steps = next(iter(network.input.values())).shape[1]
+        self.given = slice(None) if "future" not in self.outputs else slice(steps or -1)
         self.samples = split.samples
         self.mapped = isinstance(split.series, np.memmap)
         # What does not depend on the window is scaled once, not in every step.
@@ -40,12 +44,13 @@ class Feed:
         forecast = "future" in self.outputs
         window = self._windows(starts)
         if self.scale.kind == "window":
-            window = _by_its_own_range(window, window[:, :-1] if forecast else window)
-        inputs = {"past": window[:, :-1]} if forecast else {"sequence": window}
+            window = _by_its_own_range(window, window[:, self.given])
+        inputs = {"past" if forecast else "sequence": window[:, self.given]}
         targets = {}
         if forecast:
             _, steps, features = self.outputs["future"].shape
-            targets["future"] = (window[:, -1:] if steps == 1 else window[:, 1:])[..., :features]
+            last = slice(1, None) if steps is None else slice(-steps, None)
+            targets["future"] = window[:, last, :features]
         if self.with_open:
             inputs["open"] = window[:, -1, OPEN, None]
         if "reconstruction" in self.outputs:

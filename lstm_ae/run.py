@@ -5,6 +5,7 @@
     history.csv     losses and metrics of every epoch
     model.keras     the model with the weights of its best epoch, in own units
     normal.npz      how a model that finds anomalies scored normal rows: what its threshold rests on
+    spread.npz      quantiles of the errors of a table's forecasts on validation: what its intervals rest on
     calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
     metrics.json    what came out; written last, so a directory without it is unfinished
     figures/*.png
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ae.about import asked, config_from, read_about
 from lstm_ae.anomaly.baseline import Components
@@ -165,6 +167,25 @@ class Run:
         }
         meta = {"smooth": normal.smooth, "step": normal.step, "kind": scale.kind}
         save_state(self.directory / "normal.npz", meta, groups)
+
+    def spread(self) -> tuple[NDArray[Any], Scale]:
+        """Quantiles of errors on validation `(features, horizon, 199)`, and the scale that they are in.
+
+        Raises `DataError` where there is none.
+        """
+        path = self.directory / "spread.npz"
+        if not path.is_file():
+            raise DataError(
+                f"The run {str(self.directory)!r} holds no spread.npz: it was not trained to forecast; train one by "
+                "lstmae series train --task forecast"
+            )
+        meta, groups = load_state(path, {"errors": 1, "scale": 2})
+        return groups["errors"][0], Scale(meta["kind"], *groups["scale"])
+
+    def write_spread(self, quantiles: NDArray[Any], scale: Scale) -> None:
+        """Save what intervals of forecasts rest on."""
+        groups = {"errors": [quantiles.astype(np.float32)], "scale": [scale.offset, scale.range]}
+        save_state(self.directory / "spread.npz", {"kind": scale.kind}, groups)
 
     def write_model(self, model: Any) -> None:
         """Save the model."""

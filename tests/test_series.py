@@ -341,7 +341,7 @@ def test_no_value_stands_in_two_parts(hours: list[int], window: int, horizon: in
     rows = [f"{np.datetime64('2024-01-01T00') + hour},{hour}" for hour in hours]
     config, table = table_of(
         [row.replace("T", " ").replace(",", ":00,") for row in rows],
-        window=window, horizon=horizon, max_gap=max_gap, split=split, freq="1h",
+        window=window, horizon=horizon or None, max_gap=max_gap, split=split, freq="1h",
     )  # fmt: skip
     found = prepare(config, table)
     parts = [found.grid.values[found.part == place, 0] for place in range(3)]

@@ -113,13 +113,21 @@ class Reading(Options):
     )
     window: int | None = option(
         None,
-        "Steps that the model reads (default: a season, found by autocorrelation; else a day; else 30).",
+        "Steps that the model reads (default: a season, found by autocorrelation; else a day; else 30; twice that to "
+        "forecast).",
         minimum=2,
         maximum=100_000,
         tunable=False,
     )
     stride: int = option(1, "Steps between the starts of two training windows.", minimum=1, maximum=100_000)
-    horizon: int = option(0, "Steps to forecast after a window.", minimum=0, maximum=100_000, tunable=False)
+    horizon: int | None = option(
+        None,
+        "Steps to forecast after a window (default of forecasts: a season, found by autocorrelation; else a day; else "
+        "30).",
+        minimum=1,
+        maximum=100_000,
+        tunable=False,
+    )
     split: str = option("0.7,0.15,0.15", "Shares of training, validation and test, in this order.", tunable=False)
     split_by: str = option(
         "time",
@@ -186,6 +194,11 @@ class Reading(Options):
         """The shares of `split`; NaN for what is no number."""
         parts = self.split.split(",")
         return tuple(float(part) if re.fullmatch(r"\s*\d*\.?\d+\s*", part) else float("nan") for part in parts)
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether a sample holds steps to forecast behind its window."""
+        return self.horizon is not None
 
     @property
     def step(self) -> Step | None:

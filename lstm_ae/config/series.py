@@ -34,11 +34,24 @@ class Series(Reading, Config):
         maximum=100_000,
         tunable=False,
     )
+    season: int | None = option(
+        None,
+        "Steps after which values repeat themselves, at most a window's, for the baseline of forecasts (default: as "
+        "found on the validation part).",
+        minimum=2,
+        maximum=100_000,
+        tunable=False,
+    )
     bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 32)
     epochs: int = redefault(Config, "epochs", 30)
     learning_rate: float = redefault(Config, "learning_rate", 0.005)
     schedule: str = redefault(Config, "schedule", "cosine")
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether a sample holds steps to forecast behind its window."""
+        return self.task == "forecast"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,4 +71,5 @@ _FOR = {
     "code": ("anomaly", "reconstruct"),
     "threshold": ("anomaly",),
     "smooth": ("anomaly",),
+    "season": ("forecast",),
 }

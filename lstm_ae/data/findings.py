@@ -106,7 +106,7 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
     if not empty:
         return []
     rows = [f"{count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(PARTS)]
-    span = f"window of {prepared.window} steps" + (f" and {config.horizon} ahead" if config.horizon else "")
+    span = f"window of {prepared.window} steps" + (f" and {prepared.horizon} ahead" if prepared.horizon else "")
     held = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
     runs = np.bincount(prepared.grid.segment)
     text = (

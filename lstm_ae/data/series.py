@@ -34,6 +34,7 @@ class Prepared(NamedTuple):
         grid: its rows at a regular step.
         part: `(rows,)` int8 of the grid's rows, places in `PARTS`.
         window: steps that the model reads.
+        horizon: steps that it forecasts; 0 where it forecasts none.
         max_gap: missing rows in a row that were filled.
         inferred: what nobody told, by field of the config, in words.
     """
@@ -42,6 +43,7 @@ class Prepared(NamedTuple):
     grid: Grid
     part: NDArray[np.int8]
     window: int
+    horizon: int
     max_gap: int
     inferred: Mapping[str, str]
 
@@ -59,9 +61,7 @@ def prepare(config: Reading, table: Measurements) -> Prepared:
         step = common_step(table)
         if table.layout.time is not None:
             inferred["freq"] = f"{step}, " + ("the most common step" if step != Step() else "as no two times differ")
-    window = config.window
-    if window is None:
-        window, why = usual_window(table, step, config.shares[0])
+    window, horizon, lengths = _lengths(config, table, step)
     max_gap = config.max_gap
     if max_gap is None:
         max_gap = max(1, window // 10)
@@ -69,13 +69,32 @@ def prepare(config: Reading, table: Measurements) -> Prepared:
             inferred["max_gap"] = count(max_gap, "step")
     grid = on_grid(table, step, max_gap, config)
     part = _parts(config, table, grid)
-    if config.window is None:
-        most = _room(grid, part) - config.horizon
-        if window > most:
-            window = max(most, 2)
-            why = f"{window} steps, half the longest run of rows that every part has"
-        inferred["window"] = why
-    return Prepared(table, grid, part, window, max_gap, inferred)
+    room = _room(grid, part)
+    if "horizon" in lengths and horizon > room // 2:
+        horizon = max(room // 2, 1)
+        lengths["horizon"] = f"{count(horizon, 'step')}, a quarter of the longest run of rows that every part has"
+    if "window" in lengths and window > room - horizon:
+        window = max(room - horizon, 2)
+        less = " less the horizon" if horizon else ""
+        lengths["window"] = f"{window} steps, half the longest run of rows that every part has{less}"
+    return Prepared(table, grid, part, window, horizon, max_gap, inferred | lengths)
+
+
+def _lengths(config: Reading, table: Measurements, step: Step) -> tuple[int, int, dict[str, str]]:
+    """Steps of the window and of the horizon, and what nobody told of them, in words."""
+    window, horizon = config.window, config.horizon
+    if window is not None and (horizon is not None or not config.forecasts):
+        return window, horizon or 0, {}
+    season, why = usual_window(table, step, config.shares[0])
+    said = {}
+    if horizon is None and config.forecasts:
+        horizon, said["horizon"] = season, why
+    if window is None:
+        window, said["window"] = season, why
+        if horizon:
+            window = max(2 * season, horizon)
+            said["window"] = f"{window} steps, to see what repeats itself twice"
+    return window, horizon or 0, said
 
 
 def windows_of(prepared: Prepared, config: Reading) -> tuple[Split, Split, Split]:
@@ -184,7 +203,7 @@ def _room(grid: Grid, part: NDArray[np.int8]) -> int:
 
 
 def _split(prepared: Prepared, config: Reading, place: int) -> Split:
-    grid, span = prepared.grid, prepared.window + config.horizon
+    grid, span = prepared.grid, prepared.window + prepared.horizon
     rows = np.flatnonzero(prepared.part == place)
     segment = _runs(grid, prepared.part)[rows]
     values = grid.values[rows]

@@ -104,6 +104,7 @@ class Data(NamedTuple):
         source: provenance.
         symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without companies.
         feature_names: one name a feature, with its unit in brackets.
+        season: steps after which the values repeat themselves; None where they do not, or nobody asked.
     """
 
     train: Split
@@ -113,6 +114,7 @@ class Data(NamedTuple):
     source: Source
     symbols: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ("value",)
+    season: int | None = None
 
 
 def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@
 | `encode`          | autoencoders        | `code` `(batch, n)`; with the latent `steps` `(batch, steps, n)`     |
 | `score`           | autoencoders        | `score` `(batch, steps)`; to find anomalies see `detector`           |
 | `classify`        | classifiers         | `label` `(batch, classes)`, the probabilities; `class` `(batch,)`    |
-| `predict`         | forecasters         | `future`, one step ahead                                             |
+| `predict`         | forecasters         | `future`, one step ahead, or the horizon that was trained            |
 | `forecast`        | forecasters         | `future` `(batch, max(horizon), features)`                           |
 
 A forecaster has no `encode`: what its encoder hands over are the states of layers that its decoder and a direct linear

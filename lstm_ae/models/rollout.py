@@ -1,6 +1,7 @@
-"""Many steps ahead: the one-step forecaster fed with its own outputs, in a `tf.while_loop`.
+"""Many steps ahead: a forecaster fed with its own outputs, in a `tf.while_loop`.
 
-The past is read once; after that every step costs one step, whatever the horizon, and no weight depends on it.
+A one-step forecaster reads the past once; after that every step costs one step, whatever the horizon, and no weight
+depends on it. One that says a horizon at once reads its window anew, a horizon further on.
 """
 
 from collections.abc import Callable
@@ -22,9 +23,49 @@ def rollout(model: Any) -> Callable[..., Any]:
 
     Returns:
         A function of the model's inputs and `horizon` (int32 `(batch,)`, one a row) to `(batch, max(horizon),
-        features)` in own units; steps past a row's own horizon are NaN. It can be traced into a graph. `shocks`
-        `(batch, max(horizon), features)`, scaled, are added to each step's forecast before the next is made from it.
+        features)` in own units; steps past a row's own horizon are NaN. It can be traced into a graph. Of a one-step
+        forecaster `shocks` `(batch, max(horizon), features)`, scaled, are added to each step's forecast before the
+        next is made from it.
     """
+    return _step_by_step(model) if one_step(model) else _block_by_block(model)
+
+
+def one_step(model: Any) -> bool:
+    """Whether a forecaster says the next step of any number of steps, and not a horizon after a window of its own."""
+    return model.input["past"].shape[1] is None
+
+
+def _block_by_block(model: Any) -> Callable[..., Any]:
+    scaling, network = scaling_of(model), network_of(model)
+    (_, steps, features), size = network.input["past"].shape, network.output["future"].shape[1]
+
+    def forecast(inputs: dict[str, Any], horizon: Any) -> Any:
+        scaled = scaling(inputs, training=False)
+        count = tf.maximum(tf.reduce_max(horizon), 0)
+        blocks = -(-count // size)
+        values = tf.TensorArray(tf.float32, size=blocks, element_shape=(None, size, features))
+
+        def block(index: Any, past: Any, values: Any) -> Any:
+            future = network({"past": past}, training=False)["future"]
+            past = tf.concat([past, future], axis=1)[:, -steps:]
+            return index + 1, past, values.write(index, future)
+
+        *_, values = tf.while_loop(lambda index, *_: index < blocks, block, (0, scaled["scaled"], values))
+        batch = tf.shape(scaled["scaled"])[0]
+        stacked = tf.reshape(values.stack(), (blocks, batch, size, features))
+        stacked = tf.reshape(tf.transpose(stacked, (1, 0, 2, 3)), (batch, blocks * size, features))[:, :count]
+        return _within(horizon, unscaled(model, stacked, scaled))
+
+    return forecast
+
+
+def _within(horizon: Any, future: Any) -> Any:
+    """Steps past a row's own horizon are NaN."""
+    due = tf.range(tf.shape(future)[1])[None, :, None] < horizon[:, None, None]
+    return tf.where(due, future, tf.constant(float("nan")))
+
+
+def _step_by_step(model: Any) -> Callable[..., Any]:
     scaling, steps = scaling_of(model), stepper(network_of(model))
     ordered = network_of(model).get_layer("ordered")
     state_sizes = [state.shape[1] for state in steps.inputs[2:]]
@@ -49,7 +90,6 @@ def rollout(model: Any) -> Callable[..., Any]:
         # The reshape is for a horizon of 0: an empty array does not know its shape outside a graph.
         stacked = tf.reshape(values.stack(), (count, tf.shape(past)[0], past.shape[2]))
         future = unscaled(model, tf.transpose(stacked, (1, 0, 2)), scaled)
-        due = tf.range(count)[None, :, None] < horizon[:, None, None]
-        return tf.where(due, future, tf.constant(float("nan")))
+        return _within(horizon, future)
 
     return forecast

@@ -11,6 +11,7 @@ from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, prices
+from lstm_ae.intervals import Calibration
 from lstm_ae.run import Run
 from lstm_ae.space import REPORT
 from lstm_ae.tasks import History, columns, forecasting, parts
@@ -72,7 +73,7 @@ def evaluate(model: Any, data: Data) -> Evaluation:
 
 def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
     """Write the scale and how far forecasts were off on validation, for forecasts of new prices."""
-    if evaluation.calibration is not None:
+    if isinstance(evaluation.calibration, Calibration):
         assert data.validation.time is not None
         run.write_calibration(evaluation.calibration, data.scale, str(data.validation.time.max()))
     return {}

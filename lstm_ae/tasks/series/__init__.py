@@ -1,4 +1,4 @@
-"""Anyone's own table: give windows back from a code and find what the code cannot give back.
+"""Anyone's own table: its anomalies, its windows from a code, or what follows them.
 
 What is learned is one of several things (`config.task`), each a module here with the functions of a task.
 """
@@ -15,13 +15,13 @@ from lstm_ae.figures import signals
 from lstm_ae.run import Run
 from lstm_ae.space import REPORT
 from lstm_ae.tasks import History
-from lstm_ae.tasks.series import codes
+from lstm_ae.tasks.series import codes, forecasts
 from lstm_ae.tasks.series.settling import settle
 
 __all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
 
-_BY_TASK: Mapping[str, Any] = {"anomaly": codes, "reconstruct": codes}
-_BY_OUTPUT: Mapping[str, Any] = {"reconstruction": codes}
+_BY_TASK: Mapping[str, Any] = {"anomaly": codes, "reconstruct": codes, "forecast": forecasts}
+_BY_OUTPUT: Mapping[str, Any] = {"reconstruction": codes, "future": forecasts}
 
 
 def _of(model: Any) -> Any:

@@ -12,6 +12,7 @@ from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.seasonal import find_season
 
 
 class Settled(NamedTuple):
@@ -46,18 +47,27 @@ def settle_table(config: Series, table: Measurements) -> Settled:
         label_col=layout.label,
         freq=str(prepared.grid.step),
         window=prepared.window,
+        horizon=prepared.horizon or None,
         max_gap=prepared.max_gap,
         smooth=(config.smooth or usual_smooth(prepared.window)) if config.task == "anomaly" else None,
     )
-    _require_whole(config, prepared)
+    require_whole(config, prepared)
     step = prepared.grid.step.nanoseconds
     if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
         # Before a training, not after it.
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
-    return Settled(found, load_series(found, prepared))
+    data = load_series(found, prepared)
+    if config.task == "forecast":
+        if config.season and config.season > prepared.window:
+            raise ConfigError(
+                f"--season must fit into the window of {prepared.window} steps. Received: {config.season}"
+            )
+        found = dataclasses.replace(found, season=config.season or find_season(data, prepared.window))
+        data = data._replace(season=found.season)
+    return Settled(found, data)
 
 
-def _require_whole(config: Series, prepared: Prepared) -> None:
+def require_whole(config: Series, prepared: Prepared) -> None:
     """A window that is scaled by its own minimum must have one."""
     if config.scale == "window" and np.isnan(prepared.grid.values).any():
         raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
@@ -84,5 +94,5 @@ def whole(config: Series, table: Measurements) -> Prepared:
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
         )
-    _require_whole(config, prepared)
+    require_whole(config, prepared)
     return prepared

@@ -1,0 +1,70 @@
+"""The forecaster of anyone's own table: a window read by an encoder, and all steps of the horizon said by a decoder.
+
+It says the whole horizon at once, so that an error of its first step is not carried into the last (the "direct"
+strategy, Ben Taieb et al. 2012, "A review and comparison of strategies for multi-step ahead time series forecasting");
+further ahead it reads its own forecast, a horizon at a time.
+
+What its LSTM says is added to what a linear map of the window says, as one map for all features (Zeng et al. 2023, "Are
+transformers effective for time series forecasting?", NLinear), and both to the last known value. The map starts as a
+repetition of the last season, and the LSTM at zero: the untrained network is the baseline that it has to beat.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from lstm_ae.config import Series
+from lstm_ae.models.compressor import WAVES
+from lstm_ae.models.recurrent import decode, encode
+
+
+def seq2seq(
+    config: Series, *, steps: int, horizon: int, features: int, missing: bool, season: int | None = None
+) -> keras.Model:
+    """A network from `past` `(batch, steps, features)` to `future` `(batch, horizon, features)`, in scaled values.
+
+    Args:
+        missing: whether values may be missing, NaN: the network is then told which.
+        season: steps after which values repeat themselves; None to start from persistence.
+    """
+    past = keras.Input((steps, features), name="past")
+    absent = ops.isnan(past)
+    there = ops.cast(ops.logical_not(absent), "float32")
+    filled = ops.where(absent, ops.zeros_like(past), past)
+    # The place of the last value that is there: nothing there after it. A feature without any counts as 0.
+    after = ops.flip(ops.cumsum(ops.flip(there, axis=1), axis=1), axis=1)
+    last = ops.sum(filled * there * ops.cast(ops.equal(after, 1), "float32"), axis=1, keepdims=True)
+    relative = (filled - last) * there
+    read = ops.concatenate([relative, 1 - there], axis=2) if missing else relative
+
+    hidden = encode(config, read, sequences=True, bidirectional=config.bidirectional)
+    # The mean knows all steps alike, the last state the latest best.
+    whole = ops.concatenate([ops.mean(hidden, axis=1), hidden[:, -1]], axis=1)
+    repeated = layers.RepeatVector(horizon, name="repeat")(layers.Identity(name="code")(whole))
+    # As many rows as there are windows, made of nothing but their own shape.
+    ones = ops.sum(ops.zeros_like(repeated), axis=2, keepdims=True) + 1
+    place = ops.cumsum(ones, axis=1) * (2 * math.pi / horizon)
+    waves = [wave(place * number) for number in WAVES for wave in (ops.sin, ops.cos)]
+    said = decode(config, ops.concatenate([repeated, *waves], axis=2))
+    said = layers.Dense(features, kernel_initializer="zeros", name="said")(said)
+
+    linear = layers.Dense(horizon, use_bias=False, kernel_initializer="zeros", name="linear")
+    mapped = ops.transpose(linear(ops.transpose(relative, (0, 2, 1))), (0, 2, 1))
+    if season is not None:
+        linear.kernel.assign(repetition(steps, horizon, season))
+    future = layers.Identity(name="future")(last + (mapped + said))
+    return keras.Model({"past": past}, {"future": future}, name="network")
+
+
+def repetition(steps: int, horizon: int, season: int) -> np.ndarray:
+    """The linear map `(steps, horizon)` that repeats the last season of a window.
+
+    >>> repetition(3, 4, season=2).argmax(axis=0).tolist()
+    [1, 2, 1, 2]
+    """
+    kernel = np.zeros((steps, horizon), np.float32)
+    ahead = np.arange(horizon)
+    kernel[steps - season + ahead % season, ahead] = 1
+    return kernel

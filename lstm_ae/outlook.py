@@ -1,0 +1,225 @@
+"""What follows a table, by a trained run: each series from its last rows on."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lstm_ae.config import Series
+from lstm_ae.config.reading import Step
+from lstm_ae.data.cadence import told_all
+from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.scaling import Scale
+from lstm_ae.data.series import Prepared, prepare
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import Run
+from lstm_ae.seasonal import persistence, repeated
+from lstm_ae.tasks.series import forecasts
+from lstm_ae.tasks.series.settling import require_whole
+
+Numbers = NDArray[Any]
+
+# Windows that go through the model at once.
+AT_ONCE = 1024
+
+
+class Forecaster(NamedTuple):
+    """What a run forecasts by.
+
+    Args:
+        spread: `(features, horizon, 199)` quantiles of its errors on validation, scaled.
+    """
+
+    config: Series
+    model: Any
+    scale: Scale
+    spread: Numbers
+
+
+class Outlook(NamedTuple):
+    """Forecasts of the steps behind a table, of every series that has a window there.
+
+    Args:
+        table: what was read.
+        ids: places of the series in `table.ids`.
+        short: names of the series that are left out, as a long gap or too few rows stand before their end.
+        times, ahead: `(n, window)` and `(n, horizon)` int64 nanoseconds in UTC, or row numbers.
+        past: `(n, window, features)`, NaN where missing.
+        future, naive: `(n, horizon, features)`, by the model and by the baseline.
+        baseline: its name.
+        intervals: by level in per cent the two ends, each like `future`; NaN from step `known` on.
+        known: steps that the run was trained to forecast.
+    """
+
+    table: Measurements
+    ids: NDArray[np.int64]
+    short: tuple[str, ...]
+    times: Numbers
+    ahead: Numbers
+    past: Numbers
+    future: Numbers
+    naive: Numbers
+    baseline: str
+    intervals: dict[int, tuple[Numbers, Numbers]]
+    known: int
+
+
+def forecaster_of(run: Run) -> Forecaster:
+    """A run's own.
+
+    Raises:
+        ConfigError, DataError: the run is damaged, or does not forecast.
+    """
+    config = run.config()
+    assert isinstance(config, Series)
+    spread, scale = run.spread()
+    return Forecaster(config, run.model(), scale, spread)
+
+
+def forecast_file(
+    run: Run, data: str, *, horizon: int | None = None, levels: tuple[int, ...] = (), progress: Progress | None = None
+) -> Outlook:
+    """Forecast what follows a file; see `forecast_table`.
+
+    Args:
+        data: the table, with the columns of the one that the run was trained on, in any order.
+    """
+    config = run.config()
+    assert isinstance(config, Series)
+    run.spread()  # before the table, which may take long to read
+    config = dataclasses.replace(config, data=data)
+    table = read_measurements(config, progress)
+    return forecast_table(forecaster_of(run), prepare(config, table), horizon=horizon, levels=levels)
+
+
+def forecast_table(
+    forecaster: Forecaster, prepared: Prepared, *, horizon: int | None = None, levels: tuple[int, ...] = ()
+) -> Outlook:
+    """Forecast what follows a table on its grid.
+
+    Args:
+        horizon: steps; that of the run where None. Further ahead the model reads its own forecasts.
+        levels: per cent; each adds an interval.
+
+    Raises:
+        ConfigError: a horizon above 100,000 steps.
+        DataError: no series ends with a window.
+    """
+    config, window = forecaster.config, prepared.window
+    assert config.horizon is not None
+    steps = config.horizon if horizon is None else horizon
+    if not 1 <= steps <= 100_000:
+        raise ConfigError(f"--horizon must be 1 to 100,000. Received: {steps}")
+    require_whole(config, prepared)
+    grid, table = prepared.grid, prepared.table
+    last = np.flatnonzero(np.r_[grid.series[1:] != grid.series[:-1], True])
+    held = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
+    if not held.any():
+        raise DataError(
+            f"{table.name} has no {window} rows in a row at its end, without a long gap, as a window needs; give more "
+            "rows"
+        )
+    last = last[held]
+    rows = last[:, None] + np.arange(-window + 1, 1)
+    past = grid.values[rows]
+    future = _rolled(forecaster.model, past, steps)
+    if config.season:
+        naive, baseline = repeated(past, steps, config.season), f"season of {config.season} steps"
+    else:
+        naive, baseline = persistence(past, steps), "persistence"
+    said = forecaster.scale.scaled(future, past)
+    return Outlook(
+        table,
+        grid.series[last].astype(np.int64),
+        tuple(table.ids[place] for place in np.setdiff1d(grid.series, grid.series[last])),
+        grid.times[rows],
+        _after(grid.times[last], prepared.grid.step, steps, table.layout.time is not None),
+        past,
+        future,
+        naive,
+        baseline,
+        {level: forecasts.intervals(forecaster.scale, said, past, forecaster.spread, level) for level in levels},
+        config.horizon,
+    )
+
+
+def _rolled(model: Any, past: Numbers, horizon: int) -> Numbers:
+    """`(n, horizon, features)` in own units."""
+    import tensorflow as tf
+
+    from lstm_ae.models.rollout import HORIZON, rollout
+
+    spec = {"past": tf.TensorSpec((None, *past.shape[1:]), tf.float32)}
+    roll = tf.function(rollout(model), input_signature=[spec, HORIZON])
+    pieces = [past[start : start + AT_ONCE] for start in range(0, len(past), AT_ONCE)]
+    found: Numbers = np.concatenate(
+        [roll({"past": piece}, np.full(len(piece), horizon, np.int32)).numpy() for piece in pieces]
+    )
+    return found
+
+
+def _after(last: Numbers, step: Step, horizon: int, timed: bool) -> Numbers:
+    """The times of the steps behind the last rows `(n,)`, `(n, horizon)`."""
+    count = np.arange(1, horizon + 1)
+    if not timed:
+        return last[:, None] + count
+    if step.months:
+        # The same day of a later month, as far as that has it.
+        month = last.astype("datetime64[ns]").astype("datetime64[M]")
+        within = last - month.astype("datetime64[ns]").astype(np.int64)
+        later = month[:, None] + count * step.months
+        start, end = (moment.astype("datetime64[ns]").astype(np.int64) for moment in (later, later + 1))
+        day = 86_400_000_000_000
+        inside = within % day
+        return np.minimum(start + within[:, None], end - day + inside[:, None])
+    return last[:, None] + count * step.nanoseconds
+
+
+def columns(outlook: Outlook) -> dict[str, Any]:
+    """A row for each step behind each series: series, time, step, and of every column its forecast, the baseline's and
+    two ends a level."""
+    layout, horizon = outlook.table.layout, outlook.future.shape[1]
+    found: dict[str, Any] = {}
+    if layout.id is not None:
+        found[layout.id] = [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)]
+    if layout.time is not None:
+        found[layout.time] = told_all(outlook.ahead.ravel())
+    found["step"] = np.tile(np.arange(1, horizon + 1), len(outlook.ids))
+    for k, name in enumerate(layout.values):
+        found[name] = outlook.future[..., k].ravel()
+        found[f"{name} {outlook.baseline}"] = outlook.naive[..., k].ravel()
+        for level, (low, high) in outlook.intervals.items():
+            found[f"{name} low_{level}"] = low[..., k].ravel()
+            found[f"{name} high_{level}"] = high[..., k].ravel()
+    return found
+
+
+def figure(outlook: Outlook, most: int = 4) -> Figure:
+    """The first series and columns, so many panels in all."""
+    from lstm_ae.figures.outlook import forecasts as drawn
+
+    table = outlook.table
+    timed = table.layout.time is not None
+    names = table.layout.values
+    panels = [(n, k) for n in range(len(outlook.ids)) for k in range(len(names))][:most]
+    which, column = (np.array(places) for places in zip(*panels, strict=True))
+    times, ahead = (
+        values[which].view("datetime64[ns]") if timed else values[which] for values in (outlook.times, outlook.ahead)
+    )
+
+    def taken(values: Numbers) -> Numbers:
+        return values[which, :, column]
+
+    return drawn(
+        times,
+        taken(outlook.past),
+        ahead,
+        taken(outlook.future),
+        taken(outlook.naive),
+        baseline=outlook.baseline,
+        names=[table.ids[outlook.ids[n]] for n in which],
+        quantities=[names[k] for k in column],
+        intervals={level: (taken(low), taken(high)) for level, (low, high) in outlook.intervals.items()},
+    )

@@ -1,0 +1,127 @@
+"""What a forecast of anyone's own table has to beat: its last value, its last season, and a linear regression.
+
+All work on scaled windows `(samples, steps, features)` with NaN where a value is missing, and say every step of a
+horizon, `(samples, horizon, features)`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.windows import Data, Split
+
+Numbers = NDArray[Any]
+
+# Windows that are fitted and chosen on, spread evenly over their part, and the values that these may hold.
+FITTED, CHOSEN, VALUES = 20_000, 2_000, 20_000_000
+# Values that may be compared to find a season.
+COMPARED = 1_000_000_000
+# The last steps of a window that the regression reads, at most.
+READ = 1024
+# Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
+PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
+# A season that saves less of the error of the last value than this is none.
+GAIN = 0.02
+
+
+class Seasonal(NamedTuple):
+    """Fitted predictors.
+
+    Args:
+        season: steps after which values repeat themselves; None where the last value says as much.
+        weights: `(last steps, horizon)` of the regression, one for all features, of values relative to the last
+            known one.
+        bias: `(horizon,)`.
+    """
+
+    season: int | None
+    weights: Numbers
+    bias: Numbers
+
+    def said(self, past: Numbers) -> dict[str, Numbers]:
+        """The forecast of each predictor by name, the one to beat first."""
+        horizon = len(self.bias)
+        found = {"persistence": persistence(past, horizon)}
+        if self.season is not None:
+            found = {f"season of {self.season} steps": repeated(past, horizon, self.season)} | found
+        level = last_known(past)
+        relative = np.nan_to_num(past[:, -len(self.weights) :] - level)
+        linear = np.einsum("nsf,sh->nhf", relative, self.weights, optimize=True) + self.bias[:, None]
+        return found | {"linear regression": level + linear}
+
+
+def last_known(past: Numbers) -> Numbers:
+    """The last value of each feature that is there, `(samples, 1, features)`; 0 where none is."""
+    there = ~np.isnan(past)
+    place = past.shape[1] - 1 - there[:, ::-1].argmax(axis=1, keepdims=True)
+    last: Numbers = np.nan_to_num(np.take_along_axis(past, place, axis=1))
+    return last
+
+
+def persistence(past: Numbers, horizon: int) -> Numbers:
+    """The last known value, for every step."""
+    return np.repeat(last_known(past), horizon, axis=1)
+
+
+def repeated(past: Numbers, horizon: int, season: int) -> Numbers:
+    """The last season over again; a value that is missing in it is the last known one."""
+    again = past[:, past.shape[1] - season + np.arange(horizon) % season]
+    return np.where(np.isnan(again), last_known(past), again)
+
+
+def find_season(data: Data, steps: int) -> int | None:
+    """The number of steps, at most a window's, after which repetition forecasts validation windows best.
+
+    None where that is hardly better than the last value.
+
+    Args:
+        steps: of the window; the others of a sample are the horizon.
+    """
+    values = steps * (data.validation.span - steps) * data.validation.features
+    window = scaled_windows(data, data.validation, min(max(COMPARED // values, 20), CHOSEN), steps)
+    past, truth = window[:, :steps], window[:, steps:]
+    horizon = truth.shape[1]
+    errors = [_mse(persistence(past, horizon), truth)]
+    errors += [_mse(repeated(past, horizon, season), truth) for season in range(2, steps + 1)]
+    best = int(np.nanargmin(errors)) if np.isfinite(errors).any() else 0
+    return best + 1 if best and errors[best] < (1 - GAIN) * errors[0] else None
+
+
+def fit(data: Data, steps: int) -> Seasonal:
+    """Fit the regression on the training part; validation chooses its penalty. The season is the data's."""
+    from sklearn.linear_model import Ridge
+
+    seen = scaled_windows(data, data.train, FITTED, steps)
+    judged = scaled_windows(data, data.validation, CHOSEN, steps)
+    rows, changes = _regression(seen, steps)
+    tried = []
+    for penalty in PENALTIES:
+        ridge = Ridge(penalty * len(rows), solver="cholesky").fit(rows, changes)
+        found = Seasonal(data.season, ridge.coef_.T.astype(np.float32), ridge.intercept_.astype(np.float32))
+        tried.append((_mse(found.said(judged[:, :steps])["linear regression"], judged[:, steps:]), found))
+    return min(tried, key=lambda each: each[0])[1]
+
+
+def scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:
+    """So many samples, spread evenly over a part, scaled; `steps` of each are its window."""
+    most = min(most, max(VALUES // (split.span * split.features), 20))
+    index = np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
+    window = split.windows(index)
+    scaled: Numbers = data.scale.scaled(window, window[:, :steps])
+    return scaled
+
+
+def _regression(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
+    """Each feature of each window that has its whole future: `(rows, steps)` and `(rows, horizon)`, both relative."""
+    past, future = windows[:, :steps], windows[:, steps:]
+    level = last_known(past)
+    whole = ~np.isnan(future).any(axis=1)
+    rows, changes = (np.moveaxis(values - level, 1, 2)[whole] for values in (past[:, -READ:], future))
+    return np.nan_to_num(rows).astype(np.float64), changes.astype(np.float64)
+
+
+def _mse(said: Numbers, truth: Numbers) -> float:
+    error = np.square(said - truth, dtype=np.float64)
+    there = ~np.isnan(error)
+    return float(error[there].mean()) if there.any() else float("nan")
