@@ -17,7 +17,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.seasonal import persistence, repeated
 from lstm_ae.tasks.series import forecasts
-from lstm_ae.tasks.series.settling import require_whole
+from lstm_ae.tasks.series.settling import config_of, require_whole
 
 Numbers = NDArray[Any]
 
@@ -72,8 +72,7 @@ def forecaster_of(run: Run) -> Forecaster:
     Raises:
         ConfigError, DataError: the run is damaged, or does not forecast.
     """
-    config = run.config()
-    assert isinstance(config, Series)
+    config = config_of(run, "forecast")
     spread, scale = run.spread()
     return Forecaster(config, run.model(), scale, spread)
 
@@ -86,8 +85,7 @@ def forecast_file(
     Args:
         data: the table, with the columns of the one that the run was trained on, in any order.
     """
-    config = run.config()
-    assert isinstance(config, Series)
+    config = config_of(run, "forecast")
     run.spread()  # before the table, which may take long to read
     config = dataclasses.replace(config, data=data)
     table = read_measurements(config, progress)
@@ -173,7 +171,8 @@ def _after(last: Numbers, step: Step, horizon: int, timed: bool) -> Numbers:
         start, end = (moment.astype("datetime64[ns]").astype(np.int64) for moment in (later, later + 1))
         day = 86_400_000_000_000
         inside = within % day
-        return np.minimum(start + within[:, None], end - day + inside[:, None])
+        reached: Numbers = np.minimum(start + within[:, None], end - day + inside[:, None])
+        return reached
     return last[:, None] + count * step.nanoseconds
 
 

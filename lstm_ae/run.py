@@ -175,10 +175,7 @@ class Run:
         """
         path = self.directory / "spread.npz"
         if not path.is_file():
-            raise DataError(
-                f"The run {str(self.directory)!r} holds no spread.npz: it was not trained to forecast; train one by "
-                "lstmae series train --task forecast"
-            )
+            raise DataError(f"The run {str(self.directory)!r} holds no spread.npz; train a new one")
         meta, groups = load_state(path, {"errors": 1, "scale": 2})
         return groups["errors"][0], Scale(meta["kind"], *groups["scale"])
 

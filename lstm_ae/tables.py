@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_ae.config import Series
 from lstm_ae.data.cadence import told_all
 from lstm_ae.data.frames import in_rows_of
 from lstm_ae.data.measurements import Progress
@@ -32,8 +31,7 @@ def open_table(run: Run, data: str, progress: Progress | None = None) -> Opened:
     Raises:
         ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
     """
-    config = run.config()
-    assert isinstance(config, Series)
+    config = settling.config_of(run, "anomaly", "reconstruct")
     halves = halves_of(run.model(), config.scale)
     prepared = settling.table_of(dataclasses.replace(config, data=data, label_col=None), progress)
     return Opened(prepared, halves)

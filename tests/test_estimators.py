@@ -236,7 +236,7 @@ def test_an_autoencoder_is_saved_and_loaded(coder: SequenceAutoencoder) -> None:
     assert not hasattr(loaded, "feature_names_in_")
     wanted = coder.get_params() | {"options": {"freq": "rows", "max_gap": 1, "smooth": 1}}
     assert loaded.get_params() == wanted
-    with pytest.raises(DataError, match="'run' was not trained to find anomalies; fit an AnomalyDetector"):
+    with pytest.raises(DataError, match="'run' is a run of --task reconstruct; fit a new AnomalyDetector"):
         AnomalyDetector.load("run")
     Path("run/model.keras").write_bytes(b"no model")
     with pytest.raises(DataError, match=r"^'run/model\.keras' is missing, damaged or no model"):

@@ -13,7 +13,7 @@ from lstm_ae.config.reading import Step, parse_step
 from lstm_ae.data.cadence import common_step, gaps_of, slots
 from lstm_ae.data.grid import on_grid
 from lstm_ae.data.measurements import Measurements, read_measurements
-from lstm_ae.data.season import autocorrelation, season, usual_window
+from lstm_ae.data.season import autocorrelation, seasons, usual_steps
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.errors import ConfigError, DataError
 
@@ -204,7 +204,7 @@ def test_a_season_is_found(period: int) -> None:
     steps = np.arange(period * 12)
     noise = np.random.default_rng(0).normal(0, 0.3, len(steps))
     _, table = hourly((np.sin(2 * np.pi * steps / period) + noise).round(4))
-    found = season(table, HOUR, 1.0)
+    found = seasons(table, HOUR, 1.0)
     assert found is not None
     assert abs(found - period) <= max(1, period // 50)
 
@@ -217,8 +217,8 @@ def test_no_season_where_there_is_none(kind: str) -> None:
         "constant": np.ones(2000),
     }
     _, table = hourly(values[kind].round(4))
-    assert season(table, HOUR, 1.0) is None
-    assert usual_window(table, HOUR, 1.0)[0] == 24
+    assert seasons(table, HOUR, 1.0) is None
+    assert usual_steps(table, HOUR, 1.0)[0] == 24
 
 
 def test_windows_counted_by_hand() -> None:

@@ -1,5 +1,7 @@
 """How long a window should be: a season, found by autocorrelation, where the values repeat themselves."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,25 +15,42 @@ SHORTEST, LONGEST, USUAL = 4, 366, 30
 SEEN = 20_000
 # A season's autocorrelation, at least; shorter ones that come so near to the best are preferred.
 CLEAR, NEAR = 0.3, 0.8
+# By how much a longer one must be better to count as the strongest.
+SURE = 0.03
 
 
-def usual_window(table: Measurements, step: Step, share: float) -> tuple[int, str]:
-    """A window for the longest series, and why: its season, else a day, else 30 steps.
+class Usual(NamedTuple):
+    """Steps that nobody chose.
+
+    Args:
+        season: the shortest after which values clearly repeat themselves, else a day, else 30.
+        strongest: those after which they do most; a day may be the shortest and a week the strongest.
+        why: of the shortest, in words.
+    """
+
+    season: int
+    strongest: int
+    why: str
+
+
+def usual_steps(table: Measurements, step: Step, share: float) -> Usual:
+    """What the longest series suggests.
 
     Args:
         share: of the series' rows, those at its beginning that may be looked at.
     """
-    found = season(table, step, share)
+    found = seasons(table, step, share)
     if found:
-        return found, f"{found} steps, after which the values repeat themselves most"
+        return Usual(*found, f"{found[0]} steps, after which the values repeat themselves most")
     day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
     if 2 * SHORTEST <= day <= LONGEST:
-        return day, f"{day} steps, a day"
-    return USUAL, f"{USUAL} steps, as no season was found"
+        return Usual(day, day, f"{day} steps, a day")
+    return Usual(USUAL, USUAL, f"{USUAL} steps, as no season was found")
 
 
-def season(table: Measurements, step: Step, share: float) -> int | None:
-    """The shortest lag at which the first feature of the longest series clearly repeats itself; None without one."""
+def seasons(table: Measurements, step: Step, share: float) -> tuple[int, int] | None:
+    """The shortest lag at which the first feature of the longest series clearly repeats itself, and the one at which it
+    does most; None without any."""
     longest = int(np.bincount(table.series).argmax())
     rows = np.flatnonzero(table.series == longest)
     rows = rows[: max(int(share * len(rows)), 1)]
@@ -44,21 +63,28 @@ def season(table: Measurements, step: Step, share: float) -> int | None:
     if (~np.isnan(values)).sum() < 3 * SHORTEST:
         return None
     correlation = autocorrelation(values, min(LONGEST + LONGEST // 10, len(values) // 3))
-    return _peak(correlation)
+    peaks = _peaks(correlation)
+    if not peaks:
+        return None
+    # Twice a season is as good as one, but for chance.
+    most = correlation[peaks].max()
+    return peaks[0], next(lag for lag in peaks if correlation[lag] >= most - SURE)
 
 
-def _peak(correlation: NDArray[np.float64]) -> int | None:
+def _peaks(correlation: NDArray[np.float64]) -> list[int]:
+    """The lags of clear peaks that come near to the best, ascending."""
     below = np.flatnonzero(correlation <= 0)
     if not len(below):
-        return None
+        return []
     lags = np.arange(max(int(below[0]), SHORTEST), min(LONGEST + 1, len(correlation)))
     if not len(lags) or correlation[lags].max() < CLEAR:
-        return None
-    for lag in lags[correlation[lags] >= NEAR * correlation[lags].max()]:
+        return []
+
+    def peak(lag: int) -> bool:
         near = correlation[max(lag - lag // 10 - 1, 0) : lag + lag // 10 + 2]
-        if correlation[lag] >= near.max() and lag + 1 < len(correlation):
-            return int(lag)
-    return None
+        return bool(correlation[lag] >= near.max()) and lag + 1 < len(correlation)
+
+    return [int(lag) for lag in lags[correlation[lags] >= NEAR * correlation[lags].max()] if peak(lag)]
 
 
 def autocorrelation(values: NDArray[np.float64], lags: int) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from lstm_ae.data.grid import Grid, on_grid
 from lstm_ae.data.instants import BadCell, form_of, read_moments
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scaling import Scale, fixed, per_window, usable
-from lstm_ae.data.season import usual_window
+from lstm_ae.data.season import usual_steps
 from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
 from lstm_ae.data.zones import to_utc
@@ -85,15 +85,15 @@ def _lengths(config: Reading, table: Measurements, step: Step) -> tuple[int, int
     window, horizon = config.window, config.horizon
     if window is not None and (horizon is not None or not config.forecasts):
         return window, horizon or 0, {}
-    season, why = usual_window(table, step, config.shares[0])
+    usual = usual_steps(table, step, config.shares[0])
     said = {}
     if horizon is None and config.forecasts:
-        horizon, said["horizon"] = season, why
+        horizon, said["horizon"] = usual.season, usual.why
     if window is None:
-        window, said["window"] = season, why
+        window, said["window"] = usual.season, usual.why
         if horizon:
-            window = max(2 * season, horizon)
-            said["window"] = f"{window} steps, to see what repeats itself twice"
+            window = max(usual.strongest + usual.season, horizon)
+            said["window"] = f"{window} steps, so that it holds those {usual.strongest} after which values repeat most"
     return window, horizon or 0, said
 
 

@@ -10,5 +10,6 @@ written. TensorFlow is loaded when an estimator is fitted or first applied.
 
 from lstm_ae.estimators.autoencoder import SequenceAutoencoder
 from lstm_ae.estimators.detector import AnomalyDetector
+from lstm_ae.estimators.forecaster import SequenceForecaster
 
-__all__ = ["AnomalyDetector", "SequenceAutoencoder"]
+__all__ = ["AnomalyDetector", "SequenceAutoencoder", "SequenceForecaster"]

@@ -45,6 +45,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
     """
 
     _task = "reconstruct"
+    _reads = ("reconstruct", "anomaly")
 
     def __init__(
         self,

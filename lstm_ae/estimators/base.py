@@ -37,7 +37,9 @@ SETTLED = ("task", "data", "time_col", "value_cols", "id_col", "label_col", "col
 class Estimator(BaseEstimator):
     """What both estimators share: parameters to a config, rows to measurements, a run in memory."""
 
+    # What is fitted, and the tasks whose runs serve as well.
     _task: ClassVar[str]
+    _reads: ClassVar[tuple[str, ...]]
     random_state: Any
     options: Mapping[str, Any] | None
 
@@ -74,10 +76,10 @@ class Estimator(BaseEstimator):
             ConfigError, DataError: there is no such run, it is unfinished or damaged, or of another study.
         """
         packed = pack(path)
-        if cls._task == "anomaly" and packed.config.task != "anomaly":
+        if packed.config.task not in cls._reads:
             raise DataError(
-                f"The run {str(path)!r} was not trained to find anomalies; fit an AnomalyDetector, or train one by "
-                "lstmae series train --task anomaly"
+                f"{str(path)!r} is a run of --task {packed.config.task}; fit a new {cls.__name__}, or train one by "
+                f"lstmae series train --task {cls._task}"
             )
         loaded, names = cls(**cls._parameters(packed.config)), packed.config.value_cols
         loaded.n_features_in_ = len(names)

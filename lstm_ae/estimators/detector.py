@@ -45,6 +45,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
     """
 
     _task = "anomaly"
+    _reads = ("anomaly",)
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from lstm_ae.config import Series
 from lstm_ae.detection import Detector, detector_of
 from lstm_ae.encoding import Halves, halves_of
 from lstm_ae.errors import DataError
+from lstm_ae.outlook import Forecaster, forecaster_of
 from lstm_ae.run import Run, open_run, require_free
 
 
@@ -84,6 +85,12 @@ class Packed:
         """What it finds anomalies by; raises `DataError` where it was not trained to."""
         with self.opened() as run:
             return detector_of(run)
+
+    @functools.cached_property
+    def forecaster(self) -> Forecaster:
+        """What it forecasts by; raises `DataError` where it was not trained to."""
+        with self.opened() as run:
+            return forecaster_of(run)
 
 
 def pack(where: str | Path) -> Packed:

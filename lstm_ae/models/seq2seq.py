@@ -5,8 +5,8 @@ strategy, Ben Taieb et al. 2012, "A review and comparison of strategies for mult
 further ahead it reads its own forecast, a horizon at a time.
 
 What its LSTM says is added to what a linear map of the window says, as one map for all features (Zeng et al. 2023, "Are
-transformers effective for time series forecasting?", NLinear), and both to the last known value. The map starts as a
-repetition of the last season, and the LSTM at zero: the untrained network is the baseline that it has to beat.
+transformers effective for time series forecasting?", NLinear), and both to the last known value. The map can start as a
+fitted regression, and the LSTM starts at zero: the untrained network is then the baseline that it has to beat.
 """
 
 import math
@@ -14,20 +14,30 @@ import math
 import keras
 import numpy as np
 from keras import layers, ops
+from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.models.compressor import WAVES
 from lstm_ae.models.recurrent import decode, encode
 
+Floats = NDArray[np.float32]
+
 
 def seq2seq(
-    config: Series, *, steps: int, horizon: int, features: int, missing: bool, season: int | None = None
+    config: Series,
+    *,
+    steps: int,
+    horizon: int,
+    features: int,
+    missing: bool,
+    regression: tuple[Floats, Floats] | None = None,
 ) -> keras.Model:
     """A network from `past` `(batch, steps, features)` to `future` `(batch, horizon, features)`, in scaled values.
 
     Args:
         missing: whether values may be missing, NaN: the network is then told which.
-        season: steps after which values repeat themselves; None to start from persistence.
+        regression: weights `(last steps, horizon)` and bias `(horizon,)` that the linear map starts from, of values
+            relative to the last known one; None to start from that value.
     """
     past = keras.Input((steps, features), name="past")
     absent = ops.isnan(past)
@@ -50,21 +60,10 @@ def seq2seq(
     said = decode(config, ops.concatenate([repeated, *waves], axis=2))
     said = layers.Dense(features, kernel_initializer="zeros", name="said")(said)
 
-    linear = layers.Dense(horizon, use_bias=False, kernel_initializer="zeros", name="linear")
+    linear = layers.Dense(horizon, kernel_initializer="zeros", name="linear")
     mapped = ops.transpose(linear(ops.transpose(relative, (0, 2, 1))), (0, 2, 1))
-    if season is not None:
-        linear.kernel.assign(repetition(steps, horizon, season))
+    if regression is not None:
+        weights, bias = regression
+        linear.set_weights([np.concatenate([np.zeros((steps - len(weights), horizon)), weights]), bias])
     future = layers.Identity(name="future")(last + (mapped + said))
     return keras.Model({"past": past}, {"future": future}, name="network")
-
-
-def repetition(steps: int, horizon: int, season: int) -> np.ndarray:
-    """The linear map `(steps, horizon)` that repeats the last season of a window.
-
-    >>> repetition(3, 4, season=2).argmax(axis=0).tolist()
-    [1, 2, 1, 2]
-    """
-    kernel = np.zeros((steps, horizon), np.float32)
-    ahead = np.arange(horizon)
-    kernel[steps - season + ahead % season, ahead] = 1
-    return kernel

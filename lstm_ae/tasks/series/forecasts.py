@@ -58,13 +58,14 @@ def build(config: Series, data: Data) -> Any:
 
     assert config.window is not None
     assert config.horizon is not None
+    fitted = fit(data, config.window)
     network = seq2seq(
         config,
         steps=config.window,
         horizon=config.horizon,
         features=data.train.features,
         missing=bool(np.isnan(data.train.series).any()),
-        season=data.season,
+        regression=(fitted.weights, fitted.bias),
     )
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 

@@ -12,6 +12,7 @@ from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import Run
 from lstm_ae.seasonal import find_season
 
 
@@ -65,6 +66,17 @@ def settle_table(config: Series, table: Measurements) -> Settled:
         found = dataclasses.replace(found, season=config.season or find_season(data, prepared.window))
         data = data._replace(season=found.season)
     return Settled(found, data)
+
+
+def config_of(run: Run, *tasks: str) -> Series:
+    """A run's config; raises `ConfigError` where it was trained for none of these tasks."""
+    config = run.config()
+    assert isinstance(config, Series)
+    if config.task not in tasks:
+        raise ConfigError(
+            f"{str(run.directory)!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}"
+        )
+    return config
 
 
 def require_whole(config: Series, prepared: Prepared) -> None:

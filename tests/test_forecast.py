@@ -1,0 +1,341 @@
+"""Forecasts of anyone's own table: baselines by hand, windows and horizons, what is written, served and estimated."""
+
+import contextlib
+import doctest
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from searches import call
+
+from lstm_ae import outlook, seasonal
+from lstm_ae.config import Series
+from lstm_ae.config.reading import Step
+from lstm_ae.data.scaling import fixed
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.estimators import SequenceForecaster, forecaster
+from lstm_ae.run import open_run
+from lstm_ae.tasks.series import forecasts, settling
+
+NAN = float("nan")
+HOURS = 24 * 40
+OPTIONS = "--task forecast --window 30 --horizon 6 --units 4 --epochs 2 --stride 2"
+
+
+def table(*, seed: int = 0, hours: int = HOURS) -> pd.DataFrame:
+    """A day's rhythm in two columns, every hour, some values missing."""
+    random = np.random.default_rng(seed)
+    turn = 2 * np.pi * np.arange(hours) / 24
+    frame = pd.DataFrame(
+        {
+            "load": 50 + 10 * np.sin(turn) + random.normal(size=hours),
+            "heat": 20 + 3 * np.cos(turn) + 0.3 * random.normal(size=hours),
+        },
+        pd.date_range("2024-03-01", periods=hours, freq="h", name="time"),
+    ).round(3)
+    frame.iloc[random.integers(0, hours, 20), 0] = np.nan
+    return frame
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table and a run of it."""
+    folder = tmp_path_factory.mktemp("forecast")
+    table().to_csv(folder / "t.csv")
+    with contextlib.chdir(folder):
+        said = call(f"series train t.csv {OPTIONS} --out run")
+    assert said.code == 0, said.err
+    return folder
+
+
+def test_the_last_known_value() -> None:
+    past = np.array([[[1.0, NAN], [2.0, 5.0], [NAN, NAN]], [[NAN, NAN], [NAN, 1.0], [3.0, 2.0]]])
+    assert seasonal.last_known(past)[:, 0].tolist() == [[2, 5], [3, 2]]
+    assert seasonal.last_known(np.full((1, 3, 1), NAN)).tolist() == [[[0]]]
+    assert seasonal.persistence(past, 2)[0].tolist() == [[2, 5], [2, 5]]
+
+
+def test_the_last_season_over_again() -> None:
+    past = np.array([1.0, 2, 3, 4, NAN, 6])[None, :, None]
+    assert seasonal.repeated(past, 4, 3).ravel().tolist() == [4, 6, 6, 4], "a missing value is the last known one"
+    assert seasonal.repeated(past, 3, 2).ravel().tolist() == [6, 6, 6]
+
+
+def prepared(frame: pd.DataFrame, **options: Any) -> settling.Settled:
+    frame.to_csv("t.csv")
+    return settling.settle(Series(data="t.csv", task="forecast", **options))
+
+
+def test_the_season_is_found_on_validation() -> None:
+    settled = prepared(table(), window=60, horizon=6)
+    assert settled.config.season == settled.data.season == 24
+    assert prepared(table(), window=60, horizon=6, season=48).config.season == 48
+    walk = pd.DataFrame({"a": np.random.default_rng(0).normal(size=900).cumsum()})
+    assert prepared(walk, window=20, horizon=3, value_cols=("a",)).config.season is None
+    with pytest.raises(ConfigError, match="--season must fit into the window of 60 steps"):
+        prepared(table(), window=60, season=61)
+
+
+def test_a_window_that_nobody_chose_holds_the_strongest_season() -> None:
+    hours = 24 * 7 * 20
+    turn = 2 * np.pi * np.arange(hours) / 24
+    weekend = np.arange(hours) // 24 % 7 >= 5
+    frame = table(hours=hours)[["load"]]
+    frame["load"] = 50 + np.where(weekend, 4, 10) * np.sin(turn) + np.random.default_rng(0).normal(size=hours)
+    settled = prepared(frame)
+    assert (settled.config.window, settled.config.horizon) == (24 * 7 + 24, 24)
+    assert settled.data.train.span == 24 * 9
+    assert prepared(table()).config.window == 48
+
+
+def test_the_regression_finds_a_linear_rule() -> None:
+    series = np.sin(0.3 * np.arange(500))
+    settled = prepared(pd.DataFrame({"a": series}), window=8, horizon=3, scale="none", value_cols=("a",))
+    fitted = seasonal.fit(settled.data, 8)
+    window = settled.data.test.windows()
+    said = fitted.said(window[:, :8])
+    assert list(said)[-1] == "linear regression"
+    np.testing.assert_allclose(said["linear regression"], window[:, 8:], atol=1e-3)
+
+
+def test_the_untrained_network_is_the_regression() -> None:
+    settled = prepared(table(), window=30, horizon=6, units=3)
+    model = forecasts.build(settled.config, settled.data)
+    fitted = seasonal.fit(settled.data, 30)
+    window = settled.data.train.windows()
+    window = window[np.isnan(window).any(axis=(1, 2))][:50]
+    scaled = settled.data.scale.scaled(window, window)[:, :30]
+    assert np.isnan(scaled).any()
+    said = np.asarray(model({"past": window[:, :30]})["future"])
+    expected = settled.data.scale.own(fitted.said(scaled)["linear regression"], window)
+    np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-3)
+
+
+class Constant:
+    """Says the same of everything; stands in for a model."""
+
+    def __init__(self, steps: int, said: list[float]) -> None:
+        import tensorflow as tf
+
+        self.input = {"past": tf.TensorSpec((None, steps, 1), tf.float32)}
+        self.output = {"future": None}
+        self.said = said
+
+    def __call__(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        import tensorflow as tf
+
+        said = tf.constant(self.said)[None, :, None]
+        return {"future": tf.repeat(said, tf.shape(inputs["past"])[0], axis=0)}
+
+
+def test_errors_by_hand() -> None:
+    frame = pd.DataFrame({"a": [0.0, 1, 2, 3, 4, NAN, 6, 7, 8, 9] * 9})
+    data = prepared(frame, window=2, horizon=2, scale="none", value_cols=("a",), freq="rows").data
+    split = data.test._replace(starts=np.array([0, 6]))
+    assert split.windows()[..., 0].tolist()[0] == pytest.approx([6, 7, 8, 9])
+    window = split.windows()[..., 0]
+    assert np.isnan(window[1, 3])
+    fitted = seasonal.Seasonal(None, np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
+    spread = np.zeros((1, 2, 199), np.float32)
+    spread[..., 19], spread[..., 179] = -1, 1
+    found = forecasts.outcome(Constant(2, [9.0, 9.0]), data._replace(scale=fixed()), split, fitted, spread)
+    errors = np.square(9 - window[:, 2:])
+    assert found.squared[""].tolist() == pytest.approx([errors[0].mean(), errors[1, 0]])
+    assert found.by_step[""].tolist() == pytest.approx([errors[:, 0].mean(), errors[0, 1]])
+    assert found.by_feature[""].tolist() == pytest.approx([np.nanmean(errors)])
+    assert found.baseline == "persistence"
+    naive = np.square(window[:, 1:2] - window[:, 2:])
+    assert found.squared["persistence"].tolist() == pytest.approx([naive[0].mean(), naive[1, 0]])
+    assert found.inside[80] == pytest.approx(np.nanmean(np.where(np.isnan(window[:, 2:]), NAN, errors <= 1)))
+    measured = forecasts.measures(found)
+    assert measured["skill"].value == pytest.approx(
+        1 - np.mean(found.squared[""]) / np.mean(found.squared["persistence"])
+    )
+
+
+def test_what_a_training_says(place: Path) -> None:
+    run = open_run(place / "run")
+    metrics = run.metrics()
+    test = metrics["test"]
+    assert list(test) == ["forecast_mse", "forecast_mae", "skill", "coverage_80", "coverage_95"]
+    assert list(test["forecast_mse"]["baselines"]) == ["season of 24 steps", "persistence", "linear regression"]
+    assert test["skill"]["value"] == pytest.approx(
+        1 - test["forecast_mse"]["value"] / test["forecast_mse"]["baselines"]["season of 24 steps"]
+    )
+    assert test["skill"]["value"] > 0.2
+    assert metrics["verdict"]["test"]["baseline"] == "season of 24 steps"
+    assert 0.6 < test["coverage_80"]["value"] < 0.95
+    names = {path.stem for path in (place / "run/figures").iterdir()}
+    assert names >= {"forecasts", "skill_by_step", "loss"}
+
+
+def test_the_lines_that_are_written(place: Path) -> None:
+    said = call(f"series forecast {place}/run {place}/t.csv --out next.csv --level 50 --figure f.png --json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert document["steps"] == 6
+    frame = pd.read_csv("next.csv", parse_dates=["time"])
+    assert list(frame) == [
+        "time", "step",
+        "load", "load season of 24 steps", "load low_50", "load high_50",
+        "heat", "heat season of 24 steps", "heat low_50", "heat high_50",
+    ]  # fmt: skip
+    assert frame["time"].tolist() == list(pd.date_range("2024-04-10", periods=6, freq="h"))
+    truth = table(hours=HOURS).iloc[-24:-18]["heat"]
+    np.testing.assert_allclose(frame["heat season of 24 steps"], truth, rtol=1e-6)
+    assert (frame["load low_50"] < frame["load"]).all()
+    assert (frame["load"] < frame["load high_50"]).all()
+    assert abs(frame["heat"] - truth.to_numpy()).max() < 2
+    assert Path("f.png").stat().st_size > 10_000
+
+
+def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
+    run = open_run(place / "run")
+    forecaster = outlook.forecaster_of(run)
+    far = outlook.forecast_file(run, str(place / "t.csv"), horizon=15, levels=(80,))
+    past, pieces = far.past, []
+    for _ in range(3):
+        future = np.asarray(forecaster.model({"past": past})["future"])
+        pieces.append(future)
+        past = np.concatenate([past, future], axis=1)[:, -30:]
+    np.testing.assert_allclose(far.future, np.concatenate(pieces, axis=1)[:, :15], rtol=1e-5)
+    low, _ = far.intervals[80]
+    assert np.isnan(low).all(axis=2).tolist() == [[False] * 6 + [True] * 9]
+    said = call(f"series forecast {place}/run {place}/t.csv --out far.csv --horizon 8")
+    assert "No intervals after step 6" in said.out
+
+
+def test_an_exported_forecast_is_that_of_the_command(place: Path) -> None:
+    import tensorflow as tf
+
+    said = call(f"export {place}/run --to models --name load")
+    assert said.code == 0, said.err
+    loaded = tf.saved_model.load("models/load/1")
+    far = outlook.forecast_file(open_run(place / "run"), str(place / "t.csv"), horizon=8)
+    past = tf.constant(far.past)
+    assert set(loaded.signatures) == {"serving_default", "predict", "forecast"}
+    future = loaded.signatures["forecast"](past=past, horizon=tf.constant([8]))["future"]
+    np.testing.assert_allclose(future, far.future, rtol=1e-6)
+    two = loaded.signatures["forecast"](past=tf.repeat(past, 2, axis=0), horizon=tf.constant([0, 7]))["future"].numpy()
+    assert two.shape == (2, 7, 2)
+    assert np.isnan(two[0]).all()
+    np.testing.assert_allclose(two[1], far.future[0, :7], rtol=1e-6)
+    np.testing.assert_allclose(loaded.signatures["predict"](past=past)["future"], far.future[:, :6], rtol=1e-6)
+
+
+def test_several_series_of_which_one_is_too_short(place: Path) -> None:
+    pieces = [table(seed=1).iloc[:100].assign(pump="a"), table(seed=2).iloc[:20].assign(pump="b")]
+    gap = table(seed=3).iloc[:200].assign(pump="c").drop(table().index[180:190])
+    pd.concat([*pieces, gap]).to_csv("many.csv")
+    said = call(f"series train many.csv {OPTIONS} --out many --id-col pump --split 0.6,0.2,0.2")
+    assert said.code == 3, said.out + said.err
+    pd.concat([*(table(seed=k).assign(pump=name) for k, name in enumerate("ab")), gap]).to_csv("more.csv")
+    said = call(f"series train more.csv {OPTIONS} --out many --id-col pump")
+    assert said.code == 0, said.err
+    said = call("series forecast many many.csv --out next.csv")
+    assert said.code == 0, said.err
+    assert "Left out, without 30 rows in a row at their end: b, c" in said.out
+    frame = pd.read_csv("next.csv")
+    assert frame["pump"].tolist() == ["a"] * 6
+    table(seed=2).iloc[:20].assign(pump="b").to_csv("short.csv")
+    with pytest.raises(DataError, match="has no 30 rows in a row at its end"):
+        outlook.forecast_file(open_run("many"), "short.csv")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("series forecast {run} {t} --out x.txt", 2, "--out must end in .csv or .parquet"),
+        ("series forecast {run} {t} --out x.csv --horizon 0", 2, "--horizon must be a whole number at least 1"),
+        ("series forecast {run} {t} --out x.csv --level 0", 2, "--level must be different whole numbers"),
+        ("series forecast {run} nothing.csv --out x.csv", 3, "nothing.csv"),
+        ("series forecast {run} {t} --out x.csv --figure x.svg", 2, "--figure must be a file that ends in .png"),
+        ("series detect {run} {t}", 3, "was not trained to find anomalies"),
+        ("series encode {run} {t} --out x.csv", 2, "is a run of --task forecast"),
+        ("series train {t} --horizon 3", 2, "--horizon is for --task forecast. Received: --task anomaly"),
+        ("series train {t} --task forecast --code 3", 2, "--code is for --task anomaly or reconstruct"),
+        ("series train {t} --task forecast --normal ..2024-03-05", 2, "--normal is for --task anomaly"),
+    ],
+)
+def test_what_cannot_be(place: Path, command: str, code: int, words: str) -> None:
+    said = call(command.format(run=place / "run", t=place / "t.csv"))
+    assert said.code == code, said.err
+    assert words in said.err
+    assert len(said.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "step", "expected"),
+    [
+        ("2024-01-31T06:00", Step(months=1), ["2024-02-29T06", "2024-03-31T06", "2024-04-30T06"]),
+        ("2024-01-01", Step(months=12), ["2025-01-01T00", "2026-01-01T00", "2027-01-01T00"]),
+        ("2024-02-28T23:00", Step(3_600_000_000_000), ["2024-02-29T00", "2024-02-29T01", "2024-02-29T02"]),
+    ],
+)
+def test_the_times_that_follow(last: str, step: Step, expected: list[str]) -> None:
+    moment = np.array([np.datetime64(last, "ns").astype(np.int64)])
+    found = outlook._after(moment, step, 3, timed=True).view("datetime64[ns]").astype("datetime64[h]")
+    assert found[0].astype(str).tolist() == expected
+
+
+def test_rows_without_times_are_counted() -> None:
+    assert outlook._after(np.array([9, 4]), Step(), 2, timed=False).tolist() == [[10, 11], [5, 6]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 12), st.integers(2, 20), st.integers(0, 1000))
+def test_repetition_repeats(season: int, horizon: int, seed: int) -> None:
+    cycle = np.random.default_rng(seed).normal(size=season)
+    series = np.resize(cycle, 24 + horizon)
+    said = seasonal.repeated(series[None, :24, None], horizon, season)
+    np.testing.assert_array_equal(said.ravel(), series[24:])
+
+
+@pytest.fixture(scope="module")
+def fitted() -> SequenceForecaster:
+    return SequenceForecaster(window=30, horizon=6, units=4, epochs=2, stride=2).fit(table())
+
+
+def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, place: Path) -> None:
+    loaded = SequenceForecaster.load(place / "run")
+    said = outlook.forecast_file(open_run(place / "run"), str(place / "t.csv"), levels=(80,))
+    mine = fitted.predict(table())
+    assert mine.index.equals(pd.date_range("2024-04-10", periods=6, freq="h", name="time"))
+    assert list(mine) == ["load", "heat"]
+    np.testing.assert_allclose(mine, said.future[0], rtol=1e-6)
+    np.testing.assert_allclose(loaded.predict(table()), said.future[0], rtol=1e-6)
+    low, high = fitted.predict_interval(table())
+    np.testing.assert_allclose(low, said.intervals[80][0][0], rtol=1e-6)
+    np.testing.assert_allclose(high, said.intervals[80][1][0], rtol=1e-6)
+    assert (fitted.window_, fitted.horizon_, fitted.season_) == (30, 6, 24)
+    assert fitted.metrics_["verdict"]["test"]["outcome"] in ("beats", "ties with", "loses to")
+
+
+def test_only_the_last_window_counts(fitted: SequenceForecaster) -> None:
+    frame = table()
+    np.testing.assert_allclose(fitted.predict(frame.iloc[-30:]), fitted.predict(frame), rtol=1e-6)
+    with pytest.raises(DataError, match="no run of 30 rows without a long gap"):
+        fitted.predict(frame.iloc[-29:])
+    with pytest.raises(ConfigError, match="level must be a whole number"):
+        fitted.predict_interval(frame, level=100)
+    told = fitted.predict(frame.tz_localize("UTC").tz_convert("Europe/Berlin"))
+    assert str(told.index[0]) == "2024-04-10 02:00:00+02:00"
+
+
+def test_arrays_and_saved_runs(fitted: SequenceForecaster, tmp_path: Path) -> None:
+    again = SequenceForecaster.load(fitted.save(tmp_path / "mine"))
+    np.testing.assert_array_equal(again.predict(table()), fitted.predict(table()))
+    assert again.horizon == 6
+    version = fitted.export(tmp_path / "model")
+    assert (version / "saved_model.pb").is_file()
+
+
+def test_the_examples_in_the_docstring() -> None:
+    found = doctest.testmod(forecaster, extraglobs={"np": np})
+    assert found.attempted >= 4
+    assert not found.failed
