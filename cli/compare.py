@@ -8,6 +8,7 @@ from lstm_ae.config import Mnist
 from lstm_ae.options import checked
 from lstm_ae.space import Axis
 
+from . import estimating
 from .options import Given, Out, command, option
 from .talk import Talk
 from .tune import JOBS, REPEATS, Repair, Resume
@@ -16,7 +17,25 @@ from .tune import JOBS, REPEATS, Repair, Resume
 def register(app: typer.Typer) -> None:
     """Add the commands to the study of digits."""
 
-    @command(app, "compare", "lstmae mnist compare --units 2 --epochs 1 --jobs 1", Mnist, hide=("model",))
+    def dry_compare(*, given: Given, talk: Talk, **values: Any) -> None:
+        from lstm_ae.search.digits import MODELS
+
+        estimating.show_search(*_asked("compare", given, Axis("model", MODELS), **values), Mnist, talk)
+
+    def dry_weights(*, given: Given, talk: Talk, **values: Any) -> None:
+        from lstm_ae.search.digits import WEIGHTS
+
+        axis = Axis("reconstruction_weight", WEIGHTS)
+        estimating.show_search(*_asked("weights", given, axis, **values), Mnist, talk)
+
+    @command(
+        app,
+        "compare",
+        "lstmae mnist compare --units 2 --epochs 1 --jobs 1",
+        Mnist,
+        hide=("model",),
+        dry_run=dry_compare,
+    )
     def compare(
         *,
         repeats: option(REPEATS) = None,  # type: ignore[valid-type]
@@ -34,7 +53,12 @@ def register(app: typer.Typer) -> None:
         _compare("compare", given, talk, Axis("model", MODELS), classifier_findings, **asked)
 
     @command(
-        app, "weights", "lstmae mnist weights --units 2 --epochs 1 --jobs 1", Mnist, hide=("reconstruction_weight",)
+        app,
+        "weights",
+        "lstmae mnist weights --units 2 --epochs 1 --jobs 1",
+        Mnist,
+        hide=("reconstruction_weight",),
+        dry_run=dry_weights,
     )
     def weights(
         *,
@@ -53,6 +77,17 @@ def register(app: typer.Typer) -> None:
         _compare("weights", given, talk, Axis("reconstruction_weight", WEIGHTS), weight_findings, **asked)
 
 
+def _asked(verb: str, given: Given, axis: Axis, **asked: Any) -> tuple[Given, Any]:
+    """The grid over one option, and what else was typed."""
+    from . import searching
+
+    listed = Given(given | {axis.name: axis})
+    listed.file, listed.preset = given.file, given.preset
+    for field in (REPEATS, JOBS):
+        checked(field, asked[field.name])
+    return listed, searching.Asked(verb, keep=0, **asked)
+
+
 def _compare(verb: str, given: Given, talk: Talk, axis: Axis, findings: Any, **asked: Any) -> None:
     """A grid over one option, of which no model is kept and no test digit is read."""
     from lstm_ae.search.digits import rows
@@ -60,10 +95,8 @@ def _compare(verb: str, given: Given, talk: Talk, axis: Axis, findings: Any, **a
     from . import searching
     from .found import require_some
 
-    listed = Given(given | {axis.name: axis})
-    listed.file, listed.preset = given.file, given.preset
-    asked["repeats"], asked["jobs"] = checked(REPEATS, asked["repeats"]), checked(JOBS, asked["jobs"])
-    folder, _, found, _ = searching.search(listed, Mnist, searching.Asked(verb, keep=0, **asked), talk)
+    listed, typed = _asked(verb, given, axis, **asked)
+    folder, _, found, _ = searching.search(listed, Mnist, typed, talk)
     require_some(folder, found)
     header, table = rows(found.trials, axis.name, axis.values)
     folder.write_table({column: [row[place] for row in table] for place, column in enumerate(header)})

@@ -9,7 +9,7 @@ from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import checked, declared
 
-from . import training
+from . import estimating, training
 from .backend import import_tensorflow
 from .options import Given, Out, RunArgument, command
 from .results import require_table, show_files, show_training
@@ -22,7 +22,14 @@ _THRESHOLD = next(field for field in declared(Series) if field.name == "threshol
 def register(app: typer.Typer) -> None:
     """Add the commands."""
 
-    @command(app, "train", "lstmae series train pump.csv --epochs 5", Series, hide=("data",))
+    @command(
+        app,
+        "train",
+        "lstmae series train pump.csv --epochs 5",
+        Series,
+        hide=("data",),
+        dry_run=estimating.of_training(Series),
+    )
     def train(
         data: Table = None,
         *,
@@ -43,10 +50,10 @@ def register(app: typer.Typer) -> None:
         if data is None:
             raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to go on with a run")
         config = given.config(Series, data=data)
-        settled = _settled(config, talk)
+        found = settled(config, talk)
         if config.task == "anomaly" and not config.normal:
             talk.say("  normal: all rows of the training and validation parts are taken for normal (see --normal)")
-        run = training.train(settled.config, talk, out=out, data=settled.data)
+        run = training.train(found.config, talk, out=out, data=found.data)
         show_training(talk, run)
         if config.task == "forecast":
             talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
@@ -127,15 +134,16 @@ def register(app: typer.Typer) -> None:
         talk.document(detection.as_json(found) | {name: str(path) for name, path in files.items()})
 
 
-def _settled(config: Series, talk: Talk) -> Any:
+def settled(config: Series, talk: Talk) -> Any:
+    """A config that leaves nothing open, and its data, which is told of."""
     import_tensorflow(talk)
     from lstm_ae.tasks.series.settling import settle
 
     bar = talk.progress()
-    settled = settle(config, bar.reading)
+    found = settle(config, bar.reading)
     bar.clear()
-    training.told(settled.data, talk)
-    return settled
+    training.told(found.data, talk)
+    return found
 
 
 def _show(found: Any, talk: Talk) -> None:

@@ -10,6 +10,7 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.options import checked
 from lstm_ae.space import Axis
 
+from . import estimating
 from .options import Given, Out, command, option
 from .talk import Talk
 from .tune import JOBS, REPEATS, Repair, Resume
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
         "lstmae toy limits --sizes 2,4 --sequences 500 --epochs 1 --jobs 1",
         Toy,
         hide=("units", "latent", "bidirectional", "layers"),
+        dry_run=_dry_run,
     )
     def limits(
         *,
@@ -46,21 +48,27 @@ def register(app: typer.Typer) -> None:
         """Train autoencoders with codes of several sizes, and set their errors beside those of linear codes."""
         from . import searching
 
-        listed = Given(given | {"latent": "vector"})
-        listed.file, listed.preset = given.file, given.preset
-        if sizes is not None or not resume:
-            listed["units"] = Axis("units", _sizes(sizes or SIZES))
-        asked = searching.Asked(
-            "limits",
-            out=out,
-            resume=resume,
-            repair=repair,
-            keep=len(listed["units"].values) if "units" in listed else None,
-            repeats=checked(REPEATS, repeats),
-            jobs=checked(JOBS, jobs),
-        )
+        listed, asked = _asked(given, sizes=sizes, repeats=repeats, jobs=jobs, resume=resume, repair=repair, out=out)
         folder, plan, found, data = searching.search(listed, Toy, asked, talk)
         _show(talk, folder, plan, found, data)
+
+
+def _dry_run(*, given: Given, talk: Talk, **values: Any) -> None:
+    estimating.show_search(*_asked(given, **values), Toy, talk)
+
+
+def _asked(given: Given, *, sizes: str | None, **others: Any) -> tuple[Given, Any]:
+    """The grid over sizes of the code, and what else was typed."""
+    from . import searching
+
+    listed = Given(given | {"latent": "vector"})
+    listed.file, listed.preset = given.file, given.preset
+    if sizes is not None or not others["resume"]:
+        listed["units"] = Axis("units", _sizes(sizes or SIZES))
+    keep = len(listed["units"].values) if "units" in listed else None
+    for field in (REPEATS, JOBS):
+        checked(field, others[field.name])
+    return listed, searching.Asked("limits", keep=keep, **others)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

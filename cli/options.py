@@ -69,6 +69,15 @@ _PRESET = Annotated[
 ]
 
 
+_DRY_RUN = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        metavar="",
+        help="Say what it would take of time, memory and disk, after a few timed steps; leave nothing behind.",
+    ),
+]
+
 _KINDS = {int: "int", float: "float"}
 _FILLED_IN = ("given", "talk")
 
@@ -103,13 +112,14 @@ def command(
     config: type[Options] | None = None,
     hide: tuple[str, ...] = (),
     lists: bool = False,
+    dry_run: Callable[..., None] | None = None,
 ) -> Register:
     """Register a function as a command.
 
     Its parameters become options, except two: `given: Given` becomes all options of the config class (but those to
     `hide`), with a study's `--preset` and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`.
     Its docstring's first sentence is the help, the example follows it. With `lists`, options that can be searched
-    take lists.
+    take lists. With `dry_run`, the option of that name calls this function, with the same values, in its place.
     """
     from lstm_ae.presets import PRESETS
 
@@ -126,6 +136,7 @@ def command(
             *own,
             *(parameter for field in fields for parameter in _parameters(field, lists)),
             *shared,
+            *([_parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
             *(_parameter(key, kind, False) for key, kind in _TALK.items()),
         ]
 
@@ -138,7 +149,8 @@ def command(
                 values["given"] = Given(_typed(context, fields, values))
             if shared:
                 values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset", None)
-            function(talk=talk, **values)
+            instead = dry_run if values.pop("dry_run", False) else None
+            (instead or function)(talk=talk, **values)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -73,7 +73,7 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
         purpose = folders.Purpose(asked.verb, 1 if asked.keep is None else asked.keep, asked.refit)
         if asked.out is not None:
             require_free(asked.out)
-        plan = _plan(given, kind, asked)
+        plan = planned(given, kind, asked)
     import_tensorflow(talk)
     data = training.load(plan.config, talk)
     if asked.resume:
@@ -114,7 +114,7 @@ def _search(folder: Any, plan: Any, purpose: Any, data: Any, asked: Asked, talk:
                 executor = Here(load, board.step, lambda: clock.expired)
             else:
                 executor = Workers(jobs, max(1, cores() // jobs), board.step, folder.log)
-            talk.say(f"searching in {folder.directory}: {_told(plan)}, {executor.slots} at once")
+            talk.say(f"searching in {folder.directory}: {told(plan)}, {executor.slots} at once")
             found = go_on(record, folder, load, executor, board, clock=clock, retries=retries)
     return found
 
@@ -129,19 +129,20 @@ def _for_all_seeds(plan: Any) -> dict[str, Any]:
     return {key_of(config): task(task_of(config)).load(config) for config in configs}
 
 
-def _told(plan: Any) -> str:
+def told(plan: Any) -> str:
+    """What a plan searches, in words."""
     axes = ", ".join(f"{flag(axis.name)} {axis}" for axis in plan.axes)
     trials = "" if plan.size is None else f", {plan.size} trial" + ("s" if plan.size != 1 else "")
     return f"{plan.search} over {axes}{trials}"
 
 
-def _plan(given: Given, kind: type[Config], asked: Asked) -> Any:
+def planned(given: Given, kind: type[Config], asked: Asked) -> Any:
     """The plan of what was typed: what is listed is searched; the report's grid where nothing is."""
     from lstm_ae.search.plan import Plan, objective_of
     from lstm_ae.tasks import task
 
     name = task_of(kind())
-    config, axes = _divided(given, kind)
+    config, axes = divided(given, kind)
     if not axes:
         axes = [axis for axis in axes_of(task(name).space, config) if axis.name not in given]
     search = asked.search or "grid"
@@ -163,7 +164,7 @@ def _again(plan: Any, given: Given, asked: Asked) -> Any:
 
     base = Given(plan.config.to_dict() | given.base(type(plan.config)) | given)
     axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
-    config, typed = _divided(base, type(plan.config))
+    config, typed = divided(base, type(plan.config))
     name = task_of(plan.config)
     return dataclasses.replace(
         plan,
@@ -182,7 +183,7 @@ def _in_order(before: tuple[Axis, ...], now: list[Axis]) -> list[Axis]:
     return sorted(now, key=lambda axis: order.index(axis.name) if axis.name in order else len(order))
 
 
-def _divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
+def divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
     """The single values as a config, and the lists and ranges."""
     axes = [value for value in given.values() if isinstance(value, Axis)]
     single = Given({name: value for name, value in given.items() if not isinstance(value, Axis)})

@@ -9,7 +9,7 @@ from lstm_ae.config import TASKS
 from lstm_ae.errors import ConfigError, NotEnoughSkill
 from lstm_ae.options import Declared, Option, checked
 
-from . import forecasts, training, trials
+from . import estimating, forecasts, training, trials
 from .options import Given, Retrain, RunArgument, RunPath, command, option
 from .results import show_predictions
 from .talk import Talk
@@ -88,6 +88,30 @@ def _classical(text: str | None) -> tuple[str, ...]:
     return names
 
 
+def _require_split_by(text: str) -> None:
+    if text not in ("time", "company"):
+        raise ConfigError(f"--split-by must be time or company. Received: {text[:40]!r}")
+
+
+def _dry_backtest(
+    *,
+    folds: int,
+    split_by: str,
+    no_refit: bool,
+    out: Path | None,
+    require_skill: float | None,
+    given: Given,
+    talk: Talk,
+) -> None:
+    _require_split_by(split_by)
+    number, _ = checked(FOLDS, folds), checked(SKILL, require_skill)
+    estimating.show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
+
+
+def _dry_kfold(*, folds: int, keep: float, out: Path | None, given: Given, talk: Talk) -> None:
+    estimating.show_kfold(given, talk, out, checked(FOLDS, folds), checked(SHARE, keep))
+
+
 def register(app: typer.Typer, small: str) -> None:
     """Add the commands."""
 
@@ -154,7 +178,14 @@ def register(app: typer.Typer, small: str) -> None:
         """Look for what of the future reaches a run's forecasts, and whether they only repeat yesterday."""
         trials.show_audit(run, talk, data)
 
-    @command(app, "backtest", f"lstmae snp backtest --folds 2 {small}", TASKS["snp"], hide=("goal", "split"))
+    @command(
+        app,
+        "backtest",
+        f"lstmae snp backtest --folds 2 {small}",
+        TASKS["snp"],
+        hide=("goal", "split"),
+        dry_run=_dry_backtest,
+    )
     def backtest(
         *,
         folds: option(FOLDS) = 5,  # type: ignore[valid-type]
@@ -172,8 +203,7 @@ def register(app: typer.Typer, small: str) -> None:
         talk: Talk,
     ) -> None:
         """Train up to a day and test on the days after it, several times over."""
-        if split_by not in ("time", "company"):
-            raise ConfigError(f"--split-by must be time or company. Received: {split_by[:40]!r}")
+        _require_split_by(split_by)
         number, wanted = checked(FOLDS, folds), checked(SKILL, require_skill)
         found = trials.show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
         if wanted is not None and not found >= wanted:
@@ -186,6 +216,7 @@ def register(app: typer.Typer, small: str) -> None:
         TASKS["snp"],
         hide=("goal", "split"),
         lists=True,
+        dry_run=_dry_kfold,
     )
     def kfold(
         *,

@@ -8,7 +8,7 @@ import typer
 
 from lstm_ae.config import TASKS, Config
 
-from . import compare, limits, snp, training, tune
+from . import compare, estimating, limits, snp, training, tune
 from .options import Given, Out, Retrain, RunPath, command
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
 from .talk import Talk
@@ -68,7 +68,7 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
         samples = {part: split.samples for part, split in parts}
         talk.document({"data": loaded.source._asdict(), "samples": samples, "figure": str(path)})
 
-    @command(app, "train", f"lstmae {name} train {small}", config)
+    @command(app, "train", f"lstmae {name} train {small}", config, dry_run=estimating.of_training(config))
     def train(
         *,
         out: Out = None,

@@ -9,11 +9,11 @@ from typing import Any
 
 from lstm_ae.config import Config, Snp
 from lstm_ae.errors import Leak
-from lstm_ae.space import Axis
 
 from .backend import import_tensorflow
 from .options import Given
 from .results import show_files, show_metrics
+from .searching import divided
 from .stops import Interrupted
 from .talk import Talk
 from .training import told
@@ -56,10 +56,7 @@ def _interrupted(out: Path) -> Interrupted:
 
 def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: float) -> None:
     """Choose among listed settings; show them all, the best first, and what the winner is worth on test."""
-    axes = [value for value in given.values() if isinstance(value, Axis)]
-    plain = Given({name: value for name, value in given.items() if not isinstance(value, Axis)})
-    plain.file, plain.preset = given.file, given.preset
-    config = plain.config(Snp)
+    config, axes = divided(given, Snp)
     assert isinstance(config, Snp)
     out = out or _new("kfold")
     import_tensorflow(talk)

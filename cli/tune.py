@@ -8,6 +8,7 @@ from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import Declared, Option, checked
 
+from . import estimating
 from .options import Given, Out, command, option
 from .talk import Talk
 
@@ -63,7 +64,10 @@ Repair = Annotated[
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     """Add the verb to a study."""
 
-    @command(app, "tune", f"lstmae {name} tune {SMALL[name]}", config, lists=True)
+    def dry_run(*, given: Given, talk: Talk, **values: Any) -> None:
+        estimating.show_search(given, config, _asked(**values), talk)
+
+    @command(app, "tune", f"lstmae {name} tune {SMALL[name]}", config, lists=True, dry_run=dry_run)
     def tune(
         *,
         search: Annotated[
@@ -116,27 +120,38 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
         from . import searching
 
-        numbers = (trials, repeats, jobs, keep, max_retries)
-        counts = {field.name: checked(field, number) for field, number in zip(_OWN, numbers, strict=True)}
-        if address is not None and engine != "ray":
-            raise ConfigError("--address is for --engine ray; add it, or leave --address out")
-        if engine not in ("local", "ray"):
-            raise ConfigError(f"--engine must be one of local, ray. Received: {engine!r}")
-        asked = searching.Asked(
+        asked = _asked(
             search=search,
+            trials=trials,
+            repeats=repeats,
             objective=objective,
             prune=prune,
-            seconds=_seconds(max_time),
+            max_time=max_time,
+            jobs=jobs,
             engine=engine,
             address=address,
+            max_retries=max_retries,
+            keep=keep,
             refit=refit,
             resume=resume,
             repair=repair,
             tensorboard=tensorboard,
             out=out,
-            **counts,
         )
         searching.tune(given, config, asked, talk)
+
+
+def _asked(*, max_time: str | None, engine: str, address: str | None, **others: Any) -> Any:
+    """What was typed besides the config, checked."""
+    from . import searching
+
+    for field in _OWN:
+        checked(field, others[field.name])
+    if address is not None and engine != "ray":
+        raise ConfigError("--address is for --engine ray; add it, or leave --address out")
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"--engine must be one of local, ray. Received: {engine!r}")
+    return searching.Asked(seconds=_seconds(max_time), engine=engine, address=address, **others)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -83,15 +83,7 @@ def backtest(
         ConfigError: the folder holds something else; or options that do not go with it.
         DataError: too few days or companies.
     """
-    if config.goal != "predict" or config.split != "time":
-        raise ConfigError("backtest is for forecasters split by time. Leave out --goal and --split")
-    if config.scaling == "report":
-        raise ConfigError("--scale report is fitted on the days to forecast, so a backtest says nothing. Leave it out")
-    if by == "company" and config.scaling == "company":
-        raise ConfigError("--scale company knows no company that is held out. Leave it out, or split by time")
-    if by == "company" and not refit:
-        raise ConfigError("--no-refit is for --split-by time: without training anew no company is held out")
-    quotes = chosen(config, read_quotes(config.data))
+    quotes, every = planned(config, folds, by=by, refit=refit)
     asked = {
         "config": config.to_dict(),
         "data": selection.fingerprint_of(quotes),
@@ -101,7 +93,6 @@ def backtest(
     }
     claim(out, "backtest.json", asked)
     done, kept = [], None
-    every = list(_companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit))
     for number, parts in enumerate(every, 1):
         path = out / f"fold-{number}.json"
         if path.exists():
@@ -111,7 +102,7 @@ def backtest(
             if kept is None or refit:
                 first = data if refit or number == 1 else prepare(config, quotes, every[0])
                 kept = _trained(config, first, out / f"state-{number if refit else 1}.npz", number, notify)
-            fold = _tested(kept, data, number)
+            fold = tested(kept, data, number)
             write(path, text_of(fold._asdict()))
             if refit or number == folds:
                 (out / f"state-{number if refit else 1}.npz").unlink(missing_ok=True)
@@ -122,6 +113,25 @@ def backtest(
     days = daily.pop("days").astype("datetime64[D]")
     against = [verdict(daily["model"], daily[name], days, name=name, steps=1) for name in ("persistence", "linear")]
     return Backtest(done, *against)
+
+
+def planned(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> tuple[Quotes, list[Parts]]:
+    """The prices and, for every fold, which of their rows train, validate and test.
+
+    Raises:
+        ConfigError, DataError: as `backtest` does.
+    """
+    if config.goal != "predict" or config.split != "time":
+        raise ConfigError("backtest is for forecasters split by time. Leave out --goal and --split")
+    if config.scaling == "report":
+        raise ConfigError("--scale report is fitted on the days to forecast, so a backtest says nothing. Leave it out")
+    if by == "company" and config.scaling == "company":
+        raise ConfigError("--scale company knows no company that is held out. Leave it out, or split by time")
+    if by == "company" and not refit:
+        raise ConfigError("--no-refit is for --split-by time: without training anew no company is held out")
+    quotes = chosen(config, read_quotes(config.data))
+    found = _companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit)
+    return quotes, list(found)
 
 
 def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[Parts]:
@@ -180,7 +190,8 @@ def _trained(
     return model, fitted.best_epoch
 
 
-def _tested(kept: tuple[Any, int], data: Data, number: int) -> Fold:
+def tested(kept: tuple[Any, int], data: Data, number: int) -> Fold:
+    """Test a model, and the epoch whose weights it has, on a fold."""
     model, epochs = kept
     way = one_day(model, data.test.span - 1)
     fitted = fit(data, way.given, 1, with_open=way.with_open)

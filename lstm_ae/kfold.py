@@ -67,15 +67,7 @@ def kfold(
     Raises:
         ConfigError: nothing is listed, a range instead of a list, or a folder that holds something else.
     """
-    if not axes or not all(axis.values for axis in axes):
-        raise ConfigError("kfold compares what is listed, such as --units 8,16 --learning-rate 0.01,0.003; no ranges")
-    if config.goal != "predict" or config.split != "time":
-        raise ConfigError("kfold is for forecasters and has a split of its own. Leave out --goal and --split")
-    names = [axis.name for axis in axes]
-    every = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
-    if config.scaling == "report":
-        raise ConfigError("--scale report is fitted on the days that validate. Leave it out")
-    quotes = chosen(config, read_quotes(config.data))
+    quotes, every = planned(config, axes)
     about = {
         "config": config.to_dict(),
         "data": fingerprint_of(quotes),
@@ -92,10 +84,33 @@ def kfold(
             found[number].append(losses)
         left.sort(key=lambda number: float(np.mean(found[number][-1])))
         if turn == 0:
-            left = sorted(left[: max(1, math.ceil(keep * len(every)))])
+            left = sorted(left[: kept(len(every), keep)])
     order = sorted(found, key=lambda number: (-len(found[number]), float(np.mean(found[number][-1]))))
     settings = [Setting(every[number], found[number]) for number in order]
     return Chosen(settings, _winner(dataclasses.replace(config, **settings[0].values), quotes, out, command, notify))
+
+
+def planned(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str, Any]]]:
+    """The prices, and every combination of what is listed.
+
+    Raises:
+        ConfigError: as `kfold` does.
+    """
+    if not axes or not all(axis.values for axis in axes):
+        raise ConfigError("kfold compares what is listed, such as --units 8,16 --learning-rate 0.01,0.003; no ranges")
+    if config.goal != "predict" or config.split != "time":
+        raise ConfigError("kfold is for forecasters and has a split of its own. Leave out --goal and --split")
+    names = [axis.name for axis in axes]
+    every = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
+    if config.scaling == "report":
+        raise ConfigError("--scale report is fitted on the days that validate. Leave it out")
+    quotes = chosen(config, read_quotes(config.data))
+    return quotes, every
+
+
+def kept(settings: int, keep: float) -> int:
+    """How many settings come to the second round."""
+    return max(1, math.ceil(keep * settings))
 
 
 def _winner(config: Snp, quotes: Quotes, out: Path, command: str, notify: Callable[[str, Any], None] | None) -> Run:
@@ -122,7 +137,7 @@ def _round(
     """The best validation losses, `(settings, folds)`; each training leaves a file of its own."""
     losses: list[list[float]] = [[] for _ in settings]
     window = max(values.get("window", config.window) for values in settings)
-    for fold, parts in enumerate(_blocks(quotes, folds, window, turn)):
+    for fold, parts in enumerate(blocks(quotes, folds, window, turn)):
         loaded: dict[str, Any] = {}
         for place, (number, values) in enumerate(zip(numbers, settings, strict=True)):
             path = out / f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}.json"
@@ -144,7 +159,7 @@ def _round(
     return losses
 
 
-def _blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator[Parts]:
+def blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator[Parts]:
     """Each block of days before the test part validates once; in the second round the borders lie half a block on."""
     days = np.unique(quotes.day)
     count = len(days) * VALIDATION // 100

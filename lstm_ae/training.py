@@ -72,20 +72,8 @@ def fit(
         ConfigError: the state belongs to another config, other data or other versions.
         DataError: the state cannot be read.
     """
-    variables = list(network.variables)
-    optimizer = optimizer_of(config, steps_of(data.train, config.batch_size))
-    optimizer.build(network.trainable_variables)
-    network.compile(optimizer=optimizer, jit_compile=False)
-    steps = Steps(
-        network,
-        optimizer,
-        data,
-        batch_size=config.batch_size,
-        parts=config.parts,
-        reconstruction_weight=getattr(config, "reconstruction_weight", 1.0),
-        label_smoothing=getattr(config, "label_smoothing", 0.0),
-        deform=Deform(config.read, config.deform, config.seed) if isinstance(config, Mnist) and config.deform else None,
-    )
+    steps = prepared(network, data, config)
+    variables, optimizer = list(network.variables), steps.optimizer
     keeper = Keeper(config, variables, list(optimizer.variables), state, identity, notify, steps.count, judge)
     keeper.restore()
     until = min(until or config.epochs, config.epochs)
@@ -98,6 +86,23 @@ def fit(
     elif config.average:
         optimizer.finalize_variable_values(network.trainable_variables)
     return Fitted(keeper.history, keeper.best_epoch, keeper.stopped, keeper.diverged, keeper.seconds)
+
+
+def prepared(network: Any, data: Data, config: Config) -> Steps:
+    """The steps of a training, with the network compiled for them."""
+    optimizer = optimizer_of(config, steps_of(data.train, config.batch_size))
+    optimizer.build(network.trainable_variables)
+    network.compile(optimizer=optimizer, jit_compile=False)
+    return Steps(
+        network,
+        optimizer,
+        data,
+        batch_size=config.batch_size,
+        parts=config.parts,
+        reconstruction_weight=getattr(config, "reconstruction_weight", 1.0),
+        label_smoothing=getattr(config, "label_smoothing", 0.0),
+        deform=Deform(config.read, config.deform, config.seed) if isinstance(config, Mnist) and config.deform else None,
+    )
 
 
 def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until: int) -> None:

@@ -35,7 +35,7 @@ def test_blocks_by_hand(path, turn):
     """170 of 200 days come before the test part: five blocks of 34, in the second round 17 days on."""
     quotes = read_quotes(path)
     days = np.unique(quotes.day)
-    every = [parts(quotes)[: len(days)] for parts in folding._blocks(quotes, 5, 5, turn)]
+    every = [parts(quotes)[: len(days)] for parts in folding.blocks(quotes, 5, 5, turn)]
     assert len(every) == 5
     for number, part in enumerate(every):
         assert (part[170:] == 2).all()

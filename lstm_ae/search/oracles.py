@@ -204,6 +204,25 @@ def _oracle(plan: Plan, hyperparameters: keras_tuner.HyperParameters) -> Any:
     return kind(max_trials=None, **shared)
 
 
+def trials_of(plan: Plan) -> tuple[int, int | None]:
+    """How many trials a search comes to, and how many epochs all of them, where it gives out epochs; None elsewhere.
+
+    At most: Hyperband may find fewer settings than it wants.
+    """
+    if plan.size is not None:
+        return plan.size, None
+    oracle = _oracle(plan, keras_tuner.HyperParameters())
+    trials = epochs = 0
+    for bracket in range(oracle._get_num_brackets()):
+        reached = 0
+        for number in range(oracle._get_num_rounds(bracket)):
+            size, until = oracle._get_size(bracket, number), oracle._get_epochs(bracket, number)
+            trials += size
+            epochs += size * (until - reached)
+            reached = until
+    return trials, epochs
+
+
 def direction(objective: Objective) -> str:
     """In KerasTuner's words."""
     return "max" if objective.higher_is_better else "min"

@@ -1,0 +1,144 @@
+"""`--dry-run`: what a long command will take, in place of the command itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.config import Config, Series, Snp
+from lstm_ae.errors import ConfigError
+
+from . import training
+from .backend import import_tensorflow
+from .options import Given
+from .talk import Talk, duration
+
+
+def of_training(kind: type[Config]) -> Callable[..., None]:
+    """The dry run of a study's `train`, or of `series train`."""
+
+    def dry_run(
+        *,
+        given: Given,
+        talk: Talk,
+        out: Path | None,
+        resume: bool,
+        data: str | None = None,
+        tensorboard: bool = False,
+    ) -> None:
+        from lstm_ae.run import require_free
+
+        _require_new(resume)
+        if out is not None:
+            require_free(out)
+        if kind is Series and data is None:
+            raise ConfigError("Give the table to train on: lstmae series train DATA --dry-run")
+        config = given.config(kind, **({"data": data} if kind is Series else {}))
+        import_tensorflow(talk)
+        config, loaded = _loaded(config, talk)
+        from lstm_ae.about import command_line
+        from lstm_ae.estimate.training import estimate
+
+        talk.say("timing some steps ...")
+        show(estimate(config, loaded, command=command_line()), talk)
+
+    return dry_run
+
+
+def show_search(given: Given, kind: type[Config], asked: Any, talk: Talk) -> None:
+    """The dry run of a search."""
+    from lstm_ae.run import require_free
+
+    from . import searching
+
+    _require_new(asked.resume)
+    if asked.engine != "local":
+        raise ConfigError("--dry-run is for --engine local, since it times this machine; leave one of them out")
+    if asked.out is not None:
+        require_free(asked.out)
+    plan = searching.planned(given, kind, asked)
+    import_tensorflow(talk)
+    data = training.load(plan.config, talk)
+    from lstm_ae.estimate.searches import estimate
+    from lstm_ae.search.workers import usual_jobs
+
+    jobs, keep = asked.jobs or usual_jobs(plan), 1 if asked.keep is None else asked.keep
+    talk.say(f"timing settings of {searching.told(plan)}, {jobs} at once ...")
+    show(estimate(plan, data, jobs=jobs, keep=keep, refit=asked.refit), talk)
+
+
+def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: str, *, refit: bool) -> None:
+    """The dry run of a backtest."""
+    _require_no_folder(out)
+    import_tensorflow(talk)
+    from lstm_ae.estimate.folds import of_backtest
+
+    assert isinstance(config, Snp)
+    talk.say("timing a training and a test ...")
+    show(of_backtest(config, folds, by=by, refit=refit), talk)
+
+
+def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: float) -> None:
+    """The dry run of a choice by folds."""
+    from .searching import divided
+
+    _require_no_folder(out)
+    config, axes = divided(given, Snp)
+    import_tensorflow(talk)
+    from lstm_ae.estimate.folds import of_kfold
+
+    assert isinstance(config, Snp)
+    talk.say("timing settings ...")
+    show(of_kfold(config, axes, folds, keep=keep), talk)
+
+
+def _require_no_folder(out: Path | None) -> None:
+    """What is begun in a folder would be gone on with there, and takes less than the whole."""
+    if out is not None and out.exists():
+        raise ConfigError(f"--dry-run is for what is begun anew, and --out {str(out)!r} exists; leave one of them out")
+
+
+def _loaded(config: Config, talk: Talk) -> tuple[Config, Any]:
+    """The config, settled where it leaves things open, and its data."""
+    if not isinstance(config, Series):
+        return config, training.load(config, talk)
+    from .detecting import settled
+
+    found = settled(config, talk)
+    return found.config, found.data
+
+
+def _require_new(resume: bool) -> None:
+    if resume:
+        raise ConfigError("--dry-run is for what is begun anew, and --resume goes on; leave one of them out")
+
+
+def show(found: Any, talk: Talk) -> None:
+    """Show an estimate."""
+    rows = [(part.name, part.duration.usual, part.duration.slowest, part.how) for part in found.parts]
+    whole = found.duration
+    talk.table(["part", "seconds", "slowest", "how"], rows)
+    talk.show(f"duration: {duration(whole.usual)}, or {duration(whole.slowest)} if all were like the slowest timed")
+    memory = "not known on this system" if found.memory is None else _size(found.memory)
+    talk.show(f"memory: {memory}")
+    talk.show(f"disk: {_size(found.disk)} in the end, and {_size(found.meanwhile)} more meanwhile")
+    for note in found.notes:
+        talk.show(f"  {note}")
+    talk.show("Nothing was trained to its end, and nothing is left behind.")
+    talk.document(
+        {
+            "seconds": whole.usual,
+            "seconds_slowest": whole.slowest,
+            "parts": [
+                {"name": p.name, "how": p.how, "seconds": p.duration.usual, "seconds_slowest": p.duration.slowest}
+                for p in found.parts
+            ],
+            "memory_bytes": found.memory,
+            "disk_bytes": found.disk,
+            "disk_bytes_meanwhile": found.meanwhile,
+            "notes": list(found.notes),
+        }
+    )
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

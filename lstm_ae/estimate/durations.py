@@ -1,0 +1,96 @@
+"""How long things take, and what an estimate of them says."""
+
+import dataclasses
+from typing import NamedTuple
+
+from lstm_ae.data.selection import count
+
+
+@dataclasses.dataclass(frozen=True)
+class Duration:
+    """Seconds, as the median of what was timed says, and as the slowest says."""
+
+    usual: float
+    slowest: float
+
+    def __add__(self, other: "Duration") -> "Duration":
+        return Duration(self.usual + other.usual, self.slowest + other.slowest)
+
+    def __mul__(self, times: float) -> "Duration":
+        return Duration(self.usual * times, self.slowest * times)
+
+
+class Part(NamedTuple):
+    """A part of what a command does: its name, how it was reckoned, and how long it takes."""
+
+    name: str
+    how: str
+    duration: Duration
+
+
+class Estimate(NamedTuple):
+    """What a command will take.
+
+    Args:
+        parts: what it does, in order.
+        memory: bytes of main memory at the peak, over all processes; None where the system does not tell.
+        disk: bytes that it leaves.
+        meanwhile: bytes that it takes besides while it runs.
+        notes: what the numbers rest on.
+    """
+
+    parts: tuple[Part, ...]
+    memory: int | None
+    disk: int
+    meanwhile: int
+    notes: tuple[str, ...]
+
+    @property
+    def duration(self) -> Duration:
+        """Of all parts."""
+        return sum((part.duration for part in self.parts), Duration(0, 0))
+
+
+class Work(NamedTuple):
+    """What is to be done in a training: epochs, training steps and validation windows of each."""
+
+    epochs: int
+    steps: int
+    windows: int
+
+
+class Pace(NamedTuple):
+    """How fast a training goes here.
+
+    Args:
+        start: seconds to build the model and to compile the first step and the first validation.
+        step: of a training step.
+        window: of a validation window.
+        save: seconds to write the state, which is done after every epoch.
+    """
+
+    start: float
+    step: Duration
+    window: Duration
+    save: float
+
+    def of(self, work: Work) -> Duration:
+        """The duration of a training."""
+        return sum((part.duration for part in self.parts(work)), Duration(0, 0))
+
+    def parts(self, work: Work) -> tuple[Part, ...]:
+        """A training's parts."""
+        epochs, steps, windows = work
+        each = f"{count(epochs, 'epoch')} of"
+        return (
+            Part("compile", "the model is built and its graphs are traced", Duration(self.start, self.start)),
+            Part(
+                "train",
+                f"{each} {count(steps, 'step')}, {1000 * self.step.usual:.3g} ms each",
+                self.step * (epochs * steps),
+            ),
+            Part("validate", f"{each} {count(windows, 'window')}", self.window * (epochs * windows)),
+            Part(
+                "save", f"the state, after each epoch: {1000 * self.save:.0f} ms", Duration(1, 1) * epochs * self.save
+            ),
+        )

@@ -1,0 +1,195 @@
+"""What a training takes: some of its steps are timed, and its run is written once into a folder that is deleted.
+
+All of it is done by the code that trains, on the data it would train on, so that what is timed is what will happen.
+"""
+
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.config import Config, task_of
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.estimate.durations import Duration, Estimate, Pace, Part, Work
+from lstm_ae.experiment import complete, seed
+from lstm_ae.feed import order
+from lstm_ae.keeper import Keeper
+from lstm_ae.kernels.choice import accelerated
+from lstm_ae.models.scaling import network_of
+from lstm_ae.run import Run, create
+from lstm_ae.steps import VALIDATION_BATCH, Steps, steps_of
+from lstm_ae.tasks import task
+from lstm_ae.training import Fitted, prepared
+
+# Seconds of training steps to time, and of one call of them, which is what a training reports after.
+SECONDS, EVERY = 3.0, 0.2
+# Timed calls at least, however long they take.
+LEAST = 3
+# Windows to measure once the model is trained; the others are reckoned by their number.
+MEASURED = 10_000
+
+
+class Measured(NamedTuple):
+    """What was seen of a training.
+
+    Args:
+        pace: how fast it goes.
+        work: what there is to do.
+        finish: how long the finished model takes to be measured, drawn and saved; none where that was not asked for.
+        parameters: of the network.
+        state: bytes of the training state.
+        run: bytes of the finished run; 0 where `finish` was not asked for.
+    """
+
+    pace: Pace
+    work: Work
+    finish: Duration
+    parameters: int
+    state: int
+    run: int
+
+
+def estimate(config: Config, data: Data, *, command: str = "") -> Estimate:
+    """What `lstm_ae.experiment.train` takes for a config, from the loaded data to the finished run."""
+    found = measure(config, data, command=command)
+    finish = Part("finish", "the model is measured, drawn and saved", found.finish)
+    notes = [f"{found.parameters:,} parameters", *of_patience(config)]
+    # Two further copies of the weights: those that were averaged, and their own beside them.
+    averages = 8 * found.parameters if config.average else 0
+    memory = peak_memory()
+    return Estimate(
+        (*found.pace.parts(found.work), finish),
+        None if memory is None else memory + averages,
+        found.run,
+        # The next state is written beside the last one.
+        2 * found.state,
+        (*notes, MEMORY),
+    )
+
+
+MEMORY = "memory is the peak of this process, which has trained, measured and saved; that of a GPU is not counted"
+
+
+def of_patience(config: Config) -> list[str]:
+    """A note on trainings that end before their last epoch, where they may."""
+    ends = f"training ends earlier after {config.patience} epochs without a better validation loss"
+    return [ends] if 0 < config.patience < config.epochs else []
+
+
+def measure(
+    config: Config, data: Data, *, finish: bool = True, seconds: float = SECONDS, command: str = ""
+) -> Measured:
+    """Train a few steps and see what that takes.
+
+    Args:
+        finish: time what follows a training as well.
+        seconds: how long to time training steps; three calls of them at least.
+        command: as it would stand in the run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return _measured(config, data, Path(folder), finish, seconds, command)
+
+
+def _measured(config: Config, data: Data, folder: Path, finish: bool, seconds: float, command: str) -> Measured:
+    began = time.monotonic()
+    seed(config)
+    model = task(task_of(config)).build(config, data)
+    network, state = network_of(model), folder / "state.npz"
+    steps = prepared(network, data._replace(validation=_few(data.validation, 4 * VALIDATION_BATCH)), config)
+    variables = list(network.variables)
+    keeper = Keeper(config, variables, list(steps.optimizer.variables), state, {}, None, steps.count)
+    # The initial state, which every training saves first; the later ones are as large.
+    save = _seconds(keeper.on_train_begin)
+    with accelerated(network, config.kernel):
+        row, calls = _time_steps(steps, config.seed, began, seconds)
+        first, validations = _time_validation(steps, row)
+    step, whole = _duration(calls[1:]), _duration(validations)
+    pace = Pace(
+        max(0.0, calls[0] - step.usual) + max(0.0, first - whole.usual),
+        step,
+        whole * (1 / steps.validation_feed.samples),
+        save,
+    )
+    work = Work(config.epochs, steps_of(data.train, config.batch_size), data.validation.samples)
+    found = Measured(pace, work, Duration(0, 0), int(network.count_params()), state.stat().st_size, 0)
+    if not finish:
+        return found
+    for variable, value in zip(variables, keeper.best, strict=True):  # a few steps may have spoilt the weights
+        variable.assign(value)
+    fitted = Fitted([row], 1, "", False, 0.0)
+    run = create(folder / "run", config, data.source, data.symbols, command)
+    return _finished(found, run, config, data, model, fitted)
+
+
+def _time_steps(steps: Steps, number: int, began: float, seconds: float) -> tuple[dict[str, float], list[float]]:
+    """A row of a history, and the seconds of training steps: since `began` for the first, the mean of calls then."""
+    sequence = order(steps.train_feed.samples, number, 0)
+    none = dict.fromkeys(steps.names, 0.0)
+    values = steps.train(sequence, 0, 1, none)
+    calls = [time.monotonic() - began]
+    size, done = 1, 1 % steps.count
+    # Of the second call no more is taken than how many steps make up a long enough one.
+    rough = _seconds(lambda: steps.train(sequence, done, done + 1, none))
+    size = max(1, min(steps.count, int(EVERY / max(rough, 1e-9))))
+    while len(calls) <= LEAST or sum(calls[1:]) * size < seconds:
+        done = done if done + size <= steps.count else 0
+        calls.append(_seconds(lambda first=done: steps.train(sequence, first, first + size, none)) / size)  # type: ignore[misc]
+        done += size
+    seen = min(steps.batch_size, steps.train_feed.samples)
+    # Only the row's length counts, and that it can be drawn.
+    row = {name: value / seen if math.isfinite(value) else 1.0 for name, value in values.items()}
+    return {"epoch": 1.0, **row}, calls
+
+
+def _time_validation(steps: Steps, row: dict[str, float]) -> tuple[float, list[float]]:
+    """The seconds of the first validation, and of later ones; what it says is added to the row."""
+    first = _seconds(steps.validate)
+    later = [_seconds(steps.validate) for _ in range(LEAST)]
+    row |= {f"val_{name}": row[name] for name in steps.names} | {"learning_rate": 0.01, "seconds": 1.0}
+    return first, later
+
+
+def _finished(found: Measured, run: Run, config: Config, data: Data, model: Any, fitted: Fitted) -> Measured:
+    """Complete a run that is trained, and see what that takes of time and disk."""
+    few = data._replace(validation=_few(data.validation, MEASURED), test=_few(data.test, MEASURED))
+    taken = _seconds(lambda: complete(run, config, few, model, fitted))
+    left = sum(one.samples - other.samples for one, other in zip(data[1:3], few[1:3], strict=True))
+    sizes = [path.stat().st_size for path in run.directory.rglob("*") if path.is_file()]
+    lines = (run.directory / "history.csv").read_bytes().splitlines(keepends=True)
+    return found._replace(
+        finish=Duration(taken, taken) + found.pace.window * left,
+        run=sum(sizes) + (config.epochs - 1) * len(lines[-1]),
+    )
+
+
+def _few(split: Split, most: int) -> Split:
+    """So many of a split's windows at most, evenly spaced."""
+    if split.samples <= most:
+        return split
+    index = np.linspace(0, split.samples - 1, most).astype(np.int64)
+    return split._replace(starts=split.starts[index], label=None if split.label is None else split.label[index])
+
+
+def _seconds(action: Callable[[], Any]) -> float:
+    began = time.monotonic()
+    action()
+    return time.monotonic() - began
+
+
+def _duration(seconds: list[float]) -> Duration:
+    return Duration(statistics.median(seconds), max(seconds))
+
+
+def peak_memory() -> int | None:
+    """The most main memory that this process has had so far, in bytes; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,257 @@
+"""What a command will take: numbers by hand, then dry runs of every long command, which leave nothing behind."""
+
+import json
+import math
+import os
+import shlex
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lstm_ae_cli import app, main
+from test_cli import commands
+from typer.main import get_command
+
+from lstm_ae.config import Toy
+from lstm_ae.data.windows import Split
+from lstm_ae.estimate import searches, training
+from lstm_ae.estimate.durations import Duration, Estimate, Pace, Part, Work
+from lstm_ae.estimate.training import Measured
+from lstm_ae.search.oracles import trials_of
+from lstm_ae.search.plan import Plan
+from lstm_ae.search.trials import Objective
+from lstm_ae.space import Axis
+from lstm_ae.tasks.toy import load
+
+PACE = Pace(start=2.0, step=Duration(0.5, 0.75), window=Duration(0.25, 0.5), save=0.125)
+WORK = Work(epochs=2, steps=10, windows=4)
+SMALL = "--sequences 200 --epochs 2 --units 2 --batch-size 64"
+
+
+def test_a_training_by_hand() -> None:
+    # 2 + 20 x 0.5 + 8 x 0.25 + 2 x 0.125, and with the slowest 2 + 20 x 0.75 + 8 x 0.5 + 2 x 0.125.
+    assert PACE.of(WORK) == Duration(14.25, 21.25)
+    assert [(part.name, part.duration.usual) for part in PACE.parts(WORK)] == [
+        ("compile", 2.0),
+        ("train", 10.0),
+        ("validate", 2.0),
+        ("save", 0.25),
+    ]
+    assert PACE.parts(WORK)[1].how == "2 epochs of 10 steps, 500 ms each"
+    parts = (Part("a", "", Duration(1, 2)), Part("b", "", Duration(3, 5)))
+    assert Estimate(parts, None, 0, 0, ()).duration == Duration(4, 7)
+
+
+def measured(finish: float) -> Measured:
+    return Measured(PACE, WORK, Duration(finish, finish), parameters=5, state=100, run=1000)
+
+
+def plan(**choices: Any) -> Plan:
+    axes = (Axis("learning_rate", (0.1, 0.01)), Axis("units", (4, 2, 8)))
+    details: dict[str, Any] = {"config": Toy(sequences=100, epochs=2), "axes": axes, "objective": Objective("val_loss")}
+    return Plan(**details | choices)
+
+
+def test_a_search_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def measure(config: Toy, data: Any, *, finish: bool = True, seconds: float = 0) -> Measured:
+        seen.append((config.units, config.learning_rate))
+        half = PACE._replace(start=1.0, step=Duration(0.25, 0.5))
+        return measured(3.0) if config.units == 8 else measured(0)._replace(pace=half)
+
+    monkeypatch.setattr(searches, "measure", measure)
+    asked = plan(repeats=2)
+    found = searches.estimate(asked, load(asked.config), jobs=1, keep=2, refit=True)
+    assert seen == [(8, 0.1), (2, 0.1)]
+    # The small one takes 1 + 5 + 2 + 0.25 = 8.25 s, the large one 14.25: 12 trainings of 11.25 s.
+    whole = {part.name: part.duration.usual for part in found.parts}
+    assert whole == {"train": 135.0, "finish": 6.0, "refit": 17.25}
+    assert found.parts[0].how == "6 trials of 16.5 to 28.5 s, 1 at once"
+    assert found.parts[0].duration.slowest == 12 * 21.25
+    assert (found.disk, found.meanwhile) == (3000, 300)
+    assert "the smallest (--units 2) and the largest (--units 8)" in found.notes[0]
+
+
+def test_settings_that_differ_in_no_size_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(searches, "measure", lambda *a, **b: calls.append(a) or measured(1.0))
+    asked = plan(axes=(Axis("learning_rate", (0.1, 0.01)), Axis("clip", low=1.0, high=5.0)), search="random", trials=4)
+    found = searches.estimate(asked, load(asked.config), jobs=1)
+    assert len(calls) == 1
+    assert found.parts[0].duration == Duration(4 * 14.25, 4 * 21.25)
+    assert "one was timed" in found.notes[0]
+
+
+def test_what_hyperband_comes_to_by_hand() -> None:
+    # Of 9 epochs: 3 settings for 9; 5 for 3, 2 of them for 6 more; 9 for 1, 3 of them for 2 more, 1 for 6 more.
+    found = trials_of(plan(config=Toy(epochs=9), search="hyperband"))
+    assert found == (3 + 5 + 2 + 9 + 3 + 1, 27 + 15 + 12 + 9 + 6 + 6)
+    assert trials_of(plan()) == (6, None)
+
+
+@given(samples=st.integers(1, 300), most=st.integers(2, 100))
+def test_few_windows_stand_for_all(samples: int, most: int) -> None:
+    split = Split(np.zeros((samples, 1), np.float32), np.arange(samples), 1, label=np.arange(samples, dtype=np.int32))
+    few = training._few(split, most)
+    assert few.samples == min(samples, most)
+    assert few.label is not None
+    assert few.label.tolist() == few.starts.tolist()
+    assert (few.starts[0], few.starts[-1]) == (0, samples - 1)
+    assert len(set(np.diff(few.starts))) <= 2
+
+
+@pytest.fixture
+def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go, to be looked at."""
+    place = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
+
+
+@pytest.fixture
+def dry(capsys: pytest.CaptureFixture[str], empty_directory: Path, temporary: Path) -> Callable[[str], dict[str, Any]]:
+    """Make a dry run, see that it leaves nothing, and return what it says."""
+
+    def call(line: str) -> dict[str, Any]:
+        before = sorted(empty_directory.rglob("*"))
+        assert main(shlex.split(f"{line} --dry-run --json --quiet")) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        assert sorted(empty_directory.rglob("*")) == before
+        assert os.listdir(temporary) == []
+        found: dict[str, Any] = json.loads(out)
+        for key in ("seconds", "seconds_slowest"):
+            assert math.isclose(found[key], sum(part[key] for part in found["parts"]))
+        assert 0 < found["seconds"] <= found["seconds_slowest"]
+        assert found["memory_bytes"] > 1e8
+        return found
+
+    return call
+
+
+def test_a_dry_run_of_a_training_and_the_training(
+    dry: Callable[[str], dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = dry(f"toy train {SMALL}")
+    how = {part["name"]: part["how"] for part in found["parts"]}
+    assert list(how) == ["compile", "train", "validate", "save", "finish"]
+    assert how["train"].startswith("2 epochs of 2 steps, ")
+    assert how["validate"] == "2 epochs of 40 windows"
+    assert main(shlex.split(f"toy train {SMALL} --out r --quiet")) == 0
+    size = sum(path.stat().st_size for path in Path("r").rglob("*") if path.is_file())
+    assert found["disk_bytes"] == pytest.approx(size, rel=0.3)
+    assert found["disk_bytes_meanwhile"] > 0
+    assert "Received" not in capsys.readouterr().err
+
+
+def test_what_a_dry_run_says_to_people(capsys: pytest.CaptureFixture[str], empty_directory: Path) -> None:
+    assert main(shlex.split(f"toy train {SMALL} --epochs 30 --dry-run")) == 0
+    out, _ = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].split() == ["part", "seconds", "slowest", "how"]
+    assert [line.split(":")[0] for line in lines if line.startswith(("duration", "memory", "disk"))] == [
+        "duration",
+        "memory",
+        "disk",
+    ]
+    assert "  training ends earlier after 10 epochs without a better validation loss" in lines
+    assert lines[-1] == "Nothing was trained to its end, and nothing is left behind."
+    assert os.listdir() == []
+
+
+def test_a_dry_run_of_a_table(dry: Callable[[str], dict[str, Any]]) -> None:
+    assert main(["series", "example", "pump.csv", "--days", "5", "--quiet"]) == 0
+    found = dry("series train pump.csv --epochs 2 --units 2 --window 8 --label-col failure --task anomaly")
+    assert [part["name"] for part in found["parts"]][-1] == "finish"
+
+
+@pytest.mark.parametrize("by", ["time", "company"])
+def test_a_dry_run_of_a_backtest(dry: Callable[[str], dict[str, Any]], by: str) -> None:
+    found = dry(f"snp backtest --folds 2 --split-by {by} --symbols IBM,AAPL --start 2009-01-01 --epochs 1 --units 2")
+    how = {part["name"]: part["how"] for part in found["parts"]}
+    assert list(how) == ["prepare", "train", "test"]
+    assert how["train"].startswith("2 trainings of ")
+    assert how["test"].startswith("2 tests on ")
+
+
+def test_a_dry_run_of_a_choice_by_folds(dry: Callable[[str], dict[str, Any]]) -> None:
+    found = dry("snp kfold --folds 2 --units 2,4,8 --keep 0.5 --symbols IBM --start 2009-01-01 --epochs 1")
+    # Three settings in the first round, two in the second, each in both folds.
+    assert found["parts"][0]["how"].startswith("10 trainings of ")
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_a_search_with_processes_of_its_own(dry: Callable[[str], dict[str, Any]]) -> None:
+    found = dry("toy tune --units 2,4 --sequences 200 --epochs 1 --jobs 2")
+    assert [part["name"] for part in found["parts"]] == ["start", "train", "finish"]
+    assert "2 trials of " in found["parts"][1]["how"]
+
+
+def test_a_dry_run_of_a_comparison(dry: Callable[[str], dict[str, Any]]) -> None:
+    found = dry("toy limits --sizes 2,4 --sequences 200 --epochs 1 --jobs 1")
+    assert [part["how"] for part in found["parts"]][1] == "the best 2 trials measured, drawn and saved"
+
+
+def test_an_interruption_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, temporary: Path, empty_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        assert os.listdir(temporary)  # it is in the middle of it
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "complete", stop)
+    assert main(shlex.split(f"toy train {SMALL} --dry-run --quiet")) == 130
+    assert capsys.readouterr().err == "lstmae: Interrupted; nothing was being trained\n"
+    assert os.listdir() == []
+    assert os.listdir(temporary) == []
+
+
+RESUME = "--dry-run is for what is begun anew, and --resume goes on; leave one of them out"
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("toy train --resume", RESUME),
+        ("mnist tune --resume --out full", RESUME),
+        ("series train --resume", RESUME),
+        ("series train", "Give the table to train on: lstmae series train DATA --dry-run"),
+        ("toy train --out full", "--out 'full' is not empty; give a new directory, or go on there by --resume"),
+        ("toy tune --out full", "--out 'full' is not empty; give a new directory, or go on there by --resume"),
+        (
+            "toy tune --engine ray",
+            "--dry-run is for --engine local, since it times this machine; leave one of them out",
+        ),
+        (
+            "snp backtest --out full",
+            "--dry-run is for what is begun anew, and --out 'full' exists; leave one of them out",
+        ),
+        (
+            "snp kfold --units 2,4 --out full",
+            "--dry-run is for what is begun anew, and --out 'full' exists; leave one of them out",
+        ),
+        ("snp backtest --split-by size", "--split-by must be time or company. Received: 'size'"),
+        ("toy limits --sizes 0", "--sizes must be different whole numbers from 1, such as 8,16,32,50. Received: '0'"),
+        ("toy train --epochs 0", "--epochs must be a whole number at least 1 and at most 100000. Received: 0"),
+    ],
+)
+def test_what_cannot_be_estimated(line: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("full").mkdir()
+    Path("full/file").touch()
+    assert main(shlex.split(f"{line} --dry-run")) == 2
+    assert capsys.readouterr() == ("", f"lstmae: {text}\n")
+
+
+def test_every_long_command_has_it() -> None:
+    long = {
+        " ".join(path) for path, one in commands(get_command(app)) if any("--dry-run" in p.opts for p in one.params)
+    }
+    studies = {f"{study} {verb}" for study in ("toy", "mnist", "snp") for verb in ("train", "tune")}
+    others = {"series train", "snp backtest", "snp kfold", "toy limits", "mnist compare", "mnist weights"}
+    assert long == studies | others
