@@ -135,17 +135,11 @@ def _sharing(halves: Halves, weights: Any) -> Halves:
     """The same by the kernels of this package."""
     from lstm_ae import overlapping
 
-    encode = functools.partial(overlapping.encode, weights)
-
-    def rebuild(rows: Numbers) -> Any:
-        given_back = overlapping.decode(weights, encode(rows), held=~empty(rows, halves.window))
-        return overlapping.in_own_units(weights, given_back)
-
     return halves._replace(
-        encode=encode,
-        decode=lambda codes: overlapping.in_own_units(weights, overlapping.decode(weights, codes)),
-        rebuild=rebuild,
-        errors=lambda rows: overlapping.decode(weights, encode(rows), rows),
+        encode=functools.partial(overlapping.encode, weights),
+        decode=functools.partial(overlapping.decode, weights),
+        rebuild=lambda rows: overlapping.rebuild(weights, rows, ~empty(rows, halves.window)),
+        errors=functools.partial(overlapping.errors, weights),
     )
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.anomaly.scores import Sums
+from lstm_ae.kernels import overlapping as kernels
 from lstm_ae.kernels.choice import reason_for_keras
+from lstm_ae.kernels.overlapping import COUNT
 from lstm_ae.models.compressor import WAVES
 from lstm_ae.models.scaling import network_of, scaling_of
 
@@ -22,15 +24,14 @@ class Reader(NamedTuple):
     """One direction of the encoder's LSTM, gates unit by unit.
 
     Args:
-        kernel: `(units, 4, features)`, or twice the features where the network is told which values are missing.
+        kernel: `(units, 4, inputs + 1)`, the bias in its last column. Inputs are the features, and where the network
+            is told which values are missing as many marks.
         recurrent: `(units, 4, units)`.
-        bias: `(units, 4)`.
         backwards: whether windows are read from their last row to their first.
     """
 
     kernel: Floats
     recurrent: Floats
-    bias: Floats
     backwards: bool
 
 
@@ -38,17 +39,15 @@ class Writer(NamedTuple):
     """The decoder.
 
     Args:
-        kernel: `(units, 4, code)`, what is applied to the code.
+        kernel: `(units, 4, code + 1)`, what is applied to the code, the bias in its last column.
         waves: `(steps, units, 4)`, what the waves of each step come to.
         recurrent: `(units, 4, units)`.
-        bias: `(units, 4)`.
         dense: `(features, units + 1)`, the last layer's kernel and bias.
     """
 
     kernel: Floats
     waves: Floats
     recurrent: Floats
-    bias: Floats
     dense: Floats
 
 
@@ -58,18 +57,16 @@ class Weights(NamedTuple):
     Args:
         steps: of a window.
         offset, range: `(features,)` of the scale.
-        missing: whether the network is told which values are missing.
         readers: of one direction, or of both.
-        to_code: `(2 * readers * units, code)`, and its bias `(code,)`.
+        to_code: `(code, 2 * readers * units + 1)`, the bias in its last column.
         writer: the decoder.
     """
 
     steps: int
     offset: Floats
     range: Floats
-    missing: bool
     readers: tuple[Reader, ...]
-    to_code: tuple[Floats, Floats]
+    to_code: Floats
     writer: Writer
 
 
@@ -101,125 +98,154 @@ def weights_of(model: Any) -> Weights:
     both = layers.get("encoder_1_both")
     encoders = [both.forward_layer, both.backward_layer] if both else [layers["encoder_1"]]
     readers = tuple(Reader(*_gates(layer), backwards=bool(layer.go_backwards)) for layer in encoders)
-    to_code, dense = (tuple(map(np.asarray, layers[name].weights)) for name in ("to_code", "reconstruction"))
-    kernel, recurrent, bias = _gates(layers["decoder_1"])
-    code = to_code[0].shape[1]
+    kernel, recurrent = _gates(layers["decoder_1"])
+    code = layers["to_code"].units
     place = np.cumsum(np.ones(steps, np.float32)) * np.float32(2 * math.pi / steps)
     waves = np.stack([wave(place * np.float32(number)) for number in WAVES for wave in (np.sin, np.cos)])
     writer = Writer(
-        np.ascontiguousarray(kernel[..., :code]),
-        np.einsum("ugw,wt->tug", kernel[..., code:], waves).astype(np.float32),
+        np.ascontiguousarray(np.delete(kernel, np.s_[code:-1], axis=2)),
+        np.einsum("ugw,wt->tug", kernel[..., code:-1], waves).astype(np.float32),
         recurrent,
-        bias,
-        np.ascontiguousarray(np.concatenate([dense[0], dense[1][None]]).T),
+        _with_bias(layers["reconstruction"]),
     )
-    missing = readers[0].kernel.shape[2] == 2 * features
-    return Weights(steps, offset, span, missing, readers, (to_code[0], to_code[1]), writer)
+    return Weights(steps, offset, span, readers, _with_bias(layers["to_code"]), writer)
 
 
-def _gates(layer: Any) -> tuple[Floats, Floats, Floats]:
-    """Kernel, recurrent kernel and bias, gates unit by unit and inputs last."""
+def _gates(layer: Any) -> tuple[Floats, Floats]:
+    """Kernel with the bias, and recurrent kernel, gates unit by unit and inputs last."""
     kernel, recurrent, bias = (np.asarray(weight) for weight in layer.weights)
     units = recurrent.shape[0]
 
     def turned(weight: Numbers) -> Floats:
         return np.ascontiguousarray(weight.reshape(-1, 4, units).transpose(2, 1, 0))
 
-    return turned(kernel), turned(recurrent), turned(bias)[..., 0]
+    return turned(np.concatenate([kernel, bias[None]])), turned(recurrent)
 
 
-@np.errstate(over="ignore", invalid="ignore")
+def _with_bias(layer: Any) -> Floats:
+    kernel, bias = (np.asarray(weight) for weight in layer.weights)
+    return np.ascontiguousarray(np.concatenate([kernel, bias[None]]).T)
+
+
 def encode(weights: Weights, rows: Numbers) -> Floats:
     """The codes of the windows at every row: `(windows + steps - 1, features)` to `(windows, code)`."""
-    from lstm_ae.kernels import overlapping as kernels
+    windows = len(rows) - weights.steps + 1
+    codes = _codes(weights, windows)
+    _on_all_cores(_encoding(weights, _scaled(weights, rows), codes), windows)
+    return codes[:-1, :windows].T
 
-    scaled = _scaled(weights, rows)
-    absent = np.isnan(scaled)
-    read = np.where(absent, np.float32(0), scaled)
-    if weights.missing:
-        read = np.concatenate([read, absent.astype(np.float32)])
-    windows = scaled.shape[1] - weights.steps + 1
-    wide = _blocks(windows) * kernels.COUNT
-    wholes = []
-    for reader in weights.readers:
-        units = len(reader.kernel)
-        known = np.zeros((4 * units, wide + weights.steps - 1), np.float32)
-        known[:, : scaled.shape[1]] = reader.kernel.reshape(4 * units, -1) @ read + reader.bias.reshape(-1, 1)
-        whole = np.empty((2, units, wide), np.float32)
 
-        def part(first: int, end: int, reader: Reader = reader, known: Floats = known, whole: Floats = whole) -> None:
+def decode(weights: Weights, codes: Numbers) -> Sums:
+    """What the windows of codes `(windows, code)` give back, in own units; one whose code is NaN takes no part."""
+    laid_out = _codes(weights, len(codes))
+    laid_out[:-1, : len(codes)] = codes.T
+    decoding = _decoding(weights, laid_out, None, np.ones(len(codes), np.bool_))
+    return _in_own_units(weights, _added(weights, decoding, len(codes)))
+
+
+def rebuild(weights: Weights, rows: Numbers, held: Numbers) -> Sums:
+    """What the windows at every row give back, in own units; of `held` `(windows,)` those that are False do not."""
+    codes = _codes(weights, len(held))
+    encoding = _encoding(weights, _scaled(weights, rows), codes)
+    decoding = _decoding(weights, codes, None, held)
+    return _in_own_units(weights, _added(weights, lambda *run: (encoding(*run), decoding(*run))[1], len(held)))
+
+
+def errors(weights: Weights, rows: Numbers) -> Sums:
+    """The squared errors of what the windows at every row give back, in scaled values; NaN takes no part."""
+    windows = len(rows) - weights.steps + 1
+    scaled, codes = _scaled(weights, rows), _codes(weights, windows)
+    encoding = _encoding(weights, scaled, codes)
+    decoding = _decoding(weights, codes, scaled, np.ones(windows, np.bool_))
+    return _added(weights, lambda *run: (encoding(*run), decoding(*run))[1], windows)
+
+
+def _encoding(weights: Weights, scaled: Floats, codes: Floats) -> Callable[[int, int], None]:
+    """What fills the codes of a run of windows; `scaled` `(features, rows)`."""
+    features, rows = scaled.shape
+    inputs = weights.readers[0].kernel.shape[2]
+    absent, wide = np.isnan(scaled), codes.shape[1]
+    read = np.zeros((inputs, wide + weights.steps + COUNT), np.float32)
+    read[:features, :rows] = np.where(absent, np.float32(0), scaled)
+    if inputs > features + 1:
+        read[features:-1, :rows] = absent
+    read[-1] = 1
+    units = len(weights.readers[0].kernel)
+    whole = np.ones((weights.to_code.shape[1], wide), np.float32)
+
+    def encoding(first: int, end: int) -> None:
+        for number, reader in enumerate(weights.readers):
+            # The means of all directions stand before their last states.
+            mean, last = number * units, (len(weights.readers) + number) * units
             kernels.encode(
-                known.ravel(), known.shape[1], first, end, weights.steps, len(reader.kernel), reader.backwards,
-                reader.recurrent.ravel(), whole.ravel(), wide,
+                read.ravel(), read.shape[1], first, end, weights.steps, inputs, units, reader.backwards,
+                reader.kernel.ravel(), reader.recurrent.ravel(), whole.ravel(), wide, mean, last,
             )  # fmt: skip
+        kernels.code(
+            whole.ravel(), wide, first, end, len(whole), len(codes) - 1, weights.to_code.ravel(), codes.ravel()
+        )
 
-        _on_all_cores(part, windows)
-        wholes.append(whole)
-    kernel, bias = weights.to_code
-    # The means of all directions, then their last states.
-    parts = [whole[place] for place in range(2) for whole in wholes]
-    codes: Floats = np.concatenate(parts)[:, :windows].T @ kernel + bias
-    return codes
+    return encoding
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def decode(weights: Weights, codes: Numbers, rows: Numbers | None = None, held: Numbers | None = None) -> Sums:
-    """What the windows of codes `(windows, code)` give back, in scaled values, added up row by row.
-
-    Args:
-        rows: `(windows + steps - 1, features)` in own units, NaN where missing: add the squared errors against these.
-        held: `(windows,)` bool, windows that take part; all where None. One whose code is NaN never does.
-    """
-    from lstm_ae.kernels import overlapping as kernels
-
-    writer, windows, steps = weights.writer, len(codes), weights.steps
+def _decoding(weights: Weights, codes: Floats, truth: Floats | None, held: Numbers) -> Callable[[int, int], Numbers]:
+    """What returns the sums and counts `(2, features, rows)` of a run of windows, of errors where there is a truth."""
+    writer, steps = weights.writer, weights.steps
     units, features = len(writer.kernel), len(writer.dense)
-    wide = _blocks(windows) * kernels.COUNT
-    coded = np.zeros((4 * units, wide), np.float32)
-    coded[:, :windows] = writer.kernel.reshape(4 * units, -1) @ codes.T + writer.bias.reshape(-1, 1)
-    truth = np.zeros((features, windows + steps - 1), np.float32) if rows is None else _scaled(weights, rows)
-    there = np.ones(windows, np.bool_) if held is None else held
-    added = np.zeros((2, features, windows + steps - 1))
+    against = np.empty((features, 0), np.float32) if truth is None else truth
 
-    def part(first: int, end: int) -> tuple[int, Numbers]:
+    def decoding(first: int, end: int) -> Numbers:
         found = np.zeros((2, features, end - first + steps - 1))
         kernels.decode(
-            coded.ravel(), wide, writer.waves.ravel(), steps, units, features, writer.recurrent.ravel(),
-            writer.dense.ravel(), truth.ravel(), truth.shape[1], rows is not None, there, first, end, windows,
-            found[0].ravel(), found[1].ravel(),
+            codes.ravel(), codes.shape[1], first, end, steps, len(codes) - 1, units, features, writer.kernel.ravel(),
+            writer.waves.ravel(), writer.recurrent.ravel(), writer.dense.ravel(), against.ravel(), against.shape[1],
+            truth is not None, held, found[0].ravel(), found[1].ravel(),
         )  # fmt: skip
-        return first, found
+        return found
 
-    for first, found in _on_all_cores(part, windows):
+    return decoding
+
+
+def _added(weights: Weights, decoding: Callable[[int, int], Numbers], windows: int) -> Sums:
+    """The sums of all windows."""
+    added = np.zeros((2, len(weights.offset), windows + weights.steps - 1))
+    for first, found in _on_all_cores(decoding, windows):
         added[..., first : first + found.shape[2]] += found[..., : added.shape[2] - first]
-    return Sums(added[0].T, added[1].T, steps)
+    return Sums(added[0].T, added[1].T, weights.steps)
 
 
-def in_own_units(weights: Weights, given_back: Sums) -> Sums:
+def _in_own_units(weights: Weights, given_back: Sums) -> Sums:
     """Sums of scaled values as sums of values in own units."""
     return given_back._replace(sums=given_back.sums * weights.range + given_back.counts * weights.offset)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _scaled(weights: Weights, rows: Numbers) -> Floats:
     """Rows in scaled values, `(features, rows)`."""
     scaled = (np.asarray(rows, np.float32) - weights.offset) / weights.range
     return np.ascontiguousarray(scaled.T, np.float32)
 
 
-def _blocks(windows: int) -> int:
-    from lstm_ae.kernels.overlapping import COUNT
+def _codes(weights: Weights, windows: int) -> Floats:
+    """Room for the codes of whole blocks of windows, `(code + 1, windows)`, ones in its last row."""
+    codes = np.zeros((len(weights.to_code) + 1, _blocks(windows) * COUNT), np.float32)
+    codes[-1] = 1
+    return codes
 
+
+def _blocks(windows: int) -> int:
     return -(-windows // COUNT)
 
 
-def _on_all_cores(part: Callable[[int, int], Any], windows: int) -> list[Any]:
-    """What `part` returns of runs of whole blocks, one run a core; it must let go of Python's lock."""
-    from lstm_ae.kernels.overlapping import COUNT
-
+def _on_all_cores(run: Callable[[int, int], Any], windows: int) -> list[tuple[int, Any]]:
+    """What `run` returns of runs of whole blocks, each with its first window; it must let go of Python's lock."""
     blocks = _blocks(windows)
-    runs = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, blocks)
-    if runs < 2:
-        return [part(0, blocks * COUNT)] if blocks else []
-    bounds = [COUNT * (blocks * run // runs) for run in range(runs + 1)]
-    with concurrent.futures.ThreadPoolExecutor(runs) as pool:
-        return list(pool.map(part, bounds[:-1], bounds[1:]))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Some runs a core, so that a core that is busy otherwise keeps nobody waiting.
+    size = COUNT * -(-blocks // (4 * cores))
+    firsts = range(0, blocks * COUNT, max(size, 1))
+    ends = [min(first + size, blocks * COUNT) for first in firsts]
+    if cores < 2 or len(firsts) < 2:
+        return [(first, run(first, end)) for first, end in zip(firsts, ends, strict=True)]
+    with concurrent.futures.ThreadPoolExecutor(cores) as pool:
+        return list(zip(firsts, pool.map(run, firsts, ends), strict=True))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_ae.kernels.compiled import compiled
+from lstm_ae.kernels.compiled import aligned, compiled
 from lstm_ae.kernels.lstm import product, sigmoid
 from lstm_ae.kernels.vectors import LANES, expm1, load, store
 
@@ -42,7 +42,7 @@ def _step(
 
     Args:
         gates: `(4, COUNT)`, for its own use.
-        start: `(U, 4, any)`, what the gates are before the recurrent product, from `start_at` on, `start_row` numbers
+        start: `(U, 4, any)`, what the gates are before the recurrent product: from `start_at` on, `start_row` numbers
             from gate to gate.
         weights: `(U, 4, length)`, the recurrent kernel; the decoder's has one more column, for the ones.
         hidden: `(2, U + 1, COUNT)`, ones in the last rows: of the step before from `now` on, filled from `ahead` on.
@@ -62,7 +62,7 @@ def _step(
 @compiled
 def _hidden(units: int) -> Any:
     """Hidden states before the first step `(2, U + 1, COUNT)`: zeros, and the ones."""
-    hidden = np.zeros(2 * (units + 1) * COUNT, np.float32)
+    hidden = aligned(2 * (units + 1) * COUNT)
     for half in range(1, 3):
         hidden[(half * (units + 1) - 1) * COUNT : half * (units + 1) * COUNT] = 1
     return hidden
@@ -70,77 +70,97 @@ def _hidden(units: int) -> Any:
 
 @compiled
 def encode(
-    rows: Any, columns: int, first: int, end: int, steps: int, units: int, backwards: bool, weights: Any, whole: Any,
-    windows: int,
+    rows: Any, columns: int, first: int, end: int, steps: int, inputs: int, units: int, backwards: bool, kernel: Any,
+    recurrent: Any, whole: Any, windows: int, mean: int, last: int,
 ) -> None:  # fmt: skip
-    """Read windows: the mean of their hidden states and the one at their last row.
+    """Read windows: the mean of their hidden states, and the one at their last row.
 
     Args:
-        rows: `(U, 4, columns)`, kernel and bias applied to each row; at least `end + T - 1` columns.
-        first, end: windows to read, whole blocks of `COUNT`; window n starts at column n.
+        rows: `(inputs, columns)`, ones in the last row; window n starts at column n. At least `end + T + LANES`
+            columns.
+        first, end: windows to read, whole blocks of `COUNT`.
         backwards: read each window from its last row to its first.
-        weights: `(U, 4, U)`, the recurrent kernel.
-        whole: `(2, U, windows)`, filled from `first` to `end`.
+        kernel: `(U, 4, inputs)`, the bias in its last column.
+        recurrent: `(U, 4, U)`.
+        whole: `(any, windows)`, of which U rows from `mean` on and U rows from `last` on are filled.
     """
     size, step = units * COUNT, (units + 1) * COUNT
-    gates = np.zeros(4 * COUNT, np.float32)
-    last = 0 if backwards else steps - 1
+    span = -(-(COUNT + steps - 1) // LANES) * LANES
+    gates, zeros, known = np.zeros(4 * COUNT, np.float32), np.zeros(span, np.float32), aligned(4 * units * span)
     for block in range(first, end, COUNT):
-        hidden, cells = _hidden(units), np.zeros(size, np.float32)
-        sums, rests = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        product(known, 0, span, zeros, 0, 0, kernel, 0, inputs, 1, rows, block, columns, 4 * units, span // LANES,
+                inputs)  # fmt: skip
+        hidden, cells = _hidden(units), aligned(size)
+        sums, rests = aligned(size), aligned(size)
         for t in range(steps):
             now, ahead = (t % 2) * step, ((t + 1) % 2) * step
-            at = block + (steps - 1 - t if backwards else t)
-            _step(gates, rows, at, columns, weights, units, hidden, now, ahead, cells, units)
+            time = steps - 1 - t if backwards else t
+            _step(gates, known, time, span, recurrent, units, hidden, now, ahead, cells, units)
             for n in range(0, size, LANES):
                 # What rounding takes from a sum of many steps is kept, and added with the next (Kahan 1965).
                 added, before = load(hidden, ahead + n) - load(rests, n), load(sums, n)
                 total = before + added
                 store(rests, n, (total - before) - added)
                 store(sums, n, total)
-            if t == last:
+            if time == steps - 1:
                 for unit in range(units):
                     for n in range(COUNT):
-                        whole[(units + unit) * windows + block + n] = hidden[ahead + unit * COUNT + n]
+                        whole[(last + unit) * windows + block + n] = hidden[ahead + unit * COUNT + n]
         for unit in range(units):
             for n in range(COUNT):
-                whole[unit * windows + block + n] = sums[unit * COUNT + n] / steps
+                whole[(mean + unit) * windows + block + n] = sums[unit * COUNT + n] / steps
+
+
+@compiled
+def code(
+    whole: Any, windows: int, first: int, end: int, inputs: int, size: int, kernel: Any, codes: Any
+) -> None:  # fmt: skip
+    """Codes of what was read.
+
+    Args:
+        whole: `(inputs, windows)`, as `encode` fills it; ones in the last row.
+        kernel: `(size, inputs)`, the bias in its last column.
+        codes: `(size + 1, windows)`, of which the first rows are filled from `first` to `end`.
+    """
+    product(codes, first, windows, np.zeros(end - first, np.float32), 0, 0, kernel, 0, inputs, 1, whole, first, windows,
+            size, (end - first) // LANES, inputs)  # fmt: skip
 
 
 @compiled
 def decode(
-    coded: Any, windows: int, waves: Any, steps: int, units: int, features: int, recurrent: Any, dense: Any,
-    truth: Any, columns: int, squared: bool, held: Any, first: int, end: int, alive: int, sums: Any, counts: Any,
+    codes: Any, windows: int, first: int, end: int, steps: int, size: int, units: int, features: int, kernel: Any,
+    waves: Any, recurrent: Any, dense: Any, truth: Any, columns: int, squared: bool, held: Any, sums: Any, counts: Any,
 ) -> None:  # fmt: skip
     """Write windows, and add what is asked for of each step to the row that it is of.
 
     Args:
-        coded: `(U, 4, windows)`, kernel and bias applied to the code of each window.
+        codes: `(size + 1, windows)`, ones in the last row.
+        first, end: windows to write, whole blocks of `COUNT`.
+        kernel: `(U, 4, size + 1)`, the bias in its last column.
         waves: `(T, U, 4)`, the kernel applied to the waves of each step.
         recurrent: `(U, 4, U)`.
         dense: `(F, U + 1)`, the last layer's kernel and bias.
         truth: `(F, columns)`, scaled rows, NaN where missing; window n starts at column n.
         squared: add the squared errors, else the reconstructions themselves. NaN is not added.
-        held: `(windows,)`, False for windows that take no part.
-        first, end: windows to write, whole blocks of `COUNT`.
-        alive: windows from there on are none.
+        held: bool of each window that there is; False where it takes no part.
         sums, counts: `(F, end - first + T - 1)` float64, added to; the first column is the row on which window
             `first` starts.
     """
     length, span = units + 1, end - first + steps - 1
-    gates, zeros = np.zeros(4 * COUNT, np.float32), np.zeros(COUNT, np.float32)
-    given_back = np.zeros(features * COUNT, np.float32)
-    weights = np.zeros(4 * units * length, np.float32)
+    gates, zeros, coded = np.zeros(4 * COUNT, np.float32), np.zeros(COUNT, np.float32), aligned(4 * units * COUNT)
+    given_back, weights = aligned(features * COUNT), aligned(4 * units * length)
     for gate in range(4 * units):
         weights[gate * length : gate * length + units] = recurrent[gate * units : (gate + 1) * units]
     for block in range(first, end, COUNT):
-        hidden, cells = _hidden(units), np.zeros(units * COUNT, np.float32)
-        there = min(COUNT, alive - block)
+        product(coded, 0, COUNT, zeros, 0, 0, kernel, 0, size + 1, 1, codes, block, windows, 4 * units, _VECTORS,
+                size + 1)  # fmt: skip
+        hidden, cells = _hidden(units), aligned(units * COUNT)
+        there = min(COUNT, len(held) - block)
         for t in range(steps):
             now, ahead = (t % 2) * length * COUNT, ((t + 1) % 2) * length * COUNT
             for gate in range(4 * units):
                 weights[gate * length + units] = waves[t * 4 * units + gate]
-            _step(gates, coded, block, windows, weights, length, hidden, now, ahead, cells, units)
+            _step(gates, coded, 0, COUNT, weights, length, hidden, now, ahead, cells, units)
             product(given_back, 0, COUNT, zeros, 0, 0, dense, 0, length, 1, hidden, ahead, COUNT, features, _VECTORS,
                     length)  # fmt: skip
             for k in range(features):
