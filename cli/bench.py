@@ -11,6 +11,7 @@ from lstm_ae.config import Toy
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import checked
 
+from . import rates
 from .backend import import_tensorflow
 from .options import Given, command, option
 from .talk import Talk
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="Measure this package here, against others.\n\nExample: lstmae bench train --rounds 3 --shapes 4x10x1x32",
     no_args_is_help=True,
 )
+rates.register(app)
 
 
 def _shapes(text: str) -> list[tuple[int, ...]]:

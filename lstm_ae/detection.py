@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.anomaly.measures import Findings, Ranking, findings, ranking
-from lstm_ae.anomaly.normal import Errors, Found, Normal, judge, score_rows
+from lstm_ae.anomaly.normal import Adding, Found, Normal, judge, of_windows, score_rows
 from lstm_ae.config import Series
 from lstm_ae.config.rules import UNITS, parse_threshold
 from lstm_ae.data.cadence import told, told_all
@@ -18,6 +18,7 @@ from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import table, write
+from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
 from lstm_ae.tasks.series import codes, settling
 
@@ -57,14 +58,15 @@ class Detector(NamedTuple):
     """What a run searches tables by, ready to be applied to any number of them.
 
     Args:
-        ours, baseline: errors of windows by the model, and by as many principal components as its code has numbers.
+        ours, baseline: squared errors of windows at every row, by the model and by as many principal components as its
+            code has numbers.
     """
 
     config: Series
     normal: Normal
     scale: Scale
-    ours: Errors
-    baseline: Errors
+    ours: Adding
+    baseline: Adding
 
 
 def detector_of(run: Run) -> Detector:
@@ -76,8 +78,8 @@ def detector_of(run: Run) -> Detector:
     config = run.config()
     assert isinstance(config, Series)
     normal, scale = run.normal()
-    by_components = codes.errors_of_components(normal.components, scale)
-    return Detector(config, normal, scale, codes.errors_of(run.model(), scale), by_components)
+    by_components = of_windows(codes.errors_of_components(normal.components, scale), normal.window)
+    return Detector(config, normal, scale, halves_of(run.model(), config.scale).errors, by_components)
 
 
 def detect(

@@ -10,7 +10,8 @@ from lstm_ae.data.cadence import told_all
 from lstm_ae.data.frames import in_rows_of
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.series import Prepared
-from lstm_ae.encoding import Halves, encoded, halves_of, reconstructed
+from lstm_ae.encoding import encoded, reconstructed
+from lstm_ae.halves import Halves, halves_of
 from lstm_ae.run import Run
 from lstm_ae.tasks.series import settling
 

@@ -10,7 +10,7 @@ import pytest
 from lstm_ae_cli import main
 from searches import call
 
-from lstm_ae.bench import scaling
+from lstm_ae.bench import detecting, scaling
 from lstm_ae.bench.training import Shape, contestants, profile
 from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
 
@@ -118,3 +118,24 @@ def test_serving_is_measured():
     assert all(row["failed"] == 0 and row["rate"][0] > 0 and row["p50"] <= row["p99"] for row in found["rows"])
     assert [share["batch"] for share in found["shares"]] == [16, 64, 256, 1024]
     assert len(found["memory_megabytes"]) == 11
+
+
+@pytest.mark.slow
+def test_searches_are_timed_in_turn() -> None:
+    said = call("bench detect --window 10 --units 3 --features 2 --rows 300 --rounds 2 --json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert document["search"] == {"window": 10, "units": 3, "features": 2, "rows": 300}
+    assert {name: len(taken) for name, taken in document["seconds"].items()} == {
+        "ours": 2,
+        "keras": 2,
+        "ours, the scores alone": 2,
+        "keras, the scores alone": 2,
+    }
+
+
+def test_what_is_searched_has_the_rows_and_columns_asked_for() -> None:
+    assert detecting.table_of(detecting.Search(10, 3, 2, 300), 300).values.shape == (300, 2)
+    said = call("bench detect --window 10 --rows 9")
+    assert said.code == 2
+    assert "--rows must be at least --window, 10. Received: 9" in said.err

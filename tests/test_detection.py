@@ -9,7 +9,7 @@ import pytest
 from searches import call
 
 from lstm_ae import detection, experiment
-from lstm_ae.anomaly.normal import score_rows, usual_rule, usual_smooth
+from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smooth
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
@@ -210,7 +210,8 @@ def test_a_missing_value_is_told_apart_from_the_mean() -> None:
 def test_scores_stay_within_their_segment() -> None:
     segment = np.repeat([0, 1, 2], [5, 2, 6])
     values = np.arange(13.0)[:, None]
-    found = score_rows(lambda windows: windows - windows.mean(axis=1, keepdims=True), values, segment, 3, 1)
+    errors = of_windows(lambda windows: windows - windows.mean(axis=1, keepdims=True), 3)
+    found = score_rows(errors, values, segment, 3, 1)
     assert np.isnan(found[5:7]).all()  # shorter than a window
     # Each row is the mean of its places: -1, 0 and 1 around the middle of a window.
     np.testing.assert_allclose(found[:5, 0], [-1, -0.5, 0, 0.5, 1])
@@ -268,7 +269,7 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
     loaded = tf.saved_model.load(str(place / "run" / "1"))
     answer = loaded.signatures["score"](sequence=np.stack([values, values[::-1]]))
     normal, scale = run.normal()
-    errors = codes.errors_of(run.model(), scale)
+    errors = of_windows(codes.errors_of(run.model(), scale), 24)
     for place_, rows in enumerate((values, values[::-1])):
         by_feature = score_rows(errors, rows, np.zeros(200, np.int32), 24, normal.smooth)
         expected = np.where(np.isnan(by_feature).all(axis=1), np.nan, np.nan_to_num(by_feature).mean(axis=1))
@@ -292,7 +293,8 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     rows[0, 20:30] = np.nan
     call_, specs = row_scores(model, Detector(0.5, smooth))
     got = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows)})["score"][0].numpy()
-    expected = score_rows(codes.errors_of(model, scale), rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
+    errors = of_windows(codes.errors_of(model, scale), 5)
+    expected = score_rows(errors, rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     assert np.isnan(got[-1])
     few = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows[:, :3])})

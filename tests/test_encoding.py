@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstm_ae.anomaly.normal import of_windows, windows_of
+from lstm_ae.anomaly.scores import summed
 from lstm_ae.config.reading import Step
 from lstm_ae.data.grid import Grid
-from lstm_ae.encoding import Halves, decoded, encoded, mean_squared_error, reconstructed
+from lstm_ae.encoding import decoded, encoded, mean_squared_error, reconstructed
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.halves import Halves, empty
 
 
 def grid_of(values: Any, segment: Any = None) -> Grid:
@@ -25,10 +28,10 @@ LAST = Halves(
     window=2,
     features=1,
     code=1,
-    encode=lambda windows: windows[:, -1],
-    decode=lambda codes: np.repeat(codes[:, None], 2, axis=1),
-    rebuild=lambda windows: np.repeat(windows[:, -1:], 2, axis=1),
-    errors=lambda windows: np.square(windows - windows[:, -1:]),
+    encode=lambda rows: rows[1:],
+    decode=lambda codes: summed(np.repeat(codes[:, None], 2, axis=1)),
+    rebuild=of_windows(lambda windows: np.repeat(windows[:, -1:], 2, axis=1), 2),
+    errors=of_windows(lambda windows: np.square(windows - windows[:, -1:]), 2),
 )
 
 
@@ -51,12 +54,12 @@ def test_a_segment_shorter_than_a_window_has_nothing() -> None:
 
 
 def test_a_window_without_values_tells_nothing() -> None:
-    halves = LAST._replace(encode=lambda windows: np.nan_to_num(windows[:, -1]))
+    halves = LAST._replace(encode=lambda rows: np.nan_to_num(rows[1:]))
     found = encoded(halves, grid_of([1, np.nan, np.nan, 8]))
     np.testing.assert_array_equal(found.ravel(), [np.nan, 0, np.nan, 8])
-    constant = LAST._replace(rebuild=lambda windows: np.ones_like(windows))
-    found = reconstructed(constant, grid_of([1, np.nan, np.nan, np.nan, 8]))
-    np.testing.assert_array_equal(found.ravel(), [1, 1, np.nan, 1, 1])
+    rows = np.array([1, np.nan, np.nan, np.nan, 8])[:, None]
+    assert empty(rows, 2).tolist() == [False, True, True, False]
+    assert empty(rows, 5).tolist() == [False]
 
 
 def test_the_error_is_the_mean_over_windows() -> None:
@@ -82,10 +85,10 @@ def test_a_code_of_everything_gives_everything_back(rows: list[tuple[float, int]
         window,
         1,
         window,
-        encode=lambda windows: windows[..., 0],
-        decode=lambda codes: codes[..., None],
-        rebuild=lambda windows: windows,
-        errors=lambda windows: windows * 0,
+        encode=lambda rows: windows_of(rows, window)[..., 0],
+        decode=lambda codes: summed(codes),
+        rebuild=of_windows(lambda windows: windows, window),
+        errors=of_windows(lambda windows: windows * 0, window),
     )
     grid = grid_of(values, segment)
     held = np.repeat(np.bincount(segment) >= window, np.bincount(segment))

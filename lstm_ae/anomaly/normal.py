@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from lstm_ae.anomaly.baseline import Components
 from lstm_ae.anomaly.events import Event, find_events
-from lstm_ae.anomaly.scores import averages, row_scores
+from lstm_ae.anomaly.scores import Sums, averages, row_scores, summed
 from lstm_ae.anomaly.thresholds import Threshold, fit_threshold
 from lstm_ae.config.rules import UNITS, Rule, parse_threshold
-from lstm_ae.data.windows import window_starts
+from lstm_ae.data.measurements import Progress
 
 Numbers = NDArray[Any]
-# From windows `(windows, window, features)` in scaled values to their squared errors, alike.
-Errors = Callable[[Numbers], Numbers]
+# From rows `(windows + window - 1, features)` in own units to what the windows at every row add to them.
+Adding = Callable[[Numbers], Sums]
 
 # Windows that are judged at a time.
 BATCH = 2048
@@ -89,18 +90,48 @@ def usual_smooth(window: int) -> int:
     return max(1, window // 8)
 
 
-def score_rows(errors: Errors, series: Numbers, segment: Numbers, window: int, smooth: int) -> Numbers:
+def of_windows(errors: Callable[[Numbers], Numbers], window: int) -> Adding:
+    """The same of rows, by a function of whole windows `(windows, window, features)` to errors, alike."""
+
+    def adding(rows: Numbers) -> Sums:
+        return summed(errors(windows_of(rows, window)))
+
+    return adding
+
+
+def windows_of(rows: Numbers, window: int) -> Numbers:
+    """A copy of the windows at every row, `(windows, window, features)`."""
+    return np.ascontiguousarray(np.moveaxis(sliding_window_view(rows, window, axis=0), -1, 1))
+
+
+def score_rows(
+    errors: Adding, series: Numbers, segment: Numbers, window: int, smooth: int, progress: Progress | None = None
+) -> Numbers:
     """The score of every row and feature, from windows at every row: `(rows, features)`.
 
     Args:
-        errors: of windows.
-        series: `(rows, features)` scaled values, NaN where missing.
+        errors: of the windows at every row of some rows.
+        series: `(rows, features)` in own units, NaN where missing.
         segment: `(rows,)`; no window crosses from one into another. Rows of one shorter than a window are NaN.
+        progress: is told the rows done so far, and their share.
     """
     found = np.full(series.shape, np.nan)
+
+    def added(first: int, end: int) -> Iterator[Sums]:
+        for rows in blocks(first, end, window):
+            yield errors(series[rows])
+            if progress:
+                progress(rows.stop, rows.stop / len(series))
+
     for first, end in stretches(segment, window):
-        found[first:end] = averages(_blocks(errors, series[first:end], window), smooth)
+        found[first:end] = averages(added(first, end), smooth)
     return found
+
+
+def blocks(first: int, end: int, window: int) -> Iterator[slice]:
+    """The rows of all windows that start from `first` on and stop before `end`, `BATCH` windows at a time."""
+    for start in range(first, end - window + 1, BATCH):
+        yield slice(start, min(start + BATCH + window - 1, end))
 
 
 def stretches(segment: Numbers, window: int) -> Iterator[tuple[int, int]]:
@@ -109,12 +140,6 @@ def stretches(segment: Numbers, window: int) -> Iterator[tuple[int, int]]:
     for first, end in itertools.pairwise(bounds):
         if end - first >= window:
             yield first, end
-
-
-def _blocks(errors: Errors, series: Numbers, window: int) -> Iterator[Numbers]:
-    starts = window_starts(np.zeros(len(series), np.int32), window)
-    for block in range(0, len(starts), BATCH):
-        yield errors(series[starts[block : block + BATCH, None] + np.arange(window)])
 
 
 def judge(by_feature: Numbers, normal: Normal, threshold: Threshold, segment: Numbers) -> Found:

@@ -8,7 +8,7 @@ for the first and the last rows, which stand in fewer windows. It is final once 
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -19,6 +19,46 @@ Floats = NDArray[np.float64]
 
 # Numbers that are added up at a time: a block that stays in the processor's cache.
 BLOCK = 1 << 18
+
+
+class Sums(NamedTuple):
+    """What windows at every row add to the rows that they hold, so that the windows themselves need not be kept.
+
+    Args:
+        sums: `(windows + window - 1, features)` float64; the first row is the one on which the first window starts.
+        counts: alike, how many numbers were added.
+        window: rows of a window.
+    """
+
+    sums: Floats
+    counts: Floats
+    window: int
+
+
+def summed(values: Numbers) -> Sums:
+    """Numbers of windows `(windows, window[, features])`, each one row after the one before it, added row by row.
+
+    NaN takes no part.
+
+    Raises:
+        ValueError: they have another shape.
+    """
+    values = np.asarray(values)
+    values = values[..., None] if values.ndim == 2 else values
+    if values.ndim != 3 or not values.shape[1] or not values.shape[2]:
+        raise ValueError(f"errors must be (windows, window[, features]). Received: shape {values.shape}")
+    count, window, features = values.shape
+    sums, counts = np.zeros((2, count + window - 1, features))
+    for first in range(0, count, size := max(1, BLOCK // (window * features))):
+        block = values[first : first + size]
+        valid = ~np.isnan(block)
+        whole = bool(valid.all())
+        block = block if whole else np.where(valid, block, 0)
+        for place in range(window):
+            rows = slice(first + place, first + place + len(block))
+            sums[rows] += block[:, place]
+            counts[rows] += 1 if whole else valid[:, place]
+    return Sums(sums, counts, window)
 
 
 class Overlap:
@@ -42,12 +82,12 @@ class Overlap:
         self.counts = np.empty((0, 0))
         self.means = np.empty((0, 0))  # (2 * half, features), of rows before those; NaN before the first row
 
-    def add(self, errors: Numbers) -> Floats:
+    def add(self, errors: Numbers | Sums) -> Floats:
         """Take the next windows, any number of them, and return the scores that became final.
 
         Args:
             errors: `(windows, window, features)` or `(windows, window)`, each window one row after the one before it.
-                NaN where a value was missing: it takes no part.
+                NaN where a value was missing: it takes no part. Or their sums.
 
         Returns:
             `(rows, features)`, those that follow the rows returned before; without smoothing, the rows on which these
@@ -56,20 +96,20 @@ class Overlap:
         Raises:
             ValueError: the windows have another shape than those before them.
         """
-        errors = np.asarray(errors)
-        errors = errors[..., None] if errors.ndim == 2 else errors
-        if errors.ndim != 3 or not errors.shape[1] or not errors.shape[2]:
-            raise ValueError(f"errors must be (windows, window[, features]). Received: shape {errors.shape}")
-        _, window, features = errors.shape
+        added = errors if isinstance(errors, Sums) else summed(errors)
+        (rows, features), window = added.sums.shape, added.window
         if self.sums is None:
             self.sums, self.counts = np.zeros((window - 1, features)), np.zeros((window - 1, features))
             self.means = np.full((self.half, features), np.nan)
         if self.sums.shape != (window - 1, features):
             had = (len(self.sums) + 1, self.sums.shape[1])
             raise ValueError(f"All windows must have one shape. Received: {(window, features)} after {had}")
-        size = max(1, BLOCK // (window * features))
-        means = [self.means] + [self._add(errors[start : start + size]) for start in range(0, len(errors), size)]
-        self.means = np.concatenate(means)
+        sums, counts = added.sums.copy(), added.counts.copy()
+        sums[: window - 1] += self.sums
+        counts[: window - 1] += self.counts
+        count = rows - window + 1
+        self.sums, self.counts = sums[count:], counts[count:]
+        self.means = np.concatenate([self.means, _means(sums[:count], counts[:count])])
         final = _smoothed(self.means, self.half)
         self.means = self.means[len(final) :]
         return final
@@ -80,20 +120,6 @@ class Overlap:
             return np.empty((0, 1))
         after = np.full((self.half, self.sums.shape[1]), np.nan)
         return _smoothed(np.concatenate([self.means, _means(self.sums, self.counts), after]), self.half)
-
-    def _add(self, errors: Numbers) -> Floats:
-        assert self.sums is not None
-        count, window, features = errors.shape
-        sums = np.concatenate([self.sums, np.zeros((count, features))])
-        counts = np.concatenate([self.counts, np.zeros((count, features))])
-        valid = ~np.isnan(errors)
-        whole = bool(valid.all())
-        errors = errors if whole else np.where(valid, errors, 0)
-        for place in range(window):
-            sums[place : place + count] += errors[:, place]
-            counts[place : place + count] += 1 if whole else valid[:, place]
-        self.sums, self.counts = sums[count:], counts[count:]
-        return _means(sums[:count], counts[:count])
 
 
 def _means(sums: Numbers, counts: Numbers) -> Floats:
@@ -113,11 +139,12 @@ def _smoothed(means: Floats, half: int) -> Floats:
     return _means(sums, sliding_window_view(valid, 2 * half + 1, axis=0).sum(axis=-1))
 
 
-def averages(blocks: Numbers | Iterable[Numbers], smooth: int = 1) -> Floats:
+def averages(blocks: Numbers | Iterable[Numbers | Sums], smooth: int = 1) -> Floats:
     """The mean error of every row and feature over the windows in which it stands, see `Overlap`.
 
     Args:
-        blocks: `(windows, window[, features])` errors of windows at every row, at once or in blocks of any size.
+        blocks: `(windows, window[, features])` errors of windows at every row, at once or in blocks of any size, or the
+            sums of blocks.
         smooth: rows that a score is the mean of.
 
     Returns:

@@ -10,8 +10,8 @@ from typing import Any
 
 from lstm_ae.config import Series
 from lstm_ae.detection import Detector, detector_of
-from lstm_ae.encoding import Halves, halves_of
 from lstm_ae.errors import DataError
+from lstm_ae.halves import Halves, halves_of
 from lstm_ae.outlook import Forecaster, forecaster_of
 from lstm_ae.run import Run, open_run, require_free
 

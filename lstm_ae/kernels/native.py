@@ -90,14 +90,6 @@ def output(context: int, index: int, rank: int, first: int, second: int = 1, thi
     return array
 
 
-@compiled
-def aligned(size: int) -> Any:
-    """Zeros that start at a cache line, as TensorFlow's own memory does: vectors across two lines cost double."""
-    array = np.zeros(size + 15, np.float32)
-    skip = (-array.ctypes.data % 64) // 4
-    return array[skip : skip + size]
-
-
 def register(name: str, inputs: Sequence[str], outputs: Sequence[str], kernel: Any) -> None:
     """Make an operation of a compiled function.
 

@@ -5,8 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from lstm_ae.kernels import lstm
-from lstm_ae.kernels.compiled import kernel
-from lstm_ae.kernels.native import aligned, extent, floats, integers, output, register
+from lstm_ae.kernels.compiled import aligned, kernel
+from lstm_ae.kernels.native import extent, floats, integers, output, register
 from lstm_ae.kernels.vectors import LANES
 
 # Rows that go through the steps together: what a step works on then stays in a core's cache.

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.anomaly.baseline import Components, fit_components
-from lstm_ae.anomaly.normal import Errors, Normal, score_rows, usual_rule, usual_smooth
+from lstm_ae.anomaly.normal import Normal, of_windows, score_rows, usual_rule, usual_smooth
 from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
 from lstm_ae.config.rules import Rule, parse_threshold
@@ -15,9 +15,13 @@ from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, signals
+from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
 from lstm_ae.tasks import History, columns, parts
 from lstm_ae.tasks.reconstruction import code_size
+
+# From windows `(windows, window, features)` in own units to their squared errors in scaled values, alike.
+Errors = Callable[[Any], Any]
 
 
 def build(config: Series, data: Data) -> Any:
@@ -33,7 +37,7 @@ def build(config: Series, data: Data) -> Any:
 
 
 def errors_of(model: Any, scale: Scale) -> Errors:
-    """Squared errors of the model's reconstruction, in scaled values; NaN where a value is missing."""
+    """Squared errors of the model's reconstruction of windows, in scaled values; NaN where a value is missing."""
     import tensorflow as tf
 
     from lstm_ae.models.scaling import network_of
@@ -79,7 +83,10 @@ def normal(model: Any, data: Data, config: Series) -> Normal:
     smooth = config.smooth or usual_smooth(window)
     scores, baseline = (
         row_scores(score_rows(errors, split.series, segment, window, smooth))
-        for errors in (errors_of(model, data.scale), errors_of_components(components, data.scale))
+        for errors in (
+            halves_of(model, config.scale).errors,
+            of_windows(errors_of_components(components, data.scale), window),
+        )
     )
     step = config.step
     return Normal(scores, baseline, segment, components, smooth, step.nanoseconds if step else 0)

@@ -1,0 +1,168 @@
+"""Windows at every row: what the kernels compute of them together is what Keras computes one by one."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from lstm_ae import halves
+from lstm_ae.anomaly.scores import Sums
+from lstm_ae.config import Series
+from lstm_ae.data.scaling import Scale, fixed, per_window
+from lstm_ae.halves import Halves, by_keras, empty, halves_of
+from lstm_ae.kernels.overlapping import COUNT
+from lstm_ae.models.compressor import compressor
+from lstm_ae.models.scaling import in_own_units
+
+# Of the largest number, as float32 rounds over some hundred steps.
+ROUNDING = 1e-6
+
+
+def model_of(steps: int = 12, features: int = 2, *, missing: bool = False, scale: Scale | None = None, **options: Any):  # type: ignore[no-untyped-def]
+    keras.utils.set_random_seed(1)
+    config = Series(**{"units": 5, "code": 3} | options)
+    network = compressor(config, steps=steps, features=features, missing=missing)
+    for weight in network.trainable_weights:  # biases are zero at first, and would hide an error
+        weight.assign_add(0.1 * np.random.default_rng(2).normal(size=weight.shape))
+    offset, span = np.linspace(-1, 2, features), np.linspace(0.5, 3, features)
+    return in_own_units(
+        network, scale or Scale("fixed", offset[None].astype(np.float32), span[None].astype(np.float32))
+    )
+
+
+def rows_of(count: int, features: int, *, missing: bool = False) -> Any:
+    random = np.random.default_rng(0)
+    rows = random.normal(0.5, 2, (count, features)).astype(np.float32)
+    if missing:
+        rows[random.random(rows.shape) < 0.2] = np.nan
+        rows[count // 3 : count // 2] = np.nan
+    return rows
+
+
+def assert_near(got: Any, wanted: Any) -> None:
+    if isinstance(wanted, Sums):
+        assert isinstance(got, Sums)
+        assert got.window == wanted.window
+        np.testing.assert_array_equal(got.counts, wanted.counts)
+        got, wanted = got.sums / np.maximum(got.counts, 1), wanted.sums / np.maximum(wanted.counts, 1)
+    assert got.shape == wanted.shape
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted))
+    assert np.nanmax(np.abs(got - wanted), initial=0) <= ROUNDING * np.nanmax(np.abs(wanted), initial=1e-20)
+
+
+def compare(ours: Halves, theirs: Halves, rows: Any) -> None:
+    for name in ("encode", "rebuild", "errors"):
+        assert_near(getattr(ours, name)(rows), getattr(theirs, name)(rows))
+    codes = theirs.encode(rows)
+    codes[::7] = np.nan
+    assert ours.decode
+    assert theirs.decode
+    assert_near(ours.decode(codes), theirs.decode(codes))
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "as usual": {},
+    "missing values": {"missing": True},
+    "both directions": {"bidirectional": True, "missing": True},
+    "dropout": {"dropout": 0.5},
+    "another decoder": {"decoder_units": 9, "gates": "chrono"},
+    "one number a step": {"features": 1, "scale": fixed()},
+    "many": {"units": 17, "code": 20, "features": 19},
+    "two steps": {"steps": 2, "features": 1},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_the_kernels_compute_what_keras_computes(options: dict[str, Any]) -> None:
+    model = model_of(**options)
+    ours, theirs = halves_of(model, "standard"), by_keras(model, "standard")
+    assert ours.reason == ""
+    # More blocks than cores, the last of them with one window.
+    compare(ours, theirs, rows_of(3 * COUNT + 1 + ours.window - 1, ours.features, missing="missing" in options))
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[Halves, Halves]:
+    model = model_of(missing=True)
+    return halves_of(model, "standard"), by_keras(model, "standard")
+
+
+@pytest.mark.parametrize("windows", [1, COUNT - 1, COUNT, COUNT + 1])
+def test_any_number_of_windows(both: tuple[Halves, Halves], windows: int) -> None:
+    ours, theirs = both
+    rows = rows_of(windows + 11, 2)
+    assert ours.encode(rows).shape == (windows, 3)
+    assert ours.errors(rows).sums.shape == (windows + 11, 2)
+    compare(ours, theirs, rows)
+
+
+def test_on_one_core_and_on_three(both: tuple[Halves, Halves], monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, rows = both[0], rows_of(5 * COUNT, 2, missing=True)
+    found = []
+    for cores in (1, 3):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        found.append((ours.encode(rows), ours.errors(rows)))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_allclose(found[0][1].sums, found[1][1].sums, rtol=1e-12)
+
+
+def test_windows_without_values_are_not_given_back() -> None:
+    model = model_of(3, 1, missing=True)
+    rows = np.array([1, 2, np.nan, np.nan, np.nan, np.nan, 7], np.float32)[:, None]
+    assert empty(rows, 3).tolist() == [False, False, True, True, False]
+    for made in (halves_of(model, "standard"), by_keras(model, "standard")):
+        # Of the five windows those from row 0, 1 and 4 on.
+        assert made.rebuild(rows).counts.ravel().tolist() == [1, 2, 2, 1, 1, 1, 1]
+        assert made.errors(rows).counts.ravel().tolist() == [1, 2, 0, 0, 0, 0, 1]
+
+
+def test_numbers_beyond_float32_stay_in_their_windows(both: tuple[Halves, Halves]) -> None:
+    rows = rows_of(100, 2)
+    whole = both[0].errors(rows)
+    rows[50] = 3e38
+    ours, theirs = (made.errors(rows) for made in both)
+    np.testing.assert_array_equal(ours.counts, theirs.counts)
+    np.testing.assert_array_equal(np.isfinite(ours.sums).all(axis=1), np.arange(100) != 50)
+    far = np.abs(np.arange(100) - 50) > 22
+    np.testing.assert_allclose(ours.sums[far], whole.sums[far], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "scale", "reason"),
+    [
+        ({"cell": "gru"}, "standard", "there is no kernel for GRU"),
+        ({"layers": 2}, "standard", "it has more layers than one in each half"),
+        ({"layers": 2, "bidirectional": True}, "standard", "it has more layers than one in each half"),
+        ({"scale": per_window(2)}, "window", "each window has a scale of its own"),
+    ],
+    ids=["gru", "layers", "layers in both directions", "window"],
+)
+def test_what_the_kernels_do_not_cover_is_left_to_keras(options: dict[str, Any], scale: str, reason: str) -> None:
+    model = model_of(**options)
+    made = halves_of(model, scale)
+    assert made.reason == reason
+    rows = rows_of(20, 2)
+    windows = np.stack([rows[first : first + 12] for first in range(9)])
+    given_back = np.asarray(model({"sequence": windows})["reconstruction"])
+    wanted = np.zeros((20, 2))
+    for first in range(9):
+        wanted[first : first + 12] += given_back[first]
+    np.testing.assert_allclose(made.rebuild(rows).sums, wanted, rtol=1e-4, atol=1e-4)
+    assert (made.decode is None) == (scale == "window")
+
+
+def test_a_network_that_only_looks_alike_is_left_to_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    assert halves_of(model, "standard").reason == ""
+    assert halves_of(model, "standard", "keras").reason == "--kernel keras"
+    # As if the network had been trained with other waves.
+    monkeypatch.setattr("lstm_ae.overlapping.WAVES", (1, 2, 4, 8, 17))
+    made = halves_of(model, "standard")
+    assert made.reason == "the kernels of this package give something else"
+    assert_near(made.errors(rows_of(30, 2)), by_keras(model, "standard").errors(rows_of(30, 2)))
+
+
+def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lstm_ae.kernels.choice.unavailable", lambda: "the kernels cannot be compiled here")
+    assert halves.halves_of(model_of(), "standard").reason == "the kernels cannot be compiled here"
