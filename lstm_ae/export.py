@@ -36,6 +36,7 @@ from lstm_ae.files import sync
 from lstm_ae.run import Run, measured
 
 MESSAGE = 4 * 2**20  # bytes: gRPC's usual limit, so that no larger request comes
+LAST = 2**63 - 1  # servers count versions in 64 bits
 
 
 class Endpoint(NamedTuple):
@@ -196,12 +197,20 @@ def _publish(beside: Path, base: Path) -> Path:
             sync(path)
     beside.chmod(0o755)
     while True:
-        version = 1 + max((int(path.name) for path in base.iterdir() if path.name.isdecimal()), default=0)
+        version = 1 + max(versions_at(base), default=0)
+        if version > LAST:
+            raise DataError(f"{str(base)!r} holds version {LAST}, the last number there is; export to another folder")
         try:
             return beside.rename(base / str(version))
         except OSError:
             if not (base / str(version)).exists():  # else another export was faster
                 raise
+
+
+def versions_at(base: Path) -> list[int]:
+    """The numbers of the folders that a server takes for versions, complete or not."""
+    names = [path.name for path in base.iterdir() if path.name.isascii() and path.name.isdecimal()]
+    return [number for name in names if len(name) < 30 and (number := int(name)) <= LAST]
 
 
 @contextmanager

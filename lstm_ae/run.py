@@ -112,12 +112,12 @@ class Run:
             raise DataError(f"{str(path)!r} is not what a training leaves ({error}); train a new run") from error
 
     def model(self) -> Any:
-        """Load `model.keras`, in safe mode and ready to be applied. Raises `DataError` where that fails."""
-        import keras
+        """Load `model.keras`, looked at first and ready to be applied. Raises `DataError` where that fails."""
+        from lstm_ae.models.archive import load
 
-        self.metrics()
+        parameters = self.metrics()["training"].get("parameters")
         try:
-            return keras.saving.load_model(self.model_file, compile=False, safe_mode=True)
+            return load(self.model_file, parameters if isinstance(parameters, int) else None)
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(

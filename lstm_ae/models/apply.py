@@ -8,6 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lstm_ae.data.windows import OPEN, Split
+from lstm_ae.errors import DataError
 
 Floats = NDArray[np.float32]
 
@@ -35,7 +36,14 @@ def apply(model: Any, split: Split, *, steps: int | None = None, size: int = 102
         model: a model in own units with one series input, and `company` where the split has companies.
         steps: how many steps of each sample the model reads; all of them where None.
         size: samples in a batch.
+
+    Raises:
+        DataError: the model reads other windows than the split has.
     """
+    (reads,) = (spec.shape[1:] for spec in signature(model).values() if len(spec.shape) == 3)
+    has = (split.span if steps is None else steps, split.features)
+    if reads[1] != has[1] or reads[0] not in (None, has[0]):
+        raise DataError(f"The model reads windows of {tuple(reads)} and the data has some of {has}; give its own data")
     call = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature(model)])
     for index in split.batches(size):
         window, company = split.windows(index), split.companies(index)

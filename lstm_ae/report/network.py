@@ -6,13 +6,12 @@ part, which have no parameters that are trained.
 """
 
 import io
-import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_ae.errors import DataError
+from lstm_ae.models.archive import contents
 
 # What a layer is, apart from its kind and name; shown as far as it has them.
 _DETAILS = ("units", "activation", "rate", "return_sequences", "n")
@@ -54,11 +53,9 @@ def read_network(path: Path) -> Network:
     import h5py  # type: ignore[import-untyped]
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))["config"]
-            weights = io.BytesIO(archive.read("model.weights.h5"))
-        with h5py.File(weights) as file:
-            return _network(config, file)
+        config, weights = contents(path)
+        with h5py.File(io.BytesIO(weights)) as file:
+            return _network(config["config"], file)
     except FileNotFoundError:
         raise DataError(f"There is no {str(path)!r}") from None
     except Exception as error:

@@ -10,6 +10,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from lstm_ae.exporting.operations import forbidden
 from lstm_ae.exporting.warmup import FILE
+from lstm_ae.serving.manifests import changed, read_manifest
 from lstm_ae.serving.protos import to_array
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.servable import Servable, check
@@ -20,8 +21,16 @@ MOST_WARMUPS = 1000
 
 
 def require_allowed(directory: Path, *, trust: bool) -> None:
-    """Raise `ValueError` where a version has operations that are not allowed and its maker is not trusted."""
-    if not trust and (found := forbidden(directory)):
+    """Raise `ValueError` where a version is not as it was exported, or has operations that are not allowed.
+
+    Args:
+        trust: allow all that.
+    """
+    if trust:
+        return
+    if wrong := changed(directory, read_manifest(directory)):
+        raise ValueError(f"{str(directory)!r}: {wrong}; copy or export it again (--trust loads it all the same)")
+    if found := forbidden(directory):
         raise ValueError(
             f"{str(directory)!r} holds operations that are not allowed ({', '.join(found[:5])}); "
             "a model may do what its maker wants: --trust loads it all the same"

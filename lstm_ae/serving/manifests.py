@@ -1,8 +1,9 @@
-"""What an export says of itself, `assets.extra/manifest.json`, read for people.
+"""What an export says of itself, `assets.extra/manifest.json`, read for people and to find files that have changed.
 
-Nothing is served by it, so whatever is missing or damaged is left out and nothing is refused.
+Whatever of it is missing or damaged is left out, and nothing is refused for that: other people's models have none.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -38,6 +39,22 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def changed(directory: Path, manifest: Mapping[str, Any]) -> str:
+    """What of a version's graph and weights is not as its manifest says, in words; empty where all of it is.
+
+    A flipped byte of the graph is a graph all the same: nothing else would notice.
+    """
+    listed = manifest.get("files")
+    if not isinstance(listed, dict):
+        return ""
+    there = [path for path in (directory / "saved_model.pb", *directory.glob("variables/*")) if path.is_file()]
+    hashes = {path.relative_to(directory).as_posix(): _sha256(path) for path in there}
+    for name, known in listed.items():
+        if (name == "saved_model.pb" or name.startswith("variables/")) and hashes.get(name) != known:
+            return f"{name} {'has changed' if name in hashes else 'is missing'} since the export"
+    return ""
+
+
 def told(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest tells people of its model."""
     return {key: manifest[key] for key in TOLD if manifest.get(key) is not None}
@@ -57,6 +74,11 @@ def examples(manifest: Mapping[str, Any], signatures: Mapping[str, Signature]) -
         if inputs.keys() == signature.inputs.keys() and all(isinstance(rows, list) for rows in inputs.values()):
             found.append(Example(name, signature.name, inputs))
     return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _nothing(_: str) -> None:

@@ -1,0 +1,495 @@
+"""Files of a stranger, or of a broken disk, in place of ours: what is spoilt, where it is read, and what is said.
+
+The parts of a search are in `test_search_going_on.py` and `test_search_journal.py`, a training's state in
+`test_training.py`, `config.json` in `test_run.py`, what a graph may hold in `test_export_operations.py`.
+"""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from searches import call, refused, tree
+from served_models import ask, run, service
+
+from lstm_ae import export
+from lstm_ae.config import Mnist, Series, Snp, Toy
+from lstm_ae.data.scaling import Scale
+from lstm_ae.errors import DataError
+from lstm_ae.export import LAST, versions_at
+from lstm_ae.models import archive
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.classifier import classifier
+from lstm_ae.models.compressor import compressor
+from lstm_ae.models.forecaster import forecaster
+from lstm_ae.models.scaling import in_own_units
+from lstm_ae.report.network import read_network
+from lstm_ae.run import Run
+from lstm_ae.serving.loading import loader
+
+ROOT = Path(__file__).parents[1] / "saved_models"
+
+
+@pytest.fixture
+def r(empty_directory: Path) -> Path:
+    """The shipped toy run, without its exported version."""
+    return Path(shutil.copytree(ROOT / "toy", "r", ignore=shutil.ignore_patterns("1")))
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def pack(path: Path, content: dict[str, bytes], how: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", how) as file:
+        for name, value in content.items():
+            file.writestr(name, value)
+
+
+Spoil = Callable[[Path], None]
+
+
+def raw(change: Callable[[bytes], bytes]) -> Spoil:
+    return lambda path: path.write_bytes(change(path.read_bytes())) and None
+
+
+def parts(change: Callable[[dict[str, bytes]], Any], how: int = zipfile.ZIP_STORED) -> Spoil:
+    def spoil(path: Path) -> None:
+        content = members(path)
+        change(content)
+        pack(path, content, how)
+
+    return spoil
+
+
+def configured(change: Callable[[list[Any]], Any]) -> Spoil:
+    """Change the layers of the network."""
+
+    def spoil(content: dict[str, bytes]) -> None:
+        config = json.loads(content["config.json"])
+        (network,) = (layer for layer in config["config"]["layers"] if layer["name"] == "network")
+        change(network["config"]["layers"])
+        content["config.json"] = json.dumps(config).encode()
+
+    return parts(spoil)
+
+
+def layer(kind: str, **changes: Any) -> Spoil:
+    """Change the first layer of a kind."""
+
+    def change(layers: list[Any]) -> None:
+        found = next(each for each in layers if each["class_name"] == kind)
+        found["config"] |= changes.pop("config", {})
+        found |= changes
+
+    return configured(change)
+
+
+def weights(change: Callable[[Any], Any]) -> Spoil:
+    """Change the file of weights."""
+
+    def spoil(content: dict[str, bytes]) -> None:
+        memory = io.BytesIO(content["model.weights.h5"])
+        with h5py.File(memory, "r+") as file:
+            change(file)
+        content["model.weights.h5"] = memory.getvalue()
+
+    return parts(spoil)
+
+
+BIAS = "layers/functional_1/layers/dense/vars/1"
+
+
+def replaced(make: Callable[[Any, str], Any]) -> Spoil:
+    """Put something else in place of one tensor of the weights."""
+
+    def change(file: Any) -> None:
+        del file[BIAS]
+        make(file, BIAS)
+
+    return weights(change)
+
+
+def virtual(file: Any, name: str) -> None:
+    layout = h5py.VirtualLayout((1,), "f4")
+    layout[:] = h5py.VirtualSource("/etc/hostname", "x", (1,))
+    file.create_virtual_dataset(name, layout)
+
+
+def zeros(path: Path) -> None:
+    """300 MB of zeros, which take 300 kB."""
+    content = members(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        file.writestr("config.json", content["config.json"], zipfile.ZIP_STORED)
+        with file.open("model.weights.h5", "w") as member:
+            for _ in range(300):
+                member.write(bytes(10**6))
+
+
+def older(path: Path) -> None:
+    """What Keras 2 wrote, under the newer name."""
+    keras.saving.load_model(path, compile=False).save(path.with_suffix(".h5"))
+    path.with_suffix(".h5").replace(path)
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+MODELS: dict[str, tuple[Spoil, str]] = {
+    "truncated": (raw(lambda content: content[:-1000]), "File is not a zip file"),
+    "cut in half": (raw(lambda content: content[: len(content) // 2]), "File is not a zip file"),
+    "its end alone": (raw(lambda content: content[-3000:]), "is missing, damaged or no model ("),
+    "empty": (raw(lambda _: b""), "File is not a zip file"),
+    "HTML": (raw(lambda _: b"<!DOCTYPE html><title>404</title>"), "File is not a zip file"),
+    "a pickle": (raw(lambda _: pickle.dumps({"units": 4})), "File is not a zip file"),
+    "a directory": (directory, "it is not a file"),
+    "a pipe": (fifo, "it is not a file"),
+    "missing": (Path.unlink, "No such file or directory"),
+    "without its config": (parts(lambda content: content.pop("config.json")), "no item named 'config.json'"),
+    "without its weights": (parts(lambda content: content.pop("model.weights.h5")), "no item named 'model.weights.h5'"),
+    "its config a pickle": (
+        parts(lambda content: content.update({"config.json": pickle.dumps({})})),
+        "'utf-8' codec can't decode byte 0x80",
+    ),
+    "its config cut": (
+        parts(lambda content: content.update({"config.json": content["config.json"][:500]})),
+        "Expecting value",
+    ),
+    "its config a list": (parts(lambda content: content.update({"config.json": b"[]"})), "its config.json holds no"),
+    "its config nested": (
+        parts(lambda content: content.update({"config.json": b"[" * 100_000})),
+        "it is nested too deeply",
+    ),
+    "a member that climbs out": (
+        parts(lambda content: content.update({"../../climbed": b"out"})),
+        "it holds '../../climbed', which no model has",
+    ),
+    "an absolute member": (
+        parts(lambda content: content.update({"/tmp/climbed": b"out"})),
+        "it holds '/tmp/climbed', which no model has",
+    ),
+    "assets": (parts(lambda content: content.update({"assets/x/vocabulary.txt": b"a"})), "it holds 'assets/x/"),
+    "300 MB of zeros": (zeros, "'model.weights.h5' in it is compressed or too large"),
+    "packed": (parts(lambda content: None, zipfile.ZIP_DEFLATED), "in it is compressed or too large"),
+    "units=1e9": (
+        layer("LSTM", config={"units": 10**9}),
+        "its config asks for 4,000,000,008,",
+    ),
+    "units=1e9 of a dense layer": (layer("Dense", config={"units": 10**9}), "its config asks for 17,000,003,264 we"),
+    "units as text": (layer("LSTM", config={"units": "16"}), "a layer in it has a size of 16"),
+    "units=-1": (layer("LSTM", config={"units": -1}), "a layer in it has a size of -1"),
+    "built for 1e9 numbers": (
+        layer("LSTM", build_config={"input_shape": [None, None, 10**9]}),
+        "its config asks for 64,000,00",
+    ),
+    "built for nothing known": (layer("LSTM", build_config=None), "a layer in it has a size of None"),
+    "a vector repeated 1e9 times": (
+        layer("Dense", class_name="RepeatVector", config={"n": 10**9}),
+        "it repeats a vector more often than its input has steps",
+    ),
+    "a Lambda": (layer("Dense", class_name="Lambda"), "it holds 'keras.layers.Lambda', which the models of"),
+    "a TFSMLayer": (
+        layer("Dense", class_name="TFSMLayer", config={"filepath": "/tmp/evil"}),
+        "it holds 'keras.layers.TFSMLayer'",
+    ),
+    "a foreign module": (layer("Dense", module="os", class_name="system"), "it holds 'os.system'"),
+    "a class registered elsewhere": (layer("Dense", registered_name="Custom>Dense"), "registers 'Dense' under another"),
+    "a function as activation": (
+        layer(
+            "Dense",
+            config={
+                "activation": {
+                    "module": "subprocess",
+                    "class_name": "function",
+                    "config": "getoutput",
+                    "registered_name": "getoutput",
+                }
+            },
+        ),
+        "it holds 'subprocess.function'",
+    ),
+    "a lambda as activation": (
+        layer("Dense", config={"activation": {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}}}),
+        "it holds '__lambda__'",
+    ),
+    "no module": (layer("Dense", module=None), "it holds 'Dense'"),
+    "a module that is a list": (layer("Dense", module=["keras"]), "it holds \"['keras'].Dense\""),
+    "compiled": (layer("Dense", compile_config={"loss": "mse"}), "it holds a 'Dense' that is compiled"),
+    "a layer without its neighbours": (configured(lambda layers: layers.pop()), "is missing, damaged or no model ("),
+    "no layers": (configured(lambda layers: layers.clear()), "is missing, damaged or no model ("),
+    "external storage": (
+        replaced(lambda file, name: file.create_dataset(name, (1,), "f4", external=[("/etc/hostname", 0, 4)])),
+        "its weights lie in other files",
+    ),
+    "an external link": (
+        replaced(lambda file, name: file.__setitem__(name, h5py.ExternalLink("/tmp/other.h5", "/x"))),
+        "its weights lie in other files, or are linked",
+    ),
+    "a soft link": (
+        replaced(lambda file, name: file.__setitem__(name, h5py.SoftLink("/layers"))),
+        "its weights lie in other files, or are linked",
+    ),
+    "a circle": (replaced(lambda file, name: file.__setitem__(name, file["layers"])), "its weights are linked"),
+    "a virtual tensor": (replaced(virtual), "its weights lie in other files"),
+    "300 MB that are not there": (
+        replaced(lambda file, name: file.create_dataset(name, (75_000_000,), "f4", chunks=(1000,), compression="gzip")),
+        "its weights are no numbers, or more of them than it holds",
+    ),
+    "text": (
+        replaced(lambda file, name: file.create_dataset(name, data=np.array([b"a"]))),
+        "its weights are no numbers",
+    ),
+    "NaN weights": (weights(lambda file: file[BIAS].__setitem__(0, np.nan)), "its weights hold NaN or infinity"),
+    "infinite weights": (weights(lambda file: file[BIAS].__setitem__(0, np.inf)), "its weights hold NaN or infinity"),
+    "a tensor too few": (weights(lambda file: file.__delitem__(BIAS)), "its config asks for 3,281 weights and it hol"),
+    "a tensor of another shape": (
+        replaced(lambda file, name: file.create_dataset(name, data=np.zeros((2, 1), "f4"))),
+        "is missing, damaged or no model (",
+    ),
+    "weights of another model": (
+        parts(
+            lambda content: content.update({"model.weights.h5": members(ROOT / "pump/model.keras")["model.weights.h5"]})
+        ),
+        "is missing, damaged or no model (",
+    ),
+    "another model": (
+        lambda path: shutil.copy(ROOT / "pump/model.keras", path) and None,
+        "it has 13,299 parameters and its run trained 3,281",
+    ),
+    "weights that are no HDF5": (
+        parts(lambda content: content.update({"model.weights.h5": b"no"})),
+        "is missing, damaged or no model (",
+    ),
+    "an older format": (older, "File is not a zip file"),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_model_file_that_is_none_of_ours(r: Path, kind: str) -> None:
+    spoil, words = MODELS[kind]
+    spoil(r / "model.keras")
+    before = sorted(Path().rglob("*"))
+    for line in ("export r", *(["toy evaluate --run r"] if kind in ("HTML", "a Lambda", "NaN weights") else [])):
+        said = call(line)
+        assert (said.code, said.out) == (3, "")
+        assert said.err.splitlines()[-1].startswith("lstmae: 'r/model.keras' is missing, damaged or no model (")
+        assert words in said.err
+        assert "Traceback" not in said.err
+        assert len([text for text in said.err.splitlines() if text.startswith("lstmae:")]) == 1
+    assert sorted(Path().rglob("*")) == before  # nothing was unpacked, nothing half-exported
+    assert not Path("/tmp/climbed").exists()
+
+
+def test_a_report_reads_no_bomb_either(r: Path) -> None:
+    zeros(r / "model.keras")
+    with pytest.raises(DataError, match="is damaged or no model"):
+        read_network(r / "model.keras")
+
+
+def networks() -> Iterator[Any]:
+    """One of every kind that a config can ask for."""
+    for cell in ("lstm", "gru"):
+        more: dict[str, Any] = {"cell": cell, "units": 2, "layers": 2, "dropout": 0.1}
+        for latent in ("steps", "vector"):
+            yield autoencoder(Toy(latent=latent, bidirectional=True, **more), steps=4, features=1)
+        for name in ("linear-on-input", "head-on-reconstruction", "two-autoencoders", "two-autoencoders-mlp"):
+            yield classifier(Mnist(model=name, **more), steps=4, features=3, classes=3)
+        for both in (True, False):
+            states = Mnist(model="head-on-code", latent="steps", pool="both", every=2, bidirectional=both, **more)
+            yield classifier(states, steps=4, features=3, classes=3)
+        yield compressor(Series(data="x.csv", **more), steps=4, features=2, missing=True)
+        for last in (True, False):
+            yield forecaster(Snp(target="level", last_day_only=last, **more))
+            yield forecaster(Snp(inputs="ohlcv", last_day_only=last, **more), typical=0.1)
+    yield forecaster(Snp(inputs="ohlc", with_open=True, last_day_only=True, **more), typical=0.1)
+
+
+def test_every_model_that_we_build_is_known(tmp_path: Path) -> None:
+    """Else a new layer would be refused once it is saved."""
+    path = tmp_path / "m.keras"
+    for number, network in enumerate(networks()):
+        features = next(iter(network.input.values())).shape[-1]
+        kinds = ("log",) if "open" in network.input else ("log", "fixed", "company", "window")
+        for kind in kinds if number in (0, len(kinds)) else kinds[:1]:
+            lines = np.ones(({"company": 3, "window": 0}.get(kind, 1), features), np.float32)
+            in_own_units(network, Scale(kind, lines, lines)).save(path)  # type: ignore[arg-type]
+            config, held = archive.contents(path)
+            archive.require_known(config)
+            assert 0 < archive.numbers_asked(config) <= archive.require_plain(held)
+    assert archive.load(path, network.count_params()).name == "model"
+
+
+# Exported versions
+
+
+def flipped(name: str, place: int) -> Spoil:
+    def spoil(version: Path) -> None:
+        content = bytearray((version / name).read_bytes())
+        content[place] ^= 1
+        (version / name).write_bytes(content)
+
+    return spoil
+
+
+def evil(version: Path) -> None:
+    """A model that writes a file when it is asked."""
+
+    class Evil(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name="x")])
+        def write(self, x: Any) -> Any:
+            tf.io.write_file("written", "by a model")
+            return {"y": x}
+
+    shutil.rmtree(version)
+    model = Evil()
+    tf.saved_model.save(model, str(version), signatures=model.write)
+
+
+def without_manifest(spoil: Spoil) -> Spoil:
+    def both(version: Path) -> None:
+        (version / "assets.extra/manifest.json").unlink()
+        spoil(version)
+
+    return both
+
+
+def no_variables(version: Path) -> None:
+    shutil.rmtree(version / "variables")
+
+
+DATA = "variables/variables.data-00000-of-00001"
+# What is spoilt; what the server's status says; what checking says.
+VERSIONS: dict[str, tuple[Spoil, str, str]] = {
+    "writes files": (evil, "operations that are not allowed (WriteFile)", "may hold: WriteFile"),
+    "a byte of the graph flipped": (
+        flipped("saved_model.pb", 9000),
+        "saved_model.pb has changed since the export; copy or export it again",
+        "saved_model.pb' changed since the export",
+    ),
+    "a byte of the weights flipped": (
+        flipped(DATA, 900),
+        f"{DATA} has changed since the export",
+        f"{DATA}' changed since the export",
+    ),
+    "a byte of the weights flipped, no manifest": (
+        without_manifest(flipped(DATA, 900)),
+        "Checksum does not match",
+        "it does not load (",
+    ),
+    "a byte of the index flipped, no manifest": (
+        without_manifest(flipped("variables/variables.index", 9)),
+        "variables",
+        "it does not load (",
+    ),
+    "without variables": (
+        no_variables,
+        "variables/variables.data-00000-of-00001 is missing since the export",
+        "is missing since the export",
+    ),
+    "without variables, no manifest": (without_manifest(no_variables), "variables", "it does not load ("),
+    "graph cut": (
+        without_manifest(lambda version: raw(lambda content: content[:5000])(version / "saved_model.pb")),
+        "saved_model.pb' is damaged",
+        "saved_model.pb' is damaged",
+    ),
+    "graph empty": (
+        without_manifest(lambda version: raw(lambda _: b"")(version / "saved_model.pb")),
+        "saved_model.pb' is damaged",
+        "saved_model.pb' is damaged",
+    ),
+    "graph a pickle": (
+        without_manifest(lambda version: raw(lambda _: pickle.dumps([1]))(version / "saved_model.pb")),
+        "saved_model.pb' is damaged",
+        "saved_model.pb' is damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", VERSIONS)
+def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind: str) -> None:
+    spoil, status, checked = VERSIONS[kind]
+    version = Path(shutil.copytree(ROOT / "toy/1", "toy/1"))
+    shutil.copytree(ROOT / "toy/1", "good/1")
+    spoil(version)
+    Path("x.csv").write_text("value\n" + "0.5\n" * 60)
+    before = tree(Path.cwd())
+
+    made = service(Path.cwd())
+    made.catalogue._load = loader(trust=False)
+
+    async def work(made: Any) -> Any:
+        found = await ask(made, "GET", "/v1/models/toy"), await ask(made, "POST", "/v1/models/toy:predict", {})
+        good = await ask(made, "GET", "/v1/models/good")
+        return [(answer.status, json.loads(answer.content)) for answer in (*found, good)]
+
+    (code, said), (asked, refusal), (_, good) = run(made, work)
+    (row,) = said["model_version_status"]
+    assert (code, row["state"], row["status"]["error_code"]) == (200, "END", "UNKNOWN")
+    assert status in row["status"]["error_message"]
+    assert "\n" not in row["status"]["error_message"]
+    assert (asked, refusal["error"]) == (404, "Servable not found for request: Latest(toy)")
+    assert good["model_version_status"][0]["state"] == "AVAILABLE"  # the other model does not suffer
+
+    assert "/toy/1' cannot be loaded (" in refused("predict toy x.csv --out o.csv", 3)
+    assert checked in refused("export --verify-only toy", 5)
+    assert tree(Path.cwd()) == before
+    assert not Path("written").exists()
+
+
+def test_what_a_server_takes_for_a_version_an_export_counts_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("abc", "01", "1", "-1", "7", "\u0664", str(LAST + 1), "9" * 40, ".export-x"):
+        (tmp_path / name).mkdir()  # 7 is half copied: the number is taken all the same
+    assert sorted(versions_at(tmp_path)) == [1, 1, 7]
+
+
+def test_there_is_no_version_after_the_last(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    (base / str(LAST + 1)).mkdir(parents=True)
+
+    def publish() -> str:
+        (tmp_path / "beside").mkdir(exist_ok=True)
+        return export._publish(tmp_path / "beside", base).name
+
+    assert publish() == "1"
+    (base / str(LAST)).mkdir()
+    with pytest.raises(DataError, match=f"base' holds version {LAST}, the last number there is; export to another"):
+        publish()
+
+
+# JSON that is none
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
+@pytest.mark.parametrize("content", [b"", b"{", pickle.dumps({"a": 1}), b"\x89PNG\r\n", b"null"], ids=repr)
+def test_what_is_no_json(r: Path, name: str, content: bytes) -> None:
+    (r / name).write_bytes(content)
+    for line in ("toy evaluate --run r", "export r"):
+        assert f"'r/{name}' " in refused(line, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", pickle.dumps([1.0])], ids=["empty", "cut", "a pickle"])
+@pytest.mark.parametrize("name", ["normal.npz", "calibration.npz"])
+def test_what_is_no_state(empty_directory: Path, name: str, content: bytes) -> None:
+    found = Run(Path(shutil.copytree(ROOT / {"normal.npz": "pump", "calibration.npz": "snp"}[name], "r")))
+    (found.directory / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"'r/{name}' cannot be read") as caught:
+        found.normal() if name == "normal.npz" else found.calibration()
+    assert "\n" not in str(caught.value)
