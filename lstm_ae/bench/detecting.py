@@ -44,18 +44,19 @@ def _detector(search: Search, kernel: str) -> Any:
     from lstm_ae.detection import Detector
     from lstm_ae.halves import halves_of
     from lstm_ae.tasks import series
+    from lstm_ae.tasks.series import codes, settling
 
     config = Series(window=search.window, units=search.units, freq="rows", max_gap=0)
-    config, data = series.settle_table(config, table_of(search, 20 * search.window))
+    config, data = settling.settle_table(config, table_of(search, 20 * search.window))
     model = series.build(config, data)
-    normal = series.normal(model, data, config)
-    by_components = of_windows(series.errors_of_components(normal.components, data.scale), search.window)
+    normal = codes.normal(model, data, config)
+    by_components = of_windows(codes.errors_of_components(normal.components, data.scale), search.window)
     return Detector(config, normal, data.scale, halves_of(model, config.scale, kernel).errors, by_components)
 
 
 def _search(search: Search, rounds: int, kernel: str, lap: Lap) -> None:
     from lstm_ae import detection
-    from lstm_ae.tasks.series import whole
+    from lstm_ae.tasks.series.settling import whole
 
     detector = _detector(search, kernel)
     table = table_of(search, search.rows)
