@@ -50,10 +50,11 @@ def register(app: typer.Typer) -> None:
         if data is None:
             raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to go on with a run")
         config = given.config(Series, data=data)
-        found = settled(config, talk)
+        import_tensorflow(talk)
+        found, loaded = training.settled(config, talk)
         if config.task == "anomaly" and not config.normal:
             talk.say("  normal: all rows of the training and validation parts are taken for normal (see --normal)")
-        run = training.train(found.config, talk, out=out, data=found.data)
+        run = training.train(found, talk, out=out, data=loaded)
         show_training(talk, run)
         if config.task == "forecast":
             talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
@@ -132,18 +133,6 @@ def register(app: typer.Typer) -> None:
         files["figure"] = detection.draw(found, figure or opened.directory / "figures" / "detection.png")
         show_files(talk, files)
         talk.document(detection.as_json(found) | {name: str(path) for name, path in files.items()})
-
-
-def settled(config: Series, talk: Talk) -> Any:
-    """A config that leaves nothing open, and its data, which is told of."""
-    import_tensorflow(talk)
-    from lstm_ae.tasks.series.settling import settle
-
-    bar = talk.progress()
-    found = settle(config, bar.reading)
-    bar.clear()
-    training.told(found.data, talk)
-    return found
 
 
 def _show(found: Any, talk: Talk) -> None:

@@ -34,7 +34,7 @@ def of_training(kind: type[Config]) -> Callable[..., None]:
             raise ConfigError("Give the table to train on: lstmae series train DATA --dry-run")
         config = given.config(kind, **({"data": data} if kind is Series else {}))
         import_tensorflow(talk)
-        config, loaded = _loaded(config, talk)
+        config, loaded = training.settled(config, talk)
         from lstm_ae.about import command_line
         from lstm_ae.estimate.training import estimate
 
@@ -57,7 +57,7 @@ def show_search(given: Given, kind: type[Config], asked: Any, talk: Talk) -> Non
         require_free(asked.out)
     plan = searching.planned(given, kind, asked)
     import_tensorflow(talk)
-    data = training.load(plan.config, talk)
+    plan, data = searching.settled(plan, talk)
     from lstm_ae.estimate.searches import estimate
     from lstm_ae.search.workers import usual_jobs
 
@@ -95,16 +95,6 @@ def _require_no_folder(out: Path | None) -> None:
     """What is begun in a folder would be gone on with there, and takes less than the whole."""
     if out is not None and out.exists():
         raise ConfigError(f"--dry-run is for what is begun anew, and --out {str(out)!r} exists; leave one of them out")
-
-
-def _loaded(config: Config, talk: Talk) -> tuple[Config, Any]:
-    """The config, settled where it leaves things open, and its data."""
-    if not isinstance(config, Series):
-        return config, training.load(config, talk)
-    from .detecting import settled
-
-    found = settled(config, talk)
-    return found.config, found.data
 
 
 def _require_new(resume: bool) -> None:

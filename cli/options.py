@@ -113,13 +113,15 @@ def command(
     hide: tuple[str, ...] = (),
     lists: bool = False,
     dry_run: Callable[..., None] | None = None,
+    without: tuple[str, ...] = (),
 ) -> Register:
     """Register a function as a command.
 
     Its parameters become options, except two: `given: Given` becomes all options of the config class (but those to
     `hide`), with a study's `--preset` and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`.
     Its docstring's first sentence is the help, the example follows it. With `lists`, options that can be searched
-    take lists. With `dry_run`, the option of that name calls this function, with the same values, in its place.
+    take lists. Parameters of the function that are named in `without` keep their defaults. With `dry_run`, the option
+    of that name calls this function, with the same values, in its place.
     """
     from lstm_ae.presets import PRESETS
 
@@ -130,7 +132,11 @@ def command(
     def register(function: Callable[..., None]) -> Callable[..., None]:
         fields = [field for field in declared(config) if field.name not in hide] if config else []
         signature = inspect.signature(function).parameters
-        own = [_parameter(p.name, p.annotation, p.default) for p in signature.values() if p.name not in _FILLED_IN]
+        own = [
+            _parameter(p.name, p.annotation, p.default)
+            for p in signature.values()
+            if p.name not in (*_FILLED_IN, *without)
+        ]
         parameters = [
             _parameter("context", typer.Context),
             *own,

@@ -75,7 +75,7 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
             require_free(asked.out)
         plan = planned(given, kind, asked)
     import_tensorflow(talk)
-    data = training.load(plan.config, talk)
+    plan, data = settled(plan, talk)
     if asked.resume:
         from lstm_ae.search.tuner import require_same
 
@@ -134,6 +134,12 @@ def told(plan: Any) -> str:
     axes = ", ".join(f"{flag(axis.name)} {axis}" for axis in plan.axes)
     trials = "" if plan.size is None else f", {plan.size} trial" + ("s" if plan.size != 1 else "")
     return f"{plan.search} over {axes}{trials}"
+
+
+def settled(plan: Any, talk: Talk) -> tuple[Any, Any]:
+    """The plan with a config that leaves nothing open, and its data; says what that is."""
+    config, data = training.settled(plan.config, talk)
+    return dataclasses.replace(plan, config=config), data
 
 
 def planned(given: Given, kind: type[Config], asked: Asked) -> Any:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lstm_ae.config import Reading
+from lstm_ae.config import Reading, Series
 from lstm_ae.errors import DataError
 from lstm_ae.options import declared, flag
 
-from . import detecting, encoding, forecasting
+from . import detecting, encoding, forecasting, tune
 from .options import Given, command
 from .talk import Talk
 
@@ -58,6 +58,7 @@ def check(
 detecting.register(app)
 encoding.register(app)
 forecasting.register(app)
+tune.register(app, "series", Series)
 
 
 def command_line(config: Reading, fix: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.config import Config, task_of
+from lstm_ae.config import Config, Series, task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import declared, flag
 
@@ -17,11 +17,23 @@ from .talk import Talk
 
 def load(config: Config, talk: Talk) -> Any:
     """Load a study's data and say what it is."""
+    return settled(config, talk)[1]
+
+
+def settled(config: Config, talk: Talk) -> tuple[Config, Any]:
+    """A config that leaves nothing open, and its data; says what that is."""
     from lstm_ae.tasks import task
 
-    data = task(task_of(config)).load(config)
+    if isinstance(config, Series):
+        from lstm_ae.tasks.series.settling import settle
+
+        bar = talk.progress()
+        config, data = settle(config, bar.reading)
+        bar.clear()
+    else:
+        data = task(task_of(config)).load(config)
     told(data, talk)
-    return data
+    return config, data
 
 
 def told(data: Any, talk: Talk) -> None:

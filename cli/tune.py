@@ -16,6 +16,7 @@ SMALL = {
     "toy": "--units 4,8 --learning-rate 0.1,0.01 --sequences 500 --epochs 1 --jobs 1",
     "mnist": "--units 2,4 --epochs 1 --search random --trials 1 --jobs 1",
     "snp": "--clip 1,5 --units 4 --symbols IBM --start 2009-01-01 --epochs 1 --jobs 1",
+    "series": "pump.csv --code 2,8 --units 8 --epochs 1 --jobs 1",
 }
 
 
@@ -64,11 +65,20 @@ Repair = Annotated[
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     """Add the verb to a study."""
 
-    def dry_run(*, given: Given, talk: Talk, **values: Any) -> None:
+    # A table is an argument; what the studies read is an option among the others.
+    hide, without = (("data",), ()) if name == "series" else ((), ("data",))
+
+    def dry_run(*, given: Given, talk: Talk, data: str | None = None, **values: Any) -> None:
+        _table(given, data, name, values["resume"])
         estimating.show_search(given, config, _asked(**values), talk)
 
-    @command(app, "tune", f"lstmae {name} tune {SMALL[name]}", config, lists=True, dry_run=dry_run)
+    @command(
+        app, "tune", f"lstmae {name} tune {SMALL[name]}", config, hide, lists=True, dry_run=dry_run, without=without
+    )
     def tune(
+        data: Annotated[
+            str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")
+        ] = None,
         *,
         search: Annotated[
             str | None,
@@ -120,6 +130,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
         from . import searching
 
+        _table(given, data, name, resume)
         asked = _asked(
             search=search,
             trials=trials,
@@ -152,6 +163,14 @@ def _asked(*, max_time: str | None, engine: str, address: str | None, **others: 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine must be one of local, ray. Received: {engine!r}")
     return searching.Asked(seconds=_seconds(max_time), engine=engine, address=address, **others)
+
+
+def _table(given: Given, data: str | None, name: str, resume: bool) -> None:
+    """Put the argument where the config has it."""
+    if data is not None:
+        given["data"] = data
+    elif name == "series" and not resume and given.file is None:
+        raise ConfigError("Give the table to train on: lstmae series tune DATA, or --resume to go on with a search")
 
 
 def _seconds(text: str | None) -> float | None:

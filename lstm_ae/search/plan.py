@@ -21,6 +21,7 @@ OBJECTIVES = {
         Objective("val_reconstruction_loss"),
     ),
     "snp": (Objective("val_loss"),),
+    "series": (Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)),
 }
 
 
