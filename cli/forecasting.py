@@ -1,4 +1,4 @@
-"""`lstmae series forecast`: what follows a table."""
+"""`lstmae series forecast` and `backtest`: what follows a table, and how often that was right."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,13 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.config import Series
+from lstm_ae.errors import NotEnoughSkill
 from lstm_ae.options import checked, declared
 
 from .backend import import_tensorflow
-from .options import RunArgument, command
+from .options import Given, RunArgument, command, option
 from .results import require_png, require_table, show_files
-from .snp import Level, levels
+from .snp import FOLDS, SKILL, Folder, Level, levels
 from .talk import Talk
+from .trials import interrupted, new_folder
 
 _HORIZON = next(field for field in declared(Series) if field.name == "horizon")
 # Lines of the table that is shown.
@@ -20,7 +22,8 @@ MOST = 12
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
+    _backtest(app)
 
     @command(app, "forecast", "lstmae series forecast latest pump.csv --out next.csv")
     def forecast(
@@ -82,6 +85,80 @@ def register(app: typer.Typer) -> None:
                 **{name: str(path) for name, path in files.items()},
             }
         )
+
+
+def _backtest(app: typer.Typer) -> None:
+    @command(app, "backtest", "lstmae series backtest pump.csv --folds 2 --epochs 1", Series, hide=("data", "task"))
+    def backtest(
+        data: Annotated[str, typer.Argument(help="The table: CSV, plain or compressed, or Parquet.")],
+        *,
+        folds: option(FOLDS) = 5,  # type: ignore[valid-type]
+        out: Folder = None,
+        require_skill: option(SKILL) = None,  # type: ignore[valid-type]
+        given: Given,
+        talk: Talk,
+    ) -> None:
+        """Train and test a forecaster on one stretch of time after the other, each after all that came before."""
+        number, wanted = checked(FOLDS, folds), checked(SKILL, require_skill)
+        found = show_rolling(given.config(Series, data=data, task="forecast"), talk, out, number)
+        if wanted is not None and not found >= wanted:
+            raise NotEnoughSkill(f"The skill over all folds is {found:+.2%}, less than --require-skill {wanted:g}")
+
+
+def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> float:
+    """Backtest a config; show each fold and what they say together. Returns the skill over all."""
+    out = out or new_folder("backtest")
+    import_tensorflow(talk)
+    from lstm_ae import experiment
+    from lstm_ae.evaluation import Evaluation
+    from lstm_ae.figures.base import png
+    from lstm_ae.figures.forecasts import skill_by_fold
+    from lstm_ae.files import write
+    from lstm_ae.rolling import roll, skills
+
+    bar = talk.progress()
+    started = []
+
+    def notify(number: int, told_of: Any) -> None:
+        if number not in started:
+            started.append(number)
+            bar.clear()
+            talk.say(f"fold {number} of {folds}")
+        bar(told_of)
+
+    def finished(fold: Any) -> None:
+        bar.clear()
+        talk.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
+
+    try:
+        result = roll(config, folds, out, reading=bar.reading, notify=notify, finished=finished)
+    except KeyboardInterrupt:
+        bar.clear()
+        raise interrupted(out) from None
+    rows = []
+    for fold in result.folds:
+        ours, linear = skills(fold)
+        p, test = fold.evaluation["verdict"]["test"]["p"], fold.evaluation["test"]
+        covered = [f"{test[name]['value']:.1%}" for name in ("coverage_80", "coverage_95")]
+        rows.append((fold.number, fold.first, fold.last, fold.windows, f"{ours:+.2%}", p, f"{linear:+.2%}", *covered))
+    talk.table(["fold", "first", "last", "windows", "skill", "p", "linear", "in 80 %", "in 95 %"], rows)
+    talk.show(f"Verdict over all folds: {result.baseline}; {result.linear}")
+    gained, linear_gained = zip(*map(skills, result.folds), strict=True)
+    names = [f"{fold.first} to {fold.last}" for fold in result.folds]
+    numbers = [fold.number for fold in result.folds]
+    drawn = skill_by_fold(numbers, names, gained, linear_gained, result.baseline.baseline)
+    files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
+    show_files(talk, files)
+    verdicts = {"baseline": result.baseline, "linear": result.linear}
+    kept = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline")
+    talk.document(
+        {
+            "folds": [{key: getattr(fold, key) for key in kept} for fold in result.folds],
+            "verdict": experiment.as_json(Evaluation({}, verdicts))["verdict"],
+        }
+        | {name: str(path) for name, path in files.items()}
+    )
+    return result.baseline.skill
 
 
 def _show(columns: dict[str, Any], ahead: Any, talk: Talk) -> None:

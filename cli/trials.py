@@ -45,11 +45,13 @@ def show_audit(where: str, talk: Talk, data: str | None) -> None:
         raise Leak(f"Something of the future reaches {str(run.directory)!r}: {', '.join(leaks)}")
 
 
-def _new(kind: str) -> Path:
+def new_folder(kind: str) -> Path:
+    """Where the results of a long command go that nobody named a folder for."""
     return Path("runs") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
-def _interrupted(out: Path) -> Interrupted:
+def interrupted(out: Path) -> Interrupted:
+    """What a long command says that was interrupted."""
     where = shlex.quote(str(out))
     return Interrupted(f"Interrupted; what is done is kept. Go on with the same command and --out {where}")
 
@@ -58,7 +60,7 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
     """Choose among listed settings; show them all, the best first, and what the winner is worth on test."""
     config, axes = divided(given, Snp)
     assert isinstance(config, Snp)
-    out = out or _new("kfold")
+    out = out or new_folder("kfold")
     import_tensorflow(talk)
     import numpy as np
 
@@ -78,7 +80,7 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
         found = kfold(config, axes, folds, out, keep=keep, command=command_line(), notify=notify)
     except KeyboardInterrupt:
         progress.clear()
-        raise _interrupted(out) from None
+        raise interrupted(out) from None
     progress.clear()
     header = ["place", *found.settings[0].values, "first round", "spread", "second round", "spread"]
     rows = []
@@ -90,7 +92,7 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
     metrics = found.winner.metrics()
     talk.show("The winner, trained as usual:")
     show_metrics(talk, metrics, found.winner.about()["data"]["leaky"])
-    show_files(talk, {"winner": found.winner.directory, "folds": out})
+    show_files(talk, {"winner": found.winner.directory, "folder": out})
     settings = [setting._asdict() for setting in found.settings]
     talk.document({"settings": settings, "winner": str(found.winner.directory), "metrics": metrics, "folds": str(out)})
 
@@ -98,7 +100,7 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
 def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: str, *, refit: bool) -> float:
     """Backtest a config; show each fold and what they say together. Returns the skill over all."""
     assert isinstance(config, Snp)
-    out = out or _new("backtest")
+    out = out or new_folder("backtest")
     import_tensorflow(talk)
     from lstm_ae import experiment
     from lstm_ae.backtest import backtest
@@ -124,7 +126,7 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
         result = backtest(config, folds, out, by=by, refit=refit, notify=notify, finished=finished)
     except KeyboardInterrupt:
         progress.clear()
-        raise _interrupted(out) from None
+        raise interrupted(out) from None
     rows = []
     for fold in result.folds:
         metrics, verdict = fold.evaluation["test"], fold.evaluation["verdict"]["test"]
@@ -157,7 +159,7 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
         [skill["value"] for skill in skills],
         [skill["baselines"]["linear"] for skill in skills],
     )
-    files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folds": out}
+    files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
     show_files(talk, files)
     verdicts = {"persistence": result.persistence, "linear": result.linear}
     talk.document(

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import call
 
-from lstm_ae import outlook, seasonal
+from lstm_ae import outlook, rolling, seasonal
 from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
+from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.scaling import fixed
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
@@ -339,3 +340,54 @@ def test_the_examples_in_the_docstring() -> None:
     found = doctest.testmod(forecaster, extraglobs={"np": np})
     assert found.attempted >= 4
     assert not found.failed
+
+
+def test_the_first_rows_of_every_series() -> None:
+    frame = pd.DataFrame({"a": np.arange(30.0), "pump": ["x"] * 20 + ["y"] * 10})
+    frame.to_csv("t.csv", index=False)
+    measured = read_measurements(Series(data="t.csv", id_col="pump"))
+    kept = rolling.until(measured, 0.25)
+    assert kept.values.ravel().tolist() == [0, 1, 2, 3, 4, 20, 21, 22]
+    assert kept.series.tolist() == [0] * 5 + [1] * 3
+    assert rolling.until(measured, 1.0).lines.tolist() == measured.lines.tolist()
+
+
+def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = table(hours=24 * 60)
+    frame.to_csv("t.csv")
+    config = Series(data="t.csv", task="forecast", window=30, horizon=6, units=2, epochs=1, stride=3)
+    first = rolling.roll(config, 2, Path("out"))
+    assert [fold.number for fold in first.folds] == [1, 2]
+    one, two = first.folds
+    # The second half in two pieces: the last window of each ends 6 hours before its piece does.
+    assert (one.last, two.last) == ("2024-04-14 17:00:00", "2024-04-29 17:00:00")
+    assert (one.first, two.first) == ("2024-03-30 23:00:00", "2024-04-14 23:00:00")
+    assert one.windows == two.windows == 24 * 15 - 5
+    assert first.baseline.baseline == "season of 24 steps"
+    assert first.baseline.skill > 0
+    Path("out/fold-2.json").unlink()
+    trained = []
+    learn = rolling.learn
+    monkeypatch.setattr(rolling, "learn", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
+    again = rolling.roll(config, 2, Path("out"))
+    assert len(trained) == 1
+    assert again.baseline.skill == pytest.approx(first.baseline.skill, rel=1e-5)
+    with pytest.raises(ConfigError, match="was begun with other options"):
+        rolling.roll(config, 3, Path("out"))
+    with pytest.raises(ConfigError, match="divides the rows itself"):
+        rolling.roll(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, Path("out2"))
+
+
+def test_a_backtest_by_command() -> None:
+    table(hours=24 * 60).to_csv("t.csv")
+    asked = "series backtest t.csv --folds 2 --window 30 --horizon 6 --units 2 --epochs 1 --stride 4 --out b"
+    said = call(f"{asked} --json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert [fold["number"] for fold in document["folds"]] == [1, 2]
+    assert document["verdict"]["baseline"]["outcome"] in ("beats", "ties with", "loses to")
+    assert Path("b/skill_by_fold.png").is_file()
+    assert not list(Path("b").glob("state*"))
+    said = call(f"{asked} --require-skill 0.99")
+    assert said.code == 4
+    assert "less than --require-skill 0.99" in said.err

@@ -141,8 +141,10 @@ def coverage(steps: ArrayLike, covered: Mapping[int, ArrayLike]) -> Figure:
     return drawn
 
 
-def skill_by_fold(folds: Sequence[int], names: Sequence[str], model: ArrayLike, linear: ArrayLike) -> Figure:
-    """Skill over persistence of each fold of a backtest, of the model and of the linear regression, a line a fold.
+def skill_by_fold(
+    folds: Sequence[int], names: Sequence[str], model: ArrayLike, linear: ArrayLike, baseline: str = "persistence"
+) -> Figure:
+    """Skill over a baseline of each fold of a backtest, of the model and of the linear regression, a line a fold.
 
     Args:
         folds: numbers.
@@ -159,6 +161,6 @@ def skill_by_fold(folds: Sequence[int], names: Sequence[str], model: ArrayLike, 
     gems = axes.plot(ours, places, linestyle="none", color=VERMILLION, marker="D", markerfacecolor="white")[0]
     axes.set_yticks(places, [f"{fold}: {short(name, 30)}" for fold, name in zip(folds, names, strict=True)])
     axes.set_ylim(len(folds) - 0.4, -0.6)
-    label(axes, x="Skill over persistence (%)", title="Right of 0: better than persistence")
+    label(axes, x=f"Skill over {baseline} (%)", title=f"Right of 0: better than {baseline}")
     legend(drawn, [gems, dots], ["Model", "Linear regression"])
     return drawn

@@ -1,0 +1,175 @@
+"""A forecaster of anyone's own table trained and tested several times, each time on what came later.
+
+One split says how a model did in one stretch of time. A rolling origin (Tashman 2000, "Out-of-sample tests of
+forecasting accuracy") says whether that holds in others.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.backtest import FIRST, VALIDATION
+from lstm_ae.config import Series
+from lstm_ae.data.cadence import told
+from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.evaluation import Evaluation, Verdict, skill, verdict
+from lstm_ae.experiment import as_json, identity, learn
+from lstm_ae.files import as_json as text_of
+from lstm_ae.files import claim, read_part, write
+from lstm_ae.seasonal import fit
+from lstm_ae.tasks.series import forecasts
+from lstm_ae.tasks.series.settling import Settled, settle_table
+
+
+class Fold(NamedTuple):
+    """One training and its test.
+
+    Args:
+        number: from 1.
+        first, last: times of the first and the last window's end, in UTC, or rows.
+        windows: windows that were forecast from.
+        epochs: the epoch whose weights were tested.
+        evaluation: as it stands in `metrics.json`, of the part "test".
+        baseline: the one to beat.
+        moments: when forecasts were made, nanoseconds since 1970 or rows.
+        errors: by predictor ("model", "baseline", "linear") the mean squared scaled error of each.
+    """
+
+    number: int
+    first: str
+    last: str
+    windows: int
+    epochs: int
+    evaluation: dict[str, Any]
+    baseline: str
+    moments: list[int]
+    errors: dict[str, list[float]]
+
+
+class Rolling(NamedTuple):
+    """All folds, and what they say together against the baselines to beat and against the linear regressions."""
+
+    folds: list[Fold]
+    baseline: Verdict
+    linear: Verdict
+
+
+def roll(
+    config: Series,
+    folds: int,
+    out: Path,
+    *,
+    reading: Progress | None = None,
+    notify: Callable[[int, Any], None] | None = None,
+    finished: Callable[[Fold], None] | None = None,
+) -> Rolling:
+    """Train and test `folds` times: the second half of every series in so many pieces, each after all before it.
+
+    What is left open is found in the first fold's rows. The last rows before a piece are read by its first forecasts
+    and train nothing.
+
+    Args:
+        out: a folder, new or that of the same backtest; folds that are there are not done again, and one that was
+            begun is gone on with.
+        reading: called while the table is read.
+        notify: called with the fold and a `lstm_ae.training.Progress`.
+        finished: called with each fold when it is done, also with those that were there.
+
+    Raises:
+        ConfigError: the folder holds something else; or options that do not go with it.
+        DataError: too few rows.
+        Diverged: a fold without a good epoch.
+    """
+    if config.task != "forecast" or config.split_by != "time" or config.split != Series.split:
+        raise ConfigError("backtest is for --task forecast and divides the rows itself. Leave out --split")
+    table = read_measurements(config, reading)
+    config = _fold(config, table, 1, folds).config
+    config = dataclasses.replace(config, split=Series.split)
+    claim(out, "backtest.json", {"config": config.to_dict(), "rows": len(table.lines), "folds": folds})
+    done = []
+    for number in range(1, folds + 1):
+        path, state = out / f"fold-{number}.json", out / f"state-{number}.npz"
+        if path.exists():
+            fold = Fold(**read_part(path, Fold._fields))
+        else:
+            fold = _tested(_fold(config, table, number, folds), number, state, notify)
+            write(path, text_of(fold._asdict()))
+            state.unlink(missing_ok=True)
+        done.append(fold)
+        if finished:
+            finished(fold)
+    moments = np.concatenate([fold.moments for fold in done])
+    errors = {name: np.concatenate([fold.errors[name] for fold in done]) for name in done[0].errors}
+    names = {fold.baseline for fold in done}
+    against = {"baseline": names.pop() if len(names) == 1 else "the baselines", "linear": "linear regression"}
+    assert config.horizon is not None
+    steps = config.horizon
+    judged = [verdict(errors["model"], errors[key], moments, name=name, steps=steps) for key, name in against.items()]
+    return Rolling(done, *judged)
+
+
+def _fold(config: Series, table: Measurements, number: int, folds: int) -> Settled:
+    """The rows up to the end of a fold's test, divided so that the test holds its piece and a window before it."""
+    piece = (1 - FIRST) / folds
+    end = FIRST + number * piece
+    test = piece / end
+    if config.window is not None:
+        rows = end * len(table.lines) / len(table.ids)
+        test = min(test + config.window / rows, 0.9)
+    validation = VALIDATION * (1 - test)
+    train = round(1 - test - validation, 6)
+    split = f"{train:.6f},{validation:.6f},{1 - train - round(validation, 6):.6f}"
+    return settle_table(dataclasses.replace(config, split=split), until(table, end))
+
+
+def until(table: Measurements, share: float) -> Measurements:
+    """The first rows of every series, such a share of them."""
+    rows = np.bincount(table.series, minlength=len(table.ids))
+    first = np.searchsorted(table.series, np.arange(len(table.ids)))
+    kept = np.arange(len(table.series)) - first[table.series] < np.ceil(share * rows)[table.series]
+    labels = None if table.labels is None else table.labels[kept]
+    return table._replace(
+        series=table.series[kept],
+        times=table.times[kept],
+        values=table.values[kept],
+        labels=labels,
+        lines=table.lines[kept],
+    )
+
+
+def _tested(settled: Settled, number: int, state: Path, notify: Callable[[int, Any], None] | None) -> Fold:
+    def tell(progress: Any) -> None:
+        if notify:
+            notify(number, progress)
+
+    config, data = settled
+    model, fitted = learn(config, data, state=state, identity=identity(config, data), notify=tell)
+    if not fitted.best_epoch:
+        raise Diverged(f"Fold {number}: {fitted.stopped}; no epoch was good (try a lower --learning-rate, or --clip 1)")
+    found = forecasts.outcome(
+        model, data, data.test, fit(data, forecasts.steps_of(model)), forecasts.spread_of(model, data)
+    )
+    evaluation = as_json(Evaluation({"test": forecasts.measures(found)}, {"test": forecasts.judge(found)}))
+    moments = found.moments.astype(np.int64)
+    there = ~np.isnan(found.squared[""])
+    if not there.any():
+        raise DataError(f"Fold {number}: nothing is known of what followed its windows; lower --folds")
+    told_of = [told(int(end)) if data.test.time is not None else str(end) for end in (moments.min(), moments.max())]
+    names = {"model": "", "baseline": found.baseline, "linear": "linear regression"}
+    when, which = np.unique(moments[there], return_inverse=True)
+    count = np.bincount(which)
+    errors = {key: (np.bincount(which, found.squared[name][there]) / count).tolist() for key, name in names.items()}
+    first, last = told_of
+    return Fold(
+        number, first, last, data.test.samples, fitted.best_epoch, evaluation, found.baseline, when.tolist(), errors
+    )
+
+
+def skills(fold: Fold) -> tuple[float, float]:
+    """Over the baseline to beat, of the model and of the linear regression."""
+    ours, naive, linear = (float(np.mean(fold.errors[name])) for name in ("model", "baseline", "linear"))
+    return skill(ours, naive), skill(linear, naive)
