@@ -121,9 +121,10 @@ class Reading(Options):
     stride: int = option(1, "Steps between the starts of two training windows.", minimum=1, maximum=100_000)
     horizon: int = option(0, "Steps to forecast after a window.", minimum=0, maximum=100_000, tunable=False)
     split: str = option("0.7,0.15,0.15", "Shares of training, validation and test, in this order.", tunable=False)
-    split_by: str = option(
-        "time",
-        "What is divided: each series in time (time), or whole series (series; needs --id-col).",
+    split_by: str | None = option(
+        None,
+        "What is divided: each series in time (time), or whole series (series; needs --id-col) (default: time; for "
+        "--task classify series, where each of many has one class throughout).",
         choices=("time", "series"),
         tunable=False,
     )

@@ -104,6 +104,7 @@ class Data(NamedTuple):
         source: provenance.
         symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without companies.
         feature_names: one name a feature, with its unit in brackets.
+        classes: name of every class that labels count, where a study does not know them; else empty.
     """
 
     train: Split
@@ -113,6 +114,7 @@ class Data(NamedTuple):
     source: Source
     symbols: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ("value",)
+    classes: tuple[str, ...] = ()
 
 
 def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDArray[np.int64]:

@@ -15,13 +15,13 @@ from lstm_ae.figures import signals
 from lstm_ae.run import Run
 from lstm_ae.space import REPORT
 from lstm_ae.tasks import History
-from lstm_ae.tasks.series import codes
+from lstm_ae.tasks.series import classes, codes
 from lstm_ae.tasks.series.settling import settle
 
 __all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
 
-_BY_TASK: Mapping[str, Any] = {"anomaly": codes, "reconstruct": codes}
-_BY_OUTPUT: Mapping[str, Any] = {"reconstruction": codes}
+_BY_TASK: Mapping[str, Any] = {"anomaly": codes, "reconstruct": codes, "classify": classes}
+_BY_OUTPUT: Mapping[str, Any] = {"reconstruction": codes, "label": classes}
 
 
 def _of(model: Any) -> Any:

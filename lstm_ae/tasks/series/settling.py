@@ -1,14 +1,17 @@
 """What a config leaves open is found in the table, so that a run's config means the same for whoever comes later."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.anomaly.normal import usual_smooth
-from lstm_ae.config import Series
+from lstm_ae.config import Reading, Series
 from lstm_ae.config.rules import parse_threshold, rows_of_unit
+from lstm_ae.data.classes import labelled, of_known_classes
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.padding import padded
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
@@ -36,7 +39,13 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     Raises:
         ConfigError, DataError: as `prepare` and `load_series` say.
     """
+    inferred: Mapping[str, str] = {}
+    if config.task == "classify":
+        config, table, inferred = labelled(config, table)
     prepared = prepare(config, table)
+    prepared = prepared._replace(inferred={**prepared.inferred, **inferred})
+    if config.task == "classify" and config.split_by == "series":
+        prepared = padded(prepared)
     layout = prepared.table.layout
     found = dataclasses.replace(
         config,
@@ -49,15 +58,16 @@ def settle_table(config: Series, table: Measurements) -> Settled:
         max_gap=prepared.max_gap,
         smooth=(config.smooth or usual_smooth(prepared.window)) if config.task == "anomaly" else None,
     )
-    _require_whole(config, prepared)
+    require_whole(config, prepared)
     step = prepared.grid.step.nanoseconds
     if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
         # Before a training, not after it.
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
-    return Settled(found, load_series(found, prepared))
+    data = load_series(found, prepared)
+    return Settled(found, of_known_classes(data, found) if config.task == "classify" else data)
 
 
-def _require_whole(config: Series, prepared: Prepared) -> None:
+def require_whole(config: Reading, prepared: Prepared) -> None:
     """A window that is scaled by its own minimum must have one."""
     if config.scale == "window" and np.isnan(prepared.grid.values).any():
         raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
@@ -66,6 +76,12 @@ def _require_whole(config: Series, prepared: Prepared) -> None:
 def load(config: Series) -> Data:
     """Training, validation and test windows of the table."""
     return settle(config).data
+
+
+def reading_of(config: Series, data: str, label_col: str | None = None) -> Reading:
+    """How a run's config says that another table is read; its labels, where there are any, are in `label_col`."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
+    return Reading(**values | {"data": data, "label_col": label_col, "horizon": 0, "normal": ()})
 
 
 def table_of(config: Series, progress: Progress | None = None) -> Prepared:
@@ -84,5 +100,5 @@ def whole(config: Series, table: Measurements) -> Prepared:
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
         )
-    _require_whole(config, prepared)
+    require_whole(config, prepared)
     return prepared
