@@ -1,6 +1,5 @@
 """`lstmae series train`, `detect` and what else is done with a model of anyone's own table."""
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,12 +12,11 @@ from lstm_ae.options import checked, declared
 from . import training
 from .backend import import_tensorflow
 from .options import Given, Out, RunArgument, command
-from .results import show_files, show_training
+from .results import require_table, show_files, show_training
 from .talk import Talk
 
 Table = Annotated[str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
 _THRESHOLD = next(field for field in declared(Series) if field.name == "threshold")
-ENDINGS = (".csv", ".parquet")
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +52,8 @@ def register(app: typer.Typer) -> None:
             threshold = run.metrics()["threshold"]
             talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}: {threshold['how']}")
             talk.say(f"next: lstmae series detect {run.directory} DATA")
+        elif config.task == "classify":
+            talk.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
 
     @command(app, "example", "lstmae series example made-up.csv")
     def example(
@@ -105,11 +105,8 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.run import open_run
 
         for name, path in (("--events", events), ("--scores", scores)):
-            if path is not None and path.suffix not in ENDINGS:
-                raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
-            if path is not None and path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-                # Before the search, which may take long.
-                raise ConfigError(f"{name} {path} needs pyarrow: pip install 'lstm-ae[parquet]', or give .csv")
+            if path is not None:
+                require_table(name, path)
         checked(_THRESHOLD, threshold)
         opened = open_run(run, "series")
         import_tensorflow(talk)

@@ -6,12 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lstm_ae.errors import ConfigError
-
 from .backend import import_tensorflow
-from .detecting import ENDINGS
 from .options import RunArgument, command
-from .results import require_png, show_files
+from .results import require_png, require_table, show_files
 from .talk import Talk
 
 Table = Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")]
@@ -74,8 +71,7 @@ def _opened(run: str, data: str, talk: Talk) -> tuple[Any, Any]:
 
 
 def _write(run: str, data: str, out: Path, talk: Talk, columns: Callable[[Any], dict[str, Any]]) -> None:
-    if out.suffix not in ENDINGS:
-        raise ConfigError(f"--out must end in .csv or .parquet. Received: {str(out)!r}")
+    require_table("--out", out)
     found, opened = _opened(run, data, talk)
     from lstm_ae.detection import write_table
 

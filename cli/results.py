@@ -1,5 +1,6 @@
 """How results are printed."""
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,14 @@ def require_png(figure: Path) -> None:
     """Raise where a figure cannot be written to a path."""
     if figure.suffix.lower() != ".png" or figure.is_dir():
         raise ConfigError(f"--figure must be a file that ends in .png. Received: {str(figure)!r}")
+
+
+def require_table(name: str, path: Path) -> None:
+    """Raise where a table cannot be written to the path that an option names, before what may take long."""
+    if path.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise ConfigError(f"{name} {path} needs pyarrow: pip install 'lstm-ae[parquet]', or give .csv")
 
 
 def show_files(talk: Talk, files: Mapping[str, Path]) -> None:

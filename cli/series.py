@@ -14,7 +14,7 @@ from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
 from lstm_ae.options import declared, flag
 
-from . import detecting, encoding
+from . import classifying, detecting, encoding
 from .options import Given, command
 from .talk import Talk
 
@@ -57,6 +57,7 @@ def check(
 
 detecting.register(app)
 encoding.register(app)
+classifying.register(app)
 
 
 def command_line(config: Reading, fix: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ LAYERS = [
     {
         "lstm_ae.baselines",
         "lstm_ae.classical",
+        "lstm_ae.logistic",
         "lstm_ae.evaluation",
         "lstm_ae.figures",
         "lstm_ae.models",
@@ -31,7 +32,14 @@ LAYERS = [
     {"lstm_ae.training", "lstm_ae.run", "lstm_ae.exporting"},
     {"lstm_ae.tasks", "lstm_ae.card", "lstm_ae.export"},
     {"lstm_ae.experiment", "lstm_ae.verify", "lstm_ae.serving"},
-    {"lstm_ae.search", "lstm_ae.backtest", "lstm_ae.detection", "lstm_ae.encoding", "lstm_ae.examples"},
+    {
+        "lstm_ae.search",
+        "lstm_ae.backtest",
+        "lstm_ae.detection",
+        "lstm_ae.encoding",
+        "lstm_ae.classification",
+        "lstm_ae.examples",
+    },
     {"lstm_ae.kfold", "lstm_ae.estimators", "lstm_ae.tables", "lstm_ae.report"},
     {"lstm_ae.bench"},
     {"cli"},

@@ -54,8 +54,7 @@ def labelled(config: Series, table: Measurements) -> Labelled:
         if split_by == "series":
             inferred["split_by"] = f"series, as each of {series:,} has one class throughout"
     if own is not None and split_by == "series":
-        # A row without a label among others of its series has theirs.
-        table = table._replace(labels=own[table.series])
+        table = series_wide(table)
         longest = int(slots(table, config.step or common_step(table)).max()) + 1
         if window is None and longest <= LONGEST:
             window = max(longest, 2)
@@ -93,16 +92,18 @@ def counted_by(table: Measurements, names: Sequence[str]) -> Measurements:
     if table.labels is None:
         return table
     places = {name: place for place, name in enumerate(names)}
-    numbers = {number: place for name, place in places.items() if (number := _number(name)) is not None}
+    # No number is equal to NaN.
+    numbers = {_number(name): place for name, place in places.items()}
     of = [places.get(name, numbers.get(_number(name), -1)) for name in table.classes]
     return table._replace(labels=np.array([*of, -1], np.int32)[table.labels], classes=tuple(names))
 
 
-def _number(name: str) -> float | None:
+def _number(name: str) -> float:
+    """The number that a name stands for; NaN where it stands for none."""
     try:
         return float(name)
     except ValueError:
-        return None
+        return float("nan")
 
 
 def labels_of_series(table: Measurements) -> NDArray[np.int32] | None:
@@ -114,6 +115,12 @@ def labels_of_series(table: Measurements) -> NDArray[np.int32] | None:
     found = np.full(len(table.ids), -1, np.int32)
     found[series] = labels
     return found if (found[series] == labels).all() else None
+
+
+def series_wide(table: Measurements) -> Measurements:
+    """The same table with the label of a series in all of its rows, where each series has one."""
+    own = labels_of_series(table)
+    return table if own is None else table._replace(labels=own[table.series])
 
 
 def drawn(table: Measurements) -> NDArray[np.float64]:
@@ -148,7 +155,8 @@ def of_known_classes(data: Data, config: Series) -> Data:
                 f"The {name} part holds no window whose last row has a class in {label}. Give --split-by series where "
                 "series have classes, another --split, or label more rows"
             )
-    counts = {name: np.bincount(split.label, minlength=len(config.classes)) for name, split in kept.items()}
+    labels = {name: split.label for name, split in kept.items() if split.label is not None}
+    counts = {name: np.bincount(label, minlength=len(config.classes)) for name, label in labels.items()}
     seen = counts["training"] > 0
     if seen.sum() < 2:
         raise DataError(
@@ -162,8 +170,7 @@ def of_known_classes(data: Data, config: Series) -> Data:
         judged = " and ".join(f"{counts[name][place]:,} {name}" for name in ("validation", "test"))
         notes.append(f"no training window is of {heading(config.classes[place])}; its {judged} windows count as errors")
     classes = np.frombuffer("\n".join((data.source.sha256, *config.classes)).encode(), np.uint8)
-    labels = [split.label for split in kept.values() if split.label is not None]
-    source = data.source._replace(notes=tuple(notes), sha256=fingerprint(classes, *labels))
+    source = data.source._replace(notes=tuple(notes), sha256=fingerprint(classes, *labels.values()))
     return data._replace(
         train=kept["training"],
         validation=kept["validation"],

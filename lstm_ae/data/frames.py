@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.data.cadence import told_all
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.grid import rows_of
 from lstm_ae.data.instants import Times
@@ -100,3 +101,14 @@ def in_rows_of(prepared: Prepared, found: NDArray[Any]) -> NDArray[Any]:
     `(rows, ...)`."""
     rows = rows_of(prepared.table, prepared.grid)
     return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
+
+
+def names_of_rows(prepared: Prepared) -> dict[str, Any]:
+    """What tells the rows apart, under the names that the table has for it; times in UTC."""
+    table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
+    columns: dict[str, Any] = {}
+    if table.layout.id is not None:
+        columns[table.layout.id] = [table.ids[place] for place in table.series[order]]
+    if table.layout.time is not None:
+        columns[table.layout.time] = told_all(table.times[order])
+    return columns

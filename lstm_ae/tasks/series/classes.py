@@ -50,7 +50,7 @@ def evaluate(model: Any, data: Data) -> Evaluation:
         linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
         answers = {"": ours.argmax(axis=1), always: np.full(len(truth), frequent), NAME: linear.argmax(axis=1)}
         right = {name: float(np.mean(said == truth)) for name, said in answers.items()}
-        f1 = {name: _macro_f1(truth, said) for name, said in answers.items()}
+        f1 = {name: macro_f1(truth, said) for name, said in answers.items()}
         loss = {"": log_loss(ours, truth), "class shares": log_loss(np.tile(shares, (len(truth), 1)), truth)}
         loss[NAME] = log_loss(linear, truth)
         metrics[part] = {
@@ -69,7 +69,7 @@ def _metric(found: dict[str, float], *, higher_is_better: bool) -> Metric:
     return Metric(found.pop(""), "", found, higher_is_better)
 
 
-def _macro_f1(truth: Numbers, said: Numbers) -> float:
+def macro_f1(truth: Numbers, said: Numbers) -> float:
     """The mean of the F1 of all classes that there are or that were answered."""
     from sklearn.metrics import f1_score
 
