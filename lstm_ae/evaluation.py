@@ -61,7 +61,7 @@ class Evaluation(NamedTuple):
 
     Args:
         metrics: what was measured.
-        verdicts: by part, whether a forecast beats persistence, or a class a linear model; empty where there is neither.
+        verdicts: by part, whether a forecast beats persistence, or a class a linear model; empty without either.
         calibration: how far forecasts of so many days ahead were off on validation; None where nothing is forecast.
     """
 

@@ -49,10 +49,9 @@ def labelled(config: Series, table: Measurements) -> Labelled:
     own = labels_of_series(table) if table.layout.id is not None else None
     split_by, window, max_gap = config.split_by, config.window, config.max_gap
     if split_by is None:
-        series = 0 if own is None else int((own >= 0).sum())
-        split_by = "series" if series >= MANY else "time"
-        if split_by == "series":
-            inferred["split_by"] = f"series, as each of {series:,} has one class throughout"
+        split_by, why = _usual_division(table, own)
+        if table.layout.id is not None:
+            inferred["split_by"] = f"{split_by}, as {why}"
     if own is not None and split_by == "series":
         table = series_wide(table)
         longest = int(slots(table, config.step or common_step(table)).max()) + 1
@@ -65,6 +64,16 @@ def labelled(config: Series, table: Measurements) -> Labelled:
                     inferred["max_gap"] = f"{count(max_gap, 'step')}, as a series is one window"
     found = replace(config, classes=names, split_by=split_by, window=window, max_gap=max_gap)
     return Labelled(found, table, inferred)
+
+
+def _usual_division(table: Measurements, own: NDArray[np.int32] | None) -> tuple[str, str]:
+    """What is divided, and why."""
+    if own is None:
+        return "time", f"{heading(table.ids[_mixed(table)[0]])} has more than one class"
+    series = int((own >= 0).sum())
+    if series < MANY:
+        return "time", f"fewer than {MANY} series have a class"
+    return "series", f"each of {series:,} has one class throughout"
 
 
 def _require_classes(names: Sequence[str], config: Series, table: Measurements) -> None:
@@ -110,11 +119,22 @@ def labels_of_series(table: Measurements) -> NDArray[np.int32] | None:
     """The one label of each series, `(series,)`, -1 where none of its rows has one; None where one has several."""
     if table.labels is None:
         return None
+    found = np.full(len(table.ids), -1, np.int32)
+    known = table.labels >= 0
+    found[table.series[known]] = table.labels[known]
+    return None if len(_mixed(table)) else found
+
+
+def _mixed(table: Measurements) -> NDArray[np.int32]:
+    """The series with more than one class, ascending."""
+    if table.labels is None:
+        return np.empty(0, np.int32)
     known = table.labels >= 0
     series, labels = table.series[known], table.labels[known]
-    found = np.full(len(table.ids), -1, np.int32)
-    found[series] = labels
-    return found if (found[series] == labels).all() else None
+    last = np.full(len(table.ids), -1, np.int32)
+    last[series] = labels
+    mixed: NDArray[np.int32] = np.unique(series[last[series] != labels])
+    return mixed
 
 
 def series_wide(table: Measurements) -> Measurements:

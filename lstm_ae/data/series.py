@@ -102,7 +102,11 @@ def load_series(config: Reading, prepared: Prepared) -> Data:
     )
     scale = _scale(config, train, table)
     data = Data(train, validation, test, scale, source, feature_names=table.layout.values)
-    return require_samples(data, f"Give a shorter --window than {prepared.window}, another --split, or more rows")
+    several = len(table.ids) >= len(PARTS) and config.split_by != "series"
+    whole = ", --split-by series" if several else ""
+    return require_samples(
+        data, f"Give a shorter --window than {prepared.window}, another --split{whole}, or more rows"
+    )
 
 
 def _parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]:

@@ -9,6 +9,7 @@ written. TensorFlow is loaded when an estimator is fitted or first applied.
 """
 
 from lstm_ae.estimators.autoencoder import SequenceAutoencoder
+from lstm_ae.estimators.classifier import SequenceClassifier
 from lstm_ae.estimators.detector import AnomalyDetector
 
-__all__ = ["AnomalyDetector", "SequenceAutoencoder"]
+__all__ = ["AnomalyDetector", "SequenceAutoencoder", "SequenceClassifier"]
