@@ -46,12 +46,20 @@ def halves_of(model: Any, scale: str) -> Halves:
     Args:
         model: in own units, as a run of a table keeps it.
         scale: how its config says that values are scaled.
+
+    Raises:
+        DataError: it was not trained to give windows back.
     """
     import keras
     import tensorflow as tf
 
     from lstm_ae.models.scaling import network_of, scaling_of, unscaled
 
+    if "reconstruction" not in model.output:
+        raise DataError(
+            f"A model that returns {', '.join(model.output)} gives no window back; train one by lstmae series train "
+            "--task reconstruct"
+        )
     network, scaling = network_of(model), scaling_of(model)
     sequence, code = network.input["sequence"], network.get_layer("code").output
     encoder = keras.Model(network.input, code)

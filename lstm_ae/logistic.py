@@ -1,5 +1,6 @@
 """What a classifier of windows has to beat: logistic regression on the window as it stands, without any recurrence."""
 
+import copy
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -66,8 +67,10 @@ def fit_logistic(data: Data) -> Logistic:
         components = PCA(min(COLUMNS, len(train)), svd_solver=solver, random_state=0).fit(train)
         train, validation = components.transform(train), components.transform(validation)
     best, lowest = None, np.inf
+    # Each goes on from the one before, which is near.
+    regression = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
     for strength in STRENGTHS:
-        regression = LogisticRegression(C=strength, max_iter=ITERATIONS)
+        regression.set_params(C=strength)
         with warnings.catch_warnings():
             # Not all the way down a flat slope is far enough for a baseline that validation chooses.
             warnings.simplefilter("ignore")
@@ -76,7 +79,7 @@ def fit_logistic(data: Data) -> Logistic:
         found[:, regression.classes_] = regression.predict_proba(validation)
         loss = log_loss(found, truth)
         if best is None or loss < lowest:
-            best, lowest = regression, loss
+            best, lowest = copy.deepcopy(regression), loss
     return Logistic(data.scale, missing, components, best, classes, len(label))
 
 

@@ -46,11 +46,12 @@ def labelled(config: Series, table: Measurements) -> Labelled:
     _require_classes(names, config, table)
     inferred = {} if config.classes else {"classes": listed(list(map(heading, names)))}
     table = counted_by(table, names)
-    own = labels_of_series(table) if table.layout.id is not None else None
+    several = table.layout.id is not None
+    own = labels_of_series(table) if several else None
     split_by, window, max_gap = config.split_by, config.window, config.max_gap
     if split_by is None:
-        split_by, why = _usual_division(table, own)
-        if table.layout.id is not None:
+        split_by, why = _usual_division(table, own) if several else ("time", "")
+        if why:
             inferred["split_by"] = f"{split_by}, as {why}"
     if own is not None and split_by == "series":
         table = series_wide(table)
@@ -69,7 +70,9 @@ def labelled(config: Series, table: Measurements) -> Labelled:
 def _usual_division(table: Measurements, own: NDArray[np.int32] | None) -> tuple[str, str]:
     """What is divided, and why."""
     if own is None:
-        return "time", f"{heading(table.ids[_mixed(table)[0]])} has more than one class"
+        assert table.labels is not None
+        mixed = _by_series(table, table.labels)[1]
+        return "time", f"{heading(table.ids[mixed[0]])} has more than one class"
     series = int((own >= 0).sum())
     if series < MANY:
         return "time", f"fewer than {MANY} series have a class"
@@ -119,22 +122,17 @@ def labels_of_series(table: Measurements) -> NDArray[np.int32] | None:
     """The one label of each series, `(series,)`, -1 where none of its rows has one; None where one has several."""
     if table.labels is None:
         return None
+    found, mixed = _by_series(table, table.labels)
+    return None if len(mixed) else found
+
+
+def _by_series(table: Measurements, labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """A label of each series, -1 where it has none, and the series that have several."""
+    known = labels >= 0
+    series, labels = table.series[known], labels[known]
     found = np.full(len(table.ids), -1, np.int32)
-    known = table.labels >= 0
-    found[table.series[known]] = table.labels[known]
-    return None if len(_mixed(table)) else found
-
-
-def _mixed(table: Measurements) -> NDArray[np.int32]:
-    """The series with more than one class, ascending."""
-    if table.labels is None:
-        return np.empty(0, np.int32)
-    known = table.labels >= 0
-    series, labels = table.series[known], table.labels[known]
-    last = np.full(len(table.ids), -1, np.int32)
-    last[series] = labels
-    mixed: NDArray[np.int32] = np.unique(series[last[series] != labels])
-    return mixed
+    found[series] = labels
+    return found, np.unique(series[found[series] != labels])
 
 
 def series_wide(table: Measurements) -> Measurements:
