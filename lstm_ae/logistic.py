@@ -14,8 +14,8 @@ from lstm_ae.data.windows import Data, Split
 Numbers = NDArray[Any]
 
 NAME = "logistic regression"
-# Inverse strengths of the penalty; the one with the smallest log loss on validation is taken.
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+# Inverse strengths of the penalty, the first after which the log loss on validation rises is taken.
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 # Windows that are fitted on, spread evenly, and fewer where they are wide or classes many: it is to take seconds.
 MOST, WIDEST, LARGEST = 20_000, 50_000_000, 2_000_000_000
 # Wider windows are put into so many principal components first.
@@ -55,6 +55,7 @@ def fit_logistic(data: Data) -> Logistic:
     """Fit on training windows; validation chooses the penalty."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     classes, missing = len(data.classes), bool(np.isnan(data.train.series).any())
     wide = data.train.span * data.train.features * (2 if missing else 1)
@@ -71,15 +72,17 @@ def fit_logistic(data: Data) -> Logistic:
     regression = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
     for strength in STRENGTHS:
         regression.set_params(C=strength)
-        with warnings.catch_warnings():
+        # Many small steps: threads that wait for one another cost more than they bring, eight times on busy cores.
+        with warnings.catch_warnings(), threadpool_limits(1):
             # Not all the way down a flat slope is far enough for a baseline that validation chooses.
             warnings.simplefilter("ignore")
             regression.fit(train, label)
         found = np.zeros((len(truth), classes))
         found[:, regression.classes_] = regression.predict_proba(validation)
         loss = log_loss(found, truth)
-        if best is None or loss < lowest:
-            best, lowest = copy.deepcopy(regression), loss
+        if loss >= lowest:
+            break
+        best, lowest = copy.deepcopy(regression), loss
     return Logistic(data.scale, missing, components, best, classes, len(label))
 
 
