@@ -53,37 +53,43 @@ class Logistic(NamedTuple):
 
 def fit_logistic(data: Data) -> Logistic:
     """Fit on training windows; validation chooses the penalty."""
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     classes, missing = len(data.classes), bool(np.isnan(data.train.series).any())
     wide = data.train.span * data.train.features * (2 if missing else 1)
     most = max(min(MOST, WIDEST // wide, LARGEST // (min(wide, COLUMNS) * classes)), 100)
-    train, label = _taken(data, data.train, most, missing=missing)
-    validation, truth = _taken(data, data.validation, most, missing=missing)
-    components = None
+    train, validation = (_taken(data, part, most, missing=missing) for part in data[:2])
+    # Many small steps: threads that wait for one another cost more than they bring, eight times on busy cores.
+    with threadpool_limits(1):
+        components, regression = _fitted(train, validation, classes)
+    return Logistic(data.scale, missing, components, regression, classes, len(train.label))
+
+
+def _fitted(train: "_Samples", validation: "_Samples", classes: int) -> tuple[Any, Any]:
+    """Components, where windows are wide, and the regression."""
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+
+    components, wide = None, train.columns.shape[1]
     if wide > COLUMNS:
         solver = "covariance_eigh" if wide <= 2000 else "randomized"
-        components = PCA(min(COLUMNS, len(train)), svd_solver=solver, random_state=0).fit(train)
-        train, validation = components.transform(train), components.transform(validation)
-    best, lowest = None, np.inf
+        components = PCA(min(COLUMNS, len(train.label)), svd_solver=solver, random_state=0).fit(train.columns)
+        train, validation = (part._replace(columns=components.transform(part.columns)) for part in (train, validation))
     # Each goes on from the one before, which is near.
-    regression = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
+    regression, best, lowest = LogisticRegression(max_iter=ITERATIONS, warm_start=True), None, np.inf
     for strength in STRENGTHS:
         regression.set_params(C=strength)
-        # Many small steps: threads that wait for one another cost more than they bring, eight times on busy cores.
-        with warnings.catch_warnings(), threadpool_limits(1):
+        with warnings.catch_warnings():
             # Not all the way down a flat slope is far enough for a baseline that validation chooses.
             warnings.simplefilter("ignore")
-            regression.fit(train, label)
-        found = np.zeros((len(truth), classes))
-        found[:, regression.classes_] = regression.predict_proba(validation)
-        loss = log_loss(found, truth)
+            regression.fit(train.columns, train.label)
+        said = np.zeros((len(validation.label), classes))
+        said[:, regression.classes_] = regression.predict_proba(validation.columns)
+        loss = log_loss(said, validation.label)
         if loss >= lowest:
             break
         best, lowest = copy.deepcopy(regression), loss
-    return Logistic(data.scale, missing, components, best, classes, len(label))
+    return components, best
 
 
 def log_loss(probability: Numbers, truth: Numbers) -> float:
@@ -97,12 +103,17 @@ def log_loss(probability: Numbers, truth: Numbers) -> float:
     return float(-np.log(np.clip(true, 1e-7, 1)).mean())
 
 
-def _taken(data: Data, split: Split, most: int, *, missing: bool) -> tuple[Numbers, Numbers]:
-    """Columns and labels of windows spread evenly over a split."""
+class _Samples(NamedTuple):
+    columns: Numbers
+    label: Numbers
+
+
+def _taken(data: Data, split: Split, most: int, *, missing: bool) -> _Samples:
+    """Windows spread evenly over a split."""
     index = np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
     assert split.label is not None
     pieces = [_columns(split.windows(part), data.scale, missing=missing) for part in _batches(index)]
-    return np.concatenate(pieces), split.label[index]
+    return _Samples(np.concatenate(pieces), split.label[index])
 
 
 def _batches(index: Numbers, size: int = 1024) -> Iterator[Numbers]:
