@@ -1,6 +1,7 @@
 """The classes of another table's windows by a trained run: of every row, or of every series where each is a window."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,7 +128,9 @@ def classified(classifier: Classifier, table: Measurements, *, every_row: bool =
     by_series = config.split_by == "series" and table.layout.id is not None
     if by_series:
         found = series_wide(found)
-    reading = reading_of(config, str(config.data))
+    reading = reading_of(config, config.data)
+    if table.layout.time is None:
+        reading = replace(reading, freq="rows")
     prepared = prepare(reading, found)
     whole = padded(prepared) if by_series else prepared
     starts = window_starts(whole.grid.segment, whole.window)

@@ -1,4 +1,4 @@
-"""`SequenceClassifier` by scikit-learn's conventions: rows, whole series, frames, runs, and what scikit-learn checks."""
+"""`SequenceClassifier` by scikit-learn's conventions: rows, whole series, frames, runs, and its own checks."""
 
 import copy
 import doctest
@@ -191,7 +191,7 @@ def test_rows_that_are_refused(changed: dict[str, Any], kind: type[Exception], w
 
 
 def test_parameters_that_are_refused() -> None:
-    with pytest.raises(ConfigError, match="needs groups. Give the series of each row"):
+    with pytest.raises(ConfigError, match="needs groups"):
         SequenceClassifier(options={"split_by": "series"}).fit(LEVEL, LABEL)
     with pytest.raises(ConfigError, match="options names 'classes', which the rows or random_state decide"):
         SequenceClassifier(options={"classes": ("a", "b")}).fit(LEVEL, LABEL)

@@ -78,7 +78,7 @@ def load(config: Series) -> Data:
     return settle(config).data
 
 
-def reading_of(config: Series, data: str, label_col: str | None = None) -> Reading:
+def reading_of(config: Series, data: str | None, label_col: str | None = None) -> Reading:
     """How a run's config says that another table is read; its labels, where there are any, are in `label_col`."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
     return Reading(**values | {"data": data, "label_col": label_col, "horizon": 0, "normal": ()})
