@@ -62,6 +62,8 @@ def register(app: typer.Typer) -> None:
             threshold = run.metrics()["threshold"]
             talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}: {threshold['how']}")
             talk.say(f"next: lstmae series detect {run.directory} DATA")
+        elif config.task == "classify":
+            talk.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
 
     @command(app, "example", "lstmae series example made-up.csv")
     def example(

@@ -14,7 +14,7 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.errors import DataError
 from lstm_ae.options import declared, flag
 
-from . import detecting, encoding, forecasting, tune
+from . import classifying, detecting, encoding, forecasting, tune
 from .options import Given, command
 from .talk import Talk
 
@@ -58,6 +58,7 @@ def check(
 detecting.register(app)
 encoding.register(app)
 forecasting.register(app)
+classifying.register(app)
 tune.register(app, "series", Series)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.config import Config, Mnist, Snp
+from lstm_ae.config import Config, Mnist, Series, Snp
+from lstm_ae.data.columns import heading
 from lstm_ae.files import write
 from lstm_ae.run import Run, measured
 
@@ -15,6 +16,7 @@ _PURPOSE = {
     "toy": "Gives back noise with a damped stretch: sequences of 50 numbers, as the toy study generates them.",
     "mnist": "Gives back a handwritten digit and says which one it is.",
     "series": "Gives back a window of a table's columns; what it gives back badly is unusual.",
+    "classify": "Says to which class a window of a table's columns belongs.",
     "predict": "Forecasts daily prices",
     "reconstruct": "Gives back a window of daily prices.",
 }
@@ -23,6 +25,8 @@ _LIMITS = {
     "mnist": "Has seen centred, light digits on dark ground, 28 by 28 pixels. Anything else gets a digit as well, "
     "and the probabilities do not tell that it is none.",
     "series": "Has seen the rows under Data only. Other columns, units or steps of time make its scores meaningless.",
+    "classify": "Has seen the rows under Data only. What is of no class that it knows gets one of them as well, and "
+    "the probabilities do not tell that it is of none.",
     "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
     "any use; it is no advice to trade.",
 }
@@ -78,11 +82,12 @@ def card(name: str, run: Run, endpoints: Sequence[Any]) -> str:
         ),
         *_inputs(config),
         *_outputs(endpoints),
+        *_classes(config),
         "Series are in the data's own units. TensorFlow alone runs it:",
         f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/1")\n'
         'print(loaded.signatures["serving_default"].structured_input_signature)\n```',
         "## Limits",
-        _LIMITS[task],
+        _LIMITS["classify" if _tells_apart(config) else task],
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -106,7 +111,19 @@ def _purpose(task: str, config: Config) -> str:
         order = {"rows": "row by row", "columns": "column by column", "pixels": "pixel by pixel"}
         how = order.get(config.read, "pixel by pixel in a mixed order")
         return f"{_PURPOSE[task]} The picture is read {how}."
-    return _PURPOSE[task]
+    return _PURPOSE["classify" if _tells_apart(config) else task]
+
+
+def _tells_apart(config: Config) -> bool:
+    return isinstance(config, Series) and config.task == "classify"
+
+
+def _classes(config: Config) -> list[str]:
+    """What the numbers of the classes stand for."""
+    if not isinstance(config, Series) or not config.classes:
+        return []
+    named = ", ".join(f"{place} {heading(name)}" for place, name in enumerate(config.classes))
+    return [f"Classes: {named}."]
 
 
 def _training(training: Mapping[str, Any]) -> str:

@@ -27,15 +27,16 @@ class Metric(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Does a forecast beat a baseline?
+    """Does a forecast, or an answer, beat a baseline?
 
     Args:
         outcome: "beats", "ties with" or "loses to".
         baseline: whom.
         skill: 1 - error / error of the baseline.
         p: two-sided p-value of equal accuracy; NaN where it cannot be computed.
-        statistic: Diebold and Mariano's, above 0 where the model is better; NaN like `p`.
-        halves: the same statistic over the first and the second half of the days alone.
+        statistic: Diebold and Mariano's, or McNemar's, above 0 where the model is better; NaN like `p`.
+        halves: the same statistic over the first and the second half of the days alone; NaN where there are no days.
+        words: what was compared, where the skill alone does not say it.
     """
 
     outcome: str
@@ -44,10 +45,11 @@ class Verdict(NamedTuple):
     p: float
     statistic: float = float("nan")
     halves: tuple[float, float] = (float("nan"), float("nan"))
+    words: str = ""
 
     def __str__(self) -> str:
         p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
-        return f"{self.outcome} {self.baseline} (skill {self.skill:+.2%}, {p})"
+        return f"{self.outcome} {self.baseline} ({self.words or f'skill {self.skill:+.2%}'}, {p})"
 
 
 Metrics = dict[str, dict[str, Metric]]
@@ -59,7 +61,7 @@ class Evaluation(NamedTuple):
 
     Args:
         metrics: what was measured.
-        verdicts: by part, whether a forecast beats persistence; empty where nothing is forecast.
+        verdicts: by part, whether a forecast beats persistence, or a class a linear model; empty without either.
         calibration: how far forecasts of so many days ahead were off on validation, of a table the quantiles of its
             errors `(features, horizon, 199)`; None where nothing is forecast.
     """
@@ -114,6 +116,27 @@ def verdict(errors: Numbers, baseline: Numbers, days: Numbers, *, name: str, ste
     middle = len(days) // 2
     first, second = (diebold_mariano(half, steps)[0] for half in (difference[:middle], difference[middle:]))
     return Verdict(outcome, name, gained, p, statistic, (first, second))
+
+
+def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], *, name: str, what: str) -> Verdict:
+    """Compare two classifiers by McNemar's exact test: of the samples that one of them alone names rightly, half each.
+
+    McNemar (1947), "Note on the sampling error of the difference between correlated proportions or percentages". The
+    samples must be independent of one another.
+
+    Args:
+        ours, theirs: `(samples,)` whether the model, and the baseline, are right.
+        name: the baseline's name.
+        what: the noun of a sample, in the plural.
+    """
+    from scipy import stats
+
+    better, worse = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    p = float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    outcome = "ties with" if p >= 0.05 else "beats" if better > worse else "loses to"
+    words = f"accuracy {ours.mean():.2%} against {theirs.mean():.2%} in {len(ours):,} {what}"
+    statistic = (better - worse) / max(better + worse, 1) ** 0.5
+    return Verdict(outcome, name, skill(float(1 - ours.mean()), float(1 - theirs.mean())), p, statistic, words=words)
 
 
 def diebold_mariano(difference: Numbers, steps: int) -> tuple[float, float]:

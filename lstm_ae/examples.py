@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_ae.data.columns import heading
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import LstmAeError
 from lstm_ae.models.apply import inputs_of
@@ -58,4 +59,6 @@ def _name(study: str, data: Data, sample: int, steps: int) -> str:
         return f"{data.symbols[split.company[last]]}{when}"
     if split.label is not None and study == "mnist":
         return f"Test digit {sample}, a {split.label[sample]}"
+    if split.label is not None and data.classes:
+        return f"Test window {sample}{when}, of class {heading(data.classes[split.label[sample]])}"
     return f"Test window {sample}{when}"

@@ -132,6 +132,8 @@ def export_run(
     known |= {"read": config.read} if isinstance(config, Mnist) else {}
     if isinstance(config, Snp | Series):
         known["features"] = list(config.fields if isinstance(config, Snp) else config.value_cols)
+    if isinstance(config, Series) and config.classes:
+        known["classes"] = list(config.classes)
     known |= {"examples": list(examples)} if examples else {}
     return export(run.model(), base, about=known, window=_window(run), formats=formats, detector=_detector(run))
 

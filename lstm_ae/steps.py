@@ -55,7 +55,7 @@ class Steps:
         self.label_smoothing, self.deform = label_smoothing, deform
         names = list(network.output)
         self.weights = dict.fromkeys(names, 1.0)
-        if "label" in names:
+        if "label" in names and len(names) > 1:
             self.weights = {"reconstruction": reconstruction_weight, "label": 1 - reconstruction_weight}
         self.names = ["loss"]
         if len(names) > 1:

@@ -3,11 +3,9 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_ae.data.cadence import told_all
-from lstm_ae.data.frames import in_rows_of
+from lstm_ae.data.frames import in_rows_of, names_of_rows
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.series import Prepared
 from lstm_ae.encoding import encoded, reconstructed
@@ -41,14 +39,14 @@ def open_table(run: Run, data: str, progress: Progress | None = None) -> Opened:
 def code_columns(opened: Opened) -> dict[str, Any]:
     """Series, time, and the code of the window that ends with each row: code0, code1, ...; NaN where there is none."""
     codes = in_rows_of(opened.prepared, encoded(opened.halves, opened.prepared.grid))
-    return _named(opened.prepared) | {f"code{place}": codes[:, place] for place in range(opened.halves.code)}
+    return names_of_rows(opened.prepared) | {f"code{place}": codes[:, place] for place in range(opened.halves.code)}
 
 
 def reconstruction_columns(opened: Opened) -> dict[str, Any]:
     """Series, time, and every value given back under its own name, missing ones too; NaN where no window holds it."""
     rows = in_rows_of(opened.prepared, reconstructed(opened.halves, opened.prepared.grid))
     names = opened.prepared.table.layout.values
-    return _named(opened.prepared) | {name: rows[:, place] for place, name in enumerate(names)}
+    return names_of_rows(opened.prepared) | {name: rows[:, place] for place, name in enumerate(names)}
 
 
 def figure(opened: Opened) -> Figure:
@@ -59,14 +57,3 @@ def figure(opened: Opened) -> Figure:
     rows = grid.series == grid.series[0]
     times = grid.times[rows].view("datetime64[ns]") if table.layout.time is not None else grid.times[rows]
     return given_back(times, grid.values[rows], reconstructed(opened.halves, grid)[rows], names=table.layout.values)
-
-
-def _named(prepared: Prepared) -> dict[str, Any]:
-    """What tells the rows apart, under the names that the table has for it; times in UTC."""
-    table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
-    columns: dict[str, Any] = {}
-    if table.layout.id is not None:
-        columns[table.layout.id] = [table.ids[place] for place in table.series[order]]
-    if table.layout.time is not None:
-        columns[table.layout.time] = told_all(table.times[order])
-    return columns

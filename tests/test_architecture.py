@@ -21,6 +21,7 @@ LAYERS = [
     {
         "lstm_ae.baselines",
         "lstm_ae.classical",
+        "lstm_ae.logistic",
         "lstm_ae.evaluation",
         "lstm_ae.figures",
         "lstm_ae.models",
@@ -38,6 +39,7 @@ LAYERS = [
         "lstm_ae.backtest",
         "lstm_ae.detection",
         "lstm_ae.encoding",
+        "lstm_ae.classification",
         "lstm_ae.examples",
         "lstm_ae.outlook",
     },

@@ -129,9 +129,10 @@ class Reading(Options):
         tunable=False,
     )
     split: str = option("0.7,0.15,0.15", "Shares of training, validation and test, in this order.", tunable=False)
-    split_by: str = option(
-        "time",
-        "What is divided: each series in time (time), or whole series (series; needs --id-col).",
+    split_by: str | None = option(
+        None,
+        "What is divided: each series in time (time), or whole series (series; needs --id-col) (default: time; for "
+        "--task classify series, where each of many has one class throughout).",
         choices=("time", "series"),
         tunable=False,
     )

@@ -42,6 +42,12 @@ class Series(Reading, Config):
         maximum=100_000,
         tunable=False,
     )
+    classes: tuple[str, ...] = option(
+        (),
+        "Classes to tell apart, separated by commas; rows of any other count as unlabelled (default: all that "
+        "--label-col holds).",
+        tunable=False,
+    )
     bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 32)
     epochs: int = redefault(Config, "epochs", 30)
@@ -62,6 +68,10 @@ class Series(Reading, Config):
                 raise ConfigError(f"{flag(name)} is for --task {' or '.join(tasks)}. Received: --task {self.task}")
         if self.task == "classify" and self.label_col is None:
             raise ConfigError("--task classify needs --label-col, the column of the classes. Add it")
+        if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
+            raise ConfigError(
+                f"--classes must name at least two classes, each once. Received: {','.join(self.classes)[:60]}"
+            )
 
 
 # Fields that some tasks alone know.
@@ -72,4 +82,6 @@ _FOR = {
     "threshold": ("anomaly",),
     "smooth": ("anomaly",),
     "season": ("forecast",),
+    "classes": ("classify",),
+    "decoder_units": ("anomaly", "reconstruct", "forecast"),
 }

@@ -115,7 +115,7 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
     )
     fixes: list[Mapping[str, Any]] = []
     tries: list[dict[str, Any]] = [{}]
-    if len(prepared.table.ids) >= len(PARTS) and config.split_by == "time":
+    if len(prepared.table.ids) >= len(PARTS) and config.split_by != "series":
         tries.insert(0, {"split_by": "series"})
     if len(runs) > len(prepared.table.ids):
         tries.append({"freq": "rows"})

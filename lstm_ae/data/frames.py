@@ -1,11 +1,12 @@
 """Arrays and data frames as measurements, so that what holds a table in memory goes the way of a file."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.data.cadence import told_all
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.grid import rows_of
 from lstm_ae.data.instants import Times
@@ -17,10 +18,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class Marked(NamedTuple):
+    """A number for each row: of its series, or of its class.
+
+    Args:
+        column: what a table would call the column.
+        places: `(rows,)` int32, places in `names`; -1 where a class is not known.
+        names: of all series, or classes.
+    """
+
+    column: str
+    places: NDArray[np.int32]
+    names: tuple[str, ...]
+
+
 def measurements_of(
-    values: NDArray[Any], names: Sequence[str], index: "pd.Index[Any] | None" = None, name: str = "X"
+    values: NDArray[Any],
+    names: Sequence[str],
+    index: "pd.Index[Any] | None" = None,
+    name: str = "X",
+    *,
+    series: Marked | None = None,
+    labels: Marked | None = None,
 ) -> Measurements:
-    """One series from the rows of an array.
+    """The rows of an array, of one series or several.
 
     Args:
         values: `(rows, features)`, NaN where missing.
@@ -28,32 +49,42 @@ def measurements_of(
         index: `(rows,)` of pandas; times in it, in any order, tell when each row was. With any other the rows follow
             one another as they stand.
         name: what errors call the table.
+        series: which series each row is of; of one where None.
+        labels: the class of each row.
 
     Returns:
-        The rows in the order of time; `lines` holds where each stands in the array, from 0.
+        The rows by series and in the order of time; `lines` holds where each stands in the array, from 0.
 
     Raises:
         DataError: a time is missing, or the index has the name of a column.
     """
     times = None if index is None else times_of(index, name)
-    column, order, unsorted = None, np.arange(len(values), dtype=np.int32), 0
+    column, unsorted = None, 0
+    place = np.zeros(len(values), np.int32) if series is None else series.places
+    order = np.argsort(place, kind="stable").astype(np.int32)
     if times is not None:
         assert index is not None
         column = index.name if isinstance(index.name, str) and index.name else "time"
         if column in names:
             raise DataError(f"{name}: the index of times and a column are both called {column!r}. Rename one of them")
-        unsorted = int((np.diff(times) < 0).sum())
+        unsorted = int(((np.diff(times[order]) < 0) & (np.diff(place[order]) == 0)).sum())
         if unsorted:
-            order = np.argsort(times, kind="stable").astype(np.int32)
+            order = np.lexsort((times, place)).astype(np.int32)
+    marks = [mark.column for mark in (series, labels) if mark is not None]
+    first = np.searchsorted(place[order], place[order])  # the first row of the same series
     layout = Layout(
-        names=(*([column] if column else []), *names),
-        kinds={**({column: "time"} if column else {}), **dict.fromkeys(names, "number")},
+        names=(*marks, *([column] if column else []), *names),
+        kinds={
+            **dict.fromkeys(marks, "text"),
+            **({column: "time"} if column else {}),
+            **dict.fromkeys(names, "number"),
+        },
         time=column,
         form=None,
         aware=True,
         values=tuple(names),
-        id=None,
-        label=None,
+        id=None if series is None else series.column,
+        label=None if labels is None else labels.column,
         apart=(),
         inferred={},
     )
@@ -61,12 +92,12 @@ def measurements_of(
         name,
         "row",
         layout,
-        ("",),
-        np.zeros(len(values), np.int32),
-        np.arange(len(values), dtype=np.int64) if times is None else times[order],
+        ("",) if series is None else series.names,
+        place[order],
+        np.arange(len(values)) - first if times is None else times[order],
         np.asarray(values, np.float32)[order],
-        None,
-        (),
+        None if labels is None else labels.places[order],
+        () if labels is None else labels.names,
         order,
         unsorted,
     )
@@ -100,3 +131,14 @@ def in_rows_of(prepared: Prepared, found: NDArray[Any]) -> NDArray[Any]:
     `(rows, ...)`."""
     rows = rows_of(prepared.table, prepared.grid)
     return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
+
+
+def names_of_rows(prepared: Prepared) -> dict[str, Any]:
+    """What tells the rows apart, under the names that the table has for it; times in UTC."""
+    table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
+    columns: dict[str, Any] = {}
+    if table.layout.id is not None:
+        columns[table.layout.id] = [table.ids[place] for place in table.series[order]]
+    if table.layout.time is not None:
+        columns[table.layout.time] = told_all(table.times[order])
+    return columns

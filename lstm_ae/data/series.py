@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import common_step, starts_of
+from lstm_ae.data.classes import drawn
 from lstm_ae.data.grid import Grid, on_grid
 from lstm_ae.data.instants import BadCell, form_of, read_moments
 from lstm_ae.data.measurements import Measurements
@@ -120,7 +121,11 @@ def load_series(config: Reading, prepared: Prepared) -> Data:
     )
     scale = _scale(config, train, table)
     data = Data(train, validation, test, scale, source, feature_names=table.layout.values)
-    return require_samples(data, f"Give a shorter --window than {prepared.window}, another --split, or more rows")
+    several = len(table.ids) >= len(PARTS) and config.split_by != "series"
+    whole = ", --split-by series" if several else ""
+    return require_samples(
+        data, f"Give a shorter --window than {prepared.window}, another --split{whole}, or more rows"
+    )
 
 
 def _parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]:
@@ -134,9 +139,7 @@ def _parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]
         inside, shares = normal, np.r_[shares[:2] / shares[:2].sum(), 0]
     cuts = np.cumsum(shares)[:2]
     if config.split_by == "series":
-        # Files are often sorted by class: whole series are drawn, always in the same way.
-        drawn = np.random.default_rng(0).permutation(len(table.ids))
-        placed = (np.argsort(drawn)[grid.series] + 0.5) / len(table.ids)
+        placed = drawn(table)[grid.series]
     else:
         counted = np.cumsum(inside)
         first = starts_of(grid.series)

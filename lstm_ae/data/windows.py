@@ -105,6 +105,7 @@ class Data(NamedTuple):
         symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without companies.
         feature_names: one name a feature, with its unit in brackets.
         season: steps after which the values repeat themselves; None where they do not, or nobody asked.
+        classes: name of every class that labels count, where a study does not know them; else empty.
     """
 
     train: Split
@@ -115,6 +116,7 @@ class Data(NamedTuple):
     symbols: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ("value",)
     season: int | None = None
+    classes: tuple[str, ...] = ()
 
 
 def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDArray[np.int64]:

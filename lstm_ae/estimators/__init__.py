@@ -9,7 +9,8 @@ written. TensorFlow is loaded when an estimator is fitted or first applied.
 """
 
 from lstm_ae.estimators.autoencoder import SequenceAutoencoder
+from lstm_ae.estimators.classifier import SequenceClassifier
 from lstm_ae.estimators.detector import AnomalyDetector
 from lstm_ae.estimators.forecaster import SequenceForecaster
 
-__all__ = ["AnomalyDetector", "SequenceAutoencoder", "SequenceForecaster"]
+__all__ = ["AnomalyDetector", "SequenceAutoencoder", "SequenceClassifier", "SequenceForecaster"]

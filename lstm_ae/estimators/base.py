@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lstm_ae import experiment
 from lstm_ae.config import Series
-from lstm_ae.data.frames import in_rows_of, measurements_of
+from lstm_ae.data.frames import Marked, in_rows_of, measurements_of
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
@@ -31,11 +31,11 @@ Numbers = NDArray[Any]
 Frame = Any  # an array for an array, of pandas for what is of pandas
 
 # What the data and the kind of estimator decide.
-SETTLED = ("task", "data", "time_col", "value_cols", "id_col", "label_col", "columns", "seed")
+SETTLED = ("task", "data", "time_col", "value_cols", "id_col", "label_col", "columns", "seed", "classes")
 
 
 class Estimator(BaseEstimator):
-    """What both estimators share: parameters to a config, rows to measurements, a run in memory."""
+    """What all estimators share: parameters to a config, rows to measurements, a run in memory."""
 
     # What is fitted, and the tasks whose runs serve as well.
     _task: ClassVar[str]
@@ -54,8 +54,10 @@ class Estimator(BaseEstimator):
             DataError: there are too few rows, a column is empty, or two rows have the same time.
             Diverged: the loss became NaN.
         """
-        config = self._config()
-        settled = settle_table(config, self._measurements(X, reset=True))
+        return self._train(self._config(), self._measurements(X, reset=True))
+
+    def _train(self, config: Series, table: Measurements) -> Self:
+        settled = settle_table(config, table)
         with tempfile.TemporaryDirectory() as place, _undisturbed():
             command = f"{type(self).__name__}.fit"
             run = experiment.train(
@@ -103,7 +105,8 @@ class Estimator(BaseEstimator):
         tags.input_tags.allow_nan = True
         return tags
 
-    def _config(self) -> Series:
+    def _config(self, **decided: Any) -> Series:
+        """The config of the parameters; `decided` are fields that the rows decide."""
         values = {name: _plain(value) for name, value in self.get_params().items()}
         options, state = dict(values.pop("options") or {}), values.pop("random_state")
         for name in options:
@@ -112,7 +115,7 @@ class Estimator(BaseEstimator):
             if name in SETTLED:
                 raise ConfigError(f"options names {name!r}, which the rows or random_state decide. Leave it out")
         seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31))
-        return Series.from_dict(values | options | {"task": self._task, "seed": seed})
+        return Series.from_dict(values | options | {"task": self._task, "seed": seed} | decided)
 
     @classmethod
     def _parameters(cls, config: Series) -> dict[str, Any]:
@@ -129,7 +132,9 @@ class Estimator(BaseEstimator):
         self.metrics_ = packed.metrics
         return self
 
-    def _measurements(self, X: Any, *, reset: bool) -> Measurements:
+    def _measurements(
+        self, X: Any, *, reset: bool, series: Marked | None = None, labels: Marked | None = None
+    ) -> Measurements:
         if isinstance(X, pd.Series):
             X = X.to_frame()
         if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
@@ -147,7 +152,10 @@ class Estimator(BaseEstimator):
                 "column by a power of ten"
             )
         names = getattr(self, "feature_names_in_", _unnamed(values.shape[1]))
-        return measurements_of(values, list(names), X.index if isinstance(X, pd.DataFrame) else None)
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        if isinstance(index, pd.MultiIndex) and series is not None:
+            index = index.get_level_values(-1)
+        return measurements_of(values, list(names), index, series=series, labels=labels)
 
     def _prepared(self, X: Any) -> Prepared:
         """New rows on the grid of those that were fitted."""

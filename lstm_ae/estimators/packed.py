@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lstm_ae.classification import Classifier, classifier_of
 from lstm_ae.config import Series
 from lstm_ae.detection import Detector, detector_of
 from lstm_ae.errors import DataError
@@ -79,6 +80,12 @@ class Packed:
         """The model, taken apart."""
         with self.opened() as run:
             return halves_of(run.model(), self.config.scale)
+
+    @functools.cached_property
+    def classifier(self) -> Classifier:
+        """What it tells classes apart by; raises `DataError` where it was not trained to."""
+        with self.opened() as run:
+            return classifier_of(run)
 
     @functools.cached_property
     def detector(self) -> Detector:

@@ -3,15 +3,16 @@
 import textwrap
 
 import numpy as np
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from lstm_ae.figures.base import BLACK, GREY, VERMILLION, WIDTH, Thousands, figure, label, largest, number, rmse, style
+from lstm_ae.figures import classes
+from lstm_ae.figures.base import BLACK, VERMILLION, WIDTH, Thousands, figure, label, largest, number, rmse, style
+from lstm_ae.figures.classes import HEAT
 
-# White to black and light to dark: both keep their order in black and white print.
-INK, HEAT = "gray_r", "Blues"
+# White to black keeps its order in black and white print.
+INK = "gray_r"
 
 
 def reconstructions(
@@ -65,35 +66,8 @@ def reconstructions(
 
 
 def confusion(matrix: ArrayLike) -> Figure:
-    """Counts of true (rows) against predicted (columns) classes; the colour is the share of the row.
-
-    Args:
-        matrix: `(classes, classes)` counts.
-    """
-    counts = np.nan_to_num(np.asarray(matrix, float))
-    totals, total = counts.sum(axis=1), counts.sum()
-    share = counts / np.maximum(totals, 1)[:, None]
-    drawn = figure(height=4.6, width=5.8)
-    axes = drawn.axes[0]
-    # Of a good model's errors each is below 1 % of its row: the root makes them visible.
-    norm = PowerNorm(0.5, 0, 100)
-    shown = axes.imshow(100 * share, cmap=HEAT, norm=norm)
-    for (true, given), count in np.ndenumerate(counts):
-        if count:
-            colour = "white" if float(norm(100 * share[true, given])) > 0.6 else BLACK
-            axes.text(given, true, f"{count:,.0f}", ha="center", va="center", fontsize=7, color=colour)
-    ticks = range(len(counts))
-    axes.set(xticks=ticks, yticks=ticks, xticklabels=map(str, ticks), yticklabels=map(str, ticks))
-    axes.grid(False)
-    axes.tick_params(length=0)
-    axes.spines[:].set(visible=True, color=GREY, linewidth=0.6)
-    accuracy = 100 * np.trace(counts) / total if total else np.nan
-    shared = "n/a" if np.isnan(accuracy) else f"{accuracy:.2f} %"
-    label(axes, x="Predicted digit", y="True digit", title=f"Accuracy {shared} of {total:,.0f} digits")
-    bar = drawn.colorbar(shown, ax=axes, ticks=[0, 1, 5, 20, 50, 100], pad=0.02)
-    bar.set_label("Share of the true digit (%)", fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    return drawn
+    """Counts of true (rows) against predicted (columns) digits, `(10, 10)`; the colour is the share of the row."""
+    return classes.confusion(matrix, what="digit")
 
 
 def readings(image: ArrayLike) -> Figure:

@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from lstm_ae.config import Series
+from lstm_ae.models.missing import past_missing
 from lstm_ae.models.recurrent import decode, encode
 
 # Waves over the window, by which the decoder knows the place: 1, 2, 4, 8 and 16 of them.
@@ -25,10 +26,7 @@ def compressor(config: Series, *, steps: int, features: int, missing: bool) -> k
         missing: whether values may be missing: the network is then told which.
     """
     sequence = keras.Input((steps, features), name="sequence")
-    absent = ops.isnan(sequence)
-    # 0 is the mean where values are scaled by mean and deviation.
-    filled = ops.where(absent, ops.zeros_like(sequence), sequence)
-    read = ops.concatenate([filled, ops.cast(absent, "float32")], axis=2) if missing else filled
+    filled, _, read = past_missing(sequence, told=missing)
     hidden = encode(config, read, sequences=True, bidirectional=config.bidirectional)
     # The mean knows all steps alike, the last state the latest best.
     whole = ops.concatenate([ops.mean(hidden, axis=1), hidden[:, -1]], axis=1)

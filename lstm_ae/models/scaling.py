@@ -60,7 +60,11 @@ def scaling_of(model: keras.Model) -> keras.Model:
 
 def unscaled(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
     """Scaled values `(batch, any, features)` in own units, by what the model's scaling made of its inputs."""
-    return _in_own_units(model.get_layer("unscaling"), values, scaled)
+    ways = [layer for layer in model.layers if layer.name == "unscaling"]
+    if not ways:
+        # A model that returns no series holds no way back; a scale of logarithms is of models that return one.
+        return scaled["offset"] + values * scaled["range"]
+    return _in_own_units(ways[0], values, scaled)
 
 
 def _in_own_units(unscaling: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:

@@ -15,13 +15,13 @@ from lstm_ae.figures import signals
 from lstm_ae.run import Run
 from lstm_ae.space import REPORT
 from lstm_ae.tasks import History
-from lstm_ae.tasks.series import codes, forecasts
+from lstm_ae.tasks.series import classes, codes, forecasts
 from lstm_ae.tasks.series.settling import settle
 
 __all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
 
-_BY_TASK: Mapping[str, Any] = {"anomaly": codes, "reconstruct": codes, "forecast": forecasts}
-_BY_OUTPUT: Mapping[str, Any] = {"reconstruction": codes, "future": forecasts}
+_BY_TASK: Mapping[str, Any] = {"anomaly": codes, "reconstruct": codes, "forecast": forecasts, "classify": classes}
+_BY_OUTPUT: Mapping[str, Any] = {"reconstruction": codes, "future": forecasts, "label": classes}
 
 
 def _of(model: Any) -> Any:

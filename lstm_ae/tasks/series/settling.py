@@ -1,14 +1,17 @@
 """What a config leaves open is found in the table, so that a run's config means the same for whoever comes later."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.anomaly.normal import usual_smooth
-from lstm_ae.config import Series
+from lstm_ae.config import Reading, Series
 from lstm_ae.config.rules import parse_threshold, rows_of_unit
+from lstm_ae.data.classes import labelled, of_known_classes
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.padding import padded
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
@@ -38,7 +41,13 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     Raises:
         ConfigError, DataError: as `prepare` and `load_series` say.
     """
+    inferred: Mapping[str, str] = {}
+    if config.task == "classify":
+        config, table, inferred = labelled(config, table)
     prepared = prepare(config, table)
+    prepared = prepared._replace(inferred={**prepared.inferred, **inferred})
+    if config.task == "classify" and config.split_by == "series":
+        prepared = padded(prepared)
     layout = prepared.table.layout
     found = dataclasses.replace(
         config,
@@ -65,6 +74,8 @@ def settle_table(config: Series, table: Measurements) -> Settled:
             )
         found = dataclasses.replace(found, season=config.season or find_season(data, prepared.window))
         data = data._replace(season=found.season)
+    if config.task == "classify":
+        data = of_known_classes(data, found)
     return Settled(found, data)
 
 
@@ -79,7 +90,7 @@ def config_of(run: Run, *tasks: str) -> Series:
     return config
 
 
-def require_whole(config: Series, prepared: Prepared) -> None:
+def require_whole(config: Reading, prepared: Prepared) -> None:
     """A window that is scaled by its own minimum must have one."""
     if config.scale == "window" and np.isnan(prepared.grid.values).any():
         raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
@@ -88,6 +99,12 @@ def require_whole(config: Series, prepared: Prepared) -> None:
 def load(config: Series) -> Data:
     """Training, validation and test windows of the table."""
     return settle(config).data
+
+
+def reading_of(config: Series, data: str | None, label_col: str | None = None) -> Reading:
+    """How a run's config says that another table is read; its labels, where there are any, are in `label_col`."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
+    return Reading(**values | {"data": data, "label_col": label_col, "horizon": None, "normal": ()})
 
 
 def table_of(config: Series, progress: Progress | None = None) -> Prepared:

@@ -1,0 +1,84 @@
+"""`lstmae series classify`: the class of every row of a table, or of every series."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .backend import import_tensorflow
+from .options import RunArgument, command
+from .results import require_table, show_files
+from .talk import Talk
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "classify", "lstmae series classify latest walks.csv --out classes.csv")
+    def classify(
+        run: RunArgument,
+        data: Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")],
+        *,
+        out: Annotated[
+            Path,
+            typer.Option(
+                metavar="<file>",
+                help="The .csv or .parquet file to write: a line for each series where a window is a whole one, else "
+                "for each row.",
+            ),
+        ],
+        label_col: Annotated[
+            str | None, typer.Option(metavar="<name>", help="Column of known classes: judge the answers by it.")
+        ] = None,
+        talk: Talk,
+    ) -> None:
+        """Say to which class the window that ends with each row belongs, or each series where it is one window."""
+        from lstm_ae.run import open_run
+
+        require_table("--out", out)
+        found = open_run(run, "series")
+        found.metrics()
+        import_tensorflow(talk)
+        from lstm_ae import classification
+        from lstm_ae.detection import write_table
+
+        bar = talk.progress()
+        answers = classification.classify(found, data, label_col=label_col, progress=bar.reading)
+        bar.clear()
+        path = write_table(out, classification.columns(answers))
+        counts, judged = classification.counts(answers), classification.judged(answers)
+        _show(answers, counts, judged, talk)
+        show_files(talk, {"classes": path})
+        talk.document(
+            {
+                "run": str(found.directory),
+                "of": "series" if answers.of_series else "rows",
+                "windows": len(answers.ends),
+                "classes": counts,
+                "unknown": list(answers.unknown),
+                "judged": None if judged is None else judged._asdict(),
+                "out": str(path),
+            }
+        )
+
+
+def _show(answers: Any, counts: dict[str, int], judged: Any, talk: Talk) -> None:
+    """How many windows of each class, and how right that is where it is known."""
+    from lstm_ae.data.columns import heading
+    from lstm_ae.data.selection import count, listed
+
+    of = "series" if answers.of_series else "rows"
+    total = sum(counts.values())
+    talk.table(
+        ["class", of, "share"],
+        [(heading(name), number, f"{number / max(total, 1):.1%}") for name, number in counts.items() if number],
+    )
+    missing = len(answers.prepared.table.ids if answers.of_series else answers.prepared.table.lines) - total
+    if missing:
+        why = "it holds no value" if answers.of_series else "no whole window with a value ends there"
+        talk.show(f"{missing:,} {of} without a class: {why}")
+    if answers.unknown:
+        names = listed(list(map(heading, answers.unknown)))
+        talk.show(f"{count(len(answers.unknown), 'label')} unknown to the run and not judged: {names}")
+    if judged is not None:
+        talk.show(f"accuracy {judged.accuracy:.2%}, macro-F1 {judged.macro_f1:.3f} of {judged.windows:,} labelled {of}")

@@ -1,0 +1,220 @@
+"""The classes of another table's windows by a trained run: of every row, or of every series where each is a window."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Series
+from lstm_ae.data.classes import counted_by, series_wide
+from lstm_ae.data.frames import in_rows_of, names_of_rows
+from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.padding import padded
+from lstm_ae.data.series import Prepared, prepare
+from lstm_ae.data.windows import window_starts
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import Run
+from lstm_ae.tasks.series.classes import macro_f1
+from lstm_ae.tasks.series.settling import reading_of, require_whole
+
+Numbers = NDArray[Any]
+Floats = NDArray[np.float32]
+
+# Windows that are classified at a time.
+BATCH = 2048
+
+
+class Classifier(NamedTuple):
+    """What a run tells windows apart by, ready to be applied to any number of tables.
+
+    Args:
+        probabilities: of windows `(windows, window, features)` in own units, NaN where missing, `(windows, classes)`.
+    """
+
+    config: Series
+    probabilities: Callable[[Numbers], Floats]
+
+
+class Classified(NamedTuple):
+    """The windows of a table, told apart.
+
+    Args:
+        prepared: the table on its grid.
+        names: of the classes.
+        ends: `(windows,)` int64, the row of the grid that ends each window.
+        probability: `(windows, classes)`, NaN where a window holds no value.
+        of_series: whether a window is a whole series.
+        unknown: labels in the table that the run does not know.
+    """
+
+    prepared: Prepared
+    names: tuple[str, ...]
+    ends: NDArray[np.int64]
+    probability: Floats
+    of_series: bool
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """`(windows,)` the place of the most probable class; -1 where a window holds no value."""
+        none = np.isnan(self.probability[:, 0])
+        return np.where(none, -1, np.where(none[:, None], 0, self.probability).argmax(axis=1))
+
+    @property
+    def truth(self) -> NDArray[np.int32]:
+        """`(windows,)` the place of the class that the table says; -1 where it says none."""
+        labels = self.prepared.grid.labels
+        return np.full(len(self.ends), -1, np.int32) if labels is None else labels[self.ends]
+
+
+class Judged(NamedTuple):
+    """How right the answers to labelled windows are."""
+
+    windows: int
+    accuracy: float
+    macro_f1: float
+
+
+def classifier_of(run: Run) -> Classifier:
+    """A run's own.
+
+    Raises:
+        ConfigError, DataError: the run is unfinished or damaged, or tells no classes apart.
+    """
+    import tensorflow as tf
+
+    from lstm_ae.models.apply import signature
+
+    config = run.config()
+    if not isinstance(config, Series) or config.task != "classify":
+        raise DataError(
+            f"The run {str(run.directory)!r} tells no classes apart; train one by lstmae series train --task classify"
+        )
+    model = run.model()
+    function = tf.function(lambda inputs: model(inputs, training=False)["label"])
+    call = function.get_concrete_function(signature(model))
+    return Classifier(config, lambda windows: call(sequence=tf.constant(windows, tf.float32)).numpy())
+
+
+def classify(run: Run, data: str, *, label_col: str | None = None, progress: Progress | None = None) -> Classified:
+    """Tell the windows of a table apart.
+
+    Args:
+        data: the table, with the columns of the one that the run was trained on, in any order.
+        label_col: a column of known classes, to judge the answers by.
+
+    Raises:
+        ConfigError, DataError: the table cannot be read so, or the run tells no classes apart.
+    """
+    classifier = classifier_of(run)
+    return classified(classifier, read_measurements(reading_of(classifier.config, data, label_col), progress))
+
+
+def classified(classifier: Classifier, table: Measurements, *, every_row: bool = False) -> Classified:
+    """Tell the windows of a table apart.
+
+    Args:
+        every_row: give every row a window, also where it begins before its series, with missing rows there; unless
+            each series is one window as it is.
+
+    Raises:
+        DataError: no window fits into the table.
+    """
+    config, names = classifier.config, classifier.config.classes
+    found = counted_by(table, names)
+    unknown = tuple(name for name, place in zip(table.classes, _places(table, found), strict=True) if place < 0)
+    by_series = config.split_by == "series" and table.layout.id is not None
+    if by_series:
+        found = series_wide(found)
+    reading = reading_of(config, config.data)
+    if table.layout.time is None:
+        reading = replace(reading, freq="rows")
+    prepared = prepare(reading, found)
+    whole = padded(prepared) if by_series else prepared
+    starts = window_starts(whole.grid.segment, whole.window)
+    of_series = by_series and np.bincount(whole.grid.series[starts]).max(initial=0) <= 1
+    if every_row and not of_series:
+        whole = padded(prepared, every_row=True)
+        starts = window_starts(whole.grid.segment, whole.window)
+    if not len(starts):
+        raise DataError(
+            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
+        )
+    require_whole(reading, whole)
+    probability = np.empty((len(starts), len(names)), np.float32)
+    for first in range(0, len(starts), BATCH):
+        windows = whole.grid.values[starts[first : first + BATCH, None] + np.arange(whole.window)]
+        said = classifier.probabilities(windows)
+        said[np.isnan(windows).all(axis=(1, 2))] = np.nan
+        probability[first : first + BATCH] = said
+    return Classified(whole, names, starts + whole.window - 1, probability, bool(of_series), unknown)
+
+
+def _places(table: Measurements, found: Measurements) -> list[int]:
+    """Where the names of a table's labels stand among the classes; -1 for one that does not."""
+    if table.labels is None or found.labels is None:
+        return []
+    places = np.full(len(table.classes) + 1, -1)
+    places[table.labels] = found.labels
+    return [int(place) for place in places[:-1]]
+
+
+def judged(found: Classified) -> Judged | None:
+    """How right the answers are; None where no window has a known class."""
+    known = (found.truth >= 0) & (found.answers >= 0)
+    truth, said = found.truth[known], found.answers[known]
+    if not len(truth):
+        return None
+    return Judged(len(truth), float((truth == said).mean()), macro_f1(truth, said))
+
+
+def rows_of(found: Classified) -> Floats:
+    """What is said of every row of the table, in its order: `(rows, classes)`; NaN where none ends with it.
+
+    Where a window is a whole series, it is said of all of its rows.
+    """
+    grid = found.prepared.grid
+    spread = np.full((len(grid.series), len(found.names)), np.nan, np.float32)
+    if found.of_series:
+        by_series = np.full((len(found.prepared.table.ids), len(found.names)), np.nan, np.float32)
+        by_series[grid.series[found.ends]] = found.probability
+        spread = by_series[grid.series]
+    else:
+        spread[found.ends] = found.probability
+    said: Floats = in_rows_of(found.prepared, spread)
+    return said
+
+
+def columns(found: Classified) -> dict[str, Any]:
+    """A line for each series, where a window is a whole one, or for each row: its class and the probability of all.
+
+    Empty where no window ends with the row, or none of its values is there.
+
+    Raises:
+        ConfigError: a column that tells rows apart has the name of an answer.
+    """
+    table = found.prepared.table
+    if found.of_series:
+        named: dict[str, Any] = {str(table.layout.id): list(table.ids)}
+        said = np.full((len(table.ids), len(found.names)), np.nan, np.float32)
+        said[found.prepared.grid.series[found.ends]] = found.probability
+    else:
+        named, said = names_of_rows(found.prepared), rows_of(found)
+    none = np.isnan(said[:, 0])
+    best = np.where(none[:, None], 0, said).argmax(axis=1)
+    answer = {
+        "class": ["" if empty else found.names[place] for empty, place in zip(none, best, strict=True)],
+        "probability": said.max(axis=1),
+    } | {f"probability {name}": said[:, place] for place, name in enumerate(found.names)}
+    for name in named:
+        if name in answer:
+            raise ConfigError(f"The column {name!r} has the name of an answer that is written; rename it in the table")
+    return named | answer
+
+
+def counts(found: Classified) -> dict[str, int]:
+    """How many windows are said to be of each class."""
+    answers = found.answers
+    return dict(zip(found.names, np.bincount(answers[answers >= 0], minlength=len(found.names)).tolist(), strict=True))

@@ -1,0 +1,207 @@
+"""Classes of rows, or of whole series."""
+
+# X is what scikit-learn calls the rows.
+# ruff: noqa: N803
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from lstm_ae.classification import classified, rows_of
+from lstm_ae.config import Series
+from lstm_ae.data.frames import Marked
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.estimators.base import Estimator, Frame
+from lstm_ae.estimators.packed import Packed
+
+
+class SequenceClassifier(ClassifierMixin, Estimator):
+    """Classes of rows that follow one another in time, or of whole series, by an LSTM network.
+
+    A row's class is that of the window that ends with it. With `groups`, or a frame with an index of series and times,
+    there are several series; where each of many has one class throughout, whole series are told apart: a window is a
+    series, and all of its rows get its class.
+
+    Args:
+        window: rows that are read; None takes the longest series where whole series are told apart, else finds a
+            season by autocorrelation, else takes a day, else 30.
+        units: hidden units of each LSTM layer.
+        bidirectional: whether windows are read in both directions.
+        epochs, learning_rate, batch_size: of the training.
+        scale: "standard", "minmax", "none", or "window" for each window's own range.
+        stride: rows between the starts of two training windows; rows are always classified one by one.
+        random_state: a seed makes the training repeatable; None or a `RandomState` draws one.
+        options: further choices of `lstmae series train` by name, as in `{"layers": 2, "split_by": "series"}`.
+
+    Attributes:
+        classes_: the classes, in order. Of a loaded run they are numbers where all of their names are.
+        window_: rows of a window.
+        metrics_: what the training measured, logistic regression on the same windows beside it.
+        n_features_in_, feature_names_in_: columns that were fitted; the names only where all are strings.
+
+    >>> turn = np.arange(400) / 2
+    >>> fast = turn >= 100
+    >>> rows = np.sin(np.where(fast, 3, 1) * turn)[:, None]
+    >>> y = np.where(fast, "fast", "slow")
+    >>> groups = np.arange(400) // 10
+    >>> found = SequenceClassifier(units=4, epochs=2).fit(rows, y, groups=groups)
+    >>> found.window_, found.classes_.tolist(), found.predict_proba(rows, groups=groups).shape
+    (10, ['fast', 'slow'], (400, 2))
+    """
+
+    _task = "classify"
+    _reads = ("classify",)
+
+    def __init__(
+        self,
+        *,
+        window: int | None = Series.window,
+        units: int = Series.units,
+        bidirectional: bool = Series.bidirectional,
+        epochs: int = Series.epochs,
+        learning_rate: float = Series.learning_rate,
+        batch_size: int = Series.batch_size,
+        scale: str = Series.scale,
+        stride: int = Series.stride,
+        random_state: Any = Series.seed,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.window = window
+        self.units = units
+        self.bidirectional = bidirectional
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.scale = scale
+        self.stride = stride
+        self.random_state = random_state
+        self.options = options
+
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
+        """Train on rows `(rows, features)` and the class of each.
+
+        Series are divided, as wholes or in time: the first part is trained on, the next chooses the best epoch and the
+        last is measured, see `metrics_`.
+
+        Args:
+            y: `(rows,)` classes; None or NaN where one is not known.
+            groups: `(rows,)` the series of each row; None takes all levels but the last of a `MultiIndex`, else one
+                series.
+
+        Raises:
+            ConfigError: a parameter is out of its range.
+            DataError: there are too few rows, or one class alone; a column is empty; two rows have the same time.
+            Diverged: the loss became NaN.
+        """
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None. Give each row's class"
+            )
+        check_consistent_length(X, y)
+        places, classes = _classes(y)
+        taken = list(map(str, X.columns)) if isinstance(X, pd.DataFrame) else []
+        labels, series = Marked(_free("label", taken), places, _names(classes)), _series(X, groups, taken)
+        if series is None and (self.options or {}).get("split_by") == "series":
+            raise ConfigError('options names "split_by": "series", which needs groups. Give the series of each row')
+        table = self._measurements(X, reset=True, series=series, labels=labels)
+        self._train(self._config(label_col=labels.column, id_col=table.layout.id), table)
+        self.classes_ = classes
+        return self
+
+    def predict(self, X: Any, *, groups: Any = None) -> Frame:
+        """The most probable class of each row, `(rows,)`; `groups` as in `fit`."""
+        found = self.classes_[self._said(X, groups).argmax(axis=1)]
+        return pd.Series(found, X.index, name="class") if isinstance(X, pd.DataFrame | pd.Series) else found
+
+    def predict_proba(self, X: Any, *, groups: Any = None) -> Frame:
+        """The probabilities of all classes, `(rows, classes)` float32; `groups` as in `fit`.
+
+        Of the window that ends with each row; where it begins before its series, the rows before it count as missing.
+        Where whole series are told apart, of the row's series. All classes are alike where a window holds no value.
+        """
+        said = self._said(X, groups)
+        if isinstance(X, pd.DataFrame | pd.Series):
+            return pd.DataFrame(said, X.index, columns=self.classes_)
+        return said
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> float:
+        """The share of rows that are named rightly, of those whose class is known."""
+        known = ~pd.isna(pd.Series(np.asarray(y, object).ravel()))
+        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        found = np.asarray(self.predict(X, groups=groups))
+        return float(accuracy_score(np.asarray(y)[known], found[known], sample_weight=weight))
+
+    def _said(self, X: Any, groups: Any) -> NDArray[np.float32]:
+        check_is_fitted(self)
+        taken = list(map(str, X.columns)) if isinstance(X, pd.DataFrame) else []
+        table = self._measurements(X, reset=False, series=_series(X, groups, taken))
+        said = rows_of(classified(self._packed.classifier, table, every_row=True))
+        return np.where(np.isnan(said), np.float32(1 / len(self.classes_)), said)
+
+    def _keep(self, packed: Packed) -> Self:
+        super()._keep(packed)
+        self.classes_ = _typed(packed.config.classes)
+        return self
+
+
+def _classes(y: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Each row's place among the classes, -1 where it is not known, and the classes."""
+    target = column_or_1d(y, warn=True)
+    known = ~np.asarray(pd.isna(target))
+    values = target[known]
+    if values.dtype == object:
+        values = pd.Series(values).infer_objects().to_numpy()
+    if not len(values):
+        raise DataError("y names no class of any row. Give the class of some")
+    check_classification_targets(values)
+    classes, inverse = np.unique(values, return_inverse=True)
+    places = np.full(len(target), -1, np.int32)
+    places[known] = inverse
+    return places, classes
+
+
+def _names(classes: NDArray[Any]) -> tuple[str, ...]:
+    return tuple(map(str, classes.tolist()))
+
+
+def _typed(names: tuple[str, ...]) -> NDArray[Any]:
+    """Classes by their names in a run: whole numbers, numbers or truth values where all read so, else text."""
+    kinds: tuple[tuple[type, Any], ...] = ((int, int), (float, float), (bool, {"False": False, "True": True}.get))
+    for kind, read in kinds:
+        try:
+            classes: NDArray[Any] = np.array([read(name) for name in names], kind)
+        except ValueError:
+            continue
+        if _names(classes) == names:
+            return classes
+    return np.array(names, object)
+
+
+def _series(X: Any, groups: Any, taken: list[str]) -> Marked | None:
+    """The series of each row; None where there is one."""
+    column = "series"
+    if groups is None and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
+        groups = X.index.droplevel(-1)
+        column = str(groups.name or column)
+    if groups is None:
+        return None
+    check_consistent_length(X, groups)
+    places, names = pd.Index(groups).factorize()
+    if (places < 0).any():
+        raise DataError(f"X, row {int(places.argmin())}: the series is missing. Name it in groups, or remove the row")
+    return Marked(_free(column, taken), places.astype(np.int32), tuple(map(str, names)))
+
+
+def _free(column: str, taken: list[str]) -> str:
+    """A name that no column of X has."""
+    while column in taken:
+        column += "_"
+    return column

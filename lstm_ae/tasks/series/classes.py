@@ -1,0 +1,126 @@
+"""Anyone's own table: to which class a window belongs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lstm_ae.config import Series
+from lstm_ae.data.columns import heading
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.evaluation import Evaluation, Metric, mcnemar
+from lstm_ae.figures import base
+from lstm_ae.figures import classes as drawings
+from lstm_ae.logistic import NAME, fit_logistic, log_loss
+from lstm_ae.tasks import History, columns, keep_nothing, parts
+
+keep = keep_nothing
+
+Numbers = NDArray[Any]
+
+
+def build(config: Series, data: Data) -> Any:
+    """A classifier from `sequence` `(batch, window, features)`, in the table's units, to `label` `(batch, classes)`."""
+    from lstm_ae.models.initial import set_initial_values
+    from lstm_ae.models.reader import reader
+    from lstm_ae.models.scaling import in_own_units
+
+    steps, features = data.train.span, data.train.features
+    missing = bool(np.isnan(data.train.series).any())
+    network = reader(config, steps=steps, features=features, classes=len(data.classes), missing=missing)
+    return in_own_units(set_initial_values(network, config, steps), data.scale)
+
+
+def evaluate(model: Any, data: Data) -> Evaluation:
+    """Accuracy, macro-F1 and log loss beside the most frequent class and logistic regression, and McNemar's test.
+
+    Windows that share rows are no independent samples: the test is on windows side by side alone.
+    """
+    assert data.train.label is not None
+    counts = np.bincount(data.train.label, minlength=len(data.classes))
+    frequent, shares = int(counts.argmax()), counts / counts.sum()
+    always = f"always {heading(data.classes[frequent])}"
+    regression = fit_logistic(data)
+    metrics, verdicts = {}, {}
+    for part, split in parts(data).items():
+        truth = split.label
+        ours = probabilities(model, split)
+        linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
+        answers = {"": ours.argmax(axis=1), always: np.full(len(truth), frequent), NAME: linear.argmax(axis=1)}
+        right = {name: float(np.mean(said == truth)) for name, said in answers.items()}
+        f1 = {name: macro_f1(truth, said) for name, said in answers.items()}
+        loss = {"": log_loss(ours, truth), "class shares": log_loss(np.tile(shares, (len(truth), 1)), truth)}
+        loss[NAME] = log_loss(linear, truth)
+        metrics[part] = {
+            "accuracy": _metric(right, higher_is_better=True),
+            "macro_f1": _metric(f1, higher_is_better=True),
+            "log_loss": _metric(loss, higher_is_better=False),
+        }
+        apart = _side_by_side(split)
+        what = "windows" if len(apart) == split.samples else "windows that share no row"
+        verdicts[part] = mcnemar((answers[""] == truth)[apart], (answers[NAME] == truth)[apart], name=NAME, what=what)
+    return Evaluation(metrics, verdicts)
+
+
+def _metric(found: dict[str, float], *, higher_is_better: bool) -> Metric:
+    """The model's own, under "", beside its baselines."""
+    return Metric(found.pop(""), "", found, higher_is_better)
+
+
+def macro_f1(truth: Numbers, said: Numbers) -> float:
+    """The mean of the F1 of all classes that there are or that were answered."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, said, average="macro", zero_division=0))
+
+
+def probabilities(model: Any, split: Split) -> NDArray[np.float32]:
+    """What the model says of every window of a split, `(samples, classes)`."""
+    from lstm_ae.models.apply import apply
+
+    return np.concatenate([batch.outputs["label"] for batch in apply(model, split)])
+
+
+def _side_by_side(split: Split) -> NDArray[np.int64]:
+    """Windows that share no row, as many as fit one after the other."""
+    kept, free = [], -1
+    for place, start in enumerate(split.starts.tolist()):
+        if start >= free:
+            kept.append(place)
+            free = start + split.span
+    return np.array(kept, np.int64)
+
+
+def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+    """On the test part what is taken for what and what a probability is worth; loss and accuracy over the epochs."""
+    said, truth = probabilities(model, data.test), data.test.label
+    assert truth is not None
+    confusion = np.zeros((len(data.classes),) * 2, np.int64)
+    np.add.at(confusion, (truth, said.argmax(axis=1)), 1)
+    panels = [base.Panel("loss", "Cross-entropy", "log"), base.Panel("label_accuracy", "Accuracy", "percent")]
+    return {
+        "confusion": drawings.confusion(confusion, data.classes),
+        "trust": drawings.trust(said, truth, data.classes),
+        "curves": base.curves(columns(history), panels),
+    }
+
+
+def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    """Every test window by its last row's time, or its number: the label, the class that is answered, its probability.
+
+    Where the table has several series, windows come in their order.
+    """
+    split = data.test
+    assert split.label is not None
+    said = probabilities(model, split)
+    last = split.starts + split.span - 1
+    table: dict[str, Sequence[Any]] = {"window": list(range(split.samples))}
+    if split.time is not None:
+        table["time"] = [str(moment) for moment in split.time[last].astype("datetime64[ns]")]
+    return table | {
+        "label": [data.classes[place] for place in split.label],
+        "class": [data.classes[place] for place in said.argmax(axis=1)],
+        "probability": list(said.max(axis=1)),
+    }

@@ -1,0 +1,366 @@
+"""Classes of a table: what is told apart, whole series and their division, padding, baselines and figures, by hand."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_ae.config import Series
+from lstm_ae.data.classes import counted_by, drawn, labels_of_series
+from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.padding import padded
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.series import prepare
+from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.evaluation import mcnemar
+from lstm_ae.figures.classes import confusion, trust
+from lstm_ae.logistic import fit_logistic, log_loss
+from lstm_ae.tasks.series.classes import _side_by_side
+from lstm_ae.tasks.series.settling import Settled, settle
+
+NAN = float("nan")
+
+
+def table_of(rows: list[str], header: str = "run,a,kind", **options: Any) -> tuple[Series, Measurements]:
+    Path("t.csv").write_text("\n".join([header, *rows]) + "\n")
+    config = Series(data="t.csv", task="classify", id_col="run" if "run" in header else None, label_col="kind")
+    config = Series.from_dict(config.to_dict() | options)
+    return config, read_measurements(config)
+
+
+def settled(rows: list[str], header: str = "run,a,kind", **options: Any) -> Settled:
+    return settle(table_of(rows, header, **options)[0])
+
+
+def runs(series: int, rows: int = 4, classes: int = 2) -> list[str]:
+    """Series of equal length; each of the class of its number."""
+    return [f"r{name},{name + row},{'abcdefgh'[name % classes]}" for name in range(series) for row in range(rows)]
+
+
+def notes(found: Settled) -> str:
+    return "\n".join(found.data.source.notes)
+
+
+def test_whole_series_are_told_apart_where_each_has_one_class() -> None:
+    config, data = settled(runs(20))
+    assert (config.split_by, config.window, config.classes) == ("series", 4, ("a", "b"))
+    assert [split.samples for split in data[:3]] == [14, 3, 3]
+    assert "split_by: series, as each of 20 has one class throughout" in data.source.notes
+    assert "window: 4 steps, the longest series" in data.source.notes
+    assert "classes: a, b" in data.source.notes
+    assert not any(note.startswith("max_gap") for note in data.source.notes)  # nothing is missing without times
+    # A series' values begin with its number, which tells its class.
+    for split in data[:3]:
+        assert split.label is not None
+        assert (split.windows()[:, 0, 0] % 2 == split.label).all()
+    # What was settled leaves nothing open, and makes the same of the table.
+    again = settle(config)
+    assert again.config == config
+    assert again.data.source.sha256 == data.source.sha256
+    assert not any(note.startswith(("split_by", "window", "classes")) for note in again.data.source.notes)
+
+
+def test_no_series_stands_in_two_parts() -> None:
+    _, data = settled(runs(40, classes=4))
+    seen = [set(split.windows()[:, 0, 0].tolist()) for split in data[:3]]
+    assert sum(map(len, seen)) == len(set().union(*seen)) == 40
+    for split in data[:3]:
+        assert sorted(set(split.label.tolist())) == [0, 1, 2, 3]  # type: ignore[union-attr]
+
+
+def test_short_series_begin_with_missing_rows() -> None:
+    rows = [f"r{name},{name},{'ab'[name % 2]}" for name in range(20) for _ in range(3 + name % 2)]
+    config, data = settled(rows)
+    assert config.window == 4
+    for split in data[:3]:
+        for window, label in zip(split.windows()[..., 0], split.label, strict=True):  # type: ignore[arg-type]
+            assert np.isnan(window).tolist() == [label == 0, False, False, False]
+            assert len(set(window[1:].tolist())) == 1
+    with pytest.raises(ConfigError, match="--scale window needs values without gaps"):
+        settled(rows, scale="window")
+
+
+def test_a_label_of_some_rows_is_that_of_the_series() -> None:
+    rows = [f"r{name},{row},{'ab'[name % 2] if row == 1 else ''}" for name in range(20) for row in range(4)]
+    _, data = settled(rows)
+    assert [split.samples for split in data[:3]] == [14, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (runs(9, rows=40), "split_by: time, as fewer than 10 series have a class"),
+        ([*runs(20, rows=40), "r3,1,a"], "split_by: time, as r3 has more than one class"),
+    ],
+)
+def test_other_tables_are_divided_in_time(rows: list[str], why: str) -> None:
+    config, data = settled(rows)
+    assert config.split_by == "time"
+    assert why in data.source.notes
+
+
+def test_what_was_chosen_is_left() -> None:
+    config, _ = settled(runs(20, rows=40), split_by="time", window=3)
+    assert (config.split_by, config.window) == ("time", 3)
+    config, data = settled(runs(20), window=3)
+    assert (config.split_by, config.window) == ("series", 3)
+    assert [split.samples for split in data[:3]] == [28, 6, 6]
+    config, _ = settled(runs(9), split_by="series")
+    assert config.window == 4
+    # Of longer series a season is taken.
+    config, _ = settled(runs(10, rows=1001))
+    assert config.split_by == "series"
+    assert config.window == 30
+
+
+def test_a_window_has_the_class_of_its_last_row() -> None:
+    rows = [f"{row},{'walk' if row // 5 % 2 else 'run'}" for row in range(100)]
+    config, data = settled(rows, "a,kind", window=3)
+    assert config.classes == ("run", "walk")
+    for split in data[:3]:
+        last = split.windows()[:, -1, 0]
+        assert (last // 5 % 2 == split.label).all()
+    assert not any(note.startswith("split_by") for note in data.source.notes)
+
+
+def test_windows_without_a_class_are_left_out() -> None:
+    rows = [f"{row},{'' if row % 5 == 4 else row // 2 % 2}" for row in range(100)]
+    found = settled(rows, "a,kind", window=2)
+    ends = np.concatenate([split.windows()[:, -1, 0] for split in found.data[:3]])
+    assert (ends % 5 != 4).all()
+    # 70, 15 and 15 rows end 69, 14 and 14 windows, of which every fifth has none.
+    assert [split.samples for split in found.data[:3]] == [55, 11, 11]
+    assert "20 windows without a class left out" in found.data.source.notes
+
+
+def test_classes_that_are_asked_for() -> None:
+    found = settled(runs(40, classes=4), classes=("d", "a"))
+    assert found.data.classes == ("d", "a")
+    assert sum(split.samples for split in found.data[:3]) == 20
+    for split in found.data[:3]:
+        first = split.windows()[:, 0, 0] % 4
+        assert (first == np.where(split.label == 0, 3, 0)).all()
+    assert "classes: " not in notes(found)
+    other = settled(runs(40, classes=4), classes=("a", "d"))
+    assert other.data.source.sha256 != found.data.source.sha256
+
+
+def test_numbers_are_in_their_order() -> None:
+    rows = [f"r{name},{row},{10 ** (name % 3)}" for name in range(30) for row in range(3)]
+    assert settled(rows).config.classes == ("1", "10", "100")
+
+
+def test_a_class_that_training_never_saw() -> None:
+    kinds = ["ab"[row % 2] for row in range(70)] + ["c" for _ in range(15)] + ["a" for _ in range(15)]
+    found = settled([f"{row},{kind}" for row, kind in enumerate(kinds)], "a,kind", window=2)
+    assert "no training window is of c; its 14 validation and 0 test windows count as errors" in notes(found)
+
+
+def test_labels_decide_what_data_is() -> None:
+    hashes = {settled(rows).data.source.sha256 for rows in (runs(20), runs(20), runs(20, classes=4))}
+    assert len(hashes) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        (runs(20, classes=1), {}, "'t.csv': kind holds one class alone, a, so there is nothing to tell apart"),
+        ([f"r{k},{k}," for k in range(20)], {}, "kind holds no class, so there is nothing to tell apart"),
+        ([f"r{k},1,{k + 0.5}" for k in range(1001)], {}, "kind holds 1,001 different labels, and classes are at most"),
+        (runs(20), {"classes": ("a", "x")}, "--classes names x, which kind does not hold. It holds a, b"),
+        (
+            [f"r0,{k},{'ab'[k > 75]}" for k in range(100)],
+            {"window": 2},
+            "The training part holds windows of one class alone, a; give --split-by series",
+        ),
+        (
+            [f"r0,{k},{'ab'[k % 2] if k < 80 else ''}" for k in range(100)],
+            {"window": 2},
+            "The test part holds no window whose last row has a class in kind. Give --split-by series",
+        ),
+        ([*runs(30)[:-1], "r29,1,a"], {"window": 4}, "another --split, --split-by series, or more rows"),
+    ],
+)
+def test_tables_that_are_refused(rows: list[str], options: dict[str, Any], words: str) -> None:
+    with pytest.raises((ConfigError, DataError)) as caught:
+        settled(rows, **options)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"task": "classify"}, "--task classify needs --label-col"),
+        ({"task": "anomaly", "classes": ("a", "b")}, "--classes is for --task classify. Received: --task anomaly"),
+        ({"task": "classify", "label_col": "k", "classes": ("a",)}, "--classes must name at least two classes"),
+        ({"task": "classify", "label_col": "k", "classes": ("a", "a")}, "each once. Received: a,a"),
+        ({"task": "classify", "label_col": "k", "code": 3}, "--code is for --task anomaly or reconstruct"),
+        ({"task": "classify", "label_col": "k", "decoder_units": 3}, "--decoder-units is for --task anomaly or"),
+    ],
+)
+def test_choices_that_cannot_be(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Series(**options)
+    assert words in str(caught.value)
+
+
+def test_labels_are_counted_by_the_classes_of_a_run() -> None:
+    _, table = table_of(["0,1,1.0", "0,2,2", "0,3,x", "0,4,", "0,5,7", "0,6,1"])
+    found = counted_by(table, ("2", "1", "x"))
+    assert found.labels is not None
+    assert found.labels.tolist() == [1, 0, 2, -1, -1, 1]
+    assert found.classes == ("2", "1", "x")
+
+
+def test_the_label_of_a_series() -> None:
+    _, table = table_of(["0,1,a", "0,2,", "1,1,b", "2,1,"])
+    assert labels_of_series(table).tolist() == [0, 1, -1]  # type: ignore[union-attr]
+    assert labels_of_series(table_of(["0,1,a", "0,2,b"])[1]) is None
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=120))
+@settings(deadline=None, max_examples=60)
+def test_series_are_drawn_evenly(kinds: list[int]) -> None:
+    """All places are taken once, and those of a class lie apart: of any class with ten series each part gets some."""
+    _, table = table_of([f"{k},1,{kind}" for k, kind in enumerate(kinds)])
+    place = drawn(table)
+    assert sorted(place) == pytest.approx((np.arange(len(kinds)) + 0.5) / len(kinds))
+    np.testing.assert_array_equal(place, drawn(table))
+    for kind in set(kinds):
+        own = place[np.array(kinds) == kind]
+        if len(own) >= 10:
+            assert {int(part) for part in np.searchsorted([0.7, 0.85], own)} == {0, 1, 2}
+
+
+def test_padding_by_hand() -> None:
+    config, table = table_of(["x,1,a", "x,2,a", "y,3,b", "y,4,b", "y,5,b"], window=3, split_by="series")
+    before = prepare(config, table)
+    after = padded(before)
+    np.testing.assert_array_equal(after.grid.values[:, 0], [NAN, 1, 2, 3, 4, 5])
+    assert after.grid.series.tolist() == after.grid.segment.tolist() == [0, 0, 0, 1, 1, 1]
+    assert after.grid.times.tolist() == [-1, 0, 1, 0, 1, 2]
+    assert after.grid.known.tolist() == [False, True, True, True, True, True]
+    assert after.grid.labels.tolist() == [-1, 0, 0, 1, 1, 1]  # type: ignore[union-attr]
+    assert after.part.tolist() == [before.part[0], *before.part.tolist()]
+    np.testing.assert_array_equal(padded(after).grid.values, after.grid.values)
+    every = padded(before, every_row=True)
+    np.testing.assert_array_equal(every.grid.values[:, 0], [NAN, NAN, 1, 2, NAN, NAN, 3, 4, 5])
+    assert every.grid.times.tolist() == [-2, -1, 0, 1, -2, -1, 0, 1, 2]
+
+
+def test_padding_has_times() -> None:
+    rows = [f"x,2024-01-01 0{hour}:00,1,a" for hour in range(2)] + ["y,2024-01-01 05:00,1,b"]
+    config, table = table_of(rows, "run,time,a,kind", window=3, split_by="series")
+    times = padded(prepare(config, table)).grid.times.view("datetime64[ns]").astype("datetime64[h]").astype(str)
+    assert [time[-5:] for time in times] == ["31T23", "01T00", "01T01", "01T03", "01T04", "01T05"]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(2, 6), st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_padding_loses_nothing(lengths: list[int], window: int, every: bool) -> None:
+    rows = [f"{name},{100 * name + row},a" for name, length in enumerate(lengths) for row in range(length)]
+    config, table = table_of(rows, window=window, split_by="series")
+    before = prepare(config, table)
+    after = padded(before, every_row=every)
+    np.testing.assert_array_equal(after.grid.values[after.grid.known], before.grid.values)
+    counts = np.bincount(after.grid.segment).tolist()
+    assert counts == [length + window - 1 if every else max(length, window) for length in lengths]
+
+
+def test_windows_side_by_side() -> None:
+    split = Split(np.zeros((20, 1), np.float32), np.array([0, 1, 2, 3, 5, 6, 10, 12, 13]), 3)
+    assert _side_by_side(split).tolist() == [0, 3, 5, 6, 8]
+
+
+def test_mcnemar_by_hand() -> None:
+    """Nine to one: twice (1 + 10) of 1024. The others say nothing."""
+    ours = np.array([True] * 9 + [False] + [True] * 80 + [False] * 10)
+    theirs = np.array([False] * 9 + [True] + [True] * 80 + [False] * 10)
+    found = mcnemar(ours, theirs, name="it", what="windows")
+    assert found.p == pytest.approx(22 / 1024)
+    assert found.statistic == pytest.approx(8 / math.sqrt(10))
+    assert found.skill == pytest.approx(1 - 11 / 19)
+    assert str(found) == "beats it (accuracy 89.00% against 81.00% in 100 windows, p = 0.021)"
+    assert mcnemar(theirs, ours, name="it", what="windows").outcome == "loses to"
+    same = mcnemar(ours, ours, name="it", what="windows")
+    assert (same.outcome, same.p, same.statistic) == ("ties with", 1, 0)
+    assert mcnemar(ours[5:], theirs[5:], name="it", what="windows").outcome == "ties with"  # four to one
+
+
+def test_log_loss_by_hand() -> None:
+    said = np.array([[0.5, 0.5], [0.25, 0.75], [1, 0]])
+    assert log_loss(said[:2], np.array([0, 1])) == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
+    assert log_loss(said[2:], np.array([1])) == pytest.approx(7 * math.log(10))
+
+
+def labelled_data(windows: np.ndarray, label: np.ndarray, classes: int) -> Data:
+    """The same windows, `(samples, window, features)`, in all three parts."""
+    samples, span, features = windows.shape
+    starts = np.arange(samples, dtype=np.int64) * span
+    split = Split(windows.reshape(-1, features).astype(np.float32), starts, span, label=label.astype(np.int32))
+    names = tuple(str(place) for place in range(classes))
+    return Data(split, split, split, fixed(), Source("t", "", ""), classes=names)
+
+
+def test_logistic_regression_reads_values_and_what_is_missing() -> None:
+    random = np.random.default_rng(0)
+    windows, label = random.normal(size=(300, 4, 2)), random.integers(0, 2, 300)
+    by_value = windows + 3 * label[:, None, None]
+    found = fit_logistic(labelled_data(by_value, label, 3))
+    assert (found.components, found.missing, found.windows) == (None, False, 300)
+    said = found.probabilities(by_value)
+    assert said.shape == (300, 3)
+    assert (said[:, 2] == 0).all()  # never seen
+    np.testing.assert_allclose(said.sum(axis=1), 1)
+    assert (said.argmax(axis=1) == label).mean() > 0.97
+    # Nothing but which value is missing tells the class.
+    holed = windows.copy()
+    holed[label == 1, 2, 0] = NAN
+    found = fit_logistic(labelled_data(holed, label, 2))
+    assert found.missing
+    assert (found.probabilities(holed).argmax(axis=1) == label).mean() > 0.97
+
+
+def test_wide_windows_are_reduced() -> None:
+    random = np.random.default_rng(0)
+    label = random.integers(0, 2, 120)
+    windows = random.normal(size=(120, 60, 10)) + label[:, None, None]
+    found = fit_logistic(labelled_data(windows, label, 2))
+    assert found.components.n_components_ == 120  # of 600 columns no more than windows
+    assert (found.probabilities(windows).argmax(axis=1) == label).all()
+
+
+def test_confusion_names_its_classes() -> None:
+    drawn_ = confusion(np.array([[8, 2], [0, 5]]), ["walk", "run $x$"])
+    axes = drawn_.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["8", "2", "5"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["walk", "run $x$"]
+    assert axes.get_title("left") == "Accuracy 86.67 % of 15 windows"
+    # Dark writing on light, light on dark.
+    assert [text.get_color() for text in axes.texts] == ["white", "#000000", "white"]
+
+
+def test_many_classes_share_a_line() -> None:
+    counts = np.diag(np.arange(30, 0, -1))
+    counts[29, 28] = 4
+    drawn_ = confusion(counts, [f"c{k}" for k in range(30)])
+    labels = [text.get_text() for text in drawn_.axes[0].get_yticklabels()]
+    assert labels == [*(f"c{k}" for k in range(19)), "11 others"]
+    assert drawn_.axes[0].texts[-1].get_text() == str(sum(range(1, 12)) + 4)
+    assert drawn_.axes[0].get_title("left") == f"Accuracy {100 * 465 / 469:.2f} % of 469 windows"
+
+
+def test_what_a_probability_is_worth() -> None:
+    said = np.array([[0.95, 0.05], [0.95, 0.05], [0.3, 0.7], [0.3, 0.7]])
+    drawn_ = trust(said, np.array([0, 1, 1, 1]), ["a", "b"])
+    points = drawn_.axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(points, [[70, 100], [95, 50]])
+    bars = drawn_.axes[1].patches
+    assert [bar.get_width() for bar in bars] == pytest.approx([100, 200 / 3])  # type: ignore[attr-defined]
+    assert [text.get_text() for text in drawn_.axes[1].get_yticklabels()] == ["a (1)", "b (3)"]

@@ -1,0 +1,321 @@
+"""A classifier of a table from end to end: the network, the commands, the answers by row and by series, the export."""
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from searches import call, refused
+
+from lstm_ae.classification import Classifier, classified, classify, columns, judged, rows_of
+from lstm_ae.config import Series
+from lstm_ae.data.classes import labelled
+from lstm_ae.data.frames import Marked, measurements_of
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.errors import ConfigError
+from lstm_ae.models.reader import reader
+from lstm_ae.run import open_run
+from lstm_ae.steps import Steps
+
+NAN = float("nan")
+QUICK = "--units 16 --epochs 30 --batch-size 16 --learning-rate 0.02"
+KINDS = ("slow", "mid", "fast")
+
+
+def walks(series: int = 120, seed: int = 0) -> pd.DataFrame:
+    """Waves of three speeds, 12 to 20 rows each, that begin anywhere; side by side as a logger writes them."""
+    random = np.random.default_rng(seed)
+    frames = []
+    for name in range(series):
+        rows, kind = int(random.integers(12, 21)), name % 3
+        turn = np.arange(rows) * (0.5 + 0.6 * kind) + random.uniform(0, 6)
+        level = (np.sin(turn) + random.normal(0, 0.05, rows)).round(4)
+        times = pd.date_range("2024-01-01", periods=rows, freq="s")
+        frames.append(pd.DataFrame({"time": times, "walk": f"w{name}", "level": level, "kind": KINDS[kind]}))
+    return pd.concat(frames).sort_values(["time", "walk"], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the table, and a run of whole series that the command has trained."""
+    folder = tmp_path_factory.mktemp("walks")
+    walks().to_csv(folder / "walks.csv", index=False)
+    with contextlib.chdir(folder):
+        said = call(f"series train {folder}/walks.csv --task classify --id-col walk --label-col kind --out run {QUICK}")
+    assert said.code == 0, said.err
+    (folder / "said.txt").write_text(said.err + said.out)
+    return folder
+
+
+def config_of(**options: Any) -> Series:
+    return Series.from_dict({"task": "classify", "label_col": "kind", "units": 3, **options})
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_network_reads_past_what_is_missing(bidirectional: bool) -> None:
+    config = config_of(bidirectional=bidirectional)
+    network = reader(config, steps=4, features=2, classes=3, missing=True)
+    assert network.output["label"].shape == (None, 3)
+    window = np.random.default_rng(0).normal(size=(2, 4, 2)).astype(np.float32)
+    window[0, 0], window[1, 1, 1] = NAN, NAN
+    label = np.asarray(network({"sequence": window})["label"])
+    np.testing.assert_allclose(label.sum(axis=1), 1, rtol=1e-6)
+    # By hand: the states of the recurrent layer, their mean over steps with a value, and the last (or first) ones.
+    absent = np.isnan(window)
+    read = np.concatenate([np.where(absent, 0, window), absent], axis=2).astype(np.float32)
+    layer = network.get_layer("encoder_1_both" if bidirectional else "encoder_1")
+    states = np.asarray(layer(read))
+    there = ~absent.all(axis=2)
+    mean = np.stack([states[k][there[k]].mean(axis=0) for k in range(2)])
+    last = np.concatenate([states[:, -1, :3], states[:, 0, 3:]], axis=1)
+    kernel, bias = map(np.asarray, network.get_layer("label").weights)
+    evidence = np.exp(np.concatenate([mean, last], axis=1) @ kernel + bias)
+    np.testing.assert_allclose(label, evidence / evidence.sum(axis=1, keepdims=True), rtol=1e-5)
+    nothing = np.asarray(network({"sequence": np.full((1, 4, 2), NAN, np.float32)})["label"])
+    assert np.isfinite(nothing).all()
+
+
+def test_the_loss_of_a_label_alone_is_its_cross_entropy() -> None:
+    import keras
+
+    windows = np.random.default_rng(0).normal(size=(6, 4, 1)).astype(np.float32)
+    label = np.array([0, 1, 1, 0, 2, 1], np.int32)
+    split = Split(windows.reshape(-1, 1), np.arange(6, dtype=np.int64) * 4, 4, label=label)
+    data = Data(split, split, split, fixed(), Source("t", "", ""))
+    network = reader(config_of(), steps=4, features=1, classes=3, missing=False)
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(network.trainable_variables)
+    steps = Steps(network, optimizer, data, batch_size=6, parts=2, reconstruction_weight=0.9)
+    assert steps.names == ["loss", "label_accuracy"]
+    said = np.asarray(network({"sequence": windows})["label"])
+    told = steps.validate()
+    assert told["loss"] == pytest.approx(-np.log(said[np.arange(6), label]).mean(), rel=1e-5)
+    assert told["label_accuracy"] == pytest.approx((said.argmax(axis=1) == label).mean())
+
+
+def test_a_training_says_what_it_found_and_what_is_next(place: Path) -> None:
+    said = (place / "said.txt").read_text()
+    assert "split_by: series, as each of 120 has one class throughout" in said
+    assert "window: 20 steps, the longest series" in said
+    assert "max_gap: 20 steps, as a series is one window" in said
+    assert "next: lstmae series classify run DATA --out classes.csv" in said
+    run = open_run(place / "run")
+    config, metrics = run.config(), run.metrics()
+    assert isinstance(config, Series)
+    assert config.classes == ("fast", "mid", "slow")
+    assert metrics["test"]["accuracy"]["value"] > 0.8
+    assert list(metrics["test"]["accuracy"]["baselines"])[1] == "logistic regression"
+    assert list(metrics["test"]["log_loss"]["baselines"]) == ["class shares", "logistic regression"]
+    assert metrics["verdict"]["test"]["baseline"] == "logistic regression"
+    assert "in 18 windows, p = " in metrics["verdict"]["test"]["text"]
+    assert {path.stem for path in (run.directory / "figures").iterdir()} == {"confusion", "trust", "curves"}
+
+
+def test_a_line_for_each_series(place: Path) -> None:
+    walks(30, seed=1).to_csv("new.csv", index=False)
+    said = call(f"series classify {place}/run new.csv --out classes.csv --label-col kind")
+    assert said.code == 0, said.err
+    found = pd.read_csv("classes.csv")
+    assert list(found) == ["walk", "class", "probability", "probability fast", "probability mid", "probability slow"]
+    assert found["walk"].tolist() == [f"w{k}" for k in sorted(range(30), key=lambda k: f"w{k}")]
+    truth = [KINDS[int(name[1:]) % 3] for name in found["walk"]]
+    right = (found["class"] == truth).mean()
+    assert right > 0.8
+    assert f"accuracy {right:.2%}, " in said.out
+    assert "of 30 labelled series" in said.out
+    np.testing.assert_allclose(found.filter(like="probability ").sum(axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(found.filter(like="probability ").max(axis=1), found["probability"])
+
+
+def test_answers_depend_on_the_series_alone(place: Path) -> None:
+    """Not on the order of rows or of series, nor on which others there are; labels do not matter either."""
+    run, table = open_run(place / "run"), walks(12, seed=2)
+    table.to_csv("all.csv", index=False)
+    every = pd.DataFrame(columns(classify(run, "all.csv"))).set_index("walk")
+    table.sample(frac=1, random_state=0).drop(columns="kind").to_csv("some.csv", index=False)
+    mixed = pd.DataFrame(columns(classify(run, "some.csv"))).set_index("walk")
+    pd.testing.assert_frame_equal(mixed.loc[every.index], every, rtol=1e-5)
+    table[table["walk"] == "w5"].to_csv("one.csv", index=False)
+    (alone,) = pd.DataFrame(columns(classify(run, "one.csv")))["probability"]
+    assert alone == pytest.approx(every.loc["w5", "probability"], rel=1e-5)
+
+
+def test_a_series_without_a_value_has_no_class(place: Path) -> None:
+    table = walks(6)
+    table.loc[table["walk"] == "w3", "level"] = NAN
+    table.to_csv("t.csv", index=False)
+    said = call(f"series classify {place}/run t.csv --out c.csv --json")
+    assert said.code == 0, said.err
+    found = pd.read_csv("c.csv").set_index("walk")
+    assert found["class"].isna().tolist() == [name == "w3" for name in found.index]
+    assert found["probability"].isna().tolist() == [name == "w3" for name in found.index]
+    document = json.loads(said.out)
+    assert document["of"] == "series"
+    assert sum(document["classes"].values()) == 5
+    assert document["judged"] is None
+    said = call(f"series classify {place}/run t.csv --out c.csv")
+    assert "1 series without a class: it holds no value" in said.out
+
+
+def test_longer_series_are_classified_row_by_row(place: Path) -> None:
+    table = walks(2)
+    long = pd.DataFrame({"time": pd.date_range("2024-01-01", periods=25, freq="s"), "walk": "long", "level": 0.5})
+    pd.concat([table, long]).drop(columns="kind").to_csv("t.csv", index=False)
+    said = call(f"series classify {place}/run t.csv --out c.csv")
+    assert said.code == 0, said.err
+    found = pd.read_csv("c.csv")
+    assert list(found)[:3] == ["walk", "time", "class"]
+    assert len(found) == len(table) + 25
+    assert found["class"].notna().groupby(found["walk"]).sum().to_dict() == {"long": 6, "w0": 1, "w1": 1}
+    assert f"{len(found) - 8} rows without a class: no whole window with a value ends there" in said.out
+
+
+def test_labels_that_the_run_does_not_know(place: Path) -> None:
+    table = walks(6)
+    table["kind"] = table["kind"].replace("mid", "odd")
+    table.to_csv("t.csv", index=False)
+    said = call(f"series classify {place}/run t.csv --out c.csv --label-col kind")
+    assert "1 label unknown to the run and not judged: odd" in said.out
+    assert "of 4 labelled series" in said.out
+
+
+def test_what_is_refused(place: Path) -> None:
+    walks(3).rename(columns={"walk": "class"}).to_csv("t.csv", index=False)
+    run = f"{place}/run"
+    assert (
+        refused(f"series classify {run} t.csv --out c.txt", 2)
+        == "--out must end in .csv or .parquet. Received: 'c.txt'"
+    )
+    assert "--id-col names 'walk', no column of 't.csv'" in refused(f"series classify {run} t.csv --out c.csv", 2)
+    for verb, words in (("detect", "it was not trained to find anomalies"), ("encode", "is a run of --task classify")):
+        line = f"series {verb} {run} {place}/walks.csv" + (" --out c.csv" if verb == "encode" else "")
+        assert words in refused(line, 3)
+    shutil.copytree(run, "other")
+    config = json.loads(Path("other/config.json").read_text())
+    config["config"] |= {"task": "reconstruct", "classes": []}
+    Path("other/config.json").write_text(json.dumps(config))
+    assert "tells no classes apart; train one by" in refused(f"series classify other {place}/walks.csv --out c.csv", 3)
+
+
+def answering(config: Series) -> Classifier:
+    """The class is the first known value of the window."""
+
+    def probabilities(windows: Any) -> Any:
+        first = np.argmax(~np.isnan(windows[..., 0]), axis=1)
+        place = np.nan_to_num(windows[np.arange(len(windows)), first, 0]).astype(int)
+        return np.eye(len(config.classes), dtype=np.float32)[place]
+
+    return Classifier(config, probabilities)
+
+
+def test_rows_by_hand() -> None:
+    """The window of two that ends with each row; in `every_row` the first one's begins before."""
+    config = config_of(window=2, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="time", value_cols=("a",))
+    values = np.array([[0], [1], [2], [NAN], [NAN], [1]], float)
+    labels = Marked("kind", np.array([0, 0, 1, 2, 2, -1], np.int32), ("x", "y", "z"))
+    table = measurements_of(values, ["a"], labels=labels)
+    found = classified(answering(config), table)
+    assert not found.of_series
+    assert found.ends.tolist() == [1, 2, 3, 4, 5]
+    assert found.answers.tolist() == [0, 1, 2, -1, 1]
+    assert found.truth.tolist() == [0, 1, 2, 2, -1]
+    assert judged(found) == (3, 1.0, 1.0)
+    said = rows_of(found)
+    assert np.isnan(said).all(axis=1).tolist() == [True, False, False, False, True, False]
+    every = rows_of(classified(answering(config), table, every_row=True))
+    np.testing.assert_array_equal(every[1:], said[1:])
+    assert every[0].tolist() == [1, 0, 0]
+
+
+def test_series_by_hand() -> None:
+    """Whole series in any order; a series' answer is that of all of its rows."""
+    series = Marked("walk", np.array([1, 0, 1, 0, 1], np.int32), ("p", "q"))
+    table = measurements_of(np.array([[1], [2], [0], [0], [0]], float), ["a"], series=series)
+    config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=3, split_by="series", id_col="walk")
+    found = classified(answering(config), table)
+    assert found.of_series
+    assert found.prepared.grid.series[found.ends].tolist() == [0, 1]
+    assert rows_of(found).argmax(axis=1).tolist() == [1, 2, 1, 2, 1]
+    assert columns(found)["walk"] == ["p", "q"]
+    assert columns(found)["class"] == ["z", "y"]
+    assert judged(found) is None
+    # A column of the table is not overwritten by an answer.
+    layout = found.prepared.table.layout._replace(id="class")
+    with pytest.raises(ConfigError, match="The column 'class' has the name of an answer that is written"):
+        columns(found._replace(prepared=found.prepared._replace(table=table._replace(layout=layout))))
+
+
+def test_settling_keeps_a_config_that_is_settled() -> None:
+    series = Marked("walk", np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
+    labels = Marked("kind", np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))
+    table = measurements_of(np.zeros((36, 1)), ["a"], series=series, labels=labels)
+    once = labelled(config_of(id_col="walk"), table)
+    assert (once.config.window, once.config.split_by) == (3, "series")
+    twice = labelled(once.config, table)
+    assert (twice.config, twice.inferred) == (once.config, {})
+
+
+@pytest.mark.usefixtures("proven_here")
+def test_an_export_names_the_classes(place: Path) -> None:
+    import tensorflow as tf
+
+    said = call(f"export {place}/run --to out --name walks")
+    assert said.code == 0, said.err
+    manifest = json.loads(Path("out/walks/1/assets.extra/manifest.json").read_text())
+    assert manifest["classes"] == ["fast", "mid", "slow"]
+    assert set(manifest["signatures"]) == {"serving_default", "classify"}
+    card = Path("out/walks/README.md").read_text()
+    assert "Says to which class a window of a table's columns belongs." in card
+    assert "Classes: 0 fast, 1 mid, 2 slow." in card
+    run, table = open_run(place / "run"), walks(3, seed=5)
+    table.to_csv("t.csv", index=False)
+    found = classify(run, "t.csv")
+    # What begins with missing rows is served as it is classified.
+    starts = found.ends - found.prepared.window + 1
+    windows = found.prepared.grid.values[starts[:, None] + np.arange(found.prepared.window)]
+    assert np.isnan(windows).any()
+    served = tf.saved_model.load("out/walks/1")
+    answer = served.signatures["classify"](sequence=tf.constant(windows))
+    np.testing.assert_allclose(answer["label"], found.probability, rtol=1e-5)
+    assert answer["class"].numpy().tolist() == found.answers.tolist()
+
+
+def test_what_is_trained_is_measured_and_drawn_again(place: Path) -> None:
+    from lstm_ae import experiment
+
+    run = open_run(place / "run")
+    opened = experiment.open_trained(run)
+    again = experiment.as_json(experiment.evaluate(opened))
+    assert again["test"]["accuracy"] == run.metrics()["test"]["accuracy"]
+    table = opened.task.predict(opened.model, opened.data)
+    assert list(table) == ["window", "time", "label", "class", "probability"]
+    right = np.mean([label == said for label, said in zip(table["label"], table["class"], strict=True)])
+    assert right == pytest.approx(run.metrics()["test"]["accuracy"]["value"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (Path(os.environ.get("LSTMAE_DATA_DIR", "-")) / "mnist.npz").is_file(),
+    reason="needs mnist.npz in LSTMAE_DATA_DIR",
+)
+def test_digits_as_a_long_table() -> None:
+    """A digit is a series of 28 rows of 28 columns."""
+    with np.load(Path(os.environ["LSTMAE_DATA_DIR"]) / "mnist.npz") as file:
+        images, labels = file["x_train"][:600], file["y_train"][:600]
+    frame = pd.DataFrame(images.reshape(-1, 28), columns=[f"c{k}" for k in range(28)])
+    frame.insert(0, "digit", np.repeat(np.arange(600), 28))
+    frame.assign(label=np.repeat(labels, 28)).to_csv("digits.csv", index=False)
+    options = "--units 24 --epochs 15 --batch-size 16 --learning-rate 0.01"
+    said = call(f"series train digits.csv --task classify --id-col digit --label-col label --out run {options}")
+    assert said.code == 0, said.err
+    config, metrics = open_run("run").config(), open_run("run").metrics()
+    assert isinstance(config, Series)
+    assert (config.window, config.classes, config.split_by) == (28, tuple("0123456789"), "series")
+    assert metrics["test"]["accuracy"]["value"] > 0.6
+    assert metrics["test"]["accuracy"]["baselines"]["logistic regression"] > 0.75

@@ -1,0 +1,252 @@
+"""`SequenceClassifier` by scikit-learn's conventions: rows, whole series, frames, runs, and its own checks."""
+
+import copy
+import doctest
+import inspect
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from searches import call
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from lstm_ae.config import Series
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier
+from lstm_ae.run import open_run
+
+SMALL: dict[str, Any] = {"units": 12, "epochs": 25, "batch_size": 16, "learning_rate": 0.02}
+TINY: dict[str, Any] = {"window": 2, "units": 2, "epochs": 1, "options": {"split": "0.6,0.2,0.2"}}
+
+
+def walks(series: int = 80, seed: int = 0) -> pd.DataFrame:
+    """Waves of two speeds, 8 to 12 rows each, by walk and time."""
+    random = np.random.default_rng(seed)
+    frames = []
+    for name in range(series):
+        rows = int(random.integers(8, 13))
+        turn = np.arange(rows) * (0.5 + 1.2 * (name % 2)) + random.uniform(0, 6)
+        times = pd.date_range("2024-01-01", periods=rows, freq="s")
+        index = pd.MultiIndex.from_product([[f"w{name}"], times], names=["walk", "time"])
+        values = {"level": (np.sin(turn) + random.normal(0, 0.05, rows)).round(4), "speed": [10, 20][name % 2]}
+        frames.append(pd.DataFrame(values, index))
+    return pd.concat(frames)
+
+
+WALKS = walks()
+X, Y = WALKS[["level"]], WALKS["speed"]
+
+
+@pytest.fixture(scope="module")
+def whole() -> SequenceClassifier:
+    """Of whole series, by an index of series and times."""
+    return SequenceClassifier(**SMALL).fit(X, Y)
+
+
+@pytest.fixture(scope="module")
+def rows() -> SequenceClassifier:
+    """Of the rows of one array, the class of each known or not."""
+    level, label = stretches()
+    return SequenceClassifier(window=4, **SMALL).fit(level, label)
+
+
+def stretches() -> tuple[np.ndarray, np.ndarray]:
+    """Twenty rows up, twenty down, and so on; of some the class is not known."""
+    up = np.arange(400) // 20 % 2 == 0
+    level = np.where(up, 1.0, -1.0) + np.random.default_rng(0).normal(0, 0.2, 400)
+    label = np.where(up, "up", "down").astype(object)
+    label[::7] = None
+    return level[:, None], label
+
+
+def test_whole_series_are_told_apart(whole: SequenceClassifier) -> None:
+    assert whole.window_ == 12
+    assert whole.classes_.tolist() == [10, 20]
+    assert whole.classes_.dtype == np.int64
+    assert whole.feature_names_in_.tolist() == ["level"]
+    new = walks(30, seed=1)
+    said, probability = whole.predict(new[["level"]]), whole.predict_proba(new[["level"]])
+    assert said.index.equals(new.index)
+    assert list(probability) == [10, 20]
+    assert said.groupby(level="walk").nunique().eq(1).all()  # a series has one class
+    assert (said == new["speed"]).mean() > 0.85
+    assert whole.score(new[["level"]], new["speed"]) == pytest.approx((said == new["speed"]).mean())
+    np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_series_by_groups(whole: SequenceClassifier) -> None:
+    """The same rows without times, those of a series in their order, are the same series."""
+    order = np.argsort(np.random.default_rng(0).permutation(len(X)) % 12, kind="stable")
+    groups = X.index.get_level_values(0)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        said = whole.predict_proba(X.to_numpy(), groups=groups)
+    np.testing.assert_allclose(said, whole.predict_proba(X), rtol=1e-5)
+    shuffled = X.iloc[order]
+    np.testing.assert_array_equal(whole.predict(shuffled), whole.predict(X).iloc[order])
+
+
+def test_fitting_is_what_the_command_does(whole: SequenceClassifier) -> None:
+    WALKS.to_csv("walks.csv")
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SMALL.items())
+    said = call(f"series train walks.csv --task classify --id-col walk --label-col speed --out run {options}")
+    assert said.code == 0, said.err
+    by_command = open_run("run").metrics()
+    assert whole.metrics_["test"] == by_command["test"]
+    loaded = SequenceClassifier.load("run")
+    np.testing.assert_array_equal(loaded.predict(X), whole.predict(X))
+    assert loaded.classes_.tolist() == [10, 20]
+    assert {name: loaded.get_params()[name] for name in SMALL} == SMALL
+    assert loaded.get_params()["options"] == {"freq": "1s", "max_gap": 12, "split_by": "series"}
+
+
+def test_a_saved_run_is_one_of_the_command(whole: SequenceClassifier) -> None:
+    assert whole.save("mine") == Path("mine")
+    X.to_csv("walks.csv")
+    said = call("series classify mine walks.csv --out classes.csv")
+    assert said.code == 0, said.err
+    found = pd.read_csv("classes.csv").set_index("walk")["class"]
+    mine = whole.predict(X).groupby(level="walk").first()
+    assert found.sort_index().tolist() == mine.sort_index().tolist()
+    with pytest.raises(DataError, match="'mine' is a run of --task classify; fit a new SequenceAutoencoder"):
+        SequenceAutoencoder.load("mine")
+
+
+def test_every_row_has_a_class(rows: SequenceClassifier) -> None:
+    level, label = stretches()
+    said, probability = rows.predict(level), rows.predict_proba(level)
+    assert said.shape == (400,)
+    assert probability.shape == (400, 2)
+    assert rows.classes_.tolist() == ["down", "up"]
+    assert np.isfinite(probability).all()
+    np.testing.assert_array_equal(said, rows.classes_[probability.argmax(axis=1)])
+    known = label != None  # noqa: E711
+    assert (said == label)[known].mean() > 0.9
+    assert rows.score(level, label) == pytest.approx((said == label)[known].mean())
+    # Nothing later takes part, and where rows were cut does not matter from the fourth row on.
+    np.testing.assert_allclose(rows.predict_proba(level[:50]), probability[:50], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(rows.predict_proba(level[100:120])[3:], probability[103:120], rtol=1e-4, atol=1e-6)
+    assert rows.predict_proba(np.full((6, 1), np.nan)).tolist() == [[0.5, 0.5]] * 6
+
+
+def test_copies_say_the_same(rows: SequenceClassifier) -> None:
+    level, _ = stretches()
+    for same in (pickle.loads(pickle.dumps(rows)), copy.deepcopy(rows)):
+        np.testing.assert_array_equal(same.predict(level), rows.predict(level))
+        assert same.classes_.tolist() == rows.classes_.tolist()
+    fresh = clone(rows)
+    assert not hasattr(fresh, "classes_")
+    assert fresh.get_params() == rows.get_params()
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("1", "2"), int),
+        (("0.5", "1.0"), float),
+        (("False", "True"), bool),
+        (("01", "2"), str),
+        (("1", "a"), str),
+        (("1", "2.0"), str),
+    ],
+)
+def test_classes_of_a_loaded_run_have_the_kind_of_their_names(names: tuple[str, ...], kind: type) -> None:
+    found = classifier._typed(names).tolist()
+    assert found == [(name == "True") if kind is bool else kind(name) for name in names]
+    assert {type(value) for value in found} == {kind}
+
+
+def test_parameters_are_those_of_the_config() -> None:
+    asked = SequenceClassifier().get_params()
+    own = set(asked) - {"random_state", "options"}
+    assert {name: asked[name] for name in own} == {name: getattr(Series(), name) for name in own}
+    arguments = inspect.getdoc(SequenceClassifier).partition("Attributes:")[0]  # type: ignore[union-attr]
+    assert all(name in arguments for name in asked)
+
+
+LEVEL, LABEL = stretches()
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "words"),
+    [
+        ({"y": None}, ValueError, "requires y to be passed, but the target y is None"),
+        ({"y": ["a"] * 400}, DataError, "holds one class alone, a, so there is nothing to tell apart"),
+        ({"y": [None] * 400}, DataError, "y names no class of any row"),
+        ({"y": np.linspace(0, 1, 400)}, ValueError, "Unknown label type"),
+        ({"y": LABEL[:-1]}, ValueError, "inconsistent numbers of samples"),
+        ({"groups": [None, *range(399)]}, DataError, "X, row 0: the series is missing. Name it in groups"),
+        ({"groups": [1]}, ValueError, "inconsistent numbers of samples"),
+        ({"y": np.arange(400) > 300}, DataError, "The training part holds windows of one class alone, False"),
+    ],
+)
+def test_rows_that_are_refused(changed: dict[str, Any], kind: type[Exception], words: str) -> None:
+    given = {"y": LABEL} | changed
+    with pytest.raises(kind) as caught:
+        SequenceClassifier(window=4).fit(LEVEL, **given)
+    assert words in str(caught.value)
+
+
+def test_parameters_that_are_refused() -> None:
+    with pytest.raises(ConfigError, match="needs groups"):
+        SequenceClassifier(options={"split_by": "series"}).fit(LEVEL, LABEL)
+    with pytest.raises(ConfigError, match="options names 'classes', which the rows or random_state decide"):
+        SequenceClassifier(options={"classes": ("a", "b")}).fit(LEVEL, LABEL)
+    with pytest.raises(ConfigError, match="--code is for --task anomaly or reconstruct"):
+        SequenceClassifier(options={"code": 3}).fit(LEVEL, LABEL)
+
+
+def test_columns_keep_their_names() -> None:
+    frame = pd.DataFrame({"label": LEVEL[:, 0], "series": LEVEL[:, 0]})
+    groups = np.arange(400) // 20
+    model = SequenceClassifier(units=2, epochs=1).fit(frame, np.where(groups % 2, "b", "a"), groups=groups)
+    assert model.feature_names_in_.tolist() == ["label", "series"]
+    assert model.window_ == 20
+    assert model.predict(frame, groups=groups).index.equals(frame.index)
+
+
+def test_the_example(capfd: pytest.CaptureFixture[str]) -> None:
+    found = doctest.testmod(classifier, verbose=False)
+    assert found.attempted > 2
+    assert found.failed == 0
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_export_needs_none_of_us(rows: SequenceClassifier) -> None:
+    import tensorflow as tf
+
+    assert rows.export("served") == Path("served/1")
+    served = tf.saved_model.load("served/1").signatures["classify"]
+    answer = served(sequence=tf.constant(LEVEL[None, 10:14], tf.float32))
+    np.testing.assert_allclose(answer["label"], rows.predict_proba(LEVEL[10:14])[3:], rtol=1e-5)
+
+
+SUBSET = "a row's class rests on the rows before it, which a subset or a batch of one row lacks"
+ORDER = "the order of rows is time: other rows come before each one"
+BLOBS = "its rows do not follow one another in time, and one epoch is not enough"
+EXPECTED = {
+    "check_methods_subset_invariance": SUBSET,
+    "check_methods_sample_order_invariance": ORDER,
+    "check_classifiers_train": BLOBS,
+}
+
+
+def _checks() -> list[Any]:
+    """What scikit-learn asks of every classifier; all but the first few fit a model, 3 seconds each."""
+    found = []
+    for estimator, check in estimator_checks_generator(SequenceClassifier(**TINY)):
+        name = check.func.__name__
+        marks: list[Any] = [pytest.mark.slow]
+        if name in EXPECTED:
+            marks.append(pytest.mark.xfail(reason=EXPECTED[name], strict=True))
+        found.append(pytest.param(estimator, check, marks=marks, id=name))
+    return found
+
+
+@pytest.mark.parametrize(("estimator", "check"), _checks())
+def test_scikit_learn(estimator: Any, check: Any) -> None:
+    check(estimator)
