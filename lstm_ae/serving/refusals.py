@@ -55,12 +55,13 @@ class Refusal(Exception):
 
     Args:
         code: the status.
-        message: for the client; shortened to a thousand characters.
+        message: for the client; made one line of a thousand characters at most.
         http: an HTTP status other than the code's, where HTTP has a word of its own (413, 415).
     """
 
     def __init__(self, code: Code, message: str, *, http: int | None = None) -> None:
         self.code = code
+        message = " ".join(message[: 2 * LONGEST].splitlines())
         self.message = message if len(message) <= LONGEST else message[: LONGEST - 4] + " ..."
         self.http = http or code.http
         super().__init__(self.message)

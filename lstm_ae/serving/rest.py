@@ -21,7 +21,7 @@ from lstm_ae.serving.writing import write_answer
 
 JSON = "application/json"
 
-_WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _CALL = re.compile(_WHICH + r":(?P<method>predict|classify|regress)", re.IGNORECASE)
 _ABOUT = re.compile(_WHICH + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     """A request as HTTP brings it.
 
     Args:
-        path: as sent, not decoded, without the query.
+        path: decoded, without the query.
         headers: names in lower case.
         body: reads it; refuses one that is too large.
     """
