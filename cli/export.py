@@ -46,12 +46,21 @@ def register(app: typer.Typer) -> None:
                 "a run.",
             ),
         ] = False,
+        no_examples: Annotated[
+            bool,
+            typer.Option(
+                "--no-examples",
+                metavar="",
+                help="Leave out the three windows of the test data that otherwise go into the manifest, to try the "
+                "model with; whoever has the version, or asks its server for /openapi.json, can read them.",
+            ),
+        ] = False,
         talk: Talk,
     ) -> None:
         """Write a run's model as the next version of a SavedModel folder and prove that it says the same."""
         if verify_only:
-            if to is not None or name is not None or format != "savedmodel":
-                raise ConfigError("--verify-only writes nothing; leave --to, --name and --format out")
+            if to is not None or name is not None or format != "savedmodel" or no_examples:
+                raise ConfigError("--verify-only writes nothing; leave --to, --name, --format and --no-examples out")
             _verify(Path(run), talk)
             return
         from lstm_ae.run import open_run
@@ -71,7 +80,8 @@ def register(app: typer.Typer) -> None:
         base = opened.directory if to is None else to / (name or task)
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
         with quiet(talk):
-            exported = export_run(opened, base, list(dict.fromkeys(formats)), examples(opened))
+            tried = [] if no_examples else examples(opened)
+            exported = export_run(opened, base, list(dict.fromkeys(formats)), tried)
         written = write_card(base, card(base.resolve().name, opened, exported.endpoints))
         talk.table(
             ["endpoint", "inputs", "outputs"],

@@ -97,6 +97,7 @@ def run(made: Service, work: Callable[[Service], Awaitable[Any]]) -> Any:
             return await work(made)
         finally:
             made.batcher.close()
+            made.apart.close()
 
     return asyncio.run(whole())
 

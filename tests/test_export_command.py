@@ -66,8 +66,8 @@ def test_nothing_is_published_that_is_not_proven(toy: Path, said: Any, monkeypat
 
 
 def test_options_that_cannot_be(toy: Path, said: Any) -> None:
-    for option in ("--to x", "--name x", "--format onnx"):
-        text = "--verify-only writes nothing; leave --to, --name and --format out"
+    for option in ("--to x", "--name x", "--format onnx", "--no-examples"):
+        text = "--verify-only writes nothing; leave --to, --name, --format and --no-examples out"
         assert said(f"export toy --verify-only {option}", 2) == text
     assert said("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
     assert said("export nowhere --verify-only", 3).startswith("There is no folder 'nowhere'; give an exported version")
@@ -90,11 +90,15 @@ def test_the_manifest_holds_real_windows(tmp_path: Path, monkeypatch: pytest.Mon
     assert (past[..., 0] >= past[..., 2]).all()
 
 
-def test_a_manifest_without_the_data_has_no_examples(tmp_path: Path) -> None:
+def test_a_manifest_has_examples_where_the_data_is_there_and_they_are_wanted(tmp_path: Path, proven_here: None) -> None:
     assert call("toy train --sequences 60 --epochs 1 --units 2 --out run").code == 0
     run = open_run("run")
     found = examples(run)
     assert [example["name"] for example in found] == ["Test window 0", "Test window 5", "Test window 11"]
+    for option, expected in (("--no-examples", None), ("", found)):
+        version = json.loads(call(f"export run {option} --json").out)["saved_model"]
+        manifest = json.loads(Path(version, "assets.extra/manifest.json").read_text())
+        assert manifest.get("examples") == expected
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     about["data"]["sha256"] = "0" * 64
     (tmp_path / "run" / "config.json").write_text(json.dumps(about))

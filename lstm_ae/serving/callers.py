@@ -19,7 +19,8 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving.loading import require_allowed
 from lstm_ae.serving.models import Policy, discover, versions_in
 from lstm_ae.serving.protos import to_array, to_proto
-from lstm_ae.serving.servable import DEFAULT, Servable, Signature, Tensors, signature_of
+from lstm_ae.serving.reading import DEFAULT
+from lstm_ae.serving.servable import Servable, Signature, Tensors, signature_of
 
 SECONDS = 120.0
 

@@ -5,6 +5,7 @@ body, stands here: bytes are counted while they come, whatever Content-Length sa
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -20,6 +21,8 @@ from lstm_ae.serving.service import Service
 LOG = logging.getLogger(__name__)
 
 
+# Seconds that a client whose body is too large may pause before it is answered.
+LINGER = 0.5
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -82,15 +85,37 @@ class _Application:
         limit = self.service.limits.body
         declared = headers.get("content-length", "")
         if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
-            raise too_large(limit)
-        parts, size = [], 0
+            raise await self._too_large(aiter(protocol))
+        parts, size, coming = [], 0, aiter(protocol)
         try:
             async with asyncio.timeout(self.service.limits.seconds):
-                async for part in protocol:
+                while (part := await _next(coming)) is not None:
                     parts.append(part)
                     size += len(part)
                     if size > limit:
-                        raise too_large(limit)
+                        raise await self._too_large(coming)
         except TimeoutError:
             raise Refusal(Code.DEADLINE_EXCEEDED, "The body did not come in time", http=408) from None
         return b"".join(parts)
+
+    async def _too_large(self, coming: Any) -> Refusal:
+        """The refusal, once a client that keeps sending has had its say: it would be cut off before it reads it."""
+        left = self.service.limits.body
+        with contextlib.suppress(TimeoutError):
+            while left > 0:
+                async with asyncio.timeout(LINGER):
+                    part = await _next(coming)
+                if part is None:
+                    break
+                left -= len(part)
+        return too_large(self.service.limits.body)
+
+
+async def _next(coming: Any) -> bytes | None:
+    """The next part of a body, None at its end; granian can be asked to begin a body once only."""
+    # anext's own default ends the process: Python 3.11 cannot combine it with granian's iterator.
+    try:
+        part: bytes = await anext(coming)
+    except StopAsyncIteration:
+        return None
+    return part

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_ae.serving.servable import DEFAULT, Signature
+from lstm_ae.serving.reading import DEFAULT
+from lstm_ae.serving.servable import Signature
 
 MANIFEST = Path("assets.extra") / "manifest.json"
 # What is told of a model.

@@ -164,7 +164,7 @@ def _state(word: str) -> dict[str, Any]:
 
 
 def _plain(name: str) -> bool:
-    """Whether a path says the name as it is; paths are not decoded, and braces mean something else in OpenAPI."""
+    """Whether a path says the name as it is; braces mean something else in OpenAPI."""
     return quote(name, safe="!$&'()*+,;=@") == name
 
 

@@ -11,6 +11,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 
+from lstm_ae.serving.reading import MOST_DIMENSIONS
 from lstm_ae.serving.refusals import invalid
 
 # By dtype, the field that holds values one by one.
@@ -28,7 +29,6 @@ _FIELDS = {
     types_pb2.DT_BOOL: "bool_val",
     types_pb2.DT_STRING: "string_val",
 }
-MOST_DIMENSIONS = 16
 # Cells of a tensor. A message of a few bytes can ask for any number of copies of its last value.
 MOST_CELLS = 2**25
 

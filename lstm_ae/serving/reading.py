@@ -6,7 +6,7 @@ Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API" and "JSON
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, NoReturn
 
@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.serving.parsing import parse, shown
-from lstm_ae.serving.protos import MOST_DIMENSIONS
-from lstm_ae.serving.refusals import Refusal, invalid
+from lstm_ae.serving.refusals import Refusal, invalid, unknown_signature
 
 Tensor = NDArray[Any]
+
+# The signature of a request that names none.
+DEFAULT = "serving_default"
+MOST_DIMENSIONS = 16
 
 # Up to here every whole number has a float32, or a float64, of its own.
 _WHOLE = {np.dtype(np.float32): 2**24 - 1, np.dtype(np.float64): 2**53 - 1}
@@ -39,12 +42,12 @@ class Asked(NamedTuple):
     inputs: dict[str, Tensor]
 
 
-def read_request(body: bytes, dtypes_of: Callable[[str], Mapping[str, np.dtype[Any]]]) -> Asked:
+def read_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any]]]) -> Asked:
     """A predict request's tensors.
 
     Args:
         body: JSON in UTF-8.
-        dtypes_of: from a signature's name to the dtypes of its inputs by name (object means bytes); it may refuse.
+        signatures: the dtypes of their inputs by name (object means bytes).
 
     Raises:
         Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words where it has some.
@@ -55,7 +58,9 @@ def read_request(body: bytes, dtypes_of: Callable[[str], Mapping[str, np.dtype[A
         raise invalid(
             f"JSON Value: {shown(signature)} not formatted correctly. 'signature_name' key must be a string value."
         )
-    dtypes = dtypes_of(signature)
+    dtypes = signatures.get(signature or DEFAULT)
+    if dtypes is None:
+        raise unknown_signature(signature or DEFAULT)
     has = [key for key in ("inputs", "instances") if key in content]
     if len(has) == 2:
         raise invalid("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")

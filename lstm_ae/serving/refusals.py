@@ -1,6 +1,7 @@
 """What a request is refused with: a status code of gRPC, its HTTP status, and a sentence."""
 
 import enum
+from typing import Any
 
 
 class Code(enum.IntEnum):
@@ -54,15 +55,29 @@ class Refusal(Exception):
 
     Args:
         code: the status.
-        message: for the client; shortened to a thousand characters.
+        message: for the client; made one line of a thousand characters at most.
         http: an HTTP status other than the code's, where HTTP has a word of its own (413, 415).
     """
 
     def __init__(self, code: Code, message: str, *, http: int | None = None) -> None:
         self.code = code
+        message = " ".join(message[: 2 * LONGEST].splitlines())
         self.message = message if len(message) <= LONGEST else message[: LONGEST - 4] + " ..."
         self.http = http or code.http
         super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is pickled by the arguments of its base, which are not ours.
+        return _refusal, (self.code, self.message, self.http)
+
+
+def _refusal(code: Code, message: str, http: int) -> Refusal:
+    return Refusal(code, message, http=http)
+
+
+def unknown_signature(name: str) -> Refusal:
+    """The refusal of a request to a signature that a model does not have."""
+    return invalid(f'Serving signature name: "{name}" not found in signature def')
 
 
 def invalid(message: str) -> Refusal:

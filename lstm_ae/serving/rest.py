@@ -10,20 +10,18 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 from google.protobuf.json_format import MessageToDict
 
 from lstm_ae.serving import metrics, openapi, static
 from lstm_ae.serving.models import LARGEST
 from lstm_ae.serving.reading import read_request
 from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.servable import Signature
 from lstm_ae.serving.service import Service
 from lstm_ae.serving.writing import write_answer
 
 JSON = "application/json"
 
-_WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _CALL = re.compile(_WHICH + r":(?P<method>predict|classify|regress)", re.IGNORECASE)
 _ABOUT = re.compile(_WHICH + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 
@@ -35,7 +33,7 @@ class Asked(NamedTuple):
     """A request as HTTP brings it.
 
     Args:
-        path: as sent, not decoded, without the query.
+        path: decoded, without the query.
         headers: names in lower case.
         body: reads it; refuses one that is too large.
     """
@@ -104,22 +102,23 @@ async def _other(service: Service, asked: Asked) -> Answer:
 
 async def _call(service: Service, asked: Asked, call: re.Match[str]) -> Answer:
     servable = service.catalogue.find(call["name"], _version(call["version"]), call["label"])
-    body = _unpacked(await asked.body(), asked.headers.get("content-encoding", ""), service.limits.body)
+    body, encoding = await asked.body(), asked.headers.get("content-encoding", "")
+    if encoding:
+        body = await asyncio.to_thread(_unpacked, body, encoding, service.limits.body)
     method = call["method"].lower()
     if method in _EXAMPLES:
         raise invalid(
             f"Expected {_EXAMPLES[method]} signature method_name to be tensorflow/serving/{method}. "
             "Was: tensorflow/serving/predict"
         )
-    chosen: list[Signature] = []
-
-    def dtypes_of(name: str) -> dict[str, np.dtype[Any]]:
-        chosen.append(servable.signature(name))
-        return {key: spec.dtype for key, spec in chosen[0].inputs.items()}
-
-    found = read_request(body, dtypes_of)
-    outputs = await service.predict(servable, chosen[0], found.inputs)
-    return Answer(200, write_answer(outputs, rows=found.rows))
+    try:
+        async with asyncio.timeout(service.limits.seconds):
+            found = await service.apart.call(len(body), read_request, body, servable.dtypes)
+    except TimeoutError:
+        raise Refusal(Code.DEADLINE_EXCEEDED, "The deadline has passed before the request was read") from None
+    outputs = await service.predict(servable, servable.signature(found.signature), found.inputs)
+    size = sum(array.nbytes for array in outputs.values())
+    return Answer(200, await service.apart.call(size, write_answer, outputs, rows=found.rows))
 
 
 def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from lstm_ae.serving.refusals import Code, Refusal, invalid
+from lstm_ae.serving.reading import DEFAULT
+from lstm_ae.serving.refusals import Code, Refusal, invalid, unknown_signature
 
 Tensors = dict[str, NDArray[Any]]
 
-DEFAULT = "serving_default"
 # What a client of a rollout asks for; rows with another one are answered in another shape.
 HORIZON = "horizon"
 # Types that both JSON and gRPC carry; object is text.
@@ -62,6 +62,9 @@ class Servable:
         self.name, self.version, self.directory = name, version, directory
         self.definitions = signature_definitions(directory)
         self.signatures = {key: signature_of(key, found) for key, found in self.definitions.items()}
+        self.dtypes = {
+            key: {name: spec.dtype for name, spec in found.inputs.items()} for key, found in self.signatures.items()
+        }
         # The loaded object owns the variables: it must live as long as its functions do.
         self._loaded = tf.saved_model.load(str(directory))
         self._functions = {key: self._loaded.signatures[key] for key in self.signatures}
@@ -70,7 +73,7 @@ class Servable:
         """A signature by name, "" being the usual one; refuses one that is not there."""
         found = self.signatures.get(name or DEFAULT)
         if found is None:
-            raise invalid(f'Serving signature name: "{name or DEFAULT}" not found in signature def')
+            raise unknown_signature(name or DEFAULT)
         return found
 
     def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Tensors:

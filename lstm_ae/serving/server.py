@@ -124,6 +124,7 @@ async def serve(
         with contextlib.suppress(Exception):
             await asyncio.wait_for(serving, max(1.0, end - time.monotonic()))
         batcher.close()
+        service.apart.close()
         LOG.info("stopped")
 
 

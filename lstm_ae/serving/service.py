@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
+from lstm_ae.serving.apart import Apart
 from lstm_ae.serving.batching import Batcher, Run
 from lstm_ae.serving.metrics import Metrics
 from lstm_ae.serving.models import Catalogue
@@ -46,7 +47,7 @@ class Service:
         self, catalogue: Catalogue, batcher: Batcher, metrics: Metrics, limits: Limits, *, page: bool = True
     ) -> None:
         self.catalogue, self.batcher, self.metrics, self.limits = catalogue, batcher, metrics, limits
-        self.page = page
+        self.page, self.apart = page, Apart()
         self.draining = False
         self.running = 0
 

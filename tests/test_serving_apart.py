@@ -1,0 +1,110 @@
+"""Large JSON beside the server: the same answers and refusals from another process, whatever happens to that."""
+
+import asyncio
+import json
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from processes import children, until_gone
+from served_models import ask, run, save, service
+from servers import live
+
+from lstm_ae.serving.apart import LARGE, Apart
+from lstm_ae.serving.refusals import Code, Refusal
+
+PREDICT = "/v1/models/plus:predict"
+ROW = np.arange(20_000, dtype=float) / 8
+BODY = json.dumps({"instances": [ROW.tolist()]}).encode()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    save(folder / "plus", 1)
+    return folder
+
+
+@pytest.fixture
+def apart() -> Iterator[Apart]:
+    made = Apart()
+    yield made
+    made.close()
+
+
+def test_large_requests_are_answered_and_refused_as_small_ones(models: Path) -> None:
+    assert len(BODY) > LARGE
+
+    async def work(made: Any) -> Any:
+        bodies = [BODY, BODY.replace(b"1.5", b"nil"), BODY[:-1] + b', "signature_name": "x"}', BODY * 2]
+        return [await ask(made, "POST", PREDICT, body) for body in bodies]
+
+    good, *refused = run(service(models), work)
+    assert good.status == 200
+    np.testing.assert_array_equal(json.loads(good.content)["predictions"], [ROW + 1])
+    for answer, words in zip(
+        refused, ("JSON Parse error", '"x" not found in signature def', "Extra data"), strict=True
+    ):
+        assert answer.status == 400
+        assert words in json.loads(answer.content)["error"]
+
+
+def test_a_refusal_comes_through_whole() -> None:
+    said = pickle.loads(pickle.dumps(Refusal(Code.INVALID_ARGUMENT, "too large", http=413)))
+    assert (said.code, said.message, said.http) == (Code.INVALID_ARGUMENT, "too large", 413)
+
+
+def test_what_is_small_stays_here_and_what_is_large_goes_to_a_light_process(apart: Apart) -> None:
+    async def work() -> list[Any]:
+        heavy = "'tensorflow' in __import__('sys').modules"
+        return [
+            await apart.call(LARGE - 1, os.getpid),
+            await apart.call(LARGE, os.getpid),
+            await apart.call(LARGE, eval, heavy),
+        ]
+
+    here, there, heavy = asyncio.run(work())
+    assert here == os.getpid() != there
+    assert not heavy
+
+
+def test_a_process_that_dies_takes_no_request_with_it(apart: Apart) -> None:
+    async def work() -> list[int]:
+        first = await apart.call(LARGE, os.getpid)
+        os.kill(first, signal.SIGKILL)
+        return [first, await apart.call(LARGE, os.getpid), await apart.call(LARGE, os.getpid)]
+
+    first, second, third = asyncio.run(work())
+    # The request that finds it dead is worked on here; the next one has a new process.
+    assert second in (os.getpid(), third)
+    assert third not in (os.getpid(), first)
+
+
+def test_one_that_waits_too_long_is_told(models: Path) -> None:
+    async def work(made: Any) -> Any:
+        return await ask(made, "POST", PREDICT, BODY)
+
+    answer = run(service(models, limits={"seconds": 0.001}), work)
+    assert answer.status == 504
+    assert b"deadline" in answer.content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_processes_end_with_the_server(models: Path, number: int) -> None:
+    with live(models) as server:
+        asked = [threading.Thread(target=server.ask, args=(PREDICT, BODY)) for _ in range(3)]
+        for thread in asked:
+            thread.start()
+        for thread in asked:
+            thread.join()
+        there = children(server.process.pid)
+        assert there
+        assert server.stop(number) == (-number if number == signal.SIGKILL else 0)
+        until_gone(there)

@@ -1,0 +1,232 @@
+"""Everything that clients and networks get wrong, sent to a running server: input, endpoint, status, words.
+
+Each case ends with the server as it was: nothing failed inside, and it answers the next one. Finer points are in
+`test_serving_json.py` (values), `test_serving.py` (paths) and `test_serving_live.py` (gRPC, slow clients, ports).
+"""
+
+import gzip
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from served_models import save
+from servers import Live, live
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+PLUS, TOY = "/v1/models/plus:predict", "/v1/models/toy:predict"
+GOOD = b'{"instances": [[1.0]]}'
+
+
+class Case(NamedTuple):
+    """A request and its answer.
+
+    Args:
+        words: in the error, or in the answer's text where the status is 200.
+        headers: in place of the one that says the body's length.
+    """
+
+    body: bytes
+    status: int
+    words: str
+    path: str = PLUS
+    method: str = "POST"
+    headers: str = ""
+
+
+def rows(text: str) -> bytes:
+    return b'{"instances": ' + text.encode() + b"}"
+
+
+LONG = "x" * 10_000_000
+CASES = {
+    # The body as a whole
+    "empty": Case(b"", 400, "The document is empty"),
+    "blanks": Case(b" \r\n\t", 400, "The document is empty"),
+    "not JSON": Case(b"x=1&y=2", 400, "JSON Parse error"),
+    "HTML": Case(b"<html></html>", 400, "JSON Parse error"),
+    "an array": Case(b"[[1.0]]", 400, "Is not object"),
+    "a number": Case(b"5", 400, "Is not object"),
+    "null": Case(b"null", 400, "Is not object"),
+    "bad UTF-8": Case(b'{"instances": ["\xff"]}', 400, "not UTF-8 at offset: 16"),
+    "UTF-16": Case('{"instances": [[1.0]]}'.encode("utf-16"), 400, "not UTF-8"),
+    "a BOM": Case(b"\xef\xbb\xbf" + GOOD, 200, "[[2.0]]"),
+    "NUL within": Case(b'{"instances": [[1.0\x00]]}', 400, "JSON Parse error"),
+    "trailing garbage": Case(GOOD + b"}", 400, "Extra data at offset: 22"),
+    "two documents": Case(GOOD + GOOD, 400, "Extra data"),
+    "cut": Case(GOOD[:-3], 400, "JSON Parse error"),
+    "repeated keys": Case(b'{"instances": [[1.0]], "instances": [[2.0]]}', 400, "there twice"),
+    "a repeated key within": Case(rows('[{"x": [1], "x": [2]}]'), 400, "there twice"),
+    "200,000 deep": Case(rows("[" * 200_000 + "]" * 200_000), 400, "nested too deep"),
+    "200,000 objects deep": Case(b'{"a": ' * 200_000, 400, "nested too deep"),
+    "17 deep": Case(rows("[" * 17 + "1" + "]" * 17), 400, "Lists may be nested 16 deep"),
+    # What it holds
+    "neither": Case(b"{}", 400, "Missing 'inputs' or 'instances' key"),
+    "both": Case(b'{"instances": [[1.0]], "inputs": [[1.0]]}', 400, "only one of"),
+    "no instances": Case(rows("[]"), 400, "No values in 'instances'"),
+    "no inputs": Case(b'{"inputs": []}', 400, "must have the shape (any, any). Received: (0)"),
+    "no inputs by name": Case(b'{"inputs": {}}', 400, "Missing named input: x"),
+    "instances null": Case(rows("null"), 400, "to be an list/array"),
+    "an empty instance": Case(rows("[[]]"), 400, "is empty. Received the shape: (1, 0)"),
+    "ragged": Case(rows("[[1, 2], [3]]"), 400, "Expecting tensor size: 2 but got: 1"),
+    "rank too low": Case(rows("[1.0]"), 400, "must have the shape (any, any). Received: (1)"),
+    "rank too high": Case(rows("[[[1.0]]]"), 400, "must have the shape (any, any). Received: (1, 1, 1)"),
+    "features too many": Case(rows("[[[1.0, 2.0]]]"), 400, "must have the shape (any, any, 1)", TOY),
+    "an input too many": Case(rows('[{"x": [1], "y": [1]}]'), 400, "keys must be equal to: x"),
+    # Cells
+    "a cell null": Case(rows("[[null]]"), 400, "Type: Null is not of expected type: float"),
+    "a cell true": Case(rows("[[true]]"), 400, "is not of expected type: float"),
+    "a cell of text": Case(rows('[["1.5"]]'), 400, "Type: String is not of expected type: float"),
+    "a cell {}": Case(rows("[[{}]]"), 400, "Type: Object is not of expected type: float"),
+    "NaN": Case(rows("[[NaN]]"), 200, "[[NaN]]"),
+    "Infinity": Case(rows("[[Infinity, -Infinity]]"), 200, "[[Infinity, -Infinity]]"),
+    "nan": Case(rows("[[nan]]"), 400, "JSON Parse error"),
+    "1e400": Case(rows("[[1e400]]"), 400, "too big to be stored in double"),
+    "1e400 beside Infinity": Case(rows("[[1e400, Infinity]]"), 400, "too big to be stored in double"),
+    "1e39": Case(rows("[[1e39]]"), 400, "without loss of precision"),
+    "-0.0": Case(b'{"signature_name": "positive", "instances": [[-0.0]]}', 200, "[[-0.0]]"),
+    "denormals": Case(b'{"signature_name": "positive", "instances": [[1e-45, 5e-324]]}', 200, "[[1e-45,0.0]]"),
+    "5,000 digits": Case(rows("[[" + "9" * 5000 + "]]"), 400, "too big to be stored in double"),
+    "5,000 digits after the point": Case(rows("[[0." + "1" * 5000 + "]]"), 200, "1.111"),
+    "a lone surrogate": Case(
+        b'{"signature_name": "kinds", "instances": [{"number": 1, "text": "\\ud800", "truth": true, "long": 1, '
+        b'"double": 1.0}]}',
+        400,
+        "surrogate pair",
+    ),
+    "a surrogate as signature": Case(b'{"signature_name": "\\ud800", "instances": [[1]]}', 400, "not found in sign"),
+    # Signatures, models, versions, labels
+    "signature 5": Case(b'{"signature_name": 5, "instances": [[1]]}', 400, "must be a string value"),
+    'signature ""': Case(b'{"signature_name": "", "instances": [[1.0]]}', 200, "[[2.0]]"),
+    "signature unknown": Case(b'{"signature_name": "x", "instances": [[1]]}', 400, '"x" not found in signature def'),
+    "signature of 10 MB": Case(b'{"signature_name": "%s", "instances": [[1]]}' % LONG.encode(), 400, "xxxx ..."),
+    "key of 10 MB": Case(rows(f'[{{"{LONG}": [1]}}]'), 400, "keys must be equal to: x"),
+    "model unknown": Case(GOOD, 404, "Latest(x)", "/v1/models/x:predict"),
+    "model of 10,000 letters": Case(GOOD, 404, "Latest(xxx", f"/v1/models/{'x' * 10_000}:predict"),
+    "version unknown": Case(GOOD, 404, "Specific(plus, 9)", "/v1/models/plus/versions/9:predict"),
+    "version 0": Case(GOOD, 404, "Specific(plus, 0)", "/v1/models/plus/versions/0:predict"),
+    "version -1": Case(GOOD, 400, "Malformed request", "/v1/models/plus/versions/-1:predict"),
+    "version 2**63": Case(GOOD, 400, "Failed to convert version", f"/v1/models/plus/versions/{2**63}:predict"),
+    "version 2**64": Case(GOOD, 400, "Failed to convert version", f"/v1/models/plus/versions/{2**64}:predict"),
+    "version of other digits": Case(GOOD, 400, "Malformed request", "/v1/models/plus/versions/%D9%A1:predict"),
+    "label unknown": Case(GOOD, 400, "Unrecognized servable version label: x", "/v1/models/plus/labels/x:predict"),
+    # Paths and methods
+    "climbing": Case(
+        GOOD, 400, "Malformed request: POST /v1/models/../plus:predict", "/v1/models/%2e%2e%2fplus:predict"
+    ),
+    "dots": Case(GOOD, 400, "Malformed request", "/v1/models/../models/plus:predict"),
+    "NUL in a name": Case(GOOD, 404, "Latest(plus\x00)", "/v1/models/plus%00:predict"),
+    "a line's end in a name": Case(GOOD, 404, "Latest(plus x)", "/v1/models/plus%0Ax:predict"),
+    "bad UTF-8 in a name": Case(GOOD, 404, "Latest(plus", "/v1/models/plus%ff:predict"),
+    "a slash in a name": Case(GOOD, 400, "Malformed request", "/v1/models/plus%2fx:predict"),
+    "two slashes": Case(GOOD, 400, "Malformed request", "/v1/models//plus:predict"),
+    "a semicolon": Case(GOOD, 404, "Latest(plus;x)", "/v1/models/plus;x:predict"),
+    "a query": Case(GOOD, 200, "[[2.0]]", PLUS + "?a=b"),
+    "elsewhere": Case(b"", 404, "There is nothing at /etc/passwd", "/etc/passwd", "GET"),
+    "GET": Case(b"", 400, "Malformed request: GET /v1/models/plus:predict", method="GET"),
+    "PUT": Case(GOOD, 400, "Malformed request: PUT", method="PUT"),
+    "DELETE": Case(b"", 400, "Malformed request: DELETE /v1/models/plus", "/v1/models/plus", "DELETE"),
+    "OPTIONS": Case(b"", 400, "Malformed request: OPTIONS", method="OPTIONS"),
+    "HEAD": Case(b"", 400, "", method="HEAD"),
+    "POST elsewhere": Case(GOOD, 405, "use GET", "/openapi.json"),
+    "an action unknown": Case(GOOD, 400, "Malformed request", "/v1/models/plus:explain"),
+    "classify": Case(GOOD, 400, "Expected classification signature", "/v1/models/plus:classify"),
+    # Sizes and encodings
+    "10,000 instances": Case(rows(str([[1.0]] * 10_000)), 200, "[2.0]"),
+    "10,001 instances": Case(rows(str([[1.0]] * 10_001)), 400, "At most 10000 instances"),
+    "a window too long": Case(rows(str([[1.0] * 100_001])), 400, "may have at most 100000 steps"),
+    "a byte over": Case(b" " * (16 * 2**20 + 1), 413, "at most 16777216 bytes"),
+    "2 GB declared": Case(b"", 413, "at most", headers="Content-Length: 2000000000\r\n"),
+    "a length too short": Case(GOOD, 400, "JSON Parse error", headers="Content-Length: 5\r\n"),
+    "gzip": Case(gzip.compress(GOOD), 200, "[[2.0]]", headers="Content-Encoding: gzip\r\n"),
+    "gzip that is none": Case(GOOD, 400, "is said to be gzip", headers="Content-Encoding: gzip\r\n"),
+    "gzip cut": Case(gzip.compress(GOOD)[:-4], 400, "cut off", headers="Content-Encoding: gzip\r\n"),
+    "a gzip bomb": Case(gzip.compress(bytes(10**8)), 413, "at most", headers="Content-Encoding: gzip\r\n"),
+    "brotli": Case(GOOD, 415, "may be gzip or none", headers="Content-Encoding: br\r\n"),
+    "another host": Case(GOOD, 403, "not known by that name", headers="Host: evil.example\r\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("served")
+    save(folder / "plus", 1)
+    (folder / "toy").symlink_to(Path(__file__).parents[1] / "saved_models" / "toy")
+    with live(folder) as started:
+        yield started
+        # What no client may ever cause.
+        assert not [line for line in started.log if '"level": "error"' in line or "Traceback" in line], started.log
+        assert ":predict" not in started.ask("/health")[1]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_request(server: Live, name: str) -> None:
+    case = CASES[name]
+    host = "" if "Host:" in case.headers else "Host: localhost\r\n"
+    length = "" if "Content-Length:" in case.headers else f"Content-Length: {len(case.body)}\r\n"
+    head = f"{case.method} {case.path} HTTP/1.1\r\n{host}Connection: close\r\n{length}{case.headers}\r\n"
+    said = server.raw(head.encode(), case.body, wait=30)
+    line, _, rest = said.partition(b"\r\n")
+    assert line.split()[1].decode() == str(case.status), said[:300]
+    content = rest.partition(b"\r\n\r\n")[2].decode()
+    if case.status == 200:
+        assert case.words in content
+    elif case.method != "HEAD":
+        refusal = json.loads(content)
+        assert list(refusal) == ["error"]
+        assert case.words in refusal["error"]
+        assert "\n" not in refusal["error"]
+        assert len(refusal["error"]) <= 1000
+    assert server.ask(PLUS, GOOD) == (200, {"predictions": [[2.0]]})
+
+
+def test_many_half_open_connections(server: Live) -> None:
+    """Almost as many as the server takes: another client is answered beside them."""
+    silent = [socket.create_connection(("127.0.0.1", server.rest)) for _ in range(200)]
+    try:
+        for place, connection in enumerate(silent):
+            connection.sendall(
+                [b"", b"POST ", b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: localhost\r\n"][place % 3]
+            )
+        assert server.ask(PLUS, GOOD)[0] == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_a_deadline_of_a_millisecond(server: Live) -> None:
+    asked = predict_pb2.PredictRequest()
+    asked.model_spec.name = "toy"
+    asked.inputs["sequence"].CopyFrom(tf.make_tensor_proto(np.zeros((200, 500, 1), np.float32)))
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Predict(asked, timeout=0.001)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
+        assert stub.Predict(asked, timeout=60).outputs["reconstruction"].tensor_shape.dim[0].size == 200
+
+
+def test_nothing_failed_inside(server: Live) -> None:
+    """After all of the above: not one answer was an internal error."""
+    import urllib.request
+
+    with urllib.request.urlopen(server.url("/monitoring/prometheus/metrics"), timeout=30) as answer:
+        counted = [line for line in answer.read().decode().splitlines() if "request_count{" in line]
+    assert any('status="OK"' in line for line in counted)
+    assert not [line for line in counted if 'status="INTERNAL"' in line or 'status="UNKNOWN"' in line]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may have every port")
+def test_a_port_that_needs_privileges(server: Live) -> None:
+    from test_serving_live import lstmae
+
+    done = lstmae("serve", str(Path(__file__).parents[1] / "saved_models"), "--rest-port", "80", "--grpc-port", "0")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "lstmae: --rest-port 80 of 127.0.0.1 cannot be had" in done.stderr
