@@ -65,7 +65,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     """Add the verb to a study."""
 
     def dry_run(*, given: Given, talk: Talk, **values: Any) -> None:
-        estimating.show_search(given, config, _asked(**values), talk)
+        estimating.show_search(given, _asked(**values), config, talk)
 
     @command(app, "tune", f"lstmae {name} tune {SMALL[name]}", config, lists=True, dry_run=dry_run)
     def tune(

@@ -5,6 +5,7 @@
     history.csv     losses and metrics of every epoch
     model.keras     the model with the weights of its best epoch, in own units
     normal.npz      how a model that finds anomalies scored normal rows: what its threshold rests on
+    detection.npz   the last search of a table for anomalies, thinned: what a report draws
     calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
     metrics.json    what came out; written last, so a directory without it is unfinished
     figures/*.png
@@ -28,6 +29,7 @@ import numpy as np
 from lstm_ae.about import asked, config_from, read_about
 from lstm_ae.anomaly.baseline import Components
 from lstm_ae.anomaly.normal import Normal
+from lstm_ae.anomaly.sketch import Sketches, read_sketches, write_sketches
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Source
@@ -165,6 +167,15 @@ class Run:
         }
         meta = {"smooth": normal.smooth, "step": normal.step, "kind": scale.kind}
         save_state(self.directory / "normal.npz", meta, groups)
+
+    def detection(self) -> Sketches | None:
+        """What is kept of the last detection; None where there was none. Raises `DataError` where it is damaged."""
+        path = self.directory / "detection.npz"
+        return read_sketches(path) if path.is_file() else None
+
+    def write_detection(self, found: Sketches) -> None:
+        """Keep what a report draws of a detection."""
+        write_sketches(self.directory / "detection.npz", found)
 
     def write_model(self, model: Any) -> None:
         """Save the model."""
