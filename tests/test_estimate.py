@@ -125,6 +125,7 @@ def dry(capsys: pytest.CaptureFixture[str], empty_directory: Path, temporary: Pa
 
     def call(line: str) -> dict[str, Any]:
         before = sorted(empty_directory.rglob("*"))
+        capsys.readouterr()
         assert main(shlex.split(f"{line} --dry-run --json --quiet")) == 0
         out, err = capsys.readouterr()
         assert err == ""

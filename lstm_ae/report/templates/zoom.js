@@ -146,10 +146,12 @@ for (const chart of document.querySelectorAll(".zoom")) {
   for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, () => (held = null));
 
   for (const link of document.querySelectorAll(`a[href="#${chart.id}"][data-event]`)) {
-    link.addEventListener("click", () => {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
       const [first, last] = data.events[+link.dataset.event];
       const more = Math.max(last - first, 20 * data.step);
       show(first - more, last + more);
+      chart.scrollIntoView();
       stage.focus({ preventScroll: true });
     });
   }
