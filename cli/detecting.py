@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
         "lstmae series train pump.csv --epochs 5",
         Series,
         hide=("data",),
-        dry_run=estimating.of_training(Series),
+        dry_run=estimating.of_training(Series, _settled),
     )
     def train(
         data: Table = None,
@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
         if data is None:
             raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to go on with a run")
         config = given.config(Series, data=data)
-        found = settled(config, talk)
+        found = _settled(config, talk)
         if config.task == "anomaly" and not config.normal:
             talk.say("  normal: all rows of the training and validation parts are taken for normal (see --normal)")
         run = training.train(found.config, talk, out=out, data=found.data)
@@ -138,7 +138,7 @@ def register(app: typer.Typer) -> None:
         talk.document(detection.as_json(found) | {name: str(path) for name, path in files.items()})
 
 
-def settled(config: Series, talk: Talk) -> Any:
+def _settled(config: Series, talk: Talk) -> Any:
     """A config that leaves nothing open, and its data, which is told of."""
     import_tensorflow(talk)
     from lstm_ae.tasks.series import settle

@@ -13,8 +13,12 @@ from .options import Given
 from .talk import Talk, duration
 
 
-def of_training(kind: type[Config]) -> Callable[..., None]:
-    """The dry run of a study's `train`, or of `series train`."""
+def of_training(kind: type[Config], load: Callable[[Any, Talk], Any] | None = None) -> Callable[..., None]:
+    """The dry run of a study's `train`, or of `series train`.
+
+    Args:
+        load: makes of a config the one that leaves nothing open, and its data; None where a study's leaves nothing.
+    """
 
     def dry_run(
         *,
@@ -34,7 +38,7 @@ def of_training(kind: type[Config]) -> Callable[..., None]:
             raise ConfigError("Give the table to train on: lstmae series train DATA --dry-run")
         config = given.config(kind, **({"data": data} if kind is Series else {}))
         import_tensorflow(talk)
-        config, loaded = _loaded(config, talk)
+        config, loaded = load(config, talk) if load else (config, training.load(config, talk))
         from lstm_ae.about import command_line
         from lstm_ae.estimate.training import estimate
 
@@ -95,16 +99,6 @@ def _require_no_folder(out: Path | None) -> None:
     """What is begun in a folder would be gone on with there, and takes less than the whole."""
     if out is not None and out.exists():
         raise ConfigError(f"--dry-run is for what is begun anew, and --out {str(out)!r} exists; leave one of them out")
-
-
-def _loaded(config: Config, talk: Talk) -> tuple[Config, Any]:
-    """The config, settled where it leaves things open, and its data."""
-    if not isinstance(config, Series):
-        return config, training.load(config, talk)
-    from .detecting import settled
-
-    found = settled(config, talk)
-    return found.config, found.data
 
 
 def _require_new(resume: bool) -> None:
