@@ -122,11 +122,13 @@ def register(app: typer.Typer) -> None:
         opened = open_run(run, "series")
         import_tensorflow(talk)
         from lstm_ae import detection
+        from lstm_ae.sketches import sketches_of
 
         bar = talk.progress()
         found = detection.detect(opened, data, rule=threshold, label_col=label_col, progress=bar.reading)
         bar.clear()
         _show(found, talk)
+        opened.write_detection(sketches_of(found))
         files = {
             "events": detection.write_table(events or opened.directory / "events.csv", detection.event_columns(found))
         }

@@ -44,7 +44,7 @@ def of_training(kind: type[Config]) -> Callable[..., None]:
     return dry_run
 
 
-def show_search(given: Given, kind: type[Config], asked: Any, talk: Talk) -> None:
+def show_search(given: Given, asked: Any, kind: type[Config], talk: Talk) -> None:
     """The dry run of a search."""
     from lstm_ae.run import require_free
 

@@ -70,7 +70,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
 
     def dry_run(*, given: Given, talk: Talk, data: str | None = None, **values: Any) -> None:
         _table(given, data, name, values["resume"])
-        estimating.show_search(given, config, _asked(**values), talk)
+        estimating.show_search(given, _asked(**values), config, talk)
 
     @command(
         app, "tune", f"lstmae {name} tune {SMALL[name]}", config, hide, lists=True, dry_run=dry_run, without=without

@@ -134,18 +134,21 @@ def read_part(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     return content
 
 
-def save_state(path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> None:
+def save_state(
+    path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]], *, compress: bool = False
+) -> None:
     """Write groups of arrays and what is known about them into one `.npz`.
 
     Args:
         meta: JSON values.
         groups: arrays, or what numpy can make arrays of, by the group's name.
+        compress: take more time and less room.
     """
     arrays = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
     for name, values in groups.items():
         arrays |= {f"{name}_{number}": np.asarray(value) for number, value in enumerate(values)}
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
+    (np.savez_compressed if compress else np.savez)(content, allow_pickle=False, **arrays)
     write(path, content.getvalue())
 
 

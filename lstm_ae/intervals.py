@@ -6,10 +6,14 @@ counted on validation, on windows that the weights were not fitted to. Futures a
 step (filtered historical simulation, Barone-Adesi, Giannopoulos and Vosper 1999).
 """
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lstm_ae.data.scaling import Scale, scale_of
+from lstm_ae.files import load_state, save_state
 
 Numbers = NDArray[Any]
 
@@ -112,3 +116,30 @@ def pinball(quantiles: Numbers, truth: Numbers) -> Numbers:
     below = truth[..., None] - quantiles
     scores: Numbers = 2 * np.mean(np.maximum(QUANTILES * below, (QUANTILES - 1) * below), axis=-1)
     return scores
+
+
+def read_calibration(path: Path) -> tuple[Calibration, Scale, str]:
+    """What `write_calibration` has written; raises `DataError` where it is damaged."""
+    meta, groups = load_state(path, {"errors": 2, "scale": 2})
+    quantiles, residuals = groups["errors"]
+    return Calibration(quantiles, residuals, meta["calmest"]), scale_of(meta, groups), meta["until"]
+
+
+def write_calibration(path: Path, calibration: Calibration, scale: Scale, until: str) -> None:
+    """Write how far forecasts were off, their scale, and the last day that this was measured on."""
+    # In single precision: what is written down is a tenth of a per cent of a volatility at best.
+    errors = [values.astype(np.float32) for values in (calibration.quantiles, calibration.residuals)]
+    meta = {"calmest": calibration.calmest, "kind": scale.kind, "until": until}
+    save_state(path, meta, {"errors": errors, "scale": [scale.offset, scale.range]})
+
+
+def read_spread(path: Path) -> tuple[Numbers, Scale]:
+    """What `write_spread` has written; raises `DataError` where it is damaged."""
+    meta, groups = load_state(path, {"errors": 1, "scale": 2})
+    return groups["errors"][0], scale_of(meta, groups)
+
+
+def write_spread(path: Path, quantiles: Numbers, scale: Scale) -> None:
+    """Write quantiles of errors `(features, horizon, 199)`, and the scale that they are in."""
+    groups = {"errors": [quantiles.astype(np.float32)], "scale": [scale.offset, scale.range]}
+    save_state(path, {"kind": scale.kind}, groups)

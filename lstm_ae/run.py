@@ -6,6 +6,7 @@
     model.keras     the model with the weights of its best epoch, in own units
     normal.npz      how a model that finds anomalies scored normal rows: what its threshold rests on
     spread.npz      quantiles of the errors of a table's forecasts on validation: what its intervals rest on
+    detection.npz   the last search of a table for anomalies, thinned: what a report draws
     calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
     metrics.json    what came out; written last, so a directory without it is unfinished
     figures/*.png
@@ -24,18 +25,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.about import asked, config_from, read_about
-from lstm_ae.anomaly.baseline import Components
-from lstm_ae.anomaly.normal import Normal
+from lstm_ae.anomaly.normal import Normal, read_normal, write_normal
+from lstm_ae.anomaly.sketch import Sketches, read_sketches, write_sketches
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import as_json, load_state, read_object, save_state, sync, table, write
-from lstm_ae.intervals import Calibration
+from lstm_ae.files import as_json, read_object, sync, table, write
+from lstm_ae.intervals import Calibration, read_calibration, read_spread, write_calibration, write_spread
 
 RUNS = Path("runs")
 
@@ -130,59 +130,47 @@ class Run:
 
         Raises `DataError` where there is none.
         """
-        path = self.directory / "calibration.npz"
-        if not path.is_file():
-            raise DataError(f"The run {str(self.directory)!r} holds no calibration.npz; train a new one")
-        meta, groups = load_state(path, {"errors": 2, "scale": 2})
-        (quantiles, residuals), (offset, width) = groups["errors"], groups["scale"]
-        return Calibration(quantiles, residuals, meta["calmest"]), Scale(meta["kind"], offset, width), meta["until"]
+        return read_calibration(self._kept("calibration.npz"))
 
     def write_calibration(self, calibration: Calibration, scale: Scale, until: str) -> None:
         """Save what forecasts of new data need besides the model; `until` is the last day of validation."""
-        # In single precision: what is written down is a tenth of a per cent of a volatility at best.
-        errors = [values.astype(np.float32) for values in (calibration.quantiles, calibration.residuals)]
-        meta = {"calmest": calibration.calmest, "kind": scale.kind, "until": until}
-        save_state(self.directory / "calibration.npz", meta, {"errors": errors, "scale": [scale.offset, scale.range]})
+        write_calibration(self.directory / "calibration.npz", calibration, scale, until)
 
     def normal(self) -> tuple[Normal, Scale]:
         """How normal rows were scored, and the scale; raises `DataError` where that was not kept."""
-        path = self.directory / "normal.npz"
-        if not path.is_file():
-            raise DataError(
-                f"The run {str(self.directory)!r} holds no normal.npz: it was not trained to find anomalies; "
-                "train one by lstmae series train --task anomaly"
-            )
-        meta, groups = load_state(path, {"scores": 3, "components": 2, "scale": 2})
-        scores, baseline, segment = groups["scores"]
-        components = Components(*groups["components"])
-        normal = Normal(scores, baseline, segment, components, meta["smooth"], meta["step"])
-        return normal, Scale(meta["kind"], *groups["scale"])
+        why = "it was not trained to find anomalies; train one by lstmae series train --task anomaly"
+        return read_normal(self._kept("normal.npz", why))
 
     def write_normal(self, normal: Normal, scale: Scale) -> None:
         """Save how normal rows were scored."""
-        groups = {
-            "scores": [normal.scores, normal.baseline, normal.segment],
-            "components": [normal.components.mean, normal.components.axes],
-            "scale": [scale.offset, scale.range],
-        }
-        meta = {"smooth": normal.smooth, "step": normal.step, "kind": scale.kind}
-        save_state(self.directory / "normal.npz", meta, groups)
+        write_normal(self.directory / "normal.npz", normal, scale)
 
     def spread(self) -> tuple[NDArray[Any], Scale]:
         """Quantiles of errors on validation `(features, horizon, 199)`, and the scale that they are in.
 
         Raises `DataError` where there is none.
         """
-        path = self.directory / "spread.npz"
-        if not path.is_file():
-            raise DataError(f"The run {str(self.directory)!r} holds no spread.npz; train a new one")
-        meta, groups = load_state(path, {"errors": 1, "scale": 2})
-        return groups["errors"][0], Scale(meta["kind"], *groups["scale"])
+        return read_spread(self._kept("spread.npz"))
 
     def write_spread(self, quantiles: NDArray[Any], scale: Scale) -> None:
         """Save what intervals of forecasts rest on."""
-        groups = {"errors": [quantiles.astype(np.float32)], "scale": [scale.offset, scale.range]}
-        save_state(self.directory / "spread.npz", {"kind": scale.kind}, groups)
+        write_spread(self.directory / "spread.npz", quantiles, scale)
+
+    def _kept(self, name: str, why: str = "train a new run") -> Path:
+        """The path of a file that a run need not have; raises `DataError` where it has none."""
+        path = self.directory / name
+        if not path.is_file():
+            raise DataError(f"The run {str(self.directory)!r} holds no {name}: {why}")
+        return path
+
+    def detection(self) -> Sketches | None:
+        """What is kept of the last detection; None where there was none. Raises `DataError` where it is damaged."""
+        path = self.directory / "detection.npz"
+        return read_sketches(path) if path.is_file() else None
+
+    def write_detection(self, found: Sketches) -> None:
+        """Keep what a report draws of a detection."""
+        write_sketches(self.directory / "detection.npz", found)
 
     def write_model(self, model: Any) -> None:
         """Save the model."""

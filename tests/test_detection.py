@@ -97,6 +97,12 @@ def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> 
     assert len(scores) == 960
     assert [row["time"] for row in scores[:2]] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
     assert (place / "run" / "figures" / "detection.png").stat().st_size > 10_000
+    kept = open_run(place / "run").detection()
+    assert kept is not None
+    assert [line.name for line in kept.series[0].lines] == ["flow", "heat", "score"]
+    assert [len(line.times) for line in kept.series[0].lines] == [960] * 3
+    assert kept.threshold == document["threshold"]
+    assert list(kept.events) == [event | {"at": [0, 0]}]
 
 
 def test_scores_as_parquet(place: Path, tmp_path: Path) -> None:

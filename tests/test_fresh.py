@@ -70,7 +70,7 @@ def test_the_calibration_survives_the_directory(run):
 
 
 def test_a_run_without_calibration_says_so(tmp_path):
-    with pytest.raises(DataError, match=r"holds no calibration.npz; train a new one"):
+    with pytest.raises(DataError, match=r"holds no calibration.npz: train a new run"):
         Run(tmp_path).calibration()
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from lstm_ae.anomaly.scores import Sums, averages, row_scores, summed
 from lstm_ae.anomaly.thresholds import Threshold, fit_threshold
 from lstm_ae.config.rules import UNITS, Rule, parse_threshold
 from lstm_ae.data.measurements import Progress
+from lstm_ae.data.scaling import Scale, scale_of
+from lstm_ae.files import load_state, save_state
 
 Numbers = NDArray[Any]
 # From rows `(windows + window - 1, features)` in own units to what the windows at every row add to them.
@@ -156,3 +159,21 @@ def judge(by_feature: Numbers, normal: Normal, threshold: Threshold, segment: Nu
         segment=segment,
     )
     return Found(by_feature, scores, threshold, threshold.p_values(scores), events)
+
+
+def read_normal(path: Path) -> tuple[Normal, Scale]:
+    """What `write_normal` has written; raises `DataError` where it is damaged."""
+    meta, groups = load_state(path, {"scores": 3, "components": 2, "scale": 2})
+    scores, baseline, segment = groups["scores"]
+    components = Components(*groups["components"])
+    return Normal(scores, baseline, segment, components, meta["smooth"], meta["step"]), scale_of(meta, groups)
+
+
+def write_normal(path: Path, normal: Normal, scale: Scale) -> None:
+    """Write how normal rows were scored, and the scale."""
+    groups = {
+        "scores": [normal.scores, normal.baseline, normal.segment],
+        "components": [normal.components.mean, normal.components.axes],
+        "scale": [scale.offset, scale.range],
+    }
+    save_state(path, {"smooth": normal.smooth, "step": normal.step, "kind": scale.kind}, groups)

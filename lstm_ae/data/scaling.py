@@ -4,7 +4,8 @@ The same numbers are used twice: here on whole arrays, to cut training batches, 
 (`lstm_ae.models.scaling`), so that what is served takes and returns own units. A test holds the two together.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,3 +116,8 @@ def logarithms(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> S
 def usable(range: Floats) -> Floats:
     """Ranges with 0 (a constant series) replaced by 1, so that dividing keeps the series at 0."""
     return np.where(range > 0, range, np.float32(1)).astype(np.float32)
+
+
+def scale_of(meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> Scale:
+    """The scale that a file of arrays holds in its group "scale", with its kind beside."""
+    return Scale(meta["kind"], *groups["scale"])

@@ -78,7 +78,7 @@ def of_kfold(config: Snp, axes: Sequence[Axis], folds: int, *, keep: float = 0.5
     first = last if small == large else measure(small, load(small), seconds=SECONDS, finish=False)
     one, other = (found.pace.of(found.work) for found in (first, last))
     trainings = (len(every) + kfold.kept(len(every), keep)) * folds
-    each = Duration((one.usual + other.usual) / 2, other.slowest)
+    each = Duration((one.usual + other.usual) / 2, max(one.slowest, other.slowest))
     told = f"{count(trainings, 'training')} of {one.usual:.3g} to {other.usual:.3g} s, in two rounds"
     parts = (
         Part("train", told, each * trainings),

@@ -66,7 +66,7 @@ def estimate(plan: Plan, data: Data, *, jobs: int, keep: int = 1, refit: bool = 
     trials, epochs = trials_of(plan)
     together = min(jobs, trials)
     low, high = (_trials(end, trials * plan.repeats, epochs and epochs * plan.repeats) for end in ends[:2])
-    all_trials = Duration((low.usual + high.usual) / 2, high.slowest) * (1 / together)
+    all_trials = Duration((low.usual + high.usual) / 2, max(low.slowest, high.slowest)) * (1 / together)
     each = " to ".join(f"{whole.usual / trials:.3g}" for whole in (low, high))
     parts = [Part("train", f"{count(trials, 'trial')} of {each} s, {together} at once", all_trials)]
     if ends.started:

@@ -107,7 +107,7 @@ def _measured(config: Config, data: Data, folder: Path, finish: bool, seconds: f
     # The initial state, which every training saves first; the later ones are as large.
     save = _seconds(keeper.on_train_begin)
     with accelerated(network, config.kernel):
-        row, calls = _time_steps(steps, config.seed, began, seconds)
+        row, calls = _time_steps(steps, config, began, seconds)
         first, validations = _time_validation(steps, row)
     step, whole = _duration(calls[1:]), _duration(validations)
     pace = Pace(
@@ -127,9 +127,9 @@ def _measured(config: Config, data: Data, folder: Path, finish: bool, seconds: f
     return _finished(found, run, config, data, model, fitted)
 
 
-def _time_steps(steps: Steps, number: int, began: float, seconds: float) -> tuple[dict[str, float], list[float]]:
+def _time_steps(steps: Steps, config: Config, began: float, seconds: float) -> tuple[dict[str, float], list[float]]:
     """A row of a history, and the seconds of training steps: since `began` for the first, the mean of calls then."""
-    sequence = order(steps.train_feed.samples, number, 0)
+    sequence = order(steps.train_feed.samples, config.seed, 0)
     none = dict.fromkeys(steps.names, 0.0)
     values = steps.train(sequence, 0, 1, none)
     calls = [time.monotonic() - began]
@@ -137,7 +137,9 @@ def _time_steps(steps: Steps, number: int, began: float, seconds: float) -> tupl
     # Of the second call no more is taken than how many steps make up a long enough one.
     rough = _seconds(lambda: steps.train(sequence, done, done + 1, none))
     size = max(1, min(steps.count, int(EVERY / max(rough, 1e-9))))
-    while len(calls) <= LEAST or sum(calls[1:]) * size < seconds:
+    # A training of few steps is not outdone.
+    most = steps.count * config.epochs / size
+    while len(calls) <= LEAST or (sum(calls[1:]) * size < seconds and len(calls) <= most):
         done = done if done + size <= steps.count else 0
         calls.append(_seconds(lambda first=done: steps.train(sequence, first, first + size, none)) / size)  # type: ignore[misc]
         done += size

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from lstm_ae.anomaly.sketch import Sketches
 from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.report.asked import Asked, Choice, asked_of, choices_of
@@ -51,6 +52,7 @@ class RunFacts:
         tables: its other CSV files.
         events: the events of `events.csv`, where a detection has put them there.
         detected: the scores of `scores.csv`, likewise.
+        detection: what was kept of the last detection.
         scores: the scores of normal rows that the threshold rests on.
         missing: what is missing or damaged, a sentence each.
     """
@@ -70,6 +72,7 @@ class RunFacts:
     tables: Sequence[Table]
     events: Table | None
     detected: Detected | None
+    detection: Sketches | None
     scores: Sequence[float]
     missing: Sequence[str]
 
@@ -156,6 +159,7 @@ def gather(directory: Path) -> RunFacts:
         tables=[table for name, table in named.items() if name not in ("events.csv", "scores.csv")],
         events=named.get("events.csv"),
         detected=detected,
+        detection=read("The events are not drawn", run.detection),
         scores=read("The scores of normal rows are not known", lambda: _scores(run)) or (),
         missing=missing,
     )

@@ -1,4 +1,6 @@
-"""One HTML file of runs and searches, which needs nothing else: no network, no script, no other file.
+"""One HTML file of runs and searches, which needs nothing else: no network and no other file.
+
+Its only script lets a reader look into the charts of detections, and is there only with them.
 
 The prose stands in `templates/`, filled with what `gather` and `searches` have read; everything is escaped there.
 """
@@ -14,13 +16,14 @@ from markupsafe import Markup
 from lstm_ae.about import versions
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import write
-from lstm_ae.report import charts
+from lstm_ae.report import charts, zoom
 from lstm_ae.report.charts import Chart
 from lstm_ae.report.compare import side_by_side
 from lstm_ae.report.gather import RunFacts, gather
 from lstm_ae.report.measures import WANTED
 from lstm_ae.report.pictures import fitting
 from lstm_ae.report.searches import SearchFacts, gather_search
+from lstm_ae.report.tables import EVENTS
 from lstm_ae.report.views import embedded, view_run, view_search
 from lstm_ae.report.words import duration, number, short, words
 from lstm_ae.run import open_run
@@ -60,7 +63,12 @@ def render(subjects: Sequence[Facts], *, command: str, written: str, room: int =
     pictures = [picture for run in owners for picture in embedded(run)]
     fitted = fitting(pictures, room)
     rest = iter(fitted)
-    views = [view_run(each, rest) if isinstance(each, RunFacts) else view_search(each, rest) for each in subjects]
+    lines = sum(len(each.lines) for run in owners if run.detection for each in run.detection.series)
+    points = zoom.ROOM // max(1, lines)
+    views = [
+        view_run(each, rest, points) if isinstance(each, RunFacts) else view_search(each, rest, points)
+        for each in subjects
+    ]
     histories = {run.name: run.history for run in runs if run.history}
     one_study = len({run.asked.task if run.asked else "" for run in runs}) == 1
     html = (
@@ -72,6 +80,8 @@ def render(subjects: Sequence[Facts], *, command: str, written: str, room: int =
             subjects=views,
             compared=side_by_side(runs) if len(runs) > 1 else None,
             together=charts.together(histories) if one_study and len(histories) > 1 else (),
+            script=Markup(zoom.SCRIPT) if lines else "",
+            script_hash=zoom.HASH,
             command=command,
             written=written,
             version=versions()["lstm-ae"],
@@ -122,7 +132,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "words": words, "svg": _svg, "duration": duration, "short": short}
-    made.globals["wanted"] = WANTED
+    made.globals |= {"wanted": WANTED, "most": EVENTS, "width": zoom.WIDTH, "left": zoom.LEFT, "right": zoom.RIGHT}
     made.tests["figure"] = _is_figure
     return made
 

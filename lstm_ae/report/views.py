@@ -13,6 +13,7 @@ from lstm_ae.report.searches import SearchFacts
 from lstm_ae.report.tables import Detected
 from lstm_ae.report.vectors import svg
 from lstm_ae.report.words import number, words
+from lstm_ae.report.zoom import Zoom, zooms
 from lstm_ae.search.presentation import draw
 
 # Rows of a table of values; of more, every n-th is shown.
@@ -27,6 +28,7 @@ class RunView(NamedTuple):
         step: every so many epochs stand in `epochs`, the rows of the values behind the curves.
         scores: the chart of the scores of normal rows, and `shares` the values behind it.
         detected: the chart of the scores of a table's rows, and `rows` the values behind it.
+        zooms: the charts of the last detection that can be looked into.
         pictures: the figures that are embedded.
         redrawn: figures that the curves stand for.
         left: figures that there was no room for.
@@ -40,6 +42,7 @@ class RunView(NamedTuple):
     shares: Sequence[tuple[str, float]]
     detected: Chart | None
     rows: Sequence[tuple[str, float, str]]
+    zooms: Sequence[Zoom]
     pictures: Sequence[Picture]
     redrawn: Sequence[Picture]
     left: Sequence[Picture]
@@ -57,7 +60,7 @@ class RunView(NamedTuple):
             "results": ("What came out", run.measures or run.training or run.verdicts),
             "asked": ("What was asked", run.asked or run.choices),
             "training": ("Training", self.curves),
-            "anomalies": ("Anomalies", run.threshold or run.events or self.detected),
+            "anomalies": ("Anomalies", run.threshold or run.events or run.detection or self.detected),
             "figures": ("Figures", self.pictures or self.left),
             "model": ("Model", run.network),
             "tables": ("Tables", run.tables),
@@ -95,8 +98,13 @@ def embedded(run: RunFacts) -> list[Picture]:
     return [picture for picture in run.pictures if not _redrawn(picture, run)]
 
 
-def view_run(run: RunFacts, fitted: Iterator[Picture | None]) -> RunView:
-    """A run as the page shows it; `fitted` gives its embedded figures, None where there was no room."""
+def view_run(run: RunFacts, fitted: Iterator[Picture | None], points: int) -> RunView:
+    """A run as the page shows it.
+
+    Args:
+        fitted: gives its embedded figures, None where there was no room.
+        points: at most, of each line of a chart that can be looked into.
+    """
     best = run.training.best_epoch if run.training else None
     found = run.detected
     step = -(-len(run.history.get("epoch", ())) // ROWS) or 1
@@ -110,15 +118,16 @@ def view_run(run: RunFacts, fitted: Iterator[Picture | None]) -> RunView:
         shares=_shares(run.scores),
         detected=charts.detected(found.times, found.scores, found.anomalies, _used(run)) if found else None,
         rows=_rows(found) if found else (),
+        zooms=zooms(run.detection, points) if run.detection else (),
         pictures=[kept for _, kept in pictures if kept],
         redrawn=[picture for picture in run.pictures if _redrawn(picture, run)],
         left=[picture for picture, kept in pictures if not kept],
     )
 
 
-def view_search(search: SearchFacts, fitted: Iterator[Picture | None]) -> SearchView:
-    """A search as the page shows it; `fitted` is for its runs, as for `view_run`."""
-    runs = {title: view_run(run, fitted) for title, run in search.runs.items()}
+def view_search(search: SearchFacts, fitted: Iterator[Picture | None], points: int) -> SearchView:
+    """A search as the page shows it; `fitted` and `points` are for its runs, as for `view_run`."""
+    runs = {title: view_run(run, fitted, points) for title, run in search.runs.items()}
     return SearchView(search, list(_drawn(search)) if search.trials else (), runs)
 
 

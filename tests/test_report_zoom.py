@@ -1,0 +1,207 @@
+"""The chart of events that can be looked into: drawn by hand's numbers, and what a page holds for it."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_makers import HOSTILE, Page, found_anomalies, made
+
+from lstm_ae.anomaly.sketch import Sketches, sketch
+from lstm_ae.report import zoom
+from lstm_ae.report.gather import gather
+from lstm_ae.report.page import gather_all, render
+from lstm_ae.report.zoom import step_of, told, zooms
+from lstm_ae.run import Run
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+
+
+def searched(
+    rows: int = 11, *, dated: bool = True, name: str = "temp", several: int = 1, points: int = 10_000
+) -> Sketches:
+    """A series of rows at a minute (or rows by number) with one event in its rows 4 and 5."""
+    step = 60_000_000_000 if dated else 1
+    times = np.arange(rows) * step + (np.datetime64("2024-01-01", "ns").astype(np.int64) if dated else 0)
+    scores = np.where(np.isin(np.arange(rows), (4, 5)), 100.0, 1.0)
+    parts = [
+        sketch(
+            times,
+            np.zeros(rows, int),
+            np.sin(np.arange(rows))[:, None],
+            scores,
+            np.array([[4, 5]]),
+            series=f"{name}{k}" if several > 1 else "",
+            names=(name,),
+            around=3,
+            points=points,
+        )
+        for k in range(several)
+    ]
+    texts = {"end": "e", "peak": "k", "score": 100.0, "p": 0.001, "columns": f"{name} 100%", "provisional": False}
+    events = [{"start": f"{name} event {k}", **texts, "at": [k, 0]} for k in range(several)]
+    return Sketches(dated, step, 10.0, "fixed:10", tuple(parts), events)
+
+
+def page_of(*runs: str) -> Page:
+    return Page(render(gather_all(runs), command="lstmae report", written="today").html)
+
+
+def with_events(where: str, **details: object) -> Run:
+    run = found_anomalies(where)
+    run.write_detection(searched(**details))  # type: ignore[arg-type]
+    return run
+
+
+def test_a_chart_by_hand() -> None:
+    (chart,) = zooms(searched(), 100)
+    # Two panels, 92 high below 26 each; the drawing is 800 wide, its lines run from 64 to 788.
+    assert [(panel.name, panel.top, panel.bottom) for panel in chart.panels] == [
+        ("temp", 26, 118),
+        ("Score (logarithmic)", 144, 236),
+    ]
+    assert chart.height == 266
+    # Scores of 1, 10 and 100 in logarithms: at the bottom, in the middle, and at the top, four off the edges.
+    assert chart.threshold == pytest.approx(190)
+    path = chart.panels[1].path
+    assert path.startswith("M64 232.0L136.4 232.0")
+    assert "L353.6 148.0L426 148.0" in path
+    # The event: from row 3.5 to row 5.5 of 10.
+    assert chart.bands == [(317.4, 144.8)]
+    assert chart.ticks == [
+        ("01-01 00:00", 64.0),
+        ("01-01 00:02", 208.8),
+        ("01-01 00:04", 353.6),
+        ("01-01 00:06", 498.4),
+        ("01-01 00:08", 643.2),
+        ("01-01 00:10", 788.0),
+    ]
+    assert [text for text, _ in chart.panels[1].marks] == ["1", "100"]
+    data = json.loads(chart.data)
+    assert (data["unit"], data["span"], data["step"], data["events"]) == (60_000, 10, 1, [[4, 5]])
+    assert data["lines"][1] == {"x": [0, *[1] * 10], "y": [2320] * 4 + [1480] * 2 + [2320] * 5}
+
+
+def test_a_chart_in_words() -> None:
+    (chart,) = zooms(searched(), 100)
+    assert chart.title == "The table and its events"
+    assert chart.text == (
+        "11 rows from 2024-01-01 00:00 to 2024-01-01 00:10 UTC: temp, and the score; 1 event above the threshold of 10."
+    )
+    _, other = zooms(searched(dated=False, several=2), 100)
+    assert other.title == "The series temp1 and its events"
+    assert other.text.startswith("11 rows from row 0 to row 10: temp, and the score; 1 event")
+    assert [text for text, _ in other.ticks] == ["0", "2", "4", "6", "8", "10"]
+    (long,) = zooms(searched(1000), 100)
+    assert "Of each line 100 points at most are kept" in long.text
+
+
+def test_missing_values_break_a_line() -> None:
+    found = searched()
+    (one,) = found.series
+    values = one.lines[0].values.copy()
+    values[3] = np.nan
+    changed = found._replace(series=(one._replace(lines=(one.lines[0]._replace(values=values), one.lines[1])),))
+    (chart,) = zooms(changed, 100)
+    assert chart.panels[0].path.count("M") == 2
+    assert json.loads(chart.data)["lines"][0]["y"][3] is None
+
+
+@pytest.mark.parametrize(("constant", "scores"), [(np.nan, 1.0), (3.0, 0.0), (3.0, np.nan)])
+def test_a_line_without_width(constant: float, scores: float) -> None:
+    found = sketch(
+        np.arange(5), np.zeros(5, int), np.full((5, 1), constant), np.full(5, scores), np.empty((0, 2), int),
+        series="", names=("a",), around=1,
+    )  # fmt: skip
+    (chart,) = zooms(Sketches(False, 1, 2.0, "fixed:2", (found,), ()), 100)
+    assert "no event above the threshold of 2" in chart.text
+    assert "nan" not in chart.data + chart.panels[0].path + chart.panels[1].path
+
+
+@pytest.mark.parametrize(
+    ("least", "dated", "step"),
+    [
+        (0.4, True, 1),
+        (31_000, True, MINUTE),
+        (3 * HOUR, True, 3 * HOUR),
+        (13 * HOUR, True, DAY),
+        (400 * DAY, True, 2 * 365 * DAY),
+        (3, False, 5),
+        (700, False, 1000),
+        (0.2, False, 1),
+    ],
+)
+def test_steps_between_times(least: float, dated: bool, step: float) -> None:
+    assert step_of(least, dated) == step
+
+
+def test_times_in_few_characters() -> None:
+    place = 1_704_164_645_678  # 2024-01-02 03:04:05.678
+    assert [told(place, step, True) for step in (DAY, MINUTE, 1000, 5)] == [
+        "2024-01-02",
+        "01-02 03:04",
+        "03:04:05",
+        "03:04:05.678",
+    ]
+    assert told(12_345, 5, False) == "12,345"
+
+
+def test_the_page_has_one_script_and_its_policy_names_it() -> None:
+    with_events("a")
+    page = page_of("a")
+    assert page.wrong == []
+    assert page.all("script") == [{}]
+    (script,) = re.findall(r"<script>(.*?)</script>", page.html, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy")
+    assert f"script-src 'sha256-{digest}';" in (policy or "")
+    for sentence in (
+        "1 event in the table that was searched last, by the threshold 10 ( fixed:10 ):",
+        "temp event 0",
+        "The start of an event leads to its place in the chart.",
+        "Zoom by the wheel, the buttons, or + and −; move by dragging",
+    ):
+        assert sentence in page.text, sentence
+    (link,) = [each for each in page.all("a") if "data-event" in each]
+    assert link == {"href": "#s1-zoom1", "data-event": "0"}
+    names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert "s1-zoom1" in names
+    assert len(set(names)) == len(names)
+
+
+def test_without_a_detection_there_is_no_script() -> None:
+    found_anomalies("a")
+    made("b")
+    page = page_of("a", "b")
+    assert not page.all("script")
+    assert "script-src" not in page.html
+    assert "A chart of the table and its events comes into this report by: lstmae series detect a DATA" in page.text
+
+
+def test_whatever_a_detection_holds_is_only_text() -> None:
+    with_events("a", name=HOSTILE)
+    page = page_of("a")
+    assert page.wrong == []
+    assert page.all("script") == [{}]
+    assert not page.all("b")
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert HOSTILE in page.text
+
+
+def test_a_damaged_detection_is_said() -> None:
+    run = with_events("a")
+    (run.directory / "detection.npz").write_bytes(b"x")
+    told_of = gather(Path("a")).missing
+    assert [each.split(":")[0] for each in told_of] == ["The events are not drawn"]
+
+
+def test_many_long_series_stay_below_five_megabytes() -> None:
+    places = [f"run{k}" for k in range(4)]
+    for place in places:
+        with_events(place, rows=100_000, several=4)
+    html = render(gather_all(places), command="lstmae report", written="today").html
+    assert len(html.encode()) < zoom.ROOM * 12 + 1_000_000
+    assert html.count('class="line') == 4 * 4 * 2
