@@ -10,7 +10,7 @@ from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import checked, declared
 
-from . import training
+from . import live, training
 from .backend import import_tensorflow
 from .options import Given, Out, RunArgument, command
 from .results import show_files, show_training
@@ -78,7 +78,13 @@ def register(app: typer.Typer) -> None:
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv")
     def detect(
         run: RunArgument,
-        data: Annotated[str, typer.Argument(help="The table to search, with the columns of the one trained on.")],
+        data: Annotated[
+            str,
+            typer.Argument(
+                help="The table to search, with the columns of the one trained on; - for rows that come on standard "
+                "input, each answered as soon as its score is final."
+            ),
+        ],
         *,
         threshold: Annotated[
             str | None,
@@ -111,12 +117,19 @@ def register(app: typer.Typer) -> None:
                 # Before the search, which may take long.
                 raise ConfigError(f"{name} {path} needs pyarrow: pip install 'lstm-ae[parquet]', or give .csv")
         checked(_THRESHOLD, threshold)
+        if data == "-":
+            live.refuse_files({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
         opened = open_run(run, "series")
         import_tensorflow(talk)
+        if data == "-":
+            live.follow(opened, talk, threshold)
+            return
         from lstm_ae import detection
 
         bar = talk.progress()
-        found = detection.detect(opened, data, rule=threshold, label_col=label_col, progress=bar.reading)
+        found = detection.detect(
+            opened, data, rule=threshold, label_col=label_col, progress=bar.reading, scoring=bar.scoring
+        )
         bar.clear()
         _show(found, talk)
         files = {
