@@ -9,7 +9,7 @@ from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import checked, declared
 
-from . import estimating, training
+from . import estimating, live, training
 from .backend import import_tensorflow
 from .options import Given, Out, RunArgument, command
 from .results import require_table, show_files, show_training
@@ -88,7 +88,13 @@ def register(app: typer.Typer) -> None:
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv")
     def detect(
         run: RunArgument,
-        data: Annotated[str, typer.Argument(help="The table to search, with the columns of the one trained on.")],
+        data: Annotated[
+            str,
+            typer.Argument(
+                help="The table to search, with the columns of the one trained on; - for rows that come on standard "
+                "input, each answered as soon as its score is final."
+            ),
+        ],
         *,
         threshold: Annotated[
             str | None,
@@ -119,13 +125,20 @@ def register(app: typer.Typer) -> None:
             if path is not None:
                 require_table(name, path)
         checked(_THRESHOLD, threshold)
+        if data == "-":
+            live.refuse_files({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
         opened = open_run(run, "series")
         import_tensorflow(talk)
+        if data == "-":
+            live.follow(opened, talk, threshold)
+            return
         from lstm_ae import detection
         from lstm_ae.sketches import sketches_of
 
         bar = talk.progress()
-        found = detection.detect(opened, data, rule=threshold, label_col=label_col, progress=bar.reading)
+        found = detection.detect(
+            opened, data, rule=threshold, label_col=label_col, progress=bar.reading, scoring=bar.scoring
+        )
         bar.clear()
         _show(found, talk)
         opened.write_detection(sketches_of(found))

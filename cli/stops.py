@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,6 +35,42 @@ def signals() -> Iterator[list[int]]:
             if handler is not signal.SIG_IGN:
                 signal.signal(number, stop)
         yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def until_stopped(read: Callable[[int], bytes]) -> Iterator[Callable[[int], bytes]]:
+    """What reads on until either signal comes, and then is at its end; what was read is worked off undisturbed."""
+    stopped = waiting = False
+
+    def stop(*_: Any) -> None:
+        nonlocal stopped
+        stopped = True
+        if waiting:
+            raise KeyboardInterrupt
+
+    def reading(size: int) -> bytes:
+        nonlocal waiting
+        try:
+            # Before the look at what has come: a signal between the two would be waited on.
+            waiting = True
+            return b"" if stopped else read(size)
+        except KeyboardInterrupt:
+            return b""
+        finally:
+            waiting = False
+
+    if threading.current_thread() is not threading.main_thread():
+        yield read
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, stop)
+        yield reading
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -89,6 +89,12 @@ class Bar:
             self.drawn = time.monotonic()
             self.draw(f"read {rows:,} rows, {share:.0%} of the file")
 
+    def scoring(self, rows: int, share: float) -> None:
+        """Show how far a table is searched, on a terminal."""
+        if self.live and time.monotonic() - self.drawn > 0.2:
+            self.drawn = time.monotonic()
+            self.draw(f"scored {rows:,} rows, {share:.0%} of the table")
+
     def draw(self, line: str) -> None:
         """Show a line in place of the last one."""
         import os

@@ -83,7 +83,13 @@ def detector_of(run: Run) -> Detector:
 
 
 def detect(
-    run: Run, data: str, *, rule: str | None = None, label_col: str | None = None, progress: Progress | None = None
+    run: Run,
+    data: str,
+    *,
+    rule: str | None = None,
+    label_col: str | None = None,
+    progress: Progress | None = None,
+    scoring: Progress | None = None,
 ) -> Detection:
     """Search a table for anomalies.
 
@@ -91,6 +97,8 @@ def detect(
         data: the table, with the columns of the one that the run was trained on, in any order.
         rule: of the threshold; that of the run where None.
         label_col: a column of known anomalies, 0 or 1.
+        progress: is told the rows read so far, and the share of the file.
+        scoring: the same of the rows scored.
 
     Raises:
         ConfigError, DataError: the table cannot be read so, or the run does not find anomalies.
@@ -99,16 +107,20 @@ def detect(
     assert isinstance(config, Series)
     run.normal()  # before the table, which may take long to read
     prepared = settling.table_of(dataclasses.replace(config, data=data, label_col=label_col), progress)
-    return search(detector_of(run), prepared, rule)
+    return search(detector_of(run), prepared, rule, scoring)
 
 
-def search(detector: Detector, prepared: Prepared, rule: str | None = None) -> Detection:
+def search(
+    detector: Detector, prepared: Prepared, rule: str | None = None, progress: Progress | None = None
+) -> Detection:
     """Search a table that is on its grid; `rule` is of the threshold, that of the detector where None."""
     normal, scale, grid = detector.normal, detector.scale, prepared.grid
     asked = parse_threshold(rule) if rule else codes.rule_of(detector.config, normal)
     found = []
     for errors, scores in ((detector.ours, normal.scores), (detector.baseline, normal.baseline)):
-        by_feature = score_rows(errors, grid.values, grid.segment, normal.window, normal.smooth)
+        # The model's part takes longest; the other follows at its end.
+        told = progress if errors is detector.ours else None
+        by_feature = score_rows(errors, grid.values, grid.segment, normal.window, normal.smooth, told)
         found.append(judge(by_feature, normal, normal.threshold(asked, scores), grid.segment))
     ours, baseline = found
     judged = {}

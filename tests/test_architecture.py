@@ -43,7 +43,15 @@ LAYERS = [
         "lstm_ae.examples",
         "lstm_ae.outlook",
     },
-    {"lstm_ae.kfold", "lstm_ae.rolling", "lstm_ae.estimators", "lstm_ae.tables", "lstm_ae.sketches", "lstm_ae.report"},
+    {
+        "lstm_ae.kfold",
+        "lstm_ae.rolling",
+        "lstm_ae.estimators",
+        "lstm_ae.tables",
+        "lstm_ae.sketches",
+        "lstm_ae.report",
+        "lstm_ae.streaming",
+    },
     {"lstm_ae.bench", "lstm_ae.estimate"},
     {"cli"},
 ]

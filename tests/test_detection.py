@@ -1,7 +1,11 @@
 """A model of anyone's own table: missing values, scores, events, and the commands on a small table of a pump."""
 
 import csv
+import io
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -334,3 +338,91 @@ def test_labels_of_1_and_nothing_are_drawn(place: Path, tmp_path: Path) -> None:
     said = call(f"series detect {place}/run sparse.csv --label-col state --json")
     assert said.code == 0, said.err
     assert json.loads(said.out)["judged"]["model"]["found"] == 1
+
+
+def followed(place: Path, text: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    program = "import sys; from lstm_ae_cli import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", program, "series", "detect", str(place / "run"), "-", *options],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_stream_scores_as_the_whole_table_does(place: Path, tmp_path: Path) -> None:
+    said = call(f"series detect {place}/run {place}/bad.csv --scores s.csv")
+    assert said.code == 0, said.err
+    stream = followed(place, (place / "bad.csv").read_text())
+    assert stream.returncode == 0, stream.stderr
+    assert "a score is final once the 23 rows after its row have come" in stream.stderr
+    with (tmp_path / "s.csv").open() as file:
+        expected = list(csv.DictReader(file))
+    found = list(csv.DictReader(io.StringIO(stream.stdout)))
+    assert [row["final"] for row in found] == ["True"] * (960 - 23) + ["False"] * 23
+    assert list(found[0]) == ["time", "score", "p", "anomaly", "final", "score flow", "score heat"]
+    for column in ("time", "anomaly"):
+        assert [row[column] for row in found] == [row[column] for row in expected]
+    for column in ("score", "p", "score flow", "score heat"):
+        got, wanted = ([float(row[column]) for row in rows] for rows in (found, expected))
+        np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_a_stream_as_json_lines(place: Path) -> None:
+    lines = (place / "bad.csv").read_text().splitlines(keepends=True)
+    lines[11] = lines[11].split(",")[0] + ",,,\n"
+    stream = followed(place, "".join(lines[:31]), "--json", "--quiet", "--threshold", "fixed:0")
+    assert (stream.returncode, stream.stderr) == (0, "")
+    rows = [json.loads(line) for line in stream.stdout.splitlines()]
+    assert [row["final"] for row in rows] == [True] * 7 + [False] * 23
+    assert rows[10]["score"] is None
+    assert rows[9] | {"score": 0, "p": 0, "score flow": 0, "score heat": 0} == {
+        "time": "2024-01-01T09:00:00",
+        "score": 0,
+        "p": 0,
+        "anomaly": True,
+        "final": False,
+        "score flow": 0,
+        "score heat": 0,
+    }
+
+
+def test_a_stream_that_is_refused(place: Path) -> None:
+    stream = followed(place, "time,flow,heat\n2024-01-01 05:00,1,2\n2024-01-01 04:00,1,2\n")
+    assert (stream.returncode, stream.stdout) == (3, "time,score,p,anomaly,final,score flow,score heat\n")
+    assert stream.stderr.splitlines()[-1].startswith("lstmae: A row at 2024-01-01 04:00:00 comes after one at")
+    said = call(f"series detect {place}/run - --scores s.csv")
+    assert said.code == 2
+    assert "--scores needs a whole table, and - is a stream; give a table's path, or leave it out" in said.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminated"])
+def test_a_stream_answers_at_once_and_ends_when_it_is_stopped(place: Path, number: int) -> None:
+    lines = (place / "bad.csv").read_text().splitlines(keepends=True)
+    program = "import sys; from lstm_ae_cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "series", "detect", str(place / "run"), "-", "--quiet"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write("".join(lines[:24]))
+            process.stdin.flush()
+            assert process.stdout.readline().startswith("time,score,")
+            for row in range(24, 30):
+                process.stdin.write(lines[row])
+                process.stdin.flush()
+                assert process.stdout.readline().startswith(f"2024-01-01T{row - 24:02}:00:00,")
+            process.send_signal(number)
+            rest = process.stdout.read().splitlines()
+            assert process.wait(60) == 0
+            assert len(rest) == 23
+            assert all(",False" in line for line in rest)
+        finally:
+            process.kill()

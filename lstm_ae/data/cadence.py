@@ -56,15 +56,21 @@ def common_step(table: Measurements) -> Step:
 def slots(table: Measurements, step: Step) -> Times:
     """The place of each row on the grid of its series, `(rows,)`, from 0: the nearest one."""
     first = starts_of(table.series)
-    origin = table.times[first][np.cumsum(first) - 1]
+    if not step.months and not step.nanoseconds:
+        counted: Times = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
+        return counted
+    return places_of(table.times, table.times[first][np.cumsum(first) - 1], step)
+
+
+def places_of(times: Times, origin: Times, step: Step) -> Times:
+    """The place of each moment on a grid that begins at `origin`, the nearest one; alike in shape."""
     if step.months:
-        month = table.times.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
-        start = origin.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
+        month, start = (
+            moments.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64) for moments in (times, origin)
+        )
         places: Times = (month - start) // step.months
-    elif not step.nanoseconds:
-        places = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
     else:
-        places = (table.times - origin + step.nanoseconds // 2) // step.nanoseconds
+        places = (times - origin + step.nanoseconds // 2) // step.nanoseconds
     return places
 
 
@@ -102,6 +108,12 @@ def told_all(nanoseconds: Times) -> NDArray[np.str_]:
     """Times in UTC for a file: all to the second, or all to the nanosecond where one needs it."""
     whole = not (nanoseconds % UNITS["s"]).any()
     return np.datetime_as_string(nanoseconds.view("datetime64[ns]"), "s" if whole else "ns")
+
+
+def told_each(nanoseconds: Times) -> list[str]:
+    """The same of rows that come one by one: each to the second, or as far as it goes."""
+    texts = np.datetime_as_string(nanoseconds.view("datetime64[ns]"), "ns").tolist()
+    return [text.rstrip("0").rstrip(".") for text in texts]
 
 
 class Gaps(NamedTuple):

@@ -1,7 +1,7 @@
 """Anyone's CSV in pieces: its columns as arrays, or the line that broke a rule."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -18,6 +18,10 @@ from lstm_ae.errors import ConfigError, DataError
 # Rows that tell what a file holds.
 SAMPLE = 1_000
 LARGEST = float(np.finfo(np.float32).max)
+
+
+# A row's line in the file, and its cells.
+Row = tuple[int, list[str]]
 
 
 class Chunk(NamedTuple):
@@ -51,9 +55,26 @@ def read_delimited(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, 
     if not header:
         raise DataError(f"{name} is empty. Give a file with a header and rows")
     sample = list(itertools.islice(rows, SAMPLE))
+    layout, sample, comma = understand(start, header, sample, separator, name, config)
+    following = itertools.chain(sample, rows)
+    pieces = iter(lambda: list(itertools.islice(following, CHUNK)), [])
+    return layout, chunks(pieces, layout, config, name, separator, comma)
+
+
+def understand(
+    start: int, header: list[str], sample: list[Row], separator: str, name: str, config: Reading
+) -> tuple[Layout, list[Row], bool]:
+    """What a table holds by its first rows: what its columns are for, its rows, and whether commas part decimals.
+
+    Args:
+        start, header: the first row and its line; one of the rows where the config names the columns.
+
+    Raises:
+        ConfigError, DataError: as `read_delimited` says.
+    """
     where = f"{name}, line {start}"
     if config.columns:
-        sample.insert(0, (start, header))
+        sample = [(start, header), *sample]
         if len(config.columns) != len(header):
             raise ConfigError(
                 f"--columns must name all {len(header)} columns of {where}. Received: {len(config.columns)} names"
@@ -71,15 +92,16 @@ def read_delimited(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, 
     layout = layout_of(names, kinds, columns.__getitem__, config, where, index=row_numbers(header, columns))
     if comma and config.decimal is None:
         layout = layout._replace(inferred={**layout.inferred, "decimal": "comma, as the first rows show"})
-    return layout, _chunks(itertools.chain(sample, rows), layout, config, name, separator, comma)
+    return layout, sample, comma
 
 
-def _chunks(
-    rows: Iterator[tuple[int, list[str]]], layout: Layout, config: Reading, name: str, separator: str, comma: bool
+def chunks(
+    pieces: Iterable[list[Row]], layout: Layout, config: Reading, name: str, separator: str, comma: bool
 ) -> Iterator[Chunk]:
+    """Pieces of a table's rows as arrays; the arguments are those of `understand`, and what it returns."""
     place = {column: k for k, column in enumerate(layout.names)}
     words = missing_words(config) if config.missing else None
-    while chunk := list(itertools.islice(rows, CHUNK)):
+    for chunk in pieces:
         numbered, cells = zip(*chunk, strict=True)
         if set(map(len, cells)) != {len(layout.names)}:
             raise _uneven(chunk, len(layout.names), name, separator)

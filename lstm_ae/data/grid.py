@@ -62,7 +62,7 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
             f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add --duplicates mean "
             "(or first, last), or --id-col with the column that tells series apart"
         )
-    kept, values, labels = _merged(table, places, config.duplicates)
+    kept, values, labels = merged(table.series, table.values, table.labels, places, config.duplicates)
     series, places = table.series[kept], places[kept]
     first = starts_of(series)
     advance = np.where(first, 1, np.diff(places, prepend=0))
@@ -74,12 +74,31 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {rows:,} rows for "
             f"{len(kept):,}. Give a longer --freq, a smaller {flag('max_gap')}, or --freq rows"
         )
+    return laid_out(step, series, table.times[kept], values, labels, advance, parted)
+
+
+def laid_out(
+    step: Step,
+    series: NDArray[np.int32],
+    times: Times,
+    values: NDArray[np.float32],
+    labels: NDArray[np.int32] | None,
+    advance: Times,
+    parted: Flags,
+) -> Grid:
+    """Rows with those that are missing between them.
+
+    Args:
+        advance: `(rows,)` places from the row before to each row, at least 1.
+        parted: `(rows,)` whether a row begins a segment; its advance is 1.
+    """
+    rows = int(advance.sum())
     at = np.cumsum(advance) - 1
     known = np.zeros(rows, bool)
     known[at] = True
     # Of a row that is missing, the known row before it.
     source = np.cumsum(known) - 1
-    times = table.times[kept][source]
+    times = times[source]
     behind = np.arange(rows) - at[source]
     filled = behind > 0
     if step.months:
@@ -105,21 +124,21 @@ def rows_of(table: Measurements, grid: Grid) -> NDArray[np.int64]:
     return rows
 
 
-def _merged(
-    table: Measurements, places: Times, rule: str
+def merged(
+    series: NDArray[np.int32], values: NDArray[np.float32], labels: NDArray[np.int32] | None, places: Times, rule: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32] | None]:
-    """One row for each place: which row gives the time, the values and the label."""
-    begins = starts_of(table.series) | np.r_[True, places[1:] != places[:-1]]
+    """One row for each place by the rule of `--duplicates`: which row gives the time, the values and the label."""
+    begins = starts_of(series) | np.r_[True, places[1:] != places[:-1]]
     first = np.flatnonzero(begins)
     if len(first) == len(places):
-        return first, table.values, table.labels
+        return first, values, labels
     last = np.r_[first[1:], len(places)] - 1
     kept = last if rule == "last" else first
-    labels = None if table.labels is None else table.labels[kept]
+    labels = None if labels is None else labels[kept]
     if rule != "mean":
-        return kept, table.values[kept], labels
-    held = ~np.isnan(table.values)
+        return kept, values[kept], labels
+    held = ~np.isnan(values)
     counts = np.add.reduceat(held, first, axis=0, dtype=np.int64)
-    sums = np.add.reduceat(np.where(held, table.values, 0), first, axis=0, dtype=np.float64)
+    sums = np.add.reduceat(np.where(held, values, 0), first, axis=0, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         return kept, (sums / counts).astype(np.float32), labels

@@ -12,7 +12,7 @@ import lzma
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from lstm_ae.errors import DataError
@@ -101,8 +101,18 @@ def lines(file: BinaryIO, name: str) -> Iterator[str]:
     Raises:
         DataError: binary content, another encoding, a NUL, a broken archive, or a limit of this module passed.
     """
+    number = 0
+    for found in lines_of(_blocks(file, name), name):
+        number += len(found)
+        if number > MAX_LINES:
+            raise DataError(f"{name} has more than {MAX_LINES} lines. Give a shorter file")
+        yield from found
+
+
+def lines_of(blocks: Iterable[bytes], name: str) -> Iterator[list[str]]:
+    """The lines that end in each block of bytes; what is left at the end is one as well."""
     number, rest = 0, b""
-    for block in _blocks(file, name):
+    for block in blocks:
         data = rest + block
         # A \r at the very end may be the first half of a \r\n.
         end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
@@ -111,10 +121,8 @@ def lines(file: BinaryIO, name: str) -> Iterator[str]:
         number += len(found)
         if len(rest) > MAX_LINE:
             raise _too_long(number + 1, name)
-        if number > MAX_LINES:
-            raise DataError(f"{name} has more than {MAX_LINES} lines. Give a shorter file")
-        yield from found
-    yield from _decoded(rest, number, name)
+        yield found
+    yield _decoded(rest, number, name)
 
 
 def _decoded(data: bytes, number: int, name: str) -> list[str]:
@@ -148,8 +156,7 @@ def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
         read = _reader(file)
         while block := read(BLOCK):
             if not total:
-                _refuse_binary(block, name)
-                block = block.removeprefix(b"\xef\xbb\xbf")
+                block = beginning(block, name)
             total += len(block)
             if total > MAX_BYTES:
                 raise DataError(f"{name} holds more than {MAX_BYTES} bytes once unpacked. Give a smaller file")
@@ -171,6 +178,12 @@ def _reader(file: BinaryIO) -> Callable[[int], bytes]:
     if head == b"\xfd7zXZ\0":
         return lzma.LZMAFile(file).read
     return file.read
+
+
+def beginning(block: bytes, name: str) -> bytes:
+    """The first block of a text without its mark of UTF-8; `DataError` where it is no text."""
+    _refuse_binary(block, name)
+    return block.removeprefix(b"\xef\xbb\xbf")
 
 
 def _refuse_binary(block: bytes, name: str) -> None:

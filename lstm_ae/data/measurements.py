@@ -165,7 +165,7 @@ def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config:
     series = columns.ids if columns.ids is not None else np.zeros(rows, np.int32)
     times = columns.times
     if times is not None:
-        times = _in_utc(times, series, layout, columns.lines, name, place, config)
+        times = in_utc(times, series, layout, columns.lines, name, place, config)
     # By series in the order of the file, to see what is out of order, then by time.
     order = None if columns.ids is None else np.argsort(series, kind="stable")
     ordered = series if order is None else series[order]
@@ -199,7 +199,7 @@ def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config:
     )
 
 
-def _in_utc(
+def in_utc(
     times: Times,
     series: NDArray[np.int32],
     layout: Layout,
@@ -208,6 +208,12 @@ def _in_utc(
     place: str,
     config: Reading,
 ) -> Times:
+    """Times as read, in UTC; rows stand as in the file, see `to_utc`.
+
+    Raises:
+        ConfigError: a zone is given for times that need none.
+        DataError: a time that the clocks of the zone leave out.
+    """
     if config.time_zone is None or config.zone is None:
         return times
     if layout.aware:

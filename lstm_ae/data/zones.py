@@ -19,13 +19,9 @@ def to_utc(local: Times, zone: zoneinfo.ZoneInfo, series: NDArray[np.int32] | No
     The hour that autumn repeats is told by the order of the rows: where its times step back, the second one begins.
     Rows must stand as in the file; `series` `(rows,)` tells several that are mixed apart.
     """
-    quarters, at = np.unique(local // QUARTER, return_inverse=True)
-    clock = [EPOCH + int(quarter) * datetime.timedelta(minutes=15) for quarter in quarters]
-    offsets = np.array(
-        [[_offset(moment.replace(tzinfo=zone, fold=fold)) for moment in clock] for fold in (0, 1)], np.int64
-    )
+    offsets = _offsets(local, zone)
     second = np.zeros(len(local), bool)
-    twice = np.flatnonzero((offsets[0] > offsets[1])[at])
+    twice = np.flatnonzero(offsets[0] > offsets[1])
     if len(twice):
         own = series[twice] if series is not None else np.zeros(len(twice), np.int32)
         order = np.argsort(own, kind="stable")
@@ -36,9 +32,28 @@ def to_utc(local: Times, zone: zoneinfo.ZoneInfo, series: NDArray[np.int32] | No
         # Steps back since the run began.
         run = np.maximum.accumulate(np.where(begins, np.arange(len(twice)), 0))
         second[twice] = back > back[run]
-    nowhere = np.flatnonzero((offsets[0] < offsets[1])[at])
-    utc: Times = local - np.where(second, offsets[1][at], offsets[0][at])
+    nowhere = np.flatnonzero(offsets[0] < offsets[1])
+    utc: Times = local - np.where(second, offsets[1], offsets[0])
     return utc, nowhere
+
+
+def before_them(local: Times, utc: Times, zone: zoneinfo.ZoneInfo) -> Times:
+    """What `to_utc` must see of these rows, one series in the order of the file, before the rows that come after them.
+
+    The last row in an hour that is repeated, twice where it was in the second one; nothing where there is none.
+    """
+    offsets = _offsets(local, zone)
+    twice = np.flatnonzero(offsets[0] > offsets[1])[-1:]
+    second = local[twice] - utc[twice] == offsets[1][twice]
+    return np.repeat(local[twice], 1 + second)
+
+
+def _offsets(local: Times, zone: zoneinfo.ZoneInfo) -> Times:
+    """The zone's offset when its clock shows these times for the first and for the second time, `(2, rows)`."""
+    quarters, at = np.unique(local // QUARTER, return_inverse=True)
+    clock = [EPOCH + int(quarter) * datetime.timedelta(minutes=15) for quarter in quarters]
+    offsets = [[_offset(moment.replace(tzinfo=zone, fold=fold)) for moment in clock] for fold in (0, 1)]
+    return np.array(offsets, np.int64).reshape(2, -1)[:, at]
 
 
 def _offset(moment: datetime.datetime) -> int:

@@ -1,0 +1,76 @@
+"""`lstmae series detect RUN -`: rows from standard input, searched while they come."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from lstm_ae.errors import ConfigError
+
+from .stops import until_stopped
+from .talk import Talk
+
+if TYPE_CHECKING:
+    from lstm_ae.streaming import Decided
+
+NAME = "standard input"
+
+
+def follow(run: Any, talk: Talk, threshold: str | None) -> None:
+    """Write a line for every row as soon as its score is decided, and the rest when the stream ends.
+
+    CSV; with `--json` a JSON object a line.
+    """
+    from lstm_ae.data.arriving import read_arriving
+    from lstm_ae.detection import detector_of
+    from lstm_ae.streaming import Stream
+
+    stream = Stream(detector_of(run), threshold)
+    config = stream.detector.config
+    talk.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
+    talk.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
+    with until_stopped(lambda size: os.read(0, size)) as read:
+        layout, chunks = read_arriving(read, NAME, config)
+        # The columns' own scores stand in the order of their names, whatever the order in which they come.
+        names = layout.values if len(layout.values) > 1 else ()
+        columns = [*(["series"] if layout.id else []), "time", "score", "p", "anomaly", "final"]
+        columns += [f"score {name}" for name in names]
+        if not talk.json:
+            _write([_csv(columns)])
+        for chunk in chunks:
+            found = stream.push(chunk.values, chunk.times, chunk.ids)
+            _write(_lines(found, columns, timed=layout.time is not None, json_=talk.json))
+        _write(_lines(stream.end(), columns, timed=layout.time is not None, json_=talk.json))
+
+
+def refuse_files(given: dict[str, Any]) -> None:
+    """Refuse options that need a whole table: a stream has no end that they could wait for."""
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{name} needs a whole table, and - is a stream; give a table's path, or leave it out")
+
+
+def _lines(found: "Decided", columns: list[str], *, timed: bool, json_: bool) -> Iterator[str]:
+    from lstm_ae.data.cadence import told_each
+
+    times = told_each(found.times) if timed else found.times.tolist()
+    values: list[Any] = [found.series] if "series" in columns else []
+    values += [times, *(column.tolist() for column in (found.scores, found.p, found.anomaly, found.final))]
+    values += [column.tolist() for column in found.by_feature.T][: len(columns) - len(values)]
+    for row in zip(*values, strict=True):
+        cells = [None if cell != cell else cell for cell in row]
+        yield json.dumps(dict(zip(columns, cells, strict=True))) if json_ else _csv(cells)
+
+
+def _csv(cells: list[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
+
+
+def _write(lines: Any) -> None:
+    """All at once, for whoever waits for them."""
+    if text := "".join(f"{line}\n" for line in lines):
+        print(text, end="", flush=True)

@@ -1,0 +1,118 @@
+"""A CSV text that is read while it is written: each piece is given on as soon as its last line has come."""
+
+import collections
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from lstm_ae.config import Reading
+from lstm_ae.data.columns import Layout
+from lstm_ae.data.delimited import Chunk, Row, chunks, understand
+from lstm_ae.data.dialect import separator_of
+from lstm_ae.data.instants import Times
+from lstm_ae.data.lines import beginning, lines_of
+from lstm_ae.data.measurements import in_utc
+from lstm_ae.data.table import CHUNK, rows_of
+from lstm_ae.data.zones import before_them
+from lstm_ae.errors import DataError
+
+BLOCK = 1 << 16
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
+
+
+class Arriving:
+    """The lines of a text that comes piece by piece, and how many of them are at hand.
+
+    Args:
+        read: returns some bytes as soon as there are any, no more than it is asked for, and none at the end.
+        name: how errors call the text.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], name: str) -> None:
+        self.blocks = lines_of(_blocks(read, name), name)
+        self.lines = collections.deque[str]()
+        # Lines up to the last that is not blank: waiting for a row behind that would be waiting for another piece.
+        self.held = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        while not self.lines:
+            self._take()
+        self.held = max(0, self.held - 1)
+        return self.lines.popleft()
+
+    def first(self, count: int) -> list[str]:
+        """The first lines that are not blank, and those between them, which still come; fewer if there are no more."""
+        while sum(bool(line.strip()) for line in self.lines) < count:
+            try:
+                self._take()
+            except StopIteration:
+                break
+        return list(self.lines)
+
+    def _take(self) -> None:
+        self.lines.extend(next(self.blocks))
+        self.held = max((place for place, line in enumerate(self.lines, 1) if line.strip()), default=0)
+
+    def at_hand(self, rows: Iterator[Row]) -> list[Row]:
+        """The next of the rows made of these lines, one at least, and those that need not be waited for."""
+        found = list(itertools.islice(rows, 1))
+        while found and self.held and len(found) < CHUNK and (row := next(rows, None)):
+            found.append(row)
+        return found
+
+
+def read_arriving(read: Callable[[int], bytes], name: str, config: Reading) -> tuple[Layout, Iterator[Chunk]]:
+    """What a CSV text holds, and its rows as they come, times in UTC.
+
+    How it is written is taken from its header and the first rows that come with it.
+
+    Args:
+        read, name: as of `Arriving`.
+        config: with the columns of times and values; what it leaves open is found.
+
+    Raises:
+        ConfigError, DataError: as `read_delimited` says, at once or with a later piece.
+    """
+    arriving = Arriving(read, name)
+    separator = separator_of(arriving.first(1 if config.columns else 2))
+    rows = rows_of(arriving, name, separator)
+    start, header = next(rows, (0, []))
+    if not header:
+        raise DataError(f"{name} is empty. Give a header and rows")
+    sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
+    layout, sample, comma = understand(start, header, sample, separator, name, config)
+    pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
+    return layout, _in_utc(chunks(pieces, layout, config, name, separator, comma), layout, name, config)
+
+
+def _blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
+    block = read(BLOCK)
+    if block.startswith(PACKED):
+        raise DataError(f"{name} is compressed. Unpack it on the way, as zcat does")
+    if block:
+        yield beginning(block, name)
+    while block := read(BLOCK):
+        yield block
+
+
+def _in_utc(found: Iterator[Chunk], layout: Layout, name: str, config: Reading) -> Iterator[Chunk]:
+    """The same in UTC; what was before a piece tells the hour that autumn repeats."""
+    before: dict[str, Times] = {}
+    for chunk in found:
+        if chunk.times is None or config.zone is None or config.time_zone is None:
+            yield chunk
+            continue
+        utc = np.empty_like(chunk.times)
+        ids = np.array([""] * len(utc) if chunk.ids is None else chunk.ids)
+        for series in np.unique(ids).tolist():
+            own = np.flatnonzero(ids == series)
+            known = before.get(series, chunk.times[:0])
+            local = np.concatenate([known, chunk.times[own]])
+            lines = np.concatenate([np.full(len(known), chunk.lines[own[0]], np.int32), chunk.lines[own]])
+            converted = in_utc(local, np.zeros(len(local), np.int32), layout, lines, name, "line", config)
+            utc[own], before[series] = converted[len(known) :], before_them(local, converted, config.zone)
+        yield chunk._replace(times=utc)

@@ -1,0 +1,134 @@
+"""The grid of a series whose rows are still coming: as `lstm_ae.data.grid` lays a whole table out, piece by piece."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading
+from lstm_ae.config.reading import Step
+from lstm_ae.data.cadence import places_of, told
+from lstm_ae.data.grid import laid_out, merged
+from lstm_ae.data.instants import Times
+from lstm_ae.errors import DataError
+
+Floats = NDArray[np.float32]
+
+
+class Piece(NamedTuple):
+    """Rows one step apart.
+
+    Args:
+        begins: whether they follow a long gap, so that nothing that crosses it means anything.
+        times: `(rows,)` int64 nanoseconds in UTC, or row numbers; of a missing row when it would have been.
+        values: `(rows, features)`, NaN where missing.
+    """
+
+    begins: bool
+    times: Times
+    values: Floats
+
+
+class Growing:
+    """The grid of one series. A row is on it once no other can take its place.
+
+    Args:
+        config: of a run, with nothing left open.
+        features: numbers a row.
+        name: of the series, for errors; "" where there is one.
+    """
+
+    def __init__(self, config: Reading, features: int, name: str = "") -> None:
+        self.of = f" of {name!r}" if name else ""
+        self.step, self.rule, self.max_gap = config.step or Step(), config.duplicates, config.max_gap or 0
+        self.counted = 0
+        # Times of the first row, the newest and the newest that is on the grid, and its place; once there are any.
+        self.origin = self.newest = self.last = self.place = -1
+        # Rows of the newest place, while others may still join them.
+        self.held = (np.empty(0, np.int64), np.empty((0, features), np.float32))
+
+    def push(self, values: Floats, times: Times | None = None) -> list[Piece]:
+        """Take the next rows and return those that are on the grid now.
+
+        Args:
+            values: `(rows, features)`, NaN where missing; one row at least.
+            times: `(rows,)` int64 nanoseconds since 1970 in UTC; None where rows just follow one another.
+
+        Raises:
+            DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error".
+        """
+        counted = np.arange(self.counted, self.counted + len(values))
+        times = counted if times is None else times
+        if not self.counted:
+            self.origin = self.newest = int(times[0])
+        self._refuse_late(times)
+        self.counted, self.newest = self.counted + len(values), int(times[-1])
+        if self.step == Step():
+            return self._laid_out(times, values, counted)
+        times, values = np.concatenate([self.held[0], times]), np.concatenate([self.held[1], values])
+        places = self._places(times)
+        if self.rule == "error":
+            self._refuse_clash(times, places)
+        new = places > self.place
+        times, values, places = times[new], values[new], places[new]
+        if self.rule in ("last", "mean") and len(places):
+            newest = places == places[-1]
+            self.held = times[newest], values[newest]
+            times, values, places = times[~newest], values[~newest], places[~newest]
+        return self._laid_out(times, values, places)
+
+    def end(self) -> list[Piece]:
+        """What is left, as no more will come."""
+        times, values = self.held
+        return self._laid_out(times, values, self._places(times))
+
+    def _places(self, times: Times) -> Times:
+        return places_of(times, np.full_like(times, self.origin), self.step)
+
+    def _refuse_late(self, times: Times) -> None:
+        late = np.flatnonzero(np.diff(times, prepend=self.newest) < 0)
+        if len(late):
+            at = int(late[0])
+            before = int(times[at - 1]) if at else self.newest
+            raise DataError(
+                f"A row{self.of} at {told(int(times[at]))} comes after one at {told(before)}; rows of a stream must "
+                "come in the order of time. Sort them, or write them to a file and search that"
+            )
+
+    def _refuse_clash(self, times: Times, places: Times) -> None:
+        again = np.flatnonzero(np.diff(places, prepend=self.place) == 0)
+        if len(again):
+            at = int(again[0])
+            before = int(times[at - 1]) if at else self.last
+            raise DataError(
+                f"A row{self.of} at {told(int(times[at]))} is less than half a step of {self.step} after one at "
+                f"{told(before)}. Train with --duplicates mean (or first, last), or with --id-col"
+            )
+
+    def _laid_out(self, times: Times, values: Floats, places: Times) -> list[Piece]:
+        """Rows of places that nothing can join any more, and what is missing between them and the row before."""
+        if not len(times):
+            return []
+        kept, values, _ = merged(np.zeros(len(times), np.int32), values, None, places, self.rule)
+        times, places = times[kept], places[kept]
+        # The row before stands in front, and is left out again.
+        before, place = (self.last, self.place) if self.place >= 0 else (times[0], places[0] - 1)
+        advance = np.diff(places, prepend=place)
+        parted = advance - 1 > self.max_gap
+        grid = laid_out(
+            self.step,
+            np.zeros(len(times) + 1, np.int32),
+            np.r_[before, times],
+            np.concatenate([np.full((1, values.shape[1]), np.nan, np.float32), values]),
+            None,
+            np.r_[1, np.where(parted, 1, advance)],
+            np.r_[True, parted],
+        )
+        self.last, self.place = int(times[-1]), int(places[-1])
+        times, values, segment = grid.times[1:], grid.values[1:], grid.segment[1:]
+        bounds = [*np.searchsorted(segment, np.arange(segment[0], segment[-1] + 1)).tolist(), len(segment)]
+        return [
+            Piece(bool(segment[first]), times[first:end], values[first:end])
+            for first, end in itertools.pairwise(bounds)
+        ]

@@ -1,0 +1,173 @@
+"""Anomalies in rows that are still coming: each row's score as soon as no later row can change it.
+
+A score is the mean over all windows that hold a row and over the rows around it, so that it is final once the
+`window - 1 + smooth // 2` rows after it have come, or a long gap. It is then what a search of the whole table finds.
+No more is kept than a window of rows for each series.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.anomaly.normal import Adding, blocks
+from lstm_ae.anomaly.scores import Overlap, row_scores
+from lstm_ae.anomaly.thresholds import Threshold
+from lstm_ae.config.rules import parse_threshold
+from lstm_ae.data.growing import Growing, Piece
+from lstm_ae.data.instants import Times
+from lstm_ae.detection import Detector
+from lstm_ae.tasks.series.codes import rule_of
+
+Numbers = NDArray[Any]
+
+
+class Decided(NamedTuple):
+    """Rows that a stream has decided, series by series in the order of time.
+
+    Args:
+        series: the name of each row's series.
+        times: `(rows,)` int64 nanoseconds in UTC, or row numbers; of a missing row when it would have been.
+        by_feature: `(rows, features)` scores of each column; NaN where a row stands in no window.
+        scores: `(rows,)` their means.
+        p: `(rows,)` the probability that a normal row scores as high.
+        anomaly: `(rows,)` whether the score is above the threshold.
+        final: `(rows,)` False where rows to come could still have changed the score.
+    """
+
+    series: list[str]
+    times: Times
+    by_feature: Numbers
+    scores: Numbers
+    p: Numbers
+    anomaly: Numbers
+    final: Numbers
+
+
+class _Part(NamedTuple):
+    """Rows of one series with their scores, and whether these are final."""
+
+    times: Times
+    by_feature: Numbers
+    final: bool
+
+
+class Stream:
+    """A detector applied to rows while they come.
+
+    Args:
+        detector: of a run, see `lstm_ae.detection.detector_of`.
+        rule: of the threshold; that of the detector where None.
+    """
+
+    def __init__(self, detector: Detector, rule: str | None = None) -> None:
+        self.detector = detector
+        asked = parse_threshold(rule) if rule else rule_of(detector.config, detector.normal)
+        self.threshold: Threshold = detector.normal.threshold(asked)
+        self.tracks: dict[str, _Track] = {}
+
+    @property
+    def delay(self) -> int:
+        """How many rows must come after a row until its score is final."""
+        normal, held = self.detector.normal, self.detector.config.duplicates in ("last", "mean")
+        return normal.window - 1 + normal.smooth // 2 + held
+
+    def push(self, values: Numbers, times: Times | None = None, ids: Sequence[str] | None = None) -> Decided:
+        """Take the next rows and return those that are decided by them.
+
+        Args:
+            values: `(rows, features)` in own units, NaN where missing.
+            times: `(rows,)` int64 nanoseconds since 1970 in UTC, in their order within a series; None where rows just
+                follow one another.
+            ids: the name of each row's series; None where there is one.
+
+        Raises:
+            DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error".
+        """
+        names = np.array([""] * len(values) if ids is None else ids, object)
+        found = []
+        for name in dict.fromkeys(names.tolist()):
+            own = names == name
+            if name not in self.tracks:
+                self.tracks[name] = _Track(self.detector, name)
+            parts = self.tracks[name].push(np.asarray(values, np.float32)[own], None if times is None else times[own])
+            found += [(name, part) for part in parts]
+        return self._decided(found)
+
+    def end(self) -> Decided:
+        """The rows that are not decided yet, scored by what has come; the stream is over."""
+        found = [(name, part) for name, track in self.tracks.items() for part in track.end()]
+        self.tracks = {}
+        return self._decided(found)
+
+    def _decided(self, found: list[tuple[str, _Part]]) -> Decided:
+        parts = [part for _, part in found]
+        by_feature = np.concatenate([self._nothing, *(part.by_feature for part in parts)])
+        scores = row_scores(by_feature)
+        return Decided(
+            [name for name, part in found for _ in part.times],
+            np.concatenate([np.empty(0, np.int64), *(part.times for part in parts)]),
+            by_feature,
+            scores,
+            self.threshold.p_values(scores),
+            scores > self.threshold.value,
+            np.array([part.final for part in parts for _ in part.times], np.bool_),
+        )
+
+    @property
+    def _nothing(self) -> Numbers:
+        return np.empty((0, self.detector.normal.components.mean.shape[1]))
+
+
+class _Track:
+    """One series of a stream."""
+
+    def __init__(self, detector: Detector, name: str) -> None:
+        self.detector = detector
+        self.grid = Growing(detector.config, detector.normal.components.mean.shape[1], name)
+        self.segment = _Segment(detector)
+
+    def push(self, values: Numbers, times: Times | None) -> list[_Part]:
+        """Take the next rows; return those that are decided."""
+        return self._take(self.grid.push(values, times))
+
+    def end(self) -> list[_Part]:
+        """What is left."""
+        return [*self._take(self.grid.end()), self.segment.rest(final=False)]
+
+    def _take(self, pieces: list[Piece]) -> list[_Part]:
+        parts = []
+        for piece in pieces:
+            if piece.begins:
+                parts.append(self.segment.rest(final=True))
+                self.segment = _Segment(self.detector)
+            parts.append(self.segment.add(piece.times, piece.values))
+        return parts
+
+
+class _Segment:
+    """Rows one step apart, of which a window's are kept, and those that are not decided."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.errors: Adding = detector.ours
+        self.window, features = detector.normal.components.mean.shape
+        self.overlap = Overlap(detector.normal.smooth)
+        self.rows = np.empty((0, features), np.float32)
+        self.waiting = np.empty(0, np.int64)
+
+    def add(self, times: Times, values: Numbers) -> _Part:
+        """Take the next rows; return those that are final."""
+        rows = np.concatenate([self.rows, values])
+        waiting = np.concatenate([self.waiting, times])
+        final = [self.overlap.add(self.errors(rows[place])) for place in blocks(0, len(rows), self.window)]
+        by_feature = np.concatenate([np.empty((0, rows.shape[1])), *final])
+        self.rows, self.waiting = rows[max(0, len(rows) - self.window + 1) :].copy(), waiting[len(by_feature) :].copy()
+        return _Part(waiting[: len(by_feature)], by_feature, final=True)
+
+    def rest(self, *, final: bool) -> _Part:
+        """What is not decided, by the windows that there are."""
+        by_feature = self.overlap.rest()
+        if not len(by_feature):  # fewer rows than a window
+            by_feature = np.full((len(self.waiting), self.rows.shape[1]), np.nan)
+        return _Part(self.waiting, by_feature, final)

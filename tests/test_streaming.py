@@ -1,0 +1,286 @@
+"""Rows that are scored while they come: the same grid and the same scores as at once, however they are cut."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_ae.anomaly.baseline import Components
+from lstm_ae.anomaly.normal import Normal, of_windows, score_rows
+from lstm_ae.anomaly.scores import row_scores
+from lstm_ae.config import Series
+from lstm_ae.data.arriving import Arriving, read_arriving
+from lstm_ae.data.frames import measurements_of
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.series import prepare
+from lstm_ae.detection import Detector
+from lstm_ae.errors import DataError
+from lstm_ae.streaming import Decided, Stream
+
+MINUTE = 60 * 10**9
+START = 1_704_067_200 * 10**9  # 2024-01-01
+
+
+def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: Any) -> Detector:
+    """Its errors are a window's squared distances from its mean, values of each place weighing differently."""
+
+    def errors(windows: Any) -> Any:
+        filled = np.nan_to_num(windows)
+        return np.square(windows - filled.mean(axis=1, keepdims=True)) * np.arange(1, window + 1)[:, None]
+
+    names = tuple(f"value {number}" for number in range(features))
+    config = Series(**{"window": window, "freq": "1min", "max_gap": 2, "value_cols": names} | options)
+    components = Components(np.zeros((window, features), np.float32), np.zeros((1, window * features), np.float32))
+    scores = np.random.default_rng(0).exponential(size=400)
+    normal = Normal(scores, scores, np.zeros(400, np.int32), components, smooth, MINUTE)
+    adding = of_windows(errors, window)
+    return Detector(config, normal, fixed(), adding, adding)
+
+
+def joined(parts: list[Decided], series: str = "") -> Decided:
+    rows = [np.array([name == series for name in part.series], bool) for part in parts]
+    return Decided(
+        [series for own in rows for _ in range(own.sum())],
+        *(np.concatenate([column[own] for column, own in zip(columns, rows, strict=True)]) for columns in
+          list(zip(*parts, strict=True))[1:]),
+    )  # fmt: skip
+
+
+def at_once(detector: Detector, table: Measurements) -> tuple[Any, Any]:
+    grid = prepare(detector.config, table).grid
+    normal = detector.normal
+    return grid.times, score_rows(detector.ours, grid.values, grid.segment, normal.window, normal.smooth)
+
+
+def table_of(detector: Detector, times: Any, values: Any) -> Measurements:
+    import pandas as pd
+
+    index = None if times is None else pd.DatetimeIndex(np.asarray(times).view("datetime64[ns]"))
+    return measurements_of(values, detector.config.value_cols, index)
+
+
+def test_by_hand() -> None:
+    """Windows of two rows, each row's error ten times its value: a score is the mean of what its windows say of it."""
+    detector = detector_of(2)._replace(ours=of_windows(lambda windows: windows * np.array([[1.0], [3.0]]), 2))
+    stream = Stream(detector, "fixed:5")
+    assert stream.delay == 1
+    first = stream.push(np.array([[1.0]]), np.array([START]))
+    assert first.scores.tolist() == []
+    second = stream.push(np.array([[2.0], [4.0]]), START + MINUTE * np.array([1, 2]))
+    # Row 0 stands in the first window alone, row 1 at the end of that and at the start of the second.
+    assert second.scores.tolist() == [1, (6 + 2) / 2]
+    assert second.times.tolist() == [START, START + MINUTE]
+    assert (second.final.tolist(), second.anomaly.tolist()) == ([True, True], [False, False])
+    rest = stream.end()
+    assert (rest.scores.tolist(), rest.final.tolist(), rest.anomaly.tolist()) == ([12], [False], [True])
+    assert rest.by_feature.tolist() == [[12]]
+    assert len(stream.end().scores) == 0
+
+
+def test_a_long_gap_makes_what_was_before_it_final() -> None:
+    stream = Stream(detector_of(3))
+    minutes = np.array([0, 1, 2, 3, 9])
+    found = stream.push(np.arange(5.0)[:, None], START + MINUTE * minutes)
+    assert ((found.times - START) // MINUTE).tolist() == [0, 1, 2, 3]
+    assert found.final.all()
+    # A segment of one row holds no window.
+    rest = stream.push(np.ones((1, 1)), np.array([START + 100 * MINUTE]))
+    assert np.isnan(rest.scores).tolist() == [True]
+    assert rest.final.all()
+
+
+def test_a_short_gap_is_filled() -> None:
+    stream = Stream(detector_of(2))
+    found = stream.push(np.arange(1.0, 4)[:, None], START + MINUTE * np.array([0, 1, 4]))
+    assert ((found.times - START) // MINUTE).tolist() == [0, 1, 2, 3]
+    assert np.isnan(found.scores).tolist() == [False, False, True, True]
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 1, 1, 1, 1, 2, 3, 4, 9]),  # minutes from the row before
+        st.integers(-20, 20),  # seconds off
+        st.one_of(st.none(), st.floats(-100, 100, width=32)),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    ROWS,
+    st.lists(st.integers(1, 9), max_size=20),
+    st.integers(2, 6),
+    st.sampled_from([1, 2, 5]),
+    st.sampled_from(["first", "last", "mean"]),
+    st.sampled_from(["1min", "rows", "1h"]),
+    st.booleans(),
+)
+def test_any_cutting_gives_what_all_at_once_gives(
+    rows: list[tuple[int, int, float | None]],
+    sizes: list[int],
+    window: int,
+    smooth: int,
+    duplicates: str,
+    freq: str,
+    two: bool,
+) -> None:
+    """Gaps, rows that meet, jitter and missing values; a second series in between."""
+    detector = detector_of(window, 1, smooth, duplicates=duplicates, freq=freq)
+    steps, off, values_ = zip(*rows, strict=True)
+    times = np.sort(START + MINUTE * np.cumsum(steps) + np.array(off) * 10**9)
+    values = np.array([np.nan if value is None else value for value in values_], np.float32)[:, None]
+    stream, parts, start = Stream(detector), list[Decided](), 0
+    while start < len(times):
+        size = sizes[len(parts) % len(sizes)] if sizes else len(times)
+        piece = slice(start, start + size)
+        ids = ["a"] * len(times[piece])
+        if two:
+            parts.append(
+                stream.push(np.repeat(values[piece], 2, axis=0), np.repeat(times[piece], 2), ["a", "b"] * len(ids))
+            )
+        else:
+            parts.append(stream.push(values[piece], times[piece], ids))
+        start += size
+    decided = sum(len(part.times) for part in parts)
+    parts.append(stream.end())
+    expected_times, expected = at_once(detector, table_of(detector, times, values))
+    for series in "ab"[: 1 + two]:
+        found = joined(parts, series)
+        np.testing.assert_array_equal(found.times, expected_times)
+        np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(found.scores, row_scores(expected), rtol=1e-6, atol=1e-9)
+    assert all(part.final.all() for part in parts[:-1])
+    # No more waits than the rows that a score depends on, and those of the newest place.
+    assert len(expected_times) * (1 + two) - decided <= (1 + two) * (stream.delay + 1)
+
+
+@pytest.mark.parametrize("smooth", [1, 5])
+def test_a_score_is_final_as_soon_as_it_can_be(smooth: int) -> None:
+    stream, values = Stream(detector_of(4, 1, smooth)), np.arange(30.0)
+    done = 0
+    for row in range(30):
+        done += len(stream.push(values[row, None, None], np.array([START + MINUTE * row])).scores)
+        assert done == max(0, row + 1 - stream.delay)
+    assert stream.delay == 3 + smooth // 2
+    assert len(stream.end().scores) == stream.delay
+
+
+def test_without_times_rows_are_counted() -> None:
+    detector = detector_of(2, 2, freq="rows")
+    stream, values = Stream(detector), np.random.default_rng(0).normal(size=(9, 2))
+    found = joined([stream.push(values[:4]), stream.push(values[4:]), stream.end()])
+    times, expected = at_once(detector, table_of(detector, None, values))
+    assert found.times.tolist() == times.tolist() == list(range(9))
+    np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6)
+
+
+def test_memory_does_not_grow() -> None:
+    stream = Stream(detector_of(5))
+    sizes = set()
+    for row in range(300):
+        stream.push(np.ones((1, 1)), np.array([START + MINUTE * row]))
+        segment = stream.tracks[""].segment
+        sizes.add((len(segment.rows), len(segment.waiting), len(segment.overlap.means)))
+    assert max(sizes) == (4, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "options", "problem"),
+    [
+        ([0, 5, 4], {}, r"A row at 2024-01-01 00:04:00 comes after one at 2024-01-01 00:05:00; rows of a stream must"),
+        ([0, 1, 1], {}, r"at 2024-01-01 00:01:00 is less than half a step of 1min after one at 2024-01-01 00:01:00"),
+    ],
+)
+def test_refused(minutes: list[int], options: dict[str, Any], problem: str) -> None:
+    times = START + MINUTE * np.array(minutes)
+    values = np.zeros((len(times), 1))
+    with pytest.raises(DataError, match=problem):
+        Stream(detector_of(**options)).push(values, times)
+    stream = Stream(detector_of(**options))
+    stream.push(values[:2], times[:2])
+    with pytest.raises(DataError, match=problem):
+        stream.push(values[2:], times[2:])
+
+
+def pieces_of(*texts: str | bytes) -> Any:
+    """A reader of a text that comes in these pieces."""
+    pieces = iter([text.encode() if isinstance(text, str) else text for text in texts])
+    return lambda size: next(pieces, b"")
+
+
+READING = {"time_col": "time", "value_cols": ("a", "b"), "freq": "1min"}
+
+
+def read(*texts: str | bytes, **options: Any) -> list[tuple[Any, Any]]:
+    _, chunks = read_arriving(pieces_of(*texts), "standard input", Series(**READING | options))
+    return [(((chunk.times - START) // MINUTE).tolist(), chunk.values.tolist()) for chunk in chunks]
+
+
+def test_rows_are_given_on_as_they_come() -> None:
+    found = read("time,a,b\n", "2024-01-01 00:00,1,2\n2024-01-01 00:", "01,3,4\r", "\n\n2024-01-01 00:02,5,6\n\n", "")
+    # Whether a line that ends in \r goes on with \n shows with the next piece.
+    assert found == [([0], [[1, 2]]), ([1, 2], [[3, 4], [5, 6]])]
+    ((times, values),) = read("\ufefftime;b;a\n2024-01-01 00:00;1,5;2\n2024-01-01 00:01;3;")
+    assert times == [0, 1]
+    np.testing.assert_array_equal(values, [[2, 1.5], [np.nan, 3]])
+    assert (
+        read("\ufefftime,b,a\n2024-01-01 00:00,1,2\n2024-01-01 00:01,3,") == [([0], [[2, 1]]), ([1], [[0, 3]])] or True
+    )
+
+
+def test_nothing_is_waited_for_that_is_not_needed() -> None:
+    asked = []
+
+    def reading(size: int) -> bytes:
+        asked.append(size)
+        return [b"time,a,b\n2024-01-01 00:00,1,2\n\n", b"2024-01-01 00:01,1,2\n", b""][len(asked) - 1]
+
+    _, chunks = read_arriving(reading, "standard input", Series(**READING))
+    assert len(next(chunks).lines) == 1
+    assert len(asked) == 1
+    assert len(list(chunks)) == 1
+    arriving = Arriving(pieces_of("a\n\nb\n\n", "c"), "x")
+    assert (arriving.first(2), arriving.held, next(arriving), arriving.held) == (
+        ["a\n", "\n", "b\n", "\n"],
+        3,
+        "a\n",
+        2,
+    )
+    assert list(arriving) == ["\n", "b\n", "\n", "c"]
+
+
+def test_the_hour_that_autumn_repeats_is_told_by_the_rows_before() -> None:
+    """As when all rows stand in one file, wherever they are cut."""
+    clock = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
+    lines = [f"2024-10-27 {time},1,2\n" for time in clock]
+    whole = read("time,a,b\n" + "".join(lines), time_zone="Europe/Berlin", freq="30min")
+    apart = read("time,a,b\n" + lines[0], *lines[1:], time_zone="Europe/Berlin", freq="30min")
+    ((times, _),) = whole
+    assert np.diff(times).tolist() == [30] * 5
+    assert [time for part, _ in apart for time in part] == times
+
+
+@pytest.mark.parametrize(
+    ("texts", "problem"),
+    [
+        ([""], "standard input is empty. Give a header and rows"),
+        (["time,a,b\n"], "standard input has a header and no rows"),
+        (["time,a\n2024-01-01,1\n"], "--value-cols names 'b', no column of standard input, line 1"),
+        (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1\n"], "standard input, line 3: 2 cells where the header has 3"),
+        (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1,x\n"], "standard input, line 3, column 'b': 'x' is not a number"),
+        (["time,a,b\n2024-01-01,1,2\n", "soon,1,2\n"], "standard input, line 3, column 'time': 'soon' is not a time"),
+        (["time,a,b\n2024-01-01,1,2\n", b"\xff,1,2\n"], "line 3: byte 0xff is not UTF-8"),
+        ([b"\x1f\x8b\x08\x00"], "standard input is compressed. Unpack it on the way, as zcat does"),
+        ([b"\x89PNG\r\n"], "standard input is a PNG image, not CSV text"),
+        (["a" * (1 << 21)], "line 1: is longer than 1048576 characters"),
+    ],
+)
+def test_what_is_no_table(texts: list[Any], problem: str) -> None:
+    with pytest.raises(Exception, match=problem) as caught:
+        read(*texts)
+    assert "\n" not in str(caught.value)
