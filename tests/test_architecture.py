@@ -33,7 +33,7 @@ LAYERS = [
     {"lstm_ae.experiment", "lstm_ae.verify", "lstm_ae.serving"},
     {"lstm_ae.search", "lstm_ae.backtest", "lstm_ae.detection", "lstm_ae.encoding", "lstm_ae.examples"},
     {"lstm_ae.kfold", "lstm_ae.estimators", "lstm_ae.tables", "lstm_ae.report"},
-    {"lstm_ae.bench"},
+    {"lstm_ae.bench", "lstm_ae.tour"},
     {"cli"},
 ]
 LIBRARY = sorted((ROOT / "lstm_ae").rglob("*.py"))

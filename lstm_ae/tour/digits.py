@@ -61,7 +61,7 @@ def _classification(but: Any, whole: bool) -> Part:
         key="mnist-classification",
         title="Digits, classified",
         where="Part 2",
-        told="Classification and reconstruction are trained together, with the goal of passing 98 % on the test digits.",
+        told="Classification and reconstruction are trained together, with the goal of passing 98 %.",
         settings=(
             Setting(plain, but(), 0.98),
             Setting(fast, but(learning_rate=0.1)),
@@ -105,7 +105,7 @@ def _variants(but: Any, level: Level) -> Part:
         key="mnist-variants",
         title="Variants of the classifier",
         where="Part 2",
-        told="The report compares one LSTM for both tasks (V2) with separate ones (V3), and with more layers after them "
+        told="The report compares one LSTM for both tasks (V2) with separate ones (V3), and more layers after them "
         "(V4). V1, a linear layer on the input, and a head on the shared code stand beside them here.",
         command=f"lstmae mnist compare --preset report --repeats {len(level.seeds)}",
         settings=(
@@ -144,8 +144,8 @@ def _weights(but: Any, level: Level) -> Part:
         key="mnist-weights",
         title="The weight of the two losses",
         where="Part 2",
-        told="The reconstruction's share of the loss, --reconstruction_dominance in the report, goes from 0 (none) to 1 "
-        "(no classification).",
+        told="The reconstruction's share of the loss, --reconstruction_dominance in the report, goes from 0 to 1, "
+        "where nothing is classified.",
         command=f"lstmae mnist weights --preset report --repeats {len(level.seeds)}",
         settings=(
             *(Setting(name, but(reconstruction_weight=weight)) for weight, name in names.items()),
@@ -166,11 +166,11 @@ def _weights(but: Any, level: Level) -> Part:
             Claim(
                 "a 50:50 split seems the best compromise",
                 compromise(names[0.5], others, (ACCURACY, ERROR)),
-                "Confirmed where each other weight is worse in accuracy or in reconstruction; not confirmed where one is "
-                "better in both.",
+                "Confirmed where each other weight is worse in accuracy or in reconstruction; not confirmed where one "
+                "is better in both.",
             ),
             Claim(
-                "passing through the same LSTM, the best accuracy was achieved by a slight weight to the reconstruction",
+                "through the same LSTM, the best accuracy was achieved by a slight weight to the reconstruction",
                 every(*(better(shared[0.1], shared[weight], ACCURACY) for weight in (0.0, 0.5, 0.9))),
                 "Confirmed where V2 is more accurate with the weight 0.1 than with 0, 0.5 and 0.9.",
             ),

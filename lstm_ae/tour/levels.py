@@ -44,8 +44,8 @@ LEVELS = {
             epochs={"toy": 2, "digits": 2, "pixels": 1, "prices": 1, "back": 1},
             batch_size=128,
             whole=False,
-            says="Only smoke: a small part of the data, one or two epochs, one seed. It shows that everything runs; its "
-            "numbers say nothing about the report's.",
+            says="Only smoke: a small part of the data, one or two epochs, one seed. It shows that everything runs; "
+            "its numbers say nothing about the report's.",
         ),
         Level(
             "short",
@@ -56,7 +56,7 @@ LEVELS = {
             epochs={"toy": 10, "digits": 6, "pixels": 2, "prices": 4, "back": 3},
             batch_size=128,
             whole=False,
-            says="Short: a part of the data, few epochs, two seeds. Its verdicts hold for these; the full tour decides.",
+            says="Short: a part of the data, few epochs, two seeds. Its verdicts hold for these alone.",
         ),
         Level(
             "full",

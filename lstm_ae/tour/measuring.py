@@ -72,7 +72,8 @@ def baseline_of(facts: Facts, quantity: Quantity) -> float | None:
         return None
     if quantity.of.endswith("step"):
         return _step(facts, f"{quantity.name} of {quantity.baseline}", quantity.of)
-    return _metric(facts, quantity)["baselines"].get(_baseline(facts, quantity))
+    found: float | None = _metric(facts, quantity)["baselines"].get(_baseline(facts, quantity))
+    return found
 
 
 def _value(facts: Facts, quantity: Quantity) -> float | None:

@@ -97,7 +97,9 @@ def reaches(one: str, quantity: Quantity, threshold: float, *, whole: bool, base
     """A setting comes to a threshold, and is better than its baseline."""
 
     def rule(numbers: Numbers) -> Judged:
-        beside = numbers(f"{BASELINE}{one}", quantity) if baseline and quantity.baseline and not quantity.share else None
+        beside = (
+            numbers(f"{BASELINE}{one}", quantity) if baseline and quantity.baseline and not quantity.share else None
+        )
         return judging.reaches(numbers(one, quantity), threshold, whole=whole, baseline=beside)
 
     return rule

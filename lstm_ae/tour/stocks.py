@@ -92,8 +92,8 @@ def _prediction(but: Any, back: dict[str, Any], level: Level) -> Part:
         title="Prices, predicted",
         where="Part 3",
         told="Every day of a window of 30 is predicted from the days before it. The report scales each company by its "
-        "range on all days and shuffles the windows before it divides them, so that test days stand in training windows "
-        "too; the second setting divides by date.",
+        "range on all days and shuffles the windows before it divides them, so that test days stand in training "
+        "windows too; the second setting divides by date.",
         settings=(
             Setting(plain, but(), REPORTED),
             Setting(dated, but(split="time", scale="company")),

@@ -35,7 +35,8 @@ def parts(level: Level, ground: Ground) -> Iterator[Part]:
         told="Noise with a damped stretch around steps 20 to 30 is given back by an autoencoder, in a grid over the "
         "learning rate, the hidden units and the clipping of the gradient.",
         command=f"lstmae toy tune --learning-rate 0.1,0.01,0.001 --units 8,16,32 --clip 1,5 --sequences "
-        f"{level.sequences} --epochs {level.epochs['toy']} --schedule constant --patience 0 --repeats {len(level.seeds)}",
+        f"{level.sequences} --epochs {level.epochs['toy']} --schedule constant --patience 0 "
+        f"--repeats {len(level.seeds)}",
         settings=(
             Setting(best, (chosen,), REPORTED),
             *(Setting(f"learning rate {rate:g}", those(0, rate)) for rate in RATES),
@@ -69,4 +70,3 @@ def parts(level: Level, ground: Ground) -> Iterator[Part]:
         figures=("reconstruction",),
         draws=chosen,
     )
-
