@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from lstm_ae.errors import ConfigError
@@ -29,7 +30,7 @@ def show_tour(asked: Asked, talk: Talk) -> None:
     """Train what is missing and write the page; with `dry_run`, list the trainings alone."""
     from lstm_ae.report.page import require_own
     from lstm_ae.tour import digits, stocks, toy
-    from lstm_ae.tour.ground import Loading, survey
+    from lstm_ae.tour.ground import settle, survey
     from lstm_ae.tour.journey import begin, plan
     from lstm_ae.tour.levels import level_of
 
@@ -37,18 +38,21 @@ def show_tour(asked: Asked, talk: Talk) -> None:
     folder = asked.out or Path("runs") / f"tour-{level.name}"
     if folder.suffix.lower() in (".html", ".htm"):
         raise ConfigError(f"--out of --tour is a folder, where trainings and page go. Received: {str(folder)!r}")
-    begin(folder)
+    begin(folder, make=False)
     require_own(folder / PAGE)
-    found = survey(level, folder, asked.digits, asked.prices)
+    found = survey(asked.digits, asked.prices)
     for note in found.notes:
         talk.say(note)
-    load = Loading(found.quotes)
-    parts = [part for module in (toy, digits, stocks) for part in module.parts(level, found.ground)]
-    legs = plan(parts, level.seeds, folder, load.sha256)
+    with TemporaryDirectory() as scratch:
+        if not asked.dry_run:
+            begin(folder)
+        ground, load = settle(level, found, folder, Path(scratch) if asked.dry_run else None)
+        parts = [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
+        legs = plan(parts, level.seeds, folder, load.sha256)
     if asked.dry_run:
         _list(legs, folder, talk)
-        return
-    _travel(parts, legs, level, folder, load, found.notes, talk)
+    else:
+        _travel(parts, legs, level, folder, load, found.notes, talk)
 
 
 def _list(legs: Any, folder: Path, talk: Talk) -> None:

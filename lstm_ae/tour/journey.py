@@ -62,9 +62,14 @@ class Event(NamedTuple):
     progress: Any
 
 
-def begin(folder: Path) -> None:
-    """Make a tour's folder, or find it; raises `ConfigError` where it is something else."""
-    claim(folder, FILE, {"tour": 1})
+def begin(folder: Path, *, make: bool = True) -> None:
+    """Make a tour's folder, or find it; raises `ConfigError` where it is something else.
+
+    Args:
+        make: False makes nothing, and only raises.
+    """
+    if make or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        claim(folder, FILE, {"tour": 1})
 
 
 def configs_of(part: Part, setting: str, seeds: Iterable[int]) -> Iterator[Config]:
