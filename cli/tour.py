@@ -106,7 +106,7 @@ def _travel(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: A
     if not level.whole:
         talk.show(level.says)
     show_files(talk, {"report": path, "runs": folder})
-    findings = [{"part": key, "said": a.claim.said, **a.judged._asdict()} for key, a in answers]
+    findings = [{"part": key, "said": a.claim.said, **a.judged._asdict(), "rule": a.claim.words} for key, a in answers]
     talk.document(
         {
             "level": level.name,

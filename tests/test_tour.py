@@ -84,8 +84,7 @@ def test_separate_networks_help() -> None:
 
 def test_what_chance_explains_is_not_decidable() -> None:
     judged = better(accurate("a", 0.5, 0.7), accurate("b", 0.4, 0.65))
-    assert judged.verdict == OPEN
-    assert judged.text.endswith("no less than 0.05")
+    assert (judged.verdict, judged.why) == (OPEN, "p is not below 0.05")
 
 
 @pytest.mark.parametrize(
@@ -98,8 +97,7 @@ def test_one_seed_decides_no_comparison(ours: tuple[float, ...], theirs: tuple[f
         alike(accurate("a", *ours), accurate("b", *theirs), 0.5),
         compromise([accurate("a", *ours)], [[accurate("b", *theirs)]]),
     ):
-        assert judged.verdict == OPEN
-        assert judged.text.endswith(end)
+        assert (judged.verdict, judged.why) == (OPEN, end)
 
 
 def test_seeds_that_agree_to_the_last_bit() -> None:
@@ -112,18 +110,18 @@ def test_seeds_that_agree_to_the_last_bit() -> None:
     [
         ((0.981, 0.982, 0.983), CONFIRMED, "surely within 0.5 points"),
         ((0.951, 0.952, 0.953), REFUTED, "surely more than 0.5 points apart"),
-        ((0.970, 0.980, 0.990), OPEN, "not surely within 0.5 points"),
+        ((0.970, 0.980, 0.990), OPEN, "the 90 % interval of the difference reaches over 0.5 points"),
     ],
 )
 def test_alike_within_a_margin(theirs: tuple[float, ...], verdict: str, end: str) -> None:
     judged = alike(accurate("a", 0.981, 0.982, 0.983), accurate("b", *theirs), 0.005)
-    assert (judged.verdict, judged.text.endswith(end)) == (verdict, True)
+    assert (judged.verdict, (judged.why or judged.figures).endswith(end)) == (verdict, True)
 
 
 def test_alike_within_a_factor() -> None:
     assert alike(wrong("a", 1e-3, 1.1e-3), wrong("b", 1.1e-3, 1.2e-3), 2).verdict == CONFIRMED
     judged = alike(wrong("a", 1e-3, 1.01e-3), wrong("b", 9e-3, 9.1e-3), 2)
-    assert (judged.verdict, "more than a factor of 2 apart" in judged.text) == (REFUTED, True)
+    assert (judged.verdict, "more than a factor of 2 apart" in judged.figures) == (REFUTED, True)
 
 
 @pytest.mark.parametrize(
@@ -161,18 +159,22 @@ def test_a_compromise_is_beaten_by_none_in_both() -> None:
 
     half, sharp, fine = setting("0.5", 0.9, 1e-3), setting("0.1", 0.95, 1e-2), setting("0.9", 0.8, 1e-4)
     judged = compromise(half, [sharp, fine])
-    assert (judged.verdict, judged.text.endswith("each of the other 2 is worse in one of the two")) == (CONFIRMED, True)
+    assert (judged.verdict, judged.figures.endswith("each of the other 2 is worse in one of the two")) == (
+        CONFIRMED,
+        True,
+    )
     judged = compromise(half, [sharp, setting("0.7", 0.95, 1e-4)])
-    assert (judged.verdict, judged.text.endswith("better in both: 0.7")) == (REFUTED, True)
+    assert (judged.verdict, judged.figures.endswith("better in both: 0.7")) == (REFUTED, True)
     judged = compromise(half, [sharp, setting("0.4", 0.9, 1e-3)])
-    assert (judged.verdict, judged.text.endswith("neither surely worse nor better in both: 0.4")) == (OPEN, True)
+    assert (judged.verdict, judged.why) == (OPEN, "neither surely worse in one nor better in both: 0.4")
 
 
 def test_a_claim_of_several_comparisons() -> None:
-    yes, no, open_ = (Judged(verdict, verdict[:3]) for verdict in (CONFIRMED, REFUTED, OPEN))
-    assert every([yes, yes]) == Judged(CONFIRMED, "con; con")
-    assert every([yes, open_]).verdict == OPEN
-    assert every([yes, open_, no]).verdict == REFUTED
+    yes, no, unsure = Judged(CONFIRMED, "a"), Judged(REFUTED, "b"), Judged(OPEN, "c", "one seed")
+    assert every([yes, yes]) == Judged(CONFIRMED, "a; a")
+    assert every([yes, unsure, unsure]) == Judged(OPEN, "a; c; c", "one seed")
+    assert every([yes, unsure, no]) == Judged(REFUTED, "a; c; b")
+    assert str(unsure) == "c: not decidable, since one seed"
 
 
 shares = st.lists(st.floats(0.01, 0.99), min_size=2, max_size=4).map(tuple)
@@ -428,7 +430,7 @@ def test_the_page_of_a_part() -> None:
         "lstmae toy plot --run t/a",
         "one 0.25 0.25 0.5",  # the report's number, ours, the baseline's
         "both - 0.05 0.5",  # the geometric mean of 0.25 and 0.01
-        "of each setting: one 0.25, in the source report 0.25, mean sequence 0.5; both 0.05",
+        "of each setting: one: 0.25, in the source report 0.25, mean sequence 0.5; both: 0.05",
         "Setting: one, seed 0.",
     ):
         assert sentence in page.text, sentence
@@ -455,7 +457,7 @@ def test_a_spread_over_seeds() -> None:
         run_of(f"t/b{seed}", dataclasses.replace(OTHER, seed=seed), loss)
     page = page_of((PART,), "short", (0, 1))
     assert "“it works”: 0.3 ± 0.14 (one), the threshold is 0.3" in page.text
-    assert "over 2 seeds; the seeds do not agree: ? not decidable ." in page.text
+    assert "over 2 seeds: ? not decidable , since the seeds do not agree." in page.text
 
 
 @pytest.fixture(scope="module")

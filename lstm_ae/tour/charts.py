@@ -15,15 +15,16 @@ from lstm_ae.tour.results import Row
 
 
 def reached(rows: Sequence[Row], place: int, quantity: Quantity) -> Chart | None:
-    """Each setting on a line of its own, its name above; None where no setting has the quantity.
+    """Each setting on a line of its own, its name above; None where fewer than two settings have
+    the quantity: nothing is compared then.
 
     Args:
         place: the quantity's in the rows. The source report's numbers are for the first.
     """
     rows = [row for row in rows if row.reached[place][0].values]
-    if not rows:
+    if len(rows) < 2:
         return None
-    drawn = figure(height=0.9 + 0.42 * len(rows), width=NARROW)
+    drawn = figure(height=0.9 + 0.44 * len(rows), width=NARROW)
     axes, times = drawn.axes[0], 100 if quantity.unit == "%" else 1
     handles: dict[str, Any] = {}
     for line, row in enumerate(reversed(rows)):
@@ -37,7 +38,7 @@ def reached(rows: Sequence[Row], place: int, quantity: Quantity) -> Chart | None
             )
         if baseline is not None:
             at = times * float(np.mean(baseline.values))
-            (handles[f"baseline: {quantity.baseline}"],) = axes.plot(
+            (handles[f"baseline: {quantity.rival}"],) = axes.plot(
                 [at], [line], "|", color=GREY, markersize=10, markeredgewidth=1.5
             )
         axes.annotate(
@@ -78,7 +79,7 @@ def _across(axes: Any, quantity: Quantity) -> None:
 
 def _told(row: Row, place: int, times: int, quantity: Quantity) -> str:
     ours, baseline = row.reached[place]
-    text = f"{row.name} {ours}"
+    text = f"{row.name}: {ours}"
     if row.reported is not None and place == 0:
         text += f", in the source report {number(times * row.reported)}{' %' if times == 100 else ''}"
-    return text + (f", {quantity.baseline} {baseline}" if baseline is not None else "")
+    return text + (f", {quantity.rival} {baseline}" if baseline is not None else "")

@@ -10,8 +10,10 @@ from lstm_ae.tour.levels import Level
 from lstm_ae.tour.measuring import Quantity
 from lstm_ae.tour.parts import Claim, Ground, Part, Setting, alike, better, compromise, every, fails, reaches
 
-ACCURACY = Quantity("accuracy", "accuracy", unit="%", higher=True, baseline="always")
-ERROR = Quantity("error of the reconstruction", "reconstruction_mse", log=True, baseline="mean sequence")
+ACCURACY = Quantity("accuracy", "accuracy", unit="%", higher=True, baseline="always", beside="always one digit")
+ERROR = Quantity(
+    "error of the reconstruction", "reconstruction_mse", log=True, baseline="mean sequence", beside="mean digit"
+)
 SHARE = Quantity(
     "its share of the mean digit's error", "reconstruction_mse", unit="%", baseline="mean sequence", share=True
 )

@@ -60,10 +60,15 @@ class Sample(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A verdict, and the figures that decide it in words."""
+    """A verdict, the figures that decide it in words, and why they do not where they do not; "" where they do."""
 
     verdict: str
-    text: str
+    figures: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        """All of it: "0.3 (one), the threshold is 0.2: not decidable, since the seeds do not agree"."""
+        return f"{self.figures}: {self.verdict}" + (f", since {self.why}" if self.why else "")
 
 
 class Difference(NamedTuple):
@@ -101,7 +106,7 @@ def better(ours: Sample, theirs: Sample) -> Judged:
         return _few(ours, theirs, text)
     text += f" over {_seeds(ours, theirs)}, p {_p(found.p)}"
     if found.p >= SIGNIFICANT:
-        return Judged(OPEN, f"{text}, no less than {SIGNIFICANT}")
+        return Judged(OPEN, text, f"p is not below {SIGNIFICANT}")
     return Judged(CONFIRMED if found.value > 0 else REFUTED, text)
 
 
@@ -118,7 +123,7 @@ def alike(ours: Sample, theirs: Sample, margin: float) -> Judged:
         return Judged(CONFIRMED, f"{text}, surely within {told}")
     if found.low > wide or found.high < -wide:
         return Judged(REFUTED, f"{text}, surely more than {told} apart")
-    return Judged(OPEN, f"{text}, not surely within {told}")
+    return Judged(OPEN, text, f"the 90 % interval of the difference reaches over {told}")
 
 
 def reaches(ours: Sample, threshold: float, *, whole: bool, baseline: Sample | None = None) -> Judged:
@@ -134,15 +139,15 @@ def reaches(ours: Sample, threshold: float, *, whole: bool, baseline: Sample | N
         text += f", the baseline {baseline.name} has {baseline}"
     text += _over(ours)
     if not ours.values:
-        return Judged(OPEN, text)
+        return Judged(OPEN, text, "a number is missing")
     over = ours.compared >= level.compared[0]
     if baseline is not None and baseline.values:
         over &= ours.compared > baseline.compared.max()
     if over.all():
         return Judged(CONFIRMED, text)
     if not whole:
-        return Judged(OPEN, f"{text}; what is not reached on less than the whole may be reached on it")
-    return Judged(OPEN, f"{text}; the seeds do not agree") if over.any() else Judged(REFUTED, text)
+        return Judged(OPEN, text, "what is missed on less than the whole may be reached on it")
+    return Judged(OPEN, text, "the seeds do not agree") if over.any() else Judged(REFUTED, text)
 
 
 def fails(ours: Sample, threshold: float, *, whole: bool) -> Judged:
@@ -167,23 +172,25 @@ def compromise(middle: Sequence[Sample], others: Sequence[Sequence[Sample]]) -> 
     below = [each[0].name for each, row in zip(others, found, strict=True) if any(x.verdict == REFUTED for x in row)]
     text += f" over {_seeds(middle[0], middle[0])}"
     if above:
-        return Judged(REFUTED, f"{text}; better in both: {', '.join(above)}")
+        return Judged(REFUTED, f"{text}, better in both: {', '.join(above)}")
     if len(below) == len(others):
-        return Judged(CONFIRMED, f"{text}; each of the other {len(others)} is worse in one of the two")
+        return Judged(CONFIRMED, f"{text}, each of the other {len(others)} is worse in one of the two")
     unsure = ", ".join(each[0].name for each in others if each[0].name not in below)
-    return Judged(OPEN, f"{text}; neither surely worse nor better in both: {unsure}")
+    return Judged(OPEN, text, f"neither surely worse in one nor better in both: {unsure}")
 
 
 def every(judged: Sequence[Judged]) -> Judged:
     """A claim of several comparisons: confirmed where all are, not confirmed where one is not."""
     verdicts = [each.verdict for each in judged]
     verdict = REFUTED if REFUTED in verdicts else OPEN if OPEN in verdicts else CONFIRMED
-    return Judged(verdict, "; ".join(each.text for each in judged))
+    # Why some of them decide nothing explains a verdict that is open, and no other.
+    whys = dict.fromkeys(each.why for each in judged if each.why and verdict == OPEN)
+    return Judged(verdict, "; ".join(each.figures for each in judged), "; ".join(whys))
 
 
 def _few(ours: Sample, theirs: Sample, text: str) -> Judged:
     least = min(len(ours.values), len(theirs.values))
-    return Judged(OPEN, f"{text}; " + ("one seed is too few to tell" if least else "a number is missing"))
+    return Judged(OPEN, text, "one seed is too few to tell" if least else "a number is missing")
 
 
 def _named(sample: Sample) -> str:

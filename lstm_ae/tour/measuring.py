@@ -22,7 +22,8 @@ class Quantity(NamedTuple):
         of: where it stands: a part of the data ("validation", "test"), "seconds" (an epoch takes), or "first step",
             "last step" and "all steps" of a forecast of many days.
         unit, higher, log: as in `lstm_ae.tour.judging.Sample`.
-        baseline: the one that stands beside it; "" for none.
+        baseline: the one that stands beside it, or how its name begins; "" for none.
+        beside: how that is called; "" for its name.
         share: tell it as a share of that baseline.
     """
 
@@ -34,6 +35,12 @@ class Quantity(NamedTuple):
     log: bool = False
     baseline: str = ""
     share: bool = False
+    beside: str = ""
+
+    @property
+    def rival(self) -> str:
+        """The baseline, for people."""
+        return self.beside or self.baseline
 
 
 class Facts(NamedTuple):

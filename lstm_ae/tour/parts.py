@@ -127,7 +127,7 @@ def every(*rules: Rule) -> Rule:
 
 def undecided(why: str) -> Rule:
     """Nothing here decides it."""
-    return lambda numbers: Judged(OPEN, why)
+    return lambda numbers: Judged(OPEN, "no figure", why)
 
 
 # Before a setting's name: the baseline beside it.

@@ -83,7 +83,7 @@ def _outcome(
             known = [value for value in found if value is not None]
             if len(known) == len(found):
                 values.append(_middle(known, quantity.log))
-        named = quantity.baseline if name.startswith(BASELINE) else setting
+        named = quantity.rival if name.startswith(BASELINE) else setting
         return Sample(named, tuple(values), quantity.unit, quantity.higher, quantity.log)
 
     def baseline(name: str, quantity: Quantity) -> Sample | None:

@@ -27,7 +27,7 @@ def parts(level: Level, ground: Ground) -> Iterator[Part]:
     def those(at: int, value: float) -> tuple[Toy, ...]:
         return tuple(config for key, config in grid.items() if key[at] == value)
 
-    best = "the report's best: 0.1, 16, 5"
+    best = "the report's best (0.1, 16, 5)"
     yield Part(
         key="toy",
         title="A synthetic signal, reconstructed",
