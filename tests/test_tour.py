@@ -24,8 +24,9 @@ from lstm_ae.config import Config, Mnist, Toy
 from lstm_ae.data import digits as all_digits
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
 from lstm_ae.tour import digits, journey, judging, stocks, toy
+from lstm_ae.tour.commands import command_of
 from lstm_ae.tour.ground import companies
-from lstm_ae.tour.journey import MISSING, THERE, UNFINISHED, Leg, command_of, plan
+from lstm_ae.tour.journey import MISSING, THERE, UNFINISHED, Leg, plan
 from lstm_ae.tour.judging import (
     CONFIRMED,
     OPEN,
@@ -431,7 +432,7 @@ def test_the_page_of_a_part() -> None:
         "one 0.25 0.25 0.5",  # the report's number, ours, the baseline's
         "both - 0.05 0.5",  # the geometric mean of 0.25 and 0.01
         "of each setting: one: 0.25, in the source report 0.25, mean sequence 0.5; both: 0.05",
-        "Setting: one, seed 0.",
+        "Setting: “one”, seed 0.",
     ):
         assert sentence in page.text, sentence
     assert [each["alt"] for each in page.all("img")] == [

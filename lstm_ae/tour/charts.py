@@ -24,7 +24,7 @@ def reached(rows: Sequence[Row], place: int, quantity: Quantity) -> Chart | None
     rows = [row for row in rows if row.reached[place][0].values]
     if len(rows) < 2:
         return None
-    drawn = figure(height=0.9 + 0.44 * len(rows), width=NARROW)
+    drawn = figure(height=1.15 + 0.44 * len(rows), width=NARROW)
     axes, times = drawn.axes[0], 100 if quantity.unit == "%" else 1
     handles: dict[str, Any] = {}
     for line, row in enumerate(reversed(rows)):

@@ -6,6 +6,7 @@ from typing import Any
 
 from lstm_ae.config import Mnist
 from lstm_ae.presets import preset
+from lstm_ae.tour.commands import options_of
 from lstm_ae.tour.levels import Level
 from lstm_ae.tour.measuring import Quantity
 from lstm_ae.tour.parts import Claim, Ground, Part, Setting, alike, better, compromise, every, fails, reaches
@@ -15,7 +16,7 @@ ERROR = Quantity(
     "error of the reconstruction", "reconstruction_mse", log=True, baseline="mean sequence", beside="mean digit"
 )
 SHARE = Quantity(
-    "its share of the mean digit's error", "reconstruction_mse", unit="%", baseline="mean sequence", share=True
+    "error, as a share of the mean digit's", "reconstruction_mse", unit="%", baseline="mean sequence", share=True
 )
 SECONDS = Quantity("seconds an epoch", "seconds", of="seconds", log=True)
 WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -109,7 +110,7 @@ def _variants(but: Any, level: Level) -> Part:
         where="Part 2",
         told="The report compares one LSTM for both tasks (V2) with separate ones (V3), and more layers after them "
         "(V4). V1, a linear layer on the input, and a head on the shared code stand beside them here.",
-        command=f"lstmae mnist compare --preset report --repeats {len(level.seeds)}",
+        command=f"lstmae mnist compare --repeats {len(level.seeds)} {options_of(but()[0])}",
         settings=(
             *(Setting(name, but(model=model), reported) for name, (model, reported) in models.items()),
             Setting(deep, but(layers=2)),
@@ -148,7 +149,7 @@ def _weights(but: Any, level: Level) -> Part:
         where="Part 2",
         told="The reconstruction's share of the loss, --reconstruction_dominance in the report, goes from 0 to 1, "
         "where nothing is classified.",
-        command=f"lstmae mnist weights --preset report --repeats {len(level.seeds)}",
+        command=f"lstmae mnist weights --repeats {len(level.seeds)} {options_of(but()[0])}",
         settings=(
             *(Setting(name, but(reconstruction_weight=weight)) for weight, name in names.items()),
             *(Setting(name, but(model="v2", reconstruction_weight=weight)) for weight, name in shared.items()),

@@ -4,7 +4,6 @@ A run counts where its config and the hash of its data are those that are wanted
 So the same command goes on where it was stopped, with the very training that it was stopped in.
 """
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +13,8 @@ from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.files import claim
-from lstm_ae.options import declared, flag
-from lstm_ae.presets import PRESETS
 from lstm_ae.run import Run
+from lstm_ae.tour.commands import command_of
 from lstm_ae.tour.measuring import STEPS
 from lstm_ae.tour.parts import Part
 
@@ -227,30 +225,3 @@ def _free(folder: Path, key: str, config: Config, taken: set[Path]) -> Path:
         if directory not in taken and not left:
             return directory
         number += 1
-
-
-def command_of(config: Config, out: Path) -> str:
-    """The command that trains a config: from the report's preset where that is shorter."""
-    name = task_of(config)
-    words = ["lstmae", name, "train"]
-    plain = _differing(config, type(config)())
-    if "report" in PRESETS[name]:
-        try:
-            short = ["--preset", "report", *_differing(config, type(config).from_dict(PRESETS[name]["report"]))]
-        except ConfigError:
-            short = plain
-        plain = min(plain, short, key=len)
-    return shlex.join([*words, *plain, "--out", str(out)])
-
-
-def _differing(config: Config, base: Config) -> list[str]:
-    words: list[str] = []
-    for field in declared(type(config)):
-        value = getattr(config, field.name)
-        if value == getattr(base, field.name):
-            continue
-        if field.kind is bool:
-            words.append(flag(field.name) if value else flag(f"no_{field.name}"))
-        else:
-            words += [flag(field.name), ",".join(value) if isinstance(value, tuple) else f"{value}"]
-    return words

@@ -16,7 +16,8 @@ from lstm_ae.report.page import MARK, ROOM, Page, templates
 from lstm_ae.report.pictures import Picture, fitting, read_pictures
 from lstm_ae.tasks import task
 from lstm_ae.tour.charts import reached
-from lstm_ae.tour.journey import Leg, Load, command_of
+from lstm_ae.tour.commands import options_of
+from lstm_ae.tour.journey import Leg, Load
 from lstm_ae.tour.judging import CONFIRMED, OPEN, REFUTED
 from lstm_ae.tour.levels import Level
 from lstm_ae.tour.parts import Part
@@ -122,9 +123,8 @@ def _but_seed(config: Config) -> dict[str, object]:
 def _pictures(part: Part, leg: Leg | None, folder: Path) -> Iterator[Picture]:
     if part.draws is not None:
         path = _data_figure(part, folder)
-        study, *words = command_of(part.draws, Path("."))[len("lstmae ") :].split(" ", 1)
-        options = words[0].removeprefix("train").rpartition(" --out ")[0].strip()
-        command = " ".join(filter(None, (f"lstmae {study} data", options, f"--figure {shlex.quote(str(path))}")))
+        figure = f"--figure {shlex.quote(str(path))}"
+        command = f"lstmae {task_of(part.draws)} data {options_of(part.draws)} {figure}"
         for picture in read_pictures(path.parent, folder, None, "")[0]:
             if picture.name == path.stem:
                 yield picture._replace(command=command, shows="The data.")

@@ -84,8 +84,15 @@ class Part(NamedTuple):
 
 
 def better(one: str, other: str, quantity: Quantity, than: Quantity | None = None) -> Rule:
-    """One setting is better than another, or one number than another."""
-    return lambda numbers: judging.better(numbers(one, quantity), numbers(other, than or quantity))
+    """One setting is better than another, or, by `than`, one number than another."""
+
+    def rule(numbers: Numbers) -> Judged:
+        ours, theirs = numbers(one, quantity), numbers(other, than or quantity)
+        if than is not None:  # the settings' names do not say what is compared
+            ours, theirs = ours._replace(name=quantity.words), theirs._replace(name=than.words)
+        return judging.better(ours, theirs)
+
+    return rule
 
 
 def alike(one: str, other: str, quantity: Quantity, margin: float) -> Rule:

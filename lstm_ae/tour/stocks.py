@@ -15,7 +15,7 @@ LAST = Quantity("loss of the last day", "last_day_mse", log=True, baseline="pers
 DOLLARS = Quantity("absolute error of the last day", "mae", unit="USD", log=True, baseline="persistence")
 BACK = Quantity("error of the reconstruction", "reconstruction_mse", log=True, baseline="mean sequence")
 SHARE = Quantity(
-    "its share of the mean window's error", "reconstruction_mse", unit="%", baseline="mean sequence", share=True
+    "error, as a share of the mean window's", "reconstruction_mse", unit="%", baseline="mean sequence", share=True
 )
 BACK_DOLLARS = Quantity(
     "absolute error of the reconstruction", "reconstruction_mae", unit="USD", log=True, baseline="mean of the window"

@@ -5,6 +5,7 @@ from itertools import product
 
 from lstm_ae.config import Toy
 from lstm_ae.presets import preset
+from lstm_ae.tour.commands import options_of
 from lstm_ae.tour.levels import Level
 from lstm_ae.tour.measuring import Quantity
 from lstm_ae.tour.parts import Claim, Ground, Part, Setting, better, every, reaches
@@ -34,9 +35,8 @@ def parts(level: Level, ground: Ground) -> Iterator[Part]:
         where="Part 1",
         told="Noise with a damped stretch around steps 20 to 30 is given back by an autoencoder, in a grid over the "
         "learning rate, the hidden units and the clipping of the gradient.",
-        command=f"lstmae toy tune --learning-rate 0.1,0.01,0.001 --units 8,16,32 --clip 1,5 --sequences "
-        f"{level.sequences} --epochs {level.epochs['toy']} --schedule constant --patience 0 "
-        f"--repeats {len(level.seeds)}",
+        command=f"lstmae toy tune --repeats {len(level.seeds)} --learning-rate 0.1,0.01,0.001 --units 8,16,32 "
+        "--clip 1,5 " + options_of(chosen, ("learning_rate", "units", "clip")),
         settings=(
             Setting(best, (chosen,), REPORTED),
             *(Setting(f"learning rate {rate:g}", those(0, rate)) for rate in RATES),
