@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +53,7 @@ LAYERS = [
         "lstm_ae.report",
         "lstm_ae.streaming",
     },
-    {"lstm_ae.bench", "lstm_ae.estimate"},
+    {"lstm_ae.bench", "lstm_ae.estimate", "lstm_ae.tour"},
     {"cli"},
 ]
 LIBRARY = sorted((ROOT / "lstm_ae").rglob("*.py"))
@@ -118,6 +119,12 @@ def test_no_module_imports_itself_in_the_end() -> None:
     while ready := {module for module, wanted in needs.items() if not wanted & set(needs) - {module}}:
         needs = {module: wanted for module, wanted in needs.items() if module not in ready}
     assert not needs
+
+
+def test_a_wheel_holds_every_package() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {name_of(path) for path in LIBRARY if path.name == "__init__.py"}
+    assert set(listed) == found | {"lstm_ae_cli"}
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=name_of)

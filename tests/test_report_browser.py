@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_makers import SAVED, found_anomalies, made, searched
+from report_makers import SAVED, found_anomalies, made, metric, searched
 
 from lstm_ae.config import Toy
 from lstm_ae.report.page import gather_all, render, write_report
+from lstm_ae.tour import toy
+from lstm_ae.tour.journey import plan
+from lstm_ae.tour.levels import LEVELS
+from lstm_ae.tour.page import render as render_tour
+from lstm_ae.tour.parts import Ground
+from lstm_ae.tour.results import outcomes
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 DRIVER, CHROMIUM = Path("/usr/bin/chromedriver"), Path("/usr/bin/chromium")
@@ -166,3 +172,44 @@ def test_all_of_it_is_reached_by_the_keyboard(browser: Any) -> None:
 def test_it_prints(browser: Any) -> None:
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
     assert len(printed["data"]) > 50_000
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tour's page, of runs that were made without training."""
+    place = tmp_path_factory.mktemp("tour")
+    with contextlib.chdir(place):
+        measured = {"reconstruction_mse": metric(0.25, **{"mean sequence": 0.5})}
+        level, seeds = LEVELS["smoke"], (0, 1)
+        parts = list(toy.parts(level, Ground()))
+        for number, leg in enumerate(plan(parts, seeds, Path("t"), lambda config: "abc")):
+            made(f"t/{number}", leg.config, validation=measured)
+        legs = plan(parts, seeds, Path("t"), lambda config: "abc")
+        told = outcomes(parts, seeds, legs)
+        page = render_tour(told, legs, Path("t"), level, command="lstmae report --tour", written="today")
+    return write_report(place / "report.html", page.html)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_tour_is_drawn(driver: Any, tour: Path, width: int) -> None:
+    resize(driver, width)
+    driver.get("about:blank")
+    driver.get_log("browser")
+    driver.get(tour.as_uri())
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    assert len(driver.find_elements("css selector", ".charts svg")) == 1
+    assert len(driver.find_elements("css selector", ".findings li")) == 4
+    rooms = driver.execute_script(
+        """return [...document.querySelectorAll(".scroll")].map((one) =>
+            one.tabIndex === 0 && one.getBoundingClientRect().right <= document.documentElement.clientWidth + 1);"""
+    )
+    assert rooms
+    assert all(rooms)
+    heights = driver.execute_script(
+        """return [...document.querySelectorAll(".charts svg text")].map((one) => {
+            const { a, b } = one.getScreenCTM();
+            return Math.hypot(a, b) * parseFloat(getComputedStyle(one).fontSize);
+        });"""
+    )
+    assert min(heights) >= 9
+    assert driver.get_log("browser") == []

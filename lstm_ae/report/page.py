@@ -72,7 +72,7 @@ def render(subjects: Sequence[Facts], *, command: str, written: str, room: int =
     histories = {run.name: run.history for run in runs if run.history}
     one_study = len({run.asked.task if run.asked else "" for run in runs}) == 1
     html = (
-        _templates()
+        templates()
         .get_template("page.html")
         .render(
             mark=Markup(MARK),
@@ -123,7 +123,8 @@ def _title(subjects: Sequence[Facts]) -> str:
 
 
 @functools.cache
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The templates of pages, with the filters that they use."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("lstm_ae.report"),
         autoescape=True,

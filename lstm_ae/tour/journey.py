@@ -1,0 +1,227 @@
+"""From the parts to their runs: those that exist in the tour's folder, and those that are trained now.
+
+A run counts where its config and the hash of its data are those that are wanted; where the data lies does not matter.
+So the same command goes on where it was stopped, with the very training that it was stopped in.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lstm_ae.about import config_from, read_about
+from lstm_ae.config import Config, task_of
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.files import claim
+from lstm_ae.run import Run
+from lstm_ae.tour.commands import command_of
+from lstm_ae.tour.measuring import STEPS
+from lstm_ae.tour.parts import Part
+
+# The file that marks a tour's folder.
+FILE = "tour.json"
+THERE, UNFINISHED, MISSING = "there", "unfinished", "missing"
+Load = Callable[[Config], Data]
+
+
+class Leg(NamedTuple):
+    """A training of the tour.
+
+    Args:
+        part: the first part that needs it.
+        setting: its name there.
+        config: with its seed.
+        directory: where its run is, or will be.
+        state: `THERE`, `UNFINISHED` or `MISSING`.
+        rolled: whether a forecast of many days is measured as well.
+        drawn: whether figures are.
+    """
+
+    part: str
+    setting: str
+    config: Config
+    directory: Path
+    state: str
+    rolled: bool
+    drawn: bool
+
+    @property
+    def command(self) -> str:
+        """What trains it by hand."""
+        return command_of(self.config, self.directory)
+
+
+class Event(NamedTuple):
+    """Where a journey stands: which of how many trainings; `progress` is one of `lstm_ae.training`, or None."""
+
+    leg: Leg
+    number: int
+    of: int
+    progress: Any
+
+
+def begin(folder: Path, *, make: bool = True) -> None:
+    """Make a tour's folder, or find it; raises `ConfigError` where it is something else.
+
+    Args:
+        make: False makes nothing, and only raises.
+    """
+    if make or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        claim(folder, FILE, {"tour": 1})
+
+
+def configs_of(part: Part, setting: str, seeds: Iterable[int]) -> Iterator[Config]:
+    """Every config of a setting with every seed, seed by seed."""
+    (chosen,) = (each for each in part.settings if each.name == setting)
+    for seed in seeds:
+        for config in chosen.configs:
+            yield type(config).from_dict(config.to_dict() | {"seed": seed})
+
+
+def plan(parts: Sequence[Part], seeds: Sequence[int], folder: Path, sha256: Callable[[Config], str]) -> list[Leg]:
+    """All trainings in their order, each once, and what of them there is in a folder.
+
+    Args:
+        sha256: the hash of a config's data.
+    """
+    wanted: dict[str, Leg] = {}
+    there = _there(folder)
+    taken = {run.directory for run in there.values()}
+    for part in parts:
+        for setting in part.settings:
+            for config in configs_of(part, setting.name, seeds):
+                key = identity(config, sha256(config))
+                rolled = setting.name in part.rolled
+                drawn = setting.name == part.shown and config.seed == seeds[0]
+                if key in wanted:
+                    leg = wanted[key]
+                    wanted[key] = leg._replace(rolled=leg.rolled or rolled, drawn=leg.drawn or drawn)
+                    continue
+                run = there.get(key)
+                directory = run.directory if run else _free(folder, part.key, config, taken)
+                taken.add(directory)
+                state = MISSING if run is None else THERE if run.finished else UNFINISHED
+                wanted[key] = Leg(part.key, setting.name, config, directory, state, rolled, drawn)
+    return list(wanted.values())
+
+
+def identity(config: Config, sha256: str) -> str:
+    """What must be equal for a run to count: all of its config but where the data lies, and the data."""
+    return repr((task_of(config), {k: v for k, v in config.to_dict().items() if k != "data"}, sha256))
+
+
+def travel(legs: Sequence[Leg], load: Load, notify: Callable[[Event], None]) -> list[str]:
+    """Train what is missing, go on with what is unfinished, and measure the forecasts of many days.
+
+    Args:
+        notify: called before each training, and with its progress.
+
+    Returns:
+        A sentence for each training that diverged.
+    """
+    todo = [leg for leg in legs if not _done(leg)]
+    said = []
+    for number, leg in enumerate(todo, 1):
+        start = Event(leg, number, len(todo), None)
+        notify(start)
+
+        def tell(progress: Any, start: Event = start) -> None:
+            notify(start._replace(progress=progress))
+
+        try:
+            _train(leg, load, tell)
+        except Diverged as error:
+            said.append(f"{leg.setting}, seed {leg.config.seed}: {error}")
+    return said
+
+
+def _done(leg: Leg) -> bool:
+    run = Run(leg.directory)
+    return run.finished and (not leg.rolled or _steps(run).is_file()) and (not leg.drawn or _figures(run))
+
+
+def _figures(run: Run) -> bool:
+    return any((run.directory / "figures").glob("*.png"))
+
+
+def _steps(run: Run) -> Path:
+    return run.directory / f"{STEPS}.csv"
+
+
+def _train(leg: Leg, load: Load, notify: Callable[[Any], None]) -> None:
+    from lstm_ae import experiment
+
+    data, run, diverged = load(leg.config), Run(leg.directory), None
+    try:
+        if leg.state == UNFINISHED:
+            experiment.resume(run, leg.config, data, notify=notify)
+        elif not run.finished:
+            experiment.train(leg.config, data, out=leg.directory, command=leg.command, notify=notify, figures=leg.drawn)
+    except Diverged as error:
+        if not run.finished:
+            raise
+        diverged = error
+    if leg.drawn and not _figures(run):
+        experiment.plot(experiment.open_trained(run, data))
+    if leg.rolled:
+        _roll(experiment.open_trained(run, data))
+    if diverged:
+        raise diverged
+
+
+def _roll(opened: Any) -> None:
+    """Measure a forecast of many days; the table of its steps comes last, so that it says that all is there."""
+    import numpy as np
+
+    from lstm_ae import experiment
+    from lstm_ae.tasks.multistep import multistep
+
+    found = multistep(opened.model, opened.data)
+    experiment.save_predictions(opened, found.table, "forecast")
+    experiment.draw(opened.run, found.figures)
+    ahead = len(found.steps)
+
+    def moved(name: str) -> Any:
+        """How far a forecast, or the prices, go from one day to the next, in logarithms: the mean of all companies."""
+        values = np.log(np.asarray(found.table[name], np.float64)).reshape(-1, ahead)
+        return np.abs(np.diff(values, axis=1)).mean(axis=0)
+
+    columns: dict[str, list[Any]] = {"step": [step.step for step in found.steps]}
+    for name in ("rmse", "direction"):
+        columns[name] = [step.metrics[name].value for step in found.steps]
+        for base in ("persistence", "drift"):
+            columns[f"{name} of {base}"] = [step.metrics[name].baselines.get(base) for step in found.steps]
+    columns["skill"] = [step.verdict.skill for step in found.steps]
+    # Both begin at the same known price, from which the first day is a step to where the truth was never.
+    columns["moved"] = [0.0, *moved("predicted").tolist()]
+    columns["moved_truth"] = [0.0, *moved("actual").tolist()]
+    opened.run.write_table(STEPS, columns)
+
+
+def _there(folder: Path) -> dict[str, Run]:
+    """The runs in a folder by their identity; a finished one before an unfinished one, what is unreadable left out."""
+    found: dict[str, Run] = {}
+    for path in sorted(folder.glob("*/config.json")):
+        run = Run(path.parent)
+        try:
+            about = read_about(path)
+            key = identity(config_from(about, path), run.about()["data"]["sha256"])
+            if run.finished:
+                run.metrics()
+        except (DataError, ConfigError):
+            continue
+        if key not in found or (run.finished and not found[key].finished):
+            found[key] = run
+    return found
+
+
+def _free(folder: Path, key: str, config: Config, taken: set[Path]) -> Path:
+    """A name for a new run that says what it is of and that no other has."""
+    number = 1
+    while True:
+        directory = folder / f"{key}-{number:02}-seed-{config.seed}"
+        # What a training that was killed at its very start leaves is as good as nothing.
+        left = directory.is_dir() and not all(path.match(".*.part") for path in directory.iterdir())
+        if directory not in taken and not left:
+            return directory
+        number += 1

@@ -1,0 +1,80 @@
+"""How much of everything a tour trains on, and for how long."""
+
+from typing import NamedTuple
+
+from lstm_ae.errors import ConfigError
+
+
+class Level(NamedTuple):
+    """A size of the tour.
+
+    Args:
+        name: as it is typed.
+        seeds: of every setting.
+        sequences: of the synthetic signal.
+        digits: of training and validation together, and of test; None for all there are.
+        companies: whose prices are read; None for all there are.
+        epochs: by study; "pixels" are the digits read pixel by pixel, "prices" the forecasts and "back" the
+            reconstructions of prices.
+        batch_size: of prices.
+        whole: whether it trains on everything, as long as the source report's program by default.
+        says: what a reader must know of its numbers.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    sequences: int
+    digits: tuple[int, int] | None
+    companies: int | None
+    epochs: dict[str, int]
+    batch_size: int
+    whole: bool
+    says: str
+
+
+LEVELS = {
+    level.name: level
+    for level in (
+        Level(
+            "smoke",
+            seeds=(0,),
+            sequences=1000,
+            digits=(1200, 500),
+            companies=3,
+            epochs={"toy": 2, "digits": 2, "pixels": 1, "prices": 1, "back": 1},
+            batch_size=128,
+            whole=False,
+            says="Only smoke: a small part of the data, one or two epochs, one seed. It shows that everything runs; "
+            "its numbers say nothing about the report's.",
+        ),
+        Level(
+            "short",
+            seeds=(0, 1),
+            sequences=12_000,
+            digits=(12_000, 4000),
+            companies=16,
+            epochs={"toy": 10, "digits": 6, "pixels": 3, "prices": 4, "back": 3},
+            batch_size=128,
+            whole=False,
+            says="Short: a part of the data, few epochs, two seeds. Its verdicts hold for these alone.",
+        ),
+        Level(
+            "full",
+            seeds=(0, 1, 2),
+            sequences=60_000,
+            digits=None,
+            companies=None,
+            epochs={"toy": 10, "digits": 10, "pixels": 8, "prices": 10, "back": 3},
+            batch_size=1024,
+            whole=True,
+            says="Full: all the data there is, three seeds.",
+        ),
+    )
+}
+
+
+def level_of(name: str) -> Level:
+    """The level of a name; raises `ConfigError` where there is none."""
+    if name not in LEVELS:
+        raise ConfigError(f"--level must be one of {', '.join(LEVELS)}. Received: {name[:40]!r}")
+    return LEVELS[name]

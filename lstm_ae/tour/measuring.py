@@ -1,0 +1,117 @@
+"""The numbers of a run that findings rest on."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lstm_ae.errors import DataError
+from lstm_ae.run import Run
+
+# The table that a forecast of many days leaves in its run.
+STEPS = "steps"
+
+
+class Quantity(NamedTuple):
+    """A number that every run of a kind has.
+
+    Args:
+        words: what it is.
+        name: of the measure.
+        of: where it stands: a part of the data ("validation", "test"), "seconds" (an epoch takes), or "first step",
+            "last step" and "all steps" of a forecast of many days.
+        unit, higher, log: as in `lstm_ae.tour.judging.Sample`.
+        baseline: the one that stands beside it, or how its name begins; "" for none.
+        beside: how that is called; "" for its name.
+        share: tell it as a share of that baseline.
+    """
+
+    words: str
+    name: str
+    of: str = "test"
+    unit: str = ""
+    higher: bool = False
+    log: bool = False
+    baseline: str = ""
+    share: bool = False
+    beside: str = ""
+
+    @property
+    def rival(self) -> str:
+        """The baseline, for people."""
+        return self.beside or self.baseline
+
+
+class Facts(NamedTuple):
+    """What a finished run has measured: its `metrics.json`, and the columns of its steps; None without any."""
+
+    metrics: Mapping[str, Any]
+    steps: Mapping[str, Sequence[float]] | None
+
+
+def facts_of(run: Run) -> Facts:
+    """Read a run; raises `DataError` where it is unfinished or damaged."""
+    path = run.directory / f"{STEPS}.csv"
+    return Facts(run.metrics(), _columns(path) if path.is_file() else None)
+
+
+def _columns(path: Path) -> dict[str, list[float]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{name: float(cell or "nan") for name, cell in row.items()} for row in csv.DictReader(file)]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+    except (OSError, csv.Error, ValueError, TypeError, KeyError, IndexError) as error:
+        raise DataError(f"{str(path)!r} is damaged; delete it, and the same command makes it again") from error
+
+
+def value_of(facts: Facts, quantity: Quantity) -> float | None:
+    """The number; None where the run does not have it, or it is none."""
+    found = _value(facts, quantity)
+    if found is None or not math.isfinite(found) or (quantity.log and found <= 0):
+        return None
+    return found
+
+
+def baseline_of(facts: Facts, quantity: Quantity) -> float | None:
+    """The number of the baseline; None where there is none."""
+    if quantity.share or not quantity.baseline:
+        return None
+    if quantity.of.endswith("step"):
+        return _step(facts, f"{quantity.name} of {quantity.baseline}", quantity.of)
+    found: float | None = _metric(facts, quantity)["baselines"].get(_baseline(facts, quantity))
+    return found
+
+
+def _value(facts: Facts, quantity: Quantity) -> float | None:
+    if quantity.of == "seconds":
+        training = facts.metrics["training"]
+        return float(training["seconds"]) / training["epochs"] if training["epochs"] else None
+    if quantity.of.endswith(("step", "steps")):
+        return _step(facts, quantity.name, quantity.of)
+    metric = _metric(facts, quantity)
+    if not quantity.share:
+        return metric["value"]  # type: ignore[no-any-return]
+    naive = metric["baselines"].get(_baseline(facts, quantity))
+    return metric["value"] / naive if naive and metric["value"] is not None else None
+
+
+def _metric(facts: Facts, quantity: Quantity) -> dict[str, Any]:
+    found = facts.metrics.get(quantity.of, {}).get(quantity.name)
+    return found if found else {"value": None, "baselines": {}}
+
+
+def _baseline(facts: Facts, quantity: Quantity) -> str:
+    """The name in full: that of the constant answer ends with the answer."""
+    names = _metric(facts, quantity)["baselines"]
+    return next((name for name in names if name.startswith(quantity.baseline)), quantity.baseline)
+
+
+def _step(facts: Facts, name: str, of: str) -> float | None:
+    if facts.steps is None or not facts.steps.get(name.partition("/")[0]):
+        return None
+    if of == "all steps":  # a ratio of sums, "one/other"
+        above, _, below = name.partition("/")
+        total = sum(facts.steps[below])
+        return sum(facts.steps[above]) / total if total else None
+    return facts.steps[name][0 if of == "first step" else -1]

@@ -1,0 +1,141 @@
+"""What a part of the tour is made of: settings to train, numbers to take, and claims of the source report to decide."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lstm_ae.config import Config
+from lstm_ae.tour import judging
+from lstm_ae.tour.judging import OPEN, Judged, Sample
+from lstm_ae.tour.measuring import Quantity
+
+Numbers = Callable[[str, Quantity], Sample]
+"""From a setting's name and a quantity to what it reached."""
+Rule = Callable[[Numbers], Judged]
+
+
+class Ground(NamedTuple):
+    """Where the data is, as options take it, and what is in it.
+
+    Args:
+        digits, prices: for `--data`; None for where the studies look by themselves.
+        symbols: the companies to read, for `--symbols`; none for all.
+        whole_digits: whether these are all 70,000.
+    """
+
+    digits: str | None = None
+    prices: str | None = None
+    symbols: tuple[str, ...] = ()
+    whole_digits: bool = False
+
+
+class Setting(NamedTuple):
+    """One line of a part's table.
+
+    Args:
+        name: for people.
+        configs: without their seed. Of several, the mean stands for the setting (the geometric one where logarithms
+            are compared).
+        reported: the source report's number for the part's first quantity; None where it has none.
+    """
+
+    name: str
+    configs: tuple[Config, ...]
+    reported: float | None = None
+
+
+class Claim(NamedTuple):
+    """A finding of the source report, in its words or nearly so, and what decides it: the rule, also in words."""
+
+    said: str
+    rule: Rule
+    words: str
+
+
+class Part(NamedTuple):
+    """A part of the tour.
+
+    Args:
+        key: for names of files and places in the page.
+        title: its heading.
+        where: in which part of the source report.
+        told: what the report does there, in a sentence or two.
+        command: what does this part by hand, beside the commands of the single trainings; "" for nothing else.
+        settings: what is trained.
+        quantities: what is told of each setting; the chart shows the first.
+        claims: what is decided.
+        shown: the setting whose figures are shown; "" for none.
+        figures: their names.
+        draws: whose data is drawn; None for no such figure.
+        rolled: the settings that forecast many days.
+    """
+
+    key: str
+    title: str
+    where: str
+    told: str
+    command: str = ""
+    settings: tuple[Setting, ...] = ()
+    quantities: tuple[Quantity, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    shown: str = ""
+    figures: tuple[str, ...] = ()
+    draws: Config | None = None
+    rolled: tuple[str, ...] = ()
+
+
+def better(one: str, other: str, quantity: Quantity, than: Quantity | None = None) -> Rule:
+    """One setting is better than another, or, by `than`, one number than another."""
+
+    def rule(numbers: Numbers) -> Judged:
+        ours, theirs = numbers(one, quantity), numbers(other, than or quantity)
+        if than is not None:  # the settings' names do not say what is compared
+            ours, theirs = ours._replace(name=quantity.words), theirs._replace(name=than.words)
+        return judging.better(ours, theirs)
+
+    return rule
+
+
+def alike(one: str, other: str, quantity: Quantity, margin: float) -> Rule:
+    """Two settings differ by less than a margin."""
+    return lambda numbers: judging.alike(numbers(one, quantity), numbers(other, quantity), margin)
+
+
+def reaches(one: str, quantity: Quantity, threshold: float, *, whole: bool, baseline: bool = True) -> Rule:
+    """A setting comes to a threshold, and is better than its baseline."""
+
+    def rule(numbers: Numbers) -> Judged:
+        beside = (
+            numbers(f"{BASELINE}{one}", quantity) if baseline and quantity.baseline and not quantity.share else None
+        )
+        return judging.reaches(numbers(one, quantity), threshold, whole=whole, baseline=beside)
+
+    return rule
+
+
+def fails(one: str, quantity: Quantity, threshold: float, *, whole: bool) -> Rule:
+    """A setting stays worse than a threshold."""
+    return lambda numbers: judging.fails(numbers(one, quantity), threshold, whole=whole)
+
+
+def compromise(middle: str, others: tuple[str, ...], quantities: tuple[Quantity, ...]) -> Rule:
+    """No other setting is better in all quantities."""
+
+    def rule(numbers: Numbers) -> Judged:
+        rows = [[numbers(name, quantity) for quantity in quantities] for name in (middle, *others)]
+        return judging.compromise(rows[0], rows[1:])
+
+    return rule
+
+
+def every(*rules: Rule) -> Rule:
+    """All of several rules hold."""
+    return lambda numbers: judging.every([rule(numbers) for rule in rules])
+
+
+def undecided(why: str) -> Rule:
+    """Nothing here decides it."""
+    return lambda numbers: Judged(OPEN, "no figure", why)
+
+
+# Before a setting's name: the baseline beside it.
+BASELINE = "baseline of "

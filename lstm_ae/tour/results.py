@@ -1,0 +1,111 @@
+"""From finished runs to what a tour says: a table and its findings for each part."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from lstm_ae.config import Config
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import Run
+from lstm_ae.tour.journey import Leg, configs_of
+from lstm_ae.tour.judging import Judged, Sample
+from lstm_ae.tour.measuring import Facts, Quantity, baseline_of, facts_of, value_of
+from lstm_ae.tour.parts import BASELINE, Claim, Part
+
+
+class Row(NamedTuple):
+    """A setting as it is told.
+
+    Args:
+        name: the setting's.
+        reported: the source report's number for the first quantity; None where it has none.
+        reached: by quantity, what it reached and its baseline's, None where there is none.
+        legs: its trainings with the first seed.
+    """
+
+    name: str
+    reported: float | None
+    reached: tuple[tuple[Sample, Sample | None], ...]
+    legs: tuple[Leg, ...]
+
+
+class Answer(NamedTuple):
+    """A claim with its verdict."""
+
+    claim: Claim
+    judged: Judged
+
+
+class Outcome(NamedTuple):
+    """What a part came to; `leaky` says why its numbers flatter, "" where they do not."""
+
+    part: Part
+    rows: tuple[Row, ...]
+    answers: tuple[Answer, ...]
+    leaky: str
+
+
+class Told(NamedTuple):
+    """All outcomes, and a sentence for everything that could not be read."""
+
+    outcomes: tuple[Outcome, ...]
+    missing: tuple[str, ...]
+
+
+def outcomes(parts: Sequence[Part], seeds: Sequence[int], legs: Sequence[Leg]) -> Told:
+    """Read the runs of all parts and decide the claims; what is missing is left out and said."""
+    facts: dict[Config, Facts] = {}
+    leaks: dict[Config, str] = {}
+    missing = []
+    for leg in legs:
+        run = Run(leg.directory)
+        try:
+            facts[leg.config], leaks[leg.config] = facts_of(run), str(run.about()["data"]["leaky"])
+        except (DataError, ConfigError) as error:
+            missing.append(f"{leg.setting}, seed {leg.config.seed}: {error}")
+    of = {leg.config: leg for leg in legs}
+    return Told(tuple(_outcome(part, seeds, facts, leaks, of) for part in parts), tuple(missing))
+
+
+def _outcome(
+    part: Part,
+    seeds: Sequence[int],
+    facts: Mapping[Config, Facts],
+    leaks: Mapping[Config, str],
+    legs: Mapping[Config, Leg],
+) -> Outcome:
+    def numbers(name: str, quantity: Quantity) -> Sample:
+        setting = name.removeprefix(BASELINE)
+        read = baseline_of if name.startswith(BASELINE) else value_of
+        values = []
+        for seed in seeds:
+            found = [read(facts[c], quantity) if c in facts else None for c in configs_of(part, setting, (seed,))]
+            known = [value for value in found if value is not None]
+            if len(known) == len(found):
+                values.append(_middle(known, quantity.log))
+        named = quantity.rival if name.startswith(BASELINE) else setting
+        return Sample(named, tuple(values), quantity.unit, quantity.higher, quantity.log)
+
+    def baseline(name: str, quantity: Quantity) -> Sample | None:
+        found = numbers(f"{BASELINE}{name}", quantity)
+        return found if found.values else None
+
+    rows = tuple(
+        Row(
+            setting.name,
+            setting.reported,
+            tuple((numbers(setting.name, each), baseline(setting.name, each)) for each in part.quantities),
+            tuple(legs[config] for config in configs_of(part, setting.name, seeds[:1]) if config in legs),
+        )
+        for setting in part.settings
+    )
+    answers = tuple(Answer(claim, claim.rule(numbers)) for claim in part.claims)
+    reasons = (leaks.get(config, "") for s in part.settings for config in configs_of(part, s.name, seeds))
+    return Outcome(part, rows, answers, max(reasons, key=len, default=""))
+
+
+def _middle(values: Sequence[float], log: bool) -> float:
+    """The mean, the geometric one where logarithms are compared."""
+    if log:
+        return math.exp(math.fsum(math.log(value) for value in values) / len(values))
+    return math.fsum(values) / len(values)

@@ -1,0 +1,611 @@
+"""The tour: the rules that decide a finding, which runs count, and what the page says."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from digit_makers import npz
+from hypothesis import given
+from hypothesis import strategies as st
+from report_makers import HOSTILE, Page, changed, made, metric, picture
+from scipy import stats
+from searches import call, refused
+from typer.main import get_command
+
+from lstm_ae.config import Config, Mnist, Toy
+from lstm_ae.data import digits as all_digits
+from lstm_ae.errors import ConfigError, DataError, LstmAeError
+from lstm_ae.tour import digits, journey, judging, stocks, toy
+from lstm_ae.tour.commands import command_of
+from lstm_ae.tour.ground import companies
+from lstm_ae.tour.journey import MISSING, THERE, UNFINISHED, Leg, plan
+from lstm_ae.tour.judging import (
+    CONFIRMED,
+    OPEN,
+    REFUTED,
+    Judged,
+    Sample,
+    alike,
+    better,
+    compromise,
+    every,
+    fails,
+    reaches,
+)
+from lstm_ae.tour.levels import LEVELS, Level, level_of
+from lstm_ae.tour.measuring import Facts, Quantity, baseline_of, facts_of, value_of
+from lstm_ae.tour.page import render
+from lstm_ae.tour.parts import BASELINE, Claim, Ground, Part, Setting
+from lstm_ae.tour.parts import reaches as reaching
+from lstm_ae.tour.results import outcomes
+
+
+def accurate(name: str, *values: float) -> Sample:
+    return Sample(name, values, "%", higher=True)
+
+
+def wrong(name: str, *values: float) -> Sample:
+    return Sample(name, values, log=True)
+
+
+# The rules
+
+
+def test_a_difference_by_welchs_test_worked_by_hand() -> None:
+    # Means 2 and 5; variances 1 over 3 and 2 over 2; error sqrt(1/3 + 1); freedom (4/3)^2 / ((1/3)^2 / 2 + 1) = 1.684.
+    found = judging.difference(accurate("a", 1, 2, 3), accurate("b", 4, 6))
+    assert found is not None
+    assert found.value == -3
+    error, freedom = math.sqrt(4 / 3), (16 / 9) / (1 / 18 + 1)
+    assert found.high - found.low == pytest.approx(2 * stats.t.ppf(0.95, freedom) * error)
+    assert found.p == pytest.approx(stats.ttest_ind([1, 2, 3], [4, 6], equal_var=False).pvalue)
+
+
+def test_errors_are_compared_as_logarithms() -> None:
+    found = judging.difference(wrong("a", 1e-4, 1e-4), wrong("b", 1e-2, 1e-2))
+    assert found is not None
+    assert found == (pytest.approx(2), pytest.approx(2), pytest.approx(2), 0)
+
+
+def test_separate_networks_help() -> None:
+    v3, v2 = accurate("V3", 0.971, 0.973, 0.969), accurate("V2", 0.943, 0.939, 0.947)
+    assert better(v3, v2) == Judged(
+        CONFIRMED, "97.10 % ± 0.20 (V3) against 94.30 % ± 0.40 (V2) over 3 seeds, p = 0.0018"
+    )
+    assert better(v2, v3).verdict == REFUTED
+
+
+def test_what_chance_explains_is_not_decidable() -> None:
+    judged = better(accurate("a", 0.5, 0.7), accurate("b", 0.4, 0.65))
+    assert (judged.verdict, judged.why) == (OPEN, "p is not below 0.05")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "end"),
+    [((0.9,), (0.1,), "one seed is too few to tell"), ((), (0.1, 0.2), "a number is missing")],
+)
+def test_one_seed_decides_no_comparison(ours: tuple[float, ...], theirs: tuple[float, ...], end: str) -> None:
+    for judged in (
+        better(accurate("a", *ours), accurate("b", *theirs)),
+        alike(accurate("a", *ours), accurate("b", *theirs), 0.5),
+        compromise([accurate("a", *ours)], [[accurate("b", *theirs)]]),
+    ):
+        assert (judged.verdict, judged.why) == (OPEN, end)
+
+
+def test_seeds_that_agree_to_the_last_bit() -> None:
+    assert better(accurate("a", 0.5, 0.5), accurate("b", 0.4, 0.4)).verdict == CONFIRMED
+    assert better(accurate("a", 0.4, 0.4), accurate("b", 0.4, 0.4)).verdict == OPEN
+
+
+@pytest.mark.parametrize(
+    ("theirs", "verdict", "end"),
+    [
+        ((0.981, 0.982, 0.983), CONFIRMED, "surely within 0.5 points"),
+        ((0.951, 0.952, 0.953), REFUTED, "surely more than 0.5 points apart"),
+        ((0.970, 0.980, 0.990), OPEN, "the 90 % interval of the difference reaches over 0.5 points"),
+    ],
+)
+def test_alike_within_a_margin(theirs: tuple[float, ...], verdict: str, end: str) -> None:
+    judged = alike(accurate("a", 0.981, 0.982, 0.983), accurate("b", *theirs), 0.005)
+    assert (judged.verdict, (judged.why or judged.figures).endswith(end)) == (verdict, True)
+
+
+def test_alike_within_a_factor() -> None:
+    assert alike(wrong("a", 1e-3, 1.1e-3), wrong("b", 1.1e-3, 1.2e-3), 2).verdict == CONFIRMED
+    judged = alike(wrong("a", 1e-3, 1.01e-3), wrong("b", 9e-3, 9.1e-3), 2)
+    assert (judged.verdict, "more than a factor of 2 apart" in judged.figures) == (REFUTED, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "whole", "verdict"),
+    [
+        ((0.99,), True, CONFIRMED),
+        ((0.98,), False, CONFIRMED),
+        ((0.97,), True, REFUTED),
+        ((0.97,), False, OPEN),
+        ((0.97, 0.99), True, OPEN),
+        ((), True, OPEN),
+    ],
+)
+def test_a_threshold_is_reached_by_every_seed(values: tuple[float, ...], whole: bool, verdict: str) -> None:
+    assert reaches(accurate("V4", *values), 0.98, whole=whole).verdict == verdict
+
+
+def test_a_threshold_counts_only_past_the_baseline() -> None:
+    baseline = wrong("persistence", 2e-4)
+    judged = reaches(wrong("LSTM", 2.5e-4), 3e-4, whole=True, baseline=baseline)
+    assert judged == Judged(REFUTED, "0.00025 (LSTM), the threshold is 0.0003, the baseline persistence has 0.0002")
+    assert reaches(wrong("LSTM", 1e-4), 3e-4, whole=True, baseline=baseline).verdict == CONFIRMED
+
+
+def test_a_failure_is_the_reverse() -> None:
+    assert fails(accurate("pixels", 0.11, 0.13), 0.2, whole=True).verdict == CONFIRMED
+    assert fails(accurate("pixels", 0.11, 0.13), 0.2, whole=False).verdict == OPEN
+    assert fails(accurate("pixels", 0.97), 0.2, whole=False).verdict == REFUTED
+
+
+def test_a_compromise_is_beaten_by_none_in_both() -> None:
+    def setting(name: str, accuracy: float, error: float) -> list[Sample]:
+        # Two seeds, a thousandth apart.
+        return [accurate(name, accuracy, accuracy + 1e-3), wrong(name, error, error * 1.001)]
+
+    half, sharp, fine = setting("0.5", 0.9, 1e-3), setting("0.1", 0.95, 1e-2), setting("0.9", 0.8, 1e-4)
+    judged = compromise(half, [sharp, fine])
+    assert (judged.verdict, judged.figures.endswith("each of the other 2 is worse in one of the two")) == (
+        CONFIRMED,
+        True,
+    )
+    judged = compromise(half, [sharp, setting("0.7", 0.95, 1e-4)])
+    assert (judged.verdict, judged.figures.endswith("better in both: 0.7")) == (REFUTED, True)
+    judged = compromise(half, [sharp, setting("0.4", 0.9, 1e-3)])
+    assert (judged.verdict, judged.why) == (OPEN, "neither surely worse in one nor better in both: 0.4")
+
+
+def test_a_claim_of_several_comparisons() -> None:
+    yes, no, unsure = Judged(CONFIRMED, "a"), Judged(REFUTED, "b"), Judged(OPEN, "c", "one seed")
+    assert every([yes, yes]) == Judged(CONFIRMED, "a; a")
+    assert every([yes, unsure, unsure]) == Judged(OPEN, "a; c; c", "one seed")
+    assert every([yes, unsure, no]) == Judged(REFUTED, "a; c; b")
+    assert str(unsure) == "c: not decidable, since one seed"
+
+
+shares = st.lists(st.floats(0.01, 0.99), min_size=2, max_size=4).map(tuple)
+
+
+@given(shares, shares)
+def test_what_is_better_one_way_is_worse_the_other(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
+    turned = {CONFIRMED: REFUTED, REFUTED: CONFIRMED, OPEN: OPEN}
+    there, back = (
+        better(accurate("a", *ours), accurate("b", *theirs)),
+        better(accurate("b", *theirs), accurate("a", *ours)),
+    )
+    assert back.verdict == turned[there.verdict]
+    # An error is the reverse of an accuracy.
+    assert better(Sample("a", ours), Sample("b", theirs)).verdict == back.verdict
+    assert better(accurate("a", *ours), accurate("a", *ours)).verdict == OPEN
+
+
+# The numbers
+
+
+METRICS = {
+    "test": {
+        "accuracy": metric(0.9, higher=True, unit="", **{"always 1": 0.1}),
+        "reconstruction_mse": metric(0.02, **{"mean sequence": 0.08}),
+        "mse": metric(None, persistence=0.1),
+    },
+    "training": {"epochs": 4, "seconds": 10.0},
+}
+STEPS = {
+    "step": [1.0, 2.0],
+    "rmse": [1.0, 2.0],
+    "rmse of persistence": [1.5, 3.0],
+    "moved": [0.0, 0.5],
+    "moved_truth": [0.0, 2.0],
+}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value", "baseline"),
+    [
+        (digits.ACCURACY, 0.9, 0.1),
+        (digits.ERROR, 0.02, 0.08),
+        (digits.SHARE, 0.25, None),
+        (digits.SECONDS, 2.5, None),
+        (stocks.LOSS, None, 0.1),
+        (stocks.DOLLARS, None, None),
+        (stocks.FIRST, 1.0, 1.5),
+        (stocks.FAR, 2.0, 3.0),
+        (stocks.MOVES, 0.25, None),
+    ],
+)
+def test_numbers_of_a_run(quantity: Quantity, value: float | None, baseline: float | None) -> None:
+    facts = Facts(METRICS, STEPS)
+    assert value_of(facts, quantity) == value
+    assert baseline_of(facts, quantity) == baseline
+
+
+def test_a_run_without_steps_has_no_numbers_of_them() -> None:
+    assert value_of(Facts(METRICS, None), stocks.MOVES) is None
+    assert value_of(Facts(METRICS, {}), stocks.FAR) is None
+
+
+def test_steps_are_read_and_damaged_ones_refused() -> None:
+    run = made("a")
+    run.write_table("steps", {"step": [1, 2], "rmse": [0.5, None]})
+    steps = facts_of(run).steps
+    assert steps is not None
+    assert steps["rmse"][0] == 0.5
+    assert math.isnan(steps["rmse"][1])
+    Path("a/steps.csv").write_text("step,rmse\n1,x\n")
+    with pytest.raises(DataError, match=r"steps\.csv' is damaged; delete it"):
+        facts_of(run)
+
+
+# The parts
+
+
+def every_part(level: Level) -> list[Part]:
+    ground = Ground("digits.npz", None, ("IBM",), whole_digits=False)
+    return [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
+
+
+@pytest.mark.parametrize("level", LEVELS.values(), ids=LEVELS)
+def test_every_claim_speaks_of_settings_that_are_trained(level: Level) -> None:
+    parts = every_part(level)
+    assert len({part.key for part in parts}) == len(parts) == 12
+    for part in parts:
+        names = [setting.name for setting in part.settings]
+        assert len(set(names)) == len(names)
+        assert not part.shown or part.shown in names
+        asked = set()
+
+        def numbers(name: str, quantity: Quantity, asked: set[str] = asked) -> Sample:
+            asked.add(name.removeprefix(BASELINE))
+            return Sample(name, (0.5, 0.6), quantity.unit, quantity.higher, quantity.log)
+
+        for claim in part.claims:
+            assert claim.rule(numbers).verdict in (CONFIRMED, REFUTED, OPEN)
+            assert claim.words.endswith(".")
+        assert asked <= set(names)
+
+
+def test_the_order_is_the_reports() -> None:
+    assert [part.key for part in every_part(LEVELS["smoke"])] == [
+        "toy",
+        *(f"mnist-{name}" for name in ("reconstruction", "classification", "variants", "weights", "pixels")),
+        *(f"snp-{name}" for name in ("data", "reconstruction", "prediction", "last-day", "multistep", "window")),
+    ]
+
+
+def test_levels() -> None:
+    assert level_of("full").whole
+    assert [len(level.seeds) for level in LEVELS.values()] == [1, 2, 3]
+    with pytest.raises(ConfigError, match="--level must be one of smoke, short, full"):
+        level_of("long")
+
+
+@pytest.mark.parametrize(
+    ("names", "most", "chosen"),
+    [
+        ("AAPL IBM", 3, ()),
+        ("A AAPL B C D", 3, ("AAPL", "A", "D")),
+        ("A B C D E", 3, ("A", "C", "E")),
+        ("A B C", None, ()),
+    ],
+)
+def test_companies(names: str, most: int | None, chosen: tuple[str, ...]) -> None:
+    assert companies(tuple(names.split()), most) == chosen
+
+
+class Captured(LstmAeError):
+    """A config that a command came to."""
+
+
+def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page tells people to paste comes to what the tour has trained."""
+    from lstm_ae_cli import app, training
+
+    caught: list[tuple[Config, Path | None]] = []
+
+    def capture(config: Config, talk: Any, *, out: Path | None, tensorboard: bool) -> None:
+        caught.append((config, out))
+        raise Captured
+
+    monkeypatch.setattr(training, "train", capture)
+    command = get_command(app)
+    for config in {config: None for part in every_part(LEVELS["smoke"]) for s in part.settings for config in s.configs}:
+        with pytest.raises(Captured):
+            command(shlex.split(command_of(config, Path("a b")))[1:], standalone_mode=False)
+        assert caught.pop() == (config, Path("a b"))
+
+
+# What exists
+
+
+SMALL = Toy(sequences=20, epochs=1)
+OTHER = Toy(sequences=20, epochs=1, units=2)
+LOSS = toy.LOSS
+PART = Part(
+    key="toy",
+    title="A signal",
+    where="Part 1",
+    told="It is given back.",
+    settings=(Setting("one", (SMALL,), 0.25), Setting("both", (SMALL, OTHER))),
+    quantities=(LOSS,),
+    claims=(Claim("it works", reaching("one", LOSS, 0.3, whole=True), "Confirmed where it comes to 0.3."),),
+    shown="one",
+    figures=("reconstruction",),
+)
+
+
+def planned(parts: tuple[Part, ...] = (PART,), seeds: tuple[int, ...] = (0,), folder: str = "t") -> list[Leg]:
+    return plan(parts, seeds, Path(folder), lambda config: "abc")
+
+
+def run_of(where: str, config: Config, loss: float, **more: Any) -> Any:
+    return made(where, config, validation={"reconstruction_mse": metric(loss, **{"mean sequence": 0.5})}, **more)
+
+
+def test_a_training_that_two_settings_need_is_done_once() -> None:
+    legs = planned(seeds=(0, 1))
+    assert [(leg.config.units, leg.config.seed, leg.drawn) for leg in legs] == [  # type: ignore[attr-defined]
+        (16, 0, True),
+        (16, 1, False),
+        (2, 0, False),
+        (2, 1, False),
+    ]
+    assert len({leg.directory for leg in legs}) == 4
+    assert {leg.state for leg in legs} == {MISSING}
+
+
+def test_a_run_counts_by_its_config_and_data_wherever_it_lies() -> None:
+    made("t/mine", dataclasses.replace(SMALL, sequences=20))
+    made("t/of-other-data", OTHER, sha="other")
+    one, two = planned()
+    assert (one.state, one.directory) == (THERE, Path("t/mine"))
+    assert (two.state, two.directory) == (MISSING, Path("t/toy-01-seed-0"))
+
+
+def test_where_the_data_lies_does_not_matter() -> None:
+    made("t/mine", Mnist(data="here.npz"))
+    part = PART._replace(settings=(Setting("one", (Mnist(data="there.npz"),)),))
+    assert [leg.state for leg in planned((part,))] == [THERE]
+
+
+def test_an_unfinished_run_is_gone_on_with_and_a_damaged_one_left_alone() -> None:
+    made("t/toy-01-seed-0", SMALL)
+    Path("t/toy-01-seed-0/metrics.json").unlink()
+    made("t/toy-02-seed-0", OTHER)
+    Path("t/toy-02-seed-0/metrics.json").write_text("{")
+    one, two = planned()
+    assert (one.state, one.directory.name) == (UNFINISHED, "toy-01-seed-0")
+    assert (two.state, two.directory.name) == (MISSING, "toy-03-seed-0")
+
+
+def test_what_a_killed_training_left_at_its_very_start_is_used_again() -> None:
+    Path("t/toy-01-seed-0").mkdir(parents=True)
+    Path("t/toy-01-seed-0/.config.json.12345678.part").write_text("{")
+    assert [leg.directory.name for leg in planned()] == ["toy-01-seed-0", "toy-02-seed-0"]
+
+
+def test_only_what_is_missing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lstm_ae import experiment
+
+    made("t/mine", SMALL)
+    done = []
+    monkeypatch.setattr(experiment, "train", lambda config, data, **details: done.append((config, details["out"])))
+    events: list[journey.Event] = []
+    assert journey.travel(planned(), lambda config: None, events.append) == []  # type: ignore[arg-type,return-value]
+    assert done == [(OTHER, Path("t/toy-01-seed-0"))]
+    assert [(event.number, event.of) for event in events] == [(1, 1)]
+
+
+# The page
+
+
+def page_of(parts: tuple[Part, ...], level: str = "smoke", seeds: tuple[int, ...] = (0,), **details: Any) -> Page:
+    legs = planned(parts, seeds)
+    told = outcomes(parts, seeds, legs)
+    return Page(render(told, legs, Path("t"), LEVELS[level], command="lstmae report", written="today", **details).html)
+
+
+def test_the_page_of_a_part() -> None:
+    run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
+    page = page_of((PART,))
+    for sentence in (
+        "Only smoke: a small part of the data",
+        "Only smoke: no number here says anything",
+        "Of 1 findings, 1 is confirmed, 0 are not confirmed, 0 are not decidable, by 2 trainings.",
+        "“it works”: 0.25 (one), the threshold is 0.3, the baseline mean sequence has 0.5: ✓ confirmed .",
+        "lstmae toy train --epochs 1 --sequences 20 --out t/a",
+        "lstmae toy plot --run t/a",
+        "one 0.25 0.25 0.5",  # the report's number, ours, the baseline's
+        "both - 0.05 0.5",  # the geometric mean of 0.25 and 0.01
+        "of each setting: one: 0.25, in the source report 0.25, mean sequence 0.5; both: 0.05",
+        "Setting: “one”, seed 0.",
+    ):
+        assert sentence in page.text, sentence
+    assert [each["alt"] for each in page.all("img")] == [
+        "reconstruction: Samples of the test part and what the model gives back of them."
+    ]
+
+
+def test_a_whole_tour_does_not_say_smoke() -> None:
+    run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
+    assert "moke" not in page_of((PART,), "full").text
+
+
+def test_what_is_missing_is_said_and_left_out() -> None:
+    run_of("t/a", SMALL, 0.25)
+    page = page_of((PART,))
+    assert "Not everything is there. both, seed 0:" in page.text
+    assert re.search(r"both - - -", page.text)
+
+
+def test_a_spread_over_seeds() -> None:
+    for seed, loss in ((0, 0.2), (1, 0.4)):
+        run_of(f"t/a{seed}", dataclasses.replace(SMALL, seed=seed), loss)
+        run_of(f"t/b{seed}", dataclasses.replace(OTHER, seed=seed), loss)
+    page = page_of((PART,), "short", (0, 1))
+    assert "“it works”: 0.3 ± 0.14 (one), the threshold is 0.3" in page.text
+    assert "over 2 seeds: ? not decidable , since the seeds do not agree." in page.text
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    with contextlib.chdir(tmp_path_factory.mktemp("hostile")):
+        run = run_of(f"t/{HOSTILE.replace('/', '')}", SMALL, 0.25, words=HOSTILE)
+        run_of("t/b", OTHER, 0.25)
+        path = run.directory / "config.json"
+        changed(path, data=json.loads(path.read_text())["data"] | {"leaky": HOSTILE})
+        said = Claim(HOSTILE, PART.claims[0].rule, HOSTILE)
+        settings = (Setting(HOSTILE, (SMALL,), 0.25), *PART.settings)
+        part = PART._replace(title=HOSTILE, told=HOSTILE, claims=(said,), settings=settings, draws=SMALL)
+        Path("t/figures").mkdir()
+        Path("t/figures/toy-data.png").write_bytes(picture())
+        return page_of((part, PART._replace(key="again")), notes=(HOSTILE,))
+
+
+def test_whatever_a_file_holds_is_only_text(hostile: Page) -> None:
+    assert not hostile.all("script")
+    assert not hostile.all("b")
+    assert not [name for _, attributes in hostile.elements for name in attributes if name.startswith("on")]
+    assert hostile.text.count(HOSTILE) > 8
+
+
+def test_the_page_is_whole_and_needs_nothing_else(hostile: Page) -> None:
+    assert hostile.wrong == []
+    names = [attributes["id"] for _, attributes in hostile.elements if "id" in attributes]
+    assert len(set(names)) == len(names)
+    for key in ("aria-labelledby", "href"):
+        for _, attributes in hostile.elements:
+            assert {name.removeprefix("#") for name in (attributes.get(key) or "").split()} <= set(names)
+    assert all((attributes.get("src") or "data:").startswith("data:") for _, attributes in hostile.elements)
+    assert set(re.findall(r"https?://[\w.]+", hostile.html)) <= {"http://www.w3.org"}
+    levels = [int(tag[1]) for tag, _ in hostile.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert all("scope" in each for each in hostile.all("th"))
+    assert all(each["alt"] for each in hostile.all("img"))
+
+
+def test_figures_that_have_no_room_are_named() -> None:
+    run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
+    assert "There was no room for the figure reconstruction" in page_of((PART,), room=10).text
+
+
+def test_the_data_figure_has_its_command() -> None:
+    run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
+    Path("t/figures").mkdir()
+    Path("t/figures/toy-data.png").write_bytes(picture())
+    text = page_of((PART._replace(draws=SMALL),)).text
+    assert "lstmae toy data --epochs 1 --sequences 20 --figure t/figures/toy-data.png" in text
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("report", "Give runs to report on, or --tour for the whole source report. Received: neither"),
+        ("report a --tour", "Give runs to report on, or --tour for the whole source report. Received: both"),
+        ("report a --level short", "--level is for --tour; leave it out"),
+        ("report a --dry-run", "--dry-run is for --tour; leave it out"),
+        ("report --tour --level long", "--level must be one of smoke, short, full. Received: 'long'"),
+        ("report --tour --out a.html", "--out of --tour is a folder"),
+        ("report --tour --out full", "--out 'full' is not empty and holds no tour.json"),
+    ],
+)
+def test_options_that_cannot_be(line: str, said: str) -> None:
+    Path("full").mkdir()
+    Path("full/notes.txt").write_text("mine")
+    assert refused(line, 2).startswith(said)
+
+
+@pytest.mark.parametrize("option", ["--digits", "--prices"])
+def test_data_that_cannot_be_used(option: str) -> None:
+    npz(Path("digits.npz"))
+    Path("other").write_text("nothing")
+    beside = "" if option == "--digits" else "--digits digits.npz"
+    assert "other" in refused(f"report --tour {beside} {option} other", 3)
+
+
+@pytest.fixture
+def toy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smoke tour cut to its first part, on little data."""
+    npz(Path("digits.npz"))
+    small = LEVELS["smoke"]._replace(sequences=40, epochs=dict.fromkeys(LEVELS["smoke"].epochs, 1), digits=(60, 10))
+    monkeypatch.setitem(LEVELS, "smoke", small)
+    for module in (digits, stocks):
+        monkeypatch.setattr(module, "parts", lambda level, ground: ())
+
+
+def test_a_dry_run_lists_and_leaves_nothing(toy_alone: None) -> None:
+    before = set(Path().rglob("*"))
+    said = call("report --tour --dry-run --digits digits.npz --json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert (found["missing"], found["there"], found["epochs_to_train"]) == (18, 0, 18)
+    assert found["trainings"][0]["run"] == "runs/tour-smoke/toy-01-seed-0"
+    assert set(Path().rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_a_tour_goes_on_where_it_was_stopped(toy_alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lstm_ae import experiment
+
+    real, trained = experiment.train, []
+
+    def train(config: Any, data: Any, **details: Any) -> Any:
+        if len(trained) == 3:
+            trained.append(details["out"])
+            raise KeyboardInterrupt
+        trained.append(details["out"])
+        return real(config, data, **details)
+
+    monkeypatch.setattr(experiment, "train", train)
+    line = "report --tour --digits digits.npz --out t"
+    said = call(line)
+    assert said.code == 130
+    assert said.last.startswith("Interrupted; what is done is kept. Go on with: ")
+    assert not Path("t/report.html").exists()
+    first = trained[:3]
+    said = call(f"{line} --json")
+    assert said.code == 0, said.err
+    assert len(trained) == 4 + 15
+    assert not set(first) & set(trained[4:])
+    found = json.loads(said.out)
+    assert [finding["verdict"] for finding in found["findings"]] == [OPEN] * 4
+    page = Page(Path("t/report.html").read_text())
+    assert (page.wrong, found["bytes"] < 5_000_000) == ([], True)
+    assert len(page.all("img")) == 2
+    trained.clear()
+    assert call(line).code == 0
+    assert trained == []
+    assert "18 there" in call(f"{line} --dry-run").out
+
+
+def test_fewer_digits_of_all(toy_alone: None) -> None:
+    from lstm_ae.tour.ground import settle, survey
+
+    found = survey("digits.npz")
+    ground, load = settle(LEVELS["smoke"], found, Path())
+    assert ground.digits is not None
+    data = load(Mnist(data=ground.digits))
+    assert [split.samples for split in (data.train, data.validation, data.test)] == [50, 10, 10]
+    whole = all_digits.load(Mnist(data="digits.npz"))
+    assert np.isin(data.test.series.reshape(10, -1), whole.test.series.reshape(whole.test.samples, -1)).all()
+    assert settle(LEVELS["smoke"], found, Path())[0] == ground
+    scratch, load = settle(LEVELS["smoke"], found, Path("nowhere"), Path())
+    assert load(Mnist(data=scratch.digits)).source.sha256 == data.source.sha256
