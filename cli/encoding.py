@@ -1,4 +1,4 @@
-"""`lstmae series encode`, `reconstruct` and `plot`: a table in, a table or a figure out."""
+"""`lstmae series encode`, `reconstruct`, `evaluate` and `plot`: a table in; a table, measures or a figure out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from lstm_ae.errors import ConfigError
+
 from .backend import import_tensorflow
 from .options import RunArgument, command
-from .results import require_png, require_table, show_files
+from .results import require_png, require_table, show_files, show_metrics
 from .talk import Talk
 
 Table = Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")]
@@ -31,6 +33,41 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.tables import reconstruction_columns
 
         _write(run, data, out, talk, reconstruction_columns)
+
+    @command(app, "evaluate", "lstmae series evaluate latest pump.csv")
+    def evaluate(
+        run: RunArgument,
+        data: Annotated[
+            str | None, typer.Argument(metavar="DATA", help="A table to measure on; the one trained on if none.")
+        ] = None,
+        *,
+        label_col: Annotated[
+            str | None, typer.Option(metavar="<name>", help="Column of known classes, or of 0 and 1 for anomalies.")
+        ] = None,
+        talk: Talk,
+    ) -> None:
+        """Measure a run on another table, or again on the parts of its own; baselines stand beside each number."""
+        from lstm_ae.run import open_run
+
+        if data is None and label_col is not None:
+            raise ConfigError("--label-col is for another table; give it as DATA")
+        found = open_run(run, "series")
+        found.metrics()
+        import_tensorflow(talk)
+        from lstm_ae import experiment
+
+        bar = talk.progress()
+        if data is None:
+            opened = experiment.open_trained(found)
+            evaluation, leaky = experiment.evaluate(opened), opened.data.source.leaky
+        else:
+            from lstm_ae.appraisal import appraise
+
+            evaluation, leaky = appraise(found, data, label_col=label_col, progress=bar.reading), ""
+        bar.clear()
+        metrics = experiment.as_json(evaluation)
+        show_metrics(talk, metrics, leaky)
+        talk.document({"run": str(found.directory), "data": data, "metrics": metrics})
 
     @command(app, "plot", "lstmae series plot latest pump.csv")
     def plot(

@@ -31,12 +31,12 @@ class Seasonal(NamedTuple):
     Args:
         season: steps after which values repeat themselves; None where the last value says as much.
         weights: `(last steps, horizon)` of the regression, one for all features, of values relative to the last
-            known one.
+            known one; None without a regression.
         bias: `(horizon,)`.
     """
 
     season: int | None
-    weights: Numbers
+    weights: Numbers | None
     bias: Numbers
 
     def said(self, past: Numbers) -> dict[str, Numbers]:
@@ -45,6 +45,8 @@ class Seasonal(NamedTuple):
         found = {"persistence": persistence(past, horizon)}
         if self.season is not None:
             found = {f"season of {self.season} steps": repeated(past, horizon, self.season)} | found
+        if self.weights is None:
+            return found
         level = last_known(past)
         relative = np.nan_to_num(past[:, -len(self.weights) :] - level)
         linear = np.einsum("nsf,sh->nhf", relative, self.weights, optimize=True) + self.bias[:, None]

@@ -45,6 +45,7 @@ LAYERS = [
         "lstm_ae.outlook",
     },
     {
+        "lstm_ae.appraisal",
         "lstm_ae.kfold",
         "lstm_ae.rolling",
         "lstm_ae.estimators",

@@ -26,8 +26,8 @@ _LAYERS = """
     RepeatVector Rescaling Reshape
 """
 _OPERATIONS = """
-    Absolute Add Concatenate Cos Cumsum Exp ExpandDims GetItem Greater Isnan Log LogicalAnd Less Max Mean Min Multiply
-    OnesLike Reshape Sin Subtract Sum TrueDivide Where ZerosLike
+    Absolute Add Any Concatenate Cos Cumsum Equal Exp ExpandDims Flip GetItem Greater Isnan Less Log LogicalAnd LogicalNot
+    Max Maximum Mean Min Multiply OnesLike Reshape Sin Subtract Sum Transpose TrueDivide Where ZerosLike
 """
 _INITIALIZERS = "Constant GlorotUniform Ones Orthogonal RandomUniform Zeros"
 # By module: the classes that a config may name.

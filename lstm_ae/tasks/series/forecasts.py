@@ -65,7 +65,7 @@ def build(config: Series, data: Data) -> Any:
         horizon=config.horizon,
         features=data.train.features,
         missing=bool(np.isnan(data.train.series).any()),
-        regression=(fitted.weights, fitted.bias),
+        regression=None if fitted.weights is None else (fitted.weights, fitted.bias),
     )
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 

@@ -1,0 +1,116 @@
+"""What a run of a table is worth on another table, one that it was neither trained nor judged on."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from lstm_ae import classification, detection, encoding, seasonal
+from lstm_ae.config import Series
+from lstm_ae.data.measurements import Progress
+from lstm_ae.data.series import Prepared
+from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.evaluation import Evaluation, Metric, Metrics
+from lstm_ae.halves import halves_of
+from lstm_ae.outlook import forecaster_of
+from lstm_ae.run import Run
+from lstm_ae.tasks.series import forecasts
+from lstm_ae.tasks.series.settling import table_of
+
+PART = "new data"
+
+
+def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Progress | None = None) -> Evaluation:
+    """Measure a run on a table, the baselines that need no training beside it, as the part "new data".
+
+    - forecast: errors after every window, beside its last value and its last season; a verdict
+    - classify: accuracy and macro-F1 by `label_col`
+    - anomaly with `label_col`: how well scores rank the labelled rows, and events meet labelled ranges, never
+      point-adjusted, beside principal components
+    - anomaly and reconstruct otherwise: the mean squared error of what is given back
+
+    Args:
+        data: the table, with the columns of the one that the run was trained on, in any order.
+        label_col: a column of known classes, or of 0 and 1 for known anomalies.
+
+    Raises:
+        ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
+    """
+    config = run.config()
+    assert isinstance(config, Series)
+    run.metrics()
+    if config.task in ("forecast", "reconstruct") and label_col is not None:
+        raise ConfigError(f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}")
+    if config.task == "forecast":
+        return _forecasts(run, config, data, progress)
+    if config.task == "classify":
+        return Evaluation({PART: _classes(run, data, label_col or config.label_col, progress)})
+    if label_col is not None:
+        found = detection.detect(run, data, label_col=label_col, progress=progress)
+        return Evaluation({PART: _anomalies(found.judged)})
+    halves = halves_of(run.model(), config.scale)
+    prepared = table_of(dataclasses.replace(config, data=data, label_col=None), progress)
+    error = encoding.mean_squared_error(halves, prepared.grid)
+    return Evaluation({PART: {"reconstruction_mse": Metric(error, "scaled")}})
+
+
+def _forecasts(run: Run, config: Series, data: str, progress: Progress | None) -> Evaluation:
+    forecaster = forecaster_of(run)
+    assert config.horizon is not None
+    prepared = table_of(dataclasses.replace(config, data=data, label_col=None), progress)
+    split = _whole(prepared, prepared.window + config.horizon)
+    if not split.samples:
+        raise DataError(
+            f"{prepared.table.name} has no run of {split.span} rows without a long gap, as a window and what follows "
+            "it need; give more rows"
+        )
+    nothing = split._replace(starts=split.starts[:0])
+    source = Source(prepared.table.name, "", "")
+    whole = Data(nothing, nothing, split, forecaster.scale, source, season=config.season)
+    fitted = seasonal.Seasonal(config.season, None, np.zeros(config.horizon, np.float32))
+    found = forecasts.outcome(forecaster.model, whole, split, fitted, forecaster.spread)
+    return Evaluation({PART: forecasts.measures(found)}, {PART: forecasts.judge(found)})
+
+
+def _whole(prepared: Prepared, span: int) -> Split:
+    """Every window of a table that holds a value."""
+    grid = prepared.grid
+    starts = window_starts(grid.segment, span)
+    held = np.r_[0, np.cumsum(~np.isnan(grid.values).all(axis=1))]
+    starts = starts[held[starts + span] > held[starts]]
+    times = None if prepared.table.layout.time is None else grid.times.view("datetime64[ns]")
+    return Split(grid.values, starts, span, grid.segment, time=times)
+
+
+def _classes(run: Run, data: str, label_col: str | None, progress: Progress | None) -> dict[str, Metric]:
+    found = classification.classify(run, data, label_col=label_col, progress=progress)
+    judged = classification.judged(found)
+    if judged is None:
+        raise DataError(
+            f"The column {label_col!r} holds no class that the run knows ({', '.join(found.names[:5])}) where a window "
+            "ends, so nothing can be judged; give another --label-col"
+        )
+    known = found.truth[(found.truth >= 0) & (found.answers >= 0)]
+    most = np.bincount(known).argmax()
+    always = {f"always {found.names[most]}": float((known == most).mean())}
+    return {
+        "accuracy": Metric(judged.accuracy, "", always, True),
+        "macro_f1": Metric(judged.macro_f1, "", higher_is_better=True),
+    }
+
+
+def _anomalies(judged: dict[str, detection.Judged]) -> dict[str, Metric]:
+    metrics: Metrics = {}
+    for name, of in judged.items():
+        numbers: dict[str, Any] = of.ranking._asdict()
+        if name != "raw values":  # which no threshold is for
+            numbers |= {f"event_{key}": getattr(of.findings, key) for key in ("precision", "recall", "f1", "false")}
+        metrics[name] = {
+            key: Metric(float(value), "", higher_is_better=key != "event_false") for key, value in numbers.items()
+        }
+    ours = metrics.pop("model")
+    return {
+        key: metric._replace(baselines={name: row[key].value for name, row in metrics.items() if key in row})
+        for key, metric in ours.items()
+    }

@@ -1,0 +1,114 @@
+"""A run measured on another table: what its own test part says, where that is the other table."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from searches import call
+
+from lstm_ae.appraisal import PART, appraise
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import open_run
+
+HOURS = 1000
+TEST = slice(850, HOURS)
+
+
+def frame() -> pd.DataFrame:
+    """A rhythm of 12 hours that is fast on every other stretch of 100 hours; broken for some hours near the end."""
+    random = np.random.default_rng(0)
+    hours = np.arange(HOURS)
+    fast = hours // 100 % 2 == 1
+    value = np.sin(2 * np.pi * hours / 12 * np.where(fast, 2, 1)) + 0.1 * random.normal(size=HOURS)
+    broken = (hours >= 930) & (hours < 940)
+    value[broken] += 3
+    columns = {"value": value, "pace": np.where(fast, "fast", "slow"), "broken": broken.astype(int)}
+    return pd.DataFrame(columns, pd.date_range("2024-01-01", periods=HOURS, freq="h", name="time"))
+
+
+OPTIONS = "--window 12 --units 6 --epochs 2 --value-cols value"
+TASKS = {
+    "forecast": "--task forecast --horizon 3",
+    "reconstruct": "--task reconstruct --code 3",
+    "anomaly": "--task anomaly --code 3",
+    "classify": "--task classify --label-col pace",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table, its last rows as another, and a run of each task."""
+    folder = tmp_path_factory.mktemp("appraisal")
+    frame().to_csv(folder / "all.csv")
+    frame().iloc[TEST].to_csv(folder / "last.csv")
+    with contextlib.chdir(folder):
+        for task, options in TASKS.items():
+            said = call(f"series train all.csv {OPTIONS} {options} --out {task}")
+            assert said.code == 0, said.err
+    return folder
+
+
+def measured(place: Path, task: str, **options: Any) -> dict[str, float]:
+    evaluation = appraise(open_run(place / task), str(place / "last.csv"), **options)
+    return {name: metric.value for name, metric in evaluation.metrics[PART].items()}
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_the_rows_of_the_test_part_measure_what_it_measured(place: Path, task: str) -> None:
+    options = {"label_col": "pace"} if task == "classify" else {}
+    found, before = measured(place, task, **options), open_run(place / task).metrics()["test"]
+    assert set(found) <= set(before)
+    assert found
+    for name, value in found.items():
+        assert value == pytest.approx(before[name]["value"], rel=1e-4), name
+
+
+def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
+    evaluation = appraise(open_run(place / "forecast"), str(place / "last.csv"))
+    before = open_run(place / "forecast").metrics()
+    beside = evaluation.metrics[PART]["forecast_mse"].baselines
+    assert beside == pytest.approx(
+        {k: v for k, v in before["test"]["forecast_mse"]["baselines"].items() if k != "linear regression"}, rel=1e-4
+    )
+    assert evaluation.verdicts[PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
+
+
+def test_labelled_anomalies_are_ranked_beside_other_scores(place: Path) -> None:
+    evaluation = appraise(open_run(place / "anomaly"), str(place / "last.csv"), label_col="broken")
+    metrics = evaluation.metrics[PART]
+    assert metrics["auc_roc"].value > 0.9
+    assert set(metrics["vus_pr"].baselines) == {"PCA", "raw values"}
+    assert set(metrics["event_recall"].baselines) == {"PCA"}
+    assert not metrics["event_false"].higher_is_better
+
+
+def test_by_command(place: Path) -> None:
+    said = call(f"series evaluate {place}/classify {place}/last.csv --label-col pace --json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert document["metrics"][PART]["accuracy"]["value"] == pytest.approx(
+        open_run(place / "classify").metrics()["test"]["accuracy"]["value"]
+    )
+    with contextlib.chdir(place):
+        again = call("series evaluate reconstruct --json")
+    assert again.code == 0, again.err
+    test = json.loads(again.out)["metrics"]["test"]["reconstruction_mse"]["value"]
+    assert test == pytest.approx(open_run(place / "reconstruct").metrics()["test"]["reconstruction_mse"]["value"])
+
+
+def test_what_cannot_be_measured(place: Path) -> None:
+    with pytest.raises(ConfigError, match="--label-col is for runs of --task anomaly or classify"):
+        appraise(open_run(place / "forecast"), str(place / "last.csv"), label_col="pace")
+    frame().iloc[:14].to_csv("few.csv")
+    with pytest.raises(DataError, match="no run of 15 rows without a long gap"):
+        appraise(open_run(place / "forecast"), "few.csv")
+    frame().assign(pace="none of these").to_csv("other.csv")
+    with pytest.raises(DataError, match="holds no class that the run knows"):
+        appraise(open_run(place / "classify"), "other.csv", label_col="pace")
+    said = call(f"series evaluate {place}/anomaly --label-col broken")
+    assert said.code == 2
+    assert "--label-col is for another table" in said.err
