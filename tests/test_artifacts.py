@@ -205,7 +205,7 @@ MODELS: dict[str, tuple[Spoil, str]] = {
     "built for nothing known": (layer("LSTM", build_config=None), "a layer in it has a size of None"),
     "a vector repeated 1e9 times": (
         layer("Dense", class_name="RepeatVector", config={"n": 10**9}),
-        "it repeats a vector more often than its input has steps",
+        "it repeats a vector more often than it has steps",
     ),
     "a Lambda": (layer("Dense", class_name="Lambda"), "it holds 'keras.layers.Lambda', which the models of"),
     "a TFSMLayer": (

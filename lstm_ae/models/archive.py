@@ -26,8 +26,8 @@ _LAYERS = """
     RepeatVector Rescaling Reshape
 """
 _OPERATIONS = """
-    Absolute Add Any Concatenate Cos Cumsum Equal Exp ExpandDims Flip GetItem Greater Isnan Less Log LogicalAnd LogicalNot
-    Max Maximum Mean Min Multiply OnesLike Reshape Sin Subtract Sum Transpose TrueDivide Where ZerosLike
+    Absolute Add Any Concatenate Cos Cumsum Equal Exp ExpandDims Flip GetItem Greater Isnan Less Log LogicalAnd
+    LogicalNot Max Maximum Mean Min Multiply OnesLike Reshape Sin Subtract Sum Transpose TrueDivide Where ZerosLike
 """
 _INITIALIZERS = "Constant GlorotUniform Ones Orthogonal RandomUniform Zeros"
 # By module: the classes that a config may name.
@@ -86,8 +86,8 @@ def load(path: Path, parameters: int | None = None) -> Any:
 
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     parts = {layer.name: layer for layer in model.layers}
-    if not isinstance(model.input, dict) or not {"network", "scaling", "unscaling"} <= set(parts):
-        raise ValueError("it has no network between a scaling and an unscaling")
+    if not isinstance(model.input, dict) or not {"network", "scaling"} <= set(parts):
+        raise ValueError("it has no network behind a scaling")
     if parameters not in (None, found := parts["network"].count_params()):
         raise ValueError(f"it has {found:,} parameters and its run trained {parameters:,}")
     return model
@@ -113,11 +113,12 @@ def numbers_asked(config: Any) -> int:
     """
     total, sizes = 0, []
     for item in _objects(config):
-        sizes += _list(_own(item).get("batch_shape"))
+        # A horizon is as long as a layer of weights is wide.
+        sizes += _list(_own(item).get("batch_shape")) if item["class_name"] != "Dense" else [_own(item).get("units")]
     for item in _objects(config):
         name, own = item["class_name"], _own(item)
         if name == "RepeatVector" and own.get("n") not in sizes:
-            raise ValueError("it repeats a vector more often than its input has steps")
+            raise ValueError("it repeats a vector more often than it has steps")
         if name == "Embedding":
             total += _size(own.get("input_dim")) * _size(own.get("output_dim"))
         if name not in ("LSTM", "GRU", "Dense"):
