@@ -119,21 +119,27 @@ def serve(
             if importlib.util.find_spec(module) is None:
                 raise ConfigError(f"The plain server needs {module}: pip install fastapi uvicorn, or --no-plain")
     import_tensorflow(talk, keras=False)
-    from lstm_ae.bench import serving
+    from lstm_ae.bench import servers, serving
 
-    _, instance = serving.sample(folder)
+    _, instance = servers.sample(folder)
     body = json.dumps(instance).encode()
     talk.say("starting ...")
-    with serving.servers(folder, plain=not no_plain) as found:
+    with servers.servers(folder, plain=not no_plain) as found:
         rows = serving.under_load(found, body, rounds=rounds, seconds=seconds, done=talk.say)
         talk.table(
-            ["by", "clients", "requests/s", "range", "p50 ms", "p95 ms", "p99 ms", "failed"],
-            [(r.by, r.clients, r.rate.median, f"{r.rate.low:.4g} to {r.rate.high:.4g}", *r[3:]) for r in rows],
+            ["by", "clients", "requests/s", "range", "times plain", "p50 ms", "p95 ms", "p99 ms", "failed"],
+            [
+                (r.by, r.clients, r.rate.median, f"{r.rate.low:.4g} to {r.rate.high:.4g}", _range(r.times), *r[4:])
+                for r in rows
+            ],
         )
         shares = serving.shares(folder, found["ours, batching"], rounds=rounds, seconds=min(seconds, 2))
         talk.table(
             ["samples a call", "no server/s", "gRPC/s", "of no server", "REST/s", "of no server"],
-            [(s.batch, s.direct, s.grpc, s.grpc / s.direct, s.rest, s.rest / s.direct) for s in shares],
+            [
+                (s.batch, s.direct.median, s.grpc.median, _range(s.grpc_share), s.rest.median, _range(s.rest_share))
+                for s in shares
+            ],
         )
         importing = serving.importing()
         for by, server in found.items():
@@ -141,7 +147,8 @@ def serve(
         grown = serving.memory(found["ours, batching"], body, requests=requests, done=talk.say) if requests else []
         if grown:
             talk.show(
-                f"memory: {grown[1][1]:.0f} MB after {grown[1][0]:,} requests, {grown[-1][1]:.0f} after {requests:,}"
+                f"memory: {grown[1][1]:.0f} MB after {grown[1][0]:,} requests, "
+                f"{grown[-1][1]:.0f} after {grown[-1][0]:,}"
             )
         talk.document(
             {
@@ -152,6 +159,11 @@ def serve(
                 "memory_megabytes": grown,
             }
         )
+
+
+def _range(found: Any) -> str:
+    """A spread in words."""
+    return "" if found is None else f"{found.median:.3g} ({found.low:.3g} to {found.high:.3g})"
 
 
 def _compare(shapes: list[Any], rounds: int, talk: Talk) -> dict[str, Any]:

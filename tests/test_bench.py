@@ -5,14 +5,18 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from lstm_ae_cli import main
 from searches import call
 
-from lstm_ae.bench import detecting, scaling
+from lstm_ae.bench import detecting, scaling, servers, serving
+from lstm_ae.bench.load import Load
 from lstm_ae.bench.training import Shape, contestants, profile
 from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
+from lstm_ae.errors import ConfigError
 
 
 def contestant(name: str, told: Path, lap: Lap) -> None:
@@ -117,6 +121,7 @@ def test_serving_is_measured():
     ]
     assert all(row["failed"] == 0 and row["rate"][0] > 0 and row["p50"] <= row["p99"] for row in found["rows"])
     assert [share["batch"] for share in found["shares"]] == [16, 64, 256, 1024]
+    assert all(low <= middle <= high for share in found["shares"] for middle, low, high in [share["grpc_share"]])
     assert len(found["memory_megabytes"]) == 11
 
 
@@ -139,3 +144,52 @@ def test_what_is_searched_has_the_rows_and_columns_asked_for() -> None:
     said = call("bench detect --window 10 --rows 9")
     assert said.code == 2
     assert "--rows must be at least --window, 10. Received: 9" in said.err
+
+
+def test_failed_answers_count_for_nothing_and_ratios_are_taken_round_by_round() -> None:
+    ours = [Load(100, 1, 2, 9, 0), Load(90, 3, 4, 5, 1), Load(400, 2, 6, 7, 2)]
+    plain = [Load(10, 1, 1, 1, 0), Load(30, 1, 1, 1, 0), Load(20, 1, 1, 1, 0)]
+    row = serving._row("ours", 8, ours, plain)
+    assert row == ("ours", 8, Spread(100, 90, 400), Spread(10, 3, 20), 2, 4, 7, 3)
+    assert serving._row("ours", 8, ours, None).times is None
+    assert serving._row("ours", 8, ours, [Load(0, 1, 1, 1, 9)] * 3).times is None
+
+
+def test_rounds_go_to_and_fro_after_one_that_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, float]] = []
+
+    def load(port: int, path: str, body: bytes, *, clients: int, seconds: float) -> Load:
+        asked.append((port, clients, seconds))
+        return Load(float(len(asked)), 1, 1, 1, 0)
+
+    monkeypatch.setattr(serving, "put_under_load", load)
+    found: Any = {by: SimpleNamespace(port=port, path="/") for port, by in enumerate(("ours", servers.PLAIN))}
+    rows = serving.under_load(found, b"", rounds=2, seconds=5, done=lambda _: None)
+    order = [(port, clients) for clients in serving.CLIENTS for port in (0, 1)]
+    assert [(port, clients) for port, clients, _ in asked] == order + order[::-1] + order
+    assert [seconds for *_, seconds in asked] == [1.0] * 6 + [5] * 12
+    assert [row.rate.low for row in rows if row.by == "ours"] == [12, 10, 8]
+
+
+def test_memory_of_a_server_that_answers_nothing_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def load(*_: Any, requests: int, **more: Any) -> Load:
+        sizes.append(requests)
+        return Load(1, 1, 1, 1, len(sizes) // 11)
+
+    monkeypatch.setattr(serving, "put_under_load", load)
+    server: Any = SimpleNamespace(port=1, path="/", process=SimpleNamespace(pid=os.getpid()))
+    seen = serving.memory(server, b"", requests=5, done=lambda _: None)
+    assert [number for number, _ in seen] == list(range(11))
+    with pytest.raises(ChildProcessError, match="1 of 2 requests failed"):
+        serving.memory(server, b"", requests=20, done=lambda _: None)
+
+
+def test_the_plain_server_needs_a_run(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    with (
+        pytest.raises(ConfigError, match=r"needs '.*model\.keras'; give a run, or add --no-plain"),
+        servers.servers(tmp_path, plain=True),
+    ):
+        pass

@@ -84,9 +84,11 @@ def test_no_request_is_lost_while_versions_come_and_go(tmp_path: Path, clients: 
             until(4.0)
             shutil.rmtree(base / "3")  # rolled back
             until(3.0)
-            shutil.rmtree(base / "1")  # deleted, unasked for
-            shutil.rmtree(base / "2")
+            shutil.rmtree(base / "1")  # deleted, and nobody asks for it
+            until(3.0)
             arrives(3)
+            until(4.0)
+            shutil.rmtree(base / "2")
             until(4.0)
         finally:
             stop.set()

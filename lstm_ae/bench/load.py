@@ -14,7 +14,7 @@ class Load(NamedTuple):
     """What clients have seen.
 
     Args:
-        rate: answers a second, all clients together.
+        rate: good answers a second, all clients together.
         p50, p95, p99: milliseconds within which so many of a hundred answers came.
         failed: answers other than 200, and connections that broke.
     """
@@ -66,7 +66,7 @@ def _load(port: int, path: str, body: bytes, clients: int, seconds: float, reque
 
     whole = asyncio.run(all_of_them())
     p50, p95, p99 = (1000 * float(np.percentile(taken, share)) for share in (50, 95, 99))
-    return Load(len(taken) / whole, p50, p95, p99, failed)
+    return Load((len(taken) - failed) / whole, p50, p95, p99, failed)
 
 
 async def _answered(reader: asyncio.StreamReader) -> bool:
