@@ -18,10 +18,11 @@ from test_cli import commands
 from typer.main import get_command
 
 from lstm_ae.config import Toy
-from lstm_ae.data.windows import Split
+from lstm_ae.data.windows import Data, Split
 from lstm_ae.estimate import searches, training
 from lstm_ae.estimate.durations import Duration, Estimate, Pace, Part, Work
 from lstm_ae.estimate.training import Measured
+from lstm_ae.run import Run, create
 from lstm_ae.search.oracles import trials_of
 from lstm_ae.search.plan import Plan
 from lstm_ae.search.trials import Objective
@@ -154,6 +155,34 @@ def test_a_dry_run_of_a_training_and_the_training(
     assert found["disk_bytes"] == pytest.approx(size, rel=0.3)
     assert found["disk_bytes_meanwhile"] > 0
     assert "Received" not in capsys.readouterr().err
+
+
+def test_many_windows_are_measured_in_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A second for the model and 0.01 s for a window, and of both parts 20 windows are measured, then 2."""
+    sizes = complete_quickly(monkeypatch)
+    monkeypatch.setattr(training, "MEASURED", 20)
+    config = Toy(sequences=200, epochs=1, units=2)
+    data = load(config)
+    run = create(tmp_path / "run", config, data.source, data.symbols, "")
+    other = create(tmp_path / "other", config, data.source, data.symbols, "")
+    fitted = training.Fitted([{"epoch": 1.0}], 1, "", False, 0.0)
+    found = training._finished(measured(0), (run, other), config, data, None, fitted)
+    assert sizes == [(20, 20), (2, 2)]
+    assert found.finish.usual == pytest.approx(1 + 0.01 * (data.validation.samples + data.test.samples))
+
+
+def complete_quickly(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Completing a run takes a second, and 0.01 s for each window, by a clock that nothing else moves."""
+    sizes, now = [], [0.0]
+
+    def complete(run: Run, config: Toy, data: Data, model: Any, fitted: Any) -> None:
+        sizes.append((data.validation.samples, data.test.samples))
+        now[0] += 1 + 0.01 * (data.validation.samples + data.test.samples)
+        run.write_history(fitted.history)
+
+    monkeypatch.setattr(training, "complete", complete)
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    return sizes
 
 
 def test_what_a_dry_run_says_to_people(capsys: pytest.CaptureFixture[str], empty_directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -136,6 +137,11 @@ def test_a_line_without_width(constant: float, scores: float) -> None:
 )
 def test_steps_between_times(least: float, dated: bool, step: float) -> None:
     assert step_of(least, dated) == step
+
+
+def test_a_few_times_always_stand_below_a_chart() -> None:
+    """No step is more than 2.5 times the one before: a third of what is shown becomes five sixths at most."""
+    assert all(after <= 2.5 * before for before, after in itertools.pairwise(zoom.STEPS))
 
 
 def test_times_in_few_characters() -> None:

@@ -174,6 +174,9 @@ def test_it_fits_and_is_legible(page: Any, width: int) -> None:
     assert min(sizes) >= 9
     for button in page.find_elements("css selector", ".controls button")[:5]:
         assert min(button.size.values()) >= 44
+    for _ in range(9):  # whatever is shown, a time stands below it
+        assert page.find_elements("css selector", ".ticks text")
+        press(page, "+")
     cut = page.execute_script(
         """const room = document.querySelector(".zoom svg").getBoundingClientRect();
         return [...document.querySelectorAll(".zoom svg")[0].querySelectorAll("text")].filter((one) => {

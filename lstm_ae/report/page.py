@@ -134,6 +134,7 @@ def templates() -> jinja2.Environment:
     )
     made.filters |= {"number": number, "words": words, "svg": _svg, "duration": duration, "short": short}
     made.globals |= {"wanted": WANTED, "most": EVENTS, "width": zoom.WIDTH, "left": zoom.LEFT, "right": zoom.RIGHT}
+    made.globals["letter"] = zoom.LETTER
     made.tests["figure"] = _is_figure
     return made
 

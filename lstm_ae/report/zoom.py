@@ -27,13 +27,15 @@ ROOM = 120_000
 # The drawing: its width before a script knows better, where its lines begin and end, the height of a panel and of what
 # stands above it, and the room below for the times.
 WIDTH, LEFT, RIGHT, HIGH, ABOVE, BELOW = 800, 64, 12, 92, 26, 30
+# The width of a letter below it, roughly.
+LETTER = 7.4
 # Steps between marks of the time, in milliseconds, up to a year.
 _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
 STEPS = (
     *(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000),
     *(_MINUTE * k for k in (1, 2, 5, 10, 15, 30)),
     *(_HOUR * k for k in (1, 2, 3, 6, 12)),
-    *(_DAY * k for k in (1, 2, 7, 14, 28, 91, 182, 365)),
+    *(_DAY * k for k in (1, 2, 4, 7, 14, 28, 56, 91, 182, 365)),
 )
 
 
@@ -56,7 +58,7 @@ class Zoom(NamedTuple):
         panels: from the top, the scores last.
         threshold: its height; None where it lies outside.
         bands: the events over the whole, left edge and width.
-        ticks: the times over the whole, and where they stand.
+        ticks: the times over the whole, "" where there is no room for one, and where they stand.
         data: for the script, as JSON.
     """
 
@@ -193,11 +195,15 @@ def _band(first: float, last: float, step: float) -> tuple[float, float]:
 
 
 def _ticks(begin: float, span: float, dated: bool) -> Iterator[tuple[str, float]]:
-    """Times at round steps, six of them at most."""
+    """Times at round steps, about six of them; "" for one that has no room behind the one before."""
     step = step_of(span / 6, dated)
-    place = math.ceil(begin / step) * step
+    place, taken = math.ceil(begin / step) * step, 0.0
     while place <= begin + span:
-        yield told(place, step, dated), round(float(_across((place - begin) / span)), 1)
+        x, text = round(float(_across((place - begin) / span)), 1), told(place, step, dated)
+        wide = LETTER * len(text)
+        first = x - (wide if x > WIDTH - 50 else wide / 2)
+        yield text if first >= taken else "", x
+        taken = first + wide + LETTER if first >= taken else taken
         place += step
 
 

@@ -3,7 +3,7 @@
 // table of events. What is shown is a stretch of time, from `low` to `high`, in units from the beginning.
 for (const chart of document.querySelectorAll(".zoom")) {
   const data = JSON.parse(chart.dataset.zoom), svg = chart.querySelector("svg"), told = chart.querySelector(".shown");
-  const left = +svg.dataset.left, right = +svg.dataset.right, high_ = svg.viewBox.baseVal.height;
+  const letter = +svg.dataset.letter, left = +svg.dataset.left, right = +svg.dataset.right, high_ = svg.viewBox.baseVal.height;
   const marks = svg.querySelector(".ticks"), bands = svg.querySelector(".bands"), clip = svg.querySelector("clipPath rect");
   const lines = data.lines.map(({ x, y }, k) => {
     let at = 0;
@@ -80,11 +80,15 @@ for (const chart of document.querySelectorAll(".zoom")) {
 
   function ticks() {
     const begin = data.begin + low * data.unit, span = (high - low) * data.unit;
-    const step = stepOf(span / Math.max(2, Math.min(6, room() / 110))), found = [];
+    const step = stepOf(span / Math.max(3, Math.min(6, room() / 110))), found = [];
+    let taken = 0;
     for (let at = Math.ceil(begin / step) * step; at <= begin + span; at += step) {
-      const x = across((at - data.begin) / data.unit).toFixed(1), anchor = x > width - 50 ? "end" : "middle";
+      const x = across((at - data.begin) / data.unit).toFixed(1), words = label(at, step), wide = letter * words.length;
+      const last = x > width - 50, first = x - (last ? wide : wide / 2);
       found.push(made("line", { x1: x, x2: x, y1: svg.dataset.top, y2: svg.dataset.bottom }));
-      found.push(made("text", { x, y: high_ - 8, "text-anchor": anchor }, label(at, step)));
+      if (first < taken) continue;
+      found.push(made("text", { x, y: high_ - 8, "text-anchor": last ? "end" : "middle" }, words));
+      taken = first + wide + letter;
     }
     return found;
   }
