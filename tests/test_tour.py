@@ -170,6 +170,12 @@ def test_a_compromise_is_beaten_by_none_in_both() -> None:
     assert (judged.verdict, judged.why) == (OPEN, "neither surely worse in one nor better in both: 0.4")
 
 
+def test_a_compromise_needs_every_number() -> None:
+    half, none = accurate("0.5", 0.9, 0.9), accurate("0.1")
+    assert compromise([half], [[none]]).why == "a number is missing"
+    assert str(wrong("a", 1e-5, 1.4e-5)) == "1.2e−5 ± 2.8e−6"
+
+
 def test_a_claim_of_several_comparisons() -> None:
     yes, no, unsure = Judged(CONFIRMED, "a"), Judged(REFUTED, "b"), Judged(OPEN, "c", "one seed")
     assert every([yes, yes]) == Judged(CONFIRMED, "a; a")

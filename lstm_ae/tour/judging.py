@@ -49,7 +49,7 @@ class Sample(NamedTuple):
         if self.unit == "%":
             return f"{100 * mean:.2f} %" + (f" ± {100 * spread:.2f}" if spread is not None else "")
         unit = f" {self.unit}" if self.unit else ""
-        return number(mean) + (f" ± {float(f'{spread:.2g}'):g}" if spread is not None else "") + unit
+        return number(mean) + (f" ± {number(float(f'{spread:.2g}'))}" if spread is not None else "") + unit
 
     @property
     def compared(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -166,8 +166,9 @@ def compromise(middle: Sequence[Sample], others: Sequence[Sequence[Sample]]) -> 
     said = " and ".join(map(str, middle))
     text = f"{middle[0].name} has {said}"
     found = [[better(one, other) for one, other in zip(each, middle, strict=True)] for each in others]
-    if any(difference(one, other) is None for each in others for one, other in zip(each, middle, strict=True)):
-        return _few(middle[0], middle[0], text)
+    fewest = min((sample for each in (middle, *others) for sample in each), key=lambda sample: len(sample.values))
+    if len(fewest.values) < 2:
+        return _few(fewest, fewest, text)
     above = [each[0].name for each, row in zip(others, found, strict=True) if all(x.verdict == CONFIRMED for x in row)]
     below = [each[0].name for each, row in zip(others, found, strict=True) if any(x.verdict == REFUTED for x in row)]
     text += f" over {_seeds(middle[0], middle[0])}"
