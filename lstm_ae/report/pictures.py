@@ -14,7 +14,7 @@ _SHOWS = {
     "loss": "The loss over the epochs, on training and validation.",
     "curves": "Losses and accuracy over the epochs, on training and validation.",
     "confusion": "Which class was taken for which, on the test part.",
-    "trust": "How often an answer of a probability is right, and how often each class is named rightly, on the test part.",
+    "trust": "How often an answer of a probability is right, and a window of each class, on the test part.",
     "last_day": "The last day of the last test window of each company: truth, forecast and persistence.",
     "windows": "The last test window of several companies: truth and forecast.",
     "window": "The last test window of one company: truth, forecast and persistence.",
