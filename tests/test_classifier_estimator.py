@@ -177,6 +177,7 @@ LEVEL, LABEL = stretches()
         ({"y": ["a"] * 400}, DataError, "holds one class alone, a, so there is nothing to tell apart"),
         ({"y": [None] * 400}, DataError, "y names no class of any row"),
         ({"y": np.linspace(0, 1, 400)}, ValueError, "Unknown label type"),
+        ({"y": np.where(np.arange(400) == 7, np.inf, 1)}, DataError, "y, row 7: infinity is no class"),
         ({"y": LABEL[:-1]}, ValueError, "inconsistent numbers of samples"),
         ({"groups": [None, *range(399)]}, DataError, "X, row 0: the series is missing. Name it in groups"),
         ({"groups": [1]}, ValueError, "inconsistent numbers of samples"),

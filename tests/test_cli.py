@@ -19,6 +19,7 @@ from typer.main import get_command
 from lstm_ae import __version__
 
 SMALL_DIGITS = "--units 4 --epochs 1"  # as in the helps, so that their run is found
+SMALL_WALKS = "--window 4 --units 2 --epochs 1"
 SMALL_PRICES = "--symbols IBM --start 2009-01-01 --epochs 1"
 
 
@@ -37,7 +38,7 @@ def commands(group=None, path=()):
 def examples():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
     order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold")
-    order += ("detect", "encode", "reconstruct", "tune", "limits", "weights")
+    order += ("detect", "encode", "reconstruct", "classify", "tune", "limits", "weights")
     order += ("list", "show", "compare", "export", "report", "serve")
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
     lines = sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
@@ -58,6 +59,9 @@ def place(tmp_path_factory):
     (place / "data").mkdir()
     npz(place / "data/mnist.npz")
     (place / "pump.csv").write_text("pressure\n" + "".join(f"{k % 7}\n" for k in range(200)))
+    (place / "walks.csv").write_text(
+        "level,kind\n" + "".join(f"{k % 7},{'slow' if k % 7 < 3 else 'fast'}\n" for k in range(200))
+    )
     (place / "week.csv").write_text("value\n" + "".join(f"{k / 50}\n" for k in range(50)))
     (place / "saved_models").symlink_to(Path(__file__).parents[1] / "saved_models")
     return place
@@ -147,6 +151,9 @@ def test_help_loads_nothing_heavy():
 
 @pytest.mark.parametrize("line", examples())
 def test_the_example_in_the_help_works(run, line):
+    if " classify " in line:
+        trained, _, err = run(f"series train walks.csv --task classify --label-col kind {SMALL_WALKS} --out walking")
+        assert trained == 0, err
     code, out, err = run(line.removeprefix("lstmae "))
     assert code == 0, err
     assert out

@@ -118,7 +118,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
     def predict(self, X: Any, *, groups: Any = None) -> Frame:
         """The most probable class of each row, `(rows,)`; `groups` as in `fit`."""
-        found = self.classes_[self._said(X, groups).argmax(axis=1)]
+        said = self._said(X, groups)
+        found = self.classes_[said.argmax(axis=1)]
         return pd.Series(found, X.index, name="class") if isinstance(X, pd.DataFrame | pd.Series) else found
 
     def predict_proba(self, X: Any, *, groups: Any = None) -> Frame:
@@ -161,6 +162,9 @@ def _classes(y: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
         values = pd.Series(values).infer_objects().to_numpy()
     if not len(values):
         raise DataError("y names no class of any row. Give the class of some")
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        row = int(np.flatnonzero(known)[np.isinf(values).argmax()])
+        raise DataError(f"y, row {row}: infinity is no class. Write None where a class is not known")
     check_classification_targets(values)
     classes, inverse = np.unique(values, return_inverse=True)
     places = np.full(len(target), -1, np.int32)
