@@ -111,7 +111,8 @@ def numbers_asked(config: Any) -> int:
 
     Each layer says what it was built for, and Keras builds it for that.
     """
-    total, sizes = 0, []
+    total = 0
+    sizes: list[Any] = []
     for item in _objects(config):
         # A horizon is as long as a layer of weights is wide.
         sizes += _list(_own(item).get("batch_shape")) if item["class_name"] != "Dense" else [_own(item).get("units")]
