@@ -125,6 +125,7 @@ def register(app: typer.Typer) -> None:
             live.follow(opened, talk, threshold)
             return
         from lstm_ae import detection
+        from lstm_ae.files import write_table
 
         bar = talk.progress()
         found = detection.detect(
@@ -132,11 +133,9 @@ def register(app: typer.Typer) -> None:
         )
         bar.clear()
         _show(found, talk)
-        files = {
-            "events": detection.write_table(events or opened.directory / "events.csv", detection.event_columns(found))
-        }
+        files = {"events": write_table(events or opened.directory / "events.csv", detection.event_columns(found))}
         if scores is not None:
-            files["scores"] = detection.write_table(scores, detection.score_columns(found))
+            files["scores"] = write_table(scores, detection.score_columns(found))
         files["figure"] = detection.draw(found, figure or opened.directory / "figures" / "detection.png")
         show_files(talk, files)
         talk.document(detection.as_json(found) | {name: str(path) for name, path in files.items()})

@@ -77,7 +77,7 @@ def _write(run: str, data: str, out: Path, talk: Talk, columns: Callable[[Any], 
     if out.suffix not in ENDINGS:
         raise ConfigError(f"--out must end in .csv or .parquet. Received: {str(out)!r}")
     found, opened = _opened(run, data, talk)
-    from lstm_ae.detection import write_table
+    from lstm_ae.files import write_table
 
     path = write_table(out, columns(opened))
     rows = len(opened.prepared.table.lines)
