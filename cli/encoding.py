@@ -110,7 +110,7 @@ def _opened(run: str, data: str, talk: Talk) -> tuple[Any, Any]:
 def _write(run: str, data: str, out: Path, talk: Talk, columns: Callable[[Any], dict[str, Any]]) -> None:
     require_table("--out", out)
     found, opened = _opened(run, data, talk)
-    from lstm_ae.detection import write_table
+    from lstm_ae.files import write_table
 
     path = write_table(out, columns(opened))
     rows = len(opened.prepared.table.lines)

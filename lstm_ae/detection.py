@@ -1,7 +1,7 @@
 """Anomalies in a table by a trained run: scores, events, the baseline beside them, and labels where there are some."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from lstm_ae.data.measurements import Progress
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import table, write
+from lstm_ae.files import write
 from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
 from lstm_ae.tasks.series import codes, settling
@@ -205,20 +205,6 @@ def score_columns(found: Detection) -> dict[str, Any]:
     if len(names) > 1:
         columns |= {f"score {name}": found.ours.by_feature[:, k] for k, name in enumerate(names)}
     return columns
-
-
-def write_table(path: Path, columns: Mapping[str, Any]) -> Path:
-    """Write columns as a `.csv` or `.parquet` file."""
-    if path.suffix == ".csv":
-        return write(path, table(list(columns), list(zip(*columns.values(), strict=True))))
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-    except ModuleNotFoundError:
-        raise ConfigError("A .parquet file needs pyarrow: pip install 'lstm-ae[parquet]', or give .csv") from None
-    sink = pa.BufferOutputStream()
-    parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
-    return write(path, sink.getvalue().to_pybytes())
 
 
 def words(found: Detection) -> list[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import secrets
@@ -12,6 +13,9 @@ from typing import Any
 import numpy as np
 
 from lstm_ae.errors import ConfigError, DataError
+
+# Rows that are made into text at a time.
+PIECE = 50_000
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -31,11 +35,15 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    """A CSV file's bytes; None and NaN are empty cells, floats are exact in the fewest digits of their type."""
+def table(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> bytes:
+    """A CSV file's bytes; None and NaN are empty cells, floats are exact in the fewest digits of their type.
+
+    Without a header it is more rows of one that has been begun.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
+    if header is not None:
+        writer.writerow(header)
     for row in rows:
         writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
     return text.getvalue().encode()
@@ -60,6 +68,23 @@ def write(path: Path, content: bytes, *, new: bool = False) -> Path:
         beside.unlink(missing_ok=True)
         raise
     return path
+
+
+def write_table(path: Path, columns: Mapping[str, Any]) -> Path:
+    """Write columns as a `.csv` or `.parquet` file."""
+    if path.suffix == ".csv":
+        rows = zip(*columns.values(), strict=True)
+        # Piece by piece: as Python's objects, the rows of a long table are many times as large as its text.
+        pieces = iter(lambda: list(itertools.islice(rows, PIECE)), [])
+        return write(path, b"".join([table(list(columns), []), *(table(None, piece) for piece in pieces)]))
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+    except ModuleNotFoundError:
+        raise ConfigError("A .parquet file needs pyarrow: pip install 'lstm-ae[parquet]', or give .csv") from None
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
+    return write(path, sink.getvalue().to_pybytes())
 
 
 def _link(beside: Path, path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from searches import call
+from searches import Said, call
 
 from lstm_ae import detection, experiment
 from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smooth
@@ -340,26 +341,28 @@ def test_labels_of_1_and_nothing_are_drawn(place: Path, tmp_path: Path) -> None:
     assert json.loads(said.out)["judged"]["model"]["found"] == 1
 
 
-def followed(place: Path, text: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    program = "import sys; from lstm_ae_cli import main; sys.exit(main())"
-    return subprocess.run(
-        [sys.executable, "-c", program, "series", "detect", str(place / "run"), "-", *options],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def followed(place: Path, text: str, options: str = "") -> Said:
+    """The command with a text on its standard input."""
+    Path("input").write_text(text)
+    before, file = os.dup(0), os.open("input", os.O_RDONLY)
+    try:
+        os.dup2(file, 0)
+        return call(f"series detect {place}/run - {options}")
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(file)
 
 
 def test_a_stream_scores_as_the_whole_table_does(place: Path, tmp_path: Path) -> None:
     said = call(f"series detect {place}/run {place}/bad.csv --scores s.csv")
     assert said.code == 0, said.err
     stream = followed(place, (place / "bad.csv").read_text())
-    assert stream.returncode == 0, stream.stderr
-    assert "a score is final once the 23 rows after its row have come" in stream.stderr
+    assert stream.code == 0, stream.err
+    assert "a score is final once the 23 rows after its row have come" in stream.err
     with (tmp_path / "s.csv").open() as file:
         expected = list(csv.DictReader(file))
-    found = list(csv.DictReader(io.StringIO(stream.stdout)))
+    found = list(csv.DictReader(io.StringIO(stream.out)))
     assert [row["final"] for row in found] == ["True"] * (960 - 23) + ["False"] * 23
     assert list(found[0]) == ["time", "score", "p", "anomaly", "final", "score flow", "score heat"]
     for column in ("time", "anomaly"):
@@ -372,9 +375,9 @@ def test_a_stream_scores_as_the_whole_table_does(place: Path, tmp_path: Path) ->
 def test_a_stream_as_json_lines(place: Path) -> None:
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)
     lines[11] = lines[11].split(",")[0] + ",,,\n"
-    stream = followed(place, "".join(lines[:31]), "--json", "--quiet", "--threshold", "fixed:0")
-    assert (stream.returncode, stream.stderr) == (0, "")
-    rows = [json.loads(line) for line in stream.stdout.splitlines()]
+    stream = followed(place, "".join(lines[:31]), "--json --quiet --threshold fixed:0")
+    assert (stream.code, stream.err) == (0, "")
+    rows = [json.loads(line) for line in stream.out.splitlines()]
     assert [row["final"] for row in rows] == [True] * 7 + [False] * 23
     assert rows[10]["score"] is None
     assert rows[9] | {"score": 0, "p": 0, "score flow": 0, "score heat": 0} == {
@@ -390,8 +393,8 @@ def test_a_stream_as_json_lines(place: Path) -> None:
 
 def test_a_stream_that_is_refused(place: Path) -> None:
     stream = followed(place, "time,flow,heat\n2024-01-01 05:00,1,2\n2024-01-01 04:00,1,2\n")
-    assert (stream.returncode, stream.stdout) == (3, "time,score,p,anomaly,final,score flow,score heat\n")
-    assert stream.stderr.splitlines()[-1].startswith("lstmae: A row at 2024-01-01 04:00:00 comes after one at")
+    assert (stream.code, stream.out) == (3, "time,score,p,anomaly,final,score flow,score heat\n")
+    assert stream.err.splitlines()[-1].startswith("lstmae: A row at 2024-01-01 04:00:00 comes after one at")
     said = call(f"series detect {place}/run - --scores s.csv")
     assert said.code == 2
     assert "--scores needs a whole table, and - is a stream; give a table's path, or leave it out" in said.err
