@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         found.metrics()
         import_tensorflow(talk)
         from lstm_ae import classification
-        from lstm_ae.detection import write_table
+        from lstm_ae.files import write_table
 
         bar = talk.progress()
         answers = classification.classify(found, data, label_col=label_col, progress=bar.reading)

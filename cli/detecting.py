@@ -133,11 +133,8 @@ def register(app: typer.Typer) -> None:
             live.follow(opened, talk, threshold)
             return
         from lstm_ae import detection
-<<<<<<< HEAD
-        from lstm_ae.sketches import sketches_of
-=======
         from lstm_ae.files import write_table
->>>>>>> speed
+        from lstm_ae.sketches import sketches_of
 
         bar = talk.progress()
         found = detection.detect(
@@ -145,14 +142,8 @@ def register(app: typer.Typer) -> None:
         )
         bar.clear()
         _show(found, talk)
-<<<<<<< HEAD
         opened.write_detection(sketches_of(found))
-        files = {
-            "events": detection.write_table(events or opened.directory / "events.csv", detection.event_columns(found))
-        }
-=======
         files = {"events": write_table(events or opened.directory / "events.csv", detection.event_columns(found))}
->>>>>>> speed
         if scores is not None:
             files["scores"] = write_table(scores, detection.score_columns(found))
         files["figure"] = detection.draw(found, figure or opened.directory / "figures" / "detection.png")

@@ -58,9 +58,8 @@ def register(app: typer.Typer) -> None:
         metrics = found.metrics()
         import_tensorflow(talk)
         from lstm_ae import outlook
-        from lstm_ae.detection import write_table
         from lstm_ae.figures.base import png
-        from lstm_ae.files import write
+        from lstm_ae.files import write, write_table
 
         bar = talk.progress()
         ahead = outlook.forecast_file(found, data, horizon=horizon, levels=asked, progress=bar.reading)
