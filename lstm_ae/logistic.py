@@ -53,7 +53,7 @@ class Logistic(NamedTuple):
 
 def fit_logistic(data: Data) -> Logistic:
     """Fit on training windows; validation chooses the penalty."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     classes, missing = len(data.classes), bool(np.isnan(data.train.series).any())
     wide = data.train.span * data.train.features * (2 if missing else 1)
