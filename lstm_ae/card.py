@@ -17,6 +17,7 @@ _PURPOSE = {
     "mnist": "Gives back a handwritten digit and says which one it is.",
     "series": "Gives back a window of a table's columns; what it gives back badly is unusual.",
     "classify": "Says to which class a window of a table's columns belongs.",
+    "forecast": "Forecasts the rows that follow a window of a table's columns",
     "predict": "Forecasts daily prices",
     "reconstruct": "Gives back a window of daily prices.",
 }
@@ -25,6 +26,8 @@ _LIMITS = {
     "mnist": "Has seen centred, light digits on dark ground, 28 by 28 pixels. Anything else gets a digit as well, "
     "and the probabilities do not tell that it is none.",
     "series": "Has seen the rows under Data only. Other columns, units or steps of time make its scores meaningless.",
+    "forecast": "Has seen the rows under Data only. Measure it against the baselines on your own rows before any use; what "
+    "changes the series from then on, no forecast knows.",
     "classify": "Has seen the rows under Data only. What is of no class that it knows gets one of them as well, and "
     "the probabilities do not tell that it is of none.",
     "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
@@ -87,7 +90,7 @@ def card(name: str, run: Run, endpoints: Sequence[Any]) -> str:
         f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/1")\n'
         'print(loaded.signatures["serving_default"].structured_input_signature)\n```',
         "## Limits",
-        _LIMITS["classify" if _tells_apart(config) else task],
+        _LIMITS[_kind(task, config)],
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -111,11 +114,14 @@ def _purpose(task: str, config: Config) -> str:
         order = {"rows": "row by row", "columns": "column by column", "pixels": "pixel by pixel"}
         how = order.get(config.read, "pixel by pixel in a mixed order")
         return f"{_PURPOSE[task]} The picture is read {how}."
-    return _PURPOSE["classify" if _tells_apart(config) else task]
+    if isinstance(config, Series) and config.task == "forecast":
+        return f"{_PURPOSE['forecast']}: {config.horizon} after {config.window}; and any number of rows ahead."
+    return _PURPOSE[_kind(task, config)]
 
 
-def _tells_apart(config: Config) -> bool:
-    return isinstance(config, Series) and config.task == "classify"
+def _kind(task: str, config: Config) -> str:
+    """A study, or of a table what is learned where that is told of in other words."""
+    return config.task if isinstance(config, Series) and config.task in ("classify", "forecast") else task
 
 
 def _classes(config: Config) -> list[str]:

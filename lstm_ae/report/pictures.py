@@ -20,10 +20,18 @@ _SHOWS = {
     "window": "The last test window of one company: truth, forecast and persistence.",
     "skill_by_company": "The skill against persistence on the test part, company by company.",
     "multistep": "Forecasts of many days, each day from the forecasts before it.",
-    "skill_by_step": "The error and the skill by the number of days ahead.",
+    "skill_by_step": "The error and the skill by the number of days, or steps, ahead.",
     "coverage_by_step": "The share of true prices inside the intervals, by the number of days ahead.",
     "detection": "The table's columns with the events found in them, and the scores with their threshold.",
     "pictures": "Pictures of digits, and what the model takes them for.",
+    "forecasts": "Forecasts after test windows, with what came and what the baseline says.",
+    "outlook": "Forecasts of what follows a table, with the baseline's.",
+    "table": "A table's columns and what the model gives back of them.",
+}
+_OF_A_TABLE = {
+    "detection": "detect {run} DATA",
+    "outlook": "forecast {run} DATA --out FILE",
+    "table": "plot {run} DATA",
 }
 _MULTISTEP = ("multistep", "skill_by_step", "coverage_by_step")
 # Of a PNG: its signature, and where its size stands.
@@ -81,12 +89,14 @@ def read_pictures(folder: Path, run: Path, task: str | None, trained: str) -> tu
 
 def _command(name: str, run: Path, task: str | None, trained: str) -> str:
     where = shlex.quote(str(run))
+    if task == "series" and name in _OF_A_TABLE:
+        return f"lstmae series {_OF_A_TABLE[name].format(run=where)}"
+    if task == "series":
+        return trained if name in _SHOWS else ""
     if name in _MULTISTEP:
         return f"lstmae snp predict --multistep --run {where}"
     if name.removesuffix("-new") in _MULTISTEP:
         return f"lstmae snp predict --multistep --run {where} --data FILE"
-    if name == "detection":
-        return f"lstmae series detect {where} DATA"
     if name == "pictures":
         return f"lstmae mnist predict IMAGES --run {where}"
     if name not in _SHOWS:
