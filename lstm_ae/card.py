@@ -26,8 +26,8 @@ _LIMITS = {
     "mnist": "Has seen centred, light digits on dark ground, 28 by 28 pixels. Anything else gets a digit as well, "
     "and the probabilities do not tell that it is none.",
     "series": "Has seen the rows under Data only. Other columns, units or steps of time make its scores meaningless.",
-    "forecast": "Has seen the rows under Data only. Measure it against the baselines on your own rows before any use; what "
-    "changes the series from then on, no forecast knows.",
+    "forecast": "Has seen the rows under Data only. Measure it against the baselines on your own rows before any use; "
+    "no forecast knows what will change the series from then on.",
     "classify": "Has seen the rows under Data only. What is of no class that it knows gets one of them as well, and "
     "the probabilities do not tell that it is of none.",
     "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
