@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.config.reading import Step
-from lstm_ae.data.grid import Grid
 from lstm_ae.anomaly.normal import of_windows, windows_of
 from lstm_ae.anomaly.scores import summed
+from lstm_ae.config.reading import Step
+from lstm_ae.data.grid import Grid
 from lstm_ae.encoding import decoded, encoded, mean_squared_error, reconstructed
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.halves import Halves, empty
