@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from searches import call
 
+from lstm_ae.anomaly.normal import of_windows
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_of
 from lstm_ae.data.series import prepare
-from lstm_ae.encoding import Halves
 from lstm_ae.estimators import SequenceAutoencoder
+from lstm_ae.halves import Halves
 from lstm_ae.run import open_run
 from lstm_ae.tables import Opened, code_columns, reconstruction_columns
 
@@ -109,7 +110,8 @@ def test_refused(place: Path, line: str, code: int, words: str) -> None:
 def test_times_keep_their_parts_of_a_second() -> None:
     index = pd.DatetimeIndex(["2024-01-01 00:00:00.5", "2024-01-01 00:00:00.0", "2024-01-01 00:00:01.0"], name="when")
     table = measurements_of(np.array([[2.0], [1], [3]]), ["a"], index)
-    sums = Halves(2, 1, 1, lambda w: w.sum(axis=1), None, lambda w: w, lambda w: w)
+    same = of_windows(lambda windows: windows, 2)
+    sums = Halves(2, 1, 1, lambda rows: rows[1:] + rows[:-1], None, same, same)
     opened = Opened(prepare(Series(window=2, freq="500ms"), table), sums)
     assert code_columns(opened)["when"].tolist() == [
         "2024-01-01T00:00:00.500000000",
