@@ -155,7 +155,7 @@ def command(
                 values["given"] = Given(_typed(context, fields, values))
             if shared:
                 values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset", None)
-            instead = dry_run if values.pop("dry_run", False) else None
+            instead = dry_run if dry_run and values.pop("dry_run") else None
             (instead or function)(talk=talk, **values)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

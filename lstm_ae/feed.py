@@ -29,8 +29,7 @@ class Feed:
         self.split, self.scale, self.outputs = split, scale, network.output
         self.with_open = "open" in network.input
         # Of a window's steps those that the network is given.
-        steps = next(iter(network.input.values())).shape[1]
-        self.given = slice(None) if "future" not in self.outputs else slice(steps or -1)
+        self.given = slice(network.input["past"].shape[1] or -1) if "future" in self.outputs else slice(None)
         self.samples = split.samples
         self.mapped = isinstance(split.series, np.memmap)
         # What does not depend on the window is scaled once, not in every step.

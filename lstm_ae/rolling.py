@@ -84,7 +84,7 @@ def roll(
         DataError: too few rows.
         Diverged: a fold without a good epoch.
     """
-    if config.task != "forecast" or config.split_by != "time" or config.split != Series.split:
+    if config.task != "forecast" or config.split_by == "series" or config.split != Series.split:
         raise ConfigError("backtest is for --task forecast and divides the rows itself. Leave out --split")
     table = read_measurements(config, reading)
     config = _fold(config, table, 1, folds).config

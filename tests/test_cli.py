@@ -38,7 +38,7 @@ def commands(group=None, path=()):
 def examples():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
     order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold")
-    order += ("detect", "encode", "reconstruct", "classify", "tune", "limits", "weights")
+    order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune", "limits", "weights")
     order += ("list", "show", "compare", "export", "report", "serve")
     found = {path: command.help.split("Example: ")[1] for path, command in commands() if path}
     lines = sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
@@ -151,9 +151,13 @@ def test_help_loads_nothing_heavy():
 
 @pytest.mark.parametrize("line", examples())
 def test_the_example_in_the_help_works(run, line):
-    if " classify " in line:
-        trained, _, err = run(f"series train walks.csv --task classify --label-col kind {SMALL_WALKS} --out walking")
-        assert trained == 0, err
+    for verb, options in (
+        ("classify", f"walks.csv --label-col kind {SMALL_WALKS}"),
+        ("forecast", "pump.csv --epochs 1"),
+    ):
+        if f" {verb} " in line:
+            trained, _, err = run(f"series train {options} --task {verb}")
+            assert trained == 0, err
     code, out, err = run(line.removeprefix("lstmae "))
     assert code == 0, err
     assert out

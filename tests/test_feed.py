@@ -12,10 +12,14 @@ from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_window
 from lstm_ae.data.windows import Split
 from lstm_ae.feed import Feed, order
 
+ANY = SimpleNamespace(shape=(None, None, 1))
+
 
 def network(**shapes: tuple[int | None, ...]) -> Any:
     """What a feed needs to know of a network: the names and shapes of its outputs, and whether it is told an open."""
-    return SimpleNamespace(output={name: SimpleNamespace(shape=shape) for name, shape in shapes.items()}, input={})
+    return SimpleNamespace(
+        output={name: SimpleNamespace(shape=shape) for name, shape in shapes.items()}, input={"past": ANY}
+    )
 
 
 RECONSTRUCTION = network(reconstruction=(None, 3, 1))
@@ -66,7 +70,7 @@ def test_a_known_open_is_that_of_the_day_to_forecast() -> None:
     """The second feature; only the first is aimed at."""
     series = np.array([[10, 1], [11, 2], [12, 3], [13, 4]], np.float32)
     both = Split(series, np.array([0, 1], np.int64), 3)
-    told = SimpleNamespace(output=network(future=(None, None, 1)).output, input={"past": None, "open": None})
+    told = SimpleNamespace(output=network(future=(None, None, 1)).output, input={"past": ANY, "open": None})
     inputs, targets = Feed(both, fixed(), told).cut(np.array([0, 1]))
     assert inputs["past"].numpy().tolist() == [[[10, 1], [11, 2]], [[11, 2], [12, 3]]]
     assert inputs["open"].numpy().tolist() == [[3], [4]]
@@ -158,3 +162,19 @@ def test_seeds_past_31_bits_count() -> None:
 def test_every_sample_once_an_epoch() -> None:
     for epoch in orders(1, 0, 4):
         assert sorted(epoch) == list(range(11))
+
+
+def test_a_horizon_follows_the_steps_that_are_read() -> None:
+    """What a network of two steps reads of windows of three, and what it is to say."""
+    ahead = SimpleNamespace(
+        output=network(future=(None, 1, 1)).output, input={"past": SimpleNamespace(shape=(None, 2, 1))}
+    )
+    inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed(), ahead)
+    assert lists(inputs) == {"past": [[1, 2], [2, 3]]}
+    assert lists(targets) == {"future": [[3], [4]]}
+    two = SimpleNamespace(
+        output=network(future=(None, 2, 1)).output, input={"past": SimpleNamespace(shape=(None, 1, 1))}
+    )
+    inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed(), two)
+    assert lists(inputs) == {"past": [[1], [2]]}
+    assert lists(targets) == {"future": [[2, 3], [3, 4]]}
