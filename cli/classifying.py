@@ -14,7 +14,7 @@ from .talk import Talk
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "classify", "lstmae series classify walking walks.csv --out classes.csv")
+    @command(app, "classify", "lstmae series classify latest walks.csv --out classes.csv")
     def classify(
         run: RunArgument,
         data: Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")],

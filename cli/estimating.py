@@ -77,6 +77,19 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
     show(of_backtest(config, folds, by=by, refit=refit), talk)
 
 
+def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> None:
+    """The dry run of a backtest of anyone's own table."""
+    _require_no_folder(out)
+    import_tensorflow(talk)
+    from lstm_ae.estimate.folds import of_rolling
+
+    bar = talk.progress()
+    talk.say("timing a training and a test ...")
+    found = of_rolling(config, folds, bar.reading)
+    bar.clear()
+    show(found, talk)
+
+
 def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: float) -> None:
     """The dry run of a choice by folds."""
     from .searching import divided

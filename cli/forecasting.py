@@ -9,6 +9,7 @@ from lstm_ae.config import Series
 from lstm_ae.errors import NotEnoughSkill
 from lstm_ae.options import checked, declared
 
+from . import estimating
 from .backend import import_tensorflow
 from .options import Given, RunArgument, command, option
 from .results import require_png, require_table, show_files
@@ -87,7 +88,15 @@ def register(app: typer.Typer) -> None:
 
 
 def _backtest(app: typer.Typer) -> None:
-    @command(app, "backtest", "lstmae series backtest pump.csv --folds 2 --epochs 1", Series, hide=("data", "task"))
+    def dry_run(
+        *, data: str, folds: int, out: Path | None, require_skill: float | None, given: Given, talk: Talk
+    ) -> None:
+        number, _ = checked(FOLDS, folds), checked(SKILL, require_skill)
+        estimating.show_rolling(given.config(Series, data=data, task="forecast"), talk, out, number)
+
+    example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
+
+    @command(app, "backtest", example, Series, hide=("data", "task"), dry_run=dry_run)
     def backtest(
         data: Annotated[str, typer.Argument(help="The table: CSV, plain or compressed, or Parquet.")],
         *,

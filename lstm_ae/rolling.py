@@ -84,11 +84,7 @@ def roll(
         DataError: too few rows.
         Diverged: a fold without a good epoch.
     """
-    if config.task != "forecast" or config.split_by == "series" or config.split != Series.split:
-        raise ConfigError("backtest is for --task forecast and divides the rows itself. Leave out --split")
-    table = read_measurements(config, reading)
-    config = _fold(config, table, 1, folds).config
-    config = dataclasses.replace(config, split=Series.split)
+    config, table = begun(config, folds, reading)
     claim(out, "backtest.json", {"config": config.to_dict(), "rows": len(table.lines), "folds": folds})
     done = []
     for number in range(1, folds + 1):
@@ -96,7 +92,8 @@ def roll(
         if path.exists():
             fold = Fold(**read_part(path, Fold._fields))
         else:
-            fold = _tested(_fold(config, table, number, folds), number, state, notify)
+            settled = divided(config, table, number, folds)
+            fold = tested(settled, *_trained(settled, number, state, notify), number)
             write(path, text_of(fold._asdict()))
             state.unlink(missing_ok=True)
         done.append(fold)
@@ -112,7 +109,20 @@ def roll(
     return Rolling(done, *judged)
 
 
-def _fold(config: Series, table: Measurements, number: int, folds: int) -> Settled:
+def begun(config: Series, folds: int, reading: Progress | None = None) -> tuple[Series, Measurements]:
+    """The config with what it leaves open found in the first fold's rows, and the table.
+
+    Raises:
+        ConfigError, DataError: as `roll` does.
+    """
+    if config.task != "forecast" or config.split_by == "series" or config.split != Series.split:
+        raise ConfigError("backtest is for --task forecast and divides the rows itself. Leave out --split")
+    table = read_measurements(config, reading)
+    found = divided(config, table, 1, folds).config
+    return dataclasses.replace(found, split=Series.split), table
+
+
+def divided(config: Series, table: Measurements, number: int, folds: int) -> Settled:
     """The rows up to the end of a fold's test, divided so that the test holds its piece and a window before it."""
     piece = (1 - FIRST) / folds
     end = FIRST + number * piece
@@ -141,7 +151,9 @@ def until(table: Measurements, share: float) -> Measurements:
     )
 
 
-def _tested(settled: Settled, number: int, state: Path, notify: Callable[[int, Any], None] | None) -> Fold:
+def _trained(settled: Settled, number: int, state: Path, notify: Callable[[int, Any], None] | None) -> tuple[Any, int]:
+    """A fold's model, and the epoch whose weights it has."""
+
     def tell(progress: Any) -> None:
         if notify:
             notify(number, progress)
@@ -150,6 +162,12 @@ def _tested(settled: Settled, number: int, state: Path, notify: Callable[[int, A
     model, fitted = learn(config, data, state=state, identity=identity(config, data), notify=tell)
     if not fitted.best_epoch:
         raise Diverged(f"Fold {number}: {fitted.stopped}; no epoch was good (try a lower --learning-rate, or --clip 1)")
+    return model, fitted.best_epoch
+
+
+def tested(settled: Settled, model: Any, epoch: int, number: int) -> Fold:
+    """Test a model on a fold; `epoch` is the one whose weights it has."""
+    data = settled.data
     found = forecasts.outcome(
         model, data, data.test, fit(data, forecasts.steps_of(model)), forecasts.spread_of(model, data)
     )
@@ -164,9 +182,7 @@ def _tested(settled: Settled, number: int, state: Path, notify: Callable[[int, A
     count = np.bincount(which)
     errors = {key: (np.bincount(which, found.squared[name][there]) / count).tolist() for key, name in names.items()}
     first, last = told_of
-    return Fold(
-        number, first, last, data.test.samples, fitted.best_epoch, evaluation, found.baseline, when.tolist(), errors
-    )
+    return Fold(number, first, last, data.test.samples, epoch, evaluation, found.baseline, when.tolist(), errors)
 
 
 def skills(fold: Fold) -> tuple[float, float]:

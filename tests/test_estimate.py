@@ -288,6 +288,6 @@ def test_every_long_command_has_it() -> None:
     long = {
         " ".join(path) for path, one in commands(get_command(app)) if any("--dry-run" in p.opts for p in one.params)
     }
-    studies = {f"{study} {verb}" for study in ("toy", "mnist", "snp") for verb in ("train", "tune")}
-    others = {"series train", "snp backtest", "snp kfold", "toy limits", "mnist compare", "mnist weights"}
+    studies = {f"{study} {verb}" for study in ("toy", "mnist", "snp", "series") for verb in ("train", "tune")}
+    others = {"series backtest", "report", "snp backtest", "snp kfold", "toy limits", "mnist compare", "mnist weights"}
     assert long == studies | others

@@ -170,11 +170,11 @@ def test_a_horizon_follows_the_steps_that_are_read() -> None:
         output=network(future=(None, 1, 1)).output, input={"past": SimpleNamespace(shape=(None, 2, 1))}
     )
     inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed(), ahead)
-    assert lists(inputs) == {"past": [[1, 2], [2, 3]]}
-    assert lists(targets) == {"future": [[3], [4]]}
+    assert inputs == {"past": [[1, 2], [2, 3]]}
+    assert targets == {"future": [[3], [4]]}
     two = SimpleNamespace(
         output=network(future=(None, 2, 1)).output, input={"past": SimpleNamespace(shape=(None, 1, 1))}
     )
     inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed(), two)
-    assert lists(inputs) == {"past": [[1], [2]]}
-    assert lists(targets) == {"future": [[2, 3], [3, 4]]}
+    assert inputs == {"past": [[1], [2]]}
+    assert targets == {"future": [[2, 3], [3, 4]]}

@@ -4,8 +4,9 @@ import dataclasses
 import time
 from collections.abc import Sequence
 
-from lstm_ae import backtest, kfold
-from lstm_ae.config import Config, Snp
+from lstm_ae import backtest, kfold, rolling
+from lstm_ae.config import Config, Series, Snp
+from lstm_ae.data.measurements import Progress
 from lstm_ae.data.prices import prepare
 from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data
@@ -53,6 +54,34 @@ def of_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = True
         Part("prepare", f"the windows of {count(folds, 'fold')}", Duration(prepared, prepared)),
         Part("train", f"{count(len(works), 'training')} of {of_steps} steps", whole),
         Part("test", f"{count(folds, 'test')} on {min(windows):,} to {max(windows):,} windows", Duration(tests, tests)),
+    )
+    disk = folds * len(as_json(fold._asdict()))
+    return Estimate(parts, peak_memory(), disk, 2 * found.state, (*of_patience(config), MEMORY))
+
+
+def of_rolling(config: Series, folds: int, reading: Progress | None = None) -> Estimate:
+    """What `lstm_ae.rolling.roll` takes. The last of its trainings, the largest, is timed.
+
+    Raises:
+        ConfigError, DataError: as a backtest does.
+    """
+    config, table = rolling.begun(config, folds, reading)
+    began = time.monotonic()
+    every = [rolling.divided(config, table, number, folds) for number in range(1, folds + 1)]
+    prepared = time.monotonic() - began
+    works = [Work(config.epochs, steps_of(data.train, config.batch_size), data.validation.samples) for _, data in every]
+    last = every[-1]
+    found = measure(last.config, last.data, finish=False)
+    model = task("series").build(*last)
+    began = time.monotonic()
+    fold = rolling.tested(last, model, 1, folds)
+    tests = (time.monotonic() - began) * folds
+    whole = sum((found.pace.of(work) for work in works), Duration(0, 0))
+    steps = [work.epochs * work.steps for work in works]
+    parts = (
+        Part("prepare", f"the windows of {count(folds, 'fold')}", Duration(prepared, prepared)),
+        Part("train", f"{count(folds, 'training')} of {steps[0]:,} to {steps[-1]:,} steps", whole),
+        Part("test", f"{count(folds, 'test')} on {last.data.test.samples:,} windows", Duration(tests, tests)),
     )
     disk = folds * len(as_json(fold._asdict()))
     return Estimate(parts, peak_memory(), disk, 2 * found.state, (*of_patience(config), MEMORY))
