@@ -111,6 +111,7 @@ def test_what_all_folds_say_together(path, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_another_backtest_in_its_place_is_refused(path, tmp_path):
     backtest(config_of(path), 2, tmp_path / "here")
     with pytest.raises(ConfigError, match="was begun with other options or data"):
@@ -142,6 +143,7 @@ def test_what_cannot_be_done(path, tmp_path, choices, more, error, words):
         backtest(config_of(path, **choices), 300, tmp_path / "out", **more)
 
 
+@pytest.mark.slow
 def test_only_the_days_asked_for_are_divided(path, tmp_path):
     found = backtest(config_of(path, start="2015-08-03", end="2016-03-31", symbols=("BBB",)), 2, tmp_path / "some")
     assert found.folds[0].first > "2015-11-20"

@@ -268,6 +268,7 @@ def test_what_is_kept_is_read_again(place: Path) -> None:
         open_run(place / "spoilt").normal()
 
 
+@pytest.mark.slow
 def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
     """In TensorFlow alone, missing values included, for two series at once."""
     import tensorflow as tf

@@ -200,6 +200,7 @@ def test_what_a_dry_run_says_to_people(capsys: pytest.CaptureFixture[str], empty
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_table(dry: Callable[[str], dict[str, Any]]) -> None:
     assert main(["series", "example", "pump.csv", "--days", "5", "--quiet"]) == 0
     found = dry("series train pump.csv --epochs 2 --units 2 --window 8 --label-col failure --task anomaly")
@@ -229,6 +230,7 @@ def test_a_dry_run_of_a_search_with_processes_of_its_own(dry: Callable[[str], di
     assert "2 trials of " in found["parts"][1]["how"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_comparison(dry: Callable[[str], dict[str, Any]]) -> None:
     found = dry("toy limits --sizes 2,4 --sequences 200 --epochs 1 --jobs 1")
     assert [part["how"] for part in found["parts"]][1] == "the best 2 trials measured, drawn and saved"

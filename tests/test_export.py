@@ -273,6 +273,7 @@ def test_damaged_weights_are_told_as_such(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_wrong_answer_is_noticed(exported: Exported, tmp_path: Path) -> None:
     """The check itself, with expectations that are off."""
     one = probe.check(str(exported.directory), str(_cases(tmp_path, _answers(exported))))

@@ -90,6 +90,7 @@ def test_the_manifest_holds_real_windows(tmp_path: Path, monkeypatch: pytest.Mon
     assert (past[..., 0] >= past[..., 2]).all()
 
 
+@pytest.mark.slow
 def test_a_manifest_has_examples_where_the_data_is_there_and_they_are_wanted(tmp_path: Path, proven_here: None) -> None:
     assert call("toy train --sequences 60 --epochs 1 --units 2 --out run").code == 0
     run = open_run("run")

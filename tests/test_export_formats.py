@@ -70,6 +70,7 @@ def test_each_says_what_the_model_says(form: str, name: str, tmp_path: Path) -> 
         np.testing.assert_allclose(answers[key], value, rtol=1e-4, atol=1e-5 * float(np.abs(value).max()))
 
 
+@pytest.mark.slow
 def test_they_are_part_of_the_version(tmp_path: Path, proven_here: None) -> None:
     pytest.importorskip("tf2onnx")
     pytest.importorskip("onnxruntime")

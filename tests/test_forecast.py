@@ -328,6 +328,7 @@ def test_only_the_last_window_counts(fitted: SequenceForecaster) -> None:
     assert str(told.index[0]) == "2024-04-10 02:00:00+02:00"
 
 
+@pytest.mark.slow
 def test_arrays_and_saved_runs(fitted: SequenceForecaster, tmp_path: Path) -> None:
     again = SequenceForecaster.load(fitted.save(tmp_path / "mine"))
     np.testing.assert_array_equal(again.predict(table()), fitted.predict(table()))
@@ -378,6 +379,7 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
         rolling.roll(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, Path("out2"))
 
 
+@pytest.mark.slow
 def test_a_backtest_by_command() -> None:
     table(hours=24 * 60).to_csv("t.csv")
     asked = "series backtest t.csv --folds 2 --window 30 --horizon 6 --units 2 --epochs 1 --stride 4 --out b"

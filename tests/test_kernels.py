@@ -174,6 +174,7 @@ def trained(path: Path, config: Toy | Mnist) -> tuple[list[float], list[Any]]:
 SGD = Toy(units=5, optimizer="sgd", learning_rate=0.1, epochs=4, batch_size=10, seed=3, latent="vector", parts=3)
 
 
+@pytest.mark.slow
 def test_ten_steps_of_sgd_give_the_weights_that_keras_gives(tmp_path: Path) -> None:
     ours, theirs = (trained(tmp_path, dataclasses.replace(SGD, kernel=kernel))[1] for kernel in ("auto", "keras"))
     for got, wanted in zip(ours, theirs, strict=True):

@@ -96,10 +96,8 @@ FORMS = {
 # Of each kind a few; the others are checked among the slow tests.
 QUICK = {
     "autoencoder-steps-lstm",
-    "autoencoder-vector-gru",
     "head-on-code-rows-steps",
     "forecaster-change-lstm",
-    "forecaster-level-last-gru",
 }
 assert set(FORMS) >= QUICK
 PARAMETERS = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in FORMS]

@@ -15,13 +15,15 @@ from lstm_ae.tasks import task
 
 ROOT = Path(__file__).parents[1] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
+# Hundreds of steps take long.
+FORMS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "mnist-pixels")) for name in NAMES]
 
 
 def test_every_study_has_one():
     assert {open_run(ROOT / name).about()["task"] for name in NAMES} == {"toy", "mnist", "snp", "series"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FORMS)
 def test_the_recorded_metrics_come_out_again(name, monkeypatch):
     run = open_run(ROOT / name)
     study = run.about()["task"]
@@ -49,7 +51,7 @@ def test_the_recorded_metrics_come_out_again(name, monkeypatch):
             assert metric["value"] == pytest.approx(recorded, **within.get(measure, {"rel": 1e-3})), (part, measure)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FORMS)
 def test_the_saved_model_equals_the_trained_one(name):
     import tensorflow as tf
 

@@ -35,6 +35,7 @@ def no_training(monkeypatch):
 # The whole of it.
 
 
+@pytest.mark.slow
 def test_the_table_is_that_of_trainings_one_by_one_and_the_winner_has_the_very_weights(grid, monkeypatch):
     monkeypatch.setattr(experiment, "draw", lambda *_: [])
     data = task("toy").load(CONFIG)

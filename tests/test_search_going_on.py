@@ -190,6 +190,7 @@ def test_damaged_lines_are_named_and_run_again_on_request(grid, s):
     assert table_of(s) == table_of(grid.place)
 
 
+@pytest.mark.slow
 def test_what_a_kill_cut_off_of_the_journal_needs_no_repair(grid, s):
     cut_after_two(s)
     with (s / "journal.jsonl").open("a") as journal:
@@ -252,6 +253,7 @@ def test_the_winner_is_trained_on_train_and_validation_where_that_is_asked_for()
     assert tree(Path(document["refit"])) == before
 
 
+@pytest.mark.slow
 def test_keeping_is_remembered_and_more_can_be_kept_later(grid, s):
     assert call("toy tune --resume --out s").code == 0
     assert len(list((s / "trials").iterdir())) == 2

@@ -110,7 +110,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     ROWS,
     st.lists(st.integers(1, 9), max_size=20),

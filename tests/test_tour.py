@@ -557,6 +557,7 @@ def toy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "parts", lambda level, ground: ())
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_and_leaves_nothing(toy_alone: None) -> None:
     before = set(Path().rglob("*"))
     said = call("report --tour --dry-run --digits digits.npz --json")
@@ -602,6 +603,7 @@ def test_a_tour_goes_on_where_it_was_stopped(toy_alone: None, monkeypatch: pytes
     assert "18 there" in call(f"{line} --dry-run").out
 
 
+@pytest.mark.slow
 def test_fewer_digits_of_all(toy_alone: None) -> None:
     from lstm_ae.tour.ground import settle, survey
 
