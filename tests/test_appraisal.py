@@ -14,6 +14,9 @@ from lstm_ae.appraisal import PART, appraise
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import open_run
 
+# Four trainings before the first test.
+pytestmark = pytest.mark.slow
+
 HOURS = 1000
 TEST = slice(850, HOURS)
 

@@ -92,6 +92,7 @@ def test_persistence_is_a_copy_of_yesterday(path):
     assert finding.text.startswith("a copy of yesterday: predicted changes are 0.0%")
 
 
+@pytest.mark.slow
 def test_a_forecast_is_none(path, tmp_path):
     config = Snp(data=path, window=6, units=4, inputs="ohlc", epochs=3, learning_rate=0.03)
     run = experiment.train(config, load(config), out=tmp_path / "run")

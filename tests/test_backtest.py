@@ -150,6 +150,7 @@ def test_only_the_days_asked_for_are_divided(path, tmp_path):
     assert (found.folds[-1].last, found.folds[0].tested) == ("2016-03-31", 1)
 
 
+@pytest.mark.slow
 def test_without_refit_it_goes_on_after_its_first_fold(path, tmp_path):
     class Stop(Exception):
         pass

@@ -207,7 +207,8 @@ def test_a_dry_run_of_a_table(dry: Callable[[str], dict[str, Any]]) -> None:
     assert [part["name"] for part in found["parts"]][-1] == "finish"
 
 
-@pytest.mark.parametrize("by", ["time", pytest.param("company", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["time", "company"])
 def test_a_dry_run_of_a_backtest(dry: Callable[[str], dict[str, Any]], by: str) -> None:
     found = dry(f"snp backtest --folds 2 --split-by {by} --symbols IBM,AAPL --start 2009-01-01 --epochs 1 --units 2")
     how = {part["name"]: part["how"] for part in found["parts"]}

@@ -328,6 +328,7 @@ def test_a_process_that_dies_or_hangs(exported: Exported, tmp_path: Path, monkey
     assert verification.in_fresh_process(*arguments)["error"] == "it did not answer within 0.2 seconds"
 
 
+@pytest.mark.slow
 def test_the_fresh_process_has_tensorflow_alone(exported: Exported, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     verification.in_fresh_process(exported.directory, _cases(tmp_path, _answers(exported)), report)

@@ -337,6 +337,7 @@ def test_arrays_and_saved_runs(fitted: SequenceForecaster, tmp_path: Path) -> No
     assert (version / "saved_model.pb").is_file()
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_docstring() -> None:
     found = doctest.testmod(forecaster, extraglobs={"np": np})
     assert found.attempted >= 4
@@ -353,6 +354,7 @@ def test_the_first_rows_of_every_series() -> None:
     assert rolling.until(measured, 1.0).lines.tolist() == measured.lines.tolist()
 
 
+@pytest.mark.slow
 def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = table(hours=24 * 60)
     frame.to_csv("t.csv")

@@ -96,7 +96,6 @@ FORMS = {
 # Of each kind a few; the others are checked among the slow tests.
 QUICK = {
     "autoencoder-steps-lstm",
-    "head-on-code-rows-steps",
     "forecaster-change-lstm",
 }
 assert set(FORMS) >= QUICK

@@ -228,6 +228,7 @@ def test_every_study_searches_the_same_grid(monkeypatch):
 # Trials of which something comes to nothing.
 
 
+@pytest.mark.slow
 def test_what_diverges_or_fails_is_shown_with_its_reason_while_the_search_goes_on(monkeypatch):
     build = task("toy").build
 

@@ -20,6 +20,7 @@ from lstm_ae.search.tuner import opened
 from lstm_ae.search.workers import cores, how, usual_jobs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -539,7 +539,7 @@ def test_options_that_cannot_be(line: str, said: str) -> None:
     assert refused(line, 2).startswith(said)
 
 
-@pytest.mark.parametrize("option", ["--digits", "--prices"])
+@pytest.mark.parametrize("option", [pytest.param("--digits", marks=pytest.mark.slow), "--prices"])
 def test_data_that_cannot_be_used(option: str) -> None:
     npz(Path("digits.npz"))
     Path("other").write_text("nothing")
