@@ -3,12 +3,17 @@
 import contextlib
 import os
 import shutil
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 # Before anything imports TensorFlow: its start-up chatter would bury what a failing test says.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A shell lets what it starts in the background ignore Ctrl-C, and so would the processes that tests interrupt.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
