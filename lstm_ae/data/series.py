@@ -123,9 +123,10 @@ def load_series(config: Reading, prepared: Prepared) -> Data:
     data = Data(train, validation, test, scale, source, feature_names=table.layout.values)
     several = len(table.ids) >= len(PARTS) and config.split_by != "series"
     whole = ", --split-by series" if several else ""
-    return require_samples(
-        data, f"Give a shorter --window than {prepared.window}, another --split{whole}, or more rows"
-    )
+    shorter = f"--window than {prepared.window}"
+    if prepared.horizon:
+        shorter = f"--horizon than {prepared.horizon}, or {shorter}"
+    return require_samples(data, f"Give a shorter {shorter}, another --split{whole}, or more rows")
 
 
 def _parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]:
