@@ -49,7 +49,7 @@ class Outlook(NamedTuple):
         past: `(n, window, features)`, NaN where missing.
         future, naive: `(n, horizon, features)`, by the model and by the baseline.
         baseline: its name.
-        intervals: by level in per cent the two ends, each like `future`; NaN from step `known` on.
+        intervals: by level in per cent the two ends, each like `future`; NaN after step `known`.
         known: steps that the run was trained to forecast.
     """
 
@@ -87,7 +87,7 @@ def forecast_file(
     """
     config = config_of(run, "forecast")
     run.spread()  # before the table, which may take long to read
-    config = dataclasses.replace(config, data=data)
+    config = dataclasses.replace(config, data=data, label_col=None)
     table = read_measurements(config, progress)
     return forecast_table(forecaster_of(run), prepare(config, table), horizon=horizon, levels=levels)
 

@@ -15,6 +15,7 @@ from lstm_ae.backtest import FIRST, VALIDATION
 from lstm_ae.config import Series
 from lstm_ae.data.cadence import told
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.windows import fingerprint
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Verdict, skill, verdict
 from lstm_ae.experiment import as_json, identity, learn
@@ -85,7 +86,8 @@ def roll(
         Diverged: a fold without a good epoch.
     """
     config, table = begun(config, folds, reading)
-    claim(out, "backtest.json", {"config": config.to_dict(), "rows": len(table.lines), "folds": folds})
+    values = fingerprint(table.series, table.times, table.values)
+    claim(out, "backtest.json", {"config": config.to_dict(), "data": values, "folds": folds})
     done = []
     for number in range(1, folds + 1):
         path, state = out / f"fold-{number}.json", out / f"state-{number}.npz"

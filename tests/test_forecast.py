@@ -378,6 +378,9 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
     assert again.baseline.skill == pytest.approx(first.baseline.skill, rel=1e-5)
     with pytest.raises(ConfigError, match="was begun with other options"):
         rolling.roll(config, 3, Path("out"))
+    frame.assign(load=frame["load"] + 1).to_csv("t.csv")
+    with pytest.raises(ConfigError, match="was begun with other options or data"):
+        rolling.roll(config, 2, Path("out"))
     with pytest.raises(ConfigError, match="divides the rows itself"):
         rolling.roll(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, Path("out2"))
 
@@ -396,3 +399,13 @@ def test_a_backtest_by_command() -> None:
     said = call(f"{asked} --require-skill 0.99")
     assert said.code == 4
     assert "less than --require-skill 0.99" in said.err
+
+
+def test_labels_are_no_part_of_what_a_forecast_needs() -> None:
+    table(hours=24 * 30).assign(odd=0).to_csv("labelled.csv")
+    said = call(f"series train labelled.csv {OPTIONS} --label-col odd --out run")
+    assert said.code == 0, said.err
+    table(hours=24 * 30).to_csv("bare.csv")
+    said = call("series forecast run bare.csv --out next.csv")
+    assert said.code == 0, said.err
+    assert "odd" not in pd.read_csv("next.csv")

@@ -52,7 +52,7 @@ def seq2seq(
     hidden = encode(config, read, sequences=True, bidirectional=config.bidirectional)
     # The mean knows all steps alike, the last state the latest best.
     whole = ops.concatenate([ops.mean(hidden, axis=1), hidden[:, -1]], axis=1)
-    repeated = layers.RepeatVector(horizon, name="repeat")(layers.Identity(name="code")(whole))
+    repeated = layers.RepeatVector(horizon, name="repeat")(whole)
     # As many rows as there are windows, made of nothing but their own shape.
     ones = ops.sum(ops.zeros_like(repeated), axis=2, keepdims=True) + 1
     place = ops.cumsum(ones, axis=1) * (2 * math.pi / horizon)
