@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("report")
     with contextlib.chdir(place):
         made("one"), made("two", Toy(units=4)), found_anomalies("pump"), searched("search")
-        places = ["one", "two", "pump", "search", *(str(SAVED / name) for name in ("toy", "snp", "mnist-rows"))]
+        long = shutil.copytree(SAVED / "toy", 8 * "a_name_that_cannot_break_")
+        saved = [str(long), *(str(SAVED / name) for name in ("toy", "snp", "mnist-rows"))]
+        places = ["one", "two", "pump", "search", *saved]
         page = render(gather_all(places), command="lstmae report", written="today")
     assert len(page.html) < 5_000_000
     return write_report(place / "report.html", page.html)

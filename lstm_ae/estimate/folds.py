@@ -11,8 +11,9 @@ from lstm_ae.data.prices import prepare
 from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data
 from lstm_ae.estimate.durations import Duration, Estimate, Part, Work
+from lstm_ae.estimate.memory import peak_memory
 from lstm_ae.estimate.searches import SECONDS, extremes
-from lstm_ae.estimate.training import MEMORY, measure, of_patience, peak_memory
+from lstm_ae.estimate.training import MEMORY, measure, of_patience
 from lstm_ae.files import as_json
 from lstm_ae.space import Axis
 from lstm_ae.steps import steps_of

@@ -15,7 +15,8 @@ from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimate.durations import Duration, Estimate, Part
-from lstm_ae.estimate.training import MEMORY, Measured, measure, peak_memory
+from lstm_ae.estimate.memory import peak_memory
+from lstm_ae.estimate.training import MEMORY, Measured, measure
 from lstm_ae.models.scaling import network_of
 from lstm_ae.options import flag
 from lstm_ae.search.job import Load, Loader, key_of

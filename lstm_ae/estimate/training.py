@@ -5,7 +5,6 @@ All of it is done by the code that trains, on the data it would train on, so tha
 
 import math
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.estimate.durations import Duration, Estimate, Pace, Part, Work
+from lstm_ae.estimate.memory import peak_memory
 from lstm_ae.experiment import complete, seed
 from lstm_ae.feed import order
 from lstm_ae.keeper import Keeper
@@ -198,12 +198,3 @@ def _seconds(action: Callable[[], Any]) -> float:
 
 def _duration(seconds: list[float]) -> Duration:
     return Duration(statistics.median(seconds), max(seconds))
-
-
-def peak_memory() -> int | None:
-    """The most main memory that this process has had so far, in bytes; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
