@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lstm_ae import classification, detection, encoding, seasonal
+from lstm_ae.anomaly.normal import of_windows
 from lstm_ae.config import Series
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.series import Prepared
@@ -15,7 +16,7 @@ from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.halves import halves_of
 from lstm_ae.outlook import forecaster_of
 from lstm_ae.run import Run
-from lstm_ae.tasks.series import forecasts
+from lstm_ae.tasks.series import codes, forecasts
 from lstm_ae.tasks.series.settling import table_of
 
 PART = "new data"
@@ -28,7 +29,8 @@ def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Pro
     - classify: accuracy and macro-F1 by `label_col`
     - anomaly with `label_col`: how well scores rank the labelled rows, and events meet labelled ranges, never
       point-adjusted, beside principal components
-    - anomaly and reconstruct otherwise: the mean squared error of what is given back
+    - anomaly and reconstruct otherwise: the mean squared error of what is given back, beside principal components; a
+      verdict
 
     Args:
         data: the table, with the columns of the one that the run was trained on, in any order.
@@ -49,10 +51,22 @@ def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Pro
     if label_col is not None:
         found = detection.detect(run, data, label_col=label_col, progress=progress)
         return Evaluation({PART: _anomalies(found.judged)})
-    halves = halves_of(run.model(), config.scale)
+    return _reconstructions(run, config, data, progress)
+
+
+def _reconstructions(run: Run, config: Series, data: str, progress: Progress | None) -> Evaluation:
+    components, scale = run.components()
+    model = run.model()
+    halves = halves_of(model, config.scale)
     prepared = table_of(dataclasses.replace(config, data=data, label_col=None), progress)
-    error = encoding.mean_squared_error(halves, prepared.grid)
-    return Evaluation({PART: {"reconstruction_mse": Metric(error, "scaled")}})
+    linear = codes.errors_of_components(components, scale)
+    ours, theirs = (
+        encoding.mean_squared_error(errors, prepared.grid, halves.window)
+        for errors in (halves.errors, of_windows(linear, halves.window))
+    )
+    metric = Metric(ours, "scaled", {components.name: theirs})
+    judged = codes.judge(_whole(prepared, halves.window), codes.errors_of(model, scale), linear, components.name)
+    return Evaluation({PART: {"reconstruction_mse": metric}}, {PART: judged})
 
 
 def _forecasts(run: Run, config: Series, data: str, progress: Progress | None) -> Evaluation:

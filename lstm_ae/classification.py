@@ -136,7 +136,7 @@ def classified(classifier: Classifier, table: Measurements, *, every_row: bool =
     starts = window_starts(whole.grid.segment, whole.window)
     of_series = by_series and np.bincount(whole.grid.series[starts]).max(initial=0) <= 1
     if every_row and not of_series:
-        whole = padded(prepared, every_row=True)
+        whole = padded(prepared, "rows")
         starts = window_starts(whole.grid.segment, whole.window)
     if not len(starts):
         raise DataError(

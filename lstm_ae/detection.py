@@ -14,6 +14,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.rules import UNITS, parse_threshold
 from lstm_ae.data.cadence import told, told_all
 from lstm_ae.data.measurements import Progress
+from lstm_ae.data.padding import cut_back, own_rows
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
@@ -116,13 +117,17 @@ def search(
     """Search a table that is on its grid; `rule` is of the threshold, that of the detector where None."""
     normal, scale, grid = detector.normal, detector.scale, prepared.grid
     asked = parse_threshold(rule) if rule else codes.rule_of(detector.config, normal)
-    found = []
+    found, own = [], own_rows(grid)
+    prepared = cut_back(prepared, own)
+    kept: Any = slice(None) if prepared.grid is grid else own
     for errors, scores in ((detector.ours, normal.scores), (detector.baseline, normal.baseline)):
         # The model's part takes longest; the other follows at its end.
         told = progress if errors is detector.ours else None
         by_feature = score_rows(errors, grid.values, grid.segment, normal.window, normal.smooth, told)
-        found.append(judge(by_feature, normal, normal.threshold(asked, scores), grid.segment))
+        threshold = normal.threshold(asked, scores)
+        found.append(judge(by_feature[kept], normal, threshold, prepared.grid.segment))
     ours, baseline = found
+    grid = prepared.grid
     judged = {}
     if grid.labels is not None:
         raw = np.square((grid.values - scale.offset) / scale.range) if scale.kind == "fixed" else None
@@ -219,9 +224,8 @@ def words(found: Detection) -> list[str]:
     if unscored := len(ours.scores) - rows:
         lines.append(f"{unscored:,} rows have no score: they stand in no whole window")
     agreed = _agreed(found)
-    numbers = len(found.normal.components.axes)
     lines.append(
-        f"PCA with {numbers} numbers: {len(found.baseline.events)} events by the same rule, {agreed} among these"
+        f"{found.normal.components.name}: {len(found.baseline.events)} events by the same rule, {agreed} among these"
     )
     for name, judged in found.judged.items():
         line = f"{name}: VUS-PR {judged.ranking.vus_pr:.3f}, AUC-PR {judged.ranking.auc_pr:.3f}"

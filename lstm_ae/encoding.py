@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.anomaly.normal import BATCH, blocks, score_rows, stretches
+from lstm_ae.anomaly.normal import BATCH, Adding, blocks, score_rows, stretches
 from lstm_ae.anomaly.scores import averages
 from lstm_ae.data.grid import Grid
 from lstm_ae.errors import ConfigError, DataError
@@ -56,19 +56,20 @@ def reconstructed(halves: Halves, grid: Grid) -> Floats:
     return rows.astype(np.float32)
 
 
-def mean_squared_error(halves: Halves, grid: Grid) -> float:
+def mean_squared_error(errors: Adding, grid: Grid, window: int) -> float:
     """The mean squared error of all windows, in scaled values, as a run tells it of its test part.
+
+    Args:
+        errors: of the windows at every row of some rows, of a model or of its baseline.
 
     Raises:
         DataError: no window holds a value.
     """
     total = count = 0.0
-    for first, end in stretches(grid.segment, halves.window):
-        for place in blocks(first, end, halves.window):
-            added = halves.errors(grid.values[place])
+    for first, end in stretches(grid.segment, window):
+        for place in blocks(first, end, window):
+            added = errors(grid.values[place])
             total, count = total + added.sums.sum(), count + added.counts.sum()
     if not count:
-        raise DataError(
-            f"No window of {halves.window} rows holds a value, so there is no error to tell; give other rows"
-        )
+        raise DataError(f"No window of {window} rows holds a value, so there is no error to tell; give other rows")
     return float(total / count)

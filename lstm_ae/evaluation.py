@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
     """Does a forecast, or an answer, beat a baseline?
 
     Args:
-        outcome: "beats", "ties with" or "loses to".
+        outcome: "beats", "ties with", "loses to" or, where samples are too few to tell, "undecided against".
         baseline: whom.
         skill: 1 - error / error of the baseline.
         p: two-sided p-value of equal accuracy; NaN where it cannot be computed.
@@ -69,6 +69,14 @@ class Evaluation(NamedTuple):
     metrics: Metrics
     verdicts: dict[str, Verdict] = {}
     calibration: Calibration | Numbers | None = None
+
+
+def sample_means(errors: Numbers) -> Numbers:
+    """The mean of each sample of `(samples, steps, features)` over what is there; NaN where nothing is."""
+    there = ~np.isnan(errors)
+    with np.errstate(invalid="ignore"):
+        means: Numbers = np.nansum(errors, axis=(1, 2)) / there.sum(axis=(1, 2))
+    return means
 
 
 class Mean:
@@ -111,8 +119,11 @@ def verdict(errors: Numbers, baseline: Numbers, days: Numbers, *, name: str, ste
     difference = np.bincount(which, errors - baseline) / np.bincount(which)
     gained = skill(float(np.mean(errors)), float(np.mean(baseline)))
     statistic, p = diebold_mariano(difference, steps)
-    decided = p < 0.05
-    outcome = ("beats" if statistic > 0 else "loses to") if decided else "ties with"
+    outcome = "beats" if statistic > 0 else "loses to"
+    if np.isnan(p):
+        outcome = "undecided against" if difference.any() else "ties with"
+    elif p >= 0.05:
+        outcome = "ties with"
     middle = len(days) // 2
     first, second = (diebold_mariano(half, steps)[0] for half in (difference[:middle], difference[middle:]))
     return Verdict(outcome, name, gained, p, statistic, (first, second))

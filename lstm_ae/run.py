@@ -5,6 +5,7 @@
     history.csv     losses and metrics of every epoch
     model.keras     the model with the weights of its best epoch, in own units
     normal.npz      how a model that finds anomalies scored normal rows: what its threshold rests on
+    components.npz  the principal components that a reconstruction stands beside, where there is no normal.npz
     spread.npz      quantiles of the errors of a table's forecasts on validation: what its intervals rest on
     detection.npz   the last search of a table for anomalies, thinned: what a report draws
     calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
@@ -28,6 +29,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lstm_ae.about import asked, config_from, read_about
+from lstm_ae.anomaly.baseline import Components, read_components, write_components
 from lstm_ae.anomaly.normal import Normal, read_normal, write_normal
 from lstm_ae.anomaly.sketch import Sketches, read_sketches, write_sketches
 from lstm_ae.config import Config, task_of
@@ -144,6 +146,17 @@ class Run:
     def write_normal(self, normal: Normal, scale: Scale) -> None:
         """Save how normal rows were scored."""
         write_normal(self.directory / "normal.npz", normal, scale)
+
+    def components(self) -> tuple[Components, Scale]:
+        """The linear baseline of reconstructions, and the scale; raises `DataError` where it was not kept."""
+        if (self.directory / "normal.npz").is_file():
+            normal, scale = self.normal()
+            return normal.components, scale
+        return read_components(self._kept("components.npz"))
+
+    def write_components(self, components: Components, scale: Scale) -> None:
+        """Save what reconstructions of other tables are compared with."""
+        write_components(self.directory / "components.npz", components, scale)
 
     def spread(self) -> tuple[NDArray[Any], Scale]:
         """Quantiles of errors on validation `(features, horizon, 199)`, and the scale that they are in.

@@ -70,6 +70,16 @@ def test_the_rows_of_the_test_part_measure_what_it_measured(place: Path, task: s
         assert value == pytest.approx(before[name]["value"], rel=1e-4), name
 
 
+@pytest.mark.parametrize("task", ["reconstruct", "anomaly"])
+def test_reconstructions_come_with_principal_components_and_a_verdict(place: Path, task: str) -> None:
+    evaluation = appraise(open_run(place / task), str(place / "last.csv"))
+    before = open_run(place / task).metrics()
+    name = "PCA with 3 numbers"
+    beside = evaluation.metrics[PART]["reconstruction_mse"].baselines[name]
+    assert beside == pytest.approx(before["test"]["reconstruction_mse"]["baselines"][name], rel=1e-4)
+    assert evaluation.verdicts[PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
+
+
 def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
     evaluation = appraise(open_run(place / "forecast"), str(place / "last.csv"))
     before = open_run(place / "forecast").metrics()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lstm_ae.config import Series
 from lstm_ae.data.classes import counted_by, drawn, labels_of_series
 from lstm_ae.data.measurements import Measurements, read_measurements
-from lstm_ae.data.padding import padded
+from lstm_ae.data.padding import cut_back, own_rows, padded
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.series import prepare
 from lstm_ae.data.windows import Data, Source, Split
@@ -20,7 +20,6 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import mcnemar
 from lstm_ae.figures.classes import confusion, trust
 from lstm_ae.logistic import fit_logistic, log_loss
-from lstm_ae.tasks.series.classes import _side_by_side
 from lstm_ae.tasks.series.settling import Settled, settle
 
 NAN = float("nan")
@@ -249,9 +248,27 @@ def test_padding_by_hand() -> None:
     assert after.grid.labels.tolist() == [-1, 0, 0, 1, 1, 1]  # type: ignore[union-attr]
     assert after.part.tolist() == [before.part[0], *before.part.tolist()]
     np.testing.assert_array_equal(padded(after).grid.values, after.grid.values)
-    every = padded(before, every_row=True)
+    own = own_rows(after.grid)
+    assert own.tolist() == after.grid.known.tolist()
+    back = cut_back(after, own)
+    np.testing.assert_array_equal(back.grid.values, before.grid.values)
+    assert back.grid.labels.tolist() == before.grid.labels.tolist()  # type: ignore[union-attr]
+    assert cut_back(before, own_rows(before.grid)) is before
+    every = padded(before, "rows")
     np.testing.assert_array_equal(every.grid.values[:, 0], [NAN, NAN, 1, 2, NAN, NAN, 3, 4, 5])
     assert every.grid.times.tolist() == [-2, -1, 0, 1, -2, -1, 0, 1, 2]
+
+
+def test_each_short_segment_can_be_padded() -> None:
+    """A series with a long gap, whose second half holds a window: its first half gets one as well."""
+    rows = [f"x,2024-01-01 {hour:02}:00,{hour},a" for hour in (0, 1, 10, 12, 13)]
+    config, table = table_of(rows, "run,time,a,kind", window=3, split_by="series", max_gap=1, freq="1h")
+    before = prepare(config, table)
+    assert padded(before) is before
+    after = padded(before, "segments")
+    np.testing.assert_array_equal(after.grid.values[:, 0], [NAN, 0, 1, 10, NAN, 12, 13])
+    # The missing row within the second half stays: the table could have had it.
+    assert own_rows(after.grid).tolist() == [False, True, True, True, True, True, True]
 
 
 def test_padding_has_times() -> None:
@@ -267,15 +284,15 @@ def test_padding_loses_nothing(lengths: list[int], window: int, every: bool) -> 
     rows = [f"{name},{100 * name + row},a" for name, length in enumerate(lengths) for row in range(length)]
     config, table = table_of(rows, window=window, split_by="series")
     before = prepare(config, table)
-    after = padded(before, every_row=every)
+    after = padded(before, "rows" if every else "series")
     np.testing.assert_array_equal(after.grid.values[after.grid.known], before.grid.values)
     counts = np.bincount(after.grid.segment).tolist()
     assert counts == [length + window - 1 if every else max(length, window) for length in lengths]
 
 
-def test_windows_side_by_side() -> None:
+def test_windows_that_share_no_row() -> None:
     split = Split(np.zeros((20, 1), np.float32), np.array([0, 1, 2, 3, 5, 6, 10, 12, 13]), 3)
-    assert _side_by_side(split).tolist() == [0, 3, 5, 6, 8]
+    assert split.apart().tolist() == [0, 3, 5, 6, 8]
 
 
 def test_mcnemar_by_hand() -> None:

@@ -82,6 +82,28 @@ def test_training_says_what_it_has_found(place: Path) -> None:
     assert metrics["test"]["reconstruction_mse"]["value"] < 0.5 * baselines["mean of the window"]
 
 
+def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
+    """Of a model that errs by 1 in the first half of the rows and a baseline that errs by 2, then by 1."""
+    series = np.r_[np.full(300, 1.0), np.full(300, 2.0)].astype(np.float32)[:, None]
+    series[40:50] = np.nan  # two windows without a value
+    split = Split(series, np.arange(596), 5, np.zeros(600, np.int32))
+    noise = np.random.default_rng(0)
+
+    def ours(windows: np.ndarray) -> np.ndarray:
+        return np.ones_like(windows) + 0 * windows
+
+    def theirs(windows: np.ndarray) -> np.ndarray:
+        return (3 - windows) + noise.uniform(-0.01, 0.01, windows.shape)
+
+    found = codes.judge(split, ours, theirs, "it")
+    assert found.outcome == "beats"
+    assert found.skill == pytest.approx(1 - 1 / (1.5 - 1 / 118), abs=0.01)
+    assert found.halves[0] > 10 > 4 > abs(found.halves[1])
+    metrics = open_run(place / "run").metrics()
+    for part in ("validation", "test"):
+        assert metrics["verdict"][part]["baseline"] == "PCA with 4 numbers"
+
+
 def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> None:
     said = call(f"series detect {place}/run {place}/bad.csv --events e.csv --scores s.csv --label-col state --json")
     assert said.code == 0, said.err

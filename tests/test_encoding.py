@@ -64,11 +64,11 @@ def test_a_window_without_values_tells_nothing() -> None:
 
 def test_the_error_is_the_mean_over_windows() -> None:
     # Windows (1, 2), (2, 4), (8, 16): errors 1, 0, 4, 0, 64, 0.
-    assert mean_squared_error(LAST, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])) == 69 / 6
+    assert mean_squared_error(LAST.errors, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]), 2) == 69 / 6
     # (1, nan) and (nan, 4) hold one value each that is known to err by: unknown, and 0.
-    assert mean_squared_error(LAST, grid_of([1, np.nan, 4, 6])) == (0 + 4 + 0) / 3
+    assert mean_squared_error(LAST.errors, grid_of([1, np.nan, 4, 6]), 2) == (0 + 4 + 0) / 3
     with pytest.raises(DataError, match="No window of 2 rows holds a value, so there is no error to tell"):
-        mean_squared_error(LAST, grid_of([np.nan] * 3))
+        mean_squared_error(LAST.errors, grid_of([np.nan] * 3), 2)
 
 
 def test_codes_that_cannot_be_undone() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lstm_ae.evaluation import Mean, Verdict, diebold_mariano, principal_components, skill, verdict
+from lstm_ae.evaluation import Mean, Verdict, diebold_mariano, principal_components, sample_means, skill, verdict
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,19 @@ def test_equal_forecasts_tie() -> None:
     assert found.outcome == "ties with"
     assert found.skill == 0
     assert math.isnan(found.p)
+
+
+def test_too_few_days_decide_nothing() -> None:
+    errors, baseline = losses(1, 2)
+    found = verdict(errors[:12], baseline[:12], DAYS[:12], name="persistence", steps=1)
+    assert found.outcome == "undecided against"
+    assert math.isnan(found.p)
+    assert str(found) == f"undecided against persistence (skill {found.skill:+.2%}, p not computable)"
+
+
+def test_samples_are_averaged_over_what_is_there() -> None:
+    errors = np.array([[[1.0, np.nan], [3.0, 5.0]], [[np.nan, np.nan], [np.nan, np.nan]]])
+    np.testing.assert_array_equal(sample_means(errors), [3.0, np.nan])
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,19 @@ own = next(line for line in Path("/proc/self/status").read_text().splitlines() i
 print(int(own.split()[1]) / 1024)
 """
 
+LOOKED_AT = """
+import sys
+from lstm_ae.config import Reading
+from lstm_ae.data.inspection import inspect
+from lstm_ae.estimate.memory import peak_memory
+told = []
+found = inspect(Reading(data=sys.argv[1]), lambda rows, share: told.append(share))
+assert found.table.values.shape == (10_000_000, 2) and str(found.step) == "1s", found.step
+assert sum(found.windows) > 9_999_000
+assert len(told) > 50 and told == sorted(told) and told[-1] == 1, told
+print(peak_memory() / 2**20)
+"""
+
 
 def megabytes(program: str, *arguments: str) -> float:
     found = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
@@ -71,3 +84,15 @@ def test_memory_stays_flat_when_the_data_lies_in_a_file(tmp_path: Path) -> None:
         sizes[rows] = megabytes(MAPPED, str(rows), str(path))
     small, large = sizes.values()
     assert large <= small + 40  # of data that is 360 MB larger
+
+
+def test_ten_million_rows_are_read_within_two_gigabytes(tmp_path: Path) -> None:
+    path, size = tmp_path / "big.csv", 100_000
+    numbers = [f"{value:.2f}" for value in np.random.default_rng(0).normal(size=1000)]
+    with path.open("w") as file:
+        file.write("time,flow,heat\n")
+        for first in range(0, 10_000_000, size):
+            times = (np.datetime64("2020-01-01T00:00:00") + np.arange(first, first + size)).astype(str)
+            rows = (f"{time},{numbers[k % 1000]},{numbers[k * 7 % 1000]}" for k, time in enumerate(times.tolist()))
+            file.write("\n".join(rows) + "\n")
+    assert megabytes(LOOKED_AT, str(path)) <= 2048

@@ -14,6 +14,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.arriving import Arriving, read_arriving
 from lstm_ae.data.frames import measurements_of
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.padding import own_rows, padded
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.series import prepare
 from lstm_ae.detection import Detector
@@ -50,9 +51,11 @@ def joined(parts: list[Decided], series: str = "") -> Decided:
 
 
 def at_once(detector: Detector, table: Measurements) -> tuple[Any, Any]:
-    grid = prepare(detector.config, table).grid
-    normal = detector.normal
-    return grid.times, score_rows(detector.ours, grid.values, grid.segment, normal.window, normal.smooth)
+    prepared = prepare(detector.config, table)
+    grid, normal = padded(prepared, "segments").grid if detector.config.fills_up else prepared.grid, detector.normal
+    own = own_rows(grid)
+    scores = score_rows(detector.ours, grid.values, grid.segment, normal.window, normal.smooth)
+    return grid.times[own], scores[own]
 
 
 def table_of(detector: Detector, times: Any, values: Any) -> Measurements:
@@ -119,6 +122,7 @@ ROWS = st.lists(
     st.sampled_from(["first", "last", "mean"]),
     st.sampled_from(["1min", "rows", "1h"]),
     st.booleans(),
+    st.booleans(),
 )
 def test_any_cutting_gives_what_all_at_once_gives(
     rows: list[tuple[int, int, float | None]],
@@ -128,9 +132,11 @@ def test_any_cutting_gives_what_all_at_once_gives(
     duplicates: str,
     freq: str,
     two: bool,
+    whole: bool,
 ) -> None:
-    """Gaps, rows that meet, jitter and missing values; a second series in between."""
-    detector = detector_of(window, 1, smooth, duplicates=duplicates, freq=freq)
+    """Gaps, rows that meet, jitter and missing values; a second series in between; windows at whole series or none."""
+    of_series = {"split_by": "series", "id_col": "id"} if whole else {}
+    detector = detector_of(window, 1, smooth, duplicates=duplicates, freq=freq, **of_series)
     steps, off, values_ = zip(*rows, strict=True)
     times = np.sort(START + MINUTE * np.cumsum(steps) + np.array(off) * 10**9)
     values = np.array([np.nan if value is None else value for value in values_], np.float32)[:, None]

@@ -4,12 +4,15 @@ Both are fitted on training windows and turn windows into squared errors of the 
 that follows is the same for them.
 """
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.data.scaling import Scale, scale_of
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.files import load_state, save_state
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -29,6 +32,11 @@ class Components(NamedTuple):
 
     mean: Floats
     axes: Floats
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        return f"PCA with {len(self.axes)} numbers"
 
     def errors(self, windows: Numbers) -> Floats:
         """Squared errors of the reconstruction of `(windows, window, features)`, alike.
@@ -107,6 +115,18 @@ def _filled(block: Numbers) -> Numbers:
     known = (~missing).sum(axis=0)
     means = np.where(missing, 0, block).sum(axis=0, dtype=np.float64) / np.maximum(known, 1)
     return np.where(missing, means.astype(block.dtype), block)
+
+
+def read_components(path: Path) -> tuple[Components, Scale]:
+    """What `write_components` has written; raises `DataError` where it is damaged."""
+    meta, groups = load_state(path, {"components": 2, "scale": 2})
+    return Components(*groups["components"]), scale_of(meta, groups)
+
+
+def write_components(path: Path, components: Components, scale: Scale) -> None:
+    """Write principal components, and the scale that they are in."""
+    groups = {"components": [components.mean, components.axes], "scale": [scale.offset, scale.range]}
+    save_state(path, {"kind": scale.kind}, groups)
 
 
 def fit_distance(rows: Numbers) -> Distance:

@@ -202,6 +202,11 @@ class Reading(Options):
         return self.horizon is not None
 
     @property
+    def fills_up(self) -> bool:
+        """Whether what is shorter than a window is one, with missing rows before it: where whole series are divided."""
+        return self.split_by == "series" and not self.forecasts and self.scale != "window"
+
+    @property
     def step(self) -> Step | None:
         """The step of `freq`; None where it is to be found."""
         return None if self.freq is None else parse_step(self.freq)

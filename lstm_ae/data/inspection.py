@@ -18,6 +18,7 @@ from lstm_ae.data.findings import (
     rows_that_meet,
 )
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.padding import padded
 from lstm_ae.data.series import Prepared, prepare, windows_of
 
 
@@ -63,6 +64,8 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     # What is wrong otherwise is told as well.
     lenient = config if clash is None or config.duplicates != "error" else changed_by(config, {"duplicates": "first"})
     prepared = prepare(lenient, table)
+    if config.fills_up:
+        prepared = padded(prepared, "segments")
     train, validation, test = windows_of(prepared, config)
     windows = (train.samples, validation.samples, test.samples)
     features = _features(table)

@@ -1,26 +1,36 @@
 """Missing rows before what is too short for a window, so that a short series is one window and no other changes."""
 
+from typing import Any, Literal
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ae.data.cadence import starts_of
+from lstm_ae.data.grid import Grid
 from lstm_ae.data.series import Prepared
 
+Where = Literal["series", "segments", "rows"]
 
-def padded(prepared: Prepared, *, every_row: bool = False) -> Prepared:
-    """Put missing rows at the beginning of each segment of a series that holds no whole window, up to one window.
+
+def padded(prepared: Prepared, where: Where = "series") -> Prepared:
+    """Put missing rows at the beginning of segments, up to one window of rows.
 
     Args:
-        every_row: put `window - 1` of them at the beginning of all segments instead, so that every row ends a window.
+        where: of each segment of a series that holds no whole window ("series"); of each segment that is shorter than
+            a window ("segments"); or `window - 1` rows of all segments, so that every row ends a window ("rows").
     """
     grid, window = prepared.grid, prepared.window
     first = np.flatnonzero(starts_of(grid.segment))
     length = np.diff(np.r_[first, len(grid.segment)])
-    if every_row:
+    more = np.maximum(window - length, 0)
+    if where == "rows":
         more = np.full(len(first), window - 1)
-    else:
+    elif where == "series":
         holds = np.zeros(len(prepared.table.ids), bool)
         holds[grid.series[first[length >= window]]] = True
-        more = np.where(holds[grid.series[first]], 0, window - length)
+        more[holds[grid.series[first]]] = 0
+    if not more.any():
+        return prepared
     at = np.repeat(first, more)
     source = np.insert(np.arange(len(grid.segment)), at, at)
     pad = np.insert(np.zeros(len(grid.segment), bool), at, True)
@@ -40,3 +50,22 @@ def padded(prepared: Prepared, *, every_row: bool = False) -> Prepared:
         ),
         part=prepared.part[source],
     )
+
+
+def own_rows(grid: Grid) -> NDArray[np.bool_]:
+    """Which rows of a grid were not put there by `padded`, `(rows,)`: a segment begins with a row that is known."""
+    begins = starts_of(grid.segment)
+    known = np.cumsum(grid.known)
+    before: NDArray[np.int64] = (known - grid.known)[begins][np.cumsum(begins) - 1]
+    return known > before
+
+
+def cut_back(prepared: Prepared, own: NDArray[np.bool_]) -> Prepared:
+    """The rows of `own_rows` alone."""
+    if own.all():
+        return prepared
+    grid = prepared.grid
+    rows: dict[str, Any] = {
+        name: values[own] for name, values in grid._asdict().items() if isinstance(values, np.ndarray)
+    }
+    return prepared._replace(grid=grid._replace(**rows), part=prepared.part[own])

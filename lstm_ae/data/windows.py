@@ -71,6 +71,15 @@ class Split(NamedTuple):
             return self.segment
         return np.repeat(np.arange(self.samples, dtype=np.int32), self.span)
 
+    def apart(self) -> NDArray[np.int64]:
+        """Samples that share no row, as many as fit one after the other: `(some,)` of their numbers."""
+        kept, free = [], -1
+        for place, start in enumerate(self.starts.tolist()):
+            if start >= free:
+                kept.append(place)
+                free = start + self.span
+        return np.array(kept, np.int64)
+
     def batches(self, size: int = 1024) -> Iterator[slice]:
         """Slices that walk over all samples in order; the last one may be short, none is dropped."""
         for start in range(0, self.samples, size):

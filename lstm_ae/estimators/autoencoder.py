@@ -116,7 +116,8 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean squared error of all windows' reconstructions, in scaled values; `y` is ignored."""
         prepared = self._prepared(X)
-        return -encoding.mean_squared_error(self._packed.halves, prepared.grid)
+        halves = self._packed.halves
+        return -encoding.mean_squared_error(halves.errors, prepared.grid, halves.window)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names of the code's numbers: code0, code1, ..."""

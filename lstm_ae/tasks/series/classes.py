@@ -58,7 +58,7 @@ def evaluate(model: Any, data: Data) -> Evaluation:
             "macro_f1": _metric(f1, higher_is_better=True),
             "log_loss": _metric(loss, higher_is_better=False),
         }
-        apart = _side_by_side(split)
+        apart = split.apart()
         what = "windows" if len(apart) == split.samples else "windows that share no row"
         verdicts[part] = mcnemar((answers[""] == truth)[apart], (answers[NAME] == truth)[apart], name=NAME, what=what)
     return Evaluation(metrics, verdicts)
@@ -81,16 +81,6 @@ def probabilities(model: Any, split: Split) -> NDArray[np.float32]:
     from lstm_ae.models.apply import apply
 
     return np.concatenate([batch.outputs["label"] for batch in apply(model, split)])
-
-
-def _side_by_side(split: Split) -> NDArray[np.int64]:
-    """Windows that share no row, as many as fit one after the other."""
-    kept, free = [], -1
-    for place, start in enumerate(split.starts.tolist()):
-        if start >= free:
-            kept.append(place)
-            free = start + split.span
-    return np.array(kept, np.int64)
 
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from lstm_ae.anomaly.baseline import Components, fit_components
 from lstm_ae.anomaly.normal import Normal, of_windows, score_rows, usual_rule, usual_smooth
@@ -13,13 +14,14 @@ from lstm_ae.config import Series
 from lstm_ae.config.rules import Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
+from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics, Verdict, sample_means, verdict
 from lstm_ae.figures import base, signals
 from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
 from lstm_ae.tasks import History, columns, parts
 from lstm_ae.tasks.reconstruction import code_size
 
+Numbers = NDArray[Any]
 # From windows `(windows, window, features)` in own units to their squared errors in scaled values, alike.
 Errors = Callable[[Any], Any]
 
@@ -110,8 +112,9 @@ def threshold_of(normal: Normal, config: Series) -> dict[str, Any]:
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write how normal rows are scored, which a threshold rests on; nothing where no anomalies are to be found."""
+    """Write how normal rows are scored, which a threshold rests on; else the principal components alone."""
     if config.task != "anomaly":
+        run.write_components(principal_components(data, config.code, config.seed), data.scale)
         return {}
     found = normal(model, data, config)
     run.write_normal(found, data.scale)
@@ -119,12 +122,16 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
 
 
 def evaluate(model: Any, data: Data) -> Evaluation:
-    """Error of the reconstruction beside that of as many principal components, and of the mean of the window."""
+    """Error of the reconstruction beside that of as many principal components, and of the mean of the window.
+
+    The verdict is on the principal components.
+    """
     size = code_size(model)
     assert size is not None
     components = principal_components(data, size)
     ours, linear = errors_of(model, data.scale), errors_of_components(components, data.scale)
     metrics: Metrics = {}
+    verdicts = {}
     for part, split in parts(data).items():
         error, beside, constant = Mean(), Mean(), Mean()
         for index in split.batches():
@@ -134,9 +141,28 @@ def evaluate(model: Any, data: Data) -> Evaluation:
             error.add(ours(windows)[there])
             beside.add(linear(windows)[there])
             constant.add(np.square(scaled - _means(scaled))[there])
-        baselines = {f"PCA with {len(components.axes)} numbers": beside.value, "mean of the window": constant.value}
+        baselines = {components.name: beside.value, "mean of the window": constant.value}
         metrics[part] = {"reconstruction_mse": Metric(error.value, "scaled", baselines)}
-    return Evaluation(metrics)
+        verdicts[part] = judge(split, ours, linear, components.name)
+    return Evaluation(metrics, verdicts)
+
+
+def judge(split: Split, ours: Errors, theirs: Errors, name: str) -> Verdict:
+    """Whether windows are given back better than by a baseline, told from those that share no row.
+
+    The errors of neighbours are still alike: as many of them as Newey and West (1994) advise count as dependent.
+    """
+    kept = split._replace(starts=split.starts[split.apart()])
+    found = []
+    for index in kept.batches():
+        windows = kept.windows(index)
+        found.append([sample_means(errors(windows)) for errors in (ours, theirs)])
+    mine, other = np.concatenate(found, axis=1)
+    last = kept.starts + kept.span - 1
+    moments = last if split.time is None else split.time[last]
+    lags = int(4 * (len(np.unique(moments)) / 100) ** (2 / 9))
+    known = ~np.isnan(mine)
+    return verdict(mine[known], other[known], moments[known], name=name, steps=lags + 1)
 
 
 def _means(windows: Any) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Evaluation, Metric, Verdict, skill, verdict
+from lstm_ae.evaluation import Evaluation, Metric, Verdict, sample_means, skill, verdict
 from lstm_ae.figures import base, outlook
 from lstm_ae.intervals import bounds, conformal
 from lstm_ae.run import Run
@@ -110,7 +110,7 @@ def outcome(model: Any, data: Data, split: Split, fitted: Seasonal, spread: Numb
         count += there.sum(axis=0)
         for name, said in batch.said.items():
             error = np.where(there, said.astype(np.float64) - batch.truth, np.nan)
-            pieces.setdefault(name, []).append((_mean(np.square(error)), _mean(abs(error))))
+            pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
             sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
         if spread is not None:
             error = batch.truth - batch.said[""]
@@ -126,14 +126,6 @@ def outcome(model: Any, data: Data, split: Split, fitted: Seasonal, spread: Numb
     inside = {} if spread is None else dict(zip(LEVELS, (hits / max(count.sum(), 1)).tolist(), strict=True))
     made = split.starts + steps_of(model) - 1
     return Outcome(squared, absolute, by_step, by_feature, inside, made if split.time is None else split.time[made])
-
-
-def _mean(errors: Numbers) -> Numbers:
-    """The mean of each sample over what is there, `(samples,)`; NaN where nothing is."""
-    there = ~np.isnan(errors)
-    with np.errstate(invalid="ignore"):
-        mean: Numbers = np.nansum(errors, axis=(1, 2)) / there.sum(axis=(1, 2))
-    return mean
 
 
 def measures(found: Outcome) -> dict[str, Metric]:

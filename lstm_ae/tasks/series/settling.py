@@ -48,6 +48,8 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     prepared = prepared._replace(inferred={**prepared.inferred, **inferred})
     if config.task == "classify" and config.split_by == "series":
         prepared = padded(prepared)
+    elif config.fills_up:
+        prepared = padded(prepared, "segments")
     layout = prepared.table.layout
     found = dataclasses.replace(
         config,
@@ -115,10 +117,14 @@ def table_of(config: Series, progress: Progress | None = None) -> Prepared:
 def whole(config: Series, table: Measurements) -> Prepared:
     """A table put on a grid as a run's config says; its own windows and parts mean nothing.
 
+    Where the run was trained so, segments shorter than a window have missing rows before them, see `padded`.
+
     Raises:
         DataError: no window fits into it; or as `prepare` says.
     """
     prepared = prepare(dataclasses.replace(config, normal=()), table)
+    if config.fills_up:
+        prepared = padded(prepared, "segments")
     if not (np.bincount(prepared.grid.segment) >= prepared.window).any():
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
