@@ -117,6 +117,11 @@ def _require_new(resume: bool) -> None:
 
 def show(found: Any, talk: Talk) -> None:
     """Show an estimate."""
+    talk.document(tell(found, talk))
+
+
+def tell(found: Any, talk: Talk) -> dict[str, Any]:
+    """Show an estimate; returned is what a document says of it."""
     rows = [(part.name, part.duration.usual, part.duration.slowest, part.how) for part in found.parts]
     whole = found.duration
     talk.table(["part", "seconds", "slowest", "how"], rows)
@@ -127,20 +132,18 @@ def show(found: Any, talk: Talk) -> None:
     for note in found.notes:
         talk.show(f"  {note}")
     talk.show("Nothing was trained to its end, and nothing is left behind.")
-    talk.document(
-        {
-            "seconds": whole.usual,
-            "seconds_slowest": whole.slowest,
-            "parts": [
-                {"name": p.name, "how": p.how, "seconds": p.duration.usual, "seconds_slowest": p.duration.slowest}
-                for p in found.parts
-            ],
-            "memory_bytes": found.memory,
-            "disk_bytes": found.disk,
-            "disk_bytes_meanwhile": found.meanwhile,
-            "notes": list(found.notes),
-        }
-    )
+    return {
+        "seconds": whole.usual,
+        "seconds_slowest": whole.slowest,
+        "parts": [
+            {"name": p.name, "how": p.how, "seconds": p.duration.usual, "seconds_slowest": p.duration.slowest}
+            for p in found.parts
+        ],
+        "memory_bytes": found.memory,
+        "disk_bytes": found.disk,
+        "disk_bytes_meanwhile": found.meanwhile,
+        "notes": list(found.notes),
+    }
 
 
 def _size(number: int) -> str:

@@ -49,25 +49,32 @@ def show_tour(asked: Asked, talk: Talk) -> None:
         ground, load = settle(level, found, folder, Path(scratch) if asked.dry_run else None)
         parts = [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
         legs = plan(parts, level.seeds, folder, load.sha256)
-    if asked.dry_run:
-        _list(legs, folder, talk)
-    else:
-        _travel(parts, legs, level, folder, load, found.notes, talk)
+        if asked.dry_run:
+            _list(legs, folder, load, talk)
+            return
+    _travel(parts, legs, level, folder, load, found.notes, talk)
 
 
-def _list(legs: Any, folder: Path, talk: Talk) -> None:
+def _list(legs: Any, folder: Path, load: Any, talk: Talk) -> None:
+    from .estimating import tell
+
     rows = [(leg.part, leg.setting, leg.config.seed, leg.config.epochs, leg.state) for leg in legs]
     talk.table(["part", "setting", "seed", "epochs", "state"], rows)
     counts = {state: sum(leg.state == state for leg in legs) for state in ("there", "unfinished", "missing")}
     epochs = sum(leg.config.epochs for leg in legs if leg.state != "there")
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
     talk.show(f"{len(legs)} trainings in {folder}: {told}; at most {epochs:,} epochs to train")
+    import_tensorflow(talk)
+    from lstm_ae.tour.estimate import of_journey
+
+    estimate = of_journey(legs, load, lambda number, of: talk.say(f"timing trainings of size {number} of {of} ..."))
+    told_of = tell(estimate, talk)
     keys = ("part", "setting", "seed", "epochs", "state")
     trainings = [
         dict(zip(keys, row, strict=True)) | {"run": str(leg.directory), "command": leg.command}
         for row, leg in zip(rows, legs, strict=True)
     ]
-    talk.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings})
+    talk.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings, **told_of})
 
 
 def _travel(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: Any, talk: Talk) -> None:

@@ -166,7 +166,8 @@ def test_many_windows_are_measured_in_part(monkeypatch: pytest.MonkeyPatch, tmp_
     run = create(tmp_path / "run", config, data.source, data.symbols, "")
     other = create(tmp_path / "other", config, data.source, data.symbols, "")
     fitted = training.Fitted([{"epoch": 1.0}], 1, "", False, 0.0)
-    found = training._finished(measured(0), (run, other), config, data, None, fitted)
+    trained = training._Trained(None, fitted)
+    found = training._finished(measured(0), (run, other), config, data, trained, figures=True)
     assert sizes == [(20, 20), (2, 2)]
     assert found.finish.usual == pytest.approx(1 + 0.01 * (data.validation.samples + data.test.samples))
 
@@ -175,7 +176,7 @@ def complete_quickly(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Completing a run takes a second, and 0.01 s for each window, by a clock that nothing else moves."""
     sizes, now = [], [0.0]
 
-    def complete(run: Run, config: Toy, data: Data, model: Any, fitted: Any) -> None:
+    def complete(run: Run, config: Toy, data: Data, model: Any, fitted: Any, *, figures: bool) -> None:
         sizes.append((data.validation.samples, data.test.samples))
         now[0] += 1 + 0.01 * (data.validation.samples + data.test.samples)
         run.write_history(fitted.history)

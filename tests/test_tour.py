@@ -565,6 +565,10 @@ def test_a_dry_run_lists_and_leaves_nothing(toy_alone: None) -> None:
     found = json.loads(said.out)
     assert (found["missing"], found["there"], found["epochs_to_train"]) == (18, 0, 18)
     assert found["trainings"][0]["run"] == "runs/tour-smoke/toy-01-seed-0"
+    assert [part["name"] for part in found["parts"]] == ["toy"]
+    assert found["seconds"] > 18 * 0.1
+    assert found["disk_bytes"] > 18 * 100_000
+    assert found["notes"][0] == "3 sizes of trainings were timed, and all of a size are taken to be alike"
     assert set(Path().rglob("*")) == before
 
 

@@ -83,20 +83,38 @@ def of_patience(config: Config) -> list[str]:
 
 
 def measure(
-    config: Config, data: Data, *, finish: bool = True, seconds: float = SECONDS, command: str = ""
+    config: Config,
+    data: Data,
+    *,
+    finish: bool = True,
+    figures: bool = True,
+    seconds: float = SECONDS,
+    command: str = "",
 ) -> Measured:
     """Train a few steps and see what that takes.
 
     Args:
         finish: time what follows a training as well.
+        figures: which figures are a part of.
         seconds: how long to time training steps; three calls of them at least.
         command: as it would stand in the run.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return _measured(config, data, Path(folder), finish, seconds, command)
+        found, trained = _measured(config, data, Path(folder), seconds)
+        if not finish:
+            return found
+        runs = [create(Path(folder) / name, config, data.source, data.symbols, command) for name in ("run", "again")]
+        return _finished(found, runs, config, data, trained, figures=figures)
 
 
-def _measured(config: Config, data: Data, folder: Path, finish: bool, seconds: float, command: str) -> Measured:
+class _Trained(NamedTuple):
+    """A model after a few steps, and what is known of them."""
+
+    model: Any
+    fitted: Fitted
+
+
+def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple[Measured, _Trained]:
     began = time.monotonic()
     seed(config)
     model = task(task_of(config)).build(config, data)
@@ -118,13 +136,9 @@ def _measured(config: Config, data: Data, folder: Path, finish: bool, seconds: f
     )
     work = Work(config.epochs, steps_of(data.train, config.batch_size), data.validation.samples)
     found = Measured(pace, work, Duration(0, 0), int(network.count_params()), state.stat().st_size, 0)
-    if not finish:
-        return found
     for variable, value in zip(variables, keeper.best, strict=True):  # a few steps may have spoilt the weights
         variable.assign(value)
-    fitted = Fitted([row], 1, "", False, 0.0)
-    runs = [create(folder / name, config, data.source, data.symbols, command) for name in ("run", "again")]
-    return _finished(found, runs, config, data, model, fitted)
+    return found, _Trained(model, Fitted([row], 1, "", False, 0.0))
 
 
 def _time_steps(steps: Steps, config: Config, began: float, seconds: float) -> tuple[dict[str, float], list[float]]:
@@ -157,12 +171,14 @@ def _time_validation(steps: Steps, row: dict[str, float]) -> tuple[float, list[f
     return first, later
 
 
-def _finished(found: Measured, runs: Sequence[Run], config: Config, data: Data, model: Any, fitted: Fitted) -> Measured:
+def _finished(
+    found: Measured, runs: Sequence[Run], config: Config, data: Data, trained: _Trained, *, figures: bool
+) -> Measured:
     """Complete a run that is trained, and see what that takes of time and disk."""
 
     def taken(run: Run, most: int) -> tuple[float, int]:
         few = data._replace(validation=_few(data.validation, most), test=_few(data.test, most))
-        return _seconds(lambda: complete(run, config, few, model, fitted)), _measured_on(few)
+        return _seconds(lambda: complete(run, config, few, *trained, figures=figures)), _measured_on(few)
 
     run, other = runs
     whole, windows = taken(run, MEASURED)
