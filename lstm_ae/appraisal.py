@@ -16,7 +16,7 @@ from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.halves import halves_of
 from lstm_ae.outlook import forecaster_of
 from lstm_ae.run import Run
-from lstm_ae.tasks.series import codes, forecasts
+from lstm_ae.tasks.series import codes, outcomes
 from lstm_ae.tasks.series.settling import table_of
 
 PART = "new data"
@@ -83,8 +83,8 @@ def _forecasts(run: Run, config: Series, data: str, progress: Progress | None) -
     source = Source(prepared.table.name, "", "")
     whole = Data(nothing, nothing, split, forecaster.scale, source, season=config.season)
     fitted = seasonal.Seasonal(config.season, None, np.zeros(config.horizon, np.float32))
-    found = forecasts.outcome(forecaster.model, whole, split, fitted, forecaster.spread)
-    return Evaluation({PART: forecasts.measures(found)}, {PART: forecasts.judge(found)})
+    found = outcomes.outcome(forecaster.model, whole, split, fitted, forecaster.spread)
+    return Evaluation({PART: outcomes.measures(found)}, {PART: outcomes.judge(found)})
 
 
 def _whole(prepared: Prepared, span: int) -> Split:

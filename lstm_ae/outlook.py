@@ -16,7 +16,7 @@ from lstm_ae.data.series import Prepared, prepare
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.seasonal import persistence, repeated
-from lstm_ae.tasks.series import forecasts
+from lstm_ae.tasks.series import outcomes
 from lstm_ae.tasks.series.settling import config_of, require_whole
 
 Numbers = NDArray[Any]
@@ -138,7 +138,7 @@ def forecast_table(
         future,
         naive,
         baseline,
-        {level: forecasts.intervals(forecaster.scale, said, past, forecaster.spread, level) for level in levels},
+        {level: outcomes.intervals(forecaster.scale, said, past, forecaster.spread, level) for level in levels},
         config.horizon,
     )
 

@@ -22,7 +22,7 @@ from lstm_ae.experiment import as_json, identity, learn
 from lstm_ae.files import as_json as text_of
 from lstm_ae.files import claim, read_part, write
 from lstm_ae.seasonal import fit
-from lstm_ae.tasks.series import forecasts
+from lstm_ae.tasks.series import outcomes
 from lstm_ae.tasks.series.settling import Settled, settle_table
 
 
@@ -170,10 +170,10 @@ def _trained(settled: Settled, number: int, state: Path, notify: Callable[[int, 
 def tested(settled: Settled, model: Any, epoch: int, number: int) -> Fold:
     """Test a model on a fold; `epoch` is the one whose weights it has."""
     data = settled.data
-    found = forecasts.outcome(
-        model, data, data.test, fit(data, forecasts.steps_of(model)), forecasts.spread_of(model, data)
+    found = outcomes.outcome(
+        model, data, data.test, fit(data, outcomes.steps_of(model)), outcomes.spread_of(model, data)
     )
-    evaluation = as_json(Evaluation({"test": forecasts.measures(found)}, {"test": forecasts.judge(found)}))
+    evaluation = as_json(Evaluation({"test": outcomes.measures(found)}, {"test": outcomes.judge(found)}))
     moments = found.moments.astype(np.int64)
     there = ~np.isnan(found.squared[""])
     if not there.any():

@@ -21,7 +21,7 @@ from lstm_ae.data.scaling import fixed
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
 from lstm_ae.run import open_run
-from lstm_ae.tasks.series import forecasts, settling
+from lstm_ae.tasks.series import forecasts, outcomes, settling
 
 NAN = float("nan")
 HOURS = 24 * 40
@@ -144,7 +144,7 @@ def test_errors_by_hand() -> None:
     fitted = seasonal.Seasonal(None, np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
     spread = np.zeros((1, 2, 199), np.float32)
     spread[..., 19], spread[..., 179] = -1, 1
-    found = forecasts.outcome(Constant(2, [9.0, 9.0]), data._replace(scale=fixed()), split, fitted, spread)
+    found = outcomes.outcome(Constant(2, [9.0, 9.0]), data._replace(scale=fixed()), split, fitted, spread)
     errors = np.square(9 - window[:, 2:])
     assert found.squared[""].tolist() == pytest.approx([errors[0].mean(), errors[1, 0]])
     assert found.by_step[""].tolist() == pytest.approx([errors[:, 0].mean(), errors[0, 1]])
@@ -153,7 +153,7 @@ def test_errors_by_hand() -> None:
     naive = np.square(window[:, 1:2] - window[:, 2:])
     assert found.squared["persistence"].tolist() == pytest.approx([naive[0].mean(), naive[1, 0]])
     assert found.inside[80] == pytest.approx(np.nanmean(np.where(np.isnan(window[:, 2:]), NAN, errors <= 1)))
-    measured = forecasts.measures(found)
+    measured = outcomes.measures(found)
     assert measured["skill"].value == pytest.approx(
         1 - np.mean(found.squared[""]) / np.mean(found.squared["persistence"])
     )

@@ -1,53 +1,19 @@
 """What follows a window of anyone's own table, beside what its last value and its last season say."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from lstm_ae.config import Series
-from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Evaluation, Metric, Verdict, sample_means, skill, verdict
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Evaluation
 from lstm_ae.figures import base, outlook
-from lstm_ae.intervals import bounds, conformal
 from lstm_ae.run import Run
-from lstm_ae.seasonal import Seasonal, fit, persistence
+from lstm_ae.seasonal import fit, persistence
 from lstm_ae.tasks import History, columns, parts
-
-Numbers = NDArray[Any]
-
-# The intervals that every forecast is judged by, in per cent.
-LEVELS = (80, 95)
-# Windows whose errors count for the intervals, spread evenly over the validation part.
-COUNTED = 20_000
-
-
-class Outcome(NamedTuple):
-    """Errors of forecasts of one part, in scaled values.
-
-    Args:
-        squared, absolute: by predictor, the model "" first and the baseline to beat next: `(samples,)` means over the
-            steps and features whose truth is known.
-        by_step: by predictor, `(horizon,)` mean squared errors of each step ahead.
-        by_feature: by predictor, `(features,)` mean squared errors of each column.
-        inside: by level in per cent, the share of truths within the interval; empty without intervals.
-        moments: `(samples,)` when each forecast was made: times, or rows where there are none.
-    """
-
-    squared: dict[str, Numbers]
-    absolute: dict[str, Numbers]
-    by_step: dict[str, Numbers]
-    by_feature: dict[str, Numbers]
-    inside: dict[int, float]
-    moments: Numbers
-
-    @property
-    def baseline(self) -> str:
-        """The name of the baseline to beat."""
-        return list(self.squared)[1]
+from lstm_ae.tasks.series.outcomes import LEVELS, intervals, judge, measures, outcome, spread_of, steps_of
 
 
 def build(config: Series, data: Data) -> Any:
@@ -68,130 +34,6 @@ def build(config: Series, data: Data) -> Any:
         regression=None if fitted.weights is None else (fitted.weights, fitted.bias),
     )
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
-
-
-def steps_of(model: Any) -> int:
-    """Steps that a forecaster reads."""
-    return int(model.input["past"].shape[1])
-
-
-class _Batch(NamedTuple):
-    """Windows, what came, and what each predictor said of it, all scaled."""
-
-    past: Numbers
-    truth: Numbers
-    said: dict[str, Numbers]
-
-
-def _batches(model: Any, data: Data, split: Split, fitted: Seasonal | None) -> Iterator[_Batch]:
-    from lstm_ae.models.apply import apply
-
-    steps = steps_of(model)
-    for batch in apply(model, split, steps=steps):
-        scaled = data.scale.scaled(batch.window, batch.window[:, :steps])
-        said = {"": data.scale.scaled(batch.outputs["future"], batch.window[:, :steps])}
-        past = scaled[:, :steps]
-        yield _Batch(past, scaled[:, steps:], said | (fitted.said(past) if fitted else {}))
-
-
-def outcome(model: Any, data: Data, split: Split, fitted: Seasonal, spread: Numbers | None = None) -> Outcome:
-    """Forecast after every window of a part.
-
-    Args:
-        spread: `(features, horizon, 199)` quantiles of the errors, for the intervals.
-    """
-    horizon, features = split.span - steps_of(model), split.features
-    pieces: dict[str, list[tuple[Numbers, Numbers]]] = {}
-    sums: dict[str, Numbers] = {}
-    count = np.zeros((horizon, features))
-    hits = np.zeros(len(LEVELS))
-    for batch in _batches(model, data, split, fitted):
-        there = ~np.isnan(batch.truth)
-        count += there.sum(axis=0)
-        for name, said in batch.said.items():
-            error = np.where(there, said.astype(np.float64) - batch.truth, np.nan)
-            pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
-            sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
-        if spread is not None:
-            error = batch.truth - batch.said[""]
-            for place, level in enumerate(LEVELS):
-                low, high = (spread[..., at].T for at in bounds(level))
-                hits[place] += ((error >= low) & (error <= high)).sum()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        by_step = {name: total.sum(axis=1) / count.sum(axis=1) for name, total in sums.items()}
-        by_feature = {name: total.sum(axis=0) / count.sum(axis=0) for name, total in sums.items()}
-    squared, absolute = (
-        {name: np.concatenate([piece[kind] for piece in found]) for name, found in pieces.items()} for kind in (0, 1)
-    )
-    inside = {} if spread is None else dict(zip(LEVELS, (hits / max(count.sum(), 1)).tolist(), strict=True))
-    made = split.starts + steps_of(model) - 1
-    return Outcome(squared, absolute, by_step, by_feature, inside, made if split.time is None else split.time[made])
-
-
-def measures(found: Outcome) -> dict[str, Metric]:
-    """All measures of a part, each beside its baselines'.
-
-    - `forecast_mse`, `forecast_mae`: of scaled values, over all steps and columns
-    - `skill`: 1 - MSE / MSE of the baseline to beat
-    - `coverage_80`, `coverage_95`: share of truths within the interval
-    """
-    squared, absolute = (
-        {name: float(np.nanmean(values)) for name, values in group.items()} for group in (found.squared, found.absolute)
-    )
-    naive = squared[found.baseline]
-    gained = {name: skill(value, naive) for name, value in squared.items() if name != found.baseline}
-    measured = {
-        "forecast_mse": Metric(squared.pop(""), "scaled", squared),
-        "forecast_mae": Metric(absolute.pop(""), "scaled", absolute),
-        "skill": Metric(gained.pop(""), "", gained, True),
-    }
-    for level, share in found.inside.items():
-        measured[f"coverage_{level}"] = Metric(share, "", {"wanted": level / 100}, True)
-    return measured
-
-
-def judge(found: Outcome) -> Verdict:
-    """Whether the forecasts beat the baseline in squared errors."""
-    ours, theirs = found.squared[""], found.squared[found.baseline]
-    there = ~np.isnan(ours)
-    return verdict(ours[there], theirs[there], found.moments[there], name=found.baseline, steps=len(found.by_step[""]))
-
-
-def spread_of(model: Any, data: Data) -> Numbers:
-    """Quantiles of the errors on validation by column and step ahead, `(features, horizon, 199)`, scaled.
-
-    Every quantile is infinite where no truth is known.
-    """
-    split = data.validation
-    index = np.unique(np.linspace(0, split.samples - 1, COUNTED).astype(np.int64))
-    some = split._replace(starts=split.starts[index])
-    errors = np.concatenate([batch.truth - batch.said[""] for batch in _batches(model, data, some, None)])
-    return np.array(
-        [
-            [conformal(column[~np.isnan(column)][:, None])[0] for column in errors[..., feature].T]
-            for feature in range(errors.shape[2])
-        ],
-        np.float32,
-    )
-
-
-def intervals(scale: Scale, said: Numbers, past: Numbers, spread: Numbers, level: int) -> tuple[Numbers, Numbers]:
-    """The two ends of the interval around scaled forecasts `(samples, steps, features)`, in own units.
-
-    NaN past the horizon that `spread` `(features, horizon, 199)` is known for, and where there were too few errors.
-
-    Args:
-        past: `(samples, window, features)` in own units, what the forecasts follow.
-        level: in per cent.
-    """
-    ends = []
-    for at in bounds(level):
-        reach = np.full(said.shape[1:], np.nan, np.float32)
-        known = min(said.shape[1], spread.shape[1])
-        reach[:known] = np.where(np.isfinite(spread[:, :known, at]), spread[:, :known, at], np.nan).T
-        ends.append(scale.own(said + reach, past))
-    low, high = ends
-    return low, high
 
 
 def evaluate(model: Any, data: Data) -> Evaluation:
