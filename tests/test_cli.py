@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -158,6 +159,8 @@ def test_the_example_in_the_help_works(run, line):
         if f" {verb} " in line:
             trained, _, err = run(f"series train {options} --task {verb}")
             assert trained == 0, err
+    if line.startswith(("lstmae bench train", "lstmae bench serve")):
+        line = re.sub(r" --rounds \d+", "", line) + " --rounds 1"  # one shows that it works
     code, out, err = run(line.removeprefix("lstmae "))
     assert code == 0, err
     assert out

@@ -83,11 +83,14 @@ def test_killed_at_ten_moments(references, tmp_path):
     assert_equal(place, references("grid"))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "grid"])
-def test_killed_within_trials_and_between_them(references, tmp_path, kind):
-    code, _ = finished(f"{KINDS[kind]} --jobs 1 --out s", tmp_path, kill_at_write=4)
+@pytest.mark.parametrize(
+    ("kind", "first", "later"),
+    [("random", 9, ()), ("repeats", 4, (9,)), ("bayesian", 9, ()), ("hyperband", 4, (9, 12))],
+)
+def test_killed_within_trials_and_between_them(references, tmp_path, kind, first, later):
+    code, _ = finished(f"{KINDS[kind]} --jobs 1 --out s", tmp_path, kill_at_write=first)
     assert code == -signal.SIGKILL
-    for write in (9, 12):
+    for write in later:
         code, lines = finished(f"{RESUME} --jobs 1", tmp_path, kill_at_write=write)
         assert code == -signal.SIGKILL, lines
     code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
@@ -124,12 +127,11 @@ def test_killed_at_ten_moments_with_two_at_once(references, tmp_path):
     assert_equal(place, references("grid"))
 
 
-@pytest.mark.parametrize("jobs", [2, 3])
-def test_any_number_at_once_gives_the_same(references, tmp_path, jobs):
-    for kind in ("grid", "random"):
-        code, lines = finished(f"{KINDS[kind]} --jobs {jobs} --out {kind}", tmp_path)
-        assert code == 0, lines
-        assert_equal(tmp_path / kind, references(kind))
+@pytest.mark.parametrize(("kind", "jobs"), [("grid", 2), ("random", 3)])
+def test_any_number_at_once_gives_the_same(references, tmp_path, kind, jobs):
+    code, lines = finished(f"{KINDS[kind]} --jobs {jobs} --out s", tmp_path)
+    assert code == 0, lines
+    assert_equal(tmp_path / "s", references(kind))
 
 
 def test_workers_that_die_are_replaced(references, tmp_path):
