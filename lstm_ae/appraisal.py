@@ -16,7 +16,7 @@ from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.halves import halves_of
 from lstm_ae.outlook import forecaster_of
 from lstm_ae.run import Run
-from lstm_ae.tasks.series import codes, outcomes
+from lstm_ae.tasks.series import classes, codes, outcomes
 from lstm_ae.tasks.series.settling import table_of
 
 PART = "new data"
@@ -26,7 +26,7 @@ def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Pro
     """Measure a run on a table, the baselines that need no training beside it, as the part "new data".
 
     - forecast: errors after every window, beside its last value and its last season; a verdict
-    - classify: accuracy and macro-F1 by `label_col`
+    - classify: accuracy, macro-F1 and log loss by `label_col`, beside logistic regression; a verdict
     - anomaly with `label_col`: how well scores rank the labelled rows, and events meet labelled ranges, never
       point-adjusted, beside principal components
     - anomaly and reconstruct otherwise: the mean squared error of what is given back, beside principal components; a
@@ -47,7 +47,7 @@ def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Pro
     if config.task == "forecast":
         return _forecasts(run, config, data, progress)
     if config.task == "classify":
-        return Evaluation({PART: _classes(run, data, label_col or config.label_col, progress)})
+        return _classes(run, data, label_col or config.label_col, progress)
     if label_col is not None:
         found = detection.detect(run, data, label_col=label_col, progress=progress)
         return Evaluation({PART: _anomalies(found.judged)})
@@ -97,21 +97,23 @@ def _whole(prepared: Prepared, span: int) -> Split:
     return Split(grid.values, starts, span, grid.segment, time=times)
 
 
-def _classes(run: Run, data: str, label_col: str | None, progress: Progress | None) -> dict[str, Metric]:
+def _classes(run: Run, data: str, label_col: str | None, progress: Progress | None) -> Evaluation:
+    regression = run.logistic()  # before the table, which may take long to read
     found = classification.classify(run, data, label_col=label_col, progress=progress)
-    judged = classification.judged(found)
-    if judged is None:
+    grid, window = found.prepared.grid, found.prepared.window
+    known = (found.truth >= 0) & (found.answers >= 0)
+    if not known.any():
         raise DataError(
             f"The column {label_col!r} holds no class that the run knows ({', '.join(found.names[:5])}) where a window "
             "ends, so nothing can be judged; give another --label-col"
         )
-    known = found.truth[(found.truth >= 0) & (found.answers >= 0)]
-    most = np.bincount(known).argmax()
-    always = {f"always {found.names[most]}": float((known == most).mean())}
-    return {
-        "accuracy": Metric(judged.accuracy, "", always, True),
-        "macro_f1": Metric(judged.macro_f1, "", higher_is_better=True),
-    }
+    split = Split(grid.values, found.ends[known] - window + 1, window, label=found.truth[known])
+    linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
+    most = int(np.bincount(found.truth[known]).argmax())
+    metrics, judged = classes.compare(
+        split, found.probability[known], linear, frequent=most, name=found.names[most], shares=None
+    )
+    return Evaluation({PART: metrics}, {PART: judged})
 
 
 def _anomalies(judged: dict[str, detection.Judged]) -> dict[str, Metric]:

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.intervals import Calibration
-
 Numbers = NDArray[Any]
 
 
@@ -62,13 +60,13 @@ class Evaluation(NamedTuple):
     Args:
         metrics: what was measured.
         verdicts: by part, whether a forecast beats persistence, or a class a linear model; empty without either.
-        calibration: how far forecasts of so many days ahead were off on validation, of a table the quantiles of its
-            errors `(features, horizon, 199)`; None where nothing is forecast.
+        kept: what was fitted on the way and a run keeps, for its task's `keep`: how far forecasts were off on
+            validation, or a linear baseline; None where there is nothing.
     """
 
     metrics: Metrics
     verdicts: dict[str, Verdict] = {}
-    calibration: Calibration | Numbers | None = None
+    kept: Any = None
 
 
 def sample_means(errors: Numbers) -> Numbers:

@@ -3,13 +3,15 @@
 import copy
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.scaling import Scale
+from lstm_ae.data.scaling import Scale, scale_of
 from lstm_ae.data.windows import Data, Split
+from lstm_ae.files import load_state, save_state
 
 Numbers = NDArray[Any]
 
@@ -29,25 +31,24 @@ class Logistic(NamedTuple):
     Args:
         scale: of the windows.
         missing: whether it is told which values are missing.
-        components: scikit-learn's PCA; None where windows are not wide.
-        regression: scikit-learn's, of the classes it has seen.
-        classes: all of them.
+        weights: `(columns, classes)`.
+        bias: `(classes,)`; minus infinity for a class that training never saw.
         windows: how many it was fitted on.
     """
 
     scale: Scale
     missing: bool
-    components: Any
-    regression: Any
-    classes: int
+    weights: Numbers
+    bias: Numbers
     windows: int
 
     def probabilities(self, windows: Numbers) -> NDArray[np.float64]:
         """Windows `(samples, window, features)` in own units to `(samples, classes)`; 0 for a class never seen."""
-        columns = _columns(windows, self.scale, missing=self.missing)
-        found = np.zeros((len(windows), self.classes))
-        reduced = columns if self.components is None else self.components.transform(columns)
-        found[:, self.regression.classes_] = self.regression.predict_proba(reduced)
+        from scipy.special import softmax
+
+        found: NDArray[np.float64] = softmax(
+            _columns(windows, self.scale, missing=self.missing) @ self.weights + self.bias, axis=1
+        )
         return found
 
 
@@ -62,7 +63,36 @@ def fit_logistic(data: Data) -> Logistic:
     # Many small steps: threads that wait for one another cost more than they bring, eight times on busy cores.
     with threadpool_limits(1):
         components, regression = _fitted(train, validation, classes)
-    return Logistic(data.scale, missing, components, regression, classes, len(train.label))
+    weights, bias = _as_one(components, regression, classes)
+    return Logistic(data.scale, missing, weights, bias, len(train.label))
+
+
+def _as_one(components: Any, regression: Any, classes: int) -> tuple[Numbers, Numbers]:
+    """Components and regression as one linear map, from columns to all classes."""
+    weights, bias = regression.coef_.T, regression.intercept_
+    if len(regression.classes_) == 2:  # of two, scikit-learn keeps the second against the first
+        weights, bias = np.hstack([0 * weights, weights]), np.r_[0, bias]
+    if components is not None:
+        weights = components.components_.T @ weights
+        bias = bias - components.mean_ @ weights
+    whole, least = np.zeros((len(weights), classes)), np.full(classes, -np.inf)
+    whole[:, regression.classes_], least[regression.classes_] = weights, bias
+    return whole, least
+
+
+def read_logistic(path: Path) -> Logistic:
+    """What `write_logistic` has written; raises `DataError` where it is damaged."""
+    meta, groups = load_state(path, {"regression": 2, "scale": 2})
+    weights, bias = groups["regression"]
+    return Logistic(scale_of(meta, groups), meta["missing"], weights, bias, meta["windows"])
+
+
+def write_logistic(path: Path, regression: Logistic) -> None:
+    """Write a fitted regression."""
+    scale = regression.scale
+    groups = {"regression": [regression.weights, regression.bias], "scale": [scale.offset, scale.range]}
+    meta = {"kind": scale.kind, "missing": regression.missing, "windows": regression.windows}
+    save_state(path, meta, groups)
 
 
 def _fitted(train: "_Samples", validation: "_Samples", classes: int) -> tuple[Any, Any]:

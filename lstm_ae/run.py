@@ -6,6 +6,7 @@
     model.keras     the model with the weights of its best epoch, in own units
     normal.npz      how a model that finds anomalies scored normal rows: what its threshold rests on
     components.npz  the principal components that a reconstruction stands beside, where there is no normal.npz
+    logistic.npz    the logistic regression that a table's classes stand beside
     spread.npz      quantiles of the errors of a table's forecasts on validation: what its intervals rest on
     detection.npz   the last search of a table for anomalies, thinned: what a report draws
     calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
@@ -38,6 +39,7 @@ from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, table, write
 from lstm_ae.intervals import Calibration, read_calibration, read_spread, write_calibration, write_spread
+from lstm_ae.logistic import Logistic, read_logistic, write_logistic
 
 RUNS = Path("runs")
 
@@ -157,6 +159,14 @@ class Run:
     def write_components(self, components: Components, scale: Scale) -> None:
         """Save what reconstructions of other tables are compared with."""
         write_components(self.directory / "components.npz", components, scale)
+
+    def logistic(self) -> Logistic:
+        """The linear baseline of classes; raises `DataError` where it was not kept."""
+        return read_logistic(self._kept("logistic.npz"))
+
+    def write_logistic(self, regression: Logistic) -> None:
+        """Save what classes of other tables are compared with."""
+        write_logistic(self.directory / "logistic.npz", regression)
 
     def spread(self) -> tuple[NDArray[Any], Scale]:
         """Quantiles of errors on validation `(features, horizon, 199)`, and the scale that they are in.

@@ -90,6 +90,15 @@ def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
     assert evaluation.verdicts[PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
 
 
+def test_classes_come_with_logistic_regression_and_a_verdict(place: Path) -> None:
+    evaluation = appraise(open_run(place / "classify"), str(place / "last.csv"), label_col="pace")
+    before = open_run(place / "classify").metrics()
+    for measure in ("accuracy", "macro_f1", "log_loss"):
+        beside = before["test"][measure]["baselines"]["logistic regression"]
+        assert evaluation.metrics[PART][measure].baselines["logistic regression"] == pytest.approx(beside, rel=1e-3)
+    assert str(evaluation.verdicts[PART]) == before["verdict"]["test"]["text"]
+
+
 def test_labelled_anomalies_are_ranked_beside_other_scores(place: Path) -> None:
     evaluation = appraise(open_run(place / "anomaly"), str(place / "last.csv"), label_col="broken")
     metrics = evaluation.metrics[PART]

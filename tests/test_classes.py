@@ -19,7 +19,16 @@ from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import mcnemar
 from lstm_ae.figures.classes import confusion, trust
-from lstm_ae.logistic import fit_logistic, log_loss
+from lstm_ae.logistic import (
+    Logistic,
+    _as_one,
+    _fitted,
+    _Samples,
+    fit_logistic,
+    log_loss,
+    read_logistic,
+    write_logistic,
+)
 from lstm_ae.tasks.series.settling import Settled, settle
 
 NAN = float("nan")
@@ -330,7 +339,7 @@ def test_logistic_regression_reads_values_and_what_is_missing() -> None:
     windows, label = random.normal(size=(300, 4, 2)), random.integers(0, 2, 300)
     by_value = windows + 3 * label[:, None, None]
     found = fit_logistic(labelled_data(by_value, label, 3))
-    assert (found.components, found.missing, found.windows) == (None, False, 300)
+    assert (found.weights.shape, found.missing, found.windows) == ((8, 3), False, 300)
     said = found.probabilities(by_value)
     assert said.shape == (300, 3)
     assert (said[:, 2] == 0).all()  # never seen
@@ -344,12 +353,30 @@ def test_logistic_regression_reads_values_and_what_is_missing() -> None:
     assert (found.probabilities(holed).argmax(axis=1) == label).mean() > 0.97
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("wide", [3, 600])
+def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path: Path) -> None:
+    """What scikit-learn says step by step; and what is read again is what was written."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, classes, 200).astype(np.int32)
+    columns = (random.normal(size=(200, wide)) + label[:, None]).astype(np.float32)
+    components, regression = _fitted(_Samples(columns, label), _Samples(columns, label), classes)
+    assert (components is None) == (wide == 3)
+    weights, bias = _as_one(components, regression, classes)
+    fitted = Logistic(fixed(), False, weights, bias, 200)
+    reduced = columns if components is None else components.transform(columns)
+    said = fitted.probabilities(columns[:, None])
+    np.testing.assert_allclose(said, regression.predict_proba(reduced), rtol=1e-4, atol=1e-6)
+    write_logistic(tmp_path / "l.npz", fitted)
+    np.testing.assert_array_equal(read_logistic(tmp_path / "l.npz").probabilities(columns[:, None]), said)
+
+
 def test_wide_windows_are_reduced() -> None:
     random = np.random.default_rng(0)
     label = random.integers(0, 2, 120)
     windows = random.normal(size=(120, 60, 10)) + label[:, None, None]
     found = fit_logistic(labelled_data(windows, label, 2))
-    assert found.components.n_components_ == 120  # of 600 columns no more than windows
+    assert np.linalg.matrix_rank(found.weights) == 1  # of two classes the second against the first
     assert (found.probabilities(windows).argmax(axis=1) == label).all()
 
 

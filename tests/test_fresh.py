@@ -63,7 +63,7 @@ def test_the_calibration_survives_the_directory(run):
     assert until == str(opened.data.validation.time.max())
     np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
     np.testing.assert_array_equal(scale.range, opened.data.scale.range)
-    again = experiment.evaluate(opened).calibration
+    again = experiment.evaluate(opened).kept
     np.testing.assert_allclose(calibration.quantiles, again.quantiles, rtol=1e-5)
     assert calibration.quantiles.shape == (20, 199)
     assert calibration.residuals.shape[1] == 4

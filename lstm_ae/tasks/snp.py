@@ -73,9 +73,9 @@ def evaluate(model: Any, data: Data) -> Evaluation:
 
 def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
     """Write the scale and how far forecasts were off on validation, for forecasts of new prices."""
-    if isinstance(evaluation.calibration, Calibration):
+    if isinstance(evaluation.kept, Calibration):
         assert data.validation.time is not None
-        run.write_calibration(evaluation.calibration, data.scale, str(data.validation.time.max()))
+        run.write_calibration(evaluation.kept, data.scale, str(data.validation.time.max()))
     return {}
 
 

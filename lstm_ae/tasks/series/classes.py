@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from lstm_ae.config import Series
 from lstm_ae.data.columns import heading
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Evaluation, Metric, mcnemar
+from lstm_ae.evaluation import Evaluation, Metric, Verdict, mcnemar
 from lstm_ae.figures import base
 from lstm_ae.figures import classes as drawings
 from lstm_ae.logistic import NAME, fit_logistic, log_loss
-from lstm_ae.tasks import History, columns, keep_nothing, parts
-
-keep = keep_nothing
+from lstm_ae.run import Run
+from lstm_ae.tasks import History, columns, parts
 
 Numbers = NDArray[Any]
 
@@ -41,27 +40,50 @@ def evaluate(model: Any, data: Data) -> Evaluation:
     assert data.train.label is not None
     counts = np.bincount(data.train.label, minlength=len(data.classes))
     frequent, shares = int(counts.argmax()), counts / counts.sum()
-    always = f"always {heading(data.classes[frequent])}"
     regression = fit_logistic(data)
     metrics, verdicts = {}, {}
     for part, split in parts(data).items():
-        truth = split.label
-        ours = probabilities(model, split)
         linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
-        answers = {"": ours.argmax(axis=1), always: np.full(len(truth), frequent), NAME: linear.argmax(axis=1)}
-        right = {name: float(np.mean(said == truth)) for name, said in answers.items()}
-        f1 = {name: macro_f1(truth, said) for name, said in answers.items()}
-        loss = {"": log_loss(ours, truth), "class shares": log_loss(np.tile(shares, (len(truth), 1)), truth)}
-        loss[NAME] = log_loss(linear, truth)
-        metrics[part] = {
-            "accuracy": _metric(right, higher_is_better=True),
-            "macro_f1": _metric(f1, higher_is_better=True),
-            "log_loss": _metric(loss, higher_is_better=False),
-        }
-        apart = split.apart()
-        what = "windows" if len(apart) == split.samples else "windows that share no row"
-        verdicts[part] = mcnemar((answers[""] == truth)[apart], (answers[NAME] == truth)[apart], name=NAME, what=what)
-    return Evaluation(metrics, verdicts)
+        metrics[part], verdicts[part] = compare(
+            split, probabilities(model, split), linear, frequent=frequent, name=data.classes[frequent], shares=shares
+        )
+    return Evaluation(metrics, verdicts, regression)
+
+
+def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
+    """Write the logistic regression, to stand beside the classes of other tables."""
+    run.write_logistic(evaluation.kept)
+    return {}
+
+
+def compare(
+    split: Split, ours: Numbers, linear: Numbers, *, frequent: int, name: str, shares: Numbers | None
+) -> tuple[dict[str, Metric], Verdict]:
+    """Measures of labelled windows beside those of the baselines, and the verdict on logistic regression.
+
+    Args:
+        ours, linear: `(samples, classes)` probabilities of the model and of logistic regression.
+        frequent, name: the place and the name of the class that is always answered by the first baseline.
+        shares: `(classes,)` how frequent each is in training, to be said of every window; None leaves that out.
+    """
+    truth = split.label
+    assert truth is not None
+    always = f"always {heading(name)}"
+    answers = {"": ours.argmax(axis=1), always: np.full(len(truth), frequent), NAME: linear.argmax(axis=1)}
+    right = {key: float(np.mean(said == truth)) for key, said in answers.items()}
+    f1 = {key: macro_f1(truth, said) for key, said in answers.items()}
+    loss = {"": log_loss(ours, truth)}
+    if shares is not None:
+        loss["class shares"] = log_loss(np.tile(shares, (len(truth), 1)), truth)
+    loss[NAME] = log_loss(linear, truth)
+    metrics = {
+        "accuracy": _metric(right, higher_is_better=True),
+        "macro_f1": _metric(f1, higher_is_better=True),
+        "log_loss": _metric(loss, higher_is_better=False),
+    }
+    apart = split.apart()
+    what = "windows" if len(apart) == split.samples else "windows that share no row"
+    return metrics, mcnemar((answers[""] == truth)[apart], (answers[NAME] == truth)[apart], name=NAME, what=what)
 
 
 def _metric(found: dict[str, float], *, higher_is_better: bool) -> Metric:

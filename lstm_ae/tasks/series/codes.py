@@ -114,7 +114,7 @@ def threshold_of(normal: Normal, config: Series) -> dict[str, Any]:
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
     """Write how normal rows are scored, which a threshold rests on; else the principal components alone."""
     if config.task != "anomaly":
-        run.write_components(principal_components(data, config.code, config.seed), data.scale)
+        run.write_components(evaluation.kept, data.scale)
         return {}
     found = normal(model, data, config)
     run.write_normal(found, data.scale)
@@ -144,7 +144,7 @@ def evaluate(model: Any, data: Data) -> Evaluation:
         baselines = {components.name: beside.value, "mean of the window": constant.value}
         metrics[part] = {"reconstruction_mse": Metric(error.value, "scaled", baselines)}
         verdicts[part] = judge(split, ours, linear, components.name)
-    return Evaluation(metrics, verdicts)
+    return Evaluation(metrics, verdicts, components)
 
 
 def judge(split: Split, ours: Errors, theirs: Errors, name: str) -> Verdict:

@@ -49,8 +49,7 @@ def evaluate(model: Any, data: Data) -> Evaluation:
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
     """Write how far forecasts were off on validation, which intervals rest on, and the season to compare with."""
-    assert isinstance(evaluation.calibration, np.ndarray)
-    run.write_spread(evaluation.calibration, data.scale)
+    run.write_spread(evaluation.kept, data.scale)
     return {}
 
 
