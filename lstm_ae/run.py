@@ -4,17 +4,12 @@
     state.npz       the training state, for resuming
     history.csv     losses and metrics of every epoch
     model.keras     the model with the weights of its best epoch, in own units
-    normal.npz      how a model that finds anomalies scored normal rows: what its threshold rests on
-    components.npz  the principal components that a reconstruction stands beside, where there is no normal.npz
-    logistic.npz    the logistic regression that a table's classes stand beside
-    spread.npz      quantiles of the errors of a table's forecasts on validation: what its intervals rest on
-    detection.npz   the last search of a table for anomalies, thinned: what a report draws
-    calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
+    *.npz           what some tasks keep besides: `lstm_ae.kept`
     metrics.json    what came out; written last, so a directory without it is unfinished
     figures/*.png
     1/, 2/, ...     exported SavedModels: the layout of a TensorFlow Serving model folder
 
-Only this module knows these names. Every file is written beside its place and renamed into it.
+Only this module and `lstm_ae.kept` know these names. Every file is written beside its place and renamed into it.
 """
 
 import csv
@@ -27,28 +22,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from lstm_ae.about import asked, config_from, read_about
-from lstm_ae.anomaly.baseline import Components, read_components, write_components
-from lstm_ae.anomaly.normal import Normal, read_normal, write_normal
-from lstm_ae.anomaly.sketch import Sketches, read_sketches, write_sketches
 from lstm_ae.config import Config, task_of
-from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, table, write
-from lstm_ae.intervals import Calibration, read_calibration, read_spread, write_calibration, write_spread
-from lstm_ae.logistic import Logistic, read_logistic, write_logistic
+from lstm_ae.kept import Kept
 
 RUNS = Path("runs")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(Kept):
     """A directory with a `config.json`; the rest as far as it has come."""
-
-    directory: Path
 
     @property
     def state(self) -> Path:
@@ -128,72 +114,6 @@ class Run:
                 f"{str(self.model_file)!r} is missing, damaged or no model ({first[:200]}); "
                 "restore it, or train a new run"
             ) from error
-
-    def calibration(self) -> tuple[Calibration, Scale, str]:
-        """How far the forecasts were off on validation, the scale, and the last day of validation.
-
-        Raises `DataError` where there is none.
-        """
-        return read_calibration(self._kept("calibration.npz"))
-
-    def write_calibration(self, calibration: Calibration, scale: Scale, until: str) -> None:
-        """Save what forecasts of new data need besides the model; `until` is the last day of validation."""
-        write_calibration(self.directory / "calibration.npz", calibration, scale, until)
-
-    def normal(self) -> tuple[Normal, Scale]:
-        """How normal rows were scored, and the scale; raises `DataError` where that was not kept."""
-        why = "it was not trained to find anomalies; train one by lstmae series train --task anomaly"
-        return read_normal(self._kept("normal.npz", why))
-
-    def write_normal(self, normal: Normal, scale: Scale) -> None:
-        """Save how normal rows were scored."""
-        write_normal(self.directory / "normal.npz", normal, scale)
-
-    def components(self) -> tuple[Components, Scale]:
-        """The linear baseline of reconstructions, and the scale; raises `DataError` where it was not kept."""
-        if (self.directory / "normal.npz").is_file():
-            normal, scale = self.normal()
-            return normal.components, scale
-        return read_components(self._kept("components.npz"))
-
-    def write_components(self, components: Components, scale: Scale) -> None:
-        """Save what reconstructions of other tables are compared with."""
-        write_components(self.directory / "components.npz", components, scale)
-
-    def logistic(self) -> Logistic:
-        """The linear baseline of classes; raises `DataError` where it was not kept."""
-        return read_logistic(self._kept("logistic.npz"))
-
-    def write_logistic(self, regression: Logistic) -> None:
-        """Save what classes of other tables are compared with."""
-        write_logistic(self.directory / "logistic.npz", regression)
-
-    def spread(self) -> tuple[NDArray[Any], Scale]:
-        """Quantiles of errors on validation `(features, horizon, 199)`, and the scale that they are in.
-
-        Raises `DataError` where there is none.
-        """
-        return read_spread(self._kept("spread.npz"))
-
-    def write_spread(self, quantiles: NDArray[Any], scale: Scale) -> None:
-        """Save what intervals of forecasts rest on."""
-        write_spread(self.directory / "spread.npz", quantiles, scale)
-
-    def _kept(self, name: str, why: str = "train a new run") -> Path:
-        """The path of a file that a run need not have; raises `DataError` where it has none."""
-        path = self.directory / name
-        if not path.is_file():
-            raise DataError(f"The run {str(self.directory)!r} holds no {name}: {why}")
-        return path
-
-    def detection(self) -> Sketches | None:
-        """What is kept of the last detection; None where there was none. Raises `DataError` where it is damaged."""
-        path = self.directory / "detection.npz"
-        return read_sketches(path) if path.is_file() else None
-
-    def write_detection(self, found: Sketches) -> None:
-        """Keep what a report draws of a detection."""
-        write_sketches(self.directory / "detection.npz", found)
 
     def write_model(self, model: Any) -> None:
         """Save the model."""
