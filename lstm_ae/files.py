@@ -177,16 +177,23 @@ def save_state(
     write(path, content.getvalue())
 
 
-def load_state(path: Path, sizes: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Read what `save_state` wrote: so many arrays of each group. Raises `DataError` where it is damaged."""
+def load_state(
+    path: Path, sizes: Mapping[str, int], what: str = "", advice: str = "restore it, or train a new run"
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Read what `save_state` wrote: so many arrays of each group.
+
+    Args:
+        what: to call it, with a blank behind it.
+        advice: to whom it is damaged.
+
+    Raises:
+        DataError: it is damaged.
+    """
     try:
         # Opened here, because numpy leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
             groups = {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}
     except Exception as error:
-        raise DataError(
-            f"The training state {str(path)!r} cannot be read ({type(error).__name__}); "
-            "start a new run, or delete that file to start this one from its beginning"
-        ) from error
+        raise DataError(f"{what}{str(path)!r} cannot be read ({type(error).__name__}); {advice}") from error
     return meta, groups

@@ -138,7 +138,12 @@ class Keeper(keras.callbacks.Callback):
         """Take up the state on disk, if there is one."""
         if not self.path.exists():
             return
-        meta, groups = load_state(self.path, {name: len(values) for name, values in self._groups().items()})
+        meta, groups = load_state(
+            self.path,
+            {name: len(values) for name, values in self._groups().items()},
+            "The training state ",
+            "start a new run, or delete that file to start this one from its beginning",
+        )
         for key, value in self.identity.items():
             if meta["identity"].get(key) != value:
                 raise ConfigError(

@@ -492,10 +492,12 @@ def test_what_is_no_json(r: Path, name: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", pickle.dumps([1.0])], ids=["empty", "cut", "a pickle"])
-@pytest.mark.parametrize("name", ["normal.npz", "calibration.npz"])
+@pytest.mark.parametrize("name", ["normal", "calibration", "components", "logistic", "spread"])
 def test_what_is_no_state(empty_directory: Path, name: str, content: bytes) -> None:
-    found = Run(Path(shutil.copytree(ROOT / {"normal.npz": "pump", "calibration.npz": "snp"}[name], "r")))
-    (found.directory / name).write_bytes(content)
-    with pytest.raises(DataError, match=rf"'r/{name}' cannot be read") as caught:
-        found.normal() if name == "normal.npz" else found.calibration()
+    found = Run(Path(shutil.copytree(ROOT / "snp", "r")))
+    (found.directory / f"{name}.npz").write_bytes(content)
+    with pytest.raises(
+        DataError, match=rf"^'r/{name}.npz' cannot be read \(\w+\); restore it, or train a new run"
+    ) as caught:
+        getattr(found, name)()
     assert "\n" not in str(caught.value)
