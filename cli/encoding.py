@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         talk: Talk,
     ) -> None:
-        """Measure a run on another table, with baselines that need no training, or again on the parts of its own."""
+        """Measure a run on another table, beside the baselines that it has kept, or again on the parts of its own."""
         from lstm_ae.run import open_run
 
         if data is None and label_col is not None:

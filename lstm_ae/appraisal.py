@@ -23,9 +23,11 @@ PART = "new data"
 
 
 def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Progress | None = None) -> Evaluation:
-    """Measure a run on a table, the baselines that need no training beside it, as the part "new data".
+    """Measure a run on a table, the baselines that it has kept beside it, as the part "new data".
 
-    - forecast: errors after every window, beside its last value and its last season; a verdict
+    A run that was trained on validation as well has kept none.
+
+    - forecast: errors after every window, beside its last value and its last season, which need no keeping; a verdict
     - classify: accuracy, macro-F1 and log loss by `label_col`, beside logistic regression; a verdict
     - anomaly with `label_col`: how well scores rank the labelled rows, and events meet labelled ranges, never
       point-adjusted, beside principal components
@@ -55,18 +57,18 @@ def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Pro
 
 
 def _reconstructions(run: Run, config: Series, data: str, progress: Progress | None) -> Evaluation:
-    components, scale = run.components()
-    model = run.model()
+    kept, model = run.components(), run.model()
     halves = halves_of(model, config.scale)
     prepared = table_of(dataclasses.replace(config, data=data, label_col=None), progress)
+    metric = Metric(encoding.mean_squared_error(halves.errors, prepared.grid, halves.window), "scaled")
+    if kept is None:
+        return Evaluation({PART: {"reconstruction_mse": metric}})
+    components, scale = kept
     linear = codes.errors_of_components(components, scale)
-    ours, theirs = (
-        encoding.mean_squared_error(errors, prepared.grid, halves.window)
-        for errors in (halves.errors, of_windows(linear, halves.window))
-    )
-    metric = Metric(ours, "scaled", {components.name: theirs})
-    judged = codes.judge(_whole(prepared, halves.window), codes.errors_of(model, scale), linear, components.name)
-    return Evaluation({PART: {"reconstruction_mse": metric}}, {PART: judged})
+    theirs = encoding.mean_squared_error(of_windows(linear, halves.window), prepared.grid, halves.window)
+    metric = metric._replace(baselines={components.name: theirs})
+    judged = codes.judge(_whole(prepared, halves.window), codes.errors_of(model, scale), linear, components)
+    return Evaluation({PART: {"reconstruction_mse": metric}}, {PART: judged} if judged else {})
 
 
 def _forecasts(run: Run, config: Series, data: str, progress: Progress | None) -> Evaluation:
@@ -98,7 +100,7 @@ def _whole(prepared: Prepared, span: int) -> Split:
 
 
 def _classes(run: Run, data: str, label_col: str | None, progress: Progress | None) -> Evaluation:
-    regression = run.logistic()  # before the table, which may take long to read
+    regression = run.logistic()
     found = classification.classify(run, data, label_col=label_col, progress=progress)
     grid, window = found.prepared.grid, found.prepared.window
     known = (found.truth >= 0) & (found.answers >= 0)
@@ -108,12 +110,14 @@ def _classes(run: Run, data: str, label_col: str | None, progress: Progress | No
             "ends, so nothing can be judged; give another --label-col"
         )
     split = Split(grid.values, found.ends[known] - window + 1, window, label=found.truth[known])
-    linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
+    linear = None
+    if regression is not None:
+        linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
     most = int(np.bincount(found.truth[known]).argmax())
     metrics, judged = classes.compare(
         split, found.probability[known], linear, frequent=most, name=found.names[most], shares=None
     )
-    return Evaluation({PART: metrics}, {PART: judged})
+    return Evaluation({PART: metrics}, {PART: judged} if judged else {})
 
 
 def _anomalies(judged: dict[str, detection.Judged]) -> dict[str, Metric]:

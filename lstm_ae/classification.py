@@ -132,7 +132,7 @@ def classified(classifier: Classifier, table: Measurements, *, every_row: bool =
     if table.layout.time is None:
         reading = replace(reading, freq="rows")
     prepared = prepare(reading, found)
-    whole = padded(prepared) if by_series else prepared
+    whole = padded(prepared) if by_series and config.short != "drop" else prepared
     starts = window_starts(whole.grid.segment, whole.window)
     of_series = by_series and np.bincount(whole.grid.series[starts]).max(initial=0) <= 1
     if every_row and not of_series:

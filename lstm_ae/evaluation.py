@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
     """Does a forecast, or an answer, beat a baseline?
 
     Args:
-        outcome: "beats", "ties with", "loses to" or, where samples are too few to tell, "undecided against".
+        outcome: "beats", "ties with", "loses to" or, where the test cannot tell, "undecided against".
         baseline: whom.
         skill: 1 - error / error of the baseline.
         p: two-sided p-value of equal accuracy; NaN where it cannot be computed.

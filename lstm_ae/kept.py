@@ -51,20 +51,22 @@ class Kept:
         """Save how normal rows were scored."""
         write_normal(self.directory / "normal.npz", normal, scale)
 
-    def components(self) -> tuple[Components, Scale]:
-        """The linear baseline of reconstructions, and the scale; raises `DataError` where it was not kept."""
+    def components(self) -> tuple[Components, Scale] | None:
+        """The linear baseline of reconstructions, and the scale; None where it was not kept."""
         if (self.directory / "normal.npz").is_file():
             normal, scale = self.normal()
             return normal.components, scale
-        return read_components(self._kept("components.npz"))
+        path = self.directory / "components.npz"
+        return read_components(path) if path.is_file() else None
 
     def write_components(self, components: Components, scale: Scale) -> None:
         """Save what reconstructions of other tables are compared with."""
         write_components(self.directory / "components.npz", components, scale)
 
-    def logistic(self) -> Logistic:
-        """The linear baseline of classes; raises `DataError` where it was not kept."""
-        return read_logistic(self._kept("logistic.npz"))
+    def logistic(self) -> Logistic | None:
+        """The linear baseline of classes; None where it was not kept."""
+        path = self.directory / "logistic.npz"
+        return read_logistic(path) if path.is_file() else None
 
     def write_logistic(self, regression: Logistic) -> None:
         """Save what classes of other tables are compared with."""

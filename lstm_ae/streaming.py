@@ -151,7 +151,7 @@ class _Segment:
 
     def __init__(self, detector: Detector) -> None:
         self.errors: Adding = detector.ours
-        self.fills_up = detector.config.fills_up
+        self.pads = detector.config.short == "pad"
         self.window, features = detector.normal.components.mean.shape
         self.overlap = Overlap(detector.normal.smooth)
         self.rows = np.empty((0, features), np.float32)
@@ -171,7 +171,7 @@ class _Segment:
         by_feature = self.overlap.rest()
         if not len(by_feature):  # fewer rows than a window
             by_feature = np.full((len(self.waiting), self.rows.shape[1]), np.nan)
-            if self.fills_up and len(self.waiting):
+            if self.pads and len(self.waiting):
                 missing = np.full((self.window - len(self.rows), self.rows.shape[1]), np.nan, np.float32)
                 self.overlap.add(self.errors(np.concatenate([missing, self.rows])))
                 by_feature = self.overlap.rest()[-len(self.waiting) :]

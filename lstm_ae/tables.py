@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from lstm_ae.data.frames import in_rows_of, names_of_rows
 from lstm_ae.data.measurements import Progress
+from lstm_ae.data.padding import own_rows
 from lstm_ae.data.series import Prepared
 from lstm_ae.encoding import encoded, reconstructed
 from lstm_ae.halves import Halves, halves_of
@@ -54,6 +55,6 @@ def figure(opened: Opened) -> Figure:
     from lstm_ae.figures.anomalies import given_back
 
     grid, table = opened.prepared.grid, opened.prepared.table
-    rows = grid.series == grid.series[0]
+    rows = (grid.series == grid.series[0]) & own_rows(grid)
     times = grid.times[rows].view("datetime64[ns]") if table.layout.time is not None else grid.times[rows]
     return given_back(times, grid.values[rows], reconstructed(opened.halves, grid)[rows], names=table.layout.values)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,21 @@ def test_by_command(place: Path) -> None:
     assert again.code == 0, again.err
     test = json.loads(again.out)["metrics"]["test"]["reconstruction_mse"]["value"]
     assert test == pytest.approx(open_run(place / "reconstruct").metrics()["test"]["reconstruction_mse"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [("classify", "logistic"), ("reconstruct", "components"), ("anomaly", "normal")]
+)
+def test_without_what_was_kept_there_is_no_baseline(place: Path, tmp_path: Path, task: str, name: str) -> None:
+    """As of a winner that was trained on validation as well."""
+    run = open_run(shutil.copytree(place / task, tmp_path / "run"))
+    (run.directory / f"{name}.npz").unlink()
+    evaluation = appraise(run, str(place / "last.csv"))
+    assert evaluation.verdicts == {}
+    assert {base for metric in evaluation.metrics[PART].values() for base in metric.baselines} <= {
+        "always fast",
+        "always slow",
+    }
 
 
 def test_what_cannot_be_measured(place: Path) -> None:

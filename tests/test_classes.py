@@ -280,6 +280,16 @@ def test_each_short_segment_can_be_padded() -> None:
     assert own_rows(after.grid).tolist() == [False, True, True, True, True, True, True]
 
 
+def test_padding_has_a_limit() -> None:
+    """Ten thousand series of one row would be ten million rows."""
+    rows = [f"r{number},1,a" for number in range(10_000)]
+    config, table = table_of(rows, window=1000, split_by="series")
+    with pytest.raises(
+        DataError, match="10,000 stretches shorter than the window of 1000 steps would be padded with 9,99"
+    ):
+        padded(prepare(config, table), "segments")
+
+
 def test_padding_has_times() -> None:
     rows = [f"x,2024-01-01 0{hour}:00,1,a" for hour in range(2)] + ["y,2024-01-01 05:00,1,b"]
     config, table = table_of(rows, "run,time,a,kind", window=3, split_by="series")

@@ -14,6 +14,7 @@ import pytest
 from searches import Said, call
 
 from lstm_ae import detection, experiment
+from lstm_ae.anomaly.baseline import Components
 from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smooth
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import fixed
@@ -95,13 +96,64 @@ def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
     def theirs(windows: np.ndarray) -> np.ndarray:
         return (3 - windows) + noise.uniform(-0.01, 0.01, windows.shape)
 
-    found = codes.judge(split, ours, theirs, "it")
-    assert found.outcome == "beats"
+    it = Components(np.zeros((5, 1), np.float32), np.eye(5, dtype=np.float32)[:4])
+    found = codes.judge(split, ours, theirs, it)
+    assert found is not None
+    assert (found.outcome, found.baseline) == ("beats", "PCA with 4 numbers")
     assert found.skill == pytest.approx(1 - 1 / (1.5 - 1 / 118), abs=0.01)
     assert found.halves[0] > 10 > 4 > abs(found.halves[1])
+    # Components that keep a window as it is leave nothing to compare.
+    assert codes.judge(split, ours, theirs, it._replace(axes=np.eye(5, dtype=np.float32))) is None
     metrics = open_run(place / "run").metrics()
     for part in ("validation", "test"):
         assert metrics["verdict"][part]["baseline"] == "PCA with 4 numbers"
+
+
+def test_series_that_move_together_are_one_piece_of_evidence() -> None:
+    """Series out of phase that share their shocks, which last a day: what is no difference is rarely taken for one.
+
+    Counted window by window it would be in two of five.
+    """
+    random, rejected, rounds = np.random.default_rng(0), 0, 40
+    hours, span, series = 24 * 60, 24, 24
+    for _ in range(rounds):
+        shocks = np.convolve(random.normal(size=hours + 23), np.ones(24), "valid").astype(np.float32)
+        begins = range(series)
+        values = np.concatenate([shocks[first:] for first in begins])[:, None]
+        times = np.concatenate([np.arange(first, hours) for first in begins]) * 3600 * 10**9
+        segment = np.repeat(np.arange(series, dtype=np.int32), [hours - first for first in begins])
+        split = Split(values, window_starts(segment, span), span, segment, time=times.view("datetime64[ns]"))
+        it = Components(np.zeros((span, 1), np.float32), np.eye(span, dtype=np.float32)[:4])
+        found = codes.judge(split, lambda windows: 5 + windows, lambda windows: 5 + 0 * windows, it)
+        assert found is not None
+        rejected += found.p < 0.05
+    assert rejected <= 0.2 * rounds
+
+
+def test_what_pads_short_series_is_no_normal_row() -> None:
+    """Scores that smoothing spreads to rows before a series' first are not counted."""
+    random = np.random.default_rng(0)
+    lines = ["beat,value"]
+    for beat in range(40):
+        lines += [f"b{beat},{value:.3f}" for value in random.normal(size=8 if beat % 2 else 16)]
+    Path("beats.csv").write_text("\n".join(lines))
+    options = "--id-col beat --split-by series --window 16 --smooth 8 --units 4 --code 3 --epochs 1"
+    assert call(f"series train beats.csv {options} --out padded").code == 0
+    run = open_run("padded")
+    assert run.about()["config"]["short"] == "pad"
+    normal, _ = run.normal()
+    data = settling.load(run.config())  # type: ignore[arg-type]
+    assert np.isnan(data.validation.series).any()
+    np.testing.assert_array_equal(np.isnan(normal.scores), np.isnan(data.validation.series[:, 0]))
+    said = call("series detect padded beats.csv --scores s.csv --json")
+    assert said.code == 0, said.err
+    assert len(Path("s.csv").read_text().splitlines()) == len(lines)
+    # A run that has seen no short series gives none a score.
+    whole = [line for line in lines[1:] if line.partition(",")[0][-1] in "02468"]
+    Path("whole.csv").write_text("\n".join([lines[0], *whole]))
+    assert call(f"series train whole.csv {options} --out whole").code == 0
+    assert open_run("whole").about()["config"]["short"] == "drop"
+    assert "160 rows have no score" in call("series detect whole beats.csv").out
 
 
 def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> None:

@@ -143,9 +143,19 @@ PROBLEMS: dict[str, tuple[list[str], str, str]] = {
         "No part holds a window of 5 steps",
         "--split-by series",
     ),
+    "series all too short": (
+        ["id,a", *(f"{name},1.{k}" for name in range(10) for k in range(5))],
+        "No part holds a window of 8 steps",
+        "--split-by series",
+    ),
     "one time": (["time,a", *(f"2024-01-01,1.{k}" for k in range(50))], "no step", "--freq rows"),
 }  # fmt: skip
-WITH = {"a step that is too long": "--freq 1d", "too few rows": "--window 20", "short series": "--id-col id --window 5"}
+WITH = {
+    "a step that is too long": "--freq 1d",
+    "too few rows": "--window 20",
+    "short series": "--id-col id --window 5",
+    "series all too short": "--id-col id --window 8",
+}
 
 
 @pytest.mark.parametrize("case", PROBLEMS)
@@ -213,6 +223,15 @@ def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
         "label_col": "l",
     }
     assert fixes({"value_cols": ("a",)}, {"value_cols": ("b",)}) == {}
+
+
+def test_rows_that_pad_short_series_are_no_rows() -> None:
+    rows = [f"r{name},{k}" for name in range(10) for k in range(3)]
+    found = inspect(Reading(data=written(rows, "id,a"), id_col="id", split_by="series", window=30))
+    assert found.windows == (7, 1, 2)
+    assert len(found.prepared.part) == 30
+    assert found.usable
+    assert not inspect(Reading(data="t.csv", id_col="id", split_by="series", window=30, short="drop")).usable
 
 
 def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any) -> None:

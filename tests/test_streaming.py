@@ -52,7 +52,8 @@ def joined(parts: list[Decided], series: str = "") -> Decided:
 
 def at_once(detector: Detector, table: Measurements) -> tuple[Any, Any]:
     prepared = prepare(detector.config, table)
-    grid, normal = padded(prepared, "segments").grid if detector.config.fills_up else prepared.grid, detector.normal
+    prepared = padded(prepared, "segments") if detector.config.short == "pad" else prepared
+    grid, normal = prepared.grid, detector.normal
     own = own_rows(grid)
     scores = score_rows(detector.ours, grid.values, grid.segment, normal.window, normal.smooth)
     return grid.times[own], scores[own]
@@ -135,7 +136,7 @@ def test_any_cutting_gives_what_all_at_once_gives(
     whole: bool,
 ) -> None:
     """Gaps, rows that meet, jitter and missing values; a second series in between; windows at whole series or none."""
-    of_series = {"split_by": "series", "id_col": "id"} if whole else {}
+    of_series = {"split_by": "series", "id_col": "id", "short": "pad"} if whole else {}
     detector = detector_of(window, 1, smooth, duplicates=duplicates, freq=freq, **of_series)
     steps, off, values_ = zip(*rows, strict=True)
     times = np.sort(START + MINUTE * np.cumsum(steps) + np.array(off) * 10**9)

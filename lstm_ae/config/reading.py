@@ -136,6 +136,13 @@ class Reading(Options):
         choices=("time", "series"),
         tunable=False,
     )
+    short: str | None = option(
+        None,
+        "Where whole series are divided, what becomes of series, and of stretches between long gaps, that are shorter "
+        "than the window: missing rows before them make up one (pad), or they have none (drop) (default: pad).",
+        choices=("pad", "drop"),
+        tunable=False,
+    )
     scale: str = option(
         "standard",
         "How values are scaled: not (none), by mean and deviation (standard) or minimum and range (minmax) of the "
@@ -177,6 +184,16 @@ class Reading(Options):
                 )
         if self.split_by == "series" and self.id_col is None:
             raise ConfigError("--split-by series needs --id-col, the column that tells the series apart. Add it")
+        if self.short is not None:
+            self._check_short()
+
+    def _check_short(self) -> None:
+        if self.forecasts:
+            raise ConfigError("--short is not for forecasts, which need a whole window. Leave it out")
+        if self.split_by == "time":
+            raise ConfigError("--short is for --split-by series, where a series is a whole. Leave one of them out")
+        if self.short == "pad" and self.scale == "window":
+            raise ConfigError("--scale window needs values without gaps, and --short pad makes some. Change one")
 
     def _check_columns(self) -> None:
         for name in ("value_cols", "columns"):
@@ -202,9 +219,9 @@ class Reading(Options):
         return self.horizon is not None
 
     @property
-    def fills_up(self) -> bool:
-        """Whether what is shorter than a window is one, with missing rows before it: where whole series are divided."""
-        return self.split_by == "series" and not self.forecasts and self.scale != "window"
+    def may_pad(self) -> bool:
+        """Whether what is shorter than a window may be one, with missing rows before it."""
+        return self.split_by == "series" and not self.forecasts and self.scale != "window" and self.short != "drop"
 
     @property
     def step(self) -> Step | None:

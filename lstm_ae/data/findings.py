@@ -12,6 +12,7 @@ from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.padding import padded
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
 
@@ -123,6 +124,7 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
         for window in (config.window, None):
             changed = changed_by(config, fix | {"window": window, "duplicates": _kept(config)})
             found = prepare(changed, prepared.table)
+            found = padded(found, "segments") if changed.may_pad else found
             if all(part.samples for part in windows_of(found, changed)):
                 fixes.append(fix if window == config.window else fix | {"window": found.window})
                 break

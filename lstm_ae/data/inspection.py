@@ -64,9 +64,8 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     # What is wrong otherwise is told as well.
     lenient = config if clash is None or config.duplicates != "error" else changed_by(config, {"duplicates": "first"})
     prepared = prepare(lenient, table)
-    if config.fills_up:
-        prepared = padded(prepared, "segments")
-    train, validation, test = windows_of(prepared, config)
+    filled = padded(prepared, "segments") if config.may_pad else prepared
+    train, validation, test = windows_of(filled, config)
     windows = (train.samples, validation.samples, test.samples)
     features = _features(table)
     gaps = gaps_of(table, step)

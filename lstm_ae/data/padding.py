@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.data.cadence import starts_of
-from lstm_ae.data.grid import Grid
+from lstm_ae.data.grid import GROWTH, Grid
 from lstm_ae.data.series import Prepared
+from lstm_ae.errors import DataError
 
 Where = Literal["series", "segments", "rows"]
 
@@ -18,6 +19,9 @@ def padded(prepared: Prepared, where: Where = "series") -> Prepared:
     Args:
         where: of each segment of a series that holds no whole window ("series"); of each segment that is shorter than
             a window ("segments"); or `window - 1` rows of all segments, so that every row ends a window ("rows").
+
+    Raises:
+        DataError: that would be far more rows than there are.
     """
     grid, window = prepared.grid, prepared.window
     first = np.flatnonzero(starts_of(grid.segment))
@@ -31,6 +35,12 @@ def padded(prepared: Prepared, where: Where = "series") -> Prepared:
         more[holds[grid.series[first]]] = 0
     if not more.any():
         return prepared
+    if where != "rows" and more.sum() > GROWTH * max(len(grid.segment), 1000):
+        raise DataError(
+            f"{prepared.table.name}: {int((more > 0).sum()):,} stretches shorter than the window of {window} steps "
+            f"would be padded with {int(more.sum()):,} missing rows. Give a shorter --window, a longer --max-gap, or "
+            "--short drop"
+        )
     at = np.repeat(first, more)
     source = np.insert(np.arange(len(grid.segment)), at, at)
     pad = np.insert(np.zeros(len(grid.segment), bool), at, True)
@@ -54,10 +64,15 @@ def padded(prepared: Prepared, where: Where = "series") -> Prepared:
 
 def own_rows(grid: Grid) -> NDArray[np.bool_]:
     """Which rows of a grid were not put there by `padded`, `(rows,)`: a segment begins with a row that is known."""
-    begins = starts_of(grid.segment)
-    known = np.cumsum(grid.known)
-    before: NDArray[np.int64] = (known - grid.known)[begins][np.cumsum(begins) - 1]
-    return known > before
+    return begun(grid.segment, grid.known)
+
+
+def begun(segment: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The rows from the first known one of their segment on, `(rows,)`."""
+    begins = starts_of(segment)
+    counted = np.cumsum(known)
+    before: NDArray[np.int64] = (counted - known)[begins][np.cumsum(begins) - 1]
+    return counted > before
 
 
 def cut_back(prepared: Prepared, own: NDArray[np.bool_]) -> Prepared:

@@ -72,12 +72,14 @@ class Split(NamedTuple):
         return np.repeat(np.arange(self.samples, dtype=np.int32), self.span)
 
     def apart(self) -> NDArray[np.int64]:
-        """Samples that share no row, as many as fit one after the other: `(some,)` of their numbers."""
-        kept, free = [], -1
-        for place, start in enumerate(self.starts.tolist()):
-            if start >= free:
-                kept.append(place)
-                free = start + self.span
+        """Samples that share no row, as many as fit one after the other: `(some,)` of their numbers.
+
+        Windows start in the order of rows.
+        """
+        kept, place = [], 0
+        while place < self.samples:
+            kept.append(place)
+            place = int(np.searchsorted(self.starts, self.starts[place] + self.span))
         return np.array(kept, np.int64)
 
     def batches(self, size: int = 1024) -> Iterator[slice]:

@@ -36,13 +36,16 @@ def of_journey(
         found = measure(config, load(config), seconds=SECONDS, figures=False)
         for leg in alike:
             durations[leg.part].append(_whole(found))
-        disk, meanwhile = disk + len(alike) * (found.run + found.state), max(meanwhile, found.state)
+        # The next state is written beside the last one, and none stays.
+        disk, meanwhile = disk + len(alike) * found.run, max(meanwhile, 2 * found.state)
     parts = tuple(
         Part(part, count(len(each), "training"), sum(each, Duration(0, 0))) for part, each in durations.items()
     )
     notes = [f"{count(len(sizes), 'size')} of trainings were timed, and all of a size are taken to be alike"]
     if any(leg.state == UNFINISHED for leg in todo):
         notes.append("what is unfinished is counted as a whole")
+    if not todo:
+        return Estimate((), peak_memory(), 0, 0, ("all trainings are there; the page alone would be written",))
     rolled = sum(leg.rolled for leg in todo)
     untimed = f"{count(rolled, 'forecast')} of many days, " if rolled else ""
     notes.append(f"{untimed}the figures and the page come on top, and were not timed")

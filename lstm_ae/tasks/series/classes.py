@@ -44,9 +44,11 @@ def evaluate(model: Any, data: Data) -> Evaluation:
     metrics, verdicts = {}, {}
     for part, split in parts(data).items():
         linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
-        metrics[part], verdicts[part] = compare(
+        metrics[part], judged = compare(
             split, probabilities(model, split), linear, frequent=frequent, name=data.classes[frequent], shares=shares
         )
+        assert judged is not None
+        verdicts[part] = judged
     return Evaluation(metrics, verdicts, regression)
 
 
@@ -57,30 +59,36 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
 
 
 def compare(
-    split: Split, ours: Numbers, linear: Numbers, *, frequent: int, name: str, shares: Numbers | None
-) -> tuple[dict[str, Metric], Verdict]:
+    split: Split, ours: Numbers, linear: Numbers | None, *, frequent: int, name: str, shares: Numbers | None
+) -> tuple[dict[str, Metric], Verdict | None]:
     """Measures of labelled windows beside those of the baselines, and the verdict on logistic regression.
 
     Args:
-        ours, linear: `(samples, classes)` probabilities of the model and of logistic regression.
+        ours, linear: `(samples, classes)` probabilities of the model and of logistic regression; no verdict where the
+            latter is None.
         frequent, name: the place and the name of the class that is always answered by the first baseline.
         shares: `(classes,)` how frequent each is in training, to be said of every window; None leaves that out.
     """
     truth = split.label
     assert truth is not None
     always = f"always {heading(name)}"
-    answers = {"": ours.argmax(axis=1), always: np.full(len(truth), frequent), NAME: linear.argmax(axis=1)}
+    answers = {"": ours.argmax(axis=1), always: np.full(len(truth), frequent)}
+    if linear is not None:
+        answers[NAME] = linear.argmax(axis=1)
     right = {key: float(np.mean(said == truth)) for key, said in answers.items()}
     f1 = {key: macro_f1(truth, said) for key, said in answers.items()}
     loss = {"": log_loss(ours, truth)}
     if shares is not None:
         loss["class shares"] = log_loss(np.tile(shares, (len(truth), 1)), truth)
-    loss[NAME] = log_loss(linear, truth)
+    if linear is not None:
+        loss[NAME] = log_loss(linear, truth)
     metrics = {
         "accuracy": _metric(right, higher_is_better=True),
         "macro_f1": _metric(f1, higher_is_better=True),
         "log_loss": _metric(loss, higher_is_better=False),
     }
+    if linear is None:
+        return metrics, None
     apart = split.apart()
     what = "windows" if len(apart) == split.samples else "windows that share no row"
     return metrics, mcnemar((answers[""] == truth)[apart], (answers[NAME] == truth)[apart], name=NAME, what=what)

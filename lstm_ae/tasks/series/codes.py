@@ -12,6 +12,7 @@ from lstm_ae.anomaly.normal import Normal, of_windows, score_rows, usual_rule, u
 from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
 from lstm_ae.config.rules import Rule, parse_threshold
+from lstm_ae.data.padding import begun
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics, Verdict, sample_means, verdict
@@ -90,6 +91,10 @@ def normal(model: Any, data: Data, config: Series) -> Normal:
             of_windows(errors_of_components(components, data.scale), window),
         )
     )
+    if config.short == "pad":  # nothing that is no row of the table is searched, nor counted here
+        there = np.asarray(~np.isnan(split.series).all(axis=1))
+        padding = ~begun(segment, there)
+        scores[padding] = baseline[padding] = np.nan
     step = config.step
     return Normal(scores, baseline, segment, components, smooth, step.nanoseconds if step else 0)
 
@@ -143,26 +148,40 @@ def evaluate(model: Any, data: Data) -> Evaluation:
             constant.add(np.square(scaled - _means(scaled))[there])
         baselines = {components.name: beside.value, "mean of the window": constant.value}
         metrics[part] = {"reconstruction_mse": Metric(error.value, "scaled", baselines)}
-        verdicts[part] = judge(split, ours, linear, components.name)
+        if judged := judge(split, ours, linear, components):
+            verdicts[part] = judged
     return Evaluation(metrics, verdicts, components)
 
 
-def judge(split: Split, ours: Errors, theirs: Errors, name: str) -> Verdict:
-    """Whether windows are given back better than by a baseline, told from those that share no row.
+def judge(split: Split, ours: Errors, theirs: Errors, components: Components) -> Verdict | None:
+    """Whether windows are given back better than by principal components, told from those that share no row.
 
-    The errors of neighbours are still alike: as many of them as Newey and West (1994) advise count as dependent.
+    Windows of several series that end within one window's length of time count as one. The errors of neighbours are
+    still alike: as many of them as Newey and West (1994) advise count as dependent. None where the components are as
+    many as the numbers of a window, which leaves no error to compare.
     """
+    if len(components.axes) >= components.axes.shape[1]:
+        return None
     kept = split._replace(starts=split.starts[split.apart()])
     found = []
     for index in kept.batches():
         windows = kept.windows(index)
         found.append([sample_means(errors(windows)) for errors in (ours, theirs)])
     mine, other = np.concatenate(found, axis=1)
-    last = kept.starts + kept.span - 1
-    moments = last if split.time is None else split.time[last]
-    lags = int(4 * (len(np.unique(moments)) / 100) ** (2 / 9))
     known = ~np.isnan(mine)
-    return verdict(mine[known], other[known], moments[known], name=name, steps=lags + 1)
+    moments = _moments(kept)[known]
+    lags = int(4 * (len(np.unique(moments)) / 100) ** (2 / 9))
+    return verdict(mine[known], other[known], moments, name=components.name, steps=lags + 1)
+
+
+def _moments(split: Split) -> Numbers:
+    """A number for windows that end within one window's length of time, `(samples,)`; each its own without times."""
+    if split.time is None:
+        return split.starts
+    last = split.time[split.starts + split.span - 1].astype(np.int64)
+    length = int(np.median(last - split.time[split.starts].astype(np.int64))) * split.span // (split.span - 1)
+    numbers: Numbers = (last - last.min()) // max(length, 1)
+    return numbers
 
 
 def _means(windows: Any) -> Any:

@@ -46,10 +46,17 @@ def settle_table(config: Series, table: Measurements) -> Settled:
         config, table, inferred = labelled(config, table)
     prepared = prepare(config, table)
     prepared = prepared._replace(inferred={**prepared.inferred, **inferred})
-    if config.task == "classify" and config.split_by == "series":
-        prepared = padded(prepared)
-    elif config.fills_up:
+    short = config.short
+    if short and config.split_by != "series":
+        raise ConfigError("--short is for whole series; add --split-by series and --id-col, or leave it out")
+    if config.task == "classify":
+        if config.split_by == "series" and short != "drop":
+            prepared = padded(prepared)
+    elif config.may_pad:
+        whole_rows = len(prepared.part)
         prepared = padded(prepared, "segments")
+        # Another table's short series are as unknown to a model that has seen none as any other novelty.
+        short = short or ("pad" if len(prepared.part) > whole_rows else "drop")
     layout = prepared.table.layout
     found = dataclasses.replace(
         config,
@@ -59,6 +66,7 @@ def settle_table(config: Series, table: Measurements) -> Settled:
         label_col=layout.label,
         freq=str(prepared.grid.step),
         window=prepared.window,
+        short=short,
         horizon=prepared.horizon or None,
         max_gap=prepared.max_gap,
         smooth=(config.smooth or usual_smooth(prepared.window)) if config.task == "anomaly" else None,
@@ -123,7 +131,7 @@ def whole(config: Series, table: Measurements) -> Prepared:
         DataError: no window fits into it; or as `prepare` says.
     """
     prepared = prepare(dataclasses.replace(config, normal=()), table)
-    if config.fills_up:
+    if config.short == "pad":
         prepared = padded(prepared, "segments")
     if not (np.bincount(prepared.grid.segment) >= prepared.window).any():
         raise DataError(
