@@ -130,6 +130,7 @@ def test_series_that_move_together_are_one_piece_of_evidence() -> None:
     assert rejected <= 0.2 * rounds
 
 
+@pytest.mark.slow
 def test_what_pads_short_series_is_no_normal_row() -> None:
     """Scores that smoothing spreads to rows before a series' first are not counted."""
     random = np.random.default_rng(0)
