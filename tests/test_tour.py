@@ -83,6 +83,22 @@ def test_separate_networks_help() -> None:
     assert better(v2, v3).verdict == REFUTED
 
 
+@pytest.mark.parametrize(
+    ("ours", "verdict", "end"),
+    [
+        ((0.97, 0.971), CONFIRMED, "surely by 1 point or more"),
+        ((0.955, 0.956), REFUTED, "surely by less than 1 point"),
+        ((0.9595, 0.961), OPEN, "reaches over 1 point"),
+        ((0.93, 0.931), REFUTED, "surely by less than 1 point"),
+        ((0.949, 0.951), REFUTED, "surely by less than 1 point"),
+    ],
+)
+def test_better_by_so_much(ours: tuple[float, ...], verdict: str, end: str) -> None:
+    judged = better(accurate("a", *ours), accurate("b", 0.95, 0.9505), by=0.01)
+    assert judged.verdict == verdict, str(judged)
+    assert str(judged).endswith(end) or judged.figures.endswith(end)
+
+
 def test_what_chance_explains_is_not_decidable() -> None:
     judged = better(accurate("a", 0.5, 0.7), accurate("b", 0.4, 0.65))
     assert (judged.verdict, judged.why) == (OPEN, "p is not below 0.05")

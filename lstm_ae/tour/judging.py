@@ -98,16 +98,23 @@ def difference(ours: Sample, theirs: Sample) -> Difference | None:
     return Difference(found, found - reach, found + reach, float(2 * stats.t.sf(abs(found) / error, freedom)))
 
 
-def better(ours: Sample, theirs: Sample) -> Judged:
-    """Whether one setting is better than another."""
+def better(ours: Sample, theirs: Sample, by: float = 0.0) -> Judged:
+    """Whether one setting is better than another, where a claim says how much by at least so much."""
     text = f"{_named(ours)} against {_named(theirs)}"
     found = difference(ours, theirs)
     if found is None:
         return _few(ours, theirs, text)
     text += f" over {_seeds(ours, theirs)}, p {_p(found.p)}"
-    if found.p >= SIGNIFICANT:
-        return Judged(OPEN, text, f"p is not below {SIGNIFICANT}")
-    return Judged(CONFIRMED if found.value > 0 else REFUTED, text)
+    if not by:
+        if found.p >= SIGNIFICANT:
+            return Judged(OPEN, text, f"p is not below {SIGNIFICANT}")
+        return Judged(CONFIRMED if found.value > 0 else REFUTED, text)
+    told = _told(by, ours)
+    if found.low >= by:
+        return Judged(CONFIRMED, f"{text}, surely by {told} or more")
+    if found.high < by:
+        return Judged(REFUTED, f"{text}, surely by less than {told}")
+    return Judged(OPEN, text, f"the 90 % interval of the difference reaches over {told}")
 
 
 def alike(ours: Sample, theirs: Sample, margin: float) -> Judged:
@@ -199,7 +206,7 @@ def _named(sample: Sample) -> str:
 
 
 def _told(margin: float, sample: Sample) -> str:
-    return f"{100 * margin:g} points" if sample.unit == "%" else f"{margin:g}"
+    return f"{100 * margin:g} point{'s' * (margin != 0.01)}" if sample.unit == "%" else f"{margin:g}"
 
 
 def _p(p: float) -> str:

@@ -83,14 +83,14 @@ class Part(NamedTuple):
     rolled: tuple[str, ...] = ()
 
 
-def better(one: str, other: str, quantity: Quantity, than: Quantity | None = None) -> Rule:
-    """One setting is better than another, or, by `than`, one number than another."""
+def better(one: str, other: str, quantity: Quantity, than: Quantity | None = None, by: float = 0.0) -> Rule:
+    """One setting is better than another, or, by `than`, one number than another, by at least so much."""
 
     def rule(numbers: Numbers) -> Judged:
         ours, theirs = numbers(one, quantity), numbers(other, than or quantity)
         if than is not None:  # the settings' names do not say what is compared
             ours, theirs = ours._replace(name=quantity.words), theirs._replace(name=than.words)
-        return judging.better(ours, theirs)
+        return judging.better(ours, theirs, by)
 
     return rule
 
