@@ -147,7 +147,7 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
     for fold in result.folds:
         ours, linear = skills(fold)
         p, test = fold.evaluation["verdict"]["test"]["p"], fold.evaluation["test"]
-        covered = [f"{test[name]['value']:.1%}" for name in ("coverage_80", "coverage_95")]
+        covered = [f"{test[name]['value']:.1%}" if name in test else "-" for name in ("coverage_80", "coverage_95")]
         rows.append((fold.number, fold.first, fold.last, fold.windows, f"{ours:+.2%}", p, f"{linear:+.2%}", *covered))
     talk.table(["fold", "first", "last", "windows", "skill", "p", "linear", "in 80 %", "in 95 %"], rows)
     talk.show(f"Verdict over all folds: {result.baseline}; {result.linear}")

@@ -20,6 +20,8 @@ NAME = "logistic regression"
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 # Windows that are fitted on, spread evenly, and fewer where they are wide or classes many: it is to take seconds.
 MOST, WIDEST, LARGEST = 20_000, 50_000_000, 2_000_000_000
+# Of each class so many, or all there are.
+FEWEST = 100
 # Wider windows are put into so many principal components first.
 COLUMNS = 500
 ITERATIONS = 200
@@ -139,9 +141,13 @@ class _Samples(NamedTuple):
 
 
 def _taken(data: Data, split: Split, most: int, *, missing: bool) -> _Samples:
-    """Windows spread evenly over a split."""
-    index = np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
+    """Windows spread evenly over a split, and some of each class, however rare."""
     assert split.label is not None
+    spread = [np.linspace(0, split.samples - 1, most).astype(np.int64)]
+    if split.samples > most:
+        of = [np.flatnonzero(split.label == place) for place in np.unique(split.label)]
+        spread += [own[np.linspace(0, len(own) - 1, FEWEST).astype(np.int64)] for own in of]
+    index = np.unique(np.concatenate(spread))
     pieces = [_columns(split.windows(part), data.scale, missing=missing) for part in _batches(index)]
     return _Samples(np.concatenate(pieces), split.label[index])
 

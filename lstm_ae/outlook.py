@@ -17,7 +17,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.seasonal import persistence, repeated
 from lstm_ae.tasks.series import outcomes
-from lstm_ae.tasks.series.settling import config_of, require_whole
+from lstm_ae.tasks.series.settling import config_of
 
 Numbers = NDArray[Any]
 
@@ -45,9 +45,10 @@ class Outlook(NamedTuple):
         table: what was read.
         ids: places of the series in `table.ids`.
         short: names of the series that are left out, as a long gap or too few rows stand before their end.
+        timed: whether steps have times.
         times, ahead: `(n, window)` and `(n, horizon)` int64 nanoseconds in UTC, or row numbers.
         past: `(n, window, features)`, NaN where missing.
-        future, naive: `(n, horizon, features)`, by the model and by the baseline.
+        future, naive: `(n, horizon, features)`, by the model and by the baseline; NaN where the window holds no value.
         baseline: its name.
         intervals: by level in per cent the two ends, each like `future`; NaN after step `known`.
         known: steps that the run was trained to forecast.
@@ -56,6 +57,7 @@ class Outlook(NamedTuple):
     table: Measurements
     ids: NDArray[np.int64]
     short: tuple[str, ...]
+    timed: bool
     times: Numbers
     ahead: Numbers
     past: Numbers
@@ -110,7 +112,6 @@ def forecast_table(
     steps = config.horizon if horizon is None else horizon
     if not 1 <= steps <= 100_000:
         raise ConfigError(f"--horizon must be 1 to 100,000. Received: {steps}")
-    require_whole(config, prepared)
     grid, table = prepared.grid, prepared.table
     last = np.flatnonzero(np.r_[grid.series[1:] != grid.series[:-1], True])
     held = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
@@ -122,18 +123,26 @@ def forecast_table(
     last = last[held]
     rows = last[:, None] + np.arange(-window + 1, 1)
     past = grid.values[rows]
+    if config.scale == "window" and np.isnan(past).any():
+        raise DataError(f"{table.name} has missing values in its last {window} rows, which --scale window cannot read")
     future = _rolled(forecaster.model, past, steps)
     if config.season:
         naive, baseline = repeated(past, steps, config.season), f"season of {config.season} steps"
     else:
         naive, baseline = persistence(past, steps), "persistence"
+    # Of a column without any value in the window nothing is known.
+    unknown = np.broadcast_to(np.isnan(past).all(axis=1, keepdims=True), future.shape)
+    future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
     said = forecaster.scale.scaled(future, past)
+    # Rows that follow one another as they stand have times, but what comes has none.
+    timed = table.layout.time is not None and grid.step != Step()
     return Outlook(
         table,
         grid.series[last].astype(np.int64),
         tuple(table.ids[place] for place in np.setdiff1d(grid.series, grid.series[last])),
-        grid.times[rows],
-        _after(grid.times[last], prepared.grid.step, steps, table.layout.time is not None),
+        timed,
+        grid.times[rows] if timed else rows,
+        _after(grid.times[last], grid.step, steps) if timed else last[:, None] + np.arange(1, steps + 1),
         past,
         future,
         naive,
@@ -158,11 +167,9 @@ def _rolled(model: Any, past: Numbers, horizon: int) -> Numbers:
     return found
 
 
-def _after(last: Numbers, step: Step, horizon: int, timed: bool) -> Numbers:
+def _after(last: Numbers, step: Step, horizon: int) -> Numbers:
     """The times of the steps behind the last rows `(n,)`, `(n, horizon)`."""
     count = np.arange(1, horizon + 1)
-    if not timed:
-        return last[:, None] + count
     if step.months:
         # The same day of a later month, as far as that has it.
         month = last.astype("datetime64[ns]").astype("datetime64[M]")
@@ -178,13 +185,19 @@ def _after(last: Numbers, step: Step, horizon: int, timed: bool) -> Numbers:
 
 def columns(outlook: Outlook) -> dict[str, Any]:
     """A row for each step behind each series: series, time, step, and of every column its forecast, the baseline's and
-    two ends a level."""
+    two ends a level.
+
+    Raises:
+        ConfigError: a column that tells rows apart, or a value, has the name of an answer.
+    """
     layout, horizon = outlook.table.layout, outlook.future.shape[1]
     found: dict[str, Any] = {}
     if layout.id is not None:
         found[layout.id] = [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)]
-    if layout.time is not None:
-        found[layout.time] = told_all(outlook.ahead.ravel())
+    if outlook.timed:
+        found[str(layout.time)] = told_all(outlook.ahead.ravel())
+    if "step" in (*found, *layout.values):
+        raise ConfigError("The table has a column 'step', which the steps ahead are called. Rename it")
     found["step"] = np.tile(np.arange(1, horizon + 1), len(outlook.ids))
     for k, name in enumerate(layout.values):
         found[name] = outlook.future[..., k].ravel()
@@ -200,13 +213,12 @@ def figure(outlook: Outlook, most: int = 4) -> Figure:
     from lstm_ae.figures.outlook import forecasts as drawn
 
     table = outlook.table
-    timed = table.layout.time is not None
     names = table.layout.values
     panels = [(n, k) for n in range(len(outlook.ids)) for k in range(len(names))][:most]
     which, column = (np.array(places) for places in zip(*panels, strict=True))
-    times, ahead = (
-        values[which].view("datetime64[ns]") if timed else values[which] for values in (outlook.times, outlook.ahead)
-    )
+    times, ahead = (values[which] for values in (outlook.times, outlook.ahead))
+    if outlook.timed:
+        times, ahead = times.view("datetime64[ns]"), ahead.view("datetime64[ns]")
 
     def taken(values: Numbers) -> Numbers:
         return values[which, :, column]

@@ -97,6 +97,9 @@ def fit(data: Data, steps: int) -> Seasonal:
     seen = scaled_windows(data, data.train, FITTED, steps)
     judged = scaled_windows(data, data.validation, CHOSEN, steps)
     rows, changes = _regression(seen, steps)
+    if not len(rows):
+        weights, bias = np.zeros((rows.shape[1], changes.shape[1]), np.float32), np.zeros(changes.shape[1], np.float32)
+        return Seasonal(data.season, weights, bias)
     tried = []
     for penalty in PENALTIES:
         ridge = Ridge(penalty * len(rows), solver="cholesky").fit(rows, changes)
@@ -115,12 +118,26 @@ def scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:
 
 
 def _regression(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
-    """Each feature of each window that has its whole future: `(rows, steps)` and `(rows, horizon)`, both relative."""
+    """Each feature of each window: `(rows, steps)` and `(rows, horizon)`, both relative.
+
+    Windows that have their whole future; where fewer than half do, as of business days, all that know some of it, in
+    which a missing value is the one before it.
+    """
     past, future = windows[:, :steps], windows[:, steps:]
     level = last_known(past)
-    whole = ~np.isnan(future).any(axis=1)
-    rows, changes = (np.moveaxis(values - level, 1, 2)[whole] for values in (past[:, -READ:], future))
+    kept, some = ~np.isnan(future).any(axis=1), ~np.isnan(future).all(axis=1)
+    if 2 * kept.sum() < some.sum():
+        kept, future = some, _carried(level, future)
+    rows, changes = (np.moveaxis(values - level, 1, 2)[kept] for values in (past[:, -READ:], future))
     return np.nan_to_num(rows).astype(np.float64), changes.astype(np.float64)
+
+
+def _carried(level: Numbers, future: Numbers) -> Numbers:
+    """Steps `(samples, horizon, features)` whose missing values are the last known ones, at first the level."""
+    values = np.concatenate([level, future], axis=1)
+    place = np.where(np.isnan(values), 0, np.arange(values.shape[1])[:, None])
+    filled: Numbers = np.take_along_axis(values, np.maximum.accumulate(place, axis=1), axis=1)[:, 1:]
+    return filled
 
 
 def _mse(said: Numbers, truth: Numbers) -> float:

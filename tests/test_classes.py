@@ -381,6 +381,15 @@ def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path
     np.testing.assert_array_equal(read_logistic(tmp_path / "l.npz").probabilities(columns[:, None]), said)
 
 
+def test_a_rare_class_is_fitted_as_well() -> None:
+    """Two windows of thirty thousand."""
+    label = np.zeros(30_000, np.int32)
+    label[[101, 20_007]] = 1
+    windows = np.random.default_rng(0).normal(size=(30_000, 2, 1)) + 5 * label[:, None, None]
+    found = fit_logistic(labelled_data(windows, label, 2))
+    assert (found.probabilities(windows)[label == 1].argmax(axis=1) == 1).all()
+
+
 def test_wide_windows_are_reduced() -> None:
     random = np.random.default_rng(0)
     label = random.integers(0, 2, 120)

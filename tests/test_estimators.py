@@ -32,6 +32,14 @@ SMALL: dict[str, Any] = {"code": 4, "units": 6, "epochs": 5, "batch_size": 32, "
 TINY: dict[str, Any] = {"window": 2, "code": 2, "units": 2, "epochs": 1, "options": {"split": "0.6,0.2,0.2"}}
 
 
+def test_several_series_are_refused() -> None:
+    index = pd.MultiIndex.from_product([["a", "b"], pd.date_range("2024-01-01", periods=50, freq="h")])
+    with pytest.raises(
+        DataError, match="X has an index of several levels, as several series do, and one is fitted at a"
+    ):
+        AnomalyDetector(epochs=1).fit(pd.DataFrame({"v": np.arange(100.0)}, index))
+
+
 def pump(*, broken: bool) -> pd.DataFrame:
     """Flow and heat with a day's rhythm, every hour of 20 days; broken, the flow stands still on the eleventh."""
     noise = np.random.default_rng(int(broken)).normal(size=(20 * DAY, 2))

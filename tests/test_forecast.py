@@ -18,6 +18,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
 from lstm_ae.run import open_run
@@ -104,6 +105,22 @@ def test_the_regression_finds_a_linear_rule() -> None:
     np.testing.assert_allclose(said["linear regression"], window[:, 8:], atol=1e-3)
 
 
+def test_the_regression_of_business_days() -> None:
+    """No window has a whole future: a weekend is as Friday was."""
+    days = pd.bdate_range("2018-01-01", periods=600)
+    frame = pd.DataFrame({"a": np.arange(600.0)}, pd.Index(days, name="time"))
+    settled = prepared(frame, window=14, horizon=9, scale="none", freq="1d", max_gap=6)
+    assert np.isnan(settled.data.train.windows()[:, 14:]).any(axis=(1, 2)).all()
+    fitted = seasonal.fit(settled.data, 14)
+    window = settled.data.test.windows()
+    error = fitted.said(window[:, :14])["linear regression"] - window[:, 14:]
+    assert np.nanmax(abs(error)) < 1.5
+    # Nothing to learn from leaves the last value.
+    train = settled.data.train._replace(series=np.full_like(settled.data.train.series, NAN))
+    said = seasonal.fit(settled.data._replace(train=train), 14).said(window[:, :14])["linear regression"]
+    np.testing.assert_array_equal(said, seasonal.persistence(window[:, :14], 9))
+
+
 def test_the_untrained_network_is_the_regression() -> None:
     settled = prepared(table(), window=30, horizon=6, units=3)
     model = forecasts.build(settled.config, settled.data)
@@ -159,6 +176,17 @@ def test_errors_by_hand() -> None:
     )
 
 
+def test_forecasts_of_one_step_are_one_moment() -> None:
+    """Two series a second apart, at every minute."""
+    minutes = 60 * np.arange(20)
+    time = np.concatenate([minutes, minutes + 1]).astype("datetime64[s]").astype("datetime64[ns]")
+    starts = np.r_[np.arange(17), 20 + np.arange(17)]
+    split = Split(np.zeros((40, 1), np.float32), starts, 4, time=time)
+    moments = outcomes._moments(split, 3)
+    assert moments[:17].tolist() == moments[17:].tolist() == list(range(2, 19))
+    assert outcomes._moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
+
+
 def test_what_a_training_says(place: Path) -> None:
     run = open_run(place / "run")
     metrics = run.metrics()
@@ -173,6 +201,7 @@ def test_what_a_training_says(place: Path) -> None:
     assert 0.6 < test["coverage_80"]["value"] < 0.95
     names = {path.stem for path in (place / "run/figures").iterdir()}
     assert names >= {"forecasts", "skill_by_step", "loss"}
+    assert "coverage_80" not in metrics["validation"]  # where it was counted
 
 
 def test_the_lines_that_are_written(place: Path) -> None:
@@ -281,12 +310,40 @@ def test_what_cannot_be(place: Path, command: str, code: int, words: str) -> Non
 )
 def test_the_times_that_follow(last: str, step: Step, expected: list[str]) -> None:
     moment = np.array([np.datetime64(last, "ns").astype(np.int64)])
-    found = outlook._after(moment, step, 3, timed=True).view("datetime64[ns]").astype("datetime64[h]")
+    found = outlook._after(moment, step, 3).view("datetime64[ns]").astype("datetime64[h]")
     assert found[0].astype(str).tolist() == expected
 
 
-def test_rows_without_times_are_counted() -> None:
-    assert outlook._after(np.array([9, 4]), Step(), 2, timed=False).tolist() == [[10, 11], [5, 6]]
+def test_rows_as_they_stand_have_no_times_ahead(place: Path) -> None:
+    said = call(f"series train {place}/t.csv {OPTIONS} --freq rows --out rows")
+    assert said.code == 0, said.err
+    said = call(f"series forecast rows {place}/t.csv --out next.csv --figure f.png")
+    assert said.code == 0, said.err
+    frame = pd.read_csv("next.csv")
+    assert "time" not in frame
+    assert frame["step"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_of_what_is_not_known_nothing_is_said(place: Path) -> None:
+    """A sensor that was dead throughout the last window."""
+    frame = table()
+    frame.iloc[-40:, 0] = NAN
+    frame.to_csv("dead.csv")
+    said = call(f"series forecast {place}/run dead.csv --out next.csv")
+    assert said.code == 0, said.err
+    following = pd.read_csv("next.csv").drop(columns=["time", "step"])
+    dead = [name for name in following if name.startswith("load")]
+    assert following[dead].isna().all(axis=None)
+    assert following.drop(columns=dead).notna().all(axis=None)
+
+
+def test_a_column_that_is_called_as_an_answer() -> None:
+    frame = table()[["load"]].rename(columns={"load": "step"})
+    frame.to_csv("s.csv")
+    assert call(f"series train s.csv {OPTIONS} --out s").code == 0
+    said = call("series forecast s s.csv --out next.csv")
+    assert said.code == 2
+    assert said.last == "The table has a column 'step', which the steps ahead are called. Rename it"
 
 
 @settings(max_examples=25, deadline=None)

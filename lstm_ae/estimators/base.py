@@ -153,7 +153,12 @@ class Estimator(BaseEstimator):
             )
         names = getattr(self, "feature_names_in_", _unnamed(values.shape[1]))
         index = X.index if isinstance(X, pd.DataFrame) else None
-        if isinstance(index, pd.MultiIndex) and series is not None:
+        if isinstance(index, pd.MultiIndex):
+            if series is None:
+                raise DataError(
+                    "X has an index of several levels, as several series do, and one is fitted at a time. Give one, "
+                    "with a plain index; lstmae series train --id-col takes many"
+                )
             index = index.get_level_values(-1)
         return measurements_of(values, list(names), index, series=series, labels=labels)
 

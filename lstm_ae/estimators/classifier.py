@@ -138,7 +138,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         known = ~pd.isna(pd.Series(np.asarray(y, object).ravel()))
         weight = None if sample_weight is None else np.asarray(sample_weight)[known]
         found = np.asarray(self.predict(X, groups=groups))
-        return float(accuracy_score(np.asarray(y)[known], found[known], sample_weight=weight))
+        truth = np.asarray(pd.Series(np.asarray(y, object).ravel())[known].infer_objects())
+        return float(accuracy_score(truth, found[known], sample_weight=weight))
 
     def _said(self, X: Any, groups: Any) -> NDArray[np.float32]:
         check_is_fitted(self)

@@ -116,7 +116,7 @@ class SequenceForecaster(Estimator):
         if not isinstance(X, pd.DataFrame | pd.Series):
             return rows
         index: pd.Index[Any] = pd.RangeIndex(len(rows))
-        if found.table.layout.time is not None:
+        if found.timed:
             index = pd.DatetimeIndex(found.ahead[0].view("datetime64[ns]"), name=X.index.name)
             zone = getattr(X.index, "tz", None)
             index = index.tz_localize("UTC").tz_convert(zone) if zone is not None else index

@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
         by_step: by predictor, `(horizon,)` mean squared errors of each step ahead.
         by_feature: by predictor, `(features,)` mean squared errors of each column.
         inside: by level in per cent, the share of truths within the interval; empty without intervals.
-        moments: `(samples,)` when each forecast was made: times, or rows where there are none.
+        moments: `(samples,)` when each forecast was made, in steps, or rows where there are no times.
     """
 
     squared: dict[str, Numbers]
@@ -79,7 +79,7 @@ def outcome(model: Any, data: Data, split: Split, fitted: Seasonal, spread: Numb
     pieces: dict[str, list[tuple[Numbers, Numbers]]] = {}
     sums: dict[str, Numbers] = {}
     count = np.zeros((horizon, features))
-    hits = np.zeros(len(LEVELS))
+    hits, judged = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
     for batch in _batches(model, data, split, fitted):
         there = ~np.isnan(batch.truth)
         count += there.sum(axis=0)
@@ -91,16 +91,30 @@ def outcome(model: Any, data: Data, split: Split, fitted: Seasonal, spread: Numb
             error = batch.truth - batch.said[""]
             for place, level in enumerate(LEVELS):
                 low, high = (spread[..., at].T for at in bounds(level))
-                hits[place] += ((error >= low) & (error <= high)).sum()
+                # An end that too few errors tell says nothing.
+                known = np.isfinite(error) & np.isfinite(low) & np.isfinite(high)
+                hits[place] += ((error >= low) & (error <= high) & known).sum()
+                judged[place] += known.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
         by_step = {name: total.sum(axis=1) / count.sum(axis=1) for name, total in sums.items()}
         by_feature = {name: total.sum(axis=0) / count.sum(axis=0) for name, total in sums.items()}
     squared, absolute = (
         {name: np.concatenate([piece[kind] for piece in found]) for name, found in pieces.items()} for kind in (0, 1)
     )
-    inside = {} if spread is None else dict(zip(LEVELS, (hits / max(count.sum(), 1)).tolist(), strict=True))
-    made = split.starts + steps_of(model) - 1
-    return Outcome(squared, absolute, by_step, by_feature, inside, made if split.time is None else split.time[made])
+    shares = zip(LEVELS, hits, judged, strict=True)
+    inside = {} if spread is None else {level: float(hit / of) for level, hit, of in shares if of}
+    return Outcome(squared, absolute, by_step, by_feature, inside, _moments(split, steps_of(model)))
+
+
+def _moments(split: Split, steps: int) -> Numbers:
+    """When each forecast is made, counted in steps: those of two series within one step are as good as at once."""
+    made = split.starts + steps - 1
+    if split.time is None or not split.samples:
+        return made
+    first = int(split.starts[0])
+    step = int(np.diff(split.time[first : first + split.span].astype(np.int64)).min())
+    numbers: Numbers = split.time[made].astype(np.int64) // max(step, 1)
+    return numbers
 
 
 def measures(found: Outcome) -> dict[str, Metric]:
