@@ -12,7 +12,7 @@ from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data
 from lstm_ae.estimate.durations import Duration, Estimate, Part, Work
 from lstm_ae.estimate.memory import peak_memory
-from lstm_ae.estimate.searches import SECONDS, extremes
+from lstm_ae.estimate.searches import SECONDS, corners, extremes
 from lstm_ae.estimate.training import MEMORY, measure, of_patience
 from lstm_ae.files import as_json
 from lstm_ae.space import Axis
@@ -103,7 +103,7 @@ def of_kfold(config: Snp, axes: Sequence[Axis], folds: int, *, keep: float = 0.5
         assert isinstance(one, Snp)
         return prepare(one, quotes, first_block)
 
-    small, large = extremes(configs, load)
+    small, large = extremes(corners(config, axes), load)
     last = measure(large, load(large), seconds=SECONDS)
     first = last if small == large else measure(small, load(small), seconds=SECONDS, finish=False)
     one, other = (found.pace.of(found.work) for found in (first, last))

@@ -62,7 +62,7 @@ def estimate(plan: Plan, data: Data, *, jobs: int, keep: int = 1, refit: bool = 
         refit: whether the winner is trained once more.
     """
     load = Loader({key_of(plan.config): data})
-    small, large = extremes(_corners(plan), load)
+    small, large = extremes(corners(plan.config, plan.axes), load)
     ends = _here(small, large, load) if jobs == 1 else _beside(small, large, jobs)
     trials, epochs = trials_of(plan)
     together = min(jobs, trials)
@@ -98,13 +98,13 @@ def _trials(found: Measured, trainings: int, epochs: int | None) -> Duration:
     return found.pace.of(whole) + Duration(1, 1) * (found.pace.start * (trainings - 1))
 
 
-def _corners(plan: Plan) -> Iterator[Config]:
+def corners(config: Config, axes: Sequence[Axis]) -> Iterator[Config]:
     """Settings at the ends of what is searched and changes their size; all of them where there are names."""
-    choices = [axis.values[:1] if axis.name in SAME_SIZE and axis.values else _ends(axis) for axis in plan.axes]
+    choices = [axis.values[:1] if axis.name in SAME_SIZE and axis.values else _ends(axis) for axis in axes]
     for values in itertools.product(*choices):
-        named = {axis.name: value for axis, value in zip(plan.axes, values, strict=True)}
+        named = {axis.name: value for axis, value in zip(axes, values, strict=True)}
         with contextlib.suppress(ConfigError):  # such a setting fails when it is its turn
-            yield dataclasses.replace(plan.config, **named)
+            yield dataclasses.replace(config, **named)
 
 
 def _ends(axis: Axis) -> Sequence[Any]:

@@ -178,7 +178,8 @@ def _history(run: Run) -> dict[str, list[float]]:
         raise DataError(f"{str(run.directory / 'history.csv')!r} cannot be read ({error})") from error
     if not rows:
         raise DataError(f"{str(run.directory)!r} has no history.csv, or an empty one")
-    if "epoch" not in rows[0] or any(set(row) != set(rows[0]) for row in rows):
+    named = all(name.removeprefix("val_") for name in rows[0])
+    if not named or "epoch" not in rows[0] or any(set(row) != set(rows[0]) for row in rows):
         raise DataError(f"{str(run.directory / 'history.csv')!r} is damaged")
     return {key: [row[key] for row in rows] for key in rows[0]}
 

@@ -6,6 +6,7 @@ The prose stands in `templates/`, filled with what `gather` and `searches` have 
 """
 
 import functools
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,6 +134,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "words": words, "svg": _svg, "duration": duration, "short": short}
+    made.filters["quoted"] = lambda path: shlex.quote(str(path))
     made.globals |= {"wanted": WANTED, "most": EVENTS, "width": zoom.WIDTH, "left": zoom.LEFT, "right": zoom.RIGHT}
     made.globals["letter"] = zoom.LETTER
     made.tests["figure"] = _is_figure

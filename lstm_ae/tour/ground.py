@@ -21,6 +21,8 @@ from lstm_ae.tour.parts import Ground
 
 # Digits of MNIST.
 ALL = 70_000
+# The report's prices are of some 500 companies.
+MANY = 400
 
 
 class Found(NamedTuple):
@@ -60,7 +62,8 @@ def settle(level: Level, found: Found, folder: Path, scratch: Path | None = None
         place = str(folder / name)
         moved[place] = str(_fewer(data, train, test, (scratch or folder) / name))
     whole = sum(split.samples for split in (data.train, data.validation, data.test)) == ALL
-    ground = Ground(place, prices, companies(found.quotes.symbols, level.companies), whole)
+    many = len(found.quotes.symbols) >= MANY
+    ground = Ground(place, prices, companies(found.quotes.symbols, level.companies), whole, many)
     return ground, Loading(found.quotes, moved)
 
 

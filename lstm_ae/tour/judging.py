@@ -99,7 +99,10 @@ def difference(ours: Sample, theirs: Sample) -> Difference | None:
 
 
 def better(ours: Sample, theirs: Sample, by: float = 0.0) -> Judged:
-    """Whether one setting is better than another, where a claim says how much by at least so much."""
+    """Whether one setting is better than another; where a claim says how much, `by` at least so much.
+
+    Where logarithms are compared that is a factor.
+    """
     text = f"{_named(ours)} against {_named(theirs)}"
     found = difference(ours, theirs)
     if found is None:
@@ -109,10 +112,10 @@ def better(ours: Sample, theirs: Sample, by: float = 0.0) -> Judged:
         if found.p >= SIGNIFICANT:
             return Judged(OPEN, text, f"p is not below {SIGNIFICANT}")
         return Judged(CONFIRMED if found.value > 0 else REFUTED, text)
-    told = _told(by, ours)
-    if found.low >= by:
+    wide, told = (math.log10(by), f"a factor of {by:g}") if ours.log else (by, _told(by, ours))
+    if found.low >= wide:
         return Judged(CONFIRMED, f"{text}, surely by {told} or more")
-    if found.high < by:
+    if found.high < wide:
         return Judged(REFUTED, f"{text}, surely by less than {told}")
     return Judged(OPEN, text, f"the 90 % interval of the difference reaches over {told}")
 
@@ -153,7 +156,9 @@ def reaches(ours: Sample, threshold: float, *, whole: bool, baseline: Sample | N
     if over.all():
         return Judged(CONFIRMED, text)
     if not whole:
-        return Judged(OPEN, text, "what is missed on less than the whole may be reached on it")
+        return Judged(
+            OPEN, text, "what is missed with less data or training than the report's may be reached with more"
+        )
     return Judged(OPEN, text, "the seeds do not agree") if over.any() else Judged(REFUTED, text)
 
 
@@ -165,10 +170,11 @@ def fails(ours: Sample, threshold: float, *, whole: bool) -> Judged:
 
 
 def compromise(middle: Sequence[Sample], others: Sequence[Sequence[Sample]]) -> Judged:
-    """Whether no other setting beats the middle one in all measures.
+    """Whether the middle setting is the best of all in all measures, which leaves nothing to weigh.
 
-    Confirmed where each of the others is worse in some measure; not confirmed where one is better in all of them; both
-    by Welch's test. Each setting is a sequence of the same measures.
+    Confirmed where each of the others is worse in all of them; not confirmed where one is better in all of them; both
+    by Welch's test. Where some are better in one and worse in another, it is a matter of taste. Each setting is a
+    sequence of the same measures.
     """
     said = " and ".join(map(str, middle))
     text = f"{middle[0].name} has {said}"
@@ -177,14 +183,14 @@ def compromise(middle: Sequence[Sample], others: Sequence[Sequence[Sample]]) -> 
     if len(fewest.values) < 2:
         return _few(fewest, fewest, text)
     above = [each[0].name for each, row in zip(others, found, strict=True) if all(x.verdict == CONFIRMED for x in row)]
-    below = [each[0].name for each, row in zip(others, found, strict=True) if any(x.verdict == REFUTED for x in row)]
+    below = [each[0].name for each, row in zip(others, found, strict=True) if all(x.verdict == REFUTED for x in row)]
     text += f" over {_seeds(middle[0], middle[0])}"
     if above:
         return Judged(REFUTED, f"{text}, better in both: {', '.join(above)}")
     if len(below) == len(others):
-        return Judged(CONFIRMED, f"{text}, each of the other {len(others)} is worse in one of the two")
+        return Judged(CONFIRMED, f"{text}, each of the other {len(others)} is worse in both")
     unsure = ", ".join(each[0].name for each in others if each[0].name not in below)
-    return Judged(OPEN, text, f"neither surely worse in one nor better in both: {unsure}")
+    return Judged(OPEN, text, f"neither surely better nor surely worse in both: {unsure}")
 
 
 def every(judged: Sequence[Judged]) -> Judged:

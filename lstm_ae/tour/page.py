@@ -93,6 +93,8 @@ def render(
             claims=len(verdicts),
             trainings=len(legs),
             missing=told.missing,
+            sources=told.sources,
+            made=told.made,
             notes=list(dict.fromkeys(notes)),
             command=command,
             written=written,

@@ -20,12 +20,14 @@ class Ground(NamedTuple):
         digits, prices: for `--data`; None for where the studies look by themselves.
         symbols: the companies to read, for `--symbols`; none for all.
         whole_digits: whether these are all 70,000.
+        whole_prices: whether these are of hundreds of companies, as the report's.
     """
 
     digits: str | None = None
     prices: str | None = None
     symbols: tuple[str, ...] = ()
     whole_digits: bool = False
+    whole_prices: bool = False
 
 
 class Setting(NamedTuple):

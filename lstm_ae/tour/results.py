@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.tour.journey import Leg, configs_of
-from lstm_ae.tour.judging import Judged, Sample
+from lstm_ae.tour.judging import OPEN, Judged, Sample
 from lstm_ae.tour.measuring import Facts, Quantity, baseline_of, facts_of, value_of
-from lstm_ae.tour.parts import BASELINE, Claim, Part
+from lstm_ae.tour.parts import BASELINE, Claim, Numbers, Part
 
 
 class Row(NamedTuple):
@@ -46,10 +46,17 @@ class Outcome(NamedTuple):
 
 
 class Told(NamedTuple):
-    """All outcomes, and a sentence for everything that could not be read."""
+    """All outcomes, a sentence for everything that could not be read, and what the numbers rest on.
+
+    Args:
+        sources: the data of all runs, each once, with its licence.
+        made: the machines and versions that trained them.
+    """
 
     outcomes: tuple[Outcome, ...]
     missing: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
 
 
 def outcomes(parts: Sequence[Part], seeds: Sequence[int], legs: Sequence[Leg]) -> Told:
@@ -57,14 +64,20 @@ def outcomes(parts: Sequence[Part], seeds: Sequence[int], legs: Sequence[Leg]) -
     facts: dict[Config, Facts] = {}
     leaks: dict[Config, str] = {}
     missing = []
+    sources: dict[str, None] = {}
+    made: dict[str, None] = {}
     for leg in legs:
         run = Run(leg.directory)
         try:
-            facts[leg.config], leaks[leg.config] = facts_of(run), str(run.about()["data"]["leaky"])
+            about = run.about()
+            facts[leg.config], leaks[leg.config] = facts_of(run), str(about["data"]["leaky"])
+            sources[f"{about['data']['text']} (licence: {about['data']['licence']})"] = None
+            made[_made_by(about)] = None
         except (DataError, ConfigError) as error:
             missing.append(f"{leg.setting}, seed {leg.config.seed}: {error}")
     of = {leg.config: leg for leg in legs}
-    return Told(tuple(_outcome(part, seeds, facts, leaks, of) for part in parts), tuple(missing))
+    found = tuple(_outcome(part, seeds, facts, leaks, of) for part in parts)
+    return Told(found, tuple(missing), tuple(sources), tuple(made))
 
 
 def _outcome(
@@ -99,9 +112,36 @@ def _outcome(
         )
         for setting in part.settings
     )
-    answers = tuple(Answer(claim, claim.rule(numbers)) for claim in part.claims)
+    answers = tuple(Answer(claim, _decided(claim, numbers, len(seeds))) for claim in part.claims)
     reasons = (leaks.get(config, "") for s in part.settings for config in configs_of(part, s.name, seeds))
     return Outcome(part, rows, answers, max(reasons, key=len, default=""))
+
+
+def _made_by(about: Mapping[str, Any]) -> str:
+    """Machine and versions of a run, in words."""
+    versions, names = about.get("versions", {}), ("python", "lstm-ae", "tensorflow", "keras", "numpy")
+    shown = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
+    return f"{about.get('machine', 'a machine that is not known')} ({shown})"
+
+
+def _decided(claim: Claim, numbers: Numbers, seeds: int) -> Judged:
+    """The verdict on a claim, which fewer seeds than were to be trained, and a single one, leave open."""
+    fewest = [seeds]
+
+    def counted(name: str, quantity: Quantity) -> Sample:
+        found = numbers(name, quantity)
+        if not name.startswith(BASELINE):
+            fewest.append(len(found.values))
+        return found
+
+    judged = claim.rule(counted)
+    if judged.verdict == OPEN:
+        return judged
+    if seeds < 2:
+        return judged._replace(verdict=OPEN, why="one seed is too few to tell")
+    if min(fewest) < seeds:
+        return judged._replace(verdict=OPEN, why=f"{min(fewest)} of {seeds} seeds came to an end")
+    return judged
 
 
 def _middle(values: Sequence[float], log: bool) -> float:
