@@ -195,6 +195,11 @@ def test_a_compromise_needs_every_number() -> None:
     assert str(wrong("a", 1e-5, 1.4e-5)) == "1.2e−5 ± 2.8e−6"
 
 
+def test_a_tiny_share_is_no_nought() -> None:
+    assert str(Sample("a", (1e-5, 3e-5), "%")) == "0.002 %"
+    assert str(Sample("a", (0.0, 0.0), "%")) == "0.00 % ± 0.00"
+
+
 def test_a_claim_of_several_comparisons() -> None:
     yes, no, unsure = Judged(CONFIRMED, "a"), Judged(REFUTED, "b"), Judged(OPEN, "c", "one seed")
     assert every([yes, yes]) == Judged(CONFIRMED, "a; a")

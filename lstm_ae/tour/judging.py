@@ -46,6 +46,8 @@ class Sample(NamedTuple):
             return "no number"
         mean = float(np.mean(self.values))
         spread = float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+        if self.unit == "%" and 0 < mean < 5e-4:
+            return f"{number(float(f'{100 * mean:.2g}'))} %"
         if self.unit == "%":
             return f"{100 * mean:.2f} %" + (f" ± {100 * spread:.2f}" if spread is not None else "")
         unit = f" {self.unit}" if self.unit else ""
