@@ -33,9 +33,16 @@ class Feed:
         self.samples = split.samples
         self.mapped = isinstance(split.series, np.memmap)
         # What does not depend on the window is scaled once, not in every step.
-        self.series = None if self.mapped else tf.constant(self._scaled_rows())
+        # A variable, because what a graph has captured stays in memory where an operation has a gradient of its own.
+        free = tf.TensorShape((None, split.features))
+        self.series = None if self.mapped else tf.Variable(self._scaled_rows(), trainable=False, shape=free)
         self.starts = tf.constant(split.starts)
         self.label = None if split.label is None else tf.constant(split.label)
+
+    def release(self) -> None:
+        """Give back the memory of the series; nothing can be cut afterwards."""
+        if self.series is not None:
+            self.series.assign(np.zeros((0, self.split.features), np.float32))
 
     def cut(self, index: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The inputs and targets of the samples of these numbers, `(batch,)` int64."""

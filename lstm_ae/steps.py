@@ -84,6 +84,11 @@ class Steps:
         values = self._named(self._validate())
         return {name: value / self.validation_feed.samples for name, value in values.items()}
 
+    def release(self) -> None:
+        """Give back the memory of the data; no step can be taken afterwards."""
+        self.train_feed.release()
+        self.validation_feed.release()
+
     def _named(self, values: Any) -> dict[str, float]:
         return dict(zip(self.names, values.numpy().tolist(), strict=True))
 

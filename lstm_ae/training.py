@@ -77,9 +77,12 @@ def fit(
     keeper = Keeper(config, variables, list(optimizer.variables), state, identity, notify, steps.count, judge)
     keeper.restore()
     until = min(until or config.epochs, config.epochs)
-    if not keeper.stopped and keeper.epoch < until:
-        with accelerated(network, config.kernel):
-            _run(steps, keeper, [keeper, *callbacks], every, until)
+    try:
+        if not keeper.stopped and keeper.epoch < until:
+            with accelerated(network, config.kernel):
+                _run(steps, keeper, [keeper, *callbacks], every, until)
+    finally:
+        steps.release()
     if best:
         for variable, value in zip(variables, keeper.best, strict=True):
             variable.assign(value)

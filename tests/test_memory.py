@@ -53,6 +53,24 @@ assert len(told) > 50 and told == sorted(told) and told[-1] == 1, told
 print(peak_memory() / 2**20)
 """
 
+AGAIN = """
+import gc, os, sys
+from pathlib import Path
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+from lstm_ae import experiment
+from lstm_ae.config import Toy
+from lstm_ae.tasks import task
+config = Toy(sequences=200_000, epochs=1, units=2, batch_size=8192)
+data = task("toy").load(config)
+held = []
+for number in range(4):
+    experiment.train(config, data, out=Path(sys.argv[1]) / str(number), command="", figures=False)
+    gc.collect()
+    own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    held.append(int(own.split()[1]) / 1024)
+print(held[3] - held[1])
+"""
+
 
 def megabytes(program: str, *arguments: str) -> float:
     found = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
@@ -96,3 +114,8 @@ def test_ten_million_rows_are_read_within_two_gigabytes(tmp_path: Path) -> None:
             rows = (f"{time},{numbers[k % 1000]},{numbers[k * 7 % 1000]}" for k, time in enumerate(times.tolist()))
             file.write("\n".join(rows) + "\n")
     assert megabytes(LOOKED_AT, str(path)) <= 2048
+
+
+def test_trainings_one_after_another_do_not_keep_their_data(tmp_path: Path) -> None:
+    """Forty megabytes each."""
+    assert megabytes(AGAIN, str(tmp_path)) < 60

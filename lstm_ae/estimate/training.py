@@ -127,6 +127,7 @@ def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple
     with accelerated(network, config.kernel):
         row, calls = _time_steps(steps, config, began, seconds)
         first, validations = _time_validation(steps, row)
+    steps.release()
     step, whole = _duration(calls[1:]), _duration(validations)
     pace = Pace(
         max(0.0, calls[0] - step.usual) + max(0.0, first - whole.usual),
