@@ -174,8 +174,10 @@ def _after(last: Numbers, step: Step, horizon: int) -> Numbers:
         # The same day of a later month, as far as that has it.
         month = last.astype("datetime64[ns]").astype("datetime64[M]")
         within = last - month.astype("datetime64[ns]").astype(np.int64)
-        later = month[:, None] + count * step.months
-        start, end = (moment.astype("datetime64[ns]").astype(np.int64) for moment in (later, later + 1))
+        later = month[:, None] + (count * step.months).astype("timedelta64[M]")
+        start, end = (
+            moment.astype("datetime64[ns]").astype(np.int64) for moment in (later, later + np.timedelta64(1, "M"))
+        )
         day = 86_400_000_000_000
         inside = within % day
         reached: Numbers = np.minimum(start + within[:, None], end - day + inside[:, None])

@@ -61,7 +61,7 @@ def rows_of_unit(unit: str, step: "np.timedelta64 | None") -> float:
     """Rows in that time, `step` from row to row; raises `ConfigError` where that is not known or longer."""
     import numpy as np
 
-    if step is None or not step > np.timedelta64(0):
+    if step is None or not step > np.timedelta64(0, "ns"):
         raise ConfigError("--threshold budget needs rows at times of an even step. Give quantile, pot or fixed instead")
     rows = float(np.timedelta64(UNITS[unit], "s") / step)
     if rows < 1:
