@@ -342,7 +342,7 @@ def test_a_column_without_a_value_in_training() -> None:
 @settings(deadline=None, max_examples=60)
 def test_no_value_stands_in_two_parts(hours: list[int], window: int, horizon: int, max_gap: int, split: str) -> None:
     """Each row of the table stands in one part, each window in one run of hours, whatever the gaps."""
-    rows = [f"{np.datetime64('2024-01-01T00') + hour},{hour}" for hour in hours]
+    rows = [f"{np.datetime64('2024-01-01T00') + np.timedelta64(hour, 'h')},{hour}" for hour in hours]
     config, table = table_of(
         [row.replace("T", " ").replace(",", ":00,") for row in rows],
         window=window, horizon=horizon or None, max_gap=max_gap, split=split, freq="1h",

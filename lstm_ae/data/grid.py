@@ -102,7 +102,8 @@ def laid_out(
     behind = np.arange(rows) - at[source]
     filled = behind > 0
     if step.months:
-        start = times[filled].astype("datetime64[ns]").astype("datetime64[M]") + behind[filled] * step.months
+        start = times[filled].astype("datetime64[ns]").astype("datetime64[M]")
+        start = start + (behind[filled] * step.months).astype("timedelta64[M]")
         times[filled] = start.astype("datetime64[ns]").astype(np.int64)
     else:
         times[filled] += behind[filled] * step.nanoseconds
