@@ -74,8 +74,7 @@ def _reconstruction(but: Any, back: dict[str, Any], whole: bool) -> Part:
             Claim(
                 "only 2-3 epochs were actually enough to perfectly fit",
                 reaches(scaled, SHARE, 0.001, whole=whole),
-                "Confirmed where the error is at most a thousandth of that of the mean training window, which is less "
-                "than giving back the day before comes to.",
+                "Confirmed where the error is at most a thousandth of that of the mean training window.",
             ),
             Claim(
                 "a need of scaling the data",
