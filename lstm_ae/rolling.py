@@ -36,7 +36,7 @@ class Fold(NamedTuple):
         epochs: the epoch whose weights were tested.
         evaluation: as it stands in `metrics.json`, of the part "test".
         baseline: the one to beat.
-        moments: when forecasts were made, nanoseconds since 1970 or rows.
+        moments: when forecasts were made, to the step: nanoseconds since 1970, or rows without times.
         errors: by predictor ("model", "baseline", "linear") the mean squared scaled error of each.
     """
 
@@ -174,13 +174,14 @@ def tested(settled: Settled, model: Any, epoch: int, number: int) -> Fold:
         model, data, data.test, fit(data, outcomes.steps_of(model)), outcomes.spread_of(model, data)
     )
     evaluation = as_json(Evaluation({"test": outcomes.measures(found)}, {"test": outcomes.judge(found)}))
-    moments = found.moments.astype(np.int64)
     there = ~np.isnan(found.squared[""])
     if not there.any():
         raise DataError(f"Fold {number}: nothing is known of what followed its windows; lower --folds")
-    told_of = [told(int(end)) if data.test.time is not None else str(end) for end in (moments.min(), moments.max())]
+    made, time = data.test.starts + outcomes.steps_of(model) - 1, data.test.time
+    ends = made if time is None else time[made].astype(np.int64)
+    told_of = [str(end) if time is None else told(int(end)) for end in (ends.min(), ends.max())]
     names = {"model": "", "baseline": found.baseline, "linear": "linear regression"}
-    when, which = np.unique(moments[there], return_inverse=True)
+    when, which = np.unique(found.moments[there], return_inverse=True)
     count = np.bincount(which)
     errors = {key: (np.bincount(which, found.squared[name][there]) / count).tolist() for key, name in names.items()}
     first, last = told_of

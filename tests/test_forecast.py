@@ -177,13 +177,13 @@ def test_errors_by_hand() -> None:
 
 
 def test_forecasts_of_one_step_are_one_moment() -> None:
-    """Two series a second apart, at every minute."""
-    minutes = 60 * np.arange(20)
+    """Two series a second apart, at every minute, one before the full minute."""
+    minutes = 60 * np.arange(20) + 59
     time = np.concatenate([minutes, minutes + 1]).astype("datetime64[s]").astype("datetime64[ns]")
     starts = np.r_[np.arange(17), 20 + np.arange(17)]
     split = Split(np.zeros((40, 1), np.float32), starts, 4, time=time)
     moments = outcomes._moments(split, 3)
-    assert moments[:17].tolist() == moments[17:].tolist() == list(range(2, 19))
+    assert moments[:17].tolist() == moments[17:].tolist() == time[2:19].astype(np.int64).tolist()
     assert outcomes._moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
 
 

@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
         by_step: by predictor, `(horizon,)` mean squared errors of each step ahead.
         by_feature: by predictor, `(features,)` mean squared errors of each column.
         inside: by level in per cent, the share of truths within the interval; empty without intervals.
-        moments: `(samples,)` when each forecast was made, in steps, or rows where there are no times.
+        moments: `(samples,)` when each forecast was made, to the step: nanoseconds since 1970, or rows without times.
     """
 
     squared: dict[str, Numbers]
@@ -107,14 +107,15 @@ def outcome(model: Any, data: Data, split: Split, fitted: Seasonal, spread: Numb
 
 
 def _moments(split: Split, steps: int) -> Numbers:
-    """When each forecast is made, counted in steps: those of two series within one step are as good as at once."""
+    """When each forecast is made, rounded down to a step: those of two series within one are as good as at once."""
     made = split.starts + steps - 1
     if split.time is None or not split.samples:
         return made
     first = int(split.starts[0])
-    step = int(np.diff(split.time[first : first + split.span].astype(np.int64)).min())
-    numbers: Numbers = split.time[made].astype(np.int64) // max(step, 1)
-    return numbers
+    step = max(int(np.diff(split.time[first : first + split.span].astype(np.int64)).min()), 1)
+    moments = split.time[made].astype(np.int64)
+    rounded: Numbers = moments - (moments - moments.min()) % step
+    return rounded
 
 
 def measures(found: Outcome) -> dict[str, Metric]:
