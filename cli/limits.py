@@ -26,16 +26,14 @@ def register(app: typer.Typer) -> None:
         "limits",
         "lstmae toy limits --sizes 2,4 --sequences 500 --epochs 1 --jobs 1",
         Toy,
-        hide=("units", "latent", "bidirectional", "layers"),
+        hide=("latent", "code"),
         dry_run=_dry_run,
     )
     def limits(
         *,
         sizes: Annotated[
             str | None,
-            typer.Option(
-                metavar="<int,...>", help=f"Numbers in the code: hidden units of the encoder (default: {SIZES})."
-            ),
+            typer.Option(metavar="<int,...>", help=f"Numbers in the code (default: {SIZES})."),
         ] = None,
         repeats: option(REPEATS) = None,  # type: ignore[valid-type]
         jobs: option(JOBS) = None,  # type: ignore[valid-type]
@@ -45,7 +43,7 @@ def register(app: typer.Typer) -> None:
         given: Given,
         talk: Talk,
     ) -> None:
-        """Train autoencoders with codes of several sizes, and set their errors beside those of linear codes."""
+        """Train autoencoders with codes of several sizes (usually --preset code), and set linear codes beside them."""
         from . import searching
 
         listed, asked = _asked(given, sizes=sizes, repeats=repeats, jobs=jobs, resume=resume, repair=repair, out=out)
@@ -62,10 +60,12 @@ def _asked(given: Given, *, sizes: str | None, **others: Any) -> tuple[Given, An
     from . import searching
 
     listed = Given(given | {"latent": "vector"})
-    listed.file, listed.preset = given.file, given.preset
+    listed.file = given.file
+    # What is best where all may pass is not where little may.
+    listed.preset = given.preset or (None if given.file or others["resume"] else "code")
     if sizes is not None or not others["resume"]:
-        listed["units"] = Axis("units", _sizes(sizes or SIZES))
-    keep = len(listed["units"].values) if "units" in listed else None
+        listed["code"] = Axis("code", _sizes(sizes or SIZES))
+    keep = len(listed["code"].values) if "code" in listed else None
     for field in (REPEATS, JOBS):
         checked(field, others[field.name])
     return listed, searching.Asked("limits", keep=keep, **others)
@@ -90,8 +90,8 @@ def _show(talk: Talk, folder: Any, plan: Any, found: Any, data: Any) -> None:
     from .results import show_files
 
     require_some(folder, found)
-    scores = {trial.values["units"]: trial for trial in found.trials if trial.scored}
-    axis = next(axis for axis in plan.axes if axis.name == "units")
+    scores = {trial.values["code"]: trial for trial in found.trials if trial.scored}
+    axis = next(axis for axis in plan.axes if axis.name == "code")
     rows = list(limits(data, [(size, scores[size].score if size in scores else None) for size in axis.values]))
     header = ["numbers", "mse", "spread", "mse of PCA", "times PCA", "last values", "mean"]
     spreads = [scores[row.size].spread if row.size in scores else None for row in rows]

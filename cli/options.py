@@ -3,7 +3,7 @@
 import csv
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -58,15 +58,23 @@ _CONFIG_FILE = Annotated[
     ),
 ]
 
-_PRESET = Annotated[
-    str | None,
-    typer.Option(
-        "--preset",
-        metavar="<name>",
-        help="A set-up with a name: report (as there), or best (of those tried); options beside it win.",
-        autocompletion=lambda incomplete: [name for name in ("report", "best") if name.startswith(incomplete)],
-    ),
-]
+
+def _preset(names: Iterable[str]) -> Any:
+    said = {
+        "report": "report (as there)",
+        "best": "best (of those tried)",
+        "code": "code (a bottleneck of few numbers)",
+    }
+    listed = ", ".join(said[name] for name in names)
+    return Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="<name>",
+            help=f"A set-up with a name: {listed}; options beside it win.",
+            autocompletion=lambda incomplete: [name for name in names if name.startswith(incomplete)],
+        ),
+    ]
 
 
 _DRY_RUN = Annotated[
@@ -126,7 +134,8 @@ def command(
     from lstm_ae.presets import PRESETS
 
     study = config if config and issubclass(config, Config) else None
-    presets = [_parameter("preset", _PRESET, None)] if study and PRESETS[task_of(study())] else []
+    names = PRESETS[task_of(study())] if study else {}
+    presets = [_parameter("preset", _preset(names), None)] if names else []
     shared = [*presets, _parameter("config_file", _CONFIG_FILE, None)] if study else []
 
     def register(function: Callable[..., None]) -> Callable[..., None]:

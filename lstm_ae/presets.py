@@ -19,6 +19,18 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "epsilon": 1e-12,
             "patience": 0,
         },
+        # A code of few numbers.
+        "code": {
+            "latent": "vector",
+            "decoder_start": "code",
+            "delay_line": True,
+            "units": 50,
+            "batch_size": 32,
+            "learning_rate": 0.001,
+            "beta_2": 0.995,
+            "epsilon": 1e-12,
+            "patience": 0,
+        },
     },
     "mnist": {
         "report": {

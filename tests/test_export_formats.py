@@ -34,6 +34,9 @@ MODELS = {
         autoencoder(Toy(units=3, cell="gru", bidirectional=True, latent="vector", layers=2), steps=6, features=1),
         fixed(),
     ),
+    "lstm-state": lambda: made(
+        autoencoder(Toy(units=3, latent="vector", code=2, decoder_start="code"), steps=6, features=1), fixed()
+    ),
     "classifier": lambda: made(classifier(Mnist(units=3), steps=4, features=3, classes=10), fixed(0, 255)),
     "companies": lambda: made(forecaster(Snp(units=3)), COMPANIES),
 }

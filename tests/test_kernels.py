@@ -175,8 +175,10 @@ SGD = Toy(units=5, optimizer="sgd", learning_rate=0.1, epochs=4, batch_size=10, 
 
 
 @pytest.mark.slow
-def test_ten_steps_of_sgd_give_the_weights_that_keras_gives(tmp_path: Path) -> None:
-    ours, theirs = (trained(tmp_path, dataclasses.replace(SGD, kernel=kernel))[1] for kernel in ("auto", "keras"))
+@pytest.mark.parametrize("more", [{}, {"code": 3, "decoder_start": "code"}], ids=["input", "state"])
+def test_ten_steps_of_sgd_give_the_weights_that_keras_gives(tmp_path: Path, more: dict[str, Any]) -> None:
+    config = dataclasses.replace(SGD, **more)
+    ours, theirs = (trained(tmp_path, dataclasses.replace(config, kernel=kernel))[1] for kernel in ("auto", "keras"))
     for got, wanted in zip(ours, theirs, strict=True):
         assert_near(got, wanted)
 

@@ -37,9 +37,9 @@ class Form(NamedTuple):
     outputs: dict[str, tuple[int, ...]]
 
 
-def _autoencoder(latent: str, cell: str, bidirectional: bool, layers: int) -> Form:
+def _autoencoder(latent: str, cell: str, bidirectional: bool, layers: int, **more: Any) -> Form:
     dropout = 0.2 if layers > 1 else 0.0
-    config = Toy(units=3, latent=latent, cell=cell, bidirectional=bidirectional, layers=layers, dropout=dropout)
+    config = Toy(units=3, latent=latent, cell=cell, bidirectional=bidirectional, layers=layers, dropout=dropout, **more)
     shape = (STEPS, 2)
     return Form(
         lambda: autoencoder(config, steps=STEPS, features=2),
@@ -80,6 +80,10 @@ FORMS = {
     **{
         f"autoencoder-{latent}-{cell}{'-both' * both}{'-2' * (layers - 1)}": _autoencoder(latent, cell, both, layers)
         for latent, cell, both, layers in itertools.product(["steps", "vector"], ["lstm", "gru"], [False, True], [1, 2])
+    },
+    **{
+        f"autoencoder-state-{cell}-{layers}": _autoencoder("vector", cell, False, layers, code=2, decoder_start="code")
+        for cell, layers in (("lstm", 1), ("gru", 2))
     },
     **{
         f"{model}-{'rows' if shape == ROWS else 'pixels'}-{latent}": _classifier(model, shape, latent, dropout)
@@ -285,6 +289,8 @@ def test_typical_change_only_scales() -> None:
         ({"latent": "vector"}, 3),
         ({"latent": "vector", "bidirectional": True}, 6),
         ({"latent": "steps"}, None),
+        ({"latent": "vector", "code": 2}, 2),
+        ({"latent": "vector", "code": 7, "decoder_start": "code", "cell": "gru", "layers": 2}, 7),
     ],
 )
 def test_the_size_of_the_code(choices: dict[str, Any], numbers: int | None) -> None:
@@ -292,13 +298,19 @@ def test_the_size_of_the_code(choices: dict[str, Any], numbers: int | None) -> N
     assert code_size(model) == numbers
 
 
-def test_a_vector_is_all_the_decoder_sees() -> None:
+@pytest.mark.parametrize(
+    "more", [{}, {"decoder_start": "code"}, {"code": 2, "decoder_start": "code", "decoder_units": 5}]
+)
+def test_a_vector_is_all_the_decoder_sees(more: dict[str, Any]) -> None:
     """Two sequences of one code decode alike: with its input cut off, the encoder gives one code for all."""
-    network = autoencoder(Toy(units=3, latent="vector"), steps=4, features=1)
+    network = autoencoder(Toy(units=3, latent="vector", **more), steps=4, features=1)
     kernel, recurrent, bias = network.get_layer("encoder_1").get_weights()
     network.get_layer("encoder_1").set_weights([np.zeros_like(kernel), recurrent, bias])
     outputs = network({"sequence": np.random.default_rng(0).uniform(0, 1, (2, 4, 1))})["reconstruction"].numpy()
     np.testing.assert_array_equal(outputs[0], outputs[1])
+    network.get_layer("encoder_1").set_weights([kernel, recurrent, bias])
+    first, second = network({"sequence": np.random.default_rng(0).uniform(0, 1, (2, 4, 1))})["reconstruction"].numpy()
+    assert np.abs(first - second).max() > 0
 
 
 def test_the_linear_head_reads_the_input_itself() -> None:

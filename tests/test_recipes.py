@@ -64,6 +64,37 @@ def test_an_identity_for_the_candidate_alone() -> None:
             np.testing.assert_array_equal(kernels[0][gate], kernels[1][gate])
 
 
+LINE: dict[str, Any] = {"latent": "vector", "decoder_start": "code", "delay_line": True}
+
+
+@pytest.mark.parametrize(("units", "kept"), [(8, 4), (5, 2), (11, 4)], ids=["all", "the last two", "room to spare"])
+def test_a_delay_line_lets_the_last_steps_through(units: int, kept: int) -> None:
+    """Four steps of two numbers, untrained."""
+    config = Toy(units=units, **LINE)
+    network = set_initial_values(autoencoder(config, steps=4, features=2), config, 4)
+    sequence = np.random.default_rng(0).random((3, 4, 2), np.float32)
+    given_back = np.array(network({"sequence": sequence})["reconstruction"])
+    np.testing.assert_allclose(given_back[:, 4 - kept :], sequence[:, 4 - kept :], atol=0.01)
+    assert np.abs(given_back[:, : 4 - kept] - sequence[:, : 4 - kept]).max(initial=1) > 0.1
+
+
+def test_a_delay_line_of_a_length_as_documented() -> None:
+    config = Toy(units=50, **LINE)
+    network = set_initial_values(autoencoder(config, steps=50, features=1), config, 50)
+    sequence = np.random.default_rng(0).random((200, 50, 1), np.float32)
+    error = np.mean((np.array(network({"sequence": sequence})["reconstruction"]) - sequence) ** 2)
+    assert 5e-5 < error < 1e-4
+
+
+def test_both_autoencoders_of_a_classifier_are_delay_lines() -> None:
+    config = Mnist(units=8, **LINE)
+    network = set_initial_values(classifier(config, steps=4, features=2, classes=3), config, 4)
+    for name in ("reconstruction", "class_features"):
+        between = keras.Model(network.inputs, network.get_layer(name).output)
+        sequence = np.random.default_rng(0).random((3, 4, 2), np.float32)
+        np.testing.assert_allclose(np.array(between([sequence])), sequence, atol=0.01)
+
+
 def test_what_is_saved_names_no_initialiser_of_ours(tmp_path: Path) -> None:
     network = built(Toy(units=3, gates="chrono", recurrent="identity"))
     network.save(tmp_path / "model.keras")
@@ -109,6 +140,12 @@ def test_options_of_the_optimizer_reach_it() -> None:
         ({"pool": "mean"}, "--pool is for --model head-on-code"),
         ({"every": 7}, "--every is for --model head-on-code"),
         ({"model": "head-on-code", "latent": "vector", "every": 7}, "--pool and --every need --latent steps"),
+        ({"code": 3}, "--code is for --latent vector. Received: --latent steps"),
+        ({"decoder_start": "code"}, "--decoder-start is for --latent vector. Received: --latent steps"),
+        ({"latent": "vector", "delay_line": True}, "--delay-line is for --decoder-start code"),
+        (LINE | {"cell": "gru"}, "--delay-line needs --cell lstm. Received: --cell gru"),
+        (LINE | {"layers": 2}, "--delay-line needs --layers 1. Received: --layers 2"),
+        (LINE | {"bidirectional": True}, "--delay-line reads forward only"),
     ],
     ids=str,
 )

@@ -90,10 +90,51 @@ class Config(Options):
                 )
 
 
-# Fields of models that read a sequence in order to give it back.
-LATENT = option(
-    "steps",
-    "What the encoder hands over: its hidden state at every step (as the report; no bottleneck), or one code vector.",
-    choices=("steps", "vector"),
-)
 BIDIRECTIONAL = option(False, "Let the encoder read the sequence in both directions.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reconstructing(Config):
+    """What those studies choose as well whose models give a sequence back."""
+
+    latent: str = option(
+        "steps",
+        "What the encoder hands over: its hidden state at every step (as the report; no bottleneck), or one code "
+        "vector.",
+        choices=("steps", "vector"),
+    )
+    code: int | None = option(
+        None,
+        "With --latent vector: numbers in the code (default: the encoder's last state as it is).",
+        minimum=1,
+        maximum=4096,
+    )
+    decoder_start: str = option(
+        "zero",
+        "With --latent vector: the state that the decoder starts from, zero or the code, which it reads at every step.",
+        choices=("zero", "code"),
+    )
+    delay_line: bool = option(
+        False,
+        "With --decoder-start code: begin with values that hand every number of a sequence on from unit to unit, a "
+        "step at a time, as long as there are units.",
+    )
+    bidirectional: bool = BIDIRECTIONAL
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.latent != "vector":
+            for name in ("code", "decoder_start"):
+                if getattr(self, name) != Reconstructing.__dataclass_fields__[name].default:
+                    raise ConfigError(f"{flag(name)} is for --latent vector. Received: --latent {self.latent}")
+        if not self.delay_line:
+            return
+        if self.decoder_start != "code":
+            raise ConfigError("--delay-line is for --decoder-start code. Add --latent vector --decoder-start code")
+        for name, value in (("cell", "lstm"), ("layers", 1), ("gates", "keras"), ("recurrent", "orthogonal")):
+            if getattr(self, name) != value:
+                raise ConfigError(
+                    f"--delay-line needs {flag(name)} {value}. Received: {flag(name)} {getattr(self, name)}"
+                )
+        if self.bidirectional:
+            raise ConfigError("--delay-line reads forward only. Leave out --bidirectional")

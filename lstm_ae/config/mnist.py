@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lstm_ae.config.base import BIDIRECTIONAL, LATENT, Config
+from lstm_ae.config.base import Config, Reconstructing
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import option, redefault
 
@@ -16,7 +16,7 @@ CLASSIFIERS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Mnist(Config):
+class Mnist(Reconstructing):
     """The report's second study: digits read as sequences, reconstructed and classified together."""
 
     data: str | None = option(None, "An .npz in Keras' form or a folder with the four IDX files.", tunable=False)
@@ -58,8 +58,6 @@ class Mnist(Config):
         minimum=0,
         maximum=10,
     )
-    latent: str = LATENT
-    bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 8)
     epochs: int = redefault(Config, "epochs", 12)
     schedule: str = redefault(Config, "schedule", "cosine")

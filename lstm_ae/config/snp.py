@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lstm_ae.config.base import BIDIRECTIONAL, LATENT, Config
+from lstm_ae.config.base import Config, Reconstructing
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import flag, option, redefault
 
@@ -11,7 +11,7 @@ PRICES = ("open", "high", "low", "close")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Snp(Config):
+class Snp(Reconstructing):
     """The report's third study: stock prices, reconstructed or forecast."""
 
     data: str | None = option(
@@ -59,8 +59,6 @@ class Snp(Config):
         choices=("change", "level"),
         tunable=False,  # it decides the scale as well, and losses of two scales do not compare
     )
-    latent: str = LATENT
-    bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 32)
     schedule: str = redefault(Config, "schedule", "cosine")
     clip: float = redefault(Config, "clip", 5.0)

@@ -2,17 +2,15 @@
 
 import dataclasses
 
-from lstm_ae.config.base import BIDIRECTIONAL, LATENT, Config
+from lstm_ae.config.base import Config, Reconstructing
 from lstm_ae.options import option, redefault
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Toy(Config):
+class Toy(Reconstructing):
     """The report's first study: noise with a damped stretch, to be reconstructed."""
 
     epochs: int = redefault(Config, "epochs", 8)
     sequences: int = option(60_000, "Sequences to generate, 50 steps each.", minimum=10, maximum=10_000_000)
-    latent: str = LATENT
-    bidirectional: bool = BIDIRECTIONAL
     learning_rate: float = redefault(Config, "learning_rate", 0.03)
     schedule: str = redefault(Config, "schedule", "cosine")

@@ -1,7 +1,7 @@
 """Stacks of recurrent layers, the one thing that every model here is made of."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from lstm_ae.config import Config
 
@@ -37,10 +37,24 @@ def encode(
     return hidden
 
 
-def decode(config: Config, hidden: keras.KerasTensor, *, prefix: str = "") -> keras.KerasTensor:
-    """The decoder's recurrent layers: `(batch, steps, n)` to `(batch, steps, decoder units)`."""
+def decode(
+    config: Config, hidden: keras.KerasTensor, *, start: keras.KerasTensor | None = None, prefix: str = ""
+) -> keras.KerasTensor:
+    """The decoder's recurrent layers: `(batch, steps, n)` to `(batch, steps, decoder units)`.
+
+    Args:
+        start: `(batch, m)`, the hidden state that the first layer starts from; through a dense layer where m is another
+            number than the decoder's units.
+    """
     for number in range(1, config.layers + 1):
-        hidden = recurrent(config, f"{prefix}decoder_{number}", decoder=True)(hidden)
+        layer = recurrent(config, f"{prefix}decoder_{number}", decoder=True)
+        state = None
+        if start is not None and number == 1:
+            if start.shape[-1] != layer.units:
+                start = layers.Dense(layer.units, name=f"{prefix}from_code")(start)
+            # An LSTM's cell starts empty: what it would hand over counts as well.
+            state = [start, ops.zeros_like(start)] if config.cell == "lstm" else [start]
+        hidden = layer(hidden, initial_state=state)
         if number < config.layers:
             hidden = _dropped(config, hidden, f"{prefix}decoder_{number}")
     return hidden
