@@ -60,12 +60,9 @@ _CONFIG_FILE = Annotated[
 
 
 def _preset(names: Iterable[str]) -> Any:
-    said = {
-        "report": "report (as there)",
-        "best": "best (of those tried)",
-        "code": "code (a bottleneck of few numbers)",
-    }
-    listed = ", ".join(said[name] for name in names)
+    from lstm_ae.presets import SAYS
+
+    listed = ", ".join(f"{name} ({SAYS[name]})" for name in names)
     return Annotated[
         str | None,
         typer.Option(

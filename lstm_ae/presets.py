@@ -5,6 +5,14 @@ from typing import Any
 
 from lstm_ae.errors import ConfigError
 
+# What each is, for people.
+SAYS: Mapping[str, str] = {
+    "report": "as there",
+    "best": "of those tried",
+    "code": "a code of few numbers",
+    "pixels": "784 pixels one by one",
+}
+
 # By study, then by name: the fields in which a set-up is other than the usual one.
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "series": {},
@@ -19,7 +27,6 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "epsilon": 1e-12,
             "patience": 0,
         },
-        # A code of few numbers.
         "code": {
             "latent": "vector",
             "decoder_start": "code",
@@ -51,6 +58,19 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "deform": 0.9,
             "learning_rate": 0.003,
             "epochs": 40,
+            "patience": 0,
+        },
+        # The head reads a second LSTM, whose way back to the first pixel is 28 + 28 steps.
+        "pixels": {
+            "read": "pixels",
+            "model": "head-on-code",
+            "every": 28,
+            "pool": "both",
+            "units": 64,
+            "decoder_units": 8,
+            "deform": 0.5,
+            "learning_rate": 0.006,
+            "epochs": 30,
             "patience": 0,
         },
     },

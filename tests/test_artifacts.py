@@ -202,6 +202,10 @@ MODELS: dict[str, tuple[Spoil, str]] = {
         layer("LSTM", build_config={"input_shape": [None, None, 10**9]}),
         "its config asks for 64,000,00",
     ),
+    "built for 1e9 numbers and a state": (
+        layer("LSTM", build_config={"shapes_dict": {"sequences_shape": [None, None, 10**9]}}),
+        "its config asks for 64,000,00",
+    ),
     "built for nothing known": (layer("LSTM", build_config=None), "a layer in it has a size of None"),
     "a vector repeated 1e9 times": (
         layer("Dense", class_name="RepeatVector", config={"n": 10**9}),
@@ -312,6 +316,7 @@ def networks() -> Iterator[Any]:
         more: dict[str, Any] = {"cell": cell, "units": 2, "layers": 2, "dropout": 0.1}
         for latent in ("steps", "vector"):
             yield autoencoder(Toy(latent=latent, bidirectional=True, **more), steps=4, features=1)
+        yield autoencoder(Toy(latent="vector", code=3, decoder_start="code", **more), steps=4, features=1)
         for name in ("linear-on-input", "head-on-reconstruction", "two-autoencoders", "two-autoencoders-mlp"):
             yield classifier(Mnist(model=name, **more), steps=4, features=3, classes=3)
         for both in (True, False):

@@ -1,13 +1,17 @@
 """Set-ups with a name: each makes a config, options beside it win, and the command line knows them."""
 
 import json
+from pathlib import Path
 
+import digit_makers
+import numpy as np
+import price_makers
 import pytest
 from lstm_ae_cli import main
 
 from lstm_ae.config import TASKS
 from lstm_ae.errors import ConfigError
-from lstm_ae.presets import PRESETS, preset
+from lstm_ae.presets import PRESETS, SAYS, preset
 
 
 @pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in PRESETS.items() for name in names])
@@ -20,6 +24,31 @@ def test_every_preset_is_a_config_other_than_the_usual_one(task: str, name: str)
 
 def test_every_study_has_the_reports_set_up() -> None:
     assert all("report" in PRESETS[task] for task in TASKS if task != "series")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in PRESETS.items() for name in names])
+def test_every_preset_trains(task: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One epoch over few samples: everything is finite, and the run can be measured again."""
+    data = {
+        "toy": ["--sequences", "40"],
+        "mnist": ["--data", digit_makers.npz(tmp_path / "digits.npz")],
+        "snp": ["--data", price_makers.prices(tmp_path, price_makers.days_of("AAA", 400))],
+    }[task]
+    assert main([task, "train", "--preset", name, *data, "--epochs", "1", "--out", "run", "--quiet"]) == 0
+    history = np.genfromtxt("run/history.csv", delimiter=",", names=True)
+    assert all(np.isfinite(history[column]).all() for column in history.dtype.names)
+    wanted = json.loads(Path("run/metrics.json").read_text())["test"]
+    capsys.readouterr()
+    assert main([task, "evaluate", "--run", "run", "--json", "--quiet"]) == 0
+    found = json.loads(capsys.readouterr().out)["metrics"]["test"]
+    assert {key: row["value"] for key, row in found.items()} == pytest.approx(
+        {key: row["value"] for key, row in wanted.items()}, rel=1e-4
+    )
+
+
+def test_every_preset_says_what_it_is() -> None:
+    assert {name for names in PRESETS.values() for name in names} == set(SAYS)
 
 
 def test_a_name_that_is_none() -> None:

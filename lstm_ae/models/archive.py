@@ -124,8 +124,7 @@ def numbers_asked(config: Any) -> int:
             total += _size(own.get("input_dim")) * _size(own.get("output_dim"))
         if name not in ("LSTM", "GRU", "Dense"):
             continue
-        built = item.get("build_config")
-        shape = _list(built.get("input_shape") if isinstance(built, dict) else None)
+        shape = _built_for(item.get("build_config"))
         units, read = _size(own.get("units")), _size(shape[-1] if shape else None)
         bias = 1 if own.get("use_bias", True) else 0
         if name == "Dense":
@@ -185,6 +184,16 @@ def _own(item: dict[str, Any]) -> dict[str, Any]:
     """A part's own config; of a value, which has another one, nothing."""
     own = item.get("config")
     return own if isinstance(own, dict) else {}
+
+
+def _built_for(config: Any) -> list[Any]:
+    """The shape that Keras builds a layer for; of a recurrent one that starts from a given state, its sequence's."""
+    if not isinstance(config, dict):
+        return []
+    if "input_shape" in config:
+        return _list(config["input_shape"])
+    shapes = config.get("shapes_dict")
+    return _list(shapes.get("sequences_shape")) if isinstance(shapes, dict) else []
 
 
 def _list(shape: Any) -> list[Any]:
