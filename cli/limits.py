@@ -16,6 +16,7 @@ from .talk import Talk
 from .tune import JOBS, REPEATS, Repair, Resume
 
 SIZES = "8,16,32,50"
+PRESET = "code"
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
         "lstmae toy limits --sizes 2,4 --sequences 500 --epochs 1 --jobs 1",
         Toy,
         hide=("latent", "code"),
+        preset=PRESET,
         dry_run=_dry_run,
     )
     def limits(
@@ -43,7 +45,7 @@ def register(app: typer.Typer) -> None:
         given: Given,
         talk: Talk,
     ) -> None:
-        """Train autoencoders with codes of several sizes (usually --preset code), and set linear codes beside them."""
+        """Train autoencoders with codes of several sizes , and set those of linear codes beside them."""
         from . import searching
 
         listed, asked = _asked(given, sizes=sizes, repeats=repeats, jobs=jobs, resume=resume, repair=repair, out=out)
@@ -60,15 +62,27 @@ def _asked(given: Given, *, sizes: str | None, **others: Any) -> tuple[Given, An
     from . import searching
 
     listed = Given(given | {"latent": "vector"})
-    listed.file = given.file
-    # What is best where all may pass is not where little may.
-    listed.preset = given.preset or (None if given.file or others["resume"] else "code")
+    listed.file, listed.preset = given.file, given.preset
+    if not (given.file or given.preset or others["resume"]):
+        listed.preset = PRESET
+        _without_what_is_excluded(listed)
     if sizes is not None or not others["resume"]:
-        listed["code"] = Axis("code", _sizes(sizes or SIZES))
+        numbers = _sizes(sizes or SIZES)
+        listed.config(Toy, code=max(numbers))
+        listed["code"] = Axis("code", numbers)
     keep = len(listed["code"].values) if "code" in listed else None
     for field in (REPEATS, JOBS):
         checked(field, others[field.name])
     return listed, searching.Asked("limits", keep=keep, **others)
+
+
+def _without_what_is_excluded(listed: Given) -> None:
+    """What was typed wins over the preset: it may leave no delay line, or no such optimizer."""
+    if {"cell", "layers", "gates", "recurrent", "decoder_start", "bidirectional"} & set(listed):
+        listed.setdefault("delay_line", False)
+    if listed.get("optimizer") in ("rmsprop", "sgd"):
+        for name in ("beta_2", "epsilon"):
+            listed.setdefault(name, Toy.__dataclass_fields__[name].default)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ _CONFIG_FILE = Annotated[
 ]
 
 
-def _preset(names: Iterable[str]) -> Any:
+def _preset(names: Iterable[str], usual: str | None) -> Any:
     from lstm_ae.presets import SAYS
 
     listed = ", ".join(f"{name} ({SAYS[name]})" for name in names)
@@ -68,7 +68,7 @@ def _preset(names: Iterable[str]) -> Any:
         typer.Option(
             "--preset",
             metavar="<name>",
-            help=f"A set-up with a name: {listed}; options beside it win.",
+            help=f"A set-up with a name: {listed}; options beside it win{f' (default: {usual})' if usual else ''}.",
             autocompletion=lambda incomplete: [name for name in names if name.startswith(incomplete)],
         ),
     ]
@@ -119,6 +119,7 @@ def command(
     lists: bool = False,
     dry_run: Callable[..., None] | None = None,
     without: tuple[str, ...] = (),
+    preset: str | None = None,
 ) -> Register:
     """Register a function as a command.
 
@@ -126,17 +127,23 @@ def command(
     `hide`), with a study's `--preset` and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`.
     Its docstring's first sentence is the help, the example follows it. With `lists`, options that can be searched
     take lists. Parameters of the function that are named in `without` keep their defaults. With `dry_run`, the option
-    of that name calls this function, with the same values, in its place.
+    of that name calls this function, with the same values, in its place. `preset` is the one whose values the function
+    takes where no other is typed.
     """
     from lstm_ae.presets import PRESETS
 
     study = config if config and issubclass(config, Config) else None
     names = PRESETS[task_of(study())] if study else {}
-    presets = [_parameter("preset", _preset(names), None)] if names else []
+    presets = [_parameter("preset", _preset(names, preset), None)] if names else []
+    usual = names[preset] if preset else {}
     shared = [*presets, _parameter("config_file", _CONFIG_FILE, None)] if study else []
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        fields = [field for field in declared(config) if field.name not in hide] if config else []
+        fields = [
+            field._replace(default=usual.get(field.name, field.default))
+            for field in (declared(config) if config else [])
+            if field.name not in hide
+        ]
         signature = inspect.signature(function).parameters
         own = [
             _parameter(p.name, p.annotation, p.default)

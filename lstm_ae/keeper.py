@@ -145,10 +145,14 @@ class Keeper(keras.callbacks.Callback):
             "start a new run, or delete that file to start this one from its beginning",
         )
         for key, value in self.identity.items():
-            if meta["identity"].get(key) != value:
+            before = meta["identity"].get(key)
+            if key == "config" and isinstance(before, dict):
+                # Options that came later had their usual values.
+                usual = type(self.config)().to_dict()
+                before = {name: usual[name] for name in value if name in usual} | before
+            if before != value:
                 raise ConfigError(
-                    f"This training cannot go on: {_difference(key, meta['identity'].get(key), value)}. "
-                    "Start a new run without --resume"
+                    f"This training cannot go on: {_difference(key, before, value)}. Start a new run without --resume"
                 )
         for name, variables in (("variable", self.variables), ("optimizer", self.optimizer_variables)):
             for variable, value in zip(variables, groups[name], strict=True):

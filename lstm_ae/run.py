@@ -18,6 +18,7 @@ import os
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -220,7 +221,10 @@ def find(config: Config, source: Source) -> Run | None:
     """The latest finished run of the same config on the same data."""
     for run in all_runs():
         about = run.about()
-        same = about["data"]["sha256"] == source.sha256 and about.get("config") == config.to_dict()
-        if run.finished and about["task"] == task_of(config) and same:
-            return run
+        if not run.finished or about["task"] != task_of(config) or about["data"]["sha256"] != source.sha256:
+            continue
+        # One of another version may hold options that are no more.
+        with suppress(ConfigError):
+            if run.config() == config:
+                return run
     return None

@@ -234,7 +234,7 @@ def test_a_dry_run_of_a_search_with_processes_of_its_own(dry: Callable[[str], di
 
 @pytest.mark.slow
 def test_a_dry_run_of_a_comparison(dry: Callable[[str], dict[str, Any]]) -> None:
-    found = dry("toy limits --sizes 2,4 --sequences 200 --epochs 1 --jobs 1")
+    found = dry("toy limits --sizes 2,4 --sequences 200 --epochs 1 --jobs 1 --cell gru --optimizer sgd")
     assert [part["how"] for part in found["parts"]][1] == "the best 2 trials measured, drawn and saved"
 
 
@@ -278,6 +278,10 @@ RESUME = "--dry-run is for what is begun anew, and --resume goes on; leave one o
         ),
         ("snp backtest --split-by size", "--split-by must be time or company. Received: 'size'"),
         ("toy limits --sizes 0", "--sizes must be different whole numbers from 1, such as 8,16,32,50. Received: '0'"),
+        (
+            "toy limits --units 16",
+            "--code must be at most the 16 numbers of the encoder's state; give more --units. Received: 50",
+        ),
         ("toy train --epochs 0", "--epochs must be a whole number at least 1 and at most 100000. Received: 0"),
     ],
 )

@@ -185,6 +185,10 @@ def test_forecasts_of_one_step_are_one_moment() -> None:
     moments = outcomes._moments(split, 3)
     assert moments[:17].tolist() == moments[17:].tolist() == time[2:19].astype(np.int64).tolist()
     assert outcomes._moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
+    # From July on, a step of 30 days would join February and March.
+    months = np.arange("2023-07", "2024-09", dtype="datetime64[M]").astype("datetime64[ns]")
+    monthly = Split(np.zeros((14, 1), np.float32), np.arange(12), 3, time=months)
+    assert len(np.unique(outcomes._moments(monthly, 2))) == 12
 
 
 def test_what_a_training_says(place: Path) -> None:

@@ -290,7 +290,7 @@ def test_typical_change_only_scales() -> None:
         ({"latent": "vector", "bidirectional": True}, 6),
         ({"latent": "steps"}, None),
         ({"latent": "vector", "code": 2}, 2),
-        ({"latent": "vector", "code": 7, "decoder_start": "code", "cell": "gru", "layers": 2}, 7),
+        ({"latent": "vector", "code": 2, "decoder_start": "code", "cell": "gru", "layers": 2}, 2),
     ],
 )
 def test_the_size_of_the_code(choices: dict[str, Any], numbers: int | None) -> None:

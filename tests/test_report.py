@@ -20,8 +20,11 @@ from report_makers import HOSTILE, SAVED, Page, changed, found_anomalies, made, 
 from searches import call, refused
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
+from lstm_ae.data.scaling import fixed
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.figures.base import figure, label
+from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.scaling import in_own_units
 from lstm_ae.report import charts
 from lstm_ae.report.beside import said
 from lstm_ae.report.compare import side_by_side
@@ -53,6 +56,13 @@ def test_the_layers_of_a_model_and_their_parameters() -> None:
         Layer("decoder_1", "LSTM", chosen, "any × any × 16", 4 * 16 * (16 + 16 + 1)),
         Layer("reconstruction", "Dense", "units 1, activation linear", "any × any × 16", 16 + 1),
     )
+
+
+def test_a_decoder_that_starts_from_its_code_reads_as_others_do(tmp_path: Path) -> None:
+    config = Toy(units=3, latent="vector", code=2, decoder_start="code")
+    in_own_units(autoencoder(config, steps=4, features=1), fixed()).save(tmp_path / "m.keras")
+    reads = {layer.name: layer.reads for layer in read_network(tmp_path / "m.keras").layers}
+    assert (reads["decoder_1"], reads["from_code"]) == ("any × 4 × 2", "any × 2")
 
 
 @pytest.mark.parametrize("name", ["toy", "snp", "mnist-rows"])
@@ -136,6 +146,7 @@ def test_what_cannot_be_computed_is_not_compared() -> None:
     ("config", "expected"),
     [
         (Toy(), [(0.00016683299145370256, "")]),
+        (Toy(latent="vector"), [(0.00016683299145370256, "the report's decoder reads every state, this one a code")]),
         (Mnist(), [(0.98, "")]),
         (Mnist(model="v3"), [(0.97, "")]),
         (Mnist(model="head-on-code"), []),
@@ -317,7 +328,7 @@ def test_a_run_is_told_whole() -> None:
     made("a", Toy(units=4), test={"reconstruction_mse": metric(0.25, mean=0.5, last=0.125)})
     page = page_of("a")
     for sentence in (
-        "1 of 26 options differ from their defaults",
+        "1 of 29 options differ from their defaults",
         "the reconstruction mse is not better than every baseline beside it",
         "The training took 1 min 01 s for 3 epochs",
         "the weights of epoch 2 are kept",

@@ -244,6 +244,11 @@ def test_found_by_config_and_data() -> None:
     finished("runs/other config", Toy(units=4), at="2022-01-01T00:00:00Z")
     finished("runs/other data", config, SOURCE._replace(sha256="def"), at="2022-01-01T00:00:00Z")
     assert runs.find(config, SOURCE) == Run(Path("runs/new"))
+    older = config.to_dict()
+    del older["decoder_start"]
+    changed(finished("runs/before an option", config), config=older, created="2023-01-01T00:00:00Z")
+    assert runs.find(config, SOURCE) == Run(Path("runs/before an option"))
+    changed(Run(Path("runs/before an option")), created="2019-01-01T00:00:00Z")
     # What the data is called does not matter, only what it is.
     assert runs.find(config, SOURCE._replace(text="elsewhere", notes=())) == Run(Path("runs/new"))
     assert runs.find(Toy(units=5), SOURCE) is None

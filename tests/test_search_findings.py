@@ -169,6 +169,7 @@ def test_what_the_report_says_of_a_setting():
     assert reported("mnist", {"learning_rate": 0.01, "units": 32, "clip": 5}) is None
     assert reported("toy", {"learning_rate": 0.02, "units": 32, "clip": 5}) is None
     assert reported("toy", {"units": 32}) is None
+    assert reported("toy", {"learning_rate": 0.01, "units": 32, "clip": 5, "latent": "vector"}) is None
 
 
 def test_the_claims_of_the_report_on_its_own_values():

@@ -12,9 +12,10 @@ import pytest
 from searches import GRID, SMALL, call, cut_after_two, journal_of, refused, table_of, tree
 
 from lstm_ae import training
+from lstm_ae.config import Toy
 from lstm_ae.run import Run
 from lstm_ae.search.folder import open_search
-from lstm_ae.search.job import Job, Loader, OtherData, run
+from lstm_ae.search.job import Job, Loader, OtherData, key_of, run
 from lstm_ae.search.trials import Objective
 from lstm_ae.search.tuner import opened
 from lstm_ae.search.workers import cores, how, usual_jobs
@@ -334,3 +335,10 @@ def test_how_a_worker_ended_is_told():
     assert how(-11) == "it was killed (SIGSEGV)"
     assert how(-200) == "it was killed (signal 200)"
     assert how(1) == "it ended with exit code 1; see workers.log in the search's directory"
+
+
+def test_what_is_of_the_model_loads_no_data_anew() -> None:
+    usual = key_of(Toy())
+    vector = {"latent": "vector", "units": 50, "decoder_start": "code", "delay_line": True, "code": 8, "clip": 2.0}
+    assert key_of(Toy(**vector)) == key_of(Toy(latent="vector", bidirectional=True)) == usual
+    assert key_of(Toy(sequences=100)) != usual

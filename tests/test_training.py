@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from lstm_ae import experiment
+from lstm_ae import experiment, keeper
 from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split
@@ -208,6 +208,24 @@ def test_a_validation_loss_turned_nan_counts_as_well(tmp_path: Path) -> None:
     bad = DATA.validation._replace(series=np.full_like(DATA.validation.series, math.nan))
     result, _ = fitted(tmp_path / "state.npz", Toy(units=2, epochs=3), DATA._replace(validation=bad))
     assert (result.diverged, result.history) == (True, [])
+
+
+def test_a_state_from_before_an_option_goes_on(
+    uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state.npz"
+    state.write_bytes(uninterrupted[2].read_bytes())
+    load = keeper.load_state
+
+    def older(*args: Any) -> Any:
+        meta, groups = load(*args)
+        del meta["identity"]["config"]["decoder_start"]
+        return meta, groups
+
+    monkeypatch.setattr(keeper, "load_state", older)
+    assert fitted(state)[0].history == uninterrupted[0].history
+    with pytest.raises(ConfigError, match="its config had decoder_start zero, now it is code"):
+        fitted(state, identity=IDENTITY | {"config": CONFIG.to_dict() | {"decoder_start": "code"}})
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,8 @@ class Reconstructing(Config):
     )
     delay_line: bool = option(
         False,
-        "With --decoder-start code: begin with values that hand every number of a sequence on from unit to unit, a "
-        "step at a time, as long as there are units.",
+        "With --decoder-start code: begin with values that hand the numbers of a sequence on from unit to unit, the "
+        "last ones, as many as there are units.",
     )
     bidirectional: bool = BIDIRECTIONAL
 
@@ -127,14 +127,22 @@ class Reconstructing(Config):
             for name in ("code", "decoder_start"):
                 if getattr(self, name) != Reconstructing.__dataclass_fields__[name].default:
                     raise ConfigError(f"{flag(name)} is for --latent vector. Received: --latent {self.latent}")
+        elif self.code is not None and self.code > (width := self.units * (2 if self.bidirectional else 1)):
+            raise ConfigError(
+                f"--code must be at most the {width} numbers of the encoder's state; give more --units. "
+                f"Received: {self.code}"
+            )
         if not self.delay_line:
             return
         if self.decoder_start != "code":
-            raise ConfigError("--delay-line is for --decoder-start code. Add --latent vector --decoder-start code")
+            raise ConfigError(
+                "--delay-line is for --decoder-start code. Add --latent vector --decoder-start code, or --no-delay-line"
+            )
         for name, value in (("cell", "lstm"), ("layers", 1), ("gates", "keras"), ("recurrent", "orthogonal")):
             if getattr(self, name) != value:
                 raise ConfigError(
-                    f"--delay-line needs {flag(name)} {value}. Received: {flag(name)} {getattr(self, name)}"
+                    f"--delay-line needs {flag(name)} {value}. Received: {flag(name)} {getattr(self, name)}; "
+                    "--no-delay-line leaves it out"
                 )
         if self.bidirectional:
-            raise ConfigError("--delay-line reads forward only. Leave out --bidirectional")
+            raise ConfigError("--delay-line reads forward only. Leave out --bidirectional, or add --no-delay-line")

@@ -94,7 +94,9 @@ def _layers(listed: list[Any], groups: Any) -> Iterator[Layer]:
         details = ", ".join(
             key.replace("_", " ") if value is True else f"{key} {value}" for key, value in chosen.items()
         )
-        reads = (layer.get("build_config") or {}).get("input_shape")
+        built = layer.get("build_config") or {}
+        # A recurrent layer that starts from a state was built for two shapes.
+        reads = built.get("input_shape") or built.get("shapes_dict", {}).get("sequences_shape")
         shape = _shape(reads) if isinstance(reads, list) and not any(isinstance(each, list) for each in reads) else ""
         yield Layer(config["name"], kind, details, shape, sizes.get(config["name"], 0))
 

@@ -16,7 +16,8 @@ from lstm_ae.tasks import task
 Load = Callable[[Config], Data]
 # Options of single studies that do not change their data.
 ABOUT_MODELS = {
-    *("model", "head", "pool", "every", "latent", "bidirectional", "last_day_only"),
+    *("model", "head", "pool", "every", "last_day_only"),
+    *("latent", "code", "decoder_start", "delay_line", "bidirectional"),
     *("reconstruction_weight", "label_smoothing", "deform"),
 }
 

@@ -55,9 +55,10 @@ def statements(plan: Plan, trials: Sequence[Trial]) -> list[str]:
 
 
 def _whole(plan: Plan, trial: Trial) -> Trial:
-    """A trial with the report's three options among its values, searched or not."""
+    """A trial with the options that the report speaks of among its values, searched or not."""
     config = plan.config.to_dict()
-    return trial._replace(values={name: config[name] for name in ("learning_rate", "units", "clip")} | trial.values)
+    names = ("learning_rate", "units", "clip", "latent")
+    return trial._replace(values={name: config[name] for name in names if name in config} | trial.values)
 
 
 def figures(folder: Folder, plan: Plan, trials: Sequence[Trial]) -> list[Path]:

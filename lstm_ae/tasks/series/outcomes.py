@@ -111,9 +111,9 @@ def _moments(split: Split, steps: int) -> Numbers:
     made = split.starts + steps - 1
     if split.time is None or not split.samples:
         return made
-    first = int(split.starts[0])
-    step = max(int(np.diff(split.time[first : first + split.span].astype(np.int64)).min()), 1)
-    moments = split.time[made].astype(np.int64)
+    time = split.time.astype(np.int64)
+    moments = time[made]
+    step = max(int((time[made + 1] - moments).min()), 1)
     rounded: Numbers = moments - (moments - moments.min()) % step
     return rounded
 
