@@ -209,14 +209,15 @@ def complete(
     fitted: "Fitted",
     *,
     note: Mapping[str, Any] | None = None,
-    leave_out: Sequence[str] = (),
+    judged_by: Run | None = None,
     figures: bool = True,
 ) -> None:
     """Write all that a run holds once its model is trained: history, model, figures and, last, metrics.
 
     Args:
         note: further entries of what `metrics.json` says of the training.
-        leave_out: parts of the data that the model was trained on, so that measures there mean nothing.
+        judged_by: a run of the same setting and data to take over what intervals and thresholds rest on, where this
+            model was trained on validation as well, so that measures there mean nothing.
     """
     from lstm_ae.models.scaling import network_of
 
@@ -225,12 +226,14 @@ def complete(
     model = _uncompiled(study.build(config, data), model)
     run.write_model(model)
     evaluation = study.evaluate(model, data)
-    # What the weights were fitted to says nothing of how far they will be off.
-    further = {} if "validation" in leave_out else study.keep(run, config, model, data, evaluation)
-    kept = Evaluation(
-        {part: row for part, row in evaluation.metrics.items() if part not in leave_out},
-        {part: verdict for part, verdict in evaluation.verdicts.items() if part not in leave_out},
-    )
+    if judged_by is None:
+        further = study.keep(run, config, model, data, evaluation)
+    else:
+        # What the weights were fitted to says nothing of how far they will be off.
+        for told in (evaluation.metrics, evaluation.verdicts):
+            told.pop("validation", None)
+        run.take_over(judged_by)
+        further = {name: value for name, value in judged_by.metrics().items() if name == "threshold"}
     if figures:
         draw(run, study.figures(model, data, fitted.history))
     training = {
@@ -241,7 +244,7 @@ def complete(
         "parameters": int(network_of(model).count_params()),
         **(note or {}),
     }
-    run.write_metrics(as_json(kept) | further | {"training": training, "leaky": data.source.leaky})
+    run.write_metrics(as_json(evaluation) | further | {"training": training, "leaky": data.source.leaky})
     run.state.unlink(missing_ok=True)
 
 

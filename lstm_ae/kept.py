@@ -11,6 +11,7 @@ Each is read as it was written, or told of as damaged.
 """
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,12 @@ class Kept:
     def write_spread(self, quantiles: NDArray[Any], scale: Scale) -> None:
         """Save what intervals of forecasts rest on."""
         write_spread(self.directory / "spread.npz", quantiles, scale)
+
+    def take_over(self, other: "Kept") -> None:
+        """Copy what another holds of how its model did on validation."""
+        for name in ("normal", "components", "logistic", "spread", "calibration"):
+            if (other.directory / f"{name}.npz").is_file():
+                shutil.copyfile(other.directory / f"{name}.npz", self.directory / f"{name}.npz")
 
     def _kept(self, name: str, why: str = "train a new run") -> Path:
         """The path of a file that a run need not have; raises `DataError` where it has none."""

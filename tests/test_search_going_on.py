@@ -256,6 +256,20 @@ def test_the_winner_is_trained_on_train_and_validation_where_that_is_asked_for()
 
 
 @pytest.mark.slow
+def test_a_winner_trained_again_keeps_what_its_trial_was_found_to_do():
+    """Anomalies are found, and the future is told with intervals."""
+    assert call("series example t.csv").code == 0
+    small = "--units 2,3 --epochs 1 --search grid --window 20 --stride 50 --value-cols flow,vibration --refit --json"
+    found = json.loads(call(f"series tune t.csv {small} --out a").out)
+    assert call("series detect a/refit t.csv --events events.csv").code == 0
+    ours, theirs = (Run(Path(place)) for place in (found["refit"], found["winner"]["run"]))
+    assert ours.metrics()["threshold"] == theirs.metrics()["threshold"]
+    assert call(f"series tune t.csv --task forecast --horizon 5 {small} --out f").code == 0
+    assert call("series forecast f/refit t.csv --out next.csv").code == 0
+    assert "80" in Path("next.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.slow
 def test_keeping_is_remembered_and_more_can_be_kept_later(grid, s):
     assert call("toy tune --resume --out s").code == 0
     assert len(list((s / "trials").iterdir())) == 2

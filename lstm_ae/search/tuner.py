@@ -138,5 +138,5 @@ def search(
     _, keep, refitted = folder.purpose()
     done = drive(record, folder, executor, watcher, clock=clock or Clock(None), keep=keep, retries=retries)
     runs = complete_best(record, folder, load, keep)
-    again = refit(record, folder, record.best(1)[0], load) if refitted and done and runs else None
+    again = refit(record, folder, record.best(1)[0], runs[0], load) if refitted and done and runs else None
     return Found(ranked(record.trials, record.plan.objective), done, runs, again)

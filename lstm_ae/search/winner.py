@@ -37,10 +37,12 @@ def _complete(record: Record, folder: Folder, trial: Trial, run: Run, load: Load
     complete(run, config, data, model, fitted, note={"trial": trial.number})
 
 
-def refit(record: Record, folder: Folder, trial: Trial, load: Load, notify: Any = None) -> Run:
+def refit(record: Record, folder: Folder, trial: Trial, first: Run, load: Load, notify: Any = None) -> Run:
     """Train a trial's setting anew on train and validation, for as many epochs as were best; returns the run.
 
-    Its weights are those of the last epoch, since nothing is left to choose by.
+    Its weights are those of the last epoch, since nothing is left to choose by. What intervals and thresholds rest on
+    is what `first`, the trial's own run, was found to do on validation: it has learned from fewer rows, so they are
+    careful ones.
     """
     config = dataclasses.replace(record.config(trial), patience=0)
     data = load(config)
@@ -55,7 +57,7 @@ def refit(record: Record, folder: Folder, trial: Trial, load: Load, notify: Any 
         raise Diverged(f"Trained on train and validation, trial {trial.number} fails: {fitted.stopped}")
     fitted = fitted._replace(best_epoch=len(fitted.history))
     folder.new_run(run, record.plan, config, data.source, data.symbols)
-    complete(run, config, data, model, fitted, note={"refit": note}, leave_out=("validation",))
+    complete(run, config, data, model, fitted, note={"refit": note}, judged_by=first)
     state.unlink(missing_ok=True)
     return run
 
