@@ -54,18 +54,18 @@ def register(app: typer.Typer) -> None:
         found = open_run(run, "series")
         found.metrics()
         import_tensorflow(talk)
-        from lstm_ae import experiment
+        from lstm_ae.opening import open_trained
 
         bar = talk.progress()
         if data is None:
-            opened = experiment.open_trained(found)
-            evaluation, leaky = experiment.evaluate(opened), opened.data.source.leaky
+            opened = open_trained(found)
+            evaluation, leaky = opened.evaluate(), opened.data.source.leaky
         else:
             from lstm_ae.appraisal import appraise
 
             evaluation, leaky = appraise(found, data, label_col=label_col, progress=bar.reading), ""
         bar.clear()
-        metrics = experiment.as_json(evaluation)
+        metrics = evaluation.as_json()
         show_metrics(talk, metrics, leaky)
         talk.document({"run": str(found.directory), "data": data, "metrics": metrics})
 

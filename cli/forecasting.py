@@ -117,7 +117,6 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
     """Backtest a config; show each fold and what they say together. Returns the skill over all."""
     out = out or new_folder("backtest")
     import_tensorflow(talk)
-    from lstm_ae import experiment
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.figures.base import png
     from lstm_ae.figures.forecasts import skill_by_fold
@@ -162,7 +161,7 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
     talk.document(
         {
             "folds": [{key: getattr(fold, key) for key in kept} for fold in result.folds],
-            "verdict": experiment.as_json(Evaluation({}, verdicts))["verdict"],
+            "verdict": Evaluation({}, verdicts).as_json()["verdict"],
         }
         | {name: str(path) for name, path in files.items()}
     )

@@ -12,21 +12,20 @@ MOST = 20
 
 def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: Sequence[str] = ()) -> dict[str, Any]:
     """Write the forecasts of a day ahead; show what they are worth and those of days to come. Returns the verdict."""
-    from lstm_ae import experiment
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.tasks.forecasting import against_more, predict
 
     levels = _trusted(opened, talk, levels)
     columns = predict(opened.model, opened.data, opened.data.test, levels)
     files = {
-        "predictions": experiment.save_predictions(opened, columns),
+        "predictions": opened.save_predictions(columns),
         "figures": opened.run.directory / "figures",
         "run": opened.run.directory,
     }
     metrics, leaky = opened.run.metrics(), opened.data.source.leaky
     if classical:
         more = against_more(opened.model, opened.data, classical)
-        metrics["test"] |= experiment.as_json(Evaluation({"test": more}))["test"]
+        metrics["test"] |= Evaluation({"test": more}).as_json()["test"]
     show_metrics(talk, metrics, leaky)
     _show_next_day(talk, columns, levels)
     show_files(talk, files)
@@ -38,16 +37,15 @@ def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: S
 
 def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, Any] | None:
     """Forecast data that the run was not trained on; where its days are known, show what that is worth."""
-    from lstm_ae import experiment
     from lstm_ae.tasks.forecasting import evaluate_new, predict
 
     calibration, *_ = opened.run.calibration()
     columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
     files = {
-        "predictions": experiment.save_predictions(opened, columns, "predictions-new"),
+        "predictions": opened.save_predictions(columns, "predictions-new"),
         "run": opened.run.directory,
     }
-    measured = experiment.as_json(evaluate_new(opened.model, opened.data, calibration))
+    measured = evaluate_new(opened.model, opened.data, calibration).as_json()
     if measured:
         show_metrics(talk, measured, "")
     else:
@@ -106,7 +104,6 @@ def show_many_days(
     classical: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Forecast many days; show what each is worth and where everything is. Returns the verdict over all."""
-    from lstm_ae import experiment
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.tasks.multistep import multistep
 
@@ -126,16 +123,16 @@ def show_many_days(
         classical=classical,
     )
     end = "-new" if new else ""
-    files = {"forecast": experiment.save_predictions(opened, result.table, f"forecast{end}")}
+    files = {"forecast": opened.save_predictions(result.table, f"forecast{end}")}
     if result.paths is not None:
-        files["paths"] = experiment.save_predictions(opened, result.paths, f"paths{end}")
-    for path in experiment.draw(opened.run, {name + end: figure for name, figure in result.figures.items()}):
+        files["paths"] = opened.save_predictions(result.paths, f"paths{end}")
+    for path in opened.run.write_figures({name + end: figure for name, figure in result.figures.items()}):
         files[path.stem.removesuffix(end).replace("_", " ")] = path
     files["run"] = opened.run.directory
     verdicts = {str(step.step): step.verdict for step in result.steps}
     overall = {"all": result.verdict} if result.verdict else {}
     evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
-    measured = experiment.as_json(evaluation)
+    measured = evaluation.as_json()
     judged = measured.pop("verdict", {})
     if result.steps:
         talk.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")

@@ -64,9 +64,8 @@ def show_training(talk: Talk, run: Any) -> None:
 
 def show_predictions(opened: Any, talk: Talk) -> None:
     """Write a table of predictions into the run; show what the model is worth and where they are."""
-    from lstm_ae import experiment
 
-    path = experiment.save_predictions(opened, opened.task.predict(opened.model, opened.data))
+    path = opened.save_predictions(opened.task.predict(opened.model, opened.data))
     metrics, leaky = opened.run.metrics(), opened.data.source.leaky
     show_metrics(talk, metrics, leaky)
     files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}

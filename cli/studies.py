@@ -94,10 +94,9 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
     @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)
     def evaluate(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
         """Measure a trained model on validation and test, a baseline beside each number."""
-        from lstm_ae import experiment
 
         opened = training.obtain(given, config, talk, run=run, retrain=retrain)
-        metrics = experiment.as_json(experiment.evaluate(opened))
+        metrics = opened.evaluate().as_json()
         leaky = opened.data.source.leaky
         show_metrics(talk, metrics, leaky)
         talk.document({"run": str(opened.run.directory), "metrics": metrics, "leaky": leaky})
@@ -105,10 +104,9 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
     @command(app, "plot", f"lstmae {name} plot {small}", config)
     def plot(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
         """Draw a run's figures again."""
-        from lstm_ae import experiment
 
         opened = training.obtain(given, config, talk, run=run, retrain=retrain)
-        paths = experiment.plot(opened)
+        paths = opened.plot()
         show_files(talk, {path.stem: path for path in paths})
         talk.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})
 
@@ -147,11 +145,10 @@ def _mnist(app: typer.Typer, small: str) -> None:
             show_predictions(training.obtain(given, TASKS["mnist"], talk, run=run, retrain=retrain), talk)
             return
         found, config, model = training.obtain_model(given, TASKS["mnist"], talk, run=run, retrain=retrain)
-        from lstm_ae import experiment
         from lstm_ae.tasks.mnist import classify
 
         rows, drawn = classify(model, config.read, pictures)
-        (path,) = experiment.draw(found, {"pictures": drawn})
+        (path,) = found.write_figures({"pictures": drawn})
         talk.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
         show_files(talk, {"figure": path})
         talk.document({"run": str(found.directory), "images": rows, "figure": str(path)})

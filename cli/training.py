@@ -97,19 +97,19 @@ def resume(given: Given, kind: type[Config], talk: Talk, *, out: Path | None, te
 
 def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, retrain: bool, **fixed: Any) -> Any:
     """A trained run, opened: the one named, else the latest of this configuration and data, else a new one."""
-    from lstm_ae import experiment
+    from lstm_ae.opening import open_trained
     from lstm_ae.run import find
 
     if run is not None:
         found = _named(given, kind, talk, run, retrain, **fixed)
-        return experiment.open_trained(found, load(kind.from_dict(found.config().to_dict() | given), talk))
+        return open_trained(found, load(kind.from_dict(found.config().to_dict() | given), talk))
     config = given.config(kind, **fixed)
     import_tensorflow(talk)
     data = load(config, talk)
     same = None if retrain else find(config, data.source)
     known = f"run: {same.directory} (same configuration and data)" if same else "run: none of this configuration yet"
     talk.say("run: a new one" if retrain else known)
-    return experiment.open_trained(same or train(config, talk, out=None, data=data), data)
+    return open_trained(same or train(config, talk, out=None, data=data), data)
 
 
 def obtain_for(given: Given, kind: type[Config], talk: Talk, *, run: str | None, retrain: bool, **fixed: Any) -> Any:
@@ -117,17 +117,17 @@ def obtain_for(given: Given, kind: type[Config], talk: Talk, *, run: str | None,
 
     The data opened then has everything in its test part, and no training part.
     """
-    from lstm_ae import experiment
     from lstm_ae.errors import DataError
+    from lstm_ae.opening import open_fresh, open_trained
 
     if run is None or not given.get("data"):
         return obtain(given, kind, talk, run=run, retrain=retrain, **fixed)
     found = _named(given, kind, talk, run, retrain, **fixed)
     config = kind.from_dict(found.config().to_dict() | given)
     try:
-        opened = experiment.open_trained(found, load(config, Talk(False, True, False)))
+        opened = open_trained(found, load(config, Talk(False, True, False)))
     except (DataError, ConfigError):  # such as the symbols that the run was trained on
-        opened = experiment.open_fresh(found, config)
+        opened = open_fresh(found, config)
         told(opened.data, talk)
         talk.say("  new to the run: all its days are forecast")
         return opened

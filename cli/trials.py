@@ -26,16 +26,16 @@ def show_audit(where: str, talk: Talk, data: str | None) -> None:
     run = open_run(where, "snp")
     run.metrics()
     import_tensorflow(talk)
-    from lstm_ae import experiment
     from lstm_ae.data.prices import prepare
     from lstm_ae.data.quotes import read_quotes
+    from lstm_ae.opening import open_trained
     from lstm_ae.tasks.audit import audit
 
     config = run.config()
     assert isinstance(config, Snp)
     config = config if data is None else dataclasses.replace(config, data=data)
     quotes = read_quotes(config.data)
-    opened = experiment.open_trained(run, prepare(config, quotes))
+    opened = open_trained(run, prepare(config, quotes))
     told(opened.data, talk)
     findings = audit(opened.model, config, opened.data, quotes)
     talk.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
@@ -102,7 +102,6 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
     assert isinstance(config, Snp)
     out = out or new_folder("backtest")
     import_tensorflow(talk)
-    from lstm_ae import experiment
     from lstm_ae.backtest import backtest
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.figures.base import png
@@ -165,7 +164,7 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
     talk.document(
         {
             "folds": [fold._asdict() for fold in result.folds],
-            "verdict": experiment.as_json(Evaluation({}, verdicts))["verdict"],
+            "verdict": Evaluation({}, verdicts).as_json()["verdict"],
         }
         | {name: str(path) for name, path in files.items()}
     )

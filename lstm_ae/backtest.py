@@ -21,9 +21,8 @@ from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Verdict, verdict
-from lstm_ae.experiment import as_json, identity, learn
-from lstm_ae.files import as_json as text_of
-from lstm_ae.files import claim, read_part, write
+from lstm_ae.experiment import identity, learn
+from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.tasks.errors import calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.forecasting import one_day
 
@@ -103,7 +102,7 @@ def backtest(
                 first = data if refit or number == 1 else prepare(config, quotes, every[0])
                 kept = _trained(config, first, out / f"state-{number if refit else 1}.npz", number, notify)
             fold = tested(kept, data, number)
-            write(path, text_of(fold._asdict()))
+            write(path, as_json(fold._asdict()))
             if refit or number == folds:
                 (out / f"state-{number if refit else 1}.npz").unlink(missing_ok=True)
         done.append(fold)
@@ -196,7 +195,7 @@ def tested(kept: tuple[Any, int], data: Data, number: int) -> Fold:
     way = one_day(model, data.test.span - 1)
     fitted = fit(data, way.given, 1, with_open=way.with_open)
     found = errors(way, data, data.test, fitted, calibrate(way, data))
-    evaluation = as_json(Evaluation({"test": measures(found, usual_change(data))}, {"test": judge(found)}))
+    evaluation = Evaluation({"test": measures(found, usual_change(data))}, {"test": judge(found)}).as_json()
     days, which = np.unique(found.days[:, 0], return_inverse=True)
     count = np.bincount(which)
     daily: dict[str, list[Any]] = {"days": days.astype(str).tolist()}

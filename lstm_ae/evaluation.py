@@ -1,5 +1,6 @@
 """Measures, each with the naive baseline that it has to beat beside it."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,15 @@ class Metric(NamedTuple):
     unit: str = ""
     baselines: dict[str, float] = {}
     higher_is_better: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in `metrics.json`."""
+        return {
+            "value": _number(self.value),
+            "baselines": {name: _number(value) for name, value in self.baselines.items()},
+            "unit": self.unit,
+            "higher_is_better": self.higher_is_better,
+        }
 
 
 class Verdict(NamedTuple):
@@ -49,6 +59,12 @@ class Verdict(NamedTuple):
         p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
         return f"{self.outcome} {self.baseline} ({self.words or f'skill {self.skill:+.2%}'}, {p})"
 
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in `metrics.json`."""
+        numbers = {name: _number(getattr(self, name)) for name in ("skill", "p", "statistic")}
+        halves = [_number(value) for value in self.halves]
+        return {"text": str(self), "outcome": self.outcome, "baseline": self.baseline, **numbers, "halves": halves}
+
 
 Metrics = dict[str, dict[str, Metric]]
 """By part ("validation", "test"), then by name."""
@@ -67,6 +83,12 @@ class Evaluation(NamedTuple):
     metrics: Metrics
     verdicts: dict[str, Verdict] = {}
     kept: Any = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in `metrics.json`: metrics by part, and the verdicts on forecasts where there are any."""
+        parts = {part: {name: metric.as_json() for name, metric in row.items()} for part, row in self.metrics.items()}
+        verdicts = {part: verdict.as_json() for part, verdict in self.verdicts.items()}
+        return parts | ({"verdict": verdicts} if verdicts else {})
 
 
 def sample_means(errors: Numbers) -> Numbers:
@@ -172,3 +194,8 @@ def principal_components(train: Numbers, test: Numbers, numbers: int) -> float:
     numbers = min(numbers, *train.shape)
     pca = PCA(numbers, svd_solver="covariance_eigh" if train.shape[1] <= 1000 else "full").fit(train)
     return float(np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2, dtype=np.float64))
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no NaN and no infinity."""
+    return value if math.isfinite(value) else None

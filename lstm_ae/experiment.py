@@ -1,36 +1,23 @@
-"""From a config and a directory to everything, and from a directory to everything again."""
+"""From a config and a directory to a trained model and all that its run holds."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import filelock
-import numpy as np
 
 from lstm_ae import about
 from lstm_ae import run as runs
-from lstm_ae.config import Config, Snp, task_of
+from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
-from lstm_ae.evaluation import Evaluation, Metric, Verdict
 from lstm_ae.run import Run
-from lstm_ae.tasks import Task, task
+from lstm_ae.tasks import task
 
 if TYPE_CHECKING:
     from lstm_ae.training import Fitted
 
 Notify = Callable[[Any], None]
-
-
-class Opened(NamedTuple):
-    """A run with what it takes to work on it."""
-
-    run: Run
-    task: Task
-    config: Config
-    data: Data
-    model: Any
 
 
 def train(
@@ -83,71 +70,6 @@ def resume(
             "Measure it with evaluate --run, or train another"
         )
     return _train(run, config, data, notify, started, tensorboard)
-
-
-def open_trained(run: Run, data: Data | None = None) -> Opened:
-    """A finished run's task, config, data and model; the data is loaded again unless given."""
-    name = run.about()["task"]
-    config = run.config()
-    model = run.model()
-    study = task(name)
-    data = study.load(config) if data is None else data
-    if data.source.sha256 != run.about()["data"]["sha256"]:
-        raise DataError(
-            f"The data is not what {str(run.directory)!r} was trained on ({run.about()['data']['text']}). "
-            f"Received: {data.source.text}. Give the same file by --data, or set (or unset) LSTMAE_DATA_DIR"
-        )
-    return Opened(run, study, config, data, model)
-
-
-def open_fresh(run: Run, config: Config) -> Opened:
-    """A finished forecaster with data that it was not trained on, `config.data`; all of that is in its test part."""
-    from lstm_ae.data.prices import fresh
-
-    assert isinstance(config, Snp)
-    _, scale, until = run.calibration()
-    data = fresh(config, scale, run.about()["data"]["symbols"], np.datetime64(until))
-    return Opened(run, task("snp"), config, data, run.model())
-
-
-def evaluate(opened: Opened) -> Evaluation:
-    """Measure a run's model again."""
-    return opened.task.evaluate(opened.model, opened.data)
-
-
-def plot(opened: Opened) -> list[Path]:
-    """Draw a run's figures again."""
-    history = opened.run.history()
-    if not history:
-        raise DataError(f"The run {str(opened.run.directory)!r} has lost its history of epochs; train a new run")
-    return draw(opened.run, opened.task.figures(opened.model, opened.data, history))
-
-
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Metrics as they stand in `metrics.json`: by part, and the verdicts on forecasts where there are any."""
-    parts = {part: {name: _metric(metric) for name, metric in row.items()} for part, row in evaluation.metrics.items()}
-    verdicts = {part: _verdict(verdict) for part, verdict in evaluation.verdicts.items()}
-    return parts | ({"verdict": verdicts} if verdicts else {})
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    numbers = {name: _number(getattr(verdict, name)) for name in ("skill", "p", "statistic")}
-    halves = [_number(value) for value in verdict.halves]
-    return {"text": str(verdict), "outcome": verdict.outcome, "baseline": verdict.baseline, **numbers, "halves": halves}
-
-
-def _metric(metric: Metric) -> dict[str, Any]:
-    return {
-        "value": _number(metric.value),
-        "baselines": {name: _number(value) for name, value in metric.baselines.items()},
-        "unit": metric.unit,
-        "higher_is_better": metric.higher_is_better,
-    }
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no NaN and no infinity."""
-    return value if math.isfinite(value) else None
 
 
 def _train(
@@ -235,7 +157,7 @@ def complete(
         run.take_over(judged_by)
         further = {name: value for name, value in judged_by.metrics().items() if name == "threshold"}
     if figures:
-        draw(run, study.figures(model, data, fitted.history))
+        run.write_figures(study.figures(model, data, fitted.history))
     training = {
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
@@ -244,7 +166,7 @@ def complete(
         "parameters": int(network_of(model).count_params()),
         **(note or {}),
     }
-    run.write_metrics(as_json(evaluation) | further | {"training": training, "leaky": data.source.leaky})
+    run.write_metrics(evaluation.as_json() | further | {"training": training, "leaky": data.source.leaky})
     run.state.unlink(missing_ok=True)
 
 
@@ -267,18 +189,3 @@ def seed(config: Config) -> None:
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-
-
-def draw(run: Run, figures: Mapping[str, Any]) -> list[Path]:
-    """Write figures into a run; those of a leaky one say so."""
-    from lstm_ae.figures.base import png, titled
-
-    leaky = run.about()["data"]["leaky"]
-    if leaky:
-        figures = {name: titled(figure, f"Leaky: {leaky}") for name, figure in figures.items()}
-    return [run.write_figure(name, png(figure)) for name, figure in figures.items()]
-
-
-def save_predictions(opened: Opened, columns: Mapping[str, Sequence[Any]], name: str = "predictions") -> Path:
-    """Write a table of predictions into the run."""
-    return opened.run.write_table(name, columns)

@@ -18,9 +18,8 @@ from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.windows import fingerprint
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Verdict, skill, verdict
-from lstm_ae.experiment import as_json, identity, learn
-from lstm_ae.files import as_json as text_of
-from lstm_ae.files import claim, read_part, write
+from lstm_ae.experiment import identity, learn
+from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.seasonal import fit
 from lstm_ae.tasks.series import outcomes
 from lstm_ae.tasks.series.settling import Settled, settle_table
@@ -96,7 +95,7 @@ def roll(
         else:
             settled = divided(config, table, number, folds)
             fold = tested(settled, *_trained(settled, number, state, notify), number)
-            write(path, text_of(fold._asdict()))
+            write(path, as_json(fold._asdict()))
             state.unlink(missing_ok=True)
         done.append(fold)
         if finished:
@@ -173,7 +172,7 @@ def tested(settled: Settled, model: Any, epoch: int, number: int) -> Fold:
     found = outcomes.outcome(
         model, data, data.test, fit(data, outcomes.steps_of(model)), outcomes.spread_of(model, data)
     )
-    evaluation = as_json(Evaluation({"test": outcomes.measures(found)}, {"test": outcomes.judge(found)}))
+    evaluation = Evaluation({"test": outcomes.measures(found)}, {"test": outcomes.judge(found)}).as_json()
     there = ~np.isnan(found.squared[""])
     if not there.any():
         raise DataError(f"Fold {number}: nothing is known of what followed its windows; lower --folds")

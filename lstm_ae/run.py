@@ -140,6 +140,15 @@ class Run(Kept):
         """Save a figure; returns where."""
         return write(self.directory / "figures" / f"{name}.png", png)
 
+    def write_figures(self, figures: Mapping[str, Any]) -> list[Path]:
+        """Save matplotlib's figures by their names; those of a leaky run say so."""
+        from lstm_ae.figures.base import png, titled
+
+        leaky = self.about()["data"]["leaky"]
+        if leaky:
+            figures = {name: titled(figure, f"Leaky: {leaky}") for name, figure in figures.items()}
+        return [self.write_figure(name, png(figure)) for name, figure in figures.items()]
+
     def write_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> Path:
         """Save columns of equal length as a CSV file; returns where."""
         rows = [list(row) for row in zip(*columns.values(), strict=True)]

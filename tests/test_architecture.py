@@ -42,7 +42,7 @@ LAYERS = [
     {"lstm_ae.steps", "lstm_ae.halves"},
     {"lstm_ae.training", "lstm_ae.run", "lstm_ae.exporting"},
     {"lstm_ae.tasks", "lstm_ae.card", "lstm_ae.export"},
-    {"lstm_ae.experiment", "lstm_ae.verify", "lstm_ae.serving"},
+    {"lstm_ae.experiment", "lstm_ae.opening", "lstm_ae.verify", "lstm_ae.serving"},
     {
         "lstm_ae.search",
         "lstm_ae.backtest",

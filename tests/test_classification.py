@@ -287,11 +287,11 @@ def test_an_export_names_the_classes(place: Path) -> None:
 
 
 def test_what_is_trained_is_measured_and_drawn_again(place: Path) -> None:
-    from lstm_ae import experiment
+    from lstm_ae.opening import open_trained
 
     run = open_run(place / "run")
-    opened = experiment.open_trained(run)
-    again = experiment.as_json(experiment.evaluate(opened))
+    opened = open_trained(run)
+    again = opened.evaluate().as_json()
     assert again["test"]["accuracy"] == run.metrics()["test"]["accuracy"]
     table = opened.task.predict(opened.model, opened.data)
     assert list(table) == ["window", "time", "label", "class", "probability"]

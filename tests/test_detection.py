@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from searches import Said, call
 
-from lstm_ae import detection, experiment
+from lstm_ae import detection
 from lstm_ae.anomaly.baseline import Components
 from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smooth
 from lstm_ae.config import Series
@@ -21,6 +21,7 @@ from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models.compressor import compressor
+from lstm_ae.opening import open_trained
 from lstm_ae.run import open_run
 from lstm_ae.steps import Steps
 from lstm_ae.tasks import series
@@ -332,7 +333,7 @@ def test_what_is_kept_is_read_again(place: Path) -> None:
     normal, scale = open_run(place / "run").normal()
     assert (normal.window, normal.smooth, normal.step) == (24, 1, 3_600_000_000_000)
     assert scale.kind == "fixed"
-    opened = experiment.open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
+    opened = open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
     again = codes.normal(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.scores, normal.scores, rtol=1e-5)
     (place / "spoilt").mkdir()

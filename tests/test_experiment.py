@@ -17,6 +17,7 @@ from lstm_ae.config import Config, Mnist, Snp, Toy
 from lstm_ae.data import selection
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.opening import Opened, open_trained
 from lstm_ae.run import Run
 from lstm_ae.tasks import task
 from lstm_ae.training import Progress
@@ -59,7 +60,7 @@ def some_digits(folder: Path) -> str:
     return str(path)
 
 
-def same_again(run: Run, config: Config) -> experiment.Opened:
+def same_again(run: Run, config: Config) -> Opened:
     """What every study promises: a run measures and draws itself again from its directory alone."""
     assert run.finished
     assert not run.state.exists()
@@ -70,8 +71,8 @@ def same_again(run: Run, config: Config) -> experiment.Opened:
     assert set(training) == {"epochs", "best_epoch", "stopped", "seconds", "parameters"}
     assert training["epochs"] == len(run.history()) == config.epochs
 
-    opened = experiment.open_trained(run)
-    assert experiment.as_json(experiment.evaluate(opened)) == stored
+    opened = open_trained(run)
+    assert opened.evaluate().as_json() == stored
     stored.pop("verdict", None)
     assert set(stored) == {"validation", "test"}
     for part in stored.values():
@@ -82,7 +83,7 @@ def same_again(run: Run, config: Config) -> experiment.Opened:
 
     figures = {path: path.read_bytes() for path in (run.directory / "figures").iterdir()}
     assert figures
-    assert set(experiment.plot(opened)) == set(figures)
+    assert set(opened.plot()) == set(figures)
     for path, before in figures.items():
         assert path.read_bytes() == before, path.name
     return opened
@@ -103,8 +104,8 @@ def test_toy_again_from_its_directory(toy: Run) -> None:
 
 
 def test_predictions_are_a_table_in_the_run(toy: Run) -> None:
-    opened = experiment.open_trained(toy)
-    path = experiment.save_predictions(opened, opened.task.predict(opened.model, opened.data), "mine")
+    opened = open_trained(toy)
+    path = opened.save_predictions(opened.task.predict(opened.model, opened.data), "mine")
     lines = path.read_text().splitlines()
     assert path == toy.directory / "mine.csv"
     assert lines[0] == "sample,step,value,reconstruction"
@@ -171,7 +172,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
     assert run.state.is_file()
     assert not run.finished
     with pytest.raises(DataError, match="is unfinished; go on with: lstmae toy train --resume --out here"):
-        experiment.open_trained(run)
+        open_trained(run)
     with pytest.raises(DataError, match="The data is not what 'here' was started with"):
         experiment.resume(run, TOY, load(Toy(sequences=40, seed=8)))
 
@@ -190,7 +191,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
 
 def test_a_run_on_other_data_is_not_opened(toy: Run) -> None:
     with pytest.raises(DataError) as caught:
-        experiment.open_trained(toy, load(Toy(sequences=40, seed=8)))
+        open_trained(toy, load(Toy(sequences=40, seed=8)))
     assert "The data is not what" in str(caught.value)
     assert "40 generated sequences of 50 steps, seed 8" in str(caught.value)
     assert "by --data, or set (or unset) LSTMAE_DATA_DIR" in str(caught.value)

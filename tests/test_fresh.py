@@ -9,6 +9,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import fresh
 from lstm_ae.data.scaling import fixed, min_max_per_company
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.opening import open_fresh, open_trained
 from lstm_ae.run import Run
 from lstm_ae.tasks.forecasting import evaluate_new, predict
 from lstm_ae.tasks.multistep import multistep
@@ -31,7 +32,7 @@ def run(place):
 
 def opened_on(run, *companies):
     path = prices(run.directory.parent, *companies, name="new.csv")
-    return experiment.open_fresh(run, Snp.from_dict(run.config().to_dict() | {"data": path}))
+    return open_fresh(run, Snp.from_dict(run.config().to_dict() | {"data": path}))
 
 
 def test_known_companies_keep_their_lines_and_others_get_lines_of_their_own(tmp_path):
@@ -58,12 +59,12 @@ def test_too_few_days_are_refused(tmp_path):
 
 def test_the_calibration_survives_the_directory(run):
     calibration, scale, until = Run(run.directory).calibration()
-    opened = experiment.open_trained(run)
+    opened = open_trained(run)
     assert scale.kind == "log"
     assert until == str(opened.data.validation.time.max())
     np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
     np.testing.assert_array_equal(scale.range, opened.data.scale.range)
-    again = experiment.evaluate(opened).kept
+    again = opened.evaluate().kept
     np.testing.assert_allclose(calibration.quantiles, again.quantiles, rtol=1e-5)
     assert calibration.quantiles.shape == (20, 199)
     assert calibration.residuals.shape[1] == 4

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from searches import call
 
-from lstm_ae import experiment
+from lstm_ae.opening import open_fresh, open_trained
 from lstm_ae.run import measured as measured_of
 from lstm_ae.run import open_run
 from lstm_ae.tasks import task
@@ -37,14 +37,14 @@ def test_the_recorded_metrics_come_out_again(name, monkeypatch):
     elif hasattr(config, "data"):
         config = dataclasses.replace(config, data=None)
     data = task(study).load(config)
-    opened = experiment.open_trained(run, data)
+    opened = open_trained(run, data)
     within = {}
     if study == "mnist":
         # A few hundred digits, of which a share of 99 in a hundred is told to a point or so.
         few = [split._replace(starts=split.starts[:500], label=split.label[:500]) for split in data[1:3]]
         opened = opened._replace(data=data._replace(validation=few[0], test=few[1]))
         within = {"accuracy": {"abs": 0.02}, "reconstruction_mse": {"rel": 0.1}}
-    measured = experiment.as_json(experiment.evaluate(opened))
+    measured = opened.evaluate().as_json()
     for part, metrics in measured_of(measured).items():
         for measure, metric in metrics.items():
             recorded = run.metrics()[part][measure]["value"]
@@ -99,7 +99,7 @@ def test_the_shipped_forecaster_forecasts_other_prices(tmp_path):
 
     run = open_run(ROOT / "snp")
     config = dataclasses.replace(run.config(), data=prices(tmp_path, days_of("NEW", 60)))
-    opened = experiment.open_fresh(run, config)
+    opened = open_fresh(run, config)
     table = opened.task.predict(opened.model, opened.data)
     assert len(table["predicted"]) == 60 - 30 + 1
     assert np.isfinite(np.array(table["predicted"], float)).all()

@@ -37,7 +37,7 @@ def no_training(monkeypatch):
 
 @pytest.mark.slow
 def test_the_table_is_that_of_trainings_one_by_one_and_the_winner_has_the_very_weights(grid, monkeypatch):
-    monkeypatch.setattr(experiment, "draw", lambda *_: [])
+    monkeypatch.setattr(Run, "write_figures", lambda *_: [])
     data = task("toy").load(CONFIG)
     scores, runs = {}, {}
     for number, (units, clip) in enumerate([(2, 1.0), (2, 5.0), (3, 1.0), (3, 5.0)]):

@@ -150,6 +150,7 @@ def _steps(run: Run) -> Path:
 
 def _train(leg: Leg, load: Load, notify: Callable[[Any], None]) -> None:
     from lstm_ae import experiment
+    from lstm_ae.opening import open_trained
 
     data, run, diverged = load(leg.config), Run(leg.directory), None
     try:
@@ -162,9 +163,9 @@ def _train(leg: Leg, load: Load, notify: Callable[[Any], None]) -> None:
             raise
         diverged = error
     if leg.drawn and not _figures(run):
-        experiment.plot(experiment.open_trained(run, data))
+        open_trained(run, data).plot()
     if leg.rolled:
-        _roll(experiment.open_trained(run, data))
+        _roll(open_trained(run, data))
     if diverged:
         raise diverged
 
@@ -173,12 +174,11 @@ def _roll(opened: Any) -> None:
     """Measure a forecast of many days; the table of its steps comes last, so that it says that all is there."""
     import numpy as np
 
-    from lstm_ae import experiment
     from lstm_ae.tasks.multistep import multistep
 
     found = multistep(opened.model, opened.data)
-    experiment.save_predictions(opened, found.table, "forecast")
-    experiment.draw(opened.run, found.figures)
+    opened.save_predictions(found.table, "forecast")
+    opened.run.write_figures(found.figures)
     ahead = len(found.steps)
 
     def moved(name: str) -> Any:
