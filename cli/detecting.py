@@ -132,7 +132,7 @@ def register(app: typer.Typer) -> None:
         if data == "-":
             live.follow(opened, talk, threshold)
             return
-        from lstm_ae import detection
+        from lstm_ae import detected, detection
         from lstm_ae.files import write_table
         from lstm_ae.sketches import sketches_of
 
@@ -143,19 +143,19 @@ def register(app: typer.Typer) -> None:
         bar.clear()
         _show(found, talk)
         opened.write_detection(sketches_of(found))
-        files = {"events": write_table(events or opened.directory / "events.csv", detection.event_columns(found))}
+        files = {"events": write_table(events or opened.directory / "events.csv", detected.event_columns(found))}
         if scores is not None:
-            files["scores"] = write_table(scores, detection.score_columns(found))
-        files["figure"] = detection.draw(found, figure or opened.directory / "figures" / "detection.png")
+            files["scores"] = write_table(scores, detected.score_columns(found))
+        files["figure"] = detected.draw(found, figure or opened.directory / "figures" / "detection.png")
         show_files(talk, files)
-        talk.document(detection.as_json(found) | {name: str(path) for name, path in files.items()})
+        talk.document(detected.as_json(found) | {name: str(path) for name, path in files.items()})
 
 
 def _show(found: Any, talk: Talk) -> None:
     """The events, the threshold and what false alarms to expect, and the same of the baseline."""
-    from lstm_ae import detection
+    from lstm_ae import detected
 
-    rows = detection.event_rows(found)
+    rows = detected.event_rows(found)
     if rows:
         talk.table(
             ["start", "end", "peak", "score", "p", "columns"],
@@ -173,5 +173,5 @@ def _show(found: Any, talk: Talk) -> None:
         )
     else:
         talk.show("No anomaly found.")
-    for line in detection.words(found):
+    for line in detected.words(found):
         talk.show(line)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,14 +10,13 @@ from numpy.typing import NDArray
 from lstm_ae.anomaly.measures import Findings, Ranking, findings, ranking
 from lstm_ae.anomaly.normal import Adding, Found, Normal, judge, of_windows, score_rows
 from lstm_ae.config import Series
-from lstm_ae.config.rules import UNITS, parse_threshold
-from lstm_ae.data.cadence import told, told_all
+from lstm_ae.config.rules import parse_threshold
+from lstm_ae.data.cadence import told
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.padding import cut_back, own_rows
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import write
 from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
 from lstm_ae.tasks.series import codes, settling
@@ -53,6 +51,10 @@ class Detection(NamedTuple):
         grid, measurements = self.prepared.grid, self.prepared.table
         when = told(int(grid.times[row])) if measurements.layout.time is not None else str(int(grid.times[row]))
         return when if len(measurements.ids) < 2 else f"{measurements.ids[grid.series[row]]} {when}"
+
+    def labelled(self) -> Numbers:
+        """Which rows are known to be anomalies, `(rows,)` bool."""
+        return _labelled(self.prepared)
 
 
 class Detector(NamedTuple):
@@ -164,125 +166,3 @@ def _labelled(prepared: Prepared) -> Numbers:
 def _judge(labels: Numbers, scores: Numbers, events: Sequence[Any], window: int, segment: Numbers) -> Judged:
     filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
     return Judged(ranking(labels, filled, window, segment), findings(labels, filled, events, segment))
-
-
-def event_rows(found: Detection) -> list[dict[str, Any]]:
-    """The events for a screen or a file: times, score, p-value, and the columns that caused them."""
-    names = found.prepared.table.layout.values
-    rows = []
-    for event in found.ours.events:
-        shares = sorted(zip(event.shares, names, strict=True), reverse=True)
-        causes = ", ".join(f"{name} {share:.0%}" for share, name in shares[:3] if share >= 0.005)
-        rows.append(
-            {
-                "start": found.named(event.first),
-                "end": found.named(event.last),
-                "peak": found.named(event.peak),
-                "score": event.score,
-                "p": event.p,
-                "columns": causes,
-                "provisional": event.provisional,
-            }
-        )
-    return rows
-
-
-def event_columns(found: Detection) -> dict[str, Sequence[Any]]:
-    """The events as columns of a table."""
-    rows = event_rows(found)
-    names = ("start", "end", "peak", "score", "p", "columns", "provisional")
-    return {name: [row[name] for row in rows] for name in names}
-
-
-def score_columns(found: Detection) -> dict[str, Any]:
-    """Every row of the grid: its time, score, p-value, whether it is an anomaly, and the score of each column."""
-    names, grid = found.prepared.table.layout.values, found.prepared.grid
-    timed = found.prepared.table.layout.time is not None
-    columns: dict[str, Any] = {}
-    if len(found.prepared.table.ids) > 1:
-        columns["series"] = [found.prepared.table.ids[place] for place in grid.series]
-    columns["time"] = told_all(grid.times) if timed else grid.times
-    columns |= {
-        "score": found.ours.scores,
-        "p": found.ours.p,
-        "anomaly": found.ours.scores > found.ours.threshold.value,
-    }
-    if len(names) > 1:
-        columns |= {f"score {name}": found.ours.by_feature[:, k] for k, name in enumerate(names)}
-    return columns
-
-
-def words(found: Detection) -> list[str]:
-    """Threshold, false alarms to expect, the baseline, and the labels, a line each."""
-    ours, rows = found.ours, int(np.count_nonzero(~np.isnan(found.ours.scores)))
-    expected = ours.threshold.alarms.per(rows)
-    lines = [
-        f"threshold {ours.threshold.value:.4g}, {ours.threshold.rule}: {ours.threshold.how}",
-        f"{len(ours.events)} events in {rows:,} rows{_time(found, rows)}; false alarms to expect: "
-        f"{expected.expected:.2g} ({expected.low:.2g} to {expected.high:.2g})",
-    ]
-    if unscored := len(ours.scores) - rows:
-        lines.append(f"{unscored:,} rows have no score: they stand in no whole window")
-    agreed = _agreed(found)
-    lines.append(
-        f"{found.normal.components.name}: {len(found.baseline.events)} events by the same rule, {agreed} among these"
-    )
-    for name, judged in found.judged.items():
-        line = f"{name}: VUS-PR {judged.ranking.vus_pr:.3f}, AUC-PR {judged.ranking.auc_pr:.3f}"
-        if name != "raw values":
-            line += f", {judged.findings.found} labelled ranges found, {judged.findings.false} false events"
-        lines.append(line)
-    return lines
-
-
-def _agreed(found: Detection) -> int:
-    """Events of the baseline that meet one of the model's."""
-    ours = [(event.first, event.last) for event in found.ours.events]
-    return sum(any(a <= event.last and event.first <= b for a, b in ours) for event in found.baseline.events)
-
-
-def _time(found: Detection, rows: int) -> str:
-    if not found.normal.step:
-        return ""
-    seconds = rows * found.normal.step / 1e9
-    unit = next((unit for unit in ("month", "week", "day", "hour") if seconds >= UNITS[unit]), "hour")
-    return f" ({seconds / UNITS[unit]:.1f} {unit}s)"
-
-
-def as_json(found: Detection) -> dict[str, Any]:
-    """All of it but the rows."""
-    expected = found.ours.threshold.alarms.per(int(np.count_nonzero(~np.isnan(found.ours.scores))))
-    return {
-        "threshold": found.ours.threshold.value,
-        "rule": str(found.ours.threshold.rule),
-        "how": found.ours.threshold.how,
-        "expected_false_alarms": {"mean": expected.expected, "low": expected.low, "high": expected.high},
-        "anomalies": event_rows(found),
-        "pca_events": len(found.baseline.events),
-        "judged": {
-            name: judged.ranking._asdict() | {"found": judged.findings.found, "false": judged.findings.false}
-            for name, judged in found.judged.items()
-        },
-    }
-
-
-def draw(found: Detection, path: Path) -> Path:
-    """Draw columns, events, scores and threshold; of several series the one with the most events."""
-    from lstm_ae.figures.anomalies import anomalies
-    from lstm_ae.figures.base import png
-
-    grid, measurements = found.prepared.grid, found.prepared.table
-    places = [grid.series[event.peak] for event in found.ours.events]
-    shown = int(np.bincount(places).argmax()) if places else 0
-    rows = np.flatnonzero(grid.series == shown)
-    first = int(rows[0])
-    figure = anomalies(
-        grid.times[rows].view("datetime64[ns]") if measurements.layout.time is not None else grid.times[rows],
-        grid.values[rows],
-        found.ours.scores[rows],
-        found.ours.threshold.value,
-        [(event.first - first, event.last - first) for event in found.ours.events if grid.series[event.peak] == shown],
-        names=measurements.layout.values,
-        labels=_labelled(found.prepared)[rows] if found.judged else None,
-    )
-    return write(path, png(figure))

@@ -3,7 +3,8 @@
 import numpy as np
 
 from lstm_ae.anomaly.sketch import COLUMNS, SERIES, Sketches, sketch
-from lstm_ae.detection import Detection, event_rows
+from lstm_ae.detected import event_rows
+from lstm_ae.detection import Detection
 
 
 def sketches_of(found: Detection) -> Sketches:

@@ -52,6 +52,7 @@ LAYERS = [
         "lstm_ae.examples",
         "lstm_ae.outlook",
     },
+    {"lstm_ae.detected"},
     {
         "lstm_ae.appraisal",
         "lstm_ae.kfold",
