@@ -121,6 +121,11 @@ class Reconstructing(Config):
     )
     bidirectional: bool = BIDIRECTIONAL
 
+    @property
+    def features(self) -> int:
+        """Numbers a step."""
+        return 1
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.latent != "vector":
@@ -146,3 +151,9 @@ class Reconstructing(Config):
                 )
         if self.bidirectional:
             raise ConfigError("--delay-line reads forward only. Leave out --bidirectional, or add --no-delay-line")
+        units = min(self.units, self.decoder_units or self.units)
+        if units < self.features:
+            raise ConfigError(
+                f"--delay-line needs a unit for each of the {self.features} numbers of a step. "
+                f"Received: --units {units}"
+            )

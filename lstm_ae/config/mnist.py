@@ -62,6 +62,11 @@ class Mnist(Reconstructing):
     epochs: int = redefault(Config, "epochs", 12)
     schedule: str = redefault(Config, "schedule", "cosine")
 
+    @property
+    def features(self) -> int:
+        """Numbers a step."""
+        return 28 if self.read in ("rows", "columns") else 1
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.model != "head-on-code":

@@ -108,6 +108,11 @@ class Snp(Reconstructing):
         return "log" if self.goal == "predict" and self.target == "change" else "company"
 
     @property
+    def features(self) -> int:
+        """Numbers a step."""
+        return len(self.fields)
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """What the model reads of a day: the price to model first, then the open where it is read, then the others."""
         chosen = {"ohlc": PRICES, "ohlcv": (*PRICES, "volume")}.get(self.inputs or "", (self.field,))

@@ -10,7 +10,6 @@ import numpy as np
 from keras import layers
 
 from lstm_ae.config import Config
-from lstm_ae.errors import ConfigError
 
 # Of a delay line: the bias of a gate that is open, and the scale of what it holds.
 OPEN = 8.0
@@ -66,8 +65,6 @@ def _delay_line(encoder: Any, decoder: Any, output: Any, steps: int) -> None:
     is nearly a line: with 50 units 50 uniform numbers in [0, 1) come through to a mean squared error of 8e-5.
     """
     features = output.units
-    if min(encoder.units, decoder.units) < features:
-        raise ConfigError(f"--delay-line needs --units of {features} at least, the numbers of a step")
     passed = 1 / (1 + np.exp(-OPEN))  # of what enters a gate
     for layer in (encoder, decoder):
         cell, units = layer.cell, layer.units
