@@ -15,8 +15,7 @@ def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: S
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.tasks.forecasting import against_more, predict
 
-    levels = _trusted(opened, talk, levels)
-    columns = predict(opened.model, opened.data, opened.data.test, levels)
+    columns = predict(opened.model, opened.data, opened.data.test, levels, _calibration(opened))
     files = {
         "predictions": opened.save_predictions(columns),
         "figures": opened.run.directory / "figures",
@@ -27,7 +26,7 @@ def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: S
         more = against_more(opened.model, opened.data, classical)
         metrics["test"] |= Evaluation({"test": more}).as_json()["test"]
     show_metrics(talk, metrics, leaky)
-    _show_next_day(talk, columns, levels)
+    _show_next_day(talk, opened, columns, levels)
     show_files(talk, files)
     verdict: dict[str, Any] = metrics["verdict"]["test"]
     shown = {"metrics": metrics, "verdict": verdict, "leaky": leaky}
@@ -50,27 +49,26 @@ def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, A
         show_metrics(talk, measured, "")
     else:
         talk.show("No window has a day after it in this data, so nothing can be said of the errors")
-    _show_next_day(talk, columns, levels)
+    _show_next_day(talk, opened, columns, levels)
     show_files(talk, files)
     verdict: dict[str, Any] | None = measured.pop("verdict", {}).get("new data")
     talk.document({"metrics": measured, "verdict": verdict} | {name: str(file) for name, file in files.items()})
     return verdict
 
 
-def _trusted(opened: Any, talk: Talk, levels: Sequence[int]) -> Sequence[int]:
-    """The levels, or none where the weights were fitted to validation as well."""
-    if "validation" in opened.run.metrics():
-        return levels
-    talk.say("no intervals: the run was trained on validation as well, so nothing tells how far it will be off")
-    return ()
+def _calibration(opened: Any) -> Any:
+    """How far forecasts were off before the weights were fitted to validation as well; None where they were not."""
+    return None if "validation" in opened.run.metrics() else opened.run.calibration()[0]
 
 
-def _show_next_day(talk: Talk, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+def _show_next_day(talk: Talk, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
     """The forecasts of days that have not come yet."""
+    if "open" in opened.model.input:
+        talk.show("The day after the data is not forecast: its open is not known yet")
+        return
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     rows = [row for row in rows if row["actual"] is None]
     if not rows:
-        talk.show("The day after the data is not forecast: its open is not known yet")
         return
     first = f", first {MOST} of {len(rows)} companies" if len(rows) > MOST else ""
     talk.show(f"The day after the data ({HOLIDAYS}){first}:")
@@ -87,6 +85,7 @@ def _show_next_day(talk: Talk, columns: Mapping[str, Sequence[Any]], levels: Seq
             for row in rows[:MOST]
         ],
     )
+    _show_left_out(talk, opened.data, [row["symbol"] for row in rows])
 
 
 def _between(low: float, high: float) -> str:
@@ -104,14 +103,16 @@ def show_many_days(
     classical: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Forecast many days; show what each is worth and where everything is. Returns the verdict over all."""
+    import numpy as np
+
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.tasks.multistep import multistep
 
     new = opened.data.train.samples == 0
-    calibration = opened.run.calibration()[0] if new else None
-    seed = opened.config.seed
-    if not new:
-        levels = _trusted(opened, talk, levels)
+    calibration, seen, seed = _calibration(opened), None, opened.config.seed
+    if new:
+        calibration, _, until = opened.run.calibration()
+        seen = opened.run.about()["data"]["symbols"], np.datetime64(until)
     result = multistep(
         opened.model,
         opened.data,
@@ -120,6 +121,7 @@ def show_many_days(
         paths=paths,
         seed=seed,
         calibration=calibration,
+        seen=seen,
         classical=classical,
     )
     end = "-new" if new else ""
@@ -137,13 +139,16 @@ def show_many_days(
     if result.steps:
         talk.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
         _show_steps(talk, result.steps)
+        _show_rivals(talk, result.steps)
         talk.show(f"Verdict over all days ahead: {result.verdict}")
     else:
         talk.show("No window has so many days after it in this data, so nothing can be said of the errors")
     if opened.data.source.leaky:
         talk.show(f"LEAKY: {opened.data.source.leaky}")
-    if result.table["actual"][0] is None:
+    beyond = result.table["actual"][0] is None
+    if beyond:
         talk.show(f"Dates: {HOLIDAYS}")
+    _show_left_out(talk, opened.data, result.table["symbol"])
     show_files(talk, files)
     talk.document(
         {
@@ -151,6 +156,7 @@ def show_many_days(
             "verdict": judged.get("all"),
             "windows": result.windows,
             "leaky": opened.data.source.leaky,
+            "dates": HOLIDAYS if beyond else "",
         }
         | {name: str(path) for name, path in files.items()}
     )
@@ -165,6 +171,28 @@ def _show_steps(talk: Talk, steps: Sequence[Any]) -> None:
         [*header, "direction", "crps", "random walk", *(f"in {name[9:]} %" for name in covered)],
         [_row(step, covered) for step in steps],
     )
+
+
+def _show_rivals(talk: Talk, steps: Sequence[Any]) -> None:
+    """The skill of every other baseline beside the model's."""
+    others = list(steps[0].metrics["skill"].baselines)
+    if others:
+        talk.show("Skill over persistence, by day ahead:")
+        rows = [(step.step, step.metrics["skill"].value, *step.metrics["skill"].baselines.values()) for step in steps]
+        talk.table(["day", "model", *others], [(day, *(_known(value, "+.2%") for value in row)) for day, *row in rows])
+
+
+def _show_left_out(talk: Talk, data: Any, shown: Sequence[str]) -> None:
+    """The companies of the test part that have no window up to their last day."""
+    import numpy as np
+
+    from lstm_ae.data.selection import count, listed
+
+    there = [data.symbols[line] for line in np.unique(data.test.company)]
+    missing = [symbol for symbol in there if symbol not in set(shown)]
+    if missing:
+        days = f"{data.test.span - 1} days in a row before the end of its data"
+        talk.show(f"Without {days}, so not forecast: {count(len(missing), 'company')} ({listed(missing)})")
 
 
 def _row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:

@@ -161,8 +161,9 @@ def register(app: typer.Typer, small: str) -> None:
             verdict = forecasts.show_new_days(opened, talk, ends)
         else:
             verdict = forecasts.show_one_day(opened, talk, ends, classical=classical)
-        if wanted is not None and not (verdict and (verdict["skill"] or 0) >= wanted):
-            found = f"{verdict['skill']:+.2%}" if verdict and verdict["skill"] is not None else "not known"
+        skill = verdict["skill"] if verdict else None
+        if wanted is not None and not (skill is not None and skill >= wanted):
+            found = "not known" if skill is None else f"{skill:+.2%}"
             raise NotEnoughSkill(f"The skill is {found}, less than --require-skill {wanted:g}")
 
     @command(app, "audit", "lstmae snp audit latest")

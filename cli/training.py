@@ -1,10 +1,11 @@
 """Training and finding trained runs, as all commands of the studies do it."""
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.config import Config, Series, task_of
+from lstm_ae.config import Config, Series, Snp, task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import declared, flag
 
@@ -117,21 +118,28 @@ def obtain_for(given: Given, kind: type[Config], talk: Talk, *, run: str | None,
 
     The data opened then has everything in its test part, and no training part.
     """
+    from lstm_ae.data.prices import holds_more
     from lstm_ae.errors import DataError
     from lstm_ae.opening import open_fresh, open_trained
 
     if run is None or not given.get("data"):
         return obtain(given, kind, talk, run=run, retrain=retrain, **fixed)
     found = _named(given, kind, talk, run, retrain, **fixed)
-    config = kind.from_dict(found.config().to_dict() | given)
-    try:
-        opened = open_trained(found, load(config, Talk(False, True, False)))
-    except (DataError, ConfigError):  # such as the symbols that the run was trained on
-        opened = open_fresh(found, config)
-        told(opened.data, talk)
-        talk.say("  new to the run: all its days are forecast")
-        return opened
+    before = found.config()
+    config = kind.from_dict(before.to_dict() | given)
+    assert isinstance(before, Snp)
+    assert isinstance(config, Snp)
+    moved = before.data is None or Path(given["data"]).absolute() != Path(before.data).absolute()
+    with suppress(DataError, ConfigError):  # such as the symbols that the run was trained on
+        data = load(config, Talk(False, True, False))
+        # Another file that begins as the old one did can go on where the run's own options ended it.
+        if not (moved and holds_more(config)):
+            opened = open_trained(found, data)
+            told(opened.data, talk)
+            return opened
+    opened = open_fresh(found, config)
     told(opened.data, talk)
+    talk.say("  new to the run: all its days are forecast")
     return opened
 
 

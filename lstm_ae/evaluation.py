@@ -127,7 +127,8 @@ def verdict(errors: Numbers, baseline: Numbers, days: Numbers, *, name: str, ste
     """Compare two forecasts by Diebold and Mariano's test with the correction of Harvey, Leybourne and Newbold (1997).
 
     Series that share a day move together, so the test is on the daily means of the loss difference; its variance is
-    Newey-West with `steps` - 1 lags, since forecasts of `steps` steps overlap.
+    Newey-West with `steps` - 1 lags, since forecasts of `steps` steps overlap. The skill is over all samples: where it
+    has the other sign, nothing is decided.
 
     Args:
         errors, baseline: `(samples,)` losses (squared errors) of the model and of the baseline.
@@ -144,6 +145,9 @@ def verdict(errors: Numbers, baseline: Numbers, days: Numbers, *, name: str, ste
         outcome = "undecided against" if difference.any() else "ties with"
     elif p >= 0.05:
         outcome = "ties with"
+    elif gained * statistic < 0:
+        # A few crowded days against many others: better by the day, worse by the sample, or the reverse.
+        outcome = "undecided against"
     middle = len(days) // 2
     first, second = (diebold_mariano(half, steps)[0] for half in (difference[:middle], difference[middle:]))
     return Verdict(outcome, name, gained, p, statistic, (first, second))

@@ -6,6 +6,7 @@ from price_makers import days_of, prices
 
 from lstm_ae import experiment
 from lstm_ae.config import Snp
+from lstm_ae.data.prices import prepare
 from lstm_ae.data.quotes import read_quotes
 from lstm_ae.errors import ConfigError
 from lstm_ae.tasks import audit as audits
@@ -73,6 +74,22 @@ def test_a_known_open_is_no_peek_but_another_price_is(path):
         place: Way(lambda past, company, following, k=place: following[..., k : k + 1], 6, 1, True) for place in (1, 3)
     }
     assert [audits._future(of[place], split)[0].outcome for place in (1, 3)] == ["passed", "leak"]
+
+
+@pytest.mark.parametrize("choices", [{"last_day_only": True}, {"inputs": "ohlc", "with_open": True}], ids=str)
+def test_days_smoothed_with_those_after_them_are_found(path, choices, monkeypatch):
+    """Prepared so, the last day of every window knows half of the day to forecast."""
+
+    def smoothed(config, quotes):
+        values = {name: (column + np.r_[column[1:], column[-1:]]) / 2 for name, column in quotes.values.items()}
+        return prepare(config, quotes._replace(values=values))
+
+    config, quotes = Snp(data=path, window=6, units=2, **choices), read_quotes(path)
+    data = smoothed(config, quotes)
+    monkeypatch.setattr(audits, "prepare", smoothed)
+    findings = {each.check: each for each in audits.audit(build(config, data), config, data, quotes)}
+    assert "the days after a forecast" in leaks(findings)
+    assert findings["the days after a forecast"].text.endswith("forecasts up to then moved")
 
 
 def test_a_backwards_look_within_the_window_is_found(path):

@@ -66,10 +66,15 @@ def test_a_value_outside_its_rule(refused, line, rule, received):
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("toy train --nope", "No such option: --nope (see lstmae toy train --help)"),
+        ("toy train --qqq", "No such option: --qqq (see lstmae toy train --help)"),
         ("toy trian", "No such command 'trian'. Did you mean 'train'? (see lstmae toy --help)"),
         ("toy train --units", "Option '--units' requires an argument (see lstmae --help)"),
         ("export", "Missing argument 'run' (see lstmae export --help)"),
+        (
+            "snp predict --multistep --with-open",
+            "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
+            "--with-open",
+        ),
         ("snp predict --horizon 5", "--horizon is for --multistep; add it, or leave --horizon out"),
         ("toy predict --run latest --retrain", "--retrain and --run exclude each other; give one of them"),
         (

@@ -163,3 +163,15 @@ def test_principal_components_by_hand() -> None:
     assert principal_components(train, np.array([[1.0, -1.0]]), 1) == pytest.approx(1)
     # More numbers than there are values lose nothing.
     assert principal_components(train, np.array([[1.0, -1.0]]), 9) == pytest.approx(0, abs=1e-12)
+
+
+def test_better_by_the_day_and_worse_by_the_sample_decides_nothing() -> None:
+    """99 days of one company that is forecast better, and one of a thousand that are forecast worse."""
+    random = np.random.default_rng(0)
+    days = np.r_[np.arange(99), np.full(1000, 99)]
+    baseline = np.ones(1099)
+    errors = np.r_[0.9 + 0.01 * random.normal(size=99), np.full(1000, 1.05)]
+    found = verdict(errors, baseline, days, name="persistence", steps=1)
+    assert found.p < 0.05
+    assert found.skill < 0 < found.statistic
+    assert found.outcome == "undecided against"

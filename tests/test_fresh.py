@@ -1,7 +1,10 @@
 """Forecasts of prices that a run was not trained on."""
 
+import shlex
+
 import numpy as np
 import pytest
+from lstm_ae_cli import main
 from price_makers import days_of, prices
 
 from lstm_ae import experiment
@@ -128,6 +131,40 @@ def test_days_that_training_knew_are_not_forecast_again(tmp_path, after, forecas
     assert (~known).sum() == 4
     assert data.source.notes == (f"12 rows up to {until} of companies it was trained on not forecast again",)
     assert (data.test.recut(8).companies() == 1).sum() == forecast + 1
+
+
+def test_days_that_the_run_knew_are_not_counted(run):
+    """The window before the first new day is read, and forecast again by nothing."""
+    until = np.datetime64(run.calibration()[2])
+    rows = days_of("AAA", 900)
+    known = sum(np.datetime64(row.split(",")[1]) <= until for row in rows)
+    calibration, *_ = run.calibration()
+    opened = opened_on(run, rows[: known + 20], days_of("NEW", 30, seed=5))
+    seen = run.about()["data"]["symbols"], until
+    everything, new = (multistep(opened.model, opened.data, calibration=calibration, seen=of) for of in (None, seen))
+    # Windows of eight rows, four given: of AAA eight rows and twenty after them, of NEW thirty.
+    assert everything.windows == (28 - 8 + 1) + (30 - 8 + 1)
+    assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
+
+
+@pytest.mark.parametrize(("wanted", "code"), [("0.99", 4), ("-9", 0)])
+def test_less_skill_than_required_is_a_failure(run, wanted, code, capsys):
+    assert main(["snp", "predict", "--run", str(run.directory), "--require-skill", wanted, "--quiet"]) == code
+    assert ("less than --require-skill" in capsys.readouterr().err) == bool(code)
+
+
+def test_a_file_that_goes_on_where_the_run_was_ended_is_new(place, capsys):
+    rows = days_of("AAA", 700)
+    train = prices(place, rows, name="begin.csv")
+    end = rows[599].split(",")[1]
+    line = f"snp train --data {train} --window 8 --units 2 --epochs 1 --end {end} --out {place / 'ended'} --quiet"
+    assert main(shlex.split(line)) == 0
+    more = prices(place, [*rows, *days_of("AAA", 720)[700:]], name="more.csv")
+    capsys.readouterr()
+    assert main(shlex.split(f"snp predict --run {place / 'ended'} --data {more}")) == 0
+    said = capsys.readouterr()
+    assert "new to the run" in said.err
+    assert days_of("AAA", 720)[719].split(",")[1] < said.out.rpartition("AAA  ")[2].split()[0]
 
 
 def test_many_days(run):

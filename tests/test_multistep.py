@@ -13,8 +13,9 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models.forecaster import forecaster
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.tasks.errors import Way, measures
+from lstm_ae.tasks.forecasting import evaluate, predict
 from lstm_ae.tasks.multistep import multistep
-from lstm_ae.tasks.snp import load
+from lstm_ae.tasks.snp import build, load
 
 GROWTH = 1.01
 
@@ -138,6 +139,43 @@ def test_blemishes_cost_no_more_than_themselves(change, tmp_path, model):
     assert np.isfinite(result.steps[0].metrics["skill"].value)
     told = any("gap" in note for note in data.source.notes)
     assert told == (change is gap)
+
+
+def test_a_company_with_a_hole_in_its_last_window_is_not_forecast(tmp_path, model):
+    """Its last whole window ends before the hole, and the days after that are known."""
+    broken = growing("AAA", 120)
+    broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
+    data = load(Snp(data=prices(tmp_path, broken, growing("BBB", 120, start=7)), window=6))
+    assert set(multistep(model, data, 2).table["symbol"]) == {"BBB"}
+    after = predict(model, data, data.test)
+    assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
+
+
+def test_windows_of_a_shuffled_split_stay_in_their_part(tmp_path):
+    path = prices(tmp_path, growing("AAA", 150), growing("BBB", 150, start=3))
+    data = load(Snp(data=path, window=6, split="report", scale="report", target="level"))
+    cut = [set(data.recut(part, 6).starts.tolist()) for part in (data.train, data.validation, data.test)]
+    assert all(cut)
+    assert not cut[0] & cut[1] | cut[0] & cut[2] | cut[1] & cut[2]
+    assert cut[2] <= set(data.test.starts.tolist())
+
+
+def test_intervals_are_judged_at_the_levels_asked_for(model, data):
+    found = multistep(model, data, 2, levels=(50, 90))
+    assert [name for name in found.steps[0].metrics if name.startswith("coverage")] == ["coverage_50", "coverage_90"]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_errors_of_all_days_are_of_models_that_say_all(data, last):
+    config = Snp(window=6, units=2, last_day_only=last)
+    assert ("mse" in evaluate(build(config, data), data).metrics["test"]) == (not last)
+
+
+def test_the_open_is_known_of_one_day_alone(data):
+    config = Snp(units=2, inputs="ohlc", with_open=True, last_day_only=True)
+    told = in_own_units(forecaster(config), data.scale._replace(offset=np.zeros((1, 4)), range=np.ones((1, 4))))
+    with pytest.raises(ConfigError, match="not told the day's open"):
+        multistep(told, data, 2)
 
 
 def test_a_company_of_31_rows_is_left_out(tmp_path, monkeypatch):

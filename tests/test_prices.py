@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lstm_ae.config import Snp
 from lstm_ae.data import selection
 from lstm_ae.data.prices import load
-from lstm_ae.data.quotes import read_quotes
+from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
 
@@ -464,3 +464,21 @@ def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_quotes(str(SNP500))
     assert len(whole.day) == 619_040
     assert [int(np.isnan(whole.values[field]).sum()) for field in ("open", "high", "low", "close")] == [11, 8, 8, 0]
+
+
+def test_a_gap_stays_one_where_its_row_is_left_out() -> None:
+    day = np.datetime64("2020-01-01") + np.arange(8)
+    quotes = Quotes(
+        "q",
+        "",
+        [],
+        ["A", "B"],
+        np.array([0, 0, 0, 0, 0, 1, 1, 1]),
+        day,
+        {"high": np.arange(8.0)},
+        np.array([0, 0, 1, 0, 0, 0, 1, 0], bool),
+    )
+    left, part = selection.used(quotes, np.array([0, 0, -1, 0, 1, -1, -1, 0], np.int32))
+    assert left.values["high"].tolist() == [0, 1, 3, 4, 7]
+    assert left.gap.tolist() == [False, False, True, False, False]
+    assert part.tolist() == [0, 0, 0, 1, 0]

@@ -39,6 +39,11 @@ def load(config: Snp) -> Data:
     return prepare(config, read_quotes(config.data))
 
 
+def holds_more(config: Snp) -> bool:
+    """Whether a file has companies, or days after the last one, that a config leaves out of it."""
+    return bool(selection.hidden(config, read_quotes(config.data)).any())
+
+
 def by_date(quotes: Quotes) -> NDArray[np.int32]:
     """The days of all companies are divided together."""
     days, at = np.unique(quotes.day, return_inverse=True)
@@ -56,7 +61,7 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
     fields = config.fields
     quotes = selection.asked(config, quotes)
     part = parts(quotes) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
-    quotes, part = take(quotes, part >= 0), part[part >= 0]
+    quotes, part = selection.used(quotes, part)
     missing = selection.missing(quotes, fields)
     days = np.bincount(quotes.company[(part == 0) & ~missing], minlength=len(quotes.symbols))
     enough = (days >= selection.MIN_TRAINING_DAYS) | (held_out & (days == 0))

@@ -40,6 +40,24 @@ def take(quotes: Quotes, rows: Flags) -> Quotes:
     return quotes._replace(company=quotes.company[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
 
 
+def hidden(config: Snp, quotes: Quotes) -> Flags:
+    """The rows that a config's companies and last day leave out; its first day does not matter here."""
+    last = _date(config, "end")
+    later = quotes.day > np.datetime64(last) if last else np.zeros(len(quotes.day), bool)
+    return later | (~_chosen(quotes, config.symbols, None, None) if config.symbols else False)
+
+
+def used(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, NDArray[np.int32]]:
+    """The rows of a part, and their part; a gap stays one where the row that it was found at is of none (-1)."""
+    keep = part >= 0
+    crossed = np.cumsum(quotes.gap)
+    left, company = crossed[keep], quotes.company[keep]
+    quotes = take(quotes, keep)
+    gap = np.zeros(len(left), bool)
+    gap[1:] = (left[1:] > left[:-1]) & (company[1:] == company[:-1])
+    return quotes._replace(gap=gap | quotes.gap), part[keep]
+
+
 def _chosen(quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None) -> Flags:
     """The rows of the wanted companies and days."""
     wanted = {symbol.strip().upper(): symbol for symbol in symbols}

@@ -129,6 +129,13 @@ class Data(NamedTuple):
     season: int | None = None
     classes: tuple[str, ...] = ()
 
+    def recut(self, split: Split, span: int) -> Split:
+        """A split of these in windows of another length; where splits share rows, at its own windows' beginnings."""
+        again = split.recut(span)
+        if self.train.series is not self.test.series or not self.train.samples:
+            return again
+        return again._replace(starts=np.intersect1d(again.starts, split.starts, assume_unique=True))
+
 
 def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDArray[np.int64]:
     """First rows of all windows of `span` rows that stay within one segment.

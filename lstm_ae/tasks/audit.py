@@ -51,6 +51,7 @@ def audit(model: Any, config: Snp, data: Data, quotes: Quotes) -> list[Finding]:
     return [
         *(_future(way, data.test) if way.with_open else [Finding("the day to forecast", "passed", "is no input")]),
         *([] if config.last_day_only else _later_days(model, way, data.test)),
+        _preparation(way, config, data, quotes),
         _scale_of_training(config, data, quotes),
         _scale_of_model(model, data),
         _overlap(data),
@@ -100,6 +101,38 @@ def _later_days(model: Any, way: Way, split: Split) -> list[Finding]:
     moved = int((before != after).any(axis=(1, 2)).sum())
     text = f"the second half of each window was raised by half: the first half's forecasts moved in {moved:,} windows"
     return [_judged("later days of a window", not moved, text)]
+
+
+def _preparation(way: Way, config: Snp, data: Data, quotes: Quotes) -> Finding:
+    """The data prepared again after all that comes after a day of the test part was changed, and forecasts again."""
+    quotes, check = asked(config, quotes), "the days after a forecast"
+    first, days = _said(way, data)
+    last = days[len(days) // 2]
+    after = quotes.day > last
+    # The day after may be forecast from all before it, and from its own open where that is told.
+    until = quotes.day[after].min(initial=last + 1)
+    values = {name: np.where(after, 1.5 * column, column) for name, column in quotes.values.items()}
+    if way.with_open:
+        values["open"] = np.where(quotes.day > until, values["open"], quotes.values["open"])
+    again, others = _said(way, prepare(config, quotes._replace(values=values)))
+    text = f"all rows after {last} were raised by half and prepared again"
+    if len(others) != len(days):
+        return _judged(check, False, f"{text}: there were other windows")
+    up_to = days <= until
+    moved = int((first[up_to] != again[up_to]).sum())
+    return _judged(check, not moved, f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved")
+
+
+def _said(way: Way, data: Data) -> tuple[Any, Any]:
+    """Every test window's forecast and its day, in the order of the days."""
+    said, split = [], data.test
+    for index in split.batches():
+        window, company = split.windows(index), split.companies(index)
+        said.append(way.say(window[:, : way.given], company, window[:, way.given :])[:, 0, 0])
+    assert split.time is not None
+    days = split.time[split.starts + way.given]
+    order = np.argsort(days, kind="stable")
+    return np.concatenate(said)[order], days[order]
 
 
 def _scale_of_training(config: Snp, data: Data, quotes: Quotes) -> Finding:

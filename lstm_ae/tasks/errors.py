@@ -1,6 +1,6 @@
 """Errors of forecasts of one day or many, of the model and of every baseline on the same samples."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -63,10 +63,12 @@ def errors(
     fitted: Baselines,
     calibration: Calibration | None = None,
     more: Mapping[str, Any] = MappingProxyType({}),
+    levels: Sequence[int] = LEVELS,
 ) -> Errors:
     """Forecast from every window of a split, whose span is the days given and ahead.
 
-    `more` are further baselines by name: the changes they say of every sample, `(samples, ahead)`, scaled.
+    `more` are further baselines by name: the changes they say of every sample, `(samples, ahead)`, scaled; `levels` are
+    those of the intervals, in per cent.
 
     A forecast below a hundredth of the last known price, which a model of levels may make, counts as that hundredth
     where logarithms are compared.
@@ -96,7 +98,7 @@ def errors(
         if calibration is not None:
             scaled_past = data.scale.scaled(past, past, company)
             spread, error = calibration.spread(scaled_past)[:, : way.ahead], piece["scaled/"]
-            for level in LEVELS:
+            for level in levels:
                 low, high = bounds(level)
                 piece[f"inside/{level}"] = (spread[..., low] <= error) & (error <= spread[..., high])
             piece["crps/"] = calibration.scores(scaled_past, error)
@@ -120,7 +122,7 @@ def errors(
 def calibrate(way: Way, data: Data) -> Calibration | None:
     """Count the errors on validation; None where it holds no window of the days given and ahead."""
     split = data.validation if data.validation.span == way.given + way.ahead else None
-    split = split or data.validation.recut(way.given + way.ahead)
+    split = split or data.recut(data.validation, way.given + way.ahead)
     if not split.samples:
         return None
     far, near, moved = [], [], []

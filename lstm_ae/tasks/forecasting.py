@@ -76,8 +76,10 @@ def against_more(model: Any, data: Data, classical: Sequence[str]) -> dict[str, 
 def _of_all_days(model: Any, data: Data, split: Split) -> dict[str, Metric]:
     """The scaled MSE over all days of the windows, as in the report; nothing where the model says the last alone."""
     from lstm_ae.models.apply import apply
+    from lstm_ae.models.scaling import network_of
 
-    if model.output["future"].shape[1] == 1:
+    # The whole model's output, in own units, has any number of days.
+    if network_of(model).output["future"].shape[1] == 1:
         return {}
     ours, naive = Mean(), Mean()
     for batch in apply(model, split, steps=split.span - 1):
@@ -135,7 +137,7 @@ def predict(
         add(split, index, split.time[rows], list(split.series[rows, 0]))
     if not way.with_open:
         last = split.recut(way.given)
-        index, names = last_windows(data, last, most=len(data.symbols))
+        index, names = last_windows(data, last, most=len(data.symbols), to_the_end=True)
         assert last.time is not None
         days = [weekdays_after(last.time[start + way.given - 1], 1)[0] for start in last.starts[index]]
         add(last, index, days, [None] * len(names))

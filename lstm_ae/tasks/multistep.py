@@ -72,6 +72,7 @@ def multistep(
     paths: int = 0,
     seed: int = 0,
     calibration: Calibration | None = None,
+    seen: tuple[Sequence[str], np.datetime64] | None = None,
     classical: Sequence[str] = (),
 ) -> MultiStep:
     """Measure the rollout on every test window, and forecast from each company's last days.
@@ -80,8 +81,10 @@ def multistep(
         horizon: days ahead after a whole window; None for the second half of a window after its first.
         levels: per cent; each adds an interval to the forecast.
         paths, seed: futures to draw of each company, and what they depend on.
-        calibration: of the model, where `data` is new to it and holds no training and validation; persistence is
-            then the only baseline.
+        calibration: of the model, where validation cannot tell how far it is off; where `data` is new to the model, and
+            has no training part, persistence is the only baseline.
+        seen: companies that it was trained on, and the last day that it was fitted to or chosen by: forecasts of days
+            up to that are not counted.
         classical: further baselines, names of `lstm_ae.classical.MODELS`.
     """
     if not forecasts(model):
@@ -92,27 +95,27 @@ def multistep(
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
     forecast = Rollout(model)
     way = forecast.way(given, ahead)
-    test = data.test.recut(given + ahead)
+    test = _after(data, data.recut(data.test, given + ahead), given, seen)
     fitted, usual = Baselines(), None
-    if calibration is None:
-        for name, split in (("training", data.train.recut(given + ahead)), ("test", test)):
+    if calibration is not None and ahead > len(calibration.quantiles):
+        raise ConfigError(
+            f"The run knows how far it is off up to {len(calibration.quantiles)} days ahead; choose a --horizon of at "
+            f"most that. Received: {ahead}"
+        )
+    if data.train.samples:
+        for name, split in (("training", data.recut(data.train, given + ahead)), ("test", test)):
             if not split.samples:
                 kind = DataError if horizon is None else ConfigError
                 raise kind(
                     f"No company has {given + ahead} {name} days in a row for a window of {given} days and a horizon "
                     f"of {ahead}; choose a shorter --horizon or --window"
                 )
-        calibration, usual = calibrate(way, data), usual_change(data)
+        calibration, usual = calibration or calibrate(way, data), usual_change(data)
         fitted = fit(data, given, ahead, with_open=False)
-    elif ahead > len(calibration.quantiles):
-        raise ConfigError(
-            f"For new data the run knows how far it is off up to {len(calibration.quantiles)} days ahead; choose a "
-            f"--horizon of at most that. Received: {ahead}"
-        )
     steps, verdict = [], None
     if test.samples:
         more = changes(classical, data, test, given, ahead) if classical else {}
-        found = errors(way, data, test, fitted, calibration, more)
+        found = errors(way, data, test, fitted, calibration, more, levels)
         steps = [Step(step, measures(found, usual, step), judge(found, step)) for step in range(1, ahead + 1)]
         verdict = judge(found)
     last = _Last(data, data.test.recut(given + ahead if horizon is None else given), given, ahead)
@@ -130,11 +133,21 @@ def multistep(
     return MultiStep(steps, verdict, test.samples, table, _as_columns(last, futures), figures)
 
 
+def _after(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.datetime64] | None) -> Split:
+    """The windows whose days ahead are all new to the model."""
+    if seen is None:
+        return split
+    assert split.time is not None
+    assert split.company is not None
+    known = np.isin(data.symbols, [symbol for symbol in seen[0] if symbol])[split.company[split.starts]]
+    return split._replace(starts=split.starts[~known | (split.time[split.starts + given] > seen[1])])
+
+
 class _Last:
     """The last window of each company, and the days after it."""
 
     def __init__(self, data: Data, split: Split, given: int, ahead: int) -> None:
-        index, self.names = last_windows(data, split, most=len(data.symbols))
+        index, self.names = last_windows(data, split, most=len(data.symbols), to_the_end=split.span == given)
         window = split.windows(index)
         self.data, self.ahead, self.company = data, ahead, split.companies(index)
         self.past = window[:, :given]

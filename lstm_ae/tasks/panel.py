@@ -7,14 +7,21 @@ import numpy as np
 from lstm_ae.data.windows import Data, Split
 
 
-def last_windows(data: Data, split: Split, most: int) -> tuple[Any, list[str]]:
-    """The latest sample of each company, as indices into the split, and the companies' names."""
+def last_windows(data: Data, split: Split, most: int, *, to_the_end: bool = False) -> tuple[Any, list[str]]:
+    """The latest sample of each company, as indices into the split, and the companies' names.
+
+    With `to_the_end` a company whose rows go on after its latest sample, for a gap lies in them, has none.
+    """
     assert split.company is not None
     assert split.time is not None
     company, day = split.company[split.starts], split.time[split.starts]
     order = np.lexsort((day, company))
-    last = order[np.r_[np.flatnonzero(np.diff(company[order])), len(order) - 1]][:most]
-    return last, [data.symbols[line] for line in company[last]]
+    last = order[np.r_[np.flatnonzero(np.diff(company[order])), len(order) - 1]]
+    if to_the_end:
+        ends = np.full(len(data.symbols), np.datetime64("0001-01-01", "D"))
+        np.maximum.at(ends, split.company, split.time)
+        last = last[split.time[split.starts[last] + split.span - 1] == ends[company[last]]]
+    return last[:most], [data.symbols[line] for line in company[last[:most]]]
 
 
 def dates_of(split: Split, start: int, days: int) -> Any:
