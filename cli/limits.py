@@ -1,5 +1,6 @@
 """`lstmae toy limits`: the error that a code of k numbers allows, trained and not."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from lstm_ae.config import Toy
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import checked
+from lstm_ae.presets import preset
 from lstm_ae.space import Axis
 
 from . import estimating
@@ -68,7 +70,8 @@ def _asked(given: Given, *, sizes: str | None, **others: Any) -> tuple[Given, An
         _without_what_is_excluded(listed)
     if sizes is not None or not others["resume"]:
         numbers = _sizes(sizes or SIZES)
-        listed.config(Toy, code=max(numbers))
+        if not others["resume"]:
+            listed.config(Toy, code=max(numbers))
         listed["code"] = Axis("code", numbers)
     keep = len(listed["code"].values) if "code" in listed else None
     for field in (REPEATS, JOBS):
@@ -78,7 +81,9 @@ def _asked(given: Given, *, sizes: str | None, **others: Any) -> tuple[Given, An
 
 def _without_what_is_excluded(listed: Given) -> None:
     """What was typed wins over the preset: it may leave no delay line, or no such optimizer."""
-    if {"cell", "layers", "gates", "recurrent", "decoder_start", "bidirectional"} & set(listed):
+    usual = Toy.from_dict(preset("toy", PRESET)).to_dict()
+    names = ("cell", "layers", "gates", "recurrent", "decoder_start", "bidirectional")
+    if any(listed.get(name, usual[name]) != usual[name] for name in names):
         listed.setdefault("delay_line", False)
     if listed.get("optimizer") in ("rmsprop", "sgd"):
         for name in ("beta_2", "epsilon"):
@@ -99,6 +104,7 @@ def _show(talk: Talk, folder: Any, plan: Any, found: Any, data: Any) -> None:
     from lstm_ae.figures.base import png
     from lstm_ae.figures.limits import limits as draw
     from lstm_ae.limits import limits
+    from lstm_ae.tasks.toy import load
 
     from .found import require_some
     from .results import show_files
@@ -106,10 +112,13 @@ def _show(talk: Talk, folder: Any, plan: Any, found: Any, data: Any) -> None:
     require_some(folder, found)
     scores = {trial.values["code"]: trial for trial in found.trials if trial.scored}
     axis = next(axis for axis in plan.axes if axis.name == "code")
-    rows = list(limits(data, [(size, scores[size].score if size in scores else None) for size in axis.values]))
+    # Each repeat has signals of its own.
+    seeds = range(plan.config.seed + 1, plan.config.seed + plan.repeats)
+    every = [data, *(load(dataclasses.replace(plan.config, seed=seed % 2**32)) for seed in seeds)]
+    rows = list(limits(every, [(size, scores[size].score if size in scores else None) for size in axis.values]))
     header = ["numbers", "mse", "spread", "mse of PCA", "times PCA", "last values", "mean"]
     spreads = [scores[row.size].spread if row.size in scores else None for row in rows]
-    times = [row.model / row.pca if row.model is not None and row.pca > 1e-12 else None for row in rows]
+    times = [row.model / row.pca if row.model is not None and row.pca else None for row in rows]
     cells = [
         (row.size, row.model, spread, row.pca, ratio, row.last, row.mean)
         for row, spread, ratio in zip(rows, spreads, times, strict=True)

@@ -193,6 +193,8 @@ def divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
     """The single values as a config, and the lists and ranges."""
     axes = [value for value in given.values() if isinstance(value, Axis)]
     single = Given({name: value for name, value in given.items() if not isinstance(value, Axis)})
+    # What is chosen by its name decides which other options there are.
+    single |= {axis.name: axis.values[-1] for axis in axes if axis.values and isinstance(axis.values[0], str)}
     single.file, single.preset = given.file, given.preset
     return single.config(kind), axes
 

@@ -1,6 +1,6 @@
 """How small an error a code of k numbers allows: what needs no training, to set beside trained autoencoders."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,12 +27,22 @@ class Limit(NamedTuple):
     mean: float
 
 
-def limits(data: Data, models: Iterable[tuple[int, float | None]]) -> Iterator[Limit]:
-    """The baselines for each code size, beside the errors of trained models."""
+def limits(every: Sequence[Data], models: Iterable[tuple[int, float | None]]) -> Iterator[Limit]:
+    """The baselines for each code size, beside the errors of trained models.
+
+    Args:
+        every: the data of each training that an error is the mean of.
+    """
+    for size, model in models:
+        pca, last, mean = np.mean([_of(data, size) for data in every], axis=0).tolist()
+        yield Limit(size, model, pca, last, mean)
+
+
+def _of(data: Data, size: int) -> tuple[float, float, float]:
+    """What principal components, the last values and the mean come to."""
     train, other = (split.windows().reshape(split.samples, -1) for split in (data.train, data.validation))
     errors = np.mean((other - train.mean(axis=0, dtype=np.float64)) ** 2, axis=0)
-    mean = float(errors.mean())
-    for size, model in models:
-        kept = min(size, len(errors))
-        last = float(errors[: len(errors) - kept].sum() / len(errors))
-        yield Limit(size, model, principal_components(train, other, size), last, mean)
+    left = len(errors) - min(size, len(errors))
+    # What is left of rounding where all is kept says nothing.
+    pca = principal_components(train, other, size) if left else 0.0
+    return pca, float(errors[:left].sum() / len(errors)), float(errors.mean())

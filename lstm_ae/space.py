@@ -114,7 +114,7 @@ class Space:
 
     def __call__(self, hp: Any, config: Kind) -> Kind:
         """The config with a value for each axis."""
-        return dataclasses.replace(config, **{axis.name: axis.ask(hp) for axis in self.axes})
+        return config.with_values({axis.name: axis.ask(hp) for axis in self.axes})
 
 
 # The report's grid, of its toy study, which its other studies use as well.

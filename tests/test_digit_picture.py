@@ -68,6 +68,22 @@ def test_colour_depth_polarity_and_transparency_do_not_matter(tmp_path, image, n
     assert digit.max() == 255
 
 
+def speckled():
+    result = page()
+    result[5, 140] = result[195, 3] = 0
+    return result
+
+
+@pytest.mark.parametrize(
+    "image",
+    [speckled(), 255 - speckled(), page().astype(np.uint16) * 16],
+    ids=["specks", "light specks", "12 bits"],
+)
+def test_specks_and_scanners_do_not_matter(tmp_path, image):
+    digit = read(tmp_path, image)
+    assert np.abs(digit - letter()).mean() < 8
+
+
 def test_a_photograph_held_sideways_is_turned(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise

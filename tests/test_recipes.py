@@ -137,6 +137,7 @@ def test_options_of_the_optimizer_reach_it() -> None:
             "--beta-2 is for --optimizer adam, adamw, nadam. Received: --optimizer sgd",
         ),
         ({"weight_decay": 0.1}, "--weight-decay is for --optimizer adamw. Received: --optimizer adam"),
+        ({"model": "head-on-code", "every": 29}, "--every must be at most the 28 steps. Received: 29"),
         ({"pool": "mean"}, "--pool is for --model head-on-code"),
         ({"every": 7}, "--every is for --model head-on-code"),
         ({"model": "head-on-code", "latent": "vector", "every": 7}, "--pool and --every need --latent steps"),
@@ -230,13 +231,14 @@ def test_the_head_reads_states_alone(pool: str, every: int, bidirectional: bool)
     assert ("upper" in [layer.name for layer in recurrent_layers(network)]) == (every > 1 and not bidirectional)
 
 
-def test_the_upper_lstm_sees_every_third_state() -> None:
+@pytest.mark.parametrize(("steps", "first"), [(6, 2), (7, 0), (8, 1)])
+def test_the_upper_lstm_sees_every_third_state_and_the_last(steps: int, first: int) -> None:
     config = Mnist(units=2, model="head-on-code", every=3)
     keras.utils.set_random_seed(0)
-    network = classifier(config, steps=6, features=1, classes=10)
+    network = classifier(config, steps=steps, features=1, classes=10)
     watched = keras.Model(network.input, [network.get_layer("code").output, network.get_layer("label").output])
-    states, label = watched({"sequence": np.random.default_rng(0).random((2, 6, 1), np.float32)})
-    upper = network.get_layer("upper")(states[:, 2::3])[:, -1]
+    states, label = watched({"sequence": np.random.default_rng(0).random((2, steps, 1), np.float32)})
+    upper = network.get_layer("upper")(states[:, first::3])[:, -1]
     np.testing.assert_allclose(network.get_layer("label")(upper), label, rtol=1e-5)
 
 

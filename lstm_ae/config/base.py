@@ -1,6 +1,8 @@
 """What all studies choose, and the fields that several of them share."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import Options, flag, option
@@ -79,6 +81,10 @@ class Config(Options):
         "Use deterministic kernels only: the same numbers to the last bit, on one kind of processor.",
         tunable=False,
     )
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """The same with other values of some options, as a search tries them."""
+        return dataclasses.replace(self, **values)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,8 @@
 """The choices of the digit study."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
 
 from lstm_ae.config.base import Config, Reconstructing
 from lstm_ae.errors import ConfigError
@@ -63,9 +65,21 @@ class Mnist(Reconstructing):
     schedule: str = redefault(Config, "schedule", "cosine")
 
     @property
+    def steps(self) -> int:
+        """Steps of a digit."""
+        return 28 if self.read in ("rows", "columns") else 784
+
+    @property
     def features(self) -> int:
         """Numbers a step."""
         return 28 if self.read in ("rows", "columns") else 1
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """The same with other values; what head-on-code alone knows is left out of other models."""
+        if values.get("model", self.model) != "head-on-code":
+            fields = type(self).__dataclass_fields__
+            values = {name: fields[name].default for name in ("pool", "every")} | dict(values)
+        return super().with_values(values)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,5 +90,7 @@ class Mnist(Reconstructing):
                         f"--{name} is for --model head-on-code; the other heads read every step. Leave it out, or add "
                         "--model head-on-code"
                     )
+        elif self.every > self.steps:
+            raise ConfigError(f"--every must be at most the {self.steps} steps. Received: {self.every}")
         elif self.latent == "vector" and (self.pool != "last" or self.every != 1):
             raise ConfigError("--pool and --every need --latent steps: a vector latent has one state. Leave them out")

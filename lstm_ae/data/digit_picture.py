@@ -18,6 +18,7 @@ Floats = NDArray[np.float32]
 ADVICE = "Give a PNG or JPEG that shows one digit on a plain ground"
 PIXELS = 100_000_000  # more than a telephone's camera takes, and 1 GB while it is reduced
 CONTRAST = 24  # of 255; less is paper or noise, no digit
+SPECK = 0.02  # share of all strokes; less in one piece is dirt
 
 
 def read_image(path: str) -> Floats:
@@ -48,7 +49,10 @@ def _grey(path: str) -> Floats:
     """Brightness `(height, width)`, 0 to 255, upright; what is transparent contrasts with what is not."""
     image = _picture(path)
     if image.mode.startswith("I"):  # 16 bits a pixel, which convert("L") would cut off at 255
-        return (np.asarray(image, np.float32) / 257).clip(0, 255)
+        deep = np.asarray(image, np.float32).clip(0, 65535)
+        # Cameras and scanners of 10 to 14 bits leave the upper ones empty.
+        bits = max(8, int(deep.max()).bit_length())
+        return np.asarray(deep * (255 / (2**bits - 1)), np.float32)
     grey = np.asarray(image.convert("RGB").convert("L"), np.float32)
     if image.mode != "RGBA":
         return grey
@@ -82,11 +86,22 @@ def _picture(path: str) -> Image.Image:
 def _stretched(ink: Floats, noise: float) -> Floats:
     """Ink cut to its box and brought to 0 to 255: the ground's noise falls to 0, the stroke's middle rises to 255."""
     middle = _otsu(ink)
-    strokes = ink > middle
+    strokes = _without_specks(ink > middle)
     low, high = min(middle / 2, noise), float(np.median(ink[strokes]))
     rows, columns = np.flatnonzero(strokes.any(1)), np.flatnonzero(strokes.any(0))
     box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return ((box - low) / (high - low) * 255).clip(0, 255).astype(np.float32)
+
+
+def _without_specks(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The strokes but for pieces that are small beside all of them."""
+    from scipy.ndimage import label
+
+    pieces, count = label(strokes, np.ones((3, 3)))
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    large = sizes >= SPECK * strokes.sum()
+    large[0] = False
+    return np.asarray(large[pieces])
 
 
 def _otsu(ink: Floats) -> float:

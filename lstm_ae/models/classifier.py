@@ -48,7 +48,8 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
 def _of_states(states: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:
     """What the head reads of the recurrent states `(batch, steps, n)`, no place in time: `(batch, n or 2 n)`."""
     if config.every > 1:
-        states = states[:, config.every - 1 :: config.every]
+        # Counted from the last one, which has seen all.
+        states = states[:, (states.shape[1] - 1) % config.every :: config.every]
         layer = recurrent(config, "upper")
         states = layers.Bidirectional(layer, name="upper_both")(states) if config.bidirectional else layer(states)
     read = []

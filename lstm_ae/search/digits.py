@@ -12,13 +12,15 @@ WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
 class Checked(NamedTuple):
-    """A finding of the report: whether ours agree, and the numbers that say so."""
+    """A finding of the report: whether ours agree (None where one seed tells nothing), and the numbers that say so."""
 
     finding: str
-    confirmed: bool
+    confirmed: bool | None
     text: str
 
     def __str__(self) -> str:
+        if self.confirmed is None:
+            return f'"{self.finding}": not decidable, more than one of --repeats is needed ({self.text})'
         return f'"{self.finding}": {"confirmed" if self.confirmed else "not confirmed"} ({self.text})'
 
 
@@ -41,7 +43,8 @@ def classifier_findings(trials: Sequence[Trial]) -> list[Checked]:
         better = sum(first[seed] > second[seed] for seed in seeds)
         gain = sum(first[seed] - second[seed] for seed in seeds) / len(seeds)
         text = f"{one.upper()} more accurate than {other.upper()} with {better} of {_seeds(len(seeds))}"
-        found.append(Checked(finding, gain > 0 and 2 * better > len(seeds), f"{text}, by {100 * gain:+.2f} points"))
+        confirmed = gain > 0 and 2 * better > len(seeds) if len(seeds) > 1 else None
+        found.append(Checked(finding, confirmed, f"{text}, by {100 * gain:+.2f} points"))
     return found
 
 
@@ -65,7 +68,8 @@ def weight_findings(trials: Sequence[Trial]) -> list[Checked]:
         + f"it is {100 * lost:.2f} points less accurate than {sharpest:g}, "
         + f"and its reconstruction error {times:.2g} times that of {finest:g}"
     )
-    return [Checked("half and half is the best compromise", not better, text)]
+    confirmed = not better if len(half.executions) > 1 else None
+    return [Checked("half and half is the best compromise", confirmed, text)]
 
 
 def _beats(one: Trial, other: Trial) -> bool:
