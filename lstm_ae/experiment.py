@@ -95,7 +95,9 @@ def _train(
     with lock:
         logs = [keras.callbacks.TensorBoard(str(run.tensorboard))] if tensorboard else []
         known = identity(config, data) | {"versions": about.versions()}
-        model, fitted = learn(config, data, state=run.state, identity=known, notify=notify, callbacks=logs)
+        # The history on disk grows with the epochs, for whoever watches a long training.
+        told = {"notify": notify, "log": run.write_history, "callbacks": logs}
+        model, fitted = learn(config, data, state=run.state, identity=known, **told)
         if fitted.diverged and not fitted.best_epoch:
             run.write_history(fitted.history)
             raise Diverged(

@@ -51,10 +51,11 @@ class Keeper(keras.callbacks.Callback):
         notify: Callable[[Progress], None] | None,
         steps: int,
         judge: Judge | None = None,
+        log: Callable[[list[dict[str, float]]], None] | None = None,
     ) -> None:
         super().__init__()
         self.config, self.path, self.identity, self.notify, self.steps = config, path, dict(identity), notify, steps
-        self.judge = judge or (lambda history: "")
+        self.judge, self.log = judge or (lambda history: ""), log
         self.variables, self.optimizer_variables = variables, optimizer_variables
         self.history: list[dict[str, float]] = []
         self.best: list[Any] = [np.asarray(variable) for variable in variables]
@@ -107,6 +108,8 @@ class Keeper(keras.callbacks.Callback):
         self.stopped = self.stopped or self.judge(self.history)
         self.model.stop_training = bool(self.stopped)
         self._save()
+        if self.log:
+            self.log(self.history)
         self._tell(self.steps, row, finished=True)
 
     def _diverge(self, epoch: int) -> None:

@@ -49,6 +49,7 @@ def fit(
     state: Path,
     identity: Mapping[str, Any],
     notify: Callable[[Progress], None] | None = None,
+    log: Callable[[list[dict[str, float]]], None] | None = None,
     callbacks: Sequence[Any] = (),
     every: float = 0.2,
     until: int | None = None,
@@ -62,6 +63,7 @@ def fit(
         state: file that holds the training state; where it exists, training goes on from it.
         identity: what must be equal for a state to be continued (config, data, versions).
         notify: called with a `Progress` now and then within an epoch, and after it.
+        log: called with the history after every epoch.
         callbacks: further Keras callbacks.
         every: seconds between two calls of `notify`; 0 calls it after every step.
         until: stop after this epoch; None for all of the config's. The learning rate is scheduled over all of them.
@@ -74,7 +76,7 @@ def fit(
     """
     steps = prepared(network, data, config)
     variables, optimizer = list(network.variables), steps.optimizer
-    keeper = Keeper(config, variables, list(optimizer.variables), state, identity, notify, steps.count, judge)
+    keeper = Keeper(config, variables, list(optimizer.variables), state, identity, notify, steps.count, judge, log)
     keeper.restore()
     until = min(until or config.epochs, config.epochs)
     try:

@@ -57,16 +57,18 @@ def test_killed_at_every_stage(reference, tmp_path):
     with started(resume, tmp_path) as process:  # between two epochs
         until(process, "epoch 3/8")
         process.kill()
+    with (run / "history.csv").open(newline="") as file:  # grows with the epochs
+        assert [float(row["epoch"]) for row in csv.DictReader(file)][:3] == [1, 2, 3]
     # While the state is written: first at the start of training, then after an epoch.
-    for write in (1, 3):
+    for write in (1, 4):
         code, _ = finished(resume, tmp_path, kill_at_write=write)
         assert code == -signal.SIGKILL
     with started(resume, tmp_path) as process:  # within an epoch
         until(process, "epoch 6/8")
         time.sleep(0.1)
         process.kill()
-    # After the last epoch: history, then the model.
-    code, _ = finished(resume, tmp_path, kill_at_write=5)
+    # After the last epoch: history once more, then the model.
+    code, _ = finished(resume, tmp_path, kill_at_write=7)
     assert code == -signal.SIGKILL
     assert not (run / "metrics.json").exists()
     code, lines = finished(resume, tmp_path)
