@@ -63,15 +63,16 @@ def _calibration(opened: Any) -> Any:
 
 def _show_next_day(talk: Talk, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
     """The forecasts of days that have not come yet."""
-    if "open" in opened.model.input:
-        talk.show("The day after the data is not forecast: its open is not known yet")
-        return
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     rows = [row for row in rows if row["actual"] is None]
-    if not rows:
+    if "open" in opened.model.input and not rows:
+        talk.show(
+            "The day after the data is not forecast: its open is not known. A last row with the open alone tells it"
+        )
         return
+    dates = "" if "open" in opened.model.input else f" ({HOLIDAYS})"
     first = f", first {MOST} of {len(rows)} companies" if len(rows) > MOST else ""
-    talk.show(f"The day after the data ({HOLIDAYS}){first}:")
+    talk.show(f"The day after the data{dates}{first}:")
     talk.table(
         ["symbol", "date", "last known", "forecast", *(f"{level} %" for level in levels)],
         [

@@ -36,6 +36,7 @@ def test_by_hand():
     expected = {
         "last_day_mse": (log**2 / 2, log**2 / 2),
         "skill": (0, None),
+        "log_mae": (-log / 2, -log / 2),
         "log_rmse": (math.sqrt(log**2 / 2), math.sqrt(log**2 / 2)),
         "mae": (4.95, 5.5),
         "rmse": (math.sqrt(9.9**2 / 2), math.sqrt(121 / 2)),

@@ -167,6 +167,36 @@ def test_a_file_that_goes_on_where_the_run_was_ended_is_new(place, capsys):
     assert days_of("AAA", 720)[719].split(",")[1] < said.out.rpartition("AAA  ")[2].split()[0]
 
 
+def test_a_day_that_has_just_opened_is_forecast_from_its_open(place, capsys):
+    """Of a run's own file and of another, where the last row of a company has its open alone."""
+    rows = [days_of("AAA", 700), days_of("BBB", 700, seed=1, price=20)]
+    path = prices(place, *rows, name="morning.csv")
+    line = "--inputs ohlc --with-open --window 8 --units 2 --epochs 1 --learning-rate 0.03 --quiet"
+    assert main(shlex.split(f"snp train --data {path} {line} --out {place / 'morning'}")) == 0
+    day = "2017-09-08"
+    later = days_of("NEW", 60, seed=5)
+    opens = {"AAA": 50.25, "NEW": 60.5}
+    said = {}
+    for of in ("own", "other"):
+        given = [[*rows[0], f"AAA,{day},{opens['AAA']},,,,"], rows[1]]
+        if of == "other":
+            given = [[*later, f"NEW,{day},{opens['NEW']},,,,"], rows[1]]
+        path = prices(place, *given, name="morning.csv" if of == "own" else "another.csv")
+        assert main(shlex.split(f"snp predict --run {place / 'morning'} --data {path}")) == 0
+        told = capsys.readouterr()
+        assert f"the open of a day to forecast is known of 1 company, the latest of {day}" in told.err
+        said[of] = told.out
+    model = Run(place / "morning").model()
+    for of, name, known in (("own", "AAA", rows[0]), ("other", "NEW", later)):
+        line = next(line for line in said[of].splitlines() if line.startswith(f"{name}  "))
+        past = np.array([[float(row.split(",")[at]) for at in (3, 2, 4, 5)] for row in known[-8:]], np.float32)
+        inputs = {"past": past[None], "open": np.array([opens[name]], np.float32)}
+        wanted = float(np.asarray(model(inputs)["future"])[0, -1, 0])
+        assert line.split()[1] == day
+        assert float(line.split()[3]) == pytest.approx(wanted, abs=0.006)
+        assert "BBB  " not in said[of]
+
+
 def test_many_days(run):
     calibration, *_ = run.calibration()
     few = opened_on(run, days_of("NEW", 10, seed=5))

@@ -60,12 +60,13 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
     """
     fields = config.fields
     quotes = selection.asked(config, quotes)
+    quotes, opens = selection.opened(quotes) if config.with_open else (quotes, {})
     part = parts(quotes) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
     quotes, part = selection.used(quotes, part)
     missing = selection.missing(quotes, fields)
     days = np.bincount(quotes.company[(part == 0) & ~missing], minlength=len(quotes.symbols))
     enough = (days >= selection.MIN_TRAINING_DAYS) | (held_out & (days == 0))
-    notes = [*quotes.notes, *selection.left_out(quotes, days, enough)]
+    notes = [*quotes.notes, *selection.left_out(quotes, days, enough), *selection.told_opens(opens)]
     keep = enough[quotes.company]
     quotes, part, missing = take(quotes, keep), part[keep], missing[keep]
 
@@ -83,7 +84,7 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
     if config.split == "report":
         leaky = "; ".join(filter(None, (LEAKY_SPLIT, leaky)))
     source = _source(quotes, fields, series, company, symbols, notes, leaky)
-    data = Data(*splits, scale, source, symbols, selection.names_of(fields))
+    data = Data(*splits, scale, source, symbols, selection.names_of(fields), opens=opens)
     return require_samples(
         data, f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
     )
@@ -104,7 +105,8 @@ def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64)
         DataError: a file that cannot be used, or no window in it.
     """
     quotes = read_quotes(config.data)
-    fields, notes = config.fields, [*quotes.notes]
+    quotes, opens = selection.opened(quotes) if config.with_open else (quotes, {})
+    fields, notes = config.fields, [*quotes.notes, *selection.told_opens(opens)]
     seen = selection.seen(quotes, known, until, config.window)
     if seen.any():
         notes.append(f"{count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again")
@@ -126,7 +128,8 @@ def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64)
         raise DataError(f"{quotes.name}: no company has {config.window} days in a row, which the model reads")
     source = _source(quotes, fields, series, company, symbols, notes, "")
     empty = whole._replace(starts=whole.starts[:0])
-    return Data(empty, empty, whole.recut(config.window + 1), scale, source, symbols, selection.names_of(fields))
+    test = whole.recut(config.window + 1)
+    return Data(empty, empty, test, scale, source, symbols, selection.names_of(fields), opens=opens)
 
 
 def _source(

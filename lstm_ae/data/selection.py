@@ -2,14 +2,14 @@
 
 import datetime
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config import Snp
+from lstm_ae.config import PRICES, Snp
 from lstm_ae.data.quotes import Quotes, parse_date
-from lstm_ae.data.windows import fingerprint, window_starts
+from lstm_ae.data.windows import Opening, fingerprint, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 
@@ -38,6 +38,29 @@ def take(quotes: Quotes, rows: Flags) -> Quotes:
     """The rows of these flags."""
     values = {field: values[rows] for field, values in quotes.values.items()}
     return quotes._replace(company=quotes.company[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
+
+
+def opened(quotes: Quotes) -> tuple[Quotes, dict[str, Opening]]:
+    """The rows of whole days, and what is known of days that have just opened.
+
+    That is a company's last row, if of its prices it has the open alone.
+    """
+    last = np.r_[quotes.company[1:] != quotes.company[:-1], True]
+    unknown = np.logical_and.reduce([np.isnan(quotes.values[name]) for name in PRICES if name != "open"])
+    flags = last & unknown & ~np.isnan(quotes.values["open"])
+    found = {
+        quotes.symbols[quotes.company[row]]: Opening(quotes.day[row], float(quotes.values["open"][row]))
+        for row in np.flatnonzero(flags)
+    }
+    return take(quotes, ~flags), found
+
+
+def told_opens(opens: Mapping[str, Opening]) -> list[str]:
+    """A note about days that have just opened."""
+    if not opens:
+        return []
+    latest = max(opening.day for opening in opens.values())
+    return [f"the open of a day to forecast is known of {count(len(opens), 'company')}, the latest of {latest}"]
 
 
 def hidden(config: Snp, quotes: Quotes) -> Flags:

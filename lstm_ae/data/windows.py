@@ -5,7 +5,7 @@ start index instead of storing windows keeps memory flat: a 30-step window at ev
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,6 +106,13 @@ class Source(NamedTuple):
     leaky: str = ""
 
 
+class Opening(NamedTuple):
+    """What is known of a day on its morning: the day, and its open in USD."""
+
+    day: np.datetime64
+    price: float
+
+
 class Data(NamedTuple):
     """Train, validation and test, the scale fitted on train, and where it all came from.
 
@@ -117,6 +124,7 @@ class Data(NamedTuple):
         feature_names: one name a feature, with its unit in brackets.
         season: steps after which the values repeat themselves; None where they do not, or nobody asked.
         classes: name of every class that labels count, where a study does not know them; else empty.
+        opens: by company, the day after its rows, where that has opened and the model is told.
     """
 
     train: Split
@@ -128,6 +136,7 @@ class Data(NamedTuple):
     feature_names: tuple[str, ...] = ("value",)
     season: int | None = None
     classes: tuple[str, ...] = ()
+    opens: Mapping[str, Opening] = {}
 
     def recut(self, split: Split, span: int) -> Split:
         """A split of these in windows of another length; where splits share rows, at its own windows' beginnings."""

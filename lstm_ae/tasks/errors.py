@@ -152,7 +152,7 @@ def usual_change(data: Data) -> Any:
 def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
     """All measures of a day ahead, each beside its baselines'.
 
-    - `last_day_mse`: scaled; `log_rmse`: of logarithms, so about a share of the price; `mae`, `rmse`: in USD
+    - `last_day_mse`: scaled; `log_mae`, `log_rmse`: of logarithms, so about shares of the price; `mae`, `rmse`: in USD
     - `mase`: absolute error in multiples of the company's usual change of a day (Hyndman and Koehler 2006)
     - `skill`: 1 - MSE / MSE of persistence, scaled; `theil_u`: root of MSE / MSE of persistence, of logarithms
     - `direction`: share of right signs among the days with a change; persistence says none
@@ -181,6 +181,7 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
     measured = {
         "last_day_mse": metric(lambda name: _mse(scaled[name]), "scaled"),
         "skill": metric(lambda name: skill(_mse(scaled[name]), naive), sets_sign=True, higher=True),
+        "log_mae": metric(lambda name: np.mean(abs(log[name])), "log"),
         "log_rmse": metric(lambda name: np.sqrt(_mse(log[name])), "log"),
         "mae": metric(lambda name: np.mean(abs(own[name])), "USD"),
         "rmse": metric(lambda name: np.sqrt(_mse(own[name])), "USD"),

@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_ae.baselines import Baselines, fit
 from lstm_ae.classical import changes
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import OPEN, Data, Split
 from lstm_ae.evaluation import Evaluation, Mean, Metric
 from lstm_ae.intervals import Calibration, bounds
 from lstm_ae.tasks import parts
@@ -104,7 +104,7 @@ def predict(
 ) -> dict[str, Sequence[Any]]:
     """The day after every window, and after each company's last window the day after the data (`actual` is None).
 
-    A model that is told the day's open says nothing of a day that has not opened.
+    A model that is told the day's open says nothing of a day that has not opened (`data.opens`).
 
     Args:
         levels: per cent; each adds the two columns of an interval, NaN where validation is too short to tell.
@@ -116,11 +116,11 @@ def predict(
     columns: dict[str, list[Any]] = {name: [] for name in ("symbol", "date", "actual", "persistence", "predicted")}
     columns |= {name: [] for level in levels for name in (f"low_{level}", f"high_{level}")}
 
-    def add(part: Split, index: Any, days: Any, actual: Any) -> None:
+    def add(part: Split, index: Any, days: Any, actual: Any, told: Any = None) -> None:
         window, company = part.windows(index), part.companies(index)
         past = window[:, : way.given]
         assert part.company is not None
-        predicted = way.say(past, company, window[:, way.given :])[..., :1]
+        predicted = way.say(past, company, window[:, way.given :] if told is None else told)[..., :1]
         columns["symbol"] += [data.symbols[line] for line in part.company[part.starts[index]]]
         columns["date"] += np.asarray(days).astype(str).tolist()
         columns["actual"] += actual
@@ -135,12 +135,19 @@ def predict(
     for index in split.batches():
         rows = split.starts[index] + way.given
         add(split, index, split.time[rows], list(split.series[rows, 0]))
-    if not way.with_open:
-        last = split.recut(way.given)
-        index, names = last_windows(data, last, most=len(data.symbols), to_the_end=True)
-        assert last.time is not None
-        days = [weekdays_after(last.time[start + way.given - 1], 1)[0] for start in last.starts[index]]
-        add(last, index, days, [None] * len(names))
+    last = split.recut(way.given)
+    index, names = last_windows(data, last, most=len(data.symbols), to_the_end=True)
+    if way.with_open:
+        known = [place for place, name in enumerate(names) if name in data.opens]
+        index, opens = index[known], [data.opens[names[place]] for place in known]
+        told = np.full((len(known), 1, split.features), np.nan, np.float32)
+        told[:, 0, OPEN] = [opening.price for opening in opens]
+        if known:
+            add(last, index, [opening.day for opening in opens], [None] * len(known), told)
+        return dict(columns)
+    assert last.time is not None
+    days = [weekdays_after(last.time[start + way.given - 1], 1)[0] for start in last.starts[index]]
+    add(last, index, days, [None] * len(names))
     return dict(columns)
 
 
