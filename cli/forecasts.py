@@ -58,7 +58,10 @@ def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, A
 
 def _calibration(opened: Any) -> Any:
     """How far forecasts were off before the weights were fitted to validation as well; None where they were not."""
-    return None if "validation" in opened.run.metrics() else opened.run.calibration()[0]
+    if "validation" in opened.run.metrics():
+        return None
+    calibration, *_ = opened.run.calibration()
+    return calibration
 
 
 def _show_next_day(talk: Talk, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
@@ -86,7 +89,8 @@ def _show_next_day(talk: Talk, opened: Any, columns: Mapping[str, Sequence[Any]]
             for row in rows[:MOST]
         ],
     )
-    _show_left_out(talk, opened.data, [row["symbol"] for row in rows])
+    if "open" not in opened.model.input:
+        _show_left_out(talk, opened.data, [row["symbol"] for row in rows])
 
 
 def _between(low: float, high: float) -> str:
@@ -149,7 +153,8 @@ def show_many_days(
     beyond = result.table["actual"][0] is None
     if beyond:
         talk.show(f"Dates: {HOLIDAYS}")
-    _show_left_out(talk, opened.data, result.table["symbol"])
+    if beyond:
+        _show_left_out(talk, opened.data, result.table["symbol"])
     show_files(talk, files)
     talk.document(
         {

@@ -1,8 +1,9 @@
 """How `tune` goes: from what was typed to a plan, a search, and what is said of it."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -193,10 +194,15 @@ def divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
     """The single values as a config, and the lists and ranges."""
     axes = [value for value in given.values() if isinstance(value, Axis)]
     single = Given({name: value for name, value in given.items() if not isinstance(value, Axis)})
-    # What is chosen by its name decides which other options there are.
-    single |= {axis.name: axis.values[-1] for axis in axes if axis.values and isinstance(axis.values[0], str)}
     single.file, single.preset = given.file, given.preset
-    return single.config(kind), axes
+    # What is chosen by its name decides which other options there are: one choice that goes with them is enough.
+    named = [axis for axis in axes if axis.values and isinstance(axis.values[0], str)]
+    choices = itertools.product(*(axis.values for axis in named))
+    tried = [{}, *(dict(zip((axis.name for axis in named), choice, strict=True)) for choice in choices if choice)]
+    for number, chosen in enumerate(tried):
+        with suppress(ConfigError) if number + 1 < len(tried) else nullcontext():
+            return single.config(kind, **chosen), axes
+    raise AssertionError("the last one returns or raises")
 
 
 def _latest(name: str, verb: str) -> Any:

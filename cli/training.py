@@ -129,7 +129,7 @@ def obtain_for(given: Given, kind: type[Config], talk: Talk, *, run: str | None,
     config = kind.from_dict(before.to_dict() | given)
     assert isinstance(before, Snp)
     assert isinstance(config, Snp)
-    moved = before.data is None or Path(given["data"]).absolute() != Path(before.data).absolute()
+    moved = before.data is None or Path(given["data"]).resolve() != Path(before.data).resolve()
     with suppress(DataError, ConfigError):  # such as the symbols that the run was trained on
         data = load(config, Talk(False, True, False))
         # Another file that begins as the old one did can go on where the run's own options ended it.

@@ -84,6 +84,14 @@ def test_specks_and_scanners_do_not_matter(tmp_path, image):
     assert np.abs(digit - letter()).mean() < 8
 
 
+def test_a_digit_of_dots_keeps_them(tmp_path):
+    dots = np.full((400, 400), 255, np.uint8)
+    for row in range(20, 380, 40):
+        for column in range(100, 300, 20):
+            dots[row : row + 8, column : column + 8] = 0
+    assert (read(tmp_path, dots) > 0).sum() > 50
+
+
 def test_a_photograph_held_sideways_is_turned(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise

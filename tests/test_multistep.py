@@ -151,6 +151,15 @@ def test_a_company_with_a_hole_in_its_last_window_is_not_forecast(tmp_path, mode
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
 
 
+def test_without_any_company_up_to_its_end_nothing_follows(tmp_path, model):
+    broken = growing("AAA", 120)
+    broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
+    data = load(Snp(data=prices(tmp_path, broken), window=6))
+    assert None not in predict(model, data, data.test)["actual"]
+    with pytest.raises(DataError, match="No company has 6 days in a row up to its last one"):
+        multistep(model, data, 2)
+
+
 def test_windows_of_a_shuffled_split_stay_in_their_part(tmp_path):
     path = prices(tmp_path, growing("AAA", 150), growing("BBB", 150, start=3))
     data = load(Snp(data=path, window=6, split="report", scale="report", target="level"))

@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 from digit_makers import npz
 from lstm_ae_cli import main
+from lstm_ae_cli.options import Given
+from lstm_ae_cli.searching import divided
 
-from lstm_ae.config import CLASSIFIERS
+from lstm_ae.config import CLASSIFIERS, Mnist
+from lstm_ae.estimate.searches import corners
 from lstm_ae.search.digits import MODELS, WEIGHTS, classifier_findings, rows, weight_findings
 from lstm_ae.search.trials import COMPLETED, FAILED, Execution, Trial
+from lstm_ae.space import Axis
 
 
 def trial(name: str, value: Any, accuracies: list[float], errors: list[float], status: str = COMPLETED) -> Trial:
@@ -74,6 +78,16 @@ def test_the_table_stands_in_the_order_of_the_values_with_the_reports_names() ->
     assert table[1][header.index("accuracy")] == pytest.approx(0.91)
     assert table[1][header.index("its spread")] == pytest.approx(0.02 / 2**0.5)
     assert table[1][header.index("seconds")] == 4
+
+
+@pytest.mark.parametrize("order", ["head-on-code,v4", "v4,head-on-code"])
+def test_options_of_one_model_stand_beside_all_of_them(order: str) -> None:
+    given = Given({"model": Axis("model", tuple(order.replace("v4", CLASSIFIERS["v4"]).split(","))), "pool": "both"})
+    config, (axis,) = divided(given, Mnist)
+    assert (config.model, config.pool) == ("head-on-code", "both")  # type: ignore[attr-defined]
+    tried = {config.with_values({"model": value}).pool for value in axis.values}  # type: ignore[attr-defined]
+    assert tried == {"both", "last"}
+    assert len(list(corners(config, [axis]))) == 2
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ class Mnist(Reconstructing):
         return 28 if self.read in ("rows", "columns") else 1
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """The same with other values; what head-on-code alone knows is left out of other models."""
+        """The same with other values; what head-on-code alone knows other models do without, unless it is searched."""
         if values.get("model", self.model) != "head-on-code":
             fields = type(self).__dataclass_fields__
             values = {name: fields[name].default for name in ("pool", "every")} | dict(values)

@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 ADVICE = "Give a PNG or JPEG that shows one digit on a plain ground"
 PIXELS = 100_000_000  # more than a telephone's camera takes, and 1 GB while it is reduced
 CONTRAST = 24  # of 255; less is paper or noise, no digit
-SPECK = 0.02  # share of all strokes; less in one piece is dirt
+SPECK = 0.02  # of the largest stroke; smaller pieces are dirt
 
 
 def read_image(path: str) -> Floats:
@@ -99,8 +99,8 @@ def _without_specks(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
     pieces, count = label(strokes, np.ones((3, 3)))
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    large = sizes >= SPECK * strokes.sum()
-    large[0] = False
+    sizes[0] = 0
+    large = sizes >= max(SPECK * sizes.max(), 1)
     return np.asarray(large[pieces])
 
 

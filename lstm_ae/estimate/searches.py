@@ -1,7 +1,6 @@
 """What a search takes: its smallest and its largest setting are timed, as many at once as will run."""
 
 import contextlib
-import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -104,7 +103,7 @@ def corners(config: Config, axes: Sequence[Axis]) -> Iterator[Config]:
     for values in itertools.product(*choices):
         named = {axis.name: value for axis, value in zip(axes, values, strict=True)}
         with contextlib.suppress(ConfigError):  # such a setting fails when it is its turn
-            yield dataclasses.replace(config, **named)
+            yield config.with_values(named)
 
 
 def _ends(axis: Axis) -> Sequence[Any]:

@@ -110,7 +110,7 @@ def _preparation(way: Way, config: Snp, data: Data, quotes: Quotes) -> Finding:
     last = days[len(days) // 2]
     after = quotes.day > last
     # The day after may be forecast from all before it, and from its own open where that is told.
-    until = quotes.day[after].min(initial=last + 1)
+    until = quotes.day[after].min() if after.any() else last
     values = {name: np.where(after, 1.5 * column, column) for name, column in quotes.values.items()}
     if way.with_open:
         values["open"] = np.where(quotes.day > until, values["open"], quotes.values["open"])

@@ -147,7 +147,8 @@ def predict(
         return dict(columns)
     assert last.time is not None
     days = [weekdays_after(last.time[start + way.given - 1], 1)[0] for start in last.starts[index]]
-    add(last, index, days, [None] * len(names))
+    if names:
+        add(last, index, days, [None] * len(names))
     return dict(columns)
 
 

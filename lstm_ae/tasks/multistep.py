@@ -97,11 +97,14 @@ def multistep(
     way = forecast.way(given, ahead)
     test = _after(data, data.recut(data.test, given + ahead), given, seen)
     fitted, usual = Baselines(), None
-    if calibration is not None and ahead > len(calibration.quantiles):
-        raise ConfigError(
-            f"The run knows how far it is off up to {len(calibration.quantiles)} days ahead; choose a --horizon of at "
-            f"most that. Received: {ahead}"
-        )
+    unknown = calibration is not None and ahead > len(calibration.quantiles)
+    if calibration is not None and unknown:
+        if not data.train.samples or horizon is not None:
+            raise ConfigError(
+                f"The run knows how far it is off up to {len(calibration.quantiles)} days ahead; choose a --horizon of "
+                f"at most that. Received: {ahead}"
+            )
+        levels, calibration = (), None
     if data.train.samples:
         for name, split in (("training", data.recut(data.train, given + ahead)), ("test", test)):
             if not split.samples:
@@ -110,7 +113,8 @@ def multistep(
                     f"No company has {given + ahead} {name} days in a row for a window of {given} days and a horizon "
                     f"of {ahead}; choose a shorter --horizon or --window"
                 )
-        calibration, usual = calibration or calibrate(way, data), usual_change(data)
+        calibration = calibration if calibration or unknown else calibrate(way, data)
+        usual = usual_change(data)
         fitted = fit(data, given, ahead, with_open=False)
     steps, verdict = [], None
     if test.samples:
@@ -148,6 +152,10 @@ class _Last:
 
     def __init__(self, data: Data, split: Split, given: int, ahead: int) -> None:
         index, self.names = last_windows(data, split, most=len(data.symbols), to_the_end=split.span == given)
+        if not len(index):
+            raise DataError(
+                f"No company has {given} days in a row up to its last one, so nothing follows; lower --window"
+            )
         window = split.windows(index)
         self.data, self.ahead, self.company = data, ahead, split.companies(index)
         self.past = window[:, :given]
