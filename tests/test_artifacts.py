@@ -316,7 +316,7 @@ def networks() -> Iterator[Any]:
         more: dict[str, Any] = {"cell": cell, "units": 2, "layers": 2, "dropout": 0.1}
         for latent in ("steps", "vector"):
             yield autoencoder(Toy(latent=latent, bidirectional=True, **more), steps=4, features=1)
-        yield autoencoder(Toy(latent="vector", code=3, decoder_start="code", **more), steps=4, features=1)
+        yield autoencoder(Toy(latent="vector", code=1, decoder_start="code", **more), steps=4, features=1)
         for name in ("linear-on-input", "head-on-reconstruction", "two-autoencoders", "two-autoencoders-mlp"):
             yield classifier(Mnist(model=name, **more), steps=4, features=3, classes=3)
         for both in (True, False):

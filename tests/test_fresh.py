@@ -147,12 +147,14 @@ def test_days_that_the_run_knew_are_not_counted(run):
     assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wanted", "code"), [("0.99", 4), ("-9", 0)])
 def test_less_skill_than_required_is_a_failure(run, wanted, code, capsys):
     assert main(["snp", "predict", "--run", str(run.directory), "--require-skill", wanted, "--quiet"]) == code
     assert ("less than --require-skill" in capsys.readouterr().err) == bool(code)
 
 
+@pytest.mark.slow
 def test_a_file_that_goes_on_where_the_run_was_ended_is_new(place, capsys):
     rows = days_of("AAA", 700)
     train = prices(place, rows, name="begin.csv")
@@ -167,6 +169,7 @@ def test_a_file_that_goes_on_where_the_run_was_ended_is_new(place, capsys):
     assert days_of("AAA", 720)[719].split(",")[1] < said.out.rpartition("AAA  ")[2].split()[0]
 
 
+@pytest.mark.slow
 def test_a_day_that_has_just_opened_is_forecast_from_its_open(place, capsys):
     """Of a run's own file and of another, where the last row of a company has its open alone."""
     rows = [days_of("AAA", 700), days_of("BBB", 700, seed=1, price=20)]
