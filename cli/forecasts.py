@@ -44,7 +44,7 @@ def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, A
         "predictions": opened.save_predictions(columns, "predictions-new"),
         "run": opened.run.directory,
     }
-    measured = evaluate_new(opened.model, opened.data, calibration).as_json()
+    measured = evaluate_new(opened.model, opened.data, calibration, opened.run.baselines()).as_json()
     if measured:
         show_metrics(talk, measured, "")
     else:
@@ -127,6 +127,7 @@ def show_many_days(
         seed=seed,
         calibration=calibration,
         seen=seen,
+        baselines=opened.run.baselines() if new else None,
         classical=classical,
     )
     end = "-new" if new else ""
@@ -136,6 +137,8 @@ def show_many_days(
     for path in opened.run.write_figures({name + end: figure for name, figure in result.figures.items()}):
         files[path.stem.removesuffix(end).replace("_", " ")] = path
     files["run"] = opened.run.directory
+    if result.steps:
+        files["errors"] = opened.save_predictions(_as_columns(result.steps), f"errors{end}")
     verdicts = {str(step.step): step.verdict for step in result.steps}
     overall = {"all": result.verdict} if result.verdict else {}
     evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
@@ -168,6 +171,17 @@ def show_many_days(
     )
     verdict: dict[str, Any] | None = judged.get("all")
     return verdict
+
+
+def _as_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
+    """Every measure of every day ahead, each beside its baselines', and the verdict in words."""
+    columns: dict[str, list[Any]] = {"day": [step.step for step in steps]}
+    columns["verdict"] = [str(step.verdict) for step in steps]
+    for name, metric in steps[0].metrics.items():
+        columns[name] = [step.metrics[name].value for step in steps]
+        for rival in metric.baselines:
+            columns[f"{name} {rival}"] = [step.metrics[name].baselines[rival] for step in steps]
+    return columns
 
 
 def _show_steps(talk: Talk, steps: Sequence[Any]) -> None:

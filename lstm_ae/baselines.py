@@ -4,12 +4,14 @@ All work on scaled values and are fitted on the training part alone. Each says t
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.data.windows import OPEN, Data, Split
+from lstm_ae.files import load_state, save_state
 from lstm_ae.intervals import QUANTILES
 
 Numbers = NDArray[Any]
@@ -38,13 +40,20 @@ class Known(NamedTuple):
     volume: bool
 
 
+class Linear(NamedTuple):
+    """A linear regression, as fitted: `weights` `(columns, horizon)` and `intercept` `(horizon,)`."""
+
+    weights: Numbers
+    intercept: Numbers
+
+
 class Baselines(NamedTuple):
     """Fitted predictors.
 
     Args:
         drift: the mean change of a day.
         weekday: `(7,)` the mean change by day of the week, Monday first.
-        linear: scikit-learn's linear regression from what is known to the change on every day of the horizon.
+        linear: the regression from what is known to the change on every day of the horizon.
         days: the last days that it reads.
         walk: `(horizon, 199)` quantiles of the changes: what the empirical random walk says of every sample.
 
@@ -53,16 +62,23 @@ class Baselines(NamedTuple):
 
     drift: float = 0.0
     weekday: Numbers | None = None
-    linear: Any = None
+    linear: Linear | None = None
     days: int = 0
     walk: Numbers | None = None
 
+    def cut(self, given: int, ahead: int) -> "Baselines":
+        """The same for fewer days ahead; persistence alone where so many days given, or ahead, are too few or many."""
+        if self.linear is None or self.walk is None or given < self.days or ahead > len(self.walk):
+            return Baselines()
+        linear = Linear(self.linear.weights[:, :ahead], self.linear.intercept[:ahead])
+        return self._replace(linear=linear, walk=self.walk[:ahead])
+
     def changes(self, known: Known) -> dict[str, Numbers]:
         """The change that each predictor expects of each sample, by name, `(samples, horizon)`."""
-        if self.weekday is None:
+        if self.weekday is None or self.linear is None:
             return {"persistence": np.zeros(known.days.shape)}
         ahead = np.arange(1, known.days.shape[1] + 1)
-        said = self.linear.predict(regressors(known, self.days))
+        said = regressors(known, self.days) @ self.linear.weights + self.linear.intercept
         return {
             "persistence": np.zeros(known.days.shape),
             "drift": np.broadcast_to(self.drift * ahead, known.days.shape),
@@ -71,16 +87,17 @@ class Baselines(NamedTuple):
         }
 
 
-def fit(data: Data, given: int, ahead: int, *, with_open: bool) -> Baselines:
+def fit(data: Data, given: int, ahead: int, *, with_open: bool, days: int | None = None) -> Baselines:
     """Fit all predictors on the training part; validation chooses how many days the linear regression reads.
 
     Args:
         given, ahead: days in a window and days to forecast after it.
         with_open: whether the open of the first day to forecast is known.
+        days: that the linear regression reads, where that has been chosen.
     """
     from sklearn.linear_model import LinearRegression
 
-    parts = [part if part.span == given + ahead else part.recut(given + ahead) for part in data[:2]]
+    parts = [part if part.span == given + ahead else data.recut(part, given + ahead) for part in data[:2]]
     seen, judged = (_gathered(data, part, given, with_open=with_open) for part in parts)
     first = seen.change[:, 0]
     drift = float(first.mean())
@@ -88,11 +105,26 @@ def fit(data: Data, given: int, ahead: int, *, with_open: bool) -> Baselines:
     count, sums = np.bincount(which, minlength=7), np.bincount(which, first, minlength=7)
     by_weekday = np.where(count > 0, sums / np.maximum(count, 1), drift)
     tried = []
-    for days in [number for number in DAYS if number <= given]:
-        linear = LinearRegression().fit(regressors(seen, days), seen.change)
-        tried.append((_squared_error(linear, judged, days), days, linear))
-    _, days, linear = min(tried, key=lambda found: found[:2])
-    return Baselines(drift, by_weekday, linear, days, np.quantile(seen.change, QUANTILES, axis=0).T)
+    for number in [days] if days else [number for number in DAYS if number <= given]:
+        linear = LinearRegression().fit(regressors(seen, number), seen.change)
+        tried.append((_squared_error(linear, judged, number), number, linear))
+    _, number, linear = min(tried, key=lambda found: found[:2])
+    kept = Linear(linear.coef_.T.astype(np.float64), np.asarray(linear.intercept_, np.float64))
+    return Baselines(drift, by_weekday, kept, number, np.quantile(seen.change, QUANTILES, axis=0).T)
+
+
+def write_baselines(path: Path, fitted: Baselines) -> None:
+    """Write what forecasts of new data are compared with."""
+    assert fitted.linear is not None
+    fits = [fitted.weekday, *fitted.linear, fitted.walk]
+    save_state(path, {"drift": fitted.drift, "days": fitted.days}, {"fit": fits})
+
+
+def read_baselines(path: Path) -> Baselines:
+    """What `write_baselines` has written; raises `DataError` where it is damaged."""
+    meta, groups = load_state(path, {"fit": 4})
+    by_weekday, weights, intercept, walk = groups["fit"]
+    return Baselines(meta["drift"], by_weekday, Linear(weights, intercept), meta["days"], walk)
 
 
 def _squared_error(linear: Any, judged: Known, days: int) -> float:

@@ -5,6 +5,7 @@
     logistic.npz    the logistic regression that a table's classes stand beside
     spread.npz      quantiles of the errors of a table's forecasts on validation: what its intervals rest on
     detection.npz   the last search of a table for anomalies, thinned: what a report draws
+    baselines.npz   what stands beside the forecasts of prices that are new to a run
     calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
 
 Each is read as it was written, or told of as damaged.
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from lstm_ae.anomaly.baseline import Components, read_components, write_components
 from lstm_ae.anomaly.normal import Normal, read_normal, write_normal
 from lstm_ae.anomaly.sketch import Sketches, read_sketches, write_sketches
+from lstm_ae.baselines import Baselines, read_baselines, write_baselines
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
 from lstm_ae.intervals import Calibration, read_calibration, read_spread, write_calibration, write_spread
@@ -42,6 +44,15 @@ class Kept:
     def write_calibration(self, calibration: Calibration, scale: Scale, until: str) -> None:
         """Save what forecasts of new data need besides the model; `until` is the last day of validation."""
         write_calibration(self.directory / "calibration.npz", calibration, scale, until)
+
+    def baselines(self) -> Baselines:
+        """The fitted baselines of a forecaster of prices; persistence alone where they were not kept."""
+        path = self.directory / "baselines.npz"
+        return read_baselines(path) if path.is_file() else Baselines()
+
+    def write_baselines(self, fitted: Baselines) -> None:
+        """Save what forecasts of new data are compared with."""
+        write_baselines(self.directory / "baselines.npz", fitted)
 
     def normal(self) -> tuple[Normal, Scale]:
         """How normal rows were scored, and the scale; raises `DataError` where that was not kept."""
@@ -86,7 +97,7 @@ class Kept:
 
     def take_over(self, other: "Kept") -> None:
         """Copy what another holds of how its model did on validation."""
-        for name in ("normal", "components", "logistic", "spread", "calibration"):
+        for name in ("normal", "components", "logistic", "spread", "baselines", "calibration"):
             if (other.directory / f"{name}.npz").is_file():
                 shutil.copyfile(other.directory / f"{name}.npz", self.directory / f"{name}.npz")
 

@@ -101,7 +101,7 @@ def test_nothing_is_fitted_on_validation_or_test(monkeypatch: pytest.MonkeyPatch
     other[120:] *= 3
     first, second = (fit(data_of(values, span=5), 4, 1, with_open=False) for values in (series, other))
     assert (first.drift, first.weekday.tolist()) == (second.drift, second.weekday.tolist())
-    assert first.linear.coef_.tolist() == second.linear.coef_.tolist()
+    assert first.linear.weights.tolist() == second.linear.weights.tolist()
 
 
 def test_the_random_walk_has_the_quantiles_of_the_changes() -> None:

@@ -8,7 +8,7 @@ from test_baselines import data_of
 
 from lstm_ae.baselines import fit
 from lstm_ae.data.scaling import Scale, fixed
-from lstm_ae.tasks.errors import Way, calibrate, errors, judge, measures, usual_change
+from lstm_ae.tasks.errors import Errors, Way, calibrate, errors, judge, measures, usual_change
 
 LOGARITHMS = Scale("log", np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
 
@@ -49,6 +49,33 @@ def test_by_hand():
         assert metric.value == pytest.approx(ours, abs=2e-5), name
         assert metric.baselines.get("persistence") == (theirs and pytest.approx(theirs, rel=1e-4)), name
     assert list(measured["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
+
+
+def test_shares_and_ratios_by_hand():
+    """Four forecasts of a day, of which persistence errs by 1, 2, 2 and 1 and we by 1, 1, 0 and -2."""
+    own = {"": np.array([[1.0], [1], [0], [-2]]), "persistence": np.array([[1.0], [2], [2], [1]])}
+    change = np.array([[1.0], [2], [-2], [0]])
+    found = Errors(
+        scaled=own,
+        own=own,
+        log={name: values / 100 for name, values in own.items()},
+        said={"": np.array([[0.5], [-1], [-2], [3]]), "persistence": np.zeros((4, 1))},
+        change=change,
+        days=np.array([["2020-01-01"]] * 4, "datetime64[D]"),
+        company=np.ones(4, int),
+        inside={80: np.array([[True], [True], [False], [True]])},
+        crps={"": np.array([[0.1], [0.2], [0.3], [0.4]]), "random walk": np.full((4, 1), 0.5)},
+    )
+    measured = measures(found, np.array([np.nan, 2.0]))
+    assert measured["skill"].value == pytest.approx(1 - 6 / 10)
+    assert measured["theil_u"].value == pytest.approx(math.sqrt(0.6))
+    assert measured["mase"].value == pytest.approx(0.5)
+    assert measured["log_mae"].value == pytest.approx(0.01)
+    # Rising and said so, rising and said falling, falling and said so; what stayed has no direction.
+    assert measured["direction"].value == pytest.approx(2 / 3)
+    assert measured["coverage_80"].value == pytest.approx(0.75)
+    assert measured["crps"].value == pytest.approx(0.25)
+    assert measured["crps"].baselines == {"random walk": 0.5}
 
 
 def test_perfect_persistence_leaves_no_skill_to_have():

@@ -14,7 +14,8 @@ from lstm_ae.data.scaling import fixed, min_max_per_company
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.opening import open_fresh, open_trained
 from lstm_ae.run import Run
-from lstm_ae.tasks.forecasting import evaluate_new, predict
+from lstm_ae.tasks.errors import errors, measures
+from lstm_ae.tasks.forecasting import evaluate_new, one_day, predict
 from lstm_ae.tasks.multistep import multistep
 from lstm_ae.tasks.snp import load
 
@@ -67,7 +68,7 @@ def test_the_calibration_survives_the_directory(run):
     assert until == str(opened.data.validation.time.max())
     np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
     np.testing.assert_array_equal(scale.range, opened.data.scale.range)
-    again = opened.evaluate().kept
+    again, _ = opened.evaluate().kept
     np.testing.assert_allclose(calibration.quantiles, again.quantiles, rtol=1e-5)
     assert calibration.quantiles.shape == (20, 199)
     assert calibration.residuals.shape[1] == 4
@@ -91,11 +92,17 @@ def test_all_its_days_are_forecast_and_the_day_after(run):
     assert all(low < high for low, high in zip(table["low_80"], table["high_80"], strict=True))
 
 
-def test_what_it_is_worth_is_told_against_persistence(run):
+def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
     opened = opened_on(run, days_of("NEW", 400, seed=5))
-    found = evaluate_new(opened.model, opened.data, run.calibration()[0])
+    found = evaluate_new(opened.model, opened.data, run.calibration()[0], run.baselines())
     metrics = found.metrics["new data"]
-    assert list(metrics["mae"].baselines) == ["persistence"]
+    assert list(metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
+    # Of its own data it says what it said there.
+    own = open_trained(run)
+    wanted = own.evaluate().metrics["test"]["skill"].baselines
+    again = run.baselines().cut(8, 1)
+    found_again = errors(one_day(own.model, 8), own.data, own.data.test, again)
+    assert measures(found_again, None)["skill"].baselines == pytest.approx(wanted, abs=0.02)
     assert "mase" not in metrics
     assert metrics["coverage_80"].value == pytest.approx(0.8, abs=0.1)
     assert found.verdicts["new data"].skill == pytest.approx(metrics["skill"].value)
@@ -211,5 +218,8 @@ def test_many_days(run):
     result = multistep(more.model, more.data, 5, calibration=calibration)
     assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
     assert result.windows == 60 - 8 - 5 + 1
+    assert list(result.steps[0].metrics["mae"].baselines) == ["persistence"]
+    result = multistep(more.model, more.data, 5, calibration=calibration, baselines=run.baselines())
+    assert list(result.steps[4].metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
     with pytest.raises(ConfigError, match=r"up to 20 days ahead; choose a --horizon of at most that\. Received: 21"):
         multistep(more.model, more.data, 21, calibration=calibration)

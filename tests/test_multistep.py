@@ -141,6 +141,38 @@ def test_blemishes_cost_no_more_than_themselves(change, tmp_path, model):
     assert told == (change is gap)
 
 
+class Repeats:
+    """Says of each day what was five days before it."""
+
+    def __init__(self, model):
+        pass
+
+    def __call__(self, past, company, ahead, shocks=None):
+        return past[:, -5:][:, np.arange(ahead) % 5]
+
+    def way(self, given, ahead):
+        return Way(lambda past, company, following: self(past, company, ahead), given, ahead)
+
+
+@pytest.mark.parametrize("horizon", [None, 5, 7])
+def test_a_wave_of_five_days_is_told_day_by_day(tmp_path, monkeypatch, model, horizon):
+    days = np.busday_offset("2020-01-01", np.arange(150), roll="forward")
+    wave = [50.0, 52, 57, 51, 48]
+    rows = [f"AAA,{day},{v},{v},{v},{v},5" for day, v in zip(days, wave * 30, strict=True)]
+    data = load(Snp(data=prices(tmp_path, rows), window=10))
+    monkeypatch.setattr("lstm_ae.tasks.multistep.Rollout", Repeats)
+    found = multistep(model, data, horizon)
+    assert all(step.metrics["skill"].value == pytest.approx(1) for step in found.steps if step.step % 5)
+    if horizon is None:
+        wanted, dates = (wave * 30)[-5:], days[-5:]
+        assert found.table["actual"] == pytest.approx(wanted)
+    else:
+        wanted, dates = (wave * 2)[:horizon], np.busday_offset(days[-1], np.arange(1, horizon + 1))
+        assert found.table["actual"] == [None] * horizon
+    assert found.table["predicted"] == pytest.approx(wanted)
+    assert found.table["date"] == dates.astype(str).tolist()
+
+
 def test_a_company_with_a_hole_in_its_last_window_is_not_forecast(tmp_path, model):
     """Its last whole window ends before the hole, and the days after that are known."""
     broken = growing("AAA", 120)

@@ -165,14 +165,21 @@ def _scale_of_model(model: Any, data: Data) -> Finding:
 
 
 def _overlap(data: Data) -> Finding:
-    """Test windows that hold a row which stands in a training window."""
-    seen = np.unique(_keys(data.train))
-    rows = np.isin(_keys(data.test, every=True), seen)
+    """Windows of a later part that hold a row which stands in a window of an earlier one."""
+    pairs = [("test", data.test, "training", data.train), ("test", data.test, "validation", data.validation)]
+    pairs.append(("validation", data.validation, "training", data.train))
+    counts = [_shared(later, earlier) for _, later, _, earlier in pairs]
+    text = "; ".join(
+        f"{shared:,} of {later.samples:,} {name} windows hold days that stand in {of} windows"
+        for shared, (name, later, of, _) in zip(counts, pairs, strict=True)
+    )
+    return _judged("the split", not any(counts), text)
+
+
+def _shared(later: Split, earlier: Split) -> int:
+    rows = np.isin(_keys(later, every=True), np.unique(_keys(earlier)))
     inside = np.r_[0, np.cumsum(rows)]
-    starts, span = data.test.starts, data.test.span
-    shared = int((inside[starts + span] > inside[starts]).sum())
-    text = f"{shared:,} of {len(starts):,} test windows hold days that stand in training windows"
-    return _judged("the split", not shared, text)
+    return int((inside[later.starts + later.span] > inside[later.starts]).sum())
 
 
 def _keys(split: Split, every: bool = False) -> Any:

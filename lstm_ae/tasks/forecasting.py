@@ -43,25 +43,27 @@ def evaluate(model: Any, data: Data) -> Evaluation:
     fitted = fit(data, way.given, 1, with_open=way.with_open)
     calibration, usual = calibrate(way, data), usual_change(data)
     # The first day's errors are the same whoever counts them; the rollout's are kept for forecasts of new data.
-    kept = calibration
+    kept, beside = calibration, fitted
     if not way.with_open:
         from lstm_ae.tasks.paths import Rollout
 
         kept = calibrate(Rollout(model).way(way.given, KEPT), data) or calibration
+        if data.recut(data.train, way.given + KEPT).samples:
+            beside = fit(data, way.given, KEPT, with_open=False, days=fitted.days)
     metrics, verdicts = {}, {}
     for part, split in parts(data).items():
         found = errors(way, data, split, fitted, calibration)
         metrics[part] = _of_all_days(model, data, split) | measures(found, usual)
         verdicts[part] = judge(found)
-    return Evaluation(metrics, verdicts, kept)
+    return Evaluation(metrics, verdicts, (kept, beside))
 
 
-def evaluate_new(model: Any, data: Data, calibration: Calibration) -> Evaluation:
-    """Measure the forecasts of data without a training part, against persistence alone; empty without any window."""
+def evaluate_new(model: Any, data: Data, calibration: Calibration, fitted: Baselines) -> Evaluation:
+    """Measure the forecasts of data without a training part, against baselines of a run's; empty without any window."""
     way = one_day(model, data.test.span - 1)
     if not data.test.samples:
         return Evaluation({})
-    found = errors(way, data, data.test, Baselines(), calibration)
+    found = errors(way, data, data.test, fitted.cut(way.given, 1), calibration)
     return Evaluation({"new data": measures(found, None)}, {"new data": judge(found)})
 
 

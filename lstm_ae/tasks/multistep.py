@@ -73,6 +73,7 @@ def multistep(
     seed: int = 0,
     calibration: Calibration | None = None,
     seen: tuple[Sequence[str], np.datetime64] | None = None,
+    baselines: Baselines | None = None,
     classical: Sequence[str] = (),
 ) -> MultiStep:
     """Measure the rollout on every test window, and forecast from each company's last days.
@@ -81,10 +82,10 @@ def multistep(
         horizon: days ahead after a whole window; None for the second half of a window after its first.
         levels: per cent; each adds an interval to the forecast.
         paths, seed: futures to draw of each company, and what they depend on.
-        calibration: of the model, where validation cannot tell how far it is off; where `data` is new to the model, and
-            has no training part, persistence is the only baseline.
+        calibration: of the model, where validation cannot tell how far it is off.
         seen: companies that it was trained on, and the last day that it was fitted to or chosen by: forecasts of days
             up to that are not counted.
+        baselines: of the run, where `data` is new to it and has no training part; persistence alone where None.
         classical: further baselines, names of `lstm_ae.classical.MODELS`.
     """
     if not forecasts(model):
@@ -96,7 +97,7 @@ def multistep(
     forecast = Rollout(model)
     way = forecast.way(given, ahead)
     test = _after(data, data.recut(data.test, given + ahead), given, seen)
-    fitted, usual = Baselines(), None
+    fitted, usual = (baselines or Baselines()).cut(given, ahead), None
     unknown = calibration is not None and ahead > len(calibration.quantiles)
     if calibration is not None and unknown:
         if not data.train.samples or horizon is not None:

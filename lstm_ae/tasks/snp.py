@@ -11,7 +11,6 @@ from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, prices
-from lstm_ae.intervals import Calibration
 from lstm_ae.run import Run
 from lstm_ae.space import REPORT
 from lstm_ae.tasks import History, columns, forecasting, parts
@@ -72,10 +71,13 @@ def evaluate(model: Any, data: Data) -> Evaluation:
 
 
 def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write the scale and how far forecasts were off on validation, for forecasts of new prices."""
-    if isinstance(evaluation.kept, Calibration):
-        assert data.validation.time is not None
-        run.write_calibration(evaluation.kept, data.scale, str(data.validation.time.max()))
+    """Write the scale, the baselines and how far forecasts were off on validation, for forecasts of new prices."""
+    if evaluation.kept is not None:
+        calibration, fitted = evaluation.kept
+        run.write_baselines(fitted)
+        if calibration is not None:
+            assert data.validation.time is not None
+            run.write_calibration(calibration, data.scale, str(data.validation.time.max()))
     return {}
 
 
