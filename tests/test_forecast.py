@@ -244,6 +244,7 @@ def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
     assert "No intervals after step 6" in said.out
 
 
+@pytest.mark.slow
 def test_an_exported_forecast_is_that_of_the_command(place: Path) -> None:
     import tensorflow as tf
 
@@ -262,6 +263,7 @@ def test_an_exported_forecast_is_that_of_the_command(place: Path) -> None:
     np.testing.assert_allclose(loaded.signatures["predict"](past=past)["future"], far.future[:, :6], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_several_series_of_which_one_is_too_short(place: Path) -> None:
     pieces = [table(seed=1).iloc[:100].assign(pump="a"), table(seed=2).iloc[:20].assign(pump="b")]
     gap = table(seed=3).iloc[:200].assign(pump="c").drop(table().index[180:190])
@@ -341,6 +343,7 @@ def test_of_what_is_not_known_nothing_is_said(place: Path) -> None:
     assert following.drop(columns=dead).notna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_a_column_that_is_called_as_an_answer() -> None:
     frame = table()[["load"]].rename(columns={"load": "step"})
     frame.to_csv("s.csv")
@@ -462,6 +465,7 @@ def test_a_backtest_by_command() -> None:
     assert "less than --require-skill 0.99" in said.err
 
 
+@pytest.mark.slow
 def test_labels_are_no_part_of_what_a_forecast_needs() -> None:
     table(hours=24 * 30).assign(odd=0).to_csv("labelled.csv")
     said = call(f"series train labelled.csv {OPTIONS} --label-col odd --out run")
