@@ -136,9 +136,9 @@ def show_many_days(
         files["paths"] = opened.save_predictions(result.paths, f"paths{end}")
     for path in opened.run.write_figures({name + end: figure for name, figure in result.figures.items()}):
         files[path.stem.removesuffix(end).replace("_", " ")] = path
-    files["run"] = opened.run.directory
     if result.steps:
         files["errors"] = opened.save_predictions(_as_columns(result.steps), f"errors{end}")
+    files["run"] = opened.run.directory
     verdicts = {str(step.step): step.verdict for step in result.steps}
     overall = {"all": result.verdict} if result.verdict else {}
     evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
