@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
         given: Given,
         talk: Talk,
     ) -> None:
-        """Train autoencoders with codes of several sizes , and set those of linear codes beside them."""
+        """Train autoencoders with codes of several sizes, and set those of linear codes beside them."""
         from . import searching
 
         listed, asked = _asked(given, sizes=sizes, repeats=repeats, jobs=jobs, resume=resume, repair=repair, out=out)

@@ -41,7 +41,8 @@ def load(config: Snp) -> Data:
 
 def holds_more(config: Snp) -> bool:
     """Whether a file has companies, or days after the last one, that a config leaves out of it."""
-    return bool(selection.hidden(config, read_quotes(config.data)).any())
+    limited = config.end or config.symbols
+    return bool(limited) and bool(selection.hidden(config, read_quotes(config.data)).any())
 
 
 def by_date(quotes: Quotes) -> NDArray[np.int32]:
