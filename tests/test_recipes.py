@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.initial import recurrent_layers, set_initial_values
 from lstm_ae.optimizers import optimizer_of
-from lstm_ae.training import fit
+from lstm_ae.training import Fitted, Progress, fit
 
 
 def built(config: Toy) -> Any:
@@ -290,18 +290,49 @@ def test_permuted_pixels_are_an_order_of_all_and_go_back() -> None:
     np.testing.assert_array_equal(as_images(series, "permuted"), image)
 
 
-@pytest.mark.slow
-def test_smoothing_and_deforming_train(tmp_path: Path) -> None:
-    config = Mnist(units=2, epochs=1, batch_size=6, label_smoothing=0.1, deform=1.0, read="columns")
-    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28)).astype(np.uint8)
-    part = Split(as_rows(images, "columns"), np.arange(12) * 28, 28, label=(np.arange(12) % 10).astype(np.int32))
-    experiment.seed(config)
-    network = classifier(config, steps=28, features=28, classes=10)
-    data = Data(part, part, part, fixed(0, 255), Source("made", "", ""))
-    losses = {}
-    for name, other in (("both", config), ("plain", dataclasses.replace(config, label_smoothing=0.0, deform=0.0))):
+class Digits(NamedTuple):
+    """A short training on made-up digits, whose state stays where it is told."""
+
+    config: Mnist
+    data: Data
+
+    def fit(self, state: Path, **changes: Any) -> tuple[Fitted, Any]:
+        notify = changes.pop("notify", None)
+        config = dataclasses.replace(self.config, **changes)
         experiment.seed(config)
         network = classifier(config, steps=28, features=28, classes=10)
-        losses[name] = fit(network, data, other, state=tmp_path / f"{name}.npz", identity={}).history[0]
-    assert losses["both"]["loss"] != losses["plain"]["loss"]
+        return fit(network, self.data, config, state=state, identity={}, notify=notify, every=0), network
+
+
+@pytest.fixture
+def digits() -> Digits:
+    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28)).astype(np.uint8)
+    part = Split(as_rows(images, "columns"), np.arange(12) * 28, 28, label=(np.arange(12) % 10).astype(np.int32))
+    config = Mnist(units=2, epochs=1, batch_size=6, label_smoothing=0.1, deform=1.0, read="columns")
+    return Digits(config, Data(part, part, part, fixed(0, 255), Source("made", "", "")))
+
+
+@pytest.mark.slow
+def test_smoothing_and_deforming_train(digits: Digits, tmp_path: Path) -> None:
+    both, network = digits.fit(tmp_path / "both.npz")
+    plain, _ = digits.fit(tmp_path / "plain.npz", label_smoothing=0.0, deform=0.0)
+    assert both.history[0]["loss"] != plain.history[0]["loss"]
     assert isinstance(network.get_layer("encoder_1"), layers.LSTM)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 2], ids=["within an epoch", "between two"])
+def test_deformed_digits_are_resumed_to_the_last_bit(digits: Digits, tmp_path: Path, step: int) -> None:
+    options = {"epochs": 3, "dropout": 0.5, "average": 0.9, "deterministic": True}
+    whole, expected = digits.fit(tmp_path / "whole.npz", **options)
+
+    def interrupt(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (2, step):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        digits.fit(tmp_path / "state.npz", notify=interrupt, **options)
+    resumed, network = digits.fit(tmp_path / "state.npz", **options)
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
+    for got, wanted in zip(network.variables, expected.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))

