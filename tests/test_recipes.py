@@ -33,7 +33,7 @@ def built(config: Toy) -> Any:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_chrono_biases_keep_memories_for_times_up_to_the_length(bidirectional: bool) -> None:
     network = built(Toy(units=200, gates="chrono", bidirectional=bidirectional))
-    found = list(recurrent_layers(network))
+    found = [layer for layer, _ in recurrent_layers(network)]
     assert len(found) == 2 + bidirectional
     for layer in found:
         enter, forget, candidate, out = np.split(np.array(layer.cell.bias), 4)
@@ -47,8 +47,21 @@ def test_chrono_biases_keep_memories_for_times_up_to_the_length(bidirectional: b
     assert len({np.array(layer.cell.bias).tobytes() for layer in found}) == len(found)
 
 
+@pytest.mark.parametrize(("memory", "longest"), [(None, {"encoder_1": 784, "decoder_1": 784, "upper": 28}), (40, {})])
+def test_chrono_memories_are_as_long_as_what_a_layer_reads_or_as_told(
+    memory: int | None, longest: dict[str, int]
+) -> None:
+    config = Mnist(read="pixels", model="head-on-code", every=28, units=200, gates="chrono", memory=memory)
+    network = set_initial_values(classifier(config, steps=784, features=1, classes=10), config, 784)
+    found = {layer.name: np.exp(np.array(layer.cell.bias)[200:400]) for layer, _ in recurrent_layers(network)}
+    assert set(found) == {"encoder_1", "decoder_1", "upper"}
+    for name, times in found.items():
+        top = longest.get(name, memory) - 1
+        assert 0.95 * top < times.max() <= top * (1 + 1e-6)
+
+
 def test_chrono_opens_the_update_gate_of_a_gru() -> None:
-    (first, _) = recurrent_layers(built(Toy(units=5, cell="gru", gates="chrono")))
+    ((first, _), _) = recurrent_layers(built(Toy(units=5, cell="gru", gates="chrono")))
     bias = np.array(first.cell.bias)
     assert (bias[0, :5] > 0).all()
     assert not bias[0, 5:].any()
@@ -58,7 +71,7 @@ def test_chrono_opens_the_update_gate_of_a_gru() -> None:
 def test_an_identity_for_the_candidate_alone() -> None:
     plain, changed = built(Toy(units=4)), built(Toy(units=4, recurrent="identity"))
     for before, after in zip(recurrent_layers(plain), recurrent_layers(changed), strict=True):
-        kernels = [np.split(np.array(layer.cell.recurrent_kernel), 4, axis=1) for layer in (before, after)]
+        kernels = [np.split(np.array(layer.cell.recurrent_kernel), 4, axis=1) for layer, _ in (before, after)]
         np.testing.assert_array_equal(kernels[1][2], np.eye(4))
         for gate in (0, 1, 3):
             np.testing.assert_array_equal(kernels[0][gate], kernels[1][gate])
@@ -136,6 +149,7 @@ def test_options_of_the_optimizer_reach_it() -> None:
             {"optimizer": "sgd", "beta_2": 0.9},
             "--beta-2 is for --optimizer adam, adamw, nadam. Received: --optimizer sgd",
         ),
+        ({"memory": 9}, "--memory is for --gates chrono. Received: --gates keras"),
         ({"weight_decay": 0.1}, "--weight-decay is for --optimizer adamw. Received: --optimizer adam"),
         ({"model": "head-on-code", "every": 29}, "--every must be at most the 28 steps. Received: 29"),
         ({"pool": "mean"}, "--pool is for --model head-on-code"),
@@ -228,7 +242,7 @@ def test_the_head_reads_states_alone(pool: str, every: int, bidirectional: bool)
     read = 2 * (1 + bidirectional) * (2 if pool == "both" else 1)
     assert network.get_layer("label").kernel.shape == (read, 10)
     assert network.get_layer("decoder_1").units == 3
-    assert ("upper" in [layer.name for layer in recurrent_layers(network)]) == (every > 1 and not bidirectional)
+    assert ("upper" in [layer.name for layer, _ in recurrent_layers(network)]) == (every > 1 and not bidirectional)
 
 
 @pytest.mark.parametrize(("steps", "first"), [(6, 2), (7, 0), (8, 1)])

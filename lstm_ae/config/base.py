@@ -47,6 +47,12 @@ class Config(Options):
         "Initial biases of the gates: keras (forget gates 1), or chrono (memories spread over the sequence's length).",
         choices=("keras", "chrono"),
     )
+    memory: int | None = option(
+        None,
+        "With --gates chrono: the longest of the memories, in steps (default: the sequence's length).",
+        minimum=2,
+        maximum=1_000_000,
+    )
     recurrent: str = option(
         "orthogonal",
         "Initial recurrent kernel: orthogonal, or identity for the candidate's part.",
@@ -94,6 +100,8 @@ class Config(Options):
                 raise ConfigError(
                     f"{flag(name)} is for --optimizer {', '.join(users)}. Received: --optimizer {self.optimizer}"
                 )
+        if self.memory is not None and self.gates != "chrono":
+            raise ConfigError(f"--memory is for --gates chrono. Received: --gates {self.gates}")
 
 
 BIDIRECTIONAL = option(False, "Let the encoder read the sequence in both directions.")

@@ -29,7 +29,8 @@ from lstm_ae.tasks import task
 SECONDS = 1.5
 # Options that change what is learnt, and not how long it takes.
 SAME_SIZE = (
-    *("learning_rate", "schedule", "warmup", "beta_2", "epsilon", "weight_decay", "gates", "recurrent", "clip"),
+    *("learning_rate", "schedule", "warmup", "beta_2", "epsilon", "weight_decay", "clip"),
+    *("gates", "memory", "recurrent"),
     *("seed", "patience", "reconstruction_weight", "label_smoothing"),
 )
 # Settings to build, to find the smallest and the largest.

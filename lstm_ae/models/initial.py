@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from keras import layers
+from keras import layers, tree
 
 from lstm_ae.config import Config
 
@@ -22,9 +22,10 @@ RECONSTRUCTION = {"": "reconstruction", "class_": "class_features"}
 def set_initial_values(network: Any, config: Config, steps: int) -> Any:
     """Give every recurrent layer of a network the initial values that `config` asks for; returns the network.
 
-    - `gates` "chrono": forget gates open for times spread over the length of the sequence, biases log u with u uniform
-      in [1, steps - 1], input gates closed by as much (Tallec and Ollivier 2018, "Can recurrent neural networks warp
-      time?", section 2); of a GRU the update gate. Keras' forget bias of 1 keeps 0.73 of a cell a step.
+    - `gates` "chrono": forget gates open for times spread over `memory` steps, or the length T of what the layer reads:
+      biases log u with u uniform in [1, T - 1], input gates closed by as much (Tallec and Ollivier 2018, "Can recurrent
+      neural networks warp time?", section 2); of a GRU the update gate. Keras' forget bias of 1 keeps 0.73 of a cell a
+      step.
     - `recurrent` "identity": the candidate's part of the recurrent kernel starts as the identity, the gates' stay
       orthogonal (Cooijmans et al. 2017, "Recurrent batch normalization", section 5.1).
     - `delay_line`: encoders hand on what they read from unit to unit, decoders the code.
@@ -33,10 +34,11 @@ def set_initial_values(network: Any, config: Config, steps: int) -> Any:
         steps: length of the sequences.
     """
     random = np.random.default_rng([config.seed, 1])
-    for layer in recurrent_layers(network):
+    for layer, length in recurrent_layers(network):
         cell, units = layer.cell, layer.units
         if config.gates == "chrono":
-            kept = np.log(random.uniform(1, max(steps - 1, 1), units)).astype(np.float32)
+            longest = config.memory or length or steps
+            kept = np.log(random.uniform(1, max(longest - 1, 1), units)).astype(np.float32)
             bias = np.array(cell.bias)
             if isinstance(layer, layers.LSTM):
                 bias[:units], bias[units : 2 * units] = -kept, kept
@@ -84,10 +86,11 @@ def _delay_line(encoder: Any, decoder: Any, output: Any, steps: int) -> None:
     output.set_weights([reading, np.zeros(features, np.float32)])
 
 
-def recurrent_layers(network: Any) -> Iterator[Any]:
-    """The LSTM and GRU layers of a network, those of both directions as well."""
+def recurrent_layers(network: Any) -> Iterator[tuple[Any, int | None]]:
+    """The LSTM and GRU layers of a network, those of both directions, and how many steps each reads (None: any)."""
     for layer in network.layers:
-        if isinstance(layer, layers.Bidirectional):
-            yield from (layer.forward_layer, layer.backward_layer)
-        elif isinstance(layer, layers.RNN):
-            yield layer
+        if isinstance(layer, (layers.Bidirectional, layers.RNN)):
+            both = isinstance(layer, layers.Bidirectional)
+            length = tree.flatten(layer.input)[0].shape[1]
+            for one in (layer.forward_layer, layer.backward_layer) if both else (layer,):
+                yield one, length
