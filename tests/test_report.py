@@ -35,7 +35,7 @@ from lstm_ae.report.page import MARK, gather_all, render, require_own, write_rep
 from lstm_ae.report.pictures import fitting, read_pictures
 from lstm_ae.report.searches import gather_search
 from lstm_ae.report.vectors import svg
-from lstm_ae.report.words import duration, number, short, words
+from lstm_ae.words import duration, number, short, words
 
 
 def page_of(*places: str, **options: int) -> Page:

@@ -21,14 +21,11 @@ from scipy import stats
 from searches import call, refused
 from typer.main import get_command
 
+from lstm_ae import judging
 from lstm_ae.config import Config, Mnist, Toy
 from lstm_ae.data import digits as all_digits
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
-from lstm_ae.tour import digits, journey, judging, stocks, toy
-from lstm_ae.tour.commands import command_of
-from lstm_ae.tour.ground import companies
-from lstm_ae.tour.journey import MISSING, THERE, UNFINISHED, Leg, plan
-from lstm_ae.tour.judging import (
+from lstm_ae.judging import (
     CONFIRMED,
     OPEN,
     REFUTED,
@@ -41,6 +38,10 @@ from lstm_ae.tour.judging import (
     fails,
     reaches,
 )
+from lstm_ae.tour import digits, journey, stocks, toy
+from lstm_ae.tour.commands import command_of
+from lstm_ae.tour.ground import companies
+from lstm_ae.tour.journey import MISSING, THERE, UNFINISHED, Leg, plan
 from lstm_ae.tour.levels import LEVELS, Level, level_of
 from lstm_ae.tour.measuring import Facts, Quantity, baseline_of, facts_of, value_of
 from lstm_ae.tour.page import render

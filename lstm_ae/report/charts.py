@@ -15,7 +15,7 @@ from lstm_ae.figures.base import short as brief
 from lstm_ae.figures.comparison import LOOKS
 from lstm_ae.figures.lines import dated, moments
 from lstm_ae.report.vectors import svg
-from lstm_ae.report.words import number, words
+from lstm_ae.words import number, words
 
 # In inches. A phone shows a chart at about this size, a screen puts several side by side, or shows a wide one.
 NARROW, WIDE = 3.4, 6.8

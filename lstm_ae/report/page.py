@@ -26,9 +26,9 @@ from lstm_ae.report.pictures import fitting
 from lstm_ae.report.searches import SearchFacts, gather_search
 from lstm_ae.report.tables import EVENTS
 from lstm_ae.report.views import embedded, view_run, view_search
-from lstm_ae.report.words import duration, number, short, words
 from lstm_ae.run import open_run
 from lstm_ae.search.folder import is_search
+from lstm_ae.words import duration, number, short, words
 
 # A file with this line was written here and may be written anew.
 MARK = '<meta name="generator" content="lstmae report">'

@@ -12,9 +12,9 @@ from lstm_ae.report.pictures import Picture
 from lstm_ae.report.searches import SearchFacts
 from lstm_ae.report.tables import Detected
 from lstm_ae.report.vectors import svg
-from lstm_ae.report.words import number, words
 from lstm_ae.report.zoom import Zoom, zooms
 from lstm_ae.search.presentation import draw
+from lstm_ae.words import number, words
 
 # Rows of a table of values; of more, every n-th is shown.
 ROWS = 200

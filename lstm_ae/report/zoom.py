@@ -17,7 +17,7 @@ import numpy as np
 
 from lstm_ae.anomaly.sketch import Line, Sketch, Sketches, thinned
 from lstm_ae.figures.base import short
-from lstm_ae.report.words import number
+from lstm_ae.words import number
 
 SCRIPT = (Path(__file__).parent / "templates" / "zoom.js").read_text(encoding="utf-8")
 # What a page's content security policy calls it.

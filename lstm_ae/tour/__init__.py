@@ -1,1 +1,1 @@
-"""The source report again: `parts` says what it claims, `journey` trains what is missing, `judging` decides."""
+"""The source report again: `parts` says what it claims, `journey` trains what is missing, `lstm_ae.judging` decides."""

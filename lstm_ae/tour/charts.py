@@ -9,9 +9,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, figure, label, legend, short
 from lstm_ae.report.charts import NARROW, Chart
 from lstm_ae.report.vectors import svg
-from lstm_ae.report.words import number
 from lstm_ae.tour.measuring import Quantity
 from lstm_ae.tour.results import Row
+from lstm_ae.words import number
 
 
 def reached(rows: Sequence[Row], place: int, quantity: Quantity) -> Chart | None:

@@ -21,7 +21,7 @@ class Quantity(NamedTuple):
         name: of the measure.
         of: where it stands: a part of the data ("validation", "test"), "seconds" (an epoch takes), or "first step",
             "last step" and "all steps" of a forecast of many days.
-        unit, higher, log: as in `lstm_ae.tour.judging.Sample`.
+        unit, higher, log: as in `lstm_ae.judging.Sample`.
         baseline: the one that stands beside it, or how its name begins; "" for none.
         beside: how that is called; "" for its name.
         share: tell it as a share of that baseline.

@@ -11,6 +11,7 @@ from lstm_ae.about import versions
 from lstm_ae.config import Config, task_of
 from lstm_ae.figures.base import png
 from lstm_ae.files import write
+from lstm_ae.judging import CONFIRMED, OPEN, REFUTED
 from lstm_ae.report.charts import Chart
 from lstm_ae.report.page import MARK, ROOM, Page, templates
 from lstm_ae.report.pictures import Picture, fitting, read_pictures
@@ -18,7 +19,6 @@ from lstm_ae.tasks import task
 from lstm_ae.tour.charts import reached
 from lstm_ae.tour.commands import options_of
 from lstm_ae.tour.journey import Leg, Load
-from lstm_ae.tour.judging import CONFIRMED, OPEN, REFUTED
 from lstm_ae.tour.levels import Level
 from lstm_ae.tour.parts import Part
 from lstm_ae.tour.results import Outcome, Told

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lstm_ae import judging
 from lstm_ae.config import Config
-from lstm_ae.tour import judging
-from lstm_ae.tour.judging import OPEN, Judged, Sample
+from lstm_ae.judging import OPEN, Judged, Sample
 from lstm_ae.tour.measuring import Quantity
 
 Numbers = Callable[[str, Quantity], Sample]

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.judging import OPEN, Judged, Sample
 from lstm_ae.run import Run
 from lstm_ae.tour.journey import Leg, configs_of
-from lstm_ae.tour.judging import OPEN, Judged, Sample
 from lstm_ae.tour.measuring import Facts, Quantity, baseline_of, facts_of, value_of
 from lstm_ae.tour.parts import BASELINE, Claim, Numbers, Part
 

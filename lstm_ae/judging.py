@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.report.words import number
+from lstm_ae.words import number
 
 CONFIRMED, REFUTED, OPEN = "confirmed", "not confirmed", "not decidable"
 SIGNIFICANT = 0.05

@@ -1,4 +1,4 @@
-"""How a report writes numbers, durations and names."""
+"""How numbers, durations and names are written for people."""
 
 from typing import Any
 
