@@ -70,11 +70,16 @@ def register(app: typer.Typer) -> None:
         given: Given,
         talk: Talk,
     ) -> None:
-        """Train with several shares of the reconstruction in the loss, and compare what both tasks gain and lose."""
-        from lstm_ae.search.digits import WEIGHTS, weight_findings
+        """Train with several shares of the reconstruction in the loss, and compare what both tasks gain and lose.
+
+        They compete for the same weights with --model v2 and head-on-code only; V1, V3 and V4 have an autoencoder each.
+        """
+        from lstm_ae.search.digits import SHARING, WEIGHTS, weight_findings
 
         asked = {"repeats": repeats, "jobs": jobs, "resume": resume, "repair": repair, "out": out}
-        _compare("weights", given, talk, Axis("reconstruction_weight", WEIGHTS), weight_findings, **asked)
+        config = _compare("weights", given, talk, Axis("reconstruction_weight", WEIGHTS), weight_findings, **asked)
+        if config.model not in SHARING:
+            talk.say("the two tasks of this model share no weights and do not compete for them; --model v2 lets them")
 
 
 def _asked(verb: str, given: Given, axis: Axis, **asked: Any) -> tuple[Given, Any]:
@@ -88,15 +93,15 @@ def _asked(verb: str, given: Given, axis: Axis, **asked: Any) -> tuple[Given, An
     return listed, searching.Asked(verb, keep=0, **asked)
 
 
-def _compare(verb: str, given: Given, talk: Talk, axis: Axis, findings: Any, **asked: Any) -> None:
-    """A grid over one option, of which no model is kept and no test digit is read."""
+def _compare(verb: str, given: Given, talk: Talk, axis: Axis, findings: Any, **asked: Any) -> Any:
+    """A grid over one option, of which no model is kept and no test digit is read; returns what all have in common."""
     from lstm_ae.search.digits import rows
 
     from . import searching
     from .found import require_some
 
     listed, typed = _asked(verb, given, axis, **asked)
-    folder, _, found, _ = searching.search(listed, Mnist, typed, talk)
+    folder, plan, found, _ = searching.search(listed, Mnist, typed, talk)
     require_some(folder, found)
     header, table = rows(found.trials, axis.name, axis.values)
     folder.write_table({column: [row[place] for row in table] for place, column in enumerate(header)})
@@ -112,3 +117,4 @@ def _compare(verb: str, given: Given, talk: Talk, axis: Axis, findings: Any, **a
             "findings": told,
         }
     )
+    return plan.config
