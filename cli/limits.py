@@ -9,7 +9,6 @@ import typer
 from lstm_ae.config import Toy
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import checked
-from lstm_ae.presets import preset
 from lstm_ae.space import Axis
 
 from . import estimating
@@ -67,7 +66,6 @@ def _asked(given: Given, *, sizes: str | None, **others: Any) -> tuple[Given, An
     listed.file, listed.preset = given.file, given.preset
     if not (given.file or given.preset or others["resume"]):
         listed.preset = PRESET
-        _without_what_is_excluded(listed)
     if sizes is not None or not others["resume"]:
         numbers = _sizes(sizes or SIZES)
         if not others["resume"]:
@@ -77,17 +75,6 @@ def _asked(given: Given, *, sizes: str | None, **others: Any) -> tuple[Given, An
     for field in (REPEATS, JOBS):
         checked(field, others[field.name])
     return listed, searching.Asked("limits", keep=keep, **others)
-
-
-def _without_what_is_excluded(listed: Given) -> None:
-    """What was typed wins over the preset: it may leave no delay line, or no such optimizer."""
-    usual = Toy.from_dict(preset("toy", PRESET)).to_dict()
-    names = ("cell", "layers", "gates", "recurrent", "decoder_start", "bidirectional")
-    if any(listed.get(name, usual[name]) != usual[name] for name in names):
-        listed.setdefault("delay_line", False)
-    if listed.get("optimizer") in ("rmsprop", "sgd"):
-        for name in ("beta_2", "epsilon"):
-            listed.setdefault(name, Toy.__dataclass_fields__[name].default)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -95,7 +95,7 @@ class Given(dict[str, Any]):
 
     def config(self, kind: type[Chosen], **fixed: Any) -> Chosen:
         """The config they make: file or preset first, then what was typed, then what the command itself fixes."""
-        return kind.from_dict(self.base(kind) | self | fixed)
+        return kind.chosen(self.base(kind), self | fixed)
 
     def base(self, kind: type[Options]) -> dict[str, Any]:
         """What was typed rests on this."""

@@ -22,6 +22,7 @@ class Option(NamedTuple):
         aliases: other spellings of a choice.
         tunable: whether a search may try several values.
         repeated: whether each item of a list has the option's name before it, because items may hold commas.
+        needs: other options and the values that they must have for this one to mean anything.
     """
 
     help: str
@@ -33,6 +34,7 @@ class Option(NamedTuple):
     aliases: Mapping[str, str] = types.MappingProxyType({})
     tunable: bool = True
     repeated: bool = False
+    needs: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
     def rule(self, kind: type) -> str:
         """The range in words, for help and errors."""
@@ -57,15 +59,27 @@ def option(default: Any, help: str, **rules: Any) -> Any:
     return dataclasses.field(default=default, metadata={"option": Option(help, **rules)})
 
 
-def redefault(base: type, name: str, default: Any) -> Any:
-    """The field `name` of `base` with another default; help and rules stay where they were written."""
+def redefault(base: type, name: str, default: Any, **rules: Any) -> Any:
+    """The field `name` of `base` with another default; help and other rules stay where they were written."""
     field = base.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    return dataclasses.field(default=default, metadata=field.metadata)
+    return option(default, **(field.metadata["option"]._asdict() | rules))
 
 
 def flag(name: str) -> str:
     """How a field is spelled on the command line."""
     return "--" + name.replace("_", "-")
+
+
+def spelled(name: str, *values: Any) -> str:
+    """How a field with one of these values is spelled on the command line.
+
+    >>> spelled("optimizer", "adam", "adamw", "nadam"), spelled("delay_line", False)
+    ('--optimizer adam, adamw or nadam', '--no-delay-line')
+    """
+    if isinstance(values[0], bool):
+        return flag(name if values[0] else f"no_{name}")
+    *others, last = map(str, values)
+    return f"{flag(name)} {', '.join(others)} or {last}" if others else f"{flag(name)} {last}"
 
 
 class Declared(NamedTuple):
@@ -96,8 +110,17 @@ class Options:
     """Base of configs: checks every field on construction and reads and writes itself as JSON."""
 
     def __post_init__(self) -> None:
-        for field in declared(type(self)):
+        fields = declared(type(self))
+        for field in fields:
             object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
+        for field in fields:
+            if getattr(self, field.name) == field.default:
+                continue
+            for name, values in field.option.needs:
+                if (found := getattr(self, name)) not in values:
+                    raise ConfigError(
+                        f"{flag(field.name)} is for {spelled(name, *values)}. Received: {spelled(name, found)}"
+                    )
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, in JSON's types."""
@@ -115,6 +138,27 @@ class Options:
                 hint = f"Did you mean {near[0]!r}?" if near else "Known are: " + ", ".join(names) + "."
                 raise ConfigError(f"Unknown key {key!r} in the config of {cls.__name__.lower()}. {hint}")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+    @classmethod
+    def chosen(cls, base: Mapping[str, Any], chosen: Mapping[str, Any]) -> Self:
+        """The config of `base` where `chosen` wins: what means nothing beside it, `base` gives up.
+
+        Raises:
+            ConfigError: as `from_dict`; so too where two things that were chosen do not go together.
+        """
+        values, fields = {**base, **chosen}, declared(cls)
+        known = {field.name: field for field in fields}
+
+        def value(name: str) -> Any:
+            return checked(known[name], values[name]) if name in values else known[name].default
+
+        # An option that is given up may be what another one needs.
+        for _ in fields:
+            for field in fields:
+                unmet = any(value(name) not in allowed for name, allowed in field.option.needs)
+                if unmet and field.name not in chosen:
+                    values.pop(field.name, None)
+        return cls.from_dict(values)
 
 
 def checked(field: Declared, value: Any) -> Any:

@@ -29,6 +29,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         },
         "code": {
             "latent": "vector",
+            "code": 16,
             "decoder_start": "code",
             "delay_line": True,
             "units": 50,

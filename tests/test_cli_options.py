@@ -81,11 +81,7 @@ def test_a_value_outside_its_rule(refused, line, rule, received):
             "toy train --deterministic --no-deterministic",
             "--deterministic and --no-deterministic exclude each other; give one of them",
         ),
-        (
-            "snp predict --latent vector",
-            "--latent is for --goal reconstruct: a forecaster reads forward only and keeps every step. "
-            "Leave it out, or add --goal reconstruct",
-        ),
+        ("snp predict --latent vector", "--latent is for --goal reconstruct. Received: --goal predict"),
         ("toy train --config none.json", "There is no file 'none.json'; give a run's config.json by --config"),
         ("runs compare latest", "runs compare needs at least two runs. Received: 1"),
         ("toy train --resume", "There is no unfinished toy run in 'runs'; give its directory with --out"),

@@ -12,6 +12,7 @@ from lstm_ae.config import TASKS, Config, Mnist, Snp, Toy, task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import as_json, parse_json
 from lstm_ae.options import declared, flag
+from lstm_ae.presets import preset
 
 
 def refused(kind: type[Config], **choices: Any) -> str:
@@ -170,9 +171,38 @@ def test_the_reports_names_of_the_classifiers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "base", "chosen", "given_up"),
+    [
+        (Mnist, preset("mnist", "pixels"), {"model": "v4"}, {"pool", "every"}),
+        (Mnist, preset("mnist", "pixels"), {"latent": "vector"}, {"pool", "every"}),
+        (Mnist, preset("mnist", "best"), {"model": "V3"}, {"head"}),
+        (Toy, preset("toy", "best"), {"optimizer": "sgd"}, {"beta_2", "epsilon"}),
+        # One thing that is given up takes another with it.
+        (Toy, preset("toy", "code"), {"latent": "steps"}, {"decoder_start", "delay_line", "code"}),
+        (Toy, preset("toy", "code"), {"cell": "gru"}, {"delay_line"}),
+        (Toy, {}, {"units": 3}, set()),
+        (Snp, preset("snp", "best"), {"goal": "reconstruct"}, {"inputs", "last_day_only"}),
+    ],
+)
+def test_what_is_chosen_wins_over_what_it_rests_on(
+    kind: type[Config], base: dict[str, Any], chosen: dict[str, Any], given_up: set[str]
+) -> None:
+    usual = kind.from_dict(base).to_dict() | kind.from_dict(chosen).to_dict()
+    found = kind.chosen(base, chosen).to_dict()
+    for name, value in kind.from_dict(base).to_dict().items():
+        expected = getattr(kind(), name) if name in given_up else usual[name] if name in chosen else value
+        assert found[name] == expected, name
+
+
+def test_what_was_chosen_is_never_given_up() -> None:
+    with pytest.raises(ConfigError, match="--pool is for --model head-on-code"):
+        Mnist.chosen(preset("mnist", "pixels"), {"model": "v4", "pool": "mean"})
+
+
+@pytest.mark.parametrize(
     ("choices", "text"),
     [
-        ({"bidirectional": True}, "--bidirectional is for --goal reconstruct"),
+        ({"bidirectional": True}, "--bidirectional is for --goal reconstruct. Received: --goal predict"),
         ({"latent": "vector"}, "--latent is for --goal reconstruct"),
         ({"scale": "window"}, "--scale window needs --last-day-only"),
         ({"goal": "reconstruct", "last_day_only": True}, "--last-day-only is for --goal predict"),
@@ -182,7 +212,7 @@ def test_the_reports_names_of_the_classifiers() -> None:
 def test_options_that_exclude_each_other(choices: dict[str, Any], text: str) -> None:
     message = refused(Snp, **choices)
     assert message.startswith(text)
-    assert any(advice in message for advice in ("Leave it out", "Add --last-day-only"))
+    assert any(advice in message for advice in ("Received: --goal", "Add --last-day-only"))
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_values_that_do_not_go_together_fail_alone(monkeypatch):
     assert said.code == 0, said.err
     trials = {trial["number"]: trial for trial in json.loads(said.out)["trials"]}
     assert trials[0]["status"] == "failed"
-    assert trials[0]["reason"].startswith("--every is for --model head-on-code; ")
+    assert trials[0]["reason"].startswith("--every is for --model head-on-code. ")
     assert trials[1]["status"] == "completed"
 
 

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import Options, flag, option
+from lstm_ae.options import Options, option
+
+# Optimizers that average squared gradients.
+ADAMS = ("adam", "adamw", "nadam")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,12 +33,22 @@ class Config(Options):
         0.0, "Share of all training steps over which the learning rate rises from 0.", minimum=0, below=1
     )
     beta_2: float = option(
-        0.999, "Decay of the average of squared gradients, of Adam and its relatives.", minimum=0, below=1
+        0.999,
+        "Decay of the average of squared gradients, of Adam and its relatives.",
+        minimum=0,
+        below=1,
+        needs=(("optimizer", ADAMS),),
     )
     epsilon: float = option(
-        1e-7, "What keeps the steps of Adam and its relatives finite where gradients vanish.", above=0, maximum=1
+        1e-7,
+        "What keeps the steps of Adam and its relatives finite where gradients vanish.",
+        above=0,
+        maximum=1,
+        needs=(("optimizer", ADAMS),),
     )
-    weight_decay: float = option(0.004, "Decay of the weights, of adamw.", minimum=0, maximum=10)
+    weight_decay: float = option(
+        0.004, "Decay of the weights, of adamw.", minimum=0, maximum=10, needs=(("optimizer", ("adamw",)),)
+    )
     average: float = option(
         0.0,
         "Judge and keep a moving average of the weights, of this momentum; 0 keeps the weights themselves.",
@@ -52,6 +65,7 @@ class Config(Options):
         "With --gates chrono: the longest of the memories, in steps (default: the sequence's length).",
         minimum=2,
         maximum=1_000_000,
+        needs=(("gates", ("chrono",)),),
     )
     recurrent: str = option(
         "orthogonal",
@@ -69,8 +83,8 @@ class Config(Options):
     )
     parts: int = option(
         2,
-        "Parts of a training batch that run side by side, one a core. The numbers depend on it in their last digits, "
-        "and not on the cores of the machine.",
+        "Parts of a training batch that run side by side, one a core. The numbers depend on it, without --dropout and "
+        "--deform in their last digits only, and never on the cores of the machine.",
         minimum=1,
         maximum=64,
         tunable=False,
@@ -89,19 +103,8 @@ class Config(Options):
     )
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """The same with other values of some options, as a search tries them."""
-        return dataclasses.replace(self, **values)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        adams = ("adam", "adamw", "nadam")
-        for name, users in (("beta_2", adams), ("epsilon", adams), ("weight_decay", ("adamw",))):
-            if getattr(self, name) != Config.__dataclass_fields__[name].default and self.optimizer not in users:
-                raise ConfigError(
-                    f"{flag(name)} is for --optimizer {', '.join(users)}. Received: --optimizer {self.optimizer}"
-                )
-        if self.memory is not None and self.gates != "chrono":
-            raise ConfigError(f"--memory is for --gates chrono. Received: --gates {self.gates}")
+        """The same with other values of some options, as a search tries them; they win, as in `chosen`."""
+        return self.chosen(self.to_dict(), values)
 
 
 BIDIRECTIONAL = option(False, "Let the encoder read the sequence in both directions.")
@@ -122,16 +125,26 @@ class Reconstructing(Config):
         "With --latent vector: numbers in the code (default: the encoder's last state as it is).",
         minimum=1,
         maximum=4096,
+        needs=(("latent", ("vector",)),),
     )
     decoder_start: str = option(
         "zero",
         "With --latent vector: the state that the decoder starts from, zero or the code, which it reads at every step.",
         choices=("zero", "code"),
+        needs=(("latent", ("vector",)),),
     )
     delay_line: bool = option(
         False,
         "With --decoder-start code: begin with values that hand the numbers of a sequence on from unit to unit, the "
         "last ones, as many as there are units.",
+        needs=(
+            ("decoder_start", ("code",)),
+            ("cell", ("lstm",)),
+            ("layers", (1,)),
+            ("gates", ("keras",)),
+            ("recurrent", ("orthogonal",)),
+            ("bidirectional", (False,)),
+        ),
     )
     bidirectional: bool = BIDIRECTIONAL
 
@@ -142,31 +155,13 @@ class Reconstructing(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.latent != "vector":
-            for name in ("code", "decoder_start"):
-                if getattr(self, name) != Reconstructing.__dataclass_fields__[name].default:
-                    raise ConfigError(f"{flag(name)} is for --latent vector. Received: --latent {self.latent}")
-        elif self.code is not None and self.code > (width := self.units * (2 if self.bidirectional else 1)):
+        if self.code is not None and self.code > (width := self.units * (2 if self.bidirectional else 1)):
             raise ConfigError(
-                f"--code must be at most the {width} numbers of the encoder's state; give more --units. "
-                f"Received: {self.code}"
+                f"--code must be at most the {width} numbers of the encoder's state; make it smaller, or give more "
+                f"--units. Received: {self.code}"
             )
-        if not self.delay_line:
-            return
-        if self.decoder_start != "code":
-            raise ConfigError(
-                "--delay-line is for --decoder-start code. Add --latent vector --decoder-start code, or --no-delay-line"
-            )
-        for name, value in (("cell", "lstm"), ("layers", 1), ("gates", "keras"), ("recurrent", "orthogonal")):
-            if getattr(self, name) != value:
-                raise ConfigError(
-                    f"--delay-line needs {flag(name)} {value}. Received: {flag(name)} {getattr(self, name)}; "
-                    "--no-delay-line leaves it out"
-                )
-        if self.bidirectional:
-            raise ConfigError("--delay-line reads forward only. Leave out --bidirectional, or add --no-delay-line")
         units = min(self.units, self.decoder_units or self.units)
-        if units < self.features:
+        if self.delay_line and units < self.features:
             raise ConfigError(
                 f"--delay-line needs a unit for each of the {self.features} numbers of a step. "
                 f"Received: --units {units}"

@@ -1,8 +1,6 @@
 """The choices of the digit study."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Self
 
 from lstm_ae.config.base import Config, Reconstructing
 from lstm_ae.errors import ConfigError
@@ -15,6 +13,8 @@ CLASSIFIERS = {
     "v3": "two-autoencoders",
     "v4": "two-autoencoders-mlp",
 }
+# A vector latent leaves one state.
+MANY_STATES = (("model", ("head-on-code",)), ("latent", ("steps",)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,13 @@ class Mnist(Reconstructing):
         choices=(*CLASSIFIERS.values(), "head-on-code"),
         aliases=CLASSIFIERS,
     )
-    head: int = option(64, "Units of the hidden dense layer of two-autoencoders-mlp.", minimum=1, maximum=4096)
+    head: int = option(
+        64,
+        "Units of the hidden dense layer of two-autoencoders-mlp.",
+        minimum=1,
+        maximum=4096,
+        needs=(("model", ("two-autoencoders-mlp",)),),
+    )
     reconstruction_weight: float = option(
         0.5,
         "Share of the reconstruction in the loss; 1 trains no classifier, 0 no reconstruction.",
@@ -46,12 +52,14 @@ class Mnist(Reconstructing):
         "last",
         "What head-on-code reads of the recurrent states: the last, the mean over time, or both.",
         choices=("last", "mean", "both"),
+        needs=MANY_STATES,
     )
     every: int = option(
         1,
         "With head-on-code: the head reads a second LSTM, over every n-th state of the encoder; 1 reads the encoder.",
         minimum=1,
         maximum=784,
+        needs=MANY_STATES,
     )
     label_smoothing: float = option(0.0, "Share of a class's target given to all classes alike.", minimum=0, below=1)
     deform: float = option(
@@ -74,23 +82,7 @@ class Mnist(Reconstructing):
         """Numbers a step."""
         return 28 if self.read in ("rows", "columns") else 1
 
-    def with_values(self, values: Mapping[str, Any]) -> Self:
-        """The same with other values; what head-on-code alone knows other models do without, unless it is searched."""
-        if values.get("model", self.model) != "head-on-code":
-            fields = type(self).__dataclass_fields__
-            values = {name: fields[name].default for name in ("pool", "every")} | dict(values)
-        return super().with_values(values)
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.model != "head-on-code":
-            for name in ("pool", "every"):
-                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                    raise ConfigError(
-                        f"--{name} is for --model head-on-code; the other heads read every step. Leave it out, or add "
-                        "--model head-on-code"
-                    )
-        elif self.every > self.steps:
+        if self.every > self.steps:
             raise ConfigError(f"--every must be at most the {self.steps} steps. Received: {self.every}")
-        elif self.latent == "vector" and (self.pool != "last" or self.every != 1):
-            raise ConfigError("--pool and --every need --latent steps: a vector latent has one state. Leave them out")

@@ -6,7 +6,14 @@ from lstm_ae.config.base import BIDIRECTIONAL, Config
 from lstm_ae.config.reading import Reading
 from lstm_ae.config.rules import parse_threshold
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import flag, option, redefault
+from lstm_ae.options import option, redefault
+
+# Options that some tasks alone know.
+FINDING = (("task", ("anomaly",)),)
+GIVING_BACK = (("task", ("anomaly", "reconstruct")),)
+FORECAST = (("task", ("forecast",)),)
+CLASSIFY = (("task", ("classify",)),)
+DECODING = (("task", ("anomaly", "reconstruct", "forecast")),)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,12 +27,13 @@ class Series(Reading, Config):
         choices=("anomaly", "reconstruct", "forecast", "classify"),
         tunable=False,
     )
-    code: int = option(16, "Numbers that a window is given back from.", minimum=1, maximum=4096)
+    code: int = option(16, "Numbers that a window is given back from.", minimum=1, maximum=4096, needs=GIVING_BACK)
     threshold: str | None = option(
         None,
         "From which score on a step is an anomaly: quantile:Q, pot:P, budget:N/hour|day|week|month, or fixed:X "
         "(default: budget:1/month, or pot:1e-3 where rows have no even step).",
         tunable=False,
+        needs=FINDING,
     )
     smooth: int | None = option(
         None,
@@ -33,6 +41,7 @@ class Series(Reading, Config):
         minimum=1,
         maximum=100_000,
         tunable=False,
+        needs=FINDING,
     )
     season: int | None = option(
         None,
@@ -41,13 +50,18 @@ class Series(Reading, Config):
         minimum=2,
         maximum=100_000,
         tunable=False,
+        needs=FORECAST,
     )
     classes: tuple[str, ...] = option(
         (),
         "Classes to tell apart, separated by commas; rows of any other count as unlabelled (default: all that "
         "--label-col holds).",
         tunable=False,
+        needs=CLASSIFY,
     )
+    horizon: int | None = redefault(Reading, "horizon", None, needs=FORECAST)
+    normal: tuple[str, ...] = redefault(Reading, "normal", (), needs=GIVING_BACK)
+    decoder_units: int | None = redefault(Config, "decoder_units", None, needs=DECODING)
     bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 32)
     epochs: int = redefault(Config, "epochs", 30)
@@ -63,25 +77,9 @@ class Series(Reading, Config):
         super().__post_init__()
         if self.threshold is not None:
             parse_threshold(self.threshold)
-        for name, tasks in _FOR.items():
-            if getattr(self, name) != Series.__dataclass_fields__[name].default and self.task not in tasks:
-                raise ConfigError(f"{flag(name)} is for --task {' or '.join(tasks)}. Received: --task {self.task}")
         if self.task == "classify" and self.label_col is None:
             raise ConfigError("--task classify needs --label-col, the column of the classes. Add it")
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
             raise ConfigError(
                 f"--classes must name at least two classes, each once. Received: {','.join(self.classes)[:60]}"
             )
-
-
-# Fields that some tasks alone know.
-_FOR = {
-    "horizon": ("forecast",),
-    "normal": ("anomaly", "reconstruct"),
-    "code": ("anomaly", "reconstruct"),
-    "threshold": ("anomaly",),
-    "smooth": ("anomaly",),
-    "season": ("forecast",),
-    "classes": ("classify",),
-    "decoder_units": ("anomaly", "reconstruct", "forecast"),
-}

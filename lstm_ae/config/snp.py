@@ -4,10 +4,12 @@ import dataclasses
 
 from lstm_ae.config.base import Config, Reconstructing
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import flag, option, redefault
+from lstm_ae.options import option, redefault
 
 # The prices of a day.
 PRICES = ("open", "high", "low", "close")
+PREDICT = (("goal", ("predict",)),)
+RECONSTRUCT = (("goal", ("reconstruct",)),)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,9 +29,10 @@ class Snp(Reconstructing):
         "price to model alone, as the report).",
         choices=(*PRICES, "ohlc", "ohlcv"),
         tunable=False,
+        needs=PREDICT,
     )
     with_open: bool = option(
-        False, "Forecast a day whose open is known already; for one day ahead only.", tunable=False
+        False, "Forecast a day whose open is known already; for one day ahead only.", tunable=False, needs=PREDICT
     )
     symbols: tuple[str, ...] = option(
         (), "Only these companies, separated by commas; all where not given.", tunable=False
@@ -52,37 +55,30 @@ class Snp(Reconstructing):
         choices=("auto", "log", "company", "report", "window", "none"),
         tunable=False,
     )
-    last_day_only: bool = option(False, "Learn to predict the day after the window alone, not the day after every day.")
+    last_day_only: bool = option(
+        False, "Learn to predict the day after the window alone, not the day after every day.", needs=PREDICT
+    )
     target: str = option(
         "change",
         "Predict the change from the last known day (starts as persistence), or the level itself as the report does.",
         choices=("change", "level"),
         tunable=False,  # it decides the scale as well, and losses of two scales do not compare
+        needs=PREDICT,
     )
+    # A forecaster reads forward only and keeps every step.
+    bidirectional: bool = redefault(Reconstructing, "bidirectional", False, needs=RECONSTRUCT)
+    latent: str = redefault(Reconstructing, "latent", "steps", needs=RECONSTRUCT)
     units: int = redefault(Config, "units", 32)
     schedule: str = redefault(Config, "schedule", "cosine")
     clip: float = redefault(Config, "clip", 5.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.goal == "predict":
-            for name, value in (("bidirectional", self.bidirectional), ("latent", self.latent == "vector")):
-                if value:
-                    raise ConfigError(
-                        f"--{name} is for --goal reconstruct: a forecaster reads forward only and keeps every step. "
-                        f"Leave it out, or add --goal reconstruct"
-                    )
-            if self.scale == "window" and not self.last_day_only:
-                raise ConfigError(
-                    "--scale window needs --last-day-only: the range of a whole window tells its earlier days how high "
-                    "the later ones go. Add --last-day-only, or choose another --scale"
-                )
-        else:
-            for name in ("last_day_only", "target", "inputs", "with_open"):
-                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                    raise ConfigError(
-                        f"{flag(name)} is for --goal predict. Leave it out, or take out --goal reconstruct"
-                    )
+        if self.goal == "predict" and self.scale == "window" and not self.last_day_only:
+            raise ConfigError(
+                "--scale window needs --last-day-only: the range of a whole window tells its earlier days how high "
+                "the later ones go. Add --last-day-only, or choose another --scale"
+            )
         self._check_inputs()
 
     def _check_inputs(self) -> None:
