@@ -209,7 +209,7 @@ def test_tables_that_are_refused(rows: list[str], options: dict[str, Any], words
         ({"task": "classify", "label_col": "k", "classes": ("a",)}, "--classes must name at least two classes"),
         ({"task": "classify", "label_col": "k", "classes": ("a", "a")}, "each once. Received: a,a"),
         ({"task": "classify", "label_col": "k", "code": 3}, "--code is for --task anomaly or reconstruct"),
-        ({"task": "classify", "label_col": "k", "decoder_units": 3}, "--decoder-units is for --task anomaly, reconstruct or"),
+        ({"task": "classify", "label_col": "k", "decoder_units": 3}, "--decoder-units is for --task anomaly, rec"),
     ],
 )
 def test_choices_that_cannot_be(options: dict[str, Any], words: str) -> None:
