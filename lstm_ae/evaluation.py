@@ -192,10 +192,16 @@ def diebold_mariano(difference: Numbers, steps: int) -> tuple[float, float]:
 
 
 def principal_components(train: Numbers, test: Numbers, numbers: int) -> float:
-    """MSE on `test` of the best linear code of so many numbers, fitted on `train`; both `(samples, values)`."""
+    """MSE on `test` of the best linear code of so many numbers, fitted on `train`; both `(samples, values)`.
+
+    At most as many components as training samples can be found.
+    """
     from sklearn.decomposition import PCA
 
     numbers = min(numbers, *train.shape)
+    # What is left of rounding where all is kept says nothing.
+    if numbers == train.shape[1]:
+        return 0.0
     pca = PCA(numbers, svd_solver="covariance_eigh" if train.shape[1] <= 1000 else "full").fit(train)
     return float(np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2, dtype=np.float64))
 

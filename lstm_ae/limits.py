@@ -43,6 +43,4 @@ def _of(data: Data, size: int) -> tuple[float, float, float]:
     train, other = (split.windows().reshape(split.samples, -1) for split in (data.train, data.validation))
     errors = np.mean((other - train.mean(axis=0, dtype=np.float64)) ** 2, axis=0)
     left = len(errors) - min(size, len(errors))
-    # What is left of rounding where all is kept says nothing.
-    pca = principal_components(train, other, size) if left else 0.0
-    return pca, float(errors[:left].sum() / len(errors)), float(errors.mean())
+    return principal_components(train, other, size), float(errors[:left].sum() / len(errors)), float(errors.mean())

@@ -128,6 +128,10 @@ def test_digits_above_their_reconstructions(count):
     assert drawn.axes[2 * count].get_xlabel() == "0.0100"
     np.testing.assert_allclose(drawn.axes[2 * count].images[0].get_array(), 0.1)
     checked(digits.reconstructions(image, image))
+    drawn = checked(digits.reconstructions(image, image, predicted=wrong, of=1234))
+    assert [axes.get_title() for axes in drawn.axes[:count]] == [str(each) for each in wrong]
+    assert "as the model names it" in drawn.get_supxlabel().replace("\n", " ")
+    assert drawn.get_supxlabel().startswith(f"The first {count} of 1,234.")
     checked(digits.reconstructions(image, np.full_like(image, np.nan), np.arange(count)))
 
 

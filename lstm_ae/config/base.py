@@ -136,7 +136,7 @@ class Reconstructing(Config):
     delay_line: bool = option(
         False,
         "With --decoder-start code: begin with values that hand the numbers of a sequence on from unit to unit, the "
-        "last ones, as many as there are units.",
+        "last ones, as many as there are units; a --code of another size passes layers that begin at random.",
         needs=(
             ("decoder_start", ("code",)),
             ("cell", ("lstm",)),

@@ -27,7 +27,7 @@ Bytes = NDArray[np.uint8]
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-ADVICE = "Give an .npz with x_train, y_train, x_test and y_test, or a folder with MNIST's four IDX files"
+ADVICE = "Give by --data an .npz with x_train, y_train, x_test and y_test, or a folder with MNIST's four IDX files"
 LIMIT = 2**30  # bytes in all; MNIST is 55 MB, and as float32 this becomes four times as much
 BROKEN = (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile, RuntimeError, MemoryError)
 

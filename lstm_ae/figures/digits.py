@@ -20,13 +20,15 @@ def reconstructions(
     reconstruction: ArrayLike,
     labels: ArrayLike | None = None,
     predicted: ArrayLike | None = None,
+    of: int | None = None,
 ) -> Figure:
     """Digits above their reconstructions above their absolute errors, with the MSE of each.
 
     Args:
         original, reconstruction: `(n, height, width)` intensities from 0 to 1; up to ten digits stay legible.
-        labels: `(n,)` classes, true ones where `predicted` is given as well.
-        predicted: `(n,)` classes the model gave; a wrong one is set in bold.
+        labels: `(n,)` true classes.
+        predicted: `(n,)` classes the model gave; where the true ones are known, a wrong one is set in bold.
+        of: how many digits there are, of which these are the first.
     """
     truths, models = np.asarray(original, float), np.asarray(reconstruction, float)
     errors = np.abs(models - truths)
@@ -46,11 +48,10 @@ def reconstructions(
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)
         rows[2][k].set_xlabel(number(rmse(truths[k], models[k]) ** 2), fontsize=7)
-        if labels is not None:
-            true = int(np.asarray(labels)[k])
-            given = true if predicted is None else int(np.asarray(predicted)[k])
-            words = str(true) if predicted is None else f"{true} → {given}"
-            rows[0][k].set_title(words, fontsize=8, fontweight="normal" if given == true else "bold")
+        classes_of = [int(np.asarray(each)[k]) for each in (labels, predicted) if each is not None]
+        if classes_of:
+            words, wrong = " → ".join(map(str, classes_of)), len(set(classes_of)) > 1
+            rows[0][k].set_title(words, fontsize=8, fontweight="bold" if wrong else "normal")
     for row, name in zip(rows, ("Original", "Recon-\nstruction", "Absolute\nerror"), strict=True):
         row[0].set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
     # Beside all rows and no more than a row high: taken from the last row alone it would push that row aside.
@@ -58,9 +59,14 @@ def reconstructions(
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_linewidth(0.5)
     what = "MSE of each digit (intensities 0 to 1)"
-    if labels is not None:
-        above = "Above: the class. " if predicted is None else "Above: true → predicted class, errors bold. "
-        what = f"{above}Below: {what}"
+    above = {
+        (True, False): "Above: the class. ",
+        (False, True): "Above: the class as the model names it. ",
+        (True, True): "Above: true → predicted class, errors bold. ",
+    }.get((labels is not None, predicted is not None), "")
+    what = f"{above}Below: {what}" if above else what
+    if of is not None and of > count:
+        what = f"The first {count} of {of:,}. {what}"
     drawn.supxlabel("\n".join(textwrap.wrap(what, int(16 * drawn.get_figwidth()))), fontsize=8)
     return drawn
 

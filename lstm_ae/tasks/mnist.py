@@ -134,7 +134,8 @@ def classify(model: Any, read: str, named: Sequence[tuple[str, Any]]) -> tuple[l
         for (path, _), row, mse in zip(named, outputs["label"], error, strict=True)
     ]
     above, below = (as_images(each[:SHOWN], read) / WHITE for each in (window, outputs["reconstruction"]))
-    return rows, digits.reconstructions(above, below, outputs["label"][:SHOWN].argmax(axis=1))
+    named_by_model = outputs["label"][:SHOWN].argmax(axis=1)
+    return rows, digits.reconstructions(above, below, predicted=named_by_model, of=len(rows))
 
 
 def pictures(window: Any, data: Data) -> Any:

@@ -36,6 +36,7 @@ def reconstruction(model: Any, data: Data, split: Split, error: Mean) -> Metric:
     train, other = _flat(data, data.train), _flat(data, split)
     baselines = {"mean sequence": float(np.mean((other - train.mean(axis=0)) ** 2, dtype=np.float64))}
     if size := code_size(model):
+        size = min(size, len(train))
         baselines[f"PCA with {size} numbers"] = principal_components(train, other, size)
     return Metric(error.value, "scaled", baselines)
 
