@@ -158,7 +158,6 @@ def _window(run: Run) -> int:
 def write(model: Any, made: Sequence[Function], directory: Path) -> None:
     """Write the SavedModel alone, unproven."""
     archive = ExportArchive()
-    archive.track(model)
     for name, call, specs in made:
         archive.add_endpoint(name, call, input_signature=[specs])
     archive.write_out(str(directory), verbose=False)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -338,6 +339,12 @@ def test_the_fresh_process_has_tensorflow_alone(exported: Exported, tmp_path: Pa
 def digests(folder: Path) -> dict[str, str]:
     paths = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_each_weight_is_stored_once(model: Any, exported: Exported) -> None:
+    stored = tf.train.load_checkpoint(str(exported.directory / "variables" / "variables")).get_variable_to_shape_map()
+    sizes = [math.prod(shape) for name, shape in stored.items() if name.endswith("VARIABLE_VALUE")]
+    assert sum(sizes) == model.count_params()
 
 
 @pytest.mark.slow
