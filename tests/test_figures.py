@@ -244,6 +244,26 @@ def test_skill_by_step(steps):
     assert "Above 0: better than persistence" in texts(drawn)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_each_interval_has_a_colour_of_its_own(count):
+    levels = [50, 80, 90, 95, 99][:count]
+    future = np.linspace(100, 101, 5)[None]
+    ends = {level: (future - level / 10, future + level / 10) for level in levels}
+    drawn = checked(
+        forecasts.multistep(
+            [DAYS[:15]], future[:, :1].repeat(15, 1), [DAYS[15:20]], future, future, future, ["A"], intervals=ends
+        )
+    )
+    bands = drawn.axes[0].collections
+    light = [sum(band.get_facecolor()[0][:3]) for band in bands]
+    assert light == sorted(light, reverse=True)  # the widest is drawn first, and palest
+    assert len(set(light)) == count
+    drawn = checked(forecasts.coverage(np.arange(1, 6), {level: np.full(5, level / 100) for level in levels}))
+    assert len(drawn.legends[0].get_texts()) == count
+    looks = {(line.get_color(), line.get_marker()) for line in drawn.axes[0].lines if line.get_linestyle() == "-"}
+    assert len(looks) == min(count, 4)
+
+
 def test_a_legend_stays_within_its_figure():
     """Six lines, one with a long name: in one row they are wider than the figure."""
     future = np.linspace(100, 101, 5)[None]

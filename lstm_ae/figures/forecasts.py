@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from types import MappingProxyType
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
@@ -14,8 +16,14 @@ from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, figure, label, l
 from lstm_ae.figures.lines import MODEL, PERSISTENCE, ZERO, dated, days, errors, three
 from lstm_ae.figures.prices import Each
 
-# Intervals, under everything else: the wide one pale, the narrow one darker.
-FANS = ("#dbe6f0", "#b4cade")
+PALE, DARK = "#dbe6f0", "#8fb0cf"
+
+
+def fans(count: int) -> list[str]:
+    """Colours of so many intervals, under everything else: the widest pale, each narrower one darker."""
+    ends = np.array([to_rgb(PALE), to_rgb(DARK)])
+    shares = np.linspace(0, 1 if count > 2 else 0.5, count)[:, None]
+    return [to_hex(colour) for colour in (1 - shares) * ends[0] + shares * ends[1]]
 
 
 def multistep(
@@ -55,10 +63,10 @@ def multistep(
         known = axes.plot(before, given[k], color=BLACK, linewidth=1.2, marker=marker, markersize=3)[0]
         # From the last known price on, so that no line starts out of nowhere.
         ahead = np.r_[before[-1], after]
-        fans: list[Artist] = []
-        for level, ends in sorted(intervals.items(), reverse=True):
+        fan: list[Artist] = []
+        for colour, (level, ends) in zip(fans(len(intervals)), sorted(intervals.items(), reverse=True), strict=True):
             low, high = (np.r_[given[k, -1], np.asarray(end, float)[k]] for end in ends)
-            fans.append(axes.fill_between(ahead, low, high, color=FANS[len(fans) % 2], linewidth=0, label=f"{level} %"))
+            fan.append(axes.fill_between(ahead, low, high, color=colour, linewidth=0, label=f"{level} %"))
         for future in [] if paths is None else np.asarray(paths, float)[k]:
             axes.plot(ahead, np.r_[given[k, -1], future], color=GREY, linewidth=0.5, alpha=0.7, zorder=1.5)
         joined = (np.r_[given[k, -1], values] for values in (truth[k], model[k], naive[k]))
@@ -75,7 +83,7 @@ def multistep(
     shown = [(line, word) for line, word in zip([known, *lines], words, strict=True)]
     if not np.isfinite(truth).any():
         del shown[1]
-    shown += [(fan, f"{fan.get_label()} interval") for fan in fans]
+    shown += [(band, f"{band.get_label()} interval") for band in fan]
     legend(drawn, [line for line, _ in shown], [word for _, word in shown])
     return drawn
 
@@ -107,7 +115,7 @@ def skill_by_step(
     reach = largest(gained, 0.02)
     if margin is not None:
         about = np.nan_to_num(np.asarray(margin, float))
-        lower.fill_between(ahead, gained - about, gained + about, color=FANS[0], linewidth=0)
+        lower.fill_between(ahead, gained - about, gained + about, color=PALE, linewidth=0)
         reach = max(reach, largest([*(gained - about), *(gained + about)]))
     lower.set_ylim(-1.15 * reach, 1.15 * reach)
     lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
@@ -130,7 +138,8 @@ def coverage(steps: ArrayLike, covered: Mapping[int, ArrayLike]) -> Figure:
     drawn = figure(height=2.6)
     axes = drawn.axes[0]
     lines = []
-    for (level, shares), color, marker in zip(sorted(covered.items()), (BLUE, VERMILLION, BLACK), "sDo", strict=False):
+    looks = cycle(zip((BLUE, VERMILLION, BLACK, GREY), "sDo^", strict=True))
+    for (level, shares), (color, marker) in zip(sorted(covered.items()), looks, strict=False):
         axes.axhline(level, color=color, linestyle="--", linewidth=0.9)
         size = 4 if len(ahead) <= 40 else 0
         lines += axes.plot(ahead, 100 * np.asarray(shares, float), color=color, marker=marker, markersize=size)

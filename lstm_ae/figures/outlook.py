@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lstm_ae.figures.base import BLACK, GREY, figure, label, largest, legend, short
-from lstm_ae.figures.forecasts import FANS
+from lstm_ae.figures.forecasts import fans
 from lstm_ae.figures.lines import MODEL, PERSISTENCE, TRUTH, ZERO, dated, moments
 
 Numbers = NDArray[Any]
@@ -44,9 +44,11 @@ def forecasts(
         x, ahead = (moments(each[k]) if dates else np.asarray(each[k], float) for each in (times, times_ahead))
         axes.axvspan(x[-1], ahead[-1], color="#f1f1f1", zorder=0, linewidth=0)
         known = axes.plot(x, past[k], color=BLACK, linewidth=1.0)[0]
-        fans = [
-            axes.fill_between(ahead, low[k], high[k], color=FANS[place % 2], linewidth=0, label=f"{level} %")
-            for place, (level, (low, high)) in enumerate(sorted(intervals.items(), reverse=True))
+        bands = [
+            axes.fill_between(ahead, low[k], high[k], color=colour, linewidth=0, label=f"{level} %")
+            for colour, (level, (low, high)) in zip(
+                fans(len(intervals)), sorted(intervals.items(), reverse=True), strict=True
+            )
         ]
         came = [] if truth is None else axes.plot(ahead, truth[k], **TRUTH, zorder=2)
         marker: dict[str, Any] = {"marker": "D", "markersize": 3.2} if len(ahead) == 1 else {}
@@ -56,9 +58,9 @@ def forecasts(
             dated(axes)
         label(axes, y=short(quantities[k], 18), title=short(names[k]))
     label(drawn.axes[-1], x="Time (UTC)" if dates else "Row")
-    handles = [known, *came, model, base, *fans]
+    handles = [known, *came, model, base, *bands]
     words = ["Given", *(["What came"] if came else []), "Forecast", baseline[0].upper() + baseline[1:]]
-    legend(drawn, handles, [*words, *(f"{fan.get_label()} interval" for fan in fans)])
+    legend(drawn, handles, [*words, *(f"{fan.get_label()} interval" for fan in bands)])
     return drawn
 
 
