@@ -13,7 +13,8 @@ from lstm_ae.options import checked
 
 from . import rates
 from .backend import import_tensorflow
-from .options import Given, command, option
+from .fields import option
+from .options import Given, command
 from .talk import Talk
 from .tune import JOBS
 

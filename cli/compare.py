@@ -9,7 +9,8 @@ from lstm_ae.options import checked
 from lstm_ae.space import Axis
 
 from . import estimating
-from .options import Given, Out, command, option
+from .fields import option
+from .options import Given, Out, command
 from .talk import Talk
 from .tune import JOBS, REPEATS, Repair, Resume
 
@@ -71,9 +72,7 @@ def register(app: typer.Typer) -> None:
         talk: Talk,
     ) -> None:
         """Train with several shares of the reconstruction in the loss, and compare what both tasks gain and lose.
-
-        They compete for the same weights with --model v2 and head-on-code only; V1, V3 and V4 have an autoencoder each.
-        """
+        They share weights with --model v2 and head-on-code only; V1, V3 and V4 have an autoencoder for each."""
         from lstm_ae.search.digits import SHARING, WEIGHTS, weight_findings
 
         asked = {"repeats": repeats, "jobs": jobs, "resume": resume, "repair": repair, "out": out}

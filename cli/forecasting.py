@@ -11,7 +11,8 @@ from lstm_ae.options import checked, declared
 
 from . import estimating
 from .backend import import_tensorflow
-from .options import Given, RunArgument, command, option
+from .fields import option
+from .options import Given, RunArgument, command
 from .results import require_png, require_table, show_files
 from .snp import FOLDS, SKILL, Folder, Level, levels
 from .talk import Talk

@@ -12,7 +12,8 @@ from lstm_ae.options import checked
 from lstm_ae.space import Axis
 
 from . import estimating
-from .options import Given, Out, command, option
+from .fields import option
+from .options import Given, Out, command
 from .talk import Talk
 from .tune import JOBS, REPEATS, Repair, Resume
 

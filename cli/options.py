@@ -1,9 +1,8 @@
 """From a config class to the options of a command, and the options that commands share."""
 
-import csv
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,8 +11,8 @@ import typer
 from lstm_ae.config import Config, task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import Declared, Options, declared, flag
-from lstm_ae.space import read, searchable
 
+from .fields import off, parameter, parameters
 from .talk import Talk
 
 Out = Annotated[
@@ -83,7 +82,6 @@ _DRY_RUN = Annotated[
     ),
 ]
 
-_KINDS = {int: "int", float: "float"}
 _FILLED_IN = ("given", "talk")
 
 
@@ -134,9 +132,9 @@ def command(
 
     study = config if config and issubclass(config, Config) else None
     names = PRESETS[task_of(study())] if study else {}
-    presets = [_parameter("preset", _preset(names, preset), None)] if names else []
+    presets = [parameter("preset", _preset(names, preset), None)] if names else []
     usual = names[preset] if preset else {}
-    shared = [*presets, _parameter("config_file", _CONFIG_FILE, None)] if study else []
+    shared = [*presets, parameter("config_file", _CONFIG_FILE, None)] if study else []
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         fields = [
@@ -146,17 +144,17 @@ def command(
         ]
         signature = inspect.signature(function).parameters
         own = [
-            _parameter(p.name, p.annotation, p.default)
+            parameter(p.name, p.annotation, p.default)
             for p in signature.values()
             if p.name not in (*_FILLED_IN, *without)
         ]
-        parameters = [
-            _parameter("context", typer.Context),
+        taken = [
+            parameter("context", typer.Context),
             *own,
-            *(parameter for field in fields for parameter in _parameters(field, lists)),
+            *(each for field in fields for each in parameters(field, lists)),
             *shared,
-            *([_parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
-            *(_parameter(key, kind, False) for key, kind in _TALK.items()),
+            *([parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
+            *(parameter(key, kind, False) for key, kind in _TALK.items()),
         ]
 
         @functools.wraps(function)
@@ -171,8 +169,8 @@ def command(
             instead = dry_run if dry_run and values.pop("dry_run") else None
             (instead or function)(talk=talk, **values)
 
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in taken}
         sentence = " ".join((function.__doc__ or "").split("\n\n")[0].split())
         app.command(name, help=f"{sentence}\n\nExample: {example}")(run)
         return function
@@ -180,50 +178,11 @@ def command(
     return register
 
 
-def option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
-    """An option's annotation, made of a declared field. Numbers stay text where they are none: the rule, which is
-    written once, then refuses them in its own words. With `lists`, one that can be searched takes several values."""
-    rule = field.option
-    details |= {"help": rule.help}
-    if lists and searchable(field):
-        details |= {"parser": _several(field), "metavar": f"<{_KINDS.get(field.kind, 'name')},...>"}
-        if rule.choices:
-            choices = list(rule.choices)
-            details["autocompletion"] = lambda: choices
-        if not all(choice in rule.help for choice in rule.choices):
-            details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(rule.choices)}."
-        return Annotated[str | None, typer.Option(flag(field.name), **details)]
-    if field.kind is bool:
-        return Annotated[bool, typer.Option(flag(field.name), metavar="", **details)]
-    if rule.choices:
-        choices, shown = list(rule.choices), "|".join(rule.choices)
-        if len(shown) > 20:
-            shown = "<name>"
-            if not all(choice in rule.help for choice in choices):
-                details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(choices)}."
-        details |= {"metavar": shown, "autocompletion": lambda: choices}
-    elif rule.repeated:
-        return Annotated[list[str] | None, typer.Option(flag(field.name), metavar="<text>", **details)]
-    elif field.kind is tuple:
-        details |= {"parser": _listed, "metavar": "<a,b,...>"}
-    elif field.kind in (int, float):
-        details |= {"parser": _number(field.kind), "metavar": f"<{field.kind.__name__}>"}
-    return Annotated[str | None, typer.Option(flag(field.name), **details)]
-
-
 def runs_like(incomplete: str) -> list[str]:
     """The runs whose path starts so, for completion."""
     from lstm_ae.run import all_runs
 
     return [path for path in ("latest", *(str(run.directory) for run in all_runs())) if path.startswith(incomplete)]
-
-
-def _parameters(field: Declared, lists: bool) -> Iterator[inspect.Parameter]:
-    """A field's option; for a switch also the hidden one that puts it off, for use beside `--config`."""
-    default = None if field.default in ("", ()) else field.default
-    yield _parameter(field.name, option(field, lists=lists, rich_help_panel="Configuration"), default)
-    if field.kind is bool:
-        yield _parameter(_off(field), Annotated[bool, typer.Option(flag(_off(field)), hidden=True)], False)
 
 
 def _typed(context: typer.Context, fields: list[Declared], values: dict[str, Any]) -> dict[str, Any]:
@@ -238,42 +197,8 @@ def _typed(context: typer.Context, fields: list[Declared], values: dict[str, Any
         value = values.pop(field.name)
         if typed(field.name):
             result[field.name] = tuple(value) if isinstance(value, list) else value
-        if field.kind is bool and values.pop(_off(field)):
+        if field.kind is bool and values.pop(off(field)):
             if field.name in result:
-                raise ConfigError(f"{flag(field.name)} and {flag(_off(field))} exclude each other; give one of them")
+                raise ConfigError(f"{flag(field.name)} and {flag(off(field))} exclude each other; give one of them")
             result[field.name] = False
     return result
-
-
-def _off(field: Declared) -> str:
-    return f"no_{field.name}"
-
-
-def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _number(kind: type) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            return text
-
-    return read
-
-
-def _several(field: Declared) -> Callable[[Any], Any]:
-    def several(text: Any) -> Any:
-        return read(field, text) if isinstance(text, str) else text  # a default is no text
-
-    return several
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    """The items between commas; one that holds commas itself stands in quotes, as in CSV."""
-    try:
-        items = next(csv.reader([text], skipinitialspace=True), [])
-    except csv.Error:  # a line break outside quotes
-        items = text.split(",")
-    return tuple(item.strip() for item in items)

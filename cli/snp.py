@@ -10,7 +10,8 @@ from lstm_ae.errors import ConfigError, NotEnoughSkill
 from lstm_ae.options import Declared, Option, checked
 
 from . import estimating, forecasts, training, trials
-from .options import Given, Retrain, RunArgument, RunPath, command, option
+from .fields import option
+from .options import Given, Retrain, RunArgument, RunPath, command
 from .results import show_predictions
 from .talk import Talk
 

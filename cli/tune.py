@@ -9,7 +9,8 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.options import Declared, Option, checked
 
 from . import estimating
-from .options import Given, Out, command, option
+from .fields import option
+from .options import Given, Out, command
 from .talk import Talk
 
 SMALL = {

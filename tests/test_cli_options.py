@@ -6,7 +6,8 @@ import shlex
 
 import pytest
 from lstm_ae_cli import main
-from lstm_ae_cli.options import Given, option, runs_like
+from lstm_ae_cli.fields import option
+from lstm_ae_cli.options import Given, runs_like
 
 from lstm_ae.config import TASKS
 from lstm_ae.options import declared, flag
