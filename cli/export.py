@@ -81,6 +81,9 @@ def register(app: typer.Typer) -> None:
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
         with quiet(talk):
             tried = [] if no_examples else examples(opened)
+        if not (tried or no_examples):
+            talk.say("no windows to try it with: the run's data is not at hand as it was, or a window is too large")
+        with quiet(talk):
             exported = export_run(opened, base, list(dict.fromkeys(formats)), tried)
         written = write_card(base, card(base.resolve().name, opened, exported.endpoints))
         talk.table(

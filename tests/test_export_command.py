@@ -97,10 +97,12 @@ def test_a_manifest_has_examples_where_the_data_is_there_and_they_are_wanted(tmp
     found = examples(run)
     assert [example["name"] for example in found] == ["Test window 0", "Test window 5", "Test window 11"]
     for option, expected in (("--no-examples", None), ("", found)):
-        version = json.loads(call(f"export run {option} --json").out)["saved_model"]
-        manifest = json.loads(Path(version, "assets.extra/manifest.json").read_text())
+        said = call(f"export run {option} --json")
+        manifest = json.loads(Path(json.loads(said.out)["saved_model"], "assets.extra/manifest.json").read_text())
         assert manifest.get("examples") == expected
+        assert "no windows to try it with" not in said.err
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     about["data"]["sha256"] = "0" * 64
     (tmp_path / "run" / "config.json").write_text(json.dumps(about))
     assert examples(run) == []
+    assert "no windows to try it with" in call("export run").err

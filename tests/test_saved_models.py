@@ -69,6 +69,13 @@ def test_the_saved_model_equals_the_trained_one(name):
         np.testing.assert_allclose(value, model(inputs)[key], rtol=1e-5, atol=1e-5)
 
 
+def test_they_come_with_windows_to_try():
+    """Those whose data is made here, or ships with the package."""
+    for name in ("toy", "toy-code", "snp", "pump"):
+        manifest = json.loads((ROOT / name / "1/assets.extra/manifest.json").read_text(encoding="utf-8"))
+        assert len(manifest["examples"]) == 3, name
+
+
 def test_none_is_large():
     for name in NAMES:
         assert sum(path.stat().st_size for path in (ROOT / name).rglob("*") if path.is_file()) < 3_000_000, name
