@@ -140,7 +140,7 @@ def _compare_searches(places: list[str], talk: Talk) -> None:
 def _found(search: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a search was asked, as options, and what came of it."""
     from lstm_ae.search.journal import told
-    from lstm_ae.search.trials import COMPLETED, PRUNED, ranked
+    from lstm_ae.search.trials import COMPLETED, PRUNED, ranked, seconds_trained
 
     about, plan = search.about(), search.plan()
     asked = plan.to_dict()
@@ -152,7 +152,7 @@ def _found(search: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     measures: dict[str, Any] = {
         "trials ended": sum(trial.status in (COMPLETED, PRUNED) for trial in trials),
         "trials failed": sum(trial.status in ("failed", "lost") for trial in trials),
-        "training seconds": sum(trial.seconds for trial in trials),
+        "training seconds": seconds_trained(trials),
     }
     if best:
         measures |= {f"best {plan.objective.name}": best.score, "its spread": best.spread}
