@@ -22,9 +22,14 @@ USUAL_TRIALS = 20
 
 
 class Asked(NamedTuple):
-    """What was typed besides the config, and as what command; None where nothing was."""
+    """What was typed besides the config, and as what command; None where nothing was.
+
+    Args:
+        varied: the option that the command itself varies.
+    """
 
     verb: str = "tune"
+    varied: str | None = None
     search: str | None = None
     objective: str | None = None
     prune: bool = False
@@ -66,6 +71,7 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
         purpose = folder.purpose()
         if purpose.verb != asked.verb:
             raise ConfigError(f"{str(folder.directory)!r} is of another command; go on with: {folder.resuming}")
+        _require_varied(folder, asked)
         if asked.keep is not None or asked.refit:
             keep = purpose.keep if asked.keep is None else asked.keep
             purpose = purpose._replace(keep=keep, refit=asked.refit or purpose.refit)
@@ -145,7 +151,7 @@ def settled(plan: Any, talk: Talk) -> tuple[Any, Any]:
 
 def planned(given: Given, kind: type[Config], asked: Asked) -> Any:
     """The plan of what was typed: what is listed is searched; the report's grid where nothing is."""
-    from lstm_ae.search.plan import Plan, objective_of
+    from lstm_ae.search.plan import Plan, objective_of, require_comparable
     from lstm_ae.tasks import task
 
     name = task_of(kind())
@@ -154,15 +160,17 @@ def planned(given: Given, kind: type[Config], asked: Asked) -> Any:
         axes = [axis for axis in axes_of(task(name).space, config) if axis.name not in given]
     search = asked.search or "grid"
     usual = USUAL_TRIALS if search in ("random", "bayesian") else None
-    return Plan(
+    plan = Plan(
         config=config,
         axes=tuple(axes),
         search=search,
         trials=asked.trials or usual,
         repeats=asked.repeats or 1,
-        objective=objective_of(name, asked.objective),
+        objective=objective_of(config, asked.objective),
         prune=asked.prune,
     )
+    require_comparable(plan)
+    return plan
 
 
 def _again(plan: Any, given: Given, asked: Asked) -> Any:
@@ -172,7 +180,6 @@ def _again(plan: Any, given: Given, asked: Asked) -> Any:
     base = Given(plan.config.to_dict() | given.base(type(plan.config)) | given)
     axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
     config, typed = divided(base, type(plan.config))
-    name = task_of(plan.config)
     return dataclasses.replace(
         plan,
         config=config,
@@ -180,7 +187,7 @@ def _again(plan: Any, given: Given, asked: Asked) -> Any:
         search=asked.search or plan.search,
         trials=asked.trials or plan.trials,
         repeats=asked.repeats or plan.repeats,
-        objective=objective_of(name, asked.objective) if asked.objective else plan.objective,
+        objective=objective_of(config, asked.objective) if asked.objective else plan.objective,
         prune=asked.prune or plan.prune,
     )
 
@@ -203,6 +210,16 @@ def divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
         with suppress(ConfigError) if number + 1 < len(tried) else nullcontext():
             return single.config(kind, **chosen), axes
     raise AssertionError("the last one returns or raises")
+
+
+def _require_varied(folder: Any, asked: Asked) -> None:
+    """Raise where a command's search is of a version in which the command varied something else."""
+    names = [axis.name for axis in folder.plan().axes]
+    if asked.varied is not None and asked.varied not in names:
+        raise ConfigError(
+            f"{str(folder.directory)!r} was begun by another version, whose {asked.verb} varied "
+            f"{', '.join(map(flag, names))}; this one varies {flag(asked.varied)}. Start a new one without --resume"
+        )
 
 
 def _latest(name: str, verb: str) -> Any:

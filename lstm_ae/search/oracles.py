@@ -147,7 +147,7 @@ def _oracle(plan: Plan, hyperparameters: keras_tuner.HyperParameters) -> Any:
 
 
 def trials_of(plan: Plan) -> tuple[int, int | None]:
-    """How many trials a search comes to, and how many epochs all of them, where it gives out epochs; None elsewhere.
+    """How many trials a search comes to, and how many epochs all trainings, where it gives out epochs; None elsewhere.
 
     At most: Hyperband may find fewer settings than it wants.
     """
@@ -155,12 +155,14 @@ def trials_of(plan: Plan) -> tuple[int, int | None]:
         return plan.size, None
     oracle = _oracle(plan, keras_tuner.HyperParameters())
     trials = epochs = 0
-    for bracket in range(oracle._get_num_brackets()):
+    for bracket in reversed(range(oracle._get_num_brackets())):
         reached = 0
         for number in range(oracle._get_num_rounds(bracket)):
-            size, until = oracle._get_size(bracket, number), oracle._get_epochs(bracket, number)
+            left = oracle._get_size(bracket, number) if plan.trials is None else plan.trials - trials
+            size, until = min(oracle._get_size(bracket, number), left), oracle._get_epochs(bracket, number)
             trials += size
-            epochs += size * (until - reached)
+            # Of repeats the first one goes on, and the others begin anew.
+            epochs += size * (plan.repeats * until - reached)
             reached = until
     return trials, epochs
 
