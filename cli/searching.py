@@ -2,8 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +13,8 @@ from lstm_ae.space import Axis, axes_of
 
 from . import training
 from .backend import import_tensorflow
+from .going_on import begun, going_on
 from .options import Given
-from .stops import Interrupted
 from .talk import Talk
 
 USUAL_TRIALS = 20
@@ -53,7 +52,7 @@ def tune(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> None:
     from .found import show_found
 
     folder, plan, found, _ = search(given, kind, asked, talk)
-    with _going_on(folder):
+    with going_on(folder):
         show_found(talk, folder, plan, found)
 
 
@@ -67,11 +66,8 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
     if asked.repair and not asked.resume:
         raise ConfigError("--repair is for a search that goes on; add --resume")
     if asked.resume:
-        folder = _latest(name, asked.verb) if asked.out is None else folders.open_search(asked.out, name)
+        folder = begun(name, asked.verb, asked.varied, asked.out)
         purpose = folder.purpose()
-        if purpose.verb != asked.verb:
-            raise ConfigError(f"{str(folder.directory)!r} is of another command; go on with: {folder.resuming}")
-        _require_varied(folder, asked)
         if asked.keep is not None or asked.refit:
             keep = purpose.keep if asked.keep is None else asked.keep
             purpose = purpose._replace(keep=keep, refit=asked.refit or purpose.refit)
@@ -90,7 +86,7 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
             talk.say(note)
     else:
         folder = folders.create(asked.out, plan, data.source, data.symbols, command_line(), purpose)
-    with _going_on(folder):
+    with going_on(folder):
         found = _search(folder, plan, purpose, data, asked, talk)
     return folder, plan, found, data
 
@@ -210,36 +206,3 @@ def divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
         with suppress(ConfigError) if number + 1 < len(tried) else nullcontext():
             return single.config(kind, **chosen), axes
     raise AssertionError("the last one returns or raises")
-
-
-def _require_varied(folder: Any, asked: Asked) -> None:
-    """Raise where a command's search is of a version in which the command varied something else."""
-    names = [axis.name for axis in folder.plan().axes]
-    if asked.varied is not None and asked.varied not in names:
-        raise ConfigError(
-            f"{str(folder.directory)!r} was begun by another version, whose {asked.verb} varied "
-            f"{', '.join(map(flag, names))}; this one varies {flag(asked.varied)}. Start a new one without --resume"
-        )
-
-
-def _latest(name: str, verb: str) -> Any:
-    from lstm_ae.search.folder import all_searches
-
-    for folder in all_searches():
-        if (folder.about()["task"], folder.purpose().verb) == (name, verb):
-            return folder
-    raise ConfigError(f"There is no search of {name} {verb} in 'runs'; give its directory with --out")
-
-
-@contextmanager
-def _going_on(folder: Any) -> Iterator[None]:
-    """Add the command that goes on to what ends a search before its time."""
-    from lstm_ae.search.cluster import ClusterGone
-
-    again = f"Go on with: {folder.resuming}"
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted; nothing is lost. {again}") from None
-    except ClusterGone as error:
-        raise ClusterGone(f"{error}; nothing is lost. {again}, with --engine ray or without") from error
