@@ -1,5 +1,8 @@
 """What a search is asked: which settings it will try, what it can go by, and what could not be compared."""
 
+import json
+from pathlib import Path
+
 import pytest
 from lstm_ae_cli.options import Given
 from lstm_ae_cli.searching import Asked, planned
@@ -10,9 +13,13 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.estimate import searches
 from lstm_ae.estimate.durations import Duration, Estimate, Part
 from lstm_ae.estimate.searches import corners
+from lstm_ae.run import Run
+from lstm_ae.search import executors
+from lstm_ae.search.driver import _copied
+from lstm_ae.search.job import Outcome
 from lstm_ae.search.oracles import Oracle, trials_of
 from lstm_ae.search.plan import Plan, objective_of, objectives_of
-from lstm_ae.search.trials import Objective
+from lstm_ae.search.trials import Execution, Objective, Trial
 from lstm_ae.space import Axis, Space
 
 LOSS = Objective("val_loss")
@@ -167,3 +174,39 @@ def test_a_dry_run_says_that_it_takes_no_heed_of_the_time(monkeypatch):
     said = call(f"{line} --max-time 10m")
     assert said.code == 0, said.err
     assert "  this is the whole search, whatever --max-time says" in said.out.splitlines()
+
+
+def test_a_setting_that_diverged_is_not_trained_again_and_a_copy_takes_no_time(monkeypatch):
+    trained = []
+
+    def fake(job, load, notify):
+        units = job.config["units"]
+        trained.append(units)
+        stopped = "the loss became NaN or infinite in epoch 1" if units == 4 else ""
+        execution = Execution(0, 1 / units, 1, 1, stopped, 2.0, (1 / units,))
+        return Outcome(job.number, "failed" if stopped else "completed", (execution,), stopped)
+
+    monkeypatch.setattr(executors, "run", fake)
+    monkeypatch.setattr("lstm_ae.search.tuner.complete_best", lambda *_: [Run(Path("none"))])
+    said = call(f"toy tune --units 2,3,4,5 --search bayesian --trials 9 {SMALL} --out s --json")
+    assert said.code == 0, said.err
+    trials = sorted(json.loads(said.out)["trials"], key=lambda trial: trial["number"])
+    assert sorted(trained) == [2, 3, 4, 5]
+    assert len(trials) == 9
+    first = {trial["values"]["units"]: trial["number"] for trial in reversed(trials)}
+    for trial in trials:
+        units, (execution,) = trial["values"]["units"], trial["executions"]
+        assert trial["status"] == ("failed" if units == 4 else "completed")
+        if trial["number"] != first[units]:
+            assert execution["seconds"] == 0
+            why = ": the loss became NaN or infinite in epoch 1" if units == 4 else ""
+            assert trial["reason"] == f"as trial {first[units]}{why}"
+
+
+def test_a_copy_of_what_diverged_says_why():
+    ended = Execution(0, float("nan"), 1, 0, "the loss became NaN or infinite in epoch 1", 2.0, ())
+    trial = Trial(3, {"units": 4}, "failed", (ended,), ended.stopped)
+    copied = _copied(7, trial)
+    assert (copied.number, copied.status) == (7, "failed")
+    assert copied.reason == "as trial 3: the loss became NaN or infinite in epoch 1"
+    assert [execution.seconds for execution in copied.executions] == [0]
