@@ -89,7 +89,7 @@ def _asked(verb: str, given: Given, axis: Axis, **asked: Any) -> tuple[Given, An
     listed.file, listed.preset = given.file, given.preset
     for field in (REPEATS, JOBS):
         checked(field, asked[field.name])
-    return listed, searching.Asked(verb, keep=0, **asked)
+    return listed, searching.Asked(verb, keep=0, varied=axis.name, **asked)
 
 
 def _compare(verb: str, given: Given, talk: Talk, axis: Axis, findings: Any, **asked: Any) -> Any:

@@ -63,7 +63,10 @@ def show_search(given: Given, asked: Any, kind: type[Config], talk: Talk) -> Non
 
     jobs, keep = asked.jobs or usual_jobs(plan), 1 if asked.keep is None else asked.keep
     talk.say(f"timing settings of {searching.told(plan)}, {jobs} at once ...")
-    show(estimate(plan, data, jobs=jobs, keep=keep, refit=asked.refit), talk)
+    found = estimate(plan, data, jobs=jobs, keep=keep, refit=asked.refit)
+    if asked.seconds is not None:
+        found = found._replace(notes=(*found.notes, "this is the whole search, whatever --max-time says"))
+    show(found, talk)
 
 
 def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: str, *, refit: bool) -> None:

@@ -60,9 +60,21 @@ def require_some(folder: Any, found: Any) -> str:
         return again
     if not found.complete:
         raise LstmAeError(f"Time was over before a trial was complete. Go on with: {again}")
-    reasons = dict.fromkeys(f"trial {trial.number}: {trial.reason}" for trial in found.trials if trial.reason)
+    reasons: dict[str, list[str]] = {}
+    for trial in found.trials:
+        if trial.reason:
+            reasons.setdefault(trial.reason, []).append(str(trial.number))
+    told = "; ".join(f"{_trials(numbers)}: {reason}" for reason, numbers in reasons.items())
     advice = "Lower --learning-rate, or change what the reasons name"
-    raise LstmAeError(f"All {len(found.trials)} trials failed. {'; '.join(reasons)}. {advice}")
+    raise LstmAeError(f"All {len(found.trials)} trials failed. {told}. {advice}")
+
+
+def _trials(numbers: list[str]) -> str:
+    """The trials of one reason; of many, how many."""
+    if len(numbers) == 1:
+        return f"trial {numbers[0]}"
+    more = f" and {len(numbers) - 3} more" if len(numbers) > 4 else ""
+    return f"trials {', '.join(numbers[: 3 if more else None])}{more}"
 
 
 def _row(trial: Any) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def _asked(given: Given, *, sizes: str | None, **others: Any) -> tuple[Given, An
     keep = len(listed["code"].values) if "code" in listed else None
     for field in (REPEATS, JOBS):
         checked(field, others[field.name])
-    return listed, searching.Asked("limits", keep=keep, **others)
+    return listed, searching.Asked("limits", "code", keep=keep, **others)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -29,13 +29,10 @@ def list_(root: Root = None, *, talk: Talk) -> None:
         leaky = "leaky" if about["data"]["leaky"] else ""
         rows.append((str(run.directory), about["task"], about["created"][:19], *_headline(run), leaky))
     for search in all_searches(root):
-        about, (_, came) = search.about(), _found(search)
-        best = next((key for key in came if key.startswith("best ")), "")
-        leaky = "leaky" if about["data"]["leaky"] else ""
-        headline = (best or "nothing yet", came.get(best))
-        rows.append(
-            (str(search.directory), f"{about['task']} {search.purpose().verb}", about["created"][:19], *headline, leaky)
-        )
+        about = search.about()
+        leaky = "leaky" if about["data"].get("leaky") else ""
+        name = f"{about['task']} {search.purpose().verb}"
+        rows.append((str(search.directory), name, str(about["created"])[:19], *_best_of(search), leaky))
     rows.sort(key=lambda row: row[2], reverse=True)
     if not rows:
         talk.say(f"There is no run in {str(root or RUNS)!r}; train one, as with lstmae toy train")
@@ -130,34 +127,17 @@ def _drawn(opened: list[Any], figure: Path) -> Path:
 def _compare_searches(places: list[str], talk: Talk) -> None:
     """The options and what was searched, where they differ; then what was found."""
     from lstm_ae.search.folder import open_search
+    from lstm_ae.search.summary import summary
 
     opened = [open_search(place) for place in places]
-    found = [_found(search) for search in opened]
-    choices, measures = [asked for asked, _ in found], [came for _, came in found]
-    _side_by_side("searches", [str(search.directory) for search in opened], choices, measures, talk, {})
-
-
-def _found(search: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a search was asked, as options, and what came of it."""
-    from lstm_ae.search.journal import told
-    from lstm_ae.search.trials import COMPLETED, PRUNED, ranked
-
-    about, plan = search.about(), search.plan()
-    asked = plan.to_dict()
-    choices = {"task": about["task"], **asked["config"]} | {axis.name: str(axis) for axis in plan.axes}
-    choices |= {key: asked[key] for key in ("search", "trials", "repeats", "prune")}
-    choices |= {"objective": plan.objective.name, "leaky": "LEAKY" if about["data"]["leaky"] else None}
-    trials = ranked(told(search.journal.read()[0]), plan.objective)
-    best = next((trial for trial in trials if trial.status == COMPLETED), None)
-    measures: dict[str, Any] = {
-        "trials ended": sum(trial.status in (COMPLETED, PRUNED) for trial in trials),
-        "trials failed": sum(trial.status in ("failed", "lost") for trial in trials),
-        "training seconds": sum(trial.seconds for trial in trials),
-    }
-    if best:
-        measures |= {f"best {plan.objective.name}": best.score, "its spread": best.spread}
-        measures |= {f"its {name}": plain(value) for name, value in best.values.items()}
-    return choices, measures
+    found = [summary(search) for search in opened]
+    settings = [each.best.values if each.best else {} for each in found]
+    measures = [
+        each.measures | {f"its {name}": plain(value) for name, value in setting.items()}
+        for each, setting in zip(found, settings, strict=True)
+    ]
+    names, choices = [str(search.directory) for search in opened], [each.choices for each in found]
+    _side_by_side("searches", names, choices, measures, talk, {})
 
 
 def _side_by_side(
@@ -190,6 +170,18 @@ def _measures(run: Any) -> dict[str, float]:
     return {
         f"{part} {name}": metric["value"] for part, row in measured(metrics).items() for name, metric in row.items()
     } | {f"training {key}": value for key, value in metrics.get("training", {}).items() if key in ("epochs", "seconds")}
+
+
+def _best_of(search: Any) -> tuple[str, float | None]:
+    """What a search went by, and the best that it has found."""
+    from lstm_ae.errors import ConfigError, DataError
+    from lstm_ae.search.summary import summary
+
+    try:
+        found = summary(search)
+    except (ConfigError, DataError):
+        return "unreadable", None
+    return (f"best {found.objective}", found.best.score) if found.best else ("nothing yet", None)
 
 
 def _headline(run: Any) -> tuple[str, float | None]:

@@ -2,8 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +13,22 @@ from lstm_ae.space import Axis, axes_of
 
 from . import training
 from .backend import import_tensorflow
+from .going_on import begun, going_on
 from .options import Given
-from .stops import Interrupted
 from .talk import Talk
 
 USUAL_TRIALS = 20
 
 
 class Asked(NamedTuple):
-    """What was typed besides the config, and as what command; None where nothing was."""
+    """What was typed besides the config, and as what command; None where nothing was.
+
+    Args:
+        varied: the option that the command itself varies.
+    """
 
     verb: str = "tune"
+    varied: str | None = None
     search: str | None = None
     objective: str | None = None
     prune: bool = False
@@ -48,7 +52,7 @@ def tune(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> None:
     from .found import show_found
 
     folder, plan, found, _ = search(given, kind, asked, talk)
-    with _going_on(folder):
+    with going_on(folder):
         show_found(talk, folder, plan, found)
 
 
@@ -62,10 +66,8 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
     if asked.repair and not asked.resume:
         raise ConfigError("--repair is for a search that goes on; add --resume")
     if asked.resume:
-        folder = _latest(name, asked.verb) if asked.out is None else folders.open_search(asked.out, name)
+        folder = begun(name, asked.verb, asked.varied, asked.out)
         purpose = folder.purpose()
-        if purpose.verb != asked.verb:
-            raise ConfigError(f"{str(folder.directory)!r} is of another command; go on with: {folder.resuming}")
         if asked.keep is not None or asked.refit:
             keep = purpose.keep if asked.keep is None else asked.keep
             purpose = purpose._replace(keep=keep, refit=asked.refit or purpose.refit)
@@ -84,7 +86,7 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
             talk.say(note)
     else:
         folder = folders.create(asked.out, plan, data.source, data.symbols, command_line(), purpose)
-    with _going_on(folder):
+    with going_on(folder):
         found = _search(folder, plan, purpose, data, asked, talk)
     return folder, plan, found, data
 
@@ -145,7 +147,7 @@ def settled(plan: Any, talk: Talk) -> tuple[Any, Any]:
 
 def planned(given: Given, kind: type[Config], asked: Asked) -> Any:
     """The plan of what was typed: what is listed is searched; the report's grid where nothing is."""
-    from lstm_ae.search.plan import Plan, objective_of
+    from lstm_ae.search.plan import Plan, objective_of, require_comparable
     from lstm_ae.tasks import task
 
     name = task_of(kind())
@@ -154,15 +156,17 @@ def planned(given: Given, kind: type[Config], asked: Asked) -> Any:
         axes = [axis for axis in axes_of(task(name).space, config) if axis.name not in given]
     search = asked.search or "grid"
     usual = USUAL_TRIALS if search in ("random", "bayesian") else None
-    return Plan(
+    plan = Plan(
         config=config,
         axes=tuple(axes),
         search=search,
         trials=asked.trials or usual,
         repeats=asked.repeats or 1,
-        objective=objective_of(name, asked.objective),
+        objective=objective_of(config, asked.objective),
         prune=asked.prune,
     )
+    require_comparable(plan)
+    return plan
 
 
 def _again(plan: Any, given: Given, asked: Asked) -> Any:
@@ -172,7 +176,6 @@ def _again(plan: Any, given: Given, asked: Asked) -> Any:
     base = Given(plan.config.to_dict() | given.base(type(plan.config)) | given)
     axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
     config, typed = divided(base, type(plan.config))
-    name = task_of(plan.config)
     return dataclasses.replace(
         plan,
         config=config,
@@ -180,7 +183,7 @@ def _again(plan: Any, given: Given, asked: Asked) -> Any:
         search=asked.search or plan.search,
         trials=asked.trials or plan.trials,
         repeats=asked.repeats or plan.repeats,
-        objective=objective_of(name, asked.objective) if asked.objective else plan.objective,
+        objective=objective_of(config, asked.objective) if asked.objective else plan.objective,
         prune=asked.prune or plan.prune,
     )
 
@@ -203,26 +206,3 @@ def divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
         with suppress(ConfigError) if number + 1 < len(tried) else nullcontext():
             return single.config(kind, **chosen), axes
     raise AssertionError("the last one returns or raises")
-
-
-def _latest(name: str, verb: str) -> Any:
-    from lstm_ae.search.folder import all_searches
-
-    for folder in all_searches():
-        if (folder.about()["task"], folder.purpose().verb) == (name, verb):
-            return folder
-    raise ConfigError(f"There is no search of {name} {verb} in 'runs'; give its directory with --out")
-
-
-@contextmanager
-def _going_on(folder: Any) -> Iterator[None]:
-    """Add the command that goes on to what ends a search before its time."""
-    from lstm_ae.search.cluster import ClusterGone
-
-    again = f"Go on with: {folder.resuming}"
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted; nothing is lost. {again}") from None
-    except ClusterGone as error:
-        raise ClusterGone(f"{error}; nothing is lost. {again}, with --engine ray or without") from error

@@ -56,13 +56,15 @@ def show_tour(asked: Asked, talk: Talk) -> None:
 
 
 def _list(legs: Any, folder: Path, load: Any, talk: Talk) -> None:
+    from lstm_ae.tour.journey import OUTDATED, STATES, THERE
+
     from .estimating import tell
 
     rows = [(leg.part, leg.setting, leg.config.seed, leg.config.epochs, leg.state) for leg in legs]
     talk.table(["part", "setting", "seed", "epochs", "state"], rows)
-    counts = {state: sum(leg.state == state for leg in legs) for state in ("there", "unfinished", "missing")}
-    epochs = sum(leg.config.epochs for leg in legs if leg.state != "there")
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    counts = {state: sum(leg.state == state for leg in legs) for state in STATES}
+    epochs = sum(leg.config.epochs for leg in legs if leg.state != THERE)
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != OUTDATED)
     talk.show(f"{len(legs)} trainings in {folder}: {told}; at most {epochs:,} epochs to train")
     import_tensorflow(talk)
     from lstm_ae.tour.estimate import of_journey
@@ -128,12 +130,14 @@ def _travel(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: A
 
 def _teller(talk: Talk, bar: Bar) -> Any:
     """What shows a journey: a line a training, and its progress on a terminal."""
+    from lstm_ae.tour.journey import OUTDATED
 
     def tell(event: Any) -> None:
         if event.progress is None:
             bar.clear()
             leg = event.leg
-            talk.say(f"training {event.number} of {event.of}: {leg.part}, {leg.setting}, seed {leg.config.seed}")
+            anew = ", begun anew: it was begun with other versions, which cannot go on" if leg.state == OUTDATED else ""
+            talk.say(f"training {event.number} of {event.of}: {leg.part}, {leg.setting}, seed {leg.config.seed}{anew}")
         elif bar.live or talk.verbose:
             bar(event.progress)
 

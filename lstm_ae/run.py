@@ -62,6 +62,11 @@ class Run(Kept):
         """Whether training came to its end."""
         return (self.directory / "metrics.json").is_file()
 
+    @property
+    def exported(self) -> bool:
+        """Whether versions were exported into it."""
+        return any(path.name.isdecimal() and path.is_dir() for path in self.directory.glob("[0-9]*"))
+
     def about(self) -> dict[str, Any]:
         """The content of `config.json`; raises `DataError` where it is not that of a run."""
         about = read_about(self.directory / "config.json")

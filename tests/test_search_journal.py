@@ -1,7 +1,9 @@
 """A search is its journal: cut or damaged anywhere, it is brought back to what it was at that line."""
 
+import dataclasses
 import json
 import math
+import time
 
 import pytest
 
@@ -10,7 +12,7 @@ from lstm_ae.search.job import Outcome, judge_by
 from lstm_ae.search.journal import ASKED, DROPPED, TOLD, Entry, Journal, told
 from lstm_ae.search.plan import Plan
 from lstm_ae.search.record import Record
-from lstm_ae.search.trials import COMPLETED, FAILED, LOST, PRUNED, RUNNING, Execution, Objective, Trial
+from lstm_ae.search.trials import COMPLETED, FAILED, LOST, PRUNED, RUNNING, Execution, Objective, Trial, seconds_trained
 from lstm_ae.space import Axis, Space
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
@@ -355,8 +357,11 @@ def trial_of(number, units, score, status=COMPLETED, until=None):
     return Trial(number, {"units": units}, status, executions, until=until)
 
 
-def test_the_same_setting_is_found_among_completed_trials_only(tmp_path):
+def test_a_setting_is_as_an_earlier_one_that_is_complete_or_diverged(tmp_path):
+    """Training is equal to the last bit, so it would diverge again; a worker that died need not die again."""
     first, second = trial_of(1, 8, 0.5), trial_of(3, 8, 0.5)
+    diverged = trial_of(6, 2, math.nan, FAILED)
+    ended = diverged.executions[0]._replace(stopped="the loss became NaN or infinite in epoch 1")
     record = made(
         record_of(PLANS["grid"], Journal(tmp_path / "journal.jsonl")),
         trial_of(0, 8, 0.4, PRUNED),
@@ -365,11 +370,32 @@ def test_the_same_setting_is_found_among_completed_trials_only(tmp_path):
         second,
         trial_of(4, 32, None, FAILED),
         trial_of(5, 8, 0.6, until=3),
+        diverged._replace(executions=(ended,)),
+        trial_of(7, 4, None, LOST),
+        trial_of(8, 1, None, RUNNING),
+        trial_of(9, 1, 0.3),
     )
-    assert record.same(trial_of(6, 8, None, RUNNING)) == first
-    assert record.same(trial_of(6, 32, None, RUNNING)) is None
-    assert record.same(trial_of(6, 64, None, RUNNING)) is None
-    assert record.same(trial_of(6, 8, None, RUNNING, until=3)).number == 5
+    assert record.same(trial_of(10, 8, None, RUNNING)) == first
+    assert record.same(trial_of(10, 2, None, RUNNING)).number == 6
+    assert record.same(trial_of(10, 32, None, RUNNING)) is None
+    assert record.same(trial_of(10, 4, None, RUNNING)) is None
+    assert record.same(trial_of(10, 64, None, RUNNING)) is None
+    assert record.same(trial_of(10, 8, None, RUNNING, until=3)).number == 5
+    # Not those that were asked for later, nor itself.
+    assert record.same(record.trials[8]) is None
+    assert record.same(first) is None
+
+
+def test_the_seconds_of_a_search_count_each_epoch_once():
+    def trial(number, *seconds, parent=None):
+        executions = tuple(Execution(0, 0.5, 1, 1, "", each, (0.5,)) for each in seconds)
+        return Trial(number, {"units": 8}, COMPLETED, executions, parent=parent)
+
+    alone = [trial(0, 3.0, 2.0), trial(1, 5.0)]
+    assert seconds_trained(alone) == 10.0
+    # Of repeats the first goes on from where the other one's was; the others begin anew.
+    assert seconds_trained([*alone, trial(2, 9.0, 8.0, parent=0)]) == 10 + (9 - 3) + 8
+    assert seconds_trained([*alone, trial(2, 2.0, parent=1), trial(3, parent=1), trial(4, 1.0, parent=9)]) == 13.0
 
 
 def test_the_best_are_completed_and_of_different_settings(tmp_path):
@@ -396,3 +422,25 @@ def test_an_accuracy_is_best_where_it_is_highest(tmp_path):
     trials = [trial_of(0, 8, 0.5), trial_of(1, 16, 0.9), trial_of(2, 4, 0.7), trial_of(3, 5, math.nan)]
     record = made(record_of(plan, Journal(tmp_path / "journal.jsonl")), *trials)
     assert [trial.number for trial in record.best(9)] == [1, 2, 0, 3]
+
+
+def test_the_best_of_many_are_found_in_one_pass(tmp_path):
+    record = record_of(PLANS["grid"], Journal(tmp_path / "journal.jsonl"))
+    record.trials = [trial_of(number, number, 1 / (number + 1)) for number in range(5_000)]
+    began = time.monotonic()
+    assert [trial.number for trial in record.best(2)] == [4999, 4998]
+    assert time.monotonic() - began < 1  # comparing each with all others took 2 s for 2,000
+
+
+def test_the_bar_of_a_long_training_is_made_in_one_pass(tmp_path):
+    plan = dataclasses.replace(PLANS["grid"], config=Toy(epochs=20_000))
+    record = record_of(plan, Journal(tmp_path / "journal.jsonl"))
+    falling = tuple(1 / (epoch + 1) for epoch in range(20_000))
+    for number, curve in enumerate((falling, falling[:3], falling)):
+        trial = trial_of(number, 8 + number, 0.5)
+        record.trials.append(trial._replace(executions=(trial.executions[0]._replace(curve=curve),)))
+    began = time.monotonic()
+    bar = record._bar()
+    assert time.monotonic() - began < 2  # looking at all epochs before each took minutes
+    assert bar[4_999] == math.inf
+    assert bar[5_000:] == falling[5_000:]

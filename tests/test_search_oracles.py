@@ -276,6 +276,90 @@ def test_failures_in_a_row_do_not_end_a_search():
     assert Counter(trial.until for trial in trials) == {1: 9, 3: 5, 9: 3}
 
 
+@pytest.mark.parametrize(
+    ("failing", "shape"),
+    [
+        ({0}, {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}),
+        ({0, 4, 8}, {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}),
+        # Seven of nine: who is left goes on.
+        (set(range(7)), {(1, False): 9, (3, True): 2, (9, True): 3, (3, False): 5, (9, False): 3}),
+        # In the second round, of which one of three goes on.
+        ({9}, {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}),
+        # All of the second round: there is nothing to go on with.
+        ({9, 10, 11}, {(1, False): 9, (3, True): 3, (9, True): 2, (3, False): 5, (9, False): 3}),
+    ],
+    ids=["one", "three", "seven", "one of the second round", "all of the second round"],
+)
+def test_hyperband_throws_failures_out_first_and_comes_to_its_last_epochs(failing, shape):
+    oracle = oracle_of("hyperband", RATE, UNITS)
+    trials = all_of(oracle, lambda trial: ended(trial, status=FAILED if trial.number in failing else COMPLETED))
+    assert Counter((trial.until, trial.parent is not None) for trial in trials) == shape
+    assert not failing & {trial.parent for trial in trials}
+    # Nothing is waited for any more, so that no state is kept.
+    assert oracle.continued([ended(trial) for trial in trials]) == set()
+    first = [trial for trial in trials if (trial.until, trial.parent) == (1, None) and trial.number not in failing]
+    longer = {trial.parent for trial in trials if trial.until == 3 and trial.parent is not None}
+    best = sorted(first, key=lambda trial: ended(trial).score)[: len(longer)]
+    assert longer == {trial.number for trial in best}
+
+
+@pytest.mark.parametrize("search", ["hyperband", "bayesian"])
+def test_with_failures_it_is_brought_back_at_any_moment_as_well(search):
+    axes, details = ((RATE, UNITS), {"epochs": 3}) if search == "hyperband" else ((UNITS,), {"trials": 7})
+
+    def end(trial):
+        return ended(trial, status=FAILED if trial.number in (1, 4, 5) else COMPLETED)
+
+    def events_of(oracle):
+        events = []
+        while trial := oracle.ask().trial:
+            events += [("asked", oracle.raw(trial.number)), ("told", end(trial))]
+            oracle.tell(end(trial))
+        return events
+
+    whole = events_of(oracle_of(search, *axes, **details))
+    for place in (2, 4, 5, 9, 10, 11, 12):
+        oracle = oracle_of(search, *axes, **details)
+        for trial in brought_back(oracle, whole[:place]):
+            oracle.tell(end(trial))
+        assert events_of(oracle) == whole[place + place % 2 :]
+
+
+def test_bayesian_search_does_not_stay_where_trials_fail():
+    """The best is at the end where everything fails."""
+
+    def end(trial):
+        units = trial.values["units"]
+        return ended(trial, 1 - units / 64, FAILED if units > 40 else COMPLETED)
+
+    units = [trial.values["units"] for trial in all_of(oracle_of("bayesian", UNITS, trials=14), end)]
+    failed = [number for number in units if number > 40]
+    assert len(set(failed)) == len(failed)
+    assert max(Counter(units).values()) <= 2
+    assert max(number for number in units if number <= 40) >= 36  # as far as it goes
+
+
+def test_a_failure_is_as_bad_as_the_worst_for_the_gaussian_process_whatever_is_better():
+    for objective, scores in ((LOSS, (0.1, 0.5, 0.2)), (ACCURACY, (0.9, 0.5, 0.8))):
+        oracle = oracle_of("bayesian", UNITS, trials=9, objective=objective, config=Mnist())
+        for units, score in zip((2, 20, 40), scores, strict=True):
+            oracle.tell(ended(oracle.ask({"units": units}).trial, score))
+        oracle.tell(ended(oracle.ask({"units": 60}).trial, status=FAILED))
+        _, values = oracle.oracle._vectorize_trials()
+        sign = -1 if objective.higher_is_better else 1
+        assert list(values) == [sign * score for score in (*scores, 0.5)]
+
+
+def test_whole_numbers_in_logarithms_stay_within_what_was_typed():
+    """KerasTuner's process gave 65."""
+    units = Axis("units", low=4, high=64, log=True)
+    rate = Axis("learning_rate", low=1e-4, high=0.1, log=True)
+    oracle = oracle_of("bayesian", units, rate, trials=12)
+    trials = all_of(oracle, lambda trial: ended(trial, 1 / trial.values["units"]))
+    assert max(trial.values["units"] for trial in trials) == 64
+    assert all(4 <= trial.values["units"] <= 64 and 1e-4 <= trial.values["learning_rate"] <= 0.1 for trial in trials)
+
+
 def test_hyperband_goes_on_with_the_best_of_each_round():
     """Of 9 epochs three brackets: 9 settings for 1 epoch, 3 of them for 3, 1 for 9; 5 for 3, 2 for 9; 3 for 9."""
     oracle = oracle_of("hyperband", RATE, UNITS)

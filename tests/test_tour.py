@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from digit_makers import npz
 from hypothesis import given
 from hypothesis import strategies as st
+from lstm_ae_cli.tour import _teller
 from report_makers import HOSTILE, Page, changed, made, metric, picture
 from scipy import stats
 from searches import call, refused
@@ -41,7 +43,7 @@ from lstm_ae.judging import (
 from lstm_ae.tour import digits, journey, stocks, toy
 from lstm_ae.tour.commands import command_of
 from lstm_ae.tour.ground import companies
-from lstm_ae.tour.journey import MISSING, THERE, UNFINISHED, Leg, plan
+from lstm_ae.tour.journey import MISSING, OUTDATED, THERE, UNFINISHED, Leg, plan
 from lstm_ae.tour.levels import LEVELS, Level, level_of
 from lstm_ae.tour.measuring import Facts, Quantity, baseline_of, facts_of, value_of
 from lstm_ae.tour.page import render
@@ -421,6 +423,38 @@ def test_an_unfinished_run_is_gone_on_with_and_a_damaged_one_left_alone() -> Non
     one, two = planned()
     assert (one.state, one.directory.name) == (UNFINISHED, "toy-01-seed-0")
     assert (two.state, two.directory.name) == (MISSING, "toy-03-seed-0")
+
+
+def test_an_unfinished_run_of_other_versions_is_trained_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its training state could not be gone on with, at any later call."""
+    for where, config in (("t/toy-01-seed-0", SMALL), ("t/done", OTHER)):
+        run = made(where, config)
+        about = run.about()
+        about["versions"]["tensorflow"] = "2.0"
+        (run.directory / "config.json").write_text(json.dumps(about))
+    Path("t/toy-01-seed-0/metrics.json").unlink()
+    Path("t/toy-01-seed-0/state.npz").write_text("of old")
+    one, two = legs = planned()
+    assert (one.state, one.directory.name) == (OUTDATED, "toy-01-seed-0")
+    assert two.state == THERE
+    from lstm_ae import experiment
+
+    def trained(config: Config, data: Any, *, out: Path, **_: Any) -> None:
+        assert not out.exists()
+        made(str(out), config)
+
+    monkeypatch.setattr(experiment, "train", trained)
+    monkeypatch.setattr(experiment, "resume", None)
+    said: list[str] = []
+    bar = SimpleNamespace(clear=lambda: None)
+    told = _teller(SimpleNamespace(say=said.append), bar)
+    assert journey.travel(legs, lambda config: None, told) == []  # type: ignore[arg-type,return-value]
+    assert said == [
+        "training 1 of 1: toy, one, seed 0, begun anew: it was begun with other versions, which cannot go on"
+    ]
+    assert [leg.state for leg in planned()] == [THERE, THERE]
+    # Who goes on with the old legs, as after an interruption, leaves a finished run alone.
+    assert journey.travel(legs, lambda config: None, told) == []  # type: ignore[arg-type,return-value]
 
 
 def test_what_a_killed_training_left_at_its_very_start_is_used_again() -> None:

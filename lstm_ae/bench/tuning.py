@@ -78,7 +78,7 @@ def _ours(config: Toy, jobs: int, place: Path, lap: Lap) -> None:
     from lstm_ae.search.workers import Workers, cores
 
     data = load(config)
-    plan = Plan(config=config, axes=REPORT.axes, objective=objective_of("toy", None))
+    plan = Plan(config=config, axes=REPORT.axes, objective=objective_of(config, None))
     folder = folders.create(place / "search", plan, data.source, data.symbols, "lstmae bench tune")
     executor: Executor = Here(Loader({key_of(config): data}), lambda step: None, lambda: False)
     if jobs > 1:

@@ -66,7 +66,7 @@ def estimate(plan: Plan, data: Data, *, jobs: int, keep: int = 1, refit: bool = 
     ends = _here(small, large, load) if jobs == 1 else _beside(small, large, jobs)
     trials, epochs = trials_of(plan)
     together = min(jobs, trials)
-    low, high = (_trials(end, trials * plan.repeats, epochs and epochs * plan.repeats) for end in ends[:2])
+    low, high = (_trials(end, trials * plan.repeats, epochs) for end in ends[:2])
     all_trials = Duration((low.usual + high.usual) / 2, max(low.slowest, high.slowest)) * (1 / together)
     each = " to ".join(f"{whole.usual / trials:.3g}" for whole in (low, high))
     parts = [Part("train", f"{count(trials, 'trial')} of {each} s, {together} at once", all_trials)]
@@ -99,12 +99,24 @@ def _trials(found: Measured, trainings: int, epochs: int | None) -> Duration:
 
 
 def corners(config: Config, axes: Sequence[Axis]) -> Iterator[Config]:
-    """Settings at the ends of what is searched and changes their size; all of them where there are names."""
+    """Settings at the ends of what is searched and changes their size; all of them where there are names.
+
+    Those with all numbers at their low ends, or all at their high ones, come first: who looks at some sees these.
+    """
     choices = [axis.values[:1] if axis.name in SAME_SIZE and axis.values else _ends(axis) for axis in axes]
-    for values in itertools.product(*choices):
-        named = {axis.name: value for axis, value in zip(axes, values, strict=True)}
+    named = [bool(axis.values) and isinstance(axis.values[0], str) for axis in axes]
+
+    def all_at(place: int) -> Iterator[tuple[Any, ...]]:
+        return itertools.product(*(c if name else (c[place],) for c, name in zip(choices, named, strict=True)))
+
+    first = itertools.chain.from_iterable(zip(all_at(0), all_at(-1), strict=True))
+    seen = set()
+    for values in itertools.chain(first, itertools.product(*choices)):
+        if values in seen:
+            continue
+        seen.add(values)
         with contextlib.suppress(ConfigError):  # such a setting fails when it is its turn
-            yield config.with_values(named)
+            yield config.with_values({axis.name: value for axis, value in zip(axes, values, strict=True)})
 
 
 def _ends(axis: Axis) -> Sequence[Any]:

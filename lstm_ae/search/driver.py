@@ -10,7 +10,7 @@ from lstm_ae.search.executors import Executor
 from lstm_ae.search.folder import Folder
 from lstm_ae.search.job import Job, Outcome, key_of, state_of
 from lstm_ae.search.record import Record
-from lstm_ae.search.trials import COMPLETED, FAILED, LOST, Trial
+from lstm_ae.search.trials import FAILED, LOST, Trial
 
 
 class Watcher(Protocol):
@@ -77,7 +77,7 @@ def drive(
                     break
                 watcher.started(trial)
                 if same := record.same(trial):
-                    _end(record, watcher, Outcome(trial.number, COMPLETED, same.executions, f"as trial {same.number}"))
+                    _end(record, watcher, _copied(trial.number, same))
                     continue
                 try:
                     executor.start(_job(record, folder, trial))
@@ -109,6 +109,13 @@ def drive(
 
 def _end(record: Record, watcher: Watcher, outcome: Outcome) -> None:
     watcher.ended(record.tell(outcome))
+
+
+def _copied(number: int, same: Trial) -> Outcome:
+    """The end of a trial that has come before; it takes no time."""
+    executions = tuple(execution._replace(seconds=0.0) for execution in same.executions)
+    why = f": {same.reason}" if same.diverged and same.reason else ""
+    return Outcome(number, same.status, executions, f"as trial {same.number}{why}")
 
 
 def _tidy(record: Record, folder: Folder, keep: int) -> None:

@@ -4,7 +4,8 @@
     journal.jsonl   every trial that was asked for and how it ended; see `journal`
     states/         training states: of trials that run, of the best, and of those that Hyperband may go on with
     trials/0007/    the best trials, each a run like any other
-    refit/          with --refit, the winner's setting trained on train and validation: a run as well
+    refit/          with --refit, the winner's setting trained on train and validation: a run as well; refit-1 and so
+                    on are former ones from which versions were exported
     table.csv       all trials
     figures/*.png
 
@@ -12,6 +13,7 @@ Only this module knows these names.
 """
 
 import dataclasses
+import itertools
 import secrets
 import shlex
 import shutil
@@ -122,13 +124,18 @@ class Folder:
         write(self.directory / "search.json", as_json(self.about() | now))
 
     def new_run(self, run: Run, plan: Plan, config: Any, source: Source, symbols: Sequence[str]) -> Run:
-        """Make a trial's run anew, whatever a kill has left of it."""
-        if run.directory.exists():
+        """Make a run anew, whatever a kill has left of it. One with exported versions is renamed to a free name."""
+        if run.exported:
+            numbers = itertools.count(1)
+            run.directory.rename(next(path for k in numbers if not (path := Path(f"{run.directory}-{k}")).exists()))
+        elif run.directory.exists():
             shutil.rmtree(run.directory)
         return runs.create(run.directory, config, source, symbols, self.about()["command"])
 
     def tidy(self, running: Iterable[int], kept: Iterable[int], continued: Iterable[int]) -> None:
         """Delete what no trial needs any more.
+
+        Runs of former winners stay until those of the present ones are written, and where versions were exported.
 
         Args:
             running: trials that have not ended.
@@ -138,12 +145,16 @@ class Folder:
         running, kept, continued = set(running), set(kept), set(continued)
         for path in (self.directory / "states").glob("[0-9]*-*"):
             number, _, execution = path.name.partition("-")
+            if not number.isdecimal():
+                continue
             first = execution == "0.npz"
             wanted = int(number) in continued or (int(number) in kept and not self.run(int(number)).finished)
             if int(number) not in running and not (wanted and first):
                 path.unlink(missing_ok=True)
+        if not all(self.run(number).finished for number in kept):
+            return
         for path in (self.directory / "trials").glob("[0-9]*"):
-            if int(path.name) not in kept:
+            if path.name.isdecimal() and int(path.name) not in kept and not Run(path).exported:
                 shutil.rmtree(path)
 
     def write_table(self, columns: Mapping[str, Sequence[Any]]) -> Path:

@@ -15,6 +15,7 @@ import keras_tuner
 from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError
 from lstm_ae.search.plan import Plan
+from lstm_ae.search.strategies import Bayesian, Grid, Hyperband, Random
 from lstm_ae.search.trials import RUNNING, Objective, Trial, proposed
 
 logger = logging.getLogger(__name__)
@@ -29,65 +30,6 @@ class Asked(NamedTuple):
 
     trial: Trial | None
     wait: bool = False
-
-
-class _InMemory:
-    """An oracle without files."""
-
-    def save(self) -> None:
-        """The journal is what is kept."""
-
-    def _save_trial(self, trial: Any) -> None:
-        pass
-
-
-class Grid(_InMemory, keras_tuner.oracles.GridSearchOracle):
-    """Every combination, in the order in which they are listed, whatever has finished by then.
-
-    KerasTuner's waits for trials that run, since they could enlarge the space; here the space is known beforehand.
-    """
-
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The combination after the one that was asked for last."""
-        answer: dict[str, Any] = super().populate_space(trial_id)
-        if answer["status"] == "RUNNING":
-            self._populate_next.append(trial_id)
-        return answer
-
-
-class Random(_InMemory, keras_tuner.oracles.RandomSearchOracle):
-    """Settings drawn at random, none twice."""
-
-
-class Bayesian(_InMemory, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Where a Gaussian process promises most."""
-
-
-class Hyperband(_InMemory, keras_tuner.oracles.HyperbandOracle):
-    """Many settings for few epochs, the best of them for more (Li et al. 2018, jmlr.org/papers/v18/16-558.html).
-
-    KerasTuner's ends where a bracket wants more settings than there are; here it is begun with those that are left.
-    """
-
-    def __init__(self, **details: Any) -> None:
-        # By bracket: the settings it was begun with, where there were too few.
-        self._fewer: dict[int, int] = {}
-        super().__init__(**details)
-
-    def _get_size(self, bracket_num: int, round_num: int) -> int:
-        size: int = super()._get_size(bracket_num, round_num)
-        fewer = self._fewer.get(bracket_num)
-        return size if fewer is None else min(size, math.ceil(fewer / self.factor**round_num))
-
-    def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = super()._random_trial(trial_id, bracket)
-        if answer["status"] == "RUNNING":
-            return answer
-        self._fewer[bracket["bracket_num"]] = len(bracket["rounds"][0])
-        if not bracket["rounds"][0]:
-            self._brackets.remove(bracket)
-        again: dict[str, Any] = self.populate_space(trial_id)
-        return again
 
 
 class Oracle:
@@ -205,7 +147,7 @@ def _oracle(plan: Plan, hyperparameters: keras_tuner.HyperParameters) -> Any:
 
 
 def trials_of(plan: Plan) -> tuple[int, int | None]:
-    """How many trials a search comes to, and how many epochs all of them, where it gives out epochs; None elsewhere.
+    """How many trials a search comes to, and how many epochs all trainings, where it gives out epochs; None elsewhere.
 
     At most: Hyperband may find fewer settings than it wants.
     """
@@ -213,12 +155,14 @@ def trials_of(plan: Plan) -> tuple[int, int | None]:
         return plan.size, None
     oracle = _oracle(plan, keras_tuner.HyperParameters())
     trials = epochs = 0
-    for bracket in range(oracle._get_num_brackets()):
+    for bracket in reversed(range(oracle._get_num_brackets())):
         reached = 0
         for number in range(oracle._get_num_rounds(bracket)):
-            size, until = oracle._get_size(bracket, number), oracle._get_epochs(bracket, number)
+            left = oracle._get_size(bracket, number) if plan.trials is None else plan.trials - trials
+            size, until = min(oracle._get_size(bracket, number), left), oracle._get_epochs(bracket, number)
             trials += size
-            epochs += size * (until - reached)
+            # Of repeats the first one goes on, and the others begin anew.
+            epochs += size * (plan.repeats * until - reached)
             reached = until
     return trials, epochs
 

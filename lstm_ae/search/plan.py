@@ -1,17 +1,18 @@
 """What a search is asked to do."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_ae.config import TASKS, Config, task_of
+from lstm_ae.config import TASKS, Config, Series, task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import flag
 from lstm_ae.search.trials import Objective
 from lstm_ae.space import Axis
 
 SEARCHES = ("grid", "random", "bayesian", "hyperband")
-# What a study's search can go by, its usual one first.
+# What a study's search can go by, its usual one first; see `objectives_of`.
 OBJECTIVES = {
     "toy": (Objective("val_loss"),),
     "mnist": (
@@ -74,15 +75,14 @@ class Plan:
 
     @property
     def size(self) -> int | None:
-        """How many settings it will try, where that is known in advance."""
+        """How many settings it will try at most, where that is known in advance."""
         if self.search == "hyperband":
             return None
-        if self.search == "grid":
-            size = 1
-            for axis in self.axes:
-                size *= len(axis.values)
-            return min(size, self.trials or size)
-        return self.trials
+        # A process may well ask for a setting twice.
+        if self.search == "bayesian" or not all(axis.values for axis in self.axes):
+            return self.trials
+        size = math.prod(len(axis.values) for axis in self.axes)
+        return min(size, self.trials or size)
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -109,13 +109,42 @@ class Plan:
         )
 
 
-def objective_of(task: str, name: str | None) -> Objective:
+def objectives_of(config: Config) -> tuple[Objective, ...]:
+    """What a search of a study can go by, the usual one first: of labels only where the model tells them."""
+    found = OBJECTIVES[task_of(config)]
+    labels = not isinstance(config, Series) or config.task == "classify"
+    return tuple(objective for objective in found if labels or "label" not in objective.name)
+
+
+def objective_of(config: Config, name: str | None) -> Objective:
     """A study's objective of this name, or its usual one."""
-    for objective in OBJECTIVES[task]:
+    allowed = objectives_of(config)
+    for objective in allowed:
         if name in (None, objective.name):
             return objective
-    names = ", ".join(objective.name for objective in OBJECTIVES[task])
-    raise ConfigError(f"--objective of {task} must be one of {names}. Received: {name!r}")
+    study = task_of(config) + (f" --task {config.task}" if isinstance(config, Series) else "")
+    names = ", ".join(objective.name for objective in allowed)
+    raise ConfigError(f"--objective of {study} must be one of {names}. Received: {name!r}")
+
+
+def require_comparable(plan: Plan) -> None:
+    """Raise `ConfigError` where the trials of a plan could not be set beside each other.
+
+    Only for a search that begins: what an older one has found can still be looked at.
+    """
+    searched = {axis.name: str(axis) for axis in plan.axes}
+    if plan.prune and "epochs" in searched:
+        raise ConfigError(
+            "--prune compares trainings after the same epoch, which is early in one and late in another where --epochs "
+            f"is searched. Leave --prune out, or give one number. Received: --epochs {searched['epochs']}"
+        )
+    name = plan.objective.name
+    if name == "val_loss" and "reconstruction_weight" in searched:
+        others = " or ".join(o.name for o in objectives_of(plan.config) if o.name != name)
+        raise ConfigError(
+            "--objective val_loss is weighted by --reconstruction-weight, so it says nothing where that is searched. "
+            f"Give --objective {others}. Received: --reconstruction-weight {searched['reconstruction_weight']}"
+        )
 
 
 def difference(before: Plan, now: Plan) -> str:

@@ -23,7 +23,9 @@ def columns(plan: Plan, trials: Sequence[Trial]) -> tuple[list[str], list[list[A
     report = [reported_of(plan, trial) for trial in trials]
     header += ["report"] if any(report) else []
     header += ["goes on from"] if hyperband else []
-    header += ["epochs", "best epoch", "seconds", "status", "note"]
+    # No two columns of a table have one name.
+    trained = "epochs trained" if "epochs" in header else "epochs"
+    header += [trained, "best epoch", "seconds", "status", "note"]
     rows = []
     for trial, theirs in zip(trials, report, strict=True):
         row = [

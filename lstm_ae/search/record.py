@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterable
+from itertools import accumulate
 
 from lstm_ae.config import Config
 from lstm_ae.search.job import Outcome
@@ -41,13 +42,22 @@ class Record:
     def best(self, number: int) -> list[Trial]:
         """The best completed trials, at most so many, no setting twice."""
         completed = [t for t in ranked(self.trials, self.plan.objective) if t.status == COMPLETED]
-        first = {str((t.values, t.until)): t for t in reversed(completed)}
-        return [t for t in completed if t in first.values()][:number]
+        first: dict[str, Trial] = {}
+        for trial in completed:
+            first.setdefault(str((trial.values, trial.until)), trial)
+        return list(first.values())[:number]
 
     def same(self, trial: Trial) -> Trial | None:
-        """An earlier, completed trial of the same setting: Bayesian search can ask for one twice."""
-        alike = (t for t in self.trials if (t.values, t.until, t.status) == (trial.values, trial.until, COMPLETED))
-        return next(alike, None)
+        """An earlier trial of the same setting that says how this one would end: Bayesian search can ask for one twice.
+
+        One that is complete does, and one that diverged; others failed of what need not be so again.
+        """
+        for other in self.trials[: trial.number]:
+            if (other.values, other.until) == (trial.values, trial.until) and (
+                other.status == COMPLETED or other.diverged
+            ):
+                return other
+        return None
 
     def ask(self) -> Asked:
         """What to try next; it is in the journal before it is returned."""
@@ -115,9 +125,14 @@ class Record:
         if len(curves) < ENOUGH:
             return ()
         epochs = self.plan.config.epochs
+
+        def better(one: float, other: float) -> float:
+            return min(one, other, key=objective.key)
+
+        so_far = [list(accumulate(curve, better)) for curve in curves]
         bar = []
         for epoch in range(1, epochs + 1):
-            best = [min(curve[:epoch], key=objective.key) for curve in curves]
+            best = [values[min(epoch, len(values)) - 1] for values in so_far]
             # The first quarter says little: learning rates that rise slowly would not live through it.
             bar.append(statistics.median(best) if 4 * epoch > epochs else self._worst)
         return tuple(bar)

@@ -64,6 +64,11 @@ class Trial(NamedTuple):
         return self.status in (COMPLETED, PRUNED) and bool(self.executions)
 
     @property
+    def diverged(self) -> bool:
+        """Whether its training came to numbers that are none: it would again, where another failure might not."""
+        return self.status == FAILED and bool(self.executions) and bool(self.executions[-1].stopped)
+
+    @property
     def score(self) -> float:
         """The mean over its executions; NaN where there is none."""
         return statistics.fmean(e.score for e in self.executions) if self.executions else float("nan")
@@ -82,6 +87,20 @@ class Trial(NamedTuple):
     def seconds(self) -> float:
         """Training time of all executions."""
         return sum(execution.seconds for execution in self.executions)
+
+
+def seconds_trained(trials: Iterable[Trial]) -> float:
+    """Seconds of training in all of a search: a trial that continues another counts the other's first one as well."""
+    by_number: dict[int | None, Trial] = {trial.number: trial for trial in trials}
+    total = 0.0
+    for trial in by_number.values():
+        total += trial.seconds
+        parent = by_number.get(trial.parent)
+        if parent and parent.executions and trial.executions:
+            before = parent.executions[0].seconds
+            # Where it took less, it was begun anew: the other's state was gone.
+            total -= before if trial.executions[0].seconds >= before else 0.0
+    return total
 
 
 def _deviation(values: Sequence[float]) -> float:

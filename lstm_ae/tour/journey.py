@@ -1,26 +1,29 @@
 """From the parts to their runs: those that exist in the tour's folder, and those that are trained now.
 
 A run counts where its config and the hash of its data are those that are wanted; where the data lies does not matter.
-So the same command goes on where it was stopped, with the very training that it was stopped in.
+So the same command goes on where it was stopped, with the very training that it was stopped in; with other versions
+of this package, or of those below it, that one training is begun anew.
 """
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_ae.about import config_from, read_about
+from lstm_ae.about import config_from, read_about, versions
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.files import claim
 from lstm_ae.run import Run
 from lstm_ae.tour.commands import command_of
-from lstm_ae.tour.measuring import STEPS
+from lstm_ae.tour.measuring import STEPS, roll
 from lstm_ae.tour.parts import Part
 
 # The file that marks a tour's folder.
 FILE = "tour.json"
-THERE, UNFINISHED, MISSING = "there", "unfinished", "missing"
+THERE, UNFINISHED, OUTDATED, MISSING = "there", "unfinished", "outdated", "missing"
+STATES = (THERE, UNFINISHED, OUTDATED, MISSING)
 Load = Callable[[Config], Data]
 
 
@@ -32,7 +35,7 @@ class Leg(NamedTuple):
         setting: its name there.
         config: with its seed.
         directory: where its run is, or will be.
-        state: `THERE`, `UNFINISHED` or `MISSING`.
+        state: `THERE`, `UNFINISHED`, `OUTDATED` (unfinished, of other versions) or `MISSING`.
         rolled: whether a forecast of many days is measured as well.
         drawn: whether figures are.
     """
@@ -100,7 +103,7 @@ def plan(parts: Sequence[Part], seeds: Sequence[int], folder: Path, sha256: Call
                 run = there.get(key)
                 directory = run.directory if run else _free(folder, part.key, config, taken)
                 taken.add(directory)
-                state = MISSING if run is None else THERE if run.finished else UNFINISHED
+                state = MISSING if run is None else _state(run)
                 wanted[key] = Leg(part.key, setting.name, config, directory, state, rolled, drawn)
     return list(wanted.values())
 
@@ -111,7 +114,7 @@ def identity(config: Config, sha256: str) -> str:
 
 
 def travel(legs: Sequence[Leg], load: Load, notify: Callable[[Event], None]) -> list[str]:
-    """Train what is missing, go on with what is unfinished, and measure the forecasts of many days.
+    """Train what is missing or outdated, go on with what is unfinished, and measure the forecasts of many days.
 
     Args:
         notify: called before each training, and with its progress.
@@ -154,6 +157,8 @@ def _train(leg: Leg, load: Load, notify: Callable[[Any], None]) -> None:
 
     data, run, diverged = load(leg.config), Run(leg.directory), None
     try:
+        if leg.state == OUTDATED and not run.finished:
+            shutil.rmtree(run.directory)
         if leg.state == UNFINISHED:
             experiment.resume(run, leg.config, data, notify=notify)
         elif not run.finished:
@@ -165,37 +170,16 @@ def _train(leg: Leg, load: Load, notify: Callable[[Any], None]) -> None:
     if leg.drawn and not _figures(run):
         open_trained(run, data).plot()
     if leg.rolled:
-        _roll(open_trained(run, data))
+        roll(open_trained(run, data))
     if diverged:
         raise diverged
 
 
-def _roll(opened: Any) -> None:
-    """Measure a forecast of many days; the table of its steps comes last, so that it says that all is there."""
-    import numpy as np
-
-    from lstm_ae.tasks.multistep import multistep
-
-    found = multistep(opened.model, opened.data)
-    opened.save_predictions(found.table, "forecast")
-    opened.run.write_figures(found.figures)
-    ahead = len(found.steps)
-
-    def moved(name: str) -> Any:
-        """How far a forecast, or the prices, go from one day to the next, in logarithms: the mean of all companies."""
-        values = np.log(np.asarray(found.table[name], np.float64)).reshape(-1, ahead)
-        return np.abs(np.diff(values, axis=1)).mean(axis=0)
-
-    columns: dict[str, list[Any]] = {"step": [step.step for step in found.steps]}
-    for name in ("rmse", "direction"):
-        columns[name] = [step.metrics[name].value for step in found.steps]
-        for base in ("persistence", "drift"):
-            columns[f"{name} of {base}"] = [step.metrics[name].baselines.get(base) for step in found.steps]
-    columns["skill"] = [step.verdict.skill for step in found.steps]
-    # Both begin at the same known price, from which the first day is a step to where the truth was never.
-    columns["moved"] = [0.0, *moved("predicted").tolist()]
-    columns["moved_truth"] = [0.0, *moved("actual").tolist()]
-    opened.run.write_table(STEPS, columns)
+def _state(run: Run) -> str:
+    if run.finished:
+        return THERE
+    # Such a training state is refused: what came of it would be of neither version.
+    return UNFINISHED if run.about().get("versions") == versions() else OUTDATED
 
 
 def _there(folder: Path) -> dict[str, Run]:

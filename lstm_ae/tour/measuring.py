@@ -115,3 +115,31 @@ def _step(facts: Facts, name: str, of: str) -> float | None:
         total = sum(facts.steps[below])
         return sum(facts.steps[above]) / total if total else None
     return facts.steps[name][0 if of == "first step" else -1]
+
+
+def roll(opened: Any) -> None:
+    """Measure a forecast of many days; the table of its steps comes last, so that it says that all is there."""
+    import numpy as np
+
+    from lstm_ae.tasks.multistep import multistep
+
+    found = multistep(opened.model, opened.data)
+    opened.save_predictions(found.table, "forecast")
+    opened.run.write_figures(found.figures)
+    ahead = len(found.steps)
+
+    def moved(name: str) -> Any:
+        """How far a forecast, or the prices, go from one day to the next, in logarithms: the mean of all companies."""
+        values = np.log(np.asarray(found.table[name], np.float64)).reshape(-1, ahead)
+        return np.abs(np.diff(values, axis=1)).mean(axis=0)
+
+    columns: dict[str, list[Any]] = {"step": [step.step for step in found.steps]}
+    for name in ("rmse", "direction"):
+        columns[name] = [step.metrics[name].value for step in found.steps]
+        for base in ("persistence", "drift"):
+            columns[f"{name} of {base}"] = [step.metrics[name].baselines.get(base) for step in found.steps]
+    columns["skill"] = [step.verdict.skill for step in found.steps]
+    # Both begin at the same known price, from which the first day is a step to where the truth was never.
+    columns["moved"] = [0.0, *moved("predicted").tolist()]
+    columns["moved_truth"] = [0.0, *moved("actual").tolist()]
+    opened.run.write_table(STEPS, columns)

@@ -1,0 +1,153 @@
+"""What is left of a search's directory, and what is read of one that is old or damaged."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from searches import GRID, call, refused
+from test_search import faked
+
+from lstm_ae.run import Run
+from lstm_ae.search.folder import Folder, open_search
+from lstm_ae.tasks import task
+
+
+def run_at(place, *versions, finished=True):
+    place.mkdir(parents=True)
+    (place / "config.json").write_text("{}")
+    if finished:
+        (place / "metrics.json").write_text("{}")
+    for version in versions:
+        (place / version).mkdir()
+    return place
+
+
+def names(place):
+    return sorted(path.name for path in place.iterdir())
+
+
+def test_what_was_exported_stays_where_another_trial_wins(tmp_path):
+    trials = tmp_path / "trials"
+    run_at(trials / "0003", "1", "figures"), run_at(trials / "0004", "figures"), run_at(trials / "0007")
+    Folder(tmp_path).tidy([], [7], [])
+    assert names(trials) == ["0003", "0007"]
+    assert (trials / "0003/1").is_dir()
+
+
+def test_a_former_winner_stays_until_the_new_ones_run_is_written(tmp_path):
+    trials = tmp_path / "trials"
+    run_at(trials / "0003")
+    folder = Folder(tmp_path)
+    folder.tidy([], [7], [])
+    assert names(trials) == ["0003"]
+    run_at(trials / "0007", finished=False)
+    folder.tidy([], [7], [])
+    assert names(trials) == ["0003", "0007"]
+    (trials / "0007/metrics.json").write_text("{}")
+    folder.tidy([], [7], [])
+    assert names(trials) == ["0007"]
+
+
+def test_what_a_user_has_put_there_is_left_alone(tmp_path):
+    trials = tmp_path / "trials"
+    run_at(trials / "0003"), run_at(trials / "0003-copy"), run_at(trials / "3rd")
+    (tmp_path / "states").mkdir()
+    for name in ("0003-0.npz", "0003-copy-0.npz", "3rd-0.npz"):
+        (tmp_path / "states" / name).write_text("")
+    Folder(tmp_path).tidy([], [], [])
+    assert names(trials) == ["0003-copy", "3rd"]
+    assert names(tmp_path / "states") == ["3rd-0.npz"]
+
+
+def test_a_refit_that_was_exported_is_put_aside_for_the_next(s):
+    folder = open_search(s)
+    plan = folder.plan()
+    source = task("toy").load(plan.config).source
+
+    def anew():
+        return folder.new_run(folder.refit, plan, plan.config, source, ())
+
+    anew(), anew()
+    assert not list(s.glob("refit-*"))
+    for number in (1, 2):
+        (s / "refit/1").mkdir()
+        assert anew().directory == s / "refit"
+        assert (s / f"refit-{number}/1").is_dir()
+        assert names(s / "refit") == ["config.json"]
+    assert not Run(s / "none").exported
+
+
+def test_one_search_of_another_version_hides_no_other(s):
+    for name in ("whole", "other", "cut", "strange", "old"):
+        shutil.copytree(s, f"runs/{name}")
+
+    def changed(name, **more):
+        path = Path(f"runs/{name}/search.json")
+        about = json.loads(path.read_text())
+        about["plan"] |= more
+        path.write_text(json.dumps(about))
+        return about["plan"]
+
+    changed("other", config=changed("other")["config"] | {"gone": 1})
+    changed("cut", axes=[{"values": [1, 2]}])
+    changed("strange", objective=3)
+    told = Path("runs/old/journal.jsonl")
+    lines = [json.loads(line) for line in told.read_text().splitlines()]
+    told.write_text("".join(json.dumps(line | {"executions": [{"was": 1}]}) + "\n" for line in lines))
+    said = call("runs list --json")
+    assert said.code == 0, said.err
+    found = {Path(row["run"]).name: row["measure"] for row in json.loads(said.out)["runs"]}
+    assert found.pop("whole") == "best val_loss"
+    assert found == dict.fromkeys(("other", "cut", "strange", "old"), "unreadable")
+    for name in found:
+        said = call(f"runs compare runs/whole runs/{name}")
+        assert said.code in (2, 3)
+        assert said.err.count("\n") == 1
+
+
+def test_limits_of_a_version_that_varied_something_else_are_named(s):
+    about = json.loads((s / "search.json").read_text())
+    about["purpose"]["verb"] = "limits"
+    (s / "search.json").write_text(json.dumps(about))
+    assert refused("toy limits --resume --out s", 2) == (
+        "'s' was begun by another version, whose limits varied --units, --clip; this one varies --code. Start a new "
+        "one without --resume"
+    )
+
+
+@pytest.mark.parametrize("failing", [2, 6])
+def test_one_reason_of_many_trials_is_told_once(monkeypatch, failing):
+    def build(config, data):
+        raise ArithmeticError("no such thing")
+
+    monkeypatch.setattr(task("toy"), "build", build)
+    units = ",".join(map(str, range(1, failing + 1)))
+    said = call(f"toy tune --units {units} --sequences 60 --jobs 1 --out s")
+    which = {2: "trials 0, 1", 6: "trials 0, 1, 2 and 3 more"}[failing]
+    assert (said.code, said.out) == (1, "")
+    assert said.last.startswith(f"All {failing} trials failed. {which}: ArithmeticError: no such thing. Lower ")
+
+
+def test_the_table_of_searched_epochs_has_them_and_those_that_were_trained(monkeypatch):
+    faked(monkeypatch, lambda config: 1 / config["epochs"])
+    said = call("toy tune --epochs 5,20 --sequences 60 --jobs 1 --out s")
+    assert said.code == 0, said.err
+    header, *rows = [line.split(",") for line in Path("s/table.csv").read_text().splitlines()]
+    assert header == ["trial", "epochs", "val_loss", "epochs trained", "best epoch", "seconds", "status"]
+    assert [row[1:4] for row in rows] == [["20", "0.05", "8"], ["5", "0.2", "8"]]
+
+
+@pytest.mark.slow
+def test_going_on_to_a_better_trial_keeps_what_was_exported():
+    line = GRID.replace("--units 2,3 --clip 1,5", "--units 2,3 --learning-rate 1e-6,0.03")
+    assert call(f"{line} --search grid --trials 1 --out s").code == 0
+    (first,) = Path("s/trials").iterdir()
+    (first / "1").mkdir()
+    said = call("toy tune --resume --out s --trials 4 --jobs 1 --json")
+    assert said.code == 0, said.err
+    winner = json.loads(said.out)["winner"]["run"]
+    assert winner != str(first)
+    assert names(Path("s/trials")) == sorted([first.name, Path(winner).name])
+    assert (first / "1").is_dir()
+    assert call(f"toy evaluate --run {first}").code == 0

@@ -1,0 +1,212 @@
+"""What a search is asked: which settings it will try, what it can go by, and what could not be compared."""
+
+import json
+from pathlib import Path
+
+import pytest
+from lstm_ae_cli.options import Given
+from lstm_ae_cli.searching import Asked, planned
+from searches import SMALL, call, refused
+
+from lstm_ae.config import Mnist, Series, Toy
+from lstm_ae.errors import ConfigError
+from lstm_ae.estimate import searches
+from lstm_ae.estimate.durations import Duration, Estimate, Part
+from lstm_ae.estimate.searches import corners
+from lstm_ae.run import Run
+from lstm_ae.search import executors
+from lstm_ae.search.driver import _copied
+from lstm_ae.search.job import Outcome
+from lstm_ae.search.oracles import Oracle, trials_of
+from lstm_ae.search.plan import Plan, objective_of, objectives_of
+from lstm_ae.search.trials import Execution, Objective, Trial
+from lstm_ae.space import Axis, Space
+
+LOSS = Objective("val_loss")
+LISTS = (Axis("units", (2, 3)), Axis("clip", (0.0, 1.0, 5.0)))
+
+
+def plan(search, axes=LISTS, config=None, **more):
+    return Plan(config=config or Toy(), axes=axes, search=search, objective=LOSS, **more)
+
+
+@pytest.mark.parametrize(
+    ("search", "axes", "trials", "size"),
+    [
+        ("grid", LISTS, None, 6),
+        ("grid", LISTS, 4, 4),
+        ("random", LISTS, 20, 6),
+        ("random", LISTS, 5, 5),
+        ("random", (*LISTS, Axis("dropout", low=0.0, high=0.5)), 20, 20),
+        ("bayesian", LISTS, 20, 20),  # it can ask for a setting twice
+        ("hyperband", LISTS, 20, None),
+    ],
+)
+def test_no_more_settings_than_there_are(search, axes, trials, size):
+    assert plan(search, axes, trials=trials).size == size
+
+
+def test_hyperband_comes_to_no_more_than_it_may():
+    """Its first bracket: 9 settings for 1 epoch, 3 of them for 3, 1 for 9; then 5 settings for 3, 2 of them for 9."""
+    axes = (Axis("units", low=1, high=64),)
+    for trials, epochs in ((5, 5), (9, 9), (11, 9 + 2 * 2), (13, 9 + 3 * 2 + 6), (14, 9 + 3 * 2 + 6 + 3)):
+        asked = plan("hyperband", axes, Toy(epochs=9), trials=trials)
+        assert trials_of(asked) == (trials, epochs)
+        oracle = Oracle(asked, Space(axes))
+        number = 0
+        while trial := oracle.ask().trial:
+            number += 1
+            oracle.tell(trial._replace(status="failed"))
+        assert number <= trials
+    whole, every = trials_of(plan("hyperband", axes, Toy(epochs=9), trials=1000))
+    assert (whole, every) == trials_of(plan("hyperband", axes, Toy(epochs=9)))
+
+
+def test_of_hyperbands_repeats_the_first_one_alone_goes_on():
+    axes = (Axis("units", low=1, high=64),)
+    asked = plan("hyperband", axes, Toy(epochs=3), repeats=2)
+    # 3 settings for 1 epoch, 1 of them for 3; 2 for 3: of the one that goes on, the repeat begins anew.
+    assert trials_of(asked) == (6, 2 * 3 + (2 + 3) + 2 * 2 * 3)
+
+
+def test_settings_with_everything_small_or_large_are_looked_at_first():
+    numbers = [Axis(name, (1, 2)) for name in ("units", "layers", "batch_size", "decoder_units", "window", "stride")]
+    axes = [Axis("code", (2, 1)), *(axis for axis in numbers if axis.name in Toy.__dataclass_fields__)]
+    config = Toy(latent="vector")
+    first, second, *_ = corners(config, axes)
+    assert (first.code, first.units, first.layers, first.batch_size) == (1, 1, 1, 1)
+    assert (second.code, second.units, second.layers, second.batch_size) == (2, 2, 2, 2)
+    settings = list(corners(config, axes))
+    assert len(settings) == len(set(settings))
+    # Code 2 of units 1 is not allowed.
+    assert len(settings) == 2 ** len(axes) * 3 / 4
+
+
+def test_names_are_all_looked_at_with_small_and_large_numbers_first():
+    axes = [Axis("units", (2, 8)), Axis("cell", ("lstm", "gru")), Axis("layers", (1, 3))]
+    found = [(config.cell, config.units, config.layers) for config in corners(Toy(), axes)]
+    assert found[:4] == [("lstm", 2, 1), ("lstm", 8, 3), ("gru", 2, 1), ("gru", 8, 3)]
+    assert len(set(found)) == len(found) == 8
+
+
+def test_the_largest_of_many_settings_is_found():
+    axes = [Axis("layers", (1, 2)), *(Axis(name, (2, 4)) for name in ("units", "decoder_units", "batch_size"))]
+    axes += [Axis("cell", ("lstm", "gru")), Axis("optimizer", ("adam", "adamw", "nadam")), Axis("epochs", (1, 9))]
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searches, "network_of", lambda model: model)
+        patch.setattr(searches, "task", lambda name: Stub(seen))
+        _, large = searches.extremes(corners(Toy(), axes), lambda config: Stub(seen))
+    assert (large.layers, large.units, large.epochs) == (2, 4, 9)
+    assert len(seen) == searches.BUILT
+
+
+class Stub:
+    """A study, its data and its model at once, of which only the size is wanted."""
+
+    span = 1
+
+    def __init__(self, seen, size=0):
+        self.seen, self.size = seen, size
+        self.train = self
+
+    def build(self, config, data):
+        self.seen.append(config)
+        return Stub(self.seen, config.layers * config.units)
+
+    def count_params(self):
+        return self.size
+
+
+def test_what_a_study_can_go_by():
+    names = [objective.name for objective in objectives_of(Mnist())]
+    assert names == ["val_label_accuracy", "val_loss", "val_label_loss", "val_reconstruction_loss"]
+    for task in ("anomaly", "reconstruct", "forecast"):
+        assert objectives_of(Series(task=task)) == (LOSS,)
+        assert objective_of(Series(task=task), None) == LOSS
+    classes = Series(task="classify", label_col="kind")
+    assert objective_of(classes, "val_label_accuracy").higher_is_better
+    assert objective_of(classes, None) == LOSS
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "series tune t.csv --task forecast --objective val_label_accuracy",
+            "--objective of series --task forecast must be one of val_loss. Received: 'val_label_accuracy'",
+        ),
+        (
+            "toy tune --epochs 5,20 --units 2,4 --prune",
+            "--prune compares trainings after the same epoch, which is early in one and late in another where "
+            "--epochs is searched. Leave --prune out, or give one number. Received: --epochs 5,20",
+        ),
+        (
+            "mnist tune --reconstruction-weight 0.1,0.5,0.9 --objective val_loss",
+            "--objective val_loss is weighted by --reconstruction-weight, so it says nothing where that is searched. "
+            "Give --objective val_label_accuracy or val_label_loss or val_reconstruction_loss. "
+            "Received: --reconstruction-weight 0.1,0.5,0.9",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(line, message):
+    assert refused(line, 2) == message
+    assert refused(f"{line} --dry-run", 2) == message
+
+
+def test_what_can_be_compared_is_not_refused():
+    weights = Axis("reconstruction_weight", (0.1, 0.5))
+    for objective in (None, "val_label_loss", "val_reconstruction_loss", "val_label_accuracy"):
+        found = planned(Given({"reconstruction_weight": weights}), Mnist, Asked(objective=objective))
+        assert found.objective.name == objective or objective is None
+    with pytest.raises(ConfigError, match="val_loss is weighted"):
+        planned(Given({"reconstruction_weight": weights}), Mnist, Asked(objective="val_loss"))
+    planned(Given({"units": Axis("units", (2, 4))}), Mnist, Asked(objective="val_loss", prune=True))
+    # What was begun before this was refused can still be read.
+    assert Plan.from_dict(plan("grid", (Axis("epochs", (1, 2)),), prune=True).to_dict()).prune
+
+
+def test_a_dry_run_says_that_it_takes_no_heed_of_the_time(monkeypatch):
+    part = Part("train", "2 trials", Duration(1.0, 2.0))
+    monkeypatch.setattr(searches, "estimate", lambda *_, **__: Estimate((part,), None, 0, 0, ("as it is",)))
+    line = f"toy tune --units 2,3 {SMALL} --dry-run"
+    assert "--max-time" not in call(line).out
+    said = call(f"{line} --max-time 10m")
+    assert said.code == 0, said.err
+    assert "  this is the whole search, whatever --max-time says" in said.out.splitlines()
+
+
+def test_a_setting_that_diverged_is_not_trained_again_and_a_copy_takes_no_time(monkeypatch):
+    trained = []
+
+    def fake(job, load, notify):
+        units = job.config["units"]
+        trained.append(units)
+        stopped = "the loss became NaN or infinite in epoch 1" if units == 4 else ""
+        execution = Execution(0, 1 / units, 1, 1, stopped, 2.0, (1 / units,))
+        return Outcome(job.number, "failed" if stopped else "completed", (execution,), stopped)
+
+    monkeypatch.setattr(executors, "run", fake)
+    monkeypatch.setattr("lstm_ae.search.tuner.complete_best", lambda *_: [Run(Path("none"))])
+    said = call(f"toy tune --units 2,3,4,5 --search bayesian --trials 9 {SMALL} --out s --json")
+    assert said.code == 0, said.err
+    trials = sorted(json.loads(said.out)["trials"], key=lambda trial: trial["number"])
+    assert sorted(trained) == [2, 3, 4, 5]
+    assert len(trials) == 9
+    first = {trial["values"]["units"]: trial["number"] for trial in reversed(trials)}
+    for trial in trials:
+        units, (execution,) = trial["values"]["units"], trial["executions"]
+        assert trial["status"] == ("failed" if units == 4 else "completed")
+        if trial["number"] != first[units]:
+            assert execution["seconds"] == 0
+            why = ": the loss became NaN or infinite in epoch 1" if units == 4 else ""
+            assert trial["reason"] == f"as trial {first[units]}{why}"
+
+
+def test_a_copy_of_what_diverged_says_why():
+    ended = Execution(0, float("nan"), 1, 0, "the loss became NaN or infinite in epoch 1", 2.0, ())
+    trial = Trial(3, {"units": 4}, "failed", (ended,), ended.stopped)
+    copied = _copied(7, trial)
+    assert (copied.number, copied.status) == (7, "failed")
+    assert copied.reason == "as trial 3: the loss became NaN or infinite in epoch 1"
+    assert [execution.seconds for execution in copied.executions] == [0]
