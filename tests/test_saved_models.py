@@ -18,7 +18,7 @@ from lstm_ae.tasks import task
 ROOT = Path(__file__).parents[1] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
 # Hundreds of steps take long.
-FORMS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "mnist-pixels")) for name in NAMES]
+FORMS = [pytest.param(name, marks=[pytest.mark.slow] * (name in ("mnist-pixels", "mnist-one-lstm"))) for name in NAMES]
 
 
 def test_every_study_has_one():
