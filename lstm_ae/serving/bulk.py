@@ -14,7 +14,7 @@ from lstm_ae.serving.callers import Caller
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.samples import Samples
 from lstm_ae.serving.servable import Tensors, check
-from lstm_ae.serving.writing import write_lines
+from lstm_ae.serving.writing import plain, write_lines
 
 
 def predict(
@@ -81,7 +81,7 @@ def _answered(caller: Caller, inputs: Tensors, rows: int) -> Tensors:
 def _rows(outputs: Tensors, first: int) -> bytes:
     """Rows of a table, with its header above the first."""
     header, columns = ["sample"], []
-    for name, array in outputs.items():
+    for name, array in plain(outputs).items():
         flat = array.reshape(len(array), -1)
         columns.append(flat)
         header += [name] if flat.shape[1] == 1 else [f"{name}_{place}" for place in _places(array.shape[1:])]
@@ -116,7 +116,9 @@ def _hash(samples: Samples) -> str:
     for name, array in samples.inputs.items():
         found.update(f"{name} {array.dtype} {array.shape}".encode())
         for start in range(0, len(array), 4096):
-            found.update(array[start : start + 4096].tobytes())
+            part = array[start : start + 4096]
+            # An array of texts holds their addresses.
+            found.update(repr(part.tolist()).encode() if part.dtype.kind == "O" else part.tobytes())
     return found.hexdigest()
 
 
