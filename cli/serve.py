@@ -14,7 +14,7 @@ from .options import command
 from .talk import Talk
 
 if TYPE_CHECKING:
-    from lstm_ae.serving.models import Policy
+    from lstm_ae.serving.folders import Policy
 
 _BATCHING = "Batching"
 _LIMITS = "Limits"
@@ -99,7 +99,7 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.serving import loading, server
             from lstm_ae.serving.batching import Batching
             from lstm_ae.serving.configs import read_models, tensorflow_serving
-            from lstm_ae.serving.models import discover
+            from lstm_ae.serving.folders import discover
             from lstm_ae.serving.ports import Ports, bracketed
             from lstm_ae.serving.service import Limits
         except ModuleNotFoundError as error:
@@ -110,7 +110,7 @@ def register(app: typer.Typer) -> None:
         def wanted() -> Any:
             return read_models(models_config) if models_config else discover(folder, policy, labels)
 
-        models = wanted()
+        models = [model for model in wanted() if model.sure]
         if not models:
             raise DataError(
                 f"{str(folder)!r} holds no exported model (NAME/<number>/saved_model.pb); make one by lstmae export"
@@ -156,7 +156,7 @@ def register(app: typer.Typer) -> None:
 
 def _policy(text: str) -> "Policy":
     from lstm_ae.errors import ConfigError
-    from lstm_ae.serving.models import Policy
+    from lstm_ae.serving.folders import Policy
 
     if text in ("latest", "all"):
         return Policy(text)

@@ -15,8 +15,8 @@ import tensorflow as tf
 from served_models import ask, run, save, service
 
 from lstm_ae.serving.batching import Batcher, Batching
+from lstm_ae.serving.folders import Model, Policy, choose, versions_in
 from lstm_ae.serving.loading import loader
-from lstm_ae.serving.models import Model, Policy, choose, versions_in
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.service import Service
 

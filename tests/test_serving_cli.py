@@ -12,7 +12,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving.configs import models_of, read_models, tensorflow_serving
-from lstm_ae.serving.models import Model, Policy, discover
+from lstm_ae.serving.folders import Model, Policy, discover
 from lstm_ae.serving.refusals import Refusal
 
 

@@ -15,8 +15,8 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving.asking import read_outputs, write_request
+from lstm_ae.serving.folders import Policy, discover, versions_in
 from lstm_ae.serving.loading import require_allowed
-from lstm_ae.serving.models import Policy, discover, versions_in
 from lstm_ae.serving.protos import to_array, to_proto
 from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.servable import Servable, Signature, Tensors, callable_ones, signature_of
@@ -63,7 +63,7 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
     if (folder / "saved_model.pb").is_file():
         name, number, directory = folder.resolve().parent.name, _number(folder.resolve().name), folder
     else:
-        models = {found.name: found for found in discover(folder, Policy())}
+        models = {found.name: found for found in discover(folder, Policy()) if found.sure}
         if not models:
             raise DataError(f"{str(folder)!r} holds no exported model; make one by lstmae export")
         if model is None and len(models) > 1:

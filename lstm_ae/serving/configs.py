@@ -10,7 +10,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import write
-from lstm_ae.serving.models import Model, Policy
+from lstm_ae.serving.folders import Model, Policy
 from lstm_ae.serving.refusals import invalid
 
 # Where TensorFlow Serving's image looks by custom.

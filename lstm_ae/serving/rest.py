@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from google.protobuf.json_format import MessageToDict
 
 from lstm_ae.serving import metrics, openapi, static
-from lstm_ae.serving.models import LARGEST
+from lstm_ae.serving.folders import LARGEST
 from lstm_ae.serving.reading import read_request
 from lstm_ae.serving.refusals import Code, Refusal, invalid
 from lstm_ae.serving.service import Service

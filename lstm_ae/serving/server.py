@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstm_ae.serving.batching import Batcher, Batching
+from lstm_ae.serving.folders import Model
 from lstm_ae.serving.http import http_server
 from lstm_ae.serving.metrics import Metrics
-from lstm_ae.serving.models import Catalogue, Model
+from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.ports import Ports, bind, place, until_it_listens
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.rpc import grpc_server
@@ -71,8 +72,7 @@ async def serve(
         for model in models:
             if not model.base.resolve().is_relative_to(root.resolve()):
                 raise Refusal(Code.PERMISSION_DENIED, f"The base_path of {model.name!r} is not in the served folder")
-        catalogue.wanted = lambda: models
-        await catalogue.refresh()
+        await catalogue.follow(models)
 
     address, port = place(ports.host, ports.rest)
     ports = ports._replace(rest=port)
