@@ -441,6 +441,41 @@ def test_a_full_queue_refuses() -> None:
     assert [refusal.code for refusal in refused] == [Code.UNAVAILABLE, Code.UNAVAILABLE]
 
 
+def test_nobody_gets_rows_of_anothers_answer() -> None:
+    def twice(inputs: Any) -> Any:
+        return {"y": np.repeat(inputs["x"], 2)}
+
+    answers = calls(Batcher(Batching(size=8, threads=1)), twice, 1, 1, 1)
+    assert [answer["y"].tolist() for answer in answers] == [[0, 0], [1, 1], [2, 2]]  # each alone, as without batching
+    for batching in (Batching(size=2, threads=1), Batching(size=8, threads=1, sizes=(4, 8))):
+        (answer,) = calls(Batcher(batching), twice, 3)
+        assert isinstance(answer, Refusal)
+        assert answer.message.startswith("The model does not answer row by row: send fewer rows")
+
+
+def test_what_rides_alone_fills_the_queue_as_well() -> None:
+    go = threading.Event()
+
+    def slow(inputs: Any) -> Any:
+        go.wait(5)
+        return inputs
+
+    async def work() -> list[Any]:
+        batcher = Batcher(Batching(size=64, queue=2, threads=1))
+        at = asyncio.get_running_loop().time() + 10
+        made = [asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 0, deadline=at)) for _ in range(7)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        go.set()
+        answers = await asyncio.gather(*made, return_exceptions=True)
+        assert isinstance(await batcher.submit("k", slow, {"x": np.zeros(1)}, 0, deadline=at), dict)
+        batcher.close()
+        return answers
+
+    # One runs, two wait, and once they have ended there is room again.
+    assert [isinstance(answer, Refusal) for answer in asyncio.run(work())] == [False] * 3 + [True] * 4
+
+
 def test_a_deadline_ends_waiting_and_what_is_late_is_not_run() -> None:
     go, ran = threading.Event(), []
 
