@@ -25,15 +25,18 @@ def joined(parts: list[Tensors]) -> Tensors:
     return parts[0] if len(parts) == 1 else {name: _stacked([part[name] for part in parts]) for name in parts[0]}
 
 
+def padded(array: NDArray[Any], steps: int) -> NDArray[Any]:
+    """A forecast that goes so many steps; what it lacks is NaN, as the ends of rows with a shorter horizon are."""
+    missing = [(0, 0)] * array.ndim
+    missing[1] = (0, steps - array.shape[1])
+    return np.pad(array, missing, constant_values=np.nan)
+
+
 def _stacked(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    """One below the other; a part of a forecast that goes less far ends in NaN, as its rows do."""
+    """One below the other; a part of a forecast that goes less far ends in NaN."""
     if arrays[0].ndim > 1 and arrays[0].dtype.kind == "f" and len({array.shape[1] for array in arrays}) > 1:
         longest = max(array.shape[1] for array in arrays)
-        missing = [(0, 0)] * arrays[0].ndim
-        arrays = [
-            np.pad(array, [missing[0], (0, longest - array.shape[1]), *missing[2:]], constant_values=np.nan)
-            for array in arrays
-        ]
+        arrays = [padded(array, longest) for array in arrays]
     return np.concatenate(arrays)
 
 
