@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
         with quiet(talk):
             tried = [] if no_examples else examples(opened)
             exported = export_run(opened, base, list(dict.fromkeys(formats)), tried)
-        written = write_card(base, card(base.resolve().name, opened, exported.endpoints))
+        written = write_card(base, card(base.resolve().name, exported.directory.name, opened, exported.endpoints))
         talk.table(
             ["endpoint", "inputs", "outputs"],
             [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints],
