@@ -18,6 +18,7 @@ from lstm_ae.serving.batching import Batcher, Batching
 from lstm_ae.serving.folders import Model, Policy, choose, versions_in
 from lstm_ae.serving.loading import loader
 from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.rest import Asked, answer
 from lstm_ae.serving.service import Service
 
 PREDICT = "/v1/models/plus:predict"
@@ -610,6 +611,9 @@ def test_a_small_request_for_a_large_answer_is_refused(models: Path) -> None:
         b'{"instances": ' + b"[" * 70 + b"1" + b"]" * 70 + b"}",
         b'{"instances": ' + b'[{"x": ' * 500 + b"1" + b"}]" * 500 + b"}",
         b'{"inputs" :[[1.0]],"inputs":[[2.0]]}',
+        b'{"instances": [[1]], "instances"\n: [[2]]}',
+        b'{"instances": [[1]], "instances" \t: [[2]]}',
+        b'{"instances"\r\n: [[1]], "instances": [[2]]}',
     ],
 )
 def test_deep_and_doubled_requests_are_refused(models: Path, body: bytes) -> None:
@@ -623,6 +627,56 @@ def test_a_server_that_stops_takes_no_more(models: Path) -> None:
 
     answer = run(service(models), work)
     assert (answer.status, b"stopping" in answer.content) == (503, True)
+
+
+def coming(made: Service, body: Any) -> Any:
+    """A request whose body comes by a function of its own."""
+    return answer(made, Asked("POST", PREDICT, {}, body))
+
+
+def test_what_is_on_its_way_when_the_server_stops_is_answered(models: Path) -> None:
+    async def work(made: Service) -> list[int]:
+        async def body() -> bytes:
+            made.draining = True
+            return b'{"instances": [[1.0]]}'
+
+        return [(await coming(made, body)).status, (await coming(made, body)).status]
+
+    assert run(service(models), work) == [200, 503]
+
+
+def test_one_deadline_holds_for_the_whole_of_a_request(models: Path) -> None:
+    async def work(made: Service) -> tuple[list[float | None], int]:
+        left: list[float | None] = []
+        predict = made.predict
+
+        async def spy(*given: Any) -> Any:
+            left.append(given[3])
+            return await predict(*given)
+
+        async def body(seconds: float) -> bytes:
+            await asyncio.sleep(seconds)
+            return b'{"instances": [[1.0]]}'
+
+        made.predict = spy  # type: ignore[method-assign,assignment]
+        assert (await coming(made, lambda: body(0.1))).status == 200
+        made.limits = made.limits._replace(seconds=0.05)
+        return left, (await coming(made, lambda: body(5))).status
+
+    (left,), status = run(service(models, limits={"seconds": 10.0}), work)
+    assert left is not None
+    assert 5 < left < 9.95
+    assert status == 408
+
+
+def test_no_time_left_is_not_all_the_time(models: Path) -> None:
+    async def work(made: Service) -> None:
+        found = made.catalogue.find("plus")
+        with pytest.raises(Refusal) as caught:
+            await made.predict(found, found.signature(""), {"x": np.ones((1, 1), np.float32)}, 0.0)
+        assert caught.value.code == Code.DEADLINE_EXCEEDED
+
+    run(service(models), work)
 
 
 def test_a_disk_that_does_not_answer_takes_no_model_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.rest import Answer, Asked, answer, too_large
 from lstm_ae.serving.service import Service
 
@@ -108,15 +108,11 @@ class _Application:
         if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
             raise await self._too_large(aiter(protocol))
         parts, size, coming = [], 0, aiter(protocol)
-        try:
-            async with asyncio.timeout(self.service.limits.seconds):
-                while (part := await _next(coming)) is not None:
-                    parts.append(part)
-                    size += len(part)
-                    if size > limit:
-                        raise await self._too_large(coming)
-        except TimeoutError:
-            raise Refusal(Code.DEADLINE_EXCEEDED, "The body did not come in time", http=408) from None
+        while (part := await _next(coming)) is not None:
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise await self._too_large(coming)
         return b"".join(parts)
 
     async def _too_large(self, coming: Any) -> Refusal:

@@ -52,6 +52,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return await _or_refusal(work, context)
 
     async def _predict(self, request: Any, context: Any) -> Any:
+        self.service.admit()
         servable = _find(self.service, request.model_spec)
         signature = servable.signature(request.model_spec.signature_name)
         # Before any of them is laid out in memory.
