@@ -85,7 +85,7 @@ def register(app: typer.Typer) -> None:
             talk.say("no windows to try it with: the run's data is not at hand as it was, or a window is too large")
         with quiet(talk):
             exported = export_run(opened, base, list(dict.fromkeys(formats)), tried)
-        written = write_card(base, card(base.resolve().name, opened, exported.endpoints))
+        written = write_card(base, card(base.resolve().name, exported.directory.name, opened, exported.endpoints))
         talk.table(
             ["endpoint", "inputs", "outputs"],
             [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints],

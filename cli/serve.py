@@ -14,7 +14,7 @@ from .options import command
 from .talk import Talk
 
 if TYPE_CHECKING:
-    from lstm_ae.serving.models import Policy
+    from lstm_ae.serving.folders import Policy
 
 _BATCHING = "Batching"
 _LIMITS = "Limits"
@@ -36,7 +36,10 @@ def register(app: typer.Typer) -> None:
         host: Annotated[str, typer.Option(metavar="<address>", help="Address to listen at.")] = "127.0.0.1",
         allowed_host: Annotated[
             list[str] | None,
-            typer.Option(metavar="<name>", help="A further name of this server, behind a proxy; may be repeated."),
+            typer.Option(
+                metavar="<name>",
+                help="A further name of this server, such as a proxy's; others are refused. May be repeated.",
+            ),
         ] = None,
         rest_port: Annotated[int, _number("Port of REST; 0 takes a free one.", most=65535)] = 8501,
         grpc_port: Annotated[int, _number("Port of gRPC; 0 takes a free one.", most=65535)] = 8500,
@@ -96,7 +99,8 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.serving import loading, server
             from lstm_ae.serving.batching import Batching
             from lstm_ae.serving.configs import read_models, tensorflow_serving
-            from lstm_ae.serving.models import discover
+            from lstm_ae.serving.folders import discover
+            from lstm_ae.serving.ports import Ports, bracketed
             from lstm_ae.serving.service import Limits
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae serve needs {error.name}: pip install 'lstm-ae[serve]'") from error
@@ -106,7 +110,7 @@ def register(app: typer.Typer) -> None:
         def wanted() -> Any:
             return read_models(models_config) if models_config else discover(folder, policy, labels)
 
-        models = wanted()
+        models = [model for model in wanted() if model.sure]
         if not models:
             raise DataError(
                 f"{str(folder)!r} holds no exported model (NAME/<number>/saved_model.pb); make one by lstmae export"
@@ -118,8 +122,8 @@ def register(app: typer.Typer) -> None:
             talk.document({"models_config": str(path), "command": words})
             return
 
-        def listening(ports: server.Ports, service: Any) -> None:
-            shown = f"[{ports.host}]" if ":" in ports.host else ports.host
+        def listening(ports: Ports, service: Any) -> None:
+            shown = bracketed(ports.host)
             talk.show(f"REST  http://{shown}:{ports.rest}/v1/models/{models[0].name}")
             if not no_page:
                 talk.show(f"page  http://{shown}:{ports.rest}/")
@@ -138,7 +142,7 @@ def register(app: typer.Typer) -> None:
                 folder,
                 wanted,
                 loading.loader(trust=trust),
-                ports=server.Ports(host, rest_port, None if no_grpc else grpc_port),
+                ports=Ports(host, rest_port, None if no_grpc else grpc_port),
                 manners=server.Manners(poll, max_connections, header_timeout, drain, tuple(allowed_host or ())),
                 batching=Batching(
                     max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes
@@ -152,7 +156,7 @@ def register(app: typer.Typer) -> None:
 
 def _policy(text: str) -> "Policy":
     from lstm_ae.errors import ConfigError
-    from lstm_ae.serving.models import Policy
+    from lstm_ae.serving.folders import Policy
 
     if text in ("latest", "all"):
         return Policy(text)

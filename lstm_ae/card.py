@@ -42,11 +42,12 @@ _UNITLESS = {
 }
 
 
-def card(name: str, run: Run, endpoints: Sequence[Any]) -> str:
+def card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
     """A run's model card.
 
     Args:
         name: the model's, its title.
+        version: the exported one's, as its folder is called.
         run: a finished run.
         endpoints: of the exported version, with `name`, `inputs` and `outputs`.
     """
@@ -87,7 +88,7 @@ def card(name: str, run: Run, endpoints: Sequence[Any]) -> str:
         *_outputs(endpoints),
         *_classes(config),
         "Series are in the data's own units. TensorFlow alone runs it:",
-        f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/1")\n'
+        f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/{version}")\n'
         'print(loaded.signatures["serving_default"].structured_input_signature)\n```',
         "## Limits",
         _LIMITS[_kind(task, config)],

@@ -9,9 +9,10 @@ from typing import Any
 import tensorflow as tf
 
 from lstm_ae.serving.batching import Batcher, Batching
+from lstm_ae.serving.folders import Policy, discover
 from lstm_ae.serving.loading import loader
 from lstm_ae.serving.metrics import Metrics
-from lstm_ae.serving.models import Catalogue, Policy, discover
+from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.rest import Answer, Asked, answer
 from lstm_ae.serving.service import Limits, Service
 

@@ -18,7 +18,7 @@ ENDPOINTS = [SimpleNamespace(name="serving_default", inputs=["company", "past"],
 @pytest.mark.parametrize("name", NAMES)
 def test_everything_that_must_be_known_is_there(name):
     run = Run(ROOT / name)
-    about, metrics, text = run.about(), run.metrics(), card(name, run, ENDPOINTS)
+    about, metrics, text = run.about(), run.metrics(), card(name, "7", run, ENDPOINTS)
     assert text.startswith(f"# {name}\n\n{MARK}\n")
     for wanted in (
         about["data"]["text"],
@@ -31,7 +31,7 @@ def test_everything_that_must_be_known_is_there(name):
         f"{metrics['training']['parameters']:,}",
         f"tensorflow {about['versions']['tensorflow']}",
         "| `serving_default` | company, past | future |",
-        f'load("{name}/1")',
+        f'load("{name}/7")',
         "## Limits",
     ):
         assert wanted in text
@@ -55,7 +55,7 @@ def test_a_leak_is_told_in_bold():
             about = super().about()
             return about | {"data": about["data"] | {"leaky": "windows were shuffled"}}
 
-    assert "**Leaky: windows were shuffled.**" in card("snp", Leaky(ROOT / "snp"), ENDPOINTS)
+    assert "**Leaky: windows were shuffled.**" in card("snp", "1", Leaky(ROOT / "snp"), ENDPOINTS)
 
 
 def test_what_it_does_follows_the_config():
@@ -64,18 +64,18 @@ def test_what_it_does_follows_the_config():
             return dataclasses.replace(super().config(), **changes)
 
     run, changes = Changed(ROOT / "mnist-rows"), {"read": "pixels"}
-    assert "The picture is read pixel by pixel." in card("x", run, ENDPOINTS)
+    assert "The picture is read pixel by pixel." in card("x", "1", run, ENDPOINTS)
     run, changes = Changed(ROOT / "snp"), {"goal": "reconstruct", "inputs": None}
-    assert "Gives back a window of daily prices." in card("x", run, ENDPOINTS)
+    assert "Gives back a window of daily prices." in card("x", "1", run, ENDPOINTS)
 
 
 def test_outputs_without_a_unit_are_explained():
     score = SimpleNamespace(name="score", inputs=["sequence"], outputs=["score"])
-    text = card("toy", Run(ROOT / "toy"), [score])
+    text = card("toy", "1", Run(ROOT / "toy"), [score])
     assert "| `score` | sequence | score |" in text
     assert "\n- `score`: how badly a step is given back, the mean over its numbers of the squared error of" in text
     assert "- `label`" not in text
-    assert "- `" not in card("toy", Run(ROOT / "toy"), ENDPOINTS)
+    assert "- `" not in card("toy", "1", Run(ROOT / "toy"), ENDPOINTS)
 
 
 def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):

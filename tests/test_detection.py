@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -388,6 +389,39 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     few = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows[:, :3])})
     assert np.isnan(few["score"]).tolist() == [[True] * 3]
     assert few["anomaly"].numpy().tolist() == [[False] * 3]
+
+
+@pytest.mark.parametrize(("series", "rows", "smooth"), [(1, 5000, 101), (3, 1500, 1), (1500, 6, 5), (2, 5, 5)])
+def test_scores_of_many_rows_hold_few_windows_at_a_time(
+    series: int, rows: int, smooth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    from lstm_ae.exporting.detector import BLOCK, Detector, row_scores
+    from lstm_ae.models.scaling import in_own_units
+
+    sizes, frame = [0], tf.signal.frame
+
+    def spy(*given: Any, **named: Any) -> Any:
+        found = frame(*given, **named)
+        sizes.append(tf.size(found))
+        return found
+
+    scale = fixed(2.0, 3.0)
+    model = in_own_units(compressor(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
+    values = np.random.default_rng(0).normal(2, 3, (series, rows, 1)).astype(np.float32)
+    values[0, rows // 2] = np.nan
+    monkeypatch.setattr(tf.signal, "frame", spy)
+    call_, _ = row_scores(model, Detector(0.5, smooth))
+    # Called as it is, not as a graph: then each size is there to be read.
+    got = call_({"sequence": tf.constant(values)})
+    assert max(map(int, sizes)) <= max(BLOCK, series) * 5
+    assert got["score"].shape == got["anomaly"].shape == (series, rows)
+    assert got["threshold"].shape == (series,)
+    for each in {0, series - 1} if rows >= 5 else ():
+        errors = of_windows(codes.errors_of(model, scale), 5)
+        expected = score_rows(errors, values[each], np.zeros(rows, np.int32), 5, smooth)[:, 0]
+        np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -47,6 +47,7 @@ def test_exported_then_verified(toy: Path, said: Any, proven_here: None) -> None
     assert exported["formats"] == {}
     for name in ("reconstruct", "encode", "score"):
         assert f"| `{name}` | sequence |" in Path("toy/README.md").read_text()
+    assert 'load("toy/2")' in Path("toy/README.md").read_text()
     verified = said("export --verify-only toy")["verified"]
     assert [(each["directory"], each["difference"]) for each in verified] == [("toy/1", 0), ("toy/2", 0)]
     assert verified[1]["unchecked"] == []

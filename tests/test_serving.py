@@ -1,11 +1,9 @@
-"""The server's parts in one process: models, batching, REST; tiny models stand for ours."""
+"""The server's parts in one process: models and REST; tiny models stand for ours."""
 
 import asyncio
 import gzip
 import json
 import shutil
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,10 @@ import pytest
 import tensorflow as tf
 from served_models import ask, run, save, service
 
-from lstm_ae.serving.batching import Batcher, Batching
+from lstm_ae.serving.folders import Model, Policy, choose, versions_in
 from lstm_ae.serving.loading import loader
-from lstm_ae.serving.models import Model, Policy, choose, versions_in
 from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.rest import Asked, answer
 from lstm_ae.serving.service import Service
 
 PREDICT = "/v1/models/plus:predict"
@@ -343,129 +341,6 @@ def test_a_broken_version_is_not_tried_at_every_look(tmp_path: Path) -> None:
     assert tried == [1]
 
 
-def calls(batcher: Batcher, answers: Any, *rows: int, key: Any = "k", deadline: float = 10.0) -> list[Any]:
-    """Submit requests of so many rows at once; a refusal stands in place of its answer."""
-
-    async def work() -> list[Any]:
-        at = asyncio.get_running_loop().time() + deadline
-        made = [
-            batcher.submit(key, answers, {"x": np.full(n, number, np.float32)}, n, deadline=at)
-            for number, n in enumerate(rows)
-        ]
-        try:
-            return await asyncio.gather(*made, return_exceptions=True)
-        finally:
-            batcher.close()
-
-    return asyncio.run(work())
-
-
-def test_requests_that_wait_ride_together() -> None:
-    sizes: list[int] = []
-
-    def double(inputs: Any) -> Any:
-        sizes.append(len(inputs["x"]))
-        return {"y": inputs["x"] * 2}
-
-    answers = calls(Batcher(Batching(size=8, threads=1)), double, *[1] * 20)
-    assert [answer["y"].tolist() for answer in answers] == [[2.0 * k] for k in range(20)]
-    # The first finds the thread free; the others gather behind it.
-    assert sizes == [1, 8, 8, 3]
-
-
-def test_a_batch_waits_for_company_if_told_to() -> None:
-    sizes: list[int] = []
-
-    def same(inputs: Any) -> Any:
-        sizes.append(len(inputs["x"]))
-        return inputs
-
-    calls(Batcher(Batching(size=8, wait=0.2, threads=2)), same, 1, 2, 3)
-    assert sizes == [6]
-
-
-def test_a_large_request_is_cut_and_put_together_again() -> None:
-    sizes: list[int] = []
-
-    def same(inputs: Any) -> Any:
-        sizes.append(len(inputs["x"]))
-        return {"y": np.arange(len(inputs["x"])) + inputs["x"]}
-
-    (answer,) = calls(Batcher(Batching(size=4, threads=1)), same, 10)
-    assert sizes == [4, 4, 2]
-    assert answer["y"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
-
-
-def test_batches_of_allowed_sizes_are_filled_up() -> None:
-    sizes: list[int] = []
-
-    def same(inputs: Any) -> Any:
-        sizes.append(len(inputs["x"]))
-        return inputs
-
-    answers = calls(Batcher(Batching(size=8, threads=1, sizes=(2, 8))), same, 1, 1, 2)
-    assert sizes == [2, 8]
-    assert [answer["x"].tolist() for answer in answers] == [[0], [1], [2, 2]]
-
-
-def test_a_bad_request_fails_alone() -> None:
-    def picky(inputs: Any) -> Any:
-        if (inputs["x"] == 3).any():
-            raise Refusal(Code.INVALID_ARGUMENT, "three")
-        return inputs
-
-    answers = calls(Batcher(Batching(size=8, threads=1)), picky, *[1] * 6)
-    assert [str(a) if isinstance(a, Refusal) else a["x"].item() for a in answers] == [0, 1, 2, "three", 4, 5]
-
-
-def test_a_full_queue_refuses() -> None:
-    go = threading.Event()
-
-    def slow(inputs: Any) -> Any:
-        go.wait(5)
-        return inputs
-
-    async def work() -> list[Any]:
-        batcher = Batcher(Batching(size=2, queue=2, threads=1))
-        at = asyncio.get_running_loop().time() + 10
-        made = [asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=at)) for _ in range(7)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        go.set()
-        answers = await asyncio.gather(*made, return_exceptions=True)
-        batcher.close()
-        return answers
-
-    refused = [answer for answer in asyncio.run(work()) if isinstance(answer, Refusal)]
-    # One runs, four wait.
-    assert [refusal.code for refusal in refused] == [Code.UNAVAILABLE, Code.UNAVAILABLE]
-
-
-def test_a_deadline_ends_waiting_and_what_is_late_is_not_run() -> None:
-    go, ran = threading.Event(), []
-
-    def slow(inputs: Any) -> Any:
-        ran.append(inputs["x"][0])
-        go.wait(5)
-        return inputs
-
-    async def work() -> list[Any]:
-        batcher = Batcher(Batching(size=1, threads=1))
-        now = asyncio.get_running_loop().time()
-        first = asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=now + 10))
-        await asyncio.sleep(0)  # it starts
-        late = batcher.submit("k", slow, {"x": np.ones(1)}, 1, deadline=now + 0.05)
-        with pytest.raises(Refusal) as caught:
-            await late
-        go.set()
-        await first
-        batcher.close()
-        return [caught.value.code]
-
-    assert asyncio.run(work()) == [Code.DEADLINE_EXCEEDED]
-    assert ran == [0.0]
-
-
 def test_different_shapes_and_horizons_ride_apart(models: Path) -> None:
     seen: list[tuple[int, ...]] = []
 
@@ -527,29 +402,6 @@ def test_our_models_say_what_they_say_in_keras() -> None:
     np.testing.assert_array_equal(np.array(content["predictions"], np.float32), expected)
 
 
-def test_requests_that_wait_for_company_are_all_answered() -> None:
-    """Slow calls, and requests that come while others wait, run or time out."""
-
-    def slow(inputs: Any) -> Any:
-        time.sleep(0.02)
-        return inputs
-
-    async def work() -> list[Any]:
-        batcher = Batcher(Batching(size=4, wait=0.005, threads=1))
-        at = asyncio.get_running_loop().time() + 5
-        made = []
-        for number in range(60):
-            x = {"x": np.full(1, number)}
-            made.append(asyncio.create_task(batcher.submit("k", slow, x, 1, deadline=at)))
-            await asyncio.sleep(0.001 * (number % 13))
-        answers = await asyncio.gather(*made)
-        batcher.close()
-        assert not batcher._lanes
-        return [answer["x"].item() for answer in answers]
-
-    assert asyncio.run(work()) == list(range(60))
-
-
 def test_a_large_request_of_many_horizons(models: Path) -> None:
     rows = [{"x": [1.0], "horizon": 1}] * 64 + [{"x": [2.0], "horizon": 3}] * 6
     body = {"signature_name": "forecast", "instances": rows}
@@ -575,6 +427,9 @@ def test_a_small_request_for_a_large_answer_is_refused(models: Path) -> None:
         b'{"instances": ' + b"[" * 70 + b"1" + b"]" * 70 + b"}",
         b'{"instances": ' + b'[{"x": ' * 500 + b"1" + b"}]" * 500 + b"}",
         b'{"inputs" :[[1.0]],"inputs":[[2.0]]}',
+        b'{"instances": [[1]], "instances"\n: [[2]]}',
+        b'{"instances": [[1]], "instances" \t: [[2]]}',
+        b'{"instances"\r\n: [[1]], "instances": [[2]]}',
     ],
 )
 def test_deep_and_doubled_requests_are_refused(models: Path, body: bytes) -> None:
@@ -588,6 +443,56 @@ def test_a_server_that_stops_takes_no_more(models: Path) -> None:
 
     answer = run(service(models), work)
     assert (answer.status, b"stopping" in answer.content) == (503, True)
+
+
+def coming(made: Service, body: Any) -> Any:
+    """A request whose body comes by a function of its own."""
+    return answer(made, Asked("POST", PREDICT, {}, body))
+
+
+def test_what_is_on_its_way_when_the_server_stops_is_answered(models: Path) -> None:
+    async def work(made: Service) -> list[int]:
+        async def body() -> bytes:
+            made.draining = True
+            return b'{"instances": [[1.0]]}'
+
+        return [(await coming(made, body)).status, (await coming(made, body)).status]
+
+    assert run(service(models), work) == [200, 503]
+
+
+def test_one_deadline_holds_for_the_whole_of_a_request(models: Path) -> None:
+    async def work(made: Service) -> tuple[list[float | None], int]:
+        left: list[float | None] = []
+        predict = made.predict
+
+        async def spy(*given: Any) -> Any:
+            left.append(given[3])
+            return await predict(*given)
+
+        async def body(seconds: float) -> bytes:
+            await asyncio.sleep(seconds)
+            return b'{"instances": [[1.0]]}'
+
+        made.predict = spy  # type: ignore[method-assign,assignment]
+        assert (await coming(made, lambda: body(0.1))).status == 200
+        made.limits = made.limits._replace(seconds=0.05)
+        return left, (await coming(made, lambda: body(5))).status
+
+    (left,), status = run(service(models, limits={"seconds": 10.0}), work)
+    assert left is not None
+    assert 5 < left < 9.95
+    assert status == 408
+
+
+def test_no_time_left_is_not_all_the_time(models: Path) -> None:
+    async def work(made: Service) -> None:
+        found = made.catalogue.find("plus")
+        with pytest.raises(Refusal) as caught:
+            await made.predict(found, found.signature(""), {"x": np.ones((1, 1), np.float32)}, 0.0)
+        assert caught.value.code == Code.DEADLINE_EXCEEDED
+
+    run(service(models), work)
 
 
 def test_a_disk_that_does_not_answer_takes_no_model_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

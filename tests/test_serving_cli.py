@@ -12,7 +12,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving.configs import models_of, read_models, tensorflow_serving
-from lstm_ae.serving.models import Model, Policy, discover
+from lstm_ae.serving.folders import Model, Policy, discover
 from lstm_ae.serving.refusals import Refusal
 
 
@@ -87,6 +87,35 @@ def test_the_command_writes_the_file(tmp_path: Path) -> None:
     assert said.code == 0, said.err
     assert json.loads(said.out)["models_config"].endswith("served/models.config")
     assert (tmp_path / "served" / "models.config").is_file()
+
+
+def test_a_file_of_somebodys_own_is_left_alone(tmp_path: Path) -> None:
+    save(tmp_path / "served" / "plus", 1)
+    own = tmp_path / "served" / "models.config"
+    own.write_text("model_config_list { config { name: 'x' base_path: 'plus' } }")
+    for more in ("", " --models-config served/models.config"):
+        said = call("serve served --tf-serving" + more)
+        assert said.code == 2
+        assert "models.config' was not written by --tf-serving; move it away" in said.err
+        assert own.read_text().startswith("model_config_list {")
+    own.unlink()
+    for _ in range(2):  # the second time it is its own
+        assert call("serve served --tf-serving").code == 0
+    assert [model.name for model in read_models(own)] == ["plus"]
+
+
+def test_models_behind_links(tmp_path: Path) -> None:
+    save(tmp_path / "elsewhere", 1)
+    served = tmp_path / "served"
+    save(served / "plus", 1)
+    (served / "same").symlink_to("plus")
+    path, _ = tensorflow_serving(served, discover(served, Policy()), rest_port=81, grpc_port=80)
+    assert [str(model.base) for model in read_models(path)] == ["/models/plus", "/models/plus"]
+    (served / "link").symlink_to(tmp_path / "elsewhere")
+    said = call("serve served --tf-serving")
+    assert said.code == 2
+    assert "The model 'link' lies at" in said.err
+    assert "copy the model into it" in said.err
 
 
 def config(text: str) -> Any:

@@ -359,6 +359,12 @@ def test_ports_that_cannot_be_had(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_host_by_name(folder: Path) -> None:
+    with live(folder, "--host", "localhost") as server:
+        assert server.ask("/v1/models/plus:predict", ONE)[0] == 200
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="no IPv6 here")
 def test_ipv6(folder: Path) -> None:
     with socket.socket(socket.AF_INET6) as probe:

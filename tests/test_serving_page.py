@@ -12,8 +12,8 @@ import pytest
 from served_models import ask, run, save, service
 
 from lstm_ae.serving import openapi, schemas, static
+from lstm_ae.serving.folders import Policy
 from lstm_ae.serving.manifests import LARGEST, Example, examples, read_manifest, told
-from lstm_ae.serving.models import Policy
 from lstm_ae.serving.rest import Answer
 from lstm_ae.serving.servable import Signature, Spec
 from lstm_ae.serving.service import Limits

@@ -1,6 +1,7 @@
 """`lstmae predict`: files in, files out, from a folder and from a server."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from servers import live
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving import bulk
 from lstm_ae.serving.callers import Caller, caller
-from lstm_ae.serving.samples import Samples, read_samples
+from lstm_ae.serving.samples import Samples, exact, read_samples
 from lstm_ae.serving.servable import Signature, Spec
 
 FLOAT = np.dtype(np.float32)
@@ -165,6 +166,99 @@ def test_a_forecast_by_horizon(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert json.loads(done.out) == {"samples": 2, "model": "plus/3", "signature": "forecast", "out": "o.csv"}
     assert (tmp_path / "o.csv").read_text() == "sample,future_1,future_2\n0,2.0,2.0\n1,4.0,4.0\n"
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_rows_of_many_horizons_make_an_even_table(tmp_path: Path, interrupted: bool) -> None:
+    save(tmp_path / "plus", 1)
+    horizons = np.array([1, 3, 2, 1])
+    np.savez(tmp_path / "x.npz", x=np.arange(4.0)[:, None], horizon=horizons)
+    found = caller("plus", None, None, "forecast")
+    samples = read_samples(tmp_path / "x.npz", found.signature)
+    expected = {"o.csv": "sample,future_1,future_2,future_3\n0,0.0,,\n1,1.0,1.0,1.0\n2,2.0,2.0,\n3,3.0,,\n"}
+    expected["o.jsonl"] = "[0.0, NaN, NaN]\n[1.0,1.0,1.0]\n[2.0, 2.0, NaN]\n[3.0, NaN, NaN]\n"
+    for out, text in expected.items():
+        if interrupted:
+            calls: list[Any] = []
+
+            def call_(inputs: Any, calls: list[Any] = calls) -> Any:
+                calls.append(inputs)
+                if len(calls) == 3:
+                    raise KeyboardInterrupt
+                return found.call(inputs)
+
+            with pytest.raises(KeyboardInterrupt):
+                bulk.predict(found._replace(call=call_), samples, Path(out), batch=1, notify=lambda done, of: None)
+        bulk.predict(found, samples, Path(out), batch=1, notify=lambda done, of: None)
+        assert Path(out).read_text() == text
+
+
+def test_a_table_of_uneven_answers_is_refused(tmp_path: Path) -> None:
+    def answer(inputs: Any) -> Any:
+        return {"y": np.zeros((len(inputs["past"]), int(inputs["past"][0, 0, 0])), np.float32)}
+
+    samples = Samples({"past": np.array([[[2]], [[3]]], np.float32)})
+    with pytest.raises(DataError, match="From sample 1 on the answers have other columns than before"):
+        bulk.predict(Caller("m/1", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+    # Nor is it gone on with where another call has stopped.
+    with pytest.raises(DataError, match="From sample 1 on"):
+        bulk.predict(Caller("m/1", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+    assert not Path("o.csv").exists()
+
+
+def test_a_header_alone_is_not_gone_on_with(tmp_path: Path) -> None:
+    samples = Samples({"past": np.zeros((1, 1, 1), np.float32)})
+    with pytest.raises(KeyboardInterrupt):
+        bulk.predict(doubled([], 1), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+    Path(".o.csv.part").write_text("sample,y\n0,0")
+    bulk.predict(doubled([]), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+    assert Path("o.csv").read_text() == "sample,y\n0,0.0\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "words"),
+    [
+        ([2.5], "int32", "takes int32 there, which 2.5 is not"),
+        ([1e12], "int32", "which 1000000000000.0 is not"),
+        ([np.nan], "int32", "which nan is not"),
+        ([np.inf], "int64", "which inf is not"),
+        ([2.0**63], "int64", "which 9.22"),
+        ([2**63], "int64", "which 9223372036854775808 is not"),
+        ([-1], "uint64", "which -1 is not"),
+        ([2], "bool", "takes bool there, which 2 is not"),
+        ([1e39], "float32", "takes float32 there, which 1e+39 is not"),
+        ([1], "object", "takes text there"),
+    ],
+)
+def test_no_number_becomes_another(values: list[Any], dtype: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        exact(np.array(values), np.dtype(dtype))
+
+
+def test_numbers_that_a_type_has() -> None:
+    assert exact(np.array([2.0, -(2.0**31)]), np.dtype(np.int32)).tolist() == [2, -(2**31)]
+    assert exact(np.array([2**64 - 1], np.uint64), np.dtype(np.uint64)).tolist() == [2**64 - 1]
+    assert exact(np.array([1.0, 0.0]), np.dtype(np.bool_)).tolist() == [True, False]
+    assert exact(np.array([0.1, np.inf, -np.inf]), np.dtype(np.float32)).tolist() == [np.float32(0.1), np.inf, -np.inf]
+    assert np.isnan(exact(np.array([np.nan]), np.dtype(np.float32))).all()
+    assert exact(np.array([7], np.float16), np.dtype(np.int64)).tolist() == [7]
+
+
+def test_options_and_files_with_other_numbers_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", past=np.zeros((1, 3, 1)), horizon=np.array([1.5]))
+    with pytest.raises(DataError, match=r"'a\.npz', input 'horizon': the model takes int32 there, which 1\.5 is not"):
+        read_samples(Path("a.npz"), FORECAST)
+    (tmp_path / "t.csv").write_text("v\n1\n1e39\n")
+    with pytest.raises(DataError, match=r"'t\.csv', input 'past': the model takes float32 there, which 1e\+39 is not"):
+        read_samples(Path("t.csv"), SERIES)
+    (tmp_path / "t.csv").write_text("v\n1\n0.1\n")
+    for text in ("2.5", "1e12", "nan", "99999999999"):
+        with pytest.raises(ConfigError, match="--set horizon: the model takes int32 there"):
+            read_samples(Path("t.csv"), FORECAST, constants=bulk.constants_of([f"horizon={text}"]))
+    for text in ("2", "2.0", "2e0"):
+        found = read_samples(Path("t.csv"), FORECAST, constants=bulk.constants_of([f"horizon={text}"]))
+        assert found.inputs["horizon"].tolist() == [2]
+    assert bulk.constants_of(["n=9007199254740993"]) == {"n": 9007199254740993}
 
 
 def test_which_model(tmp_path: Path) -> None:

@@ -38,24 +38,59 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
 
     def score(inputs: Tensors) -> Tensors:
         series = inputs["sequence"]
-        batch, rows = tf.shape(series)[0], tf.shape(series)[1]
-        windows = tf.reshape(tf.signal.frame(series, window, 1, axis=1), (-1, window, features))
-        squared = _in_blocks(errors, windows)
-        missing = tf.math.is_nan(squared)
-        sums = _over_windows(tf.where(missing, tf.zeros_like(squared), squared), batch, rows, window, features)
-        counts = _over_windows(tf.cast(~missing, tf.float32), batch, rows, window, features)
+        sums, counts = _over_windows(errors, series, window, features)
         by_feature = _mean(_around(_ratio(sums, counts), half), _around(_there(counts), half))
         known = tf.cast(~tf.math.is_nan(by_feature), tf.float32)
         scores = _ratio(tf.reduce_sum(_or_zero(by_feature), axis=1), tf.reduce_sum(known, axis=1))
         scores = tf.where(tf.reduce_sum(known, axis=1) > 0, scores, tf.constant(float("nan")))
         threshold = tf.constant(detector.threshold, tf.float32)
-        return {"score": scores, "threshold": tf.fill((batch,), threshold), "anomaly": scores > threshold}
+        return {"score": scores, "threshold": tf.fill(tf.shape(series)[:1], threshold), "anomaly": scores > threshold}
 
     return score, {"sequence": tf.TensorSpec((None, None, features), tf.float32, name="sequence")}
 
 
+def _over_windows(errors: Callable[[Any], Any], series: Any, window: int, features: int) -> tuple[Any, Any]:
+    """Sums of the errors over the windows that hold a row, and how many are no NaN: `(batch, features, rows)` each.
+
+    Windows that begin at rows beside one another are cut, judged and summed together, some at a time, and what they say
+    of rows that later windows hold as well is handed on: all windows are `window` times as large as the series, and
+    what the network holds of each is a hundred times as large again.
+    """
+    batch, rows = tf.shape(series)[0], tf.shape(series)[1]
+    starts = tf.maximum(rows - window + 1, 0)
+    step = tf.maximum(BLOCK // tf.maximum(batch, 1), 1)
+    done = tf.TensorArray(
+        tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, None, 2 * features)
+    )
+
+    def block(place: Any, done: Any, open_: Any) -> Any:
+        begin = place * step
+        count = tf.minimum(step, starts - begin)
+        windows = tf.signal.frame(series[:, begin : begin + count + window - 1], window, 1, axis=1)
+        squared = _in_blocks(errors, tf.reshape(windows, (-1, window, features)))
+        missing = tf.math.is_nan(squared)
+        both = tf.concat([tf.where(missing, tf.zeros_like(squared), squared), tf.cast(~missing, tf.float32)], axis=-1)
+        both = tf.transpose(tf.reshape(both, (batch, count, window, 2 * features)), (0, 3, 1, 2))
+        # By row, then of which series, then of which feature: a block is joined to the next by rows.
+        summed = tf.transpose(tf.signal.overlap_and_add(both, 1), (2, 0, 1))
+        summed = tf.concat([summed[: window - 1] + open_, summed[window - 1 :]], axis=0)
+        return place + 1, done.write(place, summed[:count]), summed[count:]
+
+    # Once at least, so that there is something to join; without any window, of no window.
+    blocks = tf.maximum(1, (starts + step - 1) // step)
+    _, done, open_ = tf.while_loop(
+        lambda place, *_: place < blocks,
+        block,
+        [0, done, tf.zeros((window - 1, batch, 2 * features))],
+        shape_invariants=[tf.TensorShape(()), None, tf.TensorShape((None, None, 2 * features))],
+        parallel_iterations=1,
+    )
+    whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[:rows], (1, 2, 0))
+    return whole[:, :features], whole[:, features:]
+
+
 def _in_blocks(errors: Callable[[Any], Any], windows: Any) -> Any:
-    """The errors of all windows, some at a time: what the network holds of each is a hundred times as large."""
+    """The errors of windows, some at a time: there may be more series than windows in a block."""
     count = tf.shape(windows)[0]
     found = tf.TensorArray(
         tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, *windows.shape[1:])
@@ -64,17 +99,9 @@ def _in_blocks(errors: Callable[[Any], Any], windows: Any) -> Any:
     def block(place: Any, found: Any) -> Any:
         return place + 1, found.write(place, errors(windows[place * BLOCK : (place + 1) * BLOCK]))
 
-    # Once at least, so that there is something to join.
     blocks = tf.maximum(1, (count + BLOCK - 1) // BLOCK)
     _, found = tf.while_loop(lambda place, _: place < blocks, block, [0, found], parallel_iterations=1)
     return tf.ensure_shape(found.concat(), windows.shape)
-
-
-def _over_windows(values: Any, batch: Any, rows: Any, window: int, features: int) -> Any:
-    """Sums over the windows that hold a row: `(batch * windows, window, features)` to `(batch, features, rows)`."""
-    values = tf.transpose(tf.reshape(values, (batch, -1, window, features)), (0, 3, 1, 2))
-    # Without any window it would give the rows of one, but for the last.
-    return tf.signal.overlap_and_add(values, 1)[..., :rows]
 
 
 def _ratio(sums: Any, counts: Any) -> Any:
@@ -89,8 +116,16 @@ def _around(values: Any, half: int) -> Any:
     """Sums over `half` rows on either side: `(batch, features, rows)` alike."""
     if not half:
         return values
+    rows = tf.shape(values)[2]
     padded = tf.pad(values, ((0, 0), (0, 0), (half, half)))
-    return tf.reduce_sum(tf.signal.frame(padded, 2 * half + 1, 1, axis=2), axis=-1)
+    # One after the other: side by side they are as many times as large as there are rows to either side.
+    _, sums = tf.while_loop(
+        lambda place, _: place <= 2 * half,
+        lambda place, sums: (place + 1, sums + padded[..., place : place + rows]),
+        [0, tf.zeros_like(values)],
+        parallel_iterations=1,
+    )
+    return sums
 
 
 def _mean(sums: Any, counts: Any) -> Any:

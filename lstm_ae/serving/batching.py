@@ -11,14 +11,14 @@ All of it lives on one event loop; only the calls run in threads.
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.rows import by_row, count, filled, joined, part
 from lstm_ae.serving.servable import Tensors
 
 Run = Callable[[Tensors], Tensors]
@@ -88,9 +88,11 @@ class Batcher:
         if self._waiting >= self.batching.queue * limit:
             raise Refusal(Code.UNAVAILABLE, "The queue of requests is full; try again later")
         if rows > limit:
-            parts = [_part(inputs, slice(start, start + limit)) for start in range(0, rows, limit)]
-            many = [self._one(key, run, part, _rows(part), deadline) for part in parts]
-            return _joined(await _together(many))
+            parts = [part(inputs, slice(start, start + limit)) for start in range(0, rows, limit)]
+            many = [self._one(key, run, some, count(some), deadline) for some in parts]
+            return joined(
+                [by_row(answer, count(some)) for answer, some in zip(await _together(many), parts, strict=True)]
+            )
         if rows == 0 or limit == 1:
             key = (key, object())
         return await self._one(key, run, inputs, rows, deadline)
@@ -103,7 +105,7 @@ class Batcher:
             lane = self._lanes[key] = _Lane(run, self.batching.sizes if rows else ())
         lane.items.append(item)
         lane.rows += rows
-        self._waiting += rows
+        self._waiting += self._weight(item)
         if lane.rows >= self.batching.size or not self.batching.wait or not rows:
             self._make_ready(key, lane)
         elif lane.timer is None and not lane.ready:
@@ -154,11 +156,15 @@ class Batcher:
         while lane.items and (not taken or rows + lane.items[0].rows <= self.batching.size):
             item = lane.items.popleft()
             lane.rows -= item.rows
-            self._waiting -= item.rows
+            self._waiting -= self._weight(item)
             if not item.answer.done() and item.deadline > now:
                 taken.append(item)
                 rows += item.rows
         return taken
+
+    def _weight(self, item: _Item) -> int:
+        # What rides alone is a call's worth, whatever it holds.
+        return item.rows or self.batching.size
 
     def _answer(self, items: list[_Item], done: "asyncio.Future[list[Tensors | Exception]]") -> None:
         self._free += 1
@@ -185,13 +191,11 @@ def _call(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Ten
 def _ride(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Tensors]:
     if len(requests) == 1 and not sizes:
         return [run(requests[0])]
-    together = _joined(requests)
-    rows = _rows(together)
-    outputs = run(_filled(together, rows, sizes))
-    if any(array.ndim == 0 or len(array) < rows for array in outputs.values()):
-        raise ValueError("the model does not answer row by row")
-    ends = np.cumsum([_rows(request) for request in requests])
-    return [_part(outputs, slice(end - _rows(request), end)) for end, request in zip(ends, requests, strict=True)]
+    together = joined(requests)
+    whole = filled(together, sizes)
+    outputs = by_row(run(whole), count(whole))
+    ends = np.cumsum([count(request) for request in requests])
+    return [part(outputs, slice(end - count(request), end)) for end, request in zip(ends, requests, strict=True)]
 
 
 async def _together(many: list[Any]) -> list[Tensors]:
@@ -202,34 +206,3 @@ async def _together(many: list[Any]) -> list[Tensors]:
             raise answer
         answers.append(answer)
     return answers
-
-
-def _rows(tensors: Mapping[str, Any]) -> int:
-    return len(next(iter(tensors.values())))
-
-
-def _part(tensors: Mapping[str, Any], rows: slice) -> Tensors:
-    return {name: array[rows] for name, array in tensors.items()}
-
-
-def _joined(parts: list[Tensors]) -> Tensors:
-    return parts[0] if len(parts) == 1 else {name: _stacked([part[name] for part in parts]) for name in parts[0]}
-
-
-def _stacked(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    """One below the other; a part of a forecast that goes less far ends in NaN, as its rows do."""
-    if arrays[0].ndim > 1 and arrays[0].dtype.kind == "f" and len({array.shape[1] for array in arrays}) > 1:
-        longest = max(array.shape[1] for array in arrays)
-        missing = [(0, 0)] * arrays[0].ndim
-        arrays = [
-            np.pad(array, [missing[0], (0, longest - array.shape[1]), *missing[2:]], constant_values=np.nan)
-            for array in arrays
-        ]
-    return np.concatenate(arrays)
-
-
-def _filled(tensors: Tensors, rows: int, sizes: tuple[int, ...]) -> Tensors:
-    missing = next((size for size in sizes if size >= rows), rows) - rows
-    if not missing:
-        return tensors
-    return {name: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for name, array in tensors.items()}

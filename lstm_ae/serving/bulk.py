@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, table, write
 from lstm_ae.serving.callers import Caller
 from lstm_ae.serving.refusals import Refusal
+from lstm_ae.serving.rows import padded
 from lstm_ae.serving.samples import Samples
-from lstm_ae.serving.servable import Tensors, check
-from lstm_ae.serving.writing import write_lines
+from lstm_ae.serving.servable import HORIZON, Signature, Tensors, check
+from lstm_ae.serving.writing import plain, write_lines
 
 
 def predict(
@@ -51,12 +53,26 @@ def predict(
         part.unlink(missing_ok=True)
         write(about, as_json(asked))
     had = done
-    with part.open("ab") as file:
+    header = _first_line(part) if head and done else None
+    # A header alone is written anew.
+    with part.open("ab" if done else "wb") as file:
         while done < len(samples):
             inputs = samples.part(done, done + batch)
             rows = len(next(iter(inputs.values())))
-            outputs = _answered(caller, inputs, rows)
-            file.write(_rows(outputs, done) if head else write_lines(outputs))
+            outputs = _as_far(_answered(caller, inputs, rows), caller.signature, inputs, samples)
+            if head:
+                columns, lines = _rows(outputs, done)
+                if header is None:
+                    file.write(columns)
+                elif columns != header:
+                    raise DataError(
+                        f"From sample {done} on the answers have other columns than before; write a .jsonl, or give "
+                        "those samples in a file of their own"
+                    )
+                header = columns
+            else:
+                lines = write_lines(outputs)
+            file.write(lines)
             file.flush()
             os.fsync(file.fileno())
             done += rows
@@ -78,19 +94,38 @@ def _answered(caller: Caller, inputs: Tensors, rows: int) -> Tensors:
     return outputs
 
 
-def _rows(outputs: Tensors, first: int) -> bytes:
-    """Rows of a table, with its header above the first."""
+def _as_far(outputs: Tensors, signature: Signature, inputs: Tensors, samples: Samples) -> Tensors:
+    """Rollouts as long as the longest of the whole file, their ends NaN, as those of rows that stop before others."""
+    asked = samples.inputs.get(HORIZON)
+    if asked is None or asked.dtype.kind not in "iu":
+        return outputs
+    own, longest = int(inputs[HORIZON].max()), int(asked.max())
+
+    def rolls(name: str, array: NDArray[Any]) -> bool:
+        shape = signature.outputs[name].shape
+        is_open = shape is None or (len(shape) > 1 and shape[1] is None)
+        return is_open and array.ndim > 1 and array.dtype.kind == "f" and array.shape[1] == own
+
+    return {name: padded(array, longest) if rolls(name, array) else array for name, array in outputs.items()}
+
+
+def _rows(outputs: Tensors, first: int) -> tuple[bytes, bytes]:
+    """A table's header and its rows."""
     header, columns = ["sample"], []
-    for name, array in outputs.items():
+    for name, array in plain(outputs).items():
         flat = array.reshape(len(array), -1)
         columns.append(flat)
         header += [name] if flat.shape[1] == 1 else [f"{name}_{place}" for place in _places(array.shape[1:])]
-    rows = (
+    rows = [
         [number, *(cell for array in columns for cell in array[number - first])]
         for number in range(first, first + len(columns[0]))
-    )
-    content = table(header, list(rows))
-    return content if first == 0 else content.split(b"\n", 1)[1]
+    ]
+    return table(header, []), table(None, rows)
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline()
 
 
 def _places(shape: Sequence[int]) -> Iterator[str]:
@@ -116,7 +151,9 @@ def _hash(samples: Samples) -> str:
     for name, array in samples.inputs.items():
         found.update(f"{name} {array.dtype} {array.shape}".encode())
         for start in range(0, len(array), 4096):
-            found.update(array[start : start + 4096].tobytes())
+            part = array[start : start + 4096]
+            # An array of texts holds their addresses.
+            found.update(repr(part.tolist()).encode() if part.dtype.kind == "O" else part.tobytes())
     return found.hexdigest()
 
 
@@ -126,7 +163,8 @@ def constants_of(texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         name, equals, number = text.partition("=")
         try:
-            value = float(number)
+            # A whole number by itself: not every one of 64 bits has a float of its own.
+            value = int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else float(number)
         except ValueError:
             equals = ""
         if not equals or not name:

@@ -3,24 +3,23 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import grpc
-import numpy as np
-import orjson
 from google.protobuf.json_format import ParseDict
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.serving.asking import read_outputs, write_request
+from lstm_ae.serving.folders import Policy, discover, versions_in
 from lstm_ae.serving.loading import require_allowed
-from lstm_ae.serving.models import Policy, discover, versions_in
 from lstm_ae.serving.protos import to_array, to_proto
 from lstm_ae.serving.reading import DEFAULT
-from lstm_ae.serving.servable import Servable, Signature, Tensors, signature_of
+from lstm_ae.serving.servable import Servable, Signature, Tensors, callable_ones, signature_of
 
 SECONDS = 120.0
 
@@ -64,7 +63,7 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
     if (folder / "saved_model.pb").is_file():
         name, number, directory = folder.resolve().parent.name, _number(folder.resolve().name), folder
     else:
-        models = {found.name: found for found in discover(folder, Policy())}
+        models = {found.name: found for found in discover(folder, Policy()) if found.sure}
         if not models:
             raise DataError(f"{str(folder)!r} holds no exported model; make one by lstmae export")
         if model is None and len(models) > 1:
@@ -85,7 +84,7 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{str(directory)!r} cannot be loaded ({first[:200]}); export the model anew") from error
-    found = _known(servable.signatures, signature)
+    found = _chosen(servable.definitions, signature)
     return Caller(f"{name}/{number}", found, lambda inputs: servable.run(found.name, inputs))
 
 
@@ -95,30 +94,29 @@ def _over_rest(url: str, model: str, version: int | None, signature: str) -> Cal
     )
     about = _json(f"{path}/metadata", None)
     try:
-        definitions = about["metadata"]["signature_def"]["signature_def"]
-        signatures = {key: signature_of(key, ParseDict(value, SignatureDef())) for key, value in definitions.items()}
+        listed = about["metadata"]["signature_def"]["signature_def"]
+        definitions = {key: ParseDict(one, SignatureDef(), ignore_unknown_fields=True) for key, one in listed.items()}
         number = about["model_spec"]["version"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} does not answer as TensorFlow Serving does ({error!r})") from error
-    found = _known(signatures, signature)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _stranger(path, error) from error
+    found = _chosen(definitions, signature)
     # A newer version that comes while a file is worked on answers differently.
     path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}/versions/{number}"
 
     def call(inputs: Tensors) -> Tensors:
-        asked = {"signature_name": found.name, "inputs": inputs}
-        outputs = _json(f"{path}:predict", _dump(asked))["outputs"]
-        named = outputs if len(found.outputs) > 1 else {next(iter(found.outputs)): outputs}
-        return {name: np.array(named[name], spec.dtype) for name, spec in found.outputs.items()}
+        answer = _json(f"{path}:predict", write_request(found, inputs))
+        try:
+            return read_outputs(found, answer)
+        except ValueError as error:
+            raise _stranger(path, error) from error
 
     return Caller(f"{model}/{number}", found, call)
 
 
-def _dump(asked: Any) -> bytes:
-    # orjson writes null for NaN, which no server takes for a number.
-    if all(array.dtype.kind == "f" and np.isfinite(array).all() for array in asked["inputs"].values()):
-        return orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY)
-    plain = {name: array.tolist() for name, array in asked["inputs"].items()}
-    return json.dumps(asked | {"inputs": plain}).encode()
+def _stranger(path: str, error: Exception) -> DataError:
+    return DataError(
+        f"{path} does not answer as TensorFlow Serving does ({str(error)[:200]!r}); give a server's address"
+    )
 
 
 def _json(url: str, body: bytes | None) -> Any:
@@ -148,8 +146,7 @@ def _over_grpc(url: str, model: str, version: int | None, signature: str) -> Cal
     answer = _rpc(url, stub.GetModelMetadata, about)
     definitions = get_model_metadata_pb2.SignatureDefMap()
     answer.metadata["signature_def"].Unpack(definitions)
-    found = _known({key: signature_of(key, value) for key, value in definitions.signature_def.items()}, signature)
-
+    found = _chosen(definitions.signature_def, signature)
     about.model_spec.version.value = answer.model_spec.version.value
 
     def call(inputs: Tensors) -> Tensors:
@@ -171,10 +168,15 @@ def _rpc(url: str, call: Any, request: Any) -> Any:
         raise DataError(f"{url} refuses or cannot be reached: {said[:300]}") from error
 
 
-def _known(signatures: dict[str, Signature], name: str) -> Signature:
-    found = signatures.get(name or DEFAULT)
-    if found is None:
-        raise ConfigError(f"--signature must be one of {', '.join(signatures)}. Received: {name or DEFAULT!r}")
+def _chosen(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
+    """The signature of that name, "" being the usual one; of the others nothing need be readable."""
+    known = callable_ones(definitions)
+    if (name or DEFAULT) not in known:
+        raise ConfigError(f"--signature must be one of {', '.join(known)}. Received: {name or DEFAULT!r}")
+    try:
+        found = signature_of(name or DEFAULT, known[name or DEFAULT])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The signature cannot be asked ({error}); choose another by --signature") from error
     if not found.batched:
         raise ConfigError(
             f"The signature {found.name!r} does not answer sample by sample; choose another by --signature"

@@ -6,6 +6,7 @@ body, stands here: bytes are counted while they come, whatever Content-Length sa
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +15,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.rest import Answer, Asked, answer, too_large
 from lstm_ae.serving.service import Service
 
@@ -27,19 +28,27 @@ LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def http_server(
-    service: Service, host: str, port: int, *, connections: int, header_seconds: float, hosts: Iterable[str] = ()
+    service: Service,
+    address: str,
+    port: int,
+    *,
+    name: str,
+    connections: int,
+    header_seconds: float,
+    hosts: Iterable[str] = (),
 ) -> Server:
     """A server that is not yet listening.
 
     Args:
+        address: of IP.
+        name: by which the address was asked for.
         connections: at the same time; further ones wait.
         header_seconds: a connection that has not sent its headers by then is closed.
-        hosts: further names that clients may know a server by that listens on this machine only. Any other is refused:
-            a page from elsewhere could reach it by a name of its own that leads here (DNS rebinding).
+        hosts: see `names_of`.
     """
     return Server(
-        _Application(service, LOOPBACK | {host, *hosts} if host in LOOPBACK else None),
-        address=host,
+        _Application(service, names_of(address, name, hosts)),
+        address=address,
         port=port,
         interface=Interfaces.RSGI,
         # Where it looks for HTTP/2 first, a connection that says nothing at all is never closed.
@@ -50,6 +59,18 @@ def http_server(
         http1_settings=HTTP1Settings(header_read_timeout=round(1000 * header_seconds)),
         log_enabled=False,
     )
+
+
+def names_of(address: str, name: str, hosts: Iterable[str]) -> frozenset[str] | None:
+    """The names by which clients may call a server; None where any will do.
+
+    One that listens on this machine only answers to its own names and `hosts`: a page from elsewhere could reach it by
+    a name of its own that leads here (DNS rebinding). Any other server does so where there are `hosts`.
+    """
+    hosts = frozenset(hosts)
+    if not hosts and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return None
+    return frozenset(one.lower() for one in LOOPBACK | hosts | {address, name})
 
 
 STRANGER = Answer(403, b'{"error": "This server is not known by that name; see --allowed-host"}')
@@ -87,15 +108,11 @@ class _Application:
         if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
             raise await self._too_large(aiter(protocol))
         parts, size, coming = [], 0, aiter(protocol)
-        try:
-            async with asyncio.timeout(self.service.limits.seconds):
-                while (part := await _next(coming)) is not None:
-                    parts.append(part)
-                    size += len(part)
-                    if size > limit:
-                        raise await self._too_large(coming)
-        except TimeoutError:
-            raise Refusal(Code.DEADLINE_EXCEEDED, "The body did not come in time", http=408) from None
+        while (part := await _next(coming)) is not None:
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise await self._too_large(coming)
         return b"".join(parts)
 
     async def _too_large(self, coming: Any) -> Refusal:

@@ -38,7 +38,7 @@ class Metrics:
         self._registry.register(self._requests)
         self._latency = Histogram(
             ":tensorflow:serving:request_latency_seconds",
-            "From the whole request read to its answer.",
+            "From a request's arrival to its answer; over REST with the time in which its body comes.",
             ["model_name", "entrypoint"],
             registry=self._registry,
             buckets=_LATENCIES,

@@ -1,8 +1,8 @@
 """Which models and versions are served: folders on disk, looked at again and again.
 
-A version is a folder `NAME/<integer>/` with a `saved_model.pb`, which exporters write last. A new version is loaded
-and warmed up before the old one goes; one that cannot be loaded is reported and tried again while the old one serves
-on. A request holds the version that it has found, so nothing is taken from under it.
+A new version is loaded and warmed up before the old one goes; one that cannot be loaded is reported and tried again
+while the old one serves on. A request holds the version that it has found, so nothing is taken from under it. Where a
+folder cannot be read, what is served of it stays as it is.
 """
 
 import asyncio
@@ -14,32 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from lstm_ae.serving.folders import Model, choose, versions_in
 from lstm_ae.serving.refusals import Code, Refusal, invalid
 from lstm_ae.serving.servable import Servable
 
 LOG = logging.getLogger(__name__)
-LARGEST = 2**63 - 1
-
-
-class Policy(NamedTuple):
-    """Which of a model's versions are served.
-
-    Args:
-        kind: "latest" (the `newest` highest), "all", or "specific" (`versions`).
-    """
-
-    kind: str = "latest"
-    newest: int = 1
-    versions: tuple[int, ...] = ()
-
-
-class Model(NamedTuple):
-    """What is to be served under a name: the folder of its versions, which of them, and names of some of them."""
-
-    name: str
-    base: Path
-    policy: Policy = Policy()
-    labels: tuple[tuple[str, int], ...] = ()
 
 
 class State(enum.IntEnum):
@@ -80,6 +59,7 @@ class Catalogue:
         self._statuses: dict[str, dict[int, Status]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._failed: dict[tuple[str, int], float] = {}
+        self._unreadable: dict[str, str] = {}
         self._looking = asyncio.Lock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
@@ -139,13 +119,60 @@ class Catalogue:
                 self._let_go(name, set(self._serving.get(name, {})))
                 self._statuses.pop(name)
                 LOG.info("model gone", extra={"model": name})
-            await asyncio.gather(*(self._update(model) for model in models.values()))
+            self._unreadable = {name: reason for name, reason in self._unreadable.items() if name in models}
+            ends = await asyncio.gather(*map(self._update, models.values()), return_exceptions=True)
+        # One model's failure keeps no other from its update.
+        for end in ends:
+            if end is not None:
+                raise end
+
+    async def follow(self, models: list[Model]) -> None:
+        """Serve these models from now on.
+
+        Raises:
+            Refusal: a model has no version to serve, and all stays as it was; or one could not be loaded.
+        """
+        chosen = {}
+        for model in models:
+            try:
+                found = await asyncio.get_running_loop().run_in_executor(self._loader, versions_in, model.base)
+            except OSError as error:
+                told = f"The base_path of model {model.name} cannot be read ({error.strerror or error})"
+                raise Refusal(Code.FAILED_PRECONDITION, f"{told}; nothing was changed") from error
+            chosen[model.name] = choose(found, model.policy)
+            if not chosen[model.name]:
+                told = f"Could not find any versions of model {model.name} to serve at {str(model.base)!r}"
+                raise Refusal(Code.NOT_FOUND, f"{told}; nothing was changed")
+            chosen[model.name] |= set(model.policy.versions)
+        self.wanted = lambda: models
+        # Whoever asks anew has perhaps mended what failed.
+        self._failed.clear()
+        await self.refresh()
+        missing = [
+            f"{{{{name: {name} version: {version}}} due to error: {self._why(name, version)}}}"
+            for name, versions in chosen.items()
+            for version in sorted(versions - set(self._serving.get(name, {})))
+        ]
+        if missing:
+            told = f"{len(missing)} servable(s) did not become available: {{{', '.join(missing)}}}"
+            raise Refusal(Code.UNKNOWN, told)
+
+    def _why(self, name: str, version: int) -> str:
+        status = self._statuses.get(name, {}).get(version)
+        return status.error if status and status.error else "there is no such version"
 
     def _look(self) -> list[Model]:
         return list(self.wanted())
 
     async def _update(self, model: Model) -> None:
-        found = await asyncio.get_running_loop().run_in_executor(self._loader, versions_in, model.base)
+        if model.sure:
+            self._statuses.setdefault(model.name, {})
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._loader, versions_in, model.base)
+        except OSError as error:
+            self._cannot_read(model, str(error))
+            return
+        self._unreadable.pop(model.name, None)
         chosen = choose(found, model.policy)
         serving = self._serving.setdefault(model.name, {})
         self._statuses.setdefault(model.name, {})
@@ -160,6 +187,12 @@ class Catalogue:
         # What is served stays until what replaces it is there; what nothing replaces goes.
         if not failed:
             self._let_go(model.name, set(serving) - chosen)
+
+    def _cannot_read(self, model: Model, reason: str) -> None:
+        """Say it once, not at every look."""
+        if self._unreadable.get(model.name) != reason:
+            self._unreadable[model.name] = reason
+            LOG.warning("folder cannot be read", extra={"model": model.name, "reason": reason})
 
     async def _bring_in(self, name: str, version: int, directory: Path) -> bool:
         if time.monotonic() - self._failed.get((name, version), -self._retry) < self._retry:
@@ -187,53 +220,3 @@ class Catalogue:
             del self._serving[name][version]
             self._statuses[name][version] = Status(version, State.END)
             LOG.info("version unloaded", extra={"model": name, "version": version})
-
-
-def versions_in(base: Path) -> dict[int, Path]:
-    """The folders of a model's versions by number: whole numbers up to 2**63 - 1 that hold a `saved_model.pb`."""
-    found: dict[int, Path] = {}
-    try:
-        folders = sorted(path for path in base.iterdir() if path.name.isascii() and path.name.isdecimal())
-    except (FileNotFoundError, NotADirectoryError):
-        # Any other error passes: a disk that does not answer now says nothing of what is on it.
-        return {}
-    for folder in folders:
-        # Of "01" and "1" the plain one counts.
-        number = int(folder.name) if len(folder.name) < 30 else LARGEST + 1
-        if (
-            number <= LARGEST
-            and (folder / "saved_model.pb").is_file()
-            and found.get(number, folder).name >= folder.name
-        ):
-            found[number] = folder
-    return {number: folder if (folder := base / str(number)).is_dir() else path for number, path in found.items()}
-
-
-def choose(found: Iterable[int], policy: Policy) -> set[int]:
-    """The versions that a policy serves of those that are there."""
-    if policy.kind == "all":
-        return set(found)
-    if policy.kind == "specific":
-        return set(found) & set(policy.versions)
-    return set(sorted(found)[-policy.newest :])
-
-
-def discover(folder: Path, policy: Policy, labels: Iterable[tuple[str, str, int]] = ()) -> list[Model]:
-    """The models in a folder: itself where it holds versions, else each of its folders that does.
-
-    Args:
-        labels: triples of model, label and version.
-    """
-    bases = [folder.resolve()] if versions_in(folder) else sorted(path for path in _inside(folder) if versions_in(path))
-    named = [(base.name, base) for base in bases]
-    return [
-        Model(name, base, policy, tuple((label, number) for model, label, number in labels if model == name))
-        for name, base in named
-    ]
-
-
-def _inside(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []

@@ -1,6 +1,7 @@
 """A request's text as JSON: fast where it is plain, strict where it is not."""
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -8,12 +9,16 @@ import orjson
 from lstm_ae.serving.refusals import invalid
 
 
+# A key whose colon stands apart; also `": "` within a text, which is then read slowly, and rightly.
+_APART = re.compile(rb'"[ \t\r\n]+:')
+
+
 def parse(body: bytes) -> dict[str, Any]:
     """A JSON object in UTF-8, each key there once."""
     try:
         content = orjson.loads(body)
         # orjson is ten times as fast, but keeps the last of equal keys: then there are more in the text than here.
-        quick = isinstance(content, dict) and _keys(content) == body.count(b'":') and b'" :' not in body
+        quick = isinstance(content, dict) and _keys(content) == body.count(b'":') and not _APART.search(body)
     except (orjson.JSONDecodeError, RecursionError):
         quick = False
     if not quick:

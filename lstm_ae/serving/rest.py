@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
 
-from lstm_ae.serving import metrics, openapi, static
-from lstm_ae.serving.models import LARGEST
-from lstm_ae.serving.reading import read_request
+from lstm_ae.serving import metrics, openapi, reading, static
+from lstm_ae.serving.folders import LARGEST
 from lstm_ae.serving.refusals import Code, Refusal, invalid
+from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
 from lstm_ae.serving.writing import write_answer
 
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     Args:
         path: decoded, without the query.
         headers: names in lower case.
-        body: reads it; refuses one that is too large.
+        body: reads it, for as long as it takes; refuses one that is too large.
     """
 
     method: str
@@ -101,24 +101,34 @@ async def _other(service: Service, asked: Asked) -> Answer:
 
 
 async def _call(service: Service, asked: Asked, call: re.Match[str]) -> Answer:
+    service.admit()
     servable = service.catalogue.find(call["name"], _version(call["version"]), call["label"])
-    body, encoding = await asked.body(), asked.headers.get("content-encoding", "")
+    now = asyncio.get_running_loop().time
+    deadline = now() + service.limits.seconds
+    late = Refusal(Code.DEADLINE_EXCEEDED, "The body did not come in time", http=408)
+    try:
+        async with asyncio.timeout_at(deadline):
+            body = await asked.body()
+            late = Refusal(Code.DEADLINE_EXCEEDED, "The deadline has passed before the request was read")
+            found = await _read(
+                service, body, asked.headers.get("content-encoding", ""), call["method"].lower(), servable
+            )
+    except TimeoutError:
+        raise late from None
+    outputs = await service.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
+    size = sum(array.nbytes for array in outputs.values())
+    return Answer(200, await service.apart.call(size, write_answer, outputs, rows=found.rows))
+
+
+async def _read(service: Service, body: bytes, encoding: str, method: str, servable: Servable) -> reading.Asked:
     if encoding:
         body = await asyncio.to_thread(_unpacked, body, encoding, service.limits.body)
-    method = call["method"].lower()
     if method in _EXAMPLES:
         raise invalid(
             f"Expected {_EXAMPLES[method]} signature method_name to be tensorflow/serving/{method}. "
             "Was: tensorflow/serving/predict"
         )
-    try:
-        async with asyncio.timeout(service.limits.seconds):
-            found = await service.apart.call(len(body), read_request, body, servable.dtypes)
-    except TimeoutError:
-        raise Refusal(Code.DEADLINE_EXCEEDED, "The deadline has passed before the request was read") from None
-    outputs = await service.predict(servable, servable.signature(found.signature), found.inputs)
-    size = sum(array.nbytes for array in outputs.values())
-    return Answer(200, await service.apart.call(size, write_answer, outputs, rows=found.rows))
+    return await service.apart.call(len(body), reading.read_request, body, servable.dtypes)
 
 
 def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:

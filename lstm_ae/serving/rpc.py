@@ -52,6 +52,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return await _or_refusal(work, context)
 
     async def _predict(self, request: Any, context: Any) -> Any:
+        self.service.admit()
         servable = _find(self.service, request.model_spec)
         signature = servable.signature(request.model_spec.signature_name)
         # Before any of them is laid out in memory.
@@ -131,11 +132,15 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
         return answer
 
     async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await _or_refusal(self._reload(request), context)
-
-    async def _reload(self, request: Any) -> Any:
-        await self.reload(models_of(request.config))
-        return model_management_pb2.ReloadConfigResponse()
+        answer = model_management_pb2.ReloadConfigResponse()
+        try:
+            await self.reload(models_of(request.config))
+        except Refusal as refusal:
+            # As TensorFlow Serving, which says it in both places.
+            answer.status.error_code, answer.status.error_message = refusal.code, refusal.message
+            context.set_code(_STATUSES[refusal.code])
+            context.set_details(_ascii(refusal.message))
+        return answer
 
 
 class _Health(health_pb2_grpc.HealthServicer):
@@ -153,7 +158,11 @@ async def _or_refusal(work: Awaitable[Any], context: Any) -> Any:
     try:
         return await work
     except Refusal as refusal:
-        await context.abort(_STATUSES[refusal.code], refusal.message.encode("ascii", "backslashreplace").decode())
+        await context.abort(_STATUSES[refusal.code], _ascii(refusal.message))
+
+
+def _ascii(message: str) -> str:
+    return message.encode("ascii", "backslashreplace").decode()
 
 
 _STATUSES = {code: getattr(grpc.StatusCode, code.name) for code in Code}

@@ -79,7 +79,10 @@ def read_samples(
     if not count:
         raise DataError(f"{str(path)!r} holds no sample; give a file with data")
     for name, value in constants.items():
-        inputs[name] = np.full(count, value, signature.inputs[name].dtype)
+        try:
+            inputs[name] = np.repeat(exact(np.array([value]), signature.inputs[name].dtype), count)
+        except ValueError as error:
+            raise ConfigError(f"--set {name}: {error}") from None
     return Samples(inputs)
 
 
@@ -94,7 +97,7 @@ def _of_table(
     ((name, spec),) = wanted.items()
     names = [column.lower() for column in columns] or _numeric(path)
     table = read_csv(path, text=(), numbers=names)
-    values = np.stack([table.numbers[column] for column in names], axis=1).astype(spec.dtype)
+    values = _cells(path, name, np.stack([table.numbers[column] for column in names], axis=1), spec.dtype)
     shape: tuple[int | None, ...] = spec.shape or (None, None)
     if len(shape) == 3 and shape[1] is None:
         if shape[2] not in (None, values.shape[1]):
@@ -174,4 +177,31 @@ def _of_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]
         raise DataError(f"{str(path)!r} must hold arrays of numbers, one row a sample")
     if len({len(array) for array in found.values()}) > 1:
         raise DataError(f"{str(path)!r}: the inputs differ in their number of samples")
-    return {name: array.astype(wanted[name].dtype) for name, array in found.items()}
+    return {name: _cells(path, name, array, wanted[name].dtype) for name, array in found.items()}
+
+
+def _cells(path: Path, name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    try:
+        return exact(values, dtype)
+    except ValueError as error:
+        raise DataError(f"{shown(path)}, input {name!r}: {error}") from None
+
+
+def exact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The same numbers in another type; a float takes the nearest that it has.
+
+    Raises:
+        ValueError: the type has nothing like one of them.
+    """
+    if dtype.kind == "O":
+        raise ValueError("the model takes text there, which a .jsonl file can hold")
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype.kind == "f":
+            bad = np.isinf(values.astype(dtype)) & ~np.isinf(values)
+        else:
+            low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+            # The largest whole numbers have no float of their own, but the next one, a power of 2, has.
+            bad = ~((values >= low) & (values < high + 1) & (values == np.floor(values)))
+        if bad.any():
+            raise ValueError(f"the model takes {dtype.name} there, which {values[bad][0]!s} is not; change the number")
+        return values.astype(dtype)

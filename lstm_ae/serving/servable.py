@@ -120,8 +120,12 @@ def signature_definitions(directory: Path) -> dict[str, SignatureDef]:
     serving = [graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags]
     if not serving:
         raise ValueError(f"{str(directory / 'saved_model.pb')!r} holds no graph for serving")
-    named = serving[0].signature_def
-    return {key: named[key] for key in sorted(named) if named[key].method_name == PREDICT}
+    return callable_ones(serving[0].signature_def)
+
+
+def callable_ones(definitions: Mapping[str, SignatureDef]) -> dict[str, SignatureDef]:
+    """Those of a model's signatures that can be asked to predict; one that starts the model up is among the others."""
+    return {key: definitions[key] for key in sorted(definitions) if definitions[key].method_name == PREDICT}
 
 
 def signature_of(name: str, definition: SignatureDef) -> Signature:

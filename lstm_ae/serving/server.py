@@ -4,33 +4,23 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import grpc
-
-from lstm_ae.errors import ConfigError
 from lstm_ae.serving.batching import Batcher, Batching
+from lstm_ae.serving.folders import Model
 from lstm_ae.serving.http import http_server
 from lstm_ae.serving.metrics import Metrics
-from lstm_ae.serving.models import Catalogue, Model
+from lstm_ae.serving.models import Catalogue
+from lstm_ae.serving.ports import Ports, bind, place, until_it_listens
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.rpc import grpc_server
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Limits, Service
 
 LOG = logging.getLogger(__name__)
-
-
-class Ports(NamedTuple):
-    """Where the server listens; 0 takes any free port, a gRPC port of None none at all."""
-
-    host: str = "127.0.0.1"
-    rest: int = 8501
-    grpc: int | None = 8500
 
 
 class Manners(NamedTuple):
@@ -73,7 +63,7 @@ async def serve(
         listening: called once requests are taken, with the ports; models may still be on their way into memory.
 
     Raises:
-        ConfigError: a port cannot be had.
+        ConfigError: the address or a port cannot be had.
     """
     catalogue, batcher = Catalogue(wanted, load), Batcher(batching)
     service = Service(catalogue, batcher, Metrics(), limits, page=page)
@@ -82,18 +72,19 @@ async def serve(
         for model in models:
             if not model.base.resolve().is_relative_to(root.resolve()):
                 raise Refusal(Code.PERMISSION_DENIED, f"The base_path of {model.name!r} is not in the served folder")
-        catalogue.wanted = lambda: models
-        await catalogue.refresh()
+        await catalogue.follow(models)
 
-    ports = ports._replace(rest=_port(ports.host, ports.rest))
+    address, port = place(ports.host, ports.rest)
+    ports = ports._replace(rest=port)
     rpc = None if ports.grpc is None else grpc_server(service, reload)
     if rpc is not None:
-        ports = ports._replace(grpc=_bind(rpc, ports.host, ports.grpc or 0))
+        ports = ports._replace(grpc=bind(rpc, ports, address))
         await rpc.start()
     http = http_server(
         service,
-        ports.host,
+        address,
         ports.rest,
+        name=ports.host,
         connections=manners.connections,
         header_seconds=manners.header_seconds,
         hosts=manners.hosts,
@@ -105,7 +96,7 @@ async def serve(
     looking = asyncio.create_task(_look(catalogue, manners.poll))
     serving = asyncio.create_task(http.serve())
     try:
-        await _until_it_listens(ports, serving)
+        await until_it_listens(address, ports.rest, serving)
         listening(ports, service)
         await asyncio.wait([asyncio.create_task(stop.wait()), serving, looking], return_when=asyncio.FIRST_COMPLETED)
         for task in (looking, serving):
@@ -128,18 +119,6 @@ async def serve(
         LOG.info("stopped")
 
 
-async def _until_it_listens(ports: Ports, serving: "asyncio.Task[None]") -> None:
-    # granian does not say when it does.
-    while not serving.done():
-        try:
-            _, writer = await asyncio.open_connection(ports.host, ports.rest)
-        except OSError:
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            return
-
-
 async def _look(catalogue: Catalogue, poll: float) -> None:
     while True:
         try:
@@ -148,27 +127,3 @@ async def _look(catalogue: Catalogue, poll: float) -> None:
             # A folder that cannot be read now may be readable at the next look.
             LOG.exception("looking at the folder failed")
         await asyncio.sleep(poll)
-
-
-def _port(host: str, port: int) -> int:
-    """The port, or a free one for 0; granian says little where it cannot have it."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"--rest-port {port} of {host} cannot be had ({getattr(error, 'strerror', None) or error}); "
-            "give another one, or 0 for any that is free"
-        ) from error
-
-
-def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
-    try:
-        return int(server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
-    except RuntimeError as error:
-        raise ConfigError(
-            f"--grpc-port {port} of {host} cannot be had; give another one, 0 for any that is free, or --no-grpc"
-        ) from error

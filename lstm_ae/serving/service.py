@@ -25,7 +25,7 @@ class Limits(NamedTuple):
         instances: rows.
         window: steps, or any other size that a model leaves open.
         horizon: steps of a rollout.
-        seconds: that it may take, where its client sets no deadline of its own.
+        seconds: that it may take, the coming of its body and the reading of it included.
     """
 
     body: int = 16 * 2**20
@@ -55,22 +55,26 @@ class Service:
         """Whether requests are welcome."""
         return not self.draining and self.catalogue.ready()
 
+    def admit(self) -> None:
+        """Refuse a request that comes once the server is stopping; what it has begun with it ends."""
+        if self.draining:
+            raise Refusal(Code.UNAVAILABLE, "The server is stopping; ask another one")
+
     async def predict(
         self, servable: Servable, signature: Signature, inputs: Mapping[str, NDArray[Any]], seconds: float | None = None
     ) -> Tensors:
         """The outputs of a signature.
 
         Args:
-            seconds: that the client waits; the server's own limit where None or longer.
+            seconds: that are left of the client's time; the server's own limit where None or longer.
         """
-        if self.draining:
-            raise Refusal(Code.UNAVAILABLE, "The server is stopping; ask another one")
         check(signature, inputs)
         self._limit(signature, inputs)
         rows = len(next(iter(inputs.values()))) if signature.batched else 0
         if signature.batched and not rows:
             raise invalid("There is no row in the inputs; send at least one")
-        deadline = asyncio.get_running_loop().time() + min(seconds or self.limits.seconds, self.limits.seconds)
+        most = self.limits.seconds
+        deadline = asyncio.get_running_loop().time() + (most if seconds is None else min(seconds, most))
         shapes = tuple(array.shape[1:] for array in inputs.values())
         # A rollout answers all rows with as many steps as its longest needs, so other horizons ride apart.
         horizon = float(inputs[HORIZON].max()) if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iuf" else 0

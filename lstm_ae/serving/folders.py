@@ -1,0 +1,101 @@
+"""Which models and versions lie in folders.
+
+A version is a folder `NAME/<integer>/` with a `saved_model.pb`, which exporters write last.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+LARGEST = 2**63 - 1
+
+
+class Policy(NamedTuple):
+    """Which of a model's versions are served.
+
+    Args:
+        kind: "latest" (the `newest` highest), "all", or "specific" (`versions`).
+    """
+
+    kind: str = "latest"
+    newest: int = 1
+    versions: tuple[int, ...] = ()
+
+
+class Model(NamedTuple):
+    """What is to be served under a name: the folder of its versions, which of them, and names of some of them.
+
+    Args:
+        sure: False for a folder that cannot be read: perhaps it is no model's at all.
+    """
+
+    name: str
+    base: Path
+    policy: Policy = Policy()
+    labels: tuple[tuple[str, int], ...] = ()
+    sure: bool = True
+
+
+def versions_in(base: Path) -> dict[int, Path]:
+    """The folders of a model's versions by number: whole numbers up to 2**63 - 1 that hold a `saved_model.pb`."""
+    found: dict[int, Path] = {}
+    try:
+        folders = sorted(path for path in base.iterdir() if path.name.isascii() and path.name.isdecimal())
+    except (FileNotFoundError, NotADirectoryError):
+        # Any other error passes: a disk that does not answer now says nothing of what is on it.
+        return {}
+    for folder in folders:
+        # Of "01" and "1" the plain one counts.
+        number = int(folder.name) if len(folder.name) < 30 else LARGEST + 1
+        if (
+            number <= LARGEST
+            and (folder / "saved_model.pb").is_file()
+            and found.get(number, folder).name >= folder.name
+        ):
+            found[number] = folder
+    return {number: folder if (folder := base / str(number)).is_dir() else path for number, path in found.items()}
+
+
+def choose(found: Iterable[int], policy: Policy) -> set[int]:
+    """The versions that a policy serves of those that are there."""
+    if policy.kind == "all":
+        return set(found)
+    if policy.kind == "specific":
+        return set(found) & set(policy.versions)
+    return set(sorted(found)[-policy.newest :])
+
+
+def discover(folder: Path, policy: Policy, labels: Iterable[tuple[str, str, int]] = ()) -> list[Model]:
+    """The models in a folder: itself where it holds versions, else each of its folders that does.
+
+    One of its folders that cannot be read is among them, not `sure`.
+
+    Args:
+        labels: triples of model, label and version.
+
+    Raises:
+        OSError: the folder itself cannot be read.
+    """
+    bases: dict[Path, bool | None] = (
+        {folder.resolve(): True} if versions_in(folder) else {path: _holds(path) for path in _inside(folder)}
+    )
+    return [
+        Model(base.name, base, policy, tuple((label, n) for name, label, n in labels if name == base.name), bool(held))
+        for base, held in sorted(bases.items())
+        if held is not False
+    ]
+
+
+def _holds(base: Path) -> bool | None:
+    """Whether a folder holds versions; None where it cannot be read."""
+    try:
+        return bool(versions_in(base))
+    except OSError:
+        return None
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []

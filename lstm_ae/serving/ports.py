@@ -1,0 +1,79 @@
+"""Where a server listens: from what was asked for to an address and ports that can be had."""
+
+import asyncio
+import socket
+from typing import NamedTuple
+
+import grpc
+
+from lstm_ae.errors import ConfigError
+
+
+class Ports(NamedTuple):
+    """Where the server listens; 0 takes any free port, a gRPC port of None none at all."""
+
+    host: str = "127.0.0.1"
+    rest: int = 8501
+    grpc: int | None = 8500
+
+
+def place(host: str, port: int) -> tuple[str, int]:
+    """The address that a host's name stands for, and the port there, a free one for 0.
+
+    granian takes addresses only, and says little where it cannot have a port. Of several addresses the first of IPv4
+    that can be had is taken, else the first of IPv6.
+
+    Raises:
+        ConfigError: none can be had.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise _refused(host, port, error) from error
+    first: OSError | None = None
+    for family, kind, _, _, where in sorted(found, key=lambda one: one[0] != socket.AF_INET):
+        try:
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(where)
+                return str(where[0]), int(probe.getsockname()[1])
+        except OSError as error:
+            first = first or error
+    raise _refused(host, port, first)
+
+
+def bind(server: grpc.aio.Server, ports: Ports, address: str) -> int:
+    """Let a gRPC server listen at an address; returns the port."""
+    try:
+        return int(server.add_insecure_port(f"{bracketed(address)}:{ports.grpc or 0}"))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"--grpc-port {ports.grpc} of {ports.host} cannot be had; "
+            "give another one, 0 for any that is free, or --no-grpc"
+        ) from error
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
+async def until_it_listens(address: str, port: int, serving: "asyncio.Task[None]") -> None:
+    """Wait until a server takes connections, which granian does not say; raises what ended it before it did."""
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(address, port)
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            return
+    serving.result()
+    raise ConfigError(f"The server of HTTP ended before it listened at {address}:{port}; give another --host")
+
+
+def _refused(host: str, port: int, error: Exception | None) -> ConfigError:
+    return ConfigError(
+        f"--rest-port {port} of {host} cannot be had ({getattr(error, 'strerror', None) or error}); "
+        "give another one, or 0 for any that is free"
+    )

@@ -1,0 +1,144 @@
+"""`lstmae predict` against what answers as TensorFlow Serving does, its startup signature and its text among it."""
+
+import asyncio
+import io
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from searches import call
+from served_models import ask, save, service
+from tensorflow.core.framework.types_pb2 import DT_HALF, DT_INVALID
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
+
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.serving import callers
+from lstm_ae.serving.protos import to_array, to_proto
+from lstm_ae.serving.servable import PREDICT, Servable, signature_definitions
+
+URL = "http://tfs:8501"
+
+
+def definitions(version: Path) -> dict[str, SignatureDef]:
+    """What TensorFlow Serving lists: the model's own, the one that starts it up, and one of a type that we lack."""
+    found = signature_definitions(version)
+    started, half = SignatureDef(), SignatureDef(method_name=PREDICT)
+    started.outputs["__saved_model_init_op"].dtype = DT_INVALID
+    started.outputs["__saved_model_init_op"].tensor_shape.unknown_rank = True
+    half.inputs["x"].dtype = half.outputs["y"].dtype = DT_HALF
+    return {"__saved_model_init_op": started, "half": half} | found
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    return save(tmp_path / "plus", 1)
+
+
+@pytest.fixture
+def rest(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = service(version.parent)
+    asyncio.run(made.catalogue.refresh())
+    listed = {
+        key: MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for key, one in definitions(version).items()
+    }
+    about = {
+        "model_spec": {"name": "plus", "signature_name": "", "version": "1"},
+        "metadata": {"signature_def": {"signature_def": listed}},
+    }
+
+    def urlopen(asked: urllib.request.Request, timeout: float) -> Any:
+        path = asked.full_url.removeprefix(URL)
+        if path.endswith("/metadata"):
+            return io.BytesIO(json.dumps(about).encode())
+        said = asyncio.run(ask(made, asked.get_method(), path, asked.data))
+        if said.status != 200:
+            raise urllib.error.HTTPError(path, said.status, "", {}, io.BytesIO(said.content))  # type: ignore[arg-type]
+        return io.BytesIO(said.content)
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+
+
+@pytest.fixture
+def grpc(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    servable = Servable("plus", 1, version)
+
+    class Stub:
+        def __init__(self, channel: Any) -> None:
+            pass
+
+        def GetModelMetadata(self, asked: Any, timeout: float) -> Any:  # noqa: N802
+            said, listed = get_model_metadata_pb2.GetModelMetadataResponse(), get_model_metadata_pb2.SignatureDefMap()
+            for key, one in definitions(version).items():
+                listed.signature_def[key].CopyFrom(one)
+            said.metadata["signature_def"].Pack(listed)
+            said.model_spec.version.value = 1
+            return said
+
+        def Predict(self, asked: Any, timeout: float) -> Any:  # noqa: N802
+            said = predict_pb2.PredictResponse()
+            inputs = {name: to_array(name, one) for name, one in asked.inputs.items()}
+            for name, array in servable.run(asked.model_spec.signature_name, inputs).items():
+                said.outputs[name].CopyFrom(to_proto(array))
+            return said
+
+    monkeypatch.setattr(callers.prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
+
+
+def test_other_signatures_need_not_be_readable(rest: None, grpc: None) -> None:
+    for where in (URL, "grpc://tfs:8500"):
+        assert callers.caller(where, "plus", None, "").signature.name == "serving_default"
+        with pytest.raises(ConfigError, match="--signature must be one of forecast, half, kinds") as caught:
+            callers.caller(where, "plus", None, "__saved_model_init_op")
+        assert "init_op" not in str(caught.value).split("Received")[0]
+        with pytest.raises(ConfigError, match=r"float16, which are not served\); choose another by --signature"):
+            callers.caller(where, "plus", None, "half")
+
+
+KINDS = {"number": 1, "text": "a,\N{SNOWMAN}", "truth": True, "long": 2, "double": 0.1}
+ANSWER = {
+    "double": 0.1,
+    "long": 2,
+    "number": 2,
+    "text": "a,\N{SNOWMAN}",
+    "text_bytes": {"b64": "YSzimIM="},
+    "truth": False,
+}
+
+
+def test_text_goes_there_and_back(rest: None, grpc: None, tmp_path: Path) -> None:
+    (tmp_path / "k.jsonl").write_text(json.dumps(KINDS) + "\n")
+    for place, where in enumerate(("plus", URL, "grpc://tfs:8500")):
+        line = f"predict {where} k.jsonl --model plus --signature kinds --out"
+        for ending in ("jsonl", "csv"):
+            said = call(f"{line} {place}.{ending}")
+            assert said.code == 0, said.err
+        assert json.loads((tmp_path / f"{place}.jsonl").read_text()) == ANSWER
+        head, row = (tmp_path / f"{place}.csv").read_text().splitlines()
+        cells = dict(zip(head.split(","), row.replace('"a,\N{SNOWMAN}"', "quoted").split(","), strict=True))
+        assert (cells["text"], cells["text_bytes"], cells["number"]) == ("quoted", "YSzimIM=", "2")
+
+
+def test_an_interrupted_call_of_texts_is_gone_on_with(version: Path, tmp_path: Path) -> None:
+    (tmp_path / "k.jsonl").write_text((json.dumps(KINDS) + "\n") * 3)
+    from lstm_ae.serving.bulk import _hash
+    from lstm_ae.serving.samples import read_samples
+
+    signature = callers.caller("plus", None, None, "kinds").signature
+    assert _hash(read_samples(Path("k.jsonl"), signature)) == _hash(read_samples(Path("k.jsonl"), signature))
+
+
+def test_a_strangers_answer_is_told(rest: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = callers.caller(URL, "plus", None, "")
+    for answer in ({}, {"outputs": [[1], [2, 3]]}, {"outputs": "x"}, []):
+        monkeypatch.setattr(callers, "_json", lambda url, body, answer=answer: answer)
+        with pytest.raises(DataError, match="does not answer as TensorFlow Serving does"):
+            found.call({})
+        if "outputs" not in answer:
+            with pytest.raises(DataError, match="does not answer as TensorFlow Serving does"):
+                callers.caller(URL, "plus", None, "")

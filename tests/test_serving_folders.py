@@ -1,0 +1,171 @@
+"""Folders that cannot be read, and configurations that cannot be followed: what serves goes on serving."""
+
+import asyncio
+import logging
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from served_models import run, save, service
+from tensorflow_serving.apis import model_management_pb2
+
+from lstm_ae.errors import ConfigError
+from lstm_ae.serving.callers import caller
+from lstm_ae.serving.folders import Model, Policy
+from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.rpc import _Models
+from lstm_ae.serving.service import Service
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of folders that cannot be listed; root may list any."""
+    names: set[str] = set()
+    iterdir = Path.iterdir
+
+    def refusing(path: Path) -> Any:
+        if path.name in names:
+            raise PermissionError(13, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    return names
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:
+    return [vars(record)["model"] for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_one_unreadable_folder_stops_nothing(
+    tmp_path: Path, unreadable: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "plus", 1)
+    save(tmp_path / "other", 1)
+    (tmp_path / "lost+found").mkdir()
+    unreadable.add("lost+found")
+
+    async def work(made: Service) -> None:
+        found = made.catalogue
+        assert (found.names(), found.ready()) == (["other", "plus"], True)
+        await found.refresh()
+        assert warnings(caplog) == ["lost+found"]
+        # A model that is served stays, and the other one gets its new version.
+        unreadable.add("plus")
+        shutil.move(tmp_path / "other" / "1", tmp_path / "other" / "2")
+        await found.refresh()
+        await found.refresh()
+        assert (found.find("plus").version, found.find("other").version) == (1, 2)
+        assert sorted(warnings(caplog)) == ["lost+found", "plus"]
+        unreadable.clear()
+        save(tmp_path / "plus", 2)
+        await found.refresh()
+        assert found.find("plus").version == 2
+
+    run(service(tmp_path), work)
+
+
+def test_a_configured_folder_that_cannot_be_read_is_waited_for(tmp_path: Path, unreadable: set[str]) -> None:
+    save(tmp_path / "plus", 1)
+    save(tmp_path / "other", 1)
+    made = service(tmp_path)
+    made.catalogue.wanted = lambda: [Model(name, tmp_path / name) for name in ("other", "plus")]
+    unreadable.add("other")
+
+    async def work(made: Service) -> None:
+        assert (made.catalogue.names(), made.catalogue.ready()) == (["plus"], False)
+
+    run(made, work)
+
+
+def test_predict_passes_over_what_it_cannot_read(tmp_path: Path, unreadable: set[str]) -> None:
+    save(tmp_path / "plus", 1)
+    (tmp_path / "lost+found").mkdir()
+    unreadable.add("lost+found")
+    assert caller(str(tmp_path), None, None, "").model == "plus/1"
+    with pytest.raises(ConfigError, match="--model must be one of plus"):
+        caller(str(tmp_path), "lost+found", None, "")
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "words"),
+    [
+        (Model("plus", Path("pulse")), Code.NOT_FOUND, "Could not find any versions of model plus to serve at 'pulse'"),
+        (Model("plus", Path("plus"), Policy("specific", versions=(7,))), Code.NOT_FOUND, "nothing was changed"),
+        (Model("locked", Path("locked")), Code.FAILED_PRECONDITION, "cannot be read (Permission denied)"),
+    ],
+)
+def test_a_configuration_with_a_typo_changes_nothing(
+    tmp_path: Path, unreadable: set[str], model: Model, code: Code, words: str
+) -> None:
+    save(tmp_path / "plus", 1)
+    unreadable.add("locked")
+
+    async def work(made: Service) -> None:
+        with pytest.raises(Refusal) as caught:
+            await made.catalogue.follow([model])
+        assert caught.value.code == code
+        assert words in caught.value.message
+        await made.catalogue.refresh()
+        assert made.catalogue.find("plus").version == 1
+
+    run(service(tmp_path), work)
+
+
+def test_a_reload_says_what_did_not_become_available(tmp_path: Path) -> None:
+    save(tmp_path / "plus", 1)
+    broken = save(tmp_path / "broken", 3) / "saved_model.pb"
+    broken.write_bytes(broken.read_bytes()[:99])
+    told: list[Any] = []
+    context = SimpleNamespace(set_code=told.append, set_details=told.append)
+
+    async def reload(made: Service, *bases: str, versions: tuple[int, ...] = ()) -> Any:
+        told.clear()
+        asked = model_management_pb2.ReloadConfigRequest()
+        for base in bases:
+            one = asked.config.model_config_list.config.add(name=base, base_path=str(tmp_path / base))
+            one.model_version_policy.specific.versions.extend(versions)
+        answer = await _Models(made, made.catalogue.follow).HandleReloadConfigRequest(asked, context)
+        assert told == ([_status(answer), answer.status.error_message] if answer.status.error_code else [])
+        return answer.status
+
+    async def work(made: Service) -> None:
+        assert (await reload(made, "plus", versions=(1,))).error_code == 0
+        status = await reload(made, "plus", "broken", versions=(1, 3))
+        assert status.error_code == Code.UNKNOWN
+        assert status.error_message.startswith("3 servable(s) did not become available: {{{name: ")
+        assert "{{name: plus version: 3} due to error: there is no such version}" in status.error_message
+        assert "{{name: broken version: 3} due to error: '" in status.error_message
+        assert "is damaged" in status.error_message
+        assert made.catalogue.find("plus").version == 1
+        assert (await reload(made, "nowhere")).error_code == Code.NOT_FOUND
+
+    run(service(tmp_path), work)
+
+
+def _status(answer: Any) -> Any:
+    return getattr(grpc.StatusCode, Code(answer.status.error_code).name)
+
+
+def test_one_models_failure_keeps_no_other_from_its_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "plus", 1)
+    save(tmp_path / "other", 1)
+
+    async def work(made: Service) -> None:
+        update = made.catalogue._update
+
+        async def failing(model: Model) -> None:
+            if model.name == "other":
+                raise ValueError("other")
+            await asyncio.sleep(0.05)
+            await update(model)
+
+        monkeypatch.setattr(made.catalogue, "_update", failing)
+        save(tmp_path / "plus", 2)
+        with pytest.raises(ValueError, match="other"):
+            await made.catalogue.refresh()
+        assert made.catalogue.find("plus").version == 2
+
+    run(service(tmp_path), work)

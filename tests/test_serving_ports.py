@@ -1,0 +1,69 @@
+"""Where a server listens, and the names that it answers to."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from lstm_ae.errors import ConfigError
+from lstm_ae.serving.http import names_of
+from lstm_ae.serving.ports import place, until_it_listens
+
+
+def test_a_name_becomes_an_address() -> None:
+    address, port = place("localhost", 0)
+    assert address in ("127.0.0.1", "::1")
+    assert port > 0
+    assert place("127.0.0.1", 0)[0] == "127.0.0.1"
+    assert place("0.0.0.0", 0)[0] == "0.0.0.0"
+    with pytest.raises(ConfigError, match=r"--rest-port 8501 of no\.such\.host\.invalid cannot be had"):
+        place("no.such.host.invalid", 8501)
+
+
+def test_of_several_addresses_one_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, free = ("192.0.2.1", 0), ("127.0.0.1", 0)  # the first is nobody's
+    kinds = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+    both: list[Any] = [(socket.AF_INET6, *kinds[1:], ("::1", 0, 0, 0)), (*kinds, taken), (*kinds, free)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **named: both)
+    assert place("name", 0)[0] == "127.0.0.1"
+    both[:] = [(*kinds, taken)]
+    with pytest.raises(ConfigError, match="of name cannot be had"):
+        place("name", 0)
+
+
+def test_what_ends_before_it_listens_is_not_announced() -> None:
+    async def work(error: Exception | None) -> None:
+        async def serve() -> None:
+            if error is not None:
+                raise error
+
+        await until_it_listens(*place("127.0.0.1", 0), asyncio.create_task(serve()))
+
+    with pytest.raises(ValueError, match="no address"):
+        asyncio.run(work(ValueError("no address")))
+    with pytest.raises(ConfigError, match="ended before it listened"):
+        asyncio.run(work(None))
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "hosts", "known", "unknown"),
+    [
+        ("127.0.0.1", "localhost", (), {"localhost", "127.0.0.1", "::1"}, {"x.example"}),
+        ("127.0.1.1", "Machine", (), {"machine", "localhost"}, {"x.example"}),
+        ("127.0.0.1", "127.0.0.1", ("Proxy.example",), {"proxy.example", "localhost"}, {"x.example"}),
+        ("0.0.0.0", "0.0.0.0", ("a.example",), {"a.example", "localhost"}, {"x.example", "10.0.0.1"}),
+    ],
+)
+def test_names_that_are_answered(
+    address: str, name: str, hosts: tuple[str, ...], known: set[str], unknown: set[str]
+) -> None:
+    found = names_of(address, name, hosts)
+    assert found is not None
+    assert known <= found
+    assert not unknown & found
+
+
+def test_a_server_for_others_answers_to_any_name() -> None:
+    assert names_of("0.0.0.0", "0.0.0.0", ()) is None
+    assert names_of("10.0.0.1", "machine.example", ()) is None
