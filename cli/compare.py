@@ -71,8 +71,8 @@ def register(app: typer.Typer) -> None:
         given: Given,
         talk: Talk,
     ) -> None:
-        """Train with several shares of the reconstruction in the loss, and compare what both tasks gain and lose.
-        They share weights with --model v2 and head-on-code only; V1, V3 and V4 have an autoencoder for each."""
+        """Train with several shares of the reconstruction in the loss, and compare what both tasks gain and lose (which
+        share weights with --model v2 and head-on-code only)."""
         from lstm_ae.search.digits import SHARING, WEIGHTS, weight_findings
 
         asked = {"repeats": repeats, "jobs": jobs, "resume": resume, "repair": repair, "out": out}

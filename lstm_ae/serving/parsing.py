@@ -8,7 +8,6 @@ import orjson
 
 from lstm_ae.serving.refusals import invalid
 
-
 # A key whose colon stands apart; also `": "` within a text, which is then read slowly, and rightly.
 _APART = re.compile(rb'"[ \t\r\n]+:')
 
