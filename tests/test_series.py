@@ -59,7 +59,13 @@ def test_steps_by_name(text: str, step: Step, shown: str) -> None:
     assert parse_step(shown) == step
 
 
-@pytest.mark.parametrize("text", ["", "0h", "-1h", "1.5h", "5 min", "minute", "1M", "999999999w", "999999999y"])
+@given(st.one_of(st.integers(0, 36500 * 86_400 * 10**9).map(Step), st.integers(1, 1200).map(lambda n: Step(0, n))))
+def test_a_step_is_written_as_it_is_read(step: Step) -> None:
+    """Whatever step is inferred can be stored in the config of a run."""
+    assert parse_step(str(step)) == step
+
+
+@pytest.mark.parametrize("text", ["", "0h", "-1h", "1.5h", "5 min", "minute", "1M", "999999999w", "999999999y", "9" * 20 + "ns"])
 def test_no_steps(text: str) -> None:
     with pytest.raises(ConfigError, match="--freq must be a number"):
         Reading(freq=text)
