@@ -80,9 +80,8 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
             text += ", in an hour that daylight saving repeats (name the zone of these clocks)"
             fixes.insert(0, {"time_zone": "Europe/Berlin"})
     else:
-        text = (
-            f"{count(clash.rows, 'row')} less than half a step of {step} after another: {first} and {second} at {when}"
-        )
+        text = f"{count(clash.rows, 'row')} too near to another for a step of {step}: {second}, at {when}, is only "
+        text += f"{Step(clash.apart)} after {first}"
         gap = np.diff(table.times)
         finer = Step(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
         if clash_of(table, slots(table, finer)) is None:

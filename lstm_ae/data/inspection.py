@@ -59,7 +59,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     """
     table = read_measurements(config, progress)
     step = config.step or common_step(table)
-    places = slots(table, step)
+    places = slots(table, step, follow=config.duplicates == "error")
     clash = clash_of(table, places)
     # What is wrong otherwise is told as well.
     lenient = config if clash is None or config.duplicates != "error" else changed_by(config, {"duplicates": "first"})
@@ -68,7 +68,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     train, validation, test = windows_of(filled, config)
     windows = (train.samples, validation.samples, test.samples)
     features = _features(table)
-    gaps = gaps_of(table, step)
+    gaps = gaps_of(table, places)
     layout = table.layout
     roles = {layout.time, layout.id, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
