@@ -90,7 +90,7 @@ def forecast_file(
     config = config_of(run, "forecast")
     run.spread()  # before the table, which may take long to read
     config = dataclasses.replace(config, data=data, label_col=None)
-    table = read_measurements(config, progress)
+    table = read_measurements(config, progress, of_run=True)
     return forecast_table(forecaster_of(run), prepare(config, table), horizon=horizon, levels=levels)
 
 

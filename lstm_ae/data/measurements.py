@@ -72,11 +72,13 @@ class _Columns(NamedTuple):
     text: tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def read_measurements(config: Reading, progress: Progress | None = None) -> Measurements:
+def read_measurements(config: Reading, progress: Progress | None = None, *, of_run: bool = False) -> Measurements:
     """Read the table `config.data`.
 
     Args:
         progress: is told the rows read so far, and the share of the file.
+        of_run: the config is that of a run, which says what its own table was like; in another one a column may be
+            empty.
 
     Raises:
         ConfigError: a column that was asked for is not there, or an option does not fit the file.
@@ -96,7 +98,8 @@ def read_measurements(config: Reading, progress: Progress | None = None) -> Meas
         columns = _gathered(chunks, layout, name, place, told)
     if progress:
         progress(len(columns.lines), 1.0)
-    layout, columns = _without_empty(layout, columns, name, config)
+    if not of_run or np.isnan(columns.values).all():
+        layout, columns = _without_empty(layout, columns, name, config)
     return _by_series(layout, columns, name, place, config)
 
 
@@ -148,7 +151,11 @@ def _without_empty(layout: Layout, columns: _Columns, name: str, config: Reading
     if all(held):
         return layout, columns
     empty = [column for column, some in zip(layout.values, held, strict=True) if not some]
-    if config.value_cols or not any(held):
+    if not any(held):
+        raise DataError(
+            f"{name}: no row holds a value of {listed(list(map(heading, empty)))}. Give a table with values"
+        )
+    if config.value_cols:
         raise DataError(f"{name}: the column {empty[0][:80]!r} holds no value in any row. Leave it out of --value-cols")
     kept = tuple(column for column, some in zip(layout.values, held, strict=True) if some)
     said = {

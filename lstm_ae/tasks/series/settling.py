@@ -119,7 +119,7 @@ def reading_of(config: Series, data: str | None, label_col: str | None = None) -
 
 def table_of(config: Series, progress: Progress | None = None) -> Prepared:
     """A table read as a run's config says, to be searched."""
-    return whole(config, read_measurements(config, progress))
+    return whole(config, read_measurements(config, progress, of_run=True))
 
 
 def whole(config: Series, table: Measurements) -> Prepared:

@@ -1,0 +1,43 @@
+"""Tables that come after the one a run was trained on: read as that one was, and what differs is told."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstm_ae.config import Series
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.errors import DataError
+from lstm_ae.tasks.series import settling
+
+
+def written(header: str, rows: list[str], name: str = "t.csv") -> str:
+    Path(name).write_text("\n".join((header, *rows)) + "\n")
+    return name
+
+
+def minutes(count: int, every: int = 5, start: str = "2024-03-05T10:00") -> list[str]:
+    times = np.datetime64(start) + np.arange(count) * np.timedelta64(every, "m")
+    return [str(time).replace("T", " ") for time in times]
+
+
+def settled(header: str, rows: list[str], **options: Any) -> Series:
+    """The config of a run that is trained on these rows."""
+    return settling.settle(Series(data=written(header, rows), window=4, **options)).config
+
+
+def other(config: Series, header: str, rows: list[str]) -> Measurements:
+    return settling.table_of(dataclasses.replace(config, data=written(header, rows, "other.csv"))).table
+
+
+def test_a_column_that_is_empty_now_is_missing_in_all_rows() -> None:
+    config = settled("time,a,b", [f"{time},{k % 7},{k % 5}" for k, time in enumerate(minutes(100))])
+    table = other(config, "time,a,b", [f"{time},{k % 7}," for k, time in enumerate(minutes(50))])
+    assert table.layout.values == ("a", "b")
+    assert np.isnan(table.values).all(axis=0).tolist() == [False, True]
+    with pytest.raises(DataError, match=r"the column 'b' holds no value in any row. Leave it out of --value-cols"):
+        settling.settle(dataclasses.replace(config, data="other.csv"))
+    with pytest.raises(DataError, match=r"no row holds a value of a, b. Give a table with values"):
+        other(config, "time,a,b", [f"{time},," for time in minutes(50)])
