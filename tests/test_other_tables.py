@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_ae.config import Series
+from lstm_ae.data.arriving import read_arriving
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.errors import DataError
 from lstm_ae.tasks.series import settling
@@ -32,6 +33,12 @@ def other(config: Series, header: str, rows: list[str]) -> Measurements:
     return settling.table_of(dataclasses.replace(config, data=written(header, rows, "other.csv"))).table
 
 
+def pieces_of(*texts: str) -> Any:
+    """A reader of a text that comes in these pieces."""
+    pieces = iter([text.encode() for text in texts])
+    return lambda size: next(pieces, b"")
+
+
 def test_a_column_that_is_empty_now_is_missing_in_all_rows() -> None:
     config = settled("time,a,b", [f"{time},{k % 7},{k % 5}" for k, time in enumerate(minutes(100))])
     table = other(config, "time,a,b", [f"{time},{k % 7}," for k, time in enumerate(minutes(50))])
@@ -41,3 +48,21 @@ def test_a_column_that_is_empty_now_is_missing_in_all_rows() -> None:
         settling.settle(dataclasses.replace(config, data="other.csv"))
     with pytest.raises(DataError, match=r"no row holds a value of a, b. Give a table with values"):
         other(config, "time,a,b", [f"{time},," for time in minutes(50)])
+
+
+def test_dates_and_decimals_are_written_as_in_the_first_table() -> None:
+    """Days up to 12 and numbers without decimals do not tell, and need not: the run knows."""
+    hours = np.datetime64("2024-03-10T00") + np.arange(120)
+    cells = [f"{str(h)[8:10]}/{str(h)[5:7]}/{str(h)[:4]} {str(h)[11:13]}:00" for h in hours]
+    config = settled("time;a", [f"{cell};{k % 7},5" for k, cell in enumerate(cells)])
+    assert (config.date_order, config.decimal) == ("dmy", "comma")
+    later = [f"0{4 + k // 24}/05/2024 {k % 24:02}:00;{k % 7}{',25' if k > 30 else ''}" for k in range(72)]
+    table = other(config, "time;a", later)
+    assert str(table.times[-1].view("datetime64[ns]"))[:13] == "2024-05-06T23"
+    assert table.values[[30, 31], 0].tolist() == [2, 3.25]
+    _, chunks = read_arriving(pieces_of("time;a\n", *(f"{row}\n" for row in later[29:32])), "standard input", config)
+    assert [chunk.values.tolist() for chunk in chunks] == [[[1]], [[2]], [[3.25]]]
+    plain = settled("time,a", [f"{time},{k % 7}.5" for k, time in enumerate(minutes(100))])
+    assert (plain.date_order, plain.decimal) == (None, None)
+    told = settled("time,a", [f"{time},{k % 7}.5" for k, time in enumerate(minutes(100))], date_order="mdy")
+    assert told.date_order == "mdy"

@@ -60,6 +60,8 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     layout = prepared.table.layout
     found = dataclasses.replace(
         config,
+        date_order=layout.form.order if layout.form and "date_order" in layout.inferred else config.date_order,
+        decimal="comma" if "decimal" in layout.inferred else config.decimal,
         time_col=layout.time,
         value_cols=layout.values,
         id_col=layout.id,
