@@ -12,7 +12,7 @@ from lstm_ae.options import checked, declared
 from . import estimating, live, training
 from .backend import import_tensorflow
 from .options import Given, Out, RunArgument, command
-from .results import require_table, show_files, show_training
+from .results import remark, require_table, show_files, show_training
 from .talk import Talk
 
 Table = Annotated[str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
@@ -133,6 +133,7 @@ def register(app: typer.Typer) -> None:
             live.follow(opened, talk, threshold)
             return
         from lstm_ae import detected, detection
+        from lstm_ae.data.remarks import of_another
         from lstm_ae.files import write_table
         from lstm_ae.sketches import sketches_of
 
@@ -141,6 +142,7 @@ def register(app: typer.Typer) -> None:
             opened, data, rule=threshold, label_col=label_col, progress=bar.reading, scoring=bar.scoring
         )
         bar.clear()
+        remark(of_another(found.prepared), talk)
         _show(found, talk)
         opened.write_detection(sketches_of(found))
         files = {"events": write_table(events or opened.directory / "events.csv", detected.event_columns(found))}

@@ -11,6 +11,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import told_all
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.remarks import of_another
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared, prepare
 from lstm_ae.errors import ConfigError, DataError
@@ -52,6 +53,7 @@ class Outlook(NamedTuple):
         baseline: its name.
         intervals: by level in per cent the two ends, each like `future`; NaN after step `known`.
         known: steps that the run was trained to forecast.
+        remarks: what is worth a word about the table.
     """
 
     table: Measurements
@@ -66,6 +68,7 @@ class Outlook(NamedTuple):
     baseline: str
     intervals: dict[int, tuple[Numbers, Numbers]]
     known: int
+    remarks: tuple[str, ...] = ()
 
 
 def forecaster_of(run: Run) -> Forecaster:
@@ -149,6 +152,7 @@ def forecast_table(
         baseline,
         {level: outcomes.intervals(forecaster.scale, said, past, forecaster.spread, level) for level in levels},
         config.horizon,
+        tuple(of_another(prepared)),
     )
 
 

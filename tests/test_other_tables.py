@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lstm_ae_cli.results import remark
+from lstm_ae_cli.talk import Talk
 
 from lstm_ae.config import Series
 from lstm_ae.data.arriving import read_arriving
+from lstm_ae.data.inspection import inspect
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.remarks import of_another
 from lstm_ae.errors import DataError
 from lstm_ae.tasks.series import settling
 
@@ -66,3 +70,56 @@ def test_dates_and_decimals_are_written_as_in_the_first_table() -> None:
     assert (plain.date_order, plain.decimal) == (None, None)
     told = settled("time,a", [f"{time},{k % 7}.5" for k, time in enumerate(minutes(100))], date_order="mdy")
     assert told.date_order == "mdy"
+
+
+def test_a_coarser_table_is_told_of() -> None:
+    config = settled("time,a", [f"{time},{k % 7}" for k, time in enumerate(minutes(300))], max_gap=1)
+
+    def said(every: int, **options: Any) -> list[str]:
+        path = written("time,a", [f"{time},{k % 7}" for k, time in enumerate(minutes(100, every))], "other.csv")
+        return of_another(settling.table_of(dataclasses.replace(config, data=path, **options)))
+
+    assert said(5) == []
+    assert said(10) == [
+        "The rows of 'other.csv' are 10min apart, and the run was trained on a row every 5min; give rows every 5min, "
+        "or a run trained with --freq 10min",
+        "49.7% of the steps of 5min have no row; they are taken for missing",
+    ]
+    problem = "has no run of 4 rows without a long gap, as a window needs; give more rows. The rows of 'other.csv' are"
+    with pytest.raises(DataError, match=problem):
+        said(10, max_gap=0)
+
+
+def test_remarks_are_told_before_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    remark(["A.", "B."], Talk())
+    remark(["C."], Talk(quiet=True))
+    assert capsys.readouterr() == ("", "note: A.\nnote: B.\n")
+
+
+@pytest.mark.parametrize(("scale", "told"), [("standard", True), ("minmax", True), ("none", False), ("window", False)])
+def test_series_that_are_small_beside_others_are_told_of(scale: str, told: bool) -> None:
+    """Of one that varies about another level a shared scale shows as little as of one that varies less."""
+    size = {"big": (0, 1000), "small": (0, 1), "large": (5, 900), "still": (7, 0)}
+    rows = [
+        f"{time},{name},{level + width * (k % 7)},{k % 5}"
+        for name, (level, width) in size.items()
+        for k, time in enumerate(minutes(100))
+    ]
+    config = Series(data=written("time,id,a,b", rows), id_col="id", window=4, scale=scale)
+    text = (
+        "1 of 4 series are small beside the others and share one scale with them, so that little is seen in them "
+        "(small varies by 2 in a, all together by 1.96e+03); train groups of like size apart, or with --scale window"
+    )
+    notes = settling.settle(config).data.source.notes
+    assert [note for note in notes if note.startswith("scale: ")] == [f"scale: {text}"] * told
+    fixes = [finding.fixes for finding in inspect(config).findings if finding.text == text]
+    assert fixes == [({"scale": "window"},)] * told
+
+
+def test_missing_rows_are_told_of_before_a_training() -> None:
+    rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3 or k < 200]
+    notes = settling.settle(Series(data=written("time,a", rows), window=4)).data.source.notes
+    assert not any(note.startswith("missing rows") for note in notes)
+    rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3]
+    notes = settling.settle(Series(data=written("time,a", rows), window=4, freq="5min")).data.source.notes
+    assert notes[-1] == "missing rows: 33.2% of the steps of 5min have no row; they are taken for missing"

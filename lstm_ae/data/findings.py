@@ -13,12 +13,11 @@ from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
+from lstm_ae.data.remarks import MANY, of_unlike_size
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
 
 LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
-# The share of missing rows or values that is worth a word.
-MANY = 0.2
 
 
 class Finding(NamedTuple):
@@ -153,6 +152,13 @@ def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> 
         fill: tuple[Mapping[str, Any], ...] = ({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ()
         found.append(Finding(text, False, fill))
     return found
+
+
+def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
+    """Series that are too small for the scale that they share."""
+    text = of_unlike_size(config, prepared)
+    whole = not np.isnan(prepared.grid.values).any() and config.split_by != "series"
+    return [Finding(text, False, ({"scale": "window"},) if whole else ())] if text else []
 
 
 def in_columns(

@@ -13,6 +13,7 @@ from lstm_ae.data.findings import (
     Finding,
     changed_by,
     in_columns,
+    in_series,
     in_time,
     no_windows,
     rows_that_meet,
@@ -77,6 +78,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
         *no_windows(prepared, windows, config),
         *in_time(table, step, gaps, prepared),
         *in_columns(table, features, others, config),
+        *in_series(config, prepared),
     ]
     if layout.time is not None and step == Step() and config.step is None:
         fixes = tuple({"id_col": name} for name in layout.apart[:1]) if layout.id is None else ()
