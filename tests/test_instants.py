@@ -155,3 +155,12 @@ def test_clocks_of_a_zone_come_back(start: int) -> None:
         )
     elif (back != utc).any():
         pytest.fail("a time came back as another")
+
+
+def test_nanoseconds_are_kept() -> None:
+    """Whether one cell has them or all, with an offset or without."""
+    cells = ["2024-03-05 12:00:00.123456789", "2024-03-05 12:00:00.1234567", "2024-03-05 12:00:00"]
+    for given_cells in (cells, [f"{cell}+00:00" for cell in cells], [cell.replace("-", "/") for cell in cells]):
+        form = form_of(given_cells, "t")
+        assert form is not None
+        assert (read_moments(given_cells, form) % 10**9).tolist() == [123_456_789, 123_456_700, 0]
