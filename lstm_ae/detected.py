@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstm_ae.config.rules import UNITS
-from lstm_ae.data.cadence import told_all
+from lstm_ae.data.telling import told_all
 from lstm_ae.detection import Detection
 from lstm_ae.files import write
 
@@ -47,7 +47,7 @@ def score_columns(found: Detection) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     if len(found.prepared.table.ids) > 1:
         columns["series"] = [found.prepared.table.ids[place] for place in grid.series]
-    columns["time"] = told_all(grid.times) if timed else grid.times
+    columns["time"] = told_all(grid.times, found.prepared.table.zone) if timed else grid.times
     columns |= {
         "score": found.ours.scores,
         "p": found.ours.p,

@@ -11,11 +11,11 @@ from lstm_ae.anomaly.measures import Findings, Ranking, findings, ranking
 from lstm_ae.anomaly.normal import Adding, Found, Normal, judge, of_windows, score_rows
 from lstm_ae.config import Series
 from lstm_ae.config.rules import parse_threshold
-from lstm_ae.data.cadence import told
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.padding import cut_back, own_rows
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
+from lstm_ae.data.telling import told
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
@@ -47,9 +47,10 @@ class Detection(NamedTuple):
     judged: dict[str, Judged]
 
     def named(self, row: int) -> str:
-        """The time of a row in UTC, or its number; behind the series' name where there are several."""
+        """The time of a row, or its number; behind the series' name where there are several."""
         grid, measurements = self.prepared.grid, self.prepared.table
-        when = told(int(grid.times[row])) if measurements.layout.time is not None else str(int(grid.times[row]))
+        time, timed = int(grid.times[row]), measurements.layout.time is not None
+        when = told(time, measurements.zone) if timed else str(time)
         return when if len(measurements.ids) < 2 else f"{measurements.ids[grid.series[row]]} {when}"
 
     def labelled(self) -> Numbers:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import told_all
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.remarks import of_another
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared, prepare
+from lstm_ae.data.telling import told_all
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.seasonal import persistence, repeated
@@ -201,7 +201,7 @@ def columns(outlook: Outlook) -> dict[str, Any]:
     if layout.id is not None:
         found[layout.id] = [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)]
     if outlook.timed:
-        found[str(layout.time)] = told_all(outlook.ahead.ravel())
+        found[str(layout.time)] = told_all(outlook.ahead.ravel(), outlook.table.zone)
     if "step" in (*found, *layout.values):
         raise ConfigError("The table has a column 'step', which the steps ahead are called. Rename it")
     found["step"] = np.tile(np.arange(1, horizon + 1), len(outlook.ids))

@@ -1,20 +1,27 @@
 """Tables that come after the one a run was trained on: read as that one was, and what differs is told."""
 
 import dataclasses
+import datetime
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lstm_ae_cli.results import remark
 from lstm_ae_cli.talk import Talk
 
 from lstm_ae.config import Series
 from lstm_ae.data.arriving import read_arriving
+from lstm_ae.data.frames import names_of_rows
 from lstm_ae.data.inspection import inspect
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.instants import form_of, read_moments
+from lstm_ae.data.measurements import Measurements, zone_of
 from lstm_ae.data.remarks import of_another
-from lstm_ae.errors import DataError
+from lstm_ae.data.telling import told, told_all, told_each
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.tasks.series import settling
 
 
@@ -123,3 +130,53 @@ def test_missing_rows_are_told_of_before_a_training() -> None:
     rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3]
     notes = settling.settle(Series(data=written("time,a", rows), window=4, freq="5min")).data.source.notes
     assert notes[-1] == "missing rows: 33.2% of the steps of 5min have no row; they are taken for missing"
+
+
+@given(
+    st.lists(st.integers(-9_000_000_000, 9_000_000_000), min_size=1, max_size=20),
+    st.sampled_from([1, 10**9]),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"]),
+)
+def test_times_that_are_told_with_their_offset_are_read_as_the_same(numbers: list[int], size: int, name: str) -> None:
+    times, zone = np.array(numbers) * 10**9 // size, zoneinfo.ZoneInfo(name)
+    one_by_one = [told(int(time), zone) for time in times]
+    for texts in (told_all(times, zone).tolist(), told_each(times, zone), one_by_one):
+        form = form_of(texts, "time")
+        assert form is not None
+        assert form.aware
+        assert read_moments(texts, form).tolist() == times.tolist()
+
+
+def test_times_are_told_as_they_were_written() -> None:
+    noon = 1_709_640_000 * 10**9  # 2024-03-05 12:00 UTC
+    assert told(noon) == "2024-03-05 12:00:00"
+    assert told(noon, zoneinfo.ZoneInfo("Europe/Berlin")) == "2024-03-05 13:00:00+01:00"
+    assert told(noon, datetime.UTC) == "2024-03-05 12:00:00+00:00"
+    assert told_all(np.array([noon])).tolist() == ["2024-03-05T12:00:00"]
+    autumn = np.array([0, 3600]) * 10**9 + 1_729_987_200 * 10**9
+    assert told_all(autumn, zoneinfo.ZoneInfo("Europe/Berlin")).tolist() == [
+        "2024-10-27T02:00:00+02:00",
+        "2024-10-27T02:00:00+01:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "zone", "told_as"),
+    [("", None, ""), ("", "Europe/Berlin", "+01:00"), ("+02:00", None, "+00:00"), ("Z", None, "+00:00")],
+)
+def test_what_is_written_can_be_read_by_the_same_run(suffix: str, zone: str | None, told_as: str) -> None:
+    config = settled("time,a", [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(100))], time_zone=zone)
+    rows = [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(30))]
+    path = written("time,a", rows, "other.csv")
+    prepared = settling.table_of(dataclasses.replace(config, data=path))
+    cells = names_of_rows(prepared)["time"].tolist()
+    assert cells[0].endswith(told_as or ":00")
+    assert (len(cells[0]) > 19) == bool(told_as)
+    again = [f"{cell},{k % 7}" for k, cell in enumerate(cells)]
+    assert other(config, "time,a", again).times.tolist() == prepared.table.times.tolist()
+    layout, chunks = read_arriving(pieces_of("time,a\n", *(f"{row}\n" for row in again)), "standard input", config)
+    assert np.concatenate([chunk.times for chunk in chunks]).tolist() == prepared.table.times.tolist()
+    assert str(zone_of(layout, config)) == str(prepared.table.zone)
+    if zone:
+        with pytest.raises(ConfigError, match="--time-zone is for times without an offset"):
+            settling.settle(dataclasses.replace(config, data="other.csv"))

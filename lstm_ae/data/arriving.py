@@ -103,7 +103,7 @@ def _in_utc(found: Iterator[Chunk], layout: Layout, name: str, config: Reading) 
     """The same in UTC; what was before a piece tells the hour that autumn repeats."""
     before: dict[str, Times] = {}
     for chunk in found:
-        if chunk.times is None or config.zone is None or config.time_zone is None:
+        if chunk.times is None or layout.aware or config.zone is None or config.time_zone is None:
             yield chunk
             continue
         utc = np.empty_like(chunk.times)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.telling import told
 
 Flags = NDArray[np.bool_]
 
@@ -154,24 +155,6 @@ def clash_of(table: Measurements, places: Times) -> Clash | None:
 def moment(table: Measurements, row: int) -> str:
     """A row's time in UTC, for people; its number without a column of times."""
     return told(int(table.times[row])) if table.layout.time is not None else f"row {table.times[row]}"
-
-
-def told(nanoseconds: int) -> str:
-    """A time in UTC in as few characters as it has."""
-    text = str(np.datetime64(nanoseconds, "ns")).replace("T", " ")
-    return text.rstrip("0").rstrip(".").removesuffix(" 00:00:00") if "." in text else text
-
-
-def told_all(nanoseconds: Times) -> NDArray[np.str_]:
-    """Times in UTC for a file: all to the second, or all to the nanosecond where one needs it."""
-    whole = not (nanoseconds % UNITS["s"]).any()
-    return np.datetime_as_string(nanoseconds.view("datetime64[ns]"), "s" if whole else "ns")
-
-
-def told_each(nanoseconds: Times) -> list[str]:
-    """The same of rows that come one by one: each to the second, or as far as it goes."""
-    texts = np.datetime_as_string(nanoseconds.view("datetime64[ns]"), "ns").tolist()
-    return [text.rstrip("0").rstrip(".") for text in texts]
 
 
 class Gaps(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of, told
+from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
@@ -16,6 +16,7 @@ from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import MANY, of_unlike_size
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
+from lstm_ae.data.telling import told
 
 LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import followed, places_of, told, too_fast
+from lstm_ae.data.cadence import followed, places_of, too_fast
 from lstm_ae.data.grid import laid_out, merged
 from lstm_ae.data.instants import Times
+from lstm_ae.data.telling import told
 from lstm_ae.errors import DataError
 
 Floats = NDArray[np.float32]

@@ -4,6 +4,7 @@ CSV and Parquet are read piece by piece into float32, so that ten million rows n
 """
 
 import array
+import datetime
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -42,6 +43,7 @@ class Measurements(NamedTuple):
         classes: the different labels; numbers in their order, else by alphabet.
         lines: `(rows,)` int32, where each row stands in the file.
         unsorted: rows that stood before one of an earlier time.
+        zone: by whose clocks times are told; None where they were written without any.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Measurements(NamedTuple):
     classes: tuple[str, ...]
     lines: NDArray[np.int32]
     unsorted: int
+    zone: datetime.tzinfo | None = None
 
     def where(self, row: int) -> str:
         """The file and the place in it of a row, for errors."""
@@ -78,7 +81,7 @@ def read_measurements(config: Reading, progress: Progress | None = None, *, of_r
     Args:
         progress: is told the rows read so far, and the share of the file.
         of_run: the config is that of a run, which says what its own table was like; in another one a column may be
-            empty.
+            empty, and times may have an offset, as those have that a run writes.
 
     Raises:
         ConfigError: a column that was asked for is not there, or an option does not fit the file.
@@ -98,6 +101,11 @@ def read_measurements(config: Reading, progress: Progress | None = None, *, of_r
         columns = _gathered(chunks, layout, name, place, told)
     if progress:
         progress(len(columns.lines), 1.0)
+    if layout.aware and config.time_zone is not None and not of_run:
+        raise ConfigError(
+            f"--time-zone is for times without an offset, and those of {layout.time!r} have one or count from 1970 in "
+            "UTC. Leave --time-zone out"
+        )
     if not of_run or np.isnan(columns.values).all():
         layout, columns = _without_empty(layout, columns, name, config)
     return _by_series(layout, columns, name, place, config)
@@ -203,7 +211,15 @@ def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config:
         classes,
         taken(columns.lines),
         unsorted,
+        zone_of(layout, config),
     )
+
+
+def zone_of(layout: Layout, config: Reading) -> datetime.tzinfo | None:
+    """By whose clocks times are told: those of `--time-zone`, else UTC where cells have offsets; None where not."""
+    if config.time_zone is not None:
+        return config.zone
+    return datetime.UTC if layout.aware and not (layout.form and layout.form.unit) else None
 
 
 def in_utc(
@@ -218,16 +234,10 @@ def in_utc(
     """Times as read, in UTC; rows stand as in the file, see `to_utc`.
 
     Raises:
-        ConfigError: a zone is given for times that need none.
         DataError: a time that the clocks of the zone leave out.
     """
-    if config.time_zone is None or config.zone is None:
+    if config.time_zone is None or config.zone is None or layout.aware:
         return times
-    if layout.aware:
-        raise ConfigError(
-            f"--time-zone is for times without an offset, and those of {layout.time!r} have one or count from 1970 in "
-            "UTC. Leave --time-zone out"
-        )
     utc, nowhere = to_utc(times, config.zone, series)
     if len(nowhere):
         moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
