@@ -16,16 +16,19 @@ DAY = UNITS["d"]
 def to_utc(local: Times, zone: zoneinfo.ZoneInfo, series: NDArray[np.int32] | None = None) -> tuple[Times, Times]:
     """What a clock of the zone showed, as UTC; and the rows, if any, at which no clock of the zone shows that.
 
-    The hour that autumn repeats is told by the order of the rows: where its times step back, the second one begins.
-    Rows must stand as in the file; `series` `(rows,)` tells several that are mixed apart.
+    The hour that autumn repeats is told by the order of the rows: where its times step back, the second one begins. A
+    series most of whose steps go back is read from its end. Rows must stand as in the file; `series` `(rows,)` tells
+    several that are mixed apart.
     """
     offsets = _offsets(local, zone)
     second = np.zeros(len(local), bool)
     twice = np.flatnonzero(offsets[0] > offsets[1])
     if len(twice):
-        own = series[twice] if series is not None else np.zeros(len(twice), np.int32)
-        order = np.argsort(own, kind="stable")
-        twice, own = twice[order], own[order]
+        of = np.zeros(len(local), np.int32) if series is None else series
+        forward = np.where(_newest_first(local, of)[of[twice]], -twice, twice)
+        order = np.lexsort((forward, of[twice]))
+        twice = twice[order]
+        own = of[twice]
         change = np.diff(local[twice])
         begins = np.r_[True, (own[1:] != own[:-1]) | (abs(change) > DAY)]
         back = np.cumsum(np.r_[False, (change <= 0) & ~begins[1:]])
@@ -35,6 +38,16 @@ def to_utc(local: Times, zone: zoneinfo.ZoneInfo, series: NDArray[np.int32] | No
     nowhere = np.flatnonzero(offsets[0] < offsets[1])
     utc: Times = local - np.where(second, offsets[1], offsets[0])
     return utc, nowhere
+
+
+def _newest_first(local: Times, series: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether more steps of a series go back than on, `(series,)`; one or two that do may be the autumn's."""
+    order = np.argsort(series, kind="stable")
+    change, of = np.diff(local[order]), series[order]
+    same = of[1:] == of[:-1]
+    back, on = (np.bincount(of[1:][same & steps], minlength=int(of[-1]) + 1) for steps in (change < 0, change > 0))
+    found: NDArray[np.bool_] = (back > on) & (back > 2)
+    return found
 
 
 def before_them(local: Times, utc: Times, zone: zoneinfo.ZoneInfo) -> Times:
