@@ -1,6 +1,7 @@
 """A model of anyone's own table: missing values, scores, events, and the commands on a small table of a pump."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from searches import Said, call
+from test_streaming import detector_of
 
 from lstm_ae import detection
 from lstm_ae.anomaly.baseline import Components
@@ -257,6 +259,23 @@ def test_a_run_that_only_reconstructs_finds_nothing(place: Path) -> None:
     said = call(f"series detect plain {place}/bad.csv")
     assert said.code == 3
     assert "was not trained to find anomalies" in said.err
+
+
+def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
+    """A labelled range goes on over missing rows; a row that is known in part is judged by that part."""
+    minutes = [minute for minute in range(60) if minute not in (5, 22, 23, 30)]
+    rows = [
+        f"2024-01-01 00:{minute:02},{9 * (20 <= minute < 30)},{'' if minute == 25 else 1},{int(20 <= minute < 30)}"
+        for minute in minutes
+    ]
+    Path("t.csv").write_text("\n".join(("time,a,b,label", *rows)) + "\n")
+    detector = detector_of(3, 2, value_cols=("a", "b"), time_col="time", label_col="label")
+    prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
+    found = detection.search(detector, prepared, "fixed:1e9")
+    assert np.flatnonzero(found.labelled()).tolist() == [*range(20, 30)]
+    assert found.judged["model"].findings.ranges == 1
+    # The missing rows themselves are all that the raw values do not rank first.
+    assert found.judged["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
 
 
 def test_missing_values_take_no_part_in_the_loss() -> None:
