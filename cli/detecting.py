@@ -60,7 +60,9 @@ def register(app: typer.Typer) -> None:
             talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
         if config.task == "anomaly":
             threshold = run.metrics()["threshold"]
-            talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}: {threshold['how']}")
+            budget = config.id_col is not None and threshold["rule"].startswith("budget")
+            each = " in each series" if budget else ""
+            talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}{each}: {threshold['how']}")
             talk.say(f"next: lstmae series detect {run.directory} DATA")
         elif config.task == "classify":
             talk.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")

@@ -21,6 +21,7 @@ from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smo
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.detected import words
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models.compressor import compressor
 from lstm_ae.opening import open_trained
@@ -276,6 +277,25 @@ def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
     assert found.judged["model"].findings.ranges == 1
     # The missing rows themselves are all that the raw values do not rank first.
     assert found.judged["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
+
+
+def test_a_budget_is_told_to_be_one_for_each_series() -> None:
+    rows = [f"2024-01-01 00:{minute:02},{name},{minute % 7}" for name in "pq" for minute in range(60)]
+    Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
+    detector = detector_of(3, value_cols=("a",), time_col="time", id_col="id")
+    prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
+    for rule, said in (("budget:1/hour", "budget:1/hour in each of 2 series: "), ("fixed:2", "fixed:2: fixed")):
+        line = words(detection.search(detector, prepared, rule))[0]
+        assert f", {said}" in line
+
+
+@pytest.mark.slow
+def test_a_training_tells_that_too() -> None:
+    rows = [f"2024-01-01 {k // 60:02}:{k % 60:02},{name},{k % 7}" for name in "pq" for k in range(200)]
+    Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
+    said = call("series train t.csv --id-col id --window 5 --epochs 1 --units 2 --threshold budget:1/day --out run")
+    assert said.code == 0, said.err
+    assert "budget:1/day in each series: " in said.out
 
 
 def test_missing_values_take_no_part_in_the_loss() -> None:
