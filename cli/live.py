@@ -26,7 +26,7 @@ def follow(run: Any, talk: Talk, threshold: str | None) -> None:
     CSV; with `--json` a JSON object a line.
     """
     from lstm_ae.data.arriving import read_arriving
-    from lstm_ae.data.measurements import zone_of
+    from lstm_ae.data.zones import zone_of
     from lstm_ae.detection import detector_of
     from lstm_ae.streaming import Stream
 

@@ -18,9 +18,10 @@ from lstm_ae.data.arriving import read_arriving
 from lstm_ae.data.frames import names_of_rows
 from lstm_ae.data.inspection import inspect
 from lstm_ae.data.instants import form_of, read_moments
-from lstm_ae.data.measurements import Measurements, zone_of
+from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.remarks import of_another
 from lstm_ae.data.telling import told, told_all, told_each
+from lstm_ae.data.zones import zone_of
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.tasks.series import settling
 

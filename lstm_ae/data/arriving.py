@@ -12,9 +12,8 @@ from lstm_ae.data.delimited import Chunk, Row, chunks, understand
 from lstm_ae.data.dialect import separator_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import beginning, lines_of
-from lstm_ae.data.measurements import in_utc
 from lstm_ae.data.table import CHUNK, rows_of
-from lstm_ae.data.zones import before_them
+from lstm_ae.data.zones import before_them, in_utc
 from lstm_ae.errors import DataError
 
 BLOCK = 1 << 16

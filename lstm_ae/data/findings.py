@@ -70,18 +70,17 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
     if clash is None:
         return []
     first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
-    when = moment(table, clash.second)
+    rows, when = count(clash.rows, "row"), moment(table, clash.second)
     if config.duplicates != "error":
-        return [Finding(f"{count(clash.rows, 'row')} met others in time; of those {config.duplicates} was kept", False)]
+        return [Finding(f"{rows} met others in time; of those {config.duplicates} was kept", False)]
     fixes: list[Mapping[str, Any]] = [{"id_col": name} for name in table.layout.apart[:2] if table.layout.id is None]
     if clash.same_time:
-        text = f"{count(clash.rows, 'row')} with the time of another: {first} and {second} are both at {when}"
+        text = f"{rows} with the time of another: {first} and {second} are both at {when}"
         if _is_autumn(table, slots(table, step)) and not table.layout.aware and config.time_zone is None:
             text += ", in an hour that daylight saving repeats (name the zone of these clocks)"
             fixes.insert(0, {"time_zone": "Europe/Berlin"})
     else:
-        text = f"{count(clash.rows, 'row')} too near to another for a step of {step}: {second}, at {when}, is only "
-        text += f"{Step(clash.apart)} after {first}"
+        text = f"{rows} too near for a step of {step}: {second} is only {Step(clash.apart)} after {first}"
         gap = np.diff(table.times)
         finer = Step(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
         if clash_of(table, slots(table, finer)) is None:

@@ -18,7 +18,7 @@ from lstm_ae.data.delimited import Chunk, read_delimited
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown, stable_file
 from lstm_ae.data.selection import listed
-from lstm_ae.data.zones import to_utc
+from lstm_ae.data.zones import in_utc, zone_of
 from lstm_ae.errors import ConfigError, DataError
 
 Progress = Callable[[int, float], None]
@@ -213,39 +213,6 @@ def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config:
         unsorted,
         zone_of(layout, config),
     )
-
-
-def zone_of(layout: Layout, config: Reading) -> datetime.tzinfo | None:
-    """By whose clocks times are told: those of `--time-zone`, else UTC where cells have offsets; None where not."""
-    if config.time_zone is not None:
-        return config.zone
-    return datetime.UTC if layout.aware and not (layout.form and layout.form.unit) else None
-
-
-def in_utc(
-    times: Times,
-    series: NDArray[np.int32],
-    layout: Layout,
-    lines: NDArray[np.int32],
-    name: str,
-    place: str,
-    config: Reading,
-) -> Times:
-    """Times as read, in UTC; rows stand as in the file, see `to_utc`.
-
-    Raises:
-        DataError: a time that the clocks of the zone leave out.
-    """
-    if config.time_zone is None or config.zone is None or layout.aware:
-        return times
-    utc, nowhere = to_utc(times, config.zone, series)
-    if len(nowhere):
-        moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
-        raise DataError(
-            f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} is left out by the clocks of "
-            f"{config.time_zone}, in the hour that spring skips. Give another --time-zone, or none for UTC"
-        )
-    return utc
 
 
 def _classes(columns: _Columns, config: Reading) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""From the clocks of a zone to UTC, over the hours that daylight saving repeats and leaves out."""
+"""Whose clocks a table has, and from them to UTC, over the hours that daylight saving repeats and leaves out."""
 
 import datetime
 import zoneinfo
@@ -6,11 +6,47 @@ import zoneinfo
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS
+from lstm_ae.data.columns import Layout
 from lstm_ae.data.instants import EPOCH, Times
+from lstm_ae.errors import DataError
 
 QUARTER = 15 * UNITS["min"]  # what zones' offsets and changes are multiples of, since 1970
 DAY = UNITS["d"]
+
+
+def zone_of(layout: Layout, config: Reading) -> datetime.tzinfo | None:
+    """By whose clocks times are told: those of `--time-zone`, else UTC where cells have offsets; None where not."""
+    if config.time_zone is not None:
+        return config.zone
+    return datetime.UTC if layout.aware and not (layout.form and layout.form.unit) else None
+
+
+def in_utc(
+    times: Times,
+    series: NDArray[np.int32],
+    layout: Layout,
+    lines: NDArray[np.int32],
+    name: str,
+    place: str,
+    config: Reading,
+) -> Times:
+    """Times as read, in UTC; rows stand as in the file, see `to_utc`.
+
+    Raises:
+        DataError: a time that the clocks of the zone leave out.
+    """
+    if config.time_zone is None or config.zone is None or layout.aware:
+        return times
+    utc, nowhere = to_utc(times, config.zone, series)
+    if len(nowhere):
+        moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
+        raise DataError(
+            f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} is left out by the clocks of "
+            f"{config.time_zone}, in the hour that spring skips. Give another --time-zone, or none for UTC"
+        )
+    return utc
 
 
 def to_utc(local: Times, zone: zoneinfo.ZoneInfo, series: NDArray[np.int32] | None = None) -> tuple[Times, Times]:
