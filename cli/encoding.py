@@ -60,11 +60,15 @@ def register(app: typer.Typer) -> None:
         if data is None:
             opened = open_trained(found)
             evaluation, leaky = opened.evaluate(), opened.data.source.leaky
+            bar.clear()
         else:
             from lstm_ae.appraisal import appraise
 
-            evaluation, leaky = appraise(found, data, label_col=label_col, progress=bar.reading), ""
-        bar.clear()
+            notes: list[str] = []
+            evaluation = appraise(found, data, label_col=label_col, progress=bar.reading, remark=notes.append)
+            bar.clear()
+            remark(notes, talk)
+            leaky = ""
         metrics = evaluation.as_json()
         show_metrics(talk, metrics, leaky)
         talk.document({"run": str(found.directory), "data": data, "metrics": metrics})

@@ -221,6 +221,24 @@ def test_where_a_table_is_cut_does_not_matter(place: Path, tmp_path: Path) -> No
     np.testing.assert_allclose(part[23:], whole[323:], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate {0}/run half.csv",
+        "evaluate {0}/run half.csv --label-col state",
+        "detect {0}/run half.csv",
+        "encode {0}/run half.csv --out c.csv",
+    ],
+)
+def test_a_table_of_another_step_is_told_of(place: Path, tmp_path: Path, line: str) -> None:
+    header, *rows = (place / "bad.csv").read_text().splitlines()
+    (tmp_path / "half.csv").write_text("\n".join((header, *rows[::2])) + "\n")
+    said = call("series " + line.format(place))
+    assert said.code == 0, said.err
+    assert said.err.count("note: The rows of 'half.csv' are 2h apart, and the run was trained on a row every 1h") == 1
+    assert said.err.count("note: 49.9% of the steps of 1h have no row") == 1
+
+
 def test_other_thresholds(place: Path) -> None:
     none = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:1e9 --json")
     many = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:0 --json")
