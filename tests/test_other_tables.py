@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lstm_ae_cli.live import _lines
 from lstm_ae_cli.results import remark
 from lstm_ae_cli.talk import Talk
+from test_streaming import detector_of
 
 from lstm_ae.config import Series
 from lstm_ae.data.arriving import read_arriving
@@ -22,7 +24,12 @@ from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.remarks import of_another
 from lstm_ae.data.telling import told, told_all, told_each
 from lstm_ae.data.zones import zone_of
+from lstm_ae.detected import event_columns, score_columns
+from lstm_ae.detection import search
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.outlook import Outlook
+from lstm_ae.outlook import columns as columns_of
+from lstm_ae.streaming import Stream
 from lstm_ae.tasks.series import settling
 
 
@@ -181,3 +188,22 @@ def test_what_is_written_can_be_read_by_the_same_run(suffix: str, zone: str | No
     if zone:
         with pytest.raises(ConfigError, match="--time-zone is for times without an offset"):
             settling.settle(dataclasses.replace(config, data="other.csv"))
+
+
+def test_every_output_tells_times_by_the_clocks_of_its_input() -> None:
+    rows = [f"2024-03-05 10:{minute:02},{9 * (minute == 30)}" for minute in range(60)]
+    path = written("time,a", rows)
+    detector = detector_of(3, value_cols=("a",), time_col="time", time_zone="Europe/Berlin")
+    prepared = settling.table_of(dataclasses.replace(detector.config, data=path))
+    found = search(detector, prepared, "fixed:1")
+    assert event_columns(found)["peak"] == ["2024-03-05 10:30:00+01:00"]
+    assert score_columns(found)["time"][0] == "2024-03-05T10:00:00+01:00"
+    stream = Stream(detector)
+    stream.push(prepared.grid.values, prepared.grid.times)
+    columns = ["time", "score", "p", "anomaly", "final"]
+    last = list(_lines(stream.end(), columns, timed=True, zone=prepared.table.zone, json_=False))[-1]
+    assert last.startswith("2024-03-05T10:59:00+01:00,")
+    empty = np.zeros((1, 1, 1))
+    ahead = prepared.grid.times[-1:, None] + 60 * 10**9
+    outlook = Outlook(prepared.table, np.zeros(1, int), (), True, ahead, ahead, empty, empty, empty, "none", {}, 1)
+    assert columns_of(outlook)["time"].tolist() == ["2024-03-05T11:00:00+01:00"]
