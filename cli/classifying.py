@@ -7,7 +7,7 @@ import typer
 
 from .backend import import_tensorflow
 from .options import RunArgument, command
-from .results import require_table, show_files
+from .results import remark, require_table, show_files
 from .talk import Talk
 
 
@@ -40,11 +40,13 @@ def register(app: typer.Typer) -> None:
         found.metrics()
         import_tensorflow(talk)
         from lstm_ae import classification
+        from lstm_ae.data.remarks import of_another
         from lstm_ae.files import write_table
 
         bar = talk.progress()
         answers = classification.classify(found, data, label_col=label_col, progress=bar.reading)
         bar.clear()
+        remark(of_another(answers.prepared), talk)
         path = write_table(out, classification.columns(answers))
         counts, judged = classification.counts(answers), classification.judged(answers)
         _show(answers, counts, judged, talk)

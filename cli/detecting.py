@@ -12,7 +12,7 @@ from lstm_ae.options import checked, declared
 from . import estimating, live, training
 from .backend import import_tensorflow
 from .options import Given, Out, RunArgument, command
-from .results import require_table, show_files, show_training
+from .results import remark, require_table, show_files, show_training
 from .talk import Talk
 
 Table = Annotated[str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
@@ -60,7 +60,9 @@ def register(app: typer.Typer) -> None:
             talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
         if config.task == "anomaly":
             threshold = run.metrics()["threshold"]
-            talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}: {threshold['how']}")
+            budget = config.id_col is not None and threshold["rule"].startswith("budget")
+            each = " in each series" if budget else ""
+            talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}{each}: {threshold['how']}")
             talk.say(f"next: lstmae series detect {run.directory} DATA")
         elif config.task == "classify":
             talk.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
@@ -133,6 +135,7 @@ def register(app: typer.Typer) -> None:
             live.follow(opened, talk, threshold)
             return
         from lstm_ae import detected, detection
+        from lstm_ae.data.remarks import of_another
         from lstm_ae.files import write_table
         from lstm_ae.sketches import sketches_of
 
@@ -141,6 +144,7 @@ def register(app: typer.Typer) -> None:
             opened, data, rule=threshold, label_col=label_col, progress=bar.reading, scoring=bar.scoring
         )
         bar.clear()
+        remark(of_another(found.prepared), talk)
         _show(found, talk)
         opened.write_detection(sketches_of(found))
         files = {"events": write_table(events or opened.directory / "events.csv", detected.event_columns(found))}

@@ -10,7 +10,7 @@ from lstm_ae.errors import ConfigError
 
 from .backend import import_tensorflow
 from .options import RunArgument, command
-from .results import require_png, require_table, show_files, show_metrics
+from .results import remark, require_png, require_table, show_files, show_metrics
 from .talk import Talk
 
 Table = Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")]
@@ -60,11 +60,15 @@ def register(app: typer.Typer) -> None:
         if data is None:
             opened = open_trained(found)
             evaluation, leaky = opened.evaluate(), opened.data.source.leaky
+            bar.clear()
         else:
             from lstm_ae.appraisal import appraise
 
-            evaluation, leaky = appraise(found, data, label_col=label_col, progress=bar.reading), ""
-        bar.clear()
+            notes: list[str] = []
+            evaluation = appraise(found, data, label_col=label_col, progress=bar.reading, remark=notes.append)
+            bar.clear()
+            remark(notes, talk)
+            leaky = ""
         metrics = evaluation.as_json()
         show_metrics(talk, metrics, leaky)
         talk.document({"run": str(found.directory), "data": data, "metrics": metrics})
@@ -99,11 +103,13 @@ def _opened(run: str, data: str, talk: Talk) -> tuple[Any, Any]:
     found = open_run(run, "series")
     found.metrics()
     import_tensorflow(talk)
+    from lstm_ae.data.remarks import of_another
     from lstm_ae.tables import open_table
 
     bar = talk.progress()
     opened = open_table(found, data, bar.reading)
     bar.clear()
+    remark(of_another(opened.prepared), talk)
     return found, opened
 
 

@@ -13,7 +13,7 @@ from . import estimating
 from .backend import import_tensorflow
 from .fields import option
 from .options import Given, RunArgument, command
-from .results import require_png, require_table, show_files
+from .results import remark, require_png, require_table, show_files
 from .snp import FOLDS, SKILL, Folder, Level, levels
 from .talk import Talk
 from .trials import interrupted, new_folder
@@ -171,6 +171,7 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
 
 def _show(columns: dict[str, Any], ahead: Any, talk: Talk) -> None:
     """The first lines, what is left out, and how far intervals reach."""
+    remark(ahead.remarks, talk)
     rows = len(next(iter(columns.values())))
     shown = list(columns)[:8]
     first = f", the first {MOST} lines" if rows > MOST else ""

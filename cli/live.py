@@ -13,6 +13,8 @@ from .stops import until_stopped
 from .talk import Talk
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from lstm_ae.streaming import Decided
 
 NAME = "standard input"
@@ -24,6 +26,7 @@ def follow(run: Any, talk: Talk, threshold: str | None) -> None:
     CSV; with `--json` a JSON object a line.
     """
     from lstm_ae.data.arriving import read_arriving
+    from lstm_ae.data.zones import zone_of
     from lstm_ae.detection import detector_of
     from lstm_ae.streaming import Stream
 
@@ -33,6 +36,7 @@ def follow(run: Any, talk: Talk, threshold: str | None) -> None:
     talk.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
     with until_stopped(lambda size: os.read(0, size)) as read:
         layout, chunks = read_arriving(read, NAME, config)
+        timed, zone = layout.time is not None, zone_of(layout, config)
         # The columns' own scores stand in the order of their names, whatever the order in which they come.
         names = layout.values if len(layout.values) > 1 else ()
         columns = [*(["series"] if layout.id else []), "time", "score", "p", "anomaly", "final"]
@@ -41,8 +45,8 @@ def follow(run: Any, talk: Talk, threshold: str | None) -> None:
             _write([_csv(columns)])
         for chunk in chunks:
             found = stream.push(chunk.values, chunk.times, chunk.ids)
-            _write(_lines(found, columns, timed=layout.time is not None, json_=talk.json))
-        _write(_lines(stream.end(), columns, timed=layout.time is not None, json_=talk.json))
+            _write(_lines(found, columns, timed=timed, zone=zone, json_=talk.json))
+        _write(_lines(stream.end(), columns, timed=timed, zone=zone, json_=talk.json))
 
 
 def refuse_files(given: dict[str, Any]) -> None:
@@ -52,10 +56,10 @@ def refuse_files(given: dict[str, Any]) -> None:
             raise ConfigError(f"{name} needs a whole table, and - is a stream; give a table's path, or leave it out")
 
 
-def _lines(found: "Decided", columns: list[str], *, timed: bool, json_: bool) -> Iterator[str]:
-    from lstm_ae.data.cadence import told_each
+def _lines(found: "Decided", columns: list[str], *, timed: bool, zone: "tzinfo | None", json_: bool) -> Iterator[str]:
+    from lstm_ae.data.telling import told_each
 
-    times = told_each(found.times) if timed else found.times.tolist()
+    times = told_each(found.times, zone) if timed else found.times.tolist()
     values: list[Any] = [found.series] if "series" in columns else []
     values += [times, *(column.tolist() for column in (found.scores, found.p, found.anomaly, found.final))]
     values += [column.tolist() for column in found.by_feature.T][: len(columns) - len(values)]

@@ -1,7 +1,7 @@
 """How results are printed."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ def require_table(name: str, path: Path) -> None:
         raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ConfigError(f"{name} {path} needs pyarrow: pip install 'lstm-ae[parquet]', or give .csv")
+
+
+def remark(remarks: Sequence[str], talk: Talk) -> None:
+    """Say what is worth a word about a table."""
+    for text in remarks:
+        talk.say(f"note: {text}")
 
 
 def show_files(talk: Talk, files: Mapping[str, Path]) -> None:

@@ -149,7 +149,7 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
 
 
 def _ends(found: "Inspection") -> tuple[str | int, str | int]:
-    from lstm_ae.data.cadence import told
+    from lstm_ae.data.telling import told
 
     low, high = int(found.table.times.min()), int(found.table.times.max())
     return (told(low), told(high)) if found.table.layout.time is not None else (low, high)

@@ -1,6 +1,7 @@
 """What a run of a table is worth on another table, one that it was neither trained nor judged on."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from lstm_ae import classification, detection, encoding, seasonal
 from lstm_ae.anomaly.normal import of_windows
 from lstm_ae.config import Series
 from lstm_ae.data.measurements import Progress
+from lstm_ae.data.remarks import of_another
 from lstm_ae.data.series import Prepared
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.errors import ConfigError, DataError
@@ -21,8 +23,17 @@ from lstm_ae.tasks.series.settling import table_of
 
 PART = "new data"
 
+Seen = Callable[[Prepared], None]
 
-def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Progress | None = None) -> Evaluation:
+
+def appraise(
+    run: Run,
+    data: str,
+    *,
+    label_col: str | None = None,
+    progress: Progress | None = None,
+    remark: Callable[[str], None] | None = None,
+) -> Evaluation:
     """Measure a run on a table, the baselines that it has kept beside it, as the part "new data".
 
     A run that was trained on validation as well has kept none.
@@ -37,6 +48,7 @@ def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Pro
     Args:
         data: the table, with the columns of the one that the run was trained on, in any order.
         label_col: a column of known classes, or of 0 and 1 for known anomalies.
+        remark: is told what is worth a word about the table.
 
     Raises:
         ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
@@ -46,20 +58,28 @@ def appraise(run: Run, data: str, *, label_col: str | None = None, progress: Pro
     run.metrics()
     if config.task in ("forecast", "reconstruct") and label_col is not None:
         raise ConfigError(f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}")
+
+    def seen(prepared: Prepared) -> None:
+        if remark:
+            for text in of_another(prepared):
+                remark(text)
+
     if config.task == "forecast":
-        return _forecasts(run, config, data, progress)
+        return _forecasts(run, config, data, progress, seen)
     if config.task == "classify":
-        return _classes(run, data, label_col or config.label_col, progress)
+        return _classes(run, data, label_col or config.label_col, progress, seen)
     if label_col is not None:
         found = detection.detect(run, data, label_col=label_col, progress=progress)
+        seen(found.prepared)
         return Evaluation({PART: _anomalies(found.judged)})
-    return _reconstructions(run, config, data, progress)
+    return _reconstructions(run, config, data, progress, seen)
 
 
-def _reconstructions(run: Run, config: Series, data: str, progress: Progress | None) -> Evaluation:
+def _reconstructions(run: Run, config: Series, data: str, progress: Progress | None, seen: Seen) -> Evaluation:
     kept, model = run.components(), run.model()
     halves = halves_of(model, config.scale)
     prepared = table_of(dataclasses.replace(config, data=data, label_col=None), progress)
+    seen(prepared)
     metric = Metric(encoding.mean_squared_error(halves.errors, prepared.grid, halves.window), "scaled")
     if kept is None:
         return Evaluation({PART: {"reconstruction_mse": metric}})
@@ -71,10 +91,11 @@ def _reconstructions(run: Run, config: Series, data: str, progress: Progress | N
     return Evaluation({PART: {"reconstruction_mse": metric}}, {PART: judged} if judged else {})
 
 
-def _forecasts(run: Run, config: Series, data: str, progress: Progress | None) -> Evaluation:
+def _forecasts(run: Run, config: Series, data: str, progress: Progress | None, seen: Seen) -> Evaluation:
     forecaster = forecaster_of(run)
     assert config.horizon is not None
     prepared = table_of(dataclasses.replace(config, data=data, label_col=None), progress)
+    seen(prepared)
     split = _whole(prepared, prepared.window + config.horizon)
     if not split.samples:
         raise DataError(
@@ -99,9 +120,10 @@ def _whole(prepared: Prepared, span: int) -> Split:
     return Split(grid.values, starts, span, grid.segment, time=times)
 
 
-def _classes(run: Run, data: str, label_col: str | None, progress: Progress | None) -> Evaluation:
+def _classes(run: Run, data: str, label_col: str | None, progress: Progress | None, seen: Seen) -> Evaluation:
     regression = run.logistic()
     found = classification.classify(run, data, label_col=label_col, progress=progress)
+    seen(found.prepared)
     grid, window = found.prepared.grid, found.prepared.window
     known = (found.truth >= 0) & (found.answers >= 0)
     if not known.any():

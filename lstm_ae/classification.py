@@ -109,7 +109,8 @@ def classify(run: Run, data: str, *, label_col: str | None = None, progress: Pro
         ConfigError, DataError: the table cannot be read so, or the run tells no classes apart.
     """
     classifier = classifier_of(run)
-    return classified(classifier, read_measurements(reading_of(classifier.config, data, label_col), progress))
+    reading = reading_of(classifier.config, data, label_col)
+    return classified(classifier, read_measurements(reading, progress, of_run=True))
 
 
 def classified(classifier: Classifier, table: Measurements, *, every_row: bool = False) -> Classified:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstm_ae.config.rules import UNITS
-from lstm_ae.data.cadence import told_all
+from lstm_ae.data.telling import told_all
 from lstm_ae.detection import Detection
 from lstm_ae.files import write
 
@@ -47,7 +47,7 @@ def score_columns(found: Detection) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     if len(found.prepared.table.ids) > 1:
         columns["series"] = [found.prepared.table.ids[place] for place in grid.series]
-    columns["time"] = told_all(grid.times) if timed else grid.times
+    columns["time"] = told_all(grid.times, found.prepared.table.zone) if timed else grid.times
     columns |= {
         "score": found.ours.scores,
         "p": found.ours.p,
@@ -63,7 +63,7 @@ def words(found: Detection) -> list[str]:
     ours, rows = found.ours, int(np.count_nonzero(~np.isnan(found.ours.scores)))
     expected = ours.threshold.alarms.per(rows)
     lines = [
-        f"threshold {ours.threshold.value:.4g}, {ours.threshold.rule}: {ours.threshold.how}",
+        f"threshold {ours.threshold.value:.4g}, {ours.threshold.rule}{_for_each(found)}: {ours.threshold.how}",
         f"{len(ours.events)} events in {rows:,} rows{_time(found, rows)}; false alarms to expect: "
         f"{expected.expected:.2g} ({expected.low:.2g} to {expected.high:.2g})",
     ]
@@ -79,6 +79,12 @@ def words(found: Detection) -> list[str]:
             line += f", {judged.findings.found} labelled ranges found, {judged.findings.false} false events"
         lines.append(line)
     return lines
+
+
+def _for_each(found: Detection) -> str:
+    """That a budget is one for each of several series, which side by side raise so many times the alarms."""
+    series = len(found.prepared.table.ids)
+    return f" in each of {series:,} series" if found.ours.threshold.rule.kind == "budget" and series > 1 else ""
 
 
 def _agreed(found: Detection) -> int:

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from lstm_ae.anomaly.measures import Findings, Ranking, findings, ranking
 from lstm_ae.anomaly.normal import Adding, Found, Normal, judge, of_windows, score_rows
+from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
 from lstm_ae.config.rules import parse_threshold
-from lstm_ae.data.cadence import told
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.padding import cut_back, own_rows
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
+from lstm_ae.data.telling import told
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
@@ -47,9 +48,10 @@ class Detection(NamedTuple):
     judged: dict[str, Judged]
 
     def named(self, row: int) -> str:
-        """The time of a row in UTC, or its number; behind the series' name where there are several."""
+        """The time of a row, or its number; behind the series' name where there are several."""
         grid, measurements = self.prepared.grid, self.prepared.table
-        when = told(int(grid.times[row])) if measurements.layout.time is not None else str(int(grid.times[row]))
+        time, timed = int(grid.times[row]), measurements.layout.time is not None
+        when = told(time, measurements.zone) if timed else str(time)
         return when if len(measurements.ids) < 2 else f"{measurements.ids[grid.series[row]]} {when}"
 
     def labelled(self) -> Numbers:
@@ -127,13 +129,13 @@ def search(
         told = progress if errors is detector.ours else None
         by_feature = score_rows(errors, grid.values, grid.segment, normal.window, normal.smooth, told)
         threshold = normal.threshold(asked, scores)
-        found.append(judge(by_feature[kept], normal, threshold, prepared.grid.segment))
+        found.append(judge(by_feature[kept], normal, threshold, prepared.grid.segment, prepared.grid.series))
     ours, baseline = found
     grid = prepared.grid
     judged = {}
     if grid.labels is not None:
-        raw = np.square((grid.values - scale.offset) / scale.range) if scale.kind == "fixed" else None
-        judged = _judged(prepared, ours, baseline, None if raw is None else raw.mean(axis=1), normal.window)
+        away = np.square((grid.values - scale.offset) / scale.range) if scale.kind == "fixed" else None
+        judged = _judged(prepared, ours, baseline, None if away is None else row_scores(away), normal.window)
     return Detection(prepared, normal, ours, baseline, judged)
 
 
@@ -157,10 +159,18 @@ def _judged(prepared: Prepared, ours: Found, baseline: Found, raw: Numbers | Non
 
 
 def _labelled(prepared: Prepared) -> Numbers:
-    """Which rows are known to be anomalies, `(rows,)` bool."""
+    """Which rows are known to be anomalies, `(rows,)` bool; so are missing rows between two of them."""
     positive = [place for place, name in enumerate(prepared.table.classes) if float(name) == 1]
-    labels = prepared.grid.labels
-    return np.zeros(len(prepared.grid.times), bool) if labels is None else np.isin(labels, positive)
+    grid = prepared.grid
+    if grid.labels is None:
+        return np.zeros(len(grid.times), bool)
+    labels = np.isin(grid.labels, positive)
+    # Missing rows have known ones of their segment on both sides.
+    known = np.flatnonzero(grid.known)
+    after = np.cumsum(grid.known)
+    before, behind = known[np.maximum(after - 1, 0)], known[np.minimum(after, len(known) - 1)]
+    found: Numbers = labels | (~grid.known & labels[before] & labels[behind])
+    return found
 
 
 def _judge(labels: Numbers, scores: Numbers, events: Sequence[Any], window: int, segment: Numbers) -> Judged:

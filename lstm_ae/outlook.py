@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import told_all
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.remarks import of_another
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared, prepare
+from lstm_ae.data.telling import told_all
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.seasonal import persistence, repeated
@@ -52,6 +53,7 @@ class Outlook(NamedTuple):
         baseline: its name.
         intervals: by level in per cent the two ends, each like `future`; NaN after step `known`.
         known: steps that the run was trained to forecast.
+        remarks: what is worth a word about the table.
     """
 
     table: Measurements
@@ -66,6 +68,7 @@ class Outlook(NamedTuple):
     baseline: str
     intervals: dict[int, tuple[Numbers, Numbers]]
     known: int
+    remarks: tuple[str, ...] = ()
 
 
 def forecaster_of(run: Run) -> Forecaster:
@@ -90,7 +93,7 @@ def forecast_file(
     config = config_of(run, "forecast")
     run.spread()  # before the table, which may take long to read
     config = dataclasses.replace(config, data=data, label_col=None)
-    table = read_measurements(config, progress)
+    table = read_measurements(config, progress, of_run=True)
     return forecast_table(forecaster_of(run), prepare(config, table), horizon=horizon, levels=levels)
 
 
@@ -149,6 +152,7 @@ def forecast_table(
         baseline,
         {level: outcomes.intervals(forecaster.scale, said, past, forecaster.spread, level) for level in levels},
         config.horizon,
+        tuple(of_another(prepared)),
     )
 
 
@@ -197,7 +201,7 @@ def columns(outlook: Outlook) -> dict[str, Any]:
     if layout.id is not None:
         found[layout.id] = [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)]
     if outlook.timed:
-        found[str(layout.time)] = told_all(outlook.ahead.ravel())
+        found[str(layout.time)] = told_all(outlook.ahead.ravel(), outlook.table.zone)
     if "step" in (*found, *layout.values):
         raise ConfigError("The table has a column 'step', which the steps ahead are called. Rename it")
     found["step"] = np.tile(np.arange(1, horizon + 1), len(outlook.ids))

@@ -5,7 +5,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.anomaly import baseline
-from lstm_ae.anomaly.baseline import fit_components, fit_distance
+from lstm_ae.anomaly.baseline import fit_components
 from lstm_ae.errors import ConfigError, DataError
 
 
@@ -57,18 +57,8 @@ def test_constant_windows_are_rebuilt() -> None:
     assert fit_components(windows, 2).errors(windows).max() == 0
 
 
-def test_distance_by_hand() -> None:
-    rows = np.array([[1.0, 5], [3, 5], [np.nan, 5]])
-    errors = fit_distance(rows).errors(np.array([[[4.0, 6], [2, np.nan]]]))
-    assert errors[0, 0].tolist() == [4, 1]
-    assert errors[0, 1, 0] == 0
-    assert np.isnan(errors[0, 1, 1])
-
-
 def test_refusals() -> None:
     with pytest.raises(ConfigError, match=r"components must be 1 to 40, the values of a window. Received: 41"):
         fit_components(waves(500), 41)
     with pytest.raises(DataError, match="8 principal components need 8 windows without a missing value"):
         fit_components(waves(25), 8)
-    with pytest.raises(DataError, match="Feature 1 has no value in the training rows"):
-        fit_distance(np.array([[1.0, np.nan]]))

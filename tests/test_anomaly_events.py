@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.anomaly.events import Event, event_table, find_events, ranges
+from lstm_ae.anomaly.events import Event, find_events, ranges
 
 
 def bools(text: str) -> np.ndarray:
@@ -71,8 +71,11 @@ def test_what_may_still_change_is_provisional() -> None:
     for pending, join, provisional in ((4, 1, False), (5, 1, True), (0, 4, False), (0, 5, True)):
         event = find_events(scores[:, None], scores, 1, join, pending=pending)[0]
         assert event.provisional is provisional, (pending, join)
+    # Rows to come go on with the last segment of a series, and with no other.
     ends = np.array([0, 0, 0, 1, 1, 1, 1])
-    assert find_events(scores[:, None], scores, 1, 1, pending=1, segment=ends)[0].provisional
+    assert not find_events(scores[:, None], scores, 1, 1, pending=1, segment=ends)[0].provisional
+    assert find_events(scores[:, None], scores, 1, 1, pending=1, segment=ends, series=ends)[0].provisional
+    assert find_events(scores[:, None], scores, 1, 1, pending=1, series=ends)[0].provisional
     assert not find_events(scores[:, None], scores, 1, 1, pending=1)[0].provisional
 
 
@@ -82,12 +85,3 @@ def test_the_smear_of_one_bad_row_is_one_event() -> None:
     scores[[10, 11, 13, 16, 19]] = 5, 1, 9, 2, 1.5
     events = find_events(scores[:, None], scores, 1.2, join=5)
     assert [(event.first, event.last, event.peak) for event in events] == [(10, 19, 13)]
-
-
-def test_a_table_names_times_and_columns() -> None:
-    events = find_events(FEATURES, SCORES, 1, join=2, pending=2)
-    times = np.arange("2024-01-01", "2024-01-12", dtype="datetime64[D]")
-    first = event_table(events, times, ("pump", "valve"))[0]
-    assert (str(first["start"]), str(first["end"]), str(first["peak"])) == ("2024-01-02", "2024-01-04", "2024-01-04")
-    assert first["columns"] == [("valve", 0.75), ("pump", 0.25)]
-    assert (first["score"], first["provisional"]) == (5, False)

@@ -1,6 +1,7 @@
 """A model of anyone's own table: missing values, scores, events, and the commands on a small table of a pump."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from searches import Said, call
+from test_streaming import detector_of
 
 from lstm_ae import detection
 from lstm_ae.anomaly.baseline import Components
@@ -20,6 +22,7 @@ from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smo
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.detected import words
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models.compressor import compressor
 from lstm_ae.opening import open_trained
@@ -219,6 +222,24 @@ def test_where_a_table_is_cut_does_not_matter(place: Path, tmp_path: Path) -> No
     np.testing.assert_allclose(part[23:], whole[323:], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate {0}/run half.csv",
+        "evaluate {0}/run half.csv --label-col state",
+        "detect {0}/run half.csv",
+        "encode {0}/run half.csv --out c.csv",
+    ],
+)
+def test_a_table_of_another_step_is_told_of(place: Path, tmp_path: Path, line: str) -> None:
+    header, *rows = (place / "bad.csv").read_text().splitlines()
+    (tmp_path / "half.csv").write_text("\n".join((header, *rows[::2])) + "\n")
+    said = call("series " + line.format(place))
+    assert said.code == 0, said.err
+    assert said.err.count("note: The rows of 'half.csv' are 2h apart, and the run was trained on a row every 1h") == 1
+    assert said.err.count("note: 49.9% of the steps of 1h have no row") == 1
+
+
 def test_other_thresholds(place: Path) -> None:
     none = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:1e9 --json")
     many = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:0 --json")
@@ -258,6 +279,42 @@ def test_a_run_that_only_reconstructs_finds_nothing(place: Path) -> None:
     said = call(f"series detect plain {place}/bad.csv")
     assert said.code == 3
     assert "was not trained to find anomalies" in said.err
+
+
+def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
+    """A labelled range goes on over missing rows; a row that is known in part is judged by that part."""
+    minutes = [minute for minute in range(60) if minute not in (5, 22, 23, 30)]
+    rows = [
+        f"2024-01-01 00:{minute:02},{9 * (20 <= minute < 30)},{'' if minute == 25 else 1},{int(20 <= minute < 30)}"
+        for minute in minutes
+    ]
+    Path("t.csv").write_text("\n".join(("time,a,b,label", *rows)) + "\n")
+    detector = detector_of(3, 2, value_cols=("a", "b"), time_col="time", label_col="label")
+    prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
+    found = detection.search(detector, prepared, "fixed:1e9")
+    assert np.flatnonzero(found.labelled()).tolist() == [*range(20, 30)]
+    assert found.judged["model"].findings.ranges == 1
+    # The missing rows themselves are all that the raw values do not rank first.
+    assert found.judged["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
+
+
+def test_a_budget_is_told_to_be_one_for_each_series() -> None:
+    rows = [f"2024-01-01 00:{minute:02},{name},{minute % 7}" for name in "pq" for minute in range(60)]
+    Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
+    detector = detector_of(3, value_cols=("a",), time_col="time", id_col="id")
+    prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
+    for rule, said in (("budget:1/hour", "budget:1/hour in each of 2 series: "), ("fixed:2", "fixed:2: fixed")):
+        line = words(detection.search(detector, prepared, rule))[0]
+        assert f", {said}" in line
+
+
+@pytest.mark.slow
+def test_a_training_tells_that_too() -> None:
+    rows = [f"2024-01-01 {k // 60:02}:{k % 60:02},{name},{k % 7}" for name in "pq" for k in range(200)]
+    Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
+    said = call("series train t.csv --id-col id --window 5 --epochs 1 --units 2 --threshold budget:1/day --out run")
+    assert said.code == 0, said.err
+    assert "budget:1/day in each series: " in said.out
 
 
 def test_missing_values_take_no_part_in_the_loss() -> None:

@@ -129,6 +129,17 @@ def test_two_series_are_told_apart_in_that_hour() -> None:
     assert utc_hours(utc) == ["00:00", "00:00", "00:30", "00:30", "01:00", "01:00"]
 
 
+def test_a_table_with_the_newest_rows_first_is_read_from_its_end() -> None:
+    day = "2024-10-27"
+    cells = [f"{day}T{hour}" for hour in ("01:30", "02:00", "02:30", "02:00", "02:30", "03:00")]
+    utc, _ = to_utc(local(*cells[::-1]), BERLIN)
+    assert utc_hours(utc) == ["02:00", "01:30", "01:00", "00:30", "00:00", "23:30"]
+    # Beside one that stands the other way round, mixed with it.
+    both = [cell for pair in zip(cells, cells[::-1], strict=True) for cell in pair]
+    utc, _ = to_utc(local(*both), BERLIN, np.array([0, 1] * 6, np.int32))
+    assert utc_hours(utc[::2]) == utc_hours(utc[1::2])[::-1] == ["23:30", "00:00", "00:30", "01:00", "01:30", "02:00"]
+
+
 def test_that_hour_seen_once_is_the_first() -> None:
     utc, _ = to_utc(local("2024-10-27T02:30", "2025-10-26T02:30"), BERLIN)
     assert utc_hours(utc) == ["00:30", "00:30"]
@@ -155,3 +166,12 @@ def test_clocks_of_a_zone_come_back(start: int) -> None:
         )
     elif (back != utc).any():
         pytest.fail("a time came back as another")
+
+
+def test_nanoseconds_are_kept() -> None:
+    """Whether one cell has them or all, with an offset or without."""
+    cells = ["2024-03-05 12:00:00.123456789", "2024-03-05 12:00:00.1234567", "2024-03-05 12:00:00"]
+    for given_cells in (cells, [f"{cell}+00:00" for cell in cells], [cell.replace("-", "/") for cell in cells]):
+        form = form_of(given_cells, "t")
+        assert form is not None
+        assert (read_moments(given_cells, form) % 10**9).tolist() == [123_456_789, 123_456_700, 0]

@@ -107,3 +107,9 @@ def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match=r"needs pyarrow: pip install \"lstm-ae\[parquet\]\"\. Install it, or give CSV"):
         read_measurements(Reading(data="t.parquet"))
+
+
+def test_nanoseconds_are_kept() -> None:
+    start = 1_704_067_200 * 10**9
+    times = pa.array([start, start + 1, start + 60 * 10**9 + 7], pa.timestamp("ns"))
+    assert (read({"t": times, "a": [1.0, 2, 3]}).times - start).tolist() == [0, 1, 60 * 10**9 + 7]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import Step, parse_step
-from lstm_ae.data.cadence import common_step, gaps_of, slots
+from lstm_ae.data.cadence import clash_of, common_step, gaps_of, slots
 from lstm_ae.data.grid import on_grid
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.season import autocorrelation, seasons, usual_steps
@@ -59,7 +59,15 @@ def test_steps_by_name(text: str, step: Step, shown: str) -> None:
     assert parse_step(shown) == step
 
 
-@pytest.mark.parametrize("text", ["", "0h", "-1h", "1.5h", "5 min", "minute", "1M", "999999999w", "999999999y"])
+@given(st.one_of(st.integers(0, 36500 * 86_400 * 10**9).map(Step), st.integers(1, 1200).map(lambda n: Step(0, n))))
+def test_a_step_is_written_as_it_is_read(step: Step) -> None:
+    """Whatever step is inferred can be stored in the config of a run."""
+    assert parse_step(str(step)) == step
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0h", "-1h", "1.5h", "5 min", "minute", "1M", "999999999w", "999999999y", "9" * 20 + "ns"]
+)
 def test_no_steps(text: str) -> None:
     with pytest.raises(ConfigError, match="--freq must be a number"):
         Reading(freq=text)
@@ -101,11 +109,30 @@ def test_a_config_comes_back_from_its_own_json() -> None:
     assert Series.from_dict(config.to_dict()) == config
 
 
+def test_the_grid_follows_rows_a_little_faster_than_the_step() -> None:
+    """A poller of 60 and 61 seconds, of which the longer are the more."""
+    seconds = np.r_[0, np.cumsum(np.resize([61, 61, 60, 61, 60], 999))]
+    cells = np.datetime_as_string(np.datetime64("2024-01-01T00:00:00") + seconds.astype("timedelta64[s]"))
+    config, table = table_of(
+        [f"{name},{cell},{k}" for name in "ab" for k, cell in enumerate(cells)], "id,t,a", id_col="id"
+    )
+    step = common_step(table)
+    assert str(step) == "61s"
+    assert slots(table, step, follow=True).tolist() == [*range(1000)] * 2
+    prepared = prepare(config, table)
+    assert len(prepared.grid.times) == 2000
+    assert prepared.grid.known.all()
+    # Two thirds of a step are another step.
+    clash = clash_of(table, slots(table, Step(90 * 10**9), follow=True))
+    assert clash is not None
+    assert clash.rows > 600
+
+
 def test_the_most_common_step_and_its_gaps() -> None:
     _, table = table_of([f"2024-01-01 {hour:02}:00,1" for hour in (0, 1, 2, 5, 6, 7, 12)])
     assert common_step(table) == HOUR
     assert slots(table, HOUR).tolist() == [0, 1, 2, 5, 6, 7, 12]
-    assert gaps_of(table, HOUR) == (2, 6, 4, 5)
+    assert gaps_of(table, slots(table, HOUR)) == (2, 6, 4, 5)
 
 
 def test_a_step_that_jitters() -> None:
@@ -179,7 +206,7 @@ def test_rows_at_one_time_are_refused_with_the_option() -> None:
 
 def test_rows_too_near_are_refused_with_the_option() -> None:
     config, table = table_of(["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:20,5", "2024-01-01 02:00,9"])
-    with pytest.raises(DataError, match=r"line 4: .* less than half a step of 1h after line 3"):
+    with pytest.raises(DataError, match=r"line 4: .* is only 20min after line 3, too near for a step of 1h"):
         on_grid(table, HOUR, 0, config)
 
 

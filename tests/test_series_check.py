@@ -130,7 +130,7 @@ PROBLEMS: dict[str, tuple[list[str], str, str]] = {
     ),
     "a step that is too long": (
         [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(hours(1000)))],
-        "less than half a step of 1d",
+        "is only 1h after line 2",
         "--freq 1h",
     ),
     "too few rows": (

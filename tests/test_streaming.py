@@ -166,6 +166,44 @@ def test_any_cutting_gives_what_all_at_once_gives(
     assert len(expected_times) * (1 + two) - decided <= (1 + two) * (stream.delay + 1)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 1, 1, 1, 1, 1, 1, 1, 2, 5]), st.integers(-9, 9)), min_size=1, max_size=400),
+    st.sampled_from([50, 56, 59.9, 60, 60.5, 64]),
+    st.lists(st.integers(1, 90), max_size=20),
+)
+def test_rows_a_little_off_the_step_are_followed(rows: list[tuple[int, int]], apart: float, sizes: list[int]) -> None:
+    """Clocks that run fast or slow, with jitter and gaps: no row is refused, and none meets another."""
+    detector = detector_of(3)
+    steps, off = (np.array(column) for column in zip(*rows, strict=True))
+    times = START + ((apart * np.cumsum(steps) + off) * 10**9).astype(np.int64)
+    values = np.arange(len(times), dtype=np.float32)[:, None]
+    stream, parts, start = Stream(detector), list[Decided](), 0
+    if apart == 50 and len(times) > 10:
+        times, values = times[:10], values[:10]
+    while start < len(times):
+        size = sizes[len(parts) % len(sizes)] if sizes else len(times)
+        parts.append(stream.push(values[start : start + size], times[start : start + size]))
+        start += size
+    parts.append(stream.end())
+    expected_times, expected = at_once(detector, table_of(detector, times, values))
+    found = joined(parts)
+    np.testing.assert_array_equal(found.times, expected_times)
+    np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6, atol=1e-9)
+    assert np.isin(times, found.times).all()
+
+
+def test_a_stream_that_runs_fast_goes_on_and_one_of_another_step_does_not() -> None:
+    times = START + np.arange(2000) * 59_900_000_000
+    stream = Stream(detector_of(2))
+    for row, time in enumerate(times):
+        stream.push(np.full((1, 1), row), np.array([time]))
+    assert stream.tracks[""].grid.place == 1999
+    problem = "is only 40s after the one before, too near, as others were, for a step of 1min. Train with --duplicates"
+    with pytest.raises(DataError, match=problem):
+        Stream(detector_of(2)).push(np.zeros((100, 1)), START + np.arange(100) * 40 * 10**9)
+
+
 @pytest.mark.parametrize("smooth", [1, 5])
 def test_a_score_is_final_as_soon_as_it_can_be(smooth: int) -> None:
     stream, values = Stream(detector_of(4, 1, smooth)), np.arange(30.0)
@@ -200,11 +238,12 @@ def test_memory_does_not_grow() -> None:
     ("minutes", "options", "problem"),
     [
         ([0, 5, 4], {}, r"A row at 2024-01-01 00:04:00 comes after one at 2024-01-01 00:05:00; rows of a stream must"),
-        ([0, 1, 1], {}, r"at 2024-01-01 00:01:00 is less than half a step of 1min after one at 2024-01-01 00:01:00"),
+        ([0, 1, 1.25], {}, r"at 2024-01-01 00:01:15 is only 15s after the one before, too near for a step of 1min"),
+        ([0, 1, 1], {}, r"at 2024-01-01 00:01:00 has the time of the one before for a step of 1min. Train with --dup"),
     ],
 )
-def test_refused(minutes: list[int], options: dict[str, Any], problem: str) -> None:
-    times = START + MINUTE * np.array(minutes)
+def test_refused(minutes: list[float], options: dict[str, Any], problem: str) -> None:
+    times = START + (MINUTE * np.array(minutes)).astype(np.int64)
     values = np.zeros((len(times), 1))
     with pytest.raises(DataError, match=problem):
         Stream(detector_of(**options)).push(values, times)

@@ -1,6 +1,6 @@
-"""What a model's scores have to beat: principal components, and the distance of the raw values from their mean.
+"""What a model's scores have to beat: principal components.
 
-Both are fitted on training windows and turn windows into squared errors of the same shape, as a model does, so that all
+They are fitted on training windows and turn windows into squared errors of the same shape, as a model does, so that all
 that follows is the same for them.
 """
 
@@ -48,22 +48,6 @@ class Components(NamedTuple):
         filled = np.where(missing, np.float32(0), away)
         rebuilt = (filled @ self.axes.T) @ self.axes
         errors: Floats = np.square(away - rebuilt).reshape(windows.shape)
-        return errors
-
-
-class Distance(NamedTuple):
-    """The raw values themselves: how far they are from their mean, in standard deviations.
-
-    Args:
-        mean, deviation: `(features,)` float32; a feature that never changed has the deviation 1.
-    """
-
-    mean: Floats
-    deviation: Floats
-
-    def errors(self, windows: Numbers) -> Floats:
-        """Squared distances of `(windows, window, features)`, alike."""
-        errors: Floats = np.square((np.asarray(windows, np.float32) - self.mean) / self.deviation)
         return errors
 
 
@@ -127,18 +111,3 @@ def write_components(path: Path, components: Components, scale: Scale) -> None:
     """Write principal components, and the scale that they are in."""
     groups = {"components": [components.mean, components.axes], "scale": [scale.offset, scale.range]}
     save_state(path, {"kind": scale.kind}, groups)
-
-
-def fit_distance(rows: Numbers) -> Distance:
-    """Mean and standard deviation of the training rows `(rows, features)`, missing values left out.
-
-    Raises:
-        DataError: a feature has no value at all.
-    """
-    empty = np.flatnonzero(np.isnan(rows).all(axis=0))
-    if len(empty):
-        raise DataError(f"Feature {empty[0]} has no value in the training rows. Leave it out, or give other rows")
-    deviation = np.nanstd(rows, axis=0, dtype=np.float64)
-    mean = np.nanmean(rows, axis=0, dtype=np.float64)
-    deviation = np.where(deviation > 0, deviation, 1)
-    return Distance(np.asarray(mean, np.float32), np.asarray(deviation, np.float32))

@@ -7,7 +7,7 @@ of an event are its first and last step above the threshold, nothing is cut off:
 outside of what happened, and the peak is the place to look at.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,6 +67,7 @@ def find_events(
     pending: int = 0,
     p_values: Callable[[Numbers], Numbers] | None = None,
     segment: Numbers | None = None,
+    series: Numbers | None = None,
 ) -> list[Event]:
     """The events of a series in the order of time; none is a possible answer.
 
@@ -75,17 +76,17 @@ def find_events(
         scores: `(rows,)` as `scores.row_scores` finds them; NaN is not above any threshold.
         threshold: a step is above it where its score is larger.
         join: steps that an event bridges, see `ranges`; the window as a rule.
-        pending: rows at the end of a segment whose scores are provisional, `window - 1 + smooth // 2`, see `scores`.
+        pending: rows at the end of a series whose scores are provisional, `window - 1 + smooth // 2`, see `scores`.
         p_values: from scores to p-values, `Threshold.p_values`; without it they are NaN.
         segment: `(rows,)`, see `ranges`.
+        series: `(rows,)`, of which series each row is, side by side; of one where None. Rows to come go on with the
+            last segment of each, and change no other.
     """
     found = ranges(np.asarray(scores) > threshold, join, segment)
     if not len(found):
         return []
-    ends = np.full(len(found), len(scores))
-    if segment is not None:
-        borders = np.r_[np.flatnonzero(segment[1:] != segment[:-1]) + 1, len(segment)]
-        ends = borders[np.searchsorted(borders, found[:, 1])]
+    ends = _ends(len(scores), series)[found[:, 1] - 1]
+    goes_on = np.ones(len(found), bool) if segment is None else _ends(len(scores), segment)[found[:, 1] - 1] == ends
     peaks = np.array([start + int(np.nanargmax(scores[start:stop])) for start, stop in found])
     p = np.full(len(found), np.nan) if p_values is None else p_values(scores[peaks])
     parts = np.nan_to_num(by_feature[peaks])
@@ -98,36 +99,16 @@ def find_events(
             score=float(scores[peak]),
             p=float(chance),
             shares=tuple(share.tolist()),
-            provisional=bool(end - stop < max(pending, join)),
+            provisional=bool(open_ended and end - stop < max(pending, join)),
         )
-        for (start, stop), end, peak, chance, share in zip(found, ends, peaks, p, parts, strict=True)
+        for (start, stop), end, open_ended, peak, chance, share in zip(
+            found, ends, goes_on, peaks, p, parts, strict=True
+        )
     ]
 
 
-def event_table(
-    events: Iterable[Event], times: Sequence[Any] | Numbers, features: Sequence[str]
-) -> list[dict[str, Any]]:
-    """One mapping an event, for a file or a screen: start, end, peak, score, p, columns, provisional.
-
-    Args:
-        times: `(rows,)` what the rows are called.
-        features: the columns' names.
-
-    Returns:
-        `columns` holds `(name, share)` from the largest share down, without those that had none.
-    """
-    return [
-        {
-            "start": times[event.first],
-            "end": times[event.last],
-            "peak": times[event.peak],
-            "score": event.score,
-            "p": event.p,
-            "columns": sorted(
-                ((name, share) for name, share in zip(features, event.shares, strict=True) if share > 0),
-                key=lambda column: -column[1],
-            ),
-            "provisional": event.provisional,
-        }
-        for event in events
-    ]
+def _ends(rows: int, of: Numbers | None) -> NDArray[np.int64]:
+    """Where what each row belongs to ends, `(rows,)`."""
+    borders = np.r_[np.flatnonzero(of[1:] != of[:-1]) + 1 if of is not None else [], rows].astype(np.int64)
+    ends: NDArray[np.int64] = borders[np.searchsorted(borders, np.arange(rows), side="right")]
+    return ends

@@ -145,7 +145,7 @@ def stretches(segment: Numbers, window: int) -> Iterator[tuple[int, int]]:
             yield first, end
 
 
-def judge(by_feature: Numbers, normal: Normal, threshold: Threshold, segment: Numbers) -> Found:
+def judge(by_feature: Numbers, normal: Normal, threshold: Threshold, segment: Numbers, series: Numbers) -> Found:
     """Events and p-values of scored rows."""
     scores = row_scores(by_feature)
     pending = normal.window - 1 + normal.smooth // 2
@@ -157,6 +157,7 @@ def judge(by_feature: Numbers, normal: Normal, threshold: Threshold, segment: Nu
         pending=pending,
         p_values=threshold.p_values,
         segment=segment,
+        series=series,
     )
     return Found(by_feature, scores, threshold, threshold.p_values(scores), events)
 

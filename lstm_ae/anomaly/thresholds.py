@@ -3,8 +3,9 @@
 - `quantile:Q`: that part of the normal scores lies below it, counted so that it holds for a new score
   (Vovk et al. 2005).
 - `pot:P`: a normal row is above it with probability P, by the tail of `extremes`; P may be far below one over the rows.
-- `budget:N/day` (hour, week, month): N false alarms are expected in that time. An alarm is an event, not a step: scores
-  share windows and pass a threshold in clusters, of which `events.ranges` makes one event each.
+- `budget:N/day` (hour, week, month): N false alarms are expected in that time, in each of several series. An alarm is
+  an event, not a step: scores share windows and pass a threshold in clusters, of which `events.ranges` makes one event
+  each.
 - `fixed:X`: that score.
 
 A tail that does not fit gives way to the quantile, and the result says so. The highest training error is never a

@@ -19,7 +19,7 @@ UNITS = {
     "d": 86_400_000_000_000,
     "w": 604_800_000_000_000,
 }
-FREQ = re.compile(r"(\d{1,9})?(ns|us|ms|s|min|h|d|w|mo|y)", re.ASCII)
+FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y)", re.ASCII)
 
 
 class Step(NamedTuple):

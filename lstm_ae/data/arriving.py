@@ -12,9 +12,8 @@ from lstm_ae.data.delimited import Chunk, Row, chunks, understand
 from lstm_ae.data.dialect import separator_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import beginning, lines_of
-from lstm_ae.data.measurements import in_utc
 from lstm_ae.data.table import CHUNK, rows_of
-from lstm_ae.data.zones import before_them
+from lstm_ae.data.zones import before_them, in_utc
 from lstm_ae.errors import DataError
 
 BLOCK = 1 << 16
@@ -103,7 +102,7 @@ def _in_utc(found: Iterator[Chunk], layout: Layout, name: str, config: Reading) 
     """The same in UTC; what was before a piece tells the hour that autumn repeats."""
     before: dict[str, Times] = {}
     for chunk in found:
-        if chunk.times is None or config.zone is None or config.time_zone is None:
+        if chunk.times is None or layout.aware or config.zone is None or config.time_zone is None:
             yield chunk
             continue
         utc = np.empty_like(chunk.times)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.telling import told
 
 Flags = NDArray[np.bool_]
 
@@ -53,13 +54,66 @@ def common_step(table: Measurements) -> Step:
     return Step(size)
 
 
-def slots(table: Measurements, step: Step) -> Times:
-    """The place of each row on the grid of its series, `(rows,)`, from 0: the nearest one."""
+def slots(table: Measurements, step: Step, *, follow: bool = False) -> Times:
+    """The place of each row on the grid of its series, `(rows,)`, from 0: the nearest one.
+
+    Args:
+        follow: the grid of a series moves with rows that come a little faster than the step, see `followed`; not where
+            they are far faster.
+    """
     first = starts_of(table.series)
     if not step.months and not step.nanoseconds:
         counted: Times = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
         return counted
-    return places_of(table.times, table.times[first][np.cumsum(first) - 1], step)
+    places = places_of(table.times, table.times[first][np.cumsum(first) - 1], step)
+    if not follow or step.months:
+        return places
+    meet = (np.diff(places, prepend=-1) == 0) & (np.diff(table.times, prepend=0) * 2 >= step.nanoseconds) & ~first
+    moved = places.copy()
+    begins = np.r_[np.flatnonzero(first), len(first)]
+    for number in np.unique(np.searchsorted(begins, np.flatnonzero(meet), side="right") - 1):
+        own = slice(begins[number], begins[number + 1])
+        times = table.times[own]
+        moved[own], _ = followed(times, int(times[0]), -1, int(times[0]), step)
+        if too_fast(int(moved[own][-1]), int(times[-1] - times[0]), step):
+            return places
+    return moved
+
+
+def followed(times: Times, origin: int, place: int, before: int, step: Step) -> tuple[Times, int]:
+    """Places of the next rows of a series on a grid that follows them, `(rows,)`, and its origin after them.
+
+    A row in the place of the one before, though half a step or more after it, has the next place, and the grid moves
+    so that the row stands right there: clocks that run a little fast never catch up with the grid.
+
+    Args:
+        times: `(rows,)` ascending.
+        origin: where place 0 is.
+        place, before: of the row before these, and its time; -1 and any where there is none.
+        step: not of months.
+    """
+    size, start, width = step.nanoseconds, 0, 256
+    places = np.empty(len(times), np.int64)
+    while start < len(times):
+        block = times[start : start + width]
+        found = places_of(block, np.full_like(block, origin), step)
+        meet = (np.diff(found, prepend=place) <= 0) & (np.diff(block, prepend=before) * 2 >= size)
+        count = int(meet.argmax()) + 1 if meet.any() else len(block)
+        places[start : start + count] = found[:count]
+        if meet.any():
+            places[start + count - 1] = (found[count - 2] if count > 1 else place) + 1
+            origin = int(block[count - 1] - places[start + count - 1] * size)
+            width = 256
+        else:
+            width *= 2
+        start += count
+        place, before = int(places[start - 1]), int(times[start - 1])
+    return places, origin
+
+
+def too_fast(places: int, elapsed: int, step: Step) -> bool:
+    """Whether rows took so many more places than their nanoseconds hold steps that their step is another one."""
+    return places * step.nanoseconds > 1.1 * elapsed + 10 * step.nanoseconds
 
 
 def places_of(times: Times, origin: Times, step: Step) -> Times:
@@ -75,12 +129,17 @@ def places_of(times: Times, origin: Times, step: Step) -> Times:
 
 
 class Clash(NamedTuple):
-    """Rows that meet in one place of the grid: how many are too many, two of them, and whether their times agree."""
+    """Rows that meet in one place of the grid: how many are too many, two of them, and the nanoseconds between."""
 
     rows: int
     first: int
     second: int
-    same_time: bool
+    apart: int
+
+    @property
+    def same_time(self) -> bool:
+        """Whether their times agree."""
+        return self.apart == 0
 
 
 def clash_of(table: Measurements, places: Times) -> Clash | None:
@@ -90,30 +149,12 @@ def clash_of(table: Measurements, places: Times) -> Clash | None:
     if not len(rows):
         return None
     second = int(rows[0])
-    return Clash(len(rows), second - 1, second, bool(table.times[second] == table.times[second - 1]))
+    return Clash(len(rows), second - 1, second, int(table.times[second] - table.times[second - 1]))
 
 
 def moment(table: Measurements, row: int) -> str:
     """A row's time in UTC, for people; its number without a column of times."""
     return told(int(table.times[row])) if table.layout.time is not None else f"row {table.times[row]}"
-
-
-def told(nanoseconds: int) -> str:
-    """A time in UTC in as few characters as it has."""
-    text = str(np.datetime64(nanoseconds, "ns")).replace("T", " ")
-    return text.rstrip("0").rstrip(".").removesuffix(" 00:00:00") if "." in text else text
-
-
-def told_all(nanoseconds: Times) -> NDArray[np.str_]:
-    """Times in UTC for a file: all to the second, or all to the nanosecond where one needs it."""
-    whole = not (nanoseconds % UNITS["s"]).any()
-    return np.datetime_as_string(nanoseconds.view("datetime64[ns]"), "s" if whole else "ns")
-
-
-def told_each(nanoseconds: Times) -> list[str]:
-    """The same of rows that come one by one: each to the second, or as far as it goes."""
-    texts = np.datetime_as_string(nanoseconds.view("datetime64[ns]"), "ns").tolist()
-    return [text.rstrip("0").rstrip(".") for text in texts]
 
 
 class Gaps(NamedTuple):
@@ -125,9 +166,9 @@ class Gaps(NamedTuple):
     before: int
 
 
-def gaps_of(table: Measurements, step: Step) -> Gaps:
-    """The gaps within series; none where rows just follow."""
-    missing = np.where(starts_of(table.series), 0, np.diff(slots(table, step), prepend=0) - 1)
+def gaps_of(table: Measurements, places: Times) -> Gaps:
+    """The gaps within series between rows at these `slots`; none where rows just follow."""
+    missing = np.where(starts_of(table.series), 0, np.diff(places, prepend=0) - 1)
     missing = np.maximum(missing, 0)
     longest = int(missing.argmax())
     return Gaps(int((missing > 0).sum()), int(missing.sum()), int(missing[longest]), max(longest - 1, 0))

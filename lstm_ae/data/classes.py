@@ -55,7 +55,8 @@ def labelled(config: Series, table: Measurements) -> Labelled:
             inferred["split_by"] = f"{split_by}, as {why}"
     if own is not None and split_by == "series":
         table = series_wide(table)
-        longest = int(slots(table, config.step or common_step(table)).max()) + 1
+        step = config.step or common_step(table)
+        longest = int(slots(table, step, follow=config.duplicates == "error").max()) + 1
         if window is None and longest <= LONGEST:
             window = max(longest, 2)
             inferred["window"] = f"{window} steps, the longest series"

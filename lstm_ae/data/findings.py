@@ -8,17 +8,17 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of, told
+from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
+from lstm_ae.data.remarks import MANY, of_unlike_size
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
+from lstm_ae.data.telling import told
 
 LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
-# The share of missing rows or values that is worth a word.
-MANY = 0.2
 
 
 class Finding(NamedTuple):
@@ -70,19 +70,17 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
     if clash is None:
         return []
     first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
-    when = moment(table, clash.second)
+    rows, when = count(clash.rows, "row"), moment(table, clash.second)
     if config.duplicates != "error":
-        return [Finding(f"{count(clash.rows, 'row')} met others in time; of those {config.duplicates} was kept", False)]
+        return [Finding(f"{rows} met others in time; of those {config.duplicates} was kept", False)]
     fixes: list[Mapping[str, Any]] = [{"id_col": name} for name in table.layout.apart[:2] if table.layout.id is None]
     if clash.same_time:
-        text = f"{count(clash.rows, 'row')} with the time of another: {first} and {second} are both at {when}"
+        text = f"{rows} with the time of another: {first} and {second} are both at {when}"
         if _is_autumn(table, slots(table, step)) and not table.layout.aware and config.time_zone is None:
             text += ", in an hour that daylight saving repeats (name the zone of these clocks)"
             fixes.insert(0, {"time_zone": "Europe/Berlin"})
     else:
-        text = (
-            f"{count(clash.rows, 'row')} less than half a step of {step} after another: {first} and {second} at {when}"
-        )
+        text = f"{rows} too near for a step of {step}: {second} is only {Step(clash.apart)} after {first}"
         gap = np.diff(table.times)
         finer = Step(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
         if clash_of(table, slots(table, finer)) is None:
@@ -154,6 +152,13 @@ def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> 
         fill: tuple[Mapping[str, Any], ...] = ({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ()
         found.append(Finding(text, False, fill))
     return found
+
+
+def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
+    """Series that are too small for the scale that they share."""
+    text = of_unlike_size(config, prepared)
+    whole = not np.isnan(prepared.grid.values).any() and config.split_by != "series"
+    return [Finding(text, False, ({"scale": "window"},) if whole else ())] if text else []
 
 
 def in_columns(

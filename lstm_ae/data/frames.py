@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.cadence import told_all
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.grid import rows_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.series import Prepared
+from lstm_ae.data.telling import told_all
 from lstm_ae.errors import DataError
 
 if TYPE_CHECKING:
@@ -134,11 +134,11 @@ def in_rows_of(prepared: Prepared, found: NDArray[Any]) -> NDArray[Any]:
 
 
 def names_of_rows(prepared: Prepared) -> dict[str, Any]:
-    """What tells the rows apart, under the names that the table has for it; times in UTC."""
+    """What tells the rows apart, under the names that the table has for it."""
     table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
     columns: dict[str, Any] = {}
     if table.layout.id is not None:
         columns[table.layout.id] = [table.ids[place] for place in table.series[order]]
     if table.layout.time is not None:
-        columns[table.layout.time] = told_all(table.times[order])
+        columns[table.layout.time] = told_all(table.times[order], table.zone)
     return columns

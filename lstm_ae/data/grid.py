@@ -48,14 +48,15 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
     Raises:
         DataError: rows meet in one place and `--duplicates` does not say what then, or the grid is far too fine.
     """
-    places = slots(table, step)
+    places = slots(table, step, follow=config.duplicates == "error")
     clash = clash_of(table, places)
     if clash and config.duplicates == "error":
         ids = f" of {table.ids[table.series[clash.first]]!r}" if len(table.ids) > 1 else ""
         why = (
             f"has the time of {table.place} {table.lines[clash.first]}"
             if clash.same_time
-            else f"is less than half a step of {step} after {table.place} {table.lines[clash.first]}"
+            else f"is only {Step(clash.apart)} after {table.place} {table.lines[clash.first]}, too near for a step of "
+            f"{step}"
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
         raise DataError(
@@ -119,9 +120,11 @@ def laid_out(
 
 def rows_of(table: Measurements, grid: Grid) -> NDArray[np.int64]:
     """Which row of the grid each row of the table has gone into, `(rows,)`."""
-    places = slots(table, grid.step)
-    begins = starts_of(table.series) | np.r_[True, places[1:] != places[:-1]]
-    rows: NDArray[np.int64] = np.flatnonzero(grid.known)[np.cumsum(begins) - 1]
+    rows: NDArray[np.int64] = np.flatnonzero(grid.known)
+    if len(rows) < len(table.times):  # some have met
+        places = slots(table, grid.step)
+        begins = starts_of(table.series) | np.r_[True, places[1:] != places[:-1]]
+        rows = rows[np.cumsum(begins) - 1]
     return rows
 
 

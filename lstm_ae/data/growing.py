@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import places_of, told
+from lstm_ae.data.cadence import followed, places_of, too_fast
 from lstm_ae.data.grid import laid_out, merged
 from lstm_ae.data.instants import Times
+from lstm_ae.data.telling import told
 from lstm_ae.errors import DataError
 
 Floats = NDArray[np.float32]
@@ -43,8 +44,9 @@ class Growing:
         self.of = f" of {name!r}" if name else ""
         self.step, self.rule, self.max_gap = config.step or Step(), config.duplicates, config.max_gap or 0
         self.counted = 0
-        # Times of the first row, the newest and the newest that is on the grid, and its place; once there are any.
-        self.origin = self.newest = self.last = self.place = -1
+        # Once there are any: times of the first row, of place 0, of the newest row and of the newest that is on the
+        # grid, and its place.
+        self.begun = self.origin = self.newest = self.last = self.place = -1
         # Rows of the newest place, while others may still join them.
         self.held = (np.empty(0, np.int64), np.empty((0, features), np.float32))
 
@@ -61,13 +63,16 @@ class Growing:
         counted = np.arange(self.counted, self.counted + len(values))
         times = counted if times is None else times
         if not self.counted:
-            self.origin = self.newest = int(times[0])
+            self.begun = self.origin = self.newest = int(times[0])
         self._refuse_late(times)
         self.counted, self.newest = self.counted + len(values), int(times[-1])
         if self.step == Step():
             return self._laid_out(times, values, counted)
         times, values = np.concatenate([self.held[0], times]), np.concatenate([self.held[1], values])
-        places = self._places(times)
+        if self.rule == "error" and not self.step.months:
+            places, self.origin = followed(times, self.origin, self.place, self.last, self.step)
+        else:
+            places = self._places(times)
         if self.rule == "error":
             self._refuse_clash(times, places)
         new = places > self.place
@@ -98,13 +103,16 @@ class Growing:
 
     def _refuse_clash(self, times: Times, places: Times) -> None:
         again = np.flatnonzero(np.diff(places, prepend=self.place) == 0)
-        if len(again):
-            at = int(again[0])
-            before = int(times[at - 1]) if at else self.last
-            raise DataError(
-                f"A row{self.of} at {told(int(times[at]))} is less than half a step of {self.step} after one at "
-                f"{told(before)}. Train with --duplicates mean (or first, last), or with --id-col"
-            )
+        fast = not self.step.months and too_fast(int(places[-1]), int(times[-1]) - self.begun, self.step)
+        if not len(again) and not fast:
+            return
+        at = int(again[0]) if len(again) else len(times) - 1
+        apart = int(times[at]) - (int(times[at - 1]) if at else self.last)
+        why = f"is only {Step(apart)} after the one before, too near" if apart else "has the time of the one before"
+        raise DataError(
+            f"A row{self.of} at {told(int(times[at]))} {why}{'' if len(again) else ', as others were,'} for a step of "
+            f"{self.step}. Train with --duplicates mean (or first, last), with another --freq, or with --id-col"
+        )
 
     def _laid_out(self, times: Times, values: Floats, places: Times) -> list[Piece]:
         """Rows of places that nothing can join any more, and what is missing between them and the row before."""

@@ -13,6 +13,7 @@ from lstm_ae.data.findings import (
     Finding,
     changed_by,
     in_columns,
+    in_series,
     in_time,
     no_windows,
     rows_that_meet,
@@ -59,7 +60,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     """
     table = read_measurements(config, progress)
     step = config.step or common_step(table)
-    places = slots(table, step)
+    places = slots(table, step, follow=config.duplicates == "error")
     clash = clash_of(table, places)
     # What is wrong otherwise is told as well.
     lenient = config if clash is None or config.duplicates != "error" else changed_by(config, {"duplicates": "first"})
@@ -68,7 +69,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     train, validation, test = windows_of(filled, config)
     windows = (train.samples, validation.samples, test.samples)
     features = _features(table)
-    gaps = gaps_of(table, step)
+    gaps = gaps_of(table, places)
     layout = table.layout
     roles = {layout.time, layout.id, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
@@ -77,6 +78,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
         *no_windows(prepared, windows, config),
         *in_time(table, step, gaps, prepared),
         *in_columns(table, features, others, config),
+        *in_series(config, prepared),
     ]
     if layout.time is not None and step == Step() and config.step is None:
         fixes = tuple({"id_col": name} for name in layout.apart[:1]) if layout.id is None else ()

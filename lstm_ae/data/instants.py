@@ -31,6 +31,8 @@ DATE = re.compile(
     re.ASCII,
 )
 OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}:?\d{2})$", re.ASCII)
+# Characters of a time to the microsecond, and to the nanosecond.
+LENGTHS = (26, 29)
 UNPLAIN = re.compile(r"[^0-9:T. \-]")
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
 NAMES = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
@@ -108,7 +110,7 @@ def _order(loose: list[tuple[int, int, str]], dates: int, column: str) -> str:
         return "dmy"
     raise DataError(
         f"column {column!r}: {a}{mark}{b} can be {_month(b, a)} or {_month(a, b)}, and the first rows do not tell. Add "
-        "--date-order dmy (day first) or --date-order mdy (month first)"
+        "--date-order dmy (day first) or --date-order mdy (month first) to series check or train"
     )
 
 
@@ -150,6 +152,7 @@ def read_moments(cells: Sequence[str], form: Form) -> Times:
         and not UNPLAIN.search(joined)
         and joined.count("-") == 2 * len(plain)
         and min(map(len, plain)) >= 10
+        and max(map(len, plain)) <= LENGTHS[1]
     ):
         try:
             times = np.array(plain, "datetime64[us]").astype(np.int64)
@@ -158,7 +161,12 @@ def read_moments(cells: Sequence[str], form: Form) -> Times:
         else:
             low, high = (np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (YEARS.start, YEARS.stop))
             if ((times >= low) & (times < high)).all():
-                return times * 1000 - offset * UNITS["min"]
+                # To microseconds first, which hold every year: nanoseconds beyond 2262 would wrap around.
+                if max(map(len, plain)) > LENGTHS[0]:
+                    exact = np.array(plain, "datetime64[ns]").astype(np.int64)
+                else:
+                    exact = times * 1000
+                return exact - offset * UNITS["min"]
     return np.array([_moment(cell, form, place) for place, cell in enumerate(cells)], np.int64)
 
 

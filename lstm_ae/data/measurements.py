@@ -4,6 +4,7 @@ CSV and Parquet are read piece by piece into float32, so that ten million rows n
 """
 
 import array
+import datetime
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -17,7 +18,7 @@ from lstm_ae.data.delimited import Chunk, read_delimited
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown, stable_file
 from lstm_ae.data.selection import listed
-from lstm_ae.data.zones import to_utc
+from lstm_ae.data.zones import in_utc, zone_of
 from lstm_ae.errors import ConfigError, DataError
 
 Progress = Callable[[int, float], None]
@@ -42,6 +43,7 @@ class Measurements(NamedTuple):
         classes: the different labels; numbers in their order, else by alphabet.
         lines: `(rows,)` int32, where each row stands in the file.
         unsorted: rows that stood before one of an earlier time.
+        zone: by whose clocks times are told; None where they were written without any.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Measurements(NamedTuple):
     classes: tuple[str, ...]
     lines: NDArray[np.int32]
     unsorted: int
+    zone: datetime.tzinfo | None = None
 
     def where(self, row: int) -> str:
         """The file and the place in it of a row, for errors."""
@@ -72,11 +75,13 @@ class _Columns(NamedTuple):
     text: tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def read_measurements(config: Reading, progress: Progress | None = None) -> Measurements:
+def read_measurements(config: Reading, progress: Progress | None = None, *, of_run: bool = False) -> Measurements:
     """Read the table `config.data`.
 
     Args:
         progress: is told the rows read so far, and the share of the file.
+        of_run: the config is that of a run, which says what its own table was like; in another one a column may be
+            empty, and times may have an offset, as those have that a run writes.
 
     Raises:
         ConfigError: a column that was asked for is not there, or an option does not fit the file.
@@ -96,7 +101,13 @@ def read_measurements(config: Reading, progress: Progress | None = None) -> Meas
         columns = _gathered(chunks, layout, name, place, told)
     if progress:
         progress(len(columns.lines), 1.0)
-    layout, columns = _without_empty(layout, columns, name, config)
+    if layout.aware and config.time_zone is not None and not of_run:
+        raise ConfigError(
+            f"--time-zone is for times without an offset, and those of {layout.time!r} have one or count from 1970 in "
+            "UTC. Leave --time-zone out"
+        )
+    if not of_run or np.isnan(columns.values).all():
+        layout, columns = _without_empty(layout, columns, name, config)
     return _by_series(layout, columns, name, place, config)
 
 
@@ -148,7 +159,11 @@ def _without_empty(layout: Layout, columns: _Columns, name: str, config: Reading
     if all(held):
         return layout, columns
     empty = [column for column, some in zip(layout.values, held, strict=True) if not some]
-    if config.value_cols or not any(held):
+    if not any(held):
+        raise DataError(
+            f"{name}: no row holds a value of {listed(list(map(heading, empty)))}. Give a table with values"
+        )
+    if config.value_cols:
         raise DataError(f"{name}: the column {empty[0][:80]!r} holds no value in any row. Leave it out of --value-cols")
     kept = tuple(column for column, some in zip(layout.values, held, strict=True) if some)
     said = {
@@ -196,39 +211,8 @@ def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config:
         classes,
         taken(columns.lines),
         unsorted,
+        zone_of(layout, config),
     )
-
-
-def in_utc(
-    times: Times,
-    series: NDArray[np.int32],
-    layout: Layout,
-    lines: NDArray[np.int32],
-    name: str,
-    place: str,
-    config: Reading,
-) -> Times:
-    """Times as read, in UTC; rows stand as in the file, see `to_utc`.
-
-    Raises:
-        ConfigError: a zone is given for times that need none.
-        DataError: a time that the clocks of the zone leave out.
-    """
-    if config.time_zone is None or config.zone is None:
-        return times
-    if layout.aware:
-        raise ConfigError(
-            f"--time-zone is for times without an offset, and those of {layout.time!r} have one or count from 1970 in "
-            "UTC. Leave --time-zone out"
-        )
-    utc, nowhere = to_utc(times, config.zone, series)
-    if len(nowhere):
-        moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
-        raise DataError(
-            f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} is left out by the clocks of "
-            f"{config.time_zone}, in the hour that spring skips. Give another --time-zone, or none for UTC"
-        )
-    return utc
 
 
 def _classes(columns: _Columns, config: Reading) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:

@@ -115,6 +115,9 @@ def _times(column: Any, layout: Layout, rows: Any, name: str) -> Times:
     wrong = (years < YEARS.start) | (years >= YEARS.stop)
     if wrong.any():
         raise fail(int(wrong.argmax()), f"the time is outside the years {YEARS.start} to {YEARS.stop - 1}. Correct it")
+    if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns":
+        exact: Times = column.cast(pyarrow.int64()).to_numpy(zero_copy_only=False)
+        return exact
     moments: Times = times.astype("datetime64[us]").astype(np.int64) * 1000
     return moments
 

@@ -1,4 +1,4 @@
-"""From the clocks of a zone to UTC, over the hours that daylight saving repeats and leaves out."""
+"""Whose clocks a table has, and from them to UTC, over the hours that daylight saving repeats and leaves out."""
 
 import datetime
 import zoneinfo
@@ -6,26 +6,65 @@ import zoneinfo
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS
+from lstm_ae.data.columns import Layout
 from lstm_ae.data.instants import EPOCH, Times
+from lstm_ae.errors import DataError
 
 QUARTER = 15 * UNITS["min"]  # what zones' offsets and changes are multiples of, since 1970
 DAY = UNITS["d"]
 
 
+def zone_of(layout: Layout, config: Reading) -> datetime.tzinfo | None:
+    """By whose clocks times are told: those of `--time-zone`, else UTC where cells have offsets; None where not."""
+    if config.time_zone is not None:
+        return config.zone
+    return datetime.UTC if layout.aware and not (layout.form and layout.form.unit) else None
+
+
+def in_utc(
+    times: Times,
+    series: NDArray[np.int32],
+    layout: Layout,
+    lines: NDArray[np.int32],
+    name: str,
+    place: str,
+    config: Reading,
+) -> Times:
+    """Times as read, in UTC; rows stand as in the file, see `to_utc`.
+
+    Raises:
+        DataError: a time that the clocks of the zone leave out.
+    """
+    if config.time_zone is None or config.zone is None or layout.aware:
+        return times
+    utc, nowhere = to_utc(times, config.zone, series)
+    if len(nowhere):
+        moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
+        raise DataError(
+            f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} is left out by the clocks of "
+            f"{config.time_zone}, in the hour that spring skips. Give another --time-zone, or none for UTC"
+        )
+    return utc
+
+
 def to_utc(local: Times, zone: zoneinfo.ZoneInfo, series: NDArray[np.int32] | None = None) -> tuple[Times, Times]:
     """What a clock of the zone showed, as UTC; and the rows, if any, at which no clock of the zone shows that.
 
-    The hour that autumn repeats is told by the order of the rows: where its times step back, the second one begins.
-    Rows must stand as in the file; `series` `(rows,)` tells several that are mixed apart.
+    The hour that autumn repeats is told by the order of the rows: where its times step back, the second one begins. A
+    series most of whose steps go back is read from its end. Rows must stand as in the file; `series` `(rows,)` tells
+    several that are mixed apart.
     """
     offsets = _offsets(local, zone)
     second = np.zeros(len(local), bool)
     twice = np.flatnonzero(offsets[0] > offsets[1])
     if len(twice):
-        own = series[twice] if series is not None else np.zeros(len(twice), np.int32)
-        order = np.argsort(own, kind="stable")
-        twice, own = twice[order], own[order]
+        of = np.zeros(len(local), np.int32) if series is None else series
+        forward = np.where(_newest_first(local, of)[of[twice]], -twice, twice)
+        order = np.lexsort((forward, of[twice]))
+        twice = twice[order]
+        own = of[twice]
         change = np.diff(local[twice])
         begins = np.r_[True, (own[1:] != own[:-1]) | (abs(change) > DAY)]
         back = np.cumsum(np.r_[False, (change <= 0) & ~begins[1:]])
@@ -35,6 +74,16 @@ def to_utc(local: Times, zone: zoneinfo.ZoneInfo, series: NDArray[np.int32] | No
     nowhere = np.flatnonzero(offsets[0] < offsets[1])
     utc: Times = local - np.where(second, offsets[1], offsets[0])
     return utc, nowhere
+
+
+def _newest_first(local: Times, series: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether more steps of a series go back than on, `(series,)`; one or two that do may be the autumn's."""
+    order = np.argsort(series, kind="stable")
+    change, of = np.diff(local[order]), series[order]
+    same = of[1:] == of[:-1]
+    back, on = (np.bincount(of[1:][same & steps], minlength=int(of[-1]) + 1) for steps in (change < 0, change > 0))
+    found: NDArray[np.bool_] = (back > on) & (back > 2)
+    return found
 
 
 def before_them(local: Times, utc: Times, zone: zoneinfo.ZoneInfo) -> Times:

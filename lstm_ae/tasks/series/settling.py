@@ -12,6 +12,7 @@ from lstm_ae.config.rules import parse_threshold, rows_of_unit
 from lstm_ae.data.classes import labelled, of_known_classes
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
+from lstm_ae.data.remarks import of_another_step, remarks
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
@@ -45,7 +46,7 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     if config.task == "classify":
         config, table, inferred = labelled(config, table)
     prepared = prepare(config, table)
-    prepared = prepared._replace(inferred={**prepared.inferred, **inferred})
+    prepared = prepared._replace(inferred={**prepared.inferred, **inferred, **remarks(config, prepared)})
     short = config.short
     if short and config.split_by != "series":
         raise ConfigError("--short is for whole series; add --split-by series and --id-col, or leave it out")
@@ -60,6 +61,8 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     layout = prepared.table.layout
     found = dataclasses.replace(
         config,
+        date_order=layout.form.order if layout.form and "date_order" in layout.inferred else config.date_order,
+        decimal="comma" if "decimal" in layout.inferred else config.decimal,
         time_col=layout.time,
         value_cols=layout.values,
         id_col=layout.id,
@@ -119,7 +122,7 @@ def reading_of(config: Series, data: str | None, label_col: str | None = None) -
 
 def table_of(config: Series, progress: Progress | None = None) -> Prepared:
     """A table read as a run's config says, to be searched."""
-    return whole(config, read_measurements(config, progress))
+    return whole(config, read_measurements(config, progress, of_run=True))
 
 
 def whole(config: Series, table: Measurements) -> Prepared:
@@ -134,8 +137,10 @@ def whole(config: Series, table: Measurements) -> Prepared:
     if config.short == "pad":
         prepared = padded(prepared, "segments")
     if not (np.bincount(prepared.grid.segment) >= prepared.window).any():
+        other = of_another_step(prepared)
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
+            + (f". {other}" if other else "")
         )
     require_whole(config, prepared)
     return prepared

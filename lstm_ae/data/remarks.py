@@ -1,0 +1,77 @@
+"""What is worth a word about a table that can be used: rows that are missing, and series that share a scale."""
+
+import numpy as np
+
+from lstm_ae.config import Reading
+from lstm_ae.data.cadence import common_step
+from lstm_ae.data.columns import heading
+from lstm_ae.data.padding import own_rows
+from lstm_ae.data.series import Prepared
+
+# The share of missing rows or values that is worth a word.
+MANY = 0.2
+# How many times less a series varies than all together until it is hardly seen beside them.
+APART = 10
+
+
+def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
+    """About a table to train on, by what they are about."""
+    said = {"missing rows": filled(prepared), "scale": of_unlike_size(config, prepared)}
+    return {name: words for name, words in said.items() if words}
+
+
+def of_another(prepared: Prepared) -> list[str]:
+    """About a table that comes after the one that a run was trained on."""
+    words = [of_another_step(prepared), filled(prepared)]
+    return [text for text in words if text]
+
+
+def of_another_step(prepared: Prepared) -> str:
+    """Whether rows are commonly further apart than on the grid; "" where they are not."""
+    step, own = prepared.grid.step, common_step(prepared.table)
+    if not step.nanoseconds or own.nanoseconds < 1.5 * step.nanoseconds:
+        return ""
+    return (
+        f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}; give rows "
+        f"every {step}, or a run trained with --freq {own}"
+    )
+
+
+def filled(prepared: Prepared) -> str:
+    """How many rows of the grid the table does not have; "" where they are not many."""
+    share = 1 - float(prepared.grid.known[own_rows(prepared.grid)].mean())
+    return f"{share:.1%} of the steps of {prepared.grid.step} have no row; they are taken for missing" * (share > MANY)
+
+
+def of_unlike_size(config: Reading, prepared: Prepared) -> str:
+    """Whether some series vary far less than all together, whose scale they share; "" where none does."""
+    grid, ids = prepared.grid, prepared.table.ids
+    if len(ids) < 2 or config.scale not in ("standard", "minmax"):
+        return ""
+    rows = prepared.part == 0
+    series = grid.series[rows]
+    small: set[int] = set()
+    worst, example = float(APART), ""
+    for name, values in zip(prepared.table.layout.values, grid.values[rows].T.astype(np.float64), strict=True):
+        held = ~np.isnan(values)
+        if not held.any():
+            continue
+        values, of = values[held] - values[held].mean(), series[held]
+        counts = np.maximum(np.bincount(of, minlength=len(ids)), 1)
+        centre = np.bincount(of, values, len(ids)) / counts
+        own = np.sqrt(np.bincount(of, np.square(values - centre[of]), len(ids)) / counts)
+        together = float(values.std())
+        # One that never varies is small at any scale.
+        times = np.divide(together, own, out=np.zeros(len(ids)), where=own > 1e-9 * together)
+        small |= set(np.flatnonzero(times > APART).tolist())
+        if times.max() > worst:
+            worst, which = float(times.max()), int(times.argmax())
+            example = (
+                f"{heading(ids[which])} varies by {own[which]:.3g} in {heading(name)}, all together by {together:.3g}"
+            )
+    if not small:
+        return ""
+    return (
+        f"{len(small):,} of {len(ids):,} series are small beside the others and share one scale with them, so that "
+        f"little is seen in them ({example}); train groups of like size apart, or with --scale window"
+    )

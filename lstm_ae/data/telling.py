@@ -1,0 +1,62 @@
+"""Times as text: in UTC without saying so where they were written without a zone, else by a clock and its offset."""
+
+import datetime
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config.reading import UNITS
+from lstm_ae.data.instants import EPOCH, Times
+
+Texts = NDArray[np.str_]
+
+QUARTER = 15 * UNITS["min"]  # no clock changes its offset between
+
+
+def told(nanoseconds: int, zone: datetime.tzinfo | None = None) -> str:
+    """A time in UTC in as few characters as it has, or by the clocks of a zone with their offset."""
+    offset = int(offsets(np.array([nanoseconds]), zone)[0]) if zone else 0
+    text = str(np.datetime64(nanoseconds + offset * UNITS["min"], "ns")).replace("T", " ")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text + _suffix(offset) if zone else text.removesuffix(" 00:00:00")
+
+
+def told_all(nanoseconds: Times, zone: datetime.tzinfo | None = None) -> Texts:
+    """Times for a file, in UTC or by the clocks of a zone with their offset, `(rows,)`.
+
+    All to the second, or all to the nanosecond where one needs it.
+    """
+    unit: Literal["s", "ns"] = "ns" if (nanoseconds % UNITS["s"]).any() else "s"
+    if zone is None:
+        return np.datetime_as_string(nanoseconds.view("datetime64[ns]"), unit)
+    found = offsets(nanoseconds, zone)
+    texts = np.datetime_as_string((nanoseconds + found * UNITS["min"]).view("datetime64[ns]"), unit)
+    different, place = np.unique(found, return_inverse=True)
+    return np.char.add(texts, np.array([_suffix(minutes) for minutes in different.tolist()])[place])
+
+
+def told_each(nanoseconds: Times, zone: datetime.tzinfo | None = None) -> list[str]:
+    """The same of rows that come one by one: each to the second, or as far as it goes."""
+    found = offsets(nanoseconds, zone) if zone else np.zeros(len(nanoseconds), np.int64)
+    texts = np.datetime_as_string((nanoseconds + found * UNITS["min"]).view("datetime64[ns]"), "ns").tolist()
+    return [
+        text.rstrip("0").rstrip(".") + (_suffix(minutes) if zone else "")
+        for text, minutes in zip(texts, found.tolist(), strict=True)
+    ]
+
+
+def offsets(nanoseconds: Times, zone: datetime.tzinfo) -> Times:
+    """Whole minutes by which the clocks of a zone are ahead of UTC at these moments, `(rows,)`."""
+    quarters, place = np.unique(nanoseconds // QUARTER, return_inverse=True)
+    start, minute = EPOCH.replace(tzinfo=datetime.UTC), datetime.timedelta(minutes=1)
+    found = [
+        ((start + 15 * quarter * minute).astimezone(zone).utcoffset() or 0 * minute) // minute
+        for quarter in quarters.tolist()
+    ]
+    return np.array(found, np.int64)[place]
+
+
+def _suffix(minutes: int) -> str:
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"

@@ -1,0 +1,209 @@
+"""Tables that come after the one a run was trained on: read as that one was, and what differs is told."""
+
+import dataclasses
+import datetime
+import zoneinfo
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lstm_ae_cli.live import _lines
+from lstm_ae_cli.results import remark
+from lstm_ae_cli.talk import Talk
+from test_streaming import detector_of
+
+from lstm_ae.config import Series
+from lstm_ae.data.arriving import read_arriving
+from lstm_ae.data.frames import names_of_rows
+from lstm_ae.data.inspection import inspect
+from lstm_ae.data.instants import form_of, read_moments
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.remarks import of_another
+from lstm_ae.data.telling import told, told_all, told_each
+from lstm_ae.data.zones import zone_of
+from lstm_ae.detected import event_columns, score_columns
+from lstm_ae.detection import search
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.outlook import Outlook
+from lstm_ae.outlook import columns as columns_of
+from lstm_ae.streaming import Stream
+from lstm_ae.tasks.series import settling
+
+
+def written(header: str, rows: list[str], name: str = "t.csv") -> str:
+    Path(name).write_text("\n".join((header, *rows)) + "\n")
+    return name
+
+
+def minutes(count: int, every: int = 5, start: str = "2024-03-05T10:00") -> list[str]:
+    times = np.datetime64(start) + np.arange(count) * np.timedelta64(every, "m")
+    return [str(time).replace("T", " ") for time in times]
+
+
+def settled(header: str, rows: list[str], **options: Any) -> Series:
+    """The config of a run that is trained on these rows."""
+    return settling.settle(Series(data=written(header, rows), window=4, **options)).config
+
+
+def other(config: Series, header: str, rows: list[str]) -> Measurements:
+    return settling.table_of(dataclasses.replace(config, data=written(header, rows, "other.csv"))).table
+
+
+def pieces_of(*texts: str) -> Any:
+    """A reader of a text that comes in these pieces."""
+    pieces = iter([text.encode() for text in texts])
+    return lambda size: next(pieces, b"")
+
+
+def test_a_column_that_is_empty_now_is_missing_in_all_rows() -> None:
+    config = settled("time,a,b", [f"{time},{k % 7},{k % 5}" for k, time in enumerate(minutes(100))])
+    table = other(config, "time,a,b", [f"{time},{k % 7}," for k, time in enumerate(minutes(50))])
+    assert table.layout.values == ("a", "b")
+    assert np.isnan(table.values).all(axis=0).tolist() == [False, True]
+    with pytest.raises(DataError, match=r"the column 'b' holds no value in any row. Leave it out of --value-cols"):
+        settling.settle(dataclasses.replace(config, data="other.csv"))
+    with pytest.raises(DataError, match=r"no row holds a value of a, b. Give a table with values"):
+        other(config, "time,a,b", [f"{time},," for time in minutes(50)])
+
+
+def test_dates_and_decimals_are_written_as_in_the_first_table() -> None:
+    """Days up to 12 and numbers without decimals do not tell, and need not: the run knows."""
+    hours = np.datetime64("2024-03-10T00") + np.arange(120)
+    cells = [f"{str(h)[8:10]}/{str(h)[5:7]}/{str(h)[:4]} {str(h)[11:13]}:00" for h in hours]
+    config = settled("time;a", [f"{cell};{k % 7},5" for k, cell in enumerate(cells)])
+    assert (config.date_order, config.decimal) == ("dmy", "comma")
+    later = [f"0{4 + k // 24}/05/2024 {k % 24:02}:00;{k % 7}{',25' if k > 30 else ''}" for k in range(72)]
+    table = other(config, "time;a", later)
+    assert str(table.times[-1].view("datetime64[ns]"))[:13] == "2024-05-06T23"
+    assert table.values[[30, 31], 0].tolist() == [2, 3.25]
+    _, chunks = read_arriving(pieces_of("time;a\n", *(f"{row}\n" for row in later[29:32])), "standard input", config)
+    assert [chunk.values.tolist() for chunk in chunks] == [[[1]], [[2]], [[3.25]]]
+    plain = settled("time,a", [f"{time},{k % 7}.5" for k, time in enumerate(minutes(100))])
+    assert (plain.date_order, plain.decimal) == (None, None)
+    told = settled("time,a", [f"{time},{k % 7}.5" for k, time in enumerate(minutes(100))], date_order="mdy")
+    assert told.date_order == "mdy"
+
+
+def test_a_coarser_table_is_told_of() -> None:
+    config = settled("time,a", [f"{time},{k % 7}" for k, time in enumerate(minutes(300))], max_gap=1)
+
+    def said(every: int, **options: Any) -> list[str]:
+        path = written("time,a", [f"{time},{k % 7}" for k, time in enumerate(minutes(100, every))], "other.csv")
+        return of_another(settling.table_of(dataclasses.replace(config, data=path, **options)))
+
+    assert said(5) == []
+    assert said(10) == [
+        "The rows of 'other.csv' are 10min apart, and the run was trained on a row every 5min; give rows every 5min, "
+        "or a run trained with --freq 10min",
+        "49.7% of the steps of 5min have no row; they are taken for missing",
+    ]
+    problem = "has no run of 4 rows without a long gap, as a window needs; give more rows. The rows of 'other.csv' are"
+    with pytest.raises(DataError, match=problem):
+        said(10, max_gap=0)
+
+
+def test_remarks_are_told_before_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    remark(["A.", "B."], Talk())
+    remark(["C."], Talk(quiet=True))
+    assert capsys.readouterr() == ("", "note: A.\nnote: B.\n")
+
+
+@pytest.mark.parametrize(("scale", "told"), [("standard", True), ("minmax", True), ("none", False), ("window", False)])
+def test_series_that_are_small_beside_others_are_told_of(scale: str, told: bool) -> None:
+    """Of one that varies about another level a shared scale shows as little as of one that varies less."""
+    size = {"big": (0, 1000), "small": (0, 1), "large": (5, 900), "still": (7, 0)}
+    rows = [
+        f"{time},{name},{level + width * (k % 7)},{k % 5}"
+        for name, (level, width) in size.items()
+        for k, time in enumerate(minutes(100))
+    ]
+    config = Series(data=written("time,id,a,b", rows), id_col="id", window=4, scale=scale)
+    text = (
+        "1 of 4 series are small beside the others and share one scale with them, so that little is seen in them "
+        "(small varies by 2 in a, all together by 1.96e+03); train groups of like size apart, or with --scale window"
+    )
+    notes = settling.settle(config).data.source.notes
+    assert [note for note in notes if note.startswith("scale: ")] == [f"scale: {text}"] * told
+    fixes = [finding.fixes for finding in inspect(config).findings if finding.text == text]
+    assert fixes == [({"scale": "window"},)] * told
+
+
+def test_missing_rows_are_told_of_before_a_training() -> None:
+    rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3 or k < 200]
+    notes = settling.settle(Series(data=written("time,a", rows), window=4)).data.source.notes
+    assert not any(note.startswith("missing rows") for note in notes)
+    rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3]
+    notes = settling.settle(Series(data=written("time,a", rows), window=4, freq="5min")).data.source.notes
+    assert notes[-1] == "missing rows: 33.2% of the steps of 5min have no row; they are taken for missing"
+
+
+@given(
+    st.lists(st.integers(-9_000_000_000, 9_000_000_000), min_size=1, max_size=20),
+    st.sampled_from([1, 10**9]),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"]),
+)
+def test_times_that_are_told_with_their_offset_are_read_as_the_same(numbers: list[int], size: int, name: str) -> None:
+    times, zone = np.array(numbers) * 10**9 // size, zoneinfo.ZoneInfo(name)
+    one_by_one = [told(int(time), zone) for time in times]
+    for texts in (told_all(times, zone).tolist(), told_each(times, zone), one_by_one):
+        form = form_of(texts, "time")
+        assert form is not None
+        assert form.aware
+        assert read_moments(texts, form).tolist() == times.tolist()
+
+
+def test_times_are_told_as_they_were_written() -> None:
+    noon = 1_709_640_000 * 10**9  # 2024-03-05 12:00 UTC
+    assert told(noon) == "2024-03-05 12:00:00"
+    assert told(noon, zoneinfo.ZoneInfo("Europe/Berlin")) == "2024-03-05 13:00:00+01:00"
+    assert told(noon, datetime.UTC) == "2024-03-05 12:00:00+00:00"
+    assert told_all(np.array([noon])).tolist() == ["2024-03-05T12:00:00"]
+    autumn = np.array([0, 3600]) * 10**9 + 1_729_987_200 * 10**9
+    assert told_all(autumn, zoneinfo.ZoneInfo("Europe/Berlin")).tolist() == [
+        "2024-10-27T02:00:00+02:00",
+        "2024-10-27T02:00:00+01:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "zone", "told_as"),
+    [("", None, ""), ("", "Europe/Berlin", "+01:00"), ("+02:00", None, "+00:00"), ("Z", None, "+00:00")],
+)
+def test_what_is_written_can_be_read_by_the_same_run(suffix: str, zone: str | None, told_as: str) -> None:
+    config = settled("time,a", [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(100))], time_zone=zone)
+    rows = [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(30))]
+    path = written("time,a", rows, "other.csv")
+    prepared = settling.table_of(dataclasses.replace(config, data=path))
+    cells = names_of_rows(prepared)["time"].tolist()
+    assert cells[0].endswith(told_as or ":00")
+    assert (len(cells[0]) > 19) == bool(told_as)
+    again = [f"{cell},{k % 7}" for k, cell in enumerate(cells)]
+    assert other(config, "time,a", again).times.tolist() == prepared.table.times.tolist()
+    layout, chunks = read_arriving(pieces_of("time,a\n", *(f"{row}\n" for row in again)), "standard input", config)
+    assert np.concatenate([chunk.times for chunk in chunks]).tolist() == prepared.table.times.tolist()
+    assert str(zone_of(layout, config)) == str(prepared.table.zone)
+    if zone:
+        with pytest.raises(ConfigError, match="--time-zone is for times without an offset"):
+            settling.settle(dataclasses.replace(config, data="other.csv"))
+
+
+def test_every_output_tells_times_by_the_clocks_of_its_input() -> None:
+    rows = [f"2024-03-05 10:{minute:02},{9 * (minute == 30)}" for minute in range(60)]
+    path = written("time,a", rows)
+    detector = detector_of(3, value_cols=("a",), time_col="time", time_zone="Europe/Berlin")
+    prepared = settling.table_of(dataclasses.replace(detector.config, data=path))
+    found = search(detector, prepared, "fixed:1")
+    assert event_columns(found)["peak"] == ["2024-03-05 10:30:00+01:00"]
+    assert score_columns(found)["time"][0] == "2024-03-05T10:00:00+01:00"
+    stream = Stream(detector)
+    stream.push(prepared.grid.values, prepared.grid.times)
+    columns = ["time", "score", "p", "anomaly", "final"]
+    last = list(_lines(stream.end(), columns, timed=True, zone=prepared.table.zone, json_=False))[-1]
+    assert last.startswith("2024-03-05T10:59:00+01:00,")
+    empty = np.zeros((1, 1, 1))
+    ahead = prepared.grid.times[-1:, None] + 60 * 10**9
+    outlook = Outlook(prepared.table, np.zeros(1, int), (), True, ahead, ahead, empty, empty, empty, "none", {}, 1)
+    assert columns_of(outlook)["time"].tolist() == ["2024-03-05T11:00:00+01:00"]
