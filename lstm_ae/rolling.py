@@ -13,8 +13,8 @@ import numpy as np
 
 from lstm_ae.backtest import FIRST, VALIDATION
 from lstm_ae.config import Series
-from lstm_ae.data.telling import told
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.telling import told
 from lstm_ae.data.windows import fingerprint
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Verdict, skill, verdict
