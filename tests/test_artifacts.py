@@ -333,6 +333,7 @@ def networks() -> Iterator[Any]:
     yield forecaster(Snp(inputs="ohlc", with_open=True, last_day_only=True, **more), typical=0.1)
 
 
+@pytest.mark.slow
 def test_every_model_that_we_build_is_known(tmp_path: Path) -> None:
     """Else a new layer would be refused once it is saved."""
     path = tmp_path / "m.keras"

@@ -140,6 +140,7 @@ def test_the_endpoints_say_what_the_model_says(model: Any, exported: Exported) -
     ],
     ids=["autoencoder", "classifier", "forecaster", "forecaster-with-open"],
 )
+@pytest.mark.slow
 def test_an_endpoint_for_each_thing_a_model_can_do(
     made: Any, wanted: dict[str, list[str]], tmp_path: Path, proven_here: None
 ) -> None:

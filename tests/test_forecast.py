@@ -320,6 +320,7 @@ def test_the_times_that_follow(last: str, step: Step, expected: list[str]) -> No
     assert found[0].astype(str).tolist() == expected
 
 
+@pytest.mark.slow
 def test_rows_as_they_stand_have_no_times_ahead(place: Path) -> None:
     said = call(f"series train {place}/t.csv {OPTIONS} --freq rows --out rows")
     assert said.code == 0, said.err

@@ -51,7 +51,8 @@ def _autoencoder(latent: str, cell: str, bidirectional: bool, layers: int, **mor
 
 
 def _classifier(model: str, shape: tuple[int, int], latent: str, dropout: float) -> Form:
-    config = Mnist(units=3, head=16, model=model, latent=latent, dropout=dropout, reconstruction_weight=0.3)
+    head = {"head": 16} if model == "two-autoencoders-mlp" else {}
+    config = Mnist(units=3, **head, model=model, latent=latent, dropout=dropout, reconstruction_weight=0.3)
     return Form(
         lambda: classifier(config, steps=shape[0], features=shape[1], classes=3),
         fixed(0, 255),

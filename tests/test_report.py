@@ -328,7 +328,7 @@ def test_a_run_is_told_whole() -> None:
     made("a", Toy(units=4), test={"reconstruction_mse": metric(0.25, mean=0.5, last=0.125)})
     page = page_of("a")
     for sentence in (
-        "1 of 29 options differ from their defaults",
+        "1 of 30 options differ from their defaults",
         "the reconstruction mse is not better than every baseline beside it",
         "The training took 1 min 01 s for 3 epochs",
         "the weights of epoch 2 are kept",

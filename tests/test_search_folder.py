@@ -60,6 +60,7 @@ def test_what_a_user_has_put_there_is_left_alone(tmp_path):
     assert names(tmp_path / "states") == ["3rd-0.npz"]
 
 
+@pytest.mark.slow
 def test_a_refit_that_was_exported_is_put_aside_for_the_next(s):
     folder = open_search(s)
     plan = folder.plan()

@@ -325,6 +325,7 @@ def test_with_failures_it_is_brought_back_at_any_moment_as_well(search):
         assert events_of(oracle) == whole[place + place % 2 :]
 
 
+@pytest.mark.slow
 def test_bayesian_search_does_not_stay_where_trials_fail():
     """The best is at the end where everything fails."""
 
@@ -350,6 +351,7 @@ def test_a_failure_is_as_bad_as_the_worst_for_the_gaussian_process_whatever_is_b
         assert list(values) == [sign * score for score in (*scores, 0.5)]
 
 
+@pytest.mark.slow
 def test_whole_numbers_in_logarithms_stay_within_what_was_typed():
     """KerasTuner's process gave 65."""
     units = Axis("units", low=4, high=64, log=True)

@@ -390,6 +390,7 @@ def test_a_negative_row_among_others_fails_alone(models: Path) -> None:
     assert run(service(models, threads=1), work) == [200, 400, 200, 200]
 
 
+@pytest.mark.slow
 def test_our_models_say_what_they_say_in_keras() -> None:
     """The served answer is the saved model's, to the last digit that JSON carries."""
     folder = Path(__file__).parent.parent / "saved_models"

@@ -262,6 +262,7 @@ def test_slow_clients_lock_nobody_out(server: Live) -> None:
             connection.close()
 
 
+@pytest.mark.slow
 def test_a_body_that_never_comes_is_not_waited_for(server: Live) -> None:
     began = time.monotonic()
     said = server.raw(HEAD + b"Content-Length: 50\r\n\r\n{", wait=20)

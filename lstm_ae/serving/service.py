@@ -126,6 +126,9 @@ class Service:
         except Refusal as refusal:
             code = refusal.code.name
             raise
+        except asyncio.CancelledError:
+            code = "CANCELLED"  # the client has gone, or its time is over
+            raise
         except BaseException:
             code = "INTERNAL"
             raise
