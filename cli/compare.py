@@ -85,8 +85,7 @@ def _asked(verb: str, given: Given, axis: Axis, **asked: Any) -> tuple[Given, An
     """The grid over one option, and what else was typed."""
     from . import searching
 
-    listed = Given(given | {axis.name: axis})
-    listed.file, listed.preset = given.file, given.preset
+    listed = Given(given | {axis.name: axis}).resting(given)
     for field in (REPEATS, JOBS):
         checked(field, asked[field.name])
     return listed, searching.Asked(verb, keep=0, varied=axis.name, **asked)

@@ -63,8 +63,7 @@ def _asked(given: Given, *, sizes: str | None, **others: Any) -> tuple[Given, An
     """The grid over sizes of the code, and what else was typed."""
     from . import searching
 
-    listed = Given(given | {"latent": "vector"})
-    listed.file, listed.preset = given.file, given.preset
+    listed = Given(given | {"latent": "vector"}).resting(given)
     if not (given.file or given.preset or others["resume"]):
         listed.preset = PRESET
     if sizes is not None or not others["resume"]:

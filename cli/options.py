@@ -2,8 +2,9 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -86,10 +87,16 @@ _FILLED_IN = ("given", "talk")
 
 
 class Given(dict[str, Any]):
-    """The config options that were typed, by field, and the file or the preset they rest on."""
+    """The config options that were typed, by field, and what they rest on: a file, a preset, what was asked before."""
 
     file: Path | None = None
     preset: str | None = None
+    before: Mapping[str, Any] = MappingProxyType({})
+
+    def resting(self, other: "Given") -> "Given":
+        """These options, on what others rest on."""
+        self.file, self.preset, self.before = other.file, other.preset, other.before
+        return self
 
     def config(self, kind: type[Chosen], **fixed: Any) -> Chosen:
         """The config they make: file or preset first, then what was typed, then what the command itself fixes."""
@@ -98,14 +105,15 @@ class Given(dict[str, Any]):
     def base(self, kind: type[Options]) -> dict[str, Any]:
         """What was typed rests on this."""
         if not issubclass(kind, Config):
-            return {}
+            return dict(self.before)
         from lstm_ae.about import read_config
         from lstm_ae.presets import preset
 
         name = task_of(kind())
         if self.file and self.preset:
             raise ConfigError("--preset and --config exclude each other; give one of them")
-        return read_config(self.file, name) if self.file else preset(name, self.preset) if self.preset else {}
+        under = read_config(self.file, name) if self.file else preset(name, self.preset) if self.preset else {}
+        return {**self.before, **under}
 
 
 def command(

@@ -173,7 +173,8 @@ def _again(plan: Any, given: Given, asked: Asked) -> Any:
     """A search's plan with what was typed this time in its place."""
     from lstm_ae.search.plan import objective_of
 
-    base = Given(plan.config.to_dict() | given.base(type(plan.config)) | given)
+    base = Given(given).resting(given)
+    base.before = plan.config.to_dict()
     axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
     config, typed = divided(base, type(plan.config))
     return dataclasses.replace(
@@ -196,8 +197,7 @@ def _in_order(before: tuple[Axis, ...], now: list[Axis]) -> list[Axis]:
 def divided(given: Given, kind: type[Config]) -> tuple[Config, list[Axis]]:
     """The single values as a config, and the lists and ranges."""
     axes = [value for value in given.values() if isinstance(value, Axis)]
-    single = Given({name: value for name, value in given.items() if not isinstance(value, Axis)})
-    single.file, single.preset = given.file, given.preset
+    single = Given({name: value for name, value in given.items() if not isinstance(value, Axis)}).resting(given)
     # What is chosen by its name decides which other options there are: one choice that goes with them is enough.
     named = [axis for axis in axes if axis.values and isinstance(axis.values[0], str)]
     choices = itertools.product(*(axis.values for axis in named))

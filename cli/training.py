@@ -89,7 +89,7 @@ def resume(given: Given, kind: type[Config], talk: Talk, *, out: Path | None, te
     config = run.config()
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))
     import_tensorflow(talk)
-    data = load(kind.from_dict(config.to_dict() | given), talk)
+    data = load(kind.chosen(config.to_dict(), given), talk)
     with _Guard(talk, name) as guard:
         return experiment.resume(
             run, config, data, notify=guard.progress, started=guard.started, tensorboard=tensorboard
@@ -103,7 +103,7 @@ def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, ret
 
     if run is not None:
         found = _named(given, kind, talk, run, retrain, **fixed)
-        return open_trained(found, load(kind.from_dict(found.config().to_dict() | given), talk))
+        return open_trained(found, load(kind.chosen(found.config().to_dict(), given), talk))
     config = given.config(kind, **fixed)
     import_tensorflow(talk)
     data = load(config, talk)
@@ -126,7 +126,7 @@ def obtain_for(given: Given, kind: type[Config], talk: Talk, *, run: str | None,
         return obtain(given, kind, talk, run=run, retrain=retrain, **fixed)
     found = _named(given, kind, talk, run, retrain, **fixed)
     before = found.config()
-    config = kind.from_dict(before.to_dict() | given)
+    config = kind.chosen(before.to_dict(), given)
     assert isinstance(before, Snp)
     assert isinstance(config, Snp)
     moved = before.data is None or Path(given["data"]).resolve() != Path(before.data).resolve()

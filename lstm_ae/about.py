@@ -62,7 +62,8 @@ def config_from(about: Mapping[str, Any], path: Path) -> Config:
     if not isinstance(values, dict):
         raise ConfigError(f"{str(path)!r} has no config: the key 'config' must hold the options. Received: {values!r}")
     try:
-        return TASKS[about["task"]].from_dict(values)
+        # What means nothing beside the rest was once kept as it was typed.
+        return TASKS[about["task"]].chosen(values, {})
     except ConfigError as error:
         raise ConfigError(f"{str(path)!r}: {error}") from None
 

@@ -9,7 +9,7 @@ from lstm_ae.errors import ConfigError
 SAYS: Mapping[str, str] = {
     "report": "as there",
     "best": "of those tried",
-    "code": "a code of few numbers",
+    "code": "through one code vector, see --code",
     "pixels": "784 pixels one by one",
     "one-lstm": "the same, classified by one LSTM",
 }
@@ -30,7 +30,6 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         },
         "code": {
             "latent": "vector",
-            "code": 16,
             "decoder_start": "code",
             "delay_line": True,
             "units": 50,

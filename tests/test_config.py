@@ -4,10 +4,12 @@ import dataclasses
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lstm_ae.about import config_from
 from lstm_ae.config import TASKS, Config, Mnist, Snp, Toy, task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import as_json, parse_json
@@ -181,6 +183,7 @@ def test_the_reports_names_of_the_classifiers() -> None:
         (Toy, preset("toy", "code"), {"latent": "steps"}, {"decoder_start", "delay_line", "code"}),
         (Toy, preset("toy", "code"), {"cell": "gru"}, {"delay_line"}),
         (Toy, {}, {"units": 3}, set()),
+        (Toy, preset("toy", "code"), {"units": 8}, set()),
         (Snp, preset("snp", "best"), {"goal": "reconstruct"}, {"inputs", "last_day_only"}),
     ],
 )
@@ -192,6 +195,13 @@ def test_what_is_chosen_wins_over_what_it_rests_on(
     for name, value in kind.from_dict(base).to_dict().items():
         expected = getattr(kind(), name) if name in given_up else usual[name] if name in chosen else value
         assert found[name] == expected, name
+
+
+def test_a_run_of_before_an_option_had_a_rule_is_read() -> None:
+    about = {"task": "mnist", "config": Mnist(model="v3").to_dict() | {"head": 128}}
+    assert config_from(about, Path("config.json")) == Mnist(model="v3")
+    with pytest.raises(ConfigError, match=r"'config.json': --units must be"):
+        config_from({"task": "mnist", "config": {"units": 0}}, Path("config.json"))
 
 
 def test_what_was_chosen_is_never_given_up() -> None:

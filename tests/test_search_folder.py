@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from searches import GRID, call, refused
+from searches import GRID, SMALL, call, refused
 from test_search import faked
 
 from lstm_ae.run import Run
@@ -58,6 +58,14 @@ def test_what_a_user_has_put_there_is_left_alone(tmp_path):
     Folder(tmp_path).tidy([], [], [])
     assert names(trials) == ["0003-copy", "3rd"]
     assert names(tmp_path / "states") == ["3rd-0.npz"]
+
+
+@pytest.mark.slow
+def test_the_same_words_go_on_with_a_search_that_gave_up_parts_of_its_preset(tmp_path):
+    line = f"toy tune --preset best --optimizer rmsprop --units 2,3 {SMALL} --out s"
+    assert call(line).code == 0
+    said = call(f"{line} --resume")
+    assert said.code == 0, said.err
 
 
 @pytest.mark.slow

@@ -204,6 +204,28 @@ def test_a_stream_that_runs_fast_goes_on_and_one_of_another_step_does_not() -> N
         Stream(detector_of(2)).push(np.zeros((100, 1)), START + np.arange(100) * 40 * 10**9)
 
 
+@pytest.mark.parametrize("size", [1, 7, 100, 5000])
+@pytest.mark.parametrize(("fast", "refused"), [(10, False), (60, True)])
+def test_rows_that_are_fast_for_a_while_are_judged_alike_however_they_come(size: int, fast: int, refused: bool) -> None:
+    apart = np.r_[np.full(fast, 36.0), np.full(2000, 60.0)]
+    times = START + (np.cumsum(apart) * 10**9).astype(np.int64)
+    values = np.arange(len(times), dtype=np.float32)[:, None]
+    detector = detector_of(3)
+    stream = Stream(detector)
+
+    def push_all() -> None:
+        for start in range(0, len(times), size):
+            stream.push(values[start : start + size], times[start : start + size])
+
+    if refused:
+        for act in (push_all, lambda: at_once(detector, table_of(detector, times, values))):
+            with pytest.raises(DataError, match="too near"):
+                act()
+    else:
+        push_all()
+        assert len(at_once(detector, table_of(detector, times, values))[0]) >= len(times)
+
+
 @pytest.mark.parametrize("smooth", [1, 5])
 def test_a_score_is_final_as_soon_as_it_can_be(smooth: int) -> None:
     stream, values = Stream(detector_of(4, 1, smooth)), np.arange(30.0)

@@ -74,23 +74,35 @@ def slots(table: Measurements, step: Step, *, follow: bool = False) -> Times:
     for number in np.unique(np.searchsorted(begins, np.flatnonzero(meet), side="right") - 1):
         own = slice(begins[number], begins[number + 1])
         times = table.times[own]
-        moved[own], _ = followed(times, int(times[0]), -1, int(times[0]), step)
-        if too_fast(int(moved[own][-1]), int(times[-1] - times[0]), step):
+        begun = int(times[0])
+        found = followed(times, step, begun=begun, origin=begun, place=-1, before=begun)
+        if found.too_fast is not None:
             return places
+        moved[own] = found.places
     return moved
 
 
-def followed(times: Times, origin: int, place: int, before: int, step: Step) -> tuple[Times, int]:
-    """Places of the next rows of a series on a grid that follows them, `(rows,)`, and its origin after them.
+class Followed(NamedTuple):
+    """Places of rows on a grid that follows them, `(rows,)`, its origin after them, and the row that was too fast."""
+
+    places: Times
+    origin: int
+    too_fast: int | None = None
+
+
+def followed(times: Times, step: Step, *, begun: int, origin: int, place: int, before: int) -> Followed:
+    """The next rows of a series on a grid that follows them.
 
     A row in the place of the one before, though half a step or more after it, has the next place, and the grid moves
-    so that the row stands right there: clocks that run a little fast never catch up with the grid.
+    so that the row stands right there: clocks that run a little fast never catch up with the grid. Where rows have
+    taken so many more places than their time holds steps that their step is another one, it ends there.
 
     Args:
         times: `(rows,)` ascending.
+        step: not of months.
+        begun: the time of the series' first row.
         origin: where place 0 is.
         place, before: of the row before these, and its time; -1 and any where there is none.
-        step: not of months.
     """
     size, start, width = step.nanoseconds, 0, 256
     places = np.empty(len(times), np.int64)
@@ -103,17 +115,14 @@ def followed(times: Times, origin: int, place: int, before: int, step: Step) -> 
         if meet.any():
             places[start + count - 1] = (found[count - 2] if count > 1 else place) + 1
             origin = int(block[count - 1] - places[start + count - 1] * size)
+            if int(places[start + count - 1]) * size > 1.1 * (int(block[count - 1]) - begun) + 10 * size:
+                return Followed(places, origin, start + count - 1)
             width = 256
         else:
             width *= 2
         start += count
         place, before = int(places[start - 1]), int(times[start - 1])
-    return places, origin
-
-
-def too_fast(places: int, elapsed: int, step: Step) -> bool:
-    """Whether rows took so many more places than their nanoseconds hold steps that their step is another one."""
-    return places * step.nanoseconds > 1.1 * elapsed + 10 * step.nanoseconds
+    return Followed(places, origin)
 
 
 def places_of(times: Times, origin: Times, step: Step) -> Times:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import followed, places_of, too_fast
+from lstm_ae.data.cadence import followed, places_of
 from lstm_ae.data.grid import laid_out, merged
 from lstm_ae.data.instants import Times
 from lstm_ae.data.telling import told
@@ -70,11 +70,13 @@ class Growing:
             return self._laid_out(times, values, counted)
         times, values = np.concatenate([self.held[0], times]), np.concatenate([self.held[1], values])
         if self.rule == "error" and not self.step.months:
-            places, self.origin = followed(times, self.origin, self.place, self.last, self.step)
+            places, self.origin, fast = followed(
+                times, self.step, begun=self.begun, origin=self.origin, place=self.place, before=self.last
+            )
         else:
-            places = self._places(times)
+            places, fast = self._places(times), None
         if self.rule == "error":
-            self._refuse_clash(times, places)
+            self._refuse_clash(times, places, fast)
         new = places > self.place
         times, values, places = times[new], values[new], places[new]
         if self.rule in ("last", "mean") and len(places):
@@ -101,12 +103,12 @@ class Growing:
                 "come in the order of time. Sort them, or write them to a file and search that"
             )
 
-    def _refuse_clash(self, times: Times, places: Times) -> None:
-        again = np.flatnonzero(np.diff(places, prepend=self.place) == 0)
-        fast = not self.step.months and too_fast(int(places[-1]), int(times[-1]) - self.begun, self.step)
-        if not len(again) and not fast:
+    def _refuse_clash(self, times: Times, places: Times, fast: int | None) -> None:
+        known = places if fast is None else places[:fast]
+        again = np.flatnonzero(np.diff(known, prepend=self.place) == 0)
+        if not len(again) and fast is None:
             return
-        at = int(again[0]) if len(again) else len(times) - 1
+        at = int(again[0]) if len(again) else fast or 0
         apart = int(times[at]) - (int(times[at - 1]) if at else self.last)
         why = f"is only {Step(apart)} after the one before, too near" if apart else "has the time of the one before"
         raise DataError(
