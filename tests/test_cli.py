@@ -45,7 +45,7 @@ def examples():
     lines = sorted(dict.fromkeys(found.values()), key=lambda line: order.index(verb(line)))
     # Each contestant of a benchmark starts a process with TensorFlow of its own; a sweep trains many models.
     slow = (" bench ", " mnist weights ", " mnist compare ", " snp kfold ", " tune ", " limits ", " backtest ")
-    slow += (" mnist train ", " snp train ", " export latest", " series forecast ")
+    slow += (" export latest", " series forecast ")
     lines.remove("lstmae serve saved_models")  # it would not end
     return [pytest.param(line, marks=[pytest.mark.slow] * any(map(line.__contains__, slow))) for line in lines]
 
@@ -232,7 +232,6 @@ def test_plot_draws_again(run):
         picture(path)
 
 
-@pytest.mark.slow
 def test_config_of_a_run_trains_the_same_again(run):
     first = document(run, "toy train --sequences 100 --epochs 1 --units 2 --deterministic --out one")
     again = document(run, "toy train --config one/config.json --no-deterministic --seed 3 --out two")
