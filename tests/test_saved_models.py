@@ -18,7 +18,10 @@ from lstm_ae.tasks import task
 ROOT = Path(__file__).parents[1] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
 # Hundreds of steps take long.
-FORMS = [pytest.param(name, marks=[pytest.mark.slow] * (name in ("mnist-pixels", "mnist-one-lstm"))) for name in NAMES]
+FORMS = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name in ("mnist-pixels", "mnist-one-lstm", "mnist-permuted")))
+    for name in NAMES
+]
 
 
 def test_every_study_has_one():
@@ -45,7 +48,7 @@ def test_the_recorded_metrics_come_out_again(name, monkeypatch):
         # A few hundred digits, of which a share of 99 in a hundred is told to a point or so.
         few = [split._replace(starts=split.starts[:500], label=split.label[:500]) for split in data[1:3]]
         opened = opened._replace(data=data._replace(validation=few[0], test=few[1]))
-        within = {"accuracy": {"abs": 0.02}, "reconstruction_mse": {"rel": 0.1}}
+        within = {"accuracy": {"abs": 0.02}, "reconstruction_mse": {"rel": 0.2}}
     measured = opened.evaluate().as_json()
     for part, metrics in measured_of(measured).items():
         for measure, metric in metrics.items():
