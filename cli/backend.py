@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from lstm_ae.starting import uncollected
+
 from .talk import Talk
 
 
@@ -56,6 +58,13 @@ def quiet(talk: Talk) -> Iterator[None]:
 
 
 def _import(keras: bool) -> Any:
+    if "tensorflow" in sys.modules:
+        return _found(keras)
+    with uncollected():
+        return _found(keras)
+
+
+def _found(keras: bool) -> Any:
     if keras:
         importlib.import_module("keras")
         return importlib.import_module("tensorflow")

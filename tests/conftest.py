@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from lstm_ae.starting import uncollected
+
 # Before anything imports TensorFlow: its start-up chatter would bury what a failing test says.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the processes that tests interrupt.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# What runs many tests in one process needs Keras sooner or later, and collects garbage in a fraction of the time so.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    with uncollected():
+        import keras  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from typing import Any
 from lstm_ae.search.executors import Notify
 from lstm_ae.search.job import Job, Loader, Lost, Outcome, Step, run
 from lstm_ae.search.plan import Plan
+from lstm_ae.starting import uncollected
 
 # Seconds between two reports of a worker on a training.
 EVERY = 1.0
@@ -200,7 +201,9 @@ def prepare(threads: int, log: str | None) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     if log:  # but for what TensorFlow says of itself on starting
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    import tensorflow as tf
+    with uncollected():
+        import keras  # noqa: F401
+        import tensorflow as tf
 
     if log:
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
