@@ -16,8 +16,8 @@ from lstm_ae import experiment
 from lstm_ae.config import Toy
 from lstm_ae.run import Run
 from lstm_ae.search import executors
+from lstm_ae.search.claims import REPORT
 from lstm_ae.search.driver import Clock
-from lstm_ae.search.findings import REPORT
 from lstm_ae.search.job import Outcome
 from lstm_ae.search.trials import COMPLETED, Execution
 from lstm_ae.tasks import task

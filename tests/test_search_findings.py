@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from lstm_ae.search.findings import REPORT, Finding, findings, report_findings, reported
+from lstm_ae.search.claims import REPORT, report_findings, reported
+from lstm_ae.search.findings import Finding, findings
 from lstm_ae.search.trials import COMPLETED, FAILED, PRUNED, RUNNING, Execution, Objective, Trial
 from lstm_ae.space import Axis
 

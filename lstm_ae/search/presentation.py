@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from lstm_ae.config import task_of
 from lstm_ae.figures import search as drawings
 from lstm_ae.figures.base import png
-from lstm_ae.search.findings import findings, report_findings, reported
+from lstm_ae.search.claims import report_findings, reported
+from lstm_ae.search.findings import findings
 from lstm_ae.search.folder import Folder
 from lstm_ae.search.plan import Plan
 from lstm_ae.search.trials import COMPLETED, PRUNED, RUNNING, WAITING, Trial
