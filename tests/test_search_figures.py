@@ -11,7 +11,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from lstm_ae.figures import base, search
+from lstm_ae.figures import base
+from lstm_ae.figures.grid import MARKS, heat
+from lstm_ae.figures.scores import places, shades
+from lstm_ae.figures.trials import curves, parallel
 
 NAMES = ["units", "learning_rate", "clip"]
 LEVELS = [(8, 16, 32), (0.001, 0.01, 0.1), (1.0, 5.0)]
@@ -52,7 +55,7 @@ def marked(drawn):
         (k, round(box.get_x() + 0.5), round(box.get_y() + 0.5))
         for k, axes in enumerate(panels(drawn))
         for box in axes.patches
-        if box.get_linewidth() == search.MARKS["Best"]["linewidth"]
+        if box.get_linewidth() == MARKS["Best"]["linewidth"]
     ]
 
 
@@ -63,7 +66,7 @@ def bundle(drawn):
 
 
 def test_heat_has_a_panel_for_each_clip():
-    drawn = checked(search.heat(NAMES, LEVELS, SETTINGS, SCORES, quantity="val_loss"))
+    drawn = checked(heat(NAMES, LEVELS, SETTINGS, SCORES, quantity="val_loss"))
     one, five = panels(drawn)
     assert (one.get_title("left"), five.get_title("left")) == ("clip 1", "clip 5")
     assert (one.get_xlabel(), one.get_ylabel()) == ("learning rate", "units")
@@ -78,20 +81,20 @@ def test_heat_has_a_panel_for_each_clip():
 
 
 def test_heat_marks_the_highest_or_the_one_it_is_told():
-    drawn = checked(search.heat(NAMES, LEVELS, SETTINGS, SCORES, higher_is_better=True))
+    drawn = checked(heat(NAMES, LEVELS, SETTINGS, SCORES, higher_is_better=True))
     assert marked(drawn) == [(1, 2, 2)]
-    assert marked(search.heat(NAMES, LEVELS, SETTINGS, SCORES, best=9)) == [(1, 1, 1)]
+    assert marked(heat(NAMES, LEVELS, SETTINGS, SCORES, best=9)) == [(1, 1, 1)]
 
 
 @pytest.mark.parametrize(("scores", "log"), [([1, 11], True), ([1, 9], False), ([0, 11], False), ([-1, 11], False)])
 def test_colours_are_logarithmic_beyond_ten_times(scores, log):
-    assert isinstance(search._norm(np.array([*scores, math.nan])), LogNorm) is log
+    assert isinstance(shades(np.array([*scores, math.nan])), LogNorm) is log
 
 
 def test_heat_tells_failed_from_not_tried():
     scores = SCORES[:-2].copy()
     scores[[0, 2]] = math.nan, math.inf
-    drawn = checked(search.heat(NAMES, LEVELS, SETTINGS[:-2], scores))
+    drawn = checked(heat(NAMES, LEVELS, SETTINGS[:-2], scores))
     one, five = panels(drawn)
     assert written(one)[0] == ["failed", "failed", "0.00250"]
     assert written(five)[2] == ["0.0196", "0.0256", ""]
@@ -102,12 +105,12 @@ def test_heat_tells_failed_from_not_tried():
 
 
 def test_heat_of_one_option_is_a_row():
-    drawn = checked(search.heat(["units"], LEVELS[:1], [(8,), (16,), (8,), (None,)], [0.1, 0.3, 0.2, 0.0], best=2))
+    drawn = checked(heat(["units"], LEVELS[:1], [(8,), (16,), (8,), (None,)], [0.1, 0.3, 0.2, 0.0], best=2))
     (axes,) = panels(drawn)
     assert written(axes) == [["0.100", "0.300", ""]]  # the better of the two trials with 8
     assert axes.get_ylabel() == ""
     assert marked(drawn) == [(0, 0, 0)]
-    assert written(panels(checked(search.heat(NAMES[:1], [(8,)], [(8,)], [0.5])))[0]) == [["0.500"]]
+    assert written(panels(checked(heat(NAMES[:1], [(8,)], [(8,)], [0.5])))[0]) == [["0.500"]]
 
 
 def test_heat_of_many_values_is_high_not_wide():
@@ -115,7 +118,7 @@ def test_heat_of_many_values_is_high_not_wide():
     settings = list(product(*levels))
     scores = [10.0 + setting[0] for setting in settings]
     scores[settings.index((2, "b", 3, 0.0))] = 9.0
-    drawn = checked(search.heat(["layers", "kind", "units", "dropout"], levels, settings, scores))
+    drawn = checked(heat(["layers", "kind", "units", "dropout"], levels, settings, scores))
     first, second = panels(drawn)
     assert (first.get_ylabel(), second.get_xlabel()) == ("units", "layers")
     assert second.get_title("left") == "kind b, dropout 0"
@@ -126,7 +129,7 @@ def test_heat_keeps_the_best_panels_and_that_of_the_winner():
     levels = [range(4), range(4), (0, 1), range(4)]
     settings = list(product((0,), (0,), *levels[2:]))
     scores = [10.0 - setting[3] + 5 * setting[2] for setting in settings]
-    drawn = checked(search.heat(list("abcd"), levels, settings, scores, best=4))
+    drawn = checked(heat(list("abcd"), levels, settings, scores, best=4))
     # The best are d 3, 2, 1, 0 with c 0, then d 3 with c 1; the winner has d 0 with c 1.
     assert [axes.get_title("left") for axes in panels(drawn)] == [
         "c 0, d 0",
@@ -143,15 +146,15 @@ def test_heat_keeps_the_best_panels_and_that_of_the_winner():
 @pytest.mark.parametrize("scores", [[], [math.nan] * 3])
 def test_figures_without_a_score(scores):
     settings = SETTINGS[: len(scores)]
-    drawn = checked(search.heat(NAMES, LEVELS, settings, scores))
+    drawn = checked(heat(NAMES, LEVELS, settings, scores))
     assert drawn.get_suptitle() == "No trial has a score"
     assert keys(drawn) == (["Failed", "Not tried"] if scores else ["Not tried"])
-    drawn = checked(search.parallel(NAMES, LEVELS, settings, scores))
+    drawn = checked(parallel(NAMES, LEVELS, settings, scores))
     assert drawn.axes[0].get_title("left") == f"{len(scores)} trials, none with a score"
     assert not drawn.axes[0].lines
-    drawn = checked(search.curves([scores, []]))
+    drawn = checked(curves([scores, []]))
     assert drawn.axes[0].get_title("left") == "2 trainings, none with a score"
-    checked(search.curves([]))
+    checked(curves([]))
 
 
 def test_long_names_do_no_harm():
@@ -159,9 +162,9 @@ def test_long_names_do_no_harm():
     settings = list(product(*levels))
     scores = np.linspace(0.1, 0.9, len(settings))
     for drawn in (
-        search.heat(LONG, levels, settings, scores, quantity=LONG[0]),
-        search.parallel(LONG, levels, settings, scores, quantity=LONG[0]),
-        search.curves([scores], quantity=LONG[0]),
+        heat(LONG, levels, settings, scores, quantity=LONG[0]),
+        parallel(LONG, levels, settings, scores, quantity=LONG[0]),
+        curves([scores], quantity=LONG[0]),
     ):
         checked(drawn)
         assert all(len(line) <= 80 for text in drawn.findobj(matplotlib.text.Text) for line in [text.get_text()])
@@ -170,9 +173,7 @@ def test_long_names_do_no_harm():
 def test_parallel_places_values_and_draws_the_best_on_top():
     names, levels = ["units", "rate", "kind"], [(8, 16, 32), (1e-4, 1.0), ("a", "b")]
     settings = [(8, 1e-4, "a"), (16, 1e-2, "b"), (32, 1.0, "a")]
-    drawn = checked(
-        search.parallel(names, levels, settings, [0.3, 0.1, 0.2], ranges={"rate": True}, quantity="val_loss")
-    )
+    drawn = checked(parallel(names, levels, settings, [0.3, 0.1, 0.2], ranges={"rate": True}, quantity="val_loss"))
     axes = drawn.axes[0]
     (top,) = axes.lines
     # 16 lies half way from 8 to 32 in logarithms, 0.01 from 0.0001 to 1; two names stand at 1/4 and 3/4.
@@ -194,7 +195,7 @@ def test_parallel_places_values_and_draws_the_best_on_top():
 def test_parallel_takes_the_winner_it_is_told_and_trials_without_a_score():
     scores = [math.nan, 0.1, 0.2, math.inf]
     settings = [(8, 0.001, 1.0), (16, 0.001, 1.0), (None, 0.1, 5.0), (32, 0.1, 5.0)]
-    drawn = checked(search.parallel(NAMES, LEVELS, settings, scores, best=2))
+    drawn = checked(parallel(NAMES, LEVELS, settings, scores, best=2))
     (top,) = drawn.axes[0].lines
     np.testing.assert_allclose(top.get_ydata(), [math.nan, 1, 1, 1])
     assert len(bundle(drawn)[2].get_segments()) == 1
@@ -202,7 +203,7 @@ def test_parallel_takes_the_winner_it_is_told_and_trials_without_a_score():
     assert max(path[:, 0].max() for path in map(np.asarray, bundle(drawn)[1].get_segments())) < 3
     assert keys(drawn)[-1] == "No score"
     drawn.savefig(io.BytesIO(), dpi=30)
-    high = search.parallel(NAMES, LEVELS, settings, scores, higher_is_better=True)
+    high = parallel(NAMES, LEVELS, settings, scores, higher_is_better=True)
     assert keys(high)[0] == "Best: 0.200"
 
 
@@ -211,7 +212,7 @@ def test_parallel_of_few_and_of_many(options, trials):
     draws = np.random.default_rng(0).random((trials, options + 1))
     names = [f"option_{k}" for k in range(options)]
     ranges = dict.fromkeys(names, False)
-    drawn = checked(search.parallel(names, [(0.0, 1.0)] * options, draws[:, :-1].tolist(), draws[:, -1], ranges=ranges))
+    drawn = checked(parallel(names, [(0.0, 1.0)] * options, draws[:, :-1].tolist(), draws[:, -1], ranges=ranges))
     assert drawn.axes[0].get_title("left") == ("1 trial" if trials == 1 else f"{trials} trials")
     assert len(bundle(drawn)[2].get_segments() if trials > 1 else []) == trials - 1
     np.testing.assert_allclose(drawn.axes[0].lines[0].get_ydata()[:-1], draws[draws[:, -1].argmin(), :-1])
@@ -229,21 +230,21 @@ def test_parallel_of_few_and_of_many(options, trials):
     ],
 )
 def test_listed_numbers_choose_their_scale(values, middle):
-    place, ticks = search._scale(values, None, str)
+    place, ticks = places(values, None, str)
     assert place(values[1]) == pytest.approx(middle)
     assert len(ticks) == len(values)
 
 
 def test_crowded_ticks_are_left_out():
-    place, ticks = search._scale((0, 1, 2, 1000), None, str)
+    place, ticks = places((0, 1, 2, 1000), None, str)
     assert list(ticks.values()) == ["0", "1000"]
     assert place(1000) == 1
-    assert search._scale((4, 4), None, str)[0](4) == 0.5
+    assert places((4, 4), None, str)[0](4) == 0.5
 
 
 def test_curves_draw_the_best_on_top():
     drawn = checked(
-        search.curves([[1.0, 0.5, 0.01], [0.9, 0.8], [1.0, math.nan, 0.3]], best=[0], pruned=[1], quantity="val_loss")
+        curves([[1.0, 0.5, 0.01], [0.9, 0.8], [1.0, math.nan, 0.3]], best=[0], pruned=[1], quantity="val_loss")
     )
     axes = drawn.axes[0]
     best, cut, other = axes.lines
@@ -258,9 +259,9 @@ def test_curves_draw_the_best_on_top():
 
 
 def test_curves_of_a_single_epoch_and_of_infinities():
-    drawn = checked(search.curves([[0.5], [math.inf, 0.4, math.nan], [math.inf]], best=[0]))
+    drawn = checked(curves([[0.5], [math.inf, 0.4, math.nan], [math.inf]], best=[0]))
     dot, other = drawn.axes[0].lines
     assert dot.get_marker() == other.get_marker() == "o"
     assert drawn.axes[0].get_yscale() == "linear"
     assert drawn.axes[0].get_title("left") == "3 trainings"
-    assert search.curves([[0.0, 100.0]]).axes[0].get_yscale() == "linear"
+    assert curves([[0.0, 100.0]]).axes[0].get_yscale() == "linear"

@@ -112,9 +112,8 @@ def _units(trials: Sequence[Trial], objective: Objective) -> Support:
     steps = {pair: compare(trials, "units", None, pair, objective) for pair in ((8, 16), (16, 32))}
     count = total(steps.values())
     parts = ", ".join(f"{step.second} of {step.pairs} from {low} to {high}" for (low, high), step in steps.items())
-    text = (
-        f"larger units better {in_pairs(count.second, count.pairs)}: {parts}{_won(trials, objective, 'units', 32)[1]}"
-    )
+    end = _won(trials, objective, "units", 32)[1]
+    text = f"larger units better {in_pairs(count.second, count.pairs)}: {parts}{end}"
     return Support(all(2 * step.second > step.pairs for step in steps.values()), count.second, count.pairs, text)
 
 

@@ -59,12 +59,8 @@ def findings(trials: Iterable[Trial], axes: Sequence[Axis], objective: Objective
         for pair, count in steps:
             best, other = pair if count.first >= count.second else pair[::-1]
             counted = count.of(count.first >= count.second)
-            how, where = (
-                ("better than", in_pairs(*counted))
-                if counted[0]
-                else ("as good as", in_pairs(count.pairs, count.pairs))
-            )
-            text = f"{name} {_word(best)} {how} {name} {_word(other)} {where}"
+            how, said = ("better than", counted) if counted[0] else ("as good as", (count.pairs, count.pairs, None))
+            text = f"{name} {_word(best)} {how} {name} {_word(other)} {in_pairs(*said)}"
             found.append(Finding(axis.name, (best, other), *counted, text))
         if numeric and len(steps) > 1:
             count = total(count for _, count in steps)

@@ -7,8 +7,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lstm_ae.config import task_of
-from lstm_ae.figures import search as drawings
 from lstm_ae.figures.base import png
+from lstm_ae.figures.grid import heat
+from lstm_ae.figures.trials import curves, parallel
 from lstm_ae.search.claims import report_findings, reported
 from lstm_ae.search.findings import findings
 from lstm_ae.search.folder import Folder
@@ -85,11 +86,11 @@ def draw(plan: Plan, trials: Sequence[Trial]) -> dict[str, Figure]:
     }
     drawn = {}
     if all(axis.values for axis in plan.axes):
-        drawn["grid"] = drawings.heat(names, levels, settings, scores, **shared)
+        drawn["grid"] = heat(names, levels, settings, scores, **shared)
     ranges = {axis.name: axis.log for axis in plan.axes if not axis.values}
-    drawn["trials"] = drawings.parallel(names, levels, settings, scores, ranges=ranges, **shared)
+    drawn["trials"] = parallel(names, levels, settings, scores, ranges=ranges, **shared)
     owners = [place for place, trial in enumerate(listed) for _ in trial.executions]
-    drawn["curves"] = drawings.curves(
+    drawn["curves"] = curves(
         [execution.curve for trial in listed for execution in trial.executions],
         pruned=[place for place, owner in enumerate(owners) if listed[owner].status == PRUNED],
         best=[place for place, owner in enumerate(owners) if owner == best],
