@@ -59,8 +59,12 @@ def halves_of(model: Any, scale: str, kernel: str = "auto") -> Halves:
     halves = by_keras(model, scale)
     if kernel == "keras":
         return halves._replace(reason="--kernel keras")
-    from lstm_ae import overlapping
+    from lstm_ae.kernels.choice import not_here
 
+    try:
+        from lstm_ae import overlapping
+    except Exception as error:
+        return halves._replace(reason=not_here(error))
     reason = overlapping.reason_against(model, scale)
     if not reason:
         weights = overlapping.weights_of(model)

@@ -1,5 +1,6 @@
 """Windows at every row: what the kernels compute of them together is what Keras computes one by one."""
 
+import sys
 from typing import Any
 
 import keras
@@ -166,3 +167,13 @@ def test_a_network_that_only_looks_alike_is_left_to_keras(monkeypatch: pytest.Mo
 def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lstm_ae.kernels.choice.unavailable", lambda: "the kernels cannot be compiled here")
     assert halves.halves_of(model_of(), "standard").reason == "the kernels cannot be compiled here"
+
+
+def test_without_numba_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    import lstm_ae
+
+    monkeypatch.delattr(lstm_ae, "overlapping", raising=False)
+    monkeypatch.setitem(sys.modules, "lstm_ae.overlapping", None)
+    made = halves.halves_of(model_of(), "standard")
+    assert made.reason.startswith("the kernels cannot be compiled here (ModuleNotFoundError: ")
+    assert made.errors(rows_of(30, 2)).sums.shape == (30, 2)

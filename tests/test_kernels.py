@@ -1,6 +1,8 @@
 """The kernels compute what Keras' LSTM computes: outputs, gradients and whole trainings, over many shapes."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,6 +248,49 @@ def test_masked_sequences_are_left_to_keras() -> None:
 def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "unavailable", lambda: "the kernels cannot be compiled here")
     assert reasons(layers.LSTM(3)) == ["the kernels cannot be compiled here"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ImportError("no library\nat all"), "(ImportError: no library)"),
+        (StopIteration(), "(StopIteration)"),
+    ],
+)
+def test_what_keeps_the_kernels_away_is_told(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "lstm_ae.kernels.operation":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "lstm_ae.kernels.operation", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Refusing(), *sys.meta_path])
+    assert choice.unavailable.__wrapped__() == f"the kernels cannot be compiled here {said}"
+
+
+def test_without_memory_the_operation_fails_and_not_the_process() -> None:
+    program = """
+import resource
+from pathlib import Path
+import tensorflow as tf
+from lstm_ae.kernels.operation import lstm_layer
+
+def layer(x, units):
+    weights = [tf.zeros((1, 4 * units)), tf.zeros((units, 4 * units)), tf.zeros((4 * units,))]
+    states = [tf.zeros((x.shape[0], units))] * 2
+    return lstm_layer(x, weights, states, backwards=False, all_steps=False, differentiate=False, training=True)
+
+print(tf.function(layer)(tf.zeros((2, 3, 1)), 16)[1].shape)
+size = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize"))
+room = 1024 * int(size.split()[1]) + 2**30
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+try:
+    tf.function(layer)(tf.zeros((4096, 784, 1)), 64)
+except tf.errors.ResourceExhaustedError as error:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["(2, 16)", "refused"], done.stderr
 
 
 def test_a_gpu_takes_its_own_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,8 +32,14 @@ def unavailable() -> str:
     try:
         import lstm_ae.kernels.operation  # noqa: F401
     except Exception as error:
-        return f"the kernels cannot be compiled here ({type(error).__name__}: {str(error).splitlines()[0]})"
+        return not_here(error)
     return ""
+
+
+def not_here(error: Exception) -> str:
+    """That compiled kernels cannot be had on this machine, and by what they were kept from it."""
+    first = next(iter(str(error).splitlines()), "")
+    return f"the kernels cannot be compiled here ({': '.join(filter(None, (type(error).__name__, first)))})"
 
 
 def reason_for_keras(layer: Any) -> str:

@@ -17,7 +17,9 @@ from numba import types
 
 from lstm_ae.kernels.compiled import compiled
 
-_PATH = str(next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework*.[sd][oy]*")))
+_PATH = str(next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework*.[sd][oy]*"), ""))
+if not _PATH:
+    raise ImportError("TensorFlow has no library of its own here that operations could be added to")
 # Symbols found by name, not by address, can be cached on disk.
 llvmlite.binding.load_library_permanently(_PATH)
 _library = ctypes.CDLL(_PATH)
@@ -83,10 +85,10 @@ def output(context: int, index: int, rank: int, first: int, second: int = 1, thi
     failed = _code(status) != 0
     if failed:
         _fail(context, status)
+        tensor = _input(context, 0)  # of what was not allocated there is no address
     _delete_status(status)
     array = numba.carray(_data(tensor), (0 if failed else size,), np.float32)
-    if not failed:
-        _delete_tensor(tensor)
+    _delete_tensor(tensor)
     return array
 
 

@@ -29,6 +29,15 @@ def _forward(_: int, context: int) -> None:
     cells = output(context, 4, 1, held * (steps + 1) * row)
     gates = output(context, 5, 1, held * steps * row * 4)
     turned = output(context, 6, 1, 4 * row * (inner + row))
+    if (
+        len(sequence) < all_steps * batch * steps * units
+        or min(len(h), len(c)) < batch * units
+        or len(inputs) < held * (steps + 1) * length
+        or len(cells) < held * (steps + 1) * row
+        or len(gates) < held * steps * row * 4
+        or len(turned) == 0
+    ):
+        return  # there was not enough memory, and TensorFlow raises that
     packed = aligned(length * row * 4)
     turned[:] = 0
     lstm.pack(floats(context, 1), floats(context, 2), floats(context, 3), features, units, packed, turned, inner)
@@ -68,6 +77,13 @@ def _backward(_: int, context: int) -> None:
     d_kernel, d_recurrent = output(context, 1, 2, features, 4 * units), output(context, 2, 2, units, 4 * units)
     d_bias = output(context, 3, 1, 4 * units)
     d_h_0, d_c_0 = output(context, 4, 2, batch, units), output(context, 5, 2, batch, units)
+    if (
+        len(d_x) < (inner > 0) * batch * steps * features
+        or len(d_kernel) < features * 4 * units
+        or min(len(d_recurrent), len(d_bias)) == 0
+        or min(len(d_h_0), len(d_c_0)) < batch * units
+    ):
+        return
     d_weights = aligned(length * row * 4)
     columns = inner + row
     most = min(batch, ROWS)
