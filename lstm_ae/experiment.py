@@ -99,10 +99,7 @@ def _train(
         told = {"notify": notify, "log": run.write_history, "callbacks": logs}
         model, fitted = learn(config, data, state=run.state, identity=known, **told)
         if fitted.diverged and not fitted.best_epoch:
-            run.write_history(fitted.history)
-            raise Diverged(
-                f"{_why(fitted.stopped)}; no epoch was good, so there is no model; its losses are in {run.directory}"
-            )
+            raise Diverged(f"{_why(fitted.stopped)}; no epoch was good, so there is no model")
         complete(run, config, data, model, fitted, figures=figures)
     if fitted.diverged:
         raise Diverged(f"{_why(fitted.stopped)}; the weights of epoch {fitted.best_epoch} are kept in {run.directory}")
@@ -134,6 +131,7 @@ def complete(
     *,
     note: Mapping[str, Any] | None = None,
     judged_by: Run | None = None,
+    built_from: Data | None = None,
     figures: bool = True,
 ) -> None:
     """Write all that a run holds once its model is trained: history, model, figures and, last, metrics.
@@ -142,12 +140,14 @@ def complete(
         note: further entries of what `metrics.json` says of the training.
         judged_by: a run of the same setting and data to take over what intervals and thresholds rest on, where this
             model was trained on validation as well, so that measures there mean nothing.
+        built_from: the data that the model was built for, where that is not `data`: a study's model may hold what it
+            has seen there.
     """
     from lstm_ae.models.scaling import network_of
 
     study = task(task_of(config))
     run.write_history(fitted.history)
-    model = _uncompiled(study.build(config, data), model)
+    model = _uncompiled(study.build(config, built_from or data), model)
     run.write_model(model)
     evaluation = study.evaluate(model, data)
     if judged_by is None:
@@ -157,7 +157,7 @@ def complete(
         for told in (evaluation.metrics, evaluation.verdicts):
             told.pop("validation", None)
         run.take_over(judged_by)
-        further = {name: value for name, value in judged_by.metrics().items() if name == "threshold"}
+        further = {name: value for name, value in judged_by.metrics().items() if name in ("threshold", "seen")}
     if figures:
         run.write_figures(study.figures(model, data, fitted.history))
     training = {
