@@ -58,7 +58,7 @@ def fit_logistic(data: Data) -> Logistic:
     """Fit on training windows; validation chooses the penalty."""
     from threadpoolctl import threadpool_limits
 
-    classes, missing = len(data.classes), bool(np.isnan(data.train.series).any())
+    classes, missing = len(data.classes), data.train.missing
     wide = data.train.span * data.train.features * (2 if missing else 1)
     most = max(min(MOST, WIDEST // wide, LARGEST // (min(wide, COLUMNS) * classes)), 100)
     train, validation = (_taken(data, part, most, missing=missing) for part in data[:2])

@@ -9,15 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data, Split, at_once
 from lstm_ae.deform import Deform
 from lstm_ae.feed import Feed
-
-# Samples in a validation batch: large, since no gradient has to be kept.
-VALIDATION_BATCH = 1024
 
 
 def steps_of(split: Split, batch_size: int) -> int:
@@ -64,7 +60,9 @@ class Steps:
             self.names.append("label_accuracy")
         self.train_feed, self.validation_feed = (Feed(part, data.scale, network) for part in data[:2])
         self.count = steps_of(data.train, batch_size)
-        self.missing = any(np.isnan(part.series).any() for part in data[:2])
+        # Large, since no gradient has to be kept.
+        self.validation_batch = at_once(data.validation.span)
+        self.missing = any(part.missing for part in data[:2])
         self._train: Any = None
         self._validate: Any = None
 
@@ -105,11 +103,11 @@ class Steps:
         samples = self.validation_feed.samples
 
         def step(number: Any, sums: Any) -> Any:
-            index = tf.range(number * VALIDATION_BATCH, tf.minimum((number + 1) * VALIDATION_BATCH, samples))
+            index = tf.range(number * self.validation_batch, tf.minimum((number + 1) * self.validation_batch, samples))
             values = self.measured(self.validation_feed, index, training=False)[1]
             return number + 1, sums + tf.cast(values, tf.float64)
 
-        first, last = tf.constant(0, tf.int64), tf.constant(-(-samples // VALIDATION_BATCH), tf.int64)
+        first, last = tf.constant(0, tf.int64), tf.constant(-(-samples // self.validation_batch), tf.int64)
         return self._loop(step, first, last, tf.zeros(len(self.names), tf.float64))
 
     def _loop(self, step: Any, first: Any, last: Any, sums: Any) -> Any:

@@ -18,6 +18,8 @@ Floats = NDArray[np.float32]
 
 # The feature that is the day's open, where a model is told that of the day to forecast.
 OPEN = 1
+# Rows that are looked at together; steps, of all samples, that a network is given together.
+PIECE, STEPS = 1 << 20, 1 << 20
 
 
 class Split(NamedTuple):
@@ -82,10 +84,24 @@ class Split(NamedTuple):
             place = int(np.searchsorted(self.starts, self.starts[place] + self.span))
         return np.array(kept, np.int64)
 
+    @property
+    def missing(self) -> bool:
+        """Whether a value is missing, NaN; looked for piece by piece, since the rows may lie in a large file."""
+        return any(np.isnan(self.series[start : start + PIECE]).any() for start in range(0, len(self.series), PIECE))
+
     def batches(self, size: int = 1024) -> Iterator[slice]:
-        """Slices that walk over all samples in order; the last one may be short, none is dropped."""
+        """Slices that walk over all samples in order; the last one may be short, none is dropped.
+
+        Of long samples there are fewer than `size` in one.
+        """
+        size = at_once(self.span, size)
         for start in range(0, self.samples, size):
             yield slice(start, min(start + size, self.samples))
+
+
+def at_once(span: int, most: int = 1024) -> int:
+    """Samples of so many steps that a network is given at a time where no gradient is kept."""
+    return max(1, min(most, STEPS // span))
 
 
 class Source(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_ae.config import Config, task_of
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data, Split, at_once
 from lstm_ae.estimate.durations import Duration, Estimate, Pace, Part, Work
 from lstm_ae.estimate.memory import peak_memory
 from lstm_ae.experiment import complete, seed
@@ -23,7 +23,7 @@ from lstm_ae.keeper import Keeper
 from lstm_ae.kernels.choice import accelerated
 from lstm_ae.models.scaling import network_of
 from lstm_ae.run import Run, create
-from lstm_ae.steps import VALIDATION_BATCH, Steps, steps_of
+from lstm_ae.steps import Steps, steps_of
 from lstm_ae.tasks import task
 from lstm_ae.training import Fitted, prepared
 
@@ -119,7 +119,8 @@ def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple
     seed(config)
     model = task(task_of(config)).build(config, data)
     network, state = network_of(model), folder / "state.npz"
-    steps = prepared(network, data._replace(validation=_few(data.validation, 4 * VALIDATION_BATCH)), config)
+    some = _few(data.validation, 4 * at_once(data.validation.span))
+    steps = prepared(network, data._replace(validation=some), config)
     variables = list(network.variables)
     keeper = Keeper(config, variables, list(steps.optimizer.variables), state, {}, None, steps.count)
     # The initial state, which every training saves first; the later ones are as large.

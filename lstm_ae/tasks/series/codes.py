@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lstm_ae.anomaly.baseline import Components, fit_components
+from lstm_ae.anomaly.baseline import MOST_NUMBERS, MOST_WINDOWS, Components, fit_components
 from lstm_ae.anomaly.normal import Normal, of_windows, score_rows, usual_rule, usual_smooth
 from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
@@ -34,8 +34,7 @@ def build(config: Series, data: Data) -> Any:
     from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
-    missing = bool(np.isnan(data.train.series).any())
-    network = compressor(config, steps=steps, features=features, missing=missing)
+    network = compressor(config, steps=steps, features=features, missing=data.train.missing)
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
@@ -73,7 +72,9 @@ def _squared(give_back: Callable[[Any], Any], scale: Scale) -> Errors:
 def principal_components(data: Data, numbers: int, seed: int = 0) -> Components:
     """The best linear code of so many numbers, fitted on training windows; fewer where there are not as many."""
     most = min(numbers, data.train.span * data.train.features, data.train.samples)
-    index = np.unique(np.linspace(0, data.train.samples - 1, 20_000).astype(np.int64))
+    # Long windows of many columns are as many numbers as fit, and no fewer than an honest baseline needs.
+    drawn = max(MOST_NUMBERS // (data.train.span * data.train.features), 10 * numbers)
+    index = np.unique(np.linspace(0, data.train.samples - 1, min(MOST_WINDOWS, drawn)).astype(np.int64))
     windows = data.train.windows(index)
     return fit_components(data.scale.scaled(windows, windows), most, seed)
 
@@ -192,12 +193,15 @@ def _means(windows: Any) -> Any:
 
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
-    """Two test windows with their reconstructions, and the loss over the epochs."""
+    """The first column of two test windows with their reconstructions, and the loss over the epochs."""
     index = np.unique([0, data.test.samples - 1])
     window = data.test.windows(index)
     given_back = np.asarray(model({"sequence": window})["reconstruction"])
+    drawn = signals.reconstructions(window[..., 0], given_back[..., 0], data.feature_names[0])
+    if (others := data.train.features - 1) > 0:
+        base.titled(drawn, f"The first of {others + 1:,} columns, in its own units")
     return {
-        "reconstruction": signals.reconstructions(window[..., 0], given_back[..., 0]),
+        "reconstruction": drawn,
         "loss": base.curves(columns(history), [base.Panel("loss", "MSE (scaled)", "log")]),
     }
 

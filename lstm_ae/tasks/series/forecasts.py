@@ -1,6 +1,7 @@
 """What follows a window of anyone's own table, beside what its last value and its last season say."""
 
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def build(config: Series, data: Data) -> Any:
         steps=config.window,
         horizon=config.horizon,
         features=data.train.features,
-        missing=bool(np.isnan(data.train.series).any()),
+        missing=data.train.missing,
         regression=None if fitted.weights is None else (fitted.weights, fitted.bias),
     )
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
@@ -78,6 +79,7 @@ def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
         truth=truth,
         intervals={level: (low[..., 0], high[..., 0]) for level, (low, high) in ends.items()},
         names=[""] * len(index),
+        zone=UTC,
         quantities=[data.feature_names[0]] * len(index),
     )
     return {

@@ -16,8 +16,9 @@ Numbers = NDArray[Any]
 
 # The intervals that every forecast is judged by, in per cent.
 LEVELS = (80, 95)
-# Windows whose errors count for the intervals, spread evenly over the validation part.
-COUNTED = 20_000
+# Windows whose errors count for the intervals, spread evenly over the validation part; so many errors in all, but of so
+# many windows whatever their length.
+COUNTED, NUMBERS, FEWEST = 20_000, 20_000_000, 2_000
 
 
 class Outcome(NamedTuple):
@@ -153,7 +154,9 @@ def spread_of(model: Any, data: Data) -> Numbers:
     Every quantile is infinite where no truth is known.
     """
     split = data.validation
-    index = np.unique(np.linspace(0, split.samples - 1, COUNTED).astype(np.int64))
+    horizon = split.span - steps_of(model)
+    counted = min(COUNTED, max(NUMBERS // (horizon * split.features), FEWEST))
+    index = np.unique(np.linspace(0, split.samples - 1, counted).astype(np.int64))
     some = split._replace(starts=split.starts[index])
     errors = np.concatenate([batch.truth - batch.said[""] for batch in _batches(model, data, some, None)])
     return np.array(
