@@ -1,7 +1,7 @@
 """What a run of a table is worth on another table, one that it was neither trained nor judged on."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.remarks import of_another
 from lstm_ae.data.series import Prepared
+from lstm_ae.data.telling import told
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
@@ -55,13 +56,13 @@ def appraise(
     """
     config = run.config()
     assert isinstance(config, Series)
-    run.metrics()
+    known = run.metrics().get("seen")
     if config.task in ("forecast", "reconstruct") and label_col is not None:
         raise ConfigError(f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}")
 
     def seen(prepared: Prepared) -> None:
         if remark:
-            for text in of_another(prepared):
+            for text in (*of_another(prepared), *_of_known_rows(prepared, known)):
                 remark(text)
 
     if config.task == "forecast":
@@ -73,6 +74,26 @@ def appraise(
         seen(found.prepared)
         return Evaluation({PART: _anomalies(found.judged)})
     return _reconstructions(run, config, data, progress, seen)
+
+
+def _of_known_rows(prepared: Prepared, seen: Sequence[str] | None) -> list[str]:
+    """That rows of a table may be those that a run has learned from.
+
+    Args:
+        seen: the first and the last time of those, in UTC.
+    """
+    table = prepared.table
+    if not seen or table.layout.time is None:
+        return []
+    first, last = (np.datetime64(text.replace(" ", "T"), "ns").astype(np.int64) for text in seen)
+    rows = int(np.count_nonzero((table.times >= first) & (table.times <= last)))
+    if not rows:
+        return []
+    ends = " to ".join(told(int(moment), table.zone) for moment in (first, last))
+    return [
+        f"{rows:,} of {len(table.times):,} rows are of the time that the run was trained and chosen on ({ends}). If "
+        "they are the same rows, the results flatter it: give later ones alone"
+    ]
 
 
 def _reconstructions(run: Run, config: Series, data: str, progress: Progress | None, seen: Seen) -> Evaluation:

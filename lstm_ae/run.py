@@ -162,7 +162,8 @@ class Run(Kept):
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of the content of `metrics.json` that hold measures: validation and test."""
-    return {part: row for part, row in metrics.items() if part not in ("training", "leaky", "verdict", "threshold")}
+    others = ("training", "leaky", "verdict", "threshold", "seen")
+    return {part: row for part, row in metrics.items() if part not in others}
 
 
 def create(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:

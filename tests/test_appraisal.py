@@ -150,3 +150,15 @@ def test_what_cannot_be_measured(place: Path) -> None:
     said = call(f"series evaluate {place}/anomaly --label-col broken")
     assert said.code == 2
     assert "--label-col is for another table" in said.err
+
+
+def test_rows_that_the_run_has_learned_from_are_told(place: Path) -> None:
+    said: list[str] = []
+    appraise(open_run(place / "forecast"), str(place / "all.csv"), remark=said.append)
+    assert said == [
+        "850 of 1,000 rows are of the time that the run was trained and chosen on (2024-01-01 to 2024-02-05 09:00:00). "
+        "If they are the same rows, the results flatter it: give later ones alone"
+    ]
+    said.clear()
+    appraise(open_run(place / "forecast"), str(place / "last.csv"), remark=said.append)
+    assert said == []

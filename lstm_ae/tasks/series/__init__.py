@@ -6,9 +6,11 @@ What is learned is one of several things (`config.task`), each a module here wit
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Series
+from lstm_ae.data.telling import told
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.figures import signals
@@ -52,7 +54,16 @@ def evaluate(model: Any, data: Data) -> Evaluation:
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
     """Write what is needed to apply the model to other tables; returns what `metrics.json` says of it."""
     kept: dict[str, Any] = _BY_TASK[config.task].keep(run, config, model, data, evaluation)
-    return kept
+    return kept | _seen(data)
+
+
+def _seen(data: Data) -> dict[str, Any]:
+    """The first and the last time of the rows that a model was trained and chosen on, where they have times."""
+    times = [split.time for split in (data.train, data.validation) if split.time is not None and len(split.time)]
+    if not times:
+        return {}
+    first, last = (min(part.min() for part in times), max(part.max() for part in times))
+    return {"seen": [told(int(moment.astype("datetime64[ns]").astype(np.int64))) for moment in (first, last)]}
 
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
