@@ -32,8 +32,16 @@ _LIMITS = {
     "the probabilities do not tell that it is of none.",
     "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
     "any use; it is no advice to trade.",
+    "prices given back": "Has seen the companies and years under Data only.",
 }
 
+_READ = {
+    "rows": "the 28 rows of a picture from top to bottom, 28 pixels each",
+    "columns": "the 28 columns of a picture from left to right, 28 pixels each",
+    "pixels": "the 784 pixels of a picture, row by row",
+    "permuted": "the 784 pixels of a picture in the `order` of the manifest in `assets.extra`, which counts them from "
+    "0, row by row",
+}
 _UNITLESS = {
     "code": "what the encoder hands to the decoder",
     "score": "how badly a step is given back, the mean over its numbers of the squared error of scaled values",
@@ -85,7 +93,7 @@ def card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
             [(f"`{e.name}`", ", ".join(e.inputs), ", ".join(e.outputs)) for e in endpoints],
         ),
         *_inputs(config),
-        *_outputs(endpoints),
+        *_outputs(endpoints, metrics),
         *_classes(config),
         "Series are in the data's own units. TensorFlow alone runs it:",
         f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/{version}")\n'
@@ -121,7 +129,9 @@ def _purpose(task: str, config: Config) -> str:
 
 
 def _kind(task: str, config: Config) -> str:
-    """A study, or of a table what is learned where that is told of in other words."""
+    """A study, or what is learned there where that is told of in other words."""
+    if isinstance(config, Snp) and config.goal == "reconstruct":
+        return "prices given back"
     return config.task if isinstance(config, Series) and config.task in ("classify", "forecast") else task
 
 
@@ -154,22 +164,43 @@ def _number(value: float | None) -> str:
 
 
 def _inputs(config: Config) -> list[str]:
-    """What a forecaster's inputs hold."""
-    if not isinstance(config, Snp) or config.goal != "predict":
-        return []
-    order = ", ".join(f"{field} (shares)" if field == "volume" else f"{field} (USD)" for field in config.fields)
-    lines = [f"- `past`: days of one company, the last one last; of each day, in this order: {order}."]
-    if config.with_open:
-        lines.append("- `open`: the open of the day to forecast, which is known that morning.")
-    said = config.fields[0] if config.with_open else "the same, in the same order"
-    lines.append(f"- `future`: {said}.")
-    return ["\n".join(lines)]
+    """What the inputs hold, and in which order; of a forecaster, what comes out as well."""
+    lines = []
+    if isinstance(config, Mnist):
+        lines.append(f"- `sequence`: {_READ[config.read]}; each from 0, the ground, to 255, the brightest ink.")
+    if isinstance(config, Series):
+        given, columns = "past" if config.forecasts else "sequence", ", ".join(map(heading, config.value_cols))
+        lines.append(f"- `{given}`: rows of one series, the last one last; of each row, in this order: {columns}.")
+    if isinstance(config, Snp):
+        given = "past" if config.goal == "predict" else "sequence"
+        order = ", ".join(f"{field} (shares)" if field == "volume" else f"{field} (USD)" for field in config.fields)
+        lines.append(f"- `{given}`: days of one company, the last one last; of each day, in this order: {order}.")
+        if config.scaling in ("company", "report"):
+            lines.append(
+                "- `company`: which one, counted in the `symbols` of the manifest in `assets.extra`; 0 is one that the "
+                "model does not know, which is scaled by the range of its own window."
+            )
+    if isinstance(config, Snp) and config.goal == "predict":
+        if config.with_open:
+            lines.append("- `open`: the open of the day to forecast, which is known that morning.")
+        said = config.fields[0] if config.with_open else "the same, in the same order"
+        lines.append(f"- `future`: {said}.")
+    return ["\n".join(lines)] if lines else []
 
 
-def _outputs(endpoints: Sequence[Any]) -> list[str]:
+def _outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> list[str]:
     """What outputs hold that are not in the data's own units."""
     known = {name for endpoint in endpoints for name in endpoint.outputs}
-    lines = [f"- `{name}`: {text}." for name, text in _UNITLESS.items() if name in known]
+    texts = dict(_UNITLESS)
+    if threshold := metrics.get("threshold"):
+        around = f" and over the {threshold['smooth']} rows around it" if threshold["smooth"] > 1 else ""
+        texts["score"] = (
+            "how unusual a row is, from any number of rows: the squared error of its scaled values, the mean over all "
+            f"windows that hold it{around}"
+        )
+        texts["threshold"] = f"{threshold['value']:.6g}, by the rule {threshold['rule']}"
+        texts["anomaly"] = "whether a row's score is above the threshold"
+    lines = [f"- `{name}`: {text}." for name, text in texts.items() if name in known]
     return ["\n".join(lines)] if lines else []
 
 

@@ -23,6 +23,7 @@ from keras.export import ExportArchive
 
 from lstm_ae.about import versions
 from lstm_ae.config import Mnist, Series, Snp
+from lstm_ae.data.digits import permutation
 from lstm_ae.errors import DataError, Unproven
 from lstm_ae.exporting import verification
 from lstm_ae.exporting.detector import Detector
@@ -129,7 +130,9 @@ def export_run(
     }
     # Line by line what the input `company` counts; and how a picture became a sequence.
     known |= {"symbols": data["symbols"]} if data.get("symbols") else {}
-    known |= {"read": config.read} if isinstance(config, Mnist) else {}
+    if isinstance(config, Mnist):
+        known["read"] = config.read
+        known |= {"order": permutation().tolist()} if config.read == "permuted" else {}
     if isinstance(config, Snp | Series):
         known["features"] = list(config.fields if isinstance(config, Snp) else config.value_cols)
     if isinstance(config, Series) and config.classes:

@@ -1,6 +1,7 @@
 """The model card says what the run says."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,3 +87,30 @@ def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):
     (folder / "README.md").write_text("my own words")
     assert write_card(folder, f"{MARK} three") is None
     assert (folder / "README.md").read_text() == "my own words"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "pump",
+            "- `sequence`: rows of one series, the last one last; of each row, in this order: flow, pressure, vibr",
+        ),
+        ("pump", "the mean over all windows that hold it and over the 18 rows around it."),
+        ("pump", "- `anomaly`: whether a row's score is above the threshold."),
+        (
+            "mnist-rows",
+            "- `sequence`: the 28 rows of a picture from top to bottom, 28 pixels each; each from 0, the grou",
+        ),
+        ("mnist-permuted", "in the `order` of the manifest in `assets.extra`"),
+    ],
+)
+def test_it_says_what_goes_in(name: str, said: str) -> None:
+    assert said in (ROOT / name / "README.md").read_text()
+
+
+def test_the_order_of_mixed_pixels_stands_beside_the_model() -> None:
+    from lstm_ae.data.digits import permutation
+
+    found = json.loads((ROOT / "mnist-permuted/1/assets.extra/manifest.json").read_text())
+    assert found["order"] == permutation().tolist()
