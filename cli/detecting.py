@@ -136,7 +136,8 @@ def register(app: typer.Typer) -> None:
             return
         from lstm_ae import detected, detection
         from lstm_ae.data.remarks import of_another
-        from lstm_ae.files import write_table
+        from lstm_ae.figures.base import png
+        from lstm_ae.files import write, write_table
         from lstm_ae.sketches import sketches_of
 
         bar = talk.progress()
@@ -146,11 +147,15 @@ def register(app: typer.Typer) -> None:
         bar.clear()
         remark(of_another(found.prepared), talk)
         _show(found, talk)
-        opened.write_detection(sketches_of(found))
         files = {"events": write_table(events or opened.directory / "events.csv", detected.event_columns(found))}
         if scores is not None:
             files["scores"] = write_table(scores, detected.score_columns(found))
-        files["figure"] = detected.draw(found, figure or opened.directory / "figures" / "detection.png")
+        files["figure"] = write(figure or opened.directory / "figures" / "detection.png", png(detected.draw(found)))
+        try:
+            opened.write_detection(sketches_of(found))
+        except OSError as error:
+            # What was asked for is written; a run that belongs to somebody else stays as it is.
+            talk.say(f"not kept in the run for its reports ({error.strerror or error})")
         show_files(talk, files)
         talk.document(detected.as_json(found) | {name: str(path) for name, path in files.items()})
 

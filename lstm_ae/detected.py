@@ -1,15 +1,15 @@
 """What a search for anomalies found, for a screen, a file, a figure."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from lstm_ae.anomaly.events import Event
 from lstm_ae.config.rules import UNITS
 from lstm_ae.data.telling import told_all
 from lstm_ae.detection import Detection
-from lstm_ae.files import write
 
 
 def event_rows(found: Detection) -> list[dict[str, Any]]:
@@ -118,23 +118,43 @@ def as_json(found: Detection) -> dict[str, Any]:
     }
 
 
-def draw(found: Detection, path: Path) -> Path:
-    """Draw columns, events, scores and threshold; of several series the one with the most events."""
-    from lstm_ae.figures.anomalies import anomalies
-    from lstm_ae.figures.base import png
+def largest_shares(events: Sequence[Event], columns: int, most: int) -> list[int]:
+    """So many columns, in their order: those with the largest shares in the events, or the first where there are none.
+
+    >>> from types import SimpleNamespace as Event
+    >>> largest_shares([Event(shares=[0.1, 0.2, 0.7])], 3, 2)
+    [1, 2]
+    """
+    shares = np.sum([event.shares for event in events], axis=0) if events else np.zeros(columns)
+    return sorted(np.argsort(-shares, kind="stable")[:most].tolist())
+
+
+def draw(found: Detection) -> Figure:
+    """Columns, events, scores and threshold; of several series the one with the most events."""
+    from lstm_ae.figures.anomalies import MOST, anomalies
 
     grid, measurements = found.prepared.grid, found.prepared.table
+    names, ids = measurements.layout.values, measurements.ids
     places = [grid.series[event.peak] for event in found.ours.events]
     shown = int(np.bincount(places).argmax()) if places else 0
+    own = [event for event in found.ours.events if grid.series[event.peak] == shown]
+    columns = largest_shares(own, len(names), MOST)
+    told = []
+    if len(ids) > 1:
+        told.append(f"{ids[shown]}, {'the most events' if places else 'the first'} of {len(ids):,} series")
+    if len(columns) < len(names):
+        which = "the largest shares in the events" if own else "the first"
+        told.append(f"{len(columns)} of {len(names):,} columns: {which}")
     rows = np.flatnonzero(grid.series == shown)
     first = int(rows[0])
-    figure = anomalies(
+    return anomalies(
         grid.times[rows].view("datetime64[ns]") if measurements.layout.time is not None else grid.times[rows],
-        grid.values[rows],
+        grid.values[rows][:, columns],
         found.ours.scores[rows],
         found.ours.threshold.value,
-        [(event.first - first, event.last - first) for event in found.ours.events if grid.series[event.peak] == shown],
-        names=measurements.layout.values,
+        [(event.first - first, event.last - first) for event in own],
+        names=[names[column] for column in columns],
         labels=found.labelled()[rows] if found.judged else None,
+        zone=measurements.zone,
+        title="; ".join(told),
     )
-    return write(path, png(figure))

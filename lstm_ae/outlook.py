@@ -220,6 +220,7 @@ def figure(outlook: Outlook, most: int = 4) -> Figure:
 
     table = outlook.table
     names = table.layout.values
+    whole = len(outlook.ids) * len(names)
     panels = [(n, k) for n in range(len(outlook.ids)) for k in range(len(names))][:most]
     which, column = (np.array(places) for places in zip(*panels, strict=True))
     times, ahead = (values[which] for values in (outlook.times, outlook.ahead))
@@ -239,4 +240,6 @@ def figure(outlook: Outlook, most: int = 4) -> Figure:
         names=[table.ids[outlook.ids[n]] for n in which],
         quantities=[names[k] for k in column],
         intervals={level: (taken(low), taken(high)) for level, (low, high) in outlook.intervals.items()},
+        zone=table.zone,
+        title=f"The first {most} of {whole:,} forecasts, a column of a series each" if whole > most else "",
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lstm_ae.anomaly.sketch import COLUMNS, SERIES, Sketches, sketch
-from lstm_ae.detected import event_rows
+from lstm_ae.detected import event_rows, largest_shares
 from lstm_ae.detection import Detection
 
 
@@ -17,8 +17,7 @@ def sketches_of(found: Detection) -> Sketches:
     for place in kept:
         rows = np.flatnonzero(grid.series == place)
         own = [event for event, owner in zip(events, owners, strict=True) if owner == place]
-        shares = np.sum([event.shares for event in own], axis=0) if own else np.zeros(len(names))
-        columns = np.sort(np.argsort(-shares, kind="stable")[:COLUMNS])
+        columns = largest_shares(own, len(names), COLUMNS)
         made.append(
             sketch(
                 grid.times[rows],
@@ -43,4 +42,5 @@ def sketches_of(found: Detection) -> Sketches:
         str(found.ours.threshold.rule),
         tuple(made),
         tuple(listed),
+        measurements.zone is not None,
     )

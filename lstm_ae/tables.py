@@ -52,9 +52,21 @@ def reconstruction_columns(opened: Opened) -> dict[str, Any]:
 
 def figure(opened: Opened) -> Figure:
     """The columns and what is given back of them; of several series the first."""
-    from lstm_ae.figures.anomalies import given_back
+    from lstm_ae.figures.anomalies import MOST, given_back
 
     grid, table = opened.prepared.grid, opened.prepared.table
     rows = (grid.series == grid.series[0]) & own_rows(grid)
     times = grid.times[rows].view("datetime64[ns]") if table.layout.time is not None else grid.times[rows]
-    return given_back(times, grid.values[rows], reconstructed(opened.halves, grid)[rows], names=table.layout.values)
+    names, told = table.layout.values, []
+    if len(table.ids) > 1:
+        told.append(f"{table.ids[grid.series[0]]}, the first of {len(table.ids):,} series")
+    if len(names) > MOST:
+        told.append(f"the first {MOST} of {len(names):,} columns")
+    return given_back(
+        times,
+        grid.values[rows],
+        reconstructed(opened.halves, grid)[rows],
+        names=names,
+        zone=table.zone,
+        title="; ".join(told),
+    )

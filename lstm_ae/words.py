@@ -1,5 +1,6 @@
 """How numbers, durations and names are written for people."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -39,6 +40,22 @@ def words(name: str) -> str:
     'validation label loss'
     """
     return ("validation " if name.startswith("val_") else "") + name.removeprefix("val_").replace("_", " ")
+
+
+def apart(names: Sequence[str], limit: int) -> list[str]:
+    """Names of folders in at most so many letters each, without the folders that all of them lie in.
+
+    >>> apart(["runs/search-2026/trials/0000", "runs/search-2026/trials/0001"], 12)
+    ['0000', '0001']
+    >>> apart(["runs/one", "elsewhere/with/a/long/path/two"], 12)
+    ['runs/one', 'elsew…th/two']
+    """
+    parts = [name.split("/") for name in names]
+    same = 0
+    while len(names) > 1 and len({tuple(part[: same + 1]) for part in parts}) == 1 and same + 1 < min(map(len, parts)):
+        same += 1
+    ends = ["/".join(part[same:]) for part in parts]
+    return [end if len(end) <= limit else f"{end[: (limit - 1) // 2]}…{end[-(limit // 2) :]}" for end in ends]
 
 
 def duration(seconds: float) -> str:

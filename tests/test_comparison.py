@@ -19,7 +19,7 @@ def test_a_panel_for_each_shared_measure_and_a_line_for_each_run():
     assert [list(line.get_ydata()) for line in loss.lines] == [[1.0, 0.1, 0.01], [2.0, 0.2]]
     np.testing.assert_allclose([line.get_ydata()[-1] for line in accuracy.lines], [90, 80])
     assert [list(line.get_xdata()) for line in loss.lines] == [[1, 2, 3], [1, 2]]
-    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["runs/one", "runs/two"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["one", "two"]
     assert len({(line.get_color(), line.get_linestyle()) for line in loss.lines}) == 2
 
 

@@ -1,6 +1,7 @@
 """Each figure on made data: what stands in it, and that one item, gaps and odd names do no harm."""
 
 import io
+import zoneinfo
 
 import matplotlib
 import numpy as np
@@ -277,3 +278,40 @@ def test_a_legend_stays_within_its_figure():
     assert box.x0 >= 0
     assert box.x1 <= 1
     assert len(legend.get_texts()) == 6
+
+
+def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_largest_shares() -> None:
+    from types import SimpleNamespace
+
+    from lstm_ae.anomaly.events import Event
+    from lstm_ae.detected import draw
+
+    rows, columns = 40, 8
+    names = [f"sensor {k}" for k in range(columns)]
+    series = np.arange(rows) // 20
+    values = np.random.default_rng(0).normal(size=(rows, columns))
+    start = np.datetime64("2024-03-31T00:00", "ns").astype(np.int64)
+    grid = SimpleNamespace(times=start + np.tile(np.arange(20), 2) * 1_800_000_000_000, series=series, values=values)
+    table = SimpleNamespace(
+        ids=("left", "right"),
+        layout=SimpleNamespace(time="time", values=names),
+        zone=zoneinfo.ZoneInfo("Europe/Berlin"),
+    )
+    shares = (0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5)
+    events = [Event(25, 27, 26, 9.0, 0.1, shares, False)]
+    ours = SimpleNamespace(events=events, scores=np.full(rows, 0.5), threshold=SimpleNamespace(value=2.0))
+    found = SimpleNamespace(prepared=SimpleNamespace(grid=grid, table=table), ours=ours, judged={})
+    drawn = checked(draw(found))  # type: ignore[arg-type]
+    assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(2, 8)), "Score"]
+    said = " ".join(drawn.get_suptitle().split())
+    assert said == "right, the most events of 2 series; 6 of 8 columns: the largest shares in the events"
+    assert drawn.axes[-1].get_xlabel() == "Time (Europe/Berlin)"
+    drawn.draw_without_rendering()
+    ticks = [tick.get_text() for tick in drawn.axes[-1].get_xticklabels()]
+    assert "03:00" in ticks  # of 00:00 to 09:30 in UTC, an hour and then two ahead
+    assert "02:00" not in ticks  # which that night's clocks leave out
+    found.ours.events, table.zone = [], None
+    drawn = checked(draw(found))  # type: ignore[arg-type]
+    assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(6)), "Score"]
+    assert drawn.get_suptitle() == "left, the first of 2 series; 6 of 8 columns: the first"
+    assert drawn.axes[-1].get_xlabel() == "Time"

@@ -60,6 +60,7 @@ class Sketches(NamedTuple):
         series: those that are kept.
         events: of all series, as they stand in a table: their texts and numbers by name, and the place of their series
             among those kept and their own place there, under "at"; None where that series was not kept.
+        zoned: whether the table says by whose clocks its times are.
     """
 
     dated: bool
@@ -68,6 +69,7 @@ class Sketches(NamedTuple):
     rule: str
     series: tuple[Sketch, ...]
     events: Sequence[dict[str, Any]]
+    zoned: bool = True
 
 
 def sketch(

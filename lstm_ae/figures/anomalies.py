@@ -1,6 +1,7 @@
 """A table's columns with its events and the scores that they were found by, or with what a model gives back."""
 
 from collections.abc import Sequence
+from datetime import tzinfo
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, figure, label, legend, short
-from lstm_ae.figures.lines import dated, moments
+from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, figure, label, legend, short, titled
+from lstm_ae.figures.lines import across, dated, moments
 
 # Columns that are drawn; the others are in the scores.
 MOST = 6
@@ -26,15 +27,19 @@ def anomalies(
     *,
     names: Sequence[str],
     labels: NDArray[np.bool_] | None = None,
+    zone: tzinfo | None = None,
+    title: str = "",
 ) -> Figure:
     """One panel a column, and below them the scores with the threshold.
 
     Args:
         times: `(rows,)` datetime64, or row numbers.
-        values: `(rows, features)`.
+        values: `(rows, features)`, of which the first `MOST` are drawn.
         scores: `(rows,)`, NaN where there is none.
         events: first and last row of each, marked in all panels.
         labels: `(rows,)` known anomalies, marked below the scores.
+        zone: by whose clocks times are told.
+        title: what is drawn, where that is not all.
     """
     shown = min(MOST, values.shape[1])
     drawn = figure(shown + 1, height=1.5 * shown + 2.2, sharex=True)
@@ -49,12 +54,12 @@ def anomalies(
     lowest.axhline(threshold, color=VERMILLION, linestyle="--", linewidth=1)
     if np.nanmin(scores) > 0:
         lowest.set_yscale("log")
-    label(lowest, x="Time (UTC)" if dates else "Row", y="Score")
+    label(lowest, x=across(times, zone), y="Score")
     for axes in drawn.axes:
         for first, last in events:
             axes.axvspan(x[first] - step / 2, x[last] + step / 2, color=VERMILLION, alpha=0.25, linewidth=0)
         if dates:
-            dated(axes)
+            dated(axes, zone=zone)
     handles: list[Any] = [lowest.lines[1], Patch(color=VERMILLION, alpha=0.25)]
     texts = ["threshold", "event"]
     if labels is not None and labels.any():
@@ -64,17 +69,24 @@ def anomalies(
         handles.append(Patch(color=GREY))
         texts.append("labelled")
     legend(drawn, handles, texts)
-    return drawn
+    return titled(drawn, title) if title else drawn
 
 
 def given_back(
-    times: NDArray[Any], values: NDArray[Any], reconstruction: NDArray[Any], *, names: Sequence[str]
+    times: NDArray[Any],
+    values: NDArray[Any],
+    reconstruction: NDArray[Any],
+    *,
+    names: Sequence[str],
+    zone: tzinfo | None = None,
+    title: str = "",
 ) -> Figure:
     """One panel a column: its values, and what a model gives back of them.
 
     Args:
         times: `(rows,)` datetime64, or row numbers.
-        values, reconstruction: `(rows, features)`, NaN where there is none.
+        values, reconstruction: `(rows, features)`, NaN where there is none; the first `MOST` are drawn.
+        zone, title: as for `anomalies`.
     """
     shown = min(MOST, values.shape[1])
     drawn = figure(shown, height=1.5 * shown + 0.9, sharex=True)
@@ -85,10 +97,10 @@ def given_back(
         axes.plot(*thinned(x, again), color=BLUE, linewidth=0.8)
         label(axes, y=short(name, 18))
         if dates:
-            dated(axes)
-    label(drawn.axes[-1], x="Time (UTC)" if dates else "Row")
+            dated(axes, zone=zone)
+    label(drawn.axes[-1], x=across(times, zone))
     legend(drawn, drawn.axes[0].lines, ["Original", "Reconstruction"])
-    return drawn
+    return titled(drawn, title) if title else drawn
 
 
 def thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lstm_ae.figures import base
+from lstm_ae.words import apart
 
 # Colours of Okabe and Ito, each with a line of its own.
 LOOKS = (
@@ -56,5 +57,5 @@ def over_epochs(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
         axes.xaxis.set_major_formatter(base.Thousands())
         words = column.removeprefix("val_").replace("_", " ")
         base.label(axes, x="Epoch", y=f"Validation {words}" + (" (%)" if percent else ""))
-    base.legend(drawn, list(lines.values()), [base.short(name, 40) for name in lines])
+    base.legend(drawn, list(lines.values()), [base.short(name, 40) for name in apart(list(lines), 40)])
     return drawn

@@ -1,5 +1,6 @@
 """Lines that several figures share: truth, model and persistence always look the same, and dates too."""
 
+from datetime import tzinfo
 from typing import Any
 
 import numpy as np
@@ -56,11 +57,19 @@ def moments(times: NDArray[np.datetime64]) -> Floats:
     return np.asarray(date2num(times), np.float64)  # type: ignore[no-untyped-call]
 
 
-def dated(axes: Axes, ticks: int = 8) -> None:
-    """Date ticks in the shortest form that is clear: 2004, Apr, 15 Apr."""
-    locator = AutoDateLocator(minticks=2, maxticks=ticks)  # type: ignore[no-untyped-call]
+def across(times: NDArray[Any], zone: tzinfo | None) -> str:
+    """What an axis of times, or of row numbers, is called; of times without a zone nobody knows by whose clock."""
+    if not np.issubdtype(times.dtype, np.datetime64):
+        return "Row"
+    return f"Time ({zone})" if zone else "Time"
+
+
+def dated(axes: Axes, ticks: int = 8, zone: tzinfo | None = None) -> None:
+    """Date ticks in the shortest form that is clear: 2004, Apr, 15 Apr; by the clocks of a zone where there is one."""
+    locator = AutoDateLocator(zone, minticks=2, maxticks=ticks)  # type: ignore[no-untyped-call]
     formatter = ConciseDateFormatter(  # type: ignore[no-untyped-call]
         locator,
+        zone,
         formats=["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S.%f"],
         zero_formats=["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
         offset_formats=["", "%Y", "%Y", "%Y", "%Y", "%Y"],

@@ -1,6 +1,7 @@
 """Figures of forecasts of anyone's own table: what was read, what was said of what follows, and the error by step."""
 
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lstm_ae.figures.base import BLACK, GREY, figure, label, largest, legend, short
+from lstm_ae.figures.base import BLACK, GREY, figure, label, largest, legend, short, titled
 from lstm_ae.figures.forecasts import fans
-from lstm_ae.figures.lines import MODEL, PERSISTENCE, TRUTH, ZERO, dated, moments
+from lstm_ae.figures.lines import MODEL, PERSISTENCE, TRUTH, ZERO, across, dated, moments
 
 Numbers = NDArray[Any]
 
@@ -27,6 +28,8 @@ def forecasts(
     quantities: Sequence[str],
     truth: Numbers | None = None,
     intervals: Mapping[int, tuple[Numbers, Numbers]],
+    zone: tzinfo | None = None,
+    title: str = "",
 ) -> Figure:
     """One panel a forecast: the end of what was read, and the forecast with its intervals, the wider the paler.
 
@@ -37,6 +40,8 @@ def forecasts(
         names, quantities: `(n,)` of the panels and of their values.
         truth: `(n, horizon)` what came; None where it is not known.
         intervals: by level in per cent, the two ends `(n, horizon)`.
+        zone: by whose clocks times are told.
+        title: what is drawn, where that is not all.
     """
     drawn = figure(len(past), height=1.7 * len(past) + 0.9)
     dates = np.issubdtype(times.dtype, np.datetime64)
@@ -55,13 +60,13 @@ def forecasts(
         model = axes.plot(ahead, future[k], **MODEL, **marker, zorder=4)[0]
         base = axes.plot(ahead, naive[k], **PERSISTENCE, **marker, zorder=3)[0]
         if dates:
-            dated(axes)
+            dated(axes, zone=zone)
         label(axes, y=short(quantities[k], 18), title=short(names[k]))
-    label(drawn.axes[-1], x="Time (UTC)" if dates else "Row")
+    label(drawn.axes[-1], x=across(times, zone))
     handles = [known, *came, model, base, *bands]
     words = ["Given", *(["What came"] if came else []), "Forecast", baseline[0].upper() + baseline[1:]]
     legend(drawn, handles, [*words, *(f"{fan.get_label()} interval" for fan in bands)])
-    return drawn
+    return titled(drawn, title) if title else drawn
 
 
 def by_step(errors: Mapping[str, Numbers], baseline: str) -> Figure:

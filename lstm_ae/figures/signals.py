@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from lstm_ae.figures.base import BLACK, GREY, figure, label, legend, number, rmse
+from lstm_ae.figures.base import BLACK, GREY, figure, label, legend, number, rmse, short
 from lstm_ae.figures.lines import compare
 
 
@@ -33,11 +33,12 @@ def signals(series: ArrayLike, centres: ArrayLike, half_width: int = 5) -> Figur
     return drawn
 
 
-def reconstructions(original: ArrayLike, reconstruction: ArrayLike) -> Figure:
+def reconstructions(original: ArrayLike, reconstruction: ArrayLike, quantity: str = "Value") -> Figure:
     """Originals and reconstructions over the steps, one column a sample, with the error below.
 
     Args:
         original, reconstruction: `(n, steps)`; one to three samples stay legible.
+        quantity: what is drawn.
     """
     truths, models = np.asarray(original, float), np.asarray(reconstruction, float)
     count = len(truths)
@@ -48,7 +49,7 @@ def reconstructions(original: ArrayLike, reconstruction: ArrayLike) -> Figure:
         lines = compare(upper, lower, np.arange(len(truth)), truth, model)
         label(upper, title=f"Sample {k}: MSE {number(rmse(truth, model) ** 2)}")
         label(lower, x="Step")
-    label(drawn.axes[0], y="Value")
+    label(drawn.axes[0], y=short(quantity))
     label(drawn.axes[count], y="Error")
     legend(drawn, [*lines, lower.lines[-1]], ["Original", "Reconstruction", "Error: reconstruction − original"])
     drawn.align_ylabels()

@@ -15,7 +15,7 @@ from lstm_ae.figures.base import short as brief
 from lstm_ae.figures.comparison import LOOKS
 from lstm_ae.figures.lines import dated, moments
 from lstm_ae.report.vectors import svg
-from lstm_ae.words import number, words
+from lstm_ae.words import apart, number, words
 
 # In inches. A phone shows a chart at about this size, a screen puts several side by side, or shows a wide one.
 NARROW, WIDE = 3.4, 6.8
@@ -67,7 +67,7 @@ def together(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Cha
             _line(axes, history["epoch"], history[name], color=colour, linestyle=style)
             values += history[name]
         _finish(axes, what, values)
-        legend(drawn, axes.lines, [brief(name, 36) for name in histories])
+        legend(drawn, axes.lines, [brief(name, 36) for name in apart(list(histories), 36)])
         said = "; ".join(f"{each}: {_told(history['epoch'], history[name])}" for each, history in histories.items())
         title = _headed(what)
         charts.append(_chart(drawn, title, f"{title} over the epochs. {said}."))
