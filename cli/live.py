@@ -1,6 +1,7 @@
 """`lstmae series detect RUN -`: rows from standard input, searched while they come."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -35,7 +36,8 @@ def follow(run: Any, talk: Talk, threshold: str | None) -> None:
     talk.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
     talk.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
     with until_stopped(lambda size: os.read(0, size)) as read:
-        layout, chunks = read_arriving(read, NAME, config)
+        # What a training was told to learn from is not known of rows that come.
+        layout, chunks = read_arriving(read, NAME, dataclasses.replace(config, label_col=None))
         timed, zone = layout.time is not None, zone_of(layout, config)
         # The columns' own scores stand in the order of their names, whatever the order in which they come.
         names = layout.values if len(layout.values) > 1 else ()
