@@ -100,7 +100,7 @@ def compare(
     opened = [open_run(run) for run in runs]
     names = [str(run.directory) for run in opened]
     drawn = {"figure": str(_drawn(opened, figure))} if figure else {}
-    choices, measures = [_choices(run.about()) for run in opened], [_measures(run) for run in opened]
+    choices, measures = [_choices(run) for run in opened], [_measures(run) for run in opened]
     _side_by_side("runs", names, choices, measures, talk, drawn)
     return None
 
@@ -158,9 +158,19 @@ def _side_by_side(
     talk.document({what: names, "differing": differences, "measures": measures, **files})
 
 
-def _choices(about: dict[str, Any]) -> dict[str, Any]:
-    """What a run was asked, as options; whether its results are leaky follows from them."""
-    return {"task": about["task"], **about["config"], "leaky": "LEAKY" if about["data"]["leaky"] else None}
+def _choices(run: Any) -> dict[str, Any]:
+    """What a run was asked, as options; whether its results are leaky follows from them, and from its data."""
+    from lstm_ae.errors import ConfigError
+
+    about = run.about()
+    data = about["data"]
+    try:
+        # An older version did not write what was not there yet: it has its usual value.
+        config = run.config().to_dict()
+    except ConfigError:
+        config = about["config"]
+    leaky, sha256 = "LEAKY" if data["leaky"] else None, str(data["sha256"])[:12]
+    return {"study": about["task"], **config, "leaky": leaky, "sha256 of the data": sha256}
 
 
 def _measures(run: Any) -> dict[str, float]:

@@ -353,7 +353,7 @@ def test_several_measures_and_a_verdict_are_put_in_words() -> None:
     made("a", test=test, verdict={"test": {"text": "beats persistence (skill +5.00%)"}})
     text = page_of("a").text
     assert "1 of 2 measures are better than every baseline beside them. Not better: mae, 2 against 1 of mean." in text
-    assert "Verdict on the test part: the forecast beats persistence (skill +5.00%)." in text
+    assert "Verdict on the test part: beats persistence (skill +5.00%)." in text
 
 
 def test_leaky_results_say_so() -> None:

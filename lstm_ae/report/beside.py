@@ -11,6 +11,7 @@ _CLASSIFIERS = {
     "two-autoencoders": (0.97, "two LSTMs (V3): around 97 %"),
     "two-autoencoders-mlp": (0.98, "two LSTMs and dense layers (V4): 98 %"),
 }
+WHOLE = "10,000 test digits"
 _TOY = 0.00016683299145370256
 _PIXELS = 0.114
 _SNP = 0.00027201828197576106
@@ -34,17 +35,23 @@ class Said(NamedTuple):
     but: str = ""
 
 
-def said(config: Config) -> Iterator[Said]:
-    """What the source report has on a run of this kind."""
+def said(config: Config, data: str = "") -> Iterator[Said]:
+    """What the source report has on a run of this kind.
+
+    Args:
+        data: what the run was trained and tested on, in words; "" where that is not known.
+    """
+    # The report's are the whole MNIST; the text says how many digits there are.
+    digits = "" if not data or WHOLE in data else "the report tests on all 10,000 test digits, this run on others"
     if isinstance(config, Toy):
         text = "the best loss of its grid of 18 settings"
         but = "the report's decoder reads every state, this one a code" if config.latent == "vector" else ""
         yield Said(text, _TOY, "reconstruction_mse", ("validation", "test"), but)
     elif isinstance(config, Mnist) and config.read == "rows" and config.model in _CLASSIFIERS:
         value, text = _CLASSIFIERS[config.model]
-        yield Said(f"accuracy, rows, {text}", value, "accuracy", ("test",))
+        yield Said(f"accuracy, rows, {text}", value, "accuracy", ("test",), digits)
     elif isinstance(config, Mnist) and config.read == "pixels":
-        yield Said("accuracy, pixel by pixel", _PIXELS, "accuracy", ("test",))
+        yield Said("accuracy, pixel by pixel", _PIXELS, "accuracy", ("test",), digits)
     elif isinstance(config, Snp) and config.goal == "predict":
         reasons = {
             "the report scales by each company's range, this run does not": config.scaling not in ("company", "report"),

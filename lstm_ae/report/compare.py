@@ -7,7 +7,12 @@ from lstm_ae.report.gather import RunFacts
 from lstm_ae.report.measures import WANTED, Measure
 
 # Runs whose values of these differ are not measured on the same things, or, for scaled values, not in the same unit.
-_SAME = ("goal", "field", "split", "symbols", "start", "end", "window", "with_open", "read", "sequences")
+_SAME = {
+    *("goal", "field", "split", "symbols", "start", "end", "window", "with_open", "read", "sequences"),
+    # Of tables: which rows there are, how they are divided, and what is measured on them.
+    *("task", "horizon", "normal", "split_by", "freq", "max_gap", "missing", "duplicates", "short"),
+    *("time_col", "value_cols", "id_col", "label_col", "classes"),
+}
 _SAME_SCALE = ("scale", "target", "inputs")
 
 

@@ -95,7 +95,7 @@ class RunFacts:
     def beside(self) -> list[Beside]:
         """The source report's numbers beside ours."""
         found = []
-        for line in said(self.config) if self.config else ():
+        for line in said(self.config, self.asked.data if self.asked else "") if self.config else ():
             for row in self.measures:
                 if row.name == line.measure and row.part in line.parts and row.value is not None:
                     better = row.value > line.value if row.higher_is_better else row.value < line.value

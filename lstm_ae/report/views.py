@@ -95,7 +95,7 @@ class SearchView(NamedTuple):
 
 def embedded(run: RunFacts) -> list[Picture]:
     """The figures that stand in the page as they are."""
-    return [picture for picture in run.pictures if not _redrawn(picture, run)]
+    return [picture for picture in run.pictures if not _redrawn(picture, run) and not _searched(picture, run)]
 
 
 def view_run(run: RunFacts, fitted: Iterator[Picture | None], points: int) -> RunView:
@@ -134,6 +134,11 @@ def view_search(search: SearchFacts, fitted: Iterator[Picture | None], points: i
 def _redrawn(picture: Picture, run: RunFacts) -> bool:
     """Whether the page draws a figure anew, from the run's history."""
     return picture.name in ("loss", "curves") and bool(run.history)
+
+
+def _searched(picture: Picture, run: RunFacts) -> bool:
+    """Whether a figure shows a search for anomalies, of which the page draws the last one: the figure may be older."""
+    return picture.name == "detection" and run.detection is not None
 
 
 def _epochs(run: RunFacts, step: int, best: int | None) -> list[Sequence[float]]:

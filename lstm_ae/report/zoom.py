@@ -243,7 +243,8 @@ def _words(series: Sketch, found: Sketches, lines: Sequence[Line], begin: int, e
             f" Of each line {kept:,} points at most are kept, the lowest and the highest of every stretch"
             " and all around events."
         )
+    clock = " UTC" if found.dated and found.zoned else ""
     return (
-        f"{series.rows:,} rows from {first} to {last}{' UTC' if found.dated else ''}: {columns}, and the score; "
+        f"{series.rows:,} rows from {first} to {last}{clock}: {columns}, and the score; "
         f"{events} above the threshold of {number(found.threshold)}.{fewer}"
     )

@@ -44,9 +44,9 @@ class View(NamedTuple):
 
 
 def draw_data(parts: Sequence[Part], load: Load, folder: Path) -> None:
-    """Draw the data of the parts that show it, as `lstmae STUDY data` does, where that has not been done."""
+    """Draw the data of the parts that show it, as `lstmae STUDY data` does; it may be another's than before."""
     for part in parts:
-        if part.draws is not None and not _data_figure(part, folder).exists():
+        if part.draws is not None:
             (drawn,) = task(task_of(part.draws)).describe(part.draws, load(part.draws)).values()
             write(_data_figure(part, folder), png(drawn))
 
