@@ -356,3 +356,20 @@ def test_what_is_of_the_model_loads_no_data_anew() -> None:
     vector = {"latent": "vector", "units": 50, "decoder_start": "code", "delay_line": True, "code": 8, "clip": 2.0}
     assert key_of(Toy(**vector)) == key_of(Toy(latent="vector", bidirectional=True)) == usual
     assert key_of(Toy(sequences=100)) != usual
+
+
+@pytest.mark.slow
+def test_a_winner_trained_again_is_saved_as_it_was_built():
+    """On train and validation, of which the latter alone misses values: the network is told of them."""
+    value = np.sin(np.arange(400) / 5)
+    value[300:310:3] = np.nan
+    rows = "".join(f"{'' if np.isnan(number) else f'{number:.4f}'},{k % 7}\n" for k, number in enumerate(value))
+    Path("t.csv").write_text("one,two\n" + rows)
+    said = call("series tune t.csv --units 2,3 --epochs 1 --window 8 --jobs 1 --refit --out s --json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    shapes = [
+        Run(Path(place)).model().get_layer("network").get_layer("encoder_1").cell.kernel.shape[0]
+        for place in (document["winner"]["run"], document["refit"])
+    ]
+    assert shapes == [2, 4]
