@@ -14,6 +14,7 @@ from lstm_ae.kernels import overlapping as kernels
 from lstm_ae.kernels.choice import reason_for_keras
 from lstm_ae.kernels.overlapping import COUNT
 from lstm_ae.models.compressor import WAVES
+from lstm_ae.models.missing import USUAL
 from lstm_ae.models.scaling import network_of, scaling_of
 
 Numbers = NDArray[Any]
@@ -57,6 +58,7 @@ class Weights(NamedTuple):
     Args:
         steps: of a window.
         offset, range: `(features,)` of the scale.
+        usual: `(features,)` what is read in place of a missing value.
         readers: of one direction, or of both.
         to_code: `(code, 2 * readers * units + 1)`, the bias in its last column.
         writer: the decoder.
@@ -65,6 +67,7 @@ class Weights(NamedTuple):
     steps: int
     offset: Floats
     range: Floats
+    usual: Floats
     readers: tuple[Reader, ...]
     to_code: Floats
     writer: Writer
@@ -108,7 +111,8 @@ def weights_of(model: Any) -> Weights:
         recurrent,
         _with_bias(layers["reconstruction"]),
     )
-    return Weights(steps, offset, span, readers, _with_bias(layers["to_code"]), writer)
+    usual = np.broadcast_to(np.asarray(layers[USUAL].offset if USUAL in layers else 0, np.float32), features)
+    return Weights(steps, offset, span, usual, readers, _with_bias(layers["to_code"]), writer)
 
 
 def _gates(layer: Any) -> tuple[Floats, Floats]:
@@ -166,7 +170,7 @@ def _encoding(weights: Weights, scaled: Floats, codes: Floats) -> Callable[[int,
     inputs = weights.readers[0].kernel.shape[2]
     absent, wide = np.isnan(scaled), codes.shape[1]
     read = np.zeros((inputs, wide + weights.steps + COUNT), np.float32)
-    read[:features, :rows] = np.where(absent, np.float32(0), scaled)
+    read[:features, :rows] = np.where(absent, weights.usual[:, None], scaled)
     if inputs > features + 1:
         read[features:-1, :rows] = absent
     read[-1] = 1

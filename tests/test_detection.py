@@ -20,7 +20,7 @@ from lstm_ae import detection
 from lstm_ae.anomaly.baseline import Components
 from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smooth
 from lstm_ae.config import Series
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import Scale, fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detected import words
 from lstm_ae.errors import ConfigError, DataError
@@ -331,6 +331,28 @@ def test_missing_values_take_no_part_in_the_loss() -> None:
     # The second window has one value only.
     expected = (errors[0].mean() + errors[1, 1]) / 2
     assert steps.validate()["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_is_missing_is_read_as_usual(told: bool) -> None:
+    """Of a table that is not scaled: as the mean of the training rows, not as 0."""
+    series = np.array([[1000.0, 5.0]] * 6 + [[1002.0, 7.0]] * 6, np.float32)
+    if told:
+        series[3, 0] = np.nan
+    split = Split(series, np.arange(9), 4)
+    data = Data(split, split, split, fixed(), Source("", "", ""))
+    assert data.usual == pytest.approx((1001.090909 if told else 1001.0, 6.0))
+    model = codes.build(Series(units=3, code=2, scale="none"), data)
+    windows = split.windows(slice(0, 1)).copy()
+    windows[0, 2] = np.nan
+    instead = windows.copy()
+    instead[0, 2] = data.usual
+    one, other = (model({"sequence": each})["reconstruction"].numpy() for each in (windows, instead))
+    assert np.isfinite(one).all()
+    if not told:
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    standard = Scale("fixed", np.array([[1001, 6]], np.float32), np.ones((1, 2), np.float32))
+    assert data._replace(scale=standard).usual == (pytest.approx((0.090909, 0.0)) if told else ())
 
 
 def test_gradients_are_finite_where_values_are_missing() -> None:

@@ -20,10 +20,18 @@ from lstm_ae.models.scaling import in_own_units
 ROUNDING = 1e-6
 
 
-def model_of(steps: int = 12, features: int = 2, *, missing: bool = False, scale: Scale | None = None, **options: Any):  # type: ignore[no-untyped-def]
+def model_of(
+    steps: int = 12,
+    features: int = 2,
+    *,
+    missing: bool = False,
+    scale: Scale | None = None,
+    usual: tuple[float, ...] = (),
+    **options: Any,
+) -> Any:
     keras.utils.set_random_seed(1)
     config = Series(**{"units": 5, "code": 3} | options)
-    network = compressor(config, steps=steps, features=features, missing=missing)
+    network = compressor(config, steps=steps, features=features, missing=missing, usual=usual)
     for weight in network.trainable_weights:  # biases are zero at first, and would hide an error
         weight.assign_add(0.1 * np.random.default_rng(2).normal(size=weight.shape))
     offset, span = np.linspace(-1, 2, features), np.linspace(0.5, 3, features)
@@ -71,6 +79,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "one number a step": {"features": 1, "scale": fixed()},
     "many": {"units": 17, "code": 20, "features": 19},
     "two steps": {"steps": 2, "features": 1},
+    "not scaled": {"scale": fixed(), "usual": (0.5, -2.0)},
+    "not scaled, with missing values": {"scale": fixed(), "usual": (0.5, -2.0), "missing": True},
 }
 
 
@@ -80,7 +90,9 @@ def test_the_kernels_compute_what_keras_computes(options: dict[str, Any]) -> Non
     ours, theirs = halves_of(model, "standard"), by_keras(model, "standard")
     assert ours.reason == ""
     # More blocks than cores, the last of them with one window.
-    compare(ours, theirs, rows_of(3 * COUNT + 1 + ours.window - 1, ours.features, missing="missing" in options))
+    compare(
+        ours, theirs, rows_of(3 * COUNT + ours.window, ours.features, missing=bool({"missing", "usual"} & set(options)))
+    )
 
 
 @pytest.fixture(scope="module")

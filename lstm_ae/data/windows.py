@@ -154,6 +154,20 @@ class Data(NamedTuple):
     classes: tuple[str, ...] = ()
     opens: Mapping[str, Opening] = {}
 
+    @property
+    def usual(self) -> tuple[float, ...]:
+        """The scaled means of the training part, feature by feature; empty where they are 0 or each window's own.
+
+        A column without any value has 0.
+        """
+        if self.scale.kind != "fixed":
+            return ()
+        series = self.train.series
+        held = np.maximum((~np.isnan(series)).sum(axis=0), 1)
+        means = np.nansum(series, axis=0, dtype=np.float64) / held
+        scaled = (means - self.scale.offset[0]) / self.scale.range[0]
+        return tuple(np.round(scaled, 6).tolist()) if (abs(scaled) > 1e-3).any() else ()
+
     def recut(self, split: Split, span: int) -> Split:
         """A split of these in windows of another length; where splits share rows, at its own windows' beginnings."""
         again = split.recut(span)

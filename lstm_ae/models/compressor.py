@@ -5,6 +5,7 @@ told at every step where in the window it is: a code repeated a few hundred time
 """
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import layers, ops
@@ -17,16 +18,17 @@ from lstm_ae.models.recurrent import decode, encode
 WAVES = tuple(2**k for k in range(5))
 
 
-def compressor(config: Series, *, steps: int, features: int, missing: bool) -> keras.Model:
+def compressor(config: Series, *, steps: int, features: int, missing: bool, usual: Sequence[float] = ()) -> keras.Model:
     """A network from `sequence` to `reconstruction`, both `(batch, steps, features)`, in scaled values.
 
     Args:
         steps: length of the windows.
         features: numbers a step.
         missing: whether values may be missing: the network is then told which.
+        usual: `(features,)` what is read in place of a missing value; 0 where empty.
     """
     sequence = keras.Input((steps, features), name="sequence")
-    filled, _, read = past_missing(sequence, told=missing)
+    filled, _, read = past_missing(sequence, told=missing, usual=usual)
     hidden = encode(config, read, sequences=True, bidirectional=config.bidirectional)
     # The mean knows all steps alike, the last state the latest best.
     whole = ops.concatenate([ops.mean(hidden, axis=1), hidden[:, -1]], axis=1)

@@ -4,6 +4,8 @@ What decides is read in two ways: the last state, which has seen the whole windo
 steps that hold a value, in which what was read long ago counts as much as what was read just now.
 """
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers, ops
 
@@ -12,7 +14,9 @@ from lstm_ae.models.missing import past_missing
 from lstm_ae.models.recurrent import encode
 
 
-def reader(config: Series, *, steps: int, features: int, classes: int, missing: bool) -> keras.Model:
+def reader(
+    config: Series, *, steps: int, features: int, classes: int, missing: bool, usual: Sequence[float] = ()
+) -> keras.Model:
     """A network from `sequence` `(batch, steps, features)`, scaled, to `label` `(batch, classes)`, probabilities.
 
     Args:
@@ -20,9 +24,10 @@ def reader(config: Series, *, steps: int, features: int, classes: int, missing: 
         features: numbers a step.
         classes: numbers of classes.
         missing: whether values may be missing (NaN): the network is then told which.
+        usual: `(features,)` what is read in place of a missing value; 0 where empty.
     """
     sequence = keras.Input((steps, features), name="sequence")
-    _, absent, read = past_missing(sequence, told=missing)
+    _, absent, read = past_missing(sequence, told=missing, usual=usual)
     states = encode(config, read, sequences=True, bidirectional=config.bidirectional)
     there = ops.cast(ops.any(ops.logical_not(absent), axis=2, keepdims=True), "float32")
     # A window without any value has no step to take the mean over, and gets 0.

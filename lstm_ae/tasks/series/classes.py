@@ -27,8 +27,14 @@ def build(config: Series, data: Data) -> Any:
     from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
-    missing = data.train.missing
-    network = reader(config, steps=steps, features=features, classes=len(data.classes), missing=missing)
+    network = reader(
+        config,
+        steps=steps,
+        features=features,
+        classes=len(data.classes),
+        missing=data.train.missing,
+        usual=data.usual,
+    )
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 

@@ -34,7 +34,7 @@ def build(config: Series, data: Data) -> Any:
     from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
-    network = compressor(config, steps=steps, features=features, missing=data.train.missing)
+    network = compressor(config, steps=steps, features=features, missing=data.train.missing, usual=data.usual)
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
