@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.data.instants import BadCell, Form, form_of, looks_like_times, read_moments
+from lstm_ae.data.forms import Form, form_of, looks_like_times
+from lstm_ae.data.instants import BadCell, read_moments
 from lstm_ae.data.zones import to_utc
 from lstm_ae.errors import DataError
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from lstm_ae.config import Reading
-from lstm_ae.data.instants import DATE, Form, form_of, looks_like_times
+from lstm_ae.data.forms import DATE, Form, form_of, looks_like_times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.selection import listed
 from lstm_ae.data.table import MISSING

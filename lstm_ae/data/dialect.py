@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from lstm_ae.config import Reading
-from lstm_ae.data.instants import DATE
+from lstm_ae.data.forms import DATE
 from lstm_ae.data.lines import shown
 from lstm_ae.data.table import NUMBER, THOUSANDS
 from lstm_ae.errors import DataError

@@ -9,7 +9,8 @@ from lstm_ae.config import Reading
 from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_words
 from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, readable
 from lstm_ae.data.dialect import is_number
-from lstm_ae.data.instants import NUMBER, YEARS, BadCell, Times, looks_like_times, read_moments
+from lstm_ae.data.forms import NUMBER, looks_like_times
+from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
 from lstm_ae.errors import DataError
 
 BATCH = 50_000

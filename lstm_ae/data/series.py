@@ -14,8 +14,9 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.classes import drawn
+from lstm_ae.data.forms import form_of
 from lstm_ae.data.grid import Grid, on_grid
-from lstm_ae.data.instants import BadCell, form_of, read_moments
+from lstm_ae.data.instants import BadCell, read_moments
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scaling import Scale, fixed, per_window, usable
 from lstm_ae.data.season import usual_steps
