@@ -85,6 +85,25 @@ def test_what_looks_like_times() -> None:
     assert not looks_like_times(["20240305"], "price")
     assert not looks_like_times(["1", "2"], "time")
     assert not looks_like_times(["1.5", "on"], "a")
+    assert not looks_like_times(["20240305", "20240306", "error"], "price")
+
+
+@pytest.mark.parametrize("column", ["pressure", "response_time", "t"])
+@pytest.mark.parametrize(
+    "cells", [["1013.25", "1009.5"], ["1500.0", "1512.0"], ["4500.12", "4499.11"], ["1234.0", "error", "1234.1"]]
+)
+def test_numbers_of_four_digits_are_no_months(cells: list[str], column: str) -> None:
+    assert not looks_like_times(cells, column)
+
+
+def test_months_with_a_dot_are_told_by_the_heading_and_by_all_cells() -> None:
+    assert moments("2024.03", "2024.10") == ["2024-03-01T00:00:00", "2024-10-01T00:00:00"]
+    assert looks_like_times(["2024.03", "2024.10"], "date")
+    assert looks_like_times(["2024.03", "2024.10"], "Monat")
+    assert not looks_like_times(["2024.03", "2024.10"], "price")
+    assert not looks_like_times(["2024.03", "2024.1"], "date"), "January or October"
+    assert looks_like_times(["2024-03", "2024/10"], "x")
+    assert looks_like_times(["2024.3.5", "5.3.2024"], "x")
 
 
 @pytest.mark.parametrize(

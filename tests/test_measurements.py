@@ -221,6 +221,38 @@ def test_missing(cell: str) -> None:
     np.testing.assert_array_equal(table.values[:, 0], [1, 2, 3, np.nan])
 
 
+@pytest.mark.parametrize("cells", [("1013.25", "1009.5", "1010.75"), ("1500.0", "1501.0", "1502.0")])
+def test_four_digits_and_decimals_are_a_value(cells: tuple[str, ...]) -> None:
+    """Of dates, 1013.1 alone could be a month as well."""
+    rows = [f"{cell},1\n" for cell in cells]
+    timed = [f"{hour},{row}" for hour, row in zip(HOURS, rows, strict=True)]
+    for table, expected in (
+        (read("time,p,a\n" + "".join(timed)), HOURS),
+        (read("p,a\n" + "".join(rows)), None),
+        (read("".join(rows), columns=("p", "a")), None),
+    ):
+        assert table.layout.values == ("p", "a")
+        assert table.values[:, 0].tolist() == [float(cell) for cell in cells]
+        assert expected == (times(table) if table.layout.time else None)
+    with pytest.raises(DataError, match="--columns c1,c2"):
+        read("".join(rows))
+
+
+def test_decimal_numbers_of_parquet_are_no_dates() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "stamp": [1704067200.0, 1704070800.0, 1704074400.0],
+        "pressure": [1013.25, 1009.5, 1010.75],
+        "rpm": [1500.0, 1501.0, 1502.0],
+        "date": [2024.1, 2024.02, 2024.03],
+    }
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    table = read_measurements(Reading(data="t.parquet"))
+    assert (table.layout.time, table.layout.values) == ("stamp", ("pressure", "rpm", "date"))
+    assert times(table) == HOURS
+
+
 def test_rows_are_counted_without_times() -> None:
     table = read("0,1\n5,6\n7,8\n9,9\n")  # as pandas writes an array without names
     assert table.layout.names == ("0", "1")

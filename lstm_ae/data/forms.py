@@ -24,7 +24,10 @@ DATE = re.compile(
     re.ASCII,
 )
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
+# A month that is a number as well. One digit may be October, of which a program has cut the 0.
+MONTH = re.compile(r"(1[89]|2[01])\d{2}\.(0[1-9]|1[0-2])", re.ASCII)
 NAMES = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
+MONTHS = re.compile(r"month|monat", re.IGNORECASE)
 
 
 class Form(NamedTuple):
@@ -41,6 +44,12 @@ class Form(NamedTuple):
     aware: bool
 
 
+def date_of(cell: str) -> re.Match[str] | None:
+    """The parts of a date; None where the cell is none, as 1013.25 is none, which may be a month only by its form."""
+    found = DATE.fullmatch(cell)
+    return None if found and not found["c"] and NUMBER.fullmatch(cell) else found
+
+
 def form_of(cells: Sequence[str], column: str, *, order: str | None = None, unit: str | None = None) -> Form | None:
     """How the first cells of a column are to be read as moments; None where most of them are none.
 
@@ -51,7 +60,8 @@ def form_of(cells: Sequence[str], column: str, *, order: str | None = None, unit
     Raises:
         DataError: the day and the month cannot be told apart, or the unit cannot.
     """
-    found = [DATE.fullmatch(cell) for cell in cells]
+    months = all(MONTH.fullmatch(cell) for cell in cells)
+    found = [DATE.fullmatch(cell) if months else date_of(cell) for cell in cells]
     dates = [match for match in found if match and not (match["c"] and match["h"] is None and unit)]
     if 2 * len(dates) > len(cells) and (unit is None or not all(NUMBER.fullmatch(cell) for cell in cells)):
         loose = [(int(match["a"]), int(match["b"]), match["t"]) for match in dates if match["a"]]
@@ -65,15 +75,20 @@ def form_of(cells: Sequence[str], column: str, *, order: str | None = None, unit
 
 def looks_like_times(cells: Sequence[str], column: str) -> bool:
     """Whether a column that nobody named holds moments; numbers do only where the heading and their size say so."""
-    if 2 * sum(DATE.fullmatch(cell) is not None for cell in cells) > len(cells):
-        return not all(cell.isdigit() for cell in cells) or bool(NAMES.search(column))
+    named = bool(NAMES.search(column))
+    dates = [cell for cell in cells if date_of(cell)]
+    if 2 * len(dates) > len(cells):
+        return named or not all(map(str.isdigit, dates))
+    if (named or MONTHS.search(column)) and all(MONTH.fullmatch(cell) for cell in cells):
+        return True
+    return named and counts_from_1970(cells)
+
+
+def counts_from_1970(cells: Sequence[str]) -> bool:
+    """Whether most cells are numbers and lead from 1970, in some unit, to the years around today."""
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
-    return (
-        bool(NAMES.search(column))
-        and 2 * len(numbers) > len(cells)
-        and any(
-            FIRST <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST for unit in ("s", "ms", "us", "ns")
-        )
+    return 2 * len(numbers) > len(cells) and any(
+        FIRST <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST for unit in ("s", "ms", "us", "ns")
     )
 
 

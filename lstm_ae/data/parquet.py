@@ -9,7 +9,7 @@ from lstm_ae.config import Reading
 from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_words
 from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, readable
 from lstm_ae.data.dialect import is_number
-from lstm_ae.data.forms import NUMBER, looks_like_times
+from lstm_ae.data.forms import NAMES, NUMBER, counts_from_1970, looks_like_times
 from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
 from lstm_ae.errors import DataError
 
@@ -53,7 +53,12 @@ def read_parquet(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, It
             kinds[field.name] = "time"
         elif types.is_integer(field.type) or types.is_floating(field.type) or types.is_decimal(field.type):
             held = [cell for cell in cells(field.name) if cell]
-            kinds[field.name] = "time" if held and looks_like_times(held, field.name) else "number"
+            if types.is_integer(field.type):
+                times = bool(held) and looks_like_times(held, field.name)
+            else:
+                # 2024.1 may be January or October, and is most likely neither.
+                times = bool(NAMES.search(field.name)) and counts_from_1970(held)
+            kinds[field.name] = "time" if times else "number"
         elif types.is_null(field.type):
             kinds[field.name] = "empty"
         elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
