@@ -39,6 +39,7 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "no header": (GOOD.removeprefix(HEAD), {}, ("line 1", "no header", "--columns time,c2,c3", "'2024-01-01 00:00'")),
     "no header, numbers": ("1.5,2.5\n3.5,4.5\n", {}, ("line 1", "no header", "--columns c1,c2")),
     "no header, decimal commas": ("2024-01-01;1,5\n2024-01-02;2,5\n", {}, ("no header", "--columns time,c2")),
+    "no header, ten digits": ("2024010100;1\n2024010101;2\n", {}, ("no header", "--columns time,c2")),
     "too few names": (GOOD.removeprefix(HEAD), {"columns": ("a", "b")}, ("--columns must name all 3", "2 names")),
     "duplicate header": ("time,a,a\n2024-01-01,1,2\n", {}, ("line 1", "'a'", "more than once", "--columns")),
     "long first row": (HEAD + "2024-01-01,1,2,3\n2024-01-02,1,2\n", {}, ("line 2", "4 cells", "has 3")),
@@ -160,6 +161,14 @@ READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
     "seconds with fractions": ("ts,a\n1704067200.0,1\n1704070800.000,2\n1704074400,3\n", {}),
     "milliseconds": ("timestamp,a\n1704067200000,1\n1704070800000,2\n1704074400000,3\n", {}),
     "nanoseconds": ("epoch,a\n1704067200000000000,1\n1704070800000000000,2\n1704074400000000000,3\n", {}),
+    "ten digits": ("MESS_DATUM;TT\n2024010100;1\n2024010101;2\n2024010102;3\n", {}),
+    "ten digits, told": ("x;TT\n2024010100;1\n2024010101;2\n2024010102;3\n", {"time_col": "x"}),
+    "twelve digits": ("x;TT\n202401010000;1\n202401010100;2\n202401010200;3\n", {}),
+    "fourteen digits of Berlin": (
+        "t,a\n20240101010000,1\n20240101020000,2\n20240101030000,3\n",
+        {"time_zone": "Europe/Berlin"},
+    ),
+    "ten digits, no header": ("2024010100;1\n2024010101;2\n2024010102;3\n", {"columns": ("time", "c2")}),
     "hours of Berlin": (
         GOOD.replace("-01 0", "-01 x").replace("x0", "01").replace("x1", "02").replace("x2", "03"),
         {"time_zone": "Europe/Berlin"},

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from lstm_ae.config import Reading
-from lstm_ae.data.forms import date_of
+from lstm_ae.data.forms import STAMP, date_of
 from lstm_ae.data.lines import shown
 from lstm_ae.data.table import NUMBER, THOUSANDS
 from lstm_ae.errors import DataError
@@ -39,7 +39,7 @@ def headings_of(header: list[str], sample: list[tuple[int, list[str]]], where: s
     counted = cells == [str(k) for k in range(len(cells))]
     if plain and not counted and (not sample or any(date_of(cells[k]) for k in plain) or _alike(cells, sample)):
         invented = [f"c{k + 1}" for k in range(len(cells))]
-        if cells and date_of(cells[0]):
+        if cells and (date_of(cells[0]) or STAMP.fullmatch(cells[0])):
             invented[0] = "time"
         call = ",".join(invented[:12]) + (",..." if len(invented) > 12 else "")
         received = ", ".join(shown(cell)[:40] for cell in cells[:6]) + (", ..." if len(cells) > 6 else "")

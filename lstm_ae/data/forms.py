@@ -26,6 +26,10 @@ DATE = re.compile(
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
 # A month that is a number as well. One digit may be October, of which a program has cut the 0.
 MONTH = re.compile(r"(1[89]|2[01])\d{2}\.(0[1-9]|1[0-2])", re.ASCII)
+# YYYYMMDDHH, YYYYMMDDHHMM or YYYYMMDDHHMMSS. Before 1900 these were seconds of today.
+STAMP = re.compile(
+    r"(?P<day>(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))(?P<clock>([01]\d|2[0-3])([0-5]\d([0-5]\d)?)?)", re.ASCII
+)
 NAMES = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
 MONTHS = re.compile(r"month|monat", re.IGNORECASE)
 
@@ -37,11 +41,13 @@ class Form(NamedTuple):
         unit: of cells that are numbers; "" where they are dates.
         order: of dates that do not begin with the year: "dmy" or "mdy"; "" where none of the first rows has such.
         aware: whether each cell has an offset of its own, or needs none.
+        compact: whether they are dates of digits alone, with the hour, as in 2024013123.
     """
 
     unit: str
     order: str
     aware: bool
+    compact: bool = False
 
 
 def date_of(cell: str) -> re.Match[str] | None:
@@ -60,6 +66,8 @@ def form_of(cells: Sequence[str], column: str, *, order: str | None = None, unit
     Raises:
         DataError: the day and the month cannot be told apart, or the unit cannot.
     """
+    if unit is None and are_stamps(cells, named=True):
+        return Form("", "", aware=False, compact=True)
     months = all(MONTH.fullmatch(cell) for cell in cells)
     found = [DATE.fullmatch(cell) if months else date_of(cell) for cell in cells]
     dates = [match for match in found if match and not (match["c"] and match["h"] is None and unit)]
@@ -76,12 +84,33 @@ def form_of(cells: Sequence[str], column: str, *, order: str | None = None, unit
 def looks_like_times(cells: Sequence[str], column: str) -> bool:
     """Whether a column that nobody named holds moments; numbers do only where the heading and their size say so."""
     named = bool(NAMES.search(column))
+    if are_stamps(cells, named=named):
+        return True
     dates = [cell for cell in cells if date_of(cell)]
     if 2 * len(dates) > len(cells):
         return named or not all(map(str.isdigit, dates))
     if (named or MONTHS.search(column)) and all(MONTH.fullmatch(cell) for cell in cells):
         return True
     return named and counts_from_1970(cells)
+
+
+def are_stamps(cells: Sequence[str], *, named: bool) -> bool:
+    """Whether cells are dates of digits alone, with the hour.
+
+    Args:
+        named: the column is known for times, or its heading says so. In another one ten digits may be any number.
+    """
+    found = [cell for cell in cells if STAMP.fullmatch(cell)]
+    if len(found) == len(cells):
+        return named or min(map(len, cells)) > 10
+    # Among times since 1970 there may be some that look so.
+    return named and 2 * len(found) > len(cells) and min(map(len, found)) > 10
+
+
+def spread(cell: str) -> str:
+    """2024013123 as 20240131T2300; what is not written so remains as it is."""
+    found = STAMP.fullmatch(cell)
+    return f"{found['day']}T{found['clock'].ljust(4, '0')}" if found else cell
 
 
 def counts_from_1970(cells: Sequence[str]) -> bool:

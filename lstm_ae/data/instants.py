@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config.reading import UNITS
-from lstm_ae.data.forms import DATE, NUMBER, Form
+from lstm_ae.data.forms import DATE, NUMBER, Form, spread
 from lstm_ae.data.lines import shown
 
 Times = NDArray[np.int64]
@@ -45,7 +45,7 @@ def read_moments(cells: Sequence[str], form: Form) -> Times:
         suffix = end[0]
         if all(cell.endswith(suffix) for cell in cells):
             plain, offset = [cell[: -len(suffix)] for cell in cells], _minutes(end[1])
-    plain = _year_first(plain, form.order)
+    plain = _parted(plain) if form.compact else _year_first(plain, form.order)
     joined = "".join(plain)
     if (
         offset is not None
@@ -79,6 +79,16 @@ def _year_first(cells: Sequence[str], order: str) -> Sequence[str]:
     return [f"{cell[6:10]}-{cell[:5].replace(cell[2], '-')}{cell[10:]}" for cell in cells]
 
 
+def _parted(cells: Sequence[str]) -> Sequence[str]:
+    """Dates of digits alone in the marks of ISO 8601, if all are as long and no longer; else as they are."""
+    length = len(cells[0])
+    if length not in (10, 12, 14) or not all(len(cell) == length and cell.isdigit() for cell in cells):
+        return cells
+    rest = ["0000", "00", ""][length // 2 - 5]
+    digits = [cell + rest for cell in cells]
+    return [f"{d[:4]}-{d[4:6]}-{d[6:8]} {d[8:10]}:{d[10:12]}:{d[12:]}" for d in digits]
+
+
 def _numbers(cells: Sequence[str], size: int) -> Times:
     limit = 9e18 / size
     try:
@@ -99,11 +109,11 @@ def _numbers(cells: Sequence[str], size: int) -> Times:
 def _moment(cell: str, form: Form, place: int) -> int:
     if not cell:
         raise BadCell(place, "the time is missing. Write it, or remove the row")
-    found = DATE.fullmatch(cell)
+    found = DATE.fullmatch(spread(cell) if form.compact else cell)
     if not found:
         raise BadCell(place, f"{shown(cell)} is not a time. Write it as YYYY-MM-DD HH:MM:SS, or remove the row")
     if found["c"]:
-        year, month, day = cell[:4], cell[4:6], cell[6:8]
+        year, month, day = found["c"][:4], found["c"][4:6], found["c"][6:]
     elif found["y"]:
         year, month, day = found["y"], found["m"], found["d"] or "1"
     elif not form.order:
