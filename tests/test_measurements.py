@@ -1,6 +1,7 @@
 """Anyone's own table: each file is read rightly, or refused in one line that says what helps."""
 
 import gzip
+import io
 import os
 import pathlib
 import tracemalloc
@@ -12,6 +13,7 @@ import pytest
 from lstm_ae.config import Reading
 from lstm_ae.data import delimited as delimited_module
 from lstm_ae.data import lines as lines_module
+from lstm_ae.data.arriving import read_arriving
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.errors import ConfigError, DataError
 
@@ -228,6 +230,35 @@ def test_a_file_that_changes_while_it_is_read() -> None:
 def test_missing(cell: str) -> None:
     table = read(GOOD + ROW.format(cell), missing=("-999", "ERROR"))
     np.testing.assert_array_equal(table.values[:, 0], [1, 2, 3, np.nan])
+
+
+@pytest.mark.parametrize("cell", ["-999", "-999.0", "-999.00", " -9.99e2", "-999.9", "1e20", "+1E+20"])
+@pytest.mark.parametrize("decimal", ["point", "comma"])
+def test_numbers_that_stand_for_missing_however_they_are_written(cell: str, decimal: str) -> None:
+    rows = ["time;a;b", "2024-01-01;1.5;1", f"2024-01-02;{cell};2", "2024-01-03;-998.5;3"]
+    text, words = "\n".join(rows), ("-999", "-999.9", "1e20", "x")
+    if decimal == "comma":
+        text, words = text.replace(".", ","), ("-999", "-999,9", "1e20", "x")
+    table = read(text, missing=words)
+    np.testing.assert_array_equal(table.values[:, 0], [1.5, np.nan, -998.5])
+    _, chunks = read_arriving(io.BytesIO(text.encode()).read, "standard input", Reading(missing=words))
+    np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks]), table.values)
+
+
+def test_numbers_that_stand_for_missing_in_parquet() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "double": pyarrow.array([1.5, -999.9, -999.0]),
+        "single": pyarrow.array([1.5, -999.9, -999.0], pyarrow.float32()),
+        "whole": pyarrow.array([1, 2, -999]),
+        "text": pyarrow.array(["1.5", "-999.90", "-999.0"]),
+    }
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    table = read_measurements(Reading(data="t.parquet", missing=("-999", "-999.9", "1e300")))
+    assert table.layout.values == tuple(columns)
+    held = [[True, False, False], [True, False, False], [True, True, False], [True, False, False]]
+    np.testing.assert_array_equal(~np.isnan(table.values.T), held)
 
 
 @pytest.mark.parametrize("cells", [("1013.25", "1009.5", "1010.75"), ("1500.0", "1501.0", "1502.0")])

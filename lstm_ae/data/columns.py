@@ -8,7 +8,7 @@ from lstm_ae.config import Reading
 from lstm_ae.data.forms import DATE, Form, form_of, looks_like_times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.selection import listed
-from lstm_ae.data.table import MISSING
+from lstm_ae.data.table import MISSING, NUMBER
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 
@@ -50,6 +50,12 @@ def heading(name: str) -> str:
 def missing_words(config: Reading) -> frozenset[str]:
     """The words, lower case, that stand for a missing value."""
     return MISSING | {word.lower() for word in config.missing}
+
+
+def missing_numbers(config: Reading, *, comma: bool = False) -> tuple[float, ...]:
+    """Those of the words that are numbers: -999 stands for -999.0 as well; `comma` parts their decimals, or a point."""
+    words = [word.replace(",", ".", 1) if comma else word for word in config.missing]
+    return tuple(float(word) for word in words if NUMBER.fullmatch(word))
 
 
 def kind_of(cells: Sequence[str], column: str, number: Callable[[str], bool], config: Reading) -> Kind:

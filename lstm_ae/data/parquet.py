@@ -6,10 +6,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lstm_ae.config import Reading
-from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_words
+from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_numbers, missing_words
 from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, readable
 from lstm_ae.data.dialect import is_number
-from lstm_ae.data.forms import NAMES, NUMBER, counts_from_1970, looks_like_times
+from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
 from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
 from lstm_ae.errors import DataError
 
@@ -135,7 +135,8 @@ def _values(column: Any, heading: str, rows: Any, name: str, config: Reading) ->
     if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
         words = missing_words(config)
         cells = ["" if cell.lower() in words else cell for cell in _texts(column)]
-        return readable(cells, rows.tolist(), heading, name, "row")
+        values = readable(cells, rows.tolist(), heading, name, "row")
+        return np.where(np.isin(values, missing_numbers(config)), np.nan, values)
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
         if types.is_null(column.type):
             return np.nan
@@ -143,9 +144,11 @@ def _values(column: Any, heading: str, rows: Any, name: str, config: Reading) ->
             f"{name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
         )
     values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-    for word in config.missing:
-        if NUMBER.fullmatch(word):
-            values = np.where(values == float(word), np.nan, values)
+    missing = missing_numbers(config)
+    if types.is_float32(column.type):
+        # -999.9 is another number in 32 bits.
+        missing = tuple(float(np.float32(number)) for number in missing if abs(number) <= LARGEST)
+    values = np.where(np.isin(values, missing), np.nan, values)
     wrong = abs(values) > LARGEST
     if wrong.any():
         at = int(wrong.argmax())
