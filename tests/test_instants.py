@@ -137,7 +137,8 @@ def test_months_with_a_dot_are_told_by_the_heading_and_by_all_cells() -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["2023-02-29", "2024-13-01", "2024-01-01 24:30", "2024-01-01 10:61", "13:00 PM", "now"]
+    "cell",
+    ["2023-02-29", "2024-13-01", "2024-01-01 24:30", "2024-01-01 10:61", "2024-01-01 10:00 02:00", "13:00 PM", "now"],
 )
 def test_no_moments(cell: str) -> None:
     with pytest.raises(BadCell) as caught:

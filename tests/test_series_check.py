@@ -275,13 +275,15 @@ def test_gaps_that_part_and_steps_that_are_none() -> None:
 
 NUMBERS = ["1", "2", "2.5", "-3e4", "1e999", "1e39", "1,5", "1.234,5", '"1,000"', "inf", "7", "99999999999999999999"]
 TIMES = ["2024-01-01", "2024-01-01 00:00", "2024-01-02T05:00+02:00", "1/2/2024", "13.2.2024 1:00 PM", "2023-02-29"]
-STAMPS = ["1704067200", "1704067260", "1704067200000", "20240101", "2262-01-01"]
-CELLS = st.sampled_from([*NUMBERS, *TIMES, *STAMPS, "", "NA", "x", "true", "\u0661", "=a", '"', "\0"])
+CLOCKS = ["17:24:00", "5:24 PM"]
+STAMPS = ["1704067200", "1704067260", "1704067200000", "20240101", "2262-01-01", "2024010100", "1013.25"]
+CELLS = st.sampled_from([*NUMBERS, *TIMES, *CLOCKS, *STAMPS, "", "NA", "x", "true", "\u0661", "=a", '"', "\0"])
 CHOICES = st.fixed_dictionaries(
     {},
     optional={
-        "time_col": st.sampled_from(["a", "b"]),
-        "id_col": st.sampled_from(["b", "c"]),
+        "time_col": st.sampled_from(["a", "time"]),
+        "clock_col": st.sampled_from(["time", "c"]),
+        "id_col": st.sampled_from(["time", "c"]),
         "label_col": st.just("c"),
         "freq": st.sampled_from(["1s", "1d", "1mo", "rows", "1ns"]),
         "time_zone": st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe"]),
@@ -304,7 +306,7 @@ CHOICES = st.fixed_dictionaries(
 def test_whatever_a_file_holds_it_is_told_in_one_line(
     empty_directory: pathlib.Path, rows: list[tuple[str, ...]], times: int, mark: str, choices: dict[str, Any]
 ) -> None:
-    text = "\n".join(mark.join(row) for row in [("a", "b", "c"), *rows * times])
+    text = "\n".join(mark.join(row) for row in [("a", "time", "c"), *rows * times])
     path = empty_directory / "t.csv"
     path.write_text(text)
     try:

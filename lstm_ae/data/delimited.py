@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
+from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import Layout, kind_of, layout_of, missing_numbers, missing_words
 from lstm_ae.data.dialect import COMMA, has_decimal_commas, headings_of, is_number, row_numbers, separator_of
 from lstm_ae.data.instants import BadCell, Times, read_moments
@@ -109,8 +110,11 @@ def chunks(
         columns = list(zip(*cells, strict=True))
         times = None
         if layout.time is not None and layout.form is not None:
+            moments = list(map(str.strip, columns[place[layout.time]]))
+            if layout.clock is not None:
+                moments = joined(moments, list(map(str.strip, columns[place[layout.clock]])), missing_words(config))
             try:
-                times = read_moments(list(map(str.strip, columns[place[layout.time]])), layout.form)
+                times = read_moments(moments, layout.form)
             except BadCell as error:
                 raise DataError(
                     f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"

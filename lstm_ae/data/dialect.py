@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from lstm_ae.config import Reading
+from lstm_ae.data.clocks import CLOCK
 from lstm_ae.data.forms import STAMP, date_of
 from lstm_ae.data.lines import shown
 from lstm_ae.data.table import NUMBER, THOUSANDS
@@ -41,6 +42,8 @@ def headings_of(header: list[str], sample: list[tuple[int, list[str]]], where: s
         invented = [f"c{k + 1}" for k in range(len(cells))]
         if cells and (date_of(cells[0]) or STAMP.fullmatch(cells[0])):
             invented[0] = "time"
+            # A heading by which it will be known.
+            invented = ["clock" if CLOCK.fullmatch(cell) else name for name, cell in zip(invented, cells, strict=True)]
         call = ",".join(invented[:12]) + (",..." if len(invented) > 12 else "")
         received = ", ".join(shown(cell)[:40] for cell in cells[:6]) + (", ..." if len(cells) > 6 else "")
         raise DataError(f"{where}: there is no header. Name the columns: --columns {call}. Received: {received}")

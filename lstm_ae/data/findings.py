@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_ae.config import Reading
-from lstm_ae.config.reading import Step
+from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of
+from lstm_ae.data.clocks import CLOCKS
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
@@ -74,11 +75,16 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
     if config.duplicates != "error":
         return [Finding(f"{rows} met others in time; of those {config.duplicates} was kept", False)]
     fixes: list[Mapping[str, Any]] = [{"id_col": name} for name in table.layout.apart[:2] if table.layout.id is None]
+    if table.layout.clocks:
+        fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
     if clash.same_time:
         text = f"{rows} with the time of another: {first} and {second} are both at {when}"
         if _is_autumn(table, slots(table, step)) and not table.layout.aware and config.time_zone is None:
             text += ", in an hour that daylight saving repeats (name the zone of these clocks)"
             fixes.insert(0, {"time_zone": "Europe/Berlin"})
+        kinds, hours = table.layout.kinds, [name for name in table.layout.names if CLOCKS.fullmatch(name.strip())]
+        if hours and kinds[hours[0]] == "number" and not (table.times % UNITS["d"]).any():
+            text += f"; if {shown(hours[0])} is the time of day, join {shown(table.layout.time)} and it into one column"
     else:
         text = f"{rows} too near for a step of {step}: {second} is only {Step(clash.apart)} after {first}"
         gap = np.diff(table.times)

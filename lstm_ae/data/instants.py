@@ -53,6 +53,8 @@ def read_moments(cells: Sequence[str], form: Form) -> Times:
         and joined.count("-") == 2 * len(plain)
         and min(map(len, plain)) >= 10
         and max(map(len, plain)) <= LENGTHS[1]
+        # What follows a second blank numpy takes for an offset.
+        and not any(" " in cell[11:] for cell in plain)
     ):
         try:
             times = np.array(plain, "datetime64[us]").astype(np.int64)

@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lstm_ae.config import Reading
+from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_numbers, missing_words
 from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, readable
 from lstm_ae.data.dialect import is_number
@@ -45,7 +46,7 @@ def read_parquet(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, It
     types = pyarrow.types
 
     def cells(column: str) -> Sequence[str]:
-        return _texts(first.column(column))
+        return _moments(first.column(column))
 
     kinds: dict[str, Kind] = {}
     for field in schema:
@@ -78,16 +79,25 @@ def _texts(column: Any) -> list[str]:
     return ["" if value is None else str(value).strip() for value in column.to_pylist()]
 
 
+def _moments(column: Any) -> list[str]:
+    """Times as texts; where all are at midnight, dates are meant."""
+    texts, midnight = _texts(column), " 00:00:00"
+    if not all(text.endswith(midnight) for text in texts if text):
+        return texts
+    return [text.removesuffix(midnight) for text in texts]
+
+
 def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator[Chunk]:
     import pyarrow
 
-    wanted = [column for column in (layout.time, layout.id, layout.label, *layout.values) if column is not None]
+    roles = (layout.time, layout.clock, layout.id, layout.label, *layout.values)
+    wanted = [column for column in roles if column is not None]
     row = 1
     try:
         for batch in source.iter_batches(BATCH, columns=list(dict.fromkeys(wanted))):
             rows = np.arange(row, row + batch.num_rows, dtype=np.int32)
             row += batch.num_rows
-            times = None if layout.time is None else _times(batch.column(layout.time), layout, rows, name)
+            times = None if layout.time is None else _times(batch, layout, rows, name, config)
             values = np.empty((batch.num_rows, len(layout.values)), np.float32)
             for k, column in enumerate(layout.values):
                 values[:, k] = _values(batch.column(column), column, rows, name, config)
@@ -101,15 +111,20 @@ def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator
         ) from None
 
 
-def _times(column: Any, layout: Layout, rows: Any, name: str) -> Times:
+def _times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) -> Times:
     import pyarrow
+
+    column = batch.column(layout.time)
 
     def fail(place: int, problem: str) -> DataError:
         return DataError(f"{name}, row {rows[place]}, column {layout.time!r}: {problem}")
 
     if layout.form is not None:
+        cells = _moments(column)
+        if layout.clock is not None:
+            cells = joined(cells, _texts(batch.column(layout.clock)), missing_words(config))
         try:
-            return read_moments(_texts(column), layout.form)
+            return read_moments(cells, layout.form)
         except BadCell as error:
             raise fail(error.place, error.problem) from None
     if column.null_count:

@@ -31,7 +31,7 @@ Numbers = NDArray[Any]
 Frame = Any  # an array for an array, of pandas for what is of pandas
 
 # What the data and the kind of estimator decide.
-SETTLED = ("task", "data", "time_col", "value_cols", "id_col", "label_col", "columns", "seed", "classes")
+SETTLED = ("task", "data", "time_col", "clock_col", "value_cols", "id_col", "label_col", "columns", "seed", "classes")
 
 
 class Estimator(BaseEstimator):
