@@ -323,11 +323,18 @@ def test_series_without_times_count_for_themselves() -> None:
     [
         (("10", "9", ""), ("9", "10"), [1, 0, -1]),
         (("true", "false", "true"), ("false", "true"), [1, 0, 1]),
-        (("walk", "NA", "run"), ("run", "walk"), [1, -1, 0]),
+        (("walk", "NA", "run"), ("NA", "run", "walk"), [2, 0, 1]),
+        (("none", "-", "null"), ("-", "none", "null"), [1, 0, 2]),
+        (("walk", "nan", "NaN"), ("walk",), [0, -1, -1]),
+        (("walk", "?", "-9.0"), ("walk",), [0, -1, -1]),
+        (("1", "NA", "0"), ("0", "1"), [1, -1, 0]),
+        (("2", "-", "10"), ("2", "10"), [0, -1, 1]),
+        (("1", "none", "2"), ("1", "2", "none"), [0, 2, 1]),
     ],
 )
 def test_labels_are_no_values(cells: tuple[str, ...], classes: tuple[str, ...], labels: list[int]) -> None:
-    table = read("a,label\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells)), label_col="label")
+    text = "a,label\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells))
+    table = read(text, label_col="label", missing=("?", "-9"))
     assert table.layout.values == ("a",)
     assert table.classes == classes
     assert table.labels is not None

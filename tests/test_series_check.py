@@ -239,7 +239,7 @@ def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any
     written(rows, '"a\n\x1b[31mred",label,b')
     code, out, _ = called("series check t.csv --label-col label --window 5")
     assert code == 0
-    assert out.splitlines()[:2] == ["'t.csv': 100 rows", "'label': none (1), 0 (49), 1 (50)"]
+    assert out.splitlines()[:2] == ["'t.csv': 100 rows", "'label': (no label) (1), 0 (49), 1 (50)"]
     assert "\x1b" not in out
     assert r"'a\n\x1b[31mred'" in out
 
