@@ -54,11 +54,13 @@ def prepare(config: Reading, table: Measurements) -> Prepared:
     """Put a table on its grid and divide it; what the config leaves open is found.
 
     Raises:
-        ConfigError: `normal` does not fit the table.
+        ConfigError: `normal` or `freq` does not fit the table.
         DataError: rows that meet, or a grid far too fine, as `on_grid` says.
     """
     inferred = dict(table.layout.inferred)
     step = config.step
+    if step not in (None, Step()) and table.layout.time is None:
+        raise ConfigError("--freq needs a column of times; name it with --time-col, or leave --freq out")
     if step is None:
         step = common_step(table)
         if table.layout.time is not None:
