@@ -82,7 +82,11 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
         {"time_zone": "Europe/Berlin"},
         ("line 3", "2024-03-31 02:30:00", "Europe/Berlin", "spring"),
     ),
-    "numbers that are no times": ("t,a\n7,1\n8,2\n", {"time_col": "t"}, ("'t'", "--time-unit", "leave --time-col out")),
+    "numbers that are no times": (
+        "t,a\n7,1\n8,2\n",
+        {"time_col": "t"},
+        ("'t'", "--time-unit", "s for elapsed seconds", "leave --time-col out", "--value-cols"),
+    ),
     "text that is no time": ("t,a\nx,1\ny,2\n", {"time_col": "t"}, ("'t'", "'x'", "--time-col")),
     "wrong column": (GOOD, {"time_col": "tme"}, ("--time-col", "'tme'", "Did you mean 'time'?")),
     "wrong value column": (GOOD, {"value_cols": ("zz",)}, ("--value-cols", "'zz'", "'time', 'a', 'b'")),

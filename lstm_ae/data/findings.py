@@ -10,11 +10,12 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of
 from lstm_ae.data.clocks import CLOCKS
+from lstm_ae.data.forms import NAMES
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import MANY, of_unlike_size
+from lstm_ae.data.remarks import MANY, counting, of_unlike_size
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
 from lstm_ae.data.telling import told
@@ -170,7 +171,7 @@ def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
 def in_columns(
     table: Measurements, features: tuple[Feature, ...], others: Mapping[str, str], config: Reading
 ) -> list[Finding]:
-    """Columns that are constant, often missing, too finely graded, labels or text."""
+    """Columns that are constant, that count, are often missing, too finely graded, labels or text."""
     found = []
 
     def without(names: list[str]) -> tuple[Mapping[str, Any], ...]:
@@ -184,6 +185,14 @@ def in_columns(
         digits = ", to the seven digits of 32 bits," if large else ""
         text = f"{listed([shown(name) for name in constant])}{digits} {verbs} nothing"
         found.append(Finding(text, False, without(constant)))
+    if counters := counting(table):
+        verbs = "rises in every row, as a counter or elapsed time does, and is modelled as a value"
+        if len(counters) > 1:
+            verbs = "rise in every row, as counters or elapsed time do, and are modelled as values"
+        fixes = without(counters)
+        if fixes and table.layout.time is None and NAMES.search(counters[0]):
+            fixes += ({"time_col": counters[0], "time_unit": "s"},)
+        found.append(Finding(f"{listed([shown(name) for name in counters])} {verbs}", False, fixes))
     for feature in features:
         if feature.missing > MANY:
             text = f"{shown(feature.name)} is missing in {feature.missing:.0%} of the rows"

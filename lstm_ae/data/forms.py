@@ -152,5 +152,6 @@ def _unit(middle: float, column: str, numbers: Sequence[float]) -> str:
             return unit
     raise DataError(
         f"column {column!r}: numbers like {numbers[0]:.12g} are times since 1970 in no usual unit. Tell the unit with "
-        "--time-unit s, ms, us or ns; or leave --time-col out, and rows are counted"
+        "--time-unit s, ms, us or ns, as s for elapsed seconds; or leave --time-col out and name the columns to model "
+        "with --value-cols, and rows are counted"
     )
