@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
             {
                 "run": str(found.directory),
                 "of": "series" if answers.of_series else "rows",
-                "windows": len(answers.ends),
+                "windows": int(answers.known.sum()),
                 "classes": counts,
                 "unknown": list(answers.unknown),
                 "judged": None if judged is None else judged._asdict(),
@@ -75,7 +75,9 @@ def _show(answers: Any, counts: dict[str, int], judged: Any, talk: Talk) -> None
         ["class", of, "share"],
         [(heading(name), number, f"{number / max(total, 1):.1%}") for name, number in counts.items() if number],
     )
-    missing = len(answers.prepared.table.ids if answers.of_series else answers.prepared.table.lines) - total
+    prepared = answers.prepared
+    # Of rows that have met in one time there is one.
+    missing = (len(prepared.table.ids) if answers.of_series else int(prepared.grid.known.sum())) - total
     if missing:
         why = "it holds no value" if answers.of_series else "no whole window with a value ends there"
         talk.show(f"{missing:,} {of} without a class: {why}")

@@ -116,7 +116,7 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
         clock = " UTC" if table.layout.aware or config.time_zone else ""
         talk.show(f"{shown(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
     if classes := _classes(found):
-        rows = [f"{heading(name) or 'none'} ({number:,})" for name, number in classes.items()]
+        rows = [f"{heading(name) or '(no label)'} ({number:,})" for name, number in classes.items()]
         talk.show(f"{shown(table.layout.label)}: {listed(rows)}")
     talk.show("")
     talk.table(

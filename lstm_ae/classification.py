@@ -63,6 +63,11 @@ class Classified(NamedTuple):
         return np.where(none, -1, np.where(none[:, None], 0, self.probability).argmax(axis=1))
 
     @property
+    def known(self) -> NDArray[np.bool_]:
+        """`(windows,)` whether the table has the row that ends the window; some stand in gaps that were filled."""
+        return self.prepared.grid.known[self.ends]
+
+    @property
     def truth(self) -> NDArray[np.int32]:
         """`(windows,)` the place of the class that the table says; -1 where it says none."""
         labels = self.prepared.grid.labels
@@ -216,6 +221,6 @@ def columns(found: Classified) -> dict[str, Any]:
 
 
 def counts(found: Classified) -> dict[str, int]:
-    """How many windows are said to be of each class."""
-    answers = found.answers
+    """How many windows that end with a row of the table are said to be of each class."""
+    answers = found.answers[found.known]
     return dict(zip(found.names, np.bincount(answers[answers >= 0], minlength=len(found.names)).tolist(), strict=True))

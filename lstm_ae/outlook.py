@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
+from lstm_ae.data.ahead import times_ahead
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.remarks import of_another
 from lstm_ae.data.scaling import Scale
@@ -139,13 +140,17 @@ def forecast_table(
     said = forecaster.scale.scaled(future, past)
     # Rows that follow one another as they stand have times, but what comes has none.
     timed = table.layout.time is not None and grid.step != Step()
+    if timed:
+        ahead = times_ahead(table, grid.series[last], grid.times[last], grid.step, steps)
+    else:
+        ahead = last[:, None] + np.arange(1, steps + 1)
     return Outlook(
         table,
         grid.series[last].astype(np.int64),
         tuple(table.ids[place] for place in np.setdiff1d(grid.series, grid.series[last])),
         timed,
         grid.times[rows] if timed else rows,
-        _after(grid.times[last], grid.step, steps) if timed else last[:, None] + np.arange(1, steps + 1),
+        ahead,
         past,
         future,
         naive,
@@ -169,24 +174,6 @@ def _rolled(model: Any, past: Numbers, horizon: int) -> Numbers:
         [roll({"past": piece}, np.full(len(piece), horizon, np.int32)).numpy() for piece in pieces]
     )
     return found
-
-
-def _after(last: Numbers, step: Step, horizon: int) -> Numbers:
-    """The times of the steps behind the last rows `(n,)`, `(n, horizon)`."""
-    count = np.arange(1, horizon + 1)
-    if step.months:
-        # The same day of a later month, as far as that has it.
-        month = last.astype("datetime64[ns]").astype("datetime64[M]")
-        within = last - month.astype("datetime64[ns]").astype(np.int64)
-        later = month[:, None] + (count * step.months).astype("timedelta64[M]")
-        start, end = (
-            moment.astype("datetime64[ns]").astype(np.int64) for moment in (later, later + np.timedelta64(1, "M"))
-        )
-        day = 86_400_000_000_000
-        inside = within % day
-        reached: Numbers = np.minimum(start + within[:, None], end - day + inside[:, None])
-        return reached
-    return last[:, None] + count * step.nanoseconds
 
 
 def columns(outlook: Outlook) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from lstm_ae_cli.classifying import _show
+from lstm_ae_cli.talk import Talk
 from searches import call, refused
 
-from lstm_ae.classification import Classifier, classified, classify, columns, judged, rows_of
+from lstm_ae.classification import Classifier, classified, classify, columns, counts, judged, rows_of
 from lstm_ae.config import Series
 from lstm_ae.data.classes import labelled
 from lstm_ae.data.frames import Marked, measurements_of
@@ -231,6 +233,38 @@ def test_rows_by_hand() -> None:
     every = rows_of(classified(answering(config), table, every_row=True))
     np.testing.assert_array_equal(every[1:], said[1:])
     assert every[0].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("duplicates", ["error", "mean"])
+def test_rows_that_the_table_does_not_have_are_not_counted(duplicates: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Windows end in the gap after minute 1 as well."""
+    minutes = [0, 1, 6, 7, 8, *([8] * (duplicates == "mean"))]
+    index = pd.DatetimeIndex(np.datetime64("2024-01-01T00:00", "ns") + np.array(minutes) * np.timedelta64(1, "m"))
+    config = config_of(
+        window=2, classes=("x", "y"), freq="1min", max_gap=4, split_by="time", value_cols=("a",), duplicates=duplicates
+    )
+    table = measurements_of(np.array([[1.0]] * 2 + [[0.0]] * (len(minutes) - 2)), ["a"], index)
+    found = classified(answering(config), table)
+    assert found.ends.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert found.known.tolist() == [True] + [False] * 4 + [True] * 3
+    assert counts(found) == {"x": 3, "y": 1}
+    assert sum(said != "" for said in columns(found)["class"]) == 4 + (duplicates == "mean")
+    _show(found, counts(found), None, Talk())
+    out = capsys.readouterr().out
+    assert [line.split() for line in out.splitlines()[1:3]] == [["x", "3", "75.0%"], ["y", "1", "25.0%"]]
+    assert "1 rows without a class: no whole window with a value ends there" in out
+
+
+def test_gaps_in_a_table_are_no_windows_of_the_document(place: Path) -> None:
+    table = walks(40)
+    table = table[(table["time"].dt.second != 8) | (table["walk"] == "w0")]
+    table = pd.concat([table, table[table["walk"] == "w0"].assign(time=lambda t: t["time"] + pd.Timedelta(20, "s"))])
+    table.to_csv("t.csv", index=False)
+    said = call(f"series classify {place}/run t.csv --out c.csv --json")
+    assert said.code == 0, said.err
+    document, lines = json.loads(said.out), pd.read_csv("c.csv")
+    assert document["of"] == "rows"
+    assert document["windows"] == sum(document["classes"].values()) == lines["class"].notna().sum()
 
 
 def test_series_by_hand() -> None:

@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from lstm_ae import detection
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, autoencoder, detector
+from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, autoencoder, base, detector
 from lstm_ae.run import open_run
 
 DAY, BROKEN = 24, slice(24 * 10, 24 * 11)
@@ -101,6 +101,30 @@ def test_a_run_of_the_command_is_loaded(place: Path, fitted: AnomalyDetector) ->
         "time_col": None,
         "value_cols": [],
     }
+
+
+def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = GOOD.to_numpy()
+    with pytest.raises(
+        ConfigError, match=r"options names freq '1h', and X has no times. Give a frame with an index of"
+    ):
+        AnomalyDetector(options={"freq": "1h"}).fit(rows)
+    asked: list[Any] = []
+
+    def settled(config: Series, table: Any) -> Any:
+        asked.append((config.freq, table.layout.time))
+        raise DataError("enough")
+
+    monkeypatch.setattr(base, "settle_table", settled)
+    # The step of a run's table is not for rows without times, and they may well be trained on.
+    loaded = AnomalyDetector.load(Path(__file__).parents[1] / "saved_models/pump")
+    freq = loaded.get_params()["options"]["freq"]
+    for frame in (rows, GOOD):
+        with pytest.raises(DataError, match="enough"):
+            loaded.fit(frame)
+    assert asked == [("rows", None), (freq, "time")]
+    with pytest.raises(ConfigError, match="leave freq out"):
+        clone(loaded).fit(rows)
 
 
 def test_a_saved_run_is_one_of_the_command(fitted: AnomalyDetector, place: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from searches import call
 
 from lstm_ae import outlook, rolling, seasonal
 from lstm_ae.config import Series
-from lstm_ae.config.reading import Step
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Split
@@ -304,20 +303,6 @@ def test_what_cannot_be(place: Path, command: str, code: int, words: str) -> Non
     assert said.code == code, said.err
     assert words in said.err
     assert len(said.err.strip().splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("last", "step", "expected"),
-    [
-        ("2024-01-31T06:00", Step(months=1), ["2024-02-29T06", "2024-03-31T06", "2024-04-30T06"]),
-        ("2024-01-01", Step(months=12), ["2025-01-01T00", "2026-01-01T00", "2027-01-01T00"]),
-        ("2024-02-28T23:00", Step(3_600_000_000_000), ["2024-02-29T00", "2024-02-29T01", "2024-02-29T02"]),
-    ],
-)
-def test_the_times_that_follow(last: str, step: Step, expected: list[str]) -> None:
-    moment = np.array([np.datetime64(last, "ns").astype(np.int64)])
-    found = outlook._after(moment, step, 3).view("datetime64[ns]").astype("datetime64[h]")
-    assert found[0].astype(str).tolist() == expected
 
 
 @pytest.mark.slow

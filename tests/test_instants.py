@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.data.instants import BadCell, Form, form_of, looks_like_times, read_moments
+from lstm_ae.data.forms import Form, form_of, looks_like_times
+from lstm_ae.data.instants import BadCell, read_moments
 from lstm_ae.data.zones import to_utc
 from lstm_ae.errors import DataError
 
@@ -38,6 +39,9 @@ def moments(*cells: str, order: str | None = None, unit: str | None = None) -> l
         "5.3.2024 12:00",
         "05.03.2024, 12:00",
         "20240305T120000",
+        "2024030512",
+        "202403051200",
+        "20240305120000",
         "1709640000",
         "1709640000000",
         "1709640000000000",
@@ -84,10 +88,57 @@ def test_what_looks_like_times() -> None:
     assert not looks_like_times(["20240305"], "price")
     assert not looks_like_times(["1", "2"], "time")
     assert not looks_like_times(["1.5", "on"], "a")
+    assert not looks_like_times(["20240305", "20240306", "error"], "price")
+
+
+def test_dates_of_digits_alone_are_told_from_times_since_1970() -> None:
+    assert moments("2024123123", "2025010100") == ["2024-12-31T23:00:00", "2025-01-01T00:00:00"]
+    assert moments("199912312359") == ["1999-12-31T23:59:00"]
+    assert moments("2024123123", unit="s") == ["2034-02-21T08:25:23"]
+    assert moments("1704067200", "1704070800") == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
+    # A date of 1704 by its digits, as single rows of a stream may have it.
+    assert moments("1704061200") == ["2023-12-31T22:20:00"]
+    # An hour 24 says that these count seconds, whatever the other cell looks like.
+    assert moments("2024123123", "2024123124") == ["2034-02-21T08:25:23", "2034-02-21T08:25:24"]
+    for digits in ("2024030512", "202403051200", "20240305120000"):
+        assert looks_like_times([digits], "MESS_DATUM")
+        assert looks_like_times([digits], "x") == (len(digits) > 10)
+        assert not looks_like_times([digits, "9" * len(digits)], "x")
 
 
 @pytest.mark.parametrize(
-    "cell", ["2023-02-29", "2024-13-01", "2024-01-01 24:30", "2024-01-01 10:61", "13:00 PM", "now"]
+    ("cell", "problem"), [("2024023000", "calendar"), ("2024013124", "not a time"), ("1704067200", "not a time")]
+)
+@pytest.mark.parametrize("others", [["2024013100"], ["2024013100", "202401310000"]])
+def test_no_moments_of_digits_alone(cell: str, problem: str, others: list[str]) -> None:
+    with pytest.raises(BadCell) as caught:
+        read_moments([*others, cell], Form("", "", False, compact=True))
+    assert caught.value.place == len(others)
+    assert repr(cell) in caught.value.problem
+    assert problem in caught.value.problem
+
+
+@pytest.mark.parametrize("column", ["pressure", "response_time", "t"])
+@pytest.mark.parametrize(
+    "cells", [["1013.25", "1009.5"], ["1500.0", "1512.0"], ["4500.12", "4499.11"], ["1234.0", "error", "1234.1"]]
+)
+def test_numbers_of_four_digits_are_no_months(cells: list[str], column: str) -> None:
+    assert not looks_like_times(cells, column)
+
+
+def test_months_with_a_dot_are_told_by_the_heading_and_by_all_cells() -> None:
+    assert moments("2024.03", "2024.10") == ["2024-03-01T00:00:00", "2024-10-01T00:00:00"]
+    assert looks_like_times(["2024.03", "2024.10"], "date")
+    assert looks_like_times(["2024.03", "2024.10"], "Monat")
+    assert not looks_like_times(["2024.03", "2024.10"], "price")
+    assert not looks_like_times(["2024.03", "2024.1"], "date"), "January or October"
+    assert looks_like_times(["2024-03", "2024/10"], "x")
+    assert looks_like_times(["2024.3.5", "5.3.2024"], "x")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["2023-02-29", "2024-13-01", "2024-01-01 24:30", "2024-01-01 10:61", "2024-01-01 10:00 02:00", "13:00 PM", "now"],
 )
 def test_no_moments(cell: str) -> None:
     with pytest.raises(BadCell) as caught:

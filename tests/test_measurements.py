@@ -1,6 +1,7 @@
 """Anyone's own table: each file is read rightly, or refused in one line that says what helps."""
 
 import gzip
+import io
 import os
 import pathlib
 import tracemalloc
@@ -12,6 +13,7 @@ import pytest
 from lstm_ae.config import Reading
 from lstm_ae.data import delimited as delimited_module
 from lstm_ae.data import lines as lines_module
+from lstm_ae.data.arriving import read_arriving
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.errors import ConfigError, DataError
 
@@ -39,6 +41,7 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "no header": (GOOD.removeprefix(HEAD), {}, ("line 1", "no header", "--columns time,c2,c3", "'2024-01-01 00:00'")),
     "no header, numbers": ("1.5,2.5\n3.5,4.5\n", {}, ("line 1", "no header", "--columns c1,c2")),
     "no header, decimal commas": ("2024-01-01;1,5\n2024-01-02;2,5\n", {}, ("no header", "--columns time,c2")),
+    "no header, ten digits": ("2024010100;1\n2024010101;2\n", {}, ("no header", "--columns time,c2")),
     "too few names": (GOOD.removeprefix(HEAD), {"columns": ("a", "b")}, ("--columns must name all 3", "2 names")),
     "duplicate header": ("time,a,a\n2024-01-01,1,2\n", {}, ("line 1", "'a'", "more than once", "--columns")),
     "long first row": (HEAD + "2024-01-01,1,2,3\n2024-01-02,1,2\n", {}, ("line 2", "4 cells", "has 3")),
@@ -79,7 +82,11 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
         {"time_zone": "Europe/Berlin"},
         ("line 3", "2024-03-31 02:30:00", "Europe/Berlin", "spring"),
     ),
-    "numbers that are no times": ("t,a\n7,1\n8,2\n", {"time_col": "t"}, ("'t'", "--time-unit", "leave --time-col out")),
+    "numbers that are no times": (
+        "t,a\n7,1\n8,2\n",
+        {"time_col": "t"},
+        ("'t'", "--time-unit", "s for elapsed seconds", "leave --time-col out", "--value-cols"),
+    ),
     "text that is no time": ("t,a\nx,1\ny,2\n", {"time_col": "t"}, ("'t'", "'x'", "--time-col")),
     "wrong column": (GOOD, {"time_col": "tme"}, ("--time-col", "'tme'", "Did you mean 'time'?")),
     "wrong value column": (GOOD, {"value_cols": ("zz",)}, ("--value-cols", "'zz'", "'time', 'a', 'b'")),
@@ -160,6 +167,14 @@ READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
     "seconds with fractions": ("ts,a\n1704067200.0,1\n1704070800.000,2\n1704074400,3\n", {}),
     "milliseconds": ("timestamp,a\n1704067200000,1\n1704070800000,2\n1704074400000,3\n", {}),
     "nanoseconds": ("epoch,a\n1704067200000000000,1\n1704070800000000000,2\n1704074400000000000,3\n", {}),
+    "ten digits": ("MESS_DATUM;TT\n2024010100;1\n2024010101;2\n2024010102;3\n", {}),
+    "ten digits, told": ("x;TT\n2024010100;1\n2024010101;2\n2024010102;3\n", {"time_col": "x"}),
+    "twelve digits": ("x;TT\n202401010000;1\n202401010100;2\n202401010200;3\n", {}),
+    "fourteen digits of Berlin": (
+        "t,a\n20240101010000,1\n20240101020000,2\n20240101030000,3\n",
+        {"time_zone": "Europe/Berlin"},
+    ),
+    "ten digits, no header": ("2024010100;1\n2024010101;2\n2024010102;3\n", {"columns": ("time", "c2")}),
     "hours of Berlin": (
         GOOD.replace("-01 0", "-01 x").replace("x0", "01").replace("x1", "02").replace("x2", "03"),
         {"time_zone": "Europe/Berlin"},
@@ -221,6 +236,67 @@ def test_missing(cell: str) -> None:
     np.testing.assert_array_equal(table.values[:, 0], [1, 2, 3, np.nan])
 
 
+@pytest.mark.parametrize("cell", ["-999", "-999.0", "-999.00", " -9.99e2", "-999.9", "1e20", "+1E+20"])
+@pytest.mark.parametrize("decimal", ["point", "comma"])
+def test_numbers_that_stand_for_missing_however_they_are_written(cell: str, decimal: str) -> None:
+    rows = ["time;a;b", "2024-01-01;1.5;1", f"2024-01-02;{cell};2", "2024-01-03;-998.5;3"]
+    text, words = "\n".join(rows), ("-999", "-999.9", "1e20", "x")
+    if decimal == "comma":
+        text, words = text.replace(".", ","), ("-999", "-999,9", "1e20", "x")
+    table = read(text, missing=words)
+    np.testing.assert_array_equal(table.values[:, 0], [1.5, np.nan, -998.5])
+    _, chunks = read_arriving(io.BytesIO(text.encode()).read, "standard input", Reading(missing=words))
+    np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks]), table.values)
+
+
+def test_numbers_that_stand_for_missing_in_parquet() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "double": pyarrow.array([1.5, -999.9, -999.0]),
+        "single": pyarrow.array([1.5, -999.9, -999.0], pyarrow.float32()),
+        "whole": pyarrow.array([1, 2, -999]),
+        "text": pyarrow.array(["1.5", "-999.90", "-999.0"]),
+    }
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    table = read_measurements(Reading(data="t.parquet", missing=("-999", "-999.9", "1e300")))
+    assert table.layout.values == tuple(columns)
+    held = [[True, False, False], [True, False, False], [True, True, False], [True, False, False]]
+    np.testing.assert_array_equal(~np.isnan(table.values.T), held)
+
+
+@pytest.mark.parametrize("cells", [("1013.25", "1009.5", "1010.75"), ("1500.0", "1501.0", "1502.0")])
+def test_four_digits_and_decimals_are_a_value(cells: tuple[str, ...]) -> None:
+    """Of dates, 1013.1 alone could be a month as well."""
+    rows = [f"{cell},1\n" for cell in cells]
+    timed = [f"{hour},{row}" for hour, row in zip(HOURS, rows, strict=True)]
+    for table, expected in (
+        (read("time,p,a\n" + "".join(timed)), HOURS),
+        (read("p,a\n" + "".join(rows)), None),
+        (read("".join(rows), columns=("p", "a")), None),
+    ):
+        assert table.layout.values == ("p", "a")
+        assert table.values[:, 0].tolist() == [float(cell) for cell in cells]
+        assert expected == (times(table) if table.layout.time else None)
+    with pytest.raises(DataError, match="--columns c1,c2"):
+        read("".join(rows))
+
+
+def test_decimal_numbers_of_parquet_are_no_dates() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "stamp": [1704067200.0, 1704070800.0, 1704074400.0],
+        "pressure": [1013.25, 1009.5, 1010.75],
+        "rpm": [1500.0, 1501.0, 1502.0],
+        "date": [2024.1, 2024.02, 2024.03],
+    }
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    table = read_measurements(Reading(data="t.parquet"))
+    assert (table.layout.time, table.layout.values) == ("stamp", ("pressure", "rpm", "date"))
+    assert times(table) == HOURS
+
+
 def test_rows_are_counted_without_times() -> None:
     table = read("0,1\n5,6\n7,8\n9,9\n")  # as pandas writes an array without names
     assert table.layout.names == ("0", "1")
@@ -251,11 +327,18 @@ def test_series_without_times_count_for_themselves() -> None:
     [
         (("10", "9", ""), ("9", "10"), [1, 0, -1]),
         (("true", "false", "true"), ("false", "true"), [1, 0, 1]),
-        (("walk", "NA", "run"), ("run", "walk"), [1, -1, 0]),
+        (("walk", "NA", "run"), ("NA", "run", "walk"), [2, 0, 1]),
+        (("none", "-", "null"), ("-", "none", "null"), [1, 0, 2]),
+        (("walk", "nan", "NaN"), ("walk",), [0, -1, -1]),
+        (("walk", "?", "-9.0"), ("walk",), [0, -1, -1]),
+        (("1", "NA", "0"), ("0", "1"), [1, -1, 0]),
+        (("2", "-", "10"), ("2", "10"), [0, -1, 1]),
+        (("1", "none", "2"), ("1", "2", "none"), [0, 2, 1]),
     ],
 )
 def test_labels_are_no_values(cells: tuple[str, ...], classes: tuple[str, ...], labels: list[int]) -> None:
-    table = read("a,label\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells)), label_col="label")
+    text = "a,label\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells))
+    table = read(text, label_col="label", missing=("?", "-9"))
     assert table.layout.values == ("a",)
     assert table.classes == classes
     assert table.labels is not None

@@ -17,9 +17,10 @@ from test_streaming import detector_of
 
 from lstm_ae.config import Series
 from lstm_ae.data.arriving import read_arriving
+from lstm_ae.data.forms import form_of
 from lstm_ae.data.frames import names_of_rows
 from lstm_ae.data.inspection import inspect
-from lstm_ae.data.instants import form_of, read_moments
+from lstm_ae.data.instants import read_moments
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.remarks import of_another
 from lstm_ae.data.telling import told, told_all, told_each

@@ -12,6 +12,7 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import Step, parse_step
 from lstm_ae.data.cadence import clash_of, common_step, gaps_of, slots
 from lstm_ae.data.grid import on_grid
+from lstm_ae.data.inspection import inspect
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.season import autocorrelation, seasons, usual_steps
 from lstm_ae.data.series import Prepared, load_series, prepare
@@ -214,6 +215,18 @@ def test_a_grid_that_is_far_too_fine() -> None:
     config, table = table_of([f"2024-01-{day:02},1" for day in range(1, 29)], freq="1s", max_gap=100_000)
     with pytest.raises(DataError, match="longer --freq"):
         prepare(config, table)
+
+
+@pytest.mark.parametrize("freq", ["1h", "1ns", "1mo"])
+def test_rows_that_are_counted_have_no_step_in_time(freq: str) -> None:
+    pathlib.Path("t.csv").write_text("a\n1\n2\n3\n")
+    for options in ({}, {"duplicates": "mean"}):
+        config = Reading(data="t.csv", freq=freq, **options)
+        for asked in (lambda given: prepare(given, read_measurements(given)), inspect):
+            with pytest.raises(ConfigError, match=r"--freq needs a column of times; name it with --time-col, or leave"):
+                asked(config)
+    config = Reading(data="t.csv", freq="rows")
+    assert prepare(config, read_measurements(config)).grid.known.all()
 
 
 def test_rows_may_be_taken_as_they_follow() -> None:

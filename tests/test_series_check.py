@@ -239,7 +239,7 @@ def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any
     written(rows, '"a\n\x1b[31mred",label,b')
     code, out, _ = called("series check t.csv --label-col label --window 5")
     assert code == 0
-    assert out.splitlines()[:2] == ["'t.csv': 100 rows", "'label': none (1), 0 (49), 1 (50)"]
+    assert out.splitlines()[:2] == ["'t.csv': 100 rows", "'label': (no label) (1), 0 (49), 1 (50)"]
     assert "\x1b" not in out
     assert r"'a\n\x1b[31mred'" in out
 
@@ -262,6 +262,50 @@ def test_notes() -> None:
         assert not notes[text].fatal
 
 
+STEPS = np.random.default_rng(0).uniform(0.1, 3, 200).cumsum()
+# Name of the case: header, a row by its number and hour, and the columns that count.
+COUNTING: dict[str, tuple[str, Any, list[str]]] = {
+    "elapsed time": ("time,x", lambda k, hour: f"{k / 100:.2f},{k % 7}", ["time"]),
+    "uneven elapsed time": ("t [s],x", lambda k, hour: f"{STEPS[k]:.3f},{k % 7}", ["t [s]"]),
+    "rows": ("when,id,x", lambda k, hour: f"{hour},{1000 + k},{k % 7}", ["id"]),
+    "rows whose numbers leap": ("when,Sample No.,x", lambda k, hour: f"{hour},{k + k // 9},{k % 7}", ["Sample No."]),
+    "rows over gaps in time": ("when,c,x", lambda k, hour: f"{hours(2000)[k + k // 9]},{k},{k % 7}", ["c"]),
+    "time over gaps in time": ("when,c,x", lambda k, hour: f"{hours(2000)[k + k // 9]},{k + k // 9},{k % 7}", ["c"]),
+    "of each of two series": ("when,s,c,x", lambda k, hour: f"{hours(200)[k // 2]},s{k % 2},{k // 2},{k % 7}", ["c"]),
+    "two": ("id,t,x", lambda k, hour: f"{k},{k / 10:.1f},{k % 7}", ["id", "t"]),
+    "a value that rises": ("when,level,x", lambda k, hour: f"{hour},{STEPS[k]:.3f},{k % 7}", []),
+    "a counter that begins anew": ("when,id,x", lambda k, hour: f"{hour},{k % 150},{k % 7}", []),
+    "a counter with a hole": ("when,id,x", lambda k, hour: f"{hour},{k if k != 9 else ''},{k % 7}", []),
+}
+
+
+@pytest.mark.parametrize("case", COUNTING)
+def test_columns_that_count_are_told_of(case: str, called: Any) -> None:
+    header, row, counters = COUNTING[case]
+    written([row(k, hour) for k, hour in enumerate(hours(200))], header)
+    options = {"id_col": "s"} if "s" in header.split(",") else {}
+    found = inspect(Reading(data="t.csv", window=5, **options)).findings
+    said = [finding for finding in found if " in every row, as " in finding.text]
+    assert len(said) == bool(counters)
+    for finding in said:
+        verb = "rises" if len(counters) == 1 else "rise"
+        assert finding.text.startswith(f"{', '.join(map(repr, counters))} {verb} in every row")
+        assert not finding.fatal
+        assert finding.fixes[0] == {"value_cols": ("x",)}
+        more = ({"time_col": "time", "time_unit": "s"},) if counters == ["time"] else ()
+        assert finding.fixes[1:] == more
+        for fix in finding.fixes:
+            again = inspect(Reading(data="t.csv", window=5, **options, **fix))
+            assert again.usable
+            assert again.table.layout.values == ("x",)
+
+
+def test_a_table_that_only_counts_has_no_other_columns_to_model() -> None:
+    (note,) = found("time,a", *(f"{hour},{k}" for k, hour in enumerate(hours(100)))).values()
+    assert note.text == "'a' rises in every row, as a counter or elapsed time does, and is modelled as a value"
+    assert note.fixes == ()
+
+
 def test_gaps_that_part_and_steps_that_are_none() -> None:
     kept = [hour for k, hour in enumerate(hours(300)) if not 100 <= k < 110]
     (note,) = found(HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(kept))).values()
@@ -275,13 +319,15 @@ def test_gaps_that_part_and_steps_that_are_none() -> None:
 
 NUMBERS = ["1", "2", "2.5", "-3e4", "1e999", "1e39", "1,5", "1.234,5", '"1,000"', "inf", "7", "99999999999999999999"]
 TIMES = ["2024-01-01", "2024-01-01 00:00", "2024-01-02T05:00+02:00", "1/2/2024", "13.2.2024 1:00 PM", "2023-02-29"]
-STAMPS = ["1704067200", "1704067260", "1704067200000", "20240101", "2262-01-01"]
-CELLS = st.sampled_from([*NUMBERS, *TIMES, *STAMPS, "", "NA", "x", "true", "\u0661", "=a", '"', "\0"])
+CLOCKS = ["17:24:00", "5:24 PM"]
+STAMPS = ["1704067200", "1704067260", "1704067200000", "20240101", "2262-01-01", "2024010100", "1013.25"]
+CELLS = st.sampled_from([*NUMBERS, *TIMES, *CLOCKS, *STAMPS, "", "NA", "x", "true", "\u0661", "=a", '"', "\0"])
 CHOICES = st.fixed_dictionaries(
     {},
     optional={
-        "time_col": st.sampled_from(["a", "b"]),
-        "id_col": st.sampled_from(["b", "c"]),
+        "time_col": st.sampled_from(["a", "time"]),
+        "clock_col": st.sampled_from(["time", "c"]),
+        "id_col": st.sampled_from(["time", "c"]),
         "label_col": st.just("c"),
         "freq": st.sampled_from(["1s", "1d", "1mo", "rows", "1ns"]),
         "time_zone": st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe"]),
@@ -304,7 +350,7 @@ CHOICES = st.fixed_dictionaries(
 def test_whatever_a_file_holds_it_is_told_in_one_line(
     empty_directory: pathlib.Path, rows: list[tuple[str, ...]], times: int, mark: str, choices: dict[str, Any]
 ) -> None:
-    text = "\n".join(mark.join(row) for row in [("a", "b", "c"), *rows * times])
+    text = "\n".join(mark.join(row) for row in [("a", "time", "c"), *rows * times])
     path = empty_directory / "t.csv"
     path.write_text(text)
     try:

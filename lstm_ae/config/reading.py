@@ -62,6 +62,12 @@ class Reading(Options):
     time_col: str | None = option(
         None, "Column of the times (default: the first that holds times; without one, rows are counted).", tunable=False
     )
+    clock_col: str | None = option(
+        None,
+        "Column of the time of day, where --time-col holds dates alone (default: one called Time or the like, where "
+        "dates repeat).",
+        tunable=False,
+    )
     value_cols: tuple[str, ...] = option(
         (), "Columns to model, separated by commas (default: all that hold numbers).", tunable=False
     )
@@ -202,7 +208,7 @@ class Reading(Options):
                 twice = next(item for item in value if value.count(item) > 1)
                 raise ConfigError(f"{flag(name)} names {twice[:60]!r} more than once. Name each column once")
         users: dict[str, str] = {}
-        chosen = [(name, getattr(self, name)) for name in ("time_col", "id_col", "label_col")]
+        chosen = [(name, getattr(self, name)) for name in ("time_col", "clock_col", "id_col", "label_col")]
         for name, column in (*chosen, *(("value_cols", column) for column in self.value_cols)):
             if column is not None and users.setdefault(column, name) != name:
                 raise ConfigError(f"{flag(users[column])} and {flag(name)} both name {column[:60]!r}. Change one")

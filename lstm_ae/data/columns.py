@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from lstm_ae.config import Reading
-from lstm_ae.data.instants import DATE, Form, form_of, looks_like_times
+from lstm_ae.data.clocks import CLOCKS, are_clocks, are_days, joined, usual_clock
+from lstm_ae.data.forms import DATE, Form, form_of, looks_like_times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.selection import listed
-from lstm_ae.data.table import MISSING
+from lstm_ae.data.table import MISSING, NUMBER
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 
@@ -28,6 +29,8 @@ class Layout(NamedTuple):
         id, label: the columns that tell series apart and that hold known classes.
         apart: columns that nobody named and that could tell series apart, the likeliest first.
         inferred: what nobody told, by field of the config, in words.
+        clock: the column of the time of day, where that of the times holds dates alone.
+        clocks: columns that nobody named and that could be it, where none is.
     """
 
     names: tuple[str, ...]
@@ -40,6 +43,8 @@ class Layout(NamedTuple):
     label: str | None
     apart: tuple[str, ...]
     inferred: Mapping[str, str]
+    clock: str | None = None
+    clocks: tuple[str, ...] = ()
 
 
 def heading(name: str) -> str:
@@ -50,6 +55,12 @@ def heading(name: str) -> str:
 def missing_words(config: Reading) -> frozenset[str]:
     """The words, lower case, that stand for a missing value."""
     return MISSING | {word.lower() for word in config.missing}
+
+
+def missing_numbers(config: Reading, *, comma: bool = False) -> tuple[float, ...]:
+    """Those of the words that are numbers: -999 stands for -999.0 as well; `comma` parts their decimals, or a point."""
+    words = [word.replace(",", ".", 1) if comma else word for word in config.missing]
+    return tuple(float(word) for word in words if NUMBER.fullmatch(word))
 
 
 def kind_of(cells: Sequence[str], column: str, number: Callable[[str], bool], config: Reading) -> Kind:
@@ -102,7 +113,13 @@ def layout_of(
         inferred["time_col"] = (
             f"{shown(time)}, as it holds times{rest}" if time else "none; rows are counted, as no column holds times"
         )
-    form = None if time is None or time in typed else _form(time, cells(time), config, where, inferred)
+    clock, clocks = _clock(names, kinds, cells, time, config, where)
+    moments: Sequence[str] = () if time is None else cells(time)
+    if clock is not None:
+        moments = joined(moments, cells(clock), missing_words(config))
+        if config.clock_col is None:
+            inferred["clock_col"] = f"{shown(clock)}, as it holds the time of day"
+    form = None if time is None or (time in typed and clock is None) else _form(time, moments, config, where, inferred)
     values = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
     )
@@ -126,9 +143,36 @@ def layout_of(
         values,
         config.id_col,
         config.label_col,
-        _apart(names, kinds, cells, time, {index, *taken}),
+        () if time is None else _apart(names, kinds, cells, moments, {time, index, clock, *taken}),
         inferred,
+        clock,
+        clocks,
     )
+
+
+def _clock(
+    names: Sequence[str],
+    kinds: Mapping[str, Kind],
+    cells: Callable[[str], Sequence[str]],
+    time: str | None,
+    config: Reading,
+    where: str,
+) -> tuple[str | None, tuple[str, ...]]:
+    """The column of the time of day that belongs to the dates, if any, and where there is none those that might be."""
+    if time is None or not are_days(cells(time), missing_words(config)):
+        if config.clock_col in names:
+            problem = "no column holds dates" if time is None else f"{time[:80]!r} does not hold dates alone"
+            raise ConfigError(f"--clock-col is the time of day beside dates, and {problem}. Leave it out")
+        # A run's own answers hold the time of day, and can be read by it.
+        return None, ()
+    if config.clock_col is not None:
+        _require(config.clock_col, "clock_col", names, where)
+        return config.clock_col, ()
+    taken = {config.id_col, config.label_col, *config.value_cols}
+    rest = [name for name in names if kinds[name] == "text" and name not in taken]
+    clocks = [name for name in rest if are_clocks(cells(name), missing_words(config))]
+    clock = usual_clock(clocks, cells(time), None if config.id_col is None else cells(config.id_col))
+    return clock, () if clock else tuple(clocks)
 
 
 def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]) -> Form:
@@ -141,6 +185,8 @@ def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferr
         raise DataError(f"{where}: {error}") from None
     if form is None:
         first = f"Its first cell is {shown(held[0])}" if held else "Its first cells are empty"
+        if held and are_clocks(held, ()):
+            first += ", the time of a day; that is for --clock-col, beside a column of dates"
         raise DataError(
             f"{where}: the column {column[:80]!r} does not hold times. {first}. Give --time-col another column, or "
             "leave it out"
@@ -156,16 +202,16 @@ def _apart(
     names: Sequence[str],
     kinds: Mapping[str, Kind],
     cells: Callable[[str], Sequence[str]],
-    time: str | None,
+    times: Sequence[str],
     taken: set[str | None],
 ) -> tuple[str, ...]:
     """Columns whose few different names or whole numbers leave no time twice in the first rows; names first."""
-    if time is None:
-        return ()
-    times, found = cells(time), []
+    found = []
     for name in names:
-        if kinds[name] in ("text", "number") and name != time and name not in taken:
+        if kinds[name] in ("text", "number") and name not in taken:
             column = cells(name)
+            if CLOCKS.fullmatch(name.strip()) or are_clocks(column, ()):
+                continue
             if kinds[name] == "number" and not all(map(str.isdigit, column)):
                 continue
             different = len(set(column))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.data.columns import Layout, kind_of, layout_of, missing_words
+from lstm_ae.data.clocks import joined
+from lstm_ae.data.columns import Layout, kind_of, layout_of, missing_numbers, missing_words
 from lstm_ae.data.dialect import COMMA, has_decimal_commas, headings_of, is_number, row_numbers, separator_of
 from lstm_ae.data.instants import BadCell, Times, read_moments
 from lstm_ae.data.lines import lines, shown
@@ -101,6 +102,7 @@ def chunks(
     """Pieces of a table's rows as arrays; the arguments are those of `understand`, and what it returns."""
     place = {column: k for k, column in enumerate(layout.names)}
     words = missing_words(config) if config.missing else None
+    numbers = missing_numbers(config, comma=comma)
     for chunk in pieces:
         numbered, cells = zip(*chunk, strict=True)
         if set(map(len, cells)) != {len(layout.names)}:
@@ -108,15 +110,18 @@ def chunks(
         columns = list(zip(*cells, strict=True))
         times = None
         if layout.time is not None and layout.form is not None:
+            moments = list(map(str.strip, columns[place[layout.time]]))
+            if layout.clock is not None:
+                moments = joined(moments, list(map(str.strip, columns[place[layout.clock]])), missing_words(config))
             try:
-                times = read_moments(list(map(str.strip, columns[place[layout.time]])), layout.form)
+                times = read_moments(moments, layout.form)
             except BadCell as error:
                 raise DataError(
                     f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"
                 ) from None
         values = np.empty((len(chunk), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):
-            values[:, k] = _values(columns[place[column]], numbered, column, name, words, comma)
+            values[:, k] = _values(columns[place[column]], numbered, column, name, words, numbers, comma)
         ids, labels = (
             None if column is None else list(map(str.strip, columns[place[column]]))
             for column in (layout.id, layout.label)
@@ -125,7 +130,13 @@ def chunks(
 
 
 def _values(
-    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, words: frozenset[str] | None, comma: bool
+    cells: Sequence[str],
+    numbered: Sequence[int],
+    column: str,
+    name: str,
+    words: frozenset[str] | None,
+    numbers: tuple[float, ...],
+    comma: bool,
 ) -> NDArray[np.float32]:
     if words:
         cells = ["" if cell.strip().lower() in words else cell for cell in cells]
@@ -138,6 +149,8 @@ def _values(
                 )
         cells = [cell.replace(",", ".") if "," in cell and COMMA.fullmatch(cell.strip()) else cell for cell in cells]
     values = readable(cells, numbered, column, name)
+    if numbers:
+        values[np.isin(values, numbers)] = np.nan
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)
     if np.isinf(narrow).any():

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 
 from lstm_ae.config import Reading
-from lstm_ae.data.instants import DATE
+from lstm_ae.data.clocks import CLOCK
+from lstm_ae.data.forms import STAMP, date_of
 from lstm_ae.data.lines import shown
 from lstm_ae.data.table import NUMBER, THOUSANDS
 from lstm_ae.errors import DataError
@@ -37,10 +38,12 @@ def headings_of(header: list[str], sample: list[tuple[int, list[str]]], where: s
     cells = [cell.strip() for cell in header]
     plain = [k for k, cell in enumerate(cells) if _is_value(cell)]
     counted = cells == [str(k) for k in range(len(cells))]
-    if plain and not counted and (not sample or any(DATE.fullmatch(cells[k]) for k in plain) or _alike(cells, sample)):
+    if plain and not counted and (not sample or any(date_of(cells[k]) for k in plain) or _alike(cells, sample)):
         invented = [f"c{k + 1}" for k in range(len(cells))]
-        if cells and DATE.fullmatch(cells[0]):
+        if cells and (date_of(cells[0]) or STAMP.fullmatch(cells[0])):
             invented[0] = "time"
+            # A heading by which it will be known.
+            invented = ["clock" if CLOCK.fullmatch(cell) else name for name, cell in zip(invented, cells, strict=True)]
         call = ",".join(invented[:12]) + (",..." if len(invented) > 12 else "")
         received = ", ".join(shown(cell)[:40] for cell in cells[:6]) + (", ..." if len(cells) > 6 else "")
         raise DataError(f"{where}: there is no header. Name the columns: --columns {call}. Received: {received}")
@@ -68,7 +71,7 @@ def is_number(cell: str) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    return bool(NUMBER.fullmatch(cell) or COMMA.fullmatch(cell) or DATE.fullmatch(cell))
+    return bool(NUMBER.fullmatch(cell) or COMMA.fullmatch(cell) or date_of(cell))
 
 
 def row_numbers(header: list[str], columns: dict[str, list[str]]) -> str | None:

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_ae.config import Reading
-from lstm_ae.config.reading import Step
+from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of
+from lstm_ae.data.clocks import CLOCKS
+from lstm_ae.data.forms import NAMES
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import MANY, of_unlike_size
+from lstm_ae.data.remarks import MANY, counting, of_unlike_size
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
 from lstm_ae.data.telling import told
@@ -74,11 +76,16 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
     if config.duplicates != "error":
         return [Finding(f"{rows} met others in time; of those {config.duplicates} was kept", False)]
     fixes: list[Mapping[str, Any]] = [{"id_col": name} for name in table.layout.apart[:2] if table.layout.id is None]
+    if table.layout.clocks:
+        fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
     if clash.same_time:
         text = f"{rows} with the time of another: {first} and {second} are both at {when}"
         if _is_autumn(table, slots(table, step)) and not table.layout.aware and config.time_zone is None:
             text += ", in an hour that daylight saving repeats (name the zone of these clocks)"
             fixes.insert(0, {"time_zone": "Europe/Berlin"})
+        kinds, hours = table.layout.kinds, [name for name in table.layout.names if CLOCKS.fullmatch(name.strip())]
+        if hours and kinds[hours[0]] == "number" and not (table.times % UNITS["d"]).any():
+            text += f"; if {shown(hours[0])} is the time of day, join {shown(table.layout.time)} and it into one column"
     else:
         text = f"{rows} too near for a step of {step}: {second} is only {Step(clash.apart)} after {first}"
         gap = np.diff(table.times)
@@ -164,7 +171,7 @@ def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
 def in_columns(
     table: Measurements, features: tuple[Feature, ...], others: Mapping[str, str], config: Reading
 ) -> list[Finding]:
-    """Columns that are constant, often missing, too finely graded, labels or text."""
+    """Columns that are constant, that count, are often missing, too finely graded, labels or text."""
     found = []
 
     def without(names: list[str]) -> tuple[Mapping[str, Any], ...]:
@@ -178,6 +185,14 @@ def in_columns(
         digits = ", to the seven digits of 32 bits," if large else ""
         text = f"{listed([shown(name) for name in constant])}{digits} {verbs} nothing"
         found.append(Finding(text, False, without(constant)))
+    if counters := counting(table):
+        verbs = "rises in every row, as a counter or elapsed time does, and is modelled as a value"
+        if len(counters) > 1:
+            verbs = "rise in every row, as counters or elapsed time do, and are modelled as values"
+        fixes = without(counters)
+        if fixes and table.layout.time is None and NAMES.search(counters[0]):
+            fixes += ({"time_col": counters[0], "time_unit": "s"},)
+        found.append(Finding(f"{listed([shown(name) for name in counters])} {verbs}", False, fixes))
     for feature in features:
         if feature.missing > MANY:
             text = f"{shown(feature.name)} is missing in {feature.missing:.0%} of the rows"

@@ -9,6 +9,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import Flags, clash_of, moment, slots, starts_of
 from lstm_ae.data.instants import Times
+from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.errors import DataError
 from lstm_ae.options import flag
@@ -59,9 +60,10 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
             f"{step}"
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
+        clock = f"--clock-col {shown(table.layout.clocks[0])}; or " if table.layout.clocks else ""
         raise DataError(
-            f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add --duplicates mean "
-            "(or first, last), or --id-col with the column that tells series apart"
+            f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add {clock}--duplicates "
+            "mean (or first, last), or --id-col with the column that tells series apart"
         )
     kept, values, labels = merged(table.series, table.values, table.labels, places, config.duplicates)
     series, places = table.series[kept], places[kept]

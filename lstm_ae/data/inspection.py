@@ -71,7 +71,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     features = _features(table)
     gaps = gaps_of(table, places)
     layout = table.layout
-    roles = {layout.time, layout.id, layout.label, *layout.values}
+    roles = {layout.time, layout.clock, layout.id, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
     findings = [
         *rows_that_meet(table, step, clash, config),
@@ -81,7 +81,8 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
         *in_series(config, prepared),
     ]
     if layout.time is not None and step == Step() and config.step is None:
-        fixes = tuple({"id_col": name} for name in layout.apart[:1]) if layout.id is None else ()
+        fixes = tuple({"clock_col": name} for name in layout.clocks[:1])
+        fixes += tuple({"id_col": name} for name in layout.apart[:1]) if layout.id is None else ()
         findings.append(Finding("All rows have the same time, so there is no step", True, (*fixes, {"freq": "rows"})))
     findings.sort(key=lambda finding: not finding.fatal)
     return Inspection(table, step, gaps, clash, features, others, prepared, windows, tuple(findings))

@@ -6,18 +6,19 @@ CSV and Parquet are read piece by piece into float32, so that ten million rows n
 import array
 import datetime
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.data.columns import Layout, heading, missing_words
+from lstm_ae.data.columns import Layout, heading, missing_numbers
 from lstm_ae.data.delimited import Chunk, read_delimited
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown, stable_file
 from lstm_ae.data.selection import listed
+from lstm_ae.data.table import MISSING, NUMBER
 from lstm_ae.data.zones import in_utc, zone_of
 from lstm_ae.errors import ConfigError, DataError
 
@@ -219,12 +220,24 @@ def _classes(columns: _Columns, config: Reading) -> tuple[NDArray[np.int32] | No
     """Labels as places among the classes, -1 where missing."""
     if columns.labels is None:
         return None, ()
-    words = missing_words(config)
     found = columns.text[1]
-    named = [cell for cell in found if cell.lower() not in words]
+    named = _named(found, config)
     try:
         classes = tuple(sorted(named, key=float))
     except ValueError:
         classes = tuple(sorted(named))
     place = {cell: k for k, cell in enumerate(classes)}
     return np.array([place.get(cell, -1) for cell in found], np.int32)[columns.labels], classes
+
+
+def _named(labels: Sequence[str], config: Reading) -> list[str]:
+    """The labels that are one: NA or none may well be a class, but NA beside numbers is none of them."""
+    words = {"", "nan", *(word.lower() for word in config.missing)}
+    numbers = missing_numbers(config)
+    held = [
+        cell
+        for cell in labels
+        if cell.lower() not in words and not (numbers and NUMBER.fullmatch(cell) and float(cell) in numbers)
+    ]
+    rest = [cell for cell in held if cell.lower() not in MISSING - {"none"}]
+    return rest if rest and all(NUMBER.fullmatch(cell) for cell in rest) else held

@@ -6,10 +6,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lstm_ae.config import Reading
-from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_words
+from lstm_ae.data.clocks import joined
+from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_numbers, missing_words
 from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, readable
 from lstm_ae.data.dialect import is_number
-from lstm_ae.data.instants import NUMBER, YEARS, BadCell, Times, looks_like_times, read_moments
+from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
+from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
 from lstm_ae.errors import DataError
 
 BATCH = 50_000
@@ -44,7 +46,7 @@ def read_parquet(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, It
     types = pyarrow.types
 
     def cells(column: str) -> Sequence[str]:
-        return _texts(first.column(column))
+        return _moments(first.column(column))
 
     kinds: dict[str, Kind] = {}
     for field in schema:
@@ -52,7 +54,12 @@ def read_parquet(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, It
             kinds[field.name] = "time"
         elif types.is_integer(field.type) or types.is_floating(field.type) or types.is_decimal(field.type):
             held = [cell for cell in cells(field.name) if cell]
-            kinds[field.name] = "time" if held and looks_like_times(held, field.name) else "number"
+            if types.is_integer(field.type):
+                times = bool(held) and looks_like_times(held, field.name)
+            else:
+                # 2024.1 may be January or October, and is most likely neither.
+                times = bool(NAMES.search(field.name)) and counts_from_1970(held)
+            kinds[field.name] = "time" if times else "number"
         elif types.is_null(field.type):
             kinds[field.name] = "empty"
         elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
@@ -72,16 +79,25 @@ def _texts(column: Any) -> list[str]:
     return ["" if value is None else str(value).strip() for value in column.to_pylist()]
 
 
+def _moments(column: Any) -> list[str]:
+    """Times as texts; where all are at midnight, dates are meant."""
+    texts, midnight = _texts(column), " 00:00:00"
+    if not all(text.endswith(midnight) for text in texts if text):
+        return texts
+    return [text.removesuffix(midnight) for text in texts]
+
+
 def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator[Chunk]:
     import pyarrow
 
-    wanted = [column for column in (layout.time, layout.id, layout.label, *layout.values) if column is not None]
+    roles = (layout.time, layout.clock, layout.id, layout.label, *layout.values)
+    wanted = [column for column in roles if column is not None]
     row = 1
     try:
         for batch in source.iter_batches(BATCH, columns=list(dict.fromkeys(wanted))):
             rows = np.arange(row, row + batch.num_rows, dtype=np.int32)
             row += batch.num_rows
-            times = None if layout.time is None else _times(batch.column(layout.time), layout, rows, name)
+            times = None if layout.time is None else _times(batch, layout, rows, name, config)
             values = np.empty((batch.num_rows, len(layout.values)), np.float32)
             for k, column in enumerate(layout.values):
                 values[:, k] = _values(batch.column(column), column, rows, name, config)
@@ -95,15 +111,20 @@ def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator
         ) from None
 
 
-def _times(column: Any, layout: Layout, rows: Any, name: str) -> Times:
+def _times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) -> Times:
     import pyarrow
+
+    column = batch.column(layout.time)
 
     def fail(place: int, problem: str) -> DataError:
         return DataError(f"{name}, row {rows[place]}, column {layout.time!r}: {problem}")
 
     if layout.form is not None:
+        cells = _moments(column)
+        if layout.clock is not None:
+            cells = joined(cells, _texts(batch.column(layout.clock)), missing_words(config))
         try:
-            return read_moments(_texts(column), layout.form)
+            return read_moments(cells, layout.form)
         except BadCell as error:
             raise fail(error.place, error.problem) from None
     if column.null_count:
@@ -129,7 +150,8 @@ def _values(column: Any, heading: str, rows: Any, name: str, config: Reading) ->
     if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
         words = missing_words(config)
         cells = ["" if cell.lower() in words else cell for cell in _texts(column)]
-        return readable(cells, rows.tolist(), heading, name, "row")
+        values = readable(cells, rows.tolist(), heading, name, "row")
+        return np.where(np.isin(values, missing_numbers(config)), np.nan, values)
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
         if types.is_null(column.type):
             return np.nan
@@ -137,9 +159,11 @@ def _values(column: Any, heading: str, rows: Any, name: str, config: Reading) ->
             f"{name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
         )
     values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-    for word in config.missing:
-        if NUMBER.fullmatch(word):
-            values = np.where(values == float(word), np.nan, values)
+    missing = missing_numbers(config)
+    if types.is_float32(column.type):
+        # -999.9 is another number in 32 bits.
+        missing = tuple(float(np.float32(number)) for number in missing if abs(number) <= LARGEST)
+    values = np.where(np.isin(values, missing), np.nan, values)
     wrong = abs(values) > LARGEST
     if wrong.any():
         at = int(wrong.argmax())

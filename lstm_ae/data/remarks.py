@@ -1,10 +1,13 @@
-"""What is worth a word about a table that can be used: rows that are missing, and series that share a scale."""
+"""What is worth a word about a table that can be used: missing rows, series that share a scale, columns that count."""
+
+import re
 
 import numpy as np
 
 from lstm_ae.config import Reading
-from lstm_ae.data.cadence import common_step
+from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.columns import heading
+from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
 from lstm_ae.data.series import Prepared
 
@@ -12,6 +15,15 @@ from lstm_ae.data.series import Prepared
 MANY = 0.2
 # How many times less a series varies than all together until it is hardly seen beside them.
 APART = 10
+# Headings of columns that count, whose values rise in every row if not by as much.
+COUNTERS = re.compile(
+    r"((row|line|record|sample|reading|scan|seq(uence)?|step|obs(ervation)?)?[ _-]*"
+    r"(id|index|idx|no\.?|nr\.?|num(ber)?|#)|counter)"
+    r"|(t|time([ _-]?step)?|elapsed([ _-]?time)?|uptime|seconds)([ _-]*(s|sec|seconds|ms|min|h)|\s*[\[(].*[\])])?",
+    re.IGNORECASE,
+)
+# Rows that tell a counter from values that rise by chance.
+ENOUGH = 10
 
 
 def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
@@ -75,3 +87,24 @@ def of_unlike_size(config: Reading, prepared: Prepared) -> str:
         f"{len(small):,} of {len(ids):,} series are small beside the others and share one scale with them, so that "
         f"little is seen in them ({example}); train groups of like size apart, or with --scale window"
     )
+
+
+def counting(table: Measurements) -> list[str]:
+    """The columns of values that rise in every row of each series: evenly, or in time, or as their heading says."""
+    first = starts_of(table.series)[1:]
+    apart = np.diff(table.times)[~first].astype(np.float64)
+    if len(table.lines) < ENOUGH or not len(apart):
+        return []
+    found = []
+    for k, name in enumerate(table.layout.values):
+        values = table.values[:, k].astype(np.float64)
+        rise = np.diff(values)[~first]
+        # What 32 bits leave of a value is no better.
+        loose = 2 * float(np.finfo(np.float32).eps) * float(np.abs(values).max())
+        if (rise > 0).all() and (
+            COUNTERS.fullmatch(name.strip())
+            or np.ptp(rise) <= 0.01 * rise.mean() + loose
+            or ((apart > 0).all() and (abs(rise - apart * (rise.sum() / apart.sum())) <= 0.01 * rise + loose).all())
+        ):
+            found.append(name)
+    return found

@@ -14,8 +14,9 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.classes import drawn
+from lstm_ae.data.forms import form_of
 from lstm_ae.data.grid import Grid, on_grid
-from lstm_ae.data.instants import BadCell, form_of, read_moments
+from lstm_ae.data.instants import BadCell, read_moments
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scaling import Scale, fixed, per_window, usable
 from lstm_ae.data.season import usual_steps
@@ -53,11 +54,13 @@ def prepare(config: Reading, table: Measurements) -> Prepared:
     """Put a table on its grid and divide it; what the config leaves open is found.
 
     Raises:
-        ConfigError: `normal` does not fit the table.
+        ConfigError: `normal` or `freq` does not fit the table.
         DataError: rows that meet, or a grid far too fine, as `on_grid` says.
     """
     inferred = dict(table.layout.inferred)
     step = config.step
+    if step not in (None, Step()) and table.layout.time is None:
+        raise ConfigError("--freq needs a column of times; name it with --time-col, or leave --freq out")
     if step is None:
         step = common_step(table)
         if table.layout.time is not None:

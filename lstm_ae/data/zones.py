@@ -1,7 +1,6 @@
 """Whose clocks a table has, and from them to UTC, over the hours that daylight saving repeats and leaves out."""
 
 import datetime
-import zoneinfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +48,7 @@ def in_utc(
     return utc
 
 
-def to_utc(local: Times, zone: zoneinfo.ZoneInfo, series: NDArray[np.int32] | None = None) -> tuple[Times, Times]:
+def to_utc(local: Times, zone: datetime.tzinfo, series: NDArray[np.int32] | None = None) -> tuple[Times, Times]:
     """What a clock of the zone showed, as UTC; and the rows, if any, at which no clock of the zone shows that.
 
     The hour that autumn repeats is told by the order of the rows: where its times step back, the second one begins. A
@@ -86,7 +85,7 @@ def _newest_first(local: Times, series: NDArray[np.int32]) -> NDArray[np.bool_]:
     return found
 
 
-def before_them(local: Times, utc: Times, zone: zoneinfo.ZoneInfo) -> Times:
+def before_them(local: Times, utc: Times, zone: datetime.tzinfo) -> Times:
     """What `to_utc` must see of these rows, one series in the order of the file, before the rows that come after them.
 
     The last row in an hour that is repeated, twice where it was in the second one; nothing where there is none.
@@ -97,7 +96,7 @@ def before_them(local: Times, utc: Times, zone: zoneinfo.ZoneInfo) -> Times:
     return np.repeat(local[twice], 1 + second)
 
 
-def _offsets(local: Times, zone: zoneinfo.ZoneInfo) -> Times:
+def _offsets(local: Times, zone: datetime.tzinfo) -> Times:
     """The zone's offset when its clock shows these times for the first and for the second time, `(2, rows)`."""
     quarters, at = np.unique(local // QUARTER, return_inverse=True)
     clock = [EPOCH + int(quarter) * datetime.timedelta(minutes=15) for quarter in quarters]

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lstm_ae import experiment
 from lstm_ae.config import Series
+from lstm_ae.config.reading import Step
 from lstm_ae.data.frames import Marked, in_rows_of, measurements_of
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.series import Prepared
@@ -31,7 +32,7 @@ Numbers = NDArray[Any]
 Frame = Any  # an array for an array, of pandas for what is of pandas
 
 # What the data and the kind of estimator decide.
-SETTLED = ("task", "data", "time_col", "value_cols", "id_col", "label_col", "columns", "seed", "classes")
+SETTLED = ("task", "data", "time_col", "clock_col", "value_cols", "id_col", "label_col", "columns", "seed", "classes")
 
 
 class Estimator(BaseEstimator):
@@ -42,6 +43,7 @@ class Estimator(BaseEstimator):
     _reads: ClassVar[tuple[str, ...]]
     random_state: Any
     options: Mapping[str, Any] | None
+    _freq_of_run: str | None
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on rows `(rows, features)` that follow one another in time; `y` is ignored.
@@ -57,6 +59,14 @@ class Estimator(BaseEstimator):
         return self._train(self._config(), self._measurements(X, reset=True))
 
     def _train(self, config: Series, table: Measurements) -> Self:
+        if table.layout.time is None and config.step not in (None, Step()):
+            # What was found in the times of a run's table is no wish.
+            if config.freq != getattr(self, "_freq_of_run", None):
+                raise ConfigError(
+                    f"options names freq {config.freq!r}, and X has no times. Give a frame with an index of times, or "
+                    "leave freq out"
+                )
+            config = replace(config, freq="rows")
         settled = settle_table(config, table)
         with tempfile.TemporaryDirectory() as place, _undisturbed():
             command = f"{type(self).__name__}.fit"
@@ -85,6 +95,7 @@ class Estimator(BaseEstimator):
             )
         loaded, names = cls(**cls._parameters(packed.config)), packed.config.value_cols
         loaded.n_features_in_ = len(names)
+        loaded._freq_of_run = packed.config.freq
         if names != _unnamed(len(names)):
             loaded.feature_names_in_ = np.array(names, object)
         return loaded._keep(packed)

@@ -3,6 +3,8 @@
 # X is what scikit-learn calls the rows.
 # ruff: noqa: N803
 
+import datetime
+import zoneinfo
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,6 +111,7 @@ class SequenceForecaster(Estimator):
 
     def _outlook(self, X: Any, horizon: int | None, levels: Sequence[int] = ()) -> outlook.Outlook:
         prepared = self._prepared(X)
+        prepared = prepared._replace(table=prepared.table._replace(zone=_zone(X)))
         return outlook.forecast_table(self._packed.forecaster, prepared, horizon=horizon, levels=tuple(levels))
 
     def _frame(self, found: outlook.Outlook, X: Any) -> Frame:
@@ -123,3 +126,15 @@ class SequenceForecaster(Estimator):
         if isinstance(X, pd.Series):
             return pd.Series(rows[:, 0], index, name=X.name)
         return pd.DataFrame(rows, index, columns=X.columns)
+
+
+def _zone(X: Any) -> datetime.tzinfo | None:
+    """The zone of an index, None where it has none."""
+    zone = getattr(getattr(X, "index", None), "tz", None)
+    if zone is None or isinstance(zone, datetime.timezone):
+        return zone
+    # Those of pytz, which pandas has as well, do not answer as others do.
+    try:
+        return zoneinfo.ZoneInfo(str(zone))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return None

@@ -64,6 +64,7 @@ def settle_table(config: Series, table: Measurements) -> Settled:
         date_order=layout.form.order if layout.form and "date_order" in layout.inferred else config.date_order,
         decimal="comma" if "decimal" in layout.inferred else config.decimal,
         time_col=layout.time,
+        clock_col=layout.clock,
         value_cols=layout.values,
         id_col=layout.id,
         label_col=layout.label,

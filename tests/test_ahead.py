@@ -1,0 +1,124 @@
+"""The times that follow a table: by the calendar and the clocks of its zone, worked out by hand."""
+
+import datetime
+import zoneinfo
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_ae import outlook
+from lstm_ae.config.reading import parse_step
+from lstm_ae.data.ahead import times_ahead
+from lstm_ae.data.frames import Marked, measurements_of
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.estimators import SequenceForecaster
+
+BERLIN = "Europe/Berlin"
+
+
+def table_of(times: Any, zone: str | None = None, series: list[str] | None = None) -> Measurements:
+    """A table whose times are told by the clocks of a zone."""
+    index = pd.DatetimeIndex(times)
+    index = index if zone is None else index.tz_localize(zoneinfo.ZoneInfo(zone))
+    names = sorted(set(series or [""]))
+    places = np.array([names.index(name) for name in series or [""] * len(index)], np.int32)
+    marked = None if series is None else Marked("id", places, tuple(names))
+    found = measurements_of(np.zeros((len(index), 1)), ["a"], index, series=marked)
+    return found._replace(zone=None if zone is None else zoneinfo.ZoneInfo(zone))
+
+
+def following(table: Measurements, freq: str, horizon: int = 3) -> list[list[str]]:
+    """What the clocks of the table's zone show, of each series; at midnight the date alone."""
+    last = np.flatnonzero(np.r_[table.series[1:] != table.series[:-1], True])
+    step = parse_step(freq)
+    assert step is not None
+    ahead = times_ahead(table, table.series[last], table.times[last], step, horizon)
+    assert ahead.shape == (len(last), horizon)
+    told = [pd.DatetimeIndex(row.view("datetime64[ns]"), tz="UTC").tz_convert(table.zone or "UTC") for row in ahead]
+    return [[f"{moment:%Y-%m-%d %H:%M}".removesuffix(" 00:00") for moment in row] for row in told]
+
+
+@pytest.mark.parametrize(
+    ("times", "freq", "expected"),
+    [
+        (["2024-01-31 06:00"], "1mo", ["2024-02-29 06:00", "2024-03-31 06:00", "2024-04-30 06:00"]),
+        (["2024-01-01"], "1y", ["2025-01-01", "2026-01-01", "2027-01-01"]),
+        (["2024-02-28 23:00"], "1h", ["2024-02-29", "2024-02-29 01:00", "2024-02-29 02:00"]),
+        (["2024-02-29", "2024-03-31", "2024-04-30"], "1mo", ["2024-05-31", "2024-06-30", "2024-07-31"]),
+        (["2024-03-31 23:59", "2024-04-30 23:59"], "1mo", ["2024-05-31 23:59", "2024-06-30 23:59", "2024-07-31 23:59"]),
+        (["2024-03-31", "2024-06-30"], "3mo", ["2024-09-30", "2024-12-31", "2025-03-31"]),
+        (["2023-11-30", "2024-02-29"], "3mo", ["2024-05-31", "2024-08-31", "2024-11-30"]),
+        (["2023-02-28", "2024-02-29"], "1y", ["2025-02-28", "2026-02-28", "2027-02-28"]),
+        # Not all are last days, but all are the thirtieth as far as there is one.
+        (["2024-01-30", "2024-02-29"], "1mo", ["2024-03-30", "2024-04-30", "2024-05-30"]),
+        (["2024-01-15", "2024-02-15"], "1mo", ["2024-03-15", "2024-04-15", "2024-05-15"]),
+        # Last working days have no day in common.
+        (["2024-02-29", "2024-03-29", "2024-04-30"], "1mo", ["2024-05-30", "2024-06-30", "2024-07-30"]),
+        (["2024-03-30", "2024-03-31"], "1d", ["2024-04-01", "2024-04-02", "2024-04-03"]),
+    ],
+)
+def test_the_times_that_follow(times: list[str], freq: str, expected: list[str]) -> None:
+    assert following(table_of(times), freq) == [expected]
+    for zone in ("UTC", BERLIN, "Pacific/Auckland", "America/Los_Angeles"):
+        assert following(table_of(times, zone), freq) == [expected], zone
+
+
+@pytest.mark.parametrize(
+    ("times", "freq", "expected"),
+    [
+        (["2024-03-29 12:00", "2024-03-30 12:00"], "1d", ["2024-03-31 12:00", "2024-04-01 12:00", "2024-04-02 12:00"]),
+        (["2024-10-19", "2024-10-26"], "1w", ["2024-11-02", "2024-11-09", "2024-11-16"]),
+        (["2024-09-01", "2024-10-01"], "1mo", ["2024-11-01", "2024-12-01", "2025-01-01"]),
+        # No clock shows 02:30 on that day, and two show 02:00 on the other.
+        (["2024-03-29 02:30", "2024-03-30 02:30"], "1d", ["2024-03-31 03:30", "2024-04-01 02:30", "2024-04-02 02:30"]),
+        (["2024-10-25 02:00", "2024-10-26 02:00"], "1d", ["2024-10-27 02:00", "2024-10-28 02:00", "2024-10-29 02:00"]),
+        # Hours are hours.
+        (["2024-03-31 00:00", "2024-03-31 01:00"], "1h", ["2024-03-31 03:00", "2024-03-31 04:00", "2024-03-31 05:00"]),
+        (["2024-03-30 00:00", "2024-03-30 12:00"], "12h", ["2024-03-31", "2024-03-31 13:00", "2024-04-01 01:00"]),
+    ],
+)
+def test_the_clocks_of_a_zone_show_the_same_hour(times: list[str], freq: str, expected: list[str]) -> None:
+    assert following(table_of(times, BERLIN), freq) == [expected]
+
+
+def test_every_series_has_days_of_its_own() -> None:
+    names = ["a"] * 2 + ["b"] * 2 + ["c"] * 2
+    times = ["2024-01-31", "2024-02-29", "2024-01-29", "2024-02-29", "2024-03-01", "2024-04-01"]
+    assert following(table_of(times, BERLIN, names), "1mo", 2) == [
+        ["2024-03-31", "2024-04-30"],
+        ["2024-03-29", "2024-04-29"],
+        ["2024-05-01", "2024-06-01"],
+    ]
+
+
+@given(
+    st.dates(datetime.date(1990, 1, 1), datetime.date(2037, 1, 1)),
+    st.sampled_from(["D", "W-MON", "MS", "ME", "QE-FEB", "YE"]),
+    st.integers(3, 30),
+    st.sampled_from([None, BERLIN, "Australia/Lord_Howe", "America/St_Johns"]),
+)
+def test_a_calendar_goes_on_as_pandas_does(start: datetime.date, rule: str, rows: int, zone: str | None) -> None:
+    freq = {"D": "1d", "W-MON": "1w", "MS": "1mo", "ME": "1mo", "QE-FEB": "3mo", "YE": "1y"}[rule]
+    days = pd.date_range(start, periods=rows + 5, freq=rule) + pd.Timedelta(hours=12)
+    table = table_of(days[:rows], zone)
+    assert following(table, freq, 5) == [[f"{day:%Y-%m-%d 12:00}" for day in days[rows:]]]
+
+
+@pytest.mark.parametrize(
+    ("zone", "known"), [(None, None), (BERLIN, BERLIN), (zoneinfo.ZoneInfo(BERLIN), BERLIN), ("+02:00", "UTC+02:00")]
+)
+def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame({"a": np.arange(3.0)}, pd.date_range("2024-03-28", periods=3, tz=zone))
+    prepared = SimpleNamespace(table=measurements_of(frame.to_numpy(), ["a"], frame.index))
+    prepared._replace = lambda table: SimpleNamespace(table=table)
+    forecaster = SequenceForecaster()
+    forecaster._packed = SimpleNamespace(forecaster=None)
+    monkeypatch.setattr(SequenceForecaster, "_prepared", lambda self, rows: prepared)
+    monkeypatch.setattr(outlook, "forecast_table", lambda forecaster, prepared, **rest: prepared.table.zone)
+    found: Any = forecaster._outlook(frame, None)
+    assert (None if found is None else str(found)) == known

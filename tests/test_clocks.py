@@ -1,0 +1,206 @@
+"""Dates and the time of day in two columns: joined where they belong together, and never taken for series."""
+
+import dataclasses
+import datetime
+import io
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstm_ae.config import Reading, Series
+from lstm_ae.data.arriving import read_arriving
+from lstm_ae.data.frames import names_of_rows
+from lstm_ae.data.inspection import inspect
+from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.tasks.series import settling
+
+HOURS = np.datetime64("2024-01-30T00") + np.arange(96)
+
+
+def written(header: str, rows: list[str], name: str = "t.csv") -> str:
+    pathlib.Path(name).write_text("\n".join((header, *rows)) + "\n")
+    return name
+
+
+def of_hours(header: str, date: str = "%d/%m/%Y", clock: str = "%H:%M:%S", mark: str = ";") -> str:
+    """A table of `HOURS`."""
+    hours = [hour.astype(datetime.datetime) for hour in HOURS]
+    return written(
+        header, [mark.join((f"{h:{date}}", f"{h:{clock}}", str(k % 7), f"{k % 5}.5")) for k, h in enumerate(hours)]
+    )
+
+
+def read(path: str = "t.csv", **options: Any) -> Measurements:
+    return read_measurements(Reading(data=path, **options))
+
+
+def hours(table: Measurements) -> list[np.datetime64]:
+    return table.times.astype("datetime64[ns]").astype("datetime64[h]").tolist()
+
+
+@pytest.mark.parametrize(
+    ("names", "date", "clock"),
+    [
+        ("Date;Time", "%d/%m/%Y", "%H:%M:%S"),
+        ("Datum;Uhrzeit", "%d.%m.%Y", "%H:%M"),
+        ("date;Time (UTC)", "%Y-%m-%d", "%I:%M %p"),
+        ("day;local_time", "%Y/%m/%d", "%H:%M:%S.000"),
+        ("date;hh:mm:ss", "%Y%m%d", "%H:%M:%S"),
+        ("Date;Time", "%d/%m/%Y", "%H.%M.%S"),
+    ],
+)
+def test_the_time_of_day_is_joined_to_the_date(names: str, date: str, clock: str) -> None:
+    of_hours(f"{names};a;b", date, clock)
+    table, column = read(), names.split(";")[1]
+    assert hours(table) == HOURS.tolist()
+    assert (table.layout.clock, table.layout.values) == (column, ("a", "b"))
+    assert table.layout.inferred["clock_col"] == f"{column!r}, as it holds the time of day"
+    found = inspect(Reading(data="t.csv", window=4))
+    assert found.usable
+    assert str(found.step) == "1h"
+    assert (found.findings, found.others) == ((), {})
+
+
+def test_it_may_stand_before_the_date_or_be_named() -> None:
+    hour = [str(h).replace("T", " ").split() for h in np.datetime_as_string(HOURS, "m")]
+    written("Time,a,Date", [f"{clock},{k},{date}" for k, (date, clock) in enumerate(hour)])
+    assert hours(read()) == HOURS.tolist()
+    assert hours(read(time_zone="Europe/Berlin"))[0] == HOURS[0] - 1
+    written("from,to,a,Date", [f"{clock},23:59,{k},{date}" for k, (date, clock) in enumerate(hour)])
+    assert hours(read(clock_col="from")) == HOURS.tolist()
+    written("c1,c2,c3", [])
+    path = written(f"{hour[0][0]},{hour[0][1]},1", [f"{date},{clock},{k}" for k, (date, clock) in enumerate(hour[1:])])
+    with pytest.raises(DataError, match="--columns time,clock,c3"):
+        read(path)
+    assert hours(read(path, columns=("time", "clock", "c3"))) == HOURS.tolist()
+
+
+def test_one_that_might_be_it_is_offered_and_none_is_a_name_of_series() -> None:
+    of_hours("Date;from;a;b")
+    finding = inspect(Reading(data="t.csv")).findings[0]
+    assert finding.text.startswith("92 rows with the time of another")
+    assert finding.fixes == ({"clock_col": "from"}, {"duplicates": "mean"})
+    assert inspect(Reading(data="t.csv", clock_col="from", window=4)).usable
+    with pytest.raises(DataError, match="Add --clock-col 'from'; or --duplicates mean"):
+        settling.settle(Series(data="t.csv", freq="1d"))
+    written("Date,from,a", [f"2024-01-01,{k:02}:00,{k % 3}" for k in range(24)])
+    assert {"clock_col": "from"} in inspect(Reading(data="t.csv")).findings[0].fixes
+    written("Date,Hour,a", [f"{str(h)[:10]},{int(str(h)[11:13])},{k % 3}.5" for k, h in enumerate(HOURS)])
+    finding = inspect(Reading(data="t.csv")).findings[0]
+    assert finding.text.endswith("; if 'Hour' is the time of day, join 'Date' and it into one column")
+    assert finding.fixes == ({"duplicates": "mean"},)
+
+
+@pytest.mark.parametrize("heading", ["Time", "sunrise"])
+def test_dates_that_do_not_repeat_stay_alone(heading: str) -> None:
+    """A day has a sunrise, and a run took its time; several series may share their days."""
+    days = [str(np.datetime64("2024-01-01") + k) for k in range(60)]
+    rows = [f"{name},{day},0{7 - k // 30}:{k % 60:02},{k % 7}" for name in "xy" for k, day in enumerate(days)]
+    written(f"place,Date,{heading},a", rows)
+    table = read(id_col="place")
+    assert table.layout.clock is None
+    assert table.times[:60].astype("datetime64[ns]").astype("datetime64[m]").astype(str).tolist() == [
+        f"{day}T00:00" for day in days
+    ]
+    written(f"place,Date,{heading},a", rows[:60])
+    assert read().layout.clock is None
+
+
+def test_times_that_are_whole_are_left_as_they_are() -> None:
+    rows = [f"{np.datetime_as_string(h, 'm')},0{k % 9}:30,{k}" for k, h in enumerate(HOURS)]
+    written("time,Time of day,a", rows)
+    assert (hours(read()), read().layout.clock) == (HOURS.tolist(), None)
+    written("time,Time,a", [f"2024-{1 + k // 4:02},0{k % 4}:00,{k}" for k in range(20)])
+    assert read().layout.clock is None, "a month is no day"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("2024-01-03,,1", "line 98, column 'Date': the time is missing"),
+        ("2024-01-03,NA,1", "line 98, column 'Date': the time is missing"),
+        (",01:00,1", "line 98, column 'Date': the time is missing"),
+        ("2024-01-03,24:00,1", "line 98, column 'Date': '2024-01-03 24:00' is not a moment"),
+        ("2024-01-03 01:00,02:00,1", "line 98, column 'Date': '2024-01-03 01:00 02:00' is not a time"),
+    ],
+)
+def test_a_row_without_one_of_the_two_is_refused(row: str, problem: str) -> None:
+    rows = [f"{str(h)[:10]},{str(h)[11:]}:00,{k}" for k, h in enumerate(HOURS)]
+    written("Date,Time,a", [*rows, row])
+    with pytest.raises(DataError, match=problem):
+        read(clock_col="Time", time_col="Date")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "options", "problem"),
+    [
+        ("Date,a", "2024-01-03,1", {"clock_col": "x"}, "--clock-col names 'x', no column"),
+        ("x,a", "7,1", {"clock_col": "x"}, "--clock-col is the time of day beside dates, and no column holds dates"),
+        ("t,x,a", "2024-01-03 01:00,02:00,1", {"clock_col": "x"}, "'t' does not hold dates alone. Leave it out"),
+        ("t,x,a", "2024-01-03,02:00,1", {"clock_col": "x", "id_col": "x"}, "--clock-col and --id-col both name 'x'"),
+        (
+            "Date,Time,a",
+            "2024-01-03,02:00,1",
+            {"time_col": "Time"},
+            "'02:00', the time of a day; that is for",
+        ),
+        (
+            "Date,x,a",
+            "2024-01-03,noon,1",
+            {"clock_col": "x"},
+            "Its first cell is '2024-01-03 noon'",
+        ),
+    ],
+)
+def test_what_cannot_be_joined(header: str, row: str, options: dict[str, Any], problem: str) -> None:
+    with pytest.raises((ConfigError, DataError), match=problem):
+        read(written(header, [row]), **options)
+
+
+def test_a_run_keeps_it() -> None:
+    of_hours("Date;Time;a;b")
+    config = settling.settle(Series(data="t.csv", window=4)).config
+    assert (config.time_col, config.clock_col, config.freq, config.date_order) == ("Date", "Time", "1h", "dmy")
+    table = settling.table_of(dataclasses.replace(config, data="t.csv"))
+    # One row at a time, of which no first rows tell anything.
+    rows = pathlib.Path("t.csv").read_text().splitlines(keepends=True)
+    pieces = iter([*(row.encode() for row in rows), b""])
+    _, chunks = read_arriving(lambda size: next(pieces), "standard input", config)
+    assert np.concatenate([chunk.times for chunk in chunks]).tolist() == table.table.times.tolist()
+    # What is written can be read again.
+    cells = names_of_rows(table)["Date"].tolist()
+    again = written("Date,a,b", [f"{cell},{k},1" for k, cell in enumerate(cells)], "again.csv")
+    assert settling.table_of(dataclasses.replace(config, data=again)).table.times.tolist() == table.table.times.tolist()
+    _, chunks = read_arriving(io.BytesIO(pathlib.Path(again).read_bytes()).read, "standard input", config)
+    assert np.concatenate([chunk.times for chunk in chunks]).tolist() == table.table.times.tolist()
+    days = written("Date,a,b", [f"0{k + 1}/02/2024,{k},1" for k in range(9)], "days.csv")
+    with pytest.raises(ConfigError, match="--clock-col names 'Time', no column"):
+        settling.table_of(dataclasses.replace(config, data=days))
+
+
+@pytest.mark.parametrize("kind", ["days", "moments", "text"])
+@pytest.mark.parametrize("clock", ["times", "text"])
+def test_parquet(kind: str, clock: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    moments = [hour.astype(datetime.datetime) for hour in HOURS]
+    days: dict[str, Any] = {
+        "days": pyarrow.array([moment.date() for moment in moments]),
+        "moments": pyarrow.array([moment.replace(hour=0) for moment in moments]),
+        "text": pyarrow.array([f"{moment:%d.%m.%Y}" for moment in moments]),
+    }
+    clocks: dict[str, Any] = {
+        "times": pyarrow.array([moment.time() for moment in moments]),
+        "text": pyarrow.array([f"{moment:%H:%M}" for moment in moments]),
+    }
+    columns = {"Date": days[kind], "Time": clocks[clock], "a": np.arange(96.0)}
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    table = read("t.parquet")
+    assert (hours(table), table.layout.clock) == (HOURS.tolist(), "Time")
+    columns["Time"] = pyarrow.array([*clocks[clock].to_pylist()[:-1], None], clocks[clock].type)
+    parquet.write_table(pyarrow.table(columns), "t.parquet")
+    with pytest.raises(DataError, match="row 96, column 'Date': the time is missing"):
+        read("t.parquet")
