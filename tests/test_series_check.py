@@ -18,6 +18,7 @@ from lstm_ae_cli.series import command_line
 from lstm_ae.config import Reading
 from lstm_ae.data.findings import Finding, together
 from lstm_ae.data.inspection import inspect
+from lstm_ae.data.remarks import remarks
 from lstm_ae.errors import ConfigError, DataError
 
 HEAD = "time,a\n"
@@ -260,6 +261,17 @@ def test_notes() -> None:
         (text,) = [text for text in notes if text.startswith(piece)]
         assert notes[text].fixes[:1] == ((fix,) if fix else ())
         assert not notes[text].fatal
+
+
+def test_a_training_is_told_of_lost_digits_and_of_columns_that_count() -> None:
+    written([f"{hour},{k},{1e6 + k % 9 / 10:.3f},{k % 7}" for k, hour in enumerate(hours(200))], "when,id,fine,x")
+    found = inspect(Reading(data="t.csv", window=5))
+    assert found.prepared is not None
+    said = remarks(Reading(window=5), found.prepared)
+    assert list(said) == ["counters", "digits"]
+    assert said["counters"].startswith("'id' rises in every row, as a counter")
+    assert said["digits"].startswith("'fine' varies by 0.8")
+    assert set(said.values()) <= {finding.text for finding in found.findings}
 
 
 STEPS = np.random.default_rng(0).uniform(0.1, 3, 200).cumsum()

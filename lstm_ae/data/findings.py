@@ -15,7 +15,7 @@ from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import MANY, counting, of_unlike_size
+from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
 from lstm_ae.data.telling import told
@@ -186,24 +186,16 @@ def in_columns(
         text = f"{listed([shown(name) for name in constant])}{digits} {verbs} nothing"
         found.append(Finding(text, False, without(constant)))
     if counters := counting(table):
-        verbs = "rises in every row, as a counter or elapsed time does, and is modelled as a value"
-        if len(counters) > 1:
-            verbs = "rise in every row, as counters or elapsed time do, and are modelled as values"
         fixes = without(counters)
         if fixes and table.layout.time is None and NAMES.search(counters[0]):
             fixes += ({"time_col": counters[0], "time_unit": "s"},)
-        found.append(Finding(f"{listed([shown(name) for name in counters])} {verbs}", False, fixes))
+        found.append(Finding(of_counters(table), False, fixes))
     for feature in features:
         if feature.missing > MANY:
             text = f"{shown(feature.name)} is missing in {feature.missing:.0%} of the rows"
             found.append(Finding(text, False, without([feature.name])))
-        # 32 bits hold about seven digits.
-        span, size = feature.maximum - feature.minimum, max(abs(feature.maximum), abs(feature.minimum))
-        if 0 < span < 1e-5 * size:
-            text = (
-                f"{shown(feature.name)} varies by {span:.2g} around {size:.7g}, of which 32 bits lose digits; subtract"
-            )
-            found.append(Finding(f"{text} its level from the column", False))
+        if text := lost_digits(feature.name, feature.minimum, feature.maximum):
+            found.append(Finding(text, False))
     if config.label_col is None:
         for feature in features:
             if LABELS.fullmatch(feature.name.strip()) and len(features) > 1:

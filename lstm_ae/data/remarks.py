@@ -7,8 +7,10 @@ import numpy as np
 from lstm_ae.config import Reading
 from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.columns import heading
+from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
+from lstm_ae.data.selection import listed
 from lstm_ae.data.series import Prepared
 
 # The share of missing rows or values that is worth a word.
@@ -28,8 +30,45 @@ ENOUGH = 10
 
 def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
     """About a table to train on, by what they are about."""
-    said = {"missing rows": filled(prepared), "scale": of_unlike_size(config, prepared)}
+    said = {
+        "missing rows": filled(prepared),
+        "scale": of_unlike_size(config, prepared),
+        "counters": of_counters(prepared.table),
+        "digits": of_lost_digits(prepared.table),
+    }
     return {name: words for name, words in said.items() if words}
+
+
+def of_counters(table: Measurements) -> str:
+    """Which columns count, and are modelled as values; "" where none does."""
+    names = counting(table)
+    if not names:
+        return ""
+    verbs = "rises in every row, as a counter or elapsed time does, and is modelled as a value"
+    if len(names) > 1:
+        verbs = "rise in every row, as counters or elapsed time do, and are modelled as values"
+    return f"{listed([shown(name) for name in names])} {verbs}"
+
+
+def of_lost_digits(table: Measurements) -> str:
+    """Which columns vary so little for their size that 32 bits do not hold how; "" where none does."""
+    lost = []
+    for name, column in zip(table.layout.values, table.values.T, strict=True):
+        held = column[~np.isnan(column)]
+        if len(held):
+            lost.append(lost_digits(name, held.min(), held.max()))
+    return "; ".join(filter(None, lost))
+
+
+def lost_digits(name: str, lowest: float, highest: float) -> str:
+    """That values between these lose digits, of which 32 bits hold about seven; "" where they do not."""
+    span, size = float(highest) - float(lowest), max(abs(float(lowest)), abs(float(highest)))
+    if not 0 < span < 1e-5 * size:
+        return ""
+    return (
+        f"{shown(name)} varies by {span:.2g} around {size:.7g}, of which 32 bits lose digits; subtract its level from "
+        "the column"
+    )
 
 
 def of_another(prepared: Prepared) -> list[str]:
