@@ -147,15 +147,24 @@ def register(app: typer.Typer) -> None:
         bar.clear()
         remark(of_another(found.prepared), talk)
         _show(found, talk)
-        files = {"events": write_table(events or opened.directory / "events.csv", detected.event_columns(found))}
+        files = {}
+        if events is not None:
+            files["events"] = write_table(events, detected.event_columns(found))
         if scores is not None:
             files["scores"] = write_table(scores, detected.score_columns(found))
-        files["figure"] = write(figure or opened.directory / "figures" / "detection.png", png(detected.draw(found)))
+        if figure is not None:
+            files["figure"] = write(figure, png(detected.draw(found)))
         try:
+            if events is None:
+                files["events"] = write_table(opened.directory / "events.csv", detected.event_columns(found))
+            if figure is None:
+                files["figure"] = write(opened.directory / "figures" / "detection.png", png(detected.draw(found)))
             opened.write_detection(sketches_of(found))
         except OSError as error:
+            if not files:
+                raise
             # What was asked for is written; a run that belongs to somebody else stays as it is.
-            talk.say(f"not kept in the run for its reports ({error.strerror or error})")
+            talk.say(f"not kept in {opened.directory} ({error.strerror or error})")
         show_files(talk, files)
         talk.document(detected.as_json(found) | {name: str(path) for name, path in files.items()})
 

@@ -76,20 +76,21 @@ def appraise(
     return _reconstructions(run, config, data, progress, seen)
 
 
-def _of_known_rows(prepared: Prepared, seen: Sequence[str] | None) -> list[str]:
+def _of_known_rows(prepared: Prepared, seen: Sequence[Sequence[str]] | None) -> list[str]:
     """That rows of a table may be those that a run has learned from.
 
     Args:
-        seen: the first and the last time of those, in UTC.
+        seen: the first and the last time of each stretch of those, in UTC.
     """
     table = prepared.table
     if not seen or table.layout.time is None:
         return []
-    first, last = (np.datetime64(text.replace(" ", "T"), "ns").astype(np.int64) for text in seen)
-    rows = int(np.count_nonzero((table.times >= first) & (table.times <= last)))
+    stretches = [[np.datetime64(text.replace(" ", "T"), "ns").astype(np.int64) for text in ends] for ends in seen]
+    known = np.any([(table.times >= first) & (table.times <= last) for first, last in stretches], axis=0)
+    rows = int(np.count_nonzero(known))
     if not rows:
         return []
-    ends = " to ".join(told(int(moment), table.zone) for moment in (first, last))
+    ends = " to ".join(told(int(moment), table.zone) for moment in (stretches[0][0], stretches[-1][1]))
     return [
         f"{rows:,} of {len(table.times):,} rows are of the time that the run was trained and chosen on ({ends}). If "
         "they are the same rows, the results flatter it: give later ones alone"

@@ -155,6 +155,6 @@ def draw(found: Detection) -> Figure:
         [(event.first - first, event.last - first) for event in own],
         names=[names[column] for column in columns],
         labels=found.labelled()[rows] if found.judged else None,
-        zone=measurements.zone,
+        zone=measurements.clock,
         title="; ".join(told),
     )

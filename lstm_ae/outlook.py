@@ -227,6 +227,6 @@ def figure(outlook: Outlook, most: int = 4) -> Figure:
         names=[table.ids[outlook.ids[n]] for n in which],
         quantities=[names[k] for k in column],
         intervals={level: (taken(low), taken(high)) for level, (low, high) in outlook.intervals.items()},
-        zone=table.zone,
+        zone=table.clock,
         title=f"The first {most} of {whole:,} forecasts, a column of a series each" if whole > most else "",
     )

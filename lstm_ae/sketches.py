@@ -42,5 +42,5 @@ def sketches_of(found: Detection) -> Sketches:
         str(found.ours.threshold.rule),
         tuple(made),
         tuple(listed),
-        measurements.zone is not None,
+        measurements.clock is not None,
     )

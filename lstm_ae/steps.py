@@ -61,7 +61,7 @@ class Steps:
         self.train_feed, self.validation_feed = (Feed(part, data.scale, network) for part in data[:2])
         self.count = steps_of(data.train, batch_size)
         # Large, since no gradient has to be kept.
-        self.validation_batch = at_once(data.validation.span)
+        self.validation_batch = at_once(data.validation)
         self.missing = any(part.missing for part in data[:2])
         self._train: Any = None
         self._validate: Any = None

@@ -67,6 +67,6 @@ def figure(opened: Opened) -> Figure:
         grid.values[rows],
         reconstructed(opened.halves, grid)[rows],
         names=names,
-        zone=table.zone,
+        zone=table.clock,
         title="; ".join(told),
     )

@@ -106,6 +106,9 @@ def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):
     ],
 )
 def test_it_says_what_goes_in(name: str, said: str) -> None:
+    manifest = json.loads((ROOT / name / "1/assets.extra/manifest.json").read_text())
+    endpoints = [SimpleNamespace(name=key, **shapes) for key, shapes in manifest["signatures"].items()]
+    assert said in card(name, "1", Run(ROOT / name), endpoints)
     assert said in (ROOT / name / "README.md").read_text()
 
 

@@ -318,9 +318,12 @@ def test_runs(run):
     assert code == 0
     assert "units" in out
     compared = document(run, "runs compare one two")
+    data = compared["differing"].pop("sha256 of the data")  # which is drawn with the seed
+    assert data == [json.loads(Path(name, "config.json").read_text())["data"]["sha256"][:12] for name in ("one", "two")]
     assert compared["differing"] == {"seed": [0, 3], "deterministic": [True, False]}
     assert document(run, "runs compare one one")["differing"] == {}
     drawn = document(run, "runs compare one two --figure both.png")
+    assert drawn["differing"].pop("sha256 of the data") == data
     assert (drawn.pop("figure"), drawn) == ("both.png", compared)
     assert Path("both.png").read_bytes().startswith(b"\x89PNG")
 

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -560,6 +561,32 @@ def test_a_stream_scores_as_the_whole_table_does(place: Path, tmp_path: Path) ->
     for column in ("score", "p", "score flow", "score heat"):
         got, wanted = ([float(row[column]) for row in rows] for rows in (found, expected))
         np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_a_stream_has_no_labels(place: Path) -> None:
+    """Whatever column of them the run was trained with."""
+    shutil.copytree(place / "run", "labelled/run")
+    changed = json.loads(Path("labelled/run/config.json").read_text())
+    changed["config"]["label_col"] = "failure"
+    Path("labelled/run/config.json").write_text(json.dumps(changed))
+    rows = "".join((place / "bad.csv").read_text().splitlines(keepends=True)[:31])
+    ours, theirs = followed(Path("labelled"), rows), followed(place, rows)
+    assert (ours.code, ours.out) == (0, theirs.out)
+
+
+def test_what_was_asked_for_is_written_although_the_run_cannot_be(place: Path) -> None:
+    shutil.copytree(place / "run", "other")
+    for name in ("events.csv", "detection.npz"):
+        Path("other", name).unlink(missing_ok=True)
+        Path("other", name).mkdir()
+    said = call(f"series detect other {place}/bad.csv --scores s.csv --figure f.png --json")
+    assert said.code == 0, said.err
+    assert "not kept in other (Is a directory)" in said.err
+    assert Path("s.csv").is_file()
+    assert Path("f.png").is_file()
+    assert {"scores", "figure"} <= set(json.loads(said.out))
+    said = call(f"series detect other {place}/bad.csv")
+    assert said.code == 1
 
 
 def test_a_stream_as_json_lines(place: Path) -> None:

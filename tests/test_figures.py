@@ -295,7 +295,7 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     table = SimpleNamespace(
         ids=("left", "right"),
         layout=SimpleNamespace(time="time", values=names),
-        zone=zoneinfo.ZoneInfo("Europe/Berlin"),
+        clock=zoneinfo.ZoneInfo("Europe/Berlin"),
     )
     shares = (0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5)
     events = [Event(25, 27, 26, 9.0, 0.1, shares, False)]
@@ -310,7 +310,7 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     ticks = [tick.get_text() for tick in drawn.axes[-1].get_xticklabels()]
     assert "03:00" in ticks  # of 00:00 to 09:30 in UTC, an hour and then two ahead
     assert "02:00" not in ticks  # which that night's clocks leave out
-    found.ours.events, table.zone = [], None
+    found.ours.events, table.clock = [], None
     drawn = checked(draw(found))  # type: ignore[arg-type]
     assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(6)), "Score"]
     assert drawn.get_suptitle() == "left, the first of 2 series; 6 of 8 columns: the first"

@@ -334,6 +334,7 @@ def test_series_without_times_count_for_themselves() -> None:
         (("1", "NA", "0"), ("0", "1"), [1, -1, 0]),
         (("2", "-", "10"), ("2", "10"), [0, -1, 1]),
         (("1", "none", "2"), ("1", "2", "none"), [0, 2, 1]),
+        (("0", "None", "1"), ("0", "1"), [0, -1, 1]),
     ],
 )
 def test_labels_are_no_values(cells: tuple[str, ...], classes: tuple[str, ...], labels: list[int]) -> None:

@@ -402,3 +402,18 @@ def test_no_value_stands_in_two_parts(hours: list[int], window: int, horizon: in
             known = np.flatnonzero(~np.isnan(cut))
             assert np.array_equal(cut[known] - cut[known[0]], known - known[0]), "steps of an hour, gaps as NaN"
             assert not len(known) or np.diff(known).max(initial=1) <= max_gap + 1
+
+
+@pytest.mark.parametrize(
+    ("stretches", "most", "kept"),
+    [
+        ([[5, 9], [0, 3]], 4, [[0, 3], [5, 9]]),
+        ([[0, 9], [2, 3], [4, 12]], 4, [[0, 12]]),
+        ([[0, 1], [3, 4], [10, 11], [12, 13]], 2, [[0, 4], [10, 13]]),
+        ([[0, 1], [3, 4], [6, 7]], 1, [[0, 7]]),
+    ],
+)
+def test_stretches_of_time_are_joined_where_they_are_near(stretches: Any, most: int, kept: Any) -> None:
+    from lstm_ae.tasks.series import _joined
+
+    assert _joined(np.array(stretches), most).tolist() == kept

@@ -263,6 +263,14 @@ def test_notes() -> None:
         assert not notes[text].fatal
 
 
+def test_a_class_that_may_stand_for_no_label_is_told_of() -> None:
+    rows = [f"{hour},{k % 7},{('a', 'b', 'NA')[k // 10 % 3]}" for k, hour in enumerate(hours(90))]
+    notes = found("time,x,kind", *rows, label_col="kind")
+    text = "'NA' is a class; where that stands for no label, name it with --missing"
+    assert notes[text].fixes == ({"missing": ("NA",)},)
+    assert text not in found("time,x,kind", *rows, label_col="kind", missing=("NA",))
+
+
 def test_a_training_is_told_of_lost_digits_and_of_columns_that_count() -> None:
     written([f"{hour},{k},{1e6 + k % 9 / 10:.3f},{k % 7}" for k, hour in enumerate(hours(200))], "when,id,fine,x")
     found = inspect(Reading(data="t.csv", window=5))

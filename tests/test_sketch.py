@@ -101,7 +101,7 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
         step=SimpleNamespace(nanoseconds=0),
     )
     ids = [f"series {k}" for k in range(6)]
-    table = SimpleNamespace(ids=ids, layout=SimpleNamespace(time=None, values=names), zone=None)
+    table = SimpleNamespace(ids=ids, layout=SimpleNamespace(time=None, values=names), clock=None)
     # Two events in series 5, one each in 0, 2, 3 and 4: the last of those with one has no place.
     starts = (3, 21, 31, 41, 51, 55)
     events = [Event(k, k + 1, k, 9.0, 0.1, (0.0, 0.5, 0.0, 0.2, 0.3), False) for k in starts]

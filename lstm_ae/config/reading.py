@@ -64,8 +64,8 @@ class Reading(Options):
     )
     clock_col: str | None = option(
         None,
-        "Column of the time of day, where --time-col holds dates alone (default: one called Time or the like, where "
-        "dates repeat).",
+        "Column of the time of day, where --time-col holds dates alone (default: where neither is named, one called "
+        "Time or the like if dates repeat).",
         tunable=False,
     )
     value_cols: tuple[str, ...] = option(

@@ -171,7 +171,9 @@ def _clock(
     taken = {config.id_col, config.label_col, *config.value_cols}
     rest = [name for name in names if kinds[name] == "text" and name not in taken]
     clocks = [name for name in rest if are_clocks(cells(name), missing_words(config))]
-    clock = usual_clock(clocks, cells(time), None if config.id_col is None else cells(config.id_col))
+    clock = None
+    if config.time_col is None:  # who names the dates would name the time of day as well
+        clock = usual_clock(clocks, cells(time), None if config.id_col is None else cells(config.id_col))
     return clock, () if clock else tuple(clocks)
 
 

@@ -18,6 +18,7 @@ from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
+from lstm_ae.data.table import MISSING
 from lstm_ae.data.telling import told
 
 LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
@@ -201,6 +202,12 @@ def in_columns(
             if LABELS.fullmatch(feature.name.strip()) and len(features) > 1:
                 text = f"{shown(feature.name)} is modelled as a value, though its name says that it is a label"
                 found.append(Finding(text, False, ({"label_col": feature.name},)))
+    if odd := [name for name in table.classes if name.lower() in MISSING]:
+        verbs = "is a class" if len(odd) == 1 else "are classes"
+        text = (
+            f"{listed([shown(name) for name in odd])} {verbs}; where that stands for no label, name it with --missing"
+        )
+        found.append(Finding(text, False, ({"missing": (*config.missing, *odd)},)))
     words = [shown(name) for name, kind in others.items() if kind == "text"]
     if words:
         verbs = "holds no numbers and is" if len(words) == 1 else "hold no numbers and are"

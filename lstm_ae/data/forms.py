@@ -101,7 +101,7 @@ def are_stamps(cells: Sequence[str], *, named: bool) -> bool:
         named: the column is known for times, or its heading says so. In another one ten digits may be any number.
     """
     found = [cell for cell in cells if STAMP.fullmatch(cell)]
-    if len(found) == len(cells):
+    if cells and len(found) == len(cells):
         return named or min(map(len, cells)) > 10
     # Among times since 1970 there may be some that look so.
     return named and 2 * len(found) > len(cells) and min(map(len, found)) > 10

@@ -60,6 +60,11 @@ class Measurements(NamedTuple):
     unsorted: int
     zone: datetime.tzinfo | None = None
 
+    @property
+    def clock(self) -> datetime.tzinfo | None:
+        """By whose clocks a figure tells times: as `zone`, and of numbers since 1970 UTC's."""
+        return self.zone or (datetime.UTC if self.layout.aware else None)
+
     def where(self, row: int) -> str:
         """The file and the place in it of a row, for errors."""
         return f"{self.name}, {self.place} {self.lines[row]}"
@@ -239,5 +244,8 @@ def _named(labels: Sequence[str], config: Reading) -> list[str]:
         for cell in labels
         if cell.lower() not in words and not (numbers and NUMBER.fullmatch(cell) and float(cell) in numbers)
     ]
+    rest = [cell for cell in held if cell.lower() not in MISSING]
+    if rest and all(NUMBER.fullmatch(cell) and float(cell) in (0, 1) for cell in rest):
+        return rest  # of anomalies, which are or are not
     rest = [cell for cell in held if cell.lower() not in MISSING - {"none"}]
     return rest if rest and all(NUMBER.fullmatch(cell) for cell in rest) else held

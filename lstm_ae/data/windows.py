@@ -18,8 +18,8 @@ Floats = NDArray[np.float32]
 
 # The feature that is the day's open, where a model is told that of the day to forecast.
 OPEN = 1
-# Rows that are looked at together; steps, of all samples, that a network is given together.
-PIECE, STEPS = 1 << 20, 1 << 20
+# Rows that are looked at together; numbers, of all samples, that a network is given together.
+PIECE, NUMBERS = 1 << 20, 1 << 20
 
 
 class Split(NamedTuple):
@@ -94,14 +94,14 @@ class Split(NamedTuple):
 
         Of long samples there are fewer than `size` in one.
         """
-        size = at_once(self.span, size)
+        size = at_once(self, size)
         for start in range(0, self.samples, size):
             yield slice(start, min(start + size, self.samples))
 
 
-def at_once(span: int, most: int = 1024) -> int:
-    """Samples of so many steps that a network is given at a time where no gradient is kept."""
-    return max(1, min(most, STEPS // span))
+def at_once(split: Split, most: int = 1024) -> int:
+    """Samples that a network is given at a time where no gradient is kept: fewer where they are large."""
+    return max(1, min(most, NUMBERS // (split.span * split.features)))
 
 
 class Source(NamedTuple):

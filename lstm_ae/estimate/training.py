@@ -119,7 +119,7 @@ def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple
     seed(config)
     model = task(task_of(config)).build(config, data)
     network, state = network_of(model), folder / "state.npz"
-    some = _few(data.validation, 4 * at_once(data.validation.span))
+    some = _few(data.validation, 4 * at_once(data.validation))
     steps = prepared(network, data._replace(validation=some), config)
     variables = list(network.variables)
     keeper = Keeper(config, variables, list(steps.optimizer.variables), state, {}, None, steps.count)

@@ -44,7 +44,7 @@ def summary(folder: Folder) -> Summary:
     try:
         about, plan = folder.about(), folder.plan()
         asked = plan.to_dict()
-        choices = {"task": about["task"], **asked["config"]} | {axis.name: str(axis) for axis in plan.axes}
+        choices = {"study": about["task"], **asked["config"]} | {axis.name: str(axis) for axis in plan.axes}
         choices |= {key: asked[key] for key in ("search", "trials", "repeats", "prune")}
         choices |= {"objective": plan.objective.name, "leaky": "LEAKY" if about["data"]["leaky"] else None}
         return Summary(choices, plan.objective.name, ranked(told(folder.journal.read()[0]), plan.objective))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.data.telling import told
@@ -21,6 +22,9 @@ from lstm_ae.tasks.series import classes, codes, forecasts
 from lstm_ae.tasks.series.settling import settle
 
 __all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+
+# Stretches of time that a run keeps of its rows.
+STRETCHES = 20
 
 _BY_TASK: Mapping[str, Any] = {"anomaly": codes, "reconstruct": codes, "forecast": forecasts, "classify": classes}
 _BY_OUTPUT: Mapping[str, Any] = {"reconstruction": codes, "future": forecasts, "label": classes}
@@ -58,12 +62,27 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
 
 
 def _seen(data: Data) -> dict[str, Any]:
-    """The first and the last time of the rows that a model was trained and chosen on, where they have times."""
-    times = [split.time for split in (data.train, data.validation) if split.time is not None and len(split.time)]
-    if not times:
-        return {}
-    first, last = (min(part.min() for part in times), max(part.max() for part in times))
-    return {"seen": [told(int(moment.astype("datetime64[ns]").astype(np.int64))) for moment in (first, last)]}
+    """When the rows were that a model was trained and chosen on, in stretches, where they have times."""
+    stretches = []
+    for split in (data.train, data.validation):
+        if split.time is None or split.segment is None or not len(split.time):
+            return {}
+        times = split.time.astype("datetime64[ns]").astype(np.int64)
+        ends = np.flatnonzero(np.r_[split.segment[1:] != split.segment[:-1], True])
+        starts = np.r_[0, ends[:-1] + 1]
+        stretches.append(np.c_[times[starts], times[ends]])
+    return {"seen": [[told(int(first)), told(int(last))] for first, last in _joined(np.concatenate(stretches))]}
+
+
+def _joined(stretches: NDArray[np.int64], most: int = STRETCHES) -> NDArray[np.int64]:
+    """So many stretches of time at most, `(n, 2)`, that hold all of these: the nearest are joined."""
+    stretches = stretches[np.argsort(stretches[:, 0], kind="stable")]
+    reached = np.maximum.accumulate(stretches[:, 1])
+    gaps = stretches[1:, 0] - reached[:-1]
+    widest = np.sort(gaps)[::-1][: most - 1]
+    parted = np.flatnonzero((gaps > 0) & (gaps >= (widest[-1] if len(widest) else 0)))[: most - 1]
+    joined: NDArray[np.int64] = np.c_[stretches[np.r_[0, parted + 1], 0], reached[np.r_[parted, len(reached) - 1]]]
+    return joined
 
 
 def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
