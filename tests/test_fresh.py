@@ -186,15 +186,18 @@ def test_a_day_that_has_just_opened_is_forecast_from_its_open(place, capsys):
     day = "2017-09-08"
     later = days_of("NEW", 60, seed=5)
     opens = {"AAA": 50.25, "NEW": 60.5}
+    after = str(np.busday_offset(later[-1].split(",")[1], 1))
     said = {}
     for of in ("own", "other"):
         given = [[*rows[0], f"AAA,{day},{opens['AAA']},,,,"], rows[1]]
         if of == "other":
-            given = [[*later, f"NEW,{day},{opens['NEW']},,,,"], rows[1]]
+            given = [[*later, f"NEW,{after},{opens['NEW']},,,,"], [*days_of("LATE", 60), f"LATE,{day},50,,,,"]]
         path = prices(place, *given, name="morning.csv" if of == "own" else "another.csv")
         assert main(shlex.split(f"snp predict --run {place / 'morning'} --data {path}")) == 0
         told = capsys.readouterr()
-        assert f"the open of a day to forecast is known of 1 company, the latest of {day}" in told.err
+        latest = day if of == "own" else after
+        assert f"the open of a day to forecast is known of 1 company, the latest of {latest}" in told.err
+        assert ("the open of 1 company follows no whole day: LATE" in told.err) == (of == "other")
         said[of] = told.out
     model = Run(place / "morning").model()
     for of, name, known in (("own", "AAA", rows[0]), ("other", "NEW", later)):
@@ -202,9 +205,10 @@ def test_a_day_that_has_just_opened_is_forecast_from_its_open(place, capsys):
         past = np.array([[float(row.split(",")[at]) for at in (3, 2, 4, 5)] for row in known[-8:]], np.float32)
         inputs = {"past": past[None], "open": np.array([opens[name]], np.float32)}
         wanted = float(np.asarray(model(inputs)["future"])[0, -1, 0])
-        assert line.split()[1] == day
+        assert line.split()[1] == (day if of == "own" else after)
         assert float(line.split()[3]) == pytest.approx(wanted, abs=0.006)
         assert "BBB  " not in said[of]
+        assert "LATE  " not in said[of]
 
 
 def test_many_days(run):
@@ -223,3 +227,12 @@ def test_many_days(run):
     assert list(result.steps[4].metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
     with pytest.raises(ConfigError, match=r"up to 20 days ahead; choose a --horizon of at most that\. Received: 21"):
         multistep(more.model, more.data, 21, calibration=calibration)
+
+
+def test_what_ended_long_before_is_not_forecast_again(run):
+    """A company that the run knows, whose rows end years before the last day it has learned from."""
+    until = run.calibration()[2]
+    found = opened_on(run, days_of("AAA", 100), days_of("NEW", 60, seed=5))
+    assert np.datetime64(until) - np.datetime64(days_of("AAA", 100)[-1].split(",")[1]) > np.timedelta64(10, "D")
+    assert {found.data.symbols[line] for line in found.data.test.company} == {"NEW"}
+    assert any("100 rows up to" in note for note in found.data.source.notes)

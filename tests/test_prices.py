@@ -21,6 +21,7 @@ from lstm_ae.data.prices import load
 from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
+from lstm_ae.tasks.panel import days_after
 
 HEAD = "symbol,date,open,high,low,close,volume"
 DATA_DIR = os.environ.get("LSTMAE_DATA_DIR", "")
@@ -482,3 +483,30 @@ def test_a_gap_stays_one_where_its_row_is_left_out() -> None:
     assert left.values["high"].tolist() == [0, 1, 3, 4, 7]
     assert left.gap.tolist() == [False, False, True, False, False]
     assert part.tolist() == [0, 0, 0, 1, 0]
+
+
+def test_a_stock_beside_what_is_traded_every_day_keeps_its_windows(tmp_path: pathlib.Path) -> None:
+    """Its weekends and holidays are no gaps; the pause of a fortnight is one."""
+    every = np.arange(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
+    weekdays = every[np.is_busday(every)]
+    stock = np.delete(weekdays, [*range(40, 700, 20), *range(500, 512)])
+    rows = [f"{day},{50 + k % 7},{51 + k % 7},{49 + k % 7},{50 + k % 7},1000" for k, day in enumerate(every)]
+    lines = [f"BTC,{row}" for row in rows]
+    lines += [f"AAPL,{rows[k]}" for k in np.flatnonzero(np.isin(every, stock))]
+    path = tmp_path / "both.csv"
+    path.write_text("\n".join(["symbol,date,open,high,low,close,volume", *lines]) + "\n")
+    data = load(Snp(data=str(path)))
+    assert "AAPL has a calendar unlike that of most here: only pauses of more than 10 days are gaps there" in (
+        data.source.notes
+    )
+    assert "1 gap in the days of 1 company (AAPL): 30 windows that would cross them dropped" in data.source.notes
+    train = data.train
+    assert train.company is not None
+    held = np.bincount(train.company[train.starts], minlength=3)
+    assert held[data.symbols.index("AAPL")] > 400
+    last = [int(np.flatnonzero(train.company == line)[-1]) for line in (1, 2)]
+    assert data.symbols[1:] == ("AAPL", "BTC")
+    assert train.time is not None
+    for row, on in zip(last, (np.busday_offset, lambda day, count, roll: day + count), strict=True):
+        expected = on(train.time[row], np.arange(1, 6), roll="backward")
+        assert days_after(train, row, 5).tolist() == expected.tolist()

@@ -61,13 +61,13 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
     """
     fields = config.fields
     quotes = selection.asked(config, quotes)
-    quotes, opens = selection.opened(quotes) if config.with_open else (quotes, {})
+    quotes, opens, late = selection.opened(quotes) if config.with_open else (quotes, {}, [])
     part = parts(quotes) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
     quotes, part = selection.used(quotes, part)
     missing = selection.missing(quotes, fields)
     days = np.bincount(quotes.company[(part == 0) & ~missing], minlength=len(quotes.symbols))
     enough = (days >= selection.MIN_TRAINING_DAYS) | (held_out & (days == 0))
-    notes = [*quotes.notes, *selection.left_out(quotes, days, enough), *selection.told_opens(opens)]
+    notes = [*quotes.notes, *selection.left_out(quotes, days, enough), *selection.told_opens(opens), *late]
     keep = enough[quotes.company]
     quotes, part, missing = take(quotes, keep), part[keep], missing[keep]
 
@@ -80,15 +80,17 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
     symbols = ("", *(quotes.symbols[i] for i in kept))
     series = selection.series_of(quotes, fields)
     whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
+    if none := sorted({symbols[line] for line in np.setdiff1d(company, company[whole.starts])}):
+        notes.append(f"{count(len(none), 'company')} without {span} days in a row: {selection.listed(none)}")
     splits = _by_date(whole, part, config.stride) if config.split == "time" else _shuffled(whole, config)
     scale, leaky = _scale(config, whole, splits[0], len(kept))
     if config.split == "report":
         leaky = "; ".join(filter(None, (LEAKY_SPLIT, leaky)))
     source = _source(quotes, fields, series, company, symbols, notes, leaky)
     data = Data(*splits, scale, source, symbols, selection.names_of(fields), opens=opens)
-    return require_samples(
-        data, f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
-    )
+    advice = f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
+    why = f" ({'; '.join(notes)})" if quotes.gap.any() else ""
+    return require_samples(data, advice + why)
 
 
 def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64) -> Data:
@@ -106,8 +108,8 @@ def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64)
         DataError: a file that cannot be used, or no window in it.
     """
     quotes = read_quotes(config.data)
-    quotes, opens = selection.opened(quotes) if config.with_open else (quotes, {})
-    fields, notes = config.fields, [*quotes.notes, *selection.told_opens(opens)]
+    quotes, opens, late = selection.opened(quotes) if config.with_open else (quotes, {}, [])
+    fields, notes = config.fields, [*quotes.notes, *selection.told_opens(opens), *late]
     seen = selection.seen(quotes, known, until, config.window)
     if seen.any():
         notes.append(f"{count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again")

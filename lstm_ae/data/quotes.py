@@ -17,6 +17,8 @@ from lstm_ae.data.table import Table, Text, read_csv
 MAX_PRICE = 1e9
 MAX_VOLUME = 1e15
 MAX_PAUSE = np.timedelta64(10, "D")
+# The share of the calendar's days from which on a company has a calendar of its own, if it has rows of so many days.
+LACKING, YEAR = 0.02, 250
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 SHIPPED = "stocks.csv.gz, shipped with the package"
@@ -103,7 +105,12 @@ def _checked(table: Table, name: str, licence: str, notes: tuple[str, ...]) -> Q
             f"{symbols[company[at]]} on {days[at]} stands on line {table.lines[first]} already. Remove one of the two",
         )
     values = {column: table.numbers[column][order] for column in (*PRICES, "volume")}
-    return Quotes(name, licence, notes, symbols, company, days, values, _gaps(company, days, len(symbols)))
+    gap, apart = _gaps(company, days)
+    if len(apart):
+        named = ", ".join(symbols[i] for i in apart[:10]) + (f" and {len(apart) - 10} more" if len(apart) > 10 else "")
+        days_of = f"{named} {'has' if len(apart) == 1 else 'have'} a calendar unlike that of most here"
+        notes += (f"{days_of}: only pauses of more than {MAX_PAUSE.astype(int)} days are gaps there",)
+    return Quotes(name, licence, notes, symbols, company, days, values, gap)
 
 
 def _first_row(text: Text, code: int) -> int:
@@ -144,11 +151,15 @@ def _companies(table: Table) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     return symbols, np.array([place[value] for value in names], np.int32)[text.codes]
 
 
-def _gaps(company: NDArray[np.int32], day: NDArray[np.datetime64], companies: int) -> NDArray[np.bool_]:
+def _gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Where a day of the calendar, or more than `MAX_PAUSE`, lies between a row and the one before.
 
     The calendar is the file's own: days on which at least half of the companies listed then have a row. A company is
     listed from its first to its last row.
+
+    Returns:
+        The gaps, `(rows,)`, and the companies that have a calendar of their own, as a stock has beside currencies: they
+        lack too many days for those to be missing.
     """
     days, at = np.unique(day, return_inverse=True)
     first = np.flatnonzero(np.r_[True, company[1:] != company[:-1]])
@@ -157,7 +168,10 @@ def _gaps(company: NDArray[np.int32], day: NDArray[np.datetime64], companies: in
     listed = np.cumsum(change)[:-1]
     traded = 2 * np.bincount(at, minlength=len(days)) >= listed
     before = np.r_[0, np.cumsum(traded)]  # calendar days before each day
-    gap = np.zeros(len(company), bool)
-    gap[1:] = (before[at[1:]] > before[at[:-1] + 1]) | (day[1:] - day[:-1] > MAX_PAUSE)
-    gap[first] = False
-    return gap
+    pause, lacking = np.zeros(len(company), bool), np.zeros(len(company), np.int64)
+    pause[1:], lacking[1:] = day[1:] - day[:-1] > MAX_PAUSE, before[at[1:]] - before[at[:-1] + 1]
+    pause[first], lacking[first] = False, 0
+    lacked = np.add.reduceat(np.where(pause, 0, lacking), first)
+    own = (lacked > LACKING * (before[at[last] + 1] - before[at[first]])) & (last - first >= YEAR)
+    gap = pause | ((lacking > 0) & ~own[company])
+    return gap, np.flatnonzero(own)

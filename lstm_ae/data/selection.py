@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import PRICES, Snp
-from lstm_ae.data.quotes import Quotes, parse_date
+from lstm_ae.data.quotes import MAX_PAUSE, Quotes, parse_date
 from lstm_ae.data.windows import Opening, fingerprint, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
@@ -40,19 +40,23 @@ def take(quotes: Quotes, rows: Flags) -> Quotes:
     return quotes._replace(company=quotes.company[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
 
 
-def opened(quotes: Quotes) -> tuple[Quotes, dict[str, Opening]]:
-    """The rows of whole days, and what is known of days that have just opened.
+def opened(quotes: Quotes) -> tuple[Quotes, dict[str, Opening], list[str]]:
+    """The rows of whole days, what is known of days that have just opened, and a note on those that nothing is made of.
 
-    That is a company's last row, if of its prices it has the open alone.
+    Such a day is a company's last row, if of its prices it has the open alone. It must follow a whole day.
     """
     last = np.r_[quotes.company[1:] != quotes.company[:-1], True]
     unknown = np.logical_and.reduce([np.isnan(quotes.values[name]) for name in PRICES if name != "open"])
     flags = last & unknown & ~np.isnan(quotes.values["open"])
+    whole = ~np.logical_or.reduce([np.isnan(quotes.values[name]) for name in PRICES])
+    follows = ~quotes.gap & np.r_[False, whole[:-1] & (quotes.company[1:] == quotes.company[:-1])]
     found = {
         quotes.symbols[quotes.company[row]]: Opening(quotes.day[row], float(quotes.values["open"][row]))
-        for row in np.flatnonzero(flags)
+        for row in np.flatnonzero(flags & follows)
     }
-    return take(quotes, ~flags), found
+    left = [quotes.symbols[i] for i in quotes.company[flags & ~follows]]
+    notes = [f"the open of {count(len(left), 'company')} follows no whole day: {listed(left)}"] if left else []
+    return take(quotes, ~flags), found, notes
 
 
 def told_opens(opens: Mapping[str, Opening]) -> list[str]:
@@ -168,13 +172,18 @@ def fingerprint_of(quotes: Quotes) -> str:
 
 
 def seen(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> Flags:
-    """Rows of known companies up to a day, but for the last `window` of them, which later days are forecast from."""
+    """Rows of known companies up to a day, but for the last `window` of them, which later days are forecast from.
+
+    Those too where a company's rows end long before that day.
+    """
     of_known = np.array([symbol in known for symbol in quotes.symbols])[quotes.company]
     before = of_known & (quotes.day <= until)
     left = np.bincount(quotes.company[before], minlength=len(quotes.symbols))[quotes.company]
     first = np.r_[True, quotes.company[1:] != quotes.company[:-1]]
     place = np.arange(len(before)) - np.maximum.accumulate(np.where(first, np.arange(len(before)), 0))
-    found: Flags = before & (place < left - window)
+    ends = np.full(len(quotes.symbols), np.datetime64("0001-01-01", "D"))
+    np.maximum.at(ends, quotes.company, quotes.day)
+    found: Flags = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.company])
     return found
 
 

@@ -12,7 +12,7 @@ from lstm_ae.evaluation import Evaluation, Mean, Metric
 from lstm_ae.intervals import Calibration, bounds
 from lstm_ae.tasks import parts
 from lstm_ae.tasks.errors import Way, calibrate, errors, judge, measures, usual_change
-from lstm_ae.tasks.panel import last_windows, weekdays_after
+from lstm_ae.tasks.panel import days_after, last_windows
 
 # Days ahead whose errors a run keeps.
 KEPT = 20
@@ -148,7 +148,7 @@ def predict(
             add(last, index, [opening.day for opening in opens], [None] * len(known), told)
         return dict(columns)
     assert last.time is not None
-    days = [weekdays_after(last.time[start + way.given - 1], 1)[0] for start in last.starts[index]]
+    days = [days_after(last, start + way.given - 1, 1)[0] for start in last.starts[index]]
     if names:
         add(last, index, days, [None] * len(names))
     return dict(columns)

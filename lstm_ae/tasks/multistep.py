@@ -21,7 +21,7 @@ from lstm_ae.figures.base import titled
 from lstm_ae.intervals import Calibration
 from lstm_ae.tasks.errors import LEVELS, calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.forecasting import forecasts, interval
-from lstm_ae.tasks.panel import dates_of, last_windows, quantity_of, weekdays_after
+from lstm_ae.tasks.panel import dates_of, days_after, last_windows, quantity_of
 from lstm_ae.tasks.paths import Rollout
 
 # Futures that go through the model at once.
@@ -98,6 +98,7 @@ def multistep(
     way = forecast.way(given, ahead)
     test = _after(data, data.recut(data.test, given + ahead), given, seen)
     fitted, usual = (baselines or Baselines()).cut(given, ahead), None
+    residuals = calibration
     unknown = calibration is not None and ahead > len(calibration.quantiles)
     if calibration is not None and unknown:
         if not data.train.samples or horizon is not None:
@@ -133,7 +134,8 @@ def multistep(
     ends = {level: interval(calibration, data, last.past, last.company, predicted, level) for level in levels}
     for level, (low, high) in ends.items():
         table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
-    futures = _futures(forecast, calibration, data, last, paths, seed) if paths else None
+    # Futures are drawn day by day, from errors of one day ahead.
+    futures = _futures(forecast, calibration or residuals, data, last, paths, seed) if paths else None
     figures = {"multistep": last.figure(predicted, ends, futures), **(_by_step(steps) if steps else {})}
     return MultiStep(steps, verdict, test.samples, table, _as_columns(last, futures), figures)
 
@@ -164,8 +166,8 @@ class _Last:
         starts = split.starts[index]
         self.dates_past = [dates_of(split, start, given) for start in starts]
         self.dates = [
-            weekdays_after(before[-1], ahead) if self.truth is None else dates_of(split, start + given, ahead)
-            for start, before in zip(starts, self.dates_past, strict=True)
+            days_after(split, start + given - 1, ahead) if self.truth is None else dates_of(split, start + given, ahead)
+            for start in starts
         ]
 
     def columns(self) -> dict[str, Sequence[Any]]:

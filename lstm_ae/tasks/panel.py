@@ -6,6 +6,9 @@ import numpy as np
 
 from lstm_ae.data.windows import Data, Split
 
+# Rows that tell on which days a company is traded.
+LATELY = 365
+
 
 def last_windows(data: Data, split: Split, most: int, *, to_the_end: bool = False) -> tuple[Any, list[str]]:
     """The latest sample of each company, as indices into the split, and the companies' names.
@@ -30,9 +33,18 @@ def dates_of(split: Split, start: int, days: int) -> Any:
     return split.time[start : start + days]
 
 
-def weekdays_after(day: Any, count: int) -> Any:
-    """The next so many weekdays; holidays are not known."""
-    return np.busday_offset(day, np.arange(1, count + 1), roll="backward")
+def days_after(split: Split, row: int, count: int) -> Any:
+    """The next so many days of a row's company: weekdays, or every day where it has rows on weekends.
+
+    Holidays are not known.
+    """
+    assert split.company is not None
+    assert split.time is not None
+    rows = slice(max(0, row - LATELY), row + 1)
+    own = split.time[rows][split.company[rows] == split.company[row]]
+    if 20 * np.count_nonzero(~np.is_busday(own)) > len(own):
+        return own[-1] + np.arange(1, count + 1)
+    return np.busday_offset(own[-1], np.arange(1, count + 1), roll="backward")
 
 
 def quantity_of(data: Data) -> str:
