@@ -7,6 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
+import hypothesis  # noqa: F401 (it looks for who holds what, and does not see what is frozen below)
 import pytest
 
 from lstm_ae.starting import uncollected
