@@ -209,6 +209,34 @@ def test_columns_keep_their_names() -> None:
     assert model.predict(frame, groups=groups).index.equals(frame.index)
 
 
+@pytest.mark.parametrize(
+    ("levels", "name", "asked"),
+    [
+        (["label", "time"], "level", ("label", "label_", "time")),
+        (["walk", "label"], "level", ("walk", "label_", "label")),
+        (["time", None], "level", ("time_", "label", "time")),
+        (["label"], "series", ("series_", "label_", "label")),
+        (["series"], "label", ("series_", "label_", "series")),
+        (["x0", "time"], 0, ("x0_", "label", "time")),
+    ],
+)
+@pytest.mark.parametrize("single", [False, True])
+def test_levels_of_an_index_keep_their_names(
+    levels: list[str], name: Any, asked: tuple[str, ...], single: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(model: SequenceClassifier, config: Series, table: Any) -> SequenceClassifier:
+        assert (config.id_col, config.label_col, table.layout.time) == asked
+        assert len(set(table.layout.names)) == 4
+        return model
+
+    monkeypatch.setattr(SequenceClassifier, "_train", trained)
+    index, groups = X.index.set_names(levels) if len(levels) == 2 else X.index.droplevel(0).set_names(levels), None
+    if len(levels) == 1:
+        groups = X.index.get_level_values(0)
+    frame = pd.DataFrame({name: X["level"].to_numpy()}, index)
+    SequenceClassifier(units=2, epochs=1).fit(frame[name] if single else frame, Y, groups=groups)
+
+
 def test_the_example(capfd: pytest.CaptureFixture[str]) -> None:
     found = doctest.testmod(classifier, verbose=False)
     assert found.attempted > 2

@@ -96,7 +96,7 @@ class Estimator(BaseEstimator):
         loaded, names = cls(**cls._parameters(packed.config)), packed.config.value_cols
         loaded.n_features_in_ = len(names)
         loaded._freq_of_run = packed.config.freq
-        if names != _unnamed(len(names)):
+        if names != unnamed(len(names)):
             loaded.feature_names_in_ = np.array(names, object)
         return loaded._keep(packed)
 
@@ -162,7 +162,7 @@ class Estimator(BaseEstimator):
                 f"X, row {row}, column {column}: {values[row, column]:g} is too large for single precision. Divide the "
                 "column by a power of ten"
             )
-        names = getattr(self, "feature_names_in_", _unnamed(values.shape[1]))
+        names = getattr(self, "feature_names_in_", unnamed(values.shape[1]))
         index = X.index if isinstance(X, pd.DataFrame) else None
         if isinstance(index, pd.MultiIndex):
             if series is None:
@@ -191,7 +191,7 @@ class Estimator(BaseEstimator):
         return pd.DataFrame(rows, X.index, columns=names)
 
 
-def _unnamed(features: int) -> tuple[str, ...]:
+def unnamed(features: int) -> tuple[str, ...]:
     """What columns without names are called, as scikit-learn does."""
     return tuple(f"x{place}" for place in range(features))
 

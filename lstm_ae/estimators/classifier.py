@@ -19,7 +19,7 @@ from lstm_ae.classification import classified, rows_of
 from lstm_ae.config import Series
 from lstm_ae.data.frames import Marked
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators.base import Estimator, Frame
+from lstm_ae.estimators.base import Estimator, Frame, unnamed
 from lstm_ae.estimators.packed import Packed
 
 
@@ -107,8 +107,10 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             )
         check_consistent_length(X, y)
         places, classes = _classes(y)
-        taken = list(map(str, X.columns)) if isinstance(X, pd.DataFrame) else []
-        labels, series = Marked(_free("label", taken), places, _names(classes)), _series(X, groups, taken)
+        series, taken = _series(X, groups), _taken(X)
+        if series is not None:
+            taken.append(series.column)
+        labels = Marked(_free("label", taken), places, _names(classes))
         if series is None and (self.options or {}).get("split_by") == "series":
             raise ConfigError('options names "split_by": "series", which needs groups. Give the series of each row')
         table = self._measurements(X, reset=True, series=series, labels=labels)
@@ -143,8 +145,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
     def _said(self, X: Any, groups: Any) -> NDArray[np.float32]:
         check_is_fitted(self)
-        taken = list(map(str, X.columns)) if isinstance(X, pd.DataFrame) else []
-        table = self._measurements(X, reset=False, series=_series(X, groups, taken))
+        table = self._measurements(X, reset=False, series=_series(X, groups))
         said = rows_of(classified(self._packed.classifier, table, every_row=True))
         return np.where(np.isnan(said), np.float32(1 / len(self.classes_)), said)
 
@@ -190,7 +191,7 @@ def _typed(names: tuple[str, ...]) -> NDArray[Any]:
     return np.array(names, object)
 
 
-def _series(X: Any, groups: Any, taken: list[str]) -> Marked | None:
+def _series(X: Any, groups: Any) -> Marked | None:
     """The series of each row; None where there is one."""
     column = "series"
     if groups is None and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
@@ -202,11 +203,21 @@ def _series(X: Any, groups: Any, taken: list[str]) -> Marked | None:
     places, names = pd.Index(groups).factorize()
     if (places < 0).any():
         raise DataError(f"X, row {int(places.argmin())}: the series is missing. Name it in groups, or remove the row")
-    return Marked(_free(column, taken), places.astype(np.int32), tuple(map(str, names)))
+    return Marked(_free(column, _taken(X)), places.astype(np.int32), tuple(map(str, names)))
+
+
+def _taken(X: Any) -> list[str]:
+    """What the columns of X and its times are called."""
+    if not isinstance(X, pd.DataFrame | pd.Series):
+        return []
+    columns, time = list(X.columns) if isinstance(X, pd.DataFrame) else [X.name], X.index.names[-1]
+    if not all(isinstance(name, str) for name in columns):
+        columns = list(unnamed(len(columns)))
+    return [*columns, time if isinstance(time, str) and time else "time"]
 
 
 def _free(column: str, taken: list[str]) -> str:
-    """A name that no column of X has."""
+    """A name that neither a column of X nor its times have."""
     while column in taken:
         column += "_"
     return column
