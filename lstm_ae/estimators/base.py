@@ -118,7 +118,7 @@ class Estimator(BaseEstimator):
 
     def _config(self, **decided: Any) -> Series:
         """The config of the parameters; `decided` are fields that the rows decide."""
-        values = {name: _plain(value) for name, value in self.get_params().items()}
+        values = {name: plain(value) for name, value in self.get_params().items()}
         options, state = dict(values.pop("options") or {}), values.pop("random_state")
         for name in options:
             if name in values:
@@ -196,7 +196,7 @@ def unnamed(features: int) -> tuple[str, ...]:
     return tuple(f"x{place}" for place in range(features))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A number of numpy, as a search over parameters tries them, as one of Python."""
     return value.item() if isinstance(value, np.generic) else value
 
