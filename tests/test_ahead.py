@@ -141,5 +141,5 @@ def test_a_level_is_a_whole_number_of_python_or_numpy(monkeypatch: pytest.Monkey
     assert asked == [(80,), (80,)]
     assert {type(level) for levels in asked for level in levels} == {int}
     for wrong in (True, np.True_, 80.0, 0, "80"):
-        with pytest.raises(ConfigError, match="level must be a whole number from 1 to 99. Received: "):
+        with pytest.raises(ConfigError, match=r"level must be a whole number from 1 to 99\. Received: "):
             SequenceForecaster().predict_interval(rows, wrong)  # type: ignore[arg-type]

@@ -4,8 +4,10 @@ import contextlib
 import copy
 import doctest
 import inspect
+import json
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +26,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from lstm_ae import detection
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, autoencoder, base, detector
+from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, SequenceClassifier, autoencoder, base, detector
 from lstm_ae.run import open_run
 
 DAY, BROKEN = 24, slice(24 * 10, 24 * 11)
@@ -125,6 +127,30 @@ def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) 
     assert asked == [("rows", None), (freq, "time")]
     with pytest.raises(ConfigError, match="leave freq out"):
         clone(loaded).fit(rows)
+
+
+def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "saved_models/pump", "run")
+    document = json.loads(Path("run/config.json").read_text())
+    document["config"] |= {"id_col": "pump", "split_by": "series", "short": "pad"}
+    Path("run/config.json").write_text(json.dumps(document))
+    loaded = AnomalyDetector.load("run")
+    assert loaded._packed.config.split_by == "series"
+    asked: list[Any] = []
+
+    def settled(config: Series, table: Any) -> Any:
+        asked.append((config.split_by, config.short))
+        raise DataError("enough")
+
+    monkeypatch.setattr(base, "settle_table", settled)
+    for model in (loaded, clone(loaded)):
+        with pytest.raises(DataError, match="enough"):
+            model.fit(GOOD)
+    assert asked == [(None, None)] * 2
+    # Series are what a classifier divides as well.
+    config = Series(task="classify", label_col="kind", id_col="pump", split_by="series", short="drop")
+    options = SequenceClassifier._parameters(config)["options"]
+    assert options == {"split_by": "series", "short": "drop"}
 
 
 def test_a_saved_run_is_one_of_the_command(fitted: AnomalyDetector, place: Path, tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ class Estimator(BaseEstimator):
     # What is fitted, and the tasks whose runs serve as well.
     _task: ClassVar[str]
     _reads: ClassVar[tuple[str, ...]]
+    # Options of a run that are for several series, which one that is fitted to one series does not have.
+    _of_several: ClassVar[tuple[str, ...]] = ("split_by", "short")
     random_state: Any
     options: Mapping[str, Any] | None
     _freq_of_run: str | None
@@ -133,7 +135,7 @@ class Estimator(BaseEstimator):
         """The parameters that lead to a config."""
         values, usual = config.to_dict(), Series().to_dict()
         own = set(cls._get_param_names()) - {"random_state", "options"}
-        rest = [name for name in values if name not in own and name not in SETTLED]
+        rest = [name for name in values if name not in own and name not in (*SETTLED, *cls._of_several)]
         options = {name: values[name] for name in rest if values[name] != usual[name]}
         return {name: values[name] for name in own} | {"random_state": config.seed, "options": options or None}
 

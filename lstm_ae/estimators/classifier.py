@@ -59,6 +59,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
     _task = "classify"
     _reads = ("classify",)
+    _of_several = ()
 
     def __init__(
         self,
