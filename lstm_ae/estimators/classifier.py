@@ -30,6 +30,14 @@ class SequenceClassifier(ClassifierMixin, Estimator):
     there are several series; where each of many has one class throughout, whole series are told apart: a window is a
     series, and all of its rows get its class.
 
+    In a cross-validation such an index tells the series with nothing more to do. `groups` go to the splitter alone in
+    scikit-learn, by `cross_val_score(model, X, y, groups=groups)`, and the rows would be taken for one series. For the
+    model to have them as well:
+
+        sklearn.set_config(enable_metadata_routing=True)
+        model = SequenceClassifier().set_fit_request(groups=True).set_score_request(groups=True)
+        cross_val_score(model, X, y, params={"groups": groups}, cv=GroupKFold(4))
+
     Args:
         window: rows that are read; None takes the longest series where whole series are told apart, else finds a
             season by autocorrelation, else takes a day, else 30.
@@ -95,7 +103,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         Args:
             y: `(rows,)` classes; None or NaN where one is not known.
             groups: `(rows,)` the series of each row; None takes all levels but the last of a `MultiIndex`, else one
-                series.
+                series. Cross-validations pass it only where they are asked to, see above.
 
         Raises:
             ConfigError: a parameter is out of its range.
