@@ -16,6 +16,7 @@ from lstm_ae.config.reading import parse_step
 from lstm_ae.data.ahead import times_ahead
 from lstm_ae.data.frames import Marked, measurements_of
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.errors import ConfigError
 from lstm_ae.estimators import SequenceForecaster
 
 BERLIN = "Europe/Berlin"
@@ -122,3 +123,23 @@ def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monk
     monkeypatch.setattr(outlook, "forecast_table", lambda forecaster, prepared, **rest: prepared.table.zone)
     found: Any = forecaster._outlook(frame, None)
     assert (None if found is None else str(found)) == known
+
+
+def test_a_level_is_a_whole_number_of_python_or_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.zeros((2, 1), np.float32)
+    asked: list[Any] = []
+
+    def said(model: SequenceForecaster, table: Any, horizon: int | None, levels: tuple[int, ...]) -> Any:
+        asked.append(levels)
+        ends = {level: ([rows - 1], [rows + 1]) for level in levels}
+        return SimpleNamespace(intervals=ends, _replace=lambda future: SimpleNamespace(future=future))
+
+    monkeypatch.setattr(SequenceForecaster, "_outlook", said)
+    for level in (80, np.int64(80)):
+        low, high = SequenceForecaster().predict_interval(rows, level)
+        assert (high - low).tolist() == [[2], [2]]
+    assert asked == [(80,), (80,)]
+    assert {type(level) for levels in asked for level in levels} == {int}
+    for wrong in (True, np.True_, 80.0, 0, "80"):
+        with pytest.raises(ConfigError, match=r"level must be a whole number from 1 to 99\. Received: "):
+            SequenceForecaster().predict_interval(rows, wrong)  # type: ignore[arg-type]

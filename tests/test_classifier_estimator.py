@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from searches import call
 from sklearn.base import clone
+from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lstm_ae.config import Series
@@ -207,6 +209,67 @@ def test_columns_keep_their_names() -> None:
     assert model.feature_names_in_.tolist() == ["label", "series"]
     assert model.window_ == 20
     assert model.predict(frame, groups=groups).index.equals(frame.index)
+
+
+@pytest.mark.parametrize(
+    ("levels", "name", "asked"),
+    [
+        (["label", "time"], "level", ("label", "label_", "time")),
+        (["walk", "label"], "level", ("walk", "label_", "label")),
+        (["time", None], "level", ("time_", "label", "time")),
+        (["label"], "series", ("series_", "label_", "label")),
+        (["series"], "label", ("series_", "label_", "series")),
+        (["x0", "time"], 0, ("x0_", "label", "time")),
+    ],
+)
+@pytest.mark.parametrize("single", [False, True])
+def test_levels_of_an_index_keep_their_names(
+    levels: list[str], name: Any, asked: tuple[str, ...], single: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(model: SequenceClassifier, config: Series, table: Any) -> SequenceClassifier:
+        assert (config.id_col, config.label_col, table.layout.time) == asked
+        assert len(set(table.layout.names)) == 4
+        return model
+
+    monkeypatch.setattr(SequenceClassifier, "_train", trained)
+    index, groups = X.index.set_names(levels) if len(levels) == 2 else X.index.droplevel(0).set_names(levels), None
+    if len(levels) == 1:
+        groups = X.index.get_level_values(0)
+    frame = pd.DataFrame({name: X["level"].to_numpy()}, index)
+    SequenceClassifier(units=2, epochs=1).fit(frame[name] if single else frame, Y, groups=groups)
+
+
+def test_cross_validations_pass_series_on_as_the_docstring_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = inspect.getdoc(SequenceClassifier)
+    assert document is not None
+    seen: list[tuple[str, int]] = []
+
+    def trained(model: SequenceClassifier, config: Series, table: Any) -> SequenceClassifier:
+        seen.append(("fit", len(table.ids)))
+        return model
+
+    def said(model: SequenceClassifier, rows: Any, groups: Any) -> Any:
+        marked = classifier._series(rows, groups)
+        seen.append(("score", 1 if marked is None else len(marked.names)))
+        return np.zeros((len(rows), 2))
+
+    monkeypatch.setattr(SequenceClassifier, "_train", trained)
+    monkeypatch.setattr(SequenceClassifier, "_said", said)
+    groups = X.index.get_level_values(0)
+    cross_val_score(SequenceClassifier(), X, Y, groups=groups, cv=GroupKFold(4))
+    assert seen == [("fit", 60), ("score", 20)] * 4
+    seen.clear()
+    recipe = [line.strip() for line in document.splitlines() if line.startswith("    ") and "(" in line][:3]
+    assert [line.split("(")[0] for line in recipe] == [
+        "sklearn.set_config",
+        "model = SequenceClassifier",
+        "cross_val_score",
+    ]
+    with sklearn.config_context():
+        known = {"sklearn": sklearn, "SequenceClassifier": SequenceClassifier, "GroupKFold": GroupKFold}
+        known |= {"cross_val_score": cross_val_score, "X": X.to_numpy(), "y": Y.to_numpy(), "groups": groups}
+        exec("\n".join(recipe), known)
+    assert seen == [("fit", 60), ("score", 20)] * 4
 
 
 def test_the_example(capfd: pytest.CaptureFixture[str]) -> None:

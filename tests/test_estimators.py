@@ -4,8 +4,10 @@ import contextlib
 import copy
 import doctest
 import inspect
+import json
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +26,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from lstm_ae import detection
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, autoencoder, base, detector
+from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, SequenceClassifier, autoencoder, base, detector
 from lstm_ae.run import open_run
 
 DAY, BROKEN = 24, slice(24 * 10, 24 * 11)
@@ -125,6 +127,60 @@ def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) 
     assert asked == [("rows", None), (freq, "time")]
     with pytest.raises(ConfigError, match="leave freq out"):
         clone(loaded).fit(rows)
+
+
+def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "saved_models/pump", "run")
+    document = json.loads(Path("run/config.json").read_text())
+    document["config"] |= {"id_col": "pump", "split_by": "series", "short": "pad"}
+    Path("run/config.json").write_text(json.dumps(document))
+    loaded = AnomalyDetector.load("run")
+    assert loaded._packed.config.split_by == "series"
+    asked: list[Any] = []
+
+    def settled(config: Series, table: Any) -> Any:
+        asked.append((config.split_by, config.short))
+        raise DataError("enough")
+
+    monkeypatch.setattr(base, "settle_table", settled)
+    for model in (loaded, clone(loaded)):
+        with pytest.raises(DataError, match="enough"):
+            model.fit(GOOD)
+    assert asked == [(None, None)] * 2
+    # Series are what a classifier divides as well.
+    config = Series(task="classify", label_col="kind", id_col="pump", split_by="series", short="drop")
+    options = SequenceClassifier._parameters(config)["options"]
+    assert options == {"split_by": "series", "short": "drop"}
+
+
+def test_what_a_training_remarks_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    note = r"^(missing rows|scale|counters|digits): "
+    trained: list[Any] = []
+
+    def train(config: Series, data: Any, **options: Any) -> Any:
+        trained.append(data.source.notes)
+        raise DataError("enough")
+
+    monkeypatch.setattr(base.experiment, "train", train)
+    days = pd.bdate_range("2024-01-01", periods=200, name="day")
+    frame = pd.DataFrame({"count": np.arange(200.0), "level": 1e7 + np.sin(np.arange(200))}, days)
+    with pytest.warns(UserWarning, match=note) as told, pytest.raises(DataError, match="enough"):
+        AnomalyDetector(window=5, options={"max_gap": 2}).fit(frame)
+    missing, counters, digits = [str(warning.message) for warning in told]
+    assert missing == "missing rows: 28.1% of the steps of 1d have no row; they are taken for missing"
+    assert counters.startswith("counters: 'count' rises in every row")
+    assert digits.startswith("digits: 'level' varies by 2 around 1")
+    assert {warning.filename for warning in told} == {__file__}
+    # The other estimators fit as this one does, but for the classifier, and what was inferred is no warning.
+    index = pd.MultiIndex.from_product([range(12), days[:20]], names=["pump", "day"])
+    flow = np.random.default_rng(0).normal(size=240) * np.repeat([1e-3, *[1.0] * 11], 20)
+    with pytest.warns(UserWarning, match=note) as told, pytest.raises(DataError, match="enough"):
+        SequenceClassifier().fit(pd.DataFrame({"flow": flow}, index), np.repeat(np.arange(12) % 2, 20))
+    assert [str(warning.message).partition(" of ")[0] for warning in told] == ["missing rows: 23.1%", "scale: 1"]
+    assert {warning.filename for warning in told} == {__file__}
+    with pytest.raises(DataError, match="enough"):
+        AnomalyDetector().fit(GOOD)
+    assert trained[-1]
 
 
 def test_a_saved_run_is_one_of_the_command(fitted: AnomalyDetector, place: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A table on its grid, divided and cut into windows: rows counted by hand, and no value in two parts."""
 
 import pathlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -363,6 +364,24 @@ def test_whole_series_can_be_divided() -> None:
 def test_too_few_rows(rows: int) -> None:
     config, table = hourly(np.arange(rows), window=5)
     with pytest.raises(DataError, match=r"holds no window of 5 rows .*--window"):
+        load_series(config, prepare(config, table))
+
+
+def test_where_gaps_leave_no_window_the_error_says_so() -> None:
+    """Business days of twelve weeks: no weekend is crossed, so that no stretch has ten rows."""
+    days = np.busday_offset("2024-01-01", np.arange(60))
+    config, table = table_of([f"{day},{k}" for k, day in enumerate(days)], window=10)
+    with pytest.raises(DataError) as caught:
+        load_series(config, prepare(config, table))
+    assert str(caught.value).endswith(
+        "holds no window of 10 rows ('t.csv': 60 rows). Gaps part the rows into 12 stretches: give a longer --max-gap "
+        "(now 1), --freq rows, a shorter --window than 10, another --split, or more rows"
+    )
+    for changed in ({"max_gap": 2}, {"freq": "rows"}):
+        again = replace(config, window=4, **changed)
+        assert min(part.samples for part in load_series(again, prepare(again, table))[:3]) > 0
+    config, table = hourly(np.arange(6), window=5)
+    with pytest.raises(DataError, match=r"rows\)\. Give a shorter --window than 5, another --split, or more rows$"):
         load_series(config, prepare(config, table))
 
 

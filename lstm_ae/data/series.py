@@ -129,7 +129,11 @@ def load_series(config: Reading, prepared: Prepared) -> Data:
     shorter = f"--window than {prepared.window}"
     if prepared.horizon:
         shorter = f"--horizon than {prepared.horizon}, or {shorter}"
-    return require_samples(data, f"Give a shorter {shorter}, another --split{whole}, or more rows")
+    give, stretches = "Give", int(starts_of(prepared.grid.segment).sum())
+    if stretches > len(table.ids):
+        gaps = f"Gaps part the rows into {stretches:,} stretches"
+        give = f"{gaps}: give a longer --max-gap (now {prepared.max_gap}), --freq rows,"
+    return require_samples(data, f"{give} a shorter {shorter}, another --split{whole}, or more rows")
 
 
 def _parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]:

@@ -5,6 +5,7 @@
 
 import random
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
 from lstm_ae.data.frames import Marked, in_rows_of, measurements_of
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.remarks import ABOUT
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators.packed import Packed, pack
@@ -41,6 +43,8 @@ class Estimator(BaseEstimator):
     # What is fitted, and the tasks whose runs serve as well.
     _task: ClassVar[str]
     _reads: ClassVar[tuple[str, ...]]
+    # Options of a run that are for several series, which one that is fitted to one series does not have.
+    _of_several: ClassVar[tuple[str, ...]] = ("split_by", "short")
     random_state: Any
     options: Mapping[str, Any] | None
     _freq_of_run: str | None
@@ -49,7 +53,8 @@ class Estimator(BaseEstimator):
         """Train on rows `(rows, features)` that follow one another in time; `y` is ignored.
 
         The first 70 % are trained on, the next 15 % choose the best epoch and the last 15 % are measured, see
-        `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`.
+        `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`. Warns of many missing rows, columns that count and
+        values that lose digits.
 
         Raises:
             ConfigError: a parameter is out of its range.
@@ -68,6 +73,9 @@ class Estimator(BaseEstimator):
                 )
             config = replace(config, freq="rows")
         settled = settle_table(config, table)
+        for note in settled.data.source.notes:
+            if note.partition(": ")[0] in ABOUT:
+                warnings.warn(note, UserWarning, stacklevel=3)  # told of the line that calls `fit`
         with tempfile.TemporaryDirectory() as place, _undisturbed():
             command = f"{type(self).__name__}.fit"
             run = experiment.train(
@@ -96,7 +104,7 @@ class Estimator(BaseEstimator):
         loaded, names = cls(**cls._parameters(packed.config)), packed.config.value_cols
         loaded.n_features_in_ = len(names)
         loaded._freq_of_run = packed.config.freq
-        if names != _unnamed(len(names)):
+        if names != unnamed(len(names)):
             loaded.feature_names_in_ = np.array(names, object)
         return loaded._keep(packed)
 
@@ -118,7 +126,7 @@ class Estimator(BaseEstimator):
 
     def _config(self, **decided: Any) -> Series:
         """The config of the parameters; `decided` are fields that the rows decide."""
-        values = {name: _plain(value) for name, value in self.get_params().items()}
+        values = {name: plain(value) for name, value in self.get_params().items()}
         options, state = dict(values.pop("options") or {}), values.pop("random_state")
         for name in options:
             if name in values:
@@ -133,7 +141,7 @@ class Estimator(BaseEstimator):
         """The parameters that lead to a config."""
         values, usual = config.to_dict(), Series().to_dict()
         own = set(cls._get_param_names()) - {"random_state", "options"}
-        rest = [name for name in values if name not in own and name not in SETTLED]
+        rest = [name for name in values if name not in own and name not in (*SETTLED, *cls._of_several)]
         options = {name: values[name] for name in rest if values[name] != usual[name]}
         return {name: values[name] for name in own} | {"random_state": config.seed, "options": options or None}
 
@@ -162,7 +170,7 @@ class Estimator(BaseEstimator):
                 f"X, row {row}, column {column}: {values[row, column]:g} is too large for single precision. Divide the "
                 "column by a power of ten"
             )
-        names = getattr(self, "feature_names_in_", _unnamed(values.shape[1]))
+        names = getattr(self, "feature_names_in_", unnamed(values.shape[1]))
         index = X.index if isinstance(X, pd.DataFrame) else None
         if isinstance(index, pd.MultiIndex):
             if series is None:
@@ -191,12 +199,12 @@ class Estimator(BaseEstimator):
         return pd.DataFrame(rows, X.index, columns=names)
 
 
-def _unnamed(features: int) -> tuple[str, ...]:
+def unnamed(features: int) -> tuple[str, ...]:
     """What columns without names are called, as scikit-learn does."""
     return tuple(f"x{place}" for place in range(features))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A number of numpy, as a search over parameters tries them, as one of Python."""
     return value.item() if isinstance(value, np.generic) else value
 

@@ -19,7 +19,7 @@ from lstm_ae.classification import classified, rows_of
 from lstm_ae.config import Series
 from lstm_ae.data.frames import Marked
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators.base import Estimator, Frame
+from lstm_ae.estimators.base import Estimator, Frame, unnamed
 from lstm_ae.estimators.packed import Packed
 
 
@@ -29,6 +29,14 @@ class SequenceClassifier(ClassifierMixin, Estimator):
     A row's class is that of the window that ends with it. With `groups`, or a frame with an index of series and times,
     there are several series; where each of many has one class throughout, whole series are told apart: a window is a
     series, and all of its rows get its class.
+
+    In a cross-validation such an index tells the series with nothing more to do. `groups` go to the splitter alone in
+    scikit-learn, by `cross_val_score(model, X, y, groups=groups)`, and the rows would be taken for one series. For the
+    model to have them as well:
+
+        sklearn.set_config(enable_metadata_routing=True)
+        model = SequenceClassifier().set_fit_request(groups=True).set_score_request(groups=True)
+        cross_val_score(model, X, y, params={"groups": groups}, cv=GroupKFold(4))
 
     Args:
         window: rows that are read; None takes the longest series where whole series are told apart, else finds a
@@ -59,6 +67,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
     _task = "classify"
     _reads = ("classify",)
+    _of_several = ()
 
     def __init__(
         self,
@@ -89,12 +98,12 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         """Train on rows `(rows, features)` and the class of each.
 
         Series are divided, as wholes or in time: the first part is trained on, the next chooses the best epoch and the
-        last is measured, see `metrics_`.
+        last is measured, see `metrics_`. Warns as the other estimators do, and of series of unlike size.
 
         Args:
             y: `(rows,)` classes; None or NaN where one is not known.
             groups: `(rows,)` the series of each row; None takes all levels but the last of a `MultiIndex`, else one
-                series.
+                series. Cross-validations pass it only where they are asked to, see above.
 
         Raises:
             ConfigError: a parameter is out of its range.
@@ -107,8 +116,10 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             )
         check_consistent_length(X, y)
         places, classes = _classes(y)
-        taken = list(map(str, X.columns)) if isinstance(X, pd.DataFrame) else []
-        labels, series = Marked(_free("label", taken), places, _names(classes)), _series(X, groups, taken)
+        series, taken = _series(X, groups), _taken(X)
+        if series is not None:
+            taken.append(series.column)
+        labels = Marked(_free("label", taken), places, _names(classes))
         if series is None and (self.options or {}).get("split_by") == "series":
             raise ConfigError('options names "split_by": "series", which needs groups. Give the series of each row')
         table = self._measurements(X, reset=True, series=series, labels=labels)
@@ -143,8 +154,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
     def _said(self, X: Any, groups: Any) -> NDArray[np.float32]:
         check_is_fitted(self)
-        taken = list(map(str, X.columns)) if isinstance(X, pd.DataFrame) else []
-        table = self._measurements(X, reset=False, series=_series(X, groups, taken))
+        table = self._measurements(X, reset=False, series=_series(X, groups))
         said = rows_of(classified(self._packed.classifier, table, every_row=True))
         return np.where(np.isnan(said), np.float32(1 / len(self.classes_)), said)
 
@@ -190,7 +200,7 @@ def _typed(names: tuple[str, ...]) -> NDArray[Any]:
     return np.array(names, object)
 
 
-def _series(X: Any, groups: Any, taken: list[str]) -> Marked | None:
+def _series(X: Any, groups: Any) -> Marked | None:
     """The series of each row; None where there is one."""
     column = "series"
     if groups is None and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
@@ -202,11 +212,21 @@ def _series(X: Any, groups: Any, taken: list[str]) -> Marked | None:
     places, names = pd.Index(groups).factorize()
     if (places < 0).any():
         raise DataError(f"X, row {int(places.argmin())}: the series is missing. Name it in groups, or remove the row")
-    return Marked(_free(column, taken), places.astype(np.int32), tuple(map(str, names)))
+    return Marked(_free(column, _taken(X)), places.astype(np.int32), tuple(map(str, names)))
+
+
+def _taken(X: Any) -> list[str]:
+    """What the columns of X and its times are called."""
+    if not isinstance(X, pd.DataFrame | pd.Series):
+        return []
+    columns, time = list(X.columns) if isinstance(X, pd.DataFrame) else [X.name], X.index.names[-1]
+    if not all(isinstance(name, str) for name in columns):
+        columns = list(unnamed(len(columns)))
+    return [*columns, time if isinstance(time, str) and time else "time"]
 
 
 def _free(column: str, taken: list[str]) -> str:
-    """A name that no column of X has."""
+    """A name that neither a column of X nor its times have."""
     while column in taken:
         column += "_"
     return column

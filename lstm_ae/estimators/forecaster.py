@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from lstm_ae import outlook
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError
-from lstm_ae.estimators.base import Estimator, Frame
+from lstm_ae.estimators.base import Estimator, Frame, plain
 
 
 class SequenceForecaster(Estimator):
@@ -103,7 +103,8 @@ class SequenceForecaster(Estimator):
         By the errors on the validation part, of each column and each step ahead (split-conformal); NaN beyond
         `horizon_`, where none were measured.
         """
-        if not isinstance(level, int) or not 1 <= level <= 99:
+        level = plain(level)
+        if not isinstance(level, int) or isinstance(level, bool) or not 1 <= level <= 99:
             raise ConfigError(f"level must be a whole number from 1 to 99. Received: {level!r}")
         found = self._outlook(X, horizon, (level,))
         low, high = (found._replace(future=end) for end in found.intervals[level])
