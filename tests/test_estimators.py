@@ -153,6 +153,36 @@ def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.Monke
     assert options == {"split_by": "series", "short": "drop"}
 
 
+def test_what_a_training_remarks_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    note = r"^(missing rows|scale|counters|digits): "
+    trained: list[Any] = []
+
+    def train(config: Series, data: Any, **options: Any) -> Any:
+        trained.append(data.source.notes)
+        raise DataError("enough")
+
+    monkeypatch.setattr(base.experiment, "train", train)
+    days = pd.bdate_range("2024-01-01", periods=200, name="day")
+    frame = pd.DataFrame({"count": np.arange(200.0), "level": 1e7 + np.sin(np.arange(200))}, days)
+    with pytest.warns(UserWarning, match=note) as told, pytest.raises(DataError, match="enough"):
+        AnomalyDetector(window=5, options={"max_gap": 2}).fit(frame)
+    missing, counters, digits = [str(warning.message) for warning in told]
+    assert missing == "missing rows: 28.1% of the steps of 1d have no row; they are taken for missing"
+    assert counters.startswith("counters: 'count' rises in every row")
+    assert digits.startswith("digits: 'level' varies by 2 around 1")
+    assert {warning.filename for warning in told} == {__file__}
+    # The other estimators fit as this one does, but for the classifier, and what was inferred is no warning.
+    index = pd.MultiIndex.from_product([range(12), days[:20]], names=["pump", "day"])
+    flow = np.random.default_rng(0).normal(size=240) * np.repeat([1e-3, *[1.0] * 11], 20)
+    with pytest.warns(UserWarning, match=note) as told, pytest.raises(DataError, match="enough"):
+        SequenceClassifier().fit(pd.DataFrame({"flow": flow}, index), np.repeat(np.arange(12) % 2, 20))
+    assert [str(warning.message).partition(" of ")[0] for warning in told] == ["missing rows: 23.1%", "scale: 1"]
+    assert {warning.filename for warning in told} == {__file__}
+    with pytest.raises(DataError, match="enough"):
+        AnomalyDetector().fit(GOOD)
+    assert trained[-1]
+
+
 def test_a_saved_run_is_one_of_the_command(fitted: AnomalyDetector, place: Path, tmp_path: Path) -> None:
     assert fitted.save("mine") == Path("mine")
     said = call(f"series detect mine {place}/bad.csv --events e.csv")

@@ -13,6 +13,8 @@ from lstm_ae.data.padding import own_rows
 from lstm_ae.data.selection import listed
 from lstm_ae.data.series import Prepared
 
+# What remarks are about, as the notes of a training begin.
+ABOUT = ("missing rows", "scale", "counters", "digits")
 # The share of missing rows or values that is worth a word.
 MANY = 0.2
 # How many times less a series varies than all together until it is hardly seen beside them.
@@ -30,13 +32,9 @@ ENOUGH = 10
 
 def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
     """About a table to train on, by what they are about."""
-    said = {
-        "missing rows": filled(prepared),
-        "scale": of_unlike_size(config, prepared),
-        "counters": of_counters(prepared.table),
-        "digits": of_lost_digits(prepared.table),
-    }
-    return {name: words for name, words in said.items() if words}
+    table = prepared.table
+    said = (filled(prepared), of_unlike_size(config, prepared), of_counters(table), of_lost_digits(table))
+    return {name: words for name, words in zip(ABOUT, said, strict=True) if words}
 
 
 def of_counters(table: Measurements) -> str:

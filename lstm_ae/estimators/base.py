@@ -5,6 +5,7 @@
 
 import random
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
 from lstm_ae.data.frames import Marked, in_rows_of, measurements_of
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.remarks import ABOUT
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators.packed import Packed, pack
@@ -51,7 +53,8 @@ class Estimator(BaseEstimator):
         """Train on rows `(rows, features)` that follow one another in time; `y` is ignored.
 
         The first 70 % are trained on, the next 15 % choose the best epoch and the last 15 % are measured, see
-        `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`.
+        `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`. Warns of many missing rows, of columns that
+        count, and of values that lose digits.
 
         Raises:
             ConfigError: a parameter is out of its range.
@@ -70,6 +73,9 @@ class Estimator(BaseEstimator):
                 )
             config = replace(config, freq="rows")
         settled = settle_table(config, table)
+        for note in settled.data.source.notes:
+            if note.partition(": ")[0] in ABOUT:
+                warnings.warn(note, UserWarning, stacklevel=3)  # told of the line that calls `fit`
         with tempfile.TemporaryDirectory() as place, _undisturbed():
             command = f"{type(self).__name__}.fit"
             run = experiment.train(

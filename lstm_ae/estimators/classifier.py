@@ -98,7 +98,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         """Train on rows `(rows, features)` and the class of each.
 
         Series are divided, as wholes or in time: the first part is trained on, the next chooses the best epoch and the
-        last is measured, see `metrics_`.
+        last is measured, see `metrics_`. Warns as the other estimators do, and of series of unlike size.
 
         Args:
             y: `(rows,)` classes; None or NaN where one is not known.
