@@ -45,7 +45,7 @@ class Classified(NamedTuple):
         names: of the classes.
         ends: `(windows,)` int64, the row of the grid that ends each window.
         probability: `(windows, classes)`, NaN where a window holds no value.
-        of_series: whether a window is a whole series.
+        single: `(series,)` which series are one window, whose answer is that of all of their rows.
         unknown: labels in the table that the run does not know.
     """
 
@@ -53,8 +53,13 @@ class Classified(NamedTuple):
     names: tuple[str, ...]
     ends: NDArray[np.int64]
     probability: Floats
-    of_series: bool
+    single: NDArray[np.bool_]
     unknown: tuple[str, ...] = ()
+
+    @property
+    def of_series(self) -> bool:
+        """Whether every window is a whole series."""
+        return bool(self.single.all())
 
     @property
     def answers(self) -> NDArray[np.int64]:
@@ -122,8 +127,8 @@ def classified(classifier: Classifier, table: Measurements, *, every_row: bool =
     """Tell the windows of a table apart.
 
     Args:
-        every_row: give every row a window, also where it begins before its series, with missing rows there; unless
-            each series is one window as it is.
+        every_row: give every row a window, also where it begins before its series, with missing rows there; but for
+            series that are one window as they are, whatever others are.
 
     Raises:
         DataError: no window fits into the table.
@@ -140,10 +145,13 @@ def classified(classifier: Classifier, table: Measurements, *, every_row: bool =
     prepared = prepare(reading, found)
     whole = padded(prepared) if by_series and config.short != "drop" else prepared
     starts = window_starts(whole.grid.segment, whole.window)
-    of_series = by_series and np.bincount(whole.grid.series[starts]).max(initial=0) <= 1
-    if every_row and not of_series:
-        whole = padded(prepared, "rows")
+    single = (np.bincount(whole.grid.series[starts], minlength=len(table.ids)) <= 1) & by_series
+    if every_row and not single.all():
+        whole = padded(whole, "rows", ~single)
         starts = window_starts(whole.grid.segment, whole.window)
+    elif not single.all():
+        # A line is written for each row, and those of one window are counted as one.
+        single[:] = False
     if not len(starts):
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
@@ -155,7 +163,7 @@ def classified(classifier: Classifier, table: Measurements, *, every_row: bool =
         said = classifier.probabilities(windows)
         said[np.isnan(windows).all(axis=(1, 2))] = np.nan
         probability[first : first + BATCH] = said
-    return Classified(whole, names, starts + whole.window - 1, probability, bool(of_series), unknown)
+    return Classified(whole, names, starts + whole.window - 1, probability, single, unknown)
 
 
 def _places(table: Measurements, found: Measurements) -> list[int]:
@@ -179,16 +187,15 @@ def judged(found: Classified) -> Judged | None:
 def rows_of(found: Classified) -> Floats:
     """What is said of every row of the table, in its order: `(rows, classes)`; NaN where none ends with it.
 
-    Where a window is a whole series, it is said of all of its rows.
+    Where a series is one window, it is said of all of its rows.
     """
     grid = found.prepared.grid
     spread = np.full((len(grid.series), len(found.names)), np.nan, np.float32)
-    if found.of_series:
-        by_series = np.full((len(found.prepared.table.ids), len(found.names)), np.nan, np.float32)
-        by_series[grid.series[found.ends]] = found.probability
-        spread = by_series[grid.series]
-    else:
-        spread[found.ends] = found.probability
+    spread[found.ends] = found.probability
+    by_series = np.full((len(found.single), len(found.names)), np.nan, np.float32)
+    by_series[grid.series[found.ends]] = found.probability
+    alike = found.single[grid.series]
+    spread[alike] = by_series[grid.series[alike]]
     said: Floats = in_rows_of(found.prepared, spread)
     return said
 

@@ -285,6 +285,43 @@ def test_series_by_hand() -> None:
         columns(found._replace(prepared=found.prepared._replace(table=table._replace(layout=layout))))
 
 
+@pytest.mark.parametrize("short", [None, "drop"])
+def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None:
+    """A short series and one as long as a window by themselves, and beside one of five rows and one without a value."""
+    config = config_of(
+        window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="series", id_col="walk", short=short
+    )
+    last = Classifier(config, lambda windows: np.eye(3, dtype=np.float32)[np.nan_to_num(windows[:, -1, 0]).astype(int)])
+    rows = {"p": [2, 0], "q": [1, 0, 2], "long": [1, 2, 0, 1, 0], "empty": [NAN] * 4}
+
+    def said(*names: str) -> Any:
+        places = np.repeat(np.arange(len(names), dtype=np.int32), [len(rows[name]) for name in names])
+        values = np.concatenate([rows[name] for name in names])[:, None]
+        table = measurements_of(values, ["a"], series=Marked("walk", places, names))
+        answers = rows_of(classified(last, table, every_row=True))
+        none = np.isnan(answers[:, 0])
+        found = np.where(none, -1, np.where(none[:, None], 0, answers).argmax(axis=1))
+        return {name: found[places == place].tolist() for place, name in enumerate(names)}
+
+    alone = said("p", "q")
+    assert alone == {"p": [0, 0] if short is None else [-1, -1], "q": [2, 2, 2]}
+    together = said("long", "p", "empty", "q")
+    assert {name: together[name] for name in alone} == alone
+    assert together["long"] == [1, 2, 0, 1, 0]
+    assert together["empty"] == [-1] * 4
+    assert together["long"] == said("long")["long"]
+
+
+def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None:
+    config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="time", id_col="walk")
+    series = Marked("walk", np.array([0, 0, 1, 1, 1, 1], np.int32), ("short", "long"))
+    table = measurements_of(np.array([[2], [0], [1], [2], [0], [0]], float), ["a"], series=series)
+    found = classified(answering(config), table, every_row=True)
+    assert not found.of_series
+    assert rows_of(found).argmax(axis=1).tolist() == [2, 2, 1, 1, 1, 2]
+    assert np.isnan(rows_of(classified(answering(config), table))).all(axis=1).tolist() == [True] * 4 + [False] * 2
+
+
 def test_settling_keeps_a_config_that_is_settled() -> None:
     series = Marked("walk", np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
     labels = Marked("kind", np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))

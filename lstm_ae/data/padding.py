@@ -13,12 +13,13 @@ from lstm_ae.errors import DataError
 Where = Literal["series", "segments", "rows"]
 
 
-def padded(prepared: Prepared, where: Where = "series") -> Prepared:
+def padded(prepared: Prepared, where: Where = "series", of: NDArray[np.bool_] | None = None) -> Prepared:
     """Put missing rows at the beginning of segments, up to one window of rows.
 
     Args:
         where: of each segment of a series that holds no whole window ("series"); of each segment that is shorter than
             a window ("segments"); or `window - 1` rows of all segments, so that every row ends a window ("rows").
+        of: `(series,)` which series may be padded; all where None.
 
     Raises:
         DataError: that would be far more rows than there are.
@@ -33,6 +34,8 @@ def padded(prepared: Prepared, where: Where = "series") -> Prepared:
         holds = np.zeros(len(prepared.table.ids), bool)
         holds[grid.series[first[length >= window]]] = True
         more[holds[grid.series[first]]] = 0
+    if of is not None:
+        more[~of[grid.series[first]]] = 0
     if not more.any():
         return prepared
     if where != "rows" and more.sum() > GROWTH * max(len(grid.segment), 1000):

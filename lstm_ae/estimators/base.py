@@ -53,8 +53,8 @@ class Estimator(BaseEstimator):
         """Train on rows `(rows, features)` that follow one another in time; `y` is ignored.
 
         The first 70 % are trained on, the next 15 % choose the best epoch and the last 15 % are measured, see
-        `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`. Warns of many missing rows, columns that count
-        and values that lose digits.
+        `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`. Warns of many missing rows, of columns that
+        count, and of values that lose digits.
 
         Raises:
             ConfigError: a parameter is out of its range.

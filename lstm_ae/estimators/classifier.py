@@ -28,7 +28,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
     A row's class is that of the window that ends with it. With `groups`, or a frame with an index of series and times,
     there are several series; where each of many has one class throughout, whole series are told apart: a window is a
-    series, and all of its rows get its class.
+    series, and all of its rows get its class, but in a series that is longer than the window.
 
     In a cross-validation such an index tells the series with nothing more to do. `groups` go to the splitter alone in
     scikit-learn, by `cross_val_score(model, X, y, groups=groups)`, and the rows would be taken for one series. For the
@@ -137,7 +137,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         """The probabilities of all classes, `(rows, classes)` float32; `groups` as in `fit`.
 
         Of the window that ends with each row; where it begins before its series, the rows before it count as missing.
-        Where whole series are told apart, of the row's series. All classes are alike where a window holds no value.
+        Where whole series are told apart, of the row's series, if that is no longer than the window. All classes are
+        alike where a window holds no value.
         """
         said = self._said(X, groups)
         if isinstance(X, pd.DataFrame | pd.Series):
