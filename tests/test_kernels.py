@@ -268,6 +268,7 @@ def test_what_keeps_the_kernels_away_is_told(error: Exception, said: str, monkey
     assert choice.unavailable.__wrapped__() == f"the kernels cannot be compiled here {said}"
 
 
+@pytest.mark.slow
 def test_without_memory_the_operation_fails_and_not_the_process() -> None:
     program = """
 import resource
