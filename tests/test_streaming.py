@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.anomaly.baseline import Components
@@ -115,6 +115,7 @@ ROWS = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
+@example([(0, 0, None), (3, 0, None)], [], 2, 1, "last", "1min", False, False)
 @given(
     ROWS,
     st.lists(st.integers(1, 9), max_size=20),
@@ -162,8 +163,9 @@ def test_any_cutting_gives_what_all_at_once_gives(
         np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(found.scores, row_scores(expected), rtol=1e-6, atol=1e-9)
     assert all(part.final.all() for part in parts[:-1])
-    # No more waits than the rows that a score depends on, and those of the newest place.
-    assert len(expected_times) * (1 + two) - decided <= (1 + two) * (stream.delay + 1)
+    # No more waits than the rows that a score depends on, and those of the newest place and of a gap that ends there.
+    gap = detector.config.max_gap or 0
+    assert len(expected_times) * (1 + two) - decided <= (1 + two) * (stream.delay + 1 + gap)
 
 
 @settings(max_examples=40, deadline=None)
