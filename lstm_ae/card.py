@@ -195,8 +195,8 @@ def _outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> list[str]:
     if threshold := metrics.get("threshold"):
         around = f" and over the {threshold['smooth']} rows around it" if threshold["smooth"] > 1 else ""
         texts["score"] = (
-            "how unusual a row is, from any number of rows: the squared error of its scaled values, the mean over all "
-            f"windows that hold it{around}"
+            "how unusual a row is, from any number of rows: the squared error of its scaled values, of several columns "
+            f"weighed so that each has the same in normal rows, the mean over all windows that hold it{around}"
         )
         texts["threshold"] = f"{threshold['value']:.6g}, by the rule {threshold['rule']}"
         texts["anomaly"] = "whether a row's score is above the threshold"

@@ -64,7 +64,7 @@ class Detector(NamedTuple):
 
     Args:
         ours, baseline: squared errors of windows at every row, by the model and by as many principal components as its
-            code has numbers.
+            code has numbers; each column's times its weight.
     """
 
     config: Series
@@ -84,7 +84,8 @@ def detector_of(run: Run) -> Detector:
     assert isinstance(config, Series)
     normal, scale = run.normal()
     by_components = of_windows(codes.errors_of_components(normal.components, scale), normal.window)
-    return Detector(config, normal, scale, halves_of(run.model(), config.scale).errors, by_components)
+    errors = normal.weigh(halves_of(run.model(), config.scale).errors, by_components)
+    return Detector(config, normal, scale, *errors)
 
 
 def detect(

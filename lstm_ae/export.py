@@ -150,7 +150,10 @@ def answers_of(run: Run) -> list[verification.Case]:
 
 def _detector(run: Run) -> Detector | None:
     threshold = run.metrics().get("threshold")
-    return Detector(threshold["value"], threshold["smooth"]) if threshold else None
+    if not threshold:
+        return None
+    weights = run.normal()[0].weights
+    return Detector(threshold["value"], threshold["smooth"], () if weights is None else tuple(weights[0].tolist()))
 
 
 def _window(run: Run) -> int:

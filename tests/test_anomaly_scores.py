@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lstm_ae.anomaly.scores import BLOCK, Overlap, averages, row_scores
+from lstm_ae.anomaly.scores import BLOCK, Overlap, averages, row_scores, summed, weighted, weights_of
 
 CASES = st.tuples(
     st.integers(1, 7),  # window
@@ -137,3 +137,23 @@ def test_refusals() -> None:
         overlap.add(np.zeros((2, 4)))
     with pytest.raises(ValueError, match=r"smooth must be 0 or more. Received: -1"):
         Overlap(-1)
+
+
+def test_every_column_weighs_as_much_in_normal_rows() -> None:
+    normal = np.column_stack([np.full(4, 0.002), [0.5, 1.5, 1.0, np.nan]])
+    weights = weights_of(normal, np.ones(2))
+    np.testing.assert_allclose(weights, [0.501 / 0.002, 0.501])
+    # The mean score is what it would be without them, and each column's share of it the same.
+    np.testing.assert_allclose(np.nanmean(normal * weights, axis=0), 0.501)
+    assert weights_of(normal[:, :1], np.ones(1)).tolist() == [1]
+    added = weighted(summed, weights)(np.ones((3, 2, 2)))
+    np.testing.assert_allclose(added.sums[1], 2 * weights)
+    assert added.counts[1].tolist() == [2, 2]
+
+
+def test_what_is_given_back_to_a_hundredth_is_weighed_no_more() -> None:
+    """And neither is a column that never varies, or has no value; without any error all weigh one."""
+    normal = np.column_stack([np.full(3, 1e-9), np.full(3, 1e-9), np.full(3, np.nan), np.full(3, 1.0)])
+    mean = (1 + 2e-9) / 3
+    np.testing.assert_allclose(weights_of(normal, np.array([4.0, 0, 0, 1])), [mean / 4e-4, 1, 1, mean], rtol=1e-6)
+    assert weights_of(np.zeros((3, 2)), np.ones(2)).tolist() == [1, 1]

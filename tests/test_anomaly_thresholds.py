@@ -34,10 +34,10 @@ def test_rules_are_read_and_written(text: str, rule: Rule) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "must be quantile:Q, pot:P, budget:N/hour|day|week|month or fixed:X. Received: ''"),
-        ("0.99", "must be quantile:Q, pot:P, budget:N/hour|day|week|month or fixed:X. Received: '0.99'"),
+        ("", "must be quantile:Q, pot:P, budget:N/hour|day|week|month|year or fixed:X. Received: ''"),
+        ("0.99", "must be quantile:Q, pot:P, budget:N/hour|day|week|month|year or fixed:X. Received: '0.99'"),
         ("budget:2", "must be quantile:Q"),
-        ("budget:2/year", "must be quantile:Q"),
+        ("budget:2/decade", "must be quantile:Q"),
         ("pot:1e-3/day", "pot: needs a probability above 0 and at most 0.1. Received: 'pot:1e-3/day'"),
         ("quantile:99.5", "quantile: needs a number above 0 and below 1. Received: 'quantile:99.5'"),
         ("quantile:nan", "quantile: needs a number above 0 and below 1"),
@@ -139,7 +139,18 @@ def test_a_budget_without_a_tail_counts_events() -> None:
     assert "the highest of 4000 normal scores, too few for so few alarms" in rare.how
     assert rare.alarms.per(4000).expected == 1
     most = fit_threshold(Rule("budget", 10_000, "hour"), scores, 10, step=np.timedelta64(1, "s"))
-    assert most.value == scores.min()
+    assert most.value == np.quantile(scores, 0.9, method="higher")
+
+
+@pytest.mark.parametrize("rows", [365, 365 * 5])
+def test_a_budget_that_windows_leave_no_room_for_is_no_permanent_alarm(rows: int) -> None:
+    """Two alarms a month of daily rows and windows of 30: below some score all is one event, and within the budget."""
+    shocks = np.random.default_rng(2).normal(size=rows + 30)
+    scores = np.convolve(shocks**2, np.ones(31) / 31, "valid")
+    found = fit_threshold(parse_threshold("budget:2/month"), scores, 30, smooth=30, step=np.timedelta64(1, "D"))
+    assert 0 < (scores > found.value).mean() <= 0.1
+    assert "the budget allows more events than windows leave room for" in found.how
+    assert fit_threshold(Rule("quantile", 0.9), scores, 30, smooth=30).value == found.value
 
 
 def test_counted_alarms_have_the_exact_poisson_interval() -> None:

@@ -387,8 +387,10 @@ def test_scores_stay_within_their_segment() -> None:
 
 
 def test_usual_choices() -> None:
-    assert str(usual_rule(3_600_000_000_000)) == "budget:1/month"
-    assert str(usual_rule(0)) == "pot:0.001"
+    hour = 3_600_000_000_000
+    assert str(usual_rule(hour, 24)) == str(usual_rule(hour, 168)) == "budget:1/month"
+    assert str(usual_rule(24 * hour, 30)) == "budget:1/year"  # a month is one window
+    assert str(usual_rule(168 * hour, 30)) == str(usual_rule(0, 8)) == "pot:0.001"
     assert [usual_smooth(window) for window in (2, 8, 288)] == [1, 1, 36]
 
 
@@ -427,7 +429,7 @@ def test_what_is_kept_is_read_again(place: Path) -> None:
 
 @pytest.mark.slow
 def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
-    """In TensorFlow alone, missing values included, for two series at once."""
+    """In TensorFlow alone, missing values included, for two series at once; columns weighed as in the run."""
     import tensorflow as tf
 
     run = open_run(place / "run")
@@ -438,7 +440,9 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
     loaded = tf.saved_model.load(str(place / "run" / "1"))
     answer = loaded.signatures["score"](sequence=np.stack([values, values[::-1]]))
     normal, scale = run.normal()
-    errors = of_windows(codes.errors_of(run.model(), scale), 24)
+    errors, _ = normal.weigh(*[of_windows(codes.errors_of(run.model(), scale), 24)] * 2)
+    assert normal.weights is not None
+    assert np.ptp(normal.weights[0]) > 0.01
     for place_, rows in enumerate((values, values[::-1])):
         by_feature = score_rows(errors, rows, np.zeros(200, np.int32), 24, normal.smooth)
         expected = np.where(np.isnan(by_feature).all(axis=1), np.nan, np.nan_to_num(by_feature).mean(axis=1))

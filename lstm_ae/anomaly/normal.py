@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.anomaly.baseline import Components
 from lstm_ae.anomaly.events import Event, find_events
-from lstm_ae.anomaly.scores import Sums, averages, row_scores, summed
+from lstm_ae.anomaly.scores import Sums, averages, row_scores, summed, weighted
 from lstm_ae.anomaly.thresholds import Threshold, fit_threshold
 from lstm_ae.config.rules import UNITS, Rule, parse_threshold
 from lstm_ae.data.measurements import Progress
@@ -24,6 +24,8 @@ Adding = Callable[[Numbers], Sums]
 
 # Windows that are judged at a time.
 BATCH = 2048
+# Fewer windows in the time of a budget leave it no room.
+FEW_WINDOWS = 4
 
 
 class Normal(NamedTuple):
@@ -36,6 +38,8 @@ class Normal(NamedTuple):
         components: the baseline.
         smooth: rows that a score is the mean of.
         step: nanoseconds from row to row; 0 where they are not even.
+        weights: `(2, features)` what errors of the model and of the components are multiplied by, see
+            `scores.weights_of`; None for ones.
     """
 
     scores: Numbers
@@ -44,11 +48,18 @@ class Normal(NamedTuple):
     components: Components
     smooth: int
     step: int
+    weights: Numbers | None = None
 
     @property
     def window(self) -> int:
         """Steps of a window."""
         return len(self.components.mean)
+
+    def weigh(self, model: Adding, components: Adding) -> tuple[Adding, Adding]:
+        """Errors of both with each feature's times its weight."""
+        if self.weights is None:
+            return model, components
+        return weighted(model, self.weights[0]), weighted(components, self.weights[1])
 
     def threshold(self, rule: Rule, scores: Numbers | None = None) -> Threshold:
         """The threshold that a rule gives on these rows; for the baseline give its scores."""
@@ -80,12 +91,20 @@ class Found(NamedTuple):
     events: list[Event]
 
 
-def usual_rule(step: int) -> Rule:
+def usual_rule(step: int, window: int) -> Rule:
     """The rule where none is asked for: a false alarm a month; without even steps by probability.
 
-    Chosen on the artificial files of the Numenta Anomaly Benchmark.
+    Chosen on the artificial files of the Numenta Anomaly Benchmark. Alarms less than a window apart are one, so that
+    a month of few windows holds hardly more alarms than the budget: there it is a year's, and where a year is as
+    short, the probability.
+
+    Args:
+        step: nanoseconds from row to row; 0 where they are not even.
     """
-    return parse_threshold("budget:1/month" if 0 < step <= UNITS["month"] * 10**9 else "pot:1e-3")
+    for unit in ("month", "year"):
+        if 0 < step * window * FEW_WINDOWS <= UNITS[unit] * 10**9:
+            return parse_threshold(f"budget:1/{unit}")
+    return parse_threshold("pot:1e-3")
 
 
 def usual_smooth(window: int) -> int:
@@ -165,9 +184,12 @@ def judge(by_feature: Numbers, normal: Normal, threshold: Threshold, segment: Nu
 def read_normal(path: Path) -> tuple[Normal, Scale]:
     """What `write_normal` has written; raises `DataError` where it is damaged."""
     meta, groups = load_state(path, {"scores": 3, "components": 2, "scale": 2})
+    if meta.get("weighted"):
+        _, groups = load_state(path, {"scores": 3, "components": 2, "scale": 2, "weights": 1})
+    weights = groups["weights"][0] if "weights" in groups else None
     scores, baseline, segment = groups["scores"]
     components = Components(*groups["components"])
-    return Normal(scores, baseline, segment, components, meta["smooth"], meta["step"]), scale_of(meta, groups)
+    return Normal(scores, baseline, segment, components, meta["smooth"], meta["step"], weights), scale_of(meta, groups)
 
 
 def write_normal(path: Path, normal: Normal, scale: Scale) -> None:
@@ -177,4 +199,7 @@ def write_normal(path: Path, normal: Normal, scale: Scale) -> None:
         "components": [normal.components.mean, normal.components.axes],
         "scale": [scale.offset, scale.range],
     }
-    save_state(path, {"smooth": normal.smooth, "step": normal.step, "kind": scale.kind}, groups)
+    meta = {"smooth": normal.smooth, "step": normal.step, "kind": scale.kind}
+    if normal.weights is not None:
+        meta["weighted"], groups["weights"] = True, [normal.weights]
+    save_state(path, meta, groups)

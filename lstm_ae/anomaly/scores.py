@@ -7,7 +7,7 @@ for the first and the last rows, which stand in fewer windows. It is final once 
 `window - 1 + smooth // 2` of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 # Numbers that are added up at a time: a block that stays in the processor's cache.
 BLOCK = 1 << 18
+# Of a feature's variance, the least error that tells how well it is given back.
+LEAST = 1e-4
 
 
 class Sums(NamedTuple):
@@ -153,6 +155,38 @@ def averages(blocks: Numbers | Iterable[Numbers | Sums], smooth: int = 1) -> Flo
     overlap = Overlap(smooth)
     final = [overlap.add(block) for block in ([blocks] if isinstance(blocks, np.ndarray) else blocks)]
     return np.concatenate([*final, overlap.rest()])
+
+
+def weighted(errors: Callable[[Numbers], Sums], weights: Numbers) -> Callable[[Numbers], Sums]:
+    """The same errors with those of each feature times its weight, `(features,)`."""
+
+    def adding(rows: Numbers) -> Sums:
+        found = errors(rows)
+        return found._replace(sums=found.sums * weights)
+
+    return adding
+
+
+def weights_of(by_feature: Numbers, spread: Numbers) -> Floats:
+    """What makes the usual errors of all features equally large, `(features,)`; 1 for one alone.
+
+    A score is the mean over the features, in which the one that is told worst would hide what befalls the others. Each
+    counts in multiples of its own mean error, and all times the mean over the features, so that a score stays of the
+    size of an error. Errors of less than a hundredth of the standard deviation are no smaller than that, and a feature
+    that never varies is weighed no more than the mean.
+
+    Args:
+        by_feature: `(rows, features)` errors of normal rows; NaN where there is none.
+        spread: `(features,)` variances of these features in normal rows.
+    """
+    valid = ~np.isnan(by_feature)
+    usual = _means(np.where(valid, by_feature, 0).sum(axis=0), valid.sum(axis=0))
+    if not (usual > 0).any():
+        return np.ones(len(usual))
+    mean = np.nanmean(usual)
+    least = np.where(spread > 0, LEAST * spread, mean)
+    weights: Floats = np.where(np.isnan(usual), 1.0, mean / np.maximum(usual, least))
+    return weights
 
 
 def row_scores(by_feature: Numbers) -> Floats:

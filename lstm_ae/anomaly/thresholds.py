@@ -3,9 +3,10 @@
 - `quantile:Q`: that part of the normal scores lies below it, counted so that it holds for a new score
   (Vovk et al. 2005).
 - `pot:P`: a normal row is above it with probability P, by the tail of `extremes`; P may be far below one over the rows.
-- `budget:N/day` (hour, week, month): N false alarms are expected in that time, in each of several series. An alarm is
-  an event, not a step: scores share windows and pass a threshold in clusters, of which `events.ranges` makes one event
-  each.
+- `budget:N/day` (hour, week, month, year): N false alarms are expected in that time, in each of several series. An
+  alarm is an event, not a step: scores share windows and pass a threshold in clusters, of which `events.ranges` makes
+  one event each. Events less than a window apart are one, so that a low threshold makes one long event of everything:
+  however many alarms are allowed, no more than `MOST_ABOVE` of the normal steps are above it.
 - `fixed:X`: that score.
 
 A tail that does not fit gives way to the quantile, and the result says so. The highest training error is never a
@@ -28,6 +29,8 @@ Floats = NDArray[np.float64]
 
 # What a model of float32 may be off by rounding alone, on scaled values. A constant series has no other ups and downs.
 ROUNDING = 1e-5
+# Of the normal steps, above the threshold of a budget.
+MOST_ABOVE = 0.1
 # No finite number of rows proves less.
 LEAST_P = 1e-12
 
@@ -136,6 +139,9 @@ def fit_threshold(
             fell_back = tail is None
             value, how = _budget(scores, rate, join, segment)
             how += f", as no tail fits: {reason}" if fell_back else ", below the tail"
+        most, share = _quantile(normal, 1 - MOST_ABOVE)
+        if value < most:
+            value, how = most, f"{share}; the budget allows more events than windows leave room for"
     at_score = rule.kind != "fixed"
     if at_score and steady and value < least:
         value, how, at_score = least, how + f"; raised to {least:g}, where rounding errors end", False

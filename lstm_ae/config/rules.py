@@ -9,15 +9,16 @@ from lstm_ae.errors import ConfigError
 if TYPE_CHECKING:
     import numpy as np
 
-FORMS = "quantile:Q, pot:P, budget:N/hour|day|week|month or fixed:X"
+FORMS = "quantile:Q, pot:P, budget:N/hour|day|week|month|year or fixed:X"
 # Seconds.
 UNITS = {
     "hour": 3600,
     "day": 86_400,
     "week": 7 * 86_400,
-    "month": 2_629_746,  # a twelfth of the Gregorian calendar's mean year
+    "month": 2_629_746,  # a twelfth of the year
+    "year": 31_556_952,  # the Gregorian calendar's mean
 }
-_WORD = re.compile(r"(quantile|pot|fixed):(\S+)|(budget):([^/\s]+)/(hour|day|week|month)")
+_WORD = re.compile(r"(quantile|pot|fixed):(\S+)|(budget):([^/\s]+)/(hour|day|week|month|year)")
 
 
 class Rule(NamedTuple):

@@ -30,8 +30,9 @@ class Series(Reading, Config):
     code: int = option(16, "Numbers that a window is given back from.", minimum=1, maximum=4096, needs=GIVING_BACK)
     threshold: str | None = option(
         None,
-        "From which score on a step is an anomaly: quantile:Q, pot:P, budget:N/hour|day|week|month (so many false "
-        "alarms in each series), or fixed:X (default: budget:1/month, or pot:1e-3 where rows have no even step).",
+        "From which score on a step is an anomaly: quantile:Q, pot:P, budget:N/hour|day|week|month|year (so many "
+        "false alarms in each series), or fixed:X (default: budget:1/month; budget:1/year where a month holds few "
+        "windows, and pot:1e-3 where a year does or rows have no even step).",
         tunable=False,
         needs=FINDING,
     )

@@ -14,10 +14,17 @@ BLOCK = 1024
 
 
 class Detector(NamedTuple):
-    """What a run adds to its model: from which score on a row is an anomaly, and of how many rows a score is."""
+    """What a run adds to its model.
+
+    Args:
+        threshold: from which score on a row is an anomaly.
+        smooth: of how many rows a score is.
+        weights: by which the errors of each feature are multiplied, see `lstm_ae.anomaly.scores.weights_of`.
+    """
 
     threshold: float
     smooth: int
+    weights: tuple[float, ...] = ()
 
 
 def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tensors], dict[str, Any]]:
@@ -34,7 +41,8 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
 
     def errors(windows: Any) -> Any:
         scaled = scaling_of(model)({"sequence": windows}, training=False)["scaled"]
-        return tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
+        squared = tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
+        return squared * tf.constant(detector.weights, tf.float32) if detector.weights else squared
 
     def score(inputs: Tensors) -> Tensors:
         series = inputs["sequence"]

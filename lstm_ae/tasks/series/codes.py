@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.anomaly.baseline import MOST_NUMBERS, MOST_WINDOWS, Components, fit_components
 from lstm_ae.anomaly.normal import Normal, of_windows, score_rows, usual_rule, usual_smooth
-from lstm_ae.anomaly.scores import row_scores
+from lstm_ae.anomaly.scores import row_scores, weights_of
 from lstm_ae.config import Series
 from lstm_ae.config.rules import Rule, parse_threshold
 from lstm_ae.data.padding import begun
@@ -85,24 +85,41 @@ def normal(model: Any, data: Data, config: Series) -> Normal:
     split, window = data.validation, data.validation.span
     segment = split.segment_ids()
     smooth = config.smooth or usual_smooth(window)
-    scores, baseline = (
-        row_scores(score_rows(errors, split.series, segment, window, smooth))
+    by_feature = [
+        score_rows(errors, split.series, segment, window, smooth)
         for errors in (
             halves_of(model, config.scale).errors,
             of_windows(errors_of_components(components, data.scale), window),
         )
-    )
+    ]
+    weights = None
+    if split.features > 1:
+        spread = _spread(split.series, data.scale)
+        weights = np.stack([weights_of(found, spread) for found in by_feature])
+        by_feature = [found * weight for found, weight in zip(by_feature, weights, strict=True)]
+    scores, baseline = map(row_scores, by_feature)
     if config.short == "pad":  # nothing that is no row of the table is searched, nor counted here
         there = np.asarray(~np.isnan(split.series).all(axis=1))
         padding = ~begun(segment, there)
         scores[padding] = baseline[padding] = np.nan
     step = config.step
-    return Normal(scores, baseline, segment, components, smooth, step.nanoseconds if step else 0)
+    return Normal(scores, baseline, segment, components, smooth, step.nanoseconds if step else 0, weights)
+
+
+def _spread(series: Numbers, scale: Scale) -> Numbers:
+    """The variance of each column `(features,)`, in scaled values."""
+    held = ~np.isnan(series)
+    counts = np.maximum(held.sum(axis=0), 1)
+    values = np.where(held, series, 0).astype(np.float64)
+    mean = values.sum(axis=0) / counts
+    spread: Numbers = np.where(held, np.square(values - mean), 0).sum(axis=0) / counts
+    # Within its own range a window that goes up and down evenly has that variance.
+    return spread / np.square(scale.range[0], dtype=np.float64) if scale.kind == "fixed" else (spread > 0) / 12
 
 
 def rule_of(config: Series, normal: Normal) -> Rule:
     """The rule that a config asks for, or the usual one."""
-    return parse_threshold(config.threshold) if config.threshold else usual_rule(normal.step)
+    return parse_threshold(config.threshold) if config.threshold else usual_rule(normal.step, normal.window)
 
 
 def threshold_of(normal: Normal, config: Series) -> dict[str, Any]:
