@@ -1,11 +1,13 @@
 """From a config class to the options of a command, and the options that commands share."""
 
+import copy
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 
@@ -164,6 +166,7 @@ def command(
             *([parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
             *(parameter(key, kind, False) for key, kind in _TALK.items()),
         ]
+        taken = [each.replace(annotation=_literal(each.annotation)) for each in taken]
 
         @functools.wraps(function)
         def run(context: typer.Context, **values: Any) -> None:
@@ -180,10 +183,25 @@ def command(
         run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in taken}
         sentence = " ".join((function.__doc__ or "").split("\n\n")[0].split())
-        app.command(name, help=f"{sentence}\n\nExample: {example}")(run)
+        app.command(name, help=_plain(f"{sentence}\n\nExample: {example}"))(run)
         return function
 
     return register
+
+
+def _literal(annotation: Any) -> Any:
+    """An option whose help is shown as it is written."""
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    kind, info = get_args(annotation)
+    info = copy.copy(info)
+    info.help = _plain(info.help or "")
+    return Annotated[kind, info]
+
+
+def _plain(text: str) -> str:
+    """Text in which Rich finds no markup: it would take the name of an extra, as in [ray], for a style."""
+    return re.sub(r"\[(?=[a-z#/@][^\[]*\])", r"\\[", text)
 
 
 def runs_like(incomplete: str) -> list[str]:

@@ -121,6 +121,15 @@ def test_help_is_a_sentence_and_an_example(run, path):
     assert example.startswith(" ".join(("lstmae", *path[:1])))
 
 
+def test_the_help_shows_what_stands_in_brackets(run, monkeypatch):
+    """Rich would take the name of an extra for markup, and leave it out."""
+    monkeypatch.setenv("COLUMNS", "200")
+    helps = {line: run(f"{line} --help")[1] for line in ("snp predict", "snp tune", "export")}
+    assert "of the extra [baselines]: ets" in helps["snp predict"]
+    assert "the extra [ray])" in helps["snp tune"]
+    assert "([onnx], [litert] extras)" in helps["export"]
+
+
 def test_the_help_lists_studies_first():
     assert [path[0] for path, _ in commands() if len(path) == 1] == [
         "toy",
