@@ -152,6 +152,7 @@ def test_what_cannot_be_computed_is_not_compared() -> None:
         (Mnist(model="head-on-code"), []),
         (Mnist(read="pixels"), [(0.114, "")]),
         (Mnist(read="columns"), []),
+        (Mnist(reconstruction_weight=1.0), []),
         (Snp(goal="reconstruct"), []),
         (Snp(target="level", scale="report", split="report"), [(0.00027201828197576106, "")]),
         (Series(), []),
