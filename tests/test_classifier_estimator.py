@@ -111,7 +111,7 @@ def test_fitting_is_what_the_command_does(whole: SequenceClassifier) -> None:
     np.testing.assert_array_equal(loaded.predict(X), whole.predict(X))
     assert loaded.classes_.tolist() == [10, 20]
     assert {name: loaded.get_params()[name] for name in SMALL} == SMALL
-    assert loaded.get_params()["options"] == {"freq": "1s", "max_gap": 12, "split_by": "series"}
+    assert loaded.get_params()["options"] == {"max_gap": 12, "split_by": "series"}
 
 
 def test_a_saved_run_is_one_of_the_command(whole: SequenceClassifier) -> None:

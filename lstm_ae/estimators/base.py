@@ -47,7 +47,6 @@ class Estimator(BaseEstimator):
     _of_several: ClassVar[tuple[str, ...]] = ("split_by", "short")
     random_state: Any
     options: Mapping[str, Any] | None
-    _freq_of_run: str | None
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on rows `(rows, features)` that follow one another in time; `y` is ignored.
@@ -65,13 +64,10 @@ class Estimator(BaseEstimator):
 
     def _train(self, config: Series, table: Measurements) -> Self:
         if table.layout.time is None and config.step not in (None, Step()):
-            # What was found in the times of a run's table is no wish.
-            if config.freq != getattr(self, "_freq_of_run", None):
-                raise ConfigError(
-                    f"options names freq {config.freq!r}, and X has no times. Give a frame with an index of times, or "
-                    "leave freq out"
-                )
-            config = replace(config, freq="rows")
+            raise ConfigError(
+                f"options names freq {config.freq!r}, and X has no times. Give a frame with an index of times, or "
+                "leave freq out"
+            )
         settled = settle_table(config, table)
         for note in settled.data.source.notes:
             if note.partition(": ")[0] in ABOUT:
@@ -101,9 +97,10 @@ class Estimator(BaseEstimator):
                 f"{str(path)!r} is a run of --task {packed.config.task}; fit a new {cls.__name__}, or train one by "
                 f"lstmae series train --task {cls._task}"
             )
-        loaded, names = cls(**cls._parameters(packed.config)), packed.config.value_cols
+        # A step that was found is no wish: it is found in other rows anew.
+        asked = replace(packed.config, freq=None) if packed.freq_found else packed.config
+        loaded, names = cls(**cls._parameters(asked)), asked.value_cols
         loaded.n_features_in_ = len(names)
-        loaded._freq_of_run = packed.config.freq
         if names != unnamed(len(names)):
             loaded.feature_names_in_ = np.array(names, object)
         return loaded._keep(packed)
@@ -127,7 +124,8 @@ class Estimator(BaseEstimator):
     def _config(self, **decided: Any) -> Series:
         """The config of the parameters; `decided` are fields that the rows decide."""
         values = {name: plain(value) for name, value in self.get_params().items()}
-        options, state = dict(values.pop("options") or {}), values.pop("random_state")
+        options = {name: plain(value) for name, value in (values.pop("options") or {}).items()}
+        state = values.pop("random_state")
         for name in options:
             if name in values:
                 raise ConfigError(f"options names {name!r}, a parameter of its own. Give {name}=... instead")
@@ -138,8 +136,8 @@ class Estimator(BaseEstimator):
 
     @classmethod
     def _parameters(cls, config: Series) -> dict[str, Any]:
-        """The parameters that lead to a config."""
-        values, usual = config.to_dict(), Series().to_dict()
+        """The parameters that lead to a config, or to what of it means something for what is fitted here."""
+        values, usual = Series.chosen(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
         own = set(cls._get_param_names()) - {"random_state", "options"}
         rest = [name for name in values if name not in own and name not in (*SETTLED, *cls._of_several)]
         options = {name: values[name] for name in rest if values[name] != usual[name]}
