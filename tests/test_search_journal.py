@@ -417,6 +417,17 @@ def test_the_best_are_completed_and_of_different_settings(tmp_path):
     assert made(record).best(1) == []
 
 
+def test_of_a_setting_that_hyperband_trains_on_the_best_is_kept_once(tmp_path):
+    record = made(
+        record_of(PLANS["hyperband"], Journal(tmp_path / "journal.jsonl")),
+        trial_of(0, 8, 0.5, until=2),
+        trial_of(1, 16, 0.6, until=2),
+        trial_of(2, 8, 0.4, until=4)._replace(parent=0),
+        trial_of(3, 16, 0.7, until=4),
+    )
+    assert [trial.number for trial in record.best(9)] == [2, 1]
+
+
 def test_an_accuracy_is_best_where_it_is_highest(tmp_path):
     plan = Plan(config=Mnist(), axes=(FEW,), objective=ACCURACY)
     trials = [trial_of(0, 8, 0.5), trial_of(1, 16, 0.9), trial_of(2, 4, 0.7), trial_of(3, 5, math.nan)]
