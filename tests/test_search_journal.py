@@ -8,11 +8,14 @@ import time
 import pytest
 
 from lstm_ae.config import Mnist, Toy
-from lstm_ae.search.job import Outcome, judge_by
+from lstm_ae.data.windows import Source
+from lstm_ae.search.folder import create
+from lstm_ae.search.job import Outcome, judge_by, state_of
 from lstm_ae.search.journal import ASKED, DROPPED, TOLD, Entry, Journal, told
 from lstm_ae.search.plan import Plan
 from lstm_ae.search.record import Record
 from lstm_ae.search.trials import COMPLETED, FAILED, LOST, PRUNED, RUNNING, Execution, Objective, Trial, seconds_trained
+from lstm_ae.search.tuner import opened
 from lstm_ae.space import Axis, Space
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
@@ -426,6 +429,20 @@ def test_of_a_setting_that_hyperband_trains_on_the_best_is_kept_once(tmp_path):
         trial_of(3, 16, 0.7, until=4),
     )
     assert [trial.number for trial in record.best(9)] == [2, 1]
+
+
+def test_a_repair_runs_nothing_again_but_what_was_damaged(tmp_path):
+    """Of the runner-up nothing is kept; while the winner is run again it is the best, for the time being."""
+    plan = Plan(config=Toy(), axes=(FEW,), objective=LOSS)
+    folder = create(tmp_path / "s", plan, Source("made up", "", ""), (), "")
+    with opened(folder) as record:
+        finish(record)
+        winner, _ = record.best(2)
+    damaged = state_of(folder.states(winner.number), 0)
+    damaged.write_bytes(b"")
+    with opened(folder, repair=True) as record:
+        assert record.pending == [winner._replace(status=RUNNING, executions=())]
+    assert not damaged.exists()
 
 
 def test_an_accuracy_is_best_where_it_is_highest(tmp_path):
