@@ -364,7 +364,10 @@ def test_a_setting_is_as_an_earlier_one_that_is_complete_or_diverged(tmp_path):
     """Training is equal to the last bit, so it would diverge again; a worker that died need not die again."""
     first, second = trial_of(1, 8, 0.5), trial_of(3, 8, 0.5)
     diverged = trial_of(6, 2, math.nan, FAILED)
-    ended = diverged.executions[0]._replace(stopped="the loss became NaN or infinite in epoch 1")
+    why = "the loss became NaN or infinite in epoch 1"
+    ended = diverged.executions[0]._replace(stopped=why)
+    early = trial_of(9, 3, 0.3, FAILED)
+    repeat = early.executions[0]._replace(stopped="no better for 2 epochs")
     record = made(
         record_of(PLANS["grid"], Journal(tmp_path / "journal.jsonl")),
         trial_of(0, 8, 0.4, PRUNED),
@@ -373,11 +376,13 @@ def test_a_setting_is_as_an_earlier_one_that_is_complete_or_diverged(tmp_path):
         second,
         trial_of(4, 32, None, FAILED),
         trial_of(5, 8, 0.6, until=3),
-        diverged._replace(executions=(ended,)),
+        diverged._replace(executions=(ended,), reason=why),
         trial_of(7, 4, None, LOST),
         trial_of(8, 1, None, RUNNING),
-        trial_of(9, 1, 0.3),
+        early._replace(executions=(repeat,), reason="MemoryError: of the second seed"),
+        trial_of(10, 1, 0.3),
     )
+    assert record.same(trial_of(10, 3, None, RUNNING)) is None
     assert record.same(trial_of(10, 8, None, RUNNING)) == first
     assert record.same(trial_of(10, 2, None, RUNNING)).number == 6
     assert record.same(trial_of(10, 32, None, RUNNING)) is None
