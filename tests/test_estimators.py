@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from searches import call
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -25,8 +26,9 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lstm_ae import detection
 from lstm_ae.config import Series
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, SequenceClassifier, autoencoder, base, detector
+from lstm_ae.keeper import Keeper
 from lstm_ae.run import open_run
 
 DAY, BROKEN = 24, slice(24 * 10, 24 * 11)
@@ -150,6 +152,27 @@ def test_an_autoencoder_of_a_detectors_run_is_fitted_anew(monkeypatch: pytest.Mo
         loaded.fit(GOOD)
     (config,) = asked
     assert (config.task, config.smooth, config.code, config.window) == ("reconstruct", None, 16, 144)
+
+
+@pytest.mark.parametrize("good", [1, 0])
+def test_a_loss_that_becomes_nan_leaves_the_weights_of_the_last_good_epoch(
+    monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    judge = Keeper.on_epoch_end
+
+    def diverge(self: Keeper, epoch: int, logs: Any = None) -> None:
+        judge(self, epoch, logs if epoch < good else logs | {"val_loss": np.nan})
+
+    monkeypatch.setattr(Keeper, "on_epoch_end", diverge)
+    model, rows = AnomalyDetector(**TINY | {"epochs": 3}), GOOD.to_numpy()[:60]
+    why = f"^The loss became NaN or infinite in epoch {good + 1}; "
+    if good:
+        with pytest.warns(ConvergenceWarning, match=why + "the weights are those of epoch 1. Give a lower learning_r"):
+            model.fit(rows)
+        assert np.isfinite(model.score_samples(rows)).all()
+    else:
+        with pytest.raises(Diverged, match=why + "no epoch was good. Give a lower learning_rate$"):
+            model.fit(rows)
 
 
 def test_options_may_be_numbers_of_numpy() -> None:

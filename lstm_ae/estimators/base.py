@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -26,8 +27,9 @@ from lstm_ae.data.frames import Marked, in_rows_of, measurements_of
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.remarks import ABOUT
 from lstm_ae.data.series import Prepared
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.estimators.packed import Packed, pack
+from lstm_ae.run import Run
 from lstm_ae.tasks.series.settling import settle_table, whole
 
 Numbers = NDArray[Any]
@@ -53,12 +55,12 @@ class Estimator(BaseEstimator):
 
         The first 70 % are trained on, the next 15 % choose the best epoch and the last 15 % are measured, see
         `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`. Warns of many missing rows, of columns that
-        count, and of values that lose digits.
+        count, of values that lose digits, and of a loss that became NaN after a good epoch, whose weights are kept.
 
         Raises:
             ConfigError: a parameter is out of its range.
             DataError: there are too few rows, a column is empty, or two rows have the same time.
-            Diverged: the loss became NaN.
+            Diverged: the loss became NaN before any epoch was good.
         """
         return self._train(self._config(), self._measurements(X, reset=True))
 
@@ -73,10 +75,20 @@ class Estimator(BaseEstimator):
             if note.partition(": ")[0] in ABOUT:
                 warnings.warn(note, UserWarning, stacklevel=3)  # told of the line that calls `fit`
         with tempfile.TemporaryDirectory() as place, _undisturbed():
-            command = f"{type(self).__name__}.fit"
-            run = experiment.train(
-                settled.config, settled.data, out=Path(place) / "run", command=command, figures=False
-            )
+            run, command = Run(Path(place) / "run"), f"{type(self).__name__}.fit"
+            try:
+                experiment.train(settled.config, settled.data, out=run.directory, command=command, figures=False)
+            except Diverged as error:
+                # The error's own words name options of the command, and a folder that is gone by then.
+                why = str(error).partition(" (")[0]
+                if not run.finished:
+                    raise Diverged(f"{why}; no epoch was good. Give a lower learning_rate") from None
+                epoch = run.metrics()["training"]["best_epoch"]
+                warnings.warn(
+                    f"{why}; the weights are those of epoch {epoch}. Give a lower learning_rate",
+                    ConvergenceWarning,
+                    stacklevel=3,
+                )
             return self._keep(pack(run.directory))
 
     def save(self, path: str | Path) -> Path:

@@ -108,7 +108,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         Raises:
             ConfigError: a parameter is out of its range.
             DataError: there are too few rows, or one class alone; a column is empty; two rows have the same time.
-            Diverged: the loss became NaN.
+            Diverged: the loss became NaN before any epoch was good.
         """
         if y is None:
             raise ValueError(
