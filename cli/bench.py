@@ -26,6 +26,9 @@ app = typer.Typer(
 rates.register(app)
 
 
+SHAPES = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1"
+
+
 def _shapes(text: str) -> list[tuple[int, ...]]:
     """`16x50x1,8x28x28` as numbers."""
     try:
@@ -44,12 +47,12 @@ def _shapes(text: str) -> list[tuple[int, ...]]:
 def train(
     *,
     shapes: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="<a,b,...>",
-            help="Units x steps x features (x batch, else 128) of the autoencoders to train.",
+            help=f"Units x steps x features (x batch, else 128) of the autoencoders to train (default: {SHAPES}).",
         ),
-    ] = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1",
+    ] = None,
     rounds: Annotated[int, typer.Option(metavar="<int>", help="Rounds in which all contestants run in turn.")] = 5,
     profile: Annotated[
         bool, typer.Option("--profile", metavar="", help="Show where the time of a training step goes instead.")
@@ -65,7 +68,9 @@ def train(
         raise ConfigError(f"--rounds must be a whole number at least 1. Received: {rounds}")
     if profile and scaling:
         raise ConfigError("--profile and --scaling exclude each other; give one of them")
-    chosen = _shapes(shapes)
+    if shapes is not None and scaling:
+        raise ConfigError("--shapes is not for --scaling, which has shapes of its own. Leave one of them out")
+    chosen = _shapes(SHAPES if shapes is None else shapes)
     import_tensorflow(talk)
     from lstm_ae.bench.training import Shape
 
@@ -74,7 +79,11 @@ def train(
 
 
 @command(
-    app, "tune", "lstmae bench tune --sequences 200 --epochs 1 --no-stock", Toy, hide=("units", "learning_rate", "clip")
+    app,
+    "tune",
+    "lstmae bench tune --sequences 200 --epochs 1 --no-stock",
+    Toy,
+    hide=("units", "learning_rate", "clip", "patience"),
 )
 def tune(
     *,
@@ -86,9 +95,12 @@ def tune(
     talk: Talk,
 ) -> None:
     """Search the report's 18 settings with one job, with one a core, and with stock Keras and KerasTuner."""
-    config, number = Toy.from_dict(given.config(Toy).to_dict()), checked(JOBS, jobs)
+    from lstm_ae.bench.tuning import require_stock, searches
+
+    config, number = given.config(Toy, patience=0), checked(JOBS, jobs)
+    if not no_stock:
+        require_stock(config)
     import_tensorflow(talk)
-    from lstm_ae.bench.tuning import searches
     from lstm_ae.search.workers import cores
 
     found = list(searches(config, number or cores(), stock=not no_stock, done=lambda name: talk.say(f"{name} ...")))

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.config import Series
+from lstm_ae.config.rules import parse_threshold
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import checked, declared
+from lstm_ae.options import declared
 
 from . import estimating, live, training
 from .backend import import_tensorflow
 from .options import Given, Out, RunArgument, command
-from .results import remark, require_table, show_files, show_training
+from .results import remark, require_png, require_table, show_files, show_training
 from .talk import Talk
 
 Table = Annotated[str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
@@ -126,7 +127,10 @@ def register(app: typer.Typer) -> None:
             # Before the search, which may take long.
             if path is not None:
                 require_table(name, path)
-        checked(_THRESHOLD, threshold)
+        if figure is not None:
+            require_png(figure)
+        if threshold is not None:
+            parse_threshold(threshold)
         if data == "-":
             live.refuse_files({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
         opened = open_run(run, "series")

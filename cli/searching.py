@@ -162,7 +162,7 @@ def planned(given: Given, kind: type[Config], asked: Asked) -> Any:
         search=search,
         trials=asked.trials or usual,
         repeats=asked.repeats or 1,
-        objective=objective_of(config, asked.objective),
+        objective=objective_of(config, asked.objective, axes),
         prune=asked.prune,
     )
     require_comparable(plan)
@@ -177,14 +177,15 @@ def _again(plan: Any, given: Given, asked: Asked) -> Any:
     base.before = plan.config.to_dict()
     axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
     config, typed = divided(base, type(plan.config))
+    every = _in_order(plan.axes, [*axes.values(), *typed])
     return dataclasses.replace(
         plan,
         config=config,
-        axes=tuple(_in_order(plan.axes, [*axes.values(), *typed])),
+        axes=tuple(every),
         search=asked.search or plan.search,
         trials=asked.trials or plan.trials,
         repeats=asked.repeats or plan.repeats,
-        objective=objective_of(config, asked.objective) if asked.objective else plan.objective,
+        objective=objective_of(config, asked.objective, every) if asked.objective else plan.objective,
         prune=asked.prune or plan.prune,
     )
 

@@ -21,6 +21,11 @@ _PURPOSE = {
     "predict": "Forecasts daily prices",
     "reconstruct": "Gives back a window of daily prices.",
 }
+# Of digits, by the share of the reconstruction in the loss, where the other output is not trained.
+_ONE_LOSS = {
+    0.0: "Says which handwritten digit it is; what it gives back means nothing, as that was not trained.",
+    1.0: "Gives back a handwritten digit; the class that it says means nothing, as that was not trained.",
+}
 _LIMITS = {
     "toy": "Has seen generated sequences only, and is for trying out reconstruction and serving.",
     "mnist": "Has seen centred, light digits on dark ground, 28 by 28 pixels. Anything else gets a digit as well, "
@@ -84,7 +89,7 @@ def card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
         parts.append(f"**Leaky: {data['leaky']}.** The results below flatter the model.")
     parts += [
         "## Results",
-        "The weights were chosen on the validation part; nothing was chosen on the test part.",
+        _weights(metrics, _kind(task, config)),
         _table(("part", "measure", "value", "baseline"), _results(metrics)),
         *("Verdict on " + part + ": " + verdict["text"] for part, verdict in metrics.get("verdict", {}).items()),
         "## Inputs and outputs",
@@ -122,7 +127,8 @@ def _purpose(task: str, config: Config) -> str:
     if isinstance(config, Mnist):
         order = {"rows": "row by row", "columns": "column by column", "pixels": "pixel by pixel"}
         how = order.get(config.read, "pixel by pixel in a mixed order")
-        return f"{_PURPOSE[task]} The picture is read {how}."
+        purpose = _ONE_LOSS.get(config.reconstruction_weight, _PURPOSE[task])
+        return f"{purpose} The picture is read {how}."
     if isinstance(config, Series) and config.task == "forecast":
         return f"{_PURPOSE['forecast']}: {config.horizon} after {config.window}; and any number of rows ahead."
     return _PURPOSE[_kind(task, config)]
@@ -144,8 +150,21 @@ def _classes(config: Config) -> list[str]:
 
 
 def _training(training: Mapping[str, Any]) -> str:
+    if training.get("refit"):
+        return f"{training['seconds']:,.0f} s, {training['refit']}"
     text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, the weights are those of epoch "
     return f"{text}{training['best_epoch']}" + (f" ({training['stopped']})" if training["stopped"] else "")
+
+
+def _weights(metrics: Mapping[str, Any], kind: str) -> str:
+    """What the weights, and what is told with them, were chosen on."""
+    if not metrics["training"].get("refit"):
+        return "The weights were chosen on the validation part; nothing was chosen on the test part."
+    text = (
+        "The weights are those of the last epoch and have seen the validation part; nothing was chosen on the test part"
+    )
+    told = "threshold is" if metrics.get("threshold") else "intervals are" if kind in ("forecast", "snp") else ""
+    return f"{text}." + (f" The {told} what the trial needed there, which had not learned from it." if told else "")
 
 
 def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -5,7 +5,6 @@ window's length of days left out on either side of the block that validates (Ber
 cross-validation for time series predictor evaluation"). No fold sees a test day.
 """
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +64,8 @@ def kfold(
         notify: called with a title and a `lstm_ae.training.Progress`.
 
     Raises:
-        ConfigError: nothing is listed, a range instead of a list, or a folder that holds something else.
+        ConfigError: nothing is listed, a range instead of a list, values that do not go together, or a folder that
+            holds something else.
     """
     quotes, every = planned(config, axes)
     about = {
@@ -87,11 +87,11 @@ def kfold(
             left = sorted(left[: kept(len(every), keep)])
     order = sorted(found, key=lambda number: (-len(found[number]), float(np.mean(found[number][-1]))))
     settings = [Setting(every[number], found[number]) for number in order]
-    return Chosen(settings, _winner(dataclasses.replace(config, **settings[0].values), quotes, out, command, notify))
+    return Chosen(settings, _winner(config.with_values(settings[0].values), quotes, out, command, notify))
 
 
 def planned(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str, Any]]]:
-    """The prices, and every combination of what is listed.
+    """The prices, and every combination of what is listed; all of them make a config.
 
     Raises:
         ConfigError: as `kfold` does.
@@ -102,6 +102,8 @@ def planned(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str, A
         raise ConfigError("kfold is for forecasters and has a split of its own. Leave out --goal and --split")
     names = [axis.name for axis in axes]
     every = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
+    for values in every:
+        config.with_values(values)
     if config.scaling == "report":
         raise ConfigError("--scale report is fitted on the days that validate. Leave it out")
     quotes = chosen(config, read_quotes(config.data))
@@ -142,7 +144,7 @@ def _round(
         for place, (number, values) in enumerate(zip(numbers, settings, strict=True)):
             path = out / f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}.json"
             if not path.exists():
-                tried = dataclasses.replace(config, **values)
+                tried = config.with_values(values)
                 key = key_of(tried)
                 if key not in loaded:
                     loaded = {key: prepare(tried, quotes, parts)}

@@ -12,10 +12,11 @@ import pytest
 from lstm_ae_cli import main
 from searches import call
 
-from lstm_ae.bench import detecting, scaling, servers, serving
+from lstm_ae.bench import detecting, scaling, servers, serving, tuning
 from lstm_ae.bench.load import Load
 from lstm_ae.bench.training import Shape, contestants, profile
 from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
+from lstm_ae.config import Toy
 from lstm_ae.errors import ConfigError
 
 
@@ -102,12 +103,32 @@ def test_scaling_as_a_document(capsys: pytest.CaptureFixture[str], monkeypatch: 
         ["--shapes", "16x0x1"],
         ["--rounds", "0"],
         ["--profile", "--scaling"],
+        ["--shapes", "4x10x1", "--scaling"],
     ],
     ids=str,
 )
 def test_bad_options(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "train", *arguments]) == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+def test_both_searches_are_given_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for option in ("--layers 2", "--cell gru", "--optimizer sgd", "--dropout 0.1", "--preset code"):
+        said = call(f"bench tune {option}")
+        assert said.code == 2
+        assert "is for ours alone, not for KerasTuner beside it. Leave it out, or add --no-stock" in said.err
+    assert call("bench tune --patience 3").code == 2
+    asked: list[Toy] = []
+
+    def searches(config: Toy, *_: Any, **more: Any) -> list[tuning.Searched]:
+        asked.append(config)
+        return [tuning.Searched("ours", 1.0, 18, 0.5)]
+
+    monkeypatch.setattr(tuning, "searches", searches)
+    for line in ("--epochs 30 --schedule constant --kernel keras", "--preset report", "--layers 2 --no-stock"):
+        said = call(f"bench tune {line}")
+        assert said.code == 0, said.err
+    assert [(config.patience, config.layers) for config in asked] == [(0, 1), (0, 1), (0, 2)]
 
 
 @pytest.mark.slow

@@ -70,6 +70,42 @@ def test_what_it_does_follows_the_config():
     assert "Gives back a window of daily prices." in card("x", "1", run, ENDPOINTS)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("pump", " The threshold is what the trial needed there, which had not learned from it."),
+        ("snp", " The intervals are what the trial needed there, which had not learned from it."),
+        ("mnist-rows", ""),
+    ],
+)
+def test_the_card_of_a_model_trained_again_says_on_what(name: str, told: str) -> None:
+    note = "trained on train and validation together, 7 epochs as trial 3 had at its best"
+
+    class Again(Run):
+        def metrics(self):
+            metrics = super().metrics()
+            return metrics | {"training": metrics["training"] | {"refit": note, "seconds": 5.2}}
+
+    text = card(name, "1", Again(ROOT / name), ENDPOINTS)
+    assert f"- training: 5 s, {note}\n" in text
+    assert (
+        "The weights are those of the last epoch and have seen the validation part; nothing was chosen on the test "
+        f"part.{told}\n"
+    ) in text
+    assert "chosen on the validation part" not in text
+
+
+@pytest.mark.parametrize(("weight", "said"), [(1.0, "the class that it says"), (0.0, "what it gives back")])
+def test_the_card_of_digits_says_what_was_not_trained(weight: float, said: str) -> None:
+    class Changed(Run):
+        def config(self):
+            return dataclasses.replace(super().config(), reconstruction_weight=weight)
+
+    text = card("x", "1", Changed(ROOT / "mnist-rows"), ENDPOINTS)
+    assert f"{said} means nothing, as that was not trained. The picture is read row by row." in text
+    assert "Gives back a handwritten digit and says" not in text
+
+
 def test_outputs_without_a_unit_are_explained():
     score = SimpleNamespace(name="score", inputs=["sequence"], outputs=["score"])
     text = card("toy", "1", Run(ROOT / "toy"), [score])

@@ -13,6 +13,7 @@ import pytest
 import sklearn
 from searches import call
 from sklearn.base import clone
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -73,11 +74,19 @@ def test_whole_series_are_told_apart(whole: SequenceClassifier) -> None:
     new = walks(30, seed=1)
     said, probability = whole.predict(new[["level"]]), whole.predict_proba(new[["level"]])
     assert said.index.equals(new.index)
-    assert list(probability) == [10, 20]
+    assert probability.shape == (len(new), 2)
     assert said.groupby(level="walk").nunique().eq(1).all()  # a series has one class
     assert (said == new["speed"]).mean() > 0.85
     assert whole.score(new[["level"]], new["speed"]) == pytest.approx((said == new["speed"]).mean())
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss"])
+def test_scorers_of_probabilities_take_frames(whole: SequenceClassifier, scoring: str) -> None:
+    new = walks(4, seed=1)
+    found = get_scorer(scoring)(whole, new[["level"]], new["speed"])
+    assert found == get_scorer(scoring)(whole, new[["level"]], new["speed"].to_numpy())
+    assert np.isfinite(found)
 
 
 def test_series_by_groups(whole: SequenceClassifier) -> None:
@@ -102,7 +111,7 @@ def test_fitting_is_what_the_command_does(whole: SequenceClassifier) -> None:
     np.testing.assert_array_equal(loaded.predict(X), whole.predict(X))
     assert loaded.classes_.tolist() == [10, 20]
     assert {name: loaded.get_params()[name] for name in SMALL} == SMALL
-    assert loaded.get_params()["options"] == {"freq": "1s", "max_gap": 12, "split_by": "series"}
+    assert loaded.get_params()["options"] == {"max_gap": 12, "split_by": "series"}
 
 
 def test_a_saved_run_is_one_of_the_command(whole: SequenceClassifier) -> None:

@@ -65,6 +65,18 @@ def test_a_value_outside_its_rule(refused, line, rule, received):
 
 
 @pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("--figure out.pdf", "--figure must be a file that ends in .png. Received: 'out.pdf'"),
+        ("--threshold pot:2", "--threshold pot: needs a probability above 0 and at most 0.1. Received: 'pot:2'"),
+        ("--events e.txt", "--events must end in .csv or .parquet. Received: 'e.txt'"),
+    ],
+)
+def test_a_detection_looks_at_its_options_before_its_run(refused, option, text):
+    assert refused(f"series detect nowhere table.csv {option}") == text
+
+
+@pytest.mark.parametrize(
     ("line", "text"),
     [
         ("toy train --qqq", "No such option: --qqq (see lstmae toy train --help)"),

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from searches import call
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -25,8 +26,9 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lstm_ae import detection
 from lstm_ae.config import Series
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, SequenceClassifier, autoencoder, base, detector
+from lstm_ae.keeper import Keeper
 from lstm_ae.run import open_run
 
 DAY, BROKEN = 24, slice(24 * 10, 24 * 11)
@@ -96,10 +98,11 @@ def test_a_run_of_the_command_is_loaded(place: Path, fitted: AnomalyDetector) ->
     np.testing.assert_array_equal(-loaded.score_samples(BAD), found.ours.scores)
     assert loaded.window == loaded.window_ == DAY
     assert {name: loaded.get_params()[name] for name in SMALL} == SMALL
-    assert loaded.get_params()["options"] == {"freq": "1h", "max_gap": 2}
-    # Its parameters leave nothing open, so that they train the same model on the same rows.
+    assert loaded.get_params()["options"] == {"max_gap": 2}
+    # Its parameters leave open what the rows tell alone, so that they train the same model on the same rows.
     assert clone(loaded)._config().to_dict() == open_run(place / "run").config().to_dict() | {
         "data": None,
+        "freq": None,
         "time_col": None,
         "value_cols": [],
     }
@@ -118,15 +121,63 @@ def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) 
         raise DataError("enough")
 
     monkeypatch.setattr(base, "settle_table", settled)
-    # The step of a run's table is not for rows without times, and they may well be trained on.
-    loaded = AnomalyDetector.load(Path(__file__).parents[1] / "saved_models/pump")
-    freq = loaded.get_params()["options"]["freq"]
-    for frame in (rows, GOOD):
-        with pytest.raises(DataError, match="enough"):
-            loaded.fit(frame)
-    assert asked == [("rows", None), (freq, "time")]
-    with pytest.raises(ConfigError, match="leave freq out"):
-        clone(loaded).fit(rows)
+    # The step that was found in a run's table is no wish: rows without times may well be trained on.
+    run = Path(__file__).parents[1] / "saved_models/pump"
+    loaded = AnomalyDetector.load(run)
+    assert "freq" not in loaded.get_params()["options"]
+    for model in (loaded, clone(loaded)):
+        for frame in (rows, GOOD):
+            with pytest.raises(DataError, match="enough"):
+                model.fit(frame)
+    assert asked == [(None, None), (None, "time")] * 2
+    # One that was asked for is.
+    shutil.copytree(run, "run")
+    document = json.loads(Path("run/config.json").read_text())
+    document["data"]["notes"] = []
+    Path("run/config.json").write_text(json.dumps(document))
+    assert AnomalyDetector.load("run").get_params()["options"]["freq"] == "10min"
+
+
+def test_an_autoencoder_of_a_detectors_run_is_fitted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only anomalies have a use for, such as `smooth`, is none of its options."""
+    asked: list[Series] = []
+
+    def settled(config: Series, table: Any) -> Any:
+        asked.append(config)
+        raise DataError("enough")
+
+    monkeypatch.setattr(base, "settle_table", settled)
+    loaded = SequenceAutoencoder.load(Path(__file__).parents[1] / "saved_models/pump")
+    with pytest.raises(DataError, match="enough"):
+        loaded.fit(GOOD)
+    (config,) = asked
+    assert (config.task, config.smooth, config.code, config.window) == ("reconstruct", None, 16, 144)
+
+
+@pytest.mark.parametrize("good", [1, 0])
+def test_a_loss_that_becomes_nan_leaves_the_weights_of_the_last_good_epoch(
+    monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    judge = Keeper.on_epoch_end
+
+    def diverge(self: Keeper, epoch: int, logs: Any = None) -> None:
+        judge(self, epoch, logs if epoch < good else logs | {"val_loss": np.nan})
+
+    monkeypatch.setattr(Keeper, "on_epoch_end", diverge)
+    model, rows = AnomalyDetector(**TINY | {"epochs": 3}), GOOD.to_numpy()[:60]
+    why = f"^The loss became NaN or infinite in epoch {good + 1}; "
+    if good:
+        with pytest.warns(ConvergenceWarning, match=why + "the weights are those of epoch 1. Give a lower learning_r"):
+            model.fit(rows)
+        assert np.isfinite(model.score_samples(rows)).all()
+    else:
+        with pytest.raises(Diverged, match=why + "no epoch was good. Give a lower learning_rate$"):
+            model.fit(rows)
+
+
+def test_options_may_be_numbers_of_numpy() -> None:
+    config = AnomalyDetector(options={"layers": np.int64(2), "dropout": np.float32(0.5)})._config()
+    assert (config.layers, config.dropout) == (2, 0.5)
 
 
 def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +373,7 @@ def test_an_autoencoder_is_saved_and_loaded(coder: SequenceAutoencoder) -> None:
     loaded = SequenceAutoencoder.load(coder.save("run"))
     np.testing.assert_array_equal(loaded.transform(GOOD.to_numpy()), coder.transform(GOOD.to_numpy()))
     assert not hasattr(loaded, "feature_names_in_")
-    wanted = coder.get_params() | {"options": {"freq": "rows", "max_gap": 1}}
+    wanted = coder.get_params() | {"options": {"max_gap": 1}}
     assert loaded.get_params() == wanted
     with pytest.raises(DataError, match="'run' is a run of --task reconstruct; fit a new AnomalyDetector"):
         AnomalyDetector.load("run")

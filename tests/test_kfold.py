@@ -13,6 +13,7 @@ from lstm_ae.data.quotes import read_quotes
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.kfold import kfold
 from lstm_ae.space import Axis
+from lstm_ae.training import Fitted
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,31 @@ def test_the_weak_are_dropped_and_the_winner_is_measured(path, tmp_path):
     )
     assert found.winner.metrics()["test"]["skill"]
     assert not list((tmp_path / "out").glob("*.npz"))
+
+
+def test_what_means_nothing_beside_a_value_is_left_out_as_in_a_search(path, tmp_path, monkeypatch):
+    """--memory is for --gates chrono."""
+    learned = []
+
+    def learn(config, data, **details):
+        learned.append((config.gates, config.memory))
+        return None, Fitted([{"val_loss": float(len(learned))}], 1, "", False, 0.0)
+
+    monkeypatch.setattr(folding, "learn", learn)
+    monkeypatch.setattr(folding, "train", lambda config, *_, **__: config)
+    axes = (Axis("gates", ("chrono", "keras")),)
+    config = config_of(path, gates="chrono", memory=4)
+    found = kfold(config, axes, 2, tmp_path / "out", keep=1)
+    assert learned == 2 * 2 * [("chrono", 4), ("keras", None)]
+    assert (found.winner.gates, found.winner.memory) == ("chrono", 4)
+
+
+def test_values_that_do_not_go_together_are_refused_before_any_training(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(folding, "learn", None)
+    axes = (Axis("gates", ("chrono", "keras")), Axis("memory", (4, 8)))
+    with pytest.raises(ConfigError, match="--memory is for --gates chrono"):
+        kfold(config_of(path, gates="chrono"), axes, 2, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -147,11 +147,17 @@ def test_what_cannot_be_computed_is_not_compared() -> None:
     [
         (Toy(), [(0.00016683299145370256, "")]),
         (Toy(latent="vector"), [(0.00016683299145370256, "the report's decoder reads every state, this one a code")]),
+        (Toy(decoder_units=16), [(0.00016683299145370256, "")]),
+        (
+            Toy(layers=2),
+            [(0.00016683299145370256, "the report's network is an LSTM layer each way, this one has --layers 2")],
+        ),
         (Mnist(), [(0.98, "")]),
         (Mnist(model="v3"), [(0.97, "")]),
         (Mnist(model="head-on-code"), []),
         (Mnist(read="pixels"), [(0.114, "")]),
         (Mnist(read="columns"), []),
+        (Mnist(reconstruction_weight=1.0), []),
         (Snp(goal="reconstruct"), []),
         (Snp(target="level", scale="report", split="report"), [(0.00027201828197576106, "")]),
         (Series(), []),

@@ -4,9 +4,13 @@ import math
 
 import pytest
 
+from lstm_ae.config import Toy
 from lstm_ae.search.claims import REPORT, report_findings, reported
 from lstm_ae.search.findings import Finding, findings
+from lstm_ae.search.plan import Plan
+from lstm_ae.search.presentation import columns, statements
 from lstm_ae.search.trials import COMPLETED, FAILED, PRUNED, RUNNING, Execution, Objective, Trial
+from lstm_ae.space import REPORT as SPACE
 from lstm_ae.space import Axis
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
@@ -171,6 +175,26 @@ def test_what_the_report_says_of_a_setting():
     assert reported("toy", {"learning_rate": 0.02, "units": 32, "clip": 5}) is None
     assert reported("toy", {"units": 32}) is None
     assert reported("toy", {"learning_rate": 0.01, "units": 32, "clip": 5, "latent": "vector"}) is None
+
+
+@pytest.mark.parametrize(
+    "network",
+    [{"latent": "vector"}, {"cell": "gru"}, {"layers": 2}, {"bidirectional": True}, {"decoder_units": 4}],
+    ids=str,
+)
+def test_other_networks_than_the_reports_are_not_judged_by_it(network):
+    trials = grid()
+    for config, claims in ((Toy(), 3), (Toy(**network), 0)):
+        plan = Plan(config=config, axes=SPACE.axes, objective=LOSS)
+        assert len([line for line in statements(plan, trials) if line.startswith('"')]) == claims
+        assert ("report" in columns(plan, trials)[0]) == bool(claims)
+    # Where it is searched, the trials of the report's network are.
+    (name, other), usual = *network.items(), getattr(Toy(), *network)
+    plan = Plan(config=Toy(), axes=(*SPACE.axes, Axis(name, (usual, other))), objective=LOSS)
+    both = [one._replace(values=one.values | {name: value}) for one in trials for value in (usual, other)]
+    header, rows = columns(plan, both)
+    place = header.index("report")
+    assert [row[place] is None for row in rows] == [False, True] * len(trials)
 
 
 def test_the_claims_of_the_report_on_its_own_values():

@@ -8,11 +8,14 @@ import time
 import pytest
 
 from lstm_ae.config import Mnist, Toy
-from lstm_ae.search.job import Outcome, judge_by
+from lstm_ae.data.windows import Source
+from lstm_ae.search.folder import create
+from lstm_ae.search.job import Outcome, judge_by, state_of
 from lstm_ae.search.journal import ASKED, DROPPED, TOLD, Entry, Journal, told
 from lstm_ae.search.plan import Plan
 from lstm_ae.search.record import Record
 from lstm_ae.search.trials import COMPLETED, FAILED, LOST, PRUNED, RUNNING, Execution, Objective, Trial, seconds_trained
+from lstm_ae.search.tuner import opened
 from lstm_ae.space import Axis, Space
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
@@ -361,7 +364,10 @@ def test_a_setting_is_as_an_earlier_one_that_is_complete_or_diverged(tmp_path):
     """Training is equal to the last bit, so it would diverge again; a worker that died need not die again."""
     first, second = trial_of(1, 8, 0.5), trial_of(3, 8, 0.5)
     diverged = trial_of(6, 2, math.nan, FAILED)
-    ended = diverged.executions[0]._replace(stopped="the loss became NaN or infinite in epoch 1")
+    why = "the loss became NaN or infinite in epoch 1"
+    ended = diverged.executions[0]._replace(stopped=why)
+    early = trial_of(9, 3, 0.3, FAILED)
+    repeat = early.executions[0]._replace(stopped="no better for 2 epochs")
     record = made(
         record_of(PLANS["grid"], Journal(tmp_path / "journal.jsonl")),
         trial_of(0, 8, 0.4, PRUNED),
@@ -370,11 +376,13 @@ def test_a_setting_is_as_an_earlier_one_that_is_complete_or_diverged(tmp_path):
         second,
         trial_of(4, 32, None, FAILED),
         trial_of(5, 8, 0.6, until=3),
-        diverged._replace(executions=(ended,)),
+        diverged._replace(executions=(ended,), reason=why),
         trial_of(7, 4, None, LOST),
         trial_of(8, 1, None, RUNNING),
-        trial_of(9, 1, 0.3),
+        early._replace(executions=(repeat,), reason="MemoryError: of the second seed"),
+        trial_of(10, 1, 0.3),
     )
+    assert record.same(trial_of(10, 3, None, RUNNING)) is None
     assert record.same(trial_of(10, 8, None, RUNNING)) == first
     assert record.same(trial_of(10, 2, None, RUNNING)).number == 6
     assert record.same(trial_of(10, 32, None, RUNNING)) is None
@@ -415,6 +423,31 @@ def test_the_best_are_completed_and_of_different_settings(tmp_path):
     assert [trial.number for trial in record.best(1)] == [0]
     assert [trial.number for trial in record.best(99)] == [0, 5, 3, 8]
     assert made(record).best(1) == []
+
+
+def test_of_a_setting_that_hyperband_trains_on_the_best_is_kept_once(tmp_path):
+    record = made(
+        record_of(PLANS["hyperband"], Journal(tmp_path / "journal.jsonl")),
+        trial_of(0, 8, 0.5, until=2),
+        trial_of(1, 16, 0.6, until=2),
+        trial_of(2, 8, 0.4, until=4)._replace(parent=0),
+        trial_of(3, 16, 0.7, until=4),
+    )
+    assert [trial.number for trial in record.best(9)] == [2, 1]
+
+
+def test_a_repair_runs_nothing_again_but_what_was_damaged(tmp_path):
+    """Of the runner-up nothing is kept; while the winner is run again it is the best, for the time being."""
+    plan = Plan(config=Toy(), axes=(FEW,), objective=LOSS)
+    folder = create(tmp_path / "s", plan, Source("made up", "", ""), (), "")
+    with opened(folder) as record:
+        finish(record)
+        winner, _ = record.best(2)
+    damaged = state_of(folder.states(winner.number), 0)
+    damaged.write_bytes(b"")
+    with opened(folder, repair=True) as record:
+        assert record.pending == [winner._replace(status=RUNNING, executions=())]
+    assert not damaged.exists()
 
 
 def test_an_accuracy_is_best_where_it_is_highest(tmp_path):

@@ -129,12 +129,32 @@ def test_what_a_study_can_go_by():
     assert objective_of(classes, None) == LOSS
 
 
+def test_no_search_of_digits_goes_by_what_they_are_not_trained_for():
+    """Where the loss of the classes weighs nothing, accuracy is chance; likewise the reconstruction."""
+    weights = Axis("reconstruction_weight", (0.5, 1.0))
+    for weight, wanted in (
+        (1.0, ["val_loss", "val_reconstruction_loss"]),
+        (0.0, ["val_label_accuracy", "val_loss", "val_label_loss"]),
+    ):
+        config = Mnist(reconstruction_weight=weight)
+        assert [objective.name for objective in objectives_of(config, LISTS)] == wanted
+        assert objective_of(config, None, LISTS).name == wanted[0]
+        assert objectives_of(config, [weights]) == objectives_of(Mnist())
+    given = {"reconstruction_weight": 1.0, "units": Axis("units", (2, 4))}
+    assert planned(Given(given), Mnist, Asked()).objective == LOSS
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         (
             "series tune t.csv --task forecast --objective val_label_accuracy",
             "--objective of series --task forecast must be one of val_loss. Received: 'val_label_accuracy'",
+        ),
+        (
+            "mnist tune --reconstruction-weight 1 --units 2,4 --objective val_label_accuracy",
+            "--objective of mnist --reconstruction-weight 1 must be one of val_loss, val_reconstruction_loss. "
+            "Received: 'val_label_accuracy'",
         ),
         (
             "toy tune --epochs 5,20 --units 2,4 --prune",

@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 from lstm_ae.bench.turns import Lap, Runner
 from lstm_ae.config import Toy
 from lstm_ae.data.toy import load
+from lstm_ae.errors import ConfigError
+from lstm_ae.options import flag
 from lstm_ae.space import REPORT
+
+# What both sides of the comparison are given, and how ours is computed.
+_BOTH = {*(axis.name for axis in REPORT.axes), "sequences", "epochs", "batch_size", "schedule", "seed", "patience"}
+_COMPUTING = {"parts", "kernel"}
 
 
 class Searched(NamedTuple):
@@ -33,11 +39,22 @@ class Searched(NamedTuple):
     best: float
 
 
+def require_stock(config: Toy) -> None:
+    """Raise `ConfigError` where a config has what the stock search does not do as well."""
+    usual = Toy().to_dict()
+    for name, value in config.to_dict().items():
+        if name not in _BOTH | _COMPUTING and value != usual[name]:
+            raise ConfigError(
+                f"{flag(name)} is for ours alone, not for KerasTuner beside it. Leave it out, or add --no-stock"
+            )
+
+
 def searches(config: Toy, jobs: int, *, stock: bool, done: Callable[[str], None]) -> Iterator[Searched]:
     """Search the report's grid in turn: with one job, with so many, and with stock Keras and KerasTuner.
 
     Args:
-        config: sequences, epochs, batch and all that is not searched.
+        config: sequences, epochs, batch and all that is not searched. KerasTuner's stops no training early, so its
+            patience is to be 0; see `require_stock` as well.
         stock: whether to run the last, which takes longest by far.
         done: told who has begun.
     """

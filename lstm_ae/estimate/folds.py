@@ -1,6 +1,5 @@
 """What a backtest or a choice by folds takes: one training of it is timed, and all of them are counted."""
 
-import dataclasses
 import time
 from collections.abc import Sequence
 
@@ -95,7 +94,7 @@ def of_kfold(config: Snp, axes: Sequence[Axis], folds: int, *, keep: float = 0.5
         ConfigError, DataError: as a choice by folds does.
     """
     quotes, every = kfold.planned(config, axes)
-    configs = [dataclasses.replace(config, **values) for values in every]
+    configs = [config.with_values(values) for values in every]
     widest = max(one.window for one in configs)
     first_block = next(kfold.blocks(quotes, folds, widest, 0))
 

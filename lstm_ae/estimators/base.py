@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -26,8 +27,9 @@ from lstm_ae.data.frames import Marked, in_rows_of, measurements_of
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.remarks import ABOUT
 from lstm_ae.data.series import Prepared
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.estimators.packed import Packed, pack
+from lstm_ae.run import Run
 from lstm_ae.tasks.series.settling import settle_table, whole
 
 Numbers = NDArray[Any]
@@ -47,40 +49,46 @@ class Estimator(BaseEstimator):
     _of_several: ClassVar[tuple[str, ...]] = ("split_by", "short")
     random_state: Any
     options: Mapping[str, Any] | None
-    _freq_of_run: str | None
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on rows `(rows, features)` that follow one another in time; `y` is ignored.
 
         The first 70 % are trained on, the next 15 % choose the best epoch and the last 15 % are measured, see
         `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`. Warns of many missing rows, of columns that
-        count, and of values that lose digits.
+        count, of values that lose digits, and of a loss that became NaN after a good epoch, whose weights are kept.
 
         Raises:
             ConfigError: a parameter is out of its range.
             DataError: there are too few rows, a column is empty, or two rows have the same time.
-            Diverged: the loss became NaN.
+            Diverged: the loss became NaN before any epoch was good.
         """
         return self._train(self._config(), self._measurements(X, reset=True))
 
     def _train(self, config: Series, table: Measurements) -> Self:
         if table.layout.time is None and config.step not in (None, Step()):
-            # What was found in the times of a run's table is no wish.
-            if config.freq != getattr(self, "_freq_of_run", None):
-                raise ConfigError(
-                    f"options names freq {config.freq!r}, and X has no times. Give a frame with an index of times, or "
-                    "leave freq out"
-                )
-            config = replace(config, freq="rows")
+            raise ConfigError(
+                f"options names freq {config.freq!r}, and X has no times. Give a frame with an index of times, or "
+                "leave freq out"
+            )
         settled = settle_table(config, table)
         for note in settled.data.source.notes:
             if note.partition(": ")[0] in ABOUT:
                 warnings.warn(note, UserWarning, stacklevel=3)  # told of the line that calls `fit`
         with tempfile.TemporaryDirectory() as place, _undisturbed():
-            command = f"{type(self).__name__}.fit"
-            run = experiment.train(
-                settled.config, settled.data, out=Path(place) / "run", command=command, figures=False
-            )
+            run, command = Run(Path(place) / "run"), f"{type(self).__name__}.fit"
+            try:
+                experiment.train(settled.config, settled.data, out=run.directory, command=command, figures=False)
+            except Diverged as error:
+                # The error's own words name options of the command, and a folder that is gone by then.
+                why = str(error).partition(" (")[0]
+                if not run.finished:
+                    raise Diverged(f"{why}; no epoch was good. Give a lower learning_rate") from None
+                epoch = run.metrics()["training"]["best_epoch"]
+                warnings.warn(
+                    f"{why}; the weights are those of epoch {epoch}. Give a lower learning_rate",
+                    ConvergenceWarning,
+                    stacklevel=3,
+                )
             return self._keep(pack(run.directory))
 
     def save(self, path: str | Path) -> Path:
@@ -101,9 +109,10 @@ class Estimator(BaseEstimator):
                 f"{str(path)!r} is a run of --task {packed.config.task}; fit a new {cls.__name__}, or train one by "
                 f"lstmae series train --task {cls._task}"
             )
-        loaded, names = cls(**cls._parameters(packed.config)), packed.config.value_cols
+        # A step that was found is no wish: it is found in other rows anew.
+        asked = replace(packed.config, freq=None) if packed.freq_found else packed.config
+        loaded, names = cls(**cls._parameters(asked)), asked.value_cols
         loaded.n_features_in_ = len(names)
-        loaded._freq_of_run = packed.config.freq
         if names != unnamed(len(names)):
             loaded.feature_names_in_ = np.array(names, object)
         return loaded._keep(packed)
@@ -127,7 +136,8 @@ class Estimator(BaseEstimator):
     def _config(self, **decided: Any) -> Series:
         """The config of the parameters; `decided` are fields that the rows decide."""
         values = {name: plain(value) for name, value in self.get_params().items()}
-        options, state = dict(values.pop("options") or {}), values.pop("random_state")
+        options = {name: plain(value) for name, value in (values.pop("options") or {}).items()}
+        state = values.pop("random_state")
         for name in options:
             if name in values:
                 raise ConfigError(f"options names {name!r}, a parameter of its own. Give {name}=... instead")
@@ -138,8 +148,8 @@ class Estimator(BaseEstimator):
 
     @classmethod
     def _parameters(cls, config: Series) -> dict[str, Any]:
-        """The parameters that lead to a config."""
-        values, usual = config.to_dict(), Series().to_dict()
+        """The parameters that lead to a config, or to what of it means something for what is fitted here."""
+        values, usual = Series.chosen(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
         own = set(cls._get_param_names()) - {"random_state", "options"}
         rest = [name for name in values if name not in own and name not in (*SETTLED, *cls._of_several)]
         options = {name: values[name] for name in rest if values[name] != usual[name]}

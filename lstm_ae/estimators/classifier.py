@@ -108,7 +108,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         Raises:
             ConfigError: a parameter is out of its range.
             DataError: there are too few rows, or one class alone; a column is empty; two rows have the same time.
-            Diverged: the loss became NaN.
+            Diverged: the loss became NaN before any epoch was good.
         """
         if y is None:
             raise ValueError(
@@ -133,17 +133,15 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         found = self.classes_[said.argmax(axis=1)]
         return pd.Series(found, X.index, name="class") if isinstance(X, pd.DataFrame | pd.Series) else found
 
-    def predict_proba(self, X: Any, *, groups: Any = None) -> Frame:
+    def predict_proba(self, X: Any, *, groups: Any = None) -> NDArray[np.float32]:
         """The probabilities of all classes, `(rows, classes)` float32; `groups` as in `fit`.
 
+        An array for a frame too, as scikit-learn's scorers want it: a column a class, in the order of `classes_`.
         Of the window that ends with each row; where it begins before its series, the rows before it count as missing.
         Where whole series are told apart, of the row's series, if that is no longer than the window. All classes are
         alike where a window holds no value.
         """
-        said = self._said(X, groups)
-        if isinstance(X, pd.DataFrame | pd.Series):
-            return pd.DataFrame(said, X.index, columns=self.classes_)
-        return said
+        return self._said(X, groups)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> float:
         """The share of rows that are named rightly, of those whose class is known."""

@@ -70,6 +70,13 @@ class Packed:
         return config
 
     @functools.cached_property
+    def freq_found(self) -> bool:
+        """Whether the step from row to row was found in the rows, and not asked for."""
+        with self.opened() as run:
+            notes = run.about()["data"]["notes"]
+        return self.config.time_col is None or any(note.startswith("freq: ") for note in notes)
+
+    @functools.cached_property
     def metrics(self) -> dict[str, Any]:
         """What came out."""
         with self.opened() as run:

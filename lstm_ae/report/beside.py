@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lstm_ae.config import Config, Mnist, Snp, Toy
+from lstm_ae.options import spelled
+from lstm_ae.search.claims import other_network
 
 # What the report reaches with each of its classifiers, reading digits row by row.
 _CLASSIFIERS = {
@@ -45,8 +47,16 @@ def said(config: Config, data: str = "") -> Iterator[Said]:
     digits = "" if not data or WHOLE in data else "the report tests on all 10,000 test digits, this run on others"
     if isinstance(config, Toy):
         text = "the best loss of its grid of 18 settings"
-        but = "the report's decoder reads every state, this one a code" if config.latent == "vector" else ""
+        other, but = other_network(config.to_dict()), ""
+        if other == "latent":
+            but = "the report's decoder reads every state, this one a code"
+        elif other:
+            but = (
+                f"the report's network is an LSTM layer each way, this one has {spelled(other, getattr(config, other))}"
+            )
         yield Said(text, _TOY, "reconstruction_mse", ("validation", "test"), but)
+    elif isinstance(config, Mnist) and config.reconstruction_weight == 1:
+        return  # its classes are not trained
     elif isinstance(config, Mnist) and config.read == "rows" and config.model in _CLASSIFIERS:
         value, text = _CLASSIFIERS[config.model]
         yield Said(f"accuracy, rows, {text}", value, "accuracy", ("test",), digits)

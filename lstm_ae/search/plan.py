@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lstm_ae.config import TASKS, Config, Series, task_of
+from lstm_ae.config import TASKS, Config, Mnist, Series, task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import flag
 from lstm_ae.search.trials import Objective
@@ -109,20 +109,32 @@ class Plan:
         )
 
 
-def objectives_of(config: Config) -> tuple[Objective, ...]:
-    """What a search of a study can go by, the usual one first: of labels only where the model tells them."""
+def objectives_of(config: Config, axes: Iterable[Axis] = ()) -> tuple[Objective, ...]:
+    """What a search of a study can go by, the usual one first: only what its models are trained for.
+
+    Args:
+        axes: what is searched, and so is no choice of the config.
+    """
+    untrained = ""
+    if isinstance(config, Series) and config.task != "classify":
+        untrained = "label"
+    elif isinstance(config, Mnist) and all(axis.name != "reconstruction_weight" for axis in axes):
+        untrained = {1.0: "label", 0.0: "reconstruction"}.get(config.reconstruction_weight, "")
     found = OBJECTIVES[task_of(config)]
-    labels = not isinstance(config, Series) or config.task == "classify"
-    return tuple(objective for objective in found if labels or "label" not in objective.name)
+    return tuple(objective for objective in found if not untrained or untrained not in objective.name)
 
 
-def objective_of(config: Config, name: str | None) -> Objective:
-    """A study's objective of this name, or its usual one."""
-    allowed = objectives_of(config)
+def objective_of(config: Config, name: str | None, axes: Iterable[Axis] = ()) -> Objective:
+    """A study's objective of this name, or its usual one; `axes` as of `objectives_of`."""
+    allowed = objectives_of(config, axes)
     for objective in allowed:
         if name in (None, objective.name):
             return objective
-    study = task_of(config) + (f" --task {config.task}" if isinstance(config, Series) else "")
+    study = task_of(config)
+    if isinstance(config, Series):
+        study += f" --task {config.task}"
+    elif isinstance(config, Mnist) and len(allowed) < len(OBJECTIVES["mnist"]):
+        study += f" --reconstruction-weight {config.reconstruction_weight:g}"
     names = ", ".join(objective.name for objective in allowed)
     raise ConfigError(f"--objective of {study} must be one of {names}. Received: {name!r}")
 

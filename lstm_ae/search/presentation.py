@@ -10,7 +10,7 @@ from lstm_ae.config import task_of
 from lstm_ae.figures.base import png
 from lstm_ae.figures.grid import heat
 from lstm_ae.figures.trials import curves, parallel
-from lstm_ae.search.claims import report_findings, reported
+from lstm_ae.search.claims import NETWORK, report_findings, reported
 from lstm_ae.search.findings import findings
 from lstm_ae.search.folder import Folder
 from lstm_ae.search.plan import Plan
@@ -61,7 +61,7 @@ def statements(plan: Plan, trials: Sequence[Trial]) -> list[str]:
 def _whole(plan: Plan, trial: Trial) -> Trial:
     """A trial with the options that the report speaks of among its values, searched or not."""
     config = plan.config.to_dict()
-    names = ("learning_rate", "units", "clip", "latent")
+    names = ("learning_rate", "units", "clip", *NETWORK)
     return trial._replace(values={name: config[name] for name in names if name in config} | trial.values)
 
 

@@ -40,11 +40,11 @@ class Record:
         return self.oracle.continued(self.trials)
 
     def best(self, number: int) -> list[Trial]:
-        """The best completed trials, at most so many, no setting twice."""
+        """The best completed trials, at most so many, no setting twice: of Hyperband, how far it has come."""
         completed = [t for t in ranked(self.trials, self.plan.objective) if t.status == COMPLETED]
         first: dict[str, Trial] = {}
         for trial in completed:
-            first.setdefault(str((trial.values, trial.until)), trial)
+            first.setdefault(str(trial.values), trial)
         return list(first.values())[:number]
 
     def same(self, trial: Trial) -> Trial | None:

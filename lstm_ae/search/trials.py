@@ -66,7 +66,9 @@ class Trial(NamedTuple):
     @property
     def diverged(self) -> bool:
         """Whether its training came to numbers that are none: it would again, where another failure might not."""
-        return self.status == FAILED and bool(self.executions) and bool(self.executions[-1].stopped)
+        # After an error the last of its trainings is one that ended well, perhaps early, and the reason is another.
+        stopped = self.executions[-1].stopped if self.executions else ""
+        return self.status == FAILED and bool(stopped) and self.reason.endswith(stopped)
 
     @property
     def score(self) -> float:

@@ -83,11 +83,12 @@ def opened(
         spaces: Spaces = Space(plan.axes) if space is None else space
         record = Record(plan, spaces, journal, entries)
         found = list(repairs.problems(folder, record, purpose.keep))
+        # Before a repair: while one of the best is run again, the next one stands in its place and needs no weights.
+        without = set(repairs.without_weights(folder, record, purpose.keep))
         if repair:
             repairs.repair(record, found)
         else:
             repairs.require_none(found, folder)
-        without = set(repairs.without_weights(folder, record, purpose.keep))
         for trial in record.trials:
             if trial.status == LOST or trial.number in without:
                 record.drop(trial.number)
