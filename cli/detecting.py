@@ -117,6 +117,14 @@ def register(app: typer.Typer) -> None:
         label_col: Annotated[
             str | None, typer.Option(metavar="<name>", help="Column of 0 and 1: judge the scores by it.")
         ] = None,
+        skip_bad: Annotated[
+            bool,
+            typer.Option(
+                "--skip-bad",
+                metavar="",
+                help="Of a stream, go on past rows that cannot be read or come late, and say so; else they end it.",
+            ),
+        ] = False,
         talk: Talk,
     ) -> None:
         """Find the anomalies in a table: events with their time, their p-value and the columns that caused them."""
@@ -129,10 +137,12 @@ def register(app: typer.Typer) -> None:
         checked(_THRESHOLD, threshold)
         if data == "-":
             live.refuse_files({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
+        elif skip_bad:
+            raise ConfigError("--skip-bad is for rows that come on standard input; give - as DATA, or leave it out")
         opened = open_run(run, "series")
         import_tensorflow(talk)
         if data == "-":
-            live.follow(opened, talk, threshold)
+            live.follow(opened, talk, threshold, skip_bad=skip_bad)
             return
         from lstm_ae import detected, detection
         from lstm_ae.data.remarks import of_another

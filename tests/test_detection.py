@@ -610,11 +610,33 @@ def test_a_stream_as_json_lines(place: Path) -> None:
 
 def test_a_stream_that_is_refused(place: Path) -> None:
     stream = followed(place, "time,flow,heat\n2024-01-01 05:00,1,2\n2024-01-01 04:00,1,2\n")
-    assert (stream.code, stream.out) == (3, "time,score,p,anomaly,final,score flow,score heat\n")
+    assert stream.code == 3
+    # What has come before is answered as at the end of the stream.
+    assert stream.out == "time,score,p,anomaly,final,score flow,score heat\n2024-01-01T05:00:00,,,False,False,,\n"
     assert stream.err.splitlines()[-1].startswith("lstmae: A row at 2024-01-01 04:00:00 comes after one at")
     said = call(f"series detect {place}/run - --scores s.csv")
     assert said.code == 2
     assert "--scores needs a whole table, and - is a stream; give a table's path, or leave it out" in said.err
+
+
+def test_a_stream_goes_on_past_bad_rows(place: Path) -> None:
+    lines = (place / "bad.csv").read_text().splitlines(keepends=True)[:60]
+    bad = ["2024-01-01T04:00,1,2,0\n"] * 20 + ["2024-01-02T06:00,1\n"]
+    stream = followed(place, "".join((*lines[:30], *bad, *lines[30:])), "--skip-bad")
+    assert stream.code == 0, stream.err
+    found, expected = (
+        list(csv.DictReader(io.StringIO(each.out))) for each in (stream, followed(place, "".join(lines)))
+    )
+    assert [(row["time"], row["final"]) for row in found] == [(row["time"], row["final"]) for row in expected]
+    scores, wanted = ([float(row["score"]) for row in rows] for rows in (found, expected))
+    np.testing.assert_allclose(scores, wanted, rtol=1e-6, atol=1e-9)
+    said = [line for line in stream.err.splitlines() if line.startswith("left out: ")]
+    assert len(said) == 11
+    assert said[-1].endswith("; 16 rows so far")
+    assert stream.err.splitlines()[-1] == "21 rows left out"
+    said = call(f"series detect {place}/run {place}/bad.csv --skip-bad")
+    assert said.code == 2
+    assert "--skip-bad is for rows that come on standard input" in said.err
 
 
 @pytest.mark.slow

@@ -58,25 +58,28 @@ class Growing:
             times: `(rows,)` int64 nanoseconds since 1970 in UTC; None where rows just follow one another.
 
         Raises:
-            DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error".
+            DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error";
+                none of them is taken.
         """
         counted = np.arange(self.counted, self.counted + len(values))
         times = counted if times is None else times
         if not self.counted:
             self.begun = self.origin = self.newest = int(times[0])
         self._refuse_late(times)
-        self.counted, self.newest = self.counted + len(values), int(times[-1])
+        origin = self.origin
         if self.step == Step():
+            self.counted, self.newest = self.counted + len(values), int(times[-1])
             return self._laid_out(times, values, counted)
         times, values = np.concatenate([self.held[0], times]), np.concatenate([self.held[1], values])
         if self.rule == "error" and not self.step.months:
-            places, self.origin, fast = followed(
+            places, origin, fast = followed(
                 times, self.step, begun=self.begun, origin=self.origin, place=self.place, before=self.last
             )
         else:
             places, fast = self._places(times), None
         if self.rule == "error":
             self._refuse_clash(times, places, fast)
+        self.counted, self.newest, self.origin = self.counted + len(counted), int(times[-1]), origin
         new = places > self.place
         times, values, places = times[new], values[new], places[new]
         if self.rule in ("last", "mean") and len(places):
