@@ -145,6 +145,7 @@ def register(app: typer.Typer) -> None:
             live.follow(opened, talk, threshold, skip_bad=skip_bad)
             return
         from lstm_ae import detected, detection
+        from lstm_ae.appraisal import of_known_rows
         from lstm_ae.data.remarks import of_another
         from lstm_ae.figures.base import png
         from lstm_ae.files import write, write_table
@@ -155,7 +156,7 @@ def register(app: typer.Typer) -> None:
             opened, data, rule=threshold, label_col=label_col, progress=bar.reading, scoring=bar.scoring
         )
         bar.clear()
-        remark(of_another(found.prepared), talk)
+        remark((*of_another(found.prepared), *of_known_rows(found.prepared, opened.metrics().get("seen"))), talk)
         _show(found, talk)
         files = {}
         if events is not None:

@@ -62,7 +62,7 @@ def appraise(
 
     def seen(prepared: Prepared) -> None:
         if remark:
-            for text in (*of_another(prepared), *_of_known_rows(prepared, known)):
+            for text in (*of_another(prepared), *of_known_rows(prepared, known)):
                 remark(text)
 
     if config.task == "forecast":
@@ -76,7 +76,7 @@ def appraise(
     return _reconstructions(run, config, data, progress, seen)
 
 
-def _of_known_rows(prepared: Prepared, seen: Sequence[Sequence[str]] | None) -> list[str]:
+def of_known_rows(prepared: Prepared, seen: Sequence[Sequence[str]] | None) -> list[str]:
     """That rows of a table may be those that a run has learned from.
 
     Args:
