@@ -72,6 +72,11 @@ def appraise(
     if label_col is not None:
         found = detection.detect(run, data, label_col=label_col, progress=progress)
         seen(found.prepared)
+        labels = found.labelled()
+        if not labels.any() or labels.all():
+            raise DataError(
+                f"{label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out"
+            )
         return Evaluation({PART: _anomalies(found.judged)})
     return _reconstructions(run, config, data, progress, seen)
 

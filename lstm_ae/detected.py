@@ -74,10 +74,15 @@ def words(found: Detection) -> list[str]:
         f"{found.normal.components.name}: {len(found.baseline.events)} events by the same rule, {agreed} among these"
     )
     for name, judged in found.judged.items():
-        line = f"{name}: VUS-PR {judged.ranking.vus_pr:.3f}, AUC-PR {judged.ranking.auc_pr:.3f}"
+        measures = (("VUS-PR", judged.ranking.vus_pr), ("AUC-PR", judged.ranking.auc_pr))
+        told = [f"{measure} {value:.3f}" for measure, value in measures if value == value]
         if name != "raw values":
-            line += f", {judged.findings.found} labelled ranges found, {judged.findings.false} false events"
-        lines.append(line)
+            found_of = (
+                f"{judged.findings.found} labelled ranges found" if judged.findings.ranges else "0 labelled ranges"
+            )
+            told += [found_of, f"{judged.findings.false} false events"]
+        if told:
+            lines.append(f"{name}: {', '.join(told)}")
     return lines
 
 

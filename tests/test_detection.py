@@ -10,10 +10,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+from lstm_ae_cli.talk import _finite
 from searches import Said, call
 from test_streaming import detector_of
 
@@ -23,7 +26,7 @@ from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smo
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.detected import words
+from lstm_ae.detected import as_json, words
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models.compressor import compressor
 from lstm_ae.opening import open_trained
@@ -205,7 +208,10 @@ def test_a_good_table_has_no_events(place: Path) -> None:
     assert said.code == 0, said.err
     assert said.out.startswith("No anomaly found.\n")
     # Rows that the run has learned from are said to be those.
-    assert "note: 816 of 960 rows are of the time that the run was trained and chosen on (2024-01-01 to 2024-02-03" in said.err
+    assert (
+        "note: 816 of 960 rows are of the time that the run was trained and chosen on (2024-01-01 to 2024-02-03"
+        in said.err
+    )
     assert (place / "run" / "events.csv").read_text() == "start,end,peak,score,p,columns,provisional\n"
     assert "PCA with 4 numbers: 0 events by the same rule" in said.out
 
@@ -299,6 +305,61 @@ def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
     assert found.judged["model"].findings.ranges == 1
     # The missing rows themselves are all that the raw values do not rank first.
     assert found.judged["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
+
+
+def judged_by(labels: list[str], rule: str, **options: Any) -> detection.Detection:
+    """A table of an anomaly at minutes 30 to 32, labelled so, searched by a run that has not seen it."""
+    times = [f"2024-01-01 00:{minute:02}:{second:02}" for minute in range(60) for second in (0, 20)]
+    values = [9 * (30 <= minute < 33) for minute in range(60)]
+    if len(labels) == 60:
+        times = times[::2]
+    else:
+        values = [value for value in values for _ in range(2)]
+    rows = [",".join(map(str, row)) for row in zip(times, values, labels, strict=True)]
+    Path("t.csv").write_text("\n".join(("time,a,label", *rows)) + "\n")
+    detector = detector_of(3, value_cols=("a",), time_col="time", **options)
+    run: Any = SimpleNamespace(config=lambda: detector.config, normal=lambda: None)
+    with mock.patch.object(detection, "detector_of", lambda _: detector):
+        return detection.detect(run, "t.csv", rule=rule, label_col="label")
+
+
+@pytest.mark.parametrize("words_", [("0", "1"), ("false", "TRUE"), ("0.0", "1.0"), ("False", "1"), ("NA", "true")])
+def test_labels_may_be_words(words_: tuple[str, str]) -> None:
+    found = judged_by([words_[30 <= minute < 33] for minute in range(60)], "fixed:2")
+    assert np.flatnonzero(found.labelled()).tolist() == [30, 31, 32]
+    assert (found.judged["model"].findings.found, found.judged["model"].findings.false) == (1, 0)
+
+
+@pytest.mark.parametrize(("label", "said"), [("0", "0 labelled ranges, 1 false events"), ("", "0 labelled ranges, 1")])
+def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
+    found = judged_by([label] * 59 + ["0"], "fixed:2")
+    lines = words(found)
+    assert any(line.startswith(f"model: {said}") for line in lines)
+    assert not any(line.startswith("raw values") or "VUS" in line for line in lines)
+    document = as_json(found)
+    assert len(document["anomalies"]) == 1
+    assert np.isnan(document["judged"]["model"]["vus_pr"])
+    assert json.loads(json.dumps(_finite(document)))["judged"]["model"] == {
+        **dict.fromkeys(("vus_pr", "vus_roc", "auc_pr", "auc_roc")),
+        "found": 0,
+        "false": 1,
+    }
+    every = judged_by(["1"] * 60, "fixed:2").judged["model"]
+    assert (every.ranking.auc_pr, every.findings.found) == (1, 1)
+    assert np.isnan(every.ranking.auc_roc)
+
+
+def test_labels_are_looked_at_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection, "score_rows", lambda *_: pytest.fail("searched"))
+    with pytest.raises(ConfigError, match=r"--label-col must hold 0 and 1, or false and true, .+ Received: broken, ok"):
+        judged_by(["ok", "broken"] * 30, "fixed:2")
+
+
+def test_a_row_that_is_the_mean_of_others_is_labelled_if_one_of_them_is() -> None:
+    labels = ["0"] * 120
+    labels[15] = "1"
+    for rule, marked in (("mean", [7]), ("first", []), ("last", [7])):
+        assert np.flatnonzero(judged_by(labels, "fixed:2", duplicates=rule).labelled()).tolist() == marked
 
 
 def test_a_budget_is_told_to_be_one_for_each_series() -> None:
