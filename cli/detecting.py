@@ -190,14 +190,15 @@ def _show(found: Any, talk: Talk) -> None:
             ["start", "end", "peak", "score", "p", "columns"],
             [
                 (
-                    r["start"],
-                    r["end"] + (" (provisional)" if r["provisional"] else ""),
-                    r["peak"],
+                    f"{series}{r['start']}",
+                    f"{series}{r['end']}" + (" (provisional)" if r["provisional"] else ""),
+                    f"{series}{r['peak']}",
                     r["score"],
                     r["p"],
                     r["columns"],
                 )
                 for r in rows
+                for series in [f"{r['series']} " if "series" in r else ""]
             ],
         )
     else:

@@ -47,12 +47,15 @@ class Detection(NamedTuple):
     baseline: Found
     judged: dict[str, Judged]
 
-    def named(self, row: int) -> str:
-        """The time of a row, or its number; behind the series' name where there are several."""
-        grid, measurements = self.prepared.grid, self.prepared.table
-        time, timed = int(grid.times[row]), measurements.layout.time is not None
-        when = told(time, measurements.zone) if timed else str(time)
-        return when if len(measurements.ids) < 2 else f"{measurements.ids[grid.series[row]]} {when}"
+    def when(self, row: int) -> str:
+        """The time of a row, or its number."""
+        time, measurements = int(self.prepared.grid.times[row]), self.prepared.table
+        return told(time, measurements.zone) if measurements.layout.time is not None else str(time)
+
+    def series(self, row: int) -> str | None:
+        """The name of a row's series; None where there is one series."""
+        ids = self.prepared.table.ids
+        return ids[self.prepared.grid.series[row]] if len(ids) > 1 else None
 
     def labelled(self) -> Numbers:
         """Which rows are known to be anomalies, `(rows,)` bool."""

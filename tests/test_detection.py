@@ -16,7 +16,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from lstm_ae_cli.talk import _finite
+from lstm_ae_cli.detecting import _show
+from lstm_ae_cli.talk import Talk, _finite
 from searches import Said, call
 from test_streaming import detector_of
 
@@ -26,7 +27,7 @@ from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smo
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.detected import as_json, words
+from lstm_ae.detected import as_json, event_columns, words
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models.compressor import compressor
 from lstm_ae.opening import open_trained
@@ -360,6 +361,23 @@ def test_a_row_that_is_the_mean_of_others_is_labelled_if_one_of_them_is() -> Non
     labels[15] = "1"
     for rule, marked in (("mean", [7]), ("first", []), ("last", [7])):
         assert np.flatnonzero(judged_by(labels, "fixed:2", duplicates=rule).labelled()).tolist() == marked
+
+
+def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program reads the times as they are; a person reads both as one."""
+    rows = [f"2024-01-01 00:{k:02},{name},{9 * (k == 30) * (name == 'q')}" for name in "pq" for k in range(60)]
+    Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
+    detector = detector_of(3, value_cols=("a",), time_col="time", id_col="id")
+    prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
+    found = detection.search(detector, prepared, "fixed:1")
+    columns = event_columns(found)
+    assert list(columns)[:4] == ["series", "start", "end", "peak"]
+    assert (columns["series"], columns["peak"]) == (["q"], ["2024-01-01 00:30:00"])
+    (event,) = as_json(found)["anomalies"]
+    assert (event["series"], event["peak"]) == ("q", "2024-01-01 00:30:00")
+    assert list(event_columns(detection.search(detector, prepared, "fixed:1e9"))) == list(columns)
+    _show(found, Talk())
+    assert "q 2024-01-01 00:30:00" in capsys.readouterr().out
 
 
 def test_a_budget_is_told_to_be_one_for_each_series() -> None:
