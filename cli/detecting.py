@@ -87,7 +87,7 @@ def register(app: typer.Typer) -> None:
         talk.show(f"{path}: {len(pump.time):,} rows, the failures on days 48 and 54 labelled in the column failure")
         talk.document({"file": str(path), "rows": len(pump.time)})
 
-    @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv")
+    @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(
         run: RunArgument,
         data: Annotated[
@@ -125,6 +125,7 @@ def register(app: typer.Typer) -> None:
                 help="Of a stream, go on past rows that cannot be read or come late, and say so; else they end it.",
             ),
         ] = False,
+        given: Given,
         talk: Talk,
     ) -> None:
         """Find the anomalies in a table: events with their time, their p-value and the columns that caused them."""
@@ -142,7 +143,7 @@ def register(app: typer.Typer) -> None:
         opened = open_run(run, "series")
         import_tensorflow(talk)
         if data == "-":
-            live.follow(opened, talk, threshold, skip_bad=skip_bad)
+            live.follow(opened, talk, threshold, reading=given, skip_bad=skip_bad)
             return
         from lstm_ae import detected, detection
         from lstm_ae.appraisal import of_known_rows
@@ -153,7 +154,13 @@ def register(app: typer.Typer) -> None:
 
         bar = talk.progress()
         found = detection.detect(
-            opened, data, rule=threshold, label_col=label_col, progress=bar.reading, scoring=bar.scoring
+            opened,
+            data,
+            rule=threshold,
+            label_col=label_col,
+            reading=given,
+            progress=bar.reading,
+            scoring=bar.scoring,
         )
         bar.clear()
         remark((*of_another(found.prepared), *of_known_rows(found.prepared, opened.metrics().get("seen"))), talk)

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lstm_ae.errors import ConfigError, DataError
@@ -45,7 +45,9 @@ class LeftOut:
             self.talk.say(f"{count(self.count, 'row')} left out")
 
 
-def follow(run: Any, talk: Talk, threshold: str | None, *, skip_bad: bool = False) -> None:
+def follow(
+    run: Any, talk: Talk, threshold: str | None, *, reading: Mapping[str, Any] | None = None, skip_bad: bool = False
+) -> None:
     """Write a line for every row as soon as its score is decided, and the rest when the stream ends.
 
     It ends as well with a row that cannot be taken; with `skip_bad` that is said and left out.
@@ -57,9 +59,11 @@ def follow(run: Any, talk: Talk, threshold: str | None, *, skip_bad: bool = Fals
     from lstm_ae.data.zones import zone_of
     from lstm_ae.detection import detector_of
     from lstm_ae.streaming import Stream
+    from lstm_ae.tasks.series.settling import read_as
 
-    stream = Stream(detector_of(run), threshold)
-    config = stream.detector.config
+    detector = detector_of(run)
+    config = read_as(detector.config, reading)
+    stream = Stream(detector._replace(config=config), threshold)
     talk.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
     talk.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
     with until_stopped(lambda size: os.read(0, size)) as read:

@@ -1,7 +1,7 @@
 """Anomalies in a table by a trained run: scores, events, the baseline beside them, and labels where there are some."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,6 +96,7 @@ def detect(
     *,
     rule: str | None = None,
     label_col: str | None = None,
+    reading: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     scoring: Progress | None = None,
 ) -> Detection:
@@ -105,6 +106,7 @@ def detect(
         data: the table, with the columns of the one that the run was trained on, in any order.
         rule: of the threshold; that of the run where None.
         label_col: a column of known anomalies, 0 or 1, or false or true.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
         progress: is told the rows read so far, and the share of the file.
         scoring: the same of the rows scored.
 
@@ -114,7 +116,7 @@ def detect(
     config = run.config()
     assert isinstance(config, Series)
     run.normal()  # before the table, which may take long to read
-    config = dataclasses.replace(config, data=data, label_col=label_col)
+    config = dataclasses.replace(settling.read_as(config, reading), data=data, label_col=label_col)
     # Labels are looked at before the search, which may take long.
     prepared = settling.whole(config, flagged(read_measurements(config, progress, of_run=True)))
     return search(detector_of(run), prepared, rule, scoring)

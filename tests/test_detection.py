@@ -250,6 +250,49 @@ def test_a_table_of_another_step_is_told_of(place: Path, tmp_path: Path, line: s
     assert said.err.count("note: 49.9% of the steps of 1h have no row") == 1
 
 
+OTHERWISE = "--time-col when --missing ERROR"
+
+
+@pytest.fixture
+def otherwise(place: Path) -> str:
+    """The text of a table whose times have another heading, and one value a word."""
+    lines = (place / "bad.csv").read_text().replace("time,", "when,").splitlines()[:100]
+    lines[9] = f"{lines[9].split(',')[0]},ERROR,20,0"
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "detect {0}/run",
+        "encode {0}/run --out c.csv",
+        "reconstruct {0}/run --out c.csv",
+        "plot {0}/run --figure p.png",
+        "evaluate {0}/run",
+    ],
+)
+def test_a_table_may_be_written_otherwise(place: Path, otherwise: str, line: str) -> None:
+    Path("t.csv").write_text(otherwise)
+    verb, run, *options = line.format(place).split()
+    line = " ".join(("series", verb, run, "t.csv", *options))
+    assert "--time-col names 'time', no column of 't.csv'" in call(line).err
+    said = call(f"{line} {OTHERWISE}")
+    assert said.code == 0, said.err
+    said = call(f"{line} --decimal dot")
+    assert (said.code, said.last) == (2, "--decimal must be one of point, comma. Received: 'dot'")
+
+
+def test_a_stream_may_be_written_otherwise(place: Path, otherwise: str) -> None:
+    assert followed(place, otherwise).code == 2
+    said = followed(place, otherwise, OTHERWISE)
+    assert said.code == 0, said.err
+    assert len(said.out.splitlines()) == 100
+    # A row twice: of the rule that is given it depends whether that is refused.
+    twice = otherwise + otherwise.splitlines()[-1] + "\n"
+    assert followed(place, twice, OTHERWISE).code == 3
+    assert followed(place, twice, f"{OTHERWISE} --duplicates first").code == 0
+
+
 def test_other_thresholds(place: Path) -> None:
     none = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:1e9 --json")
     many = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:0 --json")

@@ -201,7 +201,7 @@ def test_a_stream_that_runs_fast_goes_on_and_one_of_another_step_does_not() -> N
     for row, time in enumerate(times):
         stream.push(np.full((1, 1), row), np.array([time]))
     assert stream.tracks[""].grid.place == 1999
-    problem = "is only 40s after the one before, too near, as others were, for a step of 1min. Train with --duplicates"
+    problem = "is only 40s after the one before, too near, as others were, for a step of 1min. Add --duplicates"
     with pytest.raises(DataError, match=problem):
         Stream(detector_of(2)).push(np.zeros((100, 1)), START + np.arange(100) * 40 * 10**9)
 
@@ -263,7 +263,7 @@ def test_memory_does_not_grow() -> None:
     [
         ([0, 5, 4], {}, r"A row at 2024-01-01 00:04:00 comes after one at 2024-01-01 00:05:00; rows of a stream must"),
         ([0, 1, 1.25], {}, r"at 2024-01-01 00:01:15 is only 15s after the one before, too near for a step of 1min"),
-        ([0, 1, 1], {}, r"at 2024-01-01 00:01:00 has the time of the one before for a step of 1min. Train with --dup"),
+        ([0, 1, 1], {}, r"at 2024-01-01 00:01:00 has the time of the one before for a step of 1min. Add --dup"),
     ],
 )
 def test_refused(minutes: list[float], options: dict[str, Any], problem: str) -> None:
@@ -275,6 +275,20 @@ def test_refused(minutes: list[float], options: dict[str, Any], problem: str) ->
     stream.push(values[:2], times[:2])
     with pytest.raises(DataError, match=problem):
         stream.push(values[2:], times[2:])
+
+
+@pytest.mark.parametrize(
+    ("date", "options", "hinted"),
+    [("2024-10-27", {}, True), ("2024-10-26", {}, False), ("2024-10-27", {"time_zone": "Asia/Tokyo"}, False)],
+)
+@pytest.mark.parametrize("clock", [("02:59", "02:00"), ("02:00", "02:00")])
+def test_a_clock_that_autumn_sets_back_is_hinted_at(
+    date: str, options: dict[str, str], hinted: bool, clock: tuple[str, str]
+) -> None:
+    times = np.array([f"{date}T{time}" for time in clock], "datetime64[ns]").astype(np.int64)
+    with pytest.raises(DataError) as caught:
+        Stream(detector_of(**options)).push(np.zeros((2, 1)), times)
+    assert (". Add --time-zone with the zone of these clocks, if daylight" in str(caught.value)) == hinted
 
 
 @pytest.mark.parametrize("size", [1, 2, 9])

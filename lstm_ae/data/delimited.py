@@ -148,7 +148,7 @@ def _values(
             if "." in cell and NUMBER.fullmatch(cell.strip()):
                 raise DataError(
                     f"{name}, line {line}, column {column!r}: {shown(cell)} has a point in a file with decimal commas. "
-                    "Take thousands separators out, or give --decimal point to series check or train"
+                    "Take thousands separators out, or give --decimal point"
                 )
         cells = [cell.replace(",", ".") if "," in cell and COMMA.fullmatch(cell.strip()) else cell for cell in cells]
     values = readable(cells, numbered, column, name)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import Flags, clash_of, moment, slots, starts_of
+from lstm_ae.data.cadence import Flags, clash_of, moment, repeats_hour, slots, starts_of
 from lstm_ae.data.flags import CLASSES
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
@@ -62,6 +62,8 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
         clock = f"--clock-col {shown(table.layout.clocks[0])}; or " if table.layout.clocks else ""
+        if clash.same_time and repeats_hour(table, places, config):
+            clock += "--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
         raise DataError(
             f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add {clock}--duplicates "
             "mean (or first, last), or --id-col with the column that tells series apart"
