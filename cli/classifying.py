@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .backend import import_tensorflow
-from .options import RunArgument, command
+from .options import Given, RunArgument, command
 from .results import remark, require_table, show_files
 from .talk import Talk
 
@@ -14,7 +14,7 @@ from .talk import Talk
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @command(app, "classify", "lstmae series classify latest walks.csv --out classes.csv")
+    @command(app, "classify", "lstmae series classify latest walks.csv --out classes.csv", reads=True)
     def classify(
         run: RunArgument,
         data: Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")],
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         label_col: Annotated[
             str | None, typer.Option(metavar="<name>", help="Column of known classes: judge the answers by it.")
         ] = None,
+        given: Given,
         talk: Talk,
     ) -> None:
         """Say to which class the window that ends with each row belongs, or each series where it is one window."""
@@ -44,7 +45,7 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.files import write_table
 
         bar = talk.progress()
-        answers = classification.classify(found, data, label_col=label_col, progress=bar.reading)
+        answers = classification.classify(found, data, label_col=label_col, reading=given, progress=bar.reading)
         bar.clear()
         remark(of_another(answers.prepared), talk)
         path = write_table(out, classification.columns(answers))

@@ -88,7 +88,7 @@ def register(app: typer.Typer) -> None:
         talk.show(f"{path}: {len(pump.time):,} rows, the failures on days 48 and 54 labelled in the column failure")
         talk.document({"file": str(path), "rows": len(pump.time)})
 
-    @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv")
+    @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(
         run: RunArgument,
         data: Annotated[
@@ -118,6 +118,15 @@ def register(app: typer.Typer) -> None:
         label_col: Annotated[
             str | None, typer.Option(metavar="<name>", help="Column of 0 and 1: judge the scores by it.")
         ] = None,
+        skip_bad: Annotated[
+            bool,
+            typer.Option(
+                "--skip-bad",
+                metavar="",
+                help="Of a stream, go on past rows that cannot be read or come late, and say so; else they end it.",
+            ),
+        ] = False,
+        given: Given,
         talk: Talk,
     ) -> None:
         """Find the anomalies in a table: events with their time, their p-value and the columns that caused them."""
@@ -133,12 +142,15 @@ def register(app: typer.Typer) -> None:
             parse_threshold(threshold)
         if data == "-":
             live.refuse_files({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
+        elif skip_bad:
+            raise ConfigError("--skip-bad is for rows that come on standard input; give - as DATA, or leave it out")
         opened = open_run(run, "series")
         import_tensorflow(talk)
         if data == "-":
-            live.follow(opened, talk, threshold)
+            live.follow(opened, talk, threshold, reading=given, skip_bad=skip_bad)
             return
         from lstm_ae import detected, detection
+        from lstm_ae.appraisal import of_known_rows
         from lstm_ae.data.remarks import of_another
         from lstm_ae.figures.base import png
         from lstm_ae.files import write, write_table
@@ -146,10 +158,16 @@ def register(app: typer.Typer) -> None:
 
         bar = talk.progress()
         found = detection.detect(
-            opened, data, rule=threshold, label_col=label_col, progress=bar.reading, scoring=bar.scoring
+            opened,
+            data,
+            rule=threshold,
+            label_col=label_col,
+            reading=given,
+            progress=bar.reading,
+            scoring=bar.scoring,
         )
         bar.clear()
-        remark(of_another(found.prepared), talk)
+        remark((*of_another(found.prepared), *of_known_rows(found.prepared, opened.metrics().get("seen"))), talk)
         _show(found, talk)
         files = {}
         if events is not None:
@@ -183,14 +201,15 @@ def _show(found: Any, talk: Talk) -> None:
             ["start", "end", "peak", "score", "p", "columns"],
             [
                 (
-                    r["start"],
-                    r["end"] + (" (provisional)" if r["provisional"] else ""),
-                    r["peak"],
+                    f"{series}{r['start']}",
+                    f"{series}{r['end']}" + (" (provisional)" if r["provisional"] else ""),
+                    f"{series}{r['peak']}",
                     r["score"],
                     r["p"],
                     r["columns"],
                 )
                 for r in rows
+                for series in [f"{r['series']} " if "series" in r else ""]
             ],
         )
     else:

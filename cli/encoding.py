@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.errors import ConfigError
+from lstm_ae.options import flag
 
 from .backend import import_tensorflow
-from .options import RunArgument, command
+from .options import Given, RunArgument, command
 from .results import remark, require_png, require_table, show_files, show_metrics
 from .talk import Talk
 
@@ -20,21 +21,21 @@ Rows = Annotated[Path, typer.Option(metavar="<file>", help="The .csv or .parquet
 def register(app: typer.Typer) -> None:
     """Add the commands."""
 
-    @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv")
-    def encode(run: RunArgument, data: Table, *, out: Rows, talk: Talk) -> None:
+    @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
+    def encode(run: RunArgument, data: Table, *, out: Rows, given: Given, talk: Talk) -> None:
         """Write the code of the window that ends with each row; empty where no whole window does."""
         from lstm_ae.tables import code_columns
 
-        _write(run, data, out, talk, code_columns)
+        _write(run, data, out, given, talk, code_columns)
 
-    @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv")
-    def reconstruct(run: RunArgument, data: Table, *, out: Rows, talk: Talk) -> None:
+    @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
+    def reconstruct(run: RunArgument, data: Table, *, out: Rows, given: Given, talk: Talk) -> None:
         """Write every row as the model gives it back, missing values too: the mean over the windows that hold it."""
         from lstm_ae.tables import reconstruction_columns
 
-        _write(run, data, out, talk, reconstruction_columns)
+        _write(run, data, out, given, talk, reconstruction_columns)
 
-    @command(app, "evaluate", "lstmae series evaluate latest pump.csv")
+    @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
     def evaluate(
         run: RunArgument,
         data: Annotated[
@@ -44,13 +45,15 @@ def register(app: typer.Typer) -> None:
         label_col: Annotated[
             str | None, typer.Option(metavar="<name>", help="Column of known classes, or of 0 and 1 for anomalies.")
         ] = None,
+        given: Given,
         talk: Talk,
     ) -> None:
         """Measure a run on another table, beside the baselines that it has kept, or again on the parts of its own."""
         from lstm_ae.run import open_run
 
-        if data is None and label_col is not None:
-            raise ConfigError("--label-col is for another table; give it as DATA")
+        options = [*(["label_col"] if label_col is not None else []), *given]
+        if data is None and options:
+            raise ConfigError(f"{flag(options[0])} is for another table; give it as DATA")
         found = open_run(run, "series")
         found.metrics()
         import_tensorflow(talk)
@@ -65,7 +68,9 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.appraisal import appraise
 
             notes: list[str] = []
-            evaluation = appraise(found, data, label_col=label_col, progress=bar.reading, remark=notes.append)
+            evaluation = appraise(
+                found, data, label_col=label_col, reading=given, progress=bar.reading, remark=notes.append
+            )
             bar.clear()
             remark(notes, talk)
             leaky = ""
@@ -73,7 +78,7 @@ def register(app: typer.Typer) -> None:
         show_metrics(talk, metrics, leaky)
         talk.document({"run": str(found.directory), "data": data, "metrics": metrics})
 
-    @command(app, "plot", "lstmae series plot latest pump.csv")
+    @command(app, "plot", "lstmae series plot latest pump.csv", reads=True)
     def plot(
         run: RunArgument,
         data: Table,
@@ -81,6 +86,7 @@ def register(app: typer.Typer) -> None:
         figure: Annotated[
             Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
         ] = None,
+        given: Given,
         talk: Talk,
     ) -> None:
         """Draw a table's columns with what the model gives back of them."""
@@ -90,14 +96,14 @@ def register(app: typer.Typer) -> None:
 
         if figure is not None:
             require_png(figure)
-        found, opened = _opened(run, data, talk)
+        found, opened = _opened(run, data, given, talk)
         drawn = png(tables.figure(opened))
         path = write(figure, drawn) if figure is not None else found.write_figure("table", drawn)
         show_files(talk, {"figure": path})
         talk.document({"run": str(found.directory), "figure": str(path)})
 
 
-def _opened(run: str, data: str, talk: Talk) -> tuple[Any, Any]:
+def _opened(run: str, data: str, given: Given, talk: Talk) -> tuple[Any, Any]:
     from lstm_ae.run import open_run
 
     found = open_run(run, "series")
@@ -107,15 +113,15 @@ def _opened(run: str, data: str, talk: Talk) -> tuple[Any, Any]:
     from lstm_ae.tables import open_table
 
     bar = talk.progress()
-    opened = open_table(found, data, bar.reading)
+    opened = open_table(found, data, bar.reading, reading=given)
     bar.clear()
     remark(of_another(opened.prepared), talk)
     return found, opened
 
 
-def _write(run: str, data: str, out: Path, talk: Talk, columns: Callable[[Any], dict[str, Any]]) -> None:
+def _write(run: str, data: str, out: Path, given: Given, talk: Talk, columns: Callable[[Any], dict[str, Any]]) -> None:
     require_table("--out", out)
-    found, opened = _opened(run, data, talk)
+    found, opened = _opened(run, data, given, talk)
     from lstm_ae.files import write_table
 
     path = write_table(out, columns(opened))

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     _backtest(app)
 
-    @command(app, "forecast", "lstmae series forecast latest pump.csv --out next.csv")
+    @command(app, "forecast", "lstmae series forecast latest pump.csv --out next.csv", reads=True)
     def forecast(
         run: RunArgument,
         data: Annotated[str, typer.Argument(help="The table to go on from, with the columns of the one trained on.")],
@@ -46,6 +46,7 @@ def register(app: typer.Typer) -> None:
         figure: Annotated[
             Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
         ] = None,
+        given: Given,
         talk: Talk,
     ) -> None:
         """Forecast what follows a table, from the last rows of every series on."""
@@ -64,7 +65,7 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.files import write, write_table
 
         bar = talk.progress()
-        ahead = outlook.forecast_file(found, data, horizon=horizon, levels=asked, progress=bar.reading)
+        ahead = outlook.forecast_file(found, data, horizon=horizon, levels=asked, reading=given, progress=bar.reading)
         bar.clear()
         columns = outlook.columns(ahead)
         _show(columns, ahead, talk)

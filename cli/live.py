@@ -5,10 +5,10 @@ import dataclasses
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import ConfigError, DataError
 
 from .stops import until_stopped
 from .talk import Talk
@@ -19,25 +19,58 @@ if TYPE_CHECKING:
     from lstm_ae.streaming import Decided
 
 NAME = "standard input"
+# Rows left out that are said one by one.
+MOST = 10
 
 
-def follow(run: Any, talk: Talk, threshold: str | None) -> None:
+class LeftOut:
+    """Rows of a stream that could not be taken, a line on stderr for each of the first, and then ever fewer."""
+
+    def __init__(self, talk: Talk) -> None:
+        self.talk, self.count = talk, 0
+
+    def __call__(self, error: DataError) -> None:
+        """One more."""
+        self.count += 1
+        if self.count <= MOST:
+            self.talk.say(f"left out: {error}")
+        elif self.count & (self.count - 1) == 0:  # a power of two
+            self.talk.say(f"left out: {error}; {self.count:,} rows so far")
+
+    def end(self) -> None:
+        """Say how many there were."""
+        from lstm_ae.data.selection import count
+
+        if self.count:
+            self.talk.say(f"{count(self.count, 'row')} left out")
+
+
+def follow(
+    run: Any, talk: Talk, threshold: str | None, *, reading: Mapping[str, Any] | None = None, skip_bad: bool = False
+) -> None:
     """Write a line for every row as soon as its score is decided, and the rest when the stream ends.
+
+    It ends as well with a row that cannot be taken; with `skip_bad` that is said and left out.
 
     CSV; with `--json` a JSON object a line.
     """
     from lstm_ae.data.arriving import read_arriving
+    from lstm_ae.data.taking import raised
     from lstm_ae.data.zones import zone_of
     from lstm_ae.detection import detector_of
     from lstm_ae.streaming import Stream
+    from lstm_ae.tasks.series.settling import read_as
 
-    stream = Stream(detector_of(run), threshold)
-    config = stream.detector.config
+    detector = detector_of(run)
+    config = read_as(detector.config, reading)
+    stream = Stream(detector._replace(config=config), threshold)
     talk.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
     talk.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
     with until_stopped(lambda size: os.read(0, size)) as read:
         # What a training was told to learn from is not known of rows that come.
-        layout, chunks = read_arriving(read, NAME, dataclasses.replace(config, label_col=None))
+        left_out = LeftOut(talk)
+        refuse = left_out if skip_bad else raised
+        layout, chunks = read_arriving(read, NAME, dataclasses.replace(config, label_col=None), refuse)
         timed, zone = layout.time is not None, zone_of(layout, config)
         # The columns' own scores stand in the order of their names, whatever the order in which they come.
         names = layout.values if len(layout.values) > 1 else ()
@@ -45,10 +78,17 @@ def follow(run: Any, talk: Talk, threshold: str | None) -> None:
         columns += [f"score {name}" for name in names]
         if not talk.json:
             _write([_csv(columns)])
-        for chunk in chunks:
-            found = stream.push(chunk.values, chunk.times, chunk.ids)
-            _write(_lines(found, columns, timed=timed, zone=zone, json_=talk.json))
+        problem = None
+        try:
+            for chunk in chunks:
+                found = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
+                _write(_lines(found, columns, timed=timed, zone=zone, json_=talk.json))
+        except DataError as error:
+            problem = error
         _write(_lines(stream.end(), columns, timed=timed, zone=zone, json_=talk.json))
+        left_out.end()
+        if problem:
+            raise problem
 
 
 def refuse_files(given: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 
-from lstm_ae.config import Config, task_of
+from lstm_ae.config import Config, Reading, task_of
+from lstm_ae.config.reading import REREAD
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import Declared, Options, declared, flag
 
@@ -128,6 +129,7 @@ def command(
     dry_run: Callable[..., None] | None = None,
     without: tuple[str, ...] = (),
     preset: str | None = None,
+    reads: bool = False,
 ) -> Register:
     """Register a function as a command.
 
@@ -136,7 +138,8 @@ def command(
     Its docstring's first sentence is the help, the example follows it. With `lists`, options that can be searched
     take lists. Parameters of the function that are named in `without` keep their defaults. With `dry_run`, the option
     of that name calls this function, with the same values, in its place. `preset` is the one whose values the function
-    takes where no other is typed.
+    takes where no other is typed. Of a command that `reads` a table as a run says, `given` is what was typed of how
+    this one is written.
     """
     from lstm_ae.presets import PRESETS
 
@@ -152,6 +155,8 @@ def command(
             for field in (declared(config) if config else [])
             if field.name not in hide
         ]
+        if reads:
+            fields = [_as_trained(field) for field in declared(Reading) if field.name in REREAD]
         signature = inspect.signature(function).parameters
         own = [
             parameter(p.name, p.annotation, p.default)
@@ -173,8 +178,10 @@ def command(
             talk = Talk(*(values.pop(key) for key in _TALK))
             if talk.quiet and talk.verbose:
                 raise ConfigError("--quiet and --verbose exclude each other; give one of them")
-            if config:
+            if fields:
                 values["given"] = Given(_typed(context, fields, values))
+            if reads:
+                Reading(**values["given"])  # refused before anything is loaded
             if shared:
                 values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset", None)
             instead = dry_run if dry_run and values.pop("dry_run") else None
@@ -202,6 +209,12 @@ def _literal(annotation: Any) -> Any:
 def _plain(text: str) -> str:
     """Text in which Rich finds no markup: it would take the name of an extra, as in [ray], for a style."""
     return re.sub(r"\[(?=[a-z#/@][^\[]*\])", r"\\[", text)
+
+
+def _as_trained(field: Declared) -> Declared:
+    """The option with which a run's choice is replaced for one table."""
+    sentence = field.option.help.partition(" (default: ")[0].removesuffix(".")
+    return field._replace(default=None, option=field.option._replace(help=f"{sentence} (default: as trained)."))
 
 
 def runs_like(incomplete: str) -> list[str]:

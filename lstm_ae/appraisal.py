@@ -1,7 +1,7 @@
 """What a run of a table is worth on another table, one that it was neither trained nor judged on."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from lstm_ae.halves import halves_of
 from lstm_ae.outlook import forecaster_of
 from lstm_ae.run import Run
 from lstm_ae.tasks.series import classes, codes, outcomes
-from lstm_ae.tasks.series.settling import table_of
+from lstm_ae.tasks.series.settling import read_as, table_of
 
 PART = "new data"
 
@@ -32,6 +32,7 @@ def appraise(
     data: str,
     *,
     label_col: str | None = None,
+    reading: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     remark: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -49,6 +50,7 @@ def appraise(
     Args:
         data: the table, with the columns of the one that the run was trained on, in any order.
         label_col: a column of known classes, or of 0 and 1 for known anomalies.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
         remark: is told what is worth a word about the table.
 
     Raises:
@@ -56,27 +58,33 @@ def appraise(
     """
     config = run.config()
     assert isinstance(config, Series)
+    config = read_as(config, reading)
     known = run.metrics().get("seen")
     if config.task in ("forecast", "reconstruct") and label_col is not None:
         raise ConfigError(f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}")
 
     def seen(prepared: Prepared) -> None:
         if remark:
-            for text in (*of_another(prepared), *_of_known_rows(prepared, known)):
+            for text in (*of_another(prepared), *of_known_rows(prepared, known)):
                 remark(text)
 
     if config.task == "forecast":
         return _forecasts(run, config, data, progress, seen)
     if config.task == "classify":
-        return _classes(run, data, label_col or config.label_col, progress, seen)
+        return _classes(run, data, label_col or config.label_col, reading, progress, seen)
     if label_col is not None:
-        found = detection.detect(run, data, label_col=label_col, progress=progress)
+        found = detection.detect(run, data, label_col=label_col, reading=reading, progress=progress)
         seen(found.prepared)
+        labels = found.labelled()
+        if not labels.any() or labels.all():
+            raise DataError(
+                f"{label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out"
+            )
         return Evaluation({PART: _anomalies(found.judged)})
     return _reconstructions(run, config, data, progress, seen)
 
 
-def _of_known_rows(prepared: Prepared, seen: Sequence[Sequence[str]] | None) -> list[str]:
+def of_known_rows(prepared: Prepared, seen: Sequence[Sequence[str]] | None) -> list[str]:
     """That rows of a table may be those that a run has learned from.
 
     Args:
@@ -142,9 +150,16 @@ def _whole(prepared: Prepared, span: int) -> Split:
     return Split(grid.values, starts, span, grid.segment, time=times)
 
 
-def _classes(run: Run, data: str, label_col: str | None, progress: Progress | None, seen: Seen) -> Evaluation:
+def _classes(
+    run: Run,
+    data: str,
+    label_col: str | None,
+    reading: Mapping[str, Any] | None,
+    progress: Progress | None,
+    seen: Seen,
+) -> Evaluation:
     regression = run.logistic()
-    found = classification.classify(run, data, label_col=label_col, progress=progress)
+    found = classification.classify(run, data, label_col=label_col, reading=reading, progress=progress)
     seen(found.prepared)
     grid, window = found.prepared.grid, found.prepared.window
     known = (found.truth >= 0) & (found.answers >= 0)

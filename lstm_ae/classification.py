@@ -1,6 +1,6 @@
 """The classes of another table's windows by a trained run: of every row, or of every series where each is a window."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from lstm_ae.data.windows import window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.tasks.series.classes import macro_f1
-from lstm_ae.tasks.series.settling import reading_of, require_whole
+from lstm_ae.tasks.series.settling import read_as, reading_of, require_whole
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -108,19 +108,28 @@ def classifier_of(run: Run) -> Classifier:
     return Classifier(config, lambda windows: call(sequence=tf.constant(windows, tf.float32)).numpy())
 
 
-def classify(run: Run, data: str, *, label_col: str | None = None, progress: Progress | None = None) -> Classified:
+def classify(
+    run: Run,
+    data: str,
+    *,
+    label_col: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Classified:
     """Tell the windows of a table apart.
 
     Args:
         data: the table, with the columns of the one that the run was trained on, in any order.
         label_col: a column of known classes, to judge the answers by.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
 
     Raises:
         ConfigError, DataError: the table cannot be read so, or the run tells no classes apart.
     """
     classifier = classifier_of(run)
-    reading = reading_of(classifier.config, data, label_col)
-    return classified(classifier, read_measurements(reading, progress, of_run=True))
+    classifier = classifier._replace(config=read_as(classifier.config, reading))
+    config = reading_of(classifier.config, data, label_col)
+    return classified(classifier, read_measurements(config, progress, of_run=True))
 
 
 def classified(classifier: Classifier, table: Measurements, *, every_row: bool = False) -> Classified:

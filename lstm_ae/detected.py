@@ -13,17 +13,22 @@ from lstm_ae.detection import Detection
 
 
 def event_rows(found: Detection) -> list[dict[str, Any]]:
-    """The events for a screen or a file: times, score, p-value, and the columns that caused them."""
+    """The events for a screen or a file: times, score, p-value, and the columns that caused them.
+
+    Where there are several series, that of each stands first.
+    """
     names = found.prepared.table.layout.values
     rows = []
     for event in found.ours.events:
         shares = sorted(zip(event.shares, names, strict=True), reverse=True)
         causes = ", ".join(f"{name} {share:.0%}" for share, name in shares[:3] if share >= 0.005)
+        series = found.series(event.peak)
         rows.append(
-            {
-                "start": found.named(event.first),
-                "end": found.named(event.last),
-                "peak": found.named(event.peak),
+            ({} if series is None else {"series": series})
+            | {
+                "start": found.when(event.first),
+                "end": found.when(event.last),
+                "peak": found.when(event.peak),
                 "score": event.score,
                 "p": event.p,
                 "columns": causes,
@@ -36,7 +41,8 @@ def event_rows(found: Detection) -> list[dict[str, Any]]:
 def event_columns(found: Detection) -> dict[str, Sequence[Any]]:
     """The events as columns of a table."""
     rows = event_rows(found)
-    names = ("start", "end", "peak", "score", "p", "columns", "provisional")
+    several = ("series",) if len(found.prepared.table.ids) > 1 else ()
+    names = (*several, "start", "end", "peak", "score", "p", "columns", "provisional")
     return {name: [row[name] for row in rows] for name in names}
 
 
@@ -74,10 +80,15 @@ def words(found: Detection) -> list[str]:
         f"{found.normal.components.name}: {len(found.baseline.events)} events by the same rule, {agreed} among these"
     )
     for name, judged in found.judged.items():
-        line = f"{name}: VUS-PR {judged.ranking.vus_pr:.3f}, AUC-PR {judged.ranking.auc_pr:.3f}"
+        measures = (("VUS-PR", judged.ranking.vus_pr), ("AUC-PR", judged.ranking.auc_pr))
+        told = [f"{measure} {value:.3f}" for measure, value in measures if value == value]
         if name != "raw values":
-            line += f", {judged.findings.found} labelled ranges found, {judged.findings.false} false events"
-        lines.append(line)
+            found_of = (
+                f"{judged.findings.found} labelled ranges found" if judged.findings.ranges else "0 labelled ranges"
+            )
+            told += [found_of, f"{judged.findings.false} false events"]
+        if told:
+            lines.append(f"{name}: {', '.join(told)}")
     return lines
 
 

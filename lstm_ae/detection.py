@@ -1,7 +1,7 @@
 """Anomalies in a table by a trained run: scores, events, the baseline beside them, and labels where there are some."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +12,12 @@ from lstm_ae.anomaly.normal import Adding, Found, Normal, judge, of_windows, sco
 from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
 from lstm_ae.config.rules import parse_threshold
-from lstm_ae.data.measurements import Progress
+from lstm_ae.data.flags import flagged, flags_of
+from lstm_ae.data.measurements import Progress, read_measurements
 from lstm_ae.data.padding import cut_back, own_rows
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
 from lstm_ae.data.telling import told
-from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
 from lstm_ae.tasks.series import codes, settling
@@ -47,12 +47,15 @@ class Detection(NamedTuple):
     baseline: Found
     judged: dict[str, Judged]
 
-    def named(self, row: int) -> str:
-        """The time of a row, or its number; behind the series' name where there are several."""
-        grid, measurements = self.prepared.grid, self.prepared.table
-        time, timed = int(grid.times[row]), measurements.layout.time is not None
-        when = told(time, measurements.zone) if timed else str(time)
-        return when if len(measurements.ids) < 2 else f"{measurements.ids[grid.series[row]]} {when}"
+    def when(self, row: int) -> str:
+        """The time of a row, or its number."""
+        time, measurements = int(self.prepared.grid.times[row]), self.prepared.table
+        return told(time, measurements.zone) if measurements.layout.time is not None else str(time)
+
+    def series(self, row: int) -> str | None:
+        """The name of a row's series; None where there is one series."""
+        ids = self.prepared.table.ids
+        return ids[self.prepared.grid.series[row]] if len(ids) > 1 else None
 
     def labelled(self) -> Numbers:
         """Which rows are known to be anomalies, `(rows,)` bool."""
@@ -94,6 +97,7 @@ def detect(
     *,
     rule: str | None = None,
     label_col: str | None = None,
+    reading: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     scoring: Progress | None = None,
 ) -> Detection:
@@ -102,7 +106,8 @@ def detect(
     Args:
         data: the table, with the columns of the one that the run was trained on, in any order.
         rule: of the threshold; that of the run where None.
-        label_col: a column of known anomalies, 0 or 1.
+        label_col: a column of known anomalies, 0 or 1, or false or true.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
         progress: is told the rows read so far, and the share of the file.
         scoring: the same of the rows scored.
 
@@ -112,7 +117,9 @@ def detect(
     config = run.config()
     assert isinstance(config, Series)
     run.normal()  # before the table, which may take long to read
-    prepared = settling.table_of(dataclasses.replace(config, data=data, label_col=label_col), progress)
+    config = dataclasses.replace(settling.read_as(config, reading), data=data, label_col=label_col)
+    # Labels are looked at before the search, which may take long.
+    prepared = settling.whole(config, flagged(read_measurements(config, progress, of_run=True)))
     return search(detector_of(run), prepared, rule, scoring)
 
 
@@ -141,16 +148,11 @@ def search(
 
 
 def _judged(prepared: Prepared, ours: Found, baseline: Found, raw: Numbers | None, window: int) -> dict[str, Judged]:
-    """Scores and events against the labels; rows without a score or a label count as ordinary and unsuspicious."""
-    grid, classes = prepared.grid, prepared.table.classes
-    assert grid.labels is not None
-    if not set(classes) <= {"0", "1", "0.0", "1.0"}:
-        raise ConfigError(
-            f"--label-col must hold 0 and 1, 1 for a row known to be an anomaly. Received: {', '.join(classes[:5])}"
-        )
-    labels = _labelled(prepared)
-    if not labels.any() or labels.all():
-        raise DataError("The label column marks no row, or every row, so nothing can be judged; leave --label-col out")
+    """Scores and events against the labels; rows without a score or a label count as ordinary and unsuspicious.
+
+    What no row, or every row, is labelled for is NaN.
+    """
+    grid, labels = prepared.grid, _labelled(prepared)
     found = {}
     for name, scores, events in (("model", ours.scores, ours.events), ("PCA", baseline.scores, baseline.events)):
         found[name] = _judge(labels, scores, events, window, grid.segment)
@@ -161,7 +163,7 @@ def _judged(prepared: Prepared, ours: Found, baseline: Found, raw: Numbers | Non
 
 def _labelled(prepared: Prepared) -> Numbers:
     """Which rows are known to be anomalies, `(rows,)` bool; so are missing rows between two of them."""
-    positive = [place for place, name in enumerate(prepared.table.classes) if float(name) == 1]
+    positive = [place for place, flag in enumerate(flags_of(prepared.table.classes)) if flag == 1]
     grid = prepared.grid
     if grid.labels is None:
         return np.zeros(len(grid.times), bool)

@@ -1,6 +1,7 @@
 """What follows a table, by a trained run: each series from its last rows on."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.seasonal import persistence, repeated
 from lstm_ae.tasks.series import outcomes
-from lstm_ae.tasks.series.settling import config_of
+from lstm_ae.tasks.series.settling import config_of, read_as
 
 Numbers = NDArray[Any]
 
@@ -84,16 +85,23 @@ def forecaster_of(run: Run) -> Forecaster:
 
 
 def forecast_file(
-    run: Run, data: str, *, horizon: int | None = None, levels: tuple[int, ...] = (), progress: Progress | None = None
+    run: Run,
+    data: str,
+    *,
+    horizon: int | None = None,
+    levels: tuple[int, ...] = (),
+    reading: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Outlook:
     """Forecast what follows a file; see `forecast_table`.
 
     Args:
         data: the table, with the columns of the one that the run was trained on, in any order.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
     """
     config = config_of(run, "forecast")
     run.spread()  # before the table, which may take long to read
-    config = dataclasses.replace(config, data=data, label_col=None)
+    config = dataclasses.replace(read_as(config, reading), data=data, label_col=None)
     table = read_measurements(config, progress, of_run=True)
     return forecast_table(forecaster_of(run), prepare(config, table), horizon=horizon, levels=levels)
 

@@ -5,7 +5,7 @@ A score is the mean over all windows that hold a row and over the rows around it
 No more is kept than a window of rows for each series.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,9 @@ from lstm_ae.anomaly.thresholds import Threshold
 from lstm_ae.config.rules import parse_threshold
 from lstm_ae.data.growing import Growing, Piece
 from lstm_ae.data.instants import Times
+from lstm_ae.data.taking import Refuse, raised, taken
 from lstm_ae.detection import Detector
+from lstm_ae.errors import DataError
 from lstm_ae.tasks.series.codes import rule_of
 
 Numbers = NDArray[Any]
@@ -66,6 +68,8 @@ class Stream:
         asked = parse_threshold(rule) if rule else rule_of(detector.config, detector.normal)
         self.threshold: Threshold = detector.normal.threshold(asked)
         self.tracks: dict[str, _Track] = {}
+        # Decided and not returned yet.
+        self.found: list[tuple[str, _Part]] = []
 
     @property
     def delay(self) -> int:
@@ -73,7 +77,14 @@ class Stream:
         normal, held = self.detector.normal, self.detector.config.duplicates in ("last", "mean")
         return normal.window - 1 + normal.smooth // 2 + held
 
-    def push(self, values: Numbers, times: Times | None = None, ids: Sequence[str] | None = None) -> Decided:
+    def push(
+        self,
+        values: Numbers,
+        times: Times | None = None,
+        ids: Sequence[str] | None = None,
+        *,
+        refuse: Refuse = raised,
+    ) -> Decided:
         """Take the next rows and return those that are decided by them.
 
         Args:
@@ -81,27 +92,37 @@ class Stream:
             times: `(rows,)` int64 nanoseconds since 1970 in UTC, in their order within a series; None where rows just
                 follow one another.
             ids: the name of each row's series; None where there is one.
+            refuse: is told what is wrong with a row that cannot be taken; raises it where not given.
 
         Raises:
             DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error".
+                Those of its series before it and all of other series are taken, and what they decide is returned by
+                the next call.
         """
         names = np.array([""] * len(values) if ids is None else ids, object)
-        found = []
+        problem = None
         for name in dict.fromkeys(names.tolist()):
             own = names == name
             if name not in self.tracks:
                 self.tracks[name] = _Track(self.detector, name)
-            parts = self.tracks[name].push(np.asarray(values, np.float32)[own], None if times is None else times[own])
-            found += [(name, part) for part in parts]
-        return self._decided(found)
+            rows = np.asarray(values, np.float32)[own], None if times is None else times[own]
+            try:
+                for part in self.tracks[name].push(*rows, refuse):
+                    self.found.append((name, part))
+            except DataError as error:
+                problem = problem or error
+        if problem:
+            raise problem
+        return self._decided()
 
     def end(self) -> Decided:
         """The rows that are not decided yet, scored by what has come; the stream is over."""
-        found = [(name, part) for name, track in self.tracks.items() for part in track.end()]
+        self.found += [(name, part) for name, track in self.tracks.items() for part in track.end()]
         self.tracks = {}
-        return self._decided(found)
+        return self._decided()
 
-    def _decided(self, found: list[tuple[str, _Part]]) -> Decided:
+    def _decided(self) -> Decided:
+        found, self.found = self.found, []
         parts = [part for _, part in found]
         by_feature = np.concatenate([self._nothing, *(part.by_feature for part in parts)])
         scores = row_scores(by_feature)
@@ -128,9 +149,15 @@ class _Track:
         self.grid = Growing(detector.config, detector.normal.components.mean.shape[1], name)
         self.segment = _Segment(detector)
 
-    def push(self, values: Numbers, times: Times | None) -> list[_Part]:
-        """Take the next rows; return those that are decided."""
-        return self._take(self.grid.push(values, times))
+    def push(self, values: Numbers, times: Times | None, refuse: Refuse) -> Iterator[_Part]:
+        """Take the next rows; give those that are decided."""
+
+        def push(rows: range) -> list[Piece]:
+            own = slice(rows.start, rows.stop)
+            return self.grid.push(values[own], None if times is None else times[own])
+
+        for pieces in taken(range(len(values)), push, refuse):
+            yield from self._take(pieces)
 
     def end(self) -> list[_Part]:
         """What is left."""

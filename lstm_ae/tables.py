@@ -1,6 +1,7 @@
 """A table in, a table out: by a trained run the code of every row, or every row given back, as the file has them."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
@@ -22,18 +23,22 @@ class Opened(NamedTuple):
     halves: Halves
 
 
-def open_table(run: Run, data: str, progress: Progress | None = None) -> Opened:
+def open_table(
+    run: Run, data: str, progress: Progress | None = None, *, reading: Mapping[str, Any] | None = None
+) -> Opened:
     """Read a table as a run's config says.
 
     Args:
         data: the table, with the columns of the one that the run was trained on, in any order.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
 
     Raises:
         ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
     """
     config = settling.config_of(run, "anomaly", "reconstruct")
     halves = halves_of(run.model(), config.scale)
-    prepared = settling.table_of(dataclasses.replace(config, data=data, label_col=None), progress)
+    config = dataclasses.replace(settling.read_as(config, reading), data=data, label_col=None)
+    prepared = settling.table_of(config, progress)
     return Opened(prepared, halves)
 
 

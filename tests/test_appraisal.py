@@ -124,6 +124,31 @@ def test_by_command(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate {0}/forecast other.csv",
+        "evaluate {0}/reconstruct other.csv",
+        "evaluate {0}/anomaly other.csv",
+        "evaluate {0}/classify other.csv --label-col pace",
+        "classify {0}/classify other.csv --out c.csv",
+        "forecast {0}/forecast other.csv --out f.csv",
+    ],
+)
+def test_a_table_may_be_written_otherwise(place: Path, line: str) -> None:
+    header, first, *rest = (place / "last.csv").read_text().splitlines()
+    time, _, *cells = first.split(",")
+    text = "\n".join((header.replace("time", "when"), ",".join((time, "ERROR", *cells)), *rest))
+    Path("other.csv").write_text(text + "\n")
+    line = "series " + line.format(place)
+    assert "--time-col names 'time', no column of" in call(line).err
+    said = call(f"{line} --time-col when --missing ERROR")
+    assert said.code == 0, said.err
+    said = call(f"series evaluate {place}/forecast --missing ERROR")
+    assert said.code == 2
+    assert "--missing is for another table; give it as DATA" in said.err
+
+
+@pytest.mark.parametrize(
     ("task", "name"), [("classify", "logistic"), ("reconstruct", "components"), ("anomaly", "normal")]
 )
 def test_without_what_was_kept_there_is_no_baseline(place: Path, tmp_path: Path, task: str, name: str) -> None:

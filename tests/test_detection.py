@@ -10,10 +10,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+from lstm_ae_cli.detecting import _show
+from lstm_ae_cli.talk import Talk, _finite
 from searches import Said, call
 from test_streaming import detector_of
 
@@ -23,7 +27,7 @@ from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smo
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.detected import words
+from lstm_ae.detected import as_json, event_columns, words
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models.compressor import compressor
 from lstm_ae.opening import open_trained
@@ -204,6 +208,11 @@ def test_a_good_table_has_no_events(place: Path) -> None:
     said = call(f"series detect {place}/run {place}/good.csv")
     assert said.code == 0, said.err
     assert said.out.startswith("No anomaly found.\n")
+    # Rows that the run has learned from are said to be those.
+    assert (
+        "note: 816 of 960 rows are of the time that the run was trained and chosen on (2024-01-01 to 2024-02-03"
+        in said.err
+    )
     assert (place / "run" / "events.csv").read_text() == "start,end,peak,score,p,columns,provisional\n"
     assert "PCA with 4 numbers: 0 events by the same rule" in said.out
 
@@ -239,6 +248,49 @@ def test_a_table_of_another_step_is_told_of(place: Path, tmp_path: Path, line: s
     assert said.code == 0, said.err
     assert said.err.count("note: The rows of 'half.csv' are 2h apart, and the run was trained on a row every 1h") == 1
     assert said.err.count("note: 49.9% of the steps of 1h have no row") == 1
+
+
+OTHERWISE = "--time-col when --missing ERROR"
+
+
+@pytest.fixture
+def otherwise(place: Path) -> str:
+    """The text of a table whose times have another heading, and one value a word."""
+    lines = (place / "bad.csv").read_text().replace("time,", "when,").splitlines()[:100]
+    lines[9] = f"{lines[9].split(',')[0]},ERROR,20,0"
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "detect {0}/run",
+        "encode {0}/run --out c.csv",
+        "reconstruct {0}/run --out c.csv",
+        "plot {0}/run --figure p.png",
+        "evaluate {0}/run",
+    ],
+)
+def test_a_table_may_be_written_otherwise(place: Path, otherwise: str, line: str) -> None:
+    Path("t.csv").write_text(otherwise)
+    verb, run, *options = line.format(place).split()
+    line = " ".join(("series", verb, run, "t.csv", *options))
+    assert "--time-col names 'time', no column of 't.csv'" in call(line).err
+    said = call(f"{line} {OTHERWISE}")
+    assert said.code == 0, said.err
+    said = call(f"{line} --decimal dot")
+    assert (said.code, said.last) == (2, "--decimal must be one of point, comma. Received: 'dot'")
+
+
+def test_a_stream_may_be_written_otherwise(place: Path, otherwise: str) -> None:
+    assert followed(place, otherwise).code == 2
+    said = followed(place, otherwise, OTHERWISE)
+    assert said.code == 0, said.err
+    assert len(said.out.splitlines()) == 100
+    # A row twice: of the rule that is given it depends whether that is refused.
+    twice = otherwise + otherwise.splitlines()[-1] + "\n"
+    assert followed(place, twice, OTHERWISE).code == 3
+    assert followed(place, twice, f"{OTHERWISE} --duplicates first").code == 0
 
 
 def test_other_thresholds(place: Path) -> None:
@@ -297,6 +349,78 @@ def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
     assert found.judged["model"].findings.ranges == 1
     # The missing rows themselves are all that the raw values do not rank first.
     assert found.judged["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
+
+
+def judged_by(labels: list[str], rule: str, **options: Any) -> detection.Detection:
+    """A table of an anomaly at minutes 30 to 32, labelled so, searched by a run that has not seen it."""
+    times = [f"2024-01-01 00:{minute:02}:{second:02}" for minute in range(60) for second in (0, 20)]
+    values = [9 * (30 <= minute < 33) for minute in range(60)]
+    if len(labels) == 60:
+        times = times[::2]
+    else:
+        values = [value for value in values for _ in range(2)]
+    rows = [",".join(map(str, row)) for row in zip(times, values, labels, strict=True)]
+    Path("t.csv").write_text("\n".join(("time,a,label", *rows)) + "\n")
+    detector = detector_of(3, value_cols=("a",), time_col="time", **options)
+    run: Any = SimpleNamespace(config=lambda: detector.config, normal=lambda: None)
+    with mock.patch.object(detection, "detector_of", lambda _: detector):
+        return detection.detect(run, "t.csv", rule=rule, label_col="label")
+
+
+@pytest.mark.parametrize("words_", [("0", "1"), ("false", "TRUE"), ("0.0", "1.0"), ("False", "1"), ("NA", "true")])
+def test_labels_may_be_words(words_: tuple[str, str]) -> None:
+    found = judged_by([words_[30 <= minute < 33] for minute in range(60)], "fixed:2")
+    assert np.flatnonzero(found.labelled()).tolist() == [30, 31, 32]
+    assert (found.judged["model"].findings.found, found.judged["model"].findings.false) == (1, 0)
+
+
+@pytest.mark.parametrize(("label", "said"), [("0", "0 labelled ranges, 1 false events"), ("", "0 labelled ranges, 1")])
+def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
+    found = judged_by([label] * 59 + ["0"], "fixed:2")
+    lines = words(found)
+    assert any(line.startswith(f"model: {said}") for line in lines)
+    assert not any(line.startswith("raw values") or "VUS" in line for line in lines)
+    document = as_json(found)
+    assert len(document["anomalies"]) == 1
+    assert np.isnan(document["judged"]["model"]["vus_pr"])
+    assert json.loads(json.dumps(_finite(document)))["judged"]["model"] == {
+        **dict.fromkeys(("vus_pr", "vus_roc", "auc_pr", "auc_roc")),
+        "found": 0,
+        "false": 1,
+    }
+    every = judged_by(["1"] * 60, "fixed:2").judged["model"]
+    assert (every.ranking.auc_pr, every.findings.found) == (1, 1)
+    assert np.isnan(every.ranking.auc_roc)
+
+
+def test_labels_are_looked_at_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection, "score_rows", lambda *_: pytest.fail("searched"))
+    with pytest.raises(ConfigError, match=r"--label-col must hold 0 and 1, or false and true, .+ Received: broken, ok"):
+        judged_by(["ok", "broken"] * 30, "fixed:2")
+
+
+def test_a_row_that_is_the_mean_of_others_is_labelled_if_one_of_them_is() -> None:
+    labels = ["0"] * 120
+    labels[15] = "1"
+    for rule, marked in (("mean", [7]), ("first", []), ("last", [7])):
+        assert np.flatnonzero(judged_by(labels, "fixed:2", duplicates=rule).labelled()).tolist() == marked
+
+
+def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program reads the times as they are; a person reads both as one."""
+    rows = [f"2024-01-01 00:{k:02},{name},{9 * (k == 30) * (name == 'q')}" for name in "pq" for k in range(60)]
+    Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
+    detector = detector_of(3, value_cols=("a",), time_col="time", id_col="id")
+    prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
+    found = detection.search(detector, prepared, "fixed:1")
+    columns = event_columns(found)
+    assert list(columns)[:4] == ["series", "start", "end", "peak"]
+    assert (columns["series"], columns["peak"]) == (["q"], ["2024-01-01 00:30:00"])
+    (event,) = as_json(found)["anomalies"]
+    assert (event["series"], event["peak"]) == ("q", "2024-01-01 00:30:00")
+    assert list(event_columns(detection.search(detector, prepared, "fixed:1e9"))) == list(columns)
+    _show(found, Talk())
+    assert "q 2024-01-01 00:30:00" in capsys.readouterr().out
 
 
 def test_a_budget_is_told_to_be_one_for_each_series() -> None:
@@ -614,11 +738,33 @@ def test_a_stream_as_json_lines(place: Path) -> None:
 
 def test_a_stream_that_is_refused(place: Path) -> None:
     stream = followed(place, "time,flow,heat\n2024-01-01 05:00,1,2\n2024-01-01 04:00,1,2\n")
-    assert (stream.code, stream.out) == (3, "time,score,p,anomaly,final,score flow,score heat\n")
+    assert stream.code == 3
+    # What has come before is answered as at the end of the stream.
+    assert stream.out == "time,score,p,anomaly,final,score flow,score heat\n2024-01-01T05:00:00,,,False,False,,\n"
     assert stream.err.splitlines()[-1].startswith("lstmae: A row at 2024-01-01 04:00:00 comes after one at")
     said = call(f"series detect {place}/run - --scores s.csv")
     assert said.code == 2
     assert "--scores needs a whole table, and - is a stream; give a table's path, or leave it out" in said.err
+
+
+def test_a_stream_goes_on_past_bad_rows(place: Path) -> None:
+    lines = (place / "bad.csv").read_text().splitlines(keepends=True)[:60]
+    bad = ["2024-01-01T04:00,1,2,0\n"] * 20 + ["2024-01-02T06:00,1\n"]
+    stream = followed(place, "".join((*lines[:30], *bad, *lines[30:])), "--skip-bad")
+    assert stream.code == 0, stream.err
+    found, expected = (
+        list(csv.DictReader(io.StringIO(each.out))) for each in (stream, followed(place, "".join(lines)))
+    )
+    assert [(row["time"], row["final"]) for row in found] == [(row["time"], row["final"]) for row in expected]
+    scores, wanted = ([float(row["score"]) for row in rows] for rows in (found, expected))
+    np.testing.assert_allclose(scores, wanted, rtol=1e-6, atol=1e-9)
+    said = [line for line in stream.err.splitlines() if line.startswith("left out: ")]
+    assert len(said) == 11
+    assert said[-1].endswith("; 16 rows so far")
+    assert stream.err.splitlines()[-1] == "21 rows left out"
+    said = call(f"series detect {place}/run {place}/bad.csv --skip-bad")
+    assert said.code == 2
+    assert "--skip-bad is for rows that come on standard input" in said.err
 
 
 @pytest.mark.slow

@@ -88,6 +88,32 @@ def test_dates_and_decimals_are_written_as_in_the_first_table() -> None:
     assert told.date_order == "mdy"
 
 
+def test_a_table_may_be_written_otherwise() -> None:
+    """What is told of it wins over the run's own; words for a missing value are added to those of the run."""
+    rows = [f"{time},{k % 7 if k % 9 else -999}" for k, time in enumerate(minutes(100))]
+    config = settled("time,a", rows, missing=("-999",))
+    later = [f"{time[8:10]}/{time[5:7]}/{time[:4]}{time[10:]};{cell}" for time, cell in zip(
+        minutes(12, start="2024-04-02T10:00"), ["1,5", "-999", "ERROR", *["2"] * 9], strict=True
+    )]  # fmt: skip
+    told = {
+        "time_col": "when",
+        "date_order": "dmy",
+        "missing": ("ERROR",),
+        "decimal": "comma",
+        "time_zone": "Asia/Tokyo",
+    }
+    table = other(settling.read_as(config, told), "when;a", later)
+    assert str(table.times[0].view("datetime64[ns]"))[:16] == "2024-04-02T01:00"
+    np.testing.assert_array_equal(table.values[:4, 0], [1.5, np.nan, np.nan, 2])
+    assert settling.read_as(config, None) == settling.read_as(config, {}) == config
+    with pytest.raises(
+        ConfigError, match="--window is of a training; of another table there are --time-col, --clock-col"
+    ):
+        settling.read_as(config, {"window": 5})
+    with pytest.raises(ConfigError, match="--duplicates must be one of error, first, last, mean"):
+        settling.read_as(config, {"duplicates": "twice"})
+
+
 def test_a_coarser_table_is_told_of() -> None:
     config = settled("time,a", [f"{time},{k % 7}" for k, time in enumerate(minutes(300))], max_gap=1)
 

@@ -57,6 +57,13 @@ def with_events(where: str, **details: object) -> Run:
     return run
 
 
+def test_events_of_several_series_tell_whose_they_are() -> None:
+    run, found = with_events("r", several=2), searched(several=2)
+    run.write_detection(found._replace(events=[{**event, "series": "pump 3"} for event in found.events]))
+    text = page_of("r").text
+    assert all(f"pump 3 {time}" in text for time in ("temp event 1", "e", "k"))
+
+
 def test_a_chart_by_hand() -> None:
     (chart,) = zooms(searched(), 100)
     # Two panels, 92 high below 26 each; the drawing is 800 wide, its lines run from 64 to 788.

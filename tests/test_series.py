@@ -206,6 +206,20 @@ def test_rows_at_one_time_are_refused_with_the_option() -> None:
         on_grid(table, HOUR, 0, config)
 
 
+@pytest.mark.parametrize(
+    ("day", "options", "hinted"), [("27", {}, True), ("26", {}, False), ("27", {"time_zone": "Asia/Tokyo"}, False)]
+)
+def test_rows_of_the_hour_that_autumn_repeats_are_refused_with_the_option(
+    day: str, options: dict[str, str], hinted: bool
+) -> None:
+    """Of a run that was trained on rows of summer alone, say."""
+    config, table = table_of([f"2024-10-{day} 0{hour}:00,1" for hour in (1, 2, 2, 3)], **options)
+    with pytest.raises(DataError, match="has the time of line 3") as caught:
+        on_grid(table, HOUR, 0, config)
+    hint = "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour; or --duplicates mean"
+    assert (hint in str(caught.value)) == hinted
+
+
 def test_rows_too_near_are_refused_with_the_option() -> None:
     config, table = table_of(["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:20,5", "2024-01-01 02:00,9"])
     with pytest.raises(DataError, match=r"line 4: .* is only 20min after line 3, too near for a step of 1h"):

@@ -113,7 +113,7 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
     assert kept.series[3].lines[0].values.tolist() == [251 + 5 * k for k in range(10)]
     assert kept.series[3].events.tolist() == [[1, 2], [5, 6]]
     assert [event["at"] for event in kept.events] == [[0, 0], [1, 0], [2, 0], None, [3, 0], [3, 1]]
-    assert kept.events[0]["start"] == "series 0 3"
+    assert [kept.events[0][name] for name in ("series", "start")] == ["series 0", "3"]
     assert kept[:4] == (False, 1, 2.0, "fixed:2")
 
 

@@ -201,7 +201,7 @@ def test_a_stream_that_runs_fast_goes_on_and_one_of_another_step_does_not() -> N
     for row, time in enumerate(times):
         stream.push(np.full((1, 1), row), np.array([time]))
     assert stream.tracks[""].grid.place == 1999
-    problem = "is only 40s after the one before, too near, as others were, for a step of 1min. Train with --duplicates"
+    problem = "is only 40s after the one before, too near, as others were, for a step of 1min. Add --duplicates"
     with pytest.raises(DataError, match=problem):
         Stream(detector_of(2)).push(np.zeros((100, 1)), START + np.arange(100) * 40 * 10**9)
 
@@ -263,7 +263,7 @@ def test_memory_does_not_grow() -> None:
     [
         ([0, 5, 4], {}, r"A row at 2024-01-01 00:04:00 comes after one at 2024-01-01 00:05:00; rows of a stream must"),
         ([0, 1, 1.25], {}, r"at 2024-01-01 00:01:15 is only 15s after the one before, too near for a step of 1min"),
-        ([0, 1, 1], {}, r"at 2024-01-01 00:01:00 has the time of the one before for a step of 1min. Train with --dup"),
+        ([0, 1, 1], {}, r"at 2024-01-01 00:01:00 has the time of the one before for a step of 1min. Add --dup"),
     ],
 )
 def test_refused(minutes: list[float], options: dict[str, Any], problem: str) -> None:
@@ -275,6 +275,57 @@ def test_refused(minutes: list[float], options: dict[str, Any], problem: str) ->
     stream.push(values[:2], times[:2])
     with pytest.raises(DataError, match=problem):
         stream.push(values[2:], times[2:])
+
+
+@pytest.mark.parametrize(
+    ("date", "options", "hinted"),
+    [("2024-10-27", {}, True), ("2024-10-26", {}, False), ("2024-10-27", {"time_zone": "Asia/Tokyo"}, False)],
+)
+@pytest.mark.parametrize("clock", [("02:59", "02:00"), ("02:00", "02:00")])
+def test_a_clock_that_autumn_sets_back_is_hinted_at(
+    date: str, options: dict[str, str], hinted: bool, clock: tuple[str, str]
+) -> None:
+    times = np.array([f"{date}T{time}" for time in clock], "datetime64[ns]").astype(np.int64)
+    with pytest.raises(DataError) as caught:
+        Stream(detector_of(**options)).push(np.zeros((2, 1)), times)
+    assert (". Add --time-zone with the zone of these clocks, if daylight" in str(caught.value)) == hinted
+
+
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_rows_that_are_refused_may_be_left_out(size: int) -> None:
+    """The others are scored as if these were not there, however they come."""
+    minutes = np.array([0, 1, 1, 2, 3, 1, 4, 5, 5.25, 6, 7])
+    bad = np.array([2, 5, 8])
+    times, values = START + (MINUTE * minutes).astype(np.int64), np.arange(11.0)[:, None] ** 2
+    detector = detector_of(3)
+    stream, parts, said = Stream(detector), list[Decided](), list[str]()
+    for start in range(0, len(times), size):
+        own = slice(start, start + size)
+        ids = ["a", "b"] * len(times[own])
+        both = np.repeat(values[own], 2, axis=0), np.repeat(times[own], 2), ids
+        parts.append(stream.push(*both, refuse=lambda error: said.append(str(error))))
+    parts.append(stream.end())
+    assert len(said) == 2 * len(bad)
+    good = np.delete(np.arange(11), bad)
+    expected_times, expected = at_once(detector, table_of(detector, times[good], values[good]))
+    for series in "ab":
+        found = joined(parts, series)
+        np.testing.assert_array_equal(found.times, expected_times)
+        np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6)
+
+
+def test_what_is_decided_before_a_refused_row_is_not_lost() -> None:
+    """Of the series of that row and of the others."""
+    stream = Stream(detector_of(2))
+    minutes, ids = np.array([0, 0, 1, 1, 2, 2, 1, 3]), ["a", "b"] * 4
+    with pytest.raises(DataError, match="A row of 'a' at 2024-01-01 00:01:00 comes after one at 2024-01-01 00:02:00"):
+        stream.push(np.ones((8, 1)), START + MINUTE * minutes, ids)
+    found = stream.end()
+    assert sorted(zip(found.series, found.final.tolist(), strict=True)) == [
+        *(("a", final) for final in (False, True, True)),
+        *(("b", final) for final in (False, True, True, True)),
+    ]
+    assert len(stream.end().scores) == 0
 
 
 def pieces_of(*texts: str | bytes) -> Any:
@@ -298,6 +349,32 @@ def test_rows_are_given_on_as_they_come() -> None:
     ((times, values),) = read("\ufefftime;b;a\n2024-01-01 00:00;1,5;2\n2024-01-01 00:01;3;\n")
     assert times == [0, 1]
     np.testing.assert_array_equal(values, [[2, 1.5], [np.nan, 3]])
+
+
+def test_rows_that_cannot_be_read_may_be_left_out() -> None:
+    said: list[str] = []
+    rows = ["2024-01-01 00:00,1,2", "2024-01-01 00:01,1", "2024-01-01 00:02,x,2", "soon,1,2", "2024-01-01 00:04,5,6"]
+    text = "\n".join(("time,a,b", *rows, ""))
+    for texts in ((text,), text.splitlines(keepends=True)):
+        said.clear()
+        config = Series(**READING)  # type: ignore[arg-type]
+        _, chunks = read_arriving(pieces_of(*texts), "standard input", config, lambda error: said.append(str(error)))
+        assert [row for chunk in chunks for row in chunk.values.tolist()] == [[1, 2], [5, 6]]
+        assert [line.split(":")[0] for line in said] == [
+            "standard input, line 3",
+            "standard input, line 4, column 'a'",
+            "standard input, line 5, column 'time'",
+        ]
+
+
+@pytest.mark.parametrize("bad", ["2024-01-01 00:02,1\n", "2024-01-01 00:02,x,2\n", '2024-01-01 00:02,"1"2,2\n'])
+def test_rows_before_one_that_cannot_be_read_are_given_on(bad: str) -> None:
+    good = "time,a,b\n2024-01-01 00:00,1,2\n2024-01-01 00:01,3,4\n"
+    _, chunks = read_arriving(pieces_of(good + bad), "standard input", Series(**READING))  # type: ignore[arg-type]
+    found: list[Any] = []
+    with pytest.raises(DataError, match="standard input, line 4"):
+        found.extend(row for chunk in chunks for row in chunk.values.tolist())
+    assert found == [[1, 2], [3, 4]]
 
 
 def test_nothing_is_waited_for_that_is_not_needed() -> None:

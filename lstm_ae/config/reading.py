@@ -19,6 +19,11 @@ UNITS = {
     "d": 86_400_000_000_000,
     "w": 604_800_000_000_000,
 }
+# What of a table may differ from the one that a run was trained on, as it changes nothing that the run has learned.
+REREAD = (
+    *("time_col", "clock_col", "id_col", "missing", "decimal"),
+    *("date_order", "time_unit", "time_zone", "duplicates"),
+)
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y)", re.ASCII)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.delimited import Chunk, Row, chunks, understand
+from lstm_ae.data.delimited import Chunk, Row, chunk_by, understand
 from lstm_ae.data.dialect import separator_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import beginning, lines_of
 from lstm_ae.data.table import CHUNK, rows_of
+from lstm_ae.data.taking import Refuse, raised, taken
 from lstm_ae.data.zones import before_them, in_utc
 from lstm_ae.errors import DataError
 
@@ -33,6 +34,7 @@ class Arriving:
         self.lines = collections.deque[str]()
         # Lines up to the last that is not blank: waiting for a row behind that would be waiting for another piece.
         self.held = 0
+        self.broken: DataError | None = None
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -58,13 +60,20 @@ class Arriving:
 
     def at_hand(self, rows: Iterator[Row]) -> list[Row]:
         """The next of the rows made of these lines, one at least, and those that need not be waited for."""
+        if self.broken:
+            raise self.broken
         found = list(itertools.islice(rows, 1))
-        while found and self.held and len(found) < CHUNK and (row := next(rows, None)):
-            found.append(row)
+        try:
+            while found and self.held and len(found) < CHUNK and (row := next(rows, None)):
+                found.append(row)
+        except DataError as error:
+            self.broken = error  # of what comes behind these
         return found
 
 
-def read_arriving(read: Callable[[int], bytes], name: str, config: Reading) -> tuple[Layout, Iterator[Chunk]]:
+def read_arriving(
+    read: Callable[[int], bytes], name: str, config: Reading, refuse: Refuse = raised
+) -> tuple[Layout, Iterator[Chunk]]:
     """What a CSV text holds, and its rows as they come, times in UTC.
 
     How it is written is taken from its header and the first rows that come with it.
@@ -72,6 +81,7 @@ def read_arriving(read: Callable[[int], bytes], name: str, config: Reading) -> t
     Args:
         read, name: as of `Arriving`.
         config: with the columns of times and values; what it leaves open is found.
+        refuse: is told what is wrong with a row that cannot be read; raises it where not given.
 
     Raises:
         ConfigError, DataError: as `read_delimited` says, at once or with a later piece.
@@ -83,9 +93,14 @@ def read_arriving(read: Callable[[int], bytes], name: str, config: Reading) -> t
     if not header:
         raise DataError(f"{name} is empty. Give a header and rows")
     sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
-    layout, sample, comma = understand(start, header, sample, separator, name, config)
+    # A row of another width tells nothing, and is refused when its turn comes.
+    even = [row for row in sample if len(row[1]) == len(config.columns or header)]
+    layout, _, comma = understand(start, header, even or sample, separator, name, config)
+    sample = [(start, header), *sample] if config.columns else sample
+    chunk_of, convert = chunk_by(layout, config, name, separator, comma), _to_utc(layout, name, config)
     pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
-    return layout, _in_utc(chunks(pieces, layout, config, name, separator, comma), layout, name, config)
+    found = (taken(piece, lambda part: convert(chunk_of(part)), refuse) for piece in pieces)
+    return layout, itertools.chain.from_iterable(found)
 
 
 def _blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
@@ -98,14 +113,14 @@ def _blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
         yield block
 
 
-def _in_utc(found: Iterator[Chunk], layout: Layout, name: str, config: Reading) -> Iterator[Chunk]:
-    """The same in UTC; what was before a piece tells the hour that autumn repeats."""
+def _to_utc(layout: Layout, name: str, config: Reading) -> Callable[[Chunk], Chunk]:
+    """What gives one piece after the other in UTC; what was before a piece tells the hour that autumn repeats."""
     before: dict[str, Times] = {}
-    for chunk in found:
+
+    def convert(chunk: Chunk) -> Chunk:
         if chunk.times is None or layout.aware or config.zone is None or config.time_zone is None:
-            yield chunk
-            continue
-        utc = np.empty_like(chunk.times)
+            return chunk
+        utc, after = np.empty_like(chunk.times), {}
         ids = np.array([""] * len(utc) if chunk.ids is None else chunk.ids)
         for series in np.unique(ids).tolist():
             own = np.flatnonzero(ids == series)
@@ -113,5 +128,8 @@ def _in_utc(found: Iterator[Chunk], layout: Layout, name: str, config: Reading) 
             local = np.concatenate([known, chunk.times[own]])
             lines = np.concatenate([np.full(len(known), chunk.lines[own[0]], np.int32), chunk.lines[own]])
             converted = in_utc(local, np.zeros(len(local), np.int32), layout, lines, name, "line", config)
-            utc[own], before[series] = converted[len(known) :], before_them(local, converted, config.zone)
-        yield chunk._replace(times=utc)
+            utc[own], after[series] = converted[len(known) :], before_them(local, converted, config.zone)
+        before.update(after)
+        return chunk._replace(times=utc)
+
+    return convert

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements
@@ -159,6 +160,23 @@ def clash_of(table: Measurements, places: Times) -> Clash | None:
         return None
     second = int(rows[0])
     return Clash(len(rows), second - 1, second, int(table.times[second] - table.times[second - 1]))
+
+
+def repeats_hour(table: Measurements, places: Times, config: Reading) -> bool:
+    """Whether all rows that meet may be those of the hour that daylight saving repeats, by clocks of no known zone."""
+    again = np.r_[False, places[1:] == places[:-1]] & ~starts_of(table.series)
+    return not table.layout.aware and config.time_zone is None and bool(of_autumn(table.times[again]).all())
+
+
+def of_autumn(times: Times) -> Flags:
+    """Which times are before four o'clock on a Sunday of September to November."""
+    moments = times.astype("datetime64[ns]")
+    days = moments.astype("datetime64[D]")
+    month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    sunday = (days.astype(np.int64) + 3) % 7 == 6
+    early = (moments - days) < np.timedelta64(4, "h")
+    found: Flags = sunday & early & (month >= 9) & (month <= 11)
+    return found
 
 
 def moment(table: Measurements, row: int) -> str:

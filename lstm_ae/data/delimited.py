@@ -1,7 +1,7 @@
 """Anyone's CSV in pieces: its columns as arrays, or the line that broke a rule."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -59,7 +59,7 @@ def read_delimited(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, 
     layout, sample, comma = understand(start, header, sample, separator, name, config)
     following = itertools.chain(sample, rows)
     pieces = iter(lambda: list(itertools.islice(following, CHUNK)), [])
-    return layout, chunks(pieces, layout, config, name, separator, comma)
+    return layout, map(chunk_by(layout, config, name, separator, comma), pieces)
 
 
 def understand(
@@ -96,17 +96,18 @@ def understand(
     return layout, sample, comma
 
 
-def chunks(
-    pieces: Iterable[list[Row]], layout: Layout, config: Reading, name: str, separator: str, comma: bool
-) -> Iterator[Chunk]:
-    """Pieces of a table's rows as arrays; the arguments are those of `understand`, and what it returns."""
+def chunk_by(
+    layout: Layout, config: Reading, name: str, separator: str, comma: bool
+) -> Callable[[Sequence[Row]], Chunk]:
+    """What makes arrays of some of a table's rows; the arguments are those of `understand`, and what it returns."""
     place = {column: k for k, column in enumerate(layout.names)}
     words = missing_words(config) if config.missing else None
     numbers = missing_numbers(config, comma=comma)
-    for chunk in pieces:
-        numbered, cells = zip(*chunk, strict=True)
+
+    def chunk_of(rows: Sequence[Row]) -> Chunk:
+        numbered, cells = zip(*rows, strict=True)
         if set(map(len, cells)) != {len(layout.names)}:
-            raise _uneven(chunk, len(layout.names), name, separator)
+            raise _uneven(rows, len(layout.names), name, separator)
         columns = list(zip(*cells, strict=True))
         times = None
         if layout.time is not None and layout.form is not None:
@@ -119,14 +120,16 @@ def chunks(
                 raise DataError(
                     f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"
                 ) from None
-        values = np.empty((len(chunk), len(layout.values)), np.float32)
+        values = np.empty((len(rows), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):
             values[:, k] = _values(columns[place[column]], numbered, column, name, words, numbers, comma)
         ids, labels = (
             None if column is None else list(map(str.strip, columns[place[column]]))
             for column in (layout.id, layout.label)
         )
-        yield Chunk(np.array(numbered, np.int32), times, values, ids, labels)
+        return Chunk(np.array(numbered, np.int32), times, values, ids, labels)
+
+    return chunk_of
 
 
 def _values(
@@ -145,7 +148,7 @@ def _values(
             if "." in cell and NUMBER.fullmatch(cell.strip()):
                 raise DataError(
                     f"{name}, line {line}, column {column!r}: {shown(cell)} has a point in a file with decimal commas. "
-                    "Take thousands separators out, or give --decimal point to series check or train"
+                    "Take thousands separators out, or give --decimal point"
                 )
         cells = [cell.replace(",", ".") if "," in cell and COMMA.fullmatch(cell.strip()) else cell for cell in cells]
     values = readable(cells, numbered, column, name)
@@ -174,7 +177,7 @@ def readable(
         ) from None
 
 
-def _uneven(chunk: list[tuple[int, list[str]]], width: int, name: str, separator: str) -> DataError:
+def _uneven(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:
     error = uneven(chunk, width, name)
     if separator == ",":
         return error

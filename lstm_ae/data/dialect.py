@@ -96,6 +96,6 @@ def has_decimal_commas(columns: dict[str, list[str]], config: Reading, where: st
     if commas and not points:
         raise DataError(
             f"{where}: {shown(commas[0])} can be a decimal comma or a thousands separator, and the first rows do not "
-            "tell. Add --decimal comma to series check or train, or take the separators out"
+            "tell. Add --decimal comma, or take the separators out"
         )
     return False

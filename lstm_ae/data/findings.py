@@ -8,10 +8,9 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
-from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, slots, starts_of
+from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, repeats_hour, slots, starts_of
 from lstm_ae.data.clocks import CLOCKS
 from lstm_ae.data.forms import NAMES
-from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
@@ -81,7 +80,7 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
         fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
     if clash.same_time:
         text = f"{rows} with the time of another: {first} and {second} are both at {when}"
-        if _is_autumn(table, slots(table, step)) and not table.layout.aware and config.time_zone is None:
+        if repeats_hour(table, slots(table, step), config):
             text += ", in an hour that daylight saving repeats (name the zone of these clocks)"
             fixes.insert(0, {"time_zone": "Europe/Berlin"})
         kinds, hours = table.layout.kinds, [name for name in table.layout.names if CLOCKS.fullmatch(name.strip())]
@@ -94,17 +93,6 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
         if clash_of(table, slots(table, finer)) is None:
             fixes.append({"freq": str(finer)})
     return [Finding(text, True, (*fixes, {"duplicates": "mean"}))]
-
-
-def _is_autumn(table: Measurements, places: Times) -> bool:
-    """Whether all repeated times are before four o'clock on a Sunday of September to November."""
-    again = np.r_[False, places[1:] == places[:-1]] & ~starts_of(table.series)
-    times = table.times[again].astype("datetime64[ns]")
-    days = times.astype("datetime64[D]")
-    month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
-    sunday = (days.astype(np.int64) + 3) % 7 == 6
-    early = (times - days) < np.timedelta64(4, "h")
-    return bool((sunday & early & (month >= 9) & (month <= 11)).all())
 
 
 def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Reading) -> list[Finding]:

@@ -135,7 +135,7 @@ def _order(loose: list[tuple[int, int, str]], dates: int, column: str) -> str:
         return "dmy"
     raise DataError(
         f"column {column!r}: {a}{mark}{b} can be {_month(b, a)} or {_month(a, b)}, and the first rows do not tell. Add "
-        "--date-order dmy (day first) or --date-order mdy (month first) to series check or train"
+        "--date-order dmy (day first) or --date-order mdy (month first)"
     )
 
 

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import Flags, clash_of, moment, slots, starts_of
+from lstm_ae.data.cadence import Flags, clash_of, moment, repeats_hour, slots, starts_of
+from lstm_ae.data.flags import CLASSES
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
@@ -61,11 +62,15 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
         clock = f"--clock-col {shown(table.layout.clocks[0])}; or " if table.layout.clocks else ""
+        if clash.same_time and repeats_hour(table, places, config):
+            clock += "--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
         raise DataError(
             f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add {clock}--duplicates "
             "mean (or first, last), or --id-col with the column that tells series apart"
         )
-    kept, values, labels = merged(table.series, table.values, table.labels, places, config.duplicates)
+    kept, values, labels = merged(
+        table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == CLASSES
+    )
     series, places = table.series[kept], places[kept]
     first = starts_of(series)
     advance = np.where(first, 1, np.diff(places, prepend=0))
@@ -131,16 +136,26 @@ def rows_of(table: Measurements, grid: Grid) -> NDArray[np.int64]:
 
 
 def merged(
-    series: NDArray[np.int32], values: NDArray[np.float32], labels: NDArray[np.int32] | None, places: Times, rule: str
+    series: NDArray[np.int32],
+    values: NDArray[np.float32],
+    labels: NDArray[np.int32] | None,
+    places: Times,
+    rule: str,
+    *,
+    highest: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32] | None]:
-    """One row for each place by the rule of `--duplicates`: which row gives the time, the values and the label."""
+    """One row for each place by the rule of `--duplicates`: which row gives the time, the values and the label.
+
+    With `highest` the mean of rows has the highest of their labels.
+    """
     begins = starts_of(series) | np.r_[True, places[1:] != places[:-1]]
     first = np.flatnonzero(begins)
     if len(first) == len(places):
         return first, values, labels
     last = np.r_[first[1:], len(places)] - 1
     kept = last if rule == "last" else first
-    labels = None if labels is None else labels[kept]
+    if labels is not None:
+        labels = np.maximum.reduceat(labels, first) if highest and rule == "mean" else labels[kept]
     if rule != "mean":
         return kept, values[kept], labels
     held = ~np.isnan(values)

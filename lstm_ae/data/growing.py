@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import followed, places_of
+from lstm_ae.config.reading import UNITS, Step
+from lstm_ae.data.cadence import followed, of_autumn, places_of
 from lstm_ae.data.grid import laid_out, merged
 from lstm_ae.data.instants import Times
 from lstm_ae.data.telling import told
@@ -43,6 +43,7 @@ class Growing:
     def __init__(self, config: Reading, features: int, name: str = "") -> None:
         self.of = f" of {name!r}" if name else ""
         self.step, self.rule, self.max_gap = config.step or Step(), config.duplicates, config.max_gap or 0
+        self.zoned = config.time_zone is not None
         self.counted = 0
         # Once there are any: times of the first row, of place 0, of the newest row and of the newest that is on the
         # grid, and its place.
@@ -58,25 +59,28 @@ class Growing:
             times: `(rows,)` int64 nanoseconds since 1970 in UTC; None where rows just follow one another.
 
         Raises:
-            DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error".
+            DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error";
+                none of them is taken.
         """
         counted = np.arange(self.counted, self.counted + len(values))
         times = counted if times is None else times
         if not self.counted:
             self.begun = self.origin = self.newest = int(times[0])
         self._refuse_late(times)
-        self.counted, self.newest = self.counted + len(values), int(times[-1])
+        origin = self.origin
         if self.step == Step():
+            self.counted, self.newest = self.counted + len(values), int(times[-1])
             return self._laid_out(times, values, counted)
         times, values = np.concatenate([self.held[0], times]), np.concatenate([self.held[1], values])
         if self.rule == "error" and not self.step.months:
-            places, self.origin, fast = followed(
+            places, origin, fast = followed(
                 times, self.step, begun=self.begun, origin=self.origin, place=self.place, before=self.last
             )
         else:
             places, fast = self._places(times), None
         if self.rule == "error":
             self._refuse_clash(times, places, fast)
+        self.counted, self.newest, self.origin = self.counted + len(counted), int(times[-1]), origin
         new = places > self.place
         times, values, places = times[new], values[new], places[new]
         if self.rule in ("last", "mean") and len(places):
@@ -100,8 +104,14 @@ class Growing:
             before = int(times[at - 1]) if at else self.newest
             raise DataError(
                 f"A row{self.of} at {told(int(times[at]))} comes after one at {told(before)}; rows of a stream must "
-                "come in the order of time. Sort them, or write them to a file and search that"
+                f"come in the order of time. {self._hint(times[at], before)}"
+                "Sort them, or write them to a file and search that"
             )
+
+    def _hint(self, time: np.int64, before: int) -> str:
+        """What helps where clocks may have gone back from the one time to the other."""
+        back = before - int(time) <= UNITS["h"] and not self.zoned and of_autumn(np.array([time])).all()
+        return "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour. " if back else ""
 
     def _refuse_clash(self, times: Times, places: Times, fast: int | None) -> None:
         known = places if fast is None else places[:fast]
@@ -111,9 +121,11 @@ class Growing:
         at = int(again[0]) if len(again) else fast or 0
         apart = int(times[at]) - (int(times[at - 1]) if at else self.last)
         why = f"is only {Step(apart)} after the one before, too near" if apart else "has the time of the one before"
+        hint = "" if apart else self._hint(times[at], int(times[at]))
         raise DataError(
             f"A row{self.of} at {told(int(times[at]))} {why}{'' if len(again) else ', as others were,'} for a step of "
-            f"{self.step}. Train with --duplicates mean (or first, last), with another --freq, or with --id-col"
+            f"{self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that tells series "
+            "apart, or train with another --freq"
         )
 
     def _laid_out(self, times: Times, values: Floats, places: Times) -> list[Piece]:

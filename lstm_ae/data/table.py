@@ -159,7 +159,7 @@ def _places(
     raise DataError(f"{where}: the header lacks {', '.join(missing)}. Name the columns so. Received: {received}")
 
 
-def uneven(chunk: list[tuple[int, list[str]]], width: int, name: str) -> DataError:
+def uneven(chunk: Sequence[tuple[int, list[str]]], width: int, name: str) -> DataError:
     """The error about the first row whose cells are not as many as the header's."""
     line, row = next((line, row) for line, row in chunk if len(row) != width)
     advice = (

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstm_ae.anomaly.normal import usual_smooth
 from lstm_ae.config import Reading, Series
+from lstm_ae.config.reading import REREAD
 from lstm_ae.config.rules import parse_threshold, rows_of_unit
 from lstm_ae.data.classes import labelled, of_known_classes
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
@@ -16,6 +17,7 @@ from lstm_ae.data.remarks import of_another_step, remarks
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.options import flag
 from lstm_ae.run import Run
 from lstm_ae.seasonal import find_season
 
@@ -113,6 +115,25 @@ def require_whole(config: Reading, prepared: Prepared) -> None:
 def load(config: Series) -> Data:
     """Training, validation and test windows of the table."""
     return settle(config).data
+
+
+def read_as(config: Series, reading: Mapping[str, Any] | None) -> Series:
+    """A run's config, to read a table that is written otherwise than the run's own.
+
+    Args:
+        reading: choices, by field, of those in `REREAD`; words for a missing value are added to those of the run.
+
+    Raises:
+        ConfigError: a choice that is none of them, or is not allowed.
+    """
+    reading = reading or {}
+    for name in reading:
+        if name not in REREAD:
+            raise ConfigError(
+                f"{flag(name)} is of a training; of another table there are {', '.join(map(flag, REREAD))}"
+            )
+    missing = (*config.missing, *reading.get("missing", ()))
+    return dataclasses.replace(config, **{**reading, "missing": missing})
 
 
 def reading_of(config: Series, data: str | None, label_col: str | None = None) -> Reading:
