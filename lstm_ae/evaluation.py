@@ -124,7 +124,14 @@ def skill(error: float, baseline: float) -> float:
 
 
 def verdict(
-    errors: Numbers, baseline: Numbers, days: Numbers, *, name: str, steps: int, kernel: str = "uniform"
+    errors: Numbers,
+    baseline: Numbers,
+    days: Numbers,
+    *,
+    name: str,
+    steps: int,
+    kernel: str = "uniform",
+    counts: Numbers | None = None,
 ) -> Verdict:
     """Compare two forecasts by Diebold and Mariano's test with the correction of Harvey, Leybourne and Newbold (1997).
 
@@ -138,10 +145,12 @@ def verdict(
         name: the baseline's name.
         steps: horizon of the forecasts.
         kernel: as `diebold_mariano` takes it.
+        counts: `(samples,)` forecasts that each loss is the mean of; None for one each.
     """
     days, which = np.unique(days, return_inverse=True)
-    difference = np.bincount(which, errors - baseline) / np.bincount(which)
-    gained = skill(float(np.mean(errors)), float(np.mean(baseline)))
+    counts = np.ones(len(errors)) if counts is None else counts
+    difference = np.bincount(which, counts * (errors - baseline)) / np.bincount(which, counts)
+    gained = skill(float(counts @ errors), float(counts @ baseline))
     statistic, p = diebold_mariano(difference, steps, kernel)
     outcome = "beats" if statistic > 0 else "loses to"
     if np.isnan(p):

@@ -37,6 +37,7 @@ class Fold(NamedTuple):
         baseline: the one to beat.
         moments: when forecasts were made, to the step: nanoseconds since 1970, or rows without times.
         errors: by predictor ("model", "baseline", "linear") the mean squared scaled error of each.
+        counts: of how many forecasts each of the `moments` is the mean.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Fold(NamedTuple):
     baseline: str
     moments: list[int]
     errors: dict[str, list[float]]
+    counts: list[int]
 
 
 class Rolling(NamedTuple):
@@ -106,7 +108,11 @@ def roll(
     against = {"baseline": names.pop() if len(names) == 1 else "the baselines", "linear": "linear regression"}
     assert config.horizon is not None
     steps = config.horizon
-    judged = [verdict(errors["model"], errors[key], moments, name=name, steps=steps) for key, name in against.items()]
+    counts = np.concatenate([fold.counts for fold in done])
+    judged = [
+        verdict(errors["model"], errors[key], moments, name=name, steps=steps, counts=counts)
+        for key, name in against.items()
+    ]
     return Rolling(done, *judged)
 
 
@@ -184,10 +190,13 @@ def tested(settled: Settled, model: Any, epoch: int, number: int) -> Fold:
     count = np.bincount(which)
     errors = {key: (np.bincount(which, found.squared[name][there]) / count).tolist() for key, name in names.items()}
     first, last = told_of
-    return Fold(number, first, last, data.test.samples, epoch, evaluation, found.baseline, when.tolist(), errors)
+    windows, counts = data.test.samples, count.tolist()
+    return Fold(number, first, last, windows, epoch, evaluation, found.baseline, when.tolist(), errors, counts)
 
 
 def skills(fold: Fold) -> tuple[float, float]:
     """Over the baseline to beat, of the model and of the linear regression."""
-    ours, naive, linear = (float(np.mean(fold.errors[name])) for name in ("model", "baseline", "linear"))
+    ours, naive, linear = (
+        float(np.average(fold.errors[name], weights=fold.counts)) for name in ("model", "baseline", "linear")
+    )
     return skill(ours, naive), skill(linear, naive)

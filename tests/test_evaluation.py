@@ -126,6 +126,12 @@ def test_the_verdict_counts_days_not_samples() -> None:
         assert found.halves == pytest.approx([diebold_mariano(half, 1)[0] for half in (daily[:10], daily[10:])])
     copies = verdict(np.tile(errors, 5), np.tile(baseline, 5), np.tile(DAYS, 5), name="x", steps=1)
     assert copies.p == pytest.approx(expected, rel=1e-9)
+    # Means over some forecasts of a day say the same as these.
+    apart = np.r_[np.arange(0, 60, 3), np.arange(60).reshape(20, 3)[:, 1:].ravel()]
+    ours, theirs = (np.r_[of[apart[:20]], of[apart[20:]].reshape(20, 2).mean(axis=1)] for of in (errors, baseline))
+    counts = np.repeat([1, 2], 20)
+    means = verdict(ours, theirs, np.tile(DAYS[::3], 2), name="x", steps=1, counts=counts)
+    assert (means.skill, means.p) == pytest.approx((found.skill, expected), rel=1e-9)
 
 
 def test_equal_forecasts_tie() -> None:
