@@ -46,7 +46,16 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     if config.task == "classify":
         config, table, inferred = labelled(config, table)
     prepared = prepare(config, table)
-    prepared = prepared._replace(inferred={**prepared.inferred, **inferred, **remarks(config, prepared)})
+    return settle_prepared(config, prepared._replace(inferred={**prepared.inferred, **inferred}))
+
+
+def settle_prepared(config: Series, prepared: Prepared) -> Settled:
+    """The same of a table that is on its grid and divided.
+
+    Raises:
+        ConfigError, DataError: as `load_series` says.
+    """
+    prepared = prepared._replace(inferred={**prepared.inferred, **remarks(config, prepared)})
     short = config.short
     if short and config.split_by != "series":
         raise ConfigError("--short is for whole series; add --split-by series and --id-col, or leave it out")
