@@ -11,7 +11,7 @@ from lstm_ae import origins, rolling
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import DataError
-from lstm_ae.tasks.series import outcomes
+from lstm_ae.tasks.series import outcomes, settling
 
 WINDOW, HORIZON = 5, 2
 
@@ -66,6 +66,23 @@ def test_no_fold_knows_what_comes_later_in_another_series() -> None:
     # A series that has ended trains up to its end.
     assert two.data.train.series.max() < 1030
     assert 119 in np.r_[two.data.train.series[:, 0], two.data.validation.series[:, 0]]
+
+
+def test_a_training_that_looks_ahead_says_so() -> None:
+    begins = {"early": "2010-01-01", "late": "2015-01-01"}
+    whole = {"early": 120, "late": 80}
+    config = config_of(series_of(whole, begins), id_col="pump", time_col="day")
+    tested = 120 * 3 // 20 - HORIZON - WINDOW + 1
+    data = settling.settle(config).data
+    assert data.test.samples == tested + 80 * 3 // 20 - HORIZON - WINDOW + 1
+    assert data.source.leaky == (
+        f"{tested} of {data.test.samples} test windows forecast what is earlier than training rows of other series; "
+        "series backtest divides all series at the same times"
+    )
+    for fold in folds_of(config, 2):
+        assert not fold.data.source.leaky
+    together = config_of(series_of({"x": 100, "y": 90}, dict.fromkeys("xy", "2020-01-01")), id_col="pump")
+    assert not settling.settle(together).data.source.leaky
 
 
 def test_too_many_folds_for_the_times() -> None:

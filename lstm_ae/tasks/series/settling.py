@@ -12,7 +12,7 @@ from lstm_ae.config.rules import parse_threshold, rows_of_unit
 from lstm_ae.data.classes import labelled, of_known_classes
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import of_another_step, remarks
+from lstm_ae.data.remarks import looking_ahead, of_another_step, remarks
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
@@ -97,6 +97,8 @@ def settle_prepared(config: Series, prepared: Prepared) -> Settled:
             )
         found = dataclasses.replace(found, season=config.season or find_season(data, prepared.window))
         data = data._replace(season=found.season)
+        if config.split_by != "series":
+            data = data._replace(source=data.source._replace(leaky=looking_ahead(data, prepared.window)))
     if config.task == "classify":
         data = of_known_classes(data, found)
     return Settled(found, data)
