@@ -1,5 +1,6 @@
 """`lstmae series forecast` and `backtest`: what follows a table, and how often that was right."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,6 +152,9 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
         covered = [f"{test[name]['value']:.1%}" if name in test else "-" for name in ("coverage_80", "coverage_95")]
         rows.append((fold.number, fold.first, fold.last, fold.windows, f"{ours:+.2%}", p, f"{linear:+.2%}", *covered))
     talk.table(["fold", "first", "last", "windows", "skill", "p", "linear", "in 80 %", "in 95 %"], rows)
+    for fold in result.folds:
+        if fold.left_out:
+            talk.show(f"Left out of fold {fold.number}, without a window to forecast from: {_some(fold.left_out)}")
     talk.show(f"Verdict over all folds: {result.baseline}; {result.linear}")
     gained, linear_gained = zip(*map(skills, result.folds), strict=True)
     names = [f"{fold.first} to {fold.last}" for fold in result.folds]
@@ -159,7 +163,7 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
     files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
     show_files(talk, files)
     verdicts = {"baseline": result.baseline, "linear": result.linear}
-    kept = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline")
+    kept = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline", "left_out")
     talk.document(
         {
             "folds": [{key: getattr(fold, key) for key in kept} for fold in result.folds],
@@ -180,10 +184,13 @@ def _show(columns: dict[str, Any], ahead: Any, talk: Talk) -> None:
     talk.show(f"{ahead.table.name}: {ahead.future.shape[1]:,} steps ahead{first}{more}")
     talk.table(shown, [tuple(_plain(columns[name][row]) for name in shown) for row in range(min(rows, MOST))])
     if ahead.short:
-        names = ", ".join(ahead.short[:3]) + (", ..." if len(ahead.short) > 3 else "")
-        talk.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {names}")
+        talk.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {_some(ahead.short)}")
     if ahead.intervals and ahead.future.shape[1] > ahead.known:
         talk.show(f"No intervals after step {ahead.known}: nobody has measured how far off the forecasts are there")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _plain(cell: Any) -> Any:

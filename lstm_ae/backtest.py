@@ -40,6 +40,7 @@ class Fold(NamedTuple):
         epochs: the epoch whose weights were tested.
         evaluation: as it stands in `metrics.json`, of the part "test".
         daily: `days`, and by predictor ("model", "persistence", "linear") the mean squared scaled error of each.
+        counts: of how many forecasts each of the `days` is the mean.
     """
 
     number: int
@@ -49,10 +50,11 @@ class Fold(NamedTuple):
     epochs: int
     evaluation: dict[str, Any]
     daily: dict[str, list[Any]]
+    counts: list[int]
 
 
 class Backtest(NamedTuple):
-    """All folds, and what they say together: verdicts on the daily errors against persistence and the linear model."""
+    """All folds, and what they say together: verdicts on all forecasts against persistence and the linear model."""
 
     folds: list[Fold]
     persistence: Verdict
@@ -110,7 +112,11 @@ def backtest(
             finished(fold)
     daily = {name: np.concatenate([fold.daily[name] for fold in done]) for name in done[0].daily}
     days = daily.pop("days").astype("datetime64[D]")
-    against = [verdict(daily["model"], daily[name], days, name=name, steps=1) for name in ("persistence", "linear")]
+    counts = np.concatenate([fold.counts for fold in done])
+    against = [
+        verdict(daily["model"], daily[name], days, name=name, steps=1, counts=counts)
+        for name in ("persistence", "linear")
+    ]
     return Backtest(done, *against)
 
 
@@ -202,4 +208,4 @@ def tested(kept: tuple[Any, int], data: Data, number: int) -> Fold:
     for name, of in (("model", ""), ("persistence", "persistence"), ("linear", "linear")):
         daily[name] = (np.bincount(which, found.scaled[of][:, 0] ** 2) / count).tolist()
     tested = len(np.unique(found.company))
-    return Fold(number, daily["days"][0], daily["days"][-1], tested, epochs, evaluation, daily)
+    return Fold(number, daily["days"][0], daily["days"][-1], tested, epochs, evaluation, daily, count.tolist())

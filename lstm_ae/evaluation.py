@@ -123,23 +123,35 @@ def skill(error: float, baseline: float) -> float:
     return 1 - error / baseline if baseline else float("nan")
 
 
-def verdict(errors: Numbers, baseline: Numbers, days: Numbers, *, name: str, steps: int) -> Verdict:
+def verdict(
+    errors: Numbers,
+    baseline: Numbers,
+    days: Numbers,
+    *,
+    name: str,
+    steps: int,
+    kernel: str = "uniform",
+    counts: Numbers | None = None,
+) -> Verdict:
     """Compare two forecasts by Diebold and Mariano's test with the correction of Harvey, Leybourne and Newbold (1997).
 
-    Series that share a day move together, so the test is on the daily means of the loss difference; its variance is
-    Newey-West with `steps` - 1 lags, since forecasts of `steps` steps overlap. The skill is over all samples: where it
-    has the other sign, nothing is decided.
+    Series that share a day move together, so the test is on the daily means of the loss difference; its variance has
+    the autocovariances of `steps` - 1 lags, since forecasts of `steps` steps overlap, and is at least Newey and West's.
+    The skill is over all samples: where it has the other sign, nothing is decided.
 
     Args:
         errors, baseline: `(samples,)` losses (squared errors) of the model and of the baseline.
         days: `(samples,)` the day of each forecast.
         name: the baseline's name.
         steps: horizon of the forecasts.
+        kernel: as `diebold_mariano` takes it.
+        counts: `(samples,)` forecasts that each loss is the mean of; None for one each.
     """
     days, which = np.unique(days, return_inverse=True)
-    difference = np.bincount(which, errors - baseline) / np.bincount(which)
-    gained = skill(float(np.mean(errors)), float(np.mean(baseline)))
-    statistic, p = diebold_mariano(difference, steps)
+    counts = np.ones(len(errors)) if counts is None else counts
+    difference = np.bincount(which, counts * (errors - baseline)) / np.bincount(which, counts)
+    gained = skill(float(counts @ errors), float(counts @ baseline))
+    statistic, p = diebold_mariano(difference, steps, kernel)
     outcome = "beats" if statistic > 0 else "loses to"
     if np.isnan(p):
         outcome = "undecided against" if difference.any() else "ties with"
@@ -149,7 +161,7 @@ def verdict(errors: Numbers, baseline: Numbers, days: Numbers, *, name: str, ste
         # A few crowded days against many others: better by the day, worse by the sample, or the reverse.
         outcome = "undecided against"
     middle = len(days) // 2
-    first, second = (diebold_mariano(half, steps)[0] for half in (difference[:middle], difference[middle:]))
+    first, second = (diebold_mariano(half, steps, kernel)[0] for half in (difference[:middle], difference[middle:]))
     return Verdict(outcome, name, gained, p, statistic, (first, second))
 
 
@@ -174,20 +186,31 @@ def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], *, name: str, wh
     return Verdict(outcome, name, skill(float(1 - ours.mean()), float(1 - theirs.mean())), p, statistic, words=words)
 
 
-def diebold_mariano(difference: Numbers, steps: int) -> tuple[float, float]:
+def diebold_mariano(difference: Numbers, steps: int, kernel: str = "uniform") -> tuple[float, float]:
     """The statistic of a mean loss difference, above 0 where it is negative, and its two-sided p-value.
 
     Both are NaN with too few days or without any variance.
+
+    Args:
+        difference: `(days,)` the loss less that of the baseline.
+        steps: so many days following one another are dependent.
+        kernel: weights of the autocovariances: "uniform" where those of `steps` or more days apart are 0, as of
+            forecasts that overlap; "bartlett" (Newey and West) where `steps` is a rule of thumb.
     """
-    import statsmodels.api as sm
     from scipy import stats
 
     days = len(difference)
     if days < max(10, 2 * steps) or np.ptp(difference) == 0:
         return float("nan"), float("nan")
-    fit = sm.OLS(difference, np.ones(days)).fit(cov_type="HAC", cov_kwds={"maxlags": steps - 1})
-    harvey = np.sqrt((days + 1 - 2 * steps + steps * (steps - 1) / days) / days)
-    statistic = -float(fit.params[0] / fit.bse[0] * harvey)
+    centred = difference - np.mean(difference)
+    covariances = [float(centred[lag:] @ centred[: days - lag]) / days for lag in range(steps)]
+    weights = 1 - np.arange(1, steps) / steps
+    variance = covariances[0] + 2 * float(weights @ covariances[1:])
+    if kernel == "uniform":
+        # It may be far too small, even below 0, where there are few days a horizon.
+        variance = max(variance, covariances[0] + 2 * sum(covariances[1:]))
+    harvey = (days + 1 - 2 * steps + steps * (steps - 1) / days) / days
+    statistic = -float(np.mean(difference) * np.sqrt(days * harvey / variance))
     return statistic, float(2 * stats.t.sf(abs(statistic), days - 1))
 
 

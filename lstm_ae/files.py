@@ -149,13 +149,15 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
 
 
 def read_part(path: Path, keys: Iterable[str]) -> dict[str, Any]:
-    """What such a command has written of one of its parts; raises `DataError` where that is damaged."""
+    """What such a command has written of one of its parts; raises `DataError` where that holds other keys."""
     try:
         content = read_object(path)
     except DataError:
         content = {}
     if set(content) != set(keys):
-        raise DataError(f"{str(path)!r} is damaged; delete it, and the same command makes it again")
+        raise DataError(
+            f"{str(path)!r} is damaged or of another version; delete it, and the same command makes it again"
+        )
     return content
 
 

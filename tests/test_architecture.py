@@ -52,7 +52,7 @@ LAYERS = [
         "lstm_ae.examples",
         "lstm_ae.outlook",
     },
-    {"lstm_ae.detected"},
+    {"lstm_ae.detected", "lstm_ae.origins"},
     {
         "lstm_ae.appraisal",
         "lstm_ae.kfold",

@@ -182,6 +182,26 @@ def test_companies_not_asked_for_are_in_no_group(path):
         assert data.test.samples
 
 
+def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
+    """Better on each of many days of one company, worse on one of a thousand: the days say so, the forecasts do not."""
+    days = np.datetime64("2020-01-01") + np.arange(100)
+
+    def tested(kept, data, number):
+        some = days[50 * number - 50 : 50 * number].astype(str).tolist()
+        crowded = np.arange(50) == 49 * (number - 1)
+        ours = np.where(crowded, 1.05, 0.9 + 0.001 * np.arange(50))
+        daily = {"days": some, "model": ours.tolist(), "persistence": [1.0] * 50, "linear": [0.5] * 50}
+        return backtests.Fold(number, some[0], some[-1], 1, 1, {}, daily, np.where(crowded, 1000, 1).tolist())
+
+    monkeypatch.setattr(backtests, "_trained", lambda *_: None)
+    monkeypatch.setattr(backtests, "tested", tested)
+    found = backtest(config_of(path), 2, tmp_path / "out").persistence
+    ours = 2 * 1000 * 1.05 + sum(0.9 + 0.001 * k for day in (range(1, 50), range(49)) for k in day)
+    assert found.skill == pytest.approx(1 - ours / (2 * 1000 + 98))
+    assert found.p < 0.05
+    assert found.outcome == "undecided against"
+
+
 def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch):
     learn = backtests.learn
 
@@ -200,7 +220,7 @@ def test_a_damaged_fold_is_named(path, tmp_path, content):
     backtest(config_of(path), 2, tmp_path / "out")
     damaged = tmp_path / "out/fold-2.json"
     damaged.write_text(content)
-    with pytest.raises(DataError, match=r"fold-2\.json' is damaged; delete it, and the same command makes it again"):
+    with pytest.raises(DataError, match=r"fold-2\.json' is damaged or of another version; delete it, and the same"):
         backtest(config_of(path), 2, tmp_path / "out")
     damaged.unlink()
     assert len(backtest(config_of(path), 2, tmp_path / "out").folds) == 2

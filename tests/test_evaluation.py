@@ -59,16 +59,31 @@ def test_one_step_ahead_it_is_students_test(days: int) -> None:
     assert diebold_mariano(values, 1) == pytest.approx((-expected.statistic, expected.pvalue), rel=1e-9)
 
 
-def test_two_steps_ahead_by_the_formula() -> None:
-    """Variance with one Bartlett-weighted lag, then Harvey, Leybourne and Newbold's factor, all written out."""
-    values, days, steps = differences(40), 40, 2
+@pytest.mark.parametrize(("kernel", "weight"), [("uniform", 1), ("bartlett", 1 / 2)])
+def test_two_steps_ahead_by_the_formula(kernel: str, weight: float) -> None:
+    """Variance with one weighted lag, then Harvey, Leybourne and Newbold's factor, all written out."""
+    days, steps = 40, 2
+    values = differences(days + 1)
+    values = values[1:] + values[:-1]
     centred = values - values.mean()
     lag_0 = np.sum(centred**2) / days
     lag_1 = np.sum(centred[1:] * centred[:-1]) / days
-    statistic = values.mean() / math.sqrt((lag_0 + 2 * (1 - 1 / 2) * lag_1) / days)
+    statistic = values.mean() / math.sqrt((lag_0 + 2 * weight * lag_1) / days)
     statistic *= math.sqrt((days + 1 - 2 * steps + steps * (steps - 1) / days) / days)
     expected = 2 * stats.t.sf(abs(statistic), days - 1)
-    assert diebold_mariano(values, steps) == pytest.approx((-statistic, expected), rel=1e-9)
+    assert diebold_mariano(values, steps, kernel) == pytest.approx((-statistic, expected), rel=1e-9)
+
+
+def test_a_variance_that_few_days_make_too_small_is_neweys_and_wests() -> None:
+    values = np.tile([0.0, 1.0], 10) + np.random.default_rng(0).normal(0, 0.1, 20)
+    assert diebold_mariano(values, 2) == diebold_mariano(values, 2, "bartlett")
+
+
+def test_equal_forecasts_of_many_steps_seldom_differ() -> None:
+    """At a level of 5 %, differences of mean 0 that overlap by 9 of 10 steps: 6 %, by Newey-West's weights 13 %."""
+    random = np.random.default_rng(0)
+    overlapping = (np.convolve(random.normal(size=609), np.ones(10), "valid") for _ in range(1000))
+    assert np.mean([diebold_mariano(values, 10)[1] < 0.05 for values in overlapping]) < 0.08
 
 
 @pytest.mark.parametrize(
@@ -111,6 +126,12 @@ def test_the_verdict_counts_days_not_samples() -> None:
         assert found.halves == pytest.approx([diebold_mariano(half, 1)[0] for half in (daily[:10], daily[10:])])
     copies = verdict(np.tile(errors, 5), np.tile(baseline, 5), np.tile(DAYS, 5), name="x", steps=1)
     assert copies.p == pytest.approx(expected, rel=1e-9)
+    # Means over some forecasts of a day say the same as these.
+    apart = np.r_[np.arange(0, 60, 3), np.arange(60).reshape(20, 3)[:, 1:].ravel()]
+    ours, theirs = (np.r_[of[apart[:20]], of[apart[20:]].reshape(20, 2).mean(axis=1)] for of in (errors, baseline))
+    counts = np.repeat([1, 2], 20)
+    means = verdict(ours, theirs, np.tile(DAYS[::3], 2), name="x", steps=1, counts=counts)
+    assert (means.skill, means.p) == pytest.approx((found.skill, expected), rel=1e-9)
 
 
 def test_equal_forecasts_tie() -> None:

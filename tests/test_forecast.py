@@ -15,7 +15,6 @@ from searches import call
 
 from lstm_ae import outlook, rolling, seasonal
 from lstm_ae.config import Series
-from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
@@ -393,16 +392,6 @@ def test_the_examples_in_the_docstring() -> None:
     found = doctest.testmod(forecaster, extraglobs={"np": np})
     assert found.attempted >= 4
     assert not found.failed
-
-
-def test_the_first_rows_of_every_series() -> None:
-    frame = pd.DataFrame({"a": np.arange(30.0), "pump": ["x"] * 20 + ["y"] * 10})
-    frame.to_csv("t.csv", index=False)
-    measured = read_measurements(Series(data="t.csv", id_col="pump"))
-    kept = rolling.until(measured, 0.25)
-    assert kept.values.ravel().tolist() == [0, 1, 2, 3, 4, 20, 21, 22]
-    assert kept.series.tolist() == [0] * 5 + [1] * 3
-    assert rolling.until(measured, 1.0).lines.tolist() == measured.lines.tolist()
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def test_the_grid_of_the_report():
         "the winner has learning rate 0.1",
         "units 16 better than units 8 in 5 of 6 pairs",
         "units 16 better than units 32 in 5 of 6 pairs",
-        "larger units better in 6 of 12 pairs",
+        "larger units better as often as smaller ones, in 6 of 12 pairs each",
         "the winner has units 16",
         "clip 1 better than clip 5 in 7 of 9 pairs",
         "the winner has clip 5",
@@ -78,12 +78,30 @@ def test_a_tie_and_a_single_pair():
         trial(2, {"clip": 1.0, "units": 16}, 0.3),
         trial(3, {"clip": 5.0, "units": 16}, 0.15),
     ]
-    assert told(even, (CLIPS,))[0] == "clip 1 better than clip 5 in 2 of 4 pairs"  # units are not looked at
-    assert told(even, (CLIPS, UNITS))[0] == "clip 1 better than clip 5 in 1 of 2 pairs"
+    assert (
+        told(even, (CLIPS,))[0] == "clip 1 better as often as clip 5, in 2 of 4 pairs each"
+    )  # units are not looked at
+    assert told(even, (CLIPS, UNITS))[0] == "clip 1 better as often as clip 5, in 1 of 2 pairs each"
     assert told(even[:2], (CLIPS,))[0] == "clip 1 better than clip 5 in 1 of 1 pair"
     same = trials_of("clip", {1.0: 0.1, 5.0: 0.1})
     assert told(same, (CLIPS,)) == ["clip 1 as good as clip 5 in 1 of 1 pair", "the winner has clip 1"]
     assert findings(same, (CLIPS,), LOSS)[0].better == 0
+    level = trials_of("units", {8: 0.1, 16: 0.1, 32: 0.1})
+    assert told(level, (UNITS,))[2] == "larger units as good as smaller ones in 2 of 2 pairs"
+
+
+def test_a_minority_is_told_with_the_pairs_against_it():
+    losses = {8: (0.1, 0.1), 16: (0.1, 0.1), 32: (0.1, 0.1), 64: (0.1, 0.2), 128: (0.1, 0.2), 256: (0.2, 0.1)}
+    made = [
+        trial(2 * k + side, {"units": units, "clip": clip}, pair[side])
+        for k, (units, pair) in enumerate(losses.items())
+        for side, clip in enumerate((1.0, 5.0))
+    ]
+    axis = Axis("units", tuple(losses))
+    line = findings(made, (CLIPS, axis), LOSS)[0]
+    assert str(line) == "clip 1 better than clip 5 in 2 and worse in 1 of 6 pairs"
+    assert line[:5] == ("clip", (1.0, 5.0), 2, 6, None)
+    assert "smaller units better in 2 and worse in 1 of 10 pairs" in told(made, (axis, CLIPS))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
 from lstm_ae.data.selection import listed
 from lstm_ae.data.series import Prepared
+from lstm_ae.data.windows import Data
 
 # What remarks are about, as the notes of a training begin.
 ABOUT = ("missing rows", "scale", "counters", "digits")
@@ -35,6 +36,27 @@ def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
     table = prepared.table
     said = (filled(prepared), of_unlike_size(config, prepared), of_counters(table), of_lost_digits(table))
     return {name: words for name, words in zip(ABOUT, said, strict=True) if words}
+
+
+def looking_ahead(data: Data, window: int) -> str:
+    """That training holds what comes later than forecasts of the test part; "" where it does not.
+
+    Series that are divided each in its own time do not end their training at one time.
+
+    Args:
+        window: steps before a forecast.
+    """
+    train, test = data.train, data.test
+    if train.time is None or test.time is None:
+        return ""
+    known = train.time[train.starts + train.span - 1].max()
+    early = int((test.time[test.starts + window] < known).sum())
+    if not early:
+        return ""
+    return (
+        f"{early:,} of {test.samples:,} test windows forecast what is earlier than training rows of other series; "
+        "series backtest divides all series at the same times"
+    )
 
 
 def of_counters(table: Measurements) -> str:

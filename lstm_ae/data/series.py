@@ -4,7 +4,7 @@ Divided first, in time within each series, or by whole series; then the scale is
 windows are cut, none across two parts, two series or a long gap.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,8 @@ from lstm_ae.data.zones import to_utc
 from lstm_ae.errors import ConfigError, DataError
 
 PARTS = ("training", "validation", "test")
+# From a grid to the part of each of its rows, places in `PARTS`.
+Parts = Callable[[Grid], NDArray[np.int8]]
 
 
 class Prepared(NamedTuple):
@@ -50,8 +52,11 @@ class Prepared(NamedTuple):
     inferred: Mapping[str, str]
 
 
-def prepare(config: Reading, table: Measurements) -> Prepared:
+def prepare(config: Reading, table: Measurements, parts: Parts | None = None) -> Prepared:
     """Put a table on its grid and divide it; what the config leaves open is found.
+
+    Args:
+        parts: divides the rows; None where the config says how.
 
     Raises:
         ConfigError: `normal` or `freq` does not fit the table.
@@ -72,7 +77,7 @@ def prepare(config: Reading, table: Measurements) -> Prepared:
         if table.layout.time is not None:
             inferred["max_gap"] = count(max_gap, "step")
     grid = on_grid(table, step, max_gap, config)
-    part = _parts(config, table, grid)
+    part = parts(grid) if parts else _parts(config, table, grid)
     room = _room(grid, part)
     if "horizon" in lengths and horizon > room // 2:
         horizon = max(room // 2, 1)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from lstm_ae import backtest, kfold, rolling
+from lstm_ae import backtest, kfold, origins, rolling
 from lstm_ae.config import Config, Series, Snp
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.prices import prepare
@@ -65,14 +65,16 @@ def of_rolling(config: Series, folds: int, reading: Progress | None = None) -> E
     Raises:
         ConfigError, DataError: as a backtest does.
     """
-    config, table = rolling.begun(config, folds, reading)
+    config, table = origins.begun(config, folds, reading)
     began = time.monotonic()
-    every = [rolling.divided(config, table, number, folds) for number in range(1, folds + 1)]
+    every = [origins.divided(config, table, number, folds) for number in range(1, folds + 1)]
     prepared = time.monotonic() - began
-    works = [Work(config.epochs, steps_of(data.train, config.batch_size), data.validation.samples) for _, data in every]
+    works = [
+        Work(config.epochs, steps_of(one.data.train, config.batch_size), one.data.validation.samples) for one in every
+    ]
     last = every[-1]
     found = measure(last.config, last.data, finish=False)
-    model = task("series").build(*last)
+    model = task("series").build(last.config, last.data)
     began = time.monotonic()
     fold = rolling.tested(last, model, 1, folds)
     tests = (time.monotonic() - began) * folds

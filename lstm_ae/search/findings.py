@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from lstm_ae.search.pairs import compare, in_pairs, scored, total
+from lstm_ae.search.pairs import Count, compare, in_pairs, scored, total
 from lstm_ae.search.trials import Objective, Trial, ranked
 from lstm_ae.space import Axis
 
@@ -18,8 +18,8 @@ class Finding(NamedTuple):
 
     Args:
         axis: the option.
-        values: the two values that were compared, the better one first; or all of its values, the better end first;
-            or the winner's one.
+        values: the two values that were compared, the one that is better more often first; or all of its values, that
+            end first; or the winner's one.
         better: pairs in which that holds; 0 where no two trials differed.
         pairs: pairs of trials that agree in all other searched options (and, with Hyperband, in the epoch they are
             trained to); 0 for the winner's value.
@@ -57,21 +57,33 @@ def findings(trials: Iterable[Trial], axes: Sequence[Axis], objective: Objective
         steps = [(pair, compare(tried, axis.name, others, pair, objective)) for pair in pairwise(values)]
         steps = [(pair, count) for pair, count in steps if count.pairs]
         for pair, count in steps:
-            best, other = pair if count.first >= count.second else pair[::-1]
-            counted = count.of(count.first >= count.second)
-            how, said = ("better than", counted) if counted[0] else ("as good as", (count.pairs, count.pairs, None))
-            text = f"{name} {_word(best)} {how} {name} {_word(other)} {in_pairs(*said)}"
-            found.append(Finding(axis.name, (best, other), *counted, text))
+            first = count.first >= count.second
+            best, other = pair if first else pair[::-1]
+            text = _told(count, f"{name} {_word(best)}", f"{name} {_word(other)}", first=first)
+            found.append(Finding(axis.name, (best, other), *count.of(first), text))
         if numeric and len(steps) > 1:
             count = total(count for _, count in steps)
             larger = count.second >= count.first
-            counted = count.of(not larger)
-            text = f"{'larger' if larger else 'smaller'} {name} better {in_pairs(*counted)}"
-            found.append(Finding(axis.name, values[::-1] if larger else values, *counted, text))
+            one, rest = ("larger", "smaller") if larger else ("smaller", "larger")
+            text = _told(count, f"{one} {name}", f"{rest} ones", first=not larger, than=False)
+            found.append(Finding(axis.name, values[::-1] if larger else values, *count.of(not larger), text))
         if winner is not None and axis.name in winner.values:
             value = winner.values[axis.name]
             found.append(Finding(axis.name, (value,), 0, 0, None, f"the winner has {name} {_word(value)}"))
     return found
+
+
+def _told(count: Count, best: str, other: str, *, first: bool, than: bool = True) -> str:
+    """Which is better and how often; only what is so in most pairs is called better without the pairs against it."""
+    better, pairs, clear = count.of(first)
+    worse = count.first + count.second - better
+    if 2 * better > pairs:
+        return f"{best} better {f'than {other} ' if than else ''}{in_pairs(better, pairs, clear)}"
+    if not better:
+        return f"{best} as good as {other} {in_pairs(pairs, pairs)}"
+    if better == worse:
+        return f"{best} better as often as {other}, {in_pairs(better, pairs)} each"
+    return f"{best} better {f'than {other} ' if than else ''}in {better} and worse in {worse} of {pairs} pairs"
 
 
 def _ordered(axis: Axis) -> tuple[tuple[Any, ...], bool]:

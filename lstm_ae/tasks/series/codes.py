@@ -189,7 +189,7 @@ def judge(split: Split, ours: Errors, theirs: Errors, components: Components) ->
     known = ~np.isnan(mine)
     moments = _moments(kept)[known]
     lags = int(4 * (len(np.unique(moments)) / 100) ** (2 / 9))
-    return verdict(mine[known], other[known], moments, name=components.name, steps=lags + 1)
+    return verdict(mine[known], other[known], moments, name=components.name, steps=lags + 1, kernel="bartlett")
 
 
 def _moments(split: Split) -> Numbers:

@@ -13,7 +13,7 @@ from lstm_ae.config.rules import parse_threshold, rows_of_unit
 from lstm_ae.data.classes import labelled, of_known_classes
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import of_another_step, remarks
+from lstm_ae.data.remarks import looking_ahead, of_another_step, remarks
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
@@ -48,7 +48,16 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     if config.task == "classify":
         config, table, inferred = labelled(config, table)
     prepared = prepare(config, table)
-    prepared = prepared._replace(inferred={**prepared.inferred, **inferred, **remarks(config, prepared)})
+    return settle_prepared(config, prepared._replace(inferred={**prepared.inferred, **inferred}))
+
+
+def settle_prepared(config: Series, prepared: Prepared) -> Settled:
+    """The same of a table that is on its grid and divided.
+
+    Raises:
+        ConfigError, DataError: as `load_series` says.
+    """
+    prepared = prepared._replace(inferred={**prepared.inferred, **remarks(config, prepared)})
     short = config.short
     if short and config.split_by != "series":
         raise ConfigError("--short is for whole series; add --split-by series and --id-col, or leave it out")
@@ -90,6 +99,8 @@ def settle_table(config: Series, table: Measurements) -> Settled:
             )
         found = dataclasses.replace(found, season=config.season or find_season(data, prepared.window))
         data = data._replace(season=found.season)
+        if config.split_by != "series":
+            data = data._replace(source=data.source._replace(leaky=looking_ahead(data, prepared.window)))
     if config.task == "classify":
         data = of_known_classes(data, found)
     return Settled(found, data)

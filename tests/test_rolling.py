@@ -1,0 +1,127 @@
+"""A rolling origin over tables: which rows each fold knows and tests, and what the folds say together."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstm_ae import origins, rolling
+from lstm_ae.config import Series
+from lstm_ae.data.windows import Split
+from lstm_ae.errors import DataError
+from lstm_ae.tasks.series import outcomes, settling
+
+WINDOW, HORIZON = 5, 2
+
+
+def config_of(frame: pd.DataFrame, **options: Any) -> Series:
+    frame.to_csv("t.csv", index=False)
+    return Series(data="t.csv", task="forecast", window=WINDOW, horizon=HORIZON, value_cols=("a",), **options)
+
+
+def series_of(lengths: dict[str, int], begins: dict[str, str] | None = None) -> pd.DataFrame:
+    """Series of such lengths, of no time, or a row a day from a date on; values tell the row."""
+    frames = []
+    for number, (name, length) in enumerate(lengths.items()):
+        frame = pd.DataFrame({"a": 1000.0 * number + np.arange(length), "pump": name})
+        if begins:
+            frame.insert(0, "day", pd.date_range(begins[name], periods=length))
+        frames.append(frame)
+    return pd.concat(frames)
+
+
+def targets(split: Split) -> list[float]:
+    """The values that windows forecast, in order."""
+    return np.unique(split.windows()[:, WINDOW:]).tolist()
+
+
+def folds_of(config: Series, folds: int) -> list[origins.Divided]:
+    config, table = origins.begun(config, folds)
+    return [origins.divided(config, table, number, folds) for number in range(1, folds + 1)]
+
+
+def test_series_of_unlike_length_are_tested_once_each() -> None:
+    """Of 200 rows and of 40 the second halves, read from the window before: no row twice, and none left out."""
+    one, two = folds_of(config_of(series_of({"long": 200, "short": 40}), id_col="pump"), 2)
+    assert targets(one.data.test) == [*range(100, 150), *range(1020, 1030)]
+    assert targets(two.data.test) == [*range(150, 200), *range(1030, 1040)]
+    # What the first forecasts read trains nothing; the last 15 % before it are for validation.
+    rows = [split.series[:, 0].tolist() for split in (one.data.train, one.data.validation, one.data.test)]
+    assert sorted(rows[0] + rows[1]) == [*range(95), *range(1000, 1015)]
+    assert rows[2] == [*range(95, 150), *range(1015, 1030)]
+    assert 15 <= len(rows[1]) <= 18
+
+
+def test_no_fold_knows_what_comes_later_in_another_series() -> None:
+    begins = {"early": "2010-01-01", "late": "2015-01-01"}
+    config = config_of(series_of({"early": 120, "late": 80}, begins), id_col="pump", time_col="day")
+    one, two = folds_of(config, 2)
+    assert targets(one.data.test) == [*range(100, 120), *range(1000 + WINDOW, 1030)]
+    assert targets(two.data.test) == list(range(1030, 1080))
+    for fold in (one, two):
+        first = fold.times[fold.data.test.starts + WINDOW].min()
+        assert max(split.time.astype(np.int64).max() for split in (fold.data.train, fold.data.validation)) < first
+    # A series that has ended trains up to its end.
+    assert two.data.train.series.max() < 1030
+    assert 119 in np.r_[two.data.train.series[:, 0], two.data.validation.series[:, 0]]
+
+
+def test_a_training_that_looks_ahead_says_so() -> None:
+    begins = {"early": "2010-01-01", "late": "2015-01-01"}
+    whole = {"early": 120, "late": 80}
+    config = config_of(series_of(whole, begins), id_col="pump", time_col="day")
+    tested = 120 * 3 // 20 - HORIZON - WINDOW + 1
+    data = settling.settle(config).data
+    assert data.test.samples == tested + 80 * 3 // 20 - HORIZON - WINDOW + 1
+    assert data.source.leaky == (
+        f"{tested} of {data.test.samples} test windows forecast what is earlier than training rows of other series; "
+        "series backtest divides all series at the same times"
+    )
+    for fold in folds_of(config, 2):
+        assert not fold.data.source.leaky
+    together = config_of(series_of({"x": 100, "y": 90}, dict.fromkeys("xy", "2020-01-01")), id_col="pump")
+    assert not settling.settle(together).data.source.leaky
+
+
+def test_too_many_folds_for_the_times() -> None:
+    frame = series_of({"x": 40, "y": 40}, {"x": "2020-01-01", "y": "2020-01-01"})
+    with pytest.raises(DataError, match=r"t\.csv.* holds too few times for 30 folds; lower --folds"):
+        origins.begun(config_of(frame, id_col="pump", time_col="day"), 30)
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folds without a model: it errs by 0.9 and more, its baselines by 1."""
+
+    def outcome(model: Any, data: Any, split: Split, *_: Any) -> outcomes.Outcome:
+        ours = 0.9 + 0.001 * (np.arange(split.samples) % 7)
+        squared = {"": ours, "last value": np.ones_like(ours), "linear regression": np.ones_like(ours)}
+        return outcomes.Outcome(squared, squared, {"": np.ones(HORIZON)}, {}, {}, outcomes._moments(split, WINDOW))
+
+    monkeypatch.setattr(rolling, "_trained", lambda *_: (None, 1))
+    monkeypatch.setattr(rolling, "fit", lambda *_: None)
+    monkeypatch.setattr(outcomes, "steps_of", lambda _: WINDOW)
+    monkeypatch.setattr(outcomes, "spread_of", lambda *_: None)
+    monkeypatch.setattr(outcomes, "outcome", outcome)
+
+
+def test_without_times_rows_of_two_folds_are_not_one_moment(untrained: None) -> None:
+    found = rolling.roll(config_of(series_of({"x": 200})), 2, Path("out"))
+    one, two = found.folds
+    assert (one.first, one.last, two.first, two.last) == ("99", "147", "149", "197")
+    assert one.moments == list(range(99, 148))
+    assert two.moments == list(range(149, 198))
+
+
+def test_every_forecast_counts_and_short_series_are_named(untrained: None) -> None:
+    lengths = {"x": 200, "y": 200, "tiny": 6}
+    begins = dict.fromkeys(lengths, "2020-01-01")
+    found = rolling.roll(config_of(series_of(lengths, begins), id_col="pump", time_col="day"), 2, Path("out"))
+    assert [fold.left_out for fold in found.folds] == [["tiny"], ["tiny"]]
+    for fold in found.folds:
+        assert sum(fold.counts) == fold.windows
+        assert set(fold.counts) == {2}
+    fold = found.folds[0]._replace(errors={"model": [1, 4], "baseline": [2, 2], "linear": [1, 1]}, counts=[3, 1])
+    assert rolling.skills(fold) == (1 - 7 / 8, 1 / 2)
