@@ -37,7 +37,8 @@ def assert_near(got: Any, wanted: Any) -> None:
 def measured(network: Any, inputs: list[Any], kernel: str) -> list[Any]:
     """Outputs, and the gradients of inputs and weights under an uneven loss."""
 
-    @tf.function
+    # As in training, the graph does not know how many samples come.
+    @tf.function(input_signature=[[tf.TensorSpec([None, *value.shape[1:]]) for value in inputs]])
     def run(inputs: list[Any]) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
@@ -45,7 +46,7 @@ def measured(network: Any, inputs: list[Any], kernel: str) -> list[Any]:
             loss = tf.add_n(
                 [
                     tf.reduce_sum(
-                        output * tf.reshape(tf.cos(tf.range(tf.size(output), dtype=tf.float32)), output.shape)
+                        output * tf.reshape(tf.cos(tf.cast(tf.range(tf.size(output)), tf.float32)), tf.shape(output))
                     )
                     for output in outputs
                 ]
@@ -110,6 +111,22 @@ def test_a_form(form: str) -> None:
     given = keras.Input((None, 3))
     network = keras.Model([given], FORMS[form](below(given)))
     compare(network, [np.random.default_rng(0).normal(size=(4, 9, 3)).astype(np.float32)])
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        lambda hidden: hidden[:, -1],
+        lambda hidden: layers.Bidirectional(layers.LSTM(4, return_sequences=True))(hidden),
+        lambda hidden: layers.LSTM(4)(layers.Dropout(0.2)(hidden)),
+    ],
+    ids=["slice", "both directions", "dropout"],
+)
+def test_a_batch_without_samples(above: Callable[[Any], Any]) -> None:
+    """Its gradients have the shapes that what lies above and below counts on."""
+    given = keras.Input((9, 3))
+    hidden = layers.LSTM(5, return_sequences=True)(below(given))
+    compare(keras.Model([given], above(hidden)), [np.zeros((0, 9, 3), np.float32)])
 
 
 def test_a_layer_applied_twice() -> None:
