@@ -216,6 +216,31 @@ def test_the_parts_of_a_batch_add_up(tmp_path: Path) -> None:
         assert_near(got, wanted)
 
 
+class Refusing(layers.Layer):
+    """Takes no batch without a sample."""
+
+    def call(self, inputs: Any) -> Any:
+        with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(inputs)[0])]):
+            return tf.identity(inputs)
+
+
+@pytest.mark.parametrize("batch", [1, 10])
+def test_no_part_of_a_batch_is_empty(tmp_path: Path, batch: int) -> None:
+    """Neither in training, whose last batch has 2 samples or 1, nor in validation; and no sample counts twice."""
+    experiment.seed(SGD)
+    given = keras.Input((STEPS, 2), name="sequence")
+    hidden = layers.LSTM(5, return_sequences=True)(Refusing()(given))
+    output = layers.Dense(2, name="reconstruction")(hidden)
+    network = keras.Model({"sequence": given}, {"reconstruction": output})
+    config = dataclasses.replace(SGD, batch_size=batch, epochs=1)
+    split = data(2).validation
+    made = data(22)._replace(validation=split)
+    (row,) = fit(network, made, config, state=tmp_path / "state.npz", identity={}).history
+    sequence = split.series.reshape(2, STEPS, 2)
+    errors = np.square(network({"sequence": sequence})["reconstruction"] - sequence)
+    assert row["val_loss"] == pytest.approx(errors.mean(), rel=1e-5)
+
+
 def test_what_was_trained_stays_plain_keras(tmp_path: Path) -> None:
     network = autoencoder(SGD, steps=STEPS, features=2)
     fit(network, data(22), dataclasses.replace(SGD, epochs=1), state=tmp_path / "state.npz", identity={})
