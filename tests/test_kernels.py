@@ -1,6 +1,7 @@
 """The kernels compute what Keras' LSTM computes: outputs, gradients and whole trainings, over many shapes."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numba
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,7 +19,7 @@ from lstm_ae import experiment
 from lstm_ae.config import Mnist, Toy
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split
-from lstm_ae.kernels import choice
+from lstm_ae.kernels import choice, compiled
 from lstm_ae.kernels.choice import accelerated, choices
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
@@ -347,3 +349,18 @@ def test_nothing_compiled_is_left_beside_the_source() -> None:
 
     (folder,) = lstm_ae.kernels.__path__
     assert not [path for path in Path(folder).rglob("*") if path.suffix in (".nbi", ".nbc")]
+
+
+def test_what_is_compiled_of_other_source_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function holds those that it calls: where one of these changes, the file of the function itself does not."""
+    folder = Path(compiled.__file__).parent
+    copy = Path(shutil.copytree(folder, tmp_path / "kernels"))
+    assert compiled.stamp(copy) == compiled.stamp(folder)
+    with (copy / "vectors.py").open("a", encoding="utf-8") as file:
+        file.write("# other\n")
+    assert compiled.stamp(copy) != compiled.stamp(folder)
+    for before, kept in (("", compiled.KEPT), (str(tmp_path), tmp_path)):
+        monkeypatch.setattr(numba.config, "CACHE_DIR", before)
+        with compiled._kept_apart():
+            assert Path(numba.config.CACHE_DIR) == kept / f"kernels-{compiled.stamp(folder)}"
+        assert before == numba.config.CACHE_DIR
