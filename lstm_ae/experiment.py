@@ -86,8 +86,7 @@ def _train(
     if started:
         started(run)
     try:
-        lock = filelock.FileLock(run.lock, timeout=0)
-        lock.acquire()
+        lock = filelock.FileLock(run.lock, timeout=0).acquire()
     except filelock.Timeout:
         raise ConfigError(
             f"Another process is training in {str(run.directory)!r}; wait for it, or give another --out"

@@ -123,15 +123,16 @@ class Steps:
         """The loss of a batch, and the sums over its samples of all that is told."""
         size = tf.shape(index, out_type=tf.int64)[0]
         bounds = [size * part // self.parts for part in range(self.parts + 1)]
-        told = [
-            self._summed(feed, index[first:last], part, training=training)
-            for part, (first, last) in enumerate(itertools.pairwise(bounds))
-        ]
+        told = []
+        for part, (first, last) in enumerate(itertools.pairwise(bounds)):
+            # Not every operation takes a part without a sample, cuDNN's do not: it gets one that counts nothing.
+            sums = self._summed(feed, index[first : tf.maximum(last, first + 1)], part, training=training)
+            told.append(sums * tf.cast(last > first, tf.float32))
         sums = tf.add_n(told)
         return sums[0] / tf.cast(size, tf.float32), sums
 
     def _summed(self, feed: Feed, index: Any, part: int, *, training: bool) -> Any:
-        """Sums over samples, in the order of `names`. Sums and no means: a part may be empty."""
+        """Sums over samples, in the order of `names`. Sums and no means: parts are not of one size."""
         inputs, targets = feed.cut(index)
         if training and self.deform:
             sequence = self.deform.apply(inputs["sequence"], self.optimizer.iterations, part)

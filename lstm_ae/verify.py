@@ -69,10 +69,11 @@ def _verified(version: Path) -> Verified:
     else:
         unchecked.append("whether it says what the trained model says, since no run lies around it")
     compared = {case.endpoint for case in cases}
+    beside = called.get("serving_default", {"inputs": {}})["inputs"]
     for endpoint, described in called.items():
         if endpoint in compared:
             continue
-        tried = [of_signature(described["inputs"], batch) for batch in (1, 3)]
+        tried = [of_signature(described["inputs"], batch, beside) for batch in (1, 3)]
         if None in tried:
             unchecked.append(f"the endpoint {endpoint!r}, which wants text or leaves its inputs' shape open")
         else:

@@ -189,6 +189,19 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
         experiment.resume(run, TOY, load(TOY))
 
 
+def test_a_training_that_fails_lets_go_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where somebody holds the error, and with it all that the training has made."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(experiment, "learn", fail)
+    with pytest.raises(RuntimeError, match="no memory") as held:
+        trained(TOY)
+    with filelock.FileLock(Run(Path("here")).lock, timeout=0):
+        assert held.value
+
+
 def test_a_run_on_other_data_is_not_opened(toy: Run) -> None:
     with pytest.raises(DataError) as caught:
         open_trained(toy, load(Toy(sequences=40, seed=8)))

@@ -21,7 +21,9 @@ from lstm_ae.data.scaling import fixed, logarithms, min_max_per_company
 from lstm_ae.errors import DataError, Unproven
 from lstm_ae.export import Endpoint, Exported, export
 from lstm_ae.exporting import probe, verification
+from lstm_ae.exporting.detector import BLOCK, Detector
 from lstm_ae.exporting.endpoints import endpoints
+from lstm_ae.exporting.samples import samples
 from lstm_ae.exporting.verification import Case
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
@@ -149,6 +151,21 @@ def test_an_endpoint_for_each_thing_a_model_can_do(
         key: sorted(value) for key, value in wanted.items()
     }
     assert found.difference <= 1e-6
+
+
+def test_a_score_of_rows_is_proven_over_joined_windows_and_blocks() -> None:
+    scale = fixed(2.0, 3.0)
+    model = in_own_units(drawn(compressor(Series(units=2, code=2), steps=5, features=2, missing=True)), scale)
+    asked = list(samples(model, endpoints(model, Detector(0.5, 3))))
+    shapes = {
+        name: [given["sequence"].shape for (own, *_), given in asked if own == name] for name in ("score", "encode")
+    }
+    assert shapes["encode"] == [(1, 5, 2), (3, 5, 2)]
+    assert shapes["score"][:2] == shapes["encode"]
+    ((series, rows, features),) = shapes["score"][2:]
+    assert (series, features) == (3, 2)
+    assert series * (rows - 5 + 1) > BLOCK
+    assert np.isfinite(asked[-1].inputs["sequence"]).all()
 
 
 def test_the_score_is_the_squared_error_of_scaled_values() -> None:

@@ -286,6 +286,24 @@ def test_other_peoples_models_are_tried_by_their_signatures(empty_directory: Pat
         list(verify(Path("other/2")))
 
 
+def test_what_needs_a_window_of_rows_is_tried_with_more(empty_directory: Path, proven_here: None) -> None:
+    """A score of rows has none where there are fewer than a window, and how long that is another endpoint says."""
+
+    class Detector(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 40, 1), name="sequence")])
+        def own(self, sequence: Any) -> Any:
+            return {"reconstruction": sequence * 2}
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, 1), name="sequence")])
+        def score(self, sequence: Any) -> Any:
+            return {"score": tf.where(tf.shape(sequence)[1] > 40, sequence[..., 0], float("nan"))}
+
+    made = Detector()
+    tf.saved_model.save(made, "other/1", signatures={"serving_default": made.own, "score": made.score})
+    (one,) = verify(Path("other"))
+    assert one.endpoints == ["score", "serving_default"]
+
+
 def test_inputs_of_a_signature() -> None:
     described = signatures(read_graph(ROOT / "snp" / "1"))["forecast"]["inputs"]
     made = of_signature(described, 2)

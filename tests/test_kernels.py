@@ -1,6 +1,7 @@
 """The kernels compute what Keras' LSTM computes: outputs, gradients and whole trainings, over many shapes."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numba
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,7 +19,7 @@ from lstm_ae import experiment
 from lstm_ae.config import Mnist, Toy
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split
-from lstm_ae.kernels import choice
+from lstm_ae.kernels import choice, compiled
 from lstm_ae.kernels.choice import accelerated, choices
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
@@ -37,7 +39,8 @@ def assert_near(got: Any, wanted: Any) -> None:
 def measured(network: Any, inputs: list[Any], kernel: str) -> list[Any]:
     """Outputs, and the gradients of inputs and weights under an uneven loss."""
 
-    @tf.function
+    # As in training, the graph does not know how many samples come.
+    @tf.function(input_signature=[[tf.TensorSpec([None, *value.shape[1:]]) for value in inputs]])
     def run(inputs: list[Any]) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
@@ -45,7 +48,7 @@ def measured(network: Any, inputs: list[Any], kernel: str) -> list[Any]:
             loss = tf.add_n(
                 [
                     tf.reduce_sum(
-                        output * tf.reshape(tf.cos(tf.range(tf.size(output), dtype=tf.float32)), output.shape)
+                        output * tf.reshape(tf.cos(tf.cast(tf.range(tf.size(output)), tf.float32)), tf.shape(output))
                     )
                     for output in outputs
                 ]
@@ -110,6 +113,22 @@ def test_a_form(form: str) -> None:
     given = keras.Input((None, 3))
     network = keras.Model([given], FORMS[form](below(given)))
     compare(network, [np.random.default_rng(0).normal(size=(4, 9, 3)).astype(np.float32)])
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        lambda hidden: hidden[:, -1],
+        lambda hidden: layers.Bidirectional(layers.LSTM(4, return_sequences=True))(hidden),
+        lambda hidden: layers.LSTM(4)(layers.Dropout(0.2)(hidden)),
+    ],
+    ids=["slice", "both directions", "dropout"],
+)
+def test_a_batch_without_samples(above: Callable[[Any], Any]) -> None:
+    """Its gradients have the shapes that what lies above and below counts on."""
+    given = keras.Input((9, 3))
+    hidden = layers.LSTM(5, return_sequences=True)(below(given))
+    compare(keras.Model([given], above(hidden)), [np.zeros((0, 9, 3), np.float32)])
 
 
 def test_a_layer_applied_twice() -> None:
@@ -197,6 +216,31 @@ def test_the_parts_of_a_batch_add_up(tmp_path: Path) -> None:
     one, three = (trained(tmp_path, dataclasses.replace(SGD, parts=parts))[1] for parts in (1, 3))
     for got, wanted in zip(three, one, strict=True):
         assert_near(got, wanted)
+
+
+class Refusing(layers.Layer):
+    """Takes no batch without a sample."""
+
+    def call(self, inputs: Any) -> Any:
+        with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(inputs)[0])]):
+            return tf.identity(inputs)
+
+
+@pytest.mark.parametrize("batch", [1, 10])
+def test_no_part_of_a_batch_is_empty(tmp_path: Path, batch: int) -> None:
+    """Neither in training, whose last batch has 2 samples or 1, nor in validation; and no sample counts twice."""
+    experiment.seed(SGD)
+    given = keras.Input((STEPS, 2), name="sequence")
+    hidden = layers.LSTM(5, return_sequences=True)(Refusing()(given))
+    output = layers.Dense(2, name="reconstruction")(hidden)
+    network = keras.Model({"sequence": given}, {"reconstruction": output})
+    config = dataclasses.replace(SGD, batch_size=batch, epochs=1)
+    split = data(2).validation
+    made = data(22)._replace(validation=split)
+    (row,) = fit(network, made, config, state=tmp_path / "state.npz", identity={}).history
+    sequence = split.series.reshape(2, STEPS, 2)
+    errors = np.square(network({"sequence": sequence})["reconstruction"] - sequence)
+    assert row["val_loss"] == pytest.approx(errors.mean(), rel=1e-5)
 
 
 def test_what_was_trained_stays_plain_keras(tmp_path: Path) -> None:
@@ -305,3 +349,18 @@ def test_nothing_compiled_is_left_beside_the_source() -> None:
 
     (folder,) = lstm_ae.kernels.__path__
     assert not [path for path in Path(folder).rglob("*") if path.suffix in (".nbi", ".nbc")]
+
+
+def test_what_is_compiled_of_other_source_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function holds those that it calls: where one of these changes, the file of the function itself does not."""
+    folder = Path(compiled.__file__).parent
+    copy = Path(shutil.copytree(folder, tmp_path / "kernels"))
+    assert compiled.stamp(copy) == compiled.stamp(folder)
+    with (copy / "vectors.py").open("a", encoding="utf-8") as file:
+        file.write("# other\n")
+    assert compiled.stamp(copy) != compiled.stamp(folder)
+    for before, kept in (("", compiled.KEPT), (str(tmp_path), tmp_path)):
+        monkeypatch.setattr(numba.config, "CACHE_DIR", before)
+        with compiled._kept_apart():
+            assert Path(numba.config.CACHE_DIR) == kept / f"kernels-{compiled.stamp(folder)}"
+        assert before == numba.config.CACHE_DIR

@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from served_models import save
+from served_models import save, service
 from servers import Live, live
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import (
@@ -33,6 +33,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
     regression_pb2,
 )
+
+from lstm_ae.serving.protos import described, to_array
+from lstm_ae.serving.refusals import Refusal
+from lstm_ae.serving.servable import Signature, Spec
 
 PREDICT = "/v1/models/plus:predict"
 ONE = {"instances": [[1.0]]}
@@ -125,11 +129,18 @@ def spoilt(text: str) -> TensorProto:
             "at most 33554432 values",
         ),
         (
-            'dtype: DT_FLOAT tensor_shape { dim { size: 2 } } tensor_content: "abc"',
+            'dtype: DT_FLOAT tensor_shape { dim { size: 1 } dim { size: 2 } } tensor_content: "abc"',
             "must have 8 bytes of tensor_content",
         ),
-        ("dtype: DT_FLOAT tensor_shape { dim { size: 1 } } float_val: [1, 2]", "must have 1 values in float_val"),
-        ("dtype: DT_FLOAT tensor_shape { dim { size: 1 } }", "must have 1 values in float_val"),
+        (
+            "dtype: DT_FLOAT tensor_shape { dim { size: 1 } dim { size: 1 } } float_val: [1, 2]",
+            "must have 1 values in float_val",
+        ),
+        ("dtype: DT_FLOAT tensor_shape { dim { size: 1 } dim { size: 1 } }", "must have 1 values in float_val"),
+        (
+            "dtype: DT_FLOAT tensor_shape { dim { size: 200 } dim { size: 200 } } float_val: 1",
+            "may repeat its last value up to 100000 bytes. Its shape says: 160000",
+        ),
         ("dtype: DT_INT32 tensor_shape { dim { size: 1 } } int_val: 1", "must be of type float32. Received: int32"),
         ("dtype: DT_FLOAT tensor_shape { dim { size: 1 } } float_val: 1", "must have the shape (any, any)"),
         ("tensor_shape { dim { size: 1 } } float_val: 1", "has no dtype"),
@@ -143,6 +154,28 @@ def test_grpc_refuses_tensors(channel: Any, tensor: str, words: str) -> None:
     code, said = failure(prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict, asked)
     assert code == "INVALID_ARGUMENT"
     assert words in said
+
+
+def test_what_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message of a few bytes may ask for any number of copies of its last value, and of text for long ones."""
+    monkeypatch.setattr(np, "empty", lambda *_: pytest.fail("laid out"))
+    for tensor in (
+        "dtype: DT_FLOAT tensor_shape { dim { size: 26 } } float_val: 1",
+        'dtype: DT_STRING tensor_shape { dim { size: 5 } } string_val: "a" string_val: "twenty and one letters"',
+    ):
+        with pytest.raises(Refusal, match=r"up to 100 bytes\. Its shape says: 1"):
+            to_array("x", spoilt(tensor), 100)
+    signature = Signature("s", {"x": Spec(np.dtype(np.float32), (None, None))}, {}, True)
+    made = service(tmp_path, limits={"instances": 10})
+    for shape, words in (
+        ((11, 1), "At most 10 instances"),
+        ((1, 100_001), "at most 100000 steps"),
+        ((1, 0), "is empty"),
+    ):
+        sizes = " ".join(f"dim {{ size: {size} }}" for size in shape)
+        said = described("x", spoilt(f"dtype: DT_FLOAT tensor_shape {{ {sizes} }} float_val: 1"))
+        with pytest.raises(Refusal, match=words):
+            made.check(signature, {"x": said})
 
 
 def test_grpc_refuses_requests(channel: Any) -> None:

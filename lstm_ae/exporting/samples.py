@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_ae.data.windows import OPEN
+from lstm_ae.exporting.detector import BLOCK
 from lstm_ae.exporting.endpoints import Function
 from lstm_ae.models.apply import signature
 from lstm_ae.models.scaling import scaling_of, unscaled
@@ -25,14 +26,20 @@ def samples(model: Any, made: list[Function], *, window: int = STEPS) -> Iterato
     """For each endpoint one window, three, and, where the length is open, five of another length.
 
     Five of five steps each: a batch as long as its windows is where an offset of the steps and one of the samples are
-    easily confused.
+    easily confused. What takes longer series than the model's windows gets three as well that are so long that its
+    blocks of windows have to be joined.
     """
-    (steps,) = (spec.shape[1] for spec in signature(model).values() if spec.shape.rank == 3)
+    (name,) = (name for name, spec in signature(model).items() if spec.shape.rank == 3)
+    _, steps, features = signature(model)[name].shape
     for batch, length in ((1, window), (3, window)) if steps else ((1, window), (3, window), (5, 5)):
         inputs = windows(model, batch, steps or length)
         for endpoint in made:
             horizon = {"horizon": np.resize(np.array([2, 5, 0], np.int32), batch)}
             yield Sample(endpoint, inputs | (horizon if "horizon" in endpoint.specs else {}))
+    for endpoint in made:
+        if steps and endpoint.specs[name].shape[1] is None:
+            count = BLOCK // 3 // steps + 2
+            yield Sample(endpoint, {name: windows(model, 3 * count, steps)[name].reshape(3, -1, features)})
 
 
 def windows(model: Any, batch: int, steps: int, seed: int = 0) -> dict[str, Any]:
@@ -54,7 +61,9 @@ def windows(model: Any, batch: int, steps: int, seed: int = 0) -> dict[str, Any]
     return {name: series} | company | opened
 
 
-def of_signature(inputs: Mapping[str, Mapping[str, Any]], batch: int) -> dict[str, Any] | None:
+def of_signature(
+    inputs: Mapping[str, Mapping[str, Any]], batch: int, beside: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any] | None:
     """Inputs by their types and shapes alone; None where these do not say enough: text, or an unknown rank.
 
     Numbers are between 1 and 100, whole ones count the samples, a `horizon` is 3 steps.
@@ -62,13 +71,17 @@ def of_signature(inputs: Mapping[str, Mapping[str, Any]], batch: int) -> dict[st
     Args:
         inputs: those of a signature, as `lstm_ae.exporting.graph.signatures` describes them.
         batch: samples, where the signature leaves their number open.
+        beside: the inputs of another endpoint of the model. A length that is open here and not there is the window's:
+            series twice as long are tried, as there may be no answer to shorter ones than a window.
     """
     random, made = np.random.default_rng(0), {}
     for name, tensor in inputs.items():
         kind = tf.dtypes.as_dtype(tensor["dtype"])
         if tensor["shape"] is None or not (kind.is_floating or kind.is_integer or kind.is_bool):
             return None
-        shape = [size or (STEPS if place else batch) for place, size in enumerate(tensor["shape"])]
+        known = (beside or {}).get(name, {}).get("shape") or ()
+        longer = dict(enumerate(2 * size if size else STEPS for size in known))
+        shape = [size or (longer.get(place, STEPS) if place else batch) for place, size in enumerate(tensor["shape"])]
         if name == "horizon":
             values = np.full(shape, 3)
         elif kind.is_floating:

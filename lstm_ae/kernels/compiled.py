@@ -1,5 +1,6 @@
 """How the functions of this package are compiled: once a machine, where the result can be kept."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +14,23 @@ import numpy as np
 KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lstm-ae" / "numba"
 
 
+def stamp(folder: Path) -> str:
+    """What names the source in a folder: other where a line of any of its files is other."""
+    told = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        told.update(path.read_bytes())
+    return told.hexdigest()[:16]
+
+
+# Numba looks at the file of a function alone, and compiles into it those that it calls of other files.
+_STAMP = stamp(Path(__file__).parent)
+
+
 @contextmanager
 def _kept_apart() -> Iterator[None]:
-    """Where Numba keeps what is decorated within, unless the user has said where."""
+    """Where Numba keeps what is decorated within: below the user's folder for it, if there is one, else in ours."""
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = before or str(KEPT)
+    numba.config.CACHE_DIR = str(Path(before or KEPT, f"kernels-{_STAMP}"))
     try:
         yield
     finally:

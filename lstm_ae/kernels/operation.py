@@ -69,10 +69,9 @@ def _backward(_: int, context: int) -> None:
     inputs, cells, gates, turned = floats(context, 3), floats(context, 4), floats(context, 5), floats(context, 6)
     batch, units = extent(context, 1, 0), extent(context, 1, 1)
     form = integers(context, 7)
-    backwards, all_steps, inner, features = form[0] > 0, form[1] > 0, form[3], form[4]
+    backwards, all_steps, inner, features, steps = form[0] > 0, form[1] > 0, form[3], form[4], form[5]
     blocks = -(-units // LANES)
     length, row = features + units + 1, blocks * LANES
-    steps = len(gates) // (batch * row * 4) if batch > 0 else 0
     d_x = output(context, 0, 3, batch, steps, features) if inner > 0 else output(context, 0, 1, 0)
     d_kernel, d_recurrent = output(context, 1, 2, features, 4 * units), output(context, 2, 2, units, 4 * units)
     d_bias = output(context, 3, 1, 4 * units)
@@ -162,7 +161,9 @@ def lstm_layer(
     batch, steps, features = sequence.shape
     units = weights[1].shape[0]
     inner = -(-features // LANES) * LANES if differentiate else 0
-    form = tf.constant([backwards, all_steps, training, inner, features], tf.int64)
+    choices = tf.constant([backwards, all_steps, training, inner, features], tf.int64)
+    # The number of steps as well, which nothing else tells the gradient where the batch is empty.
+    form = tf.concat([choices, tf.shape(sequence, out_type=tf.int64)[1:2]], axis=0)
     shapes = [(batch, steps, units) if all_steps else (0,), (batch, units), (batch, units)]
 
     def run(name: str, arguments: list[Any], known: list[Any], others: int) -> list[Any]:

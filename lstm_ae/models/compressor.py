@@ -34,7 +34,7 @@ def compressor(config: Series, *, steps: int, features: int, missing: bool, usua
     whole = ops.concatenate([ops.mean(hidden, axis=1), hidden[:, -1]], axis=1)
     code = layers.Identity(name="code")(layers.Dense(config.code, name="to_code")(whole))
     repeated = layers.RepeatVector(steps, name="repeat")(code)
-    # Of the shape of the input and nothing else; a slice of it has no gradient where a batch's part is empty.
+    # Of the shape of the input and nothing else.
     ones = ops.sum(ops.zeros_like(filled), axis=2, keepdims=True) + 1
     place = ops.cumsum(ones, axis=1) * (2 * math.pi / steps)
     waves = [wave(place * number) for number in WAVES for wave in (ops.sin, ops.cos)]

@@ -13,6 +13,7 @@ from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 
 from lstm_ae.serving.reading import MOST_DIMENSIONS
 from lstm_ae.serving.refusals import invalid
+from lstm_ae.serving.servable import Sent
 
 # By dtype, the field that holds values one by one.
 _FIELDS = {
@@ -33,14 +34,12 @@ _FIELDS = {
 MOST_CELLS = 2**25
 
 
-def to_array(name: str, proto: TensorProto) -> NDArray[Any]:
-    """The array that a message says; refuses one whose values are not as many as its shape needs."""
-    field = _FIELDS.get(proto.dtype)
-    if field is None:
+def described(name: str, proto: TensorProto) -> Sent:
+    """The dtype and the shape that a message says of itself; refuses those that no array here can have."""
+    if proto.dtype not in _FIELDS:
         known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
         which = f"a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}" if known else "no dtype"
         raise invalid(f"Input {name!r} has {which}")
-    dtype = np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid(f"Input {name!r} must have a shape of whole numbers from 0 up. Received: {list(shape)}")
@@ -49,6 +48,17 @@ def to_array(name: str, proto: TensorProto) -> NDArray[Any]:
         raise invalid(f"Input {name!r} has more dimensions, or a longer one, than any model takes")
     if cells > MOST_CELLS:
         raise invalid(f"Input {name!r} may have at most {MOST_CELLS} values. Its shape says: {cells}")
+    return Sent(np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype), shape)
+
+
+def to_array(name: str, proto: TensorProto, most: int | None = None) -> NDArray[Any]:
+    """The array that a message says; refuses one whose values are not as many as its shape needs.
+
+    Args:
+        most: bytes of an array whose last value is repeated; None for any number.
+    """
+    dtype, shape = described(name, proto)
+    field, cells = _FIELDS[proto.dtype], math.prod(shape)
     if proto.tensor_content and dtype.kind != "O":
         if len(proto.tensor_content) != cells * dtype.itemsize:
             raise invalid(
@@ -60,6 +70,10 @@ def to_array(name: str, proto: TensorProto) -> NDArray[Any]:
     # Fewer values than cells mean that the last one goes on to the end.
     if len(values) > cells or (not values and cells):
         raise invalid(f"Input {name!r} must have {cells} values in {field} for its shape. Received: {len(values)}")
+    if most is not None and len(values) < cells:
+        size = cells * (len(values[-1]) if dtype.kind == "O" else dtype.itemsize)
+        if size > most:
+            raise invalid(f"Input {name!r} may repeat its last value up to {most} bytes. Its shape says: {size}")
     return _repeated(values, dtype, cells).reshape(shape)
 
 

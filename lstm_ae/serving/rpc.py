@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
 )
 
 from lstm_ae.serving.configs import models_of
-from lstm_ae.serving.protos import to_array, to_proto
+from lstm_ae.serving.protos import described, to_array, to_proto
 from lstm_ae.serving.refusals import Code, Refusal, invalid
 from lstm_ae.serving.servable import check_names
 from lstm_ae.serving.service import Service
@@ -57,7 +57,9 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         signature = servable.signature(request.model_spec.signature_name)
         # Before any of them is laid out in memory.
         check_names(signature, dict.fromkeys(request.inputs))
-        inputs = {name: to_array(name, proto) for name, proto in request.inputs.items()}
+        self.service.check(signature, {name: described(name, proto) for name, proto in request.inputs.items()})
+        most = self.service.limits.body
+        inputs = {name: to_array(name, proto, most) for name, proto in request.inputs.items()}
         unknown = [name for name in request.output_filter if name not in signature.outputs]
         if unknown:
             raise invalid(

@@ -33,6 +33,13 @@ class Spec(NamedTuple):
     shape: tuple[int | None, ...] | None
 
 
+class Sent(NamedTuple):
+    """What a message says of its tensor, which is not yet laid out in memory."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
 class Signature(NamedTuple):
     """One callable of a model.
 
@@ -96,8 +103,8 @@ def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
         )
 
 
-def check(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse tensors whose names, dtypes or shapes are not the signature's."""
+def check(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent]) -> None:
+    """Refuse tensors, or what is said of them, whose names, dtypes or shapes are not the signature's."""
     check_names(signature, inputs)
     for name, spec in signature.inputs.items():
         array = inputs[name]
@@ -105,8 +112,8 @@ def check(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> None:
             raise invalid(f"Input {name!r} must be of type {spec.dtype.name}. Received: {array.dtype.name}")
         if spec.shape is not None and not _fits(array.shape, spec.shape):
             raise invalid(f"Input {name!r} must have the shape {_shown(spec.shape)}. Received: {_shown(array.shape)}")
-    if signature.batched and len({len(array) for array in inputs.values()}) > 1:
-        sizes = ", ".join(f"{name}: {len(array)}" for name, array in inputs.items())
+    if signature.batched and len({array.shape[0] for array in inputs.values()}) > 1:
+        sizes = ", ".join(f"{name}: {array.shape[0]}" for name, array in inputs.items())
         raise invalid(f"All inputs must have the same number of rows. Received: {sizes}")
 
 

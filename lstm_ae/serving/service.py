@@ -12,7 +12,7 @@ from lstm_ae.serving.batching import Batcher, Run
 from lstm_ae.serving.metrics import Metrics
 from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.servable import HORIZON, Servable, Signature, Tensors, check
+from lstm_ae.serving.servable import HORIZON, Sent, Servable, Signature, Tensors, check
 
 T = TypeVar("T")
 
@@ -68,8 +68,8 @@ class Service:
         Args:
             seconds: that are left of the client's time; the server's own limit where None or longer.
         """
-        check(signature, inputs)
-        self._limit(signature, inputs)
+        self.check(signature, inputs)
+        self._limit_horizon(inputs)
         rows = len(next(iter(inputs.values()))) if signature.batched else 0
         if signature.batched and not rows:
             raise invalid("There is no row in the inputs; send at least one")
@@ -92,16 +92,21 @@ class Service:
 
         return run
 
-    def _limit(self, signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> None:
+    def check(self, signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent]) -> None:
+        """Refuse inputs, or what is said of them, that are not the signature's, or larger than the limits."""
+        check(signature, inputs)
         limits = self.limits
         for name, array in inputs.items():
-            if signature.batched and len(array) > limits.instances:
-                raise invalid(f"At most {limits.instances} instances a request. Received: {len(array)}")
+            if signature.batched and array.shape[0] > limits.instances:
+                raise invalid(f"At most {limits.instances} instances a request. Received: {array.shape[0]}")
             sizes = array.shape[1:] if signature.batched else array.shape
             if max(sizes, default=0) > limits.window:
                 raise invalid(f"Input {name!r} may have at most {limits.window} steps. Received: {max(sizes)}")
             if 0 in sizes:
                 raise invalid(f"Input {name!r} is empty. Received the shape: {array.shape}")
+
+    def _limit_horizon(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        limits = self.limits
         if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iu":
             for asked in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
                 if not 0 <= asked <= limits.horizon:
