@@ -74,6 +74,13 @@ def test_the_calibration_survives_the_directory(run):
     assert calibration.residuals.shape[1] == 4
 
 
+def test_intervals_are_not_judged_where_they_were_counted(run):
+    metrics = run.metrics()
+    counted = {"coverage_80", "coverage_95", "crps"}
+    assert counted <= set(metrics["test"])
+    assert not counted & set(metrics["validation"])
+
+
 def test_a_run_without_calibration_says_so(tmp_path):
     with pytest.raises(DataError, match=r"holds no calibration.npz: train a new run"):
         Run(tmp_path).calibration()
