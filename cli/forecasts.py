@@ -6,7 +6,7 @@ from typing import Any
 from .results import show_files, show_metrics
 from .talk import Talk
 
-HOLIDAYS = "the next weekdays; holidays are not known"
+HOLIDAYS = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
 MOST = 20
 
 

@@ -485,6 +485,15 @@ def test_a_gap_stays_one_where_its_row_is_left_out() -> None:
     assert part.tolist() == [0, 0, 0, 1, 0]
 
 
+def test_weekly_rows_are_followed_by_weeks(tmp_path: pathlib.Path) -> None:
+    fridays = np.arange(np.datetime64("2015-01-02"), np.datetime64("2017-01-01"), 7)
+    lines = [f"WEEK,{day},1,{2 + k % 3},1,1,5" for k, day in enumerate(fridays)]
+    data = reconstruct(written(tmp_path, lines))
+    assert "rows 7 days apart, which count as days here: 1 company (WEEK)" in data.source.notes
+    after = days_after(data.test, len(data.test.series) - 1, 3).astype(str).tolist()
+    assert after == ["2017-01-06", "2017-01-13", "2017-01-20"]
+
+
 def test_a_stock_beside_what_is_traded_every_day_keeps_its_windows(tmp_path: pathlib.Path) -> None:
     """Its weekends and holidays are no gaps; the pause of a fortnight is one."""
     every = np.arange(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))

@@ -73,7 +73,7 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
 
     span = config.window + (config.goal == "predict")
     segment = selection.segments(quotes, part, missing, span, " or ".join(fields), notes)
-    notes += selection.swapped(quotes)
+    notes += [*selection.swapped(quotes), *selection.spaced(quotes)]
     quotes, part = take(quotes, ~missing), part[~missing]
     kept, place = np.unique(quotes.company, return_inverse=True)
     company = (place + 1).astype(np.int32)
@@ -116,7 +116,7 @@ def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64)
     quotes = take(quotes, ~seen)
     missing, part = selection.missing(quotes, fields), np.zeros(len(quotes.day), np.int32)
     segment = selection.segments(quotes, part, missing, config.window, " or ".join(fields), notes)
-    notes += selection.swapped(quotes)
+    notes += [*selection.swapped(quotes), *selection.spaced(quotes)]
     quotes = take(quotes, ~missing)
     symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.symbols)))
     lines = np.array([symbols.index(symbol) for symbol in quotes.symbols], np.int32)

@@ -2,7 +2,7 @@
 
 Without a horizon the first half of each window is given and the second half comes from the model's own outputs, as in
 the report. With one, the whole window is given and so many days follow; past the end of the data they are the next
-weekdays, since holidays are not known.
+weekdays, or weeks where rows are weekly, since holidays are not known.
 """
 
 from collections.abc import Sequence
