@@ -188,7 +188,7 @@ def _show_steps(talk: Talk, steps: Sequence[Any]) -> None:
     covered = [name for name in steps[0].metrics if name.startswith("coverage_")]
     header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
     talk.table(
-        [*header, "direction", "crps", "random walk", *(f"in {name[9:]} %" for name in covered)],
+        [*header, "direction", "crps", "persistence", "random walk", *(f"in {name[9:]} %" for name in covered)],
         [_row(step, covered) for step in steps],
     )
 
@@ -238,5 +238,7 @@ def _naive(metric: Any) -> float:
     return float(metric.baselines["persistence"])
 
 
-def _crps(metric: Any) -> tuple[float | None, float | None]:
-    return (metric.value, metric.baselines.get("random walk")) if metric else (None, None)
+def _crps(metric: Any) -> tuple[float | None, ...]:
+    if metric is None:
+        return (None, None, None)
+    return (metric.value, *(metric.baselines.get(name) for name in ("persistence", "random walk")))

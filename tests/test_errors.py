@@ -115,6 +115,8 @@ def test_intervals_and_scores_come_with_a_calibration():
         assert measured["coverage_95"].value == pytest.approx(0.95, abs=0.03)
         # Nothing can be better than what the walk was drawn from, nor is the calibrated one much worse.
         assert measured["crps"].value == pytest.approx(measured["crps"].baselines["random walk"], rel=0.05)
+        # Persistence has intervals by the same rule, so that a model of it is no better.
+        assert measured["crps"].baselines["persistence"] == pytest.approx(measured["crps"].value, rel=1e-6)
     assert measured["coverage_80"].baselines == {"wanted": 0.8}
 
 

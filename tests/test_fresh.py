@@ -8,6 +8,7 @@ from lstm_ae_cli import main
 from price_makers import days_of, prices
 
 from lstm_ae import experiment
+from lstm_ae.baselines import read_baselines, write_baselines
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import fresh
 from lstm_ae.data.scaling import fixed, min_max_per_company
@@ -110,9 +111,18 @@ def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
     again = run.baselines().cut(8, 1)
     found_again = errors(one_day(own.model, 8), own.data, own.data.test, again)
     assert measures(found_again, None)["skill"].baselines == pytest.approx(wanted, abs=0.02)
+    assert list(metrics["crps"].baselines) == ["persistence", "random walk"]
     assert "mase" not in metrics
     assert metrics["coverage_80"].value == pytest.approx(0.8, abs=0.1)
     assert found.verdicts["new data"].skill == pytest.approx(metrics["skill"].value)
+
+
+def test_baselines_of_a_run_without_the_errors_of_persistence(run, tmp_path):
+    """As older runs have them."""
+    write_baselines(tmp_path / "old.npz", run.baselines()._replace(spread=None))
+    opened = opened_on(run, days_of("NEW", 60, seed=5))
+    found = evaluate_new(opened.model, opened.data, run.calibration()[0], read_baselines(tmp_path / "old.npz"))
+    assert list(found.metrics["new data"]["crps"].baselines) == ["random walk"]
 
 
 def test_what_training_saw_does_not_matter_to_new_companies(run):

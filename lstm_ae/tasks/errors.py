@@ -43,7 +43,8 @@ class Errors(NamedTuple):
         company: `(samples,)` lines of the scale table; zeros where there is none.
         inside: by level in per cent, 1 where the truth lies in the interval and 0 where it does not, NaN where too few
             errors tell an end; empty without a calibration.
-        crps: the score of the whole distribution, scaled, of the model and of the "random walk".
+        crps: the score of the whole distribution, scaled: of the model, of "persistence" with intervals of its own, and
+            of the "random walk".
     """
 
     scaled: dict[str, Any]
@@ -104,6 +105,8 @@ def errors(
                 told = np.isfinite(low) & np.isfinite(high)
                 piece[f"inside/{level}"] = np.where(told, (low <= error) & (error <= high), np.nan)
             piece["crps/"] = calibration.scores(scaled_past, error)
+            if fitted.spread is not None:
+                piece["crps/persistence"] = fitted.spread.scores(scaled_past, piece["scaled/persistence"])
             if fitted.walk is not None:
                 piece["crps/random walk"] = pinball(fitted.walk, known.change)
         pieces.append(piece)
@@ -159,7 +162,8 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
     - `skill`: 1 - MSE / MSE of persistence, scaled; `theil_u`: root of MSE / MSE of persistence, of logarithms
     - `direction`: share of right signs among the days with a change; persistence says none
     - `coverage_80` and so on: share of truths within the interval, left out where too few errors tell it
-    - `crps`: score of the whole distribution, scaled
+    - `crps`: score of the whole distribution, scaled, beside those of persistence with errors counted in the same way,
+      and of the changes of training days whatever the window (the random walk)
 
     Args:
         usual: `(lines,)` as `usual_change` finds them; None leaves the MASE out.
