@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.windows import OPEN, Data, Split
+from lstm_ae.data.windows import OPEN, Data, Split, joined
 from lstm_ae.files import load_state, save_state
 from lstm_ae.intervals import QUANTILES, Calibration, calibrated, volatility
 
@@ -90,7 +90,9 @@ class Baselines(NamedTuple):
         }
 
 
-def fit(data: Data, given: int, ahead: int, *, with_open: bool, days: int | None = None) -> Baselines:
+def fit(
+    data: Data, given: int, ahead: int, *, with_open: bool, days: int | None = None, refit: bool = False
+) -> Baselines:
     """Fit all predictors on the training part; validation chooses how many days the linear regression reads, and tells
     how far persistence is off.
 
@@ -98,6 +100,7 @@ def fit(data: Data, given: int, ahead: int, *, with_open: bool, days: int | None
         given, ahead: days in a window and days to forecast after it.
         with_open: whether the open of the first day to forecast is known.
         days: that the linear regression reads, where that has been chosen.
+        refit: fit once more on train and validation together, as the model was.
     """
     from sklearn.linear_model import LinearRegression
 
@@ -113,6 +116,9 @@ def fit(data: Data, given: int, ahead: int, *, with_open: bool, days: int | None
         linear = LinearRegression().fit(regressors(seen, number), seen.change)
         tried.append((_squared_error(linear, judged, number), number, linear))
     _, number, linear = min(tried, key=lambda found: found[:2])
+    # Of a shuffled split, windows of another length would be those of all rows.
+    if refit and data.train.series is not data.test.series:
+        return fit(joined(data), given, ahead, with_open=with_open, days=number)
     kept = Linear(linear.coef_.T.astype(np.float64), np.asarray(linear.intercept_, np.float64))
     walk = np.quantile(seen.change, QUANTILES, axis=0).T
     return Baselines(drift, by_weekday, kept, number, walk, _spread(data, parts[1], given))

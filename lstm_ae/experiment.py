@@ -149,17 +149,14 @@ def complete(
     run.write_history(fitted.history)
     model = _uncompiled(study.build(config, built_from or data), model)
     run.write_model(model)
-    evaluation = study.evaluate(model, data)
+    evaluation = study.evaluate(model, data, judged_by)
     if judged_by is None:
         further = study.keep(run, config, model, data, evaluation)
     else:
-        # What the weights were fitted to says nothing of how far they will be off.
-        for told in (evaluation.metrics, evaluation.verdicts):
-            told.pop("validation", None)
         run.take_over(judged_by)
         further = {name: value for name, value in judged_by.metrics().items() if name in ("threshold", "seen")}
     if figures:
-        run.write_figures(study.figures(model, data, fitted.history))
+        run.write_figures(study.figures(model, data, fitted.history, judged_by))
     training = {
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,

@@ -4,12 +4,13 @@ All work on scaled windows `(samples, steps, features)` with NaN where a value i
 horizon, `(samples, horizon, features)`.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data, Split, joined
 
 Numbers = NDArray[Any]
 
@@ -90,22 +91,32 @@ def find_season(data: Data, steps: int) -> int | None:
     return best + 1 if best and errors[best] < (1 - GAIN) * errors[0] else None
 
 
-def fit(data: Data, steps: int) -> Seasonal:
-    """Fit the regression on the training part; validation chooses its penalty. The season is the data's."""
+def fit(data: Data, steps: int, *, refit: bool = False) -> Seasonal:
+    """Fit the regression on the training part; validation chooses its penalty. The season is the data's.
+
+    Args:
+        refit: fit once more on train and validation together, as the model was.
+    """
+    judged = scaled_windows(data, data.validation, CHOSEN, steps)
+    past, truth = judged[:, :steps], judged[:, steps:]
+    tried = _fitted(data, steps, PENALTIES)
+    errors = [_mse(found.said(past)["linear regression"], truth) for found in tried]
+    best = min(range(len(tried)), key=errors.__getitem__)
+    return _fitted(joined(data), steps, PENALTIES[best : best + 1])[0] if refit else tried[best]
+
+
+def _fitted(data: Data, steps: int, penalties: Sequence[float]) -> list[Seasonal]:
+    """One for each penalty, all the same where the training part tells nothing."""
     from sklearn.linear_model import Ridge
 
-    seen = scaled_windows(data, data.train, FITTED, steps)
-    judged = scaled_windows(data, data.validation, CHOSEN, steps)
-    rows, changes = _regression(seen, steps)
+    rows, changes = _regression(scaled_windows(data, data.train, FITTED, steps), steps)
     if not len(rows):
         weights, bias = np.zeros((rows.shape[1], changes.shape[1]), np.float32), np.zeros(changes.shape[1], np.float32)
-        return Seasonal(data.season, weights, bias)
-    tried = []
-    for penalty in PENALTIES:
-        ridge = Ridge(penalty * len(rows), solver="cholesky").fit(rows, changes)
-        found = Seasonal(data.season, ridge.coef_.T.astype(np.float32), ridge.intercept_.astype(np.float32))
-        tried.append((_mse(found.said(judged[:, :steps])["linear regression"], judged[:, steps:]), found))
-    return min(tried, key=lambda each: each[0])[1]
+        return [Seasonal(data.season, weights, bias)] * len(penalties)
+    fits = [Ridge(penalty * len(rows), solver="cholesky").fit(rows, changes) for penalty in penalties]
+    return [
+        Seasonal(data.season, ridge.coef_.T.astype(np.float32), ridge.intercept_.astype(np.float32)) for ridge in fits
+    ]
 
 
 def scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:

@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
-from lstm_ae.run import open_run
+from lstm_ae.opening import open_trained
+from lstm_ae.run import Run, open_run
 from lstm_ae.tasks.series import forecasts, outcomes, settling
 
 NAN = float("nan")
@@ -205,6 +207,26 @@ def test_what_a_training_says(place: Path) -> None:
     names = {path.stem for path in (place / "run/figures").iterdir()}
     assert names >= {"forecasts", "skill_by_step", "loss"}
     assert "coverage_80" not in metrics["validation"]  # where it was counted
+
+
+def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(place: Path, tmp_path: Path) -> None:
+    """Those of its trial, which it keeps; they are made a hundred times as large here."""
+    run = Run(Path(shutil.copytree(place / "run", tmp_path / "refit")))
+    spread, scale = run.spread()
+    run.write_spread(100 * spread, scale)
+    metrics = run.metrics()
+    metrics["training"]["refit"] = "trained on train and validation together"
+    run.write_metrics(metrics)
+    with contextlib.chdir(place):
+        opened = open_trained(run)
+    found = opened.evaluate()
+    assert list(found.metrics) == list(found.verdicts) == ["test"]
+    assert found.metrics["test"]["coverage_80"].value == 1
+    # The linear regression has learned from as much.
+    before, again = (each["forecast_mse"] for each in (metrics["test"], found.as_json()["test"]))
+    assert before["value"] == pytest.approx(again["value"])
+    assert before["baselines"]["season of 24 steps"] == again["baselines"]["season of 24 steps"]
+    assert before["baselines"]["linear regression"] != again["baselines"]["linear regression"]
 
 
 def test_the_lines_that_are_written(place: Path) -> None:

@@ -1,6 +1,7 @@
 """Forecasts of prices that a run was not trained on."""
 
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.opening import open_fresh, open_trained
 from lstm_ae.run import Run
 from lstm_ae.tasks.errors import errors, measures
-from lstm_ae.tasks.forecasting import evaluate_new, one_day, predict
+from lstm_ae.tasks.forecasting import against_more, evaluate_new, one_day, predict
 from lstm_ae.tasks.multistep import multistep
 from lstm_ae.tasks.snp import load
 
@@ -80,6 +81,27 @@ def test_intervals_are_not_judged_where_they_were_counted(run):
     counted = {"coverage_80", "coverage_95", "crps"}
     assert counted <= set(metrics["test"])
     assert not counted & set(metrics["validation"])
+
+
+def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(run, tmp_path):
+    """Those of its trial, which it keeps; they are made a hundred times as large here."""
+    again = Run(shutil.copytree(run.directory, tmp_path / "refit"))
+    calibration, scale, until = again.calibration()
+    wide = calibration._replace(quantiles=100 * calibration.quantiles)
+    again.write_calibration(wide, scale, until)
+    metrics = again.metrics()
+    metrics["training"]["refit"] = "trained on train and validation together"
+    again.write_metrics(metrics)
+    opened = open_trained(again)
+    found = opened.evaluate()
+    assert list(found.metrics) == list(found.verdicts) == ["test"]
+    measured, before = found.metrics["test"], metrics["test"]
+    assert measured["coverage_80"].value == 1
+    assert measured["crps"].value > 2 * before["crps"]["value"]
+    assert measured["mae"].value == pytest.approx(before["mae"]["value"])
+    # The linear regression has learned from as much.
+    assert measured["mae"].baselines["linear"] != before["mae"]["baselines"]["linear"]
+    assert against_more(opened.model, opened.data, (), wide)["coverage_80"].value == 1
 
 
 def test_a_run_without_calibration_says_so(tmp_path):

@@ -176,6 +176,30 @@ class Data(NamedTuple):
         return again._replace(starts=np.intersect1d(again.starts, split.starts, assume_unique=True))
 
 
+def joined(data: Data) -> Data:
+    """Train and validation as one training part. No window crosses from one to the other; the scale stays."""
+    one, other = data.train, data.validation
+    rows = len(one.series)
+
+    def both(name: str) -> Any:
+        parts = [getattr(one, name), getattr(other, name)]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    segment = None
+    if one.segment is not None and other.segment is not None:
+        segment = np.concatenate([one.segment, other.segment + one.segment.max() + 1]).astype(np.int32)
+    train = Split(
+        both("series"),
+        np.concatenate([one.starts, other.starts + rows]),
+        one.span,
+        segment,
+        both("company"),
+        both("time"),
+        both("label"),
+    )
+    return data._replace(train=train)
+
+
 def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDArray[np.int64]:
     """First rows of all windows of `span` rows that stay within one segment.
 

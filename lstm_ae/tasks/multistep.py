@@ -117,7 +117,7 @@ def multistep(
                 )
         calibration = calibration if calibration or unknown else calibrate(way, data)
         usual = usual_change(data)
-        fitted = fit(data, given, ahead, with_open=False)
+        fitted = fit(data, given, ahead, with_open=False, refit=residuals is not None)
     steps, verdict = [], None
     if test.samples:
         more = changes(classical, data, test, given, ahead) if classical else {}
