@@ -120,6 +120,25 @@ def test_stride_holds_for_training_only(tmp_path: pathlib.Path) -> None:
     assert windows(data.validation) == [[15, 16], [16, 17]]
 
 
+def test_windows_of_all_lengths_are_validated_on_the_same_days(tmp_path: pathlib.Path) -> None:
+    """The second company has a hole in its validation part."""
+    rows = [row("AAA", i, 10 + i) for i in range(100)]
+    rows += [row("BBB", i, 20 + i if i != 78 else "") for i in range(100)]
+    path = written(tmp_path, rows)
+    found = {}
+    for window in (2, 3, 5):
+        data = load(Snp(data=path, window=window, last_day_only=True, validate_after=5))
+        validation, test = data.validation, data.test
+        assert validation.company is not None
+        assert validation.time is not None
+        last = validation.starts + window
+        found[window] = list(zip(validation.company[last].tolist(), validation.time[last].tolist(), strict=True))
+        assert (validation.company[validation.starts] == validation.company[last]).all()
+        assert test.samples == 2 * (15 - window)
+    assert found[2] == found[3] == found[5]
+    assert len(found[5]) == (15 - 5) + (8 - 5) + (6 - 5)
+
+
 def test_shuffled_split_shares_rows_and_says_so(tmp_path: pathlib.Path) -> None:
     rows = [*(row("A", i, 10 + i) for i in range(50)), *(row("B", i, 90 - i) for i in range(50))]
     path = written(tmp_path, rows)
