@@ -17,6 +17,9 @@ from lstm_ae.tasks import task
 if TYPE_CHECKING:
     from lstm_ae.training import Fitted
 
+# What a run takes over from the one that it is judged by.
+KEPT = ("threshold", "seen", "seasons")
+
 Notify = Callable[[Any], None]
 
 
@@ -154,7 +157,7 @@ def complete(
         further = study.keep(run, config, model, data, evaluation)
     else:
         run.take_over(judged_by)
-        further = {name: value for name, value in judged_by.metrics().items() if name in ("threshold", "seen")}
+        further = {name: value for name, value in judged_by.metrics().items() if name in KEPT}
     if figures:
         run.write_figures(study.figures(model, data, fitted.history, judged_by))
     training = {

@@ -138,7 +138,8 @@ class Data(NamedTuple):
         source: provenance.
         symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without companies.
         feature_names: one name a feature, with its unit in brackets.
-        season: steps after which the values repeat themselves; None where they do not, or nobody asked.
+        seasons: of each feature, steps after which its values repeat themselves, None where they do not; empty where
+            nobody asked.
         classes: name of every class that labels count, where a study does not know them; else empty.
         opens: by company, the day after its rows, where that has opened and the model is told.
     """
@@ -150,7 +151,7 @@ class Data(NamedTuple):
     source: Source
     symbols: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ("value",)
-    season: int | None = None
+    seasons: tuple[int | None, ...] = ()
     classes: tuple[str, ...] = ()
     opens: Mapping[str, Opening] = {}
 

@@ -14,7 +14,7 @@ from lstm_ae.figures import base, outlook
 from lstm_ae.run import Run
 from lstm_ae.seasonal import Seasonal, fit, persistence
 from lstm_ae.tasks import History, columns, parts
-from lstm_ae.tasks.series.outcomes import LEVELS, intervals, judge, measures, outcome, spread_of, steps_of
+from lstm_ae.tasks.series.outcomes import LEVELS, by_column, intervals, judge, measures, outcome, spread_of, steps_of
 
 
 def build(config: Series, data: Data) -> Any:
@@ -40,12 +40,13 @@ def build(config: Series, data: Data) -> Any:
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Errors of the forecasts beside those of the last value, the last season and a linear regression."""
     fitted, spread = _beside(model, data, judged_by)
-    metrics, verdicts = {}, {}
+    metrics, verdicts, by_part = {}, {}, {}
     for part, split in parts(data, judged_by).items():
         # The intervals are counted on validation, and judged by what they were not counted on.
         found = outcome(model, data, split, fitted, spread if part == "test" else None)
-        metrics[part], verdicts[part] = measures(found), judge(found)
-    return Evaluation(metrics, verdicts, spread)
+        by_part[part] = by_column(found, data.feature_names, fitted.seasons)
+        metrics[part], verdicts[part] = measures(found), judge(found, by_part[part])
+    return Evaluation(metrics, verdicts, spread, by_part)
 
 
 def _beside(model: Any, data: Data, judged_by: Run | None) -> tuple[Seasonal, Any]:
@@ -55,9 +56,10 @@ def _beside(model: Any, data: Data, judged_by: Run | None) -> tuple[Seasonal, An
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write how far forecasts were off on validation, which intervals rest on, and the season to compare with."""
+    """Write how far forecasts were off on validation, which intervals rest on, and the seasons to compare with."""
     run.write_spread(evaluation.kept, data.scale)
-    return {}
+    # Those that differ: the config cannot tell them.
+    return {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
 
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
