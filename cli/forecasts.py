@@ -6,7 +6,7 @@ from typing import Any
 from .results import show_files, show_metrics
 from .talk import Talk
 
-HOLIDAYS = "the next weekdays; holidays are not known"
+HOLIDAYS = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
 MOST = 20
 
 
@@ -15,7 +15,8 @@ def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: S
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.tasks.forecasting import against_more, predict
 
-    columns = predict(opened.model, opened.data, opened.data.test, levels, _calibration(opened))
+    calibration = _calibration(opened)
+    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
     files = {
         "predictions": opened.save_predictions(columns),
         "figures": opened.run.directory / "figures",
@@ -23,7 +24,7 @@ def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: S
     }
     metrics, leaky = opened.run.metrics(), opened.data.source.leaky
     if classical:
-        more = against_more(opened.model, opened.data, classical)
+        more = against_more(opened.model, opened.data, classical, calibration)
         metrics["test"] |= Evaluation({"test": more}).as_json()["test"]
     show_metrics(talk, metrics, leaky)
     _show_next_day(talk, opened, columns, levels)
@@ -58,10 +59,7 @@ def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, A
 
 def _calibration(opened: Any) -> Any:
     """How far forecasts were off before the weights were fitted to validation as well; None where they were not."""
-    if "validation" in opened.run.metrics():
-        return None
-    calibration, *_ = opened.run.calibration()
-    return calibration
+    return opened.judged_by.calibration()[0] if opened.judged_by else None
 
 
 def _show_next_day(talk: Talk, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
@@ -188,7 +186,7 @@ def _show_steps(talk: Talk, steps: Sequence[Any]) -> None:
     covered = [name for name in steps[0].metrics if name.startswith("coverage_")]
     header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
     talk.table(
-        [*header, "direction", "crps", "random walk", *(f"in {name[9:]} %" for name in covered)],
+        [*header, "direction", "crps", "persistence", "random walk", *(f"in {name[9:]} %" for name in covered)],
         [_row(step, covered) for step in steps],
     )
 
@@ -238,5 +236,7 @@ def _naive(metric: Any) -> float:
     return float(metric.baselines["persistence"])
 
 
-def _crps(metric: Any) -> tuple[float | None, float | None]:
-    return (metric.value, metric.baselines.get("random walk")) if metric else (None, None)
+def _crps(metric: Any) -> tuple[float | None, ...]:
+    if metric is None:
+        return (None, None, None)
+    return (metric.value, *(metric.baselines.get(name) for name in ("persistence", "random walk")))

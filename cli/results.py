@@ -10,6 +10,8 @@ from lstm_ae.errors import ConfigError
 from .talk import Talk, shown
 
 ENDINGS = (".csv", ".parquet")
+# Columns of a table that are told of one by one.
+MOST = 20
 
 
 def show_metrics(talk: Talk, metrics: Mapping[str, Any], leaky: str) -> None:
@@ -22,10 +24,29 @@ def show_metrics(talk: Talk, metrics: Mapping[str, Any], leaky: str) -> None:
             beside = "  ".join(f"{base} {shown(value)}" for base, value in metric["baselines"].items())
             rows.append((part, name, metric["value"], metric["unit"] or "-", beside or "-"))
     talk.table(["part", "measure", "value", "unit", "baseline"], rows)
+    _show_columns(talk, metrics.get("columns", {}))
     for part, verdict in metrics.get("verdict", {}).items():
         talk.show(f"Verdict on {part}: {verdict['text']}")
     if leaky:
         talk.show(f"LEAKY: {leaky}")
+
+
+def _show_columns(talk: Talk, columns: Mapping[str, Any]) -> None:
+    """What a forecast is worth in each column of a table."""
+    from lstm_ae.data.columns import heading
+
+    rows = [(part, *row) for part, found in columns.items() for row in list(found.items())[:MOST]]
+    if not rows:
+        return
+    most = max(map(len, columns.values()))
+    talk.show("Skill by column" + (f", the first {MOST} of {most:,}:" if most > MOST else ":"))
+    header = ["part", "column", "skill", "linear regression", "all other columns", "baseline"]
+    names = ("skill", "linear", "others")
+    talk.table(header, [(part, heading(k), *(_share(of[n]) for n in names), of["baseline"]) for part, k, of in rows])
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2%}"
 
 
 def require_png(figure: Path) -> None:

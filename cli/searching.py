@@ -61,6 +61,7 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
     from lstm_ae.about import command_line
     from lstm_ae.run import require_free
     from lstm_ae.search import folder as folders
+    from lstm_ae.search.plan import of_other_days
 
     name = task_of(kind())
     if asked.repair and not asked.resume:
@@ -77,6 +78,8 @@ def search(given: Given, kind: type[Config], asked: Asked, talk: Talk) -> tuple[
         if asked.out is not None:
             require_free(asked.out)
         plan = planned(given, kind, asked)
+    if note := of_other_days(plan.config, plan.axes):
+        talk.say(f"note: {note}")
     import_tensorflow(talk)
     plan, data = settled(plan, talk)
     if asked.resume:
@@ -147,7 +150,7 @@ def settled(plan: Any, talk: Talk) -> tuple[Any, Any]:
 
 def planned(given: Given, kind: type[Config], asked: Asked) -> Any:
     """The plan of what was typed: what is listed is searched; the report's grid where nothing is."""
-    from lstm_ae.search.plan import Plan, objective_of, require_comparable
+    from lstm_ae.search.plan import Plan, objective_of, on_the_same_days, require_comparable
     from lstm_ae.tasks import task
 
     name = task_of(kind())
@@ -157,7 +160,7 @@ def planned(given: Given, kind: type[Config], asked: Asked) -> Any:
     search = asked.search or "grid"
     usual = USUAL_TRIALS if search in ("random", "bayesian") else None
     plan = Plan(
-        config=config,
+        config=on_the_same_days(config, axes),
         axes=tuple(axes),
         search=search,
         trials=asked.trials or usual,

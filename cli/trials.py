@@ -66,7 +66,10 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
 
     from lstm_ae.about import command_line
     from lstm_ae.kfold import kfold
+    from lstm_ae.search.plan import of_other_days
 
+    if note := of_other_days(config, axes):
+        talk.say(f"note: {note}")
     progress = talk.progress()
     titles: list[str] = []
 

@@ -134,10 +134,12 @@ def _forecasts(run: Run, config: Series, data: str, progress: Progress | None, s
         )
     nothing = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
-    whole = Data(nothing, nothing, split, forecaster.scale, source, season=config.season)
-    fitted = seasonal.Seasonal(config.season, None, np.zeros(config.horizon, np.float32))
+    whole = Data(nothing, nothing, split, forecaster.scale, source, feature_names=prepared.table.layout.values)
+    fitted = seasonal.Seasonal(forecaster.seasons, None, np.zeros(config.horizon, np.float32))
     found = outcomes.outcome(forecaster.model, whole, split, fitted, forecaster.spread)
-    return Evaluation({PART: outcomes.measures(found)}, {PART: outcomes.judge(found)})
+    columns = outcomes.by_column(found, whole.feature_names, forecaster.seasons)
+    judged = outcomes.judge(found, columns)
+    return Evaluation({PART: outcomes.measures(found)}, {PART: judged}, columns={PART: columns})
 
 
 def _whole(prepared: Prepared, span: int) -> Split:

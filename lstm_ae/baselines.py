@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.windows import OPEN, Data, Split
+from lstm_ae.data.windows import OPEN, Data, Split, joined
 from lstm_ae.files import load_state, save_state
-from lstm_ae.intervals import QUANTILES
+from lstm_ae.intervals import QUANTILES, Calibration, calibrated, volatility
 
 Numbers = NDArray[Any]
 
@@ -56,6 +56,7 @@ class Baselines(NamedTuple):
         linear: the regression from what is known to the change on every day of the horizon.
         days: the last days that it reads.
         walk: `(horizon, 199)` quantiles of the changes: what the empirical random walk says of every sample.
+        spread: how far persistence was off on validation, counted as a model's errors are; None where nobody did.
 
     Without any of these, where there is nothing to fit them on, persistence alone is left.
     """
@@ -65,13 +66,15 @@ class Baselines(NamedTuple):
     linear: Linear | None = None
     days: int = 0
     walk: Numbers | None = None
+    spread: Calibration | None = None
 
     def cut(self, given: int, ahead: int) -> "Baselines":
         """The same for fewer days ahead; persistence alone where so many days given, or ahead, are too few or many."""
         if self.linear is None or self.walk is None or given < self.days or ahead > len(self.walk):
             return Baselines()
         linear = Linear(self.linear.weights[:, :ahead], self.linear.intercept[:ahead])
-        return self._replace(linear=linear, walk=self.walk[:ahead])
+        spread = self.spread and self.spread._replace(quantiles=self.spread.quantiles[:ahead])
+        return self._replace(linear=linear, walk=self.walk[:ahead], spread=spread)
 
     def changes(self, known: Known) -> dict[str, Numbers]:
         """The change that each predictor expects of each sample, by name, `(samples, horizon)`."""
@@ -87,13 +90,17 @@ class Baselines(NamedTuple):
         }
 
 
-def fit(data: Data, given: int, ahead: int, *, with_open: bool, days: int | None = None) -> Baselines:
-    """Fit all predictors on the training part; validation chooses how many days the linear regression reads.
+def fit(
+    data: Data, given: int, ahead: int, *, with_open: bool, days: int | None = None, refit: bool = False
+) -> Baselines:
+    """Fit all predictors on the training part; validation chooses how many days the linear regression reads, and tells
+    how far persistence is off.
 
     Args:
         given, ahead: days in a window and days to forecast after it.
         with_open: whether the open of the first day to forecast is known.
         days: that the linear regression reads, where that has been chosen.
+        refit: fit once more on train and validation together, as the model was.
     """
     from sklearn.linear_model import LinearRegression
 
@@ -109,22 +116,46 @@ def fit(data: Data, given: int, ahead: int, *, with_open: bool, days: int | None
         linear = LinearRegression().fit(regressors(seen, number), seen.change)
         tried.append((_squared_error(linear, judged, number), number, linear))
     _, number, linear = min(tried, key=lambda found: found[:2])
+    # Of a shuffled split, windows of another length would be those of all rows.
+    if refit and data.train.series is not data.test.series:
+        return fit(joined(data), given, ahead, with_open=with_open, days=number)
     kept = Linear(linear.coef_.T.astype(np.float64), np.asarray(linear.intercept_, np.float64))
-    return Baselines(drift, by_weekday, kept, number, np.quantile(seen.change, QUANTILES, axis=0).T)
+    walk = np.quantile(seen.change, QUANTILES, axis=0).T
+    return Baselines(drift, by_weekday, kept, number, walk, _spread(data, parts[1], given))
 
 
 def write_baselines(path: Path, fitted: Baselines) -> None:
     """Write what forecasts of new data are compared with."""
     assert fitted.linear is not None
-    fits = [fitted.weekday, *fitted.linear, fitted.walk]
-    save_state(path, {"drift": fitted.drift, "days": fitted.days}, {"fit": fits})
+    meta, groups = {"drift": fitted.drift, "days": fitted.days}, {"fit": [fitted.weekday, *fitted.linear, fitted.walk]}
+    if fitted.spread is not None:
+        meta["calmest"], groups["spread"] = fitted.spread.calmest, [fitted.spread.quantiles]
+    save_state(path, meta, groups)
 
 
 def read_baselines(path: Path) -> Baselines:
     """What `write_baselines` has written; raises `DataError` where it is damaged."""
     meta, groups = load_state(path, {"fit": 4})
     by_weekday, weights, intercept, walk = groups["fit"]
-    return Baselines(meta["drift"], by_weekday, Linear(weights, intercept), meta["days"], walk)
+    spread = None
+    if "calmest" in meta:
+        (quantiles,) = load_state(path, {"spread": 1})[1]["spread"]
+        spread = Calibration(quantiles, np.empty((0, 1)), meta["calmest"])
+    return Baselines(meta["drift"], by_weekday, Linear(weights, intercept), meta["days"], walk, spread)
+
+
+def _spread(data: Data, split: Split, given: int) -> Calibration | None:
+    """The errors of persistence on a part, in multiples of each window's volatility; None where there is no window."""
+    changes, moved = [], []
+    for index in split.batches():
+        window = split.windows(index)
+        scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
+        changes.append((scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64))
+        moved.append(volatility(scaled[:, :given]))
+    if not changes:
+        return None
+    errors = np.concatenate(changes)
+    return calibrated(errors, errors[:, :1], np.concatenate(moved))
 
 
 def _squared_error(linear: Any, judged: Known, days: int) -> float:

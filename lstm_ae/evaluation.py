@@ -45,6 +45,7 @@ class Verdict(NamedTuple):
         statistic: Diebold and Mariano's, or McNemar's, above 0 where the model is better; NaN like `p`.
         halves: the same statistic over the first and the second half of the days alone; NaN where there are no days.
         words: what was compared, where the skill alone does not say it.
+        remark: what bends it.
     """
 
     outcome: str
@@ -54,16 +55,38 @@ class Verdict(NamedTuple):
     statistic: float = float("nan")
     halves: tuple[float, float] = (float("nan"), float("nan"))
     words: str = ""
+    remark: str = ""
 
     def __str__(self) -> str:
         p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
-        return f"{self.outcome} {self.baseline} ({self.words or f'skill {self.skill:+.2%}'}, {p})"
+        remark = f", {self.remark}" if self.remark else ""
+        return f"{self.outcome} {self.baseline} ({self.words or f'skill {self.skill:+.2%}'}, {p}{remark})"
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in `metrics.json`."""
         numbers = {name: _number(getattr(self, name)) for name in ("skill", "p", "statistic")}
         halves = [_number(value) for value in self.halves]
         return {"text": str(self), "outcome": self.outcome, "baseline": self.baseline, **numbers, "halves": halves}
+
+
+class Column(NamedTuple):
+    """What a forecast is worth in one column of a table; NaN where that cannot be computed.
+
+    Args:
+        baseline: whom it has to beat there.
+        skill, linear: over that, of the model and of the linear regression.
+        others: the model's over all other columns together.
+    """
+
+    baseline: str
+    skill: float
+    linear: float
+    others: float
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in `metrics.json`."""
+        numbers = {name: _number(getattr(self, name)) for name in ("skill", "linear", "others")}
+        return {"baseline": self.baseline, **numbers}
 
 
 Metrics = dict[str, dict[str, Metric]]
@@ -78,17 +101,20 @@ class Evaluation(NamedTuple):
         verdicts: by part, whether a forecast beats persistence, or a class a linear model; empty without either.
         kept: what was fitted on the way and a run keeps, for its task's `keep`: how far forecasts were off on
             validation, or a linear baseline; None where there is nothing.
+        columns: by part and name, of forecasts of a table with several columns.
     """
 
     metrics: Metrics
     verdicts: dict[str, Verdict] = {}
     kept: Any = None
+    columns: dict[str, dict[str, Column]] = {}
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in `metrics.json`: metrics by part, and the verdicts on forecasts where there are any."""
         parts = {part: {name: metric.as_json() for name, metric in row.items()} for part, row in self.metrics.items()}
         verdicts = {part: verdict.as_json() for part, verdict in self.verdicts.items()}
-        return parts | ({"verdict": verdicts} if verdicts else {})
+        columns = {part: {name: of.as_json() for name, of in row.items()} for part, row in self.columns.items() if row}
+        return parts | ({"verdict": verdicts} if verdicts else {}) | ({"columns": columns} if columns else {})
 
 
 def sample_means(errors: Numbers) -> Numbers:

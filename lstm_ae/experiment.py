@@ -17,6 +17,9 @@ from lstm_ae.tasks import task
 if TYPE_CHECKING:
     from lstm_ae.training import Fitted
 
+# What a run takes over from the one that it is judged by.
+KEPT = ("threshold", "seen", "seasons")
+
 Notify = Callable[[Any], None]
 
 
@@ -148,17 +151,14 @@ def complete(
     run.write_history(fitted.history)
     model = _uncompiled(study.build(config, built_from or data), model)
     run.write_model(model)
-    evaluation = study.evaluate(model, data)
+    evaluation = study.evaluate(model, data, judged_by)
     if judged_by is None:
         further = study.keep(run, config, model, data, evaluation)
     else:
-        # What the weights were fitted to says nothing of how far they will be off.
-        for told in (evaluation.metrics, evaluation.verdicts):
-            told.pop("validation", None)
         run.take_over(judged_by)
-        further = {name: value for name, value in judged_by.metrics().items() if name in ("threshold", "seen")}
+        further = {name: value for name, value in judged_by.metrics().items() if name in KEPT}
     if figures:
-        run.write_figures(study.figures(model, data, fitted.history))
+        run.write_figures(study.figures(model, data, fitted.history, judged_by))
     training = {
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,

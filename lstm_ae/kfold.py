@@ -24,6 +24,7 @@ from lstm_ae.experiment import identity, learn, resume, train
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.run import Run
 from lstm_ae.search.job import key_of
+from lstm_ae.search.plan import on_the_same_days
 from lstm_ae.space import Axis
 
 
@@ -76,10 +77,12 @@ def kfold(
         "keep": keep,
     }
     claim(out, "kfold.json", about)
+    judged = on_the_same_days(config, axes)
+    assert isinstance(judged, Snp)
     left = list(range(len(every)))
     found: dict[int, list[list[float]]] = {number: [] for number in left}
     for turn in (0, 1):
-        results = _round(config, quotes, [every[n] for n in left], left, folds, turn, out, notify)
+        results = _round(judged, quotes, [every[n] for n in left], left, folds, turn, out, notify)
         for number, losses in zip(left, results, strict=True):
             found[number].append(losses)
         left.sort(key=lambda number: float(np.mean(found[number][-1])))

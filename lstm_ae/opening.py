@@ -23,16 +23,21 @@ class Opened(NamedTuple):
     data: Data
     model: Any
 
+    @property
+    def judged_by(self) -> Run | None:
+        """The run, where its weights were fitted to validation as well: it holds what its trial did there."""
+        return self.run if "refit" in self.run.metrics()["training"] else None
+
     def evaluate(self) -> Evaluation:
         """Measure the model again."""
-        return self.task.evaluate(self.model, self.data)
+        return self.task.evaluate(self.model, self.data, self.judged_by)
 
     def plot(self) -> list[Path]:
         """Draw the figures again."""
         history = self.run.history()
         if not history:
             raise DataError(f"The run {str(self.run.directory)!r} has lost its history of epochs; train a new run")
-        return self.run.write_figures(self.task.figures(self.model, self.data, history))
+        return self.run.write_figures(self.task.figures(self.model, self.data, history, self.judged_by))
 
     def save_predictions(self, columns: Mapping[str, Sequence[Any]], name: str = "predictions") -> Path:
         """Write a table of predictions into the run."""

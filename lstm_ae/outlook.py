@@ -18,7 +18,7 @@ from lstm_ae.data.series import Prepared, prepare
 from lstm_ae.data.telling import told_all
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
-from lstm_ae.seasonal import persistence, repeated
+from lstm_ae.seasonal import name_of, seasonal
 from lstm_ae.tasks.series import outcomes
 from lstm_ae.tasks.series.settling import config_of, read_as
 
@@ -33,12 +33,14 @@ class Forecaster(NamedTuple):
 
     Args:
         spread: `(features, horizon, 199)` quantiles of its errors on validation, scaled.
+        seasons: of each column, see `lstm_ae.seasonal.Seasonal`.
     """
 
     config: Series
     model: Any
     scale: Scale
     spread: Numbers
+    seasons: tuple[int | None, ...]
 
 
 class Outlook(NamedTuple):
@@ -81,7 +83,11 @@ def forecaster_of(run: Run) -> Forecaster:
     """
     config = config_of(run, "forecast")
     spread, scale = run.spread()
-    return Forecaster(config, run.model(), scale, spread)
+    seasons = run.metrics().get("seasons", [config.season] * len(spread))
+    known = [None, *range(2, (config.window or 0) + 1)]
+    if not isinstance(seasons, list) or len(seasons) != len(spread) or not all(season in known for season in seasons):
+        raise DataError(f"The metrics.json of {str(run.directory)!r} is damaged at 'seasons'; train a new run")
+    return Forecaster(config, run.model(), scale, spread, tuple(seasons))
 
 
 def forecast_file(
@@ -138,10 +144,7 @@ def forecast_table(
     if config.scale == "window" and np.isnan(past).any():
         raise DataError(f"{table.name} has missing values in its last {window} rows, which --scale window cannot read")
     future = _rolled(forecaster.model, past, steps)
-    if config.season:
-        naive, baseline = repeated(past, steps, config.season), f"season of {config.season} steps"
-    else:
-        naive, baseline = persistence(past, steps), "persistence"
+    naive = seasonal(past, steps, forecaster.seasons)
     # Of a column without any value in the window nothing is known.
     unknown = np.broadcast_to(np.isnan(past).all(axis=1, keepdims=True), future.shape)
     future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
@@ -162,7 +165,7 @@ def forecast_table(
         past,
         future,
         naive,
-        baseline,
+        name_of(forecaster.seasons),
         {level: outcomes.intervals(forecaster.scale, said, past, forecaster.spread, level) for level in levels},
         config.horizon,
         tuple(of_another(prepared)),

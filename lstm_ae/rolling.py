@@ -133,10 +133,11 @@ def _trained(rows: Divided, number: int, state: Path, notify: Callable[[int, Any
 def tested(rows: Divided, model: Any, epoch: int, number: int) -> Fold:
     """Test a model on a fold; `epoch` is the one whose weights it has."""
     data = rows.data
-    found = outcomes.outcome(
-        model, data, data.test, fit(data, outcomes.steps_of(model)), outcomes.spread_of(model, data)
-    )
-    evaluation = Evaluation({"test": outcomes.measures(found)}, {"test": outcomes.judge(found)}).as_json()
+    fitted = fit(data, outcomes.steps_of(model))
+    found = outcomes.outcome(model, data, data.test, fitted, outcomes.spread_of(model, data))
+    columns = outcomes.by_column(found, data.feature_names, fitted.seasons)
+    judged = outcomes.judge(found, columns)
+    evaluation = Evaluation({"test": outcomes.measures(found)}, {"test": judged}, columns={"test": columns}).as_json()
     there = ~np.isnan(found.squared[""])
     if not there.any():
         raise DataError(f"Fold {number}: nothing is known of what followed its windows; lower --folds")

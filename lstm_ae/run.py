@@ -162,7 +162,7 @@ class Run(Kept):
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of the content of `metrics.json` that hold measures: validation and test."""
-    others = ("training", "leaky", "verdict", "threshold", "seen")
+    others = ("training", "leaky", "verdict", "threshold", "seen", "columns", "seasons")
     return {part: row for part, row in metrics.items() if part not in others}
 
 

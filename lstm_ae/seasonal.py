@@ -4,12 +4,13 @@ All work on scaled windows `(samples, steps, features)` with NaN where a value i
 horizon, `(samples, horizon, features)`.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data, Split, joined
 
 Numbers = NDArray[Any]
 
@@ -29,13 +30,13 @@ class Seasonal(NamedTuple):
     """Fitted predictors.
 
     Args:
-        season: steps after which values repeat themselves; None where the last value says as much.
+        seasons: of each feature, steps after which its values repeat; None where the last value says as much.
         weights: `(last steps, horizon)` of the regression, one for all features, of values relative to the last
             known one; None without a regression.
         bias: `(horizon,)`.
     """
 
-    season: int | None
+    seasons: tuple[int | None, ...]
     weights: Numbers | None
     bias: Numbers
 
@@ -43,8 +44,8 @@ class Seasonal(NamedTuple):
         """The forecast of each predictor by name, the one to beat first."""
         horizon = len(self.bias)
         found = {"persistence": persistence(past, horizon)}
-        if self.season is not None:
-            found = {f"season of {self.season} steps": repeated(past, horizon, self.season)} | found
+        if any(self.seasons):
+            found = {name_of(self.seasons): seasonal(past, horizon, self.seasons)} | found
         if self.weights is None:
             return found
         level = last_known(past)
@@ -72,10 +73,27 @@ def repeated(past: Numbers, horizon: int, season: int) -> Numbers:
     return np.where(np.isnan(again), last_known(past), again)
 
 
-def find_season(data: Data, steps: int) -> int | None:
-    """The number of steps, at most a window's, after which repetition forecasts validation windows best.
+def seasonal(past: Numbers, horizon: int, seasons: Sequence[int | None]) -> Numbers:
+    """The last season of each feature over again, or its last known value where it has none."""
+    said = persistence(past, horizon)
+    for season in {season for season in seasons if season}:
+        places = [place for place, of in enumerate(seasons) if of == season]
+        said[..., places] = repeated(past[..., places], horizon, season)
+    return said
 
-    None where that is hardly better than the last value.
+
+def name_of(seasons: Sequence[int | None]) -> str:
+    """What the baseline to beat is called."""
+    if not any(seasons):
+        return "persistence"
+    return f"season of {seasons[0]} steps" if len(set(seasons)) == 1 else "season by column"
+
+
+def find_seasons(data: Data, steps: int) -> tuple[int | None, ...]:
+    """For each feature the steps, at most a window's, after which repetition forecasts validation windows best.
+
+    None where that is hardly better than the last value. A feature has that of all features together unless its own is
+    clearly better: a calendar's may not decide what a price has to beat.
 
     Args:
         steps: of the window; the others of a sample are the horizon.
@@ -84,28 +102,47 @@ def find_season(data: Data, steps: int) -> int | None:
     window = scaled_windows(data, data.validation, min(max(COMPARED // values, 20), CHOSEN), steps)
     past, truth = window[:, :steps], window[:, steps:]
     horizon = truth.shape[1]
-    errors = [_mse(persistence(past, horizon), truth)]
-    errors += [_mse(repeated(past, horizon, season), truth) for season in range(2, steps + 1)]
-    best = int(np.nanargmin(errors)) if np.isfinite(errors).any() else 0
-    return best + 1 if best and errors[best] < (1 - GAIN) * errors[0] else None
+    choices: list[int | None] = [None, *range(2, steps + 1)]
+    said = (seasonal(past, horizon, [season] * past.shape[2]) for season in choices)
+    errors, by_feature = (np.array(found) for found in zip(*(_errors(each, truth) for each in said), strict=True))
+    usual = _best(errors, 0)
+    return tuple(
+        choices[_best(column, usual)] if data.validation.features > 1 else choices[usual] for column in by_feature.T
+    )
 
 
-def fit(data: Data, steps: int) -> Seasonal:
-    """Fit the regression on the training part; validation chooses its penalty. The season is the data's."""
+def _best(errors: Numbers, usual: int) -> int:
+    """The place of the least error, where it saves enough of that at the usual place; else the usual one."""
+    best = int(np.nanargmin(errors)) if np.isfinite(errors).any() else usual
+    return best if errors[best] < (1 - GAIN) * errors[usual] else usual
+
+
+def fit(data: Data, steps: int, *, refit: bool = False) -> Seasonal:
+    """Fit the regression on the training part; validation chooses its penalty. The seasons are the data's.
+
+    Args:
+        refit: fit once more on train and validation together, as the model was.
+    """
+    judged = scaled_windows(data, data.validation, CHOSEN, steps)
+    past, truth = judged[:, :steps], judged[:, steps:]
+    tried = _fitted(data, steps, PENALTIES)
+    errors = [_mse(found.said(past)["linear regression"], truth) for found in tried]
+    best = min(range(len(tried)), key=errors.__getitem__)
+    return _fitted(joined(data), steps, PENALTIES[best : best + 1])[0] if refit else tried[best]
+
+
+def _fitted(data: Data, steps: int, penalties: Sequence[float]) -> list[Seasonal]:
+    """One for each penalty, all the same where the training part tells nothing."""
     from sklearn.linear_model import Ridge
 
-    seen = scaled_windows(data, data.train, FITTED, steps)
-    judged = scaled_windows(data, data.validation, CHOSEN, steps)
-    rows, changes = _regression(seen, steps)
+    rows, changes = _regression(scaled_windows(data, data.train, FITTED, steps), steps)
     if not len(rows):
         weights, bias = np.zeros((rows.shape[1], changes.shape[1]), np.float32), np.zeros(changes.shape[1], np.float32)
-        return Seasonal(data.season, weights, bias)
-    tried = []
-    for penalty in PENALTIES:
-        ridge = Ridge(penalty * len(rows), solver="cholesky").fit(rows, changes)
-        found = Seasonal(data.season, ridge.coef_.T.astype(np.float32), ridge.intercept_.astype(np.float32))
-        tried.append((_mse(found.said(judged[:, :steps])["linear regression"], judged[:, steps:]), found))
-    return min(tried, key=lambda each: each[0])[1]
+        return [Seasonal(data.seasons, weights, bias)] * len(penalties)
+    fits = [Ridge(penalty * len(rows), solver="cholesky").fit(rows, changes) for penalty in penalties]
+    return [
+        Seasonal(data.seasons, ridge.coef_.T.astype(np.float32), ridge.intercept_.astype(np.float32)) for ridge in fits
+    ]
 
 
 def scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:
@@ -141,6 +178,13 @@ def _carried(level: Numbers, future: Numbers) -> Numbers:
 
 
 def _mse(said: Numbers, truth: Numbers) -> float:
+    return _errors(said, truth)[0]
+
+
+def _errors(said: Numbers, truth: Numbers) -> tuple[float, Numbers]:
+    """The mean squared error, and that of each feature `(features,)`, over what is there; NaN where nothing is."""
     error = np.square(said - truth, dtype=np.float64)
     there = ~np.isnan(error)
-    return float(error[there].mean()) if there.any() else float("nan")
+    with np.errstate(invalid="ignore"):
+        by_feature: Numbers = np.nansum(error, axis=(0, 1)) / there.sum(axis=(0, 1))
+    return float(error[there].mean()) if there.any() else float("nan"), by_feature

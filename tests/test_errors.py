@@ -115,7 +115,20 @@ def test_intervals_and_scores_come_with_a_calibration():
         assert measured["coverage_95"].value == pytest.approx(0.95, abs=0.03)
         # Nothing can be better than what the walk was drawn from, nor is the calibrated one much worse.
         assert measured["crps"].value == pytest.approx(measured["crps"].baselines["random walk"], rel=0.05)
+        # Persistence has intervals by the same rule, so that a model of it is no better.
+        assert measured["crps"].baselines["persistence"] == pytest.approx(measured["crps"].value, rel=1e-6)
     assert measured["coverage_80"].baselines == {"wanted": 0.8}
+
+
+def test_an_interval_that_too_few_errors_tell_is_not_judged():
+    """Of 21 windows of validation the outermost but one errors are the ends of 80 %, and of 95 % there is none."""
+    series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, 120))
+    way = naive(3, 1)
+    data, found = found_of(series, way, calibration=calibrate(way, data_of(series, 4)))
+    assert data.validation.samples == 21
+    measured = measures(found, usual_change(data))
+    assert 0 < measured["coverage_80"].value <= 1
+    assert "coverage_95" not in measured
 
 
 def test_no_calibration_without_validation():

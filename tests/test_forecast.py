@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
-from lstm_ae.run import open_run
+from lstm_ae.opening import open_trained
+from lstm_ae.run import Run, open_run
 from lstm_ae.tasks.series import forecasts, outcomes, settling
 
 NAN = float("nan")
@@ -73,12 +75,72 @@ def prepared(frame: pd.DataFrame, **options: Any) -> settling.Settled:
 
 def test_the_season_is_found_on_validation() -> None:
     settled = prepared(table(), window=60, horizon=6)
-    assert settled.config.season == settled.data.season == 24
+    assert settled.config.season == settled.data.seasons[0] == 24
     assert prepared(table(), window=60, horizon=6, season=48).config.season == 48
     walk = pd.DataFrame({"a": np.random.default_rng(0).normal(size=900).cumsum()})
     assert prepared(walk, window=20, horizon=3, value_cols=("a",)).config.season is None
     with pytest.raises(ConfigError, match="--season must fit into the window of 60 steps"):
         prepared(table(), window=60, season=61)
+
+
+def calendar() -> pd.DataFrame:
+    """A price that no one can foretell, and the hour."""
+    walk = np.random.default_rng(1).normal(size=HOURS).cumsum()
+    return pd.DataFrame({"price": walk, "hour": np.arange(HOURS) % 24.0})
+
+
+def test_each_column_has_a_season_of_its_own() -> None:
+    options: dict[str, Any] = {"window": 30, "horizon": 6, "value_cols": ("price", "hour"), "freq": "rows"}
+    settled = prepared(calendar(), **options)
+    assert settled.data.seasons == (None, 24)
+    assert settled.config.season is None
+    assert settling.settle(settled.config).data.seasons == (None, 24), "as it is found by whoever reads the config"
+    past = settled.data.test.windows(slice(0, 5))[:, :30]
+    fitted = seasonal.Seasonal(settled.data.seasons, None, np.zeros(6, np.float32))
+    name, said = next(iter(fitted.said(past).items()))
+    assert name == "season by column"
+    assert (said[..., 0] == past[:, -1:, 0]).all()
+    np.testing.assert_array_equal(said[..., 1], seasonal.repeated(past[..., 1:], 6, 24)[..., 0])
+    assert prepared(calendar(), **options, season=12).data.seasons == (12, 12)
+    # Of a single column, and where all are alike, the option says it.
+    assert prepared(table()[["load"]], window=60, horizon=6).config.season == 24
+
+
+def test_a_run_keeps_the_seasons_of_its_columns() -> None:
+    calendar().to_csv("c.csv", index=False)
+    said = call(f"series train c.csv {OPTIONS} --value-cols price,hour --out run")
+    assert said.code == 0, said.err
+    assert "Skill by column:" in said.out
+    metrics = open_run("run").metrics()
+    assert metrics["seasons"] == [None, 24]
+    for part in ("validation", "test"):
+        columns = metrics["columns"][part]
+        assert [column["baseline"] for column in columns.values()] == ["persistence", "season of 24 steps"]
+        assert columns["hour"]["others"] == columns["price"]["skill"]
+    again = json.loads(call("series evaluate run --json").out)["metrics"]
+    assert again["columns"]["test"]["price"]["skill"] == pytest.approx(columns["price"]["skill"], rel=1e-4)
+    measured = json.loads(call("series evaluate run c.csv --json").out)["metrics"]
+    assert list(measured["columns"]["new data"]) == ["price", "hour"]
+    assert measured["verdict"]["new data"]["baseline"] == "season by column"
+    assert json.loads(call("series forecast run c.csv --out next.csv --json").out)["baseline"] == "season by column"
+    frame = pd.read_csv("next.csv")
+    assert (frame["price season by column"] == frame["price season by column"][0]).all()
+    assert frame["hour season by column"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_column_that_carries_the_verdict_is_named() -> None:
+    """The price is forecast worse than by its last value, the hour much better than by the season of another day."""
+    random = np.random.default_rng(0)
+    squared = {"": random.uniform(1, 2, 100), "season by column": random.uniform(3, 4, 100)}
+    by_feature = {"": np.array([2.5, 0.5]), "season by column": np.array([2.0, 5.0])}
+    found = outcomes.Outcome(squared, squared, {"": np.ones(1)}, by_feature, {}, np.arange(100))
+    columns = outcomes.by_column(found, ("price", "hour"), (None, 12))
+    assert columns["price"][:2] == ("persistence", pytest.approx(-0.25))
+    assert columns["hour"][:2] == ("season of 12 steps", pytest.approx(0.9))
+    assert (columns["price"].others, columns["hour"].others) == (pytest.approx(0.9), pytest.approx(-0.25))
+    assert str(outcomes.judge(found, columns)).endswith(", but -25.00% without the column hour)")
+    assert "without" not in str(outcomes.judge(found, {"price": columns["price"]}))
+    assert outcomes.by_column(found._replace(by_feature={"": [1], "season by column": [2]}), ("a",), (None,)) == {}
 
 
 def test_a_window_that_nobody_chose_holds_the_strongest_season() -> None:
@@ -156,7 +218,7 @@ def test_errors_by_hand() -> None:
     assert split.windows()[..., 0].tolist()[0] == pytest.approx([6, 7, 8, 9])
     window = split.windows()[..., 0]
     assert np.isnan(window[1, 3])
-    fitted = seasonal.Seasonal(None, np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
+    fitted = seasonal.Seasonal((None,), np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
     spread = np.zeros((1, 2, 199), np.float32)
     spread[..., 19], spread[..., 179] = -1, 1
     found = outcomes.outcome(Constant(2, [9.0, 9.0]), data._replace(scale=fixed()), split, fitted, spread)
@@ -204,6 +266,26 @@ def test_what_a_training_says(place: Path) -> None:
     names = {path.stem for path in (place / "run/figures").iterdir()}
     assert names >= {"forecasts", "skill_by_step", "loss"}
     assert "coverage_80" not in metrics["validation"]  # where it was counted
+
+
+def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(place: Path, tmp_path: Path) -> None:
+    """Those of its trial, which it keeps; they are made a hundred times as large here."""
+    run = Run(Path(shutil.copytree(place / "run", tmp_path / "refit")))
+    spread, scale = run.spread()
+    run.write_spread(100 * spread, scale)
+    metrics = run.metrics()
+    metrics["training"]["refit"] = "trained on train and validation together"
+    run.write_metrics(metrics)
+    with contextlib.chdir(place):
+        opened = open_trained(run)
+    found = opened.evaluate()
+    assert list(found.metrics) == list(found.verdicts) == ["test"]
+    assert found.metrics["test"]["coverage_80"].value == 1
+    # The linear regression has learned from as much.
+    before, again = (each["forecast_mse"] for each in (metrics["test"], found.as_json()["test"]))
+    assert before["value"] == pytest.approx(again["value"])
+    assert before["baselines"]["season of 24 steps"] == again["baselines"]["season of 24 steps"]
+    assert before["baselines"]["linear regression"] != again["baselines"]["linear regression"]
 
 
 def test_the_lines_that_are_written(place: Path) -> None:

@@ -1,6 +1,7 @@
 """Forecasts of prices that a run was not trained on."""
 
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from lstm_ae_cli import main
 from price_makers import days_of, prices
 
 from lstm_ae import experiment
+from lstm_ae.baselines import read_baselines, write_baselines
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import fresh
 from lstm_ae.data.scaling import fixed, min_max_per_company
@@ -15,7 +17,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.opening import open_fresh, open_trained
 from lstm_ae.run import Run
 from lstm_ae.tasks.errors import errors, measures
-from lstm_ae.tasks.forecasting import evaluate_new, one_day, predict
+from lstm_ae.tasks.forecasting import against_more, evaluate_new, one_day, predict
 from lstm_ae.tasks.multistep import multistep
 from lstm_ae.tasks.snp import load
 
@@ -74,6 +76,34 @@ def test_the_calibration_survives_the_directory(run):
     assert calibration.residuals.shape[1] == 4
 
 
+def test_intervals_are_not_judged_where_they_were_counted(run):
+    metrics = run.metrics()
+    counted = {"coverage_80", "coverage_95", "crps"}
+    assert counted <= set(metrics["test"])
+    assert not counted & set(metrics["validation"])
+
+
+def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(run, tmp_path):
+    """Those of its trial, which it keeps; they are made a hundred times as large here."""
+    again = Run(shutil.copytree(run.directory, tmp_path / "refit"))
+    calibration, scale, until = again.calibration()
+    wide = calibration._replace(quantiles=100 * calibration.quantiles)
+    again.write_calibration(wide, scale, until)
+    metrics = again.metrics()
+    metrics["training"]["refit"] = "trained on train and validation together"
+    again.write_metrics(metrics)
+    opened = open_trained(again)
+    found = opened.evaluate()
+    assert list(found.metrics) == list(found.verdicts) == ["test"]
+    measured, before = found.metrics["test"], metrics["test"]
+    assert measured["coverage_80"].value == 1
+    assert measured["crps"].value > 2 * before["crps"]["value"]
+    assert measured["mae"].value == pytest.approx(before["mae"]["value"])
+    # The linear regression has learned from as much.
+    assert measured["mae"].baselines["linear"] != before["mae"]["baselines"]["linear"]
+    assert against_more(opened.model, opened.data, (), wide)["coverage_80"].value == 1
+
+
 def test_a_run_without_calibration_says_so(tmp_path):
     with pytest.raises(DataError, match=r"holds no calibration.npz: train a new run"):
         Run(tmp_path).calibration()
@@ -103,9 +133,18 @@ def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
     again = run.baselines().cut(8, 1)
     found_again = errors(one_day(own.model, 8), own.data, own.data.test, again)
     assert measures(found_again, None)["skill"].baselines == pytest.approx(wanted, abs=0.02)
+    assert list(metrics["crps"].baselines) == ["persistence", "random walk"]
     assert "mase" not in metrics
     assert metrics["coverage_80"].value == pytest.approx(0.8, abs=0.1)
     assert found.verdicts["new data"].skill == pytest.approx(metrics["skill"].value)
+
+
+def test_baselines_of_a_run_without_the_errors_of_persistence(run, tmp_path):
+    """As older runs have them."""
+    write_baselines(tmp_path / "old.npz", run.baselines()._replace(spread=None))
+    opened = opened_on(run, days_of("NEW", 60, seed=5))
+    found = evaluate_new(opened.model, opened.data, run.calibration()[0], read_baselines(tmp_path / "old.npz"))
+    assert list(found.metrics["new data"]["crps"].baselines) == ["random walk"]
 
 
 def test_what_training_saw_does_not_matter_to_new_companies(run):

@@ -120,6 +120,25 @@ def test_stride_holds_for_training_only(tmp_path: pathlib.Path) -> None:
     assert windows(data.validation) == [[15, 16], [16, 17]]
 
 
+def test_windows_of_all_lengths_are_validated_on_the_same_days(tmp_path: pathlib.Path) -> None:
+    """The second company has a hole in its validation part."""
+    rows = [row("AAA", i, 10 + i) for i in range(100)]
+    rows += [row("BBB", i, 20 + i if i != 78 else "") for i in range(100)]
+    path = written(tmp_path, rows)
+    found = {}
+    for window in (2, 3, 5):
+        data = load(Snp(data=path, window=window, last_day_only=True, validate_after=5))
+        validation, test = data.validation, data.test
+        assert validation.company is not None
+        assert validation.time is not None
+        last = validation.starts + window
+        found[window] = list(zip(validation.company[last].tolist(), validation.time[last].tolist(), strict=True))
+        assert (validation.company[validation.starts] == validation.company[last]).all()
+        assert test.samples == 2 * (15 - window)
+    assert found[2] == found[3] == found[5]
+    assert len(found[5]) == (15 - 5) + (8 - 5) + (6 - 5)
+
+
 def test_shuffled_split_shares_rows_and_says_so(tmp_path: pathlib.Path) -> None:
     rows = [*(row("A", i, 10 + i) for i in range(50)), *(row("B", i, 90 - i) for i in range(50))]
     path = written(tmp_path, rows)
@@ -483,6 +502,15 @@ def test_a_gap_stays_one_where_its_row_is_left_out() -> None:
     assert left.values["high"].tolist() == [0, 1, 3, 4, 7]
     assert left.gap.tolist() == [False, False, True, False, False]
     assert part.tolist() == [0, 0, 0, 1, 0]
+
+
+def test_weekly_rows_are_followed_by_weeks(tmp_path: pathlib.Path) -> None:
+    fridays = np.arange(np.datetime64("2015-01-02"), np.datetime64("2017-01-01"), 7)
+    lines = [f"WEEK,{day},1,{2 + k % 3},1,1,5" for k, day in enumerate(fridays)]
+    data = reconstruct(written(tmp_path, lines))
+    assert "rows 7 days apart, which count as days here: 1 company (WEEK)" in data.source.notes
+    after = days_after(data.test, len(data.test.series) - 1, 3).astype(str).tolist()
+    assert after == ["2017-01-06", "2017-01-13", "2017-01-20"]
 
 
 def test_a_stock_beside_what_is_traded_every_day_keeps_its_windows(tmp_path: pathlib.Path) -> None:

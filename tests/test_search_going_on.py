@@ -267,6 +267,12 @@ def test_a_winner_trained_again_keeps_what_its_trial_was_found_to_do():
     assert call(f"series tune t.csv --task forecast --horizon 5 {small} --out f").code == 0
     assert call("series forecast f/refit t.csv --out next.csv").code == 0
     assert "80" in Path("next.csv").read_text().splitlines()[0]
+    measured = json.loads(call("series evaluate f/refit --json").out)["metrics"]
+    written = Run(Path("f/refit")).metrics()
+    assert "validation" not in measured
+    for name, metric in written["test"].items():
+        assert measured["test"][name]["value"] == pytest.approx(metric["value"]), name
+        assert measured["test"][name]["baselines"] == pytest.approx(metric["baselines"]), name
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from lstm_ae_cli.options import Given
 from lstm_ae_cli.searching import Asked, planned
 from searches import SMALL, call, refused
 
-from lstm_ae.config import Mnist, Series, Toy
+from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimate import searches
 from lstm_ae.estimate.durations import Duration, Estimate, Part
@@ -18,7 +18,7 @@ from lstm_ae.search import executors
 from lstm_ae.search.driver import _copied
 from lstm_ae.search.job import Outcome
 from lstm_ae.search.oracles import Oracle, trials_of
-from lstm_ae.search.plan import Plan, objective_of, objectives_of
+from lstm_ae.search.plan import Plan, objective_of, objectives_of, of_other_days, on_the_same_days
 from lstm_ae.search.trials import Execution, Objective, Trial
 from lstm_ae.space import Axis, Space
 
@@ -44,6 +44,22 @@ def plan(search, axes=LISTS, config=None, **more):
 )
 def test_no_more_settings_than_there_are(search, axes, trials, size):
     assert plan(search, axes, trials=trials).size == size
+
+
+def test_windows_are_judged_on_the_same_days():
+    window, units = Axis("window", (5, 90, 30)), Axis("units", (2, 3))
+    config, every = Snp(last_day_only=True), Snp()
+    assert on_the_same_days(config, [units, window]) == Snp(last_day_only=True, validate_after=90)
+    assert on_the_same_days(config, [Axis("window", low=5, high=60)]).validate_after == 60
+    for given, axes in ((config, [units]), (every, [window]), (Toy(), [units])):
+        assert on_the_same_days(given, axes) == given
+    assert not of_other_days(config, [window])
+    assert not of_other_days(every, [units])
+    assert "--last-day-only judges all lengths of --window on the same days" in of_other_days(every, [window])
+    asked = planned(Given(window=window, last_day_only=True), Snp, Asked())
+    assert asked.config.validate_after == 90
+    tried = asked.config.with_values({"window": 5})
+    assert (tried.window, tried.validate_after) == (5, 90)
 
 
 def test_hyperband_comes_to_no_more_than_it_may():

@@ -47,7 +47,7 @@ class Series(Reading, Config):
     season: int | None = option(
         None,
         "Steps after which values repeat themselves, at most a window's, for the baseline of forecasts (default: as "
-        "found on the validation part).",
+        "found on the validation part, column by column).",
         minimum=2,
         maximum=100_000,
         tunable=False,

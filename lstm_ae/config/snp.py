@@ -58,6 +58,15 @@ class Snp(Reconstructing):
     last_day_only: bool = option(
         False, "Learn to predict the day after the window alone, not the day after every day.", needs=PREDICT
     )
+    validate_after: int | None = option(
+        None,
+        "Validate on days alone that have so many days before them in their part (default: --window). A search over "
+        "--window sets it, so that all lengths are judged on the same days.",
+        minimum=2,
+        maximum=10_000,
+        tunable=False,
+        needs=(("last_day_only", (True,)), ("split", ("time",))),
+    )
     target: str = option(
         "change",
         "Predict the change from the last known day (starts as persistence), or the level itself as the report does.",

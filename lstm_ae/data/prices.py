@@ -73,7 +73,7 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
 
     span = config.window + (config.goal == "predict")
     segment = selection.segments(quotes, part, missing, span, " or ".join(fields), notes)
-    notes += selection.swapped(quotes)
+    notes += [*selection.swapped(quotes), *selection.spaced(quotes)]
     quotes, part = take(quotes, ~missing), part[~missing]
     kept, place = np.unique(quotes.company, return_inverse=True)
     company = (place + 1).astype(np.int32)
@@ -82,13 +82,15 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
     whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
     if none := sorted({symbols[line] for line in np.setdiff1d(company, company[whole.starts])}):
         notes.append(f"{count(len(none), 'company')} without {span} days in a row: {selection.listed(none)}")
-    splits = _by_date(whole, part, config.stride) if config.split == "time" else _shuffled(whole, config)
+    splits = _by_date(whole, part, config) if config.split == "time" else _shuffled(whole, config)
     scale, leaky = _scale(config, whole, splits[0], len(kept))
     if config.split == "report":
         leaky = "; ".join(filter(None, (LEAKY_SPLIT, leaky)))
     source = _source(quotes, fields, series, company, symbols, notes, leaky)
     data = Data(*splits, scale, source, symbols, selection.names_of(fields), opens=opens)
     advice = f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
+    if config.validate_after:
+        advice = f"Lower --validate-after (now {config.validate_after}). {advice}"
     why = f" ({'; '.join(notes)})" if quotes.gap.any() else ""
     return require_samples(data, advice + why)
 
@@ -116,7 +118,7 @@ def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64)
     quotes = take(quotes, ~seen)
     missing, part = selection.missing(quotes, fields), np.zeros(len(quotes.day), np.int32)
     segment = selection.segments(quotes, part, missing, config.window, " or ".join(fields), notes)
-    notes += selection.swapped(quotes)
+    notes += [*selection.swapped(quotes), *selection.spaced(quotes)]
     quotes = take(quotes, ~missing)
     symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.symbols)))
     lines = np.array([symbols.index(symbol) for symbol in quotes.symbols], np.int32)
@@ -155,14 +157,16 @@ def _source(
     )
 
 
-def _by_date(whole: Split, part: NDArray[np.int32], stride: int) -> tuple[Split, Split, Split]:
+def _by_date(whole: Split, part: NDArray[np.int32], config: Snp) -> tuple[Split, Split, Split]:
     def split(number: int, stride: int) -> Split:
         rows = part == number
         own = [None if array is None else array[rows] for array in (whole.segment, whole.company, whole.time)]
         part_of = whole._replace(series=whole.series[rows], segment=own[0], company=own[1], time=own[2])
         return part_of.recut(whole.span, stride)
 
-    return split(0, stride), split(1, 1), split(2, 1)
+    validation, later = split(1, 1), max((config.validate_after or 0) - config.window, 0)
+    judged = validation.starts[np.isin(validation.starts - later, validation.recut(whole.span + later).starts)]
+    return split(0, config.stride), validation._replace(starts=judged), split(2, 1)
 
 
 def _shuffled(whole: Split, config: Snp) -> tuple[Split, Split, Split]:

@@ -14,6 +14,8 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 
 MIN_TRAINING_DAYS = 250
+# Rows that are usually so far apart are no days.
+SPACED = np.timedelta64(5, "D")
 
 Flags = NDArray[np.bool_]
 
@@ -185,6 +187,21 @@ def seen(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int
     np.maximum.at(ends, quotes.company, quotes.day)
     found: Flags = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.company])
     return found
+
+
+def spaced(quotes: Quotes) -> list[str]:
+    """Notes about companies whose rows are no days, but weeks for instance."""
+    within = quotes.company[1:] == quotes.company[:-1]
+    step, company = np.diff(quotes.day)[within], quotes.company[1:][within]
+    usual = {number: np.median(step[company == number]) for number in np.unique(company)}
+    notes = []
+    for apart in sorted({days for days in usual.values() if days >= SPACED}):
+        names = [quotes.symbols[number] for number, days in usual.items() if days == apart]
+        days = apart.astype(int)
+        notes.append(
+            f"rows {days} days apart, which count as days here: {count(len(names), 'company')} ({listed(names)})"
+        )
+    return notes
 
 
 def swapped(quotes: Quotes) -> list[str]:

@@ -138,7 +138,8 @@ class Data(NamedTuple):
         source: provenance.
         symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without companies.
         feature_names: one name a feature, with its unit in brackets.
-        season: steps after which the values repeat themselves; None where they do not, or nobody asked.
+        seasons: of each feature, steps after which its values repeat themselves, None where they do not; empty where
+            nobody asked.
         classes: name of every class that labels count, where a study does not know them; else empty.
         opens: by company, the day after its rows, where that has opened and the model is told.
     """
@@ -150,7 +151,7 @@ class Data(NamedTuple):
     source: Source
     symbols: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ("value",)
-    season: int | None = None
+    seasons: tuple[int | None, ...] = ()
     classes: tuple[str, ...] = ()
     opens: Mapping[str, Opening] = {}
 
@@ -174,6 +175,30 @@ class Data(NamedTuple):
         if self.train.series is not self.test.series or not self.train.samples:
             return again
         return again._replace(starts=np.intersect1d(again.starts, split.starts, assume_unique=True))
+
+
+def joined(data: Data) -> Data:
+    """Train and validation as one training part. No window crosses from one to the other; the scale stays."""
+    one, other = data.train, data.validation
+    rows = len(one.series)
+
+    def both(name: str) -> Any:
+        parts = [getattr(one, name), getattr(other, name)]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    segment = None
+    if one.segment is not None and other.segment is not None:
+        segment = np.concatenate([one.segment, other.segment + one.segment.max() + 1]).astype(np.int32)
+    train = Split(
+        both("series"),
+        np.concatenate([one.starts, other.starts + rows]),
+        one.span,
+        segment,
+        both("company"),
+        both("time"),
+        both("label"),
+    )
+    return data._replace(train=train)
 
 
 def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDArray[np.int64]:

@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lstm_ae.config import TASKS, Config, Mnist, Series, task_of
+from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, task_of
 from lstm_ae.errors import ConfigError
 from lstm_ae.options import flag
 from lstm_ae.search.trials import Objective
@@ -157,6 +157,32 @@ def require_comparable(plan: Plan) -> None:
             "--objective val_loss is weighted by --reconstruction-weight, so it says nothing where that is searched. "
             f"Give --objective {others}. Received: --reconstruction-weight {searched['reconstruction_weight']}"
         )
+
+
+def on_the_same_days(config: Config, axes: Sequence[Axis]) -> Config:
+    """The config with which forecasts of the day after windows of all searched lengths are judged on the same days.
+
+    A window lies within its part, so that longer ones leave out its first days, which may be calm or wild.
+    """
+    longest = _longest(axes)
+    if not longest or not isinstance(config, Snp) or config.validate_after or config.split != "time":
+        return config
+    return dataclasses.replace(config, validate_after=longest) if config.last_day_only else config
+
+
+def of_other_days(config: Config, axes: Sequence[Axis]) -> str:
+    """That losses of searched windows are not of the same days, in words; "" where they are."""
+    if not _longest(axes) or not isinstance(config, Snp) or config.split != "time" or config.last_day_only:
+        return ""
+    return (
+        "losses over all days of longer and shorter windows are not of the same days, so that they differ by some per "
+        "cent whatever the model. --last-day-only judges all lengths of --window on the same days"
+    )
+
+
+def _longest(axes: Sequence[Axis]) -> int | None:
+    """The longest window that is searched; None where --window is not."""
+    return next((int(max(axis.values, default=axis.high)) for axis in axes if axis.name == "window"), None)
 
 
 def difference(before: Plan, now: Plan) -> str:

@@ -3,9 +3,7 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
-
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import joined
 from lstm_ae.errors import Diverged
 from lstm_ae.experiment import complete, identity, learn
 from lstm_ae.run import Run
@@ -61,27 +59,3 @@ def refit(record: Record, folder: Folder, trial: Trial, first: Run, load: Load, 
     complete(run, config, data, model, fitted, note={"refit": note}, judged_by=first, built_from=whole)
     state.unlink(missing_ok=True)
     return run
-
-
-def joined(data: Data) -> Data:
-    """Train and validation as one training part. No window crosses from one to the other; the scale stays."""
-    one, other = data.train, data.validation
-    rows = len(one.series)
-
-    def both(name: str) -> Any:
-        parts = [getattr(one, name), getattr(other, name)]
-        return None if parts[0] is None else np.concatenate(parts)
-
-    segment = None
-    if one.segment is not None and other.segment is not None:
-        segment = np.concatenate([one.segment, other.segment + one.segment.max() + 1]).astype(np.int32)
-    train = Split(
-        both("series"),
-        np.concatenate([one.starts, other.starts + rows]),
-        one.span,
-        segment,
-        both("company"),
-        both("time"),
-        both("label"),
-    )
-    return data._replace(train=train)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, joined
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.run import Run
 
@@ -24,8 +24,13 @@ class Task(Protocol):
         """Make the untrained model, in own units; pure and cheap."""
         ...
 
-    def evaluate(self, model: Any, data: Data) -> Evaluation:
-        """Measure the model on validation and test, a baseline beside each number."""
+    def evaluate(self, model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+        """Measure the model on validation and test, a baseline beside each number.
+
+        Args:
+            judged_by: holds what intervals rest on where the model was fitted to validation as well, so that the part
+                says nothing and is left out.
+        """
         ...
 
     def keep(self, run: Run, config: Any, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
@@ -35,8 +40,8 @@ class Task(Protocol):
         """
         ...
 
-    def figures(self, model: Any, data: Data, history: History) -> dict[str, Figure]:
-        """Draw what the model does, on test samples, and how its training went."""
+    def figures(self, model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+        """Draw what the model does, on test samples, and how its training went; `judged_by` as `evaluate` has it."""
         ...
 
     def describe(self, config: Any, data: Data) -> dict[str, Figure]:
@@ -62,9 +67,14 @@ def keep_nothing(run: Run, config: Any, model: Any, data: Data, evaluation: Eval
     return {}
 
 
-def parts(data: Data) -> dict[str, Any]:
+def parts(data: Data, judged_by: Run | None = None) -> dict[str, Any]:
     """The splits that results are told for; nothing is chosen by what comes out on test."""
-    return {"validation": data.validation, "test": data.test}
+    return ({} if judged_by else {"validation": data.validation}) | {"test": data.test}
+
+
+def learned(data: Data, judged_by: Run | None = None) -> Data:
+    """The data with all in its training part that the model has learned from: what baselines may learn from too."""
+    return joined(data) if judged_by else data
 
 
 def columns(history: History) -> dict[str, list[float]]:

@@ -41,8 +41,10 @@ class Errors(NamedTuple):
         change: the true one.
         days: the days forecast.
         company: `(samples,)` lines of the scale table; zeros where there is none.
-        inside: by level in per cent, whether the truth lies in the interval; empty without a calibration.
-        crps: the score of the whole distribution, scaled, of the model and of the "random walk".
+        inside: by level in per cent, 1 where the truth lies in the interval and 0 where it does not, NaN where too few
+            errors tell an end; empty without a calibration.
+        crps: the score of the whole distribution, scaled: of the model, of "persistence" with intervals of its own, and
+            of the "random walk".
     """
 
     scaled: dict[str, Any]
@@ -99,9 +101,12 @@ def errors(
             scaled_past = data.scale.scaled(past, past, company)
             spread, error = calibration.spread(scaled_past)[:, : way.ahead], piece["scaled/"]
             for level in levels:
-                low, high = bounds(level)
-                piece[f"inside/{level}"] = (spread[..., low] <= error) & (error <= spread[..., high])
+                low, high = (spread[..., at] for at in bounds(level))
+                told = np.isfinite(low) & np.isfinite(high)
+                piece[f"inside/{level}"] = np.where(told, (low <= error) & (error <= high), np.nan)
             piece["crps/"] = calibration.scores(scaled_past, error)
+            if fitted.spread is not None:
+                piece["crps/persistence"] = fitted.spread.scores(scaled_past, piece["scaled/persistence"])
             if fitted.walk is not None:
                 piece["crps/random walk"] = pinball(fitted.walk, known.change)
         pieces.append(piece)
@@ -156,7 +161,9 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
     - `mase`: absolute error in multiples of the company's usual change of a day (Hyndman and Koehler 2006)
     - `skill`: 1 - MSE / MSE of persistence, scaled; `theil_u`: root of MSE / MSE of persistence, of logarithms
     - `direction`: share of right signs among the days with a change; persistence says none
-    - `coverage_80` and so on: share of truths within the interval; `crps`: of the whole distribution, scaled
+    - `coverage_80` and so on: share of truths within the interval, left out where too few errors tell it
+    - `crps`: score of the whole distribution, scaled, beside those of persistence with errors counted in the same way,
+      and of the changes of training days whatever the window (the random walk)
 
     Args:
         usual: `(lines,)` as `usual_change` finds them; None leaves the MASE out.
@@ -190,7 +197,9 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
         "direction": metric(right, sets_sign=True, higher=True),
     }
     for level, inside in found.inside.items():
-        measured[f"coverage_{level}"] = Metric(float(inside[:, at].mean()), "", {"wanted": level / 100}, True)
+        if np.isnan(inside[:, at]).all():
+            continue
+        measured[f"coverage_{level}"] = Metric(_known_mean(inside[:, at]), "", {"wanted": level / 100}, True)
     if found.crps:
         scores = {name: float(np.mean(values[:, at])) for name, values in found.crps.items()}
         measured["crps"] = Metric(scores.pop(""), "scaled", scores)
@@ -198,7 +207,7 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
 
 
 def _known_mean(values: Any) -> float:
-    """The mean over companies whose usual change is known."""
+    """The mean over what is known: usual changes of companies, ends of intervals; NaN where nothing is."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
 

@@ -10,6 +10,7 @@ from lstm_ae.classical import changes
 from lstm_ae.data.windows import OPEN, Data, Split
 from lstm_ae.evaluation import Evaluation, Mean, Metric
 from lstm_ae.intervals import Calibration, bounds
+from lstm_ae.run import Run
 from lstm_ae.tasks import parts
 from lstm_ae.tasks.errors import Way, calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.panel import days_after, last_windows
@@ -37,22 +38,24 @@ def one_day(model: Any, given: int) -> Way:
     return Way(say, given, 1, "open" in model.input)
 
 
-def evaluate(model: Any, data: Data) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Measure the forecast of the day after each window, and of all days of it where the model says them."""
     way = one_day(model, data.test.span - 1)
-    fitted = fit(data, way.given, 1, with_open=way.with_open)
-    calibration, usual = calibrate(way, data), usual_change(data)
+    fitted = fit(data, way.given, 1, with_open=way.with_open, refit=judged_by is not None)
+    calibration = judged_by.calibration()[0] if judged_by else calibrate(way, data)
+    usual = usual_change(data)
     # The first day's errors are the same whoever counts them; the rollout's are kept for forecasts of new data.
     kept, beside = calibration, fitted
-    if not way.with_open:
+    if not way.with_open and not judged_by:
         from lstm_ae.tasks.paths import Rollout
 
         kept = calibrate(Rollout(model).way(way.given, KEPT), data) or calibration
         if data.recut(data.train, way.given + KEPT).samples:
             beside = fit(data, way.given, KEPT, with_open=False, days=fitted.days)
     metrics, verdicts = {}, {}
-    for part, split in parts(data).items():
-        found = errors(way, data, split, fitted, calibration)
+    for part, split in parts(data, judged_by).items():
+        # The intervals are counted on validation, and judged by what they were not counted on.
+        found = errors(way, data, split, fitted, calibration if part == "test" else None)
         metrics[part] = _of_all_days(model, data, split) | measures(found, usual)
         verdicts[part] = judge(found)
     return Evaluation(metrics, verdicts, (kept, beside))
@@ -67,10 +70,17 @@ def evaluate_new(model: Any, data: Data, calibration: Calibration, fitted: Basel
     return Evaluation({"new data": measures(found, None)}, {"new data": judge(found)})
 
 
-def against_more(model: Any, data: Data, classical: Sequence[str]) -> dict[str, Metric]:
-    """The measures on the test part once more, with further baselines, names of `lstm_ae.classical.MODELS`."""
+def against_more(
+    model: Any, data: Data, classical: Sequence[str], calibration: Calibration | None = None
+) -> dict[str, Metric]:
+    """The measures on the test part once more, with further baselines, names of `lstm_ae.classical.MODELS`.
+
+    Args:
+        calibration: of the model, where it was fitted to validation as well.
+    """
     way = one_day(model, data.test.span - 1)
-    fitted, calibration = fit(data, way.given, 1, with_open=way.with_open), calibrate(way, data)
+    fitted = fit(data, way.given, 1, with_open=way.with_open, refit=calibration is not None)
+    calibration = calibration or calibrate(way, data)
     more = changes(classical, data, data.test, way.given, 1)
     return measures(errors(way, data, data.test, fitted, calibration, more), usual_change(data))
 

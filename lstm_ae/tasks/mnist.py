@@ -11,8 +11,9 @@ from lstm_ae.data.digits import WHITE, as_images, as_windows, load, read_of
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, digits
+from lstm_ae.run import Run
 from lstm_ae.space import REPORT
-from lstm_ae.tasks import History, columns, keep_nothing, parts
+from lstm_ae.tasks import History, columns, keep_nothing, learned, parts
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
 __all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
@@ -38,26 +39,27 @@ def space(hp: Any, config: Mnist) -> Mnist:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Accuracy beside always naming the most frequent digit, and the error of the reconstruction."""
     from lstm_ae.models.apply import apply
 
-    assert data.train.label is not None
-    frequent = np.bincount(data.train.label).argmax()
+    known = learned(data, judged_by)
+    assert known.train.label is not None
+    frequent = np.bincount(known.train.label).argmax()
     metrics: Metrics = {}
-    for part, split in parts(data).items():
+    for part, split in parts(data, judged_by).items():
         error, right = Mean(), Mean()
         for batch in measure(apply(model, split), data, error):
             right.add(batch.outputs["label"].argmax(axis=1) == split.label[batch.samples])
         baseline = float(np.mean(split.label == frequent))
         metrics[part] = {
             "accuracy": Metric(right.value, "", {f"always {frequent}": baseline}, higher_is_better=True),
-            "reconstruction_mse": reconstruction(model, data, split, error),
+            "reconstruction_mse": reconstruction(model, known, split, error),
         }
     return Evaluation(metrics)
 
 
-def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """Digits above their reconstructions, loss and accuracy over the epochs, and the confusion matrix."""
     from lstm_ae.models.apply import apply, inputs_of
 

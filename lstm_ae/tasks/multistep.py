@@ -2,7 +2,7 @@
 
 Without a horizon the first half of each window is given and the second half comes from the model's own outputs, as in
 the report. With one, the whole window is given and so many days follow; past the end of the data they are the next
-weekdays, since holidays are not known.
+weekdays, or weeks where rows are weekly, since holidays are not known.
 """
 
 from collections.abc import Sequence
@@ -117,7 +117,7 @@ def multistep(
                 )
         calibration = calibration if calibration or unknown else calibrate(way, data)
         usual = usual_change(data)
-        fitted = fit(data, given, ahead, with_open=False)
+        fitted = fit(data, given, ahead, with_open=False, refit=residuals is not None)
     steps, verdict = [], None
     if test.samples:
         more = changes(classical, data, test, given, ahead) if classical else {}

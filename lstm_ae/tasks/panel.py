@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_ae.data.selection import SPACED
 from lstm_ae.data.windows import Data, Split
 
 # Rows that tell on which days a company is traded.
@@ -36,12 +37,15 @@ def dates_of(split: Split, start: int, days: int) -> Any:
 def days_after(split: Split, row: int, count: int) -> Any:
     """The next so many days of a row's company: weekdays, or every day where it has rows on weekends.
 
-    Holidays are not known.
+    Where its rows are a working week apart or more, as weekly ones are, so are these days. Holidays are not known.
     """
     assert split.company is not None
     assert split.time is not None
     rows = slice(max(0, row - LATELY), row + 1)
     own = split.time[rows][split.company[rows] == split.company[row]]
+    apart = np.median(np.diff(own)) if len(own) > 1 else np.timedelta64(1, "D")
+    if apart >= SPACED:
+        return own[-1] + np.arange(1, count + 1) * apart
     if 20 * np.count_nonzero(~np.is_busday(own)) > len(own):
         return own[-1] + np.arange(1, count + 1)
     return np.busday_offset(own[-1], np.arange(1, count + 1), roll="backward")

@@ -13,7 +13,7 @@ from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics
 from lstm_ae.figures import base, prices
 from lstm_ae.run import Run
 from lstm_ae.space import REPORT
-from lstm_ae.tasks import History, columns, forecasting, parts
+from lstm_ae.tasks import History, columns, forecasting, learned, parts
 from lstm_ae.tasks.forecasting import forecasts
 from lstm_ae.tasks.panel import dates_of, last_windows, quantity_of
 from lstm_ae.tasks.reconstruction import measure, reconstruction
@@ -51,20 +51,20 @@ def space(hp: Any, config: Snp) -> Snp:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Errors of the forecast beside those of predictors without a network, or of what was given back."""
     if forecasts(model):
-        return forecasting.evaluate(model, data)
+        return forecasting.evaluate(model, data, judged_by)
     from lstm_ae.models.apply import apply
 
     metrics: Metrics = {}
-    for part, split in parts(data).items():
+    for part, split in parts(data, judged_by).items():
         error, absolute, constant = Mean(), Mean(), Mean()
         for batch in measure(apply(model, split), data, error):
             absolute.add(abs(batch.outputs["reconstruction"] - batch.window))
             constant.add(abs(batch.window.mean(axis=1, keepdims=True) - batch.window))
         metrics[part] = {
-            "reconstruction_mse": reconstruction(model, data, split, error),
+            "reconstruction_mse": reconstruction(model, learned(data, judged_by), split, error),
             "reconstruction_mae": Metric(absolute.value, "USD", {"mean of the window": constant.value}),
         }
     return Evaluation(metrics)
@@ -81,7 +81,7 @@ def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) 
     return {}
 
 
-def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """The last test window of each company: whole, its last day, and one company along its days; and the loss."""
     from lstm_ae.models.apply import inputs_of
 

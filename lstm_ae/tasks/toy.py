@@ -11,8 +11,9 @@ from lstm_ae.data.toy import generate, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Mean, Metrics
 from lstm_ae.figures import base, signals
+from lstm_ae.run import Run
 from lstm_ae.space import REPORT
-from lstm_ae.tasks import History, columns, keep_nothing, parts
+from lstm_ae.tasks import History, columns, keep_nothing, learned, parts
 from lstm_ae.tasks.reconstruction import measure, reconstruction
 
 __all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
@@ -35,20 +36,20 @@ def space(hp: Any, config: Toy) -> Toy:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Mean squared error of the reconstruction."""
     from lstm_ae.models.apply import apply
 
     metrics: Metrics = {}
-    for part, split in parts(data).items():
+    for part, split in parts(data, judged_by).items():
         error = Mean()
         for _ in measure(apply(model, split), data, error):
             pass
-        metrics[part] = {"reconstruction_mse": reconstruction(model, data, split, error)}
+        metrics[part] = {"reconstruction_mse": reconstruction(model, learned(data, judged_by), split, error)}
     return Evaluation(metrics)
 
 
-def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """Two test signals with their reconstructions, and the loss over the epochs."""
     from lstm_ae.models.apply import inputs_of
 

@@ -49,9 +49,9 @@ def space(hp: Any, config: Series) -> Series:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """What the model is worth on validation and test, baselines beside it."""
-    evaluation: Evaluation = _of(model).evaluate(model, data)
+    evaluation: Evaluation = _of(model).evaluate(model, data, judged_by)
     return evaluation
 
 
@@ -85,9 +85,9 @@ def _joined(stretches: NDArray[np.int64], most: int = STRETCHES) -> NDArray[np.i
     return joined
 
 
-def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """What the model does with test windows, and the loss over the epochs."""
-    drawn: dict[str, Figure] = _of(model).figures(model, data, history)
+    drawn: dict[str, Figure] = _of(model).figures(model, data, history, judged_by)
     return drawn
 
 

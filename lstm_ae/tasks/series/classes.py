@@ -38,7 +38,7 @@ def build(config: Series, data: Data) -> Any:
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
-def evaluate(model: Any, data: Data) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Accuracy, macro-F1 and log loss beside the most frequent class and logistic regression, and McNemar's test.
 
     Windows that share rows are no independent samples: the test is on windows side by side alone.
@@ -46,9 +46,10 @@ def evaluate(model: Any, data: Data) -> Evaluation:
     assert data.train.label is not None
     counts = np.bincount(data.train.label, minlength=len(data.classes))
     frequent, shares = int(counts.argmax()), counts / counts.sum()
+    # On training windows alone, whatever the model has learned from: validation chooses its penalty.
     regression = fit_logistic(data)
     metrics, verdicts = {}, {}
-    for part, split in parts(data).items():
+    for part, split in parts(data, judged_by).items():
         linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
         metrics[part], judged = compare(
             split, probabilities(model, split), linear, frequent=frequent, name=data.classes[frequent], shares=shares
@@ -119,7 +120,7 @@ def probabilities(model: Any, split: Split) -> NDArray[np.float32]:
     return np.concatenate([batch.outputs["label"] for batch in apply(model, split)])
 
 
-def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """On the test part what is taken for what and what a probability is worth; loss and accuracy over the epochs."""
     said, truth = probabilities(model, data.test), data.test.label
     assert truth is not None

@@ -19,7 +19,7 @@ from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics, Verdict, sampl
 from lstm_ae.figures import base, signals
 from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
-from lstm_ae.tasks import History, columns, parts
+from lstm_ae.tasks import History, columns, learned, parts
 from lstm_ae.tasks.reconstruction import code_size
 
 Numbers = NDArray[Any]
@@ -144,18 +144,18 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
     return {"threshold": threshold_of(found, config)}
 
 
-def evaluate(model: Any, data: Data) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Error of the reconstruction beside that of as many principal components, and of the mean of the window.
 
     The verdict is on the principal components.
     """
     size = code_size(model)
     assert size is not None
-    components = principal_components(data, size)
+    components = principal_components(learned(data, judged_by), size)
     ours, linear = errors_of(model, data.scale), errors_of_components(components, data.scale)
     metrics: Metrics = {}
     verdicts = {}
-    for part, split in parts(data).items():
+    for part, split in parts(data, judged_by).items():
         error, beside, constant = Mean(), Mean(), Mean()
         for index in split.batches():
             windows = split.windows(index)
@@ -209,7 +209,7 @@ def _means(windows: Any) -> Any:
     return sums / np.maximum(there.sum(axis=1, keepdims=True), 1)
 
 
-def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """The first column of two test windows with their reconstructions, and the loss over the epochs."""
     index = np.unique([0, data.test.samples - 1])
     window = data.test.windows(index)

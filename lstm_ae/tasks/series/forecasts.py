@@ -12,9 +12,9 @@ from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.figures import base, outlook
 from lstm_ae.run import Run
-from lstm_ae.seasonal import fit, persistence
+from lstm_ae.seasonal import Seasonal, fit, persistence
 from lstm_ae.tasks import History, columns, parts
-from lstm_ae.tasks.series.outcomes import LEVELS, intervals, judge, measures, outcome, spread_of, steps_of
+from lstm_ae.tasks.series.outcomes import LEVELS, by_column, intervals, judge, measures, outcome, spread_of, steps_of
 
 
 def build(config: Series, data: Data) -> Any:
@@ -37,28 +37,35 @@ def build(config: Series, data: Data) -> Any:
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 
-def evaluate(model: Any, data: Data) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Errors of the forecasts beside those of the last value, the last season and a linear regression."""
-    steps = steps_of(model)
-    fitted, spread = fit(data, steps), spread_of(model, data)
-    metrics, verdicts = {}, {}
-    for part, split in parts(data).items():
+    fitted, spread = _beside(model, data, judged_by)
+    metrics, verdicts, by_part = {}, {}, {}
+    for part, split in parts(data, judged_by).items():
         # The intervals are counted on validation, and judged by what they were not counted on.
         found = outcome(model, data, split, fitted, spread if part == "test" else None)
-        metrics[part], verdicts[part] = measures(found), judge(found)
-    return Evaluation(metrics, verdicts, spread)
+        by_part[part] = by_column(found, data.feature_names, fitted.seasons)
+        metrics[part], verdicts[part] = measures(found), judge(found, by_part[part])
+    return Evaluation(metrics, verdicts, spread, by_part)
+
+
+def _beside(model: Any, data: Data, judged_by: Run | None) -> tuple[Seasonal, Any]:
+    """The baselines, and the errors that intervals are made of."""
+    fitted = fit(data, steps_of(model), refit=judged_by is not None)
+    return fitted, judged_by.spread()[0] if judged_by else spread_of(model, data)
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write how far forecasts were off on validation, which intervals rest on, and the season to compare with."""
+    """Write how far forecasts were off on validation, which intervals rest on, and the seasons to compare with."""
     run.write_spread(evaluation.kept, data.scale)
-    return {}
+    # Those that differ: the config cannot tell them.
+    return {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
 
 
-def figures(model: Any, data: Data, history: History) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """Forecasts after test windows beside what came, the skill by step ahead, and the loss over the epochs."""
     steps = steps_of(model)
-    fitted, spread = fit(data, steps), spread_of(model, data)
+    fitted, spread = _beside(model, data, judged_by)
     found = outcome(model, data, data.test, fitted)
     index = np.unique(np.linspace(0, data.test.samples - 1, 3).astype(np.int64))
     window = data.test.windows(index)

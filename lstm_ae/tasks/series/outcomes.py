@@ -1,16 +1,18 @@
 """Errors of forecasts of anyone's own table: of the model, and of its baselines on the same windows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.data.columns import heading
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Metric, Verdict, sample_means, skill, verdict
+from lstm_ae.evaluation import Column, Metric, Verdict, sample_means, skill, verdict
 from lstm_ae.intervals import bounds, conformal
-from lstm_ae.seasonal import Seasonal
+from lstm_ae.seasonal import Seasonal, name_of
 
 Numbers = NDArray[Any]
 
@@ -141,11 +143,40 @@ def measures(found: Outcome) -> dict[str, Metric]:
     return measured
 
 
-def judge(found: Outcome) -> Verdict:
-    """Whether the forecasts beat the baseline in squared errors."""
+def by_column(found: Outcome, names: Sequence[str], seasons: Sequence[int | None]) -> dict[str, Column]:
+    """What the forecasts are worth in each column, by name; empty of a single one, which the measures tell of."""
+    errors = found.by_feature
+    ours, naive = errors[""], errors[found.baseline]
+    linear = errors.get("linear regression", np.full(len(ours), np.nan))
+    if len(ours) == 1:
+        return {}
+
+    def gained(of: Numbers, places: Any) -> float:
+        return skill(float(np.nansum(of[places])), float(np.nansum(naive[places])))
+
+    every = np.arange(len(ours))
+    return {
+        name: Column(
+            name_of([seasons[place]] if seasons else []),
+            gained(ours, [place]),
+            float("nan") if np.isnan(linear[place]) else gained(linear, [place]),
+            gained(ours, every != place),
+        )
+        for place, name in enumerate(names[: len(ours)])
+    }
+
+
+def judge(found: Outcome, columns: Mapping[str, Column] = MappingProxyType({})) -> Verdict:
+    """Whether the forecasts beat the baseline in squared errors, and whether one column alone makes them do so."""
     ours, theirs = found.squared[""], found.squared[found.baseline]
     there = ~np.isnan(ours)
-    return verdict(ours[there], theirs[there], found.moments[there], name=found.baseline, steps=len(found.by_step[""]))
+    steps = len(found.by_step[""])
+    judged = verdict(ours[there], theirs[there], found.moments[there], name=found.baseline, steps=steps)
+    alone = [name for name, column in columns.items() if column.others <= 0 < judged.skill]
+    if not alone:
+        return judged
+    name = max(alone, key=lambda name: columns[name].skill)
+    return judged._replace(remark=f"but {columns[name].others:+.2%} without the column {heading(name)}")
 
 
 def spread_of(model: Any, data: Data) -> Numbers:

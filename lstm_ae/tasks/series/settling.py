@@ -19,7 +19,7 @@ from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 from lstm_ae.run import Run
-from lstm_ae.seasonal import find_season
+from lstm_ae.seasonal import find_seasons
 
 
 class Settled(NamedTuple):
@@ -97,8 +97,11 @@ def settle_prepared(config: Series, prepared: Prepared) -> Settled:
             raise ConfigError(
                 f"--season must fit into the window of {prepared.window} steps. Received: {config.season}"
             )
-        found = dataclasses.replace(found, season=config.season or find_season(data, prepared.window))
-        data = data._replace(season=found.season)
+        one = (config.season,) * data.train.features
+        seasons = one if config.season else find_seasons(data, prepared.window)
+        # Where columns differ in it the option cannot say so: it stays open, and is found again.
+        found = dataclasses.replace(found, season=seasons[0] if len(set(seasons)) == 1 else None)
+        data = data._replace(seasons=seasons)
         if config.split_by != "series":
             data = data._replace(source=data.source._replace(leaky=looking_ahead(data, prepared.window)))
     if config.task == "classify":
