@@ -54,7 +54,10 @@ def register(app: typer.Typer) -> None:
         import_tensorflow(talk)
         found, loaded = training.settled(config, talk)
         if config.task == "anomaly" and not config.normal:
-            talk.say("  normal: all rows of the training and validation parts are taken for normal (see --normal)")
+            marked = ", but those that --label-col marks" * (config.label_col is not None)
+            talk.say(
+                f"  normal: all rows of the training and validation parts are taken for normal{marked} (see --normal)"
+            )
         run = training.train(found, talk, out=out, data=loaded)
         show_training(talk, run)
         if config.task == "forecast":

@@ -12,7 +12,8 @@ from lstm_ae.anomaly.normal import Adding, Found, Normal, judge, of_windows, sco
 from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
 from lstm_ae.config.rules import parse_threshold
-from lstm_ae.data.flags import flagged, flags_of
+from lstm_ae.data.flags import flagged
+from lstm_ae.data.known import known_anomalies
 from lstm_ae.data.measurements import Progress, read_measurements
 from lstm_ae.data.padding import cut_back, own_rows
 from lstm_ae.data.scaling import Scale
@@ -59,7 +60,7 @@ class Detection(NamedTuple):
 
     def labelled(self) -> Numbers:
         """Which rows are known to be anomalies, `(rows,)` bool."""
-        return _labelled(self.prepared)
+        return known_anomalies(self.prepared)
 
 
 class Detector(NamedTuple):
@@ -152,27 +153,12 @@ def _judged(prepared: Prepared, ours: Found, baseline: Found, raw: Numbers | Non
 
     What no row, or every row, is labelled for is NaN.
     """
-    grid, labels = prepared.grid, _labelled(prepared)
+    grid, labels = prepared.grid, known_anomalies(prepared)
     found = {}
     for name, scores, events in (("model", ours.scores, ours.events), ("PCA", baseline.scores, baseline.events)):
         found[name] = _judge(labels, scores, events, window, grid.segment)
     if raw is not None:
         found["raw values"] = _judge(labels, raw, [], window, grid.segment)
-    return found
-
-
-def _labelled(prepared: Prepared) -> Numbers:
-    """Which rows are known to be anomalies, `(rows,)` bool; so are missing rows between two of them."""
-    positive = [place for place, flag in enumerate(flags_of(prepared.table.classes)) if flag == 1]
-    grid = prepared.grid
-    if grid.labels is None:
-        return np.zeros(len(grid.times), bool)
-    labels = np.isin(grid.labels, positive)
-    # Missing rows have known ones of their segment on both sides.
-    known = np.flatnonzero(grid.known)
-    after = np.cumsum(grid.known)
-    before, behind = known[np.maximum(after - 1, 0)], known[np.minimum(after, len(known) - 1)]
-    found: Numbers = labels | (~grid.known & labels[before] & labels[behind])
     return found
 
 

@@ -363,7 +363,7 @@ def judged_by(labels: list[str], rule: str, **options: Any) -> detection.Detecti
     Path("t.csv").write_text("\n".join(("time,a,label", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", **options)
     run: Any = SimpleNamespace(config=lambda: detector.config, normal=lambda: None)
-    with mock.patch.object(detection, "detector_of", lambda _: detector):
+    with mock.patch.object(detection, "detector_of", return_value=detector):
         return detection.detect(run, "t.csv", rule=rule, label_col="label")
 
 
