@@ -121,9 +121,10 @@ def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until
         sequence = order(steps.train_feed.samples, keeper.config.seed, epoch)
         values, done, stride = dict.fromkeys(steps.names, 0.0), 0, 1
         while done < steps.count and not network.stop_training:
-            last, began = min(done + stride, steps.count), time.monotonic()
+            last, began = min(done + stride, steps.count), time.perf_counter()
             values = steps.train(sequence, done, last, values)
-            taken = (time.monotonic() - began) / (last - done)
+            # Steps may be shorter than the clock can tell.
+            taken = max(time.perf_counter() - began, 1e-6) / (last - done)
             done = last
             # Within limits of its own growth: the first call of all holds the tracing.
             stride = max(1, min(2 * stride, int(every / taken)))

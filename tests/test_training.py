@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from lstm_ae import experiment, keeper
+from lstm_ae import experiment, keeper, training
 from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split
@@ -55,9 +56,10 @@ def fitted(
     identity: dict[str, Any] = IDENTITY,
     notify: Callable[[Progress], None] | None = None,
     callbacks: tuple[Any, ...] = (),
+    every: float = 0,
 ) -> tuple[Fitted, Any]:
     network = network_for(config)
-    result = fit(network, data, config, state=state, identity=identity, notify=notify, callbacks=callbacks, every=0)
+    result = fit(network, data, config, state=state, identity=identity, notify=notify, callbacks=callbacks, every=every)
     return result, network
 
 
@@ -122,6 +124,11 @@ def test_resumed_to_the_last_bit(
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
     assert arrays(state) == arrays(expected_state)
     assert resumed.seconds >= resumed.history[-1]["seconds"]
+
+
+def test_steps_shorter_than_the_clock_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: 5.0, perf_counter=lambda: 5.0))
+    assert len(fitted(tmp_path / "state.npz", every=0.2)[0].history) == CONFIG.epochs
 
 
 def test_history_holds_an_epoch_a_row(uninterrupted: tuple[Fitted, Any, Path]) -> None:
