@@ -44,6 +44,9 @@ def regular(value: Any, dtype: np.dtype[Any]) -> Tensor | None:
         return None
     if dtype.kind == "O":
         return _texts(level).reshape(shape)
+    # Before numpy 2 a number too large becomes another one.
+    if dtype.kind in "iu" and level and not _fit(level, np.iinfo(dtype)):
+        return None
     try:
         flat = np.array(level, np.float64 if dtype.kind == "f" else dtype)
     except OverflowError:
@@ -72,6 +75,10 @@ def shape_of(value: Any) -> tuple[int, ...]:
             break
         value = value[0]
     return tuple(shape)
+
+
+def _fit(numbers: Sequence[int], limits: np.iinfo[Any]) -> bool:
+    return limits.min <= min(numbers) and max(numbers) <= limits.max
 
 
 def _texts(cells: Sequence[Any]) -> Tensor:
@@ -119,7 +126,7 @@ def _walk(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) 
             fits = abs(value) <= _WHOLE[dtype] if type(value) is int else np.isinf(value) >= np.isinf(dtype.type(value))
         if not fits:
             raise invalid(f"Cannot convert JSON value: {shown(value)} to {name} without loss of precision.")
-    elif dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+    elif dtype.kind in "iu" and not _fit([value], np.iinfo(dtype)):
         raise invalid(f"JSON Value: {shown(value)} Type: Number is not of expected type: {name}")
 
 
