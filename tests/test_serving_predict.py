@@ -48,10 +48,13 @@ def test_arrays_and_instances(tmp_path: Path) -> None:
     assert read_samples(tmp_path / "a.npy", SERIES).inputs["past"].dtype == np.float32
     np.savez(tmp_path / "a.npz", past=np.zeros((2, 3, 1)), horizon=np.array([1, 2]))
     assert read_samples(tmp_path / "a.npz", FORECAST).inputs["horizon"].tolist() == [1, 2]
-    (tmp_path / "a.jsonl").write_text('{"past": [[1], [2]], "horizon": 3}\n\n{"past": [[1], [NaN]], "horizon": 4}\n')
+    (tmp_path / "a.jsonl").write_text(
+        '{"past": [[1], [2]], "horizon": 3}\n\n{"past": [[-Infinity], [NaN]], "horizon": 4}\n'
+    )
     found = read_samples(tmp_path / "a.jsonl", FORECAST).inputs
     assert found["horizon"].tolist() == [3, 4]
     assert np.isnan(found["past"][1, 1, 0])
+    assert found["past"][1, 0, 0] == -np.inf
     (tmp_path / "b.jsonl").write_text("[[1], [2]]\n[[3], [4]]\n")
     set_ = read_samples(tmp_path / "b.jsonl", FORECAST, constants={"horizon": 7}).inputs
     assert set_["horizon"].tolist() == [7, 7]
@@ -71,6 +74,9 @@ def test_arrays_and_instances(tmp_path: Path) -> None:
         ("x.jsonl", "[[1]]\nnull\n", {}, "line 2: JSON Value: null"),
         ("x.jsonl", "{\n", {}, "line 1: JSON Parse error"),
         ("x.jsonl", '{"x": 1}\n', {}, "an object with the keys past"),
+        ("x.jsonl", '[[1]]\n[[1]],"w":[9]\n', {}, "line 2: there is more than one JSON value"),
+        ("x.jsonl", "[[1e400]]\n", {}, "line 1: JSON Parse error: Number too big to be stored in double"),
+        ("x.jsonl", "[[Infinity], [-1e400]]\n", {}, "Number too big to be stored in double"),
         ("x.jsonl", "\n", {}, "holds no sample"),
         ("x.jsonl", "[[1]]\n", {"constants": {"past": 3}}, "the inputs of one number a sample are none"),
     ],
