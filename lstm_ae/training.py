@@ -131,7 +131,7 @@ def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until
             seen = min(done * steps.batch_size, steps.train_feed.samples)
             listeners.on_train_batch_end(done - 1, {name: value / seen for name, value in values.items()})
         logs = {name: value / steps.train_feed.samples for name, value in values.items()}
-        if not network.stop_training:
+        if done == steps.count and not keeper.diverged:
             with _averaged(network, keeper):
                 logs |= {f"val_{name}": value for name, value in steps.validate().items()}
         listeners.on_epoch_end(epoch, logs)

@@ -172,6 +172,37 @@ def test_stops_without_progress_and_keeps_the_best_weights(tmp_path: Path) -> No
     assert (len(again.history), again.stopped) == (3, result.stopped)
 
 
+class StopIn(keras.callbacks.Callback):
+    """Stops after a step of an epoch (from 1)."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        super().__init__()
+        self.epoch, self.step = epoch, step
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.now = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if (self.now, batch + 1) == (self.epoch, self.step):
+            self.model.stop_training = True
+
+
+def test_a_callback_that_stops_within_an_epoch(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
+    """What was begun does not count, and the training can go on as if it had not been."""
+    state, whole = tmp_path / "state.npz", without_seconds(uninterrupted[0].history)
+    result, network = fitted(state, callbacks=(StopIn(2, 2),))
+    assert without_seconds(result.history) == whole[:1]
+    assert (result.stopped, result.diverged, result.best_epoch) == ("a callback stopped it in epoch 2", False, 1)
+    assert error_on(network, DATA.validation) == pytest.approx(whole[0]["val_loss"], rel=1e-6)
+    assert without_seconds(fitted(state)[0].history) == whole
+
+
+def test_a_callback_that_stops_with_the_last_step(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
+    result, _ = fitted(tmp_path / "state.npz", callbacks=(StopIn(2, 3),))
+    assert without_seconds(result.history) == without_seconds(uninterrupted[0].history)[:2]
+    assert result.stopped == ""
+
+
 class PoisonIn(keras.callbacks.Callback):
     """Makes a weight NaN at the start of an epoch, as an overflow would."""
 
