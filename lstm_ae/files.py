@@ -102,7 +102,8 @@ def _link(beside: Path, path: Path) -> None:
 
 def sync(path: Path) -> None:
     """Wait until a file's content is on the disk."""
-    with path.open("rb") as file:
+    # Windows flushes no file that is open for reading alone.
+    with path.open("r+b") as file:
         os.fsync(file.fileno())
 
 

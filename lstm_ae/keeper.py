@@ -91,8 +91,11 @@ class Keeper(keras.callbacks.Callback):
         self._tell(batch + 1, logs, finished=False)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Judge the epoch, then save."""
+        """Judge the epoch, then save. One that another callback has stopped within counts as not begun."""
         if self.diverged:
+            return
+        if "val_loss" not in logs:
+            self.stopped = f"a callback stopped it in epoch {epoch + 1}"
             return
         row = {"epoch": epoch + 1.0, **{key: float(value) for key, value in logs.items()}}
         row["learning_rate"] = self.rate
@@ -106,7 +109,7 @@ class Keeper(keras.callbacks.Callback):
         elif self.config.patience and epoch + 1 - self.best_epoch >= self.config.patience:
             self.stopped = f"no better validation loss in {self.config.patience} epochs"
         self.stopped = self.stopped or self.judge(self.history)
-        self.model.stop_training = bool(self.stopped)
+        self.model.stop_training = self.model.stop_training or bool(self.stopped)
         self._save()
         if self.log:
             self.log(self.history)

@@ -121,16 +121,17 @@ def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until
         sequence = order(steps.train_feed.samples, keeper.config.seed, epoch)
         values, done, stride = dict.fromkeys(steps.names, 0.0), 0, 1
         while done < steps.count and not network.stop_training:
-            last, began = min(done + stride, steps.count), time.monotonic()
+            last, began = min(done + stride, steps.count), time.perf_counter()
             values = steps.train(sequence, done, last, values)
-            taken = (time.monotonic() - began) / (last - done)
+            # Steps may be shorter than the clock can tell.
+            taken = max(time.perf_counter() - began, 1e-6) / (last - done)
             done = last
             # Within limits of its own growth: the first call of all holds the tracing.
             stride = max(1, min(2 * stride, int(every / taken)))
             seen = min(done * steps.batch_size, steps.train_feed.samples)
             listeners.on_train_batch_end(done - 1, {name: value / seen for name, value in values.items()})
         logs = {name: value / steps.train_feed.samples for name, value in values.items()}
-        if not network.stop_training:
+        if done == steps.count and not keeper.diverged:
             with _averaged(network, keeper):
                 logs |= {f"val_{name}": value for name, value in steps.validate().items()}
         listeners.on_epoch_end(epoch, logs)

@@ -1,12 +1,13 @@
 """Tables written as files."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lstm_ae import files
-from lstm_ae.files import write_table
+from lstm_ae.files import sync, write_table
 
 
 def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +20,13 @@ def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ValueError, match="shorter"):
         write_table(tmp_path / "uneven.csv", {"a": [1, 2], "b": [1]})
     assert not (tmp_path / "uneven.csv").exists()
+
+
+def test_what_is_flushed_is_open_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere than on Windows nobody minds."""
+    (tmp_path / "x").write_bytes(b"abc")
+    told: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: told.append(os.write(number, b"")))
+    sync(tmp_path / "x")
+    assert told == [0]
+    assert (tmp_path / "x").read_bytes() == b"abc"

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import multiprocessing
 import os
 import pickle
+import queue
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +19,10 @@ from processes import children, until_gone
 from served_models import ask, run, save, service
 from servers import live
 
-from lstm_ae.serving.apart import LARGE, Apart
+from lstm_ae.search.workers import _follow
+from lstm_ae.serving.apart import LARGE, Apart, _beginning
 from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.server import at_signals
 
 PREDICT = "/v1/models/plus:predict"
 ROW = np.arange(20_000, dtype=float) / 8
@@ -93,6 +98,43 @@ def test_one_that_waits_too_long_is_told(models: Path) -> None:
     answer = run(service(models, limits={"seconds": 0.001}), work)
     assert answer.status == 504
     assert b"deadline" in answer.content
+
+
+def test_without_a_server_a_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no SIGKILL as well, as on Windows."""
+    here, there = multiprocessing.Pipe()
+    ended: queue.Queue[int] = queue.Queue()
+    monkeypatch.delattr(signal, "SIGKILL")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "_exit", ended.put)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(sentinel=here))
+    _beginning()
+    there.close()
+    assert ended.get(timeout=10) == 1
+    _follow(here)
+    assert ended.get(timeout=10) == 1
+
+
+def test_signals_stop_the_server_where_the_loop_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the loops of Windows."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    async def stopped(number: int) -> bool:
+        def refuse(*_: object) -> None:
+            raise NotImplementedError
+
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        monkeypatch.setattr(loop, "add_signal_handler", refuse)
+        at_signals(loop, stop.set)
+        signal.raise_signal(number)
+        return await asyncio.wait_for(stop.wait(), 10)
+
+    try:
+        for number in before:
+            assert asyncio.run(stopped(number))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.slow

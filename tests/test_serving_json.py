@@ -1,10 +1,13 @@
 """Requests and answers in JSON: TensorFlow Serving's documented cases, then what clients get wrong."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lstm_ae.serving import cells
 from lstm_ae.serving.reading import Asked, read_request
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.writing import write_answer
@@ -170,6 +173,19 @@ def test_refused(body: str | bytes, words: str) -> None:
 )
 def test_refused_by_kind(body: str, kind: str, words: str) -> None:
     assert words in refused(body, x=kind)
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"), [(2**31, "int"), (-(2**31) - 1, "int"), (256, "byte"), (-1, "byte")], ids=str
+)
+def test_a_number_too_large_does_not_become_another(cell: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As numpy before 2 would have it, with a warning that nobody sees."""
+
+    def wrapping(values: Any, dtype: Any) -> Any:
+        return np.asarray(values, np.int64).astype(dtype)
+
+    monkeypatch.setattr(cells, "np", SimpleNamespace(**vars(np) | {"array": wrapping}))
+    assert "Type: Number is not of expected type" in refused(f'{{"instances": [1, {cell}]}}', x=kind)
 
 
 def test_several_inputs_need_names() -> None:

@@ -48,10 +48,13 @@ def test_arrays_and_instances(tmp_path: Path) -> None:
     assert read_samples(tmp_path / "a.npy", SERIES).inputs["past"].dtype == np.float32
     np.savez(tmp_path / "a.npz", past=np.zeros((2, 3, 1)), horizon=np.array([1, 2]))
     assert read_samples(tmp_path / "a.npz", FORECAST).inputs["horizon"].tolist() == [1, 2]
-    (tmp_path / "a.jsonl").write_text('{"past": [[1], [2]], "horizon": 3}\n\n{"past": [[1], [NaN]], "horizon": 4}\n')
+    (tmp_path / "a.jsonl").write_text(
+        '{"past": [[1], [2]], "horizon": 3}\n\n{"past": [[-Infinity], [NaN]], "horizon": 4}\n'
+    )
     found = read_samples(tmp_path / "a.jsonl", FORECAST).inputs
     assert found["horizon"].tolist() == [3, 4]
     assert np.isnan(found["past"][1, 1, 0])
+    assert found["past"][1, 0, 0] == -np.inf
     (tmp_path / "b.jsonl").write_text("[[1], [2]]\n[[3], [4]]\n")
     set_ = read_samples(tmp_path / "b.jsonl", FORECAST, constants={"horizon": 7}).inputs
     assert set_["horizon"].tolist() == [7, 7]
@@ -71,6 +74,9 @@ def test_arrays_and_instances(tmp_path: Path) -> None:
         ("x.jsonl", "[[1]]\nnull\n", {}, "line 2: JSON Value: null"),
         ("x.jsonl", "{\n", {}, "line 1: JSON Parse error"),
         ("x.jsonl", '{"x": 1}\n', {}, "an object with the keys past"),
+        ("x.jsonl", '[[1]]\n[[1]],"w":[9]\n', {}, "line 2: there is more than one JSON value"),
+        ("x.jsonl", "[[1e400]]\n", {}, "line 1: JSON Parse error: Number too big to be stored in double"),
+        ("x.jsonl", "[[Infinity], [-1e400]]\n", {}, "Number too big to be stored in double"),
         ("x.jsonl", "\n", {}, "holds no sample"),
         ("x.jsonl", "[[1]]\n", {"constants": {"past": 3}}, "the inputs of one number a sample are none"),
     ],
@@ -92,7 +98,7 @@ def doubled(calls: list[int], stop_at: int = 99) -> Caller:
             raise KeyboardInterrupt
         return {"y": inputs["past"] * 2}
 
-    return Caller("m/1", SERIES, call_)
+    return Caller("m/1", "abc", SERIES, call_)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
@@ -122,6 +128,11 @@ def test_what_another_call_has_begun_is_left_alone(tmp_path: Path) -> None:
     others = Samples({"past": np.ones((4, 2, 1), np.float32)})
     with pytest.raises(ConfigError, match="is of another model or other data"):
         bulk.predict(doubled([]), others, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
+    for other in ({"model": "m/2"}, {"source": "http://else:8501"}):
+        with pytest.raises(ConfigError, match="is of another model or other data"):
+            bulk.predict(
+                doubled([])._replace(**other), samples, tmp_path / "o.csv", batch=1, notify=lambda done, of: None
+            )
     (tmp_path / "there.csv").touch()
     with pytest.raises(ConfigError, match="is there already"):
         bulk.predict(doubled([]), samples, tmp_path / "there.csv", batch=1, notify=lambda done, of: None)
@@ -135,7 +146,9 @@ def test_columns_of_a_table_are_named(tmp_path: Path) -> None:
         return {"code": np.zeros((count, 2), np.float32), "class": np.ones(count, np.int32), "y": inputs["past"]}
 
     samples = Samples({"past": np.zeros((1, 2, 1), np.float32)})
-    bulk.predict(Caller("m/1", SERIES, answer), samples, tmp_path / "o.csv", batch=8, notify=lambda done, of: None)
+    bulk.predict(
+        Caller("m/1", "abc", SERIES, answer), samples, tmp_path / "o.csv", batch=8, notify=lambda done, of: None
+    )
     assert (tmp_path / "o.csv").read_text() == "sample,code_1,code_2,class,y_1,y_2\n0,0.0,0.0,1,0.0,0.0\n"
 
 
@@ -199,11 +212,39 @@ def test_a_table_of_uneven_answers_is_refused(tmp_path: Path) -> None:
 
     samples = Samples({"past": np.array([[[2]], [[3]]], np.float32)})
     with pytest.raises(DataError, match="From sample 1 on the answers have other columns than before"):
-        bulk.predict(Caller("m/1", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+        bulk.predict(
+            Caller("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
+        )
     # Nor is it gone on with where another call has stopped.
     with pytest.raises(DataError, match="From sample 1 on"):
-        bulk.predict(Caller("m/1", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+        bulk.predict(
+            Caller("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
+        )
     assert not Path("o.csv").exists()
+
+
+@pytest.mark.parametrize(("cut", "kept"), [(0, 2), (1, 1), (8, 1), (9, 1)], ids=["whole", "end", "quoted", "line"])
+def test_rows_of_several_lines_are_gone_on_with(tmp_path: Path, cut: int, kept: int) -> None:
+    """A text may hold the end of a line, and a power cut may come right behind it."""
+
+    def answer(inputs: Any) -> Any:
+        said = [f'"{value:.0f}"\nand on'.encode() for value in inputs["past"][:, 0, 0]]
+        return {"y": np.array(said, object)}
+
+    def stopped(inputs: Any) -> Any:
+        if inputs["past"][0, 0, 0] == 2:
+            raise KeyboardInterrupt
+        return answer(inputs)
+
+    samples = Samples({"past": np.arange(4, dtype=np.float32).reshape(4, 1, 1)})
+    made = Caller("m/1", "abc", SERIES, answer)
+    bulk.predict(made, samples, Path("whole.csv"), batch=1, notify=lambda done, of: None)
+    with pytest.raises(KeyboardInterrupt):
+        bulk.predict(made._replace(call=stopped), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+    part = Path(".o.csv.part")
+    part.write_bytes(part.read_bytes()[: len(part.read_bytes()) - cut])
+    assert bulk.predict(made, samples, Path("o.csv"), batch=1, notify=lambda done, of: None) == (4, kept)
+    assert Path("o.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
 def test_a_header_alone_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -267,6 +308,10 @@ def test_which_model(tmp_path: Path) -> None:
     (tmp_path / "b" / "2").symlink_to(tmp_path / "a" / "1")
     assert caller(str(tmp_path / "a" / "1"), None, None, "").model == "a/1"
     assert caller(str(tmp_path), "b", 2, "").model == "b/2"
+    save(tmp_path / "else" / "a", 1, amount=2.0)
+    one, same, other = (caller(str(tmp_path / name), None, None, "") for name in ("a/1", "b/2", "else/a/1"))
+    assert (other.model, other.source == one.source) == (one.model, False)
+    assert same.source == one.source
     for where, model, version, words in (
         (tmp_path, None, None, "--model must be one of a, b"),
         (tmp_path, "c", None, "--model must be one of a, b"),

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from lstm_ae import experiment, keeper
+from lstm_ae import experiment, keeper, training
 from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split
@@ -55,9 +56,10 @@ def fitted(
     identity: dict[str, Any] = IDENTITY,
     notify: Callable[[Progress], None] | None = None,
     callbacks: tuple[Any, ...] = (),
+    every: float = 0,
 ) -> tuple[Fitted, Any]:
     network = network_for(config)
-    result = fit(network, data, config, state=state, identity=identity, notify=notify, callbacks=callbacks, every=0)
+    result = fit(network, data, config, state=state, identity=identity, notify=notify, callbacks=callbacks, every=every)
     return result, network
 
 
@@ -124,6 +126,11 @@ def test_resumed_to_the_last_bit(
     assert resumed.seconds >= resumed.history[-1]["seconds"]
 
 
+def test_steps_shorter_than_the_clock_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: 5.0, perf_counter=lambda: 5.0))
+    assert len(fitted(tmp_path / "state.npz", every=0.2)[0].history) == CONFIG.epochs
+
+
 def test_history_holds_an_epoch_a_row(uninterrupted: tuple[Fitted, Any, Path]) -> None:
     result, _, _ = uninterrupted
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
@@ -163,6 +170,37 @@ def test_stops_without_progress_and_keeps_the_best_weights(tmp_path: Path) -> No
     # What has stopped stays stopped when it is taken up again.
     again, _ = fitted(tmp_path / "state.npz", config, data)
     assert (len(again.history), again.stopped) == (3, result.stopped)
+
+
+class StopIn(keras.callbacks.Callback):
+    """Stops after a step of an epoch (from 1)."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        super().__init__()
+        self.epoch, self.step = epoch, step
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.now = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if (self.now, batch + 1) == (self.epoch, self.step):
+            self.model.stop_training = True
+
+
+def test_a_callback_that_stops_within_an_epoch(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
+    """What was begun does not count, and the training can go on as if it had not been."""
+    state, whole = tmp_path / "state.npz", without_seconds(uninterrupted[0].history)
+    result, network = fitted(state, callbacks=(StopIn(2, 2),))
+    assert without_seconds(result.history) == whole[:1]
+    assert (result.stopped, result.diverged, result.best_epoch) == ("a callback stopped it in epoch 2", False, 1)
+    assert error_on(network, DATA.validation) == pytest.approx(whole[0]["val_loss"], rel=1e-6)
+    assert without_seconds(fitted(state)[0].history) == whole
+
+
+def test_a_callback_that_stops_with_the_last_step(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
+    result, _ = fitted(tmp_path / "state.npz", callbacks=(StopIn(2, 3),))
+    assert without_seconds(result.history) == without_seconds(uninterrupted[0].history)[:2]
+    assert result.stopped == ""
 
 
 class PoisonIn(keras.callbacks.Callback):

@@ -178,7 +178,7 @@ def serve(pipe: Connection, threads: int, log: str) -> None:
 def _follow(sentinel: Any) -> None:
     """Die with the process that started this one, however that died."""
     wait([sentinel])
-    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lstm_ae.serving.reading import tensor
+from lstm_ae.serving.cells import tensor
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.servable import Signature, Tensors
 

@@ -41,13 +41,18 @@ def predict(
     if out.exists():
         raise ConfigError(f"--out {str(out)!r} is there already; give another file")
     part, about = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.about.json")
-    asked = {"model": caller.model, "signature": caller.signature.name, "samples": _hash(samples)}
+    asked = {
+        "model": caller.model,
+        "source": caller.source,
+        "signature": caller.signature.name,
+        "samples": _hash(samples),
+    }
     head = 1 if out.suffix == ".csv" else 0
     done = 0
     if part.exists() and about.exists():
         if read_object(about) != asked:
             raise ConfigError(f"{str(part)!r} is of another model or other data; delete it, or give another --out")
-        done = max(0, _keep_whole_lines(part) - head)
+        done = max(0, _keep_whole_rows(part, quoted=out.suffix == ".csv") - head)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)
@@ -135,13 +140,19 @@ def _places(shape: Sequence[int]) -> Iterator[str]:
         yield "_".join(str(place + 1) for place in index)
 
 
-def _keep_whole_lines(path: Path) -> int:
-    """Cut off a last line that is not whole; returns how many are left."""
-    count, whole = 0, 0
+def _keep_whole_rows(path: Path, *, quoted: bool) -> int:
+    """Cut off a last row that is not whole; returns how many are left.
+
+    Args:
+        quoted: whether a line may end within a cell, which then stands in quotes.
+    """
+    count, whole, end, quotes = 0, 0, 0, 0
     with path.open("r+b") as file:
         for line in file:
-            if line.endswith(b"\n"):
-                count, whole = count + 1, whole + len(line)
+            end += len(line)
+            quotes += line.count(b'"') if quoted else 0
+            if line.endswith(b"\n") and quotes % 2 == 0:
+                count, whole = count + 1, end
         file.truncate(whole)
     return count
 

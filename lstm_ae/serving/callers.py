@@ -17,6 +17,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving.asking import read_outputs, write_request
 from lstm_ae.serving.folders import Policy, discover, versions_in
 from lstm_ae.serving.loading import require_allowed
+from lstm_ae.serving.manifests import fingerprint
 from lstm_ae.serving.protos import to_array, to_proto
 from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.servable import Servable, Signature, Tensors, callable_ones, signature_of
@@ -29,9 +30,11 @@ class Caller(NamedTuple):
 
     Args:
         model: its name and version, which tell one answer from another.
+        source: whose they are: the address of the server, or of a folder the hash of the model's files.
     """
 
     model: str
+    source: str
     signature: Signature
     call: Callable[[Tensors], Tensors]
 
@@ -85,7 +88,7 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{str(directory)!r} cannot be loaded ({first[:200]}); export the model anew") from error
     found = _chosen(servable.definitions, signature)
-    return Caller(f"{name}/{number}", found, lambda inputs: servable.run(found.name, inputs))
+    return Caller(f"{name}/{number}", fingerprint(directory), found, lambda inputs: servable.run(found.name, inputs))
 
 
 def _over_rest(url: str, model: str, version: int | None, signature: str) -> Caller:
@@ -110,7 +113,7 @@ def _over_rest(url: str, model: str, version: int | None, signature: str) -> Cal
         except ValueError as error:
             raise _stranger(path, error) from error
 
-    return Caller(f"{model}/{number}", found, call)
+    return Caller(f"{model}/{number}", url.rstrip("/"), found, call)
 
 
 def _stranger(path: str, error: Exception) -> DataError:
@@ -157,7 +160,7 @@ def _over_grpc(url: str, model: str, version: int | None, signature: str) -> Cal
         outputs = _rpc(url, stub.Predict, asked).outputs
         return {name: to_array(name, outputs[name]) for name in found.outputs}
 
-    return Caller(f"{model}/{answer.model_spec.version.value}", found, call)
+    return Caller(f"{model}/{answer.model_spec.version.value}", url.rstrip("/"), found, call)
 
 
 def _rpc(url: str, call: Any, request: Any) -> Any:

@@ -48,12 +48,21 @@ def changed(directory: Path, manifest: Mapping[str, Any]) -> str:
     listed = manifest.get("files")
     if not isinstance(listed, dict):
         return ""
-    there = [path for path in (directory / "saved_model.pb", *directory.glob("variables/*")) if path.is_file()]
-    hashes = {path.relative_to(directory).as_posix(): _sha256(path) for path in there}
+    hashes = _hashes(directory)
     for name, known in listed.items():
         if (name == "saved_model.pb" or name.startswith("variables/")) and hashes.get(name) != known:
             return f"{name} {'has changed' if name in hashes else 'is missing'} since the export"
     return ""
+
+
+def fingerprint(directory: Path) -> str:
+    """What tells a version's graph and weights from any other's, whatever name and number they have."""
+    return hashlib.sha256(json.dumps(_hashes(directory), sort_keys=True).encode()).hexdigest()
+
+
+def _hashes(directory: Path) -> dict[str, str]:
+    there = [path for path in (directory / "saved_model.pb", *directory.glob("variables/*")) if path.is_file()]
+    return {path.relative_to(directory).as_posix(): _sha256(path) for path in there}
 
 
 def told(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 
-from lstm_ae.serving.reading import MOST_DIMENSIONS
+from lstm_ae.serving.cells import MOST_DIMENSIONS
 from lstm_ae.serving.refusals import invalid
 from lstm_ae.serving.servable import Sent
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from lstm_ae.data.lines import lines, shown, stable_file
 from lstm_ae.data.table import read_csv
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.serving.cells import tensor
 from lstm_ae.serving.parsing import parse
-from lstm_ae.serving.reading import tensor
+from lstm_ae.serving.reading import refuse_infinite
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.servable import Signature, Tensors
 
@@ -146,12 +147,16 @@ def _of_lines(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
             if not line.strip():
                 continue
             try:
-                value = parse(b'{"v":' + line + b"}")["v"]
+                content = parse(b'{"v":' + line + b"}")
+                if content.keys() != {"v"}:
+                    raise DataError("there is more than one JSON value")
+                value = content["v"]
                 named = value if isinstance(value, dict) and value.keys() == wanted.keys() else None
                 if named is None and (len(wanted) > 1 or isinstance(value, dict)):
                     raise DataError(f"an object with the keys {', '.join(wanted)} belongs there")
                 for name, spec in wanted.items():
                     cells[name].append(tensor(value if named is None else named[name], spec.dtype))
+                refuse_infinite(line, [values[-1] for values in cells.values()])
             except (Refusal, DataError) as error:
                 raise DataError(f"{shown(path)}, line {number}: {error}") from None
     try:

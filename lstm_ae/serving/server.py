@@ -91,8 +91,7 @@ async def serve(
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    at_signals(loop, stop.set)
     looking = asyncio.create_task(_look(catalogue, manners.poll))
     serving = asyncio.create_task(http.serve())
     try:
@@ -117,6 +116,15 @@ async def serve(
         batcher.close()
         service.apart.close()
         LOG.info("stopped")
+
+
+def at_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    """Call `stop` on the loop at SIGTERM and SIGINT, which the loops of Windows know nothing of."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
 async def _look(catalogue: Catalogue, poll: float) -> None:
