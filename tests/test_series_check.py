@@ -97,6 +97,7 @@ def test_the_document(called: Any) -> None:
         "duplicates": 0,
         "gaps": 0,
         "missing_rows": 0,
+        "empty_rows": 0,
         "longest_gap": 0,
     }
     assert content["columns"][0] == {
@@ -326,11 +327,20 @@ def test_a_table_that_only_counts_has_no_other_columns_to_model() -> None:
     assert note.fixes == ()
 
 
-def test_gaps_that_part_and_steps_that_are_none() -> None:
+def test_gaps_that_part_and_steps_that_are_none(called: Any) -> None:
     kept = [hour for k, hour in enumerate(hours(300)) if not 100 <= k < 110]
     (note,) = found(HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(kept))).values()
     assert note.text == ("No window crosses 1 gap of more than 2 steps; the longest is of 10 after 2024-01-05 03:00:00")
     assert note.fixes == ({"max_gap": 10},)
+    rows = [f"{hour},{'' if 100 <= k < 110 or k == 9 else 1.5}" for k, hour in enumerate(hours(300)) if k != 111]
+    notes = found(HEAD.strip(), *rows, window=20)
+    assert next(text for text in notes if text.startswith("No window")) == (
+        "No window crosses 1 gap of more than 2 steps, 10 rows without any value among them; the longest is of 10 "
+        "after 2024-01-05 03:00:00"
+    )
+    assert "; 2 gaps with 1 row missing and 10 without any value, no dup" in called("series check t.csv --window 20")[1]
+    assert inspect(Reading(data="t.csv", window=20)).gaps == (2, 1, 10, 99, 1, 10)
+    assert inspect(Reading(data="t.csv", window=20, freq="rows")).gaps == (1, 0, 10, 99, 1, 10)
     shifts = [hour for hour in hours(600) if hour[-5:] in ("08:00", "17:00")]
     (note,) = found(HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(shifts))).values()
     assert note.text.endswith("as if rows had no regular step")

@@ -19,7 +19,6 @@ from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_un
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
 from lstm_ae.data.table import MISSING
-from lstm_ae.data.telling import told
 
 LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
 
@@ -115,10 +114,10 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
     rows = [f"{count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(PARTS)]
     span = f"window of {prepared.window} steps" + (f" and {prepared.horizon} ahead" if prepared.horizon else "")
     held = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
-    runs = np.bincount(prepared.grid.segment)
+    runs = np.unique(prepared.grid.segment[prepared.grid.valued], return_counts=True)[1]
     text = (
         f"{held if len(empty) < len(PARTS) else f'No part holds a {span}'}: there are "
-        f"{', '.join(rows)}, and at most {runs.max():,} without a long gap"
+        f"{', '.join(rows)}, and at most {runs.max(initial=0):,} without a long gap"
     )
     fixes: list[Mapping[str, Any]] = []
     tries: list[dict[str, Any]] = [{}]
@@ -151,11 +150,10 @@ def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> 
         text = f"{share:.0%} of the steps of {step} have no row, as if rows had no regular step"
         found.append(Finding(text, False, ({"freq": "rows"},)))
     elif gaps.longest > prepared.max_gap:
-        before = told(int(table.times[gaps.before]))
-        parted = int((np.diff(prepared.grid.segment) > 0).sum()) - len(table.ids) + 1
+        without = f", {count(gaps.empty, 'row')} without any value among them" if gaps.empty else ""
         text = (
-            f"No window crosses {count(parted, 'gap')} of more than {count(prepared.max_gap, 'step')}; the longest is "
-            f"of {gaps.longest:,} after {before}"
+            f"No window crosses {count(gaps.long, 'gap')} of more than {count(prepared.max_gap, 'step')}{without}; the "
+            f"longest is of {gaps.longest:,} after {moment(table, gaps.before)}"
         )
         fill: tuple[Mapping[str, Any], ...] = ({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ()
         found.append(Finding(text, False, fill))
