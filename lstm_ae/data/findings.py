@@ -1,6 +1,5 @@
 """What is wrong with a table, each with the options that solve it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,9 +17,8 @@ from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
+from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
 from lstm_ae.data.table import MISSING
-
-LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
 
 
 class Finding(NamedTuple):
@@ -168,9 +166,10 @@ def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
 
 
 def in_columns(
-    table: Measurements, features: tuple[Feature, ...], others: Mapping[str, str], config: Reading
+    prepared: Prepared, features: tuple[Feature, ...], others: Mapping[str, str], config: Reading
 ) -> list[Finding]:
     """Columns that are constant, that count, are often missing, too finely graded, labels or text."""
+    table = prepared.table
     found = []
 
     def without(names: list[str]) -> tuple[Mapping[str, Any], ...]:
@@ -195,11 +194,15 @@ def in_columns(
             found.append(Finding(text, False, without([feature.name])))
         if text := lost_digits(feature.name, feature.minimum, feature.maximum):
             found.append(Finding(text, False))
-    if config.label_col is None:
-        for feature in features:
-            if LABELS.fullmatch(feature.name.strip()) and len(features) > 1:
-                text = f"{shown(feature.name)} is modelled as a value, though its name says that it is a label"
-                found.append(Finding(text, False, ({"label_col": feature.name},)))
+    if text := of_totals(table, counters):
+        found.append(Finding(text, False))
+    if text := of_sentinels(table):
+        found.append(Finding(text, False, ({"missing": (*config.missing, *missing_of(sentinels(table)))},)))
+    if text := of_marks(config, table):
+        names = list(marks(config, table))
+        found.append(Finding(text, False, ({"label_col": names[0]}, *without(names))))
+    if text := of_constants(prepared, marks(config, table)):
+        found.append(Finding(text, False))
     if odd := [name for name in table.classes if name.lower() in MISSING]:
         verbs = "is a class" if len(odd) == 1 else "are classes"
         text = (

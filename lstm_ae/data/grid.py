@@ -90,7 +90,7 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
 
 def held_by(values: NDArray[np.float32]) -> Flags:
     """Which rows hold a value, `(rows,)`."""
-    held: Flags = ~np.isnan(values).all(axis=1)
+    held: Flags = np.asarray(~np.isnan(values).all(axis=1))
     return held
 
 

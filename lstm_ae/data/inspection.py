@@ -77,7 +77,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
         *rows_that_meet(table, step, clash, config),
         *no_windows(prepared, windows, config),
         *in_time(table, step, gaps, prepared),
-        *in_columns(table, features, others, config),
+        *in_columns(prepared, features, others, config),
         *in_series(config, prepared),
     ]
     if layout.time is not None and step == Step() and config.step is None:

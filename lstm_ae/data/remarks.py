@@ -12,9 +12,10 @@ from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
 from lstm_ae.data.selection import listed
 from lstm_ae.data.series import Prepared
+from lstm_ae.data.suspects import marks, of_constants, of_marks, of_sentinels, of_totals
 
 # What remarks are about, as the notes of a training begin.
-ABOUT = ("missing rows", "scale", "counters", "digits")
+ABOUT = ("missing rows", "scale", "counters", "digits", "totals", "far values", "labels", "constants")
 # The share of missing rows or values that is worth a word.
 MANY = 0.2
 # How many times less a series varies than all together until it is hardly seen beside them.
@@ -33,7 +34,16 @@ ENOUGH = 10
 def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
     """About a table to train on, by what they are about."""
     table = prepared.table
-    said = (filled(prepared), of_unlike_size(config, prepared), of_counters(table), of_lost_digits(table))
+    said = (
+        filled(prepared),
+        of_unlike_size(config, prepared),
+        of_counters(table),
+        of_lost_digits(table),
+        of_totals(table, counting(table)),
+        of_sentinels(table),
+        of_marks(config, table),
+        of_constants(prepared, marks(config, table)),
+    )
     return {name: words for name, words in zip(ABOUT, said, strict=True) if words}
 
 
@@ -128,19 +138,19 @@ def of_unlike_size(config: Reading, prepared: Prepared) -> str:
 
 def counting(table: Measurements) -> list[str]:
     """The columns of values that rise in every row of each series: evenly, or in time, or as their heading says."""
-    first = starts_of(table.series)[1:]
-    apart = np.diff(table.times)[~first].astype(np.float64)
-    if len(table.lines) < ENOUGH or not len(apart):
-        return []
     found = []
     for k, name in enumerate(table.layout.values):
-        values = table.values[:, k].astype(np.float64)
-        rise = np.diff(values)[~first]
+        held = np.flatnonzero(~np.isnan(table.values[:, k]))
+        first = starts_of(table.series[held])[1:]
+        values = table.values[held, k].astype(np.float64)
+        rise, rows, apart = (np.diff(numbers)[~first] for numbers in (values, held, table.times[held]))
+        if len(rise) < ENOUGH - 1:
+            continue
         # What 32 bits leave of a value is no better.
         loose = 2 * float(np.finfo(np.float32).eps) * float(np.abs(values).max())
         if (rise > 0).all() and (
             COUNTERS.fullmatch(name.strip())
-            or np.ptp(rise) <= 0.01 * rise.mean() + loose
+            or np.ptp(rise / rows) <= 0.01 * (rise / rows).mean() + loose
             or ((apart > 0).all() and (abs(rise - apart * (rise.sum() / apart.sum())) <= 0.01 * rise + loose).all())
         ):
             found.append(name)
