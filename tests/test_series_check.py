@@ -389,6 +389,38 @@ def test_a_column_that_is_constant_in_training_is_told_of() -> None:
     assert not any("in the training part" in note for note in column_of(STRETCHES, name="failure"))
 
 
+def woven(offset: int, *, kind: str = "name") -> list[str]:
+    """Two machines by turns, each every ten minutes, the second so many minutes after the first."""
+    start = np.datetime64("2024-01-01T00:00")
+    times = [(start + 10 * k + after, which) for k in range(200) for which, after in enumerate((0, offset))]
+    cells = {"name": "ab", "number": "12", "random": None}[kind]
+    return [
+        f"{str(time).replace('T', ' ')},{cells[which] if cells else 'pq'[k * k % 7 > 3]},{k % 24}"
+        for k, (time, which) in enumerate(times)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (woven(3), True),
+        (woven(3, kind="number"), True),
+        (woven(3, kind="random"), False),
+        (woven(5), False),
+    ],
+)
+def test_series_that_alternate_are_told_of(rows: list[str], told: bool) -> None:
+    notes = list(found("time,machine,a", *rows, window=5).values())
+    assert [note.fixes for note in notes if note.text.startswith("Rows with one")] == [({"id_col": "machine"},)] * told
+    config = Reading(data="t.csv", window=5)
+    said = remarks(config, inspect(config).prepared)
+    assert ("series" in said) == told
+    if told:
+        assert notes[0].text == said["series"]
+        again = inspect(Reading(data="t.csv", window=5, id_col="machine"))
+        assert (str(again.step), again.gaps.places, len(again.findings)) == ("10min", 0, 0)
+
+
 STEPS = np.random.default_rng(0).uniform(0.1, 3, 200).cumsum()
 # Name of the case: header, a row by its number and hour, and the columns that count.
 COUNTING: dict[str, tuple[str, Any, list[str]]] = {

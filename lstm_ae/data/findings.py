@@ -14,7 +14,7 @@ from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size
+from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size, of_woven
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
@@ -141,6 +141,8 @@ def _kept(config: Reading) -> str:
 def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> list[Finding]:
     """Rows that are out of order or missing."""
     found = []
+    if text := of_woven(table):
+        found.append(Finding(text, False, tuple({"id_col": name} for name in table.layout.woven[:2])))
     if table.unsorted:
         found.append(Finding(f"{count(table.unsorted, 'row')} stood after a later one; rows are sorted by time", False))
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)

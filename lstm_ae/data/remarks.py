@@ -15,7 +15,7 @@ from lstm_ae.data.series import Prepared
 from lstm_ae.data.suspects import marks, of_constants, of_marks, of_sentinels, of_totals
 
 # What remarks are about, as the notes of a training begin.
-ABOUT = ("missing rows", "scale", "counters", "digits", "totals", "far values", "labels", "constants")
+ABOUT = ("missing rows", "scale", "counters", "digits", "totals", "far values", "labels", "constants", "series")
 # The share of missing rows or values that is worth a word.
 MANY = 0.2
 # How many times less a series varies than all together until it is hardly seen beside them.
@@ -43,6 +43,7 @@ def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
         of_sentinels(table),
         of_marks(config, table),
         of_constants(prepared, marks(config, table)),
+        of_woven(table),
     )
     return {name: words for name, words in zip(ABOUT, said, strict=True) if words}
 
@@ -56,6 +57,16 @@ def of_counters(table: Measurements) -> str:
     if len(names) > 1:
         verbs = "rise in every row, as counters or elapsed time do, and are modelled as values"
     return f"{listed([shown(name) for name in names])} {verbs}"
+
+
+def of_woven(table: Measurements) -> str:
+    """Which column tells series apart whose rows alternate in time, though they are taken for one; "" where none."""
+    if table.layout.id is not None or not table.layout.woven:
+        return ""
+    return (
+        f"Rows with one value of {shown(table.layout.woven[0])} follow one another far more evenly than all together, "
+        "as where several series are mixed; tell them apart with --id-col"
+    )
 
 
 def of_lost_digits(table: Measurements) -> str:
