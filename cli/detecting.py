@@ -145,7 +145,7 @@ def register(app: typer.Typer) -> None:
             opened, data, rule=threshold, label_col=label_col, progress=bar.reading, scoring=bar.scoring
         )
         bar.clear()
-        remark(of_another(found.prepared), talk)
+        remark(of_another(found.prepared, opened.normal()[1]), talk)
         _show(found, talk)
         files = {}
         if events is not None:

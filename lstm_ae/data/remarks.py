@@ -10,6 +10,7 @@ from lstm_ae.data.columns import heading
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
+from lstm_ae.data.scaling import Scale
 from lstm_ae.data.selection import listed
 from lstm_ae.data.series import Prepared
 from lstm_ae.data.suspects import marks, of_constants, of_marks, of_sentinels, of_totals
@@ -18,6 +19,8 @@ from lstm_ae.data.suspects import marks, of_constants, of_marks, of_sentinels, o
 ABOUT = ("missing rows", "scale", "counters", "digits", "totals", "far values", "labels", "constants", "series")
 # The share of missing rows or values that is worth a word.
 MANY = 0.2
+# How many deviations, or ranges, a value lies from those of the training part to be far.
+FAR = 4
 # How many times less a series varies than all together until it is hardly seen beside them.
 APART = 10
 # Headings of columns that count, whose values rise in every row if not by as much.
@@ -90,9 +93,11 @@ def lost_digits(name: str, lowest: float, highest: float) -> str:
     )
 
 
-def of_another(prepared: Prepared) -> list[str]:
-    """About a table that comes after the one that a run was trained on."""
+def of_another(prepared: Prepared, scale: Scale | None = None) -> list[str]:
+    """About a table that comes after the one that a run was trained on, whose values had this scale."""
     words = [of_another_step(prepared), filled(prepared)]
+    if scale is not None and scale.kind == "fixed" and not np.array_equal(scale.range[0], [1]):  # as of no scale
+        words.append(of_another_range(prepared, scale))
     return [text for text in words if text]
 
 
@@ -104,6 +109,26 @@ def of_another_step(prepared: Prepared) -> str:
     return (
         f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}; give rows "
         f"every {step}, or a run trained with --freq {own}"
+    )
+
+
+def of_another_range(prepared: Prepared, scale: Scale) -> str:
+    """Which columns are mostly beyond what a training can have seen much of; "" where none is.
+
+    No more than a sixteenth of any numbers lies four deviations from their mean, and none that many ranges.
+    """
+    far = []
+    for name, column, offset, width in zip(
+        prepared.table.layout.values, prepared.table.values.T, scale.offset[0], scale.range[0], strict=True
+    ):
+        held = column[~np.isnan(column)]
+        if len(held) and (share := float((np.abs(held - offset) > FAR * width).mean())) > MANY:
+            far.append(f"{shown(name)} in {share:.0%} of the rows")
+    return (
+        f"Far from what they were in the training part are {listed(far)}; scores there say that alone. Train again on "
+        "rows like these, or on the differences of values that keep rising"
+        if far
+        else ""
     )
 
 
