@@ -170,7 +170,8 @@ def register(app: typer.Typer) -> None:
             scoring=bar.scoring,
         )
         bar.clear()
-        remark((*of_another(found.prepared), *of_known_rows(found.prepared, opened.metrics().get("seen"))), talk)
+        notes = of_another(found.prepared, opened.normal()[1])
+        remark((*notes, *of_known_rows(found.prepared, opened.metrics().get("seen"))), talk)
         _show(found, talk)
         files = {}
         if events is not None:

@@ -110,6 +110,8 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
         gaps, meet = "no gaps", "no duplicates"
         if found.gaps.places:
             gaps = f"{count(found.gaps.places, 'gap')} with {count(found.gaps.rows, 'row')} missing"
+        if found.gaps.empty:
+            gaps += f" and {found.gaps.empty:,} without any value"
         if found.clash:
             meet = f"{count(found.clash.rows, 'row')} at the time of another"
         steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
@@ -190,6 +192,7 @@ def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
             "duplicates": found.clash.rows if found.clash else 0,
             "gaps": found.gaps.places,
             "missing_rows": found.gaps.rows,
+            "empty_rows": found.gaps.empty,
             "longest_gap": found.gaps.longest,
         },
         "columns": [feature._asdict() | {"constant": feature.minimum == feature.maximum} for feature in found.features],

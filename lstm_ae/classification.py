@@ -153,15 +153,15 @@ def classified(classifier: Classifier, table: Measurements, *, every_row: bool =
         reading = replace(reading, freq="rows")
     prepared = prepare(reading, found)
     whole = padded(prepared) if by_series and config.short != "drop" else prepared
-    starts = window_starts(whole.grid.segment, whole.window)
+    starts = _starts(whole)
     single = (np.bincount(whole.grid.series[starts], minlength=len(table.ids)) <= 1) & by_series
     if every_row and not single.all():
         whole = padded(whole, "rows", ~single)
-        starts = window_starts(whole.grid.segment, whole.window)
+        starts = _starts(whole)
     elif not single.all():
         # A line is written for each row, and those of one window are counted as one.
         single[:] = False
-    if not len(starts):
+    if not len(starts) and whole.grid.valued.any():
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
         )
@@ -173,6 +173,12 @@ def classified(classifier: Classifier, table: Measurements, *, every_row: bool =
         said[np.isnan(windows).all(axis=(1, 2))] = np.nan
         probability[first : first + BATCH] = said
     return Classified(whole, names, starts + whole.window - 1, probability, single, unknown)
+
+
+def _starts(prepared: Prepared) -> NDArray[np.int64]:
+    """The first rows of all windows but those within a long gap."""
+    starts = window_starts(prepared.grid.segment, prepared.window)
+    return starts[prepared.grid.valued[starts]]
 
 
 def _places(table: Measurements, found: Measurements) -> list[int]:

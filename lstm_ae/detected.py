@@ -74,7 +74,7 @@ def words(found: Detection) -> list[str]:
         f"{expected.expected:.2g} ({expected.low:.2g} to {expected.high:.2g})",
     ]
     if unscored := len(ours.scores) - rows:
-        lines.append(f"{unscored:,} rows have no score: they stand in no whole window")
+        lines.append(f"{unscored:,} rows have no score: they hold no value, or stand in no whole window")
     agreed = _agreed(found)
     lines.append(
         f"{found.normal.components.name}: {len(found.baseline.events)} events by the same rule, {agreed} among these"

@@ -133,6 +133,7 @@ def forecast_table(
     grid, table = prepared.grid, prepared.table
     last = np.flatnonzero(np.r_[grid.series[1:] != grid.series[:-1], True])
     held = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
+    held &= grid.valued[last]
     if not held.any():
         raise DataError(
             f"{table.name} has no {window} rows in a row at its end, without a long gap, as a window needs; give more "

@@ -280,6 +280,21 @@ def test_each_short_segment_can_be_padded() -> None:
     assert own_rows(after.grid).tolist() == [False, True, True, True, True, True, True]
 
 
+@pytest.mark.parametrize(
+    ("where", "padded_values"),
+    [
+        ("segments", [NAN, 1, 2, NAN, NAN, 5, 6, 7]),
+        ("rows", [NAN, NAN, 1, 2, NAN, NAN, NAN, NAN, 5, 6, 7]),
+        ("series", [1, 2, NAN, NAN, 5, 6, 7]),
+    ],
+)
+def test_rows_of_a_long_gap_are_not_padded(where: Any, padded_values: list[float]) -> None:
+    rows = [f"x,{value},a" for value in (1, 2, "", "", 5, 6, 7)]
+    config, table = table_of(rows, window=3, split_by="series", max_gap=1)
+    after = padded(prepare(config, table), where)
+    np.testing.assert_array_equal(after.grid.values[:, 0], padded_values)
+
+
 def test_padding_has_a_limit() -> None:
     """Ten thousand series of one row would be ten million rows."""
     rows = [f"r{number},1,a" for number in range(10_000)]

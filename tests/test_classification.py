@@ -218,7 +218,7 @@ def answering(config: Series) -> Classifier:
 
 def test_rows_by_hand() -> None:
     """The window of two that ends with each row; in `every_row` the first one's begins before."""
-    config = config_of(window=2, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="time", value_cols=("a",))
+    config = config_of(window=2, classes=("x", "y", "z"), freq="rows", max_gap=2, split_by="time", value_cols=("a",))
     values = np.array([[0], [1], [2], [NAN], [NAN], [1]], float)
     labels = Marked("kind", np.array([0, 0, 1, 2, 2, -1], np.int32), ("x", "y", "z"))
     table = measurements_of(values, ["a"], labels=labels)

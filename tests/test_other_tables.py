@@ -132,6 +132,20 @@ def test_a_coarser_table_is_told_of() -> None:
         said(10, max_gap=0)
 
 
+@pytest.mark.parametrize(("scale", "told"), [("standard", True), ("minmax", True), ("none", False), ("window", False)])
+def test_rows_that_are_far_from_those_of_the_training_are_told_of(scale: str, told: bool) -> None:
+    """A level that has kept rising; two columns, and one alone."""
+    for names in ("a,b", "a"):
+        lines = [f"{time},{k},{k % 5}" for k, time in enumerate(minutes(1000))]
+        lines = lines if names == "a,b" else [line.rpartition(",")[0] for line in lines]
+        settled = settling.settle(Series(data=written(f"time,{names}", lines[:100]), window=4, scale=scale))
+        later = settling.whole(settled.config, other(settled.config, f"time,{names}", lines[500:]))
+        text = "Far from what they were in the training part are 'a' in 100% of the rows; scores there say that alone"
+        assert [said.startswith(text) for said in of_another(later, settled.data.scale)] == [True] * told
+        known = settling.whole(settled.config, other(settled.config, f"time,{names}", lines[:120]))
+        assert of_another(known, settled.data.scale) == []
+
+
 def test_remarks_are_told_before_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
     remark(["A.", "B."], Talk())
     remark(["C."], Talk(quiet=True))

@@ -134,7 +134,7 @@ def test_the_most_common_step_and_its_gaps() -> None:
     _, table = table_of([f"2024-01-01 {hour:02}:00,1" for hour in (0, 1, 2, 5, 6, 7, 12)])
     assert common_step(table) == HOUR
     assert slots(table, HOUR).tolist() == [0, 1, 2, 5, 6, 7, 12]
-    assert gaps_of(table, slots(table, HOUR)) == (2, 6, 4, 5)
+    assert gaps_of(table, slots(table, HOUR), 3) == (2, 6, 4, 5, 1, 0)
 
 
 def test_a_step_that_jitters() -> None:
@@ -178,6 +178,50 @@ def test_short_gaps_are_filled_and_long_ones_part() -> None:
     whole = on_grid(table, HOUR, 3, config)
     assert len(whole.values) == 10
     assert set(whole.segment.tolist()) == {0}
+
+
+def test_rows_without_a_value_are_as_those_that_are_missing() -> None:
+    """A gap is as long as both together, also where a series begins; in a long one the table's own rows stay."""
+    hours = (0, 1, 2, 3, 5, 6, 9, 10, 12, 13, 14)
+    values = dict.fromkeys((1, 2, 5, 6, 14), "")  # those missing between 3 and 12: 5 and 6 are there, and 9 and 10 hold
+    rows = [f"2024-01-01 {hour:02}:00,{values.get(hour, hour)},x" for hour in hours]
+    config, table = table_of(rows, "t,a,label", label_col="label")
+    grid = on_grid(table, HOUR, 2, config)
+    np.testing.assert_array_equal(
+        grid.values[:, 0], [0, np.nan, np.nan, 3, np.nan, np.nan, 9, 10, np.nan, 12, 13, np.nan]
+    )
+    assert (grid.times // HOUR.nanoseconds % 24).tolist() == [0, 1, 2, 3, 5, 6, 9, 10, 11, 12, 13, 14]
+    assert grid.segment.tolist() == [0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 2]
+    assert grid.known.tolist() == [True] * 8 + [False] + [True] * 3
+    assert grid.valued.tolist() == [True] * 4 + [False] * 2 + [True] * 6
+    assert grid.labels is not None
+    assert grid.labels.tolist() == [0] * 8 + [-1] + [0] * 3
+    # One more step before and one less after.
+    grid = on_grid(table, HOUR, 1, config)
+    assert grid.segment.tolist() == [0, 1, 1, 2, 3, 3, 4, 4, 4, 4, 4, 4]
+    assert on_grid(table, HOUR, 5, config).valued.all()
+
+
+def test_an_outage_parts_a_table_whether_its_rows_are_written_or_not() -> None:
+    values = np.arange(200.0)
+    values[50:90] = values[120:122] = np.nan
+    config, table = hourly(values, window=10)
+    held = np.flatnonzero(~np.isnan(table.values[:, 0]))
+    kept = table._replace(
+        series=table.series[held], times=table.times[held], values=table.values[held], lines=table.lines[held]
+    )
+    grid, other = on_grid(table, HOUR, 1, config), on_grid(kept, HOUR, 1, config)
+    np.testing.assert_array_equal(grid.values[grid.valued], other.values)
+    np.testing.assert_array_equal(np.diff(grid.segment[grid.valued]) > 0, np.diff(other.segment) > 0)
+    # So it is where rows just follow, whose longest gap is then told of.
+    found = prepare(replace(config, freq="rows"), table)
+    assert np.diff(found.grid.segment).nonzero()[0].tolist() == [49, 89, 119, 121]
+    assert found.inferred["max_gap"] == "1 step"
+    data = load_series(config, found)
+    assert np.isfinite(data.train.windows()).all()
+    # An outage is no room for a window.
+    values[:150] = np.nan
+    assert prepare(*hourly(values)).window == 2
 
 
 def test_a_missing_month_stands_where_it_would_have_been() -> None:
@@ -325,7 +369,8 @@ def test_missing_values_stay_missing_and_scale_without_them() -> None:
 
 
 def test_a_window_without_any_value_is_none() -> None:
-    config, table = table_of([f"{'' if 10 <= k < 20 else k},1" for k in range(100)], "a,b", value_cols=("a",), window=5)
+    rows = [f"{'' if 10 <= k < 20 else k},1" for k in range(100)]
+    config, table = table_of(rows, "a,b", value_cols=("a",), window=5, max_gap=10)
     assert load_series(config, prepare(config, table)).train.samples == 66 - 6
 
 

@@ -97,6 +97,7 @@ def test_the_document(called: Any) -> None:
         "duplicates": 0,
         "gaps": 0,
         "missing_rows": 0,
+        "empty_rows": 0,
         "longest_gap": 0,
     }
     assert content["columns"][0] == {
@@ -282,6 +283,144 @@ def test_a_training_is_told_of_lost_digits_and_of_columns_that_count() -> None:
     assert set(said.values()) <= {finding.text for finding in found.findings}
 
 
+RANDOM = np.random.default_rng(1)
+NOISE, FEW = RANDOM.normal(20, 1, 200).round(2), RANDOM.integers(0, 3, 200)
+
+
+def column_of(values: Any, **options: Any) -> dict[str, Finding]:
+    """What is found about a column called a, beside one that is ordinary."""
+    rows = [f"{hour},{value},{k % 7}" for k, (hour, value) in enumerate(zip(hours(len(values)), values, strict=True))]
+    return found(f"time,{options.pop('name', 'a')},x", *rows, **{"window": 5} | options)
+
+
+def with_(values: Any, number: float, rows: Any) -> Any:
+    changed = np.array(values, float)
+    changed[rows] = number
+    return changed
+
+
+# Name of the case: values of the column, and the numbers that seem to stand for a missing value.
+FAR: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "a number that loggers write": (with_(NOISE, -9999, [3, 90]), ("-9999",)),
+    "one of their own": (with_(NOISE, 777.7, [3, 90, 91]), ("777.7",)),
+    "two": (with_(with_(NOISE, -999, [5, 6]), -9999, [3, 90]), ("-9999", "-999")),
+    "on both sides": (with_(with_(NOISE, 65535, [5, 6]), -32768, [3, 90]), ("-32768", "65535")),
+    "once": (with_(NOISE, 777.7, [3]), ()),
+    "not far": (with_(NOISE, 27, [3, 90, 91]), ()),
+    "a known one that is not far": (with_(NOISE * 40, 999, [3, 90, 91]), ()),
+    "a sensor that is full": (np.minimum(NOISE * 100, 2100), ()),
+    "often off": (with_(NOISE, 0, range(60)), ()),
+    "a state of few": (with_(FEW, 500, [3, 90, 91]), ()),
+    "counts": (np.arange(200), ()),
+    "0 and 1": (with_(np.zeros(200), 1, [3, 90, 91]), ()),
+    "one value": (np.full(200, 5.0), ()),
+    "one value and a known number": (with_(np.full(200, 5.0), -9999, [3, 4]), ()),
+}
+
+
+@pytest.mark.parametrize("case", FAR)
+def test_numbers_that_stand_for_missing_ones_are_told_of(case: str) -> None:
+    values, numbers = FAR[case]
+    notes = [note for text, note in column_of(values).items() if text.startswith("Far from all other values")]
+    assert [note.fixes for note in notes] == [({"missing": numbers},)] * bool(numbers)
+    if numbers:
+        again = inspect(Reading(data="t.csv", window=5, missing=numbers))
+        assert np.nanmax(np.abs(again.table.values[:, 0])) < 100
+        said = remarks(Reading(window=5), inspect(Reading(data="t.csv", window=5)).prepared)["far values"]
+        assert said == notes[0].text
+        assert said.endswith(f"name it with --missing={','.join(numbers)}")
+
+
+STRETCHES = with_(np.zeros(200), 1, [*range(50, 60), *range(150, 155)])
+# Name of the case: heading and values of the column, and whether it seems to hold labels.
+MARKED: dict[str, tuple[str, Any, bool]] = {
+    "by name": ("machine failure", np.arange(200) % 2, True),
+    "by another name": ("Fault_Flag", STRETCHES, True),
+    "by its values": ("b", STRETCHES, True),
+    "an alarm of many values": ("alarm level", NOISE, False),
+    "single rows": ("b", (np.arange(200) % 20 == 0).astype(int), False),
+    "a switch": ("b", (np.arange(200) % 20 < 10).astype(int), False),
+    "zeros": ("failure", np.zeros(200), False),
+    "a part of a word": ("default rate", np.arange(200) % 2, False),
+}
+
+
+@pytest.mark.parametrize("case", MARKED)
+def test_labels_among_the_values_are_told_of(case: str) -> None:
+    name, values, told = MARKED[case]
+    notes = [note for text, note in column_of(values, name=name).items() if "is modelled as a value, though" in text]
+    assert [note.fixes for note in notes] == [({"label_col": name}, {"value_cols": ("x",)})] * told
+    config = Reading(data="t.csv", window=5)
+    assert ("labels" in remarks(config, inspect(config).prepared)) == told
+    for options in ({"label_col": name}, {"value_cols": (name, "x")}):
+        config = Reading(data="t.csv", window=5, **options)
+        if case not in ("zeros", "an alarm of many values"):
+            assert "labels" not in remarks(config, inspect(config).prepared)
+
+
+KWH = np.cumsum(np.where(np.arange(200) % 24 < 10, 0, RANDOM.uniform(0.5, 2, 200)))
+# Name of the case: values of the column, and whether it is a running total.
+TOTALS: dict[str, tuple[Any, bool]] = {
+    "flat nights": (KWH, True),
+    "a value is missing": (["" if k == 50 else f"{value:.2f}" for k, value in enumerate(KWH)], True),
+    "it begins anew": (np.r_[KWH[:120], KWH[:80]], True),
+    "it falls a little": (KWH - 2 * (np.arange(200) == 90), False),
+    "a cycle": (np.arange(200) % 24, False),
+    "steps": (np.arange(200) // 50, False),
+    "a step": (np.where(np.arange(200) < 90, NOISE[:1] + np.arange(200) / 1e4, 90.0 + np.arange(200) / 1e4), False),
+    "noise": (NOISE, False),
+}
+
+
+@pytest.mark.parametrize("case", TOTALS)
+def test_running_totals_are_told_of(case: str) -> None:
+    values, told = TOTALS[case]
+    assert any(text.startswith("'a' never falls, unless to begin anew") for text in column_of(values)) == told
+    said = remarks(Reading(window=5), inspect(Reading(data="t.csv", window=5)).prepared)
+    assert ("totals" in said) == told
+
+
+def test_a_column_that_is_constant_in_training_is_told_of() -> None:
+    text = "'a' has one value in the training part and others later: any change counts"
+    assert any(note.startswith(text) for note in column_of(np.arange(200) // 150))
+    said = remarks(Reading(window=5), inspect(Reading(data="t.csv", window=5)).prepared)
+    assert said["constants"].startswith(text)
+    assert not any("in the training part" in note for note in column_of(np.ones(200)))
+    assert not any("in the training part" in note for note in column_of(STRETCHES, name="failure"))
+
+
+def woven(offset: int, *, kind: str = "name") -> list[str]:
+    """Two machines by turns, each every ten minutes, the second so many minutes after the first."""
+    start = np.datetime64("2024-01-01T00:00")
+    times = [(start + 10 * k + after, which) for k in range(200) for which, after in enumerate((0, offset))]
+    cells = {"name": "ab", "number": "12", "random": None}[kind]
+    return [
+        f"{str(time).replace('T', ' ')},{cells[which] if cells else 'pq'[k * k % 7 > 3]},{k % 24}"
+        for k, (time, which) in enumerate(times)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (woven(3), True),
+        (woven(3, kind="number"), True),
+        (woven(3, kind="random"), False),
+        (woven(5), False),
+    ],
+)
+def test_series_that_alternate_are_told_of(rows: list[str], told: bool) -> None:
+    notes = list(found("time,machine,a", *rows, window=5).values())
+    assert [note.fixes for note in notes if note.text.startswith("Rows with one")] == [({"id_col": "machine"},)] * told
+    config = Reading(data="t.csv", window=5)
+    said = remarks(config, inspect(config).prepared)
+    assert ("series" in said) == told
+    if told:
+        assert notes[0].text == said["series"]
+        again = inspect(Reading(data="t.csv", window=5, id_col="machine"))
+        assert (str(again.step), again.gaps.places, len(again.findings)) == ("10min", 0, 0)
+
+
 STEPS = np.random.default_rng(0).uniform(0.1, 3, 200).cumsum()
 # Name of the case: header, a row by its number and hour, and the columns that count.
 COUNTING: dict[str, tuple[str, Any, list[str]]] = {
@@ -295,7 +434,7 @@ COUNTING: dict[str, tuple[str, Any, list[str]]] = {
     "two": ("id,t,x", lambda k, hour: f"{k},{k / 10:.1f},{k % 7}", ["id", "t"]),
     "a value that rises": ("when,level,x", lambda k, hour: f"{hour},{STEPS[k]:.3f},{k % 7}", []),
     "a counter that begins anew": ("when,id,x", lambda k, hour: f"{hour},{k % 150},{k % 7}", []),
-    "a counter with a hole": ("when,id,x", lambda k, hour: f"{hour},{k if k != 9 else ''},{k % 7}", []),
+    "a counter with a hole": ("when,id,x", lambda k, hour: f"{hour},{k if k != 9 else ''},{k % 7}", ["id"]),
 }
 
 
@@ -326,13 +465,22 @@ def test_a_table_that_only_counts_has_no_other_columns_to_model() -> None:
     assert note.fixes == ()
 
 
-def test_gaps_that_part_and_steps_that_are_none() -> None:
+def test_gaps_that_part_and_steps_that_are_none(called: Any) -> None:
     kept = [hour for k, hour in enumerate(hours(300)) if not 100 <= k < 110]
-    (note,) = found(HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(kept))).values()
+    (note,) = found(HEAD.strip(), *(f"{hour},{k % 24}" for k, hour in enumerate(kept))).values()
     assert note.text == ("No window crosses 1 gap of more than 2 steps; the longest is of 10 after 2024-01-05 03:00:00")
     assert note.fixes == ({"max_gap": 10},)
+    rows = [f"{hour},{'' if 100 <= k < 110 or k == 9 else 1.5}" for k, hour in enumerate(hours(300)) if k != 111]
+    notes = found(HEAD.strip(), *rows, window=20)
+    assert next(text for text in notes if text.startswith("No window")) == (
+        "No window crosses 1 gap of more than 2 steps, 10 rows without any value among them; the longest is of 10 "
+        "after 2024-01-05 03:00:00"
+    )
+    assert "; 2 gaps with 1 row missing and 10 without any value, no dup" in called("series check t.csv --window 20")[1]
+    assert inspect(Reading(data="t.csv", window=20)).gaps == (2, 1, 10, 99, 1, 10)
+    assert inspect(Reading(data="t.csv", window=20, freq="rows")).gaps == (1, 0, 10, 99, 1, 10)
     shifts = [hour for hour in hours(600) if hour[-5:] in ("08:00", "17:00")]
-    (note,) = found(HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(shifts))).values()
+    (note,) = found(HEAD.strip(), *(f"{hour},{k * k % 23}" for k, hour in enumerate(shifts))).values()
     assert note.text.endswith("as if rows had no regular step")
     assert note.fixes == ({"freq": "rows"},)
 

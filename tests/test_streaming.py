@@ -96,6 +96,25 @@ def test_a_long_gap_makes_what_was_before_it_final() -> None:
     assert rest.final.all()
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_a_long_gap_is_one_whether_its_rows_are_written_or_not(written: bool) -> None:
+    """Rows without a value wait until it is known how long their gap is, and are then rows without a score."""
+    stream = Stream(detector_of(3))
+    minutes = np.array([0, 1, 2, 3, *([4, 5, 6, 7] if written else []), 8, 9, 10])
+    values = np.where((minutes > 3) & (minutes < 8), np.nan, minutes)[:, None]
+    parts = [stream.push(values[[row]], START + MINUTE * minutes[[row]]) for row in range(len(minutes))]
+    if written:
+        # Two without a value may yet be a short gap; the third makes what was before it final.
+        assert [len(part.times) for part in parts[:9]] == [0, 0, 1, 1, 0, 0, 3, 1, 2]
+    found = joined([*parts, stream.end()])
+    assert ((found.times - START) // MINUTE).tolist() == minutes.tolist()
+    assert np.isnan(found.scores).tolist() == np.isnan(values[:, 0]).tolist()
+    table = table_of(
+        detector_of(3), START + MINUTE * np.array([0, 1, 2, 3, 8, 9, 10]), values[~np.isnan(values)][:, None]
+    )
+    np.testing.assert_allclose(found.by_feature[~np.isnan(found.scores)], at_once(detector_of(3), table)[1])
+
+
 def test_a_short_gap_is_filled() -> None:
     stream = Stream(detector_of(2))
     found = stream.push(np.arange(1.0, 4)[:, None], START + MINUTE * np.array([0, 1, 4]))

@@ -116,8 +116,8 @@ class Reading(Options):
     )
     max_gap: int | None = option(
         None,
-        "Longest gap, in steps, that is filled with missing rows; no window crosses a longer one (default: a tenth of "
-        "the window).",
+        "Longest gap, in steps without a row or without any value, that a window may cross (default: a tenth of the "
+        "window).",
         minimum=0,
         maximum=1_000_000,
         tunable=False,

@@ -185,17 +185,43 @@ def moment(table: Measurements, row: int) -> str:
 
 
 class Gaps(NamedTuple):
-    """What is missing between rows: in how many places, rows in all, the most in one place, and the row before it."""
+    """What is missing between rows that hold a value.
+
+    Args:
+        places: in how many places there is a gap: rows are missing, or too many in a row hold no value.
+        rows: that are missing, in all.
+        longest: steps of the longest gap.
+        before: the row before it.
+        long: gaps that no window crosses.
+        empty: rows in these that hold no value.
+    """
 
     places: int
     rows: int
     longest: int
     before: int
+    long: int
+    empty: int
 
 
-def gaps_of(table: Measurements, places: Times) -> Gaps:
-    """The gaps within series between rows at these `slots`; none where rows just follow."""
+def gaps_of(table: Measurements, places: Times, max_gap: int) -> Gaps:
+    """The gaps within series between rows at these `slots`.
+
+    Args:
+        max_gap: steps of the longest one that a window may cross.
+    """
     missing = np.where(starts_of(table.series), 0, np.diff(places, prepend=0) - 1)
-    missing = np.maximum(missing, 0)
-    longest = int(missing.argmax())
-    return Gaps(int((missing > 0).sum()), int(missing.sum()), int(missing[longest]), max(longest - 1, 0))
+    held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
+    steps, empty = np.diff(places[held]) - 1, np.diff(held) - 1
+    inside = table.series[held[1:]] == table.series[held[:-1]]
+    long = inside & (steps > max_gap)
+    steps = np.where(inside & (long | (steps > empty)), steps, 0)
+    longest = int(steps.argmax()) if len(steps) else 0
+    return Gaps(
+        int((steps > 0).sum()),
+        int(np.maximum(missing, 0).sum()),
+        int(steps.max(initial=0)),
+        int(held[longest]) if len(held) else 0,
+        int(long.sum()),
+        int(empty[long].sum()),
+    )

@@ -10,6 +10,7 @@ from lstm_ae.data.forms import DATE, Form, form_of, looks_like_times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.selection import listed
 from lstm_ae.data.table import MISSING, NUMBER
+from lstm_ae.data.woven import are_woven
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 
@@ -31,6 +32,7 @@ class Layout(NamedTuple):
         inferred: what nobody told, by field of the config, in words.
         clock: the column of the time of day, where that of the times holds dates alone.
         clocks: columns that nobody named and that could be it, where none is.
+        woven: of `apart`, those within whose values rows follow far more evenly than all together.
     """
 
     names: tuple[str, ...]
@@ -45,6 +47,7 @@ class Layout(NamedTuple):
     inferred: Mapping[str, str]
     clock: str | None = None
     clocks: tuple[str, ...] = ()
+    woven: tuple[str, ...] = ()
 
 
 def heading(name: str) -> str:
@@ -134,6 +137,7 @@ def layout_of(
         )
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{shown(index)} counts the rows and is left out"
+    apart = () if time is None else _apart(names, kinds, cells, moments, {time, index, clock, *taken})
     return Layout(
         tuple(names),
         kinds,
@@ -143,10 +147,11 @@ def layout_of(
         values,
         config.id_col,
         config.label_col,
-        () if time is None else _apart(names, kinds, cells, moments, {time, index, clock, *taken}),
+        apart,
         inferred,
         clock,
         clocks,
+        () if config.id_col else tuple(name for name in apart if are_woven(moments, cells(name), form)),
     )
 
 

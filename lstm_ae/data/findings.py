@@ -1,6 +1,5 @@
 """What is wrong with a table, each with the options that solve it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,13 +13,11 @@ from lstm_ae.data.forms import NAMES
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size
+from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size, of_woven
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
+from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
 from lstm_ae.data.table import MISSING
-from lstm_ae.data.telling import told
-
-LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
 
 
 class Finding(NamedTuple):
@@ -103,10 +100,10 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
     rows = [f"{count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(PARTS)]
     span = f"window of {prepared.window} steps" + (f" and {prepared.horizon} ahead" if prepared.horizon else "")
     held = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
-    runs = np.bincount(prepared.grid.segment)
+    runs = np.unique(prepared.grid.segment[prepared.grid.valued], return_counts=True)[1]
     text = (
         f"{held if len(empty) < len(PARTS) else f'No part holds a {span}'}: there are "
-        f"{', '.join(rows)}, and at most {runs.max():,} without a long gap"
+        f"{', '.join(rows)}, and at most {runs.max(initial=0):,} without a long gap"
     )
     fixes: list[Mapping[str, Any]] = []
     tries: list[dict[str, Any]] = [{}]
@@ -132,6 +129,8 @@ def _kept(config: Reading) -> str:
 def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> list[Finding]:
     """Rows that are out of order or missing."""
     found = []
+    if text := of_woven(table):
+        found.append(Finding(text, False, tuple({"id_col": name} for name in table.layout.woven[:2])))
     if table.unsorted:
         found.append(Finding(f"{count(table.unsorted, 'row')} stood after a later one; rows are sorted by time", False))
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)
@@ -139,11 +138,10 @@ def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> 
         text = f"{share:.0%} of the steps of {step} have no row, as if rows had no regular step"
         found.append(Finding(text, False, ({"freq": "rows"},)))
     elif gaps.longest > prepared.max_gap:
-        before = told(int(table.times[gaps.before]))
-        parted = int((np.diff(prepared.grid.segment) > 0).sum()) - len(table.ids) + 1
+        without = f", {count(gaps.empty, 'row')} without any value among them" if gaps.empty else ""
         text = (
-            f"No window crosses {count(parted, 'gap')} of more than {count(prepared.max_gap, 'step')}; the longest is "
-            f"of {gaps.longest:,} after {before}"
+            f"No window crosses {count(gaps.long, 'gap')} of more than {count(prepared.max_gap, 'step')}{without}; the "
+            f"longest is of {gaps.longest:,} after {moment(table, gaps.before)}"
         )
         fill: tuple[Mapping[str, Any], ...] = ({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ()
         found.append(Finding(text, False, fill))
@@ -158,9 +156,10 @@ def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
 
 
 def in_columns(
-    table: Measurements, features: tuple[Feature, ...], others: Mapping[str, str], config: Reading
+    prepared: Prepared, features: tuple[Feature, ...], others: Mapping[str, str], config: Reading
 ) -> list[Finding]:
     """Columns that are constant, that count, are often missing, too finely graded, labels or text."""
+    table = prepared.table
     found = []
 
     def without(names: list[str]) -> tuple[Mapping[str, Any], ...]:
@@ -185,11 +184,15 @@ def in_columns(
             found.append(Finding(text, False, without([feature.name])))
         if text := lost_digits(feature.name, feature.minimum, feature.maximum):
             found.append(Finding(text, False))
-    if config.label_col is None:
-        for feature in features:
-            if LABELS.fullmatch(feature.name.strip()) and len(features) > 1:
-                text = f"{shown(feature.name)} is modelled as a value, though its name says that it is a label"
-                found.append(Finding(text, False, ({"label_col": feature.name},)))
+    if text := of_totals(table, counters):
+        found.append(Finding(text, False))
+    if text := of_sentinels(table):
+        found.append(Finding(text, False, ({"missing": (*config.missing, *missing_of(sentinels(table)))},)))
+    if text := of_marks(config, table):
+        names = list(marks(config, table))
+        found.append(Finding(text, False, ({"label_col": names[0]}, *without(names))))
+    if text := of_constants(prepared, marks(config, table)):
+        found.append(Finding(text, False))
     if odd := [name for name in table.classes if name.lower() in MISSING]:
         verbs = "is a class" if len(odd) == 1 else "are classes"
         text = (

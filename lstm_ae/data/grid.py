@@ -1,4 +1,8 @@
-"""From the times that a table has to rows at a regular step: missing rows are NaN, long gaps part the series."""
+"""From the times that a table has to rows at a regular step: missing rows are NaN, long gaps part the series.
+
+A row without any value tells as little as one that is missing, and a gap is as long as both together. Rows within a
+long gap stay on the grid, in segments that hold no value.
+"""
 
 from typing import NamedTuple
 
@@ -25,7 +29,7 @@ class Grid(NamedTuple):
     Args:
         step: the step; `Step()` where rows follow one another as they stand.
         series: `(rows,)` int32, places in the table's `ids`, ascending.
-        segment: `(rows,)` int32; rows of a segment are one step apart.
+        segment: `(rows,)` int32; rows of a segment are one step apart, and in a long gap hold no value.
         times: `(rows,)` int64 nanoseconds in UTC, or row numbers; of a missing row when it would have been.
         values: `(rows, features)` float32, NaN where missing.
         labels: `(rows,)` int32, -1 where missing; None without labels.
@@ -40,12 +44,19 @@ class Grid(NamedTuple):
     labels: NDArray[np.int32] | None
     known: Flags
 
+    @property
+    def valued(self) -> Flags:
+        """Which rows are of a segment that holds a value, `(rows,)`."""
+        first = starts_of(self.segment)
+        found: Flags = np.logical_or.reduceat(held_by(self.values), np.flatnonzero(first))[np.cumsum(first) - 1]
+        return found
+
 
 def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> Grid:
     """The table's rows at a regular step.
 
     Args:
-        max_gap: missing rows in a row that are filled with NaN; more part the series into segments.
+        max_gap: rows in a row that are missing, or hold no value, and are filled with NaN; more part the series.
 
     Raises:
         DataError: rows meet in one place and `--duplicates` does not say what then, or the grid is far too fine.
@@ -72,17 +83,57 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
         table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == CLASSES
     )
     series, places = table.series[kept], places[kept]
-    first = starts_of(series)
-    advance = np.where(first, 1, np.diff(places, prepend=0))
-    parted = first | (advance - 1 > max_gap)
-    advance = np.where(parted, 1, advance)
-    rows = int(advance.sum())
+    parting = parting_of(places, held_by(values), starts_of(series), max_gap)
+    rows = int(parting.advance.sum())
     if rows > GROWTH * max(len(kept), 1000):
         raise DataError(
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {rows:,} rows for "
             f"{len(kept):,}. Give a longer --freq, a smaller {flag('max_gap')}, or --freq rows"
         )
-    return laid_out(step, series, table.times[kept], values, labels, advance, parted)
+    return laid_out(step, series, table.times[kept], values, labels, parting.advance, parting.parted)
+
+
+def held_by(values: NDArray[np.float32]) -> Flags:
+    """Which rows hold a value, `(rows,)`."""
+    held: Flags = np.asarray(~np.isnan(values).all(axis=1))
+    return held
+
+
+class Parting(NamedTuple):
+    """Where rows stand on the grid, `(rows,)` each.
+
+    Args:
+        advance: places from the row before, at least 1.
+        parted: whether a row begins a segment; its advance is 1.
+        apart: whether it stands in a long gap, without a value.
+    """
+
+    advance: Times
+    parted: Flags
+    apart: Flags
+
+
+def parting_of(places: Times, held: Flags, first: Flags, max_gap: int) -> Parting:
+    """Where rows begin a segment.
+
+    Args:
+        places: `(rows,)` ascending within a series.
+        held: `(rows,)` whether a row holds a value.
+        first: `(rows,)` where a series begins.
+    """
+    apart, rows = np.zeros(len(places), bool), np.flatnonzero(~held)
+    if len(rows):
+        begins, valued = np.flatnonzero(first), np.flatnonzero(held)
+        series, after = np.searchsorted(begins, rows, side="right") - 1, np.searchsorted(valued, rows)
+        begin, end = begins[series], np.r_[begins[1:], len(places)][series] - 1
+        before, after = np.r_[-1, valued][after], np.r_[valued, len(places)][after]
+        # Where none of the series holds a value before or after, the gap ends with the series.
+        low = np.where(before >= begin, places[before], places[begin] - 1)
+        high = np.where(after <= end, places[np.minimum(after, end)], places[end] + 1)
+        apart[rows] = high - low - 1 > max_gap
+    advance = np.where(first, 1, np.diff(places, prepend=0))
+    parted = first | (advance - 1 > max_gap) | np.diff(apart, prepend=False) | (apart & (advance > 1))
+    return Parting(np.where(parted, 1, advance), parted, apart)
 
 
 def laid_out(

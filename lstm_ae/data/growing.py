@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import followed, of_autumn, places_of
-from lstm_ae.data.grid import laid_out, merged
+from lstm_ae.data.grid import held_by, laid_out, merged, parting_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.telling import told
 from lstm_ae.errors import DataError
@@ -32,7 +32,9 @@ class Piece(NamedTuple):
 
 
 class Growing:
-    """The grid of one series. A row is on it once no other can take its place.
+    """The grid of one series.
+
+    A row is on it once no other can take its place, and one without any value once it is known whether its gap is long.
 
     Args:
         config: of a run, with nothing left open.
@@ -50,6 +52,9 @@ class Growing:
         self.begun = self.origin = self.newest = self.last = self.place = -1
         # Rows of the newest place, while others may still join them.
         self.held = (np.empty(0, np.int64), np.empty((0, features), np.float32))
+        # Times and places of the newest row with a value and of those without one since, in a long gap of the newest
+        # alone; how many of these are on the grid.
+        self.gap, self.laid = (np.empty(0, np.int64), np.empty(0, np.int64)), 1
 
     def push(self, values: Floats, times: Times | None = None) -> list[Piece]:
         """Take the next rows and return those that are on the grid now.
@@ -92,7 +97,7 @@ class Growing:
     def end(self) -> list[Piece]:
         """What is left, as no more will come."""
         times, values = self.held
-        return self._laid_out(times, values, self._places(times))
+        return self._laid_out(times, values, self._places(times), over=True)
 
     def _places(self, times: Times) -> Times:
         return places_of(times, np.full_like(times, self.origin), self.step)
@@ -128,26 +133,42 @@ class Growing:
             "apart, or train with another --freq"
         )
 
-    def _laid_out(self, times: Times, values: Floats, places: Times) -> list[Piece]:
-        """Rows of places that nothing can join any more, and what is missing between them and the row before."""
-        if not len(times):
+    def _laid_out(self, times: Times, values: Floats, places: Times, *, over: bool = False) -> list[Piece]:
+        """Rows of places that nothing can join any more, and what is missing between them and the row before.
+
+        Args:
+            over: whether no more will come, so that rows without a value wait for none.
+        """
+        if len(times):
+            kept, values, _ = merged(np.zeros(len(times), np.int32), values, None, places, self.rule)
+            times, places = times[kept], places[kept]
+            if self.place < 0:  # what a first row follows
+                self.gap = times[:1], places[:1] - 1
+            self.last, self.place = int(times[-1]), int(places[-1])
+        waiting = len(self.gap[0])
+        times, places = np.r_[self.gap[0], times], np.r_[self.gap[1], places]
+        if len(times) <= self.laid:
             return []
-        kept, values, _ = merged(np.zeros(len(times), np.int32), values, None, places, self.rule)
-        times, places = times[kept], places[kept]
+        values = np.concatenate([np.full((waiting, values.shape[1]), np.nan, np.float32), values])
+        held = held_by(values)
+        held[0] = True
+        parting = parting_of(places, held, np.arange(len(times)) == 0, self.max_gap)
+        newest, apart = int(np.flatnonzero(held)[-1]), bool(parting.apart[-1])
+        start, end = self.laid, len(times) if over or apart else newest + 1
+        self.gap = (times[[newest, -1]], places[[newest, -1]]) if apart else (times[newest:], places[newest:])
+        self.laid = 1 + apart
+        if end <= start:
+            return []
         # The row before stands in front, and is left out again.
-        before, place = (self.last, self.place) if self.place >= 0 else (times[0], places[0] - 1)
-        advance = np.diff(places, prepend=place)
-        parted = advance - 1 > self.max_gap
         grid = laid_out(
             self.step,
-            np.zeros(len(times) + 1, np.int32),
-            np.r_[before, times],
-            np.concatenate([np.full((1, values.shape[1]), np.nan, np.float32), values]),
+            np.zeros(end - start + 1, np.int32),
+            times[start - 1 : end],
+            values[start - 1 : end],
             None,
-            np.r_[1, np.where(parted, 1, advance)],
-            np.r_[True, parted],
+            np.r_[1, parting.advance[start:end]],
+            np.r_[True, parting.parted[start:end]],
         )
-        self.last, self.place = int(times[-1]), int(places[-1])
         times, values, segment = grid.times[1:], grid.values[1:], grid.segment[1:]
         bounds = [*np.searchsorted(segment, np.arange(segment[0], segment[-1] + 1)).tolist(), len(segment)]
         return [

@@ -69,7 +69,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     train, validation, test = windows_of(filled, config)
     windows = (train.samples, validation.samples, test.samples)
     features = _features(table)
-    gaps = gaps_of(table, places)
+    gaps = gaps_of(table, places, prepared.max_gap)
     layout = table.layout
     roles = {layout.time, layout.clock, layout.id, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
@@ -77,7 +77,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
         *rows_that_meet(table, step, clash, config),
         *no_windows(prepared, windows, config),
         *in_time(table, step, gaps, prepared),
-        *in_columns(table, features, others, config),
+        *in_columns(prepared, features, others, config),
         *in_series(config, prepared),
     ]
     if layout.time is not None and step == Step() and config.step is None:

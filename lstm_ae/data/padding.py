@@ -14,7 +14,7 @@ Where = Literal["series", "segments", "rows"]
 
 
 def padded(prepared: Prepared, where: Where = "series", of: NDArray[np.bool_] | None = None) -> Prepared:
-    """Put missing rows at the beginning of segments, up to one window of rows.
+    """Put missing rows at the beginning of segments that hold a value, up to one window of rows.
 
     Args:
         where: of each segment of a series that holds no whole window ("series"); of each segment that is shorter than
@@ -27,13 +27,15 @@ def padded(prepared: Prepared, where: Where = "series", of: NDArray[np.bool_] | 
     grid, window = prepared.grid, prepared.window
     first = np.flatnonzero(starts_of(grid.segment))
     length = np.diff(np.r_[first, len(grid.segment)])
+    held = grid.valued[first]
     more = np.maximum(window - length, 0)
     if where == "rows":
         more = np.full(len(first), window - 1)
     elif where == "series":
         holds = np.zeros(len(prepared.table.ids), bool)
-        holds[grid.series[first[length >= window]]] = True
+        holds[grid.series[first[held & (length >= window)]]] = True
         more[holds[grid.series[first]]] = 0
+    more[~held] = 0
     if of is not None:
         more[~of[grid.series[first]]] = 0
     if not more.any():

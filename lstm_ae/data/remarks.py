@@ -10,14 +10,18 @@ from lstm_ae.data.columns import heading
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
+from lstm_ae.data.scaling import Scale
 from lstm_ae.data.selection import listed
 from lstm_ae.data.series import Prepared
+from lstm_ae.data.suspects import marks, of_constants, of_marks, of_sentinels, of_totals
 from lstm_ae.data.windows import Data
 
 # What remarks are about, as the notes of a training begin.
-ABOUT = ("missing rows", "scale", "counters", "digits")
+ABOUT = ("missing rows", "scale", "counters", "digits", "totals", "far values", "labels", "constants", "series")
 # The share of missing rows or values that is worth a word.
 MANY = 0.2
+# How many deviations, or ranges, a value lies from those of the training part to be far.
+FAR = 4
 # How many times less a series varies than all together until it is hardly seen beside them.
 APART = 10
 # Headings of columns that count, whose values rise in every row if not by as much.
@@ -34,7 +38,17 @@ ENOUGH = 10
 def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
     """About a table to train on, by what they are about."""
     table = prepared.table
-    said = (filled(prepared), of_unlike_size(config, prepared), of_counters(table), of_lost_digits(table))
+    said = (
+        filled(prepared),
+        of_unlike_size(config, prepared),
+        of_counters(table),
+        of_lost_digits(table),
+        of_totals(table, counting(table)),
+        of_sentinels(table),
+        of_marks(config, table),
+        of_constants(prepared, marks(config, table)),
+        of_woven(table),
+    )
     return {name: words for name, words in zip(ABOUT, said, strict=True) if words}
 
 
@@ -70,6 +84,16 @@ def of_counters(table: Measurements) -> str:
     return f"{listed([shown(name) for name in names])} {verbs}"
 
 
+def of_woven(table: Measurements) -> str:
+    """Which column tells series apart whose rows alternate in time, though they are taken for one; "" where none."""
+    if table.layout.id is not None or not table.layout.woven:
+        return ""
+    return (
+        f"Rows with one value of {shown(table.layout.woven[0])} follow one another far more evenly than all together, "
+        "as where several series are mixed; tell them apart with --id-col"
+    )
+
+
 def of_lost_digits(table: Measurements) -> str:
     """Which columns vary so little for their size that 32 bits do not hold how; "" where none does."""
     lost = []
@@ -91,9 +115,11 @@ def lost_digits(name: str, lowest: float, highest: float) -> str:
     )
 
 
-def of_another(prepared: Prepared) -> list[str]:
-    """About a table that comes after the one that a run was trained on."""
+def of_another(prepared: Prepared, scale: Scale | None = None) -> list[str]:
+    """About a table that comes after the one that a run was trained on, whose values had this scale."""
     words = [of_another_step(prepared), filled(prepared)]
+    if scale is not None and scale.kind == "fixed" and not np.array_equal(scale.range[0], [1]):  # as of no scale
+        words.append(of_another_range(prepared, scale))
     return [text for text in words if text]
 
 
@@ -105,6 +131,26 @@ def of_another_step(prepared: Prepared) -> str:
     return (
         f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}; give rows "
         f"every {step}, or a run trained with --freq {own}"
+    )
+
+
+def of_another_range(prepared: Prepared, scale: Scale) -> str:
+    """Which columns are mostly beyond what a training can have seen much of; "" where none is.
+
+    No more than a sixteenth of any numbers lies four deviations from their mean, and none that many ranges.
+    """
+    far = []
+    for name, column, offset, width in zip(
+        prepared.table.layout.values, prepared.table.values.T, scale.offset[0], scale.range[0], strict=True
+    ):
+        held = column[~np.isnan(column)]
+        if len(held) and (share := float((np.abs(held - offset) > FAR * width).mean())) > MANY:
+            far.append(f"{shown(name)} in {share:.0%} of the rows")
+    return (
+        f"Far from what they were in the training part are {listed(far)}; scores there say that alone. Train again on "
+        "rows like these, or on the differences of values that keep rising"
+        if far
+        else ""
     )
 
 
@@ -150,19 +196,19 @@ def of_unlike_size(config: Reading, prepared: Prepared) -> str:
 
 def counting(table: Measurements) -> list[str]:
     """The columns of values that rise in every row of each series: evenly, or in time, or as their heading says."""
-    first = starts_of(table.series)[1:]
-    apart = np.diff(table.times)[~first].astype(np.float64)
-    if len(table.lines) < ENOUGH or not len(apart):
-        return []
     found = []
     for k, name in enumerate(table.layout.values):
-        values = table.values[:, k].astype(np.float64)
-        rise = np.diff(values)[~first]
+        held = np.flatnonzero(~np.isnan(table.values[:, k]))
+        first = starts_of(table.series[held])[1:]
+        values = table.values[held, k].astype(np.float64)
+        rise, rows, apart = (np.diff(numbers)[~first] for numbers in (values, held, table.times[held]))
+        if len(rise) < ENOUGH - 1:
+            continue
         # What 32 bits leave of a value is no better.
         loose = 2 * float(np.finfo(np.float32).eps) * float(np.abs(values).max())
         if (rise > 0).all() and (
             COUNTERS.fullmatch(name.strip())
-            or np.ptp(rise) <= 0.01 * rise.mean() + loose
+            or np.ptp(rise / rows) <= 0.01 * (rise / rows).mean() + loose
             or ((apart > 0).all() and (abs(rise - apart * (rise.sum() / apart.sum())) <= 0.01 * rise + loose).all())
         ):
             found.append(name)

@@ -15,7 +15,7 @@ from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.classes import drawn
 from lstm_ae.data.forms import form_of
-from lstm_ae.data.grid import Grid, on_grid
+from lstm_ae.data.grid import Grid, held_by, on_grid
 from lstm_ae.data.instants import BadCell, read_moments
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scaling import Scale, fixed, per_window, usable
@@ -74,7 +74,7 @@ def prepare(config: Reading, table: Measurements, parts: Parts | None = None) ->
     max_gap = config.max_gap
     if max_gap is None:
         max_gap = max(1, window // 10)
-        if table.layout.time is not None:
+        if table.layout.time is not None or not held_by(table.values).all():
             inferred["max_gap"] = count(max_gap, "step")
     grid = on_grid(table, step, max_gap, config)
     part = parts(grid) if parts else _parts(config, table, grid)
@@ -134,7 +134,7 @@ def load_series(config: Reading, prepared: Prepared) -> Data:
     shorter = f"--window than {prepared.window}"
     if prepared.horizon:
         shorter = f"--horizon than {prepared.horizon}, or {shorter}"
-    give, stretches = "Give", int(starts_of(prepared.grid.segment).sum())
+    give, stretches = "Give", int((starts_of(prepared.grid.segment) & prepared.grid.valued).sum())
     if stretches > len(table.ids):
         gaps = f"Gaps part the rows into {stretches:,} stretches"
         give = f"{gaps}: give a longer --max-gap (now {prepared.max_gap}), --freq rows,"
@@ -210,11 +210,12 @@ def _runs(grid: Grid, part: NDArray[np.int8]) -> NDArray[np.int32]:
 
 
 def _room(grid: Grid, part: NDArray[np.int8]) -> int:
-    """Half the longest run of rows that every part has."""
+    """Half the longest run of rows that every part has without a long gap."""
     runs = _runs(grid, part)
     lengths = np.bincount(runs)
-    of = part[np.flatnonzero(starts_of(runs))]
-    longest = [int(lengths[of == place].max(initial=0)) for place in range(len(PARTS))]
+    first = starts_of(runs)
+    of, held = part[first], grid.valued[first]
+    longest = [int(lengths[held & (of == place)].max(initial=0)) for place in range(len(PARTS))]
     return min(longest) // 2
 
 

@@ -97,11 +97,12 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         if codes.ndim != 2 or codes.shape[1] != halves.code:
             raise ValueError(f"X must be codes (rows, {halves.code}), as transform returns. Received: {codes.shape}")
         index = X.index if isinstance(X, pd.DataFrame) else None
-        table = measurements_of(codes, [f"code {place}" for place in range(halves.code)], index)
-        # Codes have gaps where their rows have none, and no scale.
+        names = [*(f"code {place}" for place in range(halves.code)), "there"]
+        # Rows without a code are no gap: windows after them may hold these rows. Nor have codes a scale.
+        table = measurements_of(np.c_[codes, np.ones(len(codes), np.float32)], names, index)
         freq = "rows" if table.layout.time is None else config.freq
         prepared = whole(replace(config, freq=freq, scale="none"), table)
-        rows = encoding.decoded(halves, prepared.grid.values, prepared.grid.segment)
+        rows = encoding.decoded(halves, prepared.grid.values[:, :-1], prepared.grid.segment)
         return self._rows(prepared, rows, X, list(config.value_cols))
 
     def reconstruct(self, X: Any) -> Frame:

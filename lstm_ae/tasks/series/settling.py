@@ -177,7 +177,7 @@ def whole(config: Series, table: Measurements) -> Prepared:
     prepared = prepare(dataclasses.replace(config, normal=()), table)
     if config.short == "pad":
         prepared = padded(prepared, "segments")
-    if not (np.bincount(prepared.grid.segment) >= prepared.window).any():
+    if not (np.bincount(prepared.grid.segment[prepared.grid.valued]) >= prepared.window).any():
         other = of_another_step(prepared)
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
