@@ -103,16 +103,16 @@ def test_one_that_waits_too_long_is_told(models: Path) -> None:
 def test_without_a_server_a_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no SIGKILL as well, as on Windows."""
     here, there = multiprocessing.Pipe()
-    ended: queue.Queue[int] = queue.Queue()
+    ended: queue.Queue[tuple[int, int]] = queue.Queue()
     monkeypatch.delattr(signal, "SIGKILL")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(os, "_exit", ended.put)
+    monkeypatch.setattr(os, "kill", lambda process, number: ended.put((process, number)))
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(sentinel=here))
     _beginning()
     there.close()
-    assert ended.get(timeout=10) == 1
+    assert ended.get(timeout=10) == (os.getpid(), signal.SIGTERM)
     _follow(here)
-    assert ended.get(timeout=10) == 1
+    assert ended.get(timeout=10) == (os.getpid(), signal.SIGTERM)
 
 
 def test_signals_stop_the_server_where_the_loop_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:

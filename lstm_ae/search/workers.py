@@ -178,7 +178,8 @@ def serve(pipe: Connection, threads: int, log: str) -> None:
 def _follow(sentinel: Any) -> None:
     """Die with the process that started this one, however that died."""
     wait([sentinel])
-    os._exit(1)
+    # Windows ends a process by either, and has the one alone.
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 @contextlib.contextmanager

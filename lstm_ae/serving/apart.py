@@ -65,6 +65,7 @@ def _beginning() -> None:
     def follow() -> None:
         with contextlib.suppress(OSError):
             wait([parent.sentinel])
-        os._exit(1)
+        # Windows ends a process by either, and has the one alone.
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
     threading.Thread(target=follow, daemon=True).start()
