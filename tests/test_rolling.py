@@ -1,6 +1,7 @@
 """A rolling origin over tables: which rows each fold knows and tests, and what the folds say together."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -98,10 +99,11 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     def outcome(model: Any, data: Any, split: Split, *_: Any) -> outcomes.Outcome:
         ours = 0.9 + 0.001 * (np.arange(split.samples) % 7)
         squared = {"": ours, "last value": np.ones_like(ours), "linear regression": np.ones_like(ours)}
-        return outcomes.Outcome(squared, squared, {"": np.ones(HORIZON)}, {}, {}, outcomes._moments(split, WINDOW))
+        means = {name: errors.mean(keepdims=True) for name, errors in squared.items()}
+        return outcomes.Outcome(squared, squared, {"": np.ones(HORIZON)}, means, {}, outcomes._moments(split, WINDOW))
 
     monkeypatch.setattr(rolling, "_trained", lambda *_: (None, 1))
-    monkeypatch.setattr(rolling, "fit", lambda *_: None)
+    monkeypatch.setattr(rolling, "fit", lambda *_: SimpleNamespace(seasons=(None,)))
     monkeypatch.setattr(outcomes, "steps_of", lambda _: WINDOW)
     monkeypatch.setattr(outcomes, "spread_of", lambda *_: None)
     monkeypatch.setattr(outcomes, "outcome", outcome)
