@@ -215,7 +215,7 @@ def _outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> list[str]:
         around = f" and over the {threshold['smooth']} rows around it" if threshold["smooth"] > 1 else ""
         texts["score"] = (
             "how unusual a row is, from any number of rows: the squared error of its scaled values, of several columns "
-            f"weighed so that each has the same in normal rows, the mean over all windows that hold it{around}"
+            f"each over the root of its mean in normal rows, the mean over all windows that hold it{around}"
         )
         texts["threshold"] = f"{threshold['value']:.6g}, by the rule {threshold['rule']}"
         texts["anomaly"] = "whether a row's score is above the threshold"

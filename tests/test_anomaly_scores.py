@@ -139,12 +139,22 @@ def test_refusals() -> None:
         Overlap(-1)
 
 
-def test_every_column_weighs_as_much_in_normal_rows() -> None:
+def test_a_column_that_is_told_badly_does_not_hide_the_others() -> None:
+    random = np.random.default_rng(0)
+    normal = random.gamma(10, [0.0002, 0.1], (1000, 2))
+    weights = weights_of(normal, np.ones(2))
+    usual = normal.mean(axis=0)
+    np.testing.assert_allclose(weights, np.sqrt(usual.mean() / usual))
+    # An error that the first never has, and the second always.
+    broken = np.array([[1, usual[1]]])
+    assert row_scores(broken) < row_scores(normal).max()
+    assert row_scores(broken * weights) > 4 * row_scores(normal * weights).max()
+
+
+def test_missing_errors_weigh_nothing() -> None:
     normal = np.column_stack([np.full(4, 0.002), [0.5, 1.5, 1.0, np.nan]])
     weights = weights_of(normal, np.ones(2))
-    np.testing.assert_allclose(weights, [0.501 / 0.002, 0.501])
-    # The mean score is what it would be without them, and each column's share of it the same.
-    np.testing.assert_allclose(np.nanmean(normal * weights, axis=0), 0.501)
+    np.testing.assert_allclose(weights, np.sqrt([0.501 / 0.002, 0.501]))
     assert weights_of(normal[:, :1], np.ones(1)).tolist() == [1]
     added = weighted(summed, weights)(np.ones((3, 2, 2)))
     np.testing.assert_allclose(added.sums[1], 2 * weights)
@@ -155,5 +165,7 @@ def test_what_is_given_back_to_a_hundredth_is_weighed_no_more() -> None:
     """And neither is a column that never varies, or has no value; without any error all weigh one."""
     normal = np.column_stack([np.full(3, 1e-9), np.full(3, 1e-9), np.full(3, np.nan), np.full(3, 1.0)])
     mean = (1 + 2e-9) / 3
-    np.testing.assert_allclose(weights_of(normal, np.array([4.0, 0, 0, 1])), [mean / 4e-4, 1, 1, mean], rtol=1e-6)
+    np.testing.assert_allclose(
+        weights_of(normal, np.array([4.0, 0, 0, 1])), np.sqrt([mean / 4e-4, 1, 1, mean]), rtol=1e-6
+    )
     assert weights_of(np.zeros((3, 2)), np.ones(2)).tolist() == [1, 1]

@@ -19,12 +19,14 @@ from lstm_ae.estimators.packed import Packed
 class AnomalyDetector(OutlierMixin, Estimator):
     """Anomalies by what an LSTM autoencoder cannot give back, in scikit-learn's conventions for outliers.
 
-    A row's score is the mean error of the windows in which it stands. The threshold comes from scores of the
+    A row's score is the mean error of the windows in which it stands, of each feature over the root of its mean in
+    normal rows. The threshold comes from scores of the
     validation part of the rows that are fitted, which the weights were not fitted to; these rows are taken for normal.
 
     Args:
         threshold: rule of the threshold: "quantile:0.995", "pot:1e-3", "budget:2/week" or "fixed:0.7"; None allows
-            one false alarm a month, or takes "pot:1e-3" where the index holds no times.
+            one false alarm a month, or a year where a month holds few windows, or takes "pot:1e-3" where the index
+            holds no times.
         smooth: rows that a score is the mean of; None takes an eighth of the window.
         window, code, units, epochs, learning_rate, batch_size, scale, stride, random_state, options: as of
             `SequenceAutoencoder`.
