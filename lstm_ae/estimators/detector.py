@@ -20,8 +20,8 @@ class AnomalyDetector(OutlierMixin, Estimator):
     """Anomalies by what an LSTM autoencoder cannot give back, in scikit-learn's conventions for outliers.
 
     A row's score is the mean error of the windows in which it stands, of each feature over the root of its mean in
-    normal rows. The threshold comes from scores of the
-    validation part of the rows that are fitted, which the weights were not fitted to; these rows are taken for normal.
+    normal rows. The threshold comes from scores of the validation part of the rows that are fitted, which the weights
+    were not fitted to; these rows are taken for normal.
 
     Args:
         threshold: rule of the threshold: "quantile:0.995", "pot:1e-3", "budget:2/week" or "fixed:0.7"; None allows
