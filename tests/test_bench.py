@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helps import examples
 from lstm_ae_cli import main
-from searches import call
+from searches import Said, call
 
 from lstm_ae.bench import detecting, scaling, servers, serving, tuning
 from lstm_ae.bench.load import Load
-from lstm_ae.bench.training import Shape, contestants, profile
+from lstm_ae.bench.training import Shape, profile
 from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
 from lstm_ae.config import Toy
 from lstm_ae.errors import ConfigError
@@ -70,12 +71,27 @@ def test_operations_of_a_step_worked_by_hand() -> None:
     assert Shape(2, 1, 1, 1).operations() == 3 * 2 * (3 * 8 + 4 * 8 + 2)
 
 
+def example(verb: str, options: str) -> Said:
+    """The example in the help, but for what makes it small; what is given last counts."""
+    line = examples()["bench", verb].replace("saved_models", str(Path(__file__).parents[1] / "saved_models"))
+    return call(f"{line.removeprefix('lstmae ')} {options}")
+
+
 @pytest.mark.slow
 def test_all_contestants_train() -> None:
-    shape = Shape(2, 3, 1, 4)
-    laps = take_turns(contestants(shape, 1), 1, lambda _: None)
-    assert {"keras", "ours"} <= set(laps)
-    assert all(len(taken) == 1 for taken in laps.values())
+    said = example("train", "--rounds 1 --json")
+    assert said.code == 0, said.err
+    (shape,) = json.loads(said.out)["shapes"]
+    assert {"keras", "ours"} <= set(shape["seconds"])
+
+
+@pytest.mark.slow
+def test_searches_are_compared() -> None:
+    said = example("tune", "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)["searches"]
+    assert found[0]["by"] == "1 job"
+    assert {search["trials"] for search in found} == {18}
 
 
 def test_a_profile_names_the_parts_of_a_step() -> None:
@@ -133,8 +149,7 @@ def test_both_searches_are_given_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.slow
 def test_serving_is_measured():
-    folder = Path(__file__).parent.parent / "saved_models" / "toy"
-    said = call(f"bench serve {folder} --rounds 1 --seconds 0.3 --no-plain --requests 640 --json")
+    said = example("serve", "--rounds 1 --seconds 0.3 --requests 640 --json")
     assert said.code == 0, said.err
     found = json.loads(said.out)
     assert [(row["by"], row["clients"]) for row in found["rows"]] == [
@@ -148,7 +163,7 @@ def test_serving_is_measured():
 
 @pytest.mark.slow
 def test_searches_are_timed_in_turn() -> None:
-    said = call("bench detect --window 10 --units 3 --features 2 --rows 300 --rounds 2 --json")
+    said = example("detect", "--window 10 --units 3 --features 2 --rows 300 --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
     assert document["search"] == {"window": 10, "units": 3, "features": 2, "rows": 300}

@@ -1,0 +1,22 @@
+"""The commands as their helps tell of them."""
+
+from lstm_ae_cli import app
+from typer.core import TyperGroup
+from typer.main import get_command
+
+
+def commands(group=None, path=()):
+    """Every command with its path, groups included, in the order of the help."""
+    group = group or get_command(app)
+    yield path, group
+    for name in group.list_commands(None):
+        command = group.commands[name]
+        if isinstance(command, TyperGroup):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def examples():
+    """The example of each command, by its path."""
+    return {path: command.help.split("Example: ")[1] for path, command in commands() if path}
