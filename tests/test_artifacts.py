@@ -435,6 +435,7 @@ VERSIONS: dict[str, tuple[Spoil, str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", VERSIONS)
 def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind: str) -> None:
     spoil, status, checked = VERSIONS[kind]

@@ -208,6 +208,7 @@ def test_export_below_a_file(refused, one):
     assert refused("export one --to x --name ../x", 2) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("redirection", "code", "said"),
     [
@@ -230,6 +231,7 @@ def test_streams_that_are_closed_or_full(one, line, redirection, code, said):
     assert done.stderr == said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"COLUMNS": "30", "NO_COLOR": "1"}],

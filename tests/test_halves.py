@@ -84,7 +84,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+FORMS = [
+    pytest.param(options, id=name, marks=[pytest.mark.slow] * (place > 2))
+    for place, (name, options) in enumerate(OPTIONS.items())
+]
+
+
+@pytest.mark.parametrize("options", FORMS)
 def test_the_kernels_compute_what_keras_computes(options: dict[str, Any]) -> None:
     model = model_of(**options)
     ours, theirs = halves_of(model, "standard"), by_keras(model, "standard")
