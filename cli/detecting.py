@@ -17,6 +17,9 @@ from .results import remark, require_png, require_table, show_files, show_traini
 from .talk import Talk
 
 Table = Annotated[str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
+# A network is hardly trained whose error is so many times that of principal components, and no so many times smaller
+# than that of the windows' means.
+FAR_WORSE = 3
 _THRESHOLD = next(field for field in declared(Series) if field.name == "threshold")
 
 
@@ -60,6 +63,8 @@ def register(app: typer.Typer) -> None:
             )
         run = training.train(found, talk, out=out, data=loaded)
         show_training(talk, run)
+        if note := _too_short(run.metrics()):
+            talk.say(note)
         if config.task == "forecast":
             talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
         if config.task == "anomaly":
@@ -148,6 +153,7 @@ def register(app: typer.Typer) -> None:
         elif skip_bad:
             raise ConfigError("--skip-bad is for rows that come on standard input; give - as DATA, or leave it out")
         opened = open_run(run, "series")
+        seen = opened.metrics().get("seen")
         import_tensorflow(talk)
         if data == "-":
             live.follow(opened, talk, threshold, reading=given, skip_bad=skip_bad)
@@ -171,7 +177,7 @@ def register(app: typer.Typer) -> None:
         )
         bar.clear()
         notes = of_another(found.prepared, opened.normal()[1])
-        remark((*notes, *of_known_rows(found.prepared, opened.metrics().get("seen"))), talk)
+        remark((*notes, *of_known_rows(found.prepared, seen)), talk)
         _show(found, talk)
         files = {}
         if events is not None:
@@ -193,6 +199,22 @@ def register(app: typer.Typer) -> None:
             talk.say(f"not kept in {opened.directory} ({error.strerror or error})")
         show_files(talk, files)
         talk.document(detected.as_json(found) | {name: str(path) for name, path in files.items()})
+
+
+def _too_short(metrics: dict[str, Any]) -> str:
+    """That the network is hardly better than the windows' means, and principal components are far better; else ""."""
+    measured = metrics["validation"].get("reconstruction_mse")
+    if measured is None:
+        return ""
+    error, baselines = measured["value"], measured["baselines"]
+    (name, linear), constant = next(iter(baselines.items())), baselines["mean of the window"]
+    if not (0 < FAR_WORSE * linear < error and constant < FAR_WORSE * error):
+        return ""
+    return (
+        f"note: the network errs {error / linear:.1f} times as much as {name}: it has learned too little to find more "
+        f"than gross anomalies. Give more --epochs (now {metrics['training']['epochs']}), as few rows make few steps "
+        "in each, or a smaller --batch-size"
+    )
 
 
 def _show(found: Any, talk: Talk) -> None:

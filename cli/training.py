@@ -84,7 +84,7 @@ def resume(given: Given, kind: type[Config], talk: Talk, *, out: Path | None, te
     if run.finished:
         raise ConfigError(
             f"The run {str(run.directory)!r} is finished; there is nothing to resume. "
-            "Measure it with evaluate --run, or train another"
+            "Measure it with evaluate, or train another"
         )
     config = run.config()
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))

@@ -70,7 +70,7 @@ def resume(
     if run.finished:
         raise ConfigError(
             f"The run {str(run.directory)!r} is finished; there is nothing to resume. "
-            "Measure it with evaluate --run, or train another"
+            "Measure it with evaluate, or train another"
         )
     return _train(run, config, data, notify, started, tensorboard)
 

@@ -154,7 +154,7 @@ def test_options_that_contradict_the_run(refused, one):
 
 
 def test_resuming_what_is_finished(refused, one):
-    text = "The run 'one' is finished; there is nothing to resume. Measure it with evaluate --run, or train another"
+    text = "The run 'one' is finished; there is nothing to resume. Measure it with evaluate, or train another"
     assert refused("toy train --resume --out one", 2) == text
 
 

@@ -796,3 +796,15 @@ def test_a_stream_answers_at_once_and_ends_when_it_is_stopped(place: Path, numbe
             assert all(",False" in line for line in rest)
         finally:
             process.kill()
+
+
+def test_a_network_that_has_learned_little_is_told_of(place: Path) -> None:
+    """And an unfinished run says how to go on."""
+    said = call(f"series train {place}/good.csv --value-cols flow,heat --epochs 1 --learning-rate 1e-9 --out short")
+    assert said.code == 0, said.err
+    assert "times as much as PCA with 16 numbers: it has learned too little" in said.err
+    Path("short/metrics.json").unlink()
+    said = call(f"series detect short {place}/good.csv")
+    assert (said.code, said.out) == (3, "")
+    assert "The run 'short' is unfinished; go on with: lstmae series train --resume --out short" in said.err
+    assert "note: the network errs" not in call(f"series detect {place}/run {place}/good.csv").err
