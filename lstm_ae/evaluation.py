@@ -224,17 +224,15 @@ def diebold_mariano(difference: Numbers, steps: int, kernel: str = "uniform") ->
             forecasts that overlap; "bartlett" (Newey and West) where `steps` is a rule of thumb.
     """
     from scipy import stats
+    from statsmodels.stats.sandwich_covariance import S_hac_simple, weights_bartlett, weights_uniform
 
     days = len(difference)
     if days < max(10, 2 * steps) or np.ptp(difference) == 0:
         return float("nan"), float("nan")
-    centred = difference - np.mean(difference)
-    covariances = [float(centred[lag:] @ centred[: days - lag]) / days for lag in range(steps)]
-    weights = 1 - np.arange(1, steps) / steps
-    variance = covariances[0] + 2 * float(weights @ covariances[1:])
-    if kernel == "uniform":
-        # It may be far too small, even below 0, where there are few days a horizon.
-        variance = max(variance, covariances[0] + 2 * sum(covariances[1:]))
+    centred = (difference - np.mean(difference))[:, None]
+    # The uniform kernel's may be far too small, even below 0, where there are few days a horizon.
+    weights = (weights_bartlett, weights_uniform) if kernel == "uniform" else (weights_bartlett,)
+    variance = max(S_hac_simple(centred, steps - 1, each).item() for each in weights) / days
     harvey = (days + 1 - 2 * steps + steps * (steps - 1) / days) / days
     statistic = -float(np.mean(difference) * np.sqrt(days * harvey / variance))
     return statistic, float(2 * stats.t.sf(abs(statistic), days - 1))

@@ -108,11 +108,7 @@ def normal(model: Any, data: Data, config: Series) -> Normal:
 
 def _spread(series: Numbers, scale: Scale) -> Numbers:
     """The variance of each column `(features,)`, in scaled values."""
-    held = ~np.isnan(series)
-    counts = np.maximum(held.sum(axis=0), 1)
-    values = np.where(held, series, 0).astype(np.float64)
-    mean = values.sum(axis=0) / counts
-    spread: Numbers = np.where(held, np.square(values - mean), 0).sum(axis=0) / counts
+    spread: Numbers = np.ma.masked_invalid(series).var(axis=0, dtype=np.float64).filled(0)
     # Within its own range a window that goes up and down evenly has that variance.
     return spread / np.square(scale.range[0], dtype=np.float64) if scale.kind == "fixed" else (spread > 0) / 12
 
