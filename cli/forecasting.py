@@ -72,6 +72,9 @@ def register(app: typer.Typer) -> None:
         _show(columns, ahead, talk)
         for part, verdict in metrics.get("verdict", {}).items():
             talk.show(f"Of its training, on {part}: {verdict['text']}")
+        shares = [(name.rpartition("_"), of) for name, of in metrics["test"].items() if name.startswith("coverage_")]
+        if held := [f"{level} % held {of['value']:.1%}" for (_, _, level), of in shares]:
+            talk.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
         drawn = png(outlook.figure(ahead))
         files = {
             "forecast": write_table(out, columns),
@@ -140,8 +143,14 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
         bar.clear()
         talk.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
 
+    def begins(notes: tuple[str, ...]) -> None:
+        bar.clear()
+        talk.say("found in the rows of fold 1, and so for all folds:")
+        for note in notes:
+            talk.say(f"  {note}")
+
     try:
-        result = roll(config, folds, out, reading=bar.reading, notify=notify, finished=finished)
+        result = roll(config, folds, out, reading=bar.reading, begins=begins, notify=notify, finished=finished)
     except KeyboardInterrupt:
         bar.clear()
         raise interrupted(out) from None

@@ -35,7 +35,9 @@ def register(app: typer.Typer) -> None:
         ] = "",
         window: Annotated[
             int | None,
-            typer.Option(metavar="<int>", min=1, help="Cut windows of so many rows from a .csv (default: no cut)."),
+            typer.Option(
+                metavar="<int>", min=1, help="Cut windows of so many rows from a .csv (default: what the model reads)."
+            ),
         ] = None,
         stride: Annotated[int, typer.Option(metavar="<int>", min=1, help="Rows from one window to the next.")] = 1,
         set_: Annotated[

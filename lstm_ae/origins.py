@@ -41,8 +41,8 @@ class Divided(NamedTuple):
     places: Numbers
 
 
-def begun(config: Series, folds: int, reading: Progress | None = None) -> tuple[Series, Measurements]:
-    """The config with what it leaves open found in the first fold's rows, and the table.
+def begun(config: Series, folds: int, reading: Progress | None = None) -> tuple[Series, Measurements, tuple[str, ...]]:
+    """The config with what it leaves open found in the first fold's rows, the table, and what was found, in words.
 
     Raises:
         ConfigError, DataError: as `roll` does.
@@ -50,8 +50,8 @@ def begun(config: Series, folds: int, reading: Progress | None = None) -> tuple[
     if config.task != "forecast" or config.split_by == "series" or config.split != Series.split:
         raise ConfigError("backtest is for --task forecast and divides the rows itself. Leave out --split")
     table = read_measurements(config, reading)
-    found = divided(config, table, 1, folds).config
-    return dataclasses.replace(found, split=Series.split), table
+    first = divided(config, table, 1, folds)
+    return dataclasses.replace(first.config, split=Series.split), table, first.data.source.notes
 
 
 def divided(config: Series, table: Measurements, number: int, folds: int) -> Divided:

@@ -66,6 +66,7 @@ def roll(
     out: Path,
     *,
     reading: Progress | None = None,
+    begins: Callable[[tuple[str, ...]], None] | None = None,
     notify: Callable[[int, Any], None] | None = None,
     finished: Callable[[Fold], None] | None = None,
 ) -> Rolling:
@@ -78,6 +79,7 @@ def roll(
         out: a folder, new or that of the same backtest; folds that are there are not done again, and one that was
             begun is gone on with.
         reading: called while the table is read.
+        begins: called before the first fold with what was found in its rows, in words.
         notify: called with the fold and a `lstm_ae.training.Progress`.
         finished: called with each fold when it is done, also with those that were there.
 
@@ -86,9 +88,11 @@ def roll(
         DataError: too few rows.
         Diverged: a fold without a good epoch.
     """
-    config, table = begun(config, folds, reading)
+    config, table, notes = begun(config, folds, reading)
     values = fingerprint(table.series, table.times, table.values)
     claim(out, "backtest.json", {"config": config.to_dict(), "data": values, "folds": folds})
+    if begins:
+        begins(notes)
     done = []
     for number in range(1, folds + 1):
         path, state = out / f"fold-{number}.json", out / f"state-{number}.npz"

@@ -512,6 +512,7 @@ def test_a_backtest_by_command() -> None:
     asked = "series backtest t.csv --folds 2 --window 30 --horizon 6 --units 2 --epochs 1 --stride 4 --out b"
     said = call(f"{asked} --json")
     assert said.code == 0, said.err
+    assert "found in the rows of fold 1, and so for all folds:\n  time_col: " in said.err
     document = json.loads(said.out)
     assert [fold["number"] for fold in document["folds"]] == [1, 2]
     assert document["verdict"]["baseline"]["outcome"] in ("beats", "ties with", "loses to")

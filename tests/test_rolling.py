@@ -39,7 +39,7 @@ def targets(split: Split) -> list[float]:
 
 
 def folds_of(config: Series, folds: int) -> list[origins.Divided]:
-    config, table = origins.begun(config, folds)
+    config, table, _ = origins.begun(config, folds)
     return [origins.divided(config, table, number, folds) for number in range(1, folds + 1)]
 
 

@@ -37,6 +37,21 @@ def test_windows_of_a_table(table: Path) -> None:
     np.testing.assert_array_equal(whole.part(0, 1)["past"][0, :, 0], [-0.5, -1.5, -2.5, -3.5, -4.5, -5.5])
 
 
+def test_windows_of_as_many_rows_as_the_model_reads(tmp_path: Path) -> None:
+    """A file with a column for each number of a step is a series, as a run's own table is."""
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n5,6\n")
+    found = read_samples(tmp_path / "t.csv", DIGITS)
+    np.testing.assert_array_equal(found.part(0, 9)["sequence"], [[[1, 2], [3, 4]], [[3, 4], [5, 6]]])
+    assert len(read_samples(tmp_path / "t.csv", DIGITS, window=2, stride=2)) == 1
+    with pytest.raises(ConfigError, match=r"reads windows of 2 rows; leave --window out\. Received: 3"):
+        read_samples(tmp_path / "t.csv", DIGITS, window=3)
+    (tmp_path / "three.csv").write_text("a,b,c\n1,2,3\n")
+    with pytest.raises(
+        ConfigError, match="4 cells a row, or 2 and windows of 2 rows are cut, and the file has 3: a, b, c"
+    ):
+        read_samples(tmp_path / "three.csv", DIGITS)
+
+
 def test_rows_of_a_table(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b,c,d\n1,2,3,4\n5,6,7,8\n")
     found = read_samples(tmp_path / "d.csv", DIGITS)
@@ -64,7 +79,8 @@ def test_arrays_and_instances(tmp_path: Path) -> None:
     ("name", "content", "options", "words"),
     [
         ("x.txt", "1", {}, "must be a .csv, .jsonl, .npy or .npz"),
-        ("x.csv", "v\n1\n", {"window": 2}, "fewer than --window 2"),
+        ("x.csv", "v\n1\n", {"window": 2}, "has 1 row, fewer than a window of 2"),
+        ("x.csv", "v\n1\n", {"stride": 2}, "--stride is for windows"),
         ("x.csv", "v,w\n1,2\n", {}, "The model reads 1 column and the file has v, w; choose by --columns"),
         ("x.csv", "v\n1\nx\n", {}, "'x' is not a number"),
         ("x.csv", "v\n", {}, "needs a header and at least one row"),

@@ -65,7 +65,7 @@ def of_rolling(config: Series, folds: int, reading: Progress | None = None) -> E
     Raises:
         ConfigError, DataError: as a backtest does.
     """
-    config, table = origins.begun(config, folds, reading)
+    config, table, _ = origins.begun(config, folds, reading)
     began = time.monotonic()
     every = [origins.divided(config, table, number, folds) for number in range(1, folds + 1)]
     prepared = time.monotonic() - began

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.data.lines import lines, shown, stable_file
+from lstm_ae.data.selection import count
 from lstm_ae.data.table import read_csv
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving.cells import tensor
@@ -42,14 +43,16 @@ def read_samples(
 ) -> Samples:
     """A file's samples for a signature.
 
-    - `.csv` (and `.csv.gz`): of a model whose steps are open, `(any, any, features)`, each row is a step and the file
-      one series, of which windows are cut; of any other model each row is a sample, its cells in the model's order.
+    - `.csv` (and `.csv.gz`): of a model of steps, `(any, steps or any, features)`, where the file has as many columns
+      as the model features: each row is a step and the file one series, of which windows are cut, so long as the model
+      reads them; of any other model each row is a sample, its cells in the model's order.
     - `.npy`: the one input; `.npz`: every input by name.
     - `.jsonl`: an instance a line, as a server takes them.
 
     Args:
         columns: of a table; all numeric ones where empty.
-        window: steps of a window; the whole series is one sample where None.
+        window: steps of a window; where None those that the model reads, and where that is any number the whole series
+            is one sample.
         stride: steps from one window's start to the next one's.
         constants: inputs that are the same for every sample, such as a horizon.
 
@@ -76,12 +79,12 @@ def read_samples(
         inputs = _of_arrays(path, wanted)
     else:
         raise ConfigError(f"The data must be a .csv, .jsonl, .npy or .npz file. Received: {str(path)!r}")
-    count = len(next(iter(inputs.values())))
-    if not count:
+    samples = len(next(iter(inputs.values())))
+    if not samples:
         raise DataError(f"{str(path)!r} holds no sample; give a file with data")
     for name, value in constants.items():
         try:
-            inputs[name] = np.repeat(exact(np.array([value]), signature.inputs[name].dtype), count)
+            inputs[name] = np.repeat(exact(np.array([value]), signature.inputs[name].dtype), samples)
         except ValueError as error:
             raise ConfigError(f"--set {name}: {error}") from None
     return Samples(inputs)
@@ -100,26 +103,42 @@ def _of_table(
     table = read_csv(path, text=(), numbers=names)
     values = _cells(path, name, np.stack([table.numbers[column] for column in names], axis=1), spec.dtype)
     shape: tuple[int | None, ...] = spec.shape or (None, None)
-    if len(shape) == 3 and shape[1] is None:
-        if shape[2] not in (None, values.shape[1]):
-            raise ConfigError(
-                f"The model reads {shape[2]} column{'s' * (shape[2] != 1)} and the file has {', '.join(names)}; "
-                "choose by --columns"
-            )
-        if window is None:
-            return {name: values[None]}
-        if len(values) < window:
-            raise DataError(f"{str(path)!r} has {len(values)} rows, fewer than --window {window}")
-        views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)[::stride]
-        return {name: views.swapaxes(1, 2)}
+    steps = shape[1] if len(shape) == 3 else 1
+    if steps is None and shape[2] not in (None, values.shape[1]):
+        raise ConfigError(
+            f"The model reads {shape[2]} column{'s' * (shape[2] != 1)} and the file has {', '.join(names)}; "
+            "choose by --columns"
+        )
+    if steps is None or (steps > 1 and shape[2] == values.shape[1]):
+        if window is not None and steps not in (None, window):
+            raise ConfigError(f"The model reads windows of {steps} rows; leave --window out. Received: {window}")
+        return {name: _windows(values, window or steps, stride, path)}
     if window is not None or stride != 1:
-        raise ConfigError("--window and --stride are for models that take any number of steps; leave them out")
+        raise ConfigError(
+            "--window and --stride are for a file with a column for each number of a step; leave them out"
+        )
     sizes = tuple(size for size in shape[1:] if size is not None)
     if len(sizes) < len(shape) - 1:
         sizes = (values.shape[1],)
     if np.prod(sizes) != values.shape[1]:
-        raise ConfigError(f"The model reads {np.prod(sizes)} cells a row and the file has {values.shape[1]}")
+        of_steps = f", or {shape[2]} and windows of {steps} rows are cut" if steps and steps > 1 else ""
+        raise ConfigError(
+            f"The model reads {np.prod(sizes)} cells a row{of_steps}, and the file has {values.shape[1]}: "
+            f"{', '.join(names)[:60]}; choose by --columns"
+        )
     return {name: values.reshape(-1, *sizes)}
+
+
+def _windows(values: NDArray[Any], window: int | None, stride: int, path: Path) -> NDArray[Any]:
+    """Rows `(rows, features)` to `(windows, window, features)`; without a window to the one series."""
+    if window is None:
+        if stride != 1:
+            raise ConfigError("--stride is for windows; give --window too, or leave it out")
+        return values[None]
+    if len(values) < window:
+        raise DataError(f"{str(path)!r} has {count(len(values), 'row')}, fewer than a window of {window:,}")
+    views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)[::stride]
+    return views.swapaxes(1, 2)
 
 
 def _numeric(path: Path) -> list[str]:
