@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
         if resume:
             if data is not None:
                 given["data"] = data
-            show_training(talk, training.resume(given, Series, talk, out=out))
+            _show_trained(talk, training.resume(given, Series, talk, out=out))
             return
         if data is None:
             raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to go on with a run")
@@ -61,20 +61,7 @@ def register(app: typer.Typer) -> None:
             talk.say(
                 f"  normal: all rows of the training and validation parts are taken for normal{marked} (see --normal)"
             )
-        run = training.train(found, talk, out=out, data=loaded)
-        show_training(talk, run)
-        if note := _too_short(run.metrics()):
-            talk.say(note)
-        if config.task == "forecast":
-            talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
-        if config.task == "anomaly":
-            threshold = run.metrics()["threshold"]
-            budget = config.id_col is not None and threshold["rule"].startswith("budget")
-            each = " in each series" if budget else ""
-            talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}{each}: {threshold['how']}")
-            talk.say(f"next: lstmae series detect {run.directory} DATA")
-        elif config.task == "classify":
-            talk.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
+        _show_trained(talk, training.train(found, talk, out=out, data=loaded))
 
     @command(app, "example", "lstmae series example made-up.csv")
     def example(
@@ -201,19 +188,40 @@ def register(app: typer.Typer) -> None:
         talk.document(detected.as_json(found) | {name: str(path) for name, path in files.items()})
 
 
-def _too_short(metrics: dict[str, Any]) -> str:
+def _show_trained(talk: Talk, run: Any) -> None:
+    """What a training came to, and what comes next."""
+    config, metrics = run.config(), run.metrics()
+    show_training(talk, run)
+    if note := _too_short(config.epochs, metrics):
+        talk.say(note)
+    if config.task == "forecast":
+        talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
+    if config.task == "anomaly":
+        threshold = metrics["threshold"]
+        # One threshold for all: a series whose scores are high has more of the alarms, a calm one fewer.
+        budget = config.id_col is not None and threshold["rule"].startswith("budget")
+        each = " a series, on average" if budget else ""
+        talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}{each}: {threshold['how']}")
+        talk.say(f"next: lstmae series detect {run.directory} DATA")
+    elif config.task == "classify":
+        talk.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
+
+
+def _too_short(epochs: int, metrics: dict[str, Any]) -> str:
     """That the network is hardly better than the windows' means, and principal components are far better; else ""."""
     measured = metrics["validation"].get("reconstruction_mse")
-    if measured is None:
+    # Components that are as many as the numbers of a window have no error, and no verdict.
+    if measured is None or "validation" not in metrics.get("verdict", {}):
         return ""
     error, baselines = measured["value"], measured["baselines"]
     (name, linear), constant = next(iter(baselines.items())), baselines["mean of the window"]
     if not (0 < FAR_WORSE * linear < error and constant < FAR_WORSE * error):
         return ""
+    stopped = "It stopped early: give a longer --patience"
+    more = f"Give more --epochs (now {epochs}), or a smaller --batch-size"
     return (
         f"note: the network errs {error / linear:.1f} times as much as {name}: it has learned too little to find more "
-        f"than gross anomalies. Give more --epochs (now {metrics['training']['epochs']}), as few rows make few steps "
-        "in each, or a smaller --batch-size"
+        f"than gross anomalies. {stopped if metrics['training']['stopped'] else more}"
     )
 
 

@@ -95,7 +95,7 @@ def words(found: Detection) -> list[str]:
 def _for_each(found: Detection) -> str:
     """That a budget is one for each of several series, which side by side raise so many times the alarms."""
     series = len(found.prepared.table.ids)
-    return f" in each of {series:,} series" if found.ours.threshold.rule.kind == "budget" and series > 1 else ""
+    return f" a series, on average over {series:,}" if found.ours.threshold.rule.kind == "budget" and series > 1 else ""
 
 
 def _agreed(found: Detection) -> int:

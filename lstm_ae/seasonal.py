@@ -22,7 +22,7 @@ COMPARED = 1_000_000_000
 READ = 1024
 # Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
-# A season that saves less of the error of the last value than this is none.
+# A season that saves less of the error of the last value than this is none, and a multiple of one saves more than it.
 GAIN = 0.02
 
 
@@ -92,8 +92,9 @@ def name_of(seasons: Sequence[int | None]) -> str:
 def find_seasons(data: Data, steps: int) -> tuple[int | None, ...]:
     """For each feature the steps, at most a window's, after which repetition forecasts validation windows best.
 
-    None where that is hardly better than the last value. A feature has that of all features together unless its own is
-    clearly better: a calendar's may not decide what a price has to beat.
+    None where that is hardly better than the last value. Of several features each has its own, and only where what was
+    found in the first half of these windows is better in the second too: of hundreds of seasons some are better by
+    chance, in one of many columns nearly always.
 
     Args:
         steps: of the window; the others of a sample are the horizon.
@@ -101,20 +102,28 @@ def find_seasons(data: Data, steps: int) -> tuple[int | None, ...]:
     values = steps * (data.validation.span - steps) * data.validation.features
     window = scaled_windows(data, data.validation, min(max(COMPARED // values, 20), CHOSEN), steps)
     past, truth = window[:, :steps], window[:, steps:]
-    horizon = truth.shape[1]
-    choices: list[int | None] = [None, *range(2, steps + 1)]
-    said = (seasonal(past, horizon, [season] * past.shape[2]) for season in choices)
-    errors, by_feature = (np.array(found) for found in zip(*(_errors(each, truth) for each in said), strict=True))
-    usual = _best(errors, 0)
-    return tuple(
-        choices[_best(column, usual)] if data.validation.features > 1 else choices[usual] for column in by_feature.T
-    )
+    half = len(past) // 2 if past.shape[2] > 1 else 0
+    tried = []
+    for season in (None, *range(2, steps + 1)):
+        said = seasonal(past, truth.shape[1], [season] * past.shape[2])
+        tried.append([_by_feature(said[part], truth[part]) for part in (slice(half or None), slice(half, None))])
+    found, judged = np.moveaxis(np.array(tried), 1, 0)
+    # Places 1, 2, ... are seasons of 2, 3, ... steps.
+    places = [_best(errors, gains) for errors, gains in zip(found.T, judged.T, strict=True)]
+    return tuple(place + 1 if place else None for place in places)
 
 
-def _best(errors: Numbers, usual: int) -> int:
-    """The place of the least error, where it saves enough of that at the usual place; else the usual one."""
-    best = int(np.nanargmin(errors)) if np.isfinite(errors).any() else usual
-    return best if errors[best] < (1 - GAIN) * errors[usual] else usual
+def _best(errors: Numbers, judged: Numbers) -> int:
+    """The place of the least error, or of a season whose multiple it is and that errs hardly more.
+
+    Place 0, without a season, where the other windows it is judged by say that it saves too little.
+    """
+    if not np.isfinite(errors).any():
+        return 0
+    best = int(np.nanargmin(errors))
+    nearly = (place for place in range(1, best) if errors[place] <= (1 + GAIN) * errors[best])
+    best = next((place for place in nearly if (best + 1) % (place + 1) == 0), best)
+    return best if judged[best] < (1 - GAIN) * judged[0] else 0
 
 
 def fit(data: Data, steps: int, *, refit: bool = False) -> Seasonal:
@@ -178,13 +187,15 @@ def _carried(level: Numbers, future: Numbers) -> Numbers:
 
 
 def _mse(said: Numbers, truth: Numbers) -> float:
-    return _errors(said, truth)[0]
-
-
-def _errors(said: Numbers, truth: Numbers) -> tuple[float, Numbers]:
-    """The mean squared error, and that of each feature `(features,)`, over what is there; NaN where nothing is."""
+    """The mean squared error over what is there; NaN where nothing is."""
     error = np.square(said - truth, dtype=np.float64)
     there = ~np.isnan(error)
+    return float(error[there].mean()) if there.any() else float("nan")
+
+
+def _by_feature(said: Numbers, truth: Numbers) -> Numbers:
+    """The same of each feature, `(features,)`."""
+    error = np.square(said - truth, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        by_feature: Numbers = np.nansum(error, axis=(0, 1)) / there.sum(axis=(0, 1))
-    return float(error[there].mean()) if there.any() else float("nan"), by_feature
+        means: Numbers = np.nansum(error, axis=(0, 1)) / (~np.isnan(error)).sum(axis=(0, 1))
+    return means

@@ -428,7 +428,7 @@ def test_a_budget_is_told_to_be_one_for_each_series() -> None:
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col="id")
     prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
-    for rule, said in (("budget:1/hour", "budget:1/hour in each of 2 series: "), ("fixed:2", "fixed:2: fixed")):
+    for rule, said in (("budget:1/hour", "budget:1/hour a series, on average over 2: "), ("fixed:2", "fixed:2: fixed")):
         line = words(detection.search(detector, prepared, rule))[0]
         assert f", {said}" in line
 
@@ -439,7 +439,7 @@ def test_a_training_tells_that_too() -> None:
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     said = call("series train t.csv --id-col id --window 5 --epochs 1 --units 2 --threshold budget:1/day --out run")
     assert said.code == 0, said.err
-    assert "budget:1/day in each series: " in said.out
+    assert "budget:1/day a series, on average: " in said.out
 
 
 def test_missing_values_take_no_part_in_the_loss() -> None:
@@ -513,7 +513,8 @@ def test_scores_stay_within_their_segment() -> None:
 def test_usual_choices() -> None:
     hour = 3_600_000_000_000
     assert str(usual_rule(hour, 24)) == str(usual_rule(hour, 168)) == "budget:1/month"
-    assert str(usual_rule(24 * hour, 30)) == "budget:1/year"  # a month is one window
+    # A month is one window, or of 30 rows one would be an alarm.
+    assert str(usual_rule(24 * hour, 30)) == str(usual_rule(24 * hour, 7)) == "budget:1/year"
     assert str(usual_rule(168 * hour, 30)) == str(usual_rule(0, 8)) == "pot:0.001"
     assert [usual_smooth(window) for window in (2, 8, 288)] == [1, 1, 36]
 
@@ -807,4 +808,8 @@ def test_a_network_that_has_learned_little_is_told_of(place: Path) -> None:
     said = call(f"series detect short {place}/good.csv")
     assert (said.code, said.out) == (3, "")
     assert "The run 'short' is unfinished; go on with: lstmae series train --resume --out short" in said.err
+    said = call("series train --resume --out short")
+    assert said.code == 0, said.err
+    assert "it has learned too little to find more than gross anomalies. Give more --epochs (now 1)" in said.err
+    assert "threshold: " in said.out
     assert "note: the network errs" not in call(f"series detect {place}/run {place}/good.csv").err

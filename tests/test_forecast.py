@@ -106,6 +106,16 @@ def test_each_column_has_a_season_of_its_own() -> None:
     assert prepared(table()[["load"]], window=60, horizon=6).config.season == 24
 
 
+def test_chance_gives_few_columns_a_season_and_none_a_multiple_of_its_own() -> None:
+    """Of 59 seasons some are better than the last value on noise, as long as nobody looks again."""
+    random, hours = np.random.default_rng(2), 24 * 100
+    day = 3 * np.sin(2 * np.pi * np.arange(hours) / 24)
+    columns = {"day": day + random.normal(size=hours)} | {f"n{k}": random.normal(size=hours) for k in range(8)}
+    found = prepared(pd.DataFrame(columns), window=60, horizon=6, value_cols=tuple(columns)).data.seasons
+    assert found[0] == 24
+    assert sum(season is not None for season in found[1:]) <= 4
+
+
 def test_a_run_keeps_the_seasons_of_its_columns() -> None:
     calendar().to_csv("c.csv", index=False)
     said = call(f"series train c.csv {OPTIONS} --value-cols price,hour --out run")

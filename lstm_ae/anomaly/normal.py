@@ -24,8 +24,8 @@ Adding = Callable[[Numbers], Sums]
 
 # Windows that are judged at a time.
 BATCH = 2048
-# Fewer windows in the time of a budget leave it no room.
-FEW_WINDOWS = 4
+# Fewer windows, or rows, in the time of a budget leave it no room.
+FEW_WINDOWS, FEW_ROWS = 4, 200
 
 
 class Normal(NamedTuple):
@@ -95,14 +95,14 @@ def usual_rule(step: int, window: int) -> Rule:
     """The rule where none is asked for: a false alarm a month; without even steps by probability.
 
     Chosen on the artificial files of the Numenta Anomaly Benchmark. Alarms less than a window apart are one, so that
-    a month of few windows holds hardly more alarms than the budget: there it is a year's, and where a year is as
-    short, the probability.
+    a month of few windows holds hardly more alarms than the budget, and one in a month of few rows marks many of them:
+    there it is a year's, and where a year is as short, the probability.
 
     Args:
         step: nanoseconds from row to row; 0 where they are not even.
     """
     for unit in ("month", "year"):
-        if 0 < step * window * FEW_WINDOWS <= UNITS[unit] * 10**9:
+        if 0 < step * max(window * FEW_WINDOWS, FEW_ROWS) <= UNITS[unit] * 10**9:
             return parse_threshold(f"budget:1/{unit}")
     return parse_threshold("pot:1e-3")
 

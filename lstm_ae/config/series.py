@@ -27,12 +27,18 @@ class Series(Reading, Config):
         choices=("anomaly", "reconstruct", "forecast", "classify"),
         tunable=False,
     )
-    code: int = option(16, "Numbers that a window is given back from.", minimum=1, maximum=4096, needs=GIVING_BACK)
+    code: int | None = option(
+        None,
+        "Numbers that a window is given back from (default: 16, but no more than a third of the window's numbers).",
+        minimum=1,
+        maximum=4096,
+        needs=GIVING_BACK,
+    )
     threshold: str | None = option(
         None,
         "From which score on a step is an anomaly: quantile:Q, pot:P, budget:N/hour|day|week|month|year (so many "
-        "false alarms in each series), or fixed:X (default: budget:1/month; budget:1/year where a month holds few "
-        "windows, and pot:1e-3 where a year does or rows have no even step).",
+        "false alarms a series, on average), or fixed:X (default: budget:1/month; budget:1/year where a month holds "
+        "few rows or windows, and pot:1e-3 where a year does or rows have no even step).",
         tunable=False,
         needs=FINDING,
     )
@@ -65,6 +71,14 @@ class Series(Reading, Config):
     decoder_units: int | None = redefault(Config, "decoder_units", None, needs=DECODING)
     bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 32)
+    # What is trained holds a number, see `lstm_ae.tasks.series.settling`.
+    batch_size: int | None = redefault(  # type: ignore[assignment]
+        Config,
+        "batch_size",
+        None,
+        help="Samples in a training step (default: 128, and of few windows so many less that an epoch has 40 steps, "
+        "though not below 8).",
+    )
     epochs: int = redefault(Config, "epochs", 30)
     learning_rate: float = redefault(Config, "learning_rate", 0.005)
     schedule: str = redefault(Config, "schedule", "cosine")

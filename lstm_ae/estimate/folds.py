@@ -66,6 +66,7 @@ def of_rolling(config: Series, folds: int, reading: Progress | None = None) -> E
         ConfigError, DataError: as a backtest does.
     """
     config, table, _ = origins.begun(config, folds, reading)
+    assert config.batch_size is not None
     began = time.monotonic()
     every = [origins.divided(config, table, number, folds) for number in range(1, folds + 1)]
     prepared = time.monotonic() - began

@@ -25,9 +25,9 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
 
     Args:
         window: rows that a code is of; None finds a season by autocorrelation, else takes a day, else 30.
-        code: numbers of a code.
+        code: numbers of a code; None takes 16, but no more than a third of a window's.
         units: hidden units of each LSTM layer.
-        epochs, learning_rate, batch_size: of the training.
+        epochs, learning_rate, batch_size: of the training; batches of None are of 128, of few windows smaller.
         scale: "standard", "minmax", "none", or "window" for each window's own range.
         stride: rows between the starts of two training windows; rows are always scored and encoded one by one.
         random_state: a seed makes the training repeatable; None or a `RandomState` draws one.
@@ -51,11 +51,11 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         self,
         *,
         window: int | None = Series.window,
-        code: int = Series.code,
+        code: int | None = Series.code,
         units: int = Series.units,
         epochs: int = Series.epochs,
         learning_rate: float = Series.learning_rate,
-        batch_size: int = Series.batch_size,
+        batch_size: int | None = Series.batch_size,
         scale: str = Series.scale,
         stride: int = Series.stride,
         random_state: Any = Series.seed,
@@ -123,7 +123,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names of the code's numbers: code0, code1, ..."""
         check_is_fitted(self)
-        return np.array([f"code{place}" for place in range(self._packed.config.code)], object)
+        return np.array([f"code{place}" for place in range(self._packed.halves.code)], object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

