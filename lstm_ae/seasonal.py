@@ -22,8 +22,9 @@ COMPARED = 1_000_000_000
 READ = 1024
 # Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
-# A season that saves less of the error of the last value than this is none, and a multiple of one saves more than it.
-GAIN = 0.02
+# A season that saves less of the error of the last value than the first is none, and one that saves less of the error of
+# a season whose multiple it is than the second is that one.
+GAIN, MULTIPLE = 0.02, 0.1
 
 
 class Seasonal(NamedTuple):
@@ -114,14 +115,14 @@ def find_seasons(data: Data, steps: int) -> tuple[int | None, ...]:
 
 
 def _best(errors: Numbers, judged: Numbers) -> int:
-    """The place of the least error, or of a season whose multiple it is and that errs hardly more.
+    """The place of the least error, or of a season whose multiple it is and that errs little more.
 
     Place 0, without a season, where the other windows it is judged by say that it saves too little.
     """
     if not np.isfinite(errors).any():
         return 0
     best = int(np.nanargmin(errors))
-    nearly = (place for place in range(1, best) if errors[place] <= (1 + GAIN) * errors[best])
+    nearly = (place for place in range(1, best) if (1 - MULTIPLE) * errors[place] <= errors[best])
     best = next((place for place in nearly if (best + 1) % (place + 1) == 0), best)
     return best if judged[best] < (1 - GAIN) * judged[0] else 0
 
