@@ -96,10 +96,10 @@ def _list(items: list[str] | tuple[str, ...]) -> str:
 
 def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
     from lstm_ae.data.columns import heading
+    from lstm_ae.data.dividing import PARTS
     from lstm_ae.data.findings import together
     from lstm_ae.data.lines import shown
     from lstm_ae.data.selection import count, listed
-    from lstm_ae.data.series import PARTS
 
     table, prepared = found.table, found.prepared
     first, last = _ends(found)
@@ -173,8 +173,8 @@ def _classes(found: "Inspection") -> dict[str, int]:
 
 
 def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
+    from lstm_ae.data.dividing import PARTS
     from lstm_ae.data.findings import together
-    from lstm_ae.data.series import PARTS
 
     table, prepared, layout = found.table, found.prepared, found.table.layout
     first, last = _ends(found)

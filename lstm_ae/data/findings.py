@@ -9,13 +9,16 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, repeats_hour, slots, starts_of
 from lstm_ae.data.clocks import CLOCKS
+from lstm_ae.data.dividing import PARTS
+from lstm_ae.data.flags import are_flags
 from lstm_ae.data.forms import NAMES
+from lstm_ae.data.known import prepare_any
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size, of_woven
 from lstm_ae.data.selection import count, listed
-from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
+from lstm_ae.data.series import Prepared, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
 from lstm_ae.data.table import MISSING
 
@@ -105,6 +108,8 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
         f"{held if len(empty) < len(PARTS) else f'No part holds a {span}'}: there are "
         f"{', '.join(rows)}, and at most {runs.max(initial=0):,} without a long gap"
     )
+    if known := prepared.inferred.get("label_col"):
+        text += f"; {known}, but in those of --task classify"
     fixes: list[Mapping[str, Any]] = []
     tries: list[dict[str, Any]] = [{}]
     if len(prepared.table.ids) >= len(PARTS) and config.split_by != "series":
@@ -114,7 +119,7 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
     for fix in tries:
         for window in (config.window, None):
             changed = changed_by(config, fix | {"window": window, "duplicates": _kept(config)})
-            found = prepare(changed, prepared.table)
+            found = prepare_any(changed, prepared.table)
             found = padded(found, "segments") if changed.may_pad else found
             if all(part.samples for part in windows_of(found, changed)):
                 fixes.append(fix if window == config.window else fix | {"window": found.window})
@@ -199,6 +204,12 @@ def in_columns(
             f"{listed([shown(name) for name in odd])} {verbs}; where that stands for no label, name it with --missing"
         )
         found.append(Finding(text, False, ({"missing": (*config.missing, *odd)},)))
+    if not (config.forecasts or are_flags(table.classes)):
+        text = (
+            f"{shown(table.layout.label)} holds classes for --task classify; to find anomalies it must hold 0 and 1, 1 "
+            "for a row known to be one, or be left out"
+        )
+        found.append(Finding(text, False))
     words = [shown(name) for name, kind in others.items() if kind == "text"]
     if words:
         verbs = "holds no numbers and is" if len(words) == 1 else "hold no numbers and are"

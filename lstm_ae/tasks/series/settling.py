@@ -11,8 +11,7 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.rules import parse_threshold, rows_of_unit
 from lstm_ae.data.classes import labelled, of_known_classes
-from lstm_ae.data.flags import flagged
-from lstm_ae.data.known import left_to_the_test
+from lstm_ae.data.known import prepare_normal
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import looking_ahead, of_another_step, remarks
@@ -50,9 +49,7 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     if config.task == "classify":
         config, table, inferred = labelled(config, table)
     finds = config.task in ("anomaly", "reconstruct")
-    prepared = prepare(config, flagged(table) if finds else table)
-    if finds:
-        prepared = left_to_the_test(prepared)
+    prepared = prepare_normal(config, table) if finds else prepare(config, table)
     return settle_prepared(config, prepared._replace(inferred={**prepared.inferred, **inferred}))
 
 
