@@ -13,6 +13,8 @@ from lstm_ae.data.telling import told
 
 Flags = NDArray[np.bool_]
 
+# A gap's length comes again and again where so many gaps in a series have it, and so large a share of the long ones.
+OFTEN, COMMON = 3, 0.1
 # Days of one, three and twelve months of the calendar.
 MONTHS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
 
@@ -225,3 +227,15 @@ def gaps_of(table: Measurements, places: Times, max_gap: int) -> Gaps:
         int(long.sum()),
         int(empty[long].sum()),
     )
+
+
+def common_gaps(table: Measurements, places: Times, max_gap: int) -> list[int]:
+    """The lengths of gaps that come again and again, as of weekends or nights, ascending, beyond `max_gap`.
+
+    Those are left out with which, and all shorter ones, more of the grid would be missing than is there.
+    """
+    held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
+    steps = (np.diff(places[held]) - 1)[np.diff(table.series[held]) == 0]
+    lengths, counts = np.unique(steps[steps > max_gap], return_counts=True)
+    often = lengths[(counts >= OFTEN * len(table.ids)) & (counts >= COMMON * counts.sum())]
+    return [int(length) for length in often if steps[(steps > 0) & (steps <= length)].sum() <= len(held)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
-from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, repeats_hour, slots, starts_of
+from lstm_ae.data.cadence import Clash, Gaps, clash_of, common_gaps, moment, repeats_hour, slots, starts_of
 from lstm_ae.data.clocks import CLOCKS
 from lstm_ae.data.dividing import PARTS
 from lstm_ae.data.flags import are_flags
@@ -139,10 +139,13 @@ def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> 
     if table.unsorted:
         found.append(Finding(f"{count(table.unsorted, 'row')} stood after a later one; rows are sorted by time", False))
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)
+    # As weekends may be.
+    crossed = any(gap <= prepared.max_gap for gap in common_gaps(table, slots(table, step), 1))
     if share > MANY:
-        text = f"{share:.0%} of the steps of {step} have no row, as if rows had no regular step"
-        found.append(Finding(text, False, ({"freq": "rows"},)))
-    elif gaps.longest > prepared.max_gap:
+        why = "; they are taken for missing" if crossed else ", as if rows had no regular step"
+        text = f"{share:.0%} of the steps of {step} have no row{why}"
+        found.append(Finding(text, False, () if crossed else ({"freq": "rows"},)))
+    if (crossed or share <= MANY) and gaps.longest > prepared.max_gap:
         without = f", {count(gaps.empty, 'row')} without any value among them" if gaps.empty else ""
         text = (
             f"No window crosses {count(gaps.long, 'gap')} of more than {count(prepared.max_gap, 'step')}{without}; the "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import common_step, starts_of
+from lstm_ae.data.cadence import common_gaps, common_step, slots, starts_of
 from lstm_ae.data.dividing import PARTS, longest_run, parts_of, runs_of
 from lstm_ae.data.grid import Grid, held_by, on_grid
 from lstm_ae.data.measurements import Measurements
@@ -72,16 +72,30 @@ def prepare(config: Reading, table: Measurements, parts: Parts | None = None) ->
         max_gap = max(1, window // 10)
         if table.layout.time is not None or not held_by(table.values).all():
             inferred["max_gap"] = count(max_gap, "step")
-    grid = on_grid(table, step, max_gap, config)
-    part = parts(grid) if parts else parts_of(config, table, grid)
-    room = longest_run(grid, part) // 2
+
+    def laid(max_gap: int) -> tuple[Grid, NDArray[np.int8], int]:
+        grid = on_grid(table, step, max_gap, config)
+        part = parts(grid) if parts else parts_of(config, table, grid)
+        return grid, part, longest_run(grid, part) // 2
+
+    grid, part, room = laid(max_gap)
+    if config.max_gap is None and window + horizon > room:
+        for gap in common_gaps(table, slots(table, step), max_gap):
+            if window + horizon <= room:
+                break
+            wider = laid(gap)
+            if wider[2] > room:
+                max_gap, (grid, part, room) = gap, wider
+                inferred["max_gap"] = f"{count(gap, 'step')}, as gaps of that length come again and again"
+    run = "the longest run of rows that every part has"
+    if (gaps := int((starts_of(grid.segment) & grid.valued).sum()) - len(table.ids)) > 0:
+        run += f", as {count(gaps, 'gap')} of more than {count(max_gap, 'step')} part{'s' * (gaps == 1)} them"
     if "horizon" in lengths and horizon > room // 2:
         horizon = max(room // 2, 1)
-        lengths["horizon"] = f"{count(horizon, 'step')}, a quarter of the longest run of rows that every part has"
+        lengths["horizon"] = f"{count(horizon, 'step')}, a quarter of {run}"
     if "window" in lengths and window > room - horizon:
         window = max(room - horizon, 2)
-        less = " less the horizon" if horizon else ""
-        lengths["window"] = f"{window} steps, half the longest run of rows that every part has{less}"
+        lengths["window"] = f"{window} steps, {'what the horizon leaves of ' * bool(horizon)}half {run}"
     return Prepared(table, grid, part, window, horizon, max_gap, inferred | lengths)
 
 
