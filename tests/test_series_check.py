@@ -358,6 +358,23 @@ def test_labels_among_the_values_are_told_of(case: str) -> None:
             assert "labels" not in remarks(config, inspect(config).prepared)
 
 
+def test_labels_beside_those_that_are_named_are_told_of_too(called: Any) -> None:
+    """A copy of the labels would tell the model what it is to find."""
+    rows = [
+        f"{hour},{k % 7},{int(mark)},{int(mark)}"
+        for k, (hour, mark) in enumerate(zip(hours(200), STRETCHES, strict=True))
+    ]
+    (note,) = found("time,temp,anomaly,fault", *rows, window=5).values()
+    assert note.fixes == ({"label_col": "anomaly", "value_cols": ("temp",)}, {"value_cols": ("temp",)})
+    (note,) = found("time,temp,anomaly,fault", *rows, window=5, label_col="anomaly").values()
+    assert note.text == (
+        "'fault' is modelled as a value, though its name says that it is a label; leave it out with --value-cols"
+    )
+    assert note.fixes == ({"value_cols": ("temp",)},)
+    assert not found("time,temp,anomaly,fault", *rows, window=5, label_col="anomaly", value_cols=("temp",))
+    assert "--label-col anomaly" in called("series check t.csv --window 5")[1]
+
+
 KWH = np.cumsum(np.where(np.arange(200) % 24 < 10, 0, RANDOM.uniform(0.5, 2, 200)))
 # Name of the case: values of the column, and whether it is a running total.
 TOTALS: dict[str, tuple[Any, bool]] = {

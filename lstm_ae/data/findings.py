@@ -198,7 +198,11 @@ def in_columns(
         found.append(Finding(text, False, ({"missing": (*config.missing, *missing_of(sentinels(table)))},)))
     if text := of_marks(config, table):
         names = list(marks(config, table))
-        found.append(Finding(text, False, ({"label_col": names[0]}, *without(names))))
+        fixes = without(names)
+        if table.layout.label is None:
+            others_too = fixes[0] if fixes and len(names) > 1 else {}
+            fixes = ({"label_col": names[0], **others_too}, *fixes)
+        found.append(Finding(text, False, fixes))
     if text := of_constants(prepared, marks(config, table)):
         found.append(Finding(text, False))
     if odd := [name for name in table.classes if name.lower() in MISSING]:
