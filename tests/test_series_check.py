@@ -225,6 +225,7 @@ def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
         "label_col": "l",
     }
     assert fixes({"value_cols": ("a",)}, {"value_cols": ("b",)}) == {}
+    assert fixes({"missing": ("x", "-999")}, {"missing": ("x", "NA")}) == {"missing": ("x", "-999", "NA")}
 
 
 def test_rows_that_pad_short_series_are_no_rows() -> None:
@@ -303,6 +304,7 @@ def with_(values: Any, number: float, rows: Any) -> Any:
 FAR: dict[str, tuple[Any, tuple[str, ...]]] = {
     "a number that loggers write": (with_(NOISE, -9999, [3, 90]), ("-9999",)),
     "one of their own": (with_(NOISE, 777.7, [3, 90, 91]), ("777.7",)),
+    "more digits than 32 bits hold": (with_(NOISE, -9999.9999, [3, 90, 91]), ("-10000",)),
     "two": (with_(with_(NOISE, -999, [5, 6]), -9999, [3, 90]), ("-9999", "-999")),
     "on both sides": (with_(with_(NOISE, 65535, [5, 6]), -32768, [3, 90]), ("-32768", "65535")),
     "once": (with_(NOISE, 777.7, [3]), ()),

@@ -51,6 +51,8 @@ def together(findings: Sequence[Finding]) -> Mapping[str, Any]:
     """The best fix of each finding, all at once."""
     fixes = [finding.fixes[0] for finding in findings if finding.fixes]
     merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
+    if words := [word for fix in fixes for word in fix.get("missing", ())]:
+        merged["missing"] = tuple(dict.fromkeys(words))
     lists = [set(fix["value_cols"]) for fix in fixes if "value_cols" in fix]
     if lists:
         taken = {merged.get("id_col"), merged.get("label_col")}
