@@ -107,7 +107,6 @@ def test_the_document(called: Any) -> None:
     assert content["problems"] == []
 
 
-AUTUMN = [*hours(3, "2024-10-27T00:00"), *hours(60, "2024-10-27T02:00")]
 # Name of the case: header and rows, a piece of the problem, and the options that solve it.
 PROBLEMS: dict[str, tuple[list[str], str, str]] = {
     "two series by name": (
@@ -124,11 +123,6 @@ PROBLEMS: dict[str, tuple[list[str], str, str]] = {
         [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate([*hours(100), *hours(3)]))],
         "3 rows with the time of another: line 2 and line 102 are both at 2024-01-01",
         "--duplicates mean",
-    ),
-    "the hour of autumn": (
-        [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(AUTUMN))],
-        "daylight saving",
-        "--time-zone Europe/Berlin",
     ),
     "a step that is too long": (
         [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(hours(1000)))],
@@ -176,6 +170,22 @@ def test_problems_come_with_the_command_that_solves_them(case: str, called: Any)
     for command in commands:
         code, _, err = called(command.removeprefix("lstmae "))
         assert (code, err) == (0, ""), command
+
+
+def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
+    """New York's clocks: neither another zone nor the mean of two hours makes the table one that can be used."""
+    clocks = [*hours(27, "2024-11-02T00:00")[:26], *hours(60, "2024-11-03T01:00")]
+    written([f"{hour},1.{k}" for k, hour in enumerate(clocks)])
+    code, out, err = called("series check t.csv")
+    assert code == 3
+    assert err.endswith("give --time-zone ZONE, the zone of these clocks, such as Europe/London or America/New_York\n")
+    assert "  lstmae series check" not in out
+    for zone in ("Europe/Berlin", "Europe/London"):
+        code, out, err = called(f"series check t.csv --time-zone {zone}")
+        assert code == 3
+        assert f"in an hour that daylight saving repeats, though not in {zone}: give --time-zone" in err
+        assert "--duplicates" not in out
+    assert called("series check t.csv --time-zone America/New_York")[0] == 0
 
 
 def test_unreadable_files_are_problems_of_the_document_too(called: Any) -> None:

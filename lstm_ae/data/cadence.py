@@ -5,11 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.telling import told
+from lstm_ae.data.telling import offsets, told
 
 Flags = NDArray[np.bool_]
 
@@ -164,10 +163,14 @@ def clash_of(table: Measurements, places: Times) -> Clash | None:
     return Clash(len(rows), second - 1, second, int(table.times[second] - table.times[second - 1]))
 
 
-def repeats_hour(table: Measurements, places: Times, config: Reading) -> bool:
-    """Whether all rows that meet may be those of the hour that daylight saving repeats, by clocks of no known zone."""
+def repeats_hour(table: Measurements, places: Times) -> bool:
+    """Whether all rows that meet may be those of the hour that daylight saving repeats, by clocks whose zone is not
+    known, or another one than was told."""
     again = np.r_[False, places[1:] == places[:-1]] & ~starts_of(table.series)
-    return not table.layout.aware and config.time_zone is None and bool(of_autumn(table.times[again]).all())
+    times = table.times[again]
+    if table.zone is not None:
+        times = times + offsets(times, table.zone) * UNITS["min"]
+    return not table.layout.aware and bool(of_autumn(times).all())
 
 
 def of_autumn(times: Times) -> Flags:

@@ -80,11 +80,17 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
     fixes: list[Mapping[str, Any]] = [{"id_col": name} for name in table.layout.apart[:2] if table.layout.id is None]
     if table.layout.clocks:
         fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
+    last: list[Mapping[str, Any]] = [{"duplicates": "mean"}]
     if clash.same_time:
         text = f"{rows} with the time of another: {first} and {second} are both at {when}"
-        if repeats_hour(table, slots(table, step), config):
-            text += ", in an hour that daylight saving repeats (name the zone of these clocks)"
-            fixes.insert(0, {"time_zone": "Europe/Berlin"})
+        if repeats_hour(table, slots(table, step)):
+            # Of two hours there is no mean, and which zone it is nobody but their owner knows.
+            last = []
+            other = f", though not in {config.time_zone}" if config.time_zone else ""
+            text += (
+                f", in an hour that daylight saving repeats{other}: give --time-zone ZONE, the zone of these clocks, "
+                "such as Europe/London or America/New_York"
+            )
         kinds, hours = table.layout.kinds, [name for name in table.layout.names if CLOCKS.fullmatch(name.strip())]
         if hours and kinds[hours[0]] == "number" and not (table.times % UNITS["d"]).any():
             text += f"; if {shown(hours[0])} is the time of day, join {shown(table.layout.time)} and it into one column"
@@ -94,7 +100,7 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
         finer = Step(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
         if clash_of(table, slots(table, finer)) is None:
             fixes.append({"freq": str(finer)})
-    return [Finding(text, True, (*fixes, {"duplicates": "mean"}))]
+    return [Finding(text, True, (*fixes, *last))]
 
 
 def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Reading) -> list[Finding]:
