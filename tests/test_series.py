@@ -325,6 +325,28 @@ def test_no_season_where_there_is_none(kind: str) -> None:
     assert usual_steps(table, HOUR, 1.0)[0] == 24
 
 
+@pytest.mark.parametrize(
+    ("values", "horizon", "said"),
+    [
+        (np.random.default_rng(0).normal(size=2000), None, "48 steps, twice 24, a day"),
+        (np.random.default_rng(0).normal(size=2000), 60, "60 steps, as many as the horizon"),
+        (np.arange(2000) % 12, None, "24 steps, so that it holds those 12 after which values repeat most"),
+    ],
+)
+def test_a_window_to_forecast_from_says_why(values: Any, horizon: int | None, said: str) -> None:
+    _, table = hourly(values)
+    config = Series(data="t.csv", task="forecast", horizon=horizon)
+    assert prepare(config, table).inferred["window"].startswith(said)
+
+
+def test_where_no_season_is_found_a_window_to_forecast_from_says_so() -> None:
+    noise = np.random.default_rng(0).normal(size=2000)
+    _, table = table_of([f"2024-01-01 00:{k // 60:02}:{k % 60:02},{value:.3f}" for k, value in enumerate(noise)])
+    found = prepare(Series(data="t.csv", task="forecast"), table).inferred
+    assert found["horizon"] == "30 steps, as no season was found"
+    assert found["window"] == "60 steps, twice 30, as no season was found"
+
+
 def test_windows_counted_by_hand() -> None:
     config = hourly(np.arange(100), window=5, horizon=2, stride=3)
     data = load_series(config[0], prepared_of(config))

@@ -111,8 +111,15 @@ def _lengths(config: Reading, table: Measurements, step: Step) -> tuple[int, int
     if window is None:
         window, said["window"] = usual.season, usual.why
         if horizon:
-            window = max(usual.strongest + usual.season, horizon)
-            said["window"] = f"{window} steps, so that it holds those {usual.strongest} after which values repeat most"
+            window = usual.strongest + usual.season
+            said["window"] = f"{window} steps, twice {usual.why.replace(' steps', '', 1)}"
+            if usual.found:
+                said["window"] = (
+                    f"{window} steps, so that it holds those {usual.strongest} after which values repeat most"
+                )
+            if horizon > window:
+                window = horizon
+                said["window"] = f"{window} steps, as many as the horizon"
     return window, horizon or 0, said
 
 
@@ -121,8 +128,11 @@ def windows_of(prepared: Prepared, config: Reading) -> tuple[Split, Split, Split
     return tuple(_split(prepared, config, place) for place in range(len(PARTS)))  # type: ignore[return-value]
 
 
-def load_series(config: Reading, prepared: Prepared) -> Data:
+def load_series(config: Reading, prepared: Prepared, *, folds: bool = False) -> Data:
     """What a model trains on.
+
+    Args:
+        folds: whether folds divide the rows, so that no --split does.
 
     Raises:
         DataError: a part without a window, or a column without a value in the training part.
@@ -140,7 +150,9 @@ def load_series(config: Reading, prepared: Prepared) -> Data:
     scale = _scale(config, train, table)
     data = Data(train, validation, test, scale, source, feature_names=table.layout.values)
     several = len(table.ids) >= len(PARTS) and config.split_by != "series"
-    whole = ", --split-by series" if several else ""
+    other = f", another --split{', --split-by series' if several else ''}"
+    if folds:
+        other = "" if test.samples else ", fewer --folds"
     shorter = f"--window than {prepared.window}"
     if prepared.horizon:
         shorter = f"--horizon than {prepared.horizon}, or {shorter}"
@@ -151,7 +163,7 @@ def load_series(config: Reading, prepared: Prepared) -> Data:
     if stretches > len(table.ids):
         why.append(f"gaps part the rows into {stretches:,} stretches")
         longer = f"a longer --max-gap (now {prepared.max_gap}), --freq rows, "
-    hint = f"{'; '.join(why)}{': ' * bool(why)}give {longer}a shorter {shorter}, another --split{whole}, or more rows"
+    hint = f"{'; '.join(why)}{': ' * bool(why)}give {longer}a shorter {shorter}{other}, or more rows"
     return require_samples(data, hint[0].upper() + hint[1:])
 
 
