@@ -53,8 +53,8 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     return settle_prepared(config, prepared._replace(inferred={**prepared.inferred, **inferred}))
 
 
-def settle_prepared(config: Series, prepared: Prepared) -> Settled:
-    """The same of a table that is on its grid and divided.
+def settle_prepared(config: Series, prepared: Prepared, *, folds: bool = False) -> Settled:
+    """The same of a table that is on its grid and divided; by `folds` as `load_series` says.
 
     Raises:
         ConfigError, DataError: as `load_series` says.
@@ -93,7 +93,7 @@ def settle_prepared(config: Series, prepared: Prepared) -> Settled:
     if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
         # Before a training, not after it.
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
-    data = load_series(found, prepared)
+    data = load_series(found, prepared, folds=folds)
     if config.task == "forecast":
         if config.season and config.season > prepared.window:
             raise ConfigError(
