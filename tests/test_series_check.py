@@ -95,6 +95,7 @@ def test_the_document(called: Any) -> None:
         "frequency": "1h",
         "unsorted": 0,
         "duplicates": 0,
+        "too_near": 0,
         "gaps": 0,
         "missing_rows": 0,
         "empty_rows": 0,
@@ -186,6 +187,16 @@ def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
         assert f"in an hour that daylight saving repeats, though not in {zone}: give --time-zone" in err
         assert "--duplicates" not in out
     assert called("series check t.csv --time-zone America/New_York")[0] == 0
+
+
+def test_rows_that_are_too_near_are_no_duplicates(called: Any) -> None:
+    times = np.datetime64("2024-01-01T00:00") + np.r_[np.arange(100), 100 + 5 * np.arange(150)]
+    written([f"{time},{k % 7}" for k, time in enumerate(times)])
+    pathlib.Path("one.csv").write_text("a,b\n1,2\n")
+    assert called("series check one.csv")[1].startswith("'one.csv': 1 row\n")
+    assert "no gaps, 80 rows too near to another\n" in called("series check t.csv")[1]
+    time = json.loads(called("series check t.csv --json")[1])["time"]
+    assert (time["duplicates"], time["too_near"]) == (0, 80)
 
 
 def test_unreadable_files_are_problems_of_the_document_too(called: Any) -> None:

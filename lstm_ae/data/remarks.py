@@ -67,8 +67,9 @@ def looking_ahead(data: Data, window: int) -> str:
     early = int((test.time[test.starts + window] < known).sum())
     if not early:
         return ""
+    verb = "forecasts" if early == 1 else "forecast"
     return (
-        f"{early:,} of {test.samples:,} test windows forecast what is earlier than training rows of other series; "
+        f"{early:,} of {count(test.samples, 'test window')} {verb} what is earlier than training rows of other series; "
         "series backtest divides all series at the same times"
     )
 
