@@ -185,12 +185,14 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
 
 def _show(columns: dict[str, Any], ahead: Any, talk: Talk) -> None:
     """The first lines, what is left out, and how far intervals reach."""
+    from lstm_ae.data.selection import count
+
     remark(ahead.remarks, talk)
     rows = len(next(iter(columns.values())))
     shown = list(columns)[:8]
     first = f", the first {MOST} lines" if rows > MOST else ""
     more = f", {len(shown)} of {len(columns)} columns" if len(columns) > len(shown) else ""
-    talk.show(f"{ahead.table.name}: {ahead.future.shape[1]:,} steps ahead{first}{more}")
+    talk.show(f"{ahead.table.name}: {count(ahead.future.shape[1], 'step')} ahead{first}{more}")
     talk.table(shown, [tuple(_plain(columns[name][row]) for name in shown) for row in range(min(rows, MOST))])
     if ahead.short:
         talk.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {_some(ahead.short)}")

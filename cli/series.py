@@ -96,15 +96,16 @@ def _list(items: list[str] | tuple[str, ...]) -> str:
 
 def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
     from lstm_ae.data.columns import heading
+    from lstm_ae.data.dividing import PARTS
     from lstm_ae.data.findings import together
     from lstm_ae.data.lines import shown
     from lstm_ae.data.selection import count, listed
-    from lstm_ae.data.series import PARTS
 
     table, prepared = found.table, found.prepared
     first, last = _ends(found)
     talk.show(
-        f"{table.name}: {len(table.lines):,} rows" + (f" of {len(table.ids):,} series" if table.layout.id else "")
+        f"{table.name}: {count(len(table.lines), 'row')}"
+        + (f" of {len(table.ids):,} series" if table.layout.id else "")
     )
     if table.layout.time is not None:
         gaps, meet = "no gaps", "no duplicates"
@@ -113,7 +114,8 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
         if found.gaps.empty:
             gaps += f" and {found.gaps.empty:,} without any value"
         if found.clash:
-            meet = f"{count(found.clash.rows, 'row')} at the time of another"
+            near = "at the time of" if found.clash.same_time else "too near to"
+            meet = f"{count(found.clash.rows, 'row')} {near} another"
         steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
         clock = " UTC" if table.layout.aware or config.time_zone else ""
         talk.show(f"{shown(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
@@ -173,10 +175,10 @@ def _classes(found: "Inspection") -> dict[str, int]:
 
 
 def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
+    from lstm_ae.data.dividing import PARTS
     from lstm_ae.data.findings import together
-    from lstm_ae.data.series import PARTS
 
-    table, prepared, layout = found.table, found.prepared, found.table.layout
+    table, prepared, layout, clash = found.table, found.prepared, found.table.layout, found.clash
     first, last = _ends(found)
     return {
         "data": config.data,
@@ -189,7 +191,8 @@ def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
             "last": last,
             "frequency": str(found.step),
             "unsorted": table.unsorted,
-            "duplicates": found.clash.rows if found.clash else 0,
+            "duplicates": clash.rows if clash and clash.same_time else 0,
+            "too_near": clash.rows if clash and not clash.same_time else 0,
             "gaps": found.gaps.places,
             "missing_rows": found.gaps.rows,
             "empty_rows": found.gaps.empty,

@@ -5,6 +5,7 @@ series, so that no model has learned from what came later in another one.
 """
 
 import dataclasses
+import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ class Divided(NamedTuple):
         series: `(rows,)` of the test part, places in `ids`.
         times: `(rows,)` of the test part, as in `Measurements`.
         places: `(rows,)` of the test part, where each row stands in the whole table; of use without times.
+        zone: by whose clocks times are told, as in `Measurements`.
     """
 
     config: Series
@@ -39,6 +41,7 @@ class Divided(NamedTuple):
     series: NDArray[np.int32]
     times: Numbers
     places: Numbers
+    zone: datetime.tzinfo | None
 
 
 def begun(config: Series, folds: int, reading: Progress | None = None) -> tuple[Series, Measurements, tuple[str, ...]]:
@@ -82,11 +85,11 @@ def divided(config: Series, table: Measurements, number: int, folds: int) -> Div
     split = f"{train:.6f},{validation:.6f},{1 - train - validation:.6f}"
     config = dataclasses.replace(config, split=split)
     prepared = prepare(config, until(table, high), parts)
-    settled = settle_prepared(config, prepared)
+    settled = settle_prepared(config, prepared, folds=True)
     rows = prepared.part == 2
     series, times = prepared.grid.series[rows], prepared.grid.times[rows]
     places = np.searchsorted(table.series, series) + times if table.layout.time is None else times
-    return Divided(*settled, table.ids, series, times, places)
+    return Divided(*settled, table.ids, series, times, places, table.zone)
 
 
 def edges(table: Measurements, folds: int) -> Numbers:

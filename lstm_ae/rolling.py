@@ -28,7 +28,7 @@ class Fold(NamedTuple):
 
     Args:
         number: from 1.
-        first, last: times of the first and the last window's end, in UTC, or their rows within a series.
+        first, last: times of the first and the last window's end, by the table's clocks, or their rows within a series.
         windows: windows that were forecast from.
         epochs: the epoch whose weights were tested.
         evaluation: as it stands in `metrics.json`, of the part "test".
@@ -147,7 +147,7 @@ def tested(rows: Divided, model: Any, epoch: int, number: int) -> Fold:
         raise DataError(f"Fold {number}: nothing is known of what followed its windows; lower --folds")
     made, time = data.test.starts + outcomes.steps_of(model) - 1, data.test.time
     ends = rows.times[made]
-    first, last = (str(end) if time is None else told(int(end)) for end in (ends.min(), ends.max()))
+    first, last = (str(end) if time is None else told(int(end), rows.zone) for end in (ends.min(), ends.max()))
     moments = rows.places[made] if time is None else found.moments
     forecast = set(rows.series[made[there]].tolist())
     left_out = [name for place, name in enumerate(rows.ids) if place not in forecast]

@@ -22,9 +22,9 @@ COMPARED = 1_000_000_000
 READ = 1024
 # Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
-# A season that saves less of the error of the last value than the first is none, and one that saves less of the error of
-# a season whose multiple it is than the second is that one.
-GAIN, MULTIPLE = 0.02, 0.1
+# A season saves so much of the error of the last value, or it is none; and so much of that of any season whose multiple
+# it is, or it is that one.
+GAIN, MULTIPLE = 0.02, 0.2
 
 
 class Seasonal(NamedTuple):

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_ae.config import Series
-from lstm_ae.errors import ConfigError
+from lstm_ae.config import Reading, Series
+from lstm_ae.data.inspection import inspect
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.tasks.series.settling import settle
 
 ANOMALIES = (*range(20, 23), 72)
@@ -43,3 +44,39 @@ def test_other_labels_are_refused_before_a_training() -> None:
 def test_a_forecast_learns_from_all_rows() -> None:
     config = Series(data=str(table()), label_col="failure", window=5, horizon=2, task="forecast")
     assert np.isin(settle(config).data.train.series, ANOMALIES).sum() == 3
+
+
+def marked(share: float) -> str:
+    """1,500 rows that repeat themselves after 24, so many of them marked here and there."""
+    marks = np.random.default_rng(0).random(1500) < share
+    rows = [f"{row % 24},{int(mark)}" for row, mark in enumerate(marks)]
+    Path("t.csv").write_text("\n".join(("a,failure", *rows)) + "\n")
+    return "t.csv"
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+@pytest.mark.parametrize("window", [5, None])
+def test_a_check_tells_the_windows_that_a_training_has(share: float, window: int | None) -> None:
+    options = {"data": marked(share), "label_col": "failure", "window": window}
+    found, data = inspect(Reading(**options)), settle(Series(**options)).data
+    assert found.windows == (data.train.samples, data.validation.samples, data.test.samples)
+    assert found.prepared.window == data.train.span
+    assert found.usable
+
+
+def test_where_known_anomalies_leave_no_window_both_say_so() -> None:
+    options = {"data": marked(0.2), "label_col": "failure", "window": 40}
+    with pytest.raises(DataError, match=r"\d rows known to be anomalies are in no window .*: give a shorter --window"):
+        settle(Series(**options))
+    (problem,) = [finding for finding in inspect(Reading(**options)).findings if finding.fatal]
+    assert "rows known to be anomalies" in problem.text
+    settle(Series(**options | problem.fixes[0]))
+    assert inspect(Reading(**options, horizon=5)).usable  # a forecast learns from all rows
+
+
+def test_a_check_tells_of_labels_that_are_no_flags() -> None:
+    found = inspect(Reading(data=str(table("broken", "fine")), label_col="failure", window=5))
+    assert [finding.text.partition(" holds")[0] for finding in found.findings if "--task classify" in finding.text] == [
+        "'failure'"
+    ]
+    assert found.usable

@@ -236,7 +236,7 @@ def test_missing(cell: str) -> None:
     np.testing.assert_array_equal(table.values[:, 0], [1, 2, 3, np.nan])
 
 
-@pytest.mark.parametrize("cell", ["-999", "-999.0", "-999.00", " -9.99e2", "-999.9", "1e20", "+1E+20"])
+@pytest.mark.parametrize("cell", ["-999", "-999.0", "-999.00", " -9.99e2", "-999.9", "-999.90000001", "1e20", "+1E+20"])
 @pytest.mark.parametrize("decimal", ["point", "comma"])
 def test_numbers_that_stand_for_missing_however_they_are_written(cell: str, decimal: str) -> None:
     rows = ["time;a;b", "2024-01-01;1.5;1", f"2024-01-02;{cell};2", "2024-01-03;-998.5;3"]
@@ -254,6 +254,7 @@ def test_numbers_that_stand_for_missing_in_parquet() -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     columns = {
         "double": pyarrow.array([1.5, -999.9, -999.0]),
+        "fine": pyarrow.array([1.5, -999.9000001, -999.0000001]),
         "single": pyarrow.array([1.5, -999.9, -999.0], pyarrow.float32()),
         "whole": pyarrow.array([1, 2, -999]),
         "text": pyarrow.array(["1.5", "-999.90", "-999.0"]),
@@ -261,7 +262,7 @@ def test_numbers_that_stand_for_missing_in_parquet() -> None:
     parquet.write_table(pyarrow.table(columns), "t.parquet")
     table = read_measurements(Reading(data="t.parquet", missing=("-999", "-999.9", "1e300")))
     assert table.layout.values == tuple(columns)
-    held = [[True, False, False], [True, False, False], [True, True, False], [True, False, False]]
+    held = [[True, False, False], [True, False, False], [True, False, False], [True, True, False], [True, False, False]]
     np.testing.assert_array_equal(~np.isnan(table.values.T), held)
 
 

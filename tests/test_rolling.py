@@ -1,5 +1,6 @@
 """A rolling origin over tables: which rows each fold knows and tests, and what the folds say together."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,6 +93,14 @@ def test_too_many_folds_for_the_times() -> None:
         origins.begun(config_of(frame, id_col="pump", time_col="day"), 30)
 
 
+def test_what_leaves_no_window_is_told_with_options_that_a_backtest_takes() -> None:
+    config = config_of(series_of({"x": 150}, {"x": "2020-01-01"}), time_col="day")
+    with pytest.raises(DataError, match=r"validation part .*\. Give a .* or --window than 14, or more rows$"):
+        origins.begun(dataclasses.replace(config, window=14), 2)
+    with pytest.raises(DataError, match=r"test part .* or --window than 5, fewer --folds, or more rows$"):
+        origins.begun(config, 60)
+
+
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folds without a model: it errs by 0.9 and more, its baselines by 1."""
@@ -115,6 +124,11 @@ def test_without_times_rows_of_two_folds_are_not_one_moment(untrained: None) -> 
     assert (one.first, one.last, two.first, two.last) == ("99", "147", "149", "197")
     assert one.moments == list(range(99, 148))
     assert two.moments == list(range(149, 198))
+
+
+def test_times_are_told_by_the_clocks_of_the_table(untrained: None) -> None:
+    config = config_of(series_of({"x": 200}, {"x": "2020-01-01"}), time_col="day", time_zone="Asia/Tokyo")
+    assert rolling.roll(config, 2, Path("out")).folds[0].first == "2020-04-09 00:00:00+09:00"
 
 
 def test_every_forecast_counts_and_short_series_are_named(untrained: None) -> None:

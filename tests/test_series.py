@@ -15,6 +15,7 @@ from lstm_ae.data.cadence import clash_of, common_step, gaps_of, slots
 from lstm_ae.data.grid import on_grid
 from lstm_ae.data.inspection import inspect
 from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.remarks import remarks
 from lstm_ae.data.season import autocorrelation, seasons, usual_steps
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.errors import ConfigError, DataError
@@ -324,6 +325,28 @@ def test_no_season_where_there_is_none(kind: str) -> None:
     assert usual_steps(table, HOUR, 1.0)[0] == 24
 
 
+@pytest.mark.parametrize(
+    ("values", "horizon", "said"),
+    [
+        (np.random.default_rng(0).normal(size=2000), None, "48 steps, twice 24, a day"),
+        (np.random.default_rng(0).normal(size=2000), 60, "60 steps, as many as the horizon"),
+        (np.arange(2000) % 12, None, "24 steps, so that it holds those 12 after which values repeat most"),
+    ],
+)
+def test_a_window_to_forecast_from_says_why(values: Any, horizon: int | None, said: str) -> None:
+    _, table = hourly(values)
+    config = Series(data="t.csv", task="forecast", horizon=horizon)
+    assert prepare(config, table).inferred["window"].startswith(said)
+
+
+def test_where_no_season_is_found_a_window_to_forecast_from_says_so() -> None:
+    noise = np.random.default_rng(0).normal(size=2000)
+    _, table = table_of([f"2024-01-01 00:{k // 60:02}:{k % 60:02},{value:.3f}" for k, value in enumerate(noise)])
+    found = prepare(Series(data="t.csv", task="forecast"), table).inferred
+    assert found["horizon"] == "30 steps, as no season was found"
+    assert found["window"] == "60 steps, twice 30, as no season was found"
+
+
 def test_windows_counted_by_hand() -> None:
     config = hourly(np.arange(100), window=5, horizon=2, stride=3)
     data = load_series(config[0], prepared_of(config))
@@ -429,7 +452,7 @@ def test_too_few_rows(rows: int) -> None:
 def test_where_gaps_leave_no_window_the_error_says_so() -> None:
     """Business days of twelve weeks: no weekend is crossed, so that no stretch has ten rows."""
     days = np.busday_offset("2024-01-01", np.arange(60))
-    config, table = table_of([f"{day},{k}" for k, day in enumerate(days)], window=10)
+    config, table = table_of([f"{day},{k}" for k, day in enumerate(days)], window=10, max_gap=1)
     with pytest.raises(DataError) as caught:
         load_series(config, prepare(config, table))
     assert str(caught.value).endswith(
@@ -442,6 +465,48 @@ def test_where_gaps_leave_no_window_the_error_says_so() -> None:
     config, table = hourly(np.arange(6), window=5)
     with pytest.raises(DataError, match=r"rows\)\. Give a shorter --window than 5, another --split, or more rows$"):
         load_series(config, prepare(config, table))
+
+
+def shops(**options: Any) -> tuple[Reading, Measurements]:
+    """Two shops on the business days of a year, with a weekly pattern."""
+    days = np.busday_offset("2024-01-01", np.arange(260))
+    rows = [f"{day},{name},{k % 5 + k % 3 / 10}" for name in "ab" for k, day in enumerate(days)]
+    return table_of(rows, "t,shop,a", id_col="shop", **options)
+
+
+def test_windows_cross_gaps_that_come_again_and_again() -> None:
+    config, table = shops()
+    found = prepare(config, table)
+    assert (found.max_gap, found.window, found.grid.step) == (2, 7, Step(24 * HOUR.nanoseconds))
+    assert found.inferred["max_gap"] == "2 steps, as gaps of that length come again and again"
+    said = remarks(config, found)["missing rows"]
+    assert said == "28.2% of the steps of 1d have no row; they are taken for missing"
+    (note,) = inspect(config).findings
+    assert (note.text, note.fixes) == ("28% of the steps of 1d have no row; they are taken for missing", ())
+    found = prepare(config := replace(config, horizon=7), table)
+    assert (found.max_gap, found.window) == (2, 14)
+    config, table = shops(max_gap=1)
+    found = prepare(config, table)
+    assert found.max_gap == 1
+    assert found.inferred["window"] == (
+        "2 steps, half the longest run of rows that every part has, as 102 gaps of more than 1 step part them"
+    )
+    assert remarks(replace(config, window=4), found._replace(window=4))["missing rows"].startswith(
+        "no window crosses 102 gaps of more than 1 step, which costs 59.5% of the windows"
+    )
+
+
+def test_nights_are_crossed_and_what_is_rare_or_mostly_missing_is_not() -> None:
+    start, hours = np.datetime64("2024-01-01T00:00"), np.arange(24 * 60)
+
+    def of(kept: np.ndarray) -> Prepared:
+        rows = [f"{start + np.timedelta64(hour, 'h')},{abs(hour % 24 - 14)}" for hour in hours[kept].tolist()]
+        return prepare(*table_of(rows))
+
+    assert of((hours % 24 >= 6) & (hours % 24 < 22))[3:6] == (24, 0, 8)
+    assert of(hours % 24 < 8).max_gap == 2  # two thirds would be missing
+    assert of((hours < 300) | (hours >= 320)).max_gap == 2
+    assert of(np.ones(len(hours), bool)).max_gap == 2
 
 
 def test_a_column_without_a_value_in_training() -> None:

@@ -95,6 +95,7 @@ def test_the_document(called: Any) -> None:
         "frequency": "1h",
         "unsorted": 0,
         "duplicates": 0,
+        "too_near": 0,
         "gaps": 0,
         "missing_rows": 0,
         "empty_rows": 0,
@@ -107,7 +108,6 @@ def test_the_document(called: Any) -> None:
     assert content["problems"] == []
 
 
-AUTUMN = [*hours(3, "2024-10-27T00:00"), *hours(60, "2024-10-27T02:00")]
 # Name of the case: header and rows, a piece of the problem, and the options that solve it.
 PROBLEMS: dict[str, tuple[list[str], str, str]] = {
     "two series by name": (
@@ -124,11 +124,6 @@ PROBLEMS: dict[str, tuple[list[str], str, str]] = {
         [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate([*hours(100), *hours(3)]))],
         "3 rows with the time of another: line 2 and line 102 are both at 2024-01-01",
         "--duplicates mean",
-    ),
-    "the hour of autumn": (
-        [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(AUTUMN))],
-        "daylight saving",
-        "--time-zone Europe/Berlin",
     ),
     "a step that is too long": (
         [HEAD.strip(), *(f"{hour},1.{k}" for k, hour in enumerate(hours(1000)))],
@@ -178,6 +173,32 @@ def test_problems_come_with_the_command_that_solves_them(case: str, called: Any)
         assert (code, err) == (0, ""), command
 
 
+def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
+    """New York's clocks: neither another zone nor the mean of two hours makes the table one that can be used."""
+    clocks = [*hours(27, "2024-11-02T00:00")[:26], *hours(60, "2024-11-03T01:00")]
+    written([f"{hour},1.{k}" for k, hour in enumerate(clocks)])
+    code, out, err = called("series check t.csv")
+    assert code == 3
+    assert err.endswith("give --time-zone ZONE, the zone of these clocks, such as Europe/London or America/New_York\n")
+    assert "  lstmae series check" not in out
+    for zone in ("Europe/Berlin", "Europe/London"):
+        code, out, err = called(f"series check t.csv --time-zone {zone}")
+        assert code == 3
+        assert f"in an hour that daylight saving repeats, though not in {zone}: give --time-zone" in err
+        assert "--duplicates" not in out
+    assert called("series check t.csv --time-zone America/New_York")[0] == 0
+
+
+def test_rows_that_are_too_near_are_no_duplicates(called: Any) -> None:
+    times = np.datetime64("2024-01-01T00:00") + np.r_[np.arange(100), 100 + 5 * np.arange(150)]
+    written([f"{time},{k % 7}" for k, time in enumerate(times)])
+    pathlib.Path("one.csv").write_text("a,b\n1,2\n")
+    assert called("series check one.csv")[1].startswith("'one.csv': 1 row\n")
+    assert "no gaps, 80 rows too near to another\n" in called("series check t.csv")[1]
+    time = json.loads(called("series check t.csv --json")[1])["time"]
+    assert (time["duplicates"], time["too_near"]) == (0, 80)
+
+
 def test_unreadable_files_are_problems_of_the_document_too(called: Any) -> None:
     pathlib.Path("t.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     code, out, err = called("series check t.csv --json")
@@ -225,6 +246,7 @@ def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
         "label_col": "l",
     }
     assert fixes({"value_cols": ("a",)}, {"value_cols": ("b",)}) == {}
+    assert fixes({"missing": ("x", "-999")}, {"missing": ("x", "NA")}) == {"missing": ("x", "-999", "NA")}
 
 
 def test_rows_that_pad_short_series_are_no_rows() -> None:
@@ -237,11 +259,11 @@ def test_rows_that_pad_short_series_are_no_rows() -> None:
 
 
 def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any) -> None:
-    rows = [f"{k % 9},{'' if k == 0 else k % 2},{k}" for k in range(100)]
+    rows = [f"{k % 9},{'' if k == 0 else int(k >= 90)},{k}" for k in range(100)]
     written(rows, '"a\n\x1b[31mred",label,b')
     code, out, _ = called("series check t.csv --label-col label --window 5")
     assert code == 0
-    assert out.splitlines()[:2] == ["'t.csv': 100 rows", "'label': (no label) (1), 0 (49), 1 (50)"]
+    assert out.splitlines()[:2] == ["'t.csv': 100 rows", "'label': (no label) (1), 0 (89), 1 (10)"]
     assert "\x1b" not in out
     assert r"'a\n\x1b[31mred'" in out
 
@@ -303,6 +325,7 @@ def with_(values: Any, number: float, rows: Any) -> Any:
 FAR: dict[str, tuple[Any, tuple[str, ...]]] = {
     "a number that loggers write": (with_(NOISE, -9999, [3, 90]), ("-9999",)),
     "one of their own": (with_(NOISE, 777.7, [3, 90, 91]), ("777.7",)),
+    "more digits than 32 bits hold": (with_(NOISE, -9999.9999, [3, 90, 91]), ("-10000",)),
     "two": (with_(with_(NOISE, -999, [5, 6]), -9999, [3, 90]), ("-9999", "-999")),
     "on both sides": (with_(with_(NOISE, 65535, [5, 6]), -32768, [3, 90]), ("-32768", "65535")),
     "once": (with_(NOISE, 777.7, [3]), ()),
@@ -356,6 +379,23 @@ def test_labels_among_the_values_are_told_of(case: str) -> None:
         config = Reading(data="t.csv", window=5, **options)
         if case not in ("zeros", "an alarm of many values"):
             assert "labels" not in remarks(config, inspect(config).prepared)
+
+
+def test_labels_beside_those_that_are_named_are_told_of_too(called: Any) -> None:
+    """A copy of the labels would tell the model what it is to find."""
+    rows = [
+        f"{hour},{k % 7},{int(mark)},{int(mark)}"
+        for k, (hour, mark) in enumerate(zip(hours(200), STRETCHES, strict=True))
+    ]
+    (note,) = found("time,temp,anomaly,fault", *rows, window=5).values()
+    assert note.fixes == ({"label_col": "anomaly", "value_cols": ("temp",)}, {"value_cols": ("temp",)})
+    (note,) = found("time,temp,anomaly,fault", *rows, window=5, label_col="anomaly").values()
+    assert note.text == (
+        "'fault' is modelled as a value, though its name says that it is a label; leave it out with --value-cols"
+    )
+    assert note.fixes == ({"value_cols": ("temp",)},)
+    assert not found("time,temp,anomaly,fault", *rows, window=5, label_col="anomaly", value_cols=("temp",))
+    assert "--label-col anomaly" in called("series check t.csv --window 5")[1]
 
 
 KWH = np.cumsum(np.where(np.arange(200) % 24 < 10, 0, RANDOM.uniform(0.5, 2, 200)))

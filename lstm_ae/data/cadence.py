@@ -5,14 +5,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.telling import told
+from lstm_ae.data.telling import offsets, told
 
 Flags = NDArray[np.bool_]
 
+# A gap's length comes again and again where so many gaps in a series have it, and so large a share of the long ones.
+OFTEN, COMMON = 3, 0.1
 # Days of one, three and twelve months of the calendar.
 MONTHS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
 
@@ -162,10 +163,14 @@ def clash_of(table: Measurements, places: Times) -> Clash | None:
     return Clash(len(rows), second - 1, second, int(table.times[second] - table.times[second - 1]))
 
 
-def repeats_hour(table: Measurements, places: Times, config: Reading) -> bool:
-    """Whether all rows that meet may be those of the hour that daylight saving repeats, by clocks of no known zone."""
+def repeats_hour(table: Measurements, places: Times) -> bool:
+    """Whether all rows that meet may be those of the hour that daylight saving repeats, by clocks whose zone is not
+    known, or another one than was told."""
     again = np.r_[False, places[1:] == places[:-1]] & ~starts_of(table.series)
-    return not table.layout.aware and config.time_zone is None and bool(of_autumn(table.times[again]).all())
+    times = table.times[again]
+    if table.zone is not None:
+        times = times + offsets(times, table.zone) * UNITS["min"]
+    return not table.layout.aware and bool(of_autumn(times).all())
 
 
 def of_autumn(times: Times) -> Flags:
@@ -225,3 +230,15 @@ def gaps_of(table: Measurements, places: Times, max_gap: int) -> Gaps:
         int(long.sum()),
         int(empty[long].sum()),
     )
+
+
+def common_gaps(table: Measurements, places: Times, max_gap: int) -> list[int]:
+    """The lengths of gaps that come again and again, as of weekends or nights, ascending, beyond `max_gap`.
+
+    Those are left out with which, and all shorter ones, more of the grid would be missing than is there.
+    """
+    held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
+    steps = (np.diff(places[held]) - 1)[np.diff(table.series[held]) == 0]
+    lengths, counts = np.unique(steps[steps > max_gap], return_counts=True)
+    often = lengths[(counts >= OFTEN * len(table.ids)) & (counts >= COMMON * counts.sum())]
+    return [int(length) for length in often if steps[(steps > 0) & (steps <= length)].sum() <= len(held)]

@@ -153,7 +153,7 @@ def _values(
         cells = [cell.replace(",", ".") if "," in cell and COMMA.fullmatch(cell.strip()) else cell for cell in cells]
     values = readable(cells, numbered, column, name)
     if numbers:
-        values[np.isin(values, numbers)] = np.nan
+        values[are_missing(values, numbers)] = np.nan
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)
     if np.isinf(narrow).any():
@@ -163,6 +163,14 @@ def _values(
             "number of 32 bits. Correct it, or give the column in another unit"
         )
     return narrow
+
+
+def are_missing(values: NDArray[np.float64], numbers: Sequence[float]) -> NDArray[np.bool_]:
+    """Which values are one of the `missing_numbers`, to the digits that 32 bits hold: nothing else is told of them."""
+    single = np.array([number for number in numbers if abs(number) <= LARGEST], np.float32)
+    with np.errstate(over="ignore"):
+        found: NDArray[np.bool_] = np.isin(values, numbers) | np.isin(values.astype(np.float32), single)
+    return found
 
 
 def readable(

@@ -7,15 +7,18 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
-from lstm_ae.data.cadence import Clash, Gaps, clash_of, moment, repeats_hour, slots, starts_of
+from lstm_ae.data.cadence import Clash, Gaps, clash_of, common_gaps, moment, repeats_hour, slots, starts_of
 from lstm_ae.data.clocks import CLOCKS
+from lstm_ae.data.dividing import PARTS
+from lstm_ae.data.flags import are_flags
 from lstm_ae.data.forms import NAMES
+from lstm_ae.data.known import prepare_any
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size, of_woven
 from lstm_ae.data.selection import count, listed
-from lstm_ae.data.series import PARTS, Prepared, prepare, windows_of
+from lstm_ae.data.series import Prepared, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
 from lstm_ae.data.table import MISSING
 
@@ -48,6 +51,8 @@ def together(findings: Sequence[Finding]) -> Mapping[str, Any]:
     """The best fix of each finding, all at once."""
     fixes = [finding.fixes[0] for finding in findings if finding.fixes]
     merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
+    if words := [word for fix in fixes for word in fix.get("missing", ())]:
+        merged["missing"] = tuple(dict.fromkeys(words))
     lists = [set(fix["value_cols"]) for fix in fixes if "value_cols" in fix]
     if lists:
         taken = {merged.get("id_col"), merged.get("label_col")}
@@ -75,11 +80,17 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
     fixes: list[Mapping[str, Any]] = [{"id_col": name} for name in table.layout.apart[:2] if table.layout.id is None]
     if table.layout.clocks:
         fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
+    last: list[Mapping[str, Any]] = [{"duplicates": "mean"}]
     if clash.same_time:
         text = f"{rows} with the time of another: {first} and {second} are both at {when}"
-        if repeats_hour(table, slots(table, step), config):
-            text += ", in an hour that daylight saving repeats (name the zone of these clocks)"
-            fixes.insert(0, {"time_zone": "Europe/Berlin"})
+        if repeats_hour(table, slots(table, step)):
+            # Of two hours there is no mean, and which zone it is nobody but their owner knows.
+            last = []
+            other = f", though not in {config.time_zone}" if config.time_zone else ""
+            text += (
+                f", in an hour that daylight saving repeats{other}: give --time-zone ZONE, the zone of these clocks, "
+                "such as Europe/London or America/New_York"
+            )
         kinds, hours = table.layout.kinds, [name for name in table.layout.names if CLOCKS.fullmatch(name.strip())]
         if hours and kinds[hours[0]] == "number" and not (table.times % UNITS["d"]).any():
             text += f"; if {shown(hours[0])} is the time of day, join {shown(table.layout.time)} and it into one column"
@@ -89,7 +100,7 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
         finer = Step(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
         if clash_of(table, slots(table, finer)) is None:
             fixes.append({"freq": str(finer)})
-    return [Finding(text, True, (*fixes, {"duplicates": "mean"}))]
+    return [Finding(text, True, (*fixes, *last))]
 
 
 def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Reading) -> list[Finding]:
@@ -105,6 +116,8 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
         f"{held if len(empty) < len(PARTS) else f'No part holds a {span}'}: there are "
         f"{', '.join(rows)}, and at most {runs.max(initial=0):,} without a long gap"
     )
+    if known := prepared.inferred.get("label_col"):
+        text += f"; {known}, but in those of --task classify"
     fixes: list[Mapping[str, Any]] = []
     tries: list[dict[str, Any]] = [{}]
     if len(prepared.table.ids) >= len(PARTS) and config.split_by != "series":
@@ -114,7 +127,7 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
     for fix in tries:
         for window in (config.window, None):
             changed = changed_by(config, fix | {"window": window, "duplicates": _kept(config)})
-            found = prepare(changed, prepared.table)
+            found = prepare_any(changed, prepared.table)
             found = padded(found, "segments") if changed.may_pad else found
             if all(part.samples for part in windows_of(found, changed)):
                 fixes.append(fix if window == config.window else fix | {"window": found.window})
@@ -134,10 +147,13 @@ def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> 
     if table.unsorted:
         found.append(Finding(f"{count(table.unsorted, 'row')} stood after a later one; rows are sorted by time", False))
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)
+    # As weekends may be.
+    crossed = any(gap <= prepared.max_gap for gap in common_gaps(table, slots(table, step), 1))
     if share > MANY:
-        text = f"{share:.0%} of the steps of {step} have no row, as if rows had no regular step"
-        found.append(Finding(text, False, ({"freq": "rows"},)))
-    elif gaps.longest > prepared.max_gap:
+        why = "; they are taken for missing" if crossed else ", as if rows had no regular step"
+        text = f"{share:.0%} of the steps of {step} have no row{why}"
+        found.append(Finding(text, False, () if crossed else ({"freq": "rows"},)))
+    if (crossed or share <= MANY) and gaps.longest > prepared.max_gap:
         without = f", {count(gaps.empty, 'row')} without any value among them" if gaps.empty else ""
         text = (
             f"No window crosses {count(gaps.long, 'gap')} of more than {count(prepared.max_gap, 'step')}{without}; the "
@@ -190,7 +206,11 @@ def in_columns(
         found.append(Finding(text, False, ({"missing": (*config.missing, *missing_of(sentinels(table)))},)))
     if text := of_marks(config, table):
         names = list(marks(config, table))
-        found.append(Finding(text, False, ({"label_col": names[0]}, *without(names))))
+        fixes = without(names)
+        if table.layout.label is None:
+            others_too = fixes[0] if fixes and len(names) > 1 else {}
+            fixes = ({"label_col": names[0], **others_too}, *fixes)
+        found.append(Finding(text, False, fixes))
     if text := of_constants(prepared, marks(config, table)):
         found.append(Finding(text, False))
     if odd := [name for name in table.classes if name.lower() in MISSING]:
@@ -199,6 +219,12 @@ def in_columns(
             f"{listed([shown(name) for name in odd])} {verbs}; where that stands for no label, name it with --missing"
         )
         found.append(Finding(text, False, ({"missing": (*config.missing, *odd)},)))
+    if not (config.forecasts or are_flags(table.classes)):
+        text = (
+            f"{shown(table.layout.label)} holds classes for --task classify; to find anomalies it must hold 0 and 1, 1 "
+            "for a row known to be one, or be left out"
+        )
+        found.append(Finding(text, False))
     words = [shown(name) for name, kind in others.items() if kind == "text"]
     if words:
         verbs = "holds no numbers and is" if len(words) == 1 else "hold no numbers and are"

@@ -30,6 +30,11 @@ def flags_of(classes: Sequence[str]) -> list[int]:
     return [flag for flag in flags if flag is not None]
 
 
+def are_flags(classes: Sequence[str]) -> bool:
+    """Whether labels say which rows are anomalies, so that `flags_of` takes them."""
+    return None not in map(_flag, classes)
+
+
 def _flag(name: str) -> int | None:
     word = name.lower()
     if word in MISSING:

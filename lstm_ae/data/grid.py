@@ -73,8 +73,9 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
         clock = f"--clock-col {shown(table.layout.clocks[0])}; or " if table.layout.clocks else ""
-        if clash.same_time and repeats_hour(table, places, config):
-            clock += "--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
+        if clash.same_time and repeats_hour(table, places):
+            other = "another " if config.time_zone else ""
+            clock += f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
         raise DataError(
             f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add {clock}--duplicates "
             "mean (or first, last), or --id-col with the column that tells series apart"

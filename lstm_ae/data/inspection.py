@@ -18,9 +18,10 @@ from lstm_ae.data.findings import (
     no_windows,
     rows_that_meet,
 )
+from lstm_ae.data.known import prepare_any
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.series import Prepared, prepare, windows_of
+from lstm_ae.data.series import Prepared, windows_of
 
 
 class Inspection(NamedTuple):
@@ -64,7 +65,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     clash = clash_of(table, places)
     # What is wrong otherwise is told as well.
     lenient = config if clash is None or config.duplicates != "error" else changed_by(config, {"duplicates": "first"})
-    prepared = prepare(lenient, table)
+    prepared = prepare_any(lenient, table)
     filled = padded(prepared, "segments") if config.may_pad else prepared
     train, validation, test = windows_of(filled, config)
     windows = (train.samples, validation.samples, test.samples)

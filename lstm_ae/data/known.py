@@ -3,8 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.flags import flags_of
-from lstm_ae.data.series import Prepared
+from lstm_ae.config import Reading
+from lstm_ae.data.dividing import longest_run
+from lstm_ae.data.flags import are_flags, flagged, flags_of
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.selection import count
+from lstm_ae.data.series import Prepared, prepare
 
 
 def known_anomalies(prepared: Prepared) -> NDArray[np.bool_]:
@@ -28,5 +32,33 @@ def left_to_the_test(prepared: Prepared) -> Prepared:
     if not moved.any():
         return prepared
     part = np.where(moved, np.int8(2), prepared.part)
-    rows = f"{int(moved.sum()):,} rows known to be anomalies are in no window of training and validation"
+    one = moved.sum() == 1
+    rows = (
+        f"{count(int(moved.sum()), 'row')} known to be {'an anomaly is' if one else 'anomalies are'} in no window of "
+    )
+    rows += "training and validation"
     return prepared._replace(part=part, inferred={**prepared.inferred, "label_col": rows})
+
+
+def prepare_normal(config: Reading, table: Measurements) -> Prepared:
+    """As `prepare`, for a model of what is normal: rows known to be anomalies are left to the test.
+
+    Where no usual window is left beside them, it is shorter.
+
+    Raises:
+        ConfigError: labels that are not 0 and 1; or as `prepare` says.
+        DataError: as `prepare` says.
+    """
+    prepared = left_to_the_test(prepare(config, flagged(table)))
+    longest = longest_run(prepared.grid, prepared.part)
+    if config.window is not None or config.may_pad or not 4 <= longest < prepared.window:
+        return prepared
+    window = longest // 2
+    words = f"{window} steps, half the longest run of rows without a known anomaly that every part has"
+    return prepared._replace(window=window, inferred={**prepared.inferred, "window": words})
+
+
+def prepare_any(config: Reading, table: Measurements) -> Prepared:
+    """As a training prepares a table whose task nobody told: to forecast, to find anomalies, or else to classify."""
+    normal = not config.forecasts and are_flags(table.classes)
+    return prepare_normal(config, table) if normal else prepare(config, table)

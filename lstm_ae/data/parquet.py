@@ -8,7 +8,7 @@ import numpy as np
 from lstm_ae.config import Reading
 from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_numbers, missing_words
-from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, readable
+from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, are_missing, readable
 from lstm_ae.data.dialect import is_number
 from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
 from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
@@ -151,7 +151,7 @@ def _values(column: Any, heading: str, rows: Any, name: str, config: Reading) ->
         words = missing_words(config)
         cells = ["" if cell.lower() in words else cell for cell in _texts(column)]
         values = readable(cells, rows.tolist(), heading, name, "row")
-        return np.where(np.isin(values, missing_numbers(config)), np.nan, values)
+        return np.where(are_missing(values, missing_numbers(config)), np.nan, values)
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
         if types.is_null(column.type):
             return np.nan
@@ -159,11 +159,7 @@ def _values(column: Any, heading: str, rows: Any, name: str, config: Reading) ->
             f"{name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
         )
     values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-    missing = missing_numbers(config)
-    if types.is_float32(column.type):
-        # -999.9 is another number in 32 bits.
-        missing = tuple(float(np.float32(number)) for number in missing if abs(number) <= LARGEST)
-    values = np.where(np.isin(values, missing), np.nan, values)
+    values = np.where(are_missing(values, missing_numbers(config)), np.nan, values)
     wrong = abs(values) > LARGEST
     if wrong.any():
         at = int(wrong.argmax())

@@ -11,7 +11,7 @@ from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.selection import listed
+from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared
 from lstm_ae.data.suspects import marks, of_constants, of_marks, of_sentinels, of_totals
 from lstm_ae.data.windows import Data
@@ -67,8 +67,9 @@ def looking_ahead(data: Data, window: int) -> str:
     early = int((test.time[test.starts + window] < known).sum())
     if not early:
         return ""
+    verb = "forecasts" if early == 1 else "forecast"
     return (
-        f"{early:,} of {test.samples:,} test windows forecast what is earlier than training rows of other series; "
+        f"{early:,} of {count(test.samples, 'test window')} {verb} what is earlier than training rows of other series; "
         "series backtest divides all series at the same times"
     )
 
@@ -155,9 +156,19 @@ def of_another_range(prepared: Prepared, scale: Scale) -> str:
 
 
 def filled(prepared: Prepared) -> str:
-    """How many rows of the grid the table does not have; "" where they are not many."""
-    share = 1 - float(prepared.grid.known[own_rows(prepared.grid)].mean())
-    return f"{share:.1%} of the steps of {prepared.grid.step} have no row; they are taken for missing" * (share > MANY)
+    """How many rows of the grid the table does not have, and windows that gaps cost; "" where they are not many."""
+    grid, span = prepared.grid, prepared.window + prepared.horizon
+    own = own_rows(grid)
+    said, share = [], 1 - float(grid.known[own].mean())
+    if share > MANY:
+        said.append(f"{share:.1%} of the steps of {grid.step} have no row; they are taken for missing")
+    there = grid.valued & own
+    runs, wholes = (np.unique(numbers[there], return_counts=True)[1] for numbers in (grid.segment, grid.series))
+    windows, most = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
+    if most and (lost := 1 - windows / most) > MANY:
+        gaps = f"{count(len(runs) - len(wholes), 'gap')} of more than {count(prepared.max_gap, 'step')}"
+        said.append(f"no window crosses {gaps}, which costs {lost:.1%} of the windows")
+    return "; ".join(said)
 
 
 def of_unlike_size(config: Reading, prepared: Prepared) -> str:

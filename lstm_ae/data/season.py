@@ -26,11 +26,13 @@ class Usual(NamedTuple):
         season: the shortest after which values clearly repeat themselves, else a day, else 30.
         strongest: those after which they do most; a day may be the shortest and a week the strongest.
         why: of the shortest, in words.
+        found: whether values repeat themselves after these steps.
     """
 
     season: int
     strongest: int
     why: str
+    found: bool = False
 
 
 def usual_steps(table: Measurements, step: Step, share: float) -> Usual:
@@ -41,7 +43,7 @@ def usual_steps(table: Measurements, step: Step, share: float) -> Usual:
     """
     found = seasons(table, step, share)
     if found:
-        return Usual(*found, f"{found[0]} steps, after which the values repeat themselves most")
+        return Usual(*found, f"{found[0]} steps, after which the values repeat themselves most", found=True)
     day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
     if 2 * SHORTEST <= day <= LONGEST:
         return Usual(day, day, f"{day} steps, a day")

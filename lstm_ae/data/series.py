@@ -12,20 +12,16 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import common_step, starts_of
-from lstm_ae.data.classes import drawn
-from lstm_ae.data.forms import form_of
+from lstm_ae.data.cadence import common_gaps, common_step, slots, starts_of
+from lstm_ae.data.dividing import PARTS, longest_run, parts_of, runs_of
 from lstm_ae.data.grid import Grid, held_by, on_grid
-from lstm_ae.data.instants import BadCell, read_moments
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scaling import Scale, fixed, per_window, usable
 from lstm_ae.data.season import usual_steps
 from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
-from lstm_ae.data.zones import to_utc
 from lstm_ae.errors import ConfigError, DataError
 
-PARTS = ("training", "validation", "test")
 # From a grid to the part of each of its rows, places in `PARTS`.
 Parts = Callable[[Grid], NDArray[np.int8]]
 
@@ -76,16 +72,30 @@ def prepare(config: Reading, table: Measurements, parts: Parts | None = None) ->
         max_gap = max(1, window // 10)
         if table.layout.time is not None or not held_by(table.values).all():
             inferred["max_gap"] = count(max_gap, "step")
-    grid = on_grid(table, step, max_gap, config)
-    part = parts(grid) if parts else _parts(config, table, grid)
-    room = _room(grid, part)
+
+    def laid(max_gap: int) -> tuple[Grid, NDArray[np.int8], int]:
+        grid = on_grid(table, step, max_gap, config)
+        part = parts(grid) if parts else parts_of(config, table, grid)
+        return grid, part, longest_run(grid, part) // 2
+
+    grid, part, room = laid(max_gap)
+    if config.max_gap is None and window + horizon > room:
+        for gap in common_gaps(table, slots(table, step), max_gap):
+            if window + horizon <= room:
+                break
+            wider = laid(gap)
+            if wider[2] > room:
+                max_gap, (grid, part, room) = gap, wider
+                inferred["max_gap"] = f"{count(gap, 'step')}, as gaps of that length come again and again"
+    run = "the longest run of rows that every part has"
+    if (gaps := int((starts_of(grid.segment) & grid.valued).sum()) - len(table.ids)) > 0:
+        run += f", as {count(gaps, 'gap')} of more than {count(max_gap, 'step')} part{'s' * (gaps == 1)} them"
     if "horizon" in lengths and horizon > room // 2:
         horizon = max(room // 2, 1)
-        lengths["horizon"] = f"{count(horizon, 'step')}, a quarter of the longest run of rows that every part has"
+        lengths["horizon"] = f"{count(horizon, 'step')}, a quarter of {run}"
     if "window" in lengths and window > room - horizon:
         window = max(room - horizon, 2)
-        less = " less the horizon" if horizon else ""
-        lengths["window"] = f"{window} steps, half the longest run of rows that every part has{less}"
+        lengths["window"] = f"{window} steps, {'what the horizon leaves of ' * bool(horizon)}half {run}"
     return Prepared(table, grid, part, window, horizon, max_gap, inferred | lengths)
 
 
@@ -101,8 +111,15 @@ def _lengths(config: Reading, table: Measurements, step: Step) -> tuple[int, int
     if window is None:
         window, said["window"] = usual.season, usual.why
         if horizon:
-            window = max(usual.strongest + usual.season, horizon)
-            said["window"] = f"{window} steps, so that it holds those {usual.strongest} after which values repeat most"
+            window = usual.strongest + usual.season
+            said["window"] = f"{window} steps, twice {usual.why.replace(' steps', '', 1)}"
+            if usual.found:
+                said["window"] = (
+                    f"{window} steps, so that it holds those {usual.strongest} after which values repeat most"
+                )
+            if horizon > window:
+                window = horizon
+                said["window"] = f"{window} steps, as many as the horizon"
     return window, horizon or 0, said
 
 
@@ -111,8 +128,11 @@ def windows_of(prepared: Prepared, config: Reading) -> tuple[Split, Split, Split
     return tuple(_split(prepared, config, place) for place in range(len(PARTS)))  # type: ignore[return-value]
 
 
-def load_series(config: Reading, prepared: Prepared) -> Data:
+def load_series(config: Reading, prepared: Prepared, *, folds: bool = False) -> Data:
     """What a model trains on.
+
+    Args:
+        folds: whether folds divide the rows, so that no --split does.
 
     Raises:
         DataError: a part without a window, or a column without a value in the training part.
@@ -130,99 +150,27 @@ def load_series(config: Reading, prepared: Prepared) -> Data:
     scale = _scale(config, train, table)
     data = Data(train, validation, test, scale, source, feature_names=table.layout.values)
     several = len(table.ids) >= len(PARTS) and config.split_by != "series"
-    whole = ", --split-by series" if several else ""
+    other = f", another --split{', --split-by series' if several else ''}"
+    if folds:
+        other = "" if test.samples else ", fewer --folds"
     shorter = f"--window than {prepared.window}"
     if prepared.horizon:
         shorter = f"--horizon than {prepared.horizon}, or {shorter}"
-    give, stretches = "Give", int((starts_of(prepared.grid.segment) & prepared.grid.valued).sum())
+    why, longer = [], ""
+    if known := prepared.inferred.get("label_col"):
+        why.append(known)
+    stretches = int((starts_of(prepared.grid.segment) & prepared.grid.valued).sum())
     if stretches > len(table.ids):
-        gaps = f"Gaps part the rows into {stretches:,} stretches"
-        give = f"{gaps}: give a longer --max-gap (now {prepared.max_gap}), --freq rows,"
-    return require_samples(data, f"{give} a shorter {shorter}, another --split{whole}, or more rows")
-
-
-def _parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]:
-    """The part of each row of the grid."""
-    normal = _normal(config, table, grid)
-    shares = np.array(config.shares)
-    if normal is None:
-        inside = np.ones(len(grid.series), bool)
-    else:
-        # Training and validation share what is normal; the rest is the test.
-        inside, shares = normal, np.r_[shares[:2] / shares[:2].sum(), 0]
-    cuts = np.cumsum(shares)[:2]
-    if config.split_by == "series":
-        placed = drawn(table)[grid.series]
-    else:
-        counted = np.cumsum(inside)
-        first = starts_of(grid.series)
-        before = (counted - inside)[first][np.cumsum(first) - 1]
-        rows = np.bincount(grid.series, weights=inside, minlength=len(table.ids))[grid.series]
-        placed = (counted - before - 0.5) / np.maximum(rows, 1)
-    part = np.searchsorted(cuts, placed, side="right").astype(np.int8)
-    if normal is not None:
-        part = np.minimum(part, 1)
-        part[~inside] = 2
-    return part
-
-
-def _normal(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.bool_] | None:
-    """The rows within the ranges known to be normal; None where all are."""
-    if not config.normal:
-        return None
-    inside = np.zeros(len(grid.times), bool)
-    for text in config.normal:
-        start, _, end = (piece.strip() for piece in text.partition(".."))
-        low = _bound(start, text, config, table) if start else np.iinfo(np.int64).min
-        high = _bound(end, text, config, table) if end else np.iinfo(np.int64).max
-        if low >= high:
-            raise ConfigError(f"--normal {text} ends before it starts. Give START..END with START first")
-        inside |= (grid.times >= low) & (grid.times < high)
-    if not inside.any():
-        raise ConfigError(
-            f"--normal {', '.join(config.normal)} holds no row of {table.name}. Give times within its own"
-        )
-    return inside
-
-
-def _bound(text: str, whole: str, config: Reading, table: Measurements) -> int:
-    if table.layout.time is None:
-        if not text.isdigit():
-            raise ConfigError(f"--normal must name rows, as in 0..5000, as the table has no times. Received: {whole}")
-        return int(text)
-    order = table.layout.form.order if table.layout.form else None
-    try:
-        form = form_of([text], "--normal", order=config.date_order or order or "dmy")
-        if form is None or form.unit:
-            raise BadCell(0, "")
-        moment = read_moments([text], form)
-    except (BadCell, DataError):
-        raise ConfigError(f"--normal must be times, as in 2014-04-01..2014-04-10 12:00. Received: {whole}") from None
-    if config.zone is not None and config.time_zone is not None and not form.aware:
-        moment, _ = to_utc(moment, config.zone)
-    return int(moment[0])
-
-
-def _runs(grid: Grid, part: NDArray[np.int8]) -> NDArray[np.int32]:
-    """A number for each run of rows in one segment and one part, `(rows,)`."""
-    begins = np.r_[True, (grid.segment[1:] != grid.segment[:-1]) | (part[1:] != part[:-1])]
-    return np.cumsum(begins, dtype=np.int32) - 1
-
-
-def _room(grid: Grid, part: NDArray[np.int8]) -> int:
-    """Half the longest run of rows that every part has without a long gap."""
-    runs = _runs(grid, part)
-    lengths = np.bincount(runs)
-    first = starts_of(runs)
-    of, held = part[first], grid.valued[first]
-    longest = [int(lengths[held & (of == place)].max(initial=0)) for place in range(len(PARTS))]
-    return min(longest) // 2
+        why.append(f"gaps part the rows into {stretches:,} stretches")
+        longer = f"a longer --max-gap (now {prepared.max_gap}), --freq rows, "
+    hint = f"{'; '.join(why)}{': ' * bool(why)}give {longer}a shorter {shorter}{other}, or more rows"
+    return require_samples(data, hint[0].upper() + hint[1:])
 
 
 def _split(prepared: Prepared, config: Reading, place: int) -> Split:
     grid, span = prepared.grid, prepared.window + prepared.horizon
     rows = np.flatnonzero(prepared.part == place)
-    segment = _runs(grid, prepared.part)[rows]
+    segment = runs_of(grid, prepared.part)[rows]
     values = grid.values[rows]
     starts = window_starts(segment, span, config.stride if place == 0 else 1)
     # A window without any value tells nothing.

@@ -89,9 +89,9 @@ def missing_of(found: dict[str, list[str]]) -> list[str]:
 
 
 def marks(config: Reading, table: Measurements) -> dict[str, str]:
-    """By column why it seems to hold labels, though it is modelled; none where values or labels were named."""
+    """By column why it seems to hold labels, though it is modelled; none where values were named."""
     names = table.layout.values
-    if table.layout.label is not None or config.value_cols or len(names) < 2:
+    if config.value_cols or len(names) < 2:
         return {}
     found = {}
     for name, column in zip(names, table.values.T, strict=True):
@@ -113,7 +113,8 @@ def of_marks(config: Reading, table: Measurements) -> str:
     found = marks(config, table)
     told = [f"{shown(name)} is modelled as a value, though {why}" for name, why in list(found.items())[:3]]
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-    return f"{'; '.join(told)}{more}; name it with --label-col, or leave it out with --value-cols" if told else ""
+    solved = "name it with --label-col, or " if table.layout.label is None else ""
+    return f"{'; '.join(told)}{more}; {solved}leave it out with --value-cols" if told else ""
 
 
 def totals(table: Measurements) -> list[str]:

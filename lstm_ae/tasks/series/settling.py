@@ -11,8 +11,7 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.rules import parse_threshold, rows_of_unit
 from lstm_ae.data.classes import labelled, of_known_classes
-from lstm_ae.data.flags import flagged
-from lstm_ae.data.known import left_to_the_test
+from lstm_ae.data.known import prepare_normal
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import looking_ahead, of_another_step, remarks
@@ -51,14 +50,12 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     if config.task == "classify":
         config, table, inferred = labelled(config, table)
     finds = config.task in ("anomaly", "reconstruct")
-    prepared = prepare(config, flagged(table) if finds else table)
-    if finds:
-        prepared = left_to_the_test(prepared)
+    prepared = prepare_normal(config, table) if finds else prepare(config, table)
     return settle_prepared(config, prepared._replace(inferred={**prepared.inferred, **inferred}))
 
 
-def settle_prepared(config: Series, prepared: Prepared) -> Settled:
-    """The same of a table that is on its grid and divided.
+def settle_prepared(config: Series, prepared: Prepared, *, folds: bool = False) -> Settled:
+    """The same of a table that is on its grid and divided; by `folds` as `load_series` says.
 
     Raises:
         ConfigError, DataError: as `load_series` says.
@@ -99,7 +96,7 @@ def settle_prepared(config: Series, prepared: Prepared) -> Settled:
     if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
         # Before a training, not after it.
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
-    data = load_series(found, prepared)
+    data = load_series(found, prepared, folds=folds)
     batch_size, words = usual_batch(config, data.train.samples)
     found = dataclasses.replace(found, batch_size=batch_size)
     data = data._replace(source=data.source._replace(notes=(*data.source.notes, *words)))
