@@ -47,7 +47,7 @@ def started(line, place, kill_at_write=0, own_group=False):
 def finished(line, place, **more):
     """Run the command to its end; returns its exit code and the lines of stderr."""
     with started(line, place, **more) as process:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=300)
     return process.returncode, err.splitlines()
 
 

@@ -33,7 +33,14 @@ from lstm_ae.run import open_run
 
 DAY, BROKEN = 24, slice(24 * 10, 24 * 11)
 SMALL: dict[str, Any] = {"code": 4, "units": 6, "epochs": 5, "batch_size": 32, "learning_rate": 0.02}
-TINY: dict[str, Any] = {"window": 2, "code": 2, "units": 2, "epochs": 1, "options": {"split": "0.6,0.2,0.2"}}
+TINY: dict[str, Any] = {
+    "window": 2,
+    "code": 2,
+    "units": 2,
+    "epochs": 1,
+    "batch_size": 128,
+    "options": {"split": "0.6,0.2,0.2"},
+}
 
 
 def test_several_series_are_refused() -> None:
