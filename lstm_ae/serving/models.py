@@ -60,6 +60,8 @@ class Catalogue:
         self._labels: dict[str, dict[str, int]] = {}
         self._failed: dict[tuple[str, int], float] = {}
         self._unreadable: dict[str, str] = {}
+        # The models without which there is no readiness; None before the first look.
+        self._needed: set[str] | None = None
         self._looking = asyncio.Lock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
@@ -102,8 +104,11 @@ class Catalogue:
         return bool(self._serving.get(name))
 
     def ready(self) -> bool:
-        """Whether every model that is wanted has a version in memory."""
-        return bool(self._statuses) and all(map(self.serves, self._statuses))
+        """Whether all models of the first look, and those that had a version since, have one in memory.
+
+        A model that comes later and cannot be loaded is told of in its status: all others serve on.
+        """
+        return bool(self._needed) and all(map(self.serves, self._needed or ()))
 
     def labels(self, name: str) -> dict[str, int]:
         """The labels whose versions are in memory."""
@@ -115,6 +120,9 @@ class Catalogue:
         async with self._looking:
             loop = asyncio.get_running_loop()
             models = {model.name: model for model in await loop.run_in_executor(self._loader, self._look)}
+            if self._needed is None:
+                self._needed = {model.name for model in models.values() if model.sure}
+            self._needed &= set(models)
             for name in [name for name in self._statuses if name not in models]:
                 self._let_go(name, set(self._serving.get(name, {})))
                 self._statuses.pop(name)
@@ -210,6 +218,8 @@ class Catalogue:
             return False
         self._failed.pop((name, version), None)
         self._serving[name][version] = servable
+        if self._needed is not None:
+            self._needed.add(name)
         self._statuses[name][version] = Status(version, State.AVAILABLE)
         seconds = round(time.monotonic() - began, 3)
         LOG.info("version loaded", extra={"model": name, "version": version, "seconds": seconds})
