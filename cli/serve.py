@@ -99,7 +99,7 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.serving import loading, server
             from lstm_ae.serving.batching import Batching
             from lstm_ae.serving.configs import read_models, tensorflow_serving
-            from lstm_ae.serving.folders import discover
+            from lstm_ae.serving.folders import discover, require_served
             from lstm_ae.serving.ports import Ports, bracketed
             from lstm_ae.serving.service import Limits
         except ModuleNotFoundError as error:
@@ -115,6 +115,11 @@ def register(app: typer.Typer) -> None:
             raise DataError(
                 f"{str(folder)!r} holds no exported model (NAME/<number>/saved_model.pb); make one by lstmae export"
             )
+        names = [model.name for model in models]
+        for name, *_ in labels:
+            if name not in names:
+                raise ConfigError(f"--label must begin with one of {', '.join(names)}. Received: {name!r}")
+        require_served(models)
         if tf_serving:
             path, words = tensorflow_serving(folder, models, rest_port=rest_port, grpc_port=grpc_port)
             talk.say(f"{path} written. TensorFlow Serving takes the folder by:")
@@ -129,8 +134,8 @@ def register(app: typer.Typer) -> None:
                 talk.show(f"page  http://{shown}:{ports.rest}/")
             if ports.grpc is not None:
                 talk.show(f"gRPC  {shown}:{ports.grpc}")
-            talk.show(f"{len(models)} model{'s' * (len(models) != 1)}: {', '.join(model.name for model in models)}")
-            talk.document(ports._asdict() | {"models": [model.name for model in models]})
+            talk.show(f"{len(names)} model{'s' * (len(names) != 1)}: {', '.join(names)}")
+            talk.document(ports._asdict() | {"models": names})
             sys.stdout.flush()
             talk.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
 

@@ -41,6 +41,33 @@ def test_bad_options(line: str, code: int, words: str) -> None:
     assert len(said.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ("--versions 7", 3, "There is no version to serve of 'toy' (versions 7) in '"),
+        ("--models-config lost.config", 3, "There is no version to serve of 'x' (versions latest 2) in 'lost'"),
+        ("--label tyo:beta=1", 2, "--label must begin with one of toy. Received: 'tyo'"),
+        ("--label toy:stable=9", 2, "The label 'stable' is for version 9 of 'toy', which is not served"),
+        ("--label toy:stable=1", 2, "is not served (versions latest); serve it, or leave the label out"),
+        ("--models-config label.config", 2, "The label 'old' is for version 1 of 'toy', which is not served"),
+    ],
+)
+def test_nothing_is_waited_for_in_silence(tmp_path: Path, options: str, code: int, words: str) -> None:
+    for version in "12":
+        (tmp_path / "served" / "toy" / version).mkdir(parents=True)
+        (tmp_path / "served" / "toy" / version / "saved_model.pb").touch()
+    policy = "model_version_policy { latest { num_versions: 2 } }"
+    Path("lost.config").write_text(f"model_config_list {{ config {{ name: 'x' base_path: 'lost' {policy} }} }}")
+    labels = "version_labels { key: 'old' value: 1 }"
+    Path("label.config").write_text(
+        f"model_config_list {{ config {{ name: 'toy' base_path: 'served/toy' {labels} }} }}"
+    )
+    said = call(f"serve served {options}")
+    assert said.code == code, said.err
+    assert words in said.err
+    assert len(said.err.strip().splitlines()) == 1
+
+
 def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "1").mkdir(parents=True)
     (tmp_path / "b b" / "7").mkdir(parents=True)

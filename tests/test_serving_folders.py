@@ -125,6 +125,20 @@ def test_a_model_damaged_from_the_start_is_waited_for(tmp_path: Path) -> None:
     run(service(tmp_path), work)
 
 
+def test_a_folder_that_holds_nothing_to_serve_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "plus", 1)
+    made = service(tmp_path)
+    lost = Model("lost", tmp_path / "lost", Policy("specific", versions=(7,)))
+    made.catalogue.wanted = lambda: [Model("plus", tmp_path / "plus"), lost]
+
+    async def work(made: Service) -> None:
+        await made.catalogue.refresh()
+        assert warnings(caplog) == ["lost"]
+        assert vars(caplog.records[-1])["reason"] == f"{tmp_path / 'lost'} holds none of the versions 7"
+
+    run(made, work)
+
+
 def test_predict_passes_over_what_it_cannot_read(tmp_path: Path, unreadable: set[str]) -> None:
     save(tmp_path / "plus", 1)
     (tmp_path / "lost+found").mkdir()
@@ -140,6 +154,11 @@ def test_predict_passes_over_what_it_cannot_read(tmp_path: Path, unreadable: set
         (Model("plus", Path("pulse")), Code.NOT_FOUND, "Could not find any versions of model plus to serve at 'pulse'"),
         (Model("plus", Path("plus"), Policy("specific", versions=(7,))), Code.NOT_FOUND, "nothing was changed"),
         (Model("locked", Path("locked")), Code.FAILED_PRECONDITION, "cannot be read (Permission denied)"),
+        (
+            Model("plus", Path("plus"), labels=(("stable", 2),)),
+            Code.FAILED_PRECONDITION,
+            "Request to assign label to version 2 of model plus, which is not currently available for inference",
+        ),
     ],
 )
 def test_a_configuration_with_a_typo_changes_nothing(

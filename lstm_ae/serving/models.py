@@ -59,7 +59,7 @@ class Catalogue:
         self._statuses: dict[str, dict[int, Status]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._failed: dict[tuple[str, int], float] = {}
-        self._unreadable: dict[str, str] = {}
+        self._wrong: dict[str, str] = {}
         # The models without which there is no readiness; None before the first look.
         self._needed: set[str] | None = None
         self._looking = asyncio.Lock()
@@ -127,7 +127,7 @@ class Catalogue:
                 self._let_go(name, set(self._serving.get(name, {})))
                 self._statuses.pop(name)
                 LOG.info("model gone", extra={"model": name})
-            self._unreadable = {name: reason for name, reason in self._unreadable.items() if name in models}
+            self._wrong = {name: reason for name, reason in self._wrong.items() if name in models}
             ends = await asyncio.gather(*map(self._update, models.values()), return_exceptions=True)
         # One model's failure keeps no other from its update.
         for end in ends:
@@ -138,7 +138,8 @@ class Catalogue:
         """Serve these models from now on.
 
         Raises:
-            Refusal: a model has no version to serve, and all stays as it was; or one could not be loaded.
+            Refusal: a model has no version to serve, or a label is of one that is not served, and all stays as it was;
+                or one could not be loaded.
         """
         chosen = {}
         for model in models:
@@ -151,6 +152,12 @@ class Catalogue:
             if not chosen[model.name]:
                 told = f"Could not find any versions of model {model.name} to serve at {str(model.base)!r}"
                 raise Refusal(Code.NOT_FOUND, f"{told}; nothing was changed")
+            for label, version in model.labels:
+                if version not in chosen[model.name]:
+                    told = f"Request to assign label to version {version} of model {model.name}, which is not currently"
+                    raise Refusal(
+                        Code.FAILED_PRECONDITION, f"{told} available for inference ({label}); nothing was changed"
+                    )
             chosen[model.name] |= set(model.policy.versions)
         self.wanted = lambda: models
         # Whoever asks anew has perhaps mended what failed.
@@ -178,10 +185,13 @@ class Catalogue:
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._loader, versions_in, model.base)
         except OSError as error:
-            self._cannot_read(model, str(error))
+            self._tell_once(model, "folder cannot be read", str(error))
             return
-        self._unreadable.pop(model.name, None)
         chosen = choose(found, model.policy)
+        if chosen:
+            self._wrong.pop(model.name, None)
+        else:
+            self._tell_once(model, "no version to serve", f"{model.base} holds none of the versions {model.policy}")
         serving = self._serving.setdefault(model.name, {})
         self._statuses.setdefault(model.name, {})
         failed = False
@@ -196,11 +206,11 @@ class Catalogue:
         if not failed:
             self._let_go(model.name, set(serving) - chosen)
 
-    def _cannot_read(self, model: Model, reason: str) -> None:
-        """Say it once, not at every look."""
-        if self._unreadable.get(model.name) != reason:
-            self._unreadable[model.name] = reason
-            LOG.warning("folder cannot be read", extra={"model": model.name, "reason": reason})
+    def _tell_once(self, model: Model, wrong: str, reason: str) -> None:
+        """Not at every look."""
+        if self._wrong.get(model.name) != reason:
+            self._wrong[model.name] = reason
+            LOG.warning(wrong, extra={"model": model.name, "reason": reason})
 
     async def _bring_in(self, name: str, version: int, directory: Path) -> bool:
         if time.monotonic() - self._failed.get((name, version), -self._retry) < self._retry:
