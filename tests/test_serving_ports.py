@@ -2,13 +2,14 @@
 
 import asyncio
 import socket
+import sys
 from typing import Any
 
 import pytest
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving.http import names_of
-from lstm_ae.serving.ports import place, until_it_listens
+from lstm_ae.serving.ports import end_unread, place, until_it_listens
 
 
 def test_a_name_becomes_an_address() -> None:
@@ -67,3 +68,16 @@ def test_names_that_are_answered(
 def test_a_server_for_others_answers_to_any_name() -> None:
     assert names_of("0.0.0.0", "0.0.0.0", ()) is None
     assert names_of("10.0.0.1", "machine.example", ()) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends such connections by itself")
+def test_connections_have_a_limit_for_what_nobody_reads() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as other:
+        port = listening.getsockname()[1]
+        assert end_unread(port, 2.5)
+        for server, wanted in ((listening, 2500), (other, 0)):
+            with socket.create_connection(server.getsockname()):
+                connection, _ = server.accept()
+                with connection:
+                    assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == wanted
+    assert not end_unread(port, 2.5)

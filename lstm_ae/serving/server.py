@@ -14,7 +14,7 @@ from lstm_ae.serving.folders import Model
 from lstm_ae.serving.http import http_server
 from lstm_ae.serving.metrics import Metrics
 from lstm_ae.serving.models import Catalogue
-from lstm_ae.serving.ports import Ports, bind, place, until_it_listens
+from lstm_ae.serving.ports import Ports, bind, end_unread, place, until_it_listens
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.rpc import grpc_server
 from lstm_ae.serving.servable import Servable
@@ -96,6 +96,7 @@ async def serve(
     serving = asyncio.create_task(http.serve())
     try:
         await until_it_listens(address, ports.rest, serving)
+        end_unread(ports.rest, limits.seconds)
         listening(ports, service)
         await asyncio.wait([asyncio.create_task(stop.wait()), serving, looking], return_when=asyncio.FIRST_COMPLETED)
         for task in (looking, serving):
