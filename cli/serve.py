@@ -98,9 +98,10 @@ def register(app: typer.Typer) -> None:
         try:
             from lstm_ae.serving import loading, server
             from lstm_ae.serving.batching import Batching
-            from lstm_ae.serving.configs import read_models, tensorflow_serving
+            from lstm_ae.serving.configs import read_models
+            from lstm_ae.serving.container import tensorflow_serving
             from lstm_ae.serving.folders import discover, require_served
-            from lstm_ae.serving.ports import Ports, bracketed
+            from lstm_ae.serving.ports import Ports, bracketed, place
             from lstm_ae.serving.service import Limits
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae serve needs {error.name}: pip install 'lstm-ae[serve]'") from error
@@ -120,8 +121,15 @@ def register(app: typer.Typer) -> None:
             if name not in names:
                 raise ConfigError(f"--label must begin with one of {', '.join(names)}. Received: {name!r}")
         require_served(models)
+        asked = Ports(host, rest_port, None if no_grpc else grpc_port)
+        manners = server.Manners(poll, max_connections, header_timeout, drain, tuple(allowed_host or ()))
+        batching = Batching(max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes)
+        limits = Limits(max_body, max_instances, max_window, max_horizon, timeout)
         if tf_serving:
-            path, words = tensorflow_serving(folder, models, rest_port=rest_port, grpc_port=grpc_port)
+            outside = asked._replace(host=place(host, 0)[0])
+            path, words = tensorflow_serving(
+                folder, models, ports=outside, manners=manners, batching=batching, limits=limits
+            )
             talk.say(f"{path} written. TensorFlow Serving takes the folder by:")
             talk.show(words)
             talk.document({"models_config": str(path), "command": words})
@@ -147,12 +155,10 @@ def register(app: typer.Typer) -> None:
                 folder,
                 wanted,
                 loading.loader(trust=trust),
-                ports=Ports(host, rest_port, None if no_grpc else grpc_port),
-                manners=server.Manners(poll, max_connections, header_timeout, drain, tuple(allowed_host or ())),
-                batching=Batching(
-                    max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes
-                ),
-                limits=Limits(max_body, max_instances, max_window, max_horizon, timeout),
+                ports=asked,
+                manners=manners,
+                batching=batching,
+                limits=limits,
                 page=not no_page,
                 listening=listening,
             )

@@ -11,9 +11,14 @@ from served_models import save
 from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.serving.configs import models_of, read_models, tensorflow_serving
+from lstm_ae.serving.batching import Batching
+from lstm_ae.serving.configs import models_of, read_models
+from lstm_ae.serving.container import INSIDE, tensorflow_serving
 from lstm_ae.serving.folders import Model, Policy, discover
+from lstm_ae.serving.ports import Ports
 from lstm_ae.serving.refusals import Refusal
+from lstm_ae.serving.server import Manners
+from lstm_ae.serving.service import Limits
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     for place in ("a/1", "b b/7"):
         (tmp_path / place / "saved_model.pb").touch()
     path, command = tensorflow_serving(
-        tmp_path, discover(tmp_path, Policy("all"), [("a", "stable", 1)]), rest_port=81, grpc_port=80
+        tmp_path, discover(tmp_path, Policy("all"), [("a", "stable", 1)]), ports=Ports("127.0.0.1", 81, 80)
     )
     found = model_server_config_pb2.ModelServerConfig()
     text_format.Parse(path.read_text(), found)
@@ -87,7 +92,8 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     )
     assert b.base_path == "/models/b b"
     assert a.model_version_policy.HasField("all")
-    assert command.startswith(f"docker run --rm -p 80:8500 -p 81:8501 -v {tmp_path}:/models:ro tensorflow/serving")
+    ports = "-p 127.0.0.1:80:8500 -p 127.0.0.1:81:8501"
+    assert command.startswith(f"docker run --rm {ports} -v {tmp_path}:/models:ro tensorflow/serving")
     assert "--model_config_file=/models/models.config" in command
     assert "--allow_version_labels_for_unavailable_models" in command
     assert models_of(found) == [
@@ -99,13 +105,43 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
 def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
     (tmp_path / "one" / "3").mkdir(parents=True)
     (tmp_path / "one" / "3" / "saved_model.pb").touch()
-    path, command = tensorflow_serving(
-        tmp_path / "one", discover(tmp_path / "one", Policy("latest", 2)), rest_port=8501, grpc_port=8500
-    )
+    path, command = tensorflow_serving(tmp_path / "one", discover(tmp_path / "one", Policy("latest", 2)), ports=Ports())
     assert f"-v {tmp_path / 'one'}:/models/one:ro" in command
     assert command.endswith("--model_config_file=/models/one/models.config")
     assert 'base_path: "/models/one"' in path.read_text()
+    assert not isinstance(INSIDE, Path)  # the container's paths have no backslashes, wherever this is written
     assert "num_versions: 2" in path.read_text()
+
+
+def test_tensorflow_serving_gets_the_same_options(tmp_path: Path) -> None:
+    (tmp_path / "one" / "3").mkdir(parents=True)
+    (tmp_path / "one" / "3" / "saved_model.pb").touch()
+    models = discover(tmp_path, Policy())
+    _, command = tensorflow_serving(
+        tmp_path,
+        models,
+        ports=Ports("::1", 81, None),
+        manners=Manners(poll=2.5),
+        batching=Batching(8, 0.002, sizes=(4, 8)),
+        limits=Limits(seconds=0.5),
+    )
+    assert "--rm -p '[::1]:81:8501' -v" in command
+    assert command.endswith(
+        "--file_system_poll_wait_seconds=3 --rest_api_timeout_in_ms=500 --enable_batching=true "
+        "--batching_parameters_file=/models/batching.config"
+    )
+    assert (tmp_path / "batching.config").read_text().splitlines()[1:] == [
+        "max_batch_size { value: 8 }",
+        "batch_timeout_micros { value: 2000 }",
+        "max_enqueued_batches { value: 100 }",
+        "num_batch_threads { value: 2 }",
+        "allowed_batch_sizes: 4",
+        "allowed_batch_sizes: 8",
+    ]
+    with pytest.raises(ConfigError, match="no counterpart of --drain, --allowed-host, --max-body; leave these out"):
+        tensorflow_serving(
+            tmp_path, models, ports=Ports(), manners=Manners(drain_seconds=1, hosts=("x",)), limits=Limits(body=1)
+        )
 
 
 def test_the_command_writes_the_file(tmp_path: Path) -> None:
@@ -136,7 +172,7 @@ def test_models_behind_links(tmp_path: Path) -> None:
     served = tmp_path / "served"
     save(served / "plus", 1)
     (served / "same").symlink_to("plus")
-    path, _ = tensorflow_serving(served, discover(served, Policy()), rest_port=81, grpc_port=80)
+    path, _ = tensorflow_serving(served, discover(served, Policy()), ports=Ports())
     assert [str(model.base) for model in read_models(path)] == ["/models/plus", "/models/plus"]
     (served / "link").symlink_to(tmp_path / "elsewhere")
     said = call("serve served --tf-serving")
