@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -75,6 +76,9 @@ def register(app: typer.Typer) -> None:
         timeout: Annotated[float, _number("Seconds of a request.", _LIMITS, least=0.001, unit="float")] = 60.0,
         header_timeout: Annotated[float, _number("Seconds for headers.", _LIMITS, least=0.1, unit="float")] = 10.0,
         drain: Annotated[float, _number("Seconds to end in when stopped.", _LIMITS, unit="float")] = 20.0,
+        grace: Annotated[
+            float, _number("Of --drain, those in which it takes requests but is not ready.", _LIMITS, unit="float")
+        ] = 0.0,
         tf_serving: Annotated[
             bool,
             typer.Option(
@@ -93,6 +97,8 @@ def register(app: typer.Typer) -> None:
             raise DataError(f"There is no folder {str(folder)!r}; give one that `lstmae export` has written")
         if models_config and (versions != "latest" or label):
             raise ConfigError("--models-config says versions and labels itself; leave --versions and --label out")
+        if grace > drain:
+            raise ConfigError(f"--grace must be at most --drain ({drain:g}). Received: {grace:g}")
         sizes = _sizes(allowed_batch_sizes, max_batch_size)
         import_tensorflow(talk, keras=False)
         try:
@@ -122,7 +128,7 @@ def register(app: typer.Typer) -> None:
                 raise ConfigError(f"--label must begin with one of {', '.join(names)}. Received: {name!r}")
         require_served(models)
         asked = Ports(host, rest_port, None if no_grpc else grpc_port)
-        manners = server.Manners(poll, max_connections, header_timeout, drain, tuple(allowed_host or ()))
+        manners = server.Manners(poll, max_connections, header_timeout, drain, grace, tuple(allowed_host or ()))
         batching = Batching(max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes)
         limits = Limits(max_body, max_instances, max_window, max_horizon, timeout)
         if tf_serving:
@@ -147,11 +153,8 @@ def register(app: typer.Typer) -> None:
             sys.stdout.flush()
             talk.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
 
-        import asyncio
-
-        _log_to_stderr(talk)
-        asyncio.run(
-            server.serve(
+        async def serving() -> None:
+            at_work = await server.serve(
                 folder,
                 wanted,
                 loading.loader(trust=trust),
@@ -162,7 +165,16 @@ def register(app: typer.Typer) -> None:
                 page=not no_page,
                 listening=listening,
             )
-        )
+            if at_work:
+                # Nobody wants its answer any longer, and Python would wait for it.
+                logging.shutdown()
+                sys.stdout.flush()
+                os._exit(0)
+
+        import asyncio
+
+        _log_to_stderr(talk)
+        asyncio.run(serving())
 
 
 def _policy(text: str) -> "Policy":

@@ -34,6 +34,7 @@ from lstm_ae.serving.service import Limits
         (". --allowed-batch-sizes 4,8", 2, "the last one --max-batch-size (64)"),
         (". --allowed-batch-sizes 0,64", 2, "must be ascending numbers"),
         (". --rest-port 70000", 2, "less than or equal to 65535"),
+        (". --grace 21", 2, "--grace must be at most --drain (20). Received: 21"),
         (". --max-batch-size 0", 2, "greater than or equal to 1"),
         (". --models-config m --versions all", 2, "leave --versions and --label out"),
         (". --models-config m", 1, "No such file"),

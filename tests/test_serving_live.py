@@ -372,6 +372,35 @@ def test_told_to_stop_it_answers_what_runs(folder: Path, number: int) -> None:
         assert "stopped" in server.log[-1]
 
 
+@pytest.mark.slow
+def test_a_server_that_leaves_says_so_and_answers_on(folder: Path) -> None:
+    with live(folder, "--grace", "3") as server:
+        server.process.send_signal(signal.SIGTERM)
+        while server.ask("/ready")[0] == 200:
+            time.sleep(0.01)
+        assert server.ask(PREDICT, ONE)[0] == 200
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+            health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.process.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_a_long_call_does_not_outlive_the_server(tmp_path: Path) -> None:
+    class Endless(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32, name="x")])
+        def count(self, x: Any) -> Any:
+            far = tf.while_loop(lambda k: k < 10**10, lambda k: [k + 1], [tf.constant(0, tf.int64)])
+            return {"y": x + tf.cast(far[0], tf.float32)}
+
+    model = Endless()
+    tf.saved_model.save(model, str(tmp_path / "endless" / "1"), signatures=model.count)
+    with live(tmp_path, "--timeout", "1", "--drain", "1") as server:
+        assert server.ask("/v1/models/endless:predict", ONE)[0] == 504
+        assert server.stop() == 0
+        assert "stopped" in server.log[-1]
+
+
 def lstmae(*line: str) -> subprocess.CompletedProcess[str]:
     start = "import sys; from lstm_ae_cli import main; sys.exit(main())"
     return subprocess.run([sys.executable, "-c", start, *line], capture_output=True, text=True, timeout=60, check=False)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +46,26 @@ def test_what_ends_before_it_listens_is_not_announced() -> None:
         asyncio.run(work(ValueError("no address")))
     with pytest.raises(ConfigError, match="ended before it listened"):
         asyncio.run(work(None))
+
+
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.1.1", "127.0.1.1"), ("fe80::1%lo", "fe80::1%lo")],
+)
+def test_a_server_at_all_addresses_is_asked_at_one(address: str, near: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Windows wants it."""
+    asked = []
+
+    async def connect(*where: Any) -> Any:
+        asked.append(where)
+        return None, SimpleNamespace(close=lambda: None)
+
+    async def work() -> None:
+        await until_it_listens(address, 8501, asyncio.create_task(asyncio.sleep(60)))
+
+    monkeypatch.setattr(asyncio, "open_connection", connect)
+    asyncio.run(work())
+    assert asked == [(near, 8501)]
 
 
 @pytest.mark.parametrize(

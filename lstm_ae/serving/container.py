@@ -25,6 +25,7 @@ _LACKING = {
     "connections": "--max-connections",
     "header_seconds": "--header-timeout",
     "drain_seconds": "--drain",
+    "grace_seconds": "--grace",
     "hosts": "--allowed-host",
     "body": "--max-body",
     "instances": "--max-instances",

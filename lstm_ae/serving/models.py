@@ -19,6 +19,8 @@ from lstm_ae.serving.refusals import Code, Refusal, invalid
 from lstm_ae.serving.servable import Servable
 
 LOG = logging.getLogger(__name__)
+# What the name of the thread begins with.
+LOADING = "loader"
 
 
 class State(enum.IntEnum):
@@ -63,7 +65,7 @@ class Catalogue:
         # The models without which there is no readiness; None before the first look.
         self._needed: set[str] | None = None
         self._looking = asyncio.Lock()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix=LOADING)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """A version that is in memory: the one asked for, or the highest."""
@@ -171,6 +173,10 @@ class Catalogue:
         if missing:
             told = f"{len(missing)} servable(s) did not become available: {{{', '.join(missing)}}}"
             raise Refusal(Code.UNKNOWN, told)
+
+    def close(self) -> None:
+        """Load nothing more, without waiting for what is being loaded."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
     def _why(self, name: str, version: int) -> str:
         status = self._statuses.get(name, {}).get(version)

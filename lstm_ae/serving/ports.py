@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import socket
 import sys
@@ -63,9 +64,12 @@ def bracketed(host: str) -> str:
 
 async def until_it_listens(address: str, port: int, serving: "asyncio.Task[None]") -> None:
     """Wait until a server takes connections, which granian does not say; raises what ended it before it did."""
+    where = ipaddress.ip_address(address.partition("%")[0])
+    # Windows connects to no address that stands for all.
+    near = {4: "127.0.0.1", 6: "::1"}[where.version] if where.is_unspecified else address
     while not serving.done():
         try:
-            _, writer = await asyncio.open_connection(address, port)
+            _, writer = await asyncio.open_connection(near, port)
         except OSError:
             await asyncio.sleep(0.01)
         else:
