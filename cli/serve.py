@@ -39,7 +39,8 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 metavar="<name>",
-                help="A further name of this server, such as a proxy's; others are refused. May be repeated.",
+                help="A further name of this server, such as a proxy's; by others only /health and /ready answer, and "
+                "the metrics where --host is not this machine's own. May be repeated.",
             ),
         ] = None,
         rest_port: Annotated[int, _number("Port of REST; 0 takes a free one.", most=65535)] = 8501,
@@ -72,7 +73,9 @@ def register(app: typer.Typer) -> None:
         max_instances: Annotated[int, _number("Rows of a request.", _LIMITS, least=1)] = 10_000,
         max_window: Annotated[int, _number("Steps of a row.", _LIMITS, least=1)] = 100_000,
         max_horizon: Annotated[int, _number("Steps of a forecast.", _LIMITS, least=1)] = 10_000,
-        max_connections: Annotated[int, _number("Connections at a time.", _LIMITS, least=1)] = 256,
+        max_connections: Annotated[
+            int, _number("Connections of REST, and calls over gRPC, at a time.", _LIMITS, least=1)
+        ] = 256,
         timeout: Annotated[float, _number("Seconds of a request.", _LIMITS, least=0.001, unit="float")] = 60.0,
         header_timeout: Annotated[float, _number("Seconds for headers.", _LIMITS, least=0.1, unit="float")] = 10.0,
         drain: Annotated[float, _number("Seconds to end in when stopped.", _LIMITS, unit="float")] = 20.0,

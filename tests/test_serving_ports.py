@@ -5,12 +5,16 @@ import socket
 import sys
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
+import grpc
 import pytest
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.serving.http import names_of
+from lstm_ae.serving.http import _Application, names_of, open_paths
 from lstm_ae.serving.ports import end_unread, place, until_it_listens
+from lstm_ae.serving.rpc import grpc_server
+from lstm_ae.serving.service import Limits
 
 
 def test_a_name_becomes_an_address() -> None:
@@ -84,6 +88,26 @@ def test_names_that_are_answered(
     assert found is not None
     assert known <= found
     assert not unknown & found
+
+
+def test_probes_are_answered_by_any_name() -> None:
+    assert open_paths("127.0.0.1") == open_paths("::1") == {"/health", "/ready"}
+    assert open_paths("0.0.0.0") == open_paths("fe80::1%lo") == {"/health", "/ready", "/monitoring/prometheus/metrics"}
+    service: Any = SimpleNamespace(page=False)
+    application = _Application(service, frozenset({"localhost"}), open_paths("127.0.0.1"))
+    told = []
+    protocol = SimpleNamespace(response_bytes=lambda status, *_: told.append(status))
+    for path in ("/health", "/v1/models/plus"):
+        scope = SimpleNamespace(headers={"Host": "10.0.0.7:8501"}, method="GET", path=path)
+        asyncio.run(application.__rsgi__(scope, protocol))
+    assert told == [200, 403]
+
+
+def test_calls_over_grpc_are_limited_as_well() -> None:
+    service: Any = SimpleNamespace(limits=Limits())
+    with mock.patch.object(grpc.aio, "server") as made:
+        grpc_server(service, mock.AsyncMock(), 7)
+    assert made.call_args.kwargs["maximum_concurrent_rpcs"] == 7
 
 
 def test_a_server_for_others_answers_to_any_name() -> None:

@@ -29,7 +29,7 @@ class Manners(NamedTuple):
 
     Args:
         poll: seconds between two looks at the folder.
-        connections: at the same time; further ones wait.
+        connections: of REST at the same time; further ones wait. So many calls of gRPC; further ones are refused.
         header_seconds: within which a connection must have sent its headers.
         drain_seconds: within which the server ends once it is told to stop; running requests have so long.
         grace_seconds: at the beginning of these, in which requests are still taken, while the server says that it is
@@ -83,7 +83,7 @@ async def serve(
 
     address, port = place(ports.host, ports.rest)
     ports = ports._replace(rest=port)
-    rpc = None if ports.grpc is None else grpc_server(service, reload)
+    rpc = None if ports.grpc is None else grpc_server(service, reload, manners.connections)
     if rpc is not None:
         ports = ports._replace(grpc=bind(rpc, ports, address))
         await rpc.start()
