@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
                 raise ConfigError("--verify-only writes nothing; leave --to, --name, --format and --no-examples out")
             _verify(Path(run), talk)
             return
-        from lstm_ae.run import open_run
+        from lstm_ae.run import Run, open_run
 
         opened = open_run(run)
         if name is not None and to is None:
@@ -71,13 +71,15 @@ def register(app: typer.Typer) -> None:
         if name is not None and (Path(name).name != name or name in ("", "..")):
             raise ConfigError(f"--name must be the name of one folder, without its path. Received: {name!r}")
         opened.metrics()
+        task = opened.about()["task"]
+        base = opened.directory if to is None else to / (name or task)
+        if Run(base).created and not base.samefile(opened.directory):
+            raise ConfigError(f"{str(base)!r} is a run of its own; give the folder of this model another --name")
         import_tensorflow(talk)
         from lstm_ae.card import card, write_card
         from lstm_ae.examples import examples
         from lstm_ae.export import export_run
 
-        task = opened.about()["task"]
-        base = opened.directory if to is None else to / (name or task)
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
         with quiet(talk):
             tried = [] if no_examples else examples(opened)

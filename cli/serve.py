@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -38,7 +39,8 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 metavar="<name>",
-                help="A further name of this server, such as a proxy's; others are refused. May be repeated.",
+                help="A further name of this server, such as a proxy's; by others only /health and /ready answer, and "
+                "the metrics where --host is not this machine's own. May be repeated.",
             ),
         ] = None,
         rest_port: Annotated[int, _number("Port of REST; 0 takes a free one.", most=65535)] = 8501,
@@ -71,10 +73,15 @@ def register(app: typer.Typer) -> None:
         max_instances: Annotated[int, _number("Rows of a request.", _LIMITS, least=1)] = 10_000,
         max_window: Annotated[int, _number("Steps of a row.", _LIMITS, least=1)] = 100_000,
         max_horizon: Annotated[int, _number("Steps of a forecast.", _LIMITS, least=1)] = 10_000,
-        max_connections: Annotated[int, _number("Connections at a time.", _LIMITS, least=1)] = 256,
+        max_connections: Annotated[
+            int, _number("Connections of REST, and calls over gRPC, at a time.", _LIMITS, least=1)
+        ] = 256,
         timeout: Annotated[float, _number("Seconds of a request.", _LIMITS, least=0.001, unit="float")] = 60.0,
         header_timeout: Annotated[float, _number("Seconds for headers.", _LIMITS, least=0.1, unit="float")] = 10.0,
         drain: Annotated[float, _number("Seconds to end in when stopped.", _LIMITS, unit="float")] = 20.0,
+        grace: Annotated[
+            float, _number("Of --drain, those in which it takes requests but is not ready.", _LIMITS, unit="float")
+        ] = 0.0,
         tf_serving: Annotated[
             bool,
             typer.Option(
@@ -93,14 +100,17 @@ def register(app: typer.Typer) -> None:
             raise DataError(f"There is no folder {str(folder)!r}; give one that `lstmae export` has written")
         if models_config and (versions != "latest" or label):
             raise ConfigError("--models-config says versions and labels itself; leave --versions and --label out")
+        if grace > drain:
+            raise ConfigError(f"--grace must be at most --drain ({drain:g}). Received: {grace:g}")
         sizes = _sizes(allowed_batch_sizes, max_batch_size)
         import_tensorflow(talk, keras=False)
         try:
             from lstm_ae.serving import loading, server
             from lstm_ae.serving.batching import Batching
-            from lstm_ae.serving.configs import read_models, tensorflow_serving
-            from lstm_ae.serving.folders import discover
-            from lstm_ae.serving.ports import Ports, bracketed
+            from lstm_ae.serving.configs import read_models
+            from lstm_ae.serving.container import tensorflow_serving
+            from lstm_ae.serving.folders import discover, require_served
+            from lstm_ae.serving.ports import Ports, bracketed, place
             from lstm_ae.serving.service import Limits
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae serve needs {error.name}: pip install 'lstm-ae[serve]'") from error
@@ -115,8 +125,20 @@ def register(app: typer.Typer) -> None:
             raise DataError(
                 f"{str(folder)!r} holds no exported model (NAME/<number>/saved_model.pb); make one by lstmae export"
             )
+        names = [model.name for model in models]
+        for name, *_ in labels:
+            if name not in names:
+                raise ConfigError(f"--label must begin with one of {', '.join(names)}. Received: {name!r}")
+        require_served(models)
+        asked = Ports(host, rest_port, None if no_grpc else grpc_port)
+        manners = server.Manners(poll, max_connections, header_timeout, drain, grace, tuple(allowed_host or ()))
+        batching = Batching(max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes)
+        limits = Limits(max_body, max_instances, max_window, max_horizon, timeout)
         if tf_serving:
-            path, words = tensorflow_serving(folder, models, rest_port=rest_port, grpc_port=grpc_port)
+            outside = asked._replace(host=place(host, 0)[0])
+            path, words = tensorflow_serving(
+                folder, models, ports=outside, manners=manners, batching=batching, limits=limits
+            )
             talk.say(f"{path} written. TensorFlow Serving takes the folder by:")
             talk.show(words)
             talk.document({"models_config": str(path), "command": words})
@@ -129,29 +151,33 @@ def register(app: typer.Typer) -> None:
                 talk.show(f"page  http://{shown}:{ports.rest}/")
             if ports.grpc is not None:
                 talk.show(f"gRPC  {shown}:{ports.grpc}")
-            talk.show(f"{len(models)} model{'s' * (len(models) != 1)}: {', '.join(model.name for model in models)}")
-            talk.document(ports._asdict() | {"models": [model.name for model in models]})
+            talk.show(f"{len(names)} model{'s' * (len(names) != 1)}: {', '.join(names)}")
+            talk.document(ports._asdict() | {"models": names})
             sys.stdout.flush()
             talk.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
+
+        async def serving() -> None:
+            at_work = await server.serve(
+                folder,
+                wanted,
+                loading.loader(trust=trust),
+                ports=asked,
+                manners=manners,
+                batching=batching,
+                limits=limits,
+                page=not no_page,
+                listening=listening,
+            )
+            if at_work:
+                # Nobody wants its answer any longer, and Python would wait for it.
+                logging.shutdown()
+                sys.stdout.flush()
+                os._exit(0)
 
         import asyncio
 
         _log_to_stderr(talk)
-        asyncio.run(
-            server.serve(
-                folder,
-                wanted,
-                loading.loader(trust=trust),
-                ports=Ports(host, rest_port, None if no_grpc else grpc_port),
-                manners=server.Manners(poll, max_connections, header_timeout, drain, tuple(allowed_host or ())),
-                batching=Batching(
-                    max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes
-                ),
-                limits=Limits(max_body, max_instances, max_window, max_horizon, timeout),
-                page=not no_page,
-                listening=listening,
-            )
-        )
+        asyncio.run(serving())
 
 
 def _policy(text: str) -> "Policy":

@@ -97,13 +97,15 @@ def export(
             others = convert(model, made[0], cases, beside, formats)
         name, called = base.resolve().name, signatures(read_graph(beside))
         write_warmup(beside, name, (case for batch in BATCHES for case in _requests(model, made, batch, window)))
-        head = {
+        head: dict[str, Any] = {
             "name": name,
             "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "versions": versions(),
             "signatures": called,
             "difference": {"savedmodel": difference, **others},
         }
+        if detector is not None and detector.max_gap is not None:
+            head["max_gap"] = detector.max_gap
         write_manifest(beside, head | dict(about or {}))
         directory = _publish(beside, base)
     except Unproven as error:
@@ -152,8 +154,15 @@ def _detector(run: Run) -> Detector | None:
     threshold = run.metrics().get("threshold")
     if not threshold:
         return None
-    weights = run.normal()[0].weights
-    return Detector(threshold["value"], threshold["smooth"], () if weights is None else tuple(weights[0].tolist()))
+    weights, config = run.normal()[0].weights, run.config()
+    assert isinstance(config, Series)
+    return Detector(
+        threshold["value"],
+        threshold["smooth"],
+        () if weights is None else tuple(weights[0].tolist()),
+        config.max_gap,
+        config.short == "pad",
+    )
 
 
 def _window(run: Run) -> int:

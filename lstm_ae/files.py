@@ -1,6 +1,7 @@
 """Files that are written as a whole or not at all, and read strictly."""
 
 import csv
+import errno
 import io
 import itertools
 import json
@@ -8,11 +9,16 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from lstm_ae.errors import ConfigError, DataError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows, which renames no file that is open
+    fcntl = None  # type: ignore[assignment]
 
 # Rows that are made into text at a time.
 PIECE = 50_000
@@ -52,22 +58,47 @@ def table(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> bytes:
 def write(path: Path, content: bytes, *, new: bool = False) -> Path:
     """Write a file as a whole or not at all; with `new`, raise `FileExistsError` where there is one already."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Two that want the same new file must not write into one another's.
-    own = f".{secrets.token_hex(4)}" if new else ""
-    beside = path.with_name(f".{path.name}{own}.part")
+    beside = path.with_name(f".{path.name}.part")
+    locked = None if new else _locked(beside)
+    if locked is None:
+        # Two that write the same file must not write into one another's.
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with beside.open("wb") as file:
+        with locked or beside.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            if locked:  # until it is closed
+                beside.replace(path)
         if new:
             _link(beside, path)
-        else:
+        elif not locked:
             beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
     return path
+
+
+def _locked(beside: Path) -> BinaryIO | None:
+    """The file, empty, to write into alone: a killed writer leaves it to the next one.
+
+    None where somebody writes into it, and where files have no locks.
+    """
+    if fcntl is None:
+        return None
+    file = beside.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Else whoever had it locked has renamed it meanwhile.
+        if os.path.samestat(os.fstat(file.fileno()), beside.stat()):
+            file.truncate(0)
+            return file
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            beside.unlink(missing_ok=True)
+    file.close()
+    return None
 
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> Path:

@@ -58,6 +58,11 @@ class Run(Kept):
         return self.directory / "tensorboard"
 
     @property
+    def created(self) -> bool:
+        """Whether a run was begun there."""
+        return (self.directory / "config.json").is_file()
+
+    @property
     def finished(self) -> bool:
         """Whether training came to its end."""
         return (self.directory / "metrics.json").is_file()

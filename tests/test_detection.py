@@ -561,15 +561,16 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
     said = call(f"export {place}/run")
     assert said.code == 0, said.err
     values = settling.table_of(run.config(), None).grid.values[:200]  # type: ignore[arg-type]
-    values[50:53] = np.nan
+    values[50:52] = values[80:83] = np.nan  # one gap is short, one is long
+    segment = np.repeat([0, 1, 2], [80, 3, 117])
     loaded = tf.saved_model.load(str(place / "run" / "1"))
     answer = loaded.signatures["score"](sequence=np.stack([values, values[::-1]]))
     normal, scale = run.normal()
     errors, _ = normal.weigh(*[of_windows(codes.errors_of(run.model(), scale), 24)] * 2)
     assert normal.weights is not None
     assert np.ptp(normal.weights[0]) > 0.01
-    for place_, rows in enumerate((values, values[::-1])):
-        by_feature = score_rows(errors, rows, np.zeros(200, np.int32), 24, normal.smooth)
+    for place_, turn in enumerate((slice(None), slice(None, None, -1))):
+        by_feature = score_rows(errors, values[turn], segment[turn], 24, normal.smooth)
         expected = np.where(np.isnan(by_feature).all(axis=1), np.nan, np.nan_to_num(by_feature).mean(axis=1))
         np.testing.assert_allclose(answer["score"][place_], expected, rtol=2e-4, atol=1e-6)
     threshold = run.metrics()["threshold"]["value"]
@@ -598,6 +599,38 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     few = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows[:, :3])})
     assert np.isnan(few["score"]).tolist() == [[True] * 3]
     assert few["anomaly"].numpy().tolist() == [[False] * 3]
+
+
+@pytest.mark.parametrize("pads", [False, True])
+def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
+    """At every place a gap can have: the scores are those of the table on its grid, as `series detect` has it."""
+    import tensorflow as tf
+
+    from lstm_ae.data.frames import measurements_of
+    from lstm_ae.data.padding import own_rows, padded
+    from lstm_ae.data.series import prepare
+    from lstm_ae.exporting.detector import Detector, row_scores
+    from lstm_ae.models.scaling import in_own_units
+
+    scale = fixed(2.0, 3.0)
+    model = in_own_units(compressor(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
+    rows = np.random.default_rng(0).normal(2, 3, (4, 40, 1)).astype(np.float32)
+    for series_, gaps in enumerate(
+        [[(10, 12), (20, 23)], [(0, 3), (5, 8), (36, 40)], [(3, 9), (12, 15), (16, 30)], []]
+    ):
+        for first, end in gaps:
+            rows[series_, first:end] = np.nan
+    errors = of_windows(codes.errors_of(model, scale), 5)
+    call_, specs = row_scores(model, Detector(0.5, 7, (), 2, pads))
+    graph = tf.function(call_, input_signature=[specs])
+    config = Series(freq="rows", max_gap=2, window=5)
+    for length in (40, 3):
+        got = graph({"sequence": tf.constant(rows[:, :length])})["score"].numpy()
+        for each, said in zip(rows[:, :length], got, strict=True):
+            prepared = prepare(config, measurements_of(each, ["a"]))
+            grid = (padded(prepared, "segments") if pads else prepared).grid
+            found = score_rows(errors, grid.values, grid.segment, 5, 7)[own_rows(grid)]
+            np.testing.assert_allclose(said, found[:, 0], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("series", "rows", "smooth"), [(1, 5000, 101), (3, 1500, 1), (1500, 6, 5), (2, 5, 5)])

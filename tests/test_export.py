@@ -18,7 +18,7 @@ from processes import finished, started
 from lstm_ae import export as exporting
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import fixed, logarithms, min_max_per_company
-from lstm_ae.errors import DataError, Unproven
+from lstm_ae.errors import ConfigError, DataError, Unproven
 from lstm_ae.export import Endpoint, Exported, export
 from lstm_ae.exporting import probe, verification
 from lstm_ae.exporting.detector import BLOCK, Detector
@@ -165,7 +165,7 @@ def test_a_score_of_rows_is_proven_over_joined_windows_and_blocks() -> None:
     ((series, rows, features),) = shapes["score"][2:]
     assert (series, features) == (3, 2)
     assert series * (rows - 5 + 1) > BLOCK
-    assert np.isfinite(asked[-1].inputs["sequence"]).all()
+    assert np.isnan(asked[-1].inputs["sequence"]).all(axis=2).sum(axis=1).tolist() == [0, 1, 5]
 
 
 def test_the_score_is_the_squared_error_of_scaled_values() -> None:
@@ -345,6 +345,13 @@ def test_a_process_that_dies_or_hangs(exported: Exported, tmp_path: Path, monkey
     program.write_text("import time; time.sleep(60)")
     monkeypatch.setattr(verification, "SECONDS", 0.2)
     assert verification.in_fresh_process(*arguments)["error"] == "it did not answer within 0.2 seconds"
+
+
+def test_the_fresh_process_finds_packages_where_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('found on the path')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"cannot import its packages \(ImportError: found on the path\)"):
+        verification.in_fresh_process(tmp_path, tmp_path / "cases.npz", tmp_path / "report.json")
 
 
 @pytest.mark.slow

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lstm_ae import verify as verifying
 from lstm_ae.errors import DataError, Unproven
 from lstm_ae.export import export_run
 from lstm_ae.exporting import manifest, warmup
 from lstm_ae.exporting.graph import read_graph, signatures
 from lstm_ae.exporting.samples import of_signature
+from lstm_ae.exporting.verification import Case
 from lstm_ae.files import as_json, read_object
 from lstm_ae.run import Run
 from lstm_ae.verify import Verified, verify
@@ -324,3 +326,20 @@ def test_where_there_is_nothing_to_verify(empty_directory: Path) -> None:
     text = r"^'x' holds no exported version; give a folder that lstmae export has written$"
     with pytest.raises(DataError, match=text):
         list(verify(Path("x")))
+
+
+def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.ones((1, 3, 1), np.float32)
+    cases = [Case("score", {"sequence": series}, {}) for series in (whole, np.where(whole > 1, whole, np.nan))]
+    tried: list[list[Case]] = []
+    monkeypatch.setattr(verifying, "answers_of", lambda _: cases)
+    monkeypatch.setattr(verifying, "prove", lambda _, found, __: tried.append(found) or 0.0)
+    (one,) = verify(run)
+    assert [any(case is one for one in tried[0]) for case in cases] == [True, False]
+    (told,) = one.unchecked
+    assert told.startswith("what it says of series with long gaps")
+    path = run / "1" / manifest.FILE
+    path.write_bytes(as_json(read_object(path) | {"max_gap": 2}))
+    (one,) = verify(run)
+    assert [any(case is one for one in tried[1]) for case in cases] == [True, True]
+    assert one.unchecked == []

@@ -1,5 +1,6 @@
 """Tables written as files."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_ae import files
-from lstm_ae.files import sync, write_table
+from lstm_ae.files import sync, write, write_table
 
 
 def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +31,39 @@ def test_what_is_flushed_is_open_for_writing(tmp_path: Path, monkeypatch: pytest
     sync(tmp_path / "x")
     assert told == [0]
     assert (tmp_path / "x").read_bytes() == b"abc"
+
+
+def test_two_that_write_one_file_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, fsync = tmp_path / "x.json", os.fsync
+
+    def meanwhile(number: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        write(path, b"other")
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    assert write(path, b"one").read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_file(tmp_path: Path) -> None:
+    (tmp_path / ".x.json.part").write_bytes(b"more than one")
+    path = write(tmp_path / "x.json", b"one")
+    assert path.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_locks_every_writer_has_a_file_of_its_own(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if there:
+        monkeypatch.setattr(files.fcntl, "flock", refuse)
+    else:
+        monkeypatch.setattr(files, "fcntl", None)
+    path = write(write(tmp_path / "x.json", b"one"), b"other")
+    assert path.read_bytes() == b"other"
+    assert list(tmp_path.iterdir()) == [path]

@@ -20,9 +20,9 @@ from served_models import ask, run, save, service
 from servers import live
 
 from lstm_ae.search.workers import _follow
+from lstm_ae.serving import batching, server
 from lstm_ae.serving.apart import LARGE, Apart, _beginning
 from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.server import at_signals
 
 PREDICT = "/v1/models/plus:predict"
 ROW = np.arange(20_000, dtype=float) / 8
@@ -115,6 +115,25 @@ def test_without_a_server_a_process_ends(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ended.get(timeout=10) == (os.getpid(), signal.SIGTERM)
 
 
+def test_a_thread_at_work_is_told_from_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python waits for both at its end, so that a long call outlived the server."""
+    for module, name in ((batching, "CALLING"), (server, "CALLING"), (server, "LOADING")):
+        monkeypatch.setattr(module, name, "own")  # other tests have threads too
+    begun, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        end.wait(30)
+
+    batcher = batching.Batcher(batching.Batching())
+    batcher._pool.submit(work)
+    assert begun.wait(10)
+    batcher.close()
+    assert server.at_work(0.01)
+    end.set()
+    assert not server.at_work(10.0)
+
+
 def test_signals_stop_the_server_where_the_loop_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the loops of Windows."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -125,7 +144,7 @@ def test_signals_stop_the_server_where_the_loop_knows_none(monkeypatch: pytest.M
 
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         monkeypatch.setattr(loop, "add_signal_handler", refuse)
-        at_signals(loop, stop.set)
+        server.at_signals(loop, stop.set)
         signal.raise_signal(number)
         return await asyncio.wait_for(stop.wait(), 10)
 

@@ -11,9 +11,14 @@ from served_models import save
 from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.serving.configs import models_of, read_models, tensorflow_serving
+from lstm_ae.serving.batching import Batching
+from lstm_ae.serving.configs import models_of, read_models
+from lstm_ae.serving.container import INSIDE, tensorflow_serving
 from lstm_ae.serving.folders import Model, Policy, discover
+from lstm_ae.serving.ports import Ports
 from lstm_ae.serving.refusals import Refusal
+from lstm_ae.serving.server import Manners
+from lstm_ae.serving.service import Limits
 
 
 @pytest.mark.parametrize(
@@ -29,6 +34,7 @@ from lstm_ae.serving.refusals import Refusal
         (". --allowed-batch-sizes 4,8", 2, "the last one --max-batch-size (64)"),
         (". --allowed-batch-sizes 0,64", 2, "must be ascending numbers"),
         (". --rest-port 70000", 2, "less than or equal to 65535"),
+        (". --grace 21", 2, "--grace must be at most --drain (20). Received: 21"),
         (". --max-batch-size 0", 2, "greater than or equal to 1"),
         (". --models-config m --versions all", 2, "leave --versions and --label out"),
         (". --models-config m", 1, "No such file"),
@@ -41,13 +47,40 @@ def test_bad_options(line: str, code: int, words: str) -> None:
     assert len(said.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ("--versions 7", 3, "There is no version to serve of 'toy' (versions 7) in '"),
+        ("--models-config lost.config", 3, "There is no version to serve of 'x' (versions latest 2) in 'lost'"),
+        ("--label tyo:beta=1", 2, "--label must begin with one of toy. Received: 'tyo'"),
+        ("--label toy:stable=9", 2, "The label 'stable' is for version 9 of 'toy', which is not served"),
+        ("--label toy:stable=1", 2, "is not served (versions latest); serve it, or leave the label out"),
+        ("--models-config label.config", 2, "The label 'old' is for version 1 of 'toy', which is not served"),
+    ],
+)
+def test_nothing_is_waited_for_in_silence(tmp_path: Path, options: str, code: int, words: str) -> None:
+    for version in "12":
+        (tmp_path / "served" / "toy" / version).mkdir(parents=True)
+        (tmp_path / "served" / "toy" / version / "saved_model.pb").touch()
+    policy = "model_version_policy { latest { num_versions: 2 } }"
+    Path("lost.config").write_text(f"model_config_list {{ config {{ name: 'x' base_path: 'lost' {policy} }} }}")
+    labels = "version_labels { key: 'old' value: 1 }"
+    Path("label.config").write_text(
+        f"model_config_list {{ config {{ name: 'toy' base_path: 'served/toy' {labels} }} }}"
+    )
+    said = call(f"serve served {options}")
+    assert said.code == code, said.err
+    assert words in said.err
+    assert len(said.err.strip().splitlines()) == 1
+
+
 def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "1").mkdir(parents=True)
     (tmp_path / "b b" / "7").mkdir(parents=True)
     for place in ("a/1", "b b/7"):
         (tmp_path / place / "saved_model.pb").touch()
     path, command = tensorflow_serving(
-        tmp_path, discover(tmp_path, Policy("all"), [("a", "stable", 1)]), rest_port=81, grpc_port=80
+        tmp_path, discover(tmp_path, Policy("all"), [("a", "stable", 1)]), ports=Ports("127.0.0.1", 81, 80)
     )
     found = model_server_config_pb2.ModelServerConfig()
     text_format.Parse(path.read_text(), found)
@@ -60,7 +93,8 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     )
     assert b.base_path == "/models/b b"
     assert a.model_version_policy.HasField("all")
-    assert command.startswith(f"docker run --rm -p 80:8500 -p 81:8501 -v {tmp_path}:/models:ro tensorflow/serving")
+    ports = "-p 127.0.0.1:80:8500 -p 127.0.0.1:81:8501"
+    assert command.startswith(f"docker run --rm {ports} -v {tmp_path}:/models:ro tensorflow/serving")
     assert "--model_config_file=/models/models.config" in command
     assert "--allow_version_labels_for_unavailable_models" in command
     assert models_of(found) == [
@@ -72,13 +106,43 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
 def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
     (tmp_path / "one" / "3").mkdir(parents=True)
     (tmp_path / "one" / "3" / "saved_model.pb").touch()
-    path, command = tensorflow_serving(
-        tmp_path / "one", discover(tmp_path / "one", Policy("latest", 2)), rest_port=8501, grpc_port=8500
-    )
+    path, command = tensorflow_serving(tmp_path / "one", discover(tmp_path / "one", Policy("latest", 2)), ports=Ports())
     assert f"-v {tmp_path / 'one'}:/models/one:ro" in command
     assert command.endswith("--model_config_file=/models/one/models.config")
     assert 'base_path: "/models/one"' in path.read_text()
+    assert not isinstance(INSIDE, Path)  # the container's paths have no backslashes, wherever this is written
     assert "num_versions: 2" in path.read_text()
+
+
+def test_tensorflow_serving_gets_the_same_options(tmp_path: Path) -> None:
+    (tmp_path / "one" / "3").mkdir(parents=True)
+    (tmp_path / "one" / "3" / "saved_model.pb").touch()
+    models = discover(tmp_path, Policy())
+    _, command = tensorflow_serving(
+        tmp_path,
+        models,
+        ports=Ports("::1", 81, None),
+        manners=Manners(poll=2.5),
+        batching=Batching(8, 0.002, sizes=(4, 8)),
+        limits=Limits(seconds=0.5),
+    )
+    assert "--rm -p '[::1]:81:8501' -v" in command
+    assert command.endswith(
+        "--file_system_poll_wait_seconds=3 --rest_api_timeout_in_ms=500 --enable_batching=true "
+        "--batching_parameters_file=/models/batching.config"
+    )
+    assert (tmp_path / "batching.config").read_text().splitlines()[1:] == [
+        "max_batch_size { value: 8 }",
+        "batch_timeout_micros { value: 2000 }",
+        "max_enqueued_batches { value: 100 }",
+        "num_batch_threads { value: 2 }",
+        "allowed_batch_sizes: 4",
+        "allowed_batch_sizes: 8",
+    ]
+    with pytest.raises(ConfigError, match="no counterpart of --drain, --allowed-host, --max-body; leave these out"):
+        tensorflow_serving(
+            tmp_path, models, ports=Ports(), manners=Manners(drain_seconds=1, hosts=("x",)), limits=Limits(body=1)
+        )
 
 
 def test_the_command_writes_the_file(tmp_path: Path) -> None:
@@ -109,7 +173,7 @@ def test_models_behind_links(tmp_path: Path) -> None:
     served = tmp_path / "served"
     save(served / "plus", 1)
     (served / "same").symlink_to("plus")
-    path, _ = tensorflow_serving(served, discover(served, Policy()), rest_port=81, grpc_port=80)
+    path, _ = tensorflow_serving(served, discover(served, Policy()), ports=Ports())
     assert [str(model.base) for model in read_models(path)] == ["/models/plus", "/models/plus"]
     (served / "link").symlink_to(tmp_path / "elsewhere")
     said = call("serve served --tf-serving")

@@ -15,6 +15,7 @@ from tensorflow_serving.apis import model_management_pb2
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving.callers import caller
 from lstm_ae.serving.folders import Model, Policy
+from lstm_ae.serving.models import State
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.rpc import _Models
 from lstm_ae.serving.service import Service
@@ -80,6 +81,64 @@ def test_a_configured_folder_that_cannot_be_read_is_waited_for(tmp_path: Path, u
     run(made, work)
 
 
+def test_a_damaged_newcomer_leaves_the_server_ready(tmp_path: Path) -> None:
+    save(tmp_path / "plus", 1)
+    made = service(tmp_path)
+    models = [Model("plus", tmp_path / "plus")]
+    made.catalogue.wanted = lambda: models
+
+    async def work(made: Service) -> None:
+        (tmp_path / "broken" / "1").mkdir(parents=True)
+        (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"no")
+        models.append(Model("broken", tmp_path / "broken"))
+        await made.catalogue.refresh()
+        assert [status.state for status in made.catalogue.statuses("broken")] == [State.END]
+        assert made.catalogue.ready()
+        # One that has served and serves no more is missed, until nobody wants it any longer.
+        save(tmp_path / "late", 1)
+        models[1] = Model("late", tmp_path / "late")
+        await made.catalogue.refresh()
+        shutil.rmtree(tmp_path / "late" / "1")
+        await made.catalogue.refresh()
+        assert not made.catalogue.ready()
+        del models[1]
+        await made.catalogue.refresh()
+        assert made.catalogue.ready()
+        shutil.rmtree(tmp_path / "plus" / "1")
+        await made.catalogue.refresh()
+        assert not made.catalogue.ready()
+
+    run(made, work)
+
+
+def test_a_model_damaged_from_the_start_is_waited_for(tmp_path: Path) -> None:
+    save(tmp_path / "plus", 1)
+    (tmp_path / "broken" / "1").mkdir(parents=True)
+    (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"no")
+
+    async def work(made: Service) -> None:
+        assert (made.catalogue.names(), made.catalogue.ready()) == (["plus"], False)
+        shutil.rmtree(tmp_path / "broken")
+        await made.catalogue.refresh()
+        assert made.catalogue.ready()
+
+    run(service(tmp_path), work)
+
+
+def test_a_folder_that_holds_nothing_to_serve_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "plus", 1)
+    made = service(tmp_path)
+    lost = Model("lost", tmp_path / "lost", Policy("specific", versions=(7,)))
+    made.catalogue.wanted = lambda: [Model("plus", tmp_path / "plus"), lost]
+
+    async def work(made: Service) -> None:
+        await made.catalogue.refresh()
+        assert warnings(caplog) == ["lost"]
+        assert vars(caplog.records[-1])["reason"] == f"{tmp_path / 'lost'} holds none of the versions 7"
+
+    run(made, work)
+
+
 def test_predict_passes_over_what_it_cannot_read(tmp_path: Path, unreadable: set[str]) -> None:
     save(tmp_path / "plus", 1)
     (tmp_path / "lost+found").mkdir()
@@ -95,6 +154,11 @@ def test_predict_passes_over_what_it_cannot_read(tmp_path: Path, unreadable: set
         (Model("plus", Path("pulse")), Code.NOT_FOUND, "Could not find any versions of model plus to serve at 'pulse'"),
         (Model("plus", Path("plus"), Policy("specific", versions=(7,))), Code.NOT_FOUND, "nothing was changed"),
         (Model("locked", Path("locked")), Code.FAILED_PRECONDITION, "cannot be read (Permission denied)"),
+        (
+            Model("plus", Path("plus"), labels=(("stable", 2),)),
+            Code.FAILED_PRECONDITION,
+            "Request to assign label to version 2 of model plus, which is not currently available for inference",
+        ),
     ],
 )
 def test_a_configuration_with_a_typo_changes_nothing(

@@ -268,7 +268,8 @@ BODY = json.dumps(ONE).encode()
         ((HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"2710\r\n" + b"0" * 10_000 + b"\r\n"] * 20), b" 413 "),
         ((b"HEAD /v1/models/plus HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",), b" 400 "),
         ((b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",), b" 404 "),
-        ((b"GET /ready HTTP/1.1\r\nHost: evil.example:80\r\nConnection: close\r\n\r\n",), b" 403 "),
+        ((b"GET /v1/models/plus HTTP/1.1\r\nHost: evil.example:80\r\nConnection: close\r\n\r\n",), b" 403 "),
+        ((b"GET /ready HTTP/1.1\r\nHost: 10.0.0.7:80\r\nConnection: close\r\n\r\n",), b" 200 "),
         ((b"GET /ready HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n",), b" 200 "),
         ((b"BREW /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",), b" 404 "),
         ((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",), None),
@@ -369,6 +370,35 @@ def test_told_to_stop_it_answers_what_runs(folder: Path, number: int) -> None:
         for client in clients:
             client.join()
         assert answers == [(200, {"predictions": [[2.0]]})] * 4
+        assert "stopped" in server.log[-1]
+
+
+@pytest.mark.slow
+def test_a_server_that_leaves_says_so_and_answers_on(folder: Path) -> None:
+    with live(folder, "--grace", "3") as server:
+        server.process.send_signal(signal.SIGTERM)
+        while server.ask("/ready")[0] == 200:
+            time.sleep(0.01)
+        assert server.ask(PREDICT, ONE)[0] == 200
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+            health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.process.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_a_long_call_does_not_outlive_the_server(tmp_path: Path) -> None:
+    class Endless(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32, name="x")])
+        def count(self, x: Any) -> Any:
+            far = tf.while_loop(lambda k: k < 10**10, lambda k: [k + 1], [tf.constant(0, tf.int64)])
+            return {"y": x + tf.cast(far[0], tf.float32)}
+
+    model = Endless()
+    tf.saved_model.save(model, str(tmp_path / "endless" / "1"), signatures=model.count)
+    with live(tmp_path, "--timeout", "1", "--drain", "1") as server:
+        assert server.ask("/v1/models/endless:predict", ONE)[0] == 504
+        assert server.stop() == 0
         assert "stopped" in server.log[-1]
 
 

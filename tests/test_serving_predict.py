@@ -323,6 +323,7 @@ def test_which_model(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "2").symlink_to(tmp_path / "a" / "1")
     assert caller(str(tmp_path / "a" / "1"), None, None, "").model == "a/1"
+    assert caller(str(tmp_path / "a" / "1"), "a", 1, "").model == "a/1"
     assert caller(str(tmp_path), "b", 2, "").model == "b/2"
     save(tmp_path / "else" / "a", 1, amount=2.0)
     one, same, other = (caller(str(tmp_path / name), None, None, "") for name in ("a/1", "b/2", "else/a/1"))
@@ -332,6 +333,8 @@ def test_which_model(tmp_path: Path) -> None:
         (tmp_path, None, None, "--model must be one of a, b"),
         (tmp_path, "c", None, "--model must be one of a, b"),
         (tmp_path, "a", 7, "--model-version must be one of 1"),
+        (tmp_path / "a" / "1", "b", None, "is a version: --model must be a, or left out. Received: b"),
+        (tmp_path / "a" / "1", "a", 2, "is a version: --model-version must be 1, or left out. Received: 2"),
         ("http://127.0.0.1:1", None, None, "--model must name"),
     ):
         with pytest.raises(ConfigError, match=words):

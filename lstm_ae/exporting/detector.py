@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from lstm_ae.exporting.gaps import NONE, segments_of, within
 from lstm_ae.models.scaling import network_of, scaling_of
 
 Tensors = dict[str, Any]
@@ -20,11 +21,15 @@ class Detector(NamedTuple):
         threshold: from which score on a row is an anomaly.
         smooth: of how many rows a score is.
         weights: by which the errors of each feature are multiplied, see `lstm_ae.anomaly.scores.weights_of`.
+        max_gap: rows in a row without any value that a window may cross; any number where None.
+        pads: whether what is shorter than a window, between long gaps, is one with missing rows before it.
     """
 
     threshold: float
     smooth: int
     weights: tuple[float, ...] = ()
+    max_gap: int | None = None
+    pads: bool = False
 
 
 def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tensors], dict[str, Any]]:
@@ -33,7 +38,7 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
     It returns `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is what `lstm_ae.anomaly`
     makes of windows at every row: the mean over all windows in which the row stands and over the rows around it. The
     last `window - 1 + smooth // 2` rows are provisional. A missing value is NaN; a row without any has no score, NaN,
-    and none has where there are fewer rows than a window.
+    and none has between long gaps where there are fewer rows than a window, unless they are padded.
     """
     network = network_of(model)
     window, features = network.input["sequence"].shape[1:]
@@ -46,8 +51,9 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
 
     def score(inputs: Tensors) -> Tensors:
         series = inputs["sequence"]
-        sums, counts = _over_windows(errors, series, window, features)
-        by_feature = _mean(_around(_ratio(sums, counts), half), _around(_there(counts), half))
+        segment = None if detector.max_gap is None else segments_of(series, detector.max_gap)
+        sums, counts = _over_windows(errors, series, window, features, segment, pads=detector.pads)
+        by_feature = _mean(_around(_ratio(sums, counts), half, segment), _around(_there(counts), half, segment))
         known = tf.cast(~tf.math.is_nan(by_feature), tf.float32)
         scores = _ratio(tf.reduce_sum(_or_zero(by_feature), axis=1), tf.reduce_sum(known, axis=1))
         scores = tf.where(tf.reduce_sum(known, axis=1) > 0, scores, tf.constant(float("nan")))
@@ -57,13 +63,22 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
     return score, {"sequence": tf.TensorSpec((None, None, features), tf.float32, name="sequence")}
 
 
-def _over_windows(errors: Callable[[Any], Any], series: Any, window: int, features: int) -> tuple[Any, Any]:
+def _over_windows(
+    errors: Callable[[Any], Any], series: Any, window: int, features: int, segment: Any, *, pads: bool
+) -> tuple[Any, Any]:
     """Sums of the errors over the windows that hold a row, and how many are no NaN: `(batch, features, rows)` each.
 
     Windows that begin at rows beside one another are cut, judged and summed together, some at a time, and what they say
     of rows that later windows hold as well is handed on: all windows are `window` times as large as the series, and
-    what the network holds of each is a hundred times as large again.
+    what the network holds of each is a hundred times as large again. None is whole that holds rows of two segments,
+    `(batch, rows)`, see `gaps`.
     """
+    asked = tf.shape(series)[1]
+    if segment is not None:
+        # So that a window ends at each row, the first ones too.
+        front = window - 1 if pads else 0
+        series = tf.pad(series, ((0, 0), (front, 0), (0, 0)), constant_values=float("nan"))
+        segment = tf.pad(segment, ((0, 0), (front, 1)), constant_values=NONE)
     batch, rows = tf.shape(series)[0], tf.shape(series)[1]
     starts = tf.maximum(rows - window + 1, 0)
     step = tf.maximum(BLOCK // tf.maximum(batch, 1), 1)
@@ -75,6 +90,8 @@ def _over_windows(errors: Callable[[Any], Any], series: Any, window: int, featur
         begin = place * step
         count = tf.minimum(step, starts - begin)
         windows = tf.signal.frame(series[:, begin : begin + count + window - 1], window, 1, axis=1)
+        if segment is not None:
+            windows = within(windows, segment[:, begin : begin + count + window], pads=pads)
         squared = _in_blocks(errors, tf.reshape(windows, (-1, window, features)))
         missing = tf.math.is_nan(squared)
         both = tf.concat([tf.where(missing, tf.zeros_like(squared), squared), tf.cast(~missing, tf.float32)], axis=-1)
@@ -93,7 +110,7 @@ def _over_windows(errors: Callable[[Any], Any], series: Any, window: int, featur
         shape_invariants=[tf.TensorShape(()), None, tf.TensorShape((None, None, 2 * features))],
         parallel_iterations=1,
     )
-    whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[:rows], (1, 2, 0))
+    whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[rows - asked : rows], (1, 2, 0))
     return whole[:, :features], whole[:, features:]
 
 
@@ -120,19 +137,22 @@ def _there(counts: Any) -> Any:
     return tf.cast(counts > 0, tf.float32)
 
 
-def _around(values: Any, half: int) -> Any:
-    """Sums over `half` rows on either side: `(batch, features, rows)` alike."""
+def _around(values: Any, half: int, segment: Any) -> Any:
+    """Sums over `half` rows of its segment on either side: `(batch, features, rows)` alike."""
     if not half:
         return values
     rows = tf.shape(values)[2]
     padded = tf.pad(values, ((0, 0), (0, 0), (half, half)))
+    beside = None if segment is None else tf.pad(segment, ((0, 0), (half, half)), constant_values=NONE)
+
+    def add(place: Any, sums: Any) -> Any:
+        more = padded[..., place : place + rows]
+        if beside is not None:
+            more = tf.where((beside[:, place : place + rows] == segment)[:, None], more, 0.0)
+        return place + 1, sums + more
+
     # One after the other: side by side they are as many times as large as there are rows to either side.
-    _, sums = tf.while_loop(
-        lambda place, _: place <= 2 * half,
-        lambda place, sums: (place + 1, sums + padded[..., place : place + rows]),
-        [0, tf.zeros_like(values)],
-        parallel_iterations=1,
-    )
+    _, sums = tf.while_loop(lambda place, _: place <= 2 * half, add, [0, tf.zeros_like(values)], parallel_iterations=1)
     return sums
 
 

@@ -1,16 +1,20 @@
 """A check of a SavedModel by TensorFlow alone: run by its path in a process that finds neither Keras nor this package.
 
-    python -I probe.py VERSION CASES REPORT
+    python -I probe.py VERSION CASES REPORT PATH...
 
 CASES is an `.npz` of arrays, one of them, `plan`, the bytes of a JSON list of `{"endpoint", "inputs", "expected"}`
 whose dicts name the arrays; without `expected` the answers have to be finite, that is all. REPORT becomes a JSON
 object: `difference`, the largest found, relative to the largest value of the output; `error`, "" where all is well.
+The PATHs become `sys.path`, since `-I` leaves out folders where packages may be installed.
 """
 
 import gc
 import json
 import sys
 from typing import Any
+
+if __name__ == "__main__":
+    sys.path[:] = sys.argv[4:]
 
 import numpy as np
 

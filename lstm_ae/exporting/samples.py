@@ -27,7 +27,7 @@ def samples(model: Any, made: list[Function], *, window: int = STEPS) -> Iterato
 
     Five of five steps each: a batch as long as its windows is where an offset of the steps and one of the samples are
     easily confused. What takes longer series than the model's windows gets three as well that are so long that its
-    blocks of windows have to be joined.
+    blocks of windows have to be joined; two of these have gaps, of one row and of as many as a window has.
     """
     (name,) = (name for name, spec in signature(model).items() if spec.shape.rank == 3)
     _, steps, features = signature(model)[name].shape
@@ -39,7 +39,9 @@ def samples(model: Any, made: list[Function], *, window: int = STEPS) -> Iterato
     for endpoint in made:
         if steps and endpoint.specs[name].shape[1] is None:
             count = BLOCK // 3 // steps + 2
-            yield Sample(endpoint, {name: windows(model, 3 * count, steps)[name].reshape(3, -1, features)})
+            series = windows(model, 3 * count, steps)[name].reshape(3, -1, features)
+            series[1, steps] = series[2, steps : 2 * steps] = np.nan
+            yield Sample(endpoint, {name: series})
 
 
 def windows(model: Any, batch: int, steps: int, seed: int = 0) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_ae.errors import DataError, Unproven
+from lstm_ae.errors import ConfigError, DataError, Unproven
 from lstm_ae.exporting import operations, probe
 
 SECONDS = 600
@@ -61,10 +61,11 @@ def prove(version: Path, cases: Iterable[Case], name: str) -> float:
 
 
 def in_fresh_process(version: Path, cases: Path, report: Path) -> dict[str, Any]:
-    """Run `probe` by its path; returns its report."""
+    """Run `probe` by its path; returns its report. Raises `ConfigError` where its packages cannot be imported there."""
     # What is exported on a machine with a GPU has to run on one without.
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-I", probe.__file__, str(version.absolute()), str(cases), str(report)]
+    paths = [path for path in sys.path if path]
+    command = [sys.executable, "-I", probe.__file__, str(version.absolute()), str(cases), str(report), *paths]
     try:
         done = subprocess.run(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS, check=False
@@ -72,7 +73,13 @@ def in_fresh_process(version: Path, cases: Path, report: Path) -> dict[str, Any]
     except subprocess.TimeoutExpired:
         return {"difference": None, "error": f"it did not answer within {SECONDS} seconds"}
     if done.returncode or not report.is_file():
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["without a word"]
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        if unfound := [line for line in lines if line.startswith(("ImportError:", "ModuleNotFoundError:"))]:
+            raise ConfigError(
+                f"The model cannot be checked, as a fresh process cannot import its packages ({unfound[-1][:200]}); "
+                f"install them anew for {sys.executable}"
+            )
+        last = lines[-1:] or ["without a word"]
         return {"difference": None, "error": f"it ended its process with code {done.returncode} ({last[0][:200]})"}
     content: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return content

@@ -22,6 +22,8 @@ from lstm_ae.serving.rows import by_row, count, filled, joined, part
 from lstm_ae.serving.servable import Tensors
 
 Run = Callable[[Tensors], Tensors]
+# What the names of the threads begin with.
+CALLING = "model"
 
 
 class Batching(NamedTuple):
@@ -70,7 +72,7 @@ class Batcher:
         self._ready: deque[tuple[Hashable, _Lane]] = deque()
         self._free = batching.threads
         self._waiting = 0
-        self._pool = ThreadPoolExecutor(batching.threads, thread_name_prefix="model")
+        self._pool = ThreadPoolExecutor(batching.threads, thread_name_prefix=CALLING)
 
     async def submit(self, key: Hashable, run: Run, inputs: Tensors, rows: int, *, deadline: float) -> Tensors:
         """The outputs of `run` for these inputs.

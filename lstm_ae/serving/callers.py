@@ -65,6 +65,9 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
         raise DataError(f"There is no folder {str(folder)!r}; give one of exported models, or http://host:port")
     if (folder / "saved_model.pb").is_file():
         name, number, directory = folder.resolve().parent.name, _number(folder.resolve().name), folder
+        for flag, asked, own in (("--model", model, name), ("--model-version", version, number)):
+            if asked not in (None, own):
+                raise ConfigError(f"{str(folder)!r} is a version: {flag} must be {own}, or left out. Received: {asked}")
     else:
         models = {found.name: found for found in discover(folder, Policy()) if found.sure}
         if not models:

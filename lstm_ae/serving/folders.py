@@ -3,9 +3,12 @@
 A version is a folder `NAME/<integer>/` with a `saved_model.pb`, which exporters write last.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from lstm_ae.errors import ConfigError, DataError
 
 LARGEST = 2**63 - 1
 
@@ -20,6 +23,12 @@ class Policy(NamedTuple):
     kind: str = "latest"
     newest: int = 1
     versions: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        """As `--versions` has it."""
+        if self.kind == "specific":
+            return ",".join(map(str, self.versions))
+        return f"{self.kind} {self.newest}" if self.newest > 1 else self.kind
 
 
 class Model(NamedTuple):
@@ -63,6 +72,30 @@ def choose(found: Iterable[int], policy: Policy) -> set[int]:
     if policy.kind == "specific":
         return set(found) & set(policy.versions)
     return set(sorted(found)[-policy.newest :])
+
+
+def require_served(models: Sequence[Model]) -> None:
+    """Refuse to start a server for nothing, or with labels that none could ask by.
+
+    Raises:
+        DataError: no folder holds a version that is asked for.
+        ConfigError: a label is of a version that is not served.
+    """
+    chosen: dict[str, set[int]] = {}
+    for model in models:
+        # One that cannot be read now may hold any version.
+        with contextlib.suppress(OSError):
+            chosen[model.name] = choose(versions_in(model.base), model.policy)
+    if len(chosen) == len(models) and not any(chosen.values()):
+        each = ", ".join(f"{model.name!r} (versions {model.policy}) in {str(model.base)!r}" for model in models)
+        raise DataError(f"There is no version to serve of {each}; give versions that are there")
+    for model in models:
+        for label, version in model.labels:
+            if version not in chosen.get(model.name, {version}):
+                raise ConfigError(
+                    f"The label {label!r} is for version {version} of {model.name!r}, which is not served "
+                    f"(versions {model.policy}); serve it, or leave the label out"
+                )
 
 
 def discover(folder: Path, policy: Policy, labels: Iterable[tuple[str, str, int]] = ()) -> list[Model]:

@@ -15,6 +15,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from lstm_ae.serving.openapi import METRICS
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.rest import Answer, Asked, answer, too_large
 from lstm_ae.serving.service import Service
@@ -47,7 +48,7 @@ def http_server(
         hosts: see `names_of`.
     """
     return Server(
-        _Application(service, names_of(address, name, hosts)),
+        _Application(service, names_of(address, name, hosts), open_paths(address)),
         address=address,
         port=port,
         interface=Interfaces.RSGI,
@@ -61,6 +62,19 @@ def http_server(
     )
 
 
+def open_paths(address: str) -> frozenset[str]:
+    """What a server answers by whatever name it is called: probes and Prometheus come by the address.
+
+    The metrics of one that listens on this machine only are left out: they name its models.
+    """
+    probes = frozenset(("/health", "/ready"))
+    return probes if _is_loopback(address) else probes | {METRICS}
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
 def names_of(address: str, name: str, hosts: Iterable[str]) -> frozenset[str] | None:
     """The names by which clients may call a server; None where any will do.
 
@@ -68,7 +82,7 @@ def names_of(address: str, name: str, hosts: Iterable[str]) -> frozenset[str] | 
     a name of its own that leads here (DNS rebinding). Any other server does so where there are `hosts`.
     """
     hosts = frozenset(hosts)
-    if not hosts and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+    if not hosts and not _is_loopback(address):
         return None
     return frozenset(one.lower() for one in LOOPBACK | hosts | {address, name})
 
@@ -79,14 +93,15 @@ STRANGER = Answer(403, b'{"error": "This server is not known by that name; see -
 class _Application:
     """The program that granian calls for every request (RSGI)."""
 
-    def __init__(self, service: Service, hosts: frozenset[str] | None) -> None:
-        self.service, self.hosts = service, hosts
+    def __init__(self, service: Service, hosts: frozenset[str] | None, paths: frozenset[str]) -> None:
+        self.service, self.hosts, self.paths = service, hosts, paths
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         headers = {name.lower(): value for name, value in scope.headers.items()}
         asked = Asked(scope.method, scope.path, headers, lambda: self._body(headers, protocol))
         try:
-            found = await answer(self.service, asked) if self._knows(headers.get("host", "localhost")) else STRANGER
+            known = scope.path in self.paths or self._knows(headers.get("host", "localhost"))
+            found = await answer(self.service, asked) if known else STRANGER
         except asyncio.CancelledError:
             raise
         except Exception:

@@ -19,6 +19,8 @@ from lstm_ae.serving.refusals import Code, Refusal, invalid
 from lstm_ae.serving.servable import Servable
 
 LOG = logging.getLogger(__name__)
+# What the name of the thread begins with.
+LOADING = "loader"
 
 
 class State(enum.IntEnum):
@@ -59,9 +61,11 @@ class Catalogue:
         self._statuses: dict[str, dict[int, Status]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._failed: dict[tuple[str, int], float] = {}
-        self._unreadable: dict[str, str] = {}
+        self._wrong: dict[str, str] = {}
+        # The models without which there is no readiness; None before the first look.
+        self._needed: set[str] | None = None
         self._looking = asyncio.Lock()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix=LOADING)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """A version that is in memory: the one asked for, or the highest."""
@@ -102,8 +106,11 @@ class Catalogue:
         return bool(self._serving.get(name))
 
     def ready(self) -> bool:
-        """Whether every model that is wanted has a version in memory."""
-        return bool(self._statuses) and all(map(self.serves, self._statuses))
+        """Whether all models of the first look, and those that had a version since, have one in memory.
+
+        A model that comes later and cannot be loaded is told of in its status: all others serve on.
+        """
+        return bool(self._needed) and all(map(self.serves, self._needed or ()))
 
     def labels(self, name: str) -> dict[str, int]:
         """The labels whose versions are in memory."""
@@ -115,11 +122,14 @@ class Catalogue:
         async with self._looking:
             loop = asyncio.get_running_loop()
             models = {model.name: model for model in await loop.run_in_executor(self._loader, self._look)}
+            if self._needed is None:
+                self._needed = {model.name for model in models.values() if model.sure}
+            self._needed &= set(models)
             for name in [name for name in self._statuses if name not in models]:
                 self._let_go(name, set(self._serving.get(name, {})))
                 self._statuses.pop(name)
                 LOG.info("model gone", extra={"model": name})
-            self._unreadable = {name: reason for name, reason in self._unreadable.items() if name in models}
+            self._wrong = {name: reason for name, reason in self._wrong.items() if name in models}
             ends = await asyncio.gather(*map(self._update, models.values()), return_exceptions=True)
         # One model's failure keeps no other from its update.
         for end in ends:
@@ -130,7 +140,8 @@ class Catalogue:
         """Serve these models from now on.
 
         Raises:
-            Refusal: a model has no version to serve, and all stays as it was; or one could not be loaded.
+            Refusal: a model has no version to serve, or a label is of one that is not served, and all stays as it was;
+                or one could not be loaded.
         """
         chosen = {}
         for model in models:
@@ -143,6 +154,12 @@ class Catalogue:
             if not chosen[model.name]:
                 told = f"Could not find any versions of model {model.name} to serve at {str(model.base)!r}"
                 raise Refusal(Code.NOT_FOUND, f"{told}; nothing was changed")
+            for label, version in model.labels:
+                if version not in chosen[model.name]:
+                    told = f"Request to assign label to version {version} of model {model.name}, which is not currently"
+                    raise Refusal(
+                        Code.FAILED_PRECONDITION, f"{told} available for inference ({label}); nothing was changed"
+                    )
             chosen[model.name] |= set(model.policy.versions)
         self.wanted = lambda: models
         # Whoever asks anew has perhaps mended what failed.
@@ -157,6 +174,10 @@ class Catalogue:
             told = f"{len(missing)} servable(s) did not become available: {{{', '.join(missing)}}}"
             raise Refusal(Code.UNKNOWN, told)
 
+    def close(self) -> None:
+        """Load nothing more, without waiting for what is being loaded."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
+
     def _why(self, name: str, version: int) -> str:
         status = self._statuses.get(name, {}).get(version)
         return status.error if status and status.error else "there is no such version"
@@ -170,10 +191,13 @@ class Catalogue:
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._loader, versions_in, model.base)
         except OSError as error:
-            self._cannot_read(model, str(error))
+            self._tell_once(model, "folder cannot be read", str(error))
             return
-        self._unreadable.pop(model.name, None)
         chosen = choose(found, model.policy)
+        if chosen:
+            self._wrong.pop(model.name, None)
+        else:
+            self._tell_once(model, "no version to serve", f"{model.base} holds none of the versions {model.policy}")
         serving = self._serving.setdefault(model.name, {})
         self._statuses.setdefault(model.name, {})
         failed = False
@@ -188,11 +212,11 @@ class Catalogue:
         if not failed:
             self._let_go(model.name, set(serving) - chosen)
 
-    def _cannot_read(self, model: Model, reason: str) -> None:
-        """Say it once, not at every look."""
-        if self._unreadable.get(model.name) != reason:
-            self._unreadable[model.name] = reason
-            LOG.warning("folder cannot be read", extra={"model": model.name, "reason": reason})
+    def _tell_once(self, model: Model, wrong: str, reason: str) -> None:
+        """Not at every look."""
+        if self._wrong.get(model.name) != reason:
+            self._wrong[model.name] = reason
+            LOG.warning(wrong, extra={"model": model.name, "reason": reason})
 
     async def _bring_in(self, name: str, version: int, directory: Path) -> bool:
         if time.monotonic() - self._failed.get((name, version), -self._retry) < self._retry:
@@ -210,6 +234,8 @@ class Catalogue:
             return False
         self._failed.pop((name, version), None)
         self._serving[name][version] = servable
+        if self._needed is not None:
+            self._needed.add(name)
         self._statuses[name][version] = Status(version, State.AVAILABLE)
         seconds = round(time.monotonic() - began, 3)
         LOG.info("version loaded", extra={"model": name, "version": version, "seconds": seconds})

@@ -56,7 +56,9 @@ def document(models: list[Served], limits: Limits) -> dict[str, Any]:
     paths: dict[str, Any] = {
         "/health": {"get": _get("health", "Whether the server lives.", _state("alive"))},
         "/ready": {
-            "get": _get("ready", "Whether every model is in memory.", _state("ready"), {"503": _state("not ready")})
+            "get": _get(
+                "ready", "Whether every model of the start is in memory.", _state("ready"), {"503": _state("not ready")}
+            )
         },
         METRICS: {"get": _get("metrics", "Counters for Prometheus.", _content(CONTENT_TYPE, {"type": "string"}))},
         "/openapi.json": {"get": _get("openapi", "This description.", _content(JSON, {"type": "object"}))},

@@ -1,7 +1,11 @@
 """Where a server listens: from what was asked for to an address and ports that can be had."""
 
 import asyncio
+import contextlib
+import ipaddress
+import os
 import socket
+import sys
 from typing import NamedTuple
 
 import grpc
@@ -60,9 +64,12 @@ def bracketed(host: str) -> str:
 
 async def until_it_listens(address: str, port: int, serving: "asyncio.Task[None]") -> None:
     """Wait until a server takes connections, which granian does not say; raises what ended it before it did."""
+    where = ipaddress.ip_address(address.partition("%")[0])
+    # Windows connects to no address that stands for all.
+    near = {4: "127.0.0.1", 6: "::1"}[where.version] if where.is_unspecified else address
     while not serving.done():
         try:
-            _, writer = await asyncio.open_connection(address, port)
+            _, writer = await asyncio.open_connection(near, port)
         except OSError:
             await asyncio.sleep(0.01)
         else:
@@ -70,6 +77,30 @@ async def until_it_listens(address: str, port: int, serving: "asyncio.Task[None]
             return
     serving.result()
     raise ConfigError(f"The server of HTTP ended before it listened at {address}:{port}; give another --host")
+
+
+def end_unread(port: int, seconds: float) -> bool:
+    """Let the system end connections to a port whose client takes nothing of what is sent for so long.
+
+    granian writes without a limit of time, so that a few such clients would hold all connections for ever; and as it
+    keeps its sockets to itself, the one that listens is looked for. Connections have their limits from that one.
+
+    Returns:
+        Whether the system can, as Linux does.
+    """
+    limited = False
+    if sys.platform == "linux":
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):  # a file, or closed in between
+                found = socket.socket(fileno=int(name))
+                try:
+                    listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                    if listens and found.family != socket.AF_UNIX and found.getsockname()[1] == port:
+                        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(1000 * seconds)))
+                        limited = True
+                finally:
+                    found.detach()
+    return limited
 
 
 def _refused(host: str, port: int, error: Exception | None) -> ConfigError:

@@ -23,11 +23,12 @@ from lstm_ae.serving.service import Service
 Reload = Callable[[Any], Awaitable[None]]
 
 
-def grpc_server(service: Service, reload: Reload) -> grpc.aio.Server:
+def grpc_server(service: Service, reload: Reload, calls: int) -> grpc.aio.Server:
     """A server with all services, not yet bound to a port.
 
     Args:
         reload: takes the models of a new configuration and brings them into memory.
+        calls: at the same time; further ones are refused.
     """
     server = grpc.aio.server(
         options=[
@@ -36,6 +37,7 @@ def grpc_server(service: Service, reload: Reload) -> grpc.aio.Server:
             # Else a second server on the same port would take half of the requests.
             ("grpc.so_reuseport", 0),
         ],
+        maximum_concurrent_rpcs=calls,
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service, reload), server)

@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_ae.serving.batching import Batcher, Batching
+from lstm_ae.serving.batching import CALLING, Batcher, Batching
 from lstm_ae.serving.folders import Model
 from lstm_ae.serving.http import http_server
 from lstm_ae.serving.metrics import Metrics
-from lstm_ae.serving.models import Catalogue
-from lstm_ae.serving.ports import Ports, bind, place, until_it_listens
+from lstm_ae.serving.models import LOADING, Catalogue
+from lstm_ae.serving.ports import Ports, bind, end_unread, place, until_it_listens
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.rpc import grpc_server
 from lstm_ae.serving.servable import Servable
@@ -28,9 +29,11 @@ class Manners(NamedTuple):
 
     Args:
         poll: seconds between two looks at the folder.
-        connections: at the same time; further ones wait.
+        connections: of REST at the same time; further ones wait. So many calls of gRPC; further ones are refused.
         header_seconds: within which a connection must have sent its headers.
-        drain_seconds: that running requests get to end once the server is told to stop.
+        drain_seconds: within which the server ends once it is told to stop; running requests have so long.
+        grace_seconds: at the beginning of these, in which requests are still taken, while the server says that it is
+            not ready.
         hosts: see `http_server`.
     """
 
@@ -38,6 +41,7 @@ class Manners(NamedTuple):
     connections: int = 256
     header_seconds: float = 10.0
     drain_seconds: float = 20.0
+    grace_seconds: float = 0.0
     hosts: tuple[str, ...] = ()
 
 
@@ -52,7 +56,7 @@ async def serve(
     limits: Limits,
     page: bool,
     listening: Callable[[Ports, Service], None],
-) -> None:
+) -> bool:
     """Serve until SIGTERM or SIGINT, then let what runs end.
 
     Args:
@@ -61,6 +65,9 @@ async def serve(
         load: see `lstm_ae.serving.loading`.
         page: whether there is a page at `/`.
         listening: called once requests are taken, with the ports; models may still be on their way into memory.
+
+    Returns:
+        Whether a call of a model, or its loading, goes on all the same: Python ends no thread, and waits for it.
 
     Raises:
         ConfigError: the address or a port cannot be had.
@@ -76,7 +83,7 @@ async def serve(
 
     address, port = place(ports.host, ports.rest)
     ports = ports._replace(rest=port)
-    rpc = None if ports.grpc is None else grpc_server(service, reload)
+    rpc = None if ports.grpc is None else grpc_server(service, reload, manners.connections)
     if rpc is not None:
         ports = ports._replace(grpc=bind(rpc, ports, address))
         await rpc.start()
@@ -94,18 +101,28 @@ async def serve(
     at_signals(loop, stop.set)
     looking = asyncio.create_task(_look(catalogue, manners.poll))
     serving = asyncio.create_task(http.serve())
+    stopping = asyncio.create_task(stop.wait())
+    begun = asyncio.create_task(until_it_listens(address, ports.rest, serving))
+    end = None
     try:
-        await until_it_listens(address, ports.rest, serving)
-        listening(ports, service)
-        await asyncio.wait([asyncio.create_task(stop.wait()), serving, looking], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([begun, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if begun.done():
+            begun.result()
+            end_unread(ports.rest, limits.seconds)
+            listening(ports, service)
+            await asyncio.wait([stopping, serving, looking], return_when=asyncio.FIRST_COMPLETED)
         for task in (looking, serving):
             if task.done() and task.exception():
                 raise task.exception() or AssertionError
+        end = time.monotonic() + manners.drain_seconds
+        service.leaving = True
+        await asyncio.wait([serving], timeout=min(manners.grace_seconds, manners.drain_seconds))
     finally:
+        begun.cancel()
         looking.cancel()
         service.draining = True
         LOG.info("draining", extra={"running": service.running})
-        end = time.monotonic() + manners.drain_seconds
+        end = end or time.monotonic() + manners.drain_seconds
         while service.running and time.monotonic() < end:
             await asyncio.sleep(0.01)
         if rpc is not None:
@@ -114,8 +131,19 @@ async def serve(
         with contextlib.suppress(Exception):
             await asyncio.wait_for(serving, max(1.0, end - time.monotonic()))
         batcher.close()
+        catalogue.close()
         service.apart.close()
         LOG.info("stopped")
+    return at_work()
+
+
+def at_work(seconds: float = 0.2) -> bool:
+    """Whether a thread that calls or loads a model is not done within so long; one that waits for work ends at once."""
+    end = time.monotonic() + seconds
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith((CALLING, LOADING))]
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return any(thread.is_alive() for thread in threads)
 
 
 def at_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:

@@ -40,7 +40,8 @@ class Service:
 
     Args:
         page: whether there is a page at `/`.
-        draining: set once no new request is wanted, for the readiness that load balancers ask for.
+        leaving: set once the server is to stop, for load balancers, which ask for its readiness.
+        draining: set once no new request is taken.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class Service:
     ) -> None:
         self.catalogue, self.batcher, self.metrics, self.limits = catalogue, batcher, metrics, limits
         self.page, self.apart = page, Apart()
-        self.draining = False
+        self.leaving = self.draining = False
         self.running = 0
 
     def ready(self) -> bool:
         """Whether requests are welcome."""
-        return not self.draining and self.catalogue.ready()
+        return not (self.leaving or self.draining) and self.catalogue.ready()
 
     def admit(self) -> None:
         """Refuse a request that comes once the server is stopping; what it has begun with it ends."""

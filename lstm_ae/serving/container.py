@@ -1,0 +1,124 @@
+"""The same models and options for TensorFlow Serving in its container: its files, and its command."""
+
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from lstm_ae.errors import ConfigError
+from lstm_ae.files import write
+from lstm_ae.serving.batching import Batching
+from lstm_ae.serving.folders import Model
+from lstm_ae.serving.ports import Ports, bracketed
+from lstm_ae.serving.server import Manners
+from lstm_ae.serving.service import Limits
+
+# Where TensorFlow Serving's image looks by custom.
+INSIDE = PurePosixPath("/models")
+# A file that begins so may be written anew; any other one is somebody's own.
+MARK = "# Written by lstmae serve --tf-serving; without this line it is left alone.\n"
+# What TensorFlow Serving has nothing like, by its field here.
+_LACKING = {
+    "connections": "--max-connections",
+    "header_seconds": "--header-timeout",
+    "drain_seconds": "--drain",
+    "grace_seconds": "--grace",
+    "hosts": "--allowed-host",
+    "body": "--max-body",
+    "instances": "--max-instances",
+    "window": "--max-window",
+    "horizon": "--max-horizon",
+}
+
+
+def tensorflow_serving(
+    folder: Path,
+    models: Sequence[Model],
+    *,
+    ports: Ports,
+    manners: Manners = Manners(),  # noqa: B008
+    batching: Batching = Batching(),  # noqa: B008
+    limits: Limits = Limits(),  # noqa: B008
+) -> tuple[Path, str]:
+    """Write `models.config` for TensorFlow Serving into a folder of models, and `batching.config` where it is to batch.
+
+    What differs from its default is handed on.
+
+    Args:
+        ports: their host must be an address.
+
+    Returns:
+        The first file, and the command that serves the folder in TensorFlow Serving's image.
+
+    Raises:
+        ConfigError: there is a file of that name of somebody's own, a model lies outside the folder, or TensorFlow
+            Serving has nothing that does what is asked for.
+    """
+    if lacking := list(_lacking(manners, limits)):
+        raise ConfigError(f"TensorFlow Serving has no counterpart of {', '.join(lacking)}; leave these out")
+    root = folder.resolve()
+    bases = {model.name: model.base.resolve() for model in models}
+    for name, base in bases.items():
+        if not base.is_relative_to(root):
+            raise ConfigError(
+                f"The model {name!r} lies at {str(base)!r}, outside {str(root)!r}, and the container sees that folder "
+                "alone; copy the model into it"
+            )
+    top = INSIDE / root.name if root in bases.values() else INSIDE
+    content = model_server_config_pb2.ModelServerConfig()
+    for model in models:
+        inside = top / bases[model.name].relative_to(root).as_posix()
+        one = content.model_config_list.config.add(name=model.name, base_path=str(inside), model_platform="tensorflow")
+        if model.policy.kind == "all":
+            one.model_version_policy.all.SetInParent()
+        elif model.policy.kind == "specific":
+            one.model_version_policy.specific.versions.extend(model.policy.versions)
+        elif model.policy.newest > 1:
+            one.model_version_policy.latest.num_versions = model.policy.newest
+        one.version_labels.update(dict(model.labels))
+    path = _write(root / "models.config", text_format.MessageToString(content))
+    published = [(ports.rest, 8501)] if ports.grpc is None else [(ports.grpc, 8500), (ports.rest, 8501)]
+    words = ["docker", "run", "--rm"]
+    for outside, port in published:
+        words += ["-p", f"{bracketed(ports.host)}:{outside}:{port}"]
+    words += ["-v", f"{root}:{top}:ro", "tensorflow/serving", f"--model_config_file={top / path.name}"]
+    if any(model.labels for model in models):
+        words.append("--allow_version_labels_for_unavailable_models=true")
+    if manners.poll != Manners().poll:
+        words.append(f"--file_system_poll_wait_seconds={math.ceil(manners.poll)}")
+    if limits.seconds != Limits().seconds:
+        words.append(f"--rest_api_timeout_in_ms={math.ceil(1000 * limits.seconds)}")
+    # It batches nothing unless told to.
+    if batching != Batching() and batching.size > 1:
+        file = _write(root / "batching.config", _parameters(batching))
+        words += ["--enable_batching=true", f"--batching_parameters_file={top / file.name}"]
+    return path, shlex.join(words)
+
+
+def _lacking(*given: Manners | Limits) -> Iterator[str]:
+    """The options that differ from their defaults and that TensorFlow Serving lacks."""
+    for one in given:
+        for name, value in one._asdict().items():
+            if name in _LACKING and value != type(one)._field_defaults[name]:
+                yield _LACKING[name]
+
+
+def _parameters(batching: Batching) -> str:
+    """A `BatchingParameters` message as text; its own module is not in the package of clients."""
+    values = {
+        "max_batch_size": batching.size,
+        "batch_timeout_micros": round(batching.wait * 1e6),
+        "max_enqueued_batches": batching.queue,
+        "num_batch_threads": batching.threads,
+    }
+    lines = [f"{name} {{ value: {value} }}\n" for name, value in values.items()]
+    return "".join([*lines, *(f"allowed_batch_sizes: {size}\n" for size in batching.sizes)])
+
+
+def _write(path: Path, text: str) -> Path:
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        raise ConfigError(f"{str(path)!r} was not written by --tf-serving; move it away, or serve another folder")
+    return write(path, (MARK + text).encode())
