@@ -68,7 +68,8 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
     from lstm_ae.kfold import kfold
     from lstm_ae.search.plan import of_other_days
 
-    if note := of_other_days(config, axes):
+    note = of_other_days(config, axes)
+    if note:
         talk.say(f"note: {note}")
     progress = talk.progress()
     titles: list[str] = []
@@ -92,12 +93,22 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
         rows.append((place, *setting.values.values(), *told_of, *[None] * (4 - len(told_of))))
     talk.show(f"Mean validation loss over {folds} folds:")
     talk.table(header, rows)
+    if note:
+        talk.show(f"The places of different windows say nothing: {note}")
     metrics = found.winner.metrics()
     talk.show("The winner, trained as usual:")
     show_metrics(talk, metrics, found.winner.about()["data"]["leaky"])
     show_files(talk, {"winner": found.winner.directory, "folder": out})
     settings = [setting._asdict() for setting in found.settings]
-    talk.document({"settings": settings, "winner": str(found.winner.directory), "metrics": metrics, "folds": str(out)})
+    talk.document(
+        {
+            "settings": settings,
+            "winner": str(found.winner.directory),
+            "metrics": metrics,
+            "folds": str(out),
+            "notes": [note] if note else [],
+        }
+    )
 
 
 def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: str, *, refit: bool) -> float:
