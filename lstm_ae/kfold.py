@@ -7,6 +7,7 @@ cross-validation for time series predictor evaluation"). No fold sees a test day
 
 import itertools
 import math
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.about import versions
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import VALIDATION, Parts, prepare
 from lstm_ae.data.quotes import Quotes, read_quotes
@@ -122,10 +124,18 @@ def _winner(config: Snp, quotes: Quotes, out: Path, command: str, notify: Callab
     run = Run(out / "winner")
     if run.finished:
         return run
-    tell = (lambda progress: notify("winner", progress)) if notify else None
-    data = prepare(config, quotes)
-    if run.directory.exists():
+    title, data = "winner", prepare(config, quotes)
+
+    def tell(progress: Any) -> None:
+        if notify:
+            notify(title, progress)
+
+    if run.begun and run.about().get("versions") == versions():
         return resume(run, config, data, notify=tell)
+    if run.begun:
+        # Such a training cannot go on: what came of it would be of neither version.
+        title = "winner, anew: it was begun with other versions"
+        shutil.rmtree(run.directory)
     return train(config, data, out=run.directory, command=command, notify=tell)
 
 

@@ -58,6 +58,11 @@ class Run(Kept):
         return self.directory / "tensorboard"
 
     @property
+    def begun(self) -> bool:
+        """Whether it says what was asked; a training that was killed at its very start may have left it empty."""
+        return (self.directory / "config.json").is_file()
+
+    @property
     def finished(self) -> bool:
         """Whether training came to its end."""
         return (self.directory / "metrics.json").is_file()

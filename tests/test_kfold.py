@@ -12,6 +12,7 @@ from lstm_ae.data import selection
 from lstm_ae.data.quotes import read_quotes
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.kfold import kfold
+from lstm_ae.run import create
 from lstm_ae.space import Axis
 from lstm_ae.training import Fitted
 
@@ -83,6 +84,38 @@ def test_what_means_nothing_beside_a_value_is_left_out_as_in_a_search(path, tmp_
     found = kfold(config, axes, 2, tmp_path / "out", keep=1)
     assert learned == 2 * 2 * [("chrono", 4), ("keras", None)]
     assert (found.winner.gates, found.winner.memory) == ("chrono", 4)
+
+
+@pytest.mark.parametrize("left", ["nothing", "a part", "other versions", "these versions"])
+def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
+    """Gone on with where it can be, else begun anew: the same command must never end for ever."""
+    config = config_of(path)
+    winner = tmp_path / "winner"
+    winner.mkdir()
+    if left == "a part":
+        (winner / ".config.json.1234.part").touch()
+    if "versions" in left:
+        data = folding.prepare(config, read_quotes(path))
+        winner.rmdir()
+        create(winner, config, data.source, data.symbols, "kfold")
+        (winner / "state.npz").touch()
+    if left == "other versions":
+        monkeypatch.setattr(folding, "versions", lambda: {"keras": "4"})
+    begun = []
+
+    def training(name):
+        def begin(*_, notify, **__):
+            begun.append((name, (winner / "state.npz").exists()))
+            notify(None)
+
+        return begin
+
+    monkeypatch.setattr(folding, "resume", training("resume"))
+    monkeypatch.setattr(folding, "train", training("train"))
+    titles = []
+    folding._winner(config, read_quotes(path), tmp_path, "kfold", lambda title, _: titles.append(title))
+    assert begun == [("resume", True) if left == "these versions" else ("train", False)]
+    assert titles == ["winner, anew: it was begun with other versions" if left == "other versions" else "winner"]
 
 
 def test_values_that_do_not_go_together_are_refused_before_any_training(path, tmp_path, monkeypatch):
