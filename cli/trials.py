@@ -3,6 +3,7 @@
 import dataclasses
 import secrets
 import shlex
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,20 @@ def interrupted(out: Path) -> Interrupted:
     return Interrupted(f"Interrupted; what is done is kept. Go on with the same command and --out {where}")
 
 
+def _data_teller(talk: Talk) -> Callable[[Mapping[str, Any]], None]:
+    """What says of each fold what data it has, once: only what no fold before it had."""
+    said: set[str] = set()
+
+    def tell(data: Mapping[str, Any]) -> None:
+        lines = [f"data: {data['text']} (licence: {data['licence']})", *(f"  {note}" for note in data["notes"])]
+        for line in lines:
+            if line not in said:
+                said.add(line)
+                talk.say(line)
+
+    return tell
+
+
 def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: float) -> None:
     """Choose among listed settings; show them all, the best first, and what the winner is worth on test."""
     config, axes = divided(given, Snp)
@@ -81,7 +96,9 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
         progress(told_of)
 
     try:
-        found = kfold(config, axes, folds, out, keep=keep, command=command_line(), notify=notify)
+        found = kfold(
+            config, axes, folds, out, keep=keep, command=command_line(), prepared=_data_teller(talk), notify=notify
+        )
     except KeyboardInterrupt:
         progress.clear()
         raise interrupted(out) from None
@@ -103,6 +120,7 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
     talk.document(
         {
             "settings": settings,
+            "data": found.winner.about()["data"],
             "winner": str(found.winner.directory),
             "metrics": metrics,
             "folds": str(out),
@@ -136,7 +154,9 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
         talk.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
 
     try:
-        result = backtest(config, folds, out, by=by, refit=refit, notify=notify, finished=finished)
+        result = backtest(
+            config, folds, out, by=by, refit=refit, prepared=_data_teller(talk), notify=notify, finished=finished
+        )
     except KeyboardInterrupt:
         progress.clear()
         raise interrupted(out) from None

@@ -41,6 +41,7 @@ class Fold(NamedTuple):
         evaluation: as it stands in `metrics.json`, of the part "test".
         daily: `days`, and by predictor ("model", "persistence", "linear") the mean squared scaled error of each.
         counts: of how many forecasts each of the `days` is the mean.
+        data: what was trained and tested on, as `lstm_ae.data.windows.Source` has it; {} in folds of older versions.
     """
 
     number: int
@@ -51,6 +52,11 @@ class Fold(NamedTuple):
     evaluation: dict[str, Any]
     daily: dict[str, list[Any]]
     counts: list[int]
+    data: dict[str, Any] = {}
+
+
+# What folds did not always have.
+LATER = ("data",)
 
 
 class Backtest(NamedTuple):
@@ -68,6 +74,7 @@ def backtest(
     *,
     by: str = "time",
     refit: bool = True,
+    prepared: Callable[[dict[str, Any]], None] | None = None,
     notify: Callable[[int, Any], None] | None = None,
     finished: Callable[[Fold], None] | None = None,
 ) -> Backtest:
@@ -77,6 +84,7 @@ def backtest(
         out: a folder, new or that of the same backtest; folds that are there are not done again, and one that was
             begun is gone on with.
         by: "time" moves the origin on; "company" holds a part of the companies out of training.
+        prepared: called with what each fold is trained and tested on, before it is: its `data`.
         notify: called with the fold and a `lstm_ae.training.Progress`.
         finished: called with each fold when it is done, also with those that were there.
 
@@ -97,13 +105,17 @@ def backtest(
     for number, parts in enumerate(every, 1):
         path = out / f"fold-{number}.json"
         if path.exists():
-            fold = Fold(**read_part(path, Fold._fields))
+            fold = Fold(**read_part(path, Fold._fields, LATER))
+            if prepared and fold.data:
+                prepared(fold.data)
         else:
             data = prepare(config, quotes, parts, held_out=by == "company")
+            if prepared:
+                prepared(data.source._asdict())
             if kept is None or refit:
                 first = data if refit or number == 1 else prepare(config, quotes, every[0])
                 kept = _trained(config, first, out / f"state-{number if refit else 1}.npz", number, notify)
-            fold = tested(kept, data, number)
+            fold = tested(kept, data, number)._replace(data=data.source._asdict())
             write(path, as_json(fold._asdict()))
             if refit or number == folds:
                 (out / f"state-{number if refit else 1}.npz").unlink(missing_ok=True)

@@ -149,13 +149,17 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
     write(path, as_json(about))
 
 
-def read_part(path: Path, keys: Iterable[str]) -> dict[str, Any]:
-    """What such a command has written of one of its parts; raises `DataError` where that holds other keys."""
+def read_part(path: Path, keys: Iterable[str], later: Iterable[str] = ()) -> dict[str, Any]:
+    """What such a command has written of one of its parts; raises `DataError` where that holds other keys.
+
+    Args:
+        later: those of the keys that parts did not always have.
+    """
     try:
         content = read_object(path)
     except DataError:
         content = {}
-    if set(content) != set(keys):
+    if not set(keys) - set(later) <= set(content) <= set(keys):
         raise DataError(
             f"{str(path)!r} is damaged or of another version; delete it, and the same command makes it again"
         )

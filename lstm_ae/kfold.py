@@ -29,6 +29,9 @@ from lstm_ae.search.job import key_of
 from lstm_ae.search.plan import on_the_same_days
 from lstm_ae.space import Axis
 
+# What the file of a training did not always hold.
+LATER = ("data",)
+
 
 class Setting(NamedTuple):
     """A setting and what came of it.
@@ -57,6 +60,7 @@ def kfold(
     *,
     keep: float = 0.5,
     command: str = "",
+    prepared: Callable[[dict[str, Any]], None] | None = None,
     notify: Callable[[str, Any], None] | None = None,
 ) -> Chosen:
     """Choose among all combinations of what is listed.
@@ -64,6 +68,8 @@ def kfold(
     Args:
         keep: share of the settings that comes to the second round, at least one.
         out: a folder, new or that of the same choice; what has been trained there is not trained again.
+        prepared: called with what each setting is trained on in each fold, and the winner, before they are: the entries
+            of a `lstm_ae.data.windows.Source`.
         notify: called with a title and a `lstm_ae.training.Progress`.
 
     Raises:
@@ -84,7 +90,7 @@ def kfold(
     left = list(range(len(every)))
     found: dict[int, list[list[float]]] = {number: [] for number in left}
     for turn in (0, 1):
-        results = _round(judged, quotes, [every[n] for n in left], left, folds, turn, out, notify)
+        results = _round(judged, quotes, [every[n] for n in left], left, folds, turn, out, prepared, notify)
         for number, losses in zip(left, results, strict=True):
             found[number].append(losses)
         left.sort(key=lambda number: float(np.mean(found[number][-1])))
@@ -92,7 +98,8 @@ def kfold(
             left = sorted(left[: kept(len(every), keep)])
     order = sorted(found, key=lambda number: (-len(found[number]), float(np.mean(found[number][-1]))))
     settings = [Setting(every[number], found[number]) for number in order]
-    return Chosen(settings, _winner(config.with_values(settings[0].values), quotes, out, command, notify))
+    winner = _winner(config.with_values(settings[0].values), quotes, out, command, prepared, notify)
+    return Chosen(settings, winner)
 
 
 def planned(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str, Any]]]:
@@ -120,11 +127,22 @@ def kept(settings: int, keep: float) -> int:
     return max(1, math.ceil(keep * settings))
 
 
-def _winner(config: Snp, quotes: Quotes, out: Path, command: str, notify: Callable[[str, Any], None] | None) -> Run:
+def _winner(
+    config: Snp,
+    quotes: Quotes,
+    out: Path,
+    command: str,
+    prepared: Callable[[dict[str, Any]], None] | None,
+    notify: Callable[[str, Any], None] | None,
+) -> Run:
     run = Run(out / "winner")
     if run.finished:
+        if prepared:
+            prepared(run.about()["data"])
         return run
     title, data = "winner", prepare(config, quotes)
+    if prepared:
+        prepared(data.source._asdict())
 
     def tell(progress: Any) -> None:
         if notify:
@@ -147,6 +165,7 @@ def _round(
     folds: int,
     turn: int,
     out: Path,
+    prepared: Callable[[dict[str, Any]], None] | None,
     notify: Callable[[str, Any], None] | None,
 ) -> list[list[float]]:
     """The best validation losses, `(settings, folds)`; each training leaves a file of its own."""
@@ -161,15 +180,20 @@ def _round(
                 key = key_of(tried)
                 if key not in loaded:
                     loaded = {key: prepare(tried, quotes, parts)}
+                    if prepared:
+                        prepared(loaded[key].source._asdict())
                 title = f"round {turn + 1}, fold {fold + 1} of {folds}, setting {place + 1} of {len(settings)}"
                 tell = (lambda progress, title=title: notify(title, progress)) if notify else None
                 state = path.with_suffix(".npz")
                 data = loaded[key]
                 _, fitted = learn(tried, data, state=state, identity=identity(tried, data), notify=tell)
                 best = fitted.history[fitted.best_epoch - 1]["val_loss"] if fitted.best_epoch else None
-                write(path, as_json({"val_loss": best}))
+                write(path, as_json({"val_loss": best, "data": data.source._asdict()}))
                 state.unlink(missing_ok=True)
-            value = read_part(path, ["val_loss"])["val_loss"]
+            part = read_part(path, ("val_loss", *LATER), LATER)
+            if prepared and "data" in part and not loaded:
+                prepared(part["data"])
+            value = part["val_loss"]
             losses[place].append(math.inf if value is None else float(value))
     return losses
 

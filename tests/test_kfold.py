@@ -1,10 +1,12 @@
 """Choosing by folds: which days validate, who comes to the second round, and that an interrupted choice goes on."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from price_makers import days_of, prices
+from searches import call
 
 from lstm_ae import kfold as folding
 from lstm_ae.config import Snp
@@ -113,9 +115,33 @@ def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
     monkeypatch.setattr(folding, "resume", training("resume"))
     monkeypatch.setattr(folding, "train", training("train"))
     titles = []
-    folding._winner(config, read_quotes(path), tmp_path, "kfold", lambda title, _: titles.append(title))
+    folding._winner(config, read_quotes(path), tmp_path, "kfold", None, lambda title, _: titles.append(title))
     assert begun == [("resume", True) if left == "these versions" else ("train", False)]
     assert titles == ["winner, anew: it was begun with other versions" if left == "other versions" else "winner"]
+
+
+def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, monkeypatch):
+    data = {"text": "prices.csv: close of 2 companies", "licence": "own", "notes": ["1 row dropped"], "leaky": ""}
+    other = data | {"text": "prices.csv: close of 1 company"}
+    winner = SimpleNamespace(directory=tmp_path / "winner", metrics=dict, about=lambda: {"data": data})
+
+    def choose(config, axes, folds, out, *, prepared, **_):
+        for each in (data, data, other):
+            prepared(each)
+        return folding.Chosen(
+            [folding.Setting({"window": 5}, [[1.0], [1.0]]), folding.Setting({"window": 9}, [[2.0]])], winner
+        )
+
+    monkeypatch.setattr("lstm_ae.kfold.kfold", choose)
+    said = call(f"snp kfold --data {path} --window 5,9 --out {tmp_path / 'out'} --json")
+    assert said.code == 0
+    for line in (f"data: {data['text']} (licence: own)", f"data: {other['text']} (licence: own)", "  1 row dropped"):
+        assert said.err.splitlines().count(line) == 1
+    document = json.loads(said.out)
+    assert document["data"] == data
+    assert "not of the same days" in document["notes"][0]
+    assert "The places of different windows say nothing: " in call(f"snp kfold --data {path} --window 5,9").out
+    assert json.loads(call(f"snp kfold --data {path} --units 5,9 --json").out)["notes"] == []
 
 
 def test_values_that_do_not_go_together_are_refused_before_any_training(path, tmp_path, monkeypatch):
