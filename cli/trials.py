@@ -110,8 +110,10 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
         rows.append((place, *setting.values.values(), *told_of, *[None] * (4 - len(told_of))))
     talk.show(f"Mean validation loss over {folds} folds:")
     talk.table(header, rows)
-    if note:
-        talk.show(f"The places of different windows say nothing: {note}")
+    notes = [f"The places of different windows say nothing: {note}"] if note else []
+    notes += found.notes
+    for each in notes:
+        talk.show(each)
     metrics = found.winner.metrics()
     talk.show("The winner, trained as usual:")
     show_metrics(talk, metrics, found.winner.about()["data"]["leaky"])
@@ -124,7 +126,7 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
             "winner": str(found.winner.directory),
             "metrics": metrics,
             "folds": str(out),
-            "notes": [note] if note else [],
+            "notes": notes,
         }
     )
 
@@ -183,6 +185,8 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
         )
     header = ["fold", "first day", "last day", "companies", "skill", "p", "linear", "mae (USD)", "persistence"]
     talk.table([*header, "in 80 %", "in 95 %"], rows)
+    for note in result.notes:
+        talk.show(note)
     talk.show(f"Verdict over all folds: {result.persistence}; {result.linear}")
     numbers = [fold.number for fold in result.folds]
     skills = [fold.evaluation["test"]["skill"] for fold in result.folds]
@@ -199,6 +203,7 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
         {
             "folds": [fold._asdict() for fold in result.folds],
             "verdict": Evaluation({}, verdicts).as_json()["verdict"],
+            "notes": result.notes,
         }
         | {name: str(path) for name, path in files.items()}
     )

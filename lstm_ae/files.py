@@ -143,7 +143,8 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
         if read_object(path) != json.loads(json.dumps(about)):
             raise ConfigError(f"--out {str(folder)!r} was begun with other options or data; give another folder")
         return
-    if folder.exists() and any(folder.iterdir()):
+    # What a command that was killed at its very start leaves is as good as nothing.
+    if folder.exists() and not all(path.match(".*.part") for path in folder.iterdir()):
         raise ConfigError(f"--out {str(folder)!r} is not empty and holds no {name}; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     write(path, as_json(about))

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.about import versions
+from lstm_ae.about import of_other_versions, versions
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import VALIDATION, Parts, prepare
 from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.selection import fingerprint_of
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.experiment import identity, learn, resume, train
+from lstm_ae.experiment import identity_in, learn, resume, train
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.run import Run
 from lstm_ae.search.job import key_of
@@ -30,7 +30,7 @@ from lstm_ae.search.plan import on_the_same_days
 from lstm_ae.space import Axis
 
 # What the file of a training did not always hold.
-LATER = ("data",)
+LATER = ("data", "versions")
 
 
 class Setting(NamedTuple):
@@ -46,10 +46,11 @@ class Setting(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """All settings, the best first, and the winner's run, measured on test."""
+    """All settings, the best first, and the winner's run, measured on test; `notes` say what is unusual."""
 
     settings: list[Setting]
     winner: Run
+    notes: list[str] = []
 
 
 def kfold(
@@ -89,8 +90,10 @@ def kfold(
     assert isinstance(judged, Snp)
     left = list(range(len(every)))
     found: dict[int, list[list[float]]] = {number: [] for number in left}
+    made: list[dict[str, str]] = []
     for turn in (0, 1):
-        results = _round(judged, quotes, [every[n] for n in left], left, folds, turn, out, prepared, notify)
+        results, theirs = _round(judged, quotes, [every[n] for n in left], left, folds, turn, out, prepared, notify)
+        made += theirs
         for number, losses in zip(left, results, strict=True):
             found[number].append(losses)
         left.sort(key=lambda number: float(np.mean(found[number][-1])))
@@ -99,7 +102,8 @@ def kfold(
     order = sorted(found, key=lambda number: (-len(found[number]), float(np.mean(found[number][-1]))))
     settings = [Setting(every[number], found[number]) for number in order]
     winner = _winner(config.with_values(settings[0].values), quotes, out, command, prepared, notify)
-    return Chosen(settings, winner)
+    note = of_other_versions([*made, winner.about().get("versions") or {}], "trainings")
+    return Chosen(settings, winner, [note] if note else [])
 
 
 def planned(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str, Any]]]:
@@ -167,9 +171,10 @@ def _round(
     out: Path,
     prepared: Callable[[dict[str, Any]], None] | None,
     notify: Callable[[str, Any], None] | None,
-) -> list[list[float]]:
-    """The best validation losses, `(settings, folds)`; each training leaves a file of its own."""
+) -> tuple[list[list[float]], list[dict[str, str]]]:
+    """The best validation losses, `(settings, folds)`, and the versions of each training, which leaves a file."""
     losses: list[list[float]] = [[] for _ in settings]
+    made = []
     window = max(values.get("window", config.window) for values in settings)
     for fold, parts in enumerate(blocks(quotes, folds, window, turn)):
         loaded: dict[str, Any] = {}
@@ -186,16 +191,17 @@ def _round(
                 tell = (lambda progress, title=title: notify(title, progress)) if notify else None
                 state = path.with_suffix(".npz")
                 data = loaded[key]
-                _, fitted = learn(tried, data, state=state, identity=identity(tried, data), notify=tell)
+                _, fitted = learn(tried, data, state=state, identity=identity_in(state, tried, data), notify=tell)
                 best = fitted.history[fitted.best_epoch - 1]["val_loss"] if fitted.best_epoch else None
-                write(path, as_json({"val_loss": best, "data": data.source._asdict()}))
+                write(path, as_json({"val_loss": best, "data": data.source._asdict(), "versions": versions()}))
                 state.unlink(missing_ok=True)
             part = read_part(path, ("val_loss", *LATER), LATER)
             if prepared and "data" in part and not loaded:
                 prepared(part["data"])
+            made.append(part.get("versions", {}))
             value = part["val_loss"]
             losses[place].append(math.inf if value is None else float(value))
-    return losses
+    return losses, made
 
 
 def blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator[Parts]:

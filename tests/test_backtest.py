@@ -200,6 +200,19 @@ def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
     assert folds[0].data == {}
 
 
+def test_folds_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
+    fold = Fold(1, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
+    monkeypatch.setattr(backtests, "_trained", lambda *_: None)
+    monkeypatch.setattr(backtests, "tested", lambda *_: fold)
+    monkeypatch.setattr(backtests, "verdict", lambda *_, **__: None)
+    assert backtest(config_of(path), 2, tmp_path).notes == []
+    first = read_object(tmp_path / "fold-1.json")
+    assert set(first["versions"]) > {"keras", "lstm-ae"}
+    first["versions"]["keras"] = "2.15"
+    write(tmp_path / "fold-1.json", as_json(first))
+    assert backtest(config_of(path), 2, tmp_path).notes == ["1 of 2 folds are of other versions: keras 2.15"]
+
+
 def test_companies_not_asked_for_are_in_no_group(path):
     quotes = selection.asked(config_of(path, symbols=("AAA", "CCC")), read_quotes(path))
     for parts in backtests._companies(quotes, 2, seed=0):

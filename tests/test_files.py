@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lstm_ae import files
-from lstm_ae.files import sync, write_table
+from lstm_ae.errors import ConfigError
+from lstm_ae.files import claim, sync, write_table
 
 
 def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +31,11 @@ def test_what_is_flushed_is_open_for_writing(tmp_path: Path, monkeypatch: pytest
     sync(tmp_path / "x")
     assert told == [0]
     assert (tmp_path / "x").read_bytes() == b"abc"
+
+
+def test_what_a_kill_leaves_of_a_claim_is_as_good_as_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".mark.json.part").touch()
+    claim(tmp_path, "mark.json", {"folds": 2})
+    claim(tmp_path, "mark.json", {"folds": 2})
+    with pytest.raises(ConfigError, match="was begun with other options or data"):
+        claim(tmp_path, "mark.json", {"folds": 3})

@@ -13,6 +13,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data import selection
 from lstm_ae.data.quotes import read_quotes
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.files import as_json, write
 from lstm_ae.kfold import kfold
 from lstm_ae.run import create
 from lstm_ae.space import Axis
@@ -80,12 +81,12 @@ def test_what_means_nothing_beside_a_value_is_left_out_as_in_a_search(path, tmp_
         return None, Fitted([{"val_loss": float(len(learned))}], 1, "", False, 0.0)
 
     monkeypatch.setattr(folding, "learn", learn)
-    monkeypatch.setattr(folding, "train", lambda config, *_, **__: config)
+    monkeypatch.setattr(folding, "train", lambda config, *_, **__: SimpleNamespace(config=config, about=dict))
     axes = (Axis("gates", ("chrono", "keras")),)
     config = config_of(path, gates="chrono", memory=4)
     found = kfold(config, axes, 2, tmp_path / "out", keep=1)
     assert learned == 2 * 2 * [("chrono", 4), ("keras", None)]
-    assert (found.winner.gates, found.winner.memory) == ("chrono", 4)
+    assert (found.winner.config.gates, found.winner.config.memory) == ("chrono", 4)
 
 
 @pytest.mark.parametrize("left", ["nothing", "a part", "other versions", "these versions"])
@@ -142,6 +143,20 @@ def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, m
     assert "not of the same days" in document["notes"][0]
     assert "The places of different windows say nothing: " in call(f"snp kfold --data {path} --window 5,9").out
     assert json.loads(call(f"snp kfold --data {path} --units 5,9 --json").out)["notes"] == []
+
+
+def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
+    versions = folding.versions()
+    monkeypatch.setattr(folding, "learn", lambda *_, **__: (None, Fitted([{"val_loss": 1.0}], 1, "", False, 0.0)))
+    winner = SimpleNamespace(about=lambda: {"versions": versions})
+    monkeypatch.setattr(folding, "train", lambda *_, **__: winner)
+    asked = (config_of(path), (Axis("units", (2, 3)),), 2, tmp_path / "out")
+    assert kfold(*asked).notes == []
+    part = tmp_path / "out/round-1-setting-2-fold-1.json"
+    write(part, as_json({"val_loss": 1.0}))  # of a version that told nothing
+    assert kfold(*asked).notes == []
+    write(part, as_json({"val_loss": 1.0, "data": {}, "versions": versions | {"numpy": "1.0"}}))
+    assert kfold(*asked).notes == ["1 of 7 trainings are of other versions: numpy 1.0"]
 
 
 def test_values_that_do_not_go_together_are_refused_before_any_training(path, tmp_path, monkeypatch):
