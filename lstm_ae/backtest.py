@@ -137,7 +137,7 @@ def backtest(
         for name in ("persistence", "linear")
     ]
     note = of_other_versions([fold.versions for fold in done], "folds")
-    return Backtest(done, *against, [note] if note else [])
+    return Backtest(done, against[0], against[1], [note] if note else [])
 
 
 def planned(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> tuple[Quotes, list[Parts]]:

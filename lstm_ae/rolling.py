@@ -121,7 +121,7 @@ def roll(
         for key, name in against.items()
     ]
     note = of_other_versions([fold.versions for fold in done], "folds")
-    return Rolling(done, *judged, [note] if note else [])
+    return Rolling(done, judged[0], judged[1], [note] if note else [])
 
 
 def _trained(rows: Divided, number: int, state: Path, notify: Callable[[int, Any], None] | None) -> tuple[Any, int]:
