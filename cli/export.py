@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
         opened.metrics()
         task = opened.about()["task"]
         base = opened.directory if to is None else to / (name or task)
-        if Run(base).created and not base.samefile(opened.directory):
+        if Run(base).begun and not base.samefile(opened.directory):
             raise ConfigError(f"{str(base)!r} is a run of its own; give the folder of this model another --name")
         import_tensorflow(talk)
         from lstm_ae.card import card, write_card

@@ -164,6 +164,8 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
     for fold in result.folds:
         if fold.left_out:
             talk.show(f"Left out of fold {fold.number}, without a window to forecast from: {_some(fold.left_out)}")
+    for note in result.notes:
+        talk.show(note)
     talk.show(f"Verdict over all folds: {result.baseline}; {result.linear}")
     gained, linear_gained = zip(*map(skills, result.folds), strict=True)
     names = [f"{fold.first} to {fold.last}" for fold in result.folds]
@@ -177,6 +179,7 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
         {
             "folds": [{key: getattr(fold, key) for key in kept} for fold in result.folds],
             "verdict": Evaluation({}, verdicts).as_json()["verdict"],
+            "notes": result.notes,
         }
         | {name: str(path) for name, path in files.items()}
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import secrets
 import shlex
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,20 @@ def interrupted(out: Path) -> Interrupted:
     return Interrupted(f"Interrupted; what is done is kept. Go on with the same command and --out {where}")
 
 
+def _data_teller(talk: Talk) -> Callable[[Mapping[str, Any]], None]:
+    """What says of each fold what data it has, once: only what no fold before it had."""
+    said: set[str] = set()
+
+    def tell(data: Mapping[str, Any]) -> None:
+        lines = [f"data: {data['text']} (licence: {data['licence']})", *(f"  {note}" for note in data["notes"])]
+        for line in lines:
+            if line not in said:
+                said.add(line)
+                talk.say(line)
+
+    return tell
+
+
 def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: float) -> None:
     """Choose among listed settings; show them all, the best first, and what the winner is worth on test."""
     config, axes = divided(given, Snp)
@@ -68,7 +83,8 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
     from lstm_ae.kfold import kfold
     from lstm_ae.search.plan import of_other_days
 
-    if note := of_other_days(config, axes):
+    note = of_other_days(config, axes)
+    if note:
         talk.say(f"note: {note}")
     progress = talk.progress()
     titles: list[str] = []
@@ -80,7 +96,9 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
         progress(told_of)
 
     try:
-        found = kfold(config, axes, folds, out, keep=keep, command=command_line(), notify=notify)
+        found = kfold(
+            config, axes, folds, out, keep=keep, command=command_line(), prepared=_data_teller(talk), notify=notify
+        )
     except KeyboardInterrupt:
         progress.clear()
         raise interrupted(out) from None
@@ -92,12 +110,25 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
         rows.append((place, *setting.values.values(), *told_of, *[None] * (4 - len(told_of))))
     talk.show(f"Mean validation loss over {folds} folds:")
     talk.table(header, rows)
+    notes = [f"The places of different windows say nothing: {note}"] if note else []
+    notes += found.notes
+    for each in notes:
+        talk.show(each)
     metrics = found.winner.metrics()
     talk.show("The winner, trained as usual:")
     show_metrics(talk, metrics, found.winner.about()["data"]["leaky"])
     show_files(talk, {"winner": found.winner.directory, "folder": out})
     settings = [setting._asdict() for setting in found.settings]
-    talk.document({"settings": settings, "winner": str(found.winner.directory), "metrics": metrics, "folds": str(out)})
+    talk.document(
+        {
+            "settings": settings,
+            "data": found.winner.about()["data"],
+            "winner": str(found.winner.directory),
+            "metrics": metrics,
+            "folds": str(out),
+            "notes": notes,
+        }
+    )
 
 
 def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: str, *, refit: bool) -> float:
@@ -125,7 +156,9 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
         talk.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
 
     try:
-        result = backtest(config, folds, out, by=by, refit=refit, notify=notify, finished=finished)
+        result = backtest(
+            config, folds, out, by=by, refit=refit, prepared=_data_teller(talk), notify=notify, finished=finished
+        )
     except KeyboardInterrupt:
         progress.clear()
         raise interrupted(out) from None
@@ -152,6 +185,8 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
         )
     header = ["fold", "first day", "last day", "companies", "skill", "p", "linear", "mae (USD)", "persistence"]
     talk.table([*header, "in 80 %", "in 95 %"], rows)
+    for note in result.notes:
+        talk.show(note)
     talk.show(f"Verdict over all folds: {result.persistence}; {result.linear}")
     numbers = [fold.number for fold in result.folds]
     skills = [fold.evaluation["test"]["skill"] for fold in result.folds]
@@ -168,6 +203,7 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
         {
             "folds": [fold._asdict() for fold in result.folds],
             "verdict": Evaluation({}, verdicts).as_json()["verdict"],
+            "notes": result.notes,
         }
         | {name: str(path) for name, path in files.items()}
     )

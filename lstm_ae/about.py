@@ -74,6 +74,19 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
+def of_other_versions(made: Sequence[Mapping[str, str]], what: str) -> str:
+    """How many of several trainings were made with other versions than those at work, in words; "" where none was.
+
+    Args:
+        made: the versions of each; {} where they are not known.
+        what: they are called, in the plural.
+    """
+    now = versions()
+    others = [{name: version for name, version in each.items() if now.get(name) != version} for each in made]
+    told = sorted({f"{name} {version}" for each in others for name, version in each.items()})
+    return f"{sum(map(bool, others))} of {len(made)} {what} are of other versions: {', '.join(told)}" if told else ""
+
+
 def command_line() -> str:
     """The command that runs now, as a person would type it again."""
     return shlex.join(["lstmae", *sys.argv[1:]])

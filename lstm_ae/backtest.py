@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.about import of_other_versions, versions
 from lstm_ae.baselines import fit
 from lstm_ae.config import Snp
 from lstm_ae.data import selection
@@ -21,7 +22,7 @@ from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Verdict, verdict
-from lstm_ae.experiment import identity, learn
+from lstm_ae.experiment import identity_in, learn
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.tasks.errors import calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.forecasting import one_day
@@ -41,6 +42,8 @@ class Fold(NamedTuple):
         evaluation: as it stands in `metrics.json`, of the part "test".
         daily: `days`, and by predictor ("model", "persistence", "linear") the mean squared scaled error of each.
         counts: of how many forecasts each of the `days` is the mean.
+        data: what was trained and tested on, as `lstm_ae.data.windows.Source` has it; {} in folds of older versions.
+        versions: those it was trained and tested with; likewise.
     """
 
     number: int
@@ -51,14 +54,24 @@ class Fold(NamedTuple):
     evaluation: dict[str, Any]
     daily: dict[str, list[Any]]
     counts: list[int]
+    data: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+
+
+# What folds did not always have.
+LATER = ("data", "versions")
 
 
 class Backtest(NamedTuple):
-    """All folds, and what they say together: verdicts on all forecasts against persistence and the linear model."""
+    """All folds, and what they say together: verdicts on all forecasts against persistence and the linear model.
+
+    `notes` say what is unusual.
+    """
 
     folds: list[Fold]
     persistence: Verdict
     linear: Verdict
+    notes: list[str] = []
 
 
 def backtest(
@@ -68,6 +81,7 @@ def backtest(
     *,
     by: str = "time",
     refit: bool = True,
+    prepared: Callable[[dict[str, Any]], None] | None = None,
     notify: Callable[[int, Any], None] | None = None,
     finished: Callable[[Fold], None] | None = None,
 ) -> Backtest:
@@ -77,6 +91,7 @@ def backtest(
         out: a folder, new or that of the same backtest; folds that are there are not done again, and one that was
             begun is gone on with.
         by: "time" moves the origin on; "company" holds a part of the companies out of training.
+        prepared: called with what each fold is trained and tested on, before it is: its `data`.
         notify: called with the fold and a `lstm_ae.training.Progress`.
         finished: called with each fold when it is done, also with those that were there.
 
@@ -97,13 +112,17 @@ def backtest(
     for number, parts in enumerate(every, 1):
         path = out / f"fold-{number}.json"
         if path.exists():
-            fold = Fold(**read_part(path, Fold._fields))
+            fold = Fold(**read_part(path, Fold._fields, LATER))
+            if prepared and fold.data:
+                prepared(fold.data)
         else:
             data = prepare(config, quotes, parts, held_out=by == "company")
+            if prepared:
+                prepared(data.source._asdict())
             if kept is None or refit:
                 first = data if refit or number == 1 else prepare(config, quotes, every[0])
                 kept = _trained(config, first, out / f"state-{number if refit else 1}.npz", number, notify)
-            fold = tested(kept, data, number)
+            fold = tested(kept, data, number)._replace(data=data.source._asdict(), versions=versions())
             write(path, as_json(fold._asdict()))
             if refit or number == folds:
                 (out / f"state-{number if refit else 1}.npz").unlink(missing_ok=True)
@@ -117,7 +136,8 @@ def backtest(
         verdict(daily["model"], daily[name], days, name=name, steps=1, counts=counts)
         for name in ("persistence", "linear")
     ]
-    return Backtest(done, *against)
+    note = of_other_versions([fold.versions for fold in done], "folds")
+    return Backtest(done, against[0], against[1], [note] if note else [])
 
 
 def planned(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> tuple[Quotes, list[Parts]]:
@@ -189,7 +209,7 @@ def _trained(
         if notify:
             notify(number, progress)
 
-    model, fitted = learn(config, data, state=state, identity=identity(config, data), notify=tell)
+    model, fitted = learn(config, data, state=state, identity=identity_in(state, config, data), notify=tell)
     if not fitted.best_epoch:
         raise Diverged(f"Fold {number}: {fitted.stopped}; no epoch was good (try a lower --learning-rate, or --clip 1)")
     return model, fitted.best_epoch

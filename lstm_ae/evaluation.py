@@ -46,6 +46,7 @@ class Verdict(NamedTuple):
         halves: the same statistic over the first and the second half of the days alone; NaN where there are no days.
         words: what was compared, where the skill alone does not say it.
         remark: what bends it.
+        margin: half the width of the skill's 95 % interval, by the test's standard error; NaN like `p`.
     """
 
     outcome: str
@@ -56,6 +57,7 @@ class Verdict(NamedTuple):
     halves: tuple[float, float] = (float("nan"), float("nan"))
     words: str = ""
     remark: str = ""
+    margin: float = float("nan")
 
     def __str__(self) -> str:
         p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
@@ -173,6 +175,8 @@ def verdict(
         kernel: as `diebold_mariano` takes it.
         counts: `(samples,)` forecasts that each loss is the mean of; None for one each.
     """
+    from scipy import stats
+
     days, which = np.unique(days, return_inverse=True)
     counts = np.ones(len(errors)) if counts is None else counts
     difference = np.bincount(which, counts * (errors - baseline)) / np.bincount(which, counts)
@@ -188,7 +192,10 @@ def verdict(
         outcome = "undecided against"
     middle = len(days) // 2
     first, second = (diebold_mariano(half, steps, kernel)[0] for half in (difference[:middle], difference[middle:]))
-    return Verdict(outcome, name, gained, p, statistic, (first, second))
+    # In shares of the baseline's loss, as the skill is.
+    unit = float(counts @ baseline) / max(float(counts.sum()), 1.0) or float("nan")
+    margin = float(stats.t.ppf(0.975, len(days) - 1)) * _standard_error(difference, steps, kernel) / unit
+    return Verdict(outcome, name, gained, p, statistic, (first, second), margin=margin)
 
 
 def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], *, name: str, what: str) -> Verdict:
@@ -224,18 +231,27 @@ def diebold_mariano(difference: Numbers, steps: int, kernel: str = "uniform") ->
             forecasts that overlap; "bartlett" (Newey and West) where `steps` is a rule of thumb.
     """
     from scipy import stats
+
+    error = _standard_error(difference, steps, kernel)
+    if np.isnan(error):
+        return error, error
+    statistic = -float(np.mean(difference)) / error
+    return statistic, float(2 * stats.t.sf(abs(statistic), len(difference) - 1))
+
+
+def _standard_error(difference: Numbers, steps: int, kernel: str) -> float:
+    """Of a mean loss difference, as `diebold_mariano` takes it; NaN where that is."""
     from statsmodels.stats.sandwich_covariance import S_hac_simple, weights_bartlett, weights_uniform
 
     days = len(difference)
     if days < max(10, 2 * steps) or np.ptp(difference) == 0:
-        return float("nan"), float("nan")
+        return float("nan")
     centred = (difference - np.mean(difference))[:, None]
     # The uniform kernel's may be far too small, even below 0, where there are few days a horizon.
     weights = (weights_bartlett, weights_uniform) if kernel == "uniform" else (weights_bartlett,)
     variance = max(S_hac_simple(centred, steps - 1, each).item() for each in weights) / days
     harvey = (days + 1 - 2 * steps + steps * (steps - 1) / days) / days
-    statistic = -float(np.mean(difference) * np.sqrt(days * harvey / variance))
-    return statistic, float(2 * stats.t.sf(abs(statistic), days - 1))
+    return float(np.sqrt(variance / (days * harvey)))
 
 
 def principal_components(train: Numbers, test: Numbers, numbers: int) -> float:

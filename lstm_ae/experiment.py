@@ -11,6 +11,7 @@ from lstm_ae import run as runs
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.files import load_state
 from lstm_ae.run import Run
 from lstm_ae.tasks import task
 
@@ -112,6 +113,20 @@ def identity(config: Config, data: Data) -> dict[str, Any]:
     """What must be equal for a training to be continued. Its data may have moved."""
     asked = {name: value for name, value in config.to_dict().items() if name != "data"}
     return {"config": asked, "data": data.source.sha256}
+
+
+def identity_in(state: Path, config: Config, data: Data) -> dict[str, Any]:
+    """What must be equal for a part of a long command to be continued: the versions as well.
+
+    A state of other versions is deleted, so that its training begins anew: what came of it would be of neither.
+    """
+    now = about.versions()
+    if state.exists():
+        advice = "delete that file, and the same command trains it anew"
+        meta, _ = load_state(state, {}, "The training state ", advice)
+        if meta["identity"].get("versions") != now:
+            state.unlink()
+    return identity(config, data) | {"versions": now}
 
 
 def learn(config: Config, data: Data, **details: Any) -> "tuple[Any, Fitted]":

@@ -174,19 +174,24 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
         if read_object(path) != json.loads(json.dumps(about)):
             raise ConfigError(f"--out {str(folder)!r} was begun with other options or data; give another folder")
         return
-    if folder.exists() and any(folder.iterdir()):
+    # What a command that was killed at its very start leaves is as good as nothing.
+    if folder.exists() and not all(path.match(".*.part") for path in folder.iterdir()):
         raise ConfigError(f"--out {str(folder)!r} is not empty and holds no {name}; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     write(path, as_json(about))
 
 
-def read_part(path: Path, keys: Iterable[str]) -> dict[str, Any]:
-    """What such a command has written of one of its parts; raises `DataError` where that holds other keys."""
+def read_part(path: Path, keys: Iterable[str], later: Iterable[str] = ()) -> dict[str, Any]:
+    """What such a command has written of one of its parts; raises `DataError` where that holds other keys.
+
+    Args:
+        later: those of the keys that parts did not always have.
+    """
     try:
         content = read_object(path)
     except DataError:
         content = {}
-    if set(content) != set(keys):
+    if not set(keys) - set(later) <= set(content) <= set(keys):
         raise DataError(
             f"{str(path)!r} is damaged or of another version; delete it, and the same command makes it again"
         )

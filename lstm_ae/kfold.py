@@ -7,6 +7,7 @@ cross-validation for time series predictor evaluation"). No fold sees a test day
 
 import itertools
 import math
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,18 +15,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.about import of_other_versions, versions
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import VALIDATION, Parts, prepare
 from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.selection import fingerprint_of
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.experiment import identity, learn, resume, train
+from lstm_ae.experiment import identity_in, learn, resume, train
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.run import Run
 from lstm_ae.search.job import key_of
 from lstm_ae.search.plan import on_the_same_days
 from lstm_ae.space import Axis
+
+# What the file of a training did not always hold.
+LATER = ("data", "versions")
 
 
 class Setting(NamedTuple):
@@ -41,10 +46,11 @@ class Setting(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """All settings, the best first, and the winner's run, measured on test."""
+    """All settings, the best first, and the winner's run, measured on test; `notes` say what is unusual."""
 
     settings: list[Setting]
     winner: Run
+    notes: list[str] = []
 
 
 def kfold(
@@ -55,6 +61,7 @@ def kfold(
     *,
     keep: float = 0.5,
     command: str = "",
+    prepared: Callable[[dict[str, Any]], None] | None = None,
     notify: Callable[[str, Any], None] | None = None,
 ) -> Chosen:
     """Choose among all combinations of what is listed.
@@ -62,6 +69,8 @@ def kfold(
     Args:
         keep: share of the settings that comes to the second round, at least one.
         out: a folder, new or that of the same choice; what has been trained there is not trained again.
+        prepared: called with what each setting is trained on in each fold, and the winner, before they are: the entries
+            of a `lstm_ae.data.windows.Source`.
         notify: called with a title and a `lstm_ae.training.Progress`.
 
     Raises:
@@ -81,8 +90,10 @@ def kfold(
     assert isinstance(judged, Snp)
     left = list(range(len(every)))
     found: dict[int, list[list[float]]] = {number: [] for number in left}
+    made: list[dict[str, str]] = []
     for turn in (0, 1):
-        results = _round(judged, quotes, [every[n] for n in left], left, folds, turn, out, notify)
+        results, theirs = _round(judged, quotes, [every[n] for n in left], left, folds, turn, out, prepared, notify)
+        made += theirs
         for number, losses in zip(left, results, strict=True):
             found[number].append(losses)
         left.sort(key=lambda number: float(np.mean(found[number][-1])))
@@ -90,7 +101,9 @@ def kfold(
             left = sorted(left[: kept(len(every), keep)])
     order = sorted(found, key=lambda number: (-len(found[number]), float(np.mean(found[number][-1]))))
     settings = [Setting(every[number], found[number]) for number in order]
-    return Chosen(settings, _winner(config.with_values(settings[0].values), quotes, out, command, notify))
+    winner = _winner(config.with_values(settings[0].values), quotes, out, command, prepared, notify)
+    note = of_other_versions([*made, winner.about().get("versions") or {}], "trainings")
+    return Chosen(settings, winner, [note] if note else [])
 
 
 def planned(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str, Any]]]:
@@ -118,14 +131,33 @@ def kept(settings: int, keep: float) -> int:
     return max(1, math.ceil(keep * settings))
 
 
-def _winner(config: Snp, quotes: Quotes, out: Path, command: str, notify: Callable[[str, Any], None] | None) -> Run:
+def _winner(
+    config: Snp,
+    quotes: Quotes,
+    out: Path,
+    command: str,
+    prepared: Callable[[dict[str, Any]], None] | None,
+    notify: Callable[[str, Any], None] | None,
+) -> Run:
     run = Run(out / "winner")
     if run.finished:
+        if prepared:
+            prepared(run.about()["data"])
         return run
-    tell = (lambda progress: notify("winner", progress)) if notify else None
-    data = prepare(config, quotes)
-    if run.directory.exists():
+    title, data = "winner", prepare(config, quotes)
+    if prepared:
+        prepared(data.source._asdict())
+
+    def tell(progress: Any) -> None:
+        if notify:
+            notify(title, progress)
+
+    if run.begun and run.about().get("versions") == versions():
         return resume(run, config, data, notify=tell)
+    if run.begun:
+        # Such a training cannot go on: what came of it would be of neither version.
+        title = "winner, anew: it was begun with other versions"
+        shutil.rmtree(run.directory)
     return train(config, data, out=run.directory, command=command, notify=tell)
 
 
@@ -137,10 +169,12 @@ def _round(
     folds: int,
     turn: int,
     out: Path,
+    prepared: Callable[[dict[str, Any]], None] | None,
     notify: Callable[[str, Any], None] | None,
-) -> list[list[float]]:
-    """The best validation losses, `(settings, folds)`; each training leaves a file of its own."""
+) -> tuple[list[list[float]], list[dict[str, str]]]:
+    """The best validation losses, `(settings, folds)`, and the versions of each training, which leaves a file."""
     losses: list[list[float]] = [[] for _ in settings]
+    made = []
     window = max(values.get("window", config.window) for values in settings)
     for fold, parts in enumerate(blocks(quotes, folds, window, turn)):
         loaded: dict[str, Any] = {}
@@ -151,17 +185,23 @@ def _round(
                 key = key_of(tried)
                 if key not in loaded:
                     loaded = {key: prepare(tried, quotes, parts)}
+                    if prepared:
+                        prepared(loaded[key].source._asdict())
                 title = f"round {turn + 1}, fold {fold + 1} of {folds}, setting {place + 1} of {len(settings)}"
                 tell = (lambda progress, title=title: notify(title, progress)) if notify else None
                 state = path.with_suffix(".npz")
                 data = loaded[key]
-                _, fitted = learn(tried, data, state=state, identity=identity(tried, data), notify=tell)
+                _, fitted = learn(tried, data, state=state, identity=identity_in(state, tried, data), notify=tell)
                 best = fitted.history[fitted.best_epoch - 1]["val_loss"] if fitted.best_epoch else None
-                write(path, as_json({"val_loss": best}))
+                write(path, as_json({"val_loss": best, "data": data.source._asdict(), "versions": versions()}))
                 state.unlink(missing_ok=True)
-            value = read_part(path, ["val_loss"])["val_loss"]
+            part = read_part(path, ("val_loss", *LATER), LATER)
+            if prepared and "data" in part and not loaded:
+                prepared(part["data"])
+            made.append(part.get("versions", {}))
+            value = part["val_loss"]
             losses[place].append(math.inf if value is None else float(value))
-    return losses
+    return losses, made
 
 
 def blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator[Parts]:

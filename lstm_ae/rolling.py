@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstm_ae.about import of_other_versions, versions
 from lstm_ae.config import Series
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.telling import told
 from lstm_ae.data.windows import fingerprint
 from lstm_ae.errors import DataError, Diverged
 from lstm_ae.evaluation import Evaluation, Verdict, skill, verdict
-from lstm_ae.experiment import identity, learn
+from lstm_ae.experiment import identity_in, learn
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.origins import Divided, begun, divided
 from lstm_ae.seasonal import fit
@@ -37,6 +38,7 @@ class Fold(NamedTuple):
         errors: by predictor ("model", "baseline", "linear") the mean squared scaled error of each.
         counts: of how many forecasts each of the `moments` is the mean.
         left_out: names of the series of which nothing was forecast that is known.
+        versions: those it was trained and tested with; {} in folds of older versions.
     """
 
     number: int
@@ -50,14 +52,19 @@ class Fold(NamedTuple):
     errors: dict[str, list[float]]
     counts: list[int]
     left_out: list[str]
+    versions: dict[str, str] = {}
 
 
 class Rolling(NamedTuple):
-    """All folds, and what they say together against the baselines to beat and against the linear regressions."""
+    """All folds, and what they say together against the baselines to beat and against the linear regressions.
+
+    `notes` say what is unusual.
+    """
 
     folds: list[Fold]
     baseline: Verdict
     linear: Verdict
+    notes: list[str] = []
 
 
 def roll(
@@ -97,10 +104,10 @@ def roll(
     for number in range(1, folds + 1):
         path, state = out / f"fold-{number}.json", out / f"state-{number}.npz"
         if path.exists():
-            fold = Fold(**read_part(path, Fold._fields))
+            fold = Fold(**read_part(path, Fold._fields, ("versions",)))
         else:
             rows = divided(config, table, number, folds)
-            fold = tested(rows, *_trained(rows, number, state, notify), number)
+            fold = tested(rows, *_trained(rows, number, state, notify), number)._replace(versions=versions())
             write(path, as_json(fold._asdict()))
             state.unlink(missing_ok=True)
         done.append(fold)
@@ -117,7 +124,8 @@ def roll(
         verdict(errors["model"], errors[key], moments, name=name, steps=steps, counts=counts)
         for key, name in against.items()
     ]
-    return Rolling(done, *judged)
+    note = of_other_versions([fold.versions for fold in done], "folds")
+    return Rolling(done, judged[0], judged[1], [note] if note else [])
 
 
 def _trained(rows: Divided, number: int, state: Path, notify: Callable[[int, Any], None] | None) -> tuple[Any, int]:
@@ -128,7 +136,7 @@ def _trained(rows: Divided, number: int, state: Path, notify: Callable[[int, Any
             notify(number, progress)
 
     config, data = rows.config, rows.data
-    model, fitted = learn(config, data, state=state, identity=identity(config, data), notify=tell)
+    model, fitted = learn(config, data, state=state, identity=identity_in(state, config, data), notify=tell)
     if not fitted.best_epoch:
         raise Diverged(f"Fold {number}: {fitted.stopped}; no epoch was good (try a lower --learning-rate, or --clip 1)")
     return model, fitted.best_epoch

@@ -58,8 +58,8 @@ class Run(Kept):
         return self.directory / "tensorboard"
 
     @property
-    def created(self) -> bool:
-        """Whether a run was begun there."""
+    def begun(self) -> bool:
+        """Whether it says what was asked; a training that was killed at its very start may have left it empty."""
         return (self.directory / "config.json").is_file()
 
     @property

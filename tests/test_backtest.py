@@ -5,12 +5,13 @@ import pytest
 from price_makers import days_of, prices
 
 from lstm_ae import backtest as backtests
-from lstm_ae.backtest import backtest
+from lstm_ae.backtest import Fold, backtest
 from lstm_ae.config import Snp
 from lstm_ae.data import selection
 from lstm_ae.data.prices import prepare
 from lstm_ae.data.quotes import read_quotes
 from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.files import as_json, read_object, write
 
 DAYS = 400
 
@@ -172,6 +173,44 @@ def test_other_data_in_the_same_file_is_another_backtest(tmp_path):
     prices(tmp_path, days_of("AAA", 301))
     with pytest.raises(ConfigError, match="was begun with other options or data"):
         backtest(config_of(path), 2, tmp_path / "out")
+
+
+def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
+    first, last = (
+        Fold(number, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
+        for number in (1, 2)
+    )
+    monkeypatch.setattr(backtests, "_trained", lambda *_: None)
+    monkeypatch.setattr(backtests, "tested", lambda kept, data, number: (first, last)[number - 1])
+    monkeypatch.setattr(backtests, "verdict", lambda *_, **__: None)
+    told = []
+    folds = backtest(config_of(path), 2, tmp_path, prepared=told.append).folds
+    assert [fold.data for fold in folds] == told
+    assert [data["text"].partition(" of ")[2].split(", ")[:2] for data in told] == [
+        ["4 companies", "1,200 rows"],
+        ["4 companies", "1,600 rows"],
+    ]
+    # Folds that are there say it as well; one of an older version does not know.
+    old = read_object(tmp_path / "fold-1.json")
+    del old["data"]
+    write(tmp_path / "fold-1.json", as_json(old))
+    again = []
+    folds = backtest(config_of(path), 2, tmp_path, prepared=again.append).folds
+    assert [data["sha256"] for data in again] == [told[1]["sha256"]]
+    assert folds[0].data == {}
+
+
+def test_folds_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
+    fold = Fold(1, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
+    monkeypatch.setattr(backtests, "_trained", lambda *_: None)
+    monkeypatch.setattr(backtests, "tested", lambda *_: fold)
+    monkeypatch.setattr(backtests, "verdict", lambda *_, **__: None)
+    assert backtest(config_of(path), 2, tmp_path).notes == []
+    first = read_object(tmp_path / "fold-1.json")
+    assert set(first["versions"]) > {"keras", "lstm-ae"}
+    first["versions"]["keras"] = "2.15"
+    write(tmp_path / "fold-1.json", as_json(first))
+    assert backtest(config_of(path), 2, tmp_path).notes == ["1 of 2 folds are of other versions: keras 2.15"]
 
 
 def test_companies_not_asked_for_are_in_no_group(path):

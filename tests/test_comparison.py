@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_ae.figures.base import png
-from lstm_ae.figures.comparison import over_epochs
+from lstm_ae.figures.comparison import look, over_epochs
 
 ONE = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_loss": [1.0, 0.1, 0.01], "val_label_accuracy": [0.5, 0.7, 0.9]}
 TWO = {"epoch": [1, 2], "val_loss": [2.0, 0.2], "val_label_accuracy": [0.4, 0.8], "val_label_loss": [1, 2]}
@@ -21,6 +21,14 @@ def test_a_panel_for_each_shared_measure_and_a_line_for_each_run():
     assert [list(line.get_xdata()) for line in loss.lines] == [[1, 2, 3], [1, 2]]
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["one", "two"]
     assert len({(line.get_color(), line.get_linestyle()) for line in loss.lines}) == 2
+
+
+def test_no_two_runs_look_alike():
+    assert len({tuple(look(place).values()) for place in range(49)}) == 49
+    loss = over_epochs({f"run {number}": ONE for number in range(8)}).axes[0]
+    first, eighth = loss.lines[0], loss.lines[7]
+    assert first.get_color() == eighth.get_color()
+    assert first.get_linestyle() != eighth.get_linestyle()
 
 
 def test_one_epoch_is_a_dot():

@@ -73,6 +73,10 @@ def test_shares_and_ratios_by_hand():
     assert measured["log_mae"].value == pytest.approx(0.01)
     # Rising and said so, rising and said falling, falling and said so; what stayed has no direction.
     assert measured["direction"].value == pytest.approx(2 / 3)
+    # A day for which no change is said is not judged, and where most have none there is nothing to judge.
+    for says, share in (([0.5, 0, -2, 3], 1.0), ([0.5, -1, 0, 0], 0.5), ([0, 0, -2, 3], math.nan), ([0] * 4, math.nan)):
+        found.said[""] = np.array(says, float)[:, None]
+        assert measures(found, None)["direction"].value == pytest.approx(share, nan_ok=True)
     assert measured["coverage_80"].value == pytest.approx(0.75)
     assert measured["crps"].value == pytest.approx(0.25)
     assert measured["crps"].baselines == {"random walk": 0.5}

@@ -89,6 +89,15 @@ def test_settings_that_differ_in_no_size_are_timed_once(monkeypatch: pytest.Monk
     assert "one was timed" in found.notes[0]
 
 
+@pytest.mark.parametrize(("jobs", "rounds"), [(2, 2), (3, 1), (8, 1)])
+def test_rounds_of_parallel_trials_are_whole(monkeypatch: pytest.MonkeyPatch, jobs: int, rounds: int) -> None:
+    one = measured(1.0)
+    monkeypatch.setattr(searches, "_beside", lambda *_: searches.Ends(one, one, 0.0, None))
+    asked = plan(axes=(Axis("learning_rate", (0.1, 0.01, 0.001)),))
+    found = searches.estimate(asked, load(asked.config), jobs=jobs)
+    assert found.parts[0].duration.usual == pytest.approx(rounds * 14.25)
+
+
 def test_what_hyperband_comes_to_by_hand() -> None:
     # Of 9 epochs: 3 settings for 9; 5 for 3, 2 of them for 6 more; 9 for 1, 3 of them for 2 more, 1 for 6 more.
     found = trials_of(plan(config=Toy(epochs=9), search="hyperband"))

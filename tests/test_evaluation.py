@@ -114,6 +114,19 @@ def test_the_verdict(ours: float, theirs: float, outcome: str) -> None:
     assert (found.p < 0.05) == (outcome != "ties with")
 
 
+@pytest.mark.parametrize("crowded", [False, True])
+def test_the_margin_of_a_skill_is_students(crowded: bool) -> None:
+    """That of the mean daily difference, in shares of the baseline's loss, whatever the skill over samples is."""
+    errors, baseline = losses(1.0, 1.05)
+    errors[0] += 3
+    counts = np.r_[40, np.ones(59)] if crowded else np.ones(60)
+    found = verdict(errors, baseline, np.arange(60), name="x", steps=1, counts=counts)
+    low, high = stats.ttest_1samp(errors - baseline, 0).confidence_interval()
+    assert found.margin == pytest.approx((high - low) / 2 / np.average(baseline, weights=counts))
+    assert math.isnan(verdict(errors[:9], baseline[:9], np.arange(9), name="x", steps=1).margin)
+    assert math.isnan(verdict(errors, 0 * errors, np.arange(60), name="x", steps=1).margin)
+
+
 def test_the_verdict_counts_days_not_samples() -> None:
     """Companies that move together on a day are one piece of evidence: the test is on daily means."""
     errors, baseline = losses(1.0, 1.01)

@@ -11,12 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from lstm_ae import experiment
+from lstm_ae import about, experiment
 from lstm_ae import run as runs
 from lstm_ae.config import Config, Mnist, Snp, Toy
 from lstm_ae.data import selection
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.files import save_state
 from lstm_ae.opening import Opened, open_trained
 from lstm_ae.run import Run
 from lstm_ae.tasks import task
@@ -187,6 +188,24 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
     assert not run.state.exists()
     with pytest.raises(ConfigError, match="The run 'here' is finished; there is nothing to resume"):
         experiment.resume(run, TOY, load(TOY))
+
+
+def test_a_part_of_other_versions_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, data = Path("state.npz"), load(TOY)
+    now = experiment.identity_in(state, TOY, data)
+    assert now == experiment.identity(TOY, data) | {"versions": about.versions()}
+    save_state(state, {"identity": now}, {"variable": [np.zeros(3)]})
+    assert experiment.identity_in(state, TOY, data) == now
+    assert state.exists()
+    monkeypatch.setattr("lstm_ae.about.versions", lambda: {"keras": "4"})
+    assert experiment.identity_in(state, TOY, data)["versions"] == {"keras": "4"}
+    assert not state.exists()
+    save_state(state, {"identity": experiment.identity(TOY, data)}, {})  # of a version that did not note them
+    experiment.identity_in(state, TOY, data)
+    assert not state.exists()
+    state.write_bytes(b"cut")
+    with pytest.raises(DataError, match="delete that file, and the same command trains it anew"):
+        experiment.identity_in(state, TOY, data)
 
 
 def test_a_training_that_fails_lets_go_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,6 +245,19 @@ def test_skill_by_step(steps):
     assert "Above 0: better than persistence" in texts(drawn)
 
 
+@pytest.mark.parametrize(
+    ("known", "title"), [(5, "(band: 95 % interval)"), (3, "(band: 95 % interval, none from day 4 on)"), (0, "cannot")]
+)
+def test_the_band_of_a_skill_ends_where_it_cannot_be_told(known, title):
+    margin = np.where(np.arange(5) < known, 0.2, np.nan)
+    ones = np.ones(5)
+    drawn = checked(forecasts.skill_by_step(np.arange(1, 6), ones, ones, np.full(5, 0.1), "USD", margin))
+    (band,) = drawn.axes[1].collections
+    places = np.concatenate([path.vertices for path in band.get_paths()] or [np.empty((0, 2))])
+    assert sorted(set(places[:, 0])) == list(range(1, known + 1))
+    assert title in drawn.axes[1].get_title("left")
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_each_interval_has_a_colour_of_its_own(count):
     levels = [50, 80, 90, 95, 99][:count]

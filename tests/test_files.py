@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lstm_ae import files
-from lstm_ae.files import sync, write, write_table
+from lstm_ae.errors import ConfigError
+from lstm_ae.files import claim, sync, write, write_table
 
 
 def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +68,11 @@ def test_without_locks_every_writer_has_a_file_of_its_own(
     path = write(write(tmp_path / "x.json", b"one"), b"other")
     assert path.read_bytes() == b"other"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_kill_leaves_of_a_claim_is_as_good_as_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".mark.json.part").touch()
+    claim(tmp_path, "mark.json", {"folds": 2})
+    claim(tmp_path, "mark.json", {"folds": 2})
+    with pytest.raises(ConfigError, match="was begun with other options or data"):
+        claim(tmp_path, "mark.json", {"folds": 3})

@@ -4,15 +4,17 @@ import sys
 from typing import Any
 
 import keras
+import numba
 import numpy as np
 import pytest
 
 from lstm_ae import halves
-from lstm_ae.anomaly.scores import Sums
+from lstm_ae.anomaly.scores import Sums, summed
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed, per_window
 from lstm_ae.halves import Halves, by_keras, empty, halves_of
-from lstm_ae.kernels.overlapping import COUNT
+from lstm_ae.kernels.overlapping import COUNT, _gated
+from lstm_ae.kernels.vectors import LANES, load, store
 from lstm_ae.models.compressor import compressor
 from lstm_ae.models.scaling import in_own_units
 
@@ -147,6 +149,31 @@ def test_numbers_beyond_float32_stay_in_their_windows(both: tuple[Halves, Halves
     np.testing.assert_allclose(ours.sums[far], whole.sums[far], rtol=1e-6)
 
 
+@numba.njit
+def gated(gates: Any, values: Any, out: Any) -> None:
+    for n in range(0, len(out), LANES):
+        store(out, n, _gated(load(gates, n), load(values, n)))
+
+
+def test_a_gate_of_large_values_does_not_overflow() -> None:
+    gate = np.repeat(np.array([-87, -30, -5, -2, 0, 2, 100, np.nan], np.float32), 2 * LANES)
+    value = np.resize(np.array([-1e9, -44, -9, -1e-3, 0, 1e-3, 9, 11, 43, 44, 88, np.inf], np.float32), len(gate))
+    found = np.empty_like(gate)
+    gated(gate, value, found)
+    with np.errstate(invalid="ignore"):
+        wanted = np.tanh(value.astype(np.float64)) / (1 + np.exp(-gate.astype(np.float64)))
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-30)
+
+
+def test_rows_far_out_are_computed_as_keras_does(both: tuple[Halves, Halves]) -> None:
+    # Outliers, and a sensor that is stuck.
+    random = np.random.default_rng(2)
+    rows = rows_of(60, 2)
+    rows[10:40] = 100 * random.normal(size=(30, 2))
+    rows[40:] = 100 * random.choice([-1, 1], 2)
+    compare(*both, rows)
+
+
 @pytest.mark.parametrize(
     ("options", "scale", "reason"),
     [
@@ -180,6 +207,21 @@ def test_a_network_that_only_looks_alike_is_left_to_keras(monkeypatch: pytest.Mo
     made = halves_of(model, "standard")
     assert made.reason == "the kernels of this package give something else"
     assert_near(made.errors(rows_of(30, 2)), by_keras(model, "standard").errors(rows_of(30, 2)))
+
+
+def test_what_differs_far_out_alone_is_left_to_keras() -> None:
+    def made(most: float) -> Halves:
+        def errors(rows: Any) -> Sums:
+            return summed(
+                np.stack([np.minimum(abs(rows[k : k + 12]).max(), most) + rows[k : k + 12] for k in (0, 1, 2)])
+            )
+
+        return Halves(12, 2, 3, lambda rows: rows, None, errors, errors)
+
+    nothing, one = np.zeros(2, np.float32), np.ones(2, np.float32)
+    assert halves._agree(made(1e9), made(1e9), nothing, one)
+    for most in (5, 50):
+        assert not halves._agree(made(most), made(1e9), nothing, one)
 
 
 def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,21 @@
 """Choosing by folds: which days validate, who comes to the second round, and that an interrupted choice goes on."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from price_makers import days_of, prices
+from searches import call
 
 from lstm_ae import kfold as folding
 from lstm_ae.config import Snp
 from lstm_ae.data import selection
 from lstm_ae.data.quotes import read_quotes
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.files import as_json, write
 from lstm_ae.kfold import kfold
+from lstm_ae.run import create
 from lstm_ae.space import Axis
 from lstm_ae.training import Fitted
 
@@ -77,12 +81,82 @@ def test_what_means_nothing_beside_a_value_is_left_out_as_in_a_search(path, tmp_
         return None, Fitted([{"val_loss": float(len(learned))}], 1, "", False, 0.0)
 
     monkeypatch.setattr(folding, "learn", learn)
-    monkeypatch.setattr(folding, "train", lambda config, *_, **__: config)
+    monkeypatch.setattr(folding, "train", lambda config, *_, **__: SimpleNamespace(config=config, about=dict))
     axes = (Axis("gates", ("chrono", "keras")),)
     config = config_of(path, gates="chrono", memory=4)
     found = kfold(config, axes, 2, tmp_path / "out", keep=1)
     assert learned == 2 * 2 * [("chrono", 4), ("keras", None)]
-    assert (found.winner.gates, found.winner.memory) == ("chrono", 4)
+    assert (found.winner.config.gates, found.winner.config.memory) == ("chrono", 4)
+
+
+@pytest.mark.parametrize("left", ["nothing", "a part", "other versions", "these versions"])
+def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
+    """Gone on with where it can be, else begun anew: the same command must never end for ever."""
+    config = config_of(path)
+    winner = tmp_path / "winner"
+    winner.mkdir()
+    if left == "a part":
+        (winner / ".config.json.1234.part").touch()
+    if "versions" in left:
+        data = folding.prepare(config, read_quotes(path))
+        winner.rmdir()
+        create(winner, config, data.source, data.symbols, "kfold")
+        (winner / "state.npz").touch()
+    if left == "other versions":
+        monkeypatch.setattr(folding, "versions", lambda: {"keras": "4"})
+    begun = []
+
+    def training(name):
+        def begin(*_, notify, **__):
+            begun.append((name, (winner / "state.npz").exists()))
+            notify(None)
+
+        return begin
+
+    monkeypatch.setattr(folding, "resume", training("resume"))
+    monkeypatch.setattr(folding, "train", training("train"))
+    titles = []
+    folding._winner(config, read_quotes(path), tmp_path, "kfold", None, lambda title, _: titles.append(title))
+    assert begun == [("resume", True) if left == "these versions" else ("train", False)]
+    assert titles == ["winner, anew: it was begun with other versions" if left == "other versions" else "winner"]
+
+
+def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, monkeypatch):
+    data = {"text": "prices.csv: close of 2 companies", "licence": "own", "notes": ["1 row dropped"], "leaky": ""}
+    other = data | {"text": "prices.csv: close of 1 company"}
+    winner = SimpleNamespace(directory=tmp_path / "winner", metrics=dict, about=lambda: {"data": data})
+
+    def choose(config, axes, folds, out, *, prepared, **_):
+        for each in (data, data, other):
+            prepared(each)
+        return folding.Chosen(
+            [folding.Setting({"window": 5}, [[1.0], [1.0]]), folding.Setting({"window": 9}, [[2.0]])], winner
+        )
+
+    monkeypatch.setattr("lstm_ae.kfold.kfold", choose)
+    said = call(f"snp kfold --data {path} --window 5,9 --out {tmp_path / 'out'} --json")
+    assert said.code == 0
+    for line in (f"data: {data['text']} (licence: own)", f"data: {other['text']} (licence: own)", "  1 row dropped"):
+        assert said.err.splitlines().count(line) == 1
+    document = json.loads(said.out)
+    assert document["data"] == data
+    assert "not of the same days" in document["notes"][0]
+    assert "The places of different windows say nothing: " in call(f"snp kfold --data {path} --window 5,9").out
+    assert json.loads(call(f"snp kfold --data {path} --units 5,9 --json").out)["notes"] == []
+
+
+def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
+    versions = folding.versions()
+    monkeypatch.setattr(folding, "learn", lambda *_, **__: (None, Fitted([{"val_loss": 1.0}], 1, "", False, 0.0)))
+    winner = SimpleNamespace(about=lambda: {"versions": versions})
+    monkeypatch.setattr(folding, "train", lambda *_, **__: winner)
+    asked = (config_of(path), (Axis("units", (2, 3)),), 2, tmp_path / "out")
+    assert kfold(*asked).notes == []
+    part = tmp_path / "out/round-1-setting-2-fold-1.json"
+    write(part, as_json({"val_loss": 1.0}))  # of a version that told nothing
+    assert kfold(*asked).notes == []
+    write(part, as_json({"val_loss": 1.0, "data": {}, "versions": versions | {"numpy": "1.0"}}))
+    assert kfold(*asked).notes == ["1 of 7 trainings are of other versions: numpy 1.0"]
 
 
 def test_values_that_do_not_go_together_are_refused_before_any_training(path, tmp_path, monkeypatch):

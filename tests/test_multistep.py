@@ -78,6 +78,16 @@ def test_what_is_right_is_told_so_on_every_day_ahead(model, data):
     assert result.windows == 2 * (len(np.unique(data.test.time)) - 10)
 
 
+def test_the_band_of_the_skill_is_the_tests_own(model, data):
+    days = len(np.unique(data.test.time)) - 6
+    result = multistep(model, data, days // 3 + 3)
+    known = [np.isfinite(step.verdict.margin) for step in result.steps]
+    assert known[0]
+    assert not known[-1]
+    first = result.steps[known.index(False)].step
+    assert f"none from day {first} on" in result.figures["skill_by_step"].axes[1].get_title("left")
+
+
 def test_a_wave_of_five_days_is_forecast_in_phase():
     wave = np.tile([10.0, 12, 15, 11, 9], 40)
     week_ago = Way(lambda past, company, following: past[:, -5:], 7, 5)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -173,6 +174,31 @@ def test_what_keeps_a_forecast_from_being_compared_with_the_source_report() -> N
     assert "shuffles" in line.but
     (line,) = said(Snp(target="level"))
     assert line.but == "the report shuffles its windows, this run divides them by date"
+
+
+@pytest.mark.parametrize(
+    ("changes", "companies", "but"),
+    [
+        ({}, "505 companies", ""),
+        ({}, "1,505 companies", ""),
+        ({}, "1 company", "the report has some 500 companies, this run fewer"),
+        ({}, "399 companies", "the report has some 500 companies, this run fewer"),
+        ({"window": 5}, "505 companies", "the report reads 30 days, this run others"),
+        ({"field": "close"}, "505 companies", "the report's prices are the high of each day, this run's the close"),
+    ],
+)
+def test_prices_of_another_kind_are_not_compared_with_the_source_report(
+    changes: dict[str, Any], companies: str, but: str
+) -> None:
+    config = Snp(**{"target": "level", "scale": "report", "split": "report", **changes})
+    (line,) = said(config, f"'p.csv': high of {companies}, 9,000 rows, 2014-01-01 to 2017-12-31")
+    assert line.but == but
+
+
+def test_persistence_stands_beside_the_source_reports_number() -> None:
+    config = Snp(target="level", scale="report", split="report")
+    made("a", config, test={"mse": metric(0.0002, persistence=0.00015)})
+    assert "test: mse persistence 0.00015 " in page_of("a").text
 
 
 # Side by side

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lstm_ae.config import Toy
+from lstm_ae.config import Snp, Toy
 from lstm_ae.search.claims import REPORT, report_findings, reported
 from lstm_ae.search.findings import Finding, findings
 from lstm_ae.search.plan import Plan
@@ -213,6 +213,20 @@ def test_other_networks_than_the_reports_are_not_judged_by_it(network):
     header, rows = columns(plan, both)
     place = header.index("report")
     assert [row[place] is None for row in rows] == [False, True] * len(trials)
+
+
+def test_windows_whose_losses_are_of_other_days_are_not_set_beside_each_other():
+    axes = (Axis("window", (10, 40)), Axis("units", (8, 16)))
+    values = [{"window": window, "units": units} for window in (10, 40) for units in (8, 16)]
+    trials = [trial(k, each, 1.0 - k / 10) for k, each in enumerate(values)]
+    same, other = (
+        statements(Plan(config=Snp(last_day_only=last), axes=axes, objective=LOSS), trials) for last in (True, False)
+    )
+    assert same[:2] == ["window 40 better than window 10 in 2 of 2 pairs", "the winner has window 40"]
+    assert other[:2] == same[2:4]
+    assert other[2].startswith("window is not judged: losses over all days of longer and shorter windows are not of")
+    assert len(other) == 3
+    assert statements(Plan(config=Snp(), axes=axes, objective=LOSS), []) == []
 
 
 def test_the_claims_of_the_report_on_its_own_values():

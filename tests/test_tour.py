@@ -526,6 +526,7 @@ def test_what_is_missing_is_said_and_left_out() -> None:
     run_of("t/a", SMALL, 0.25)
     page = page_of((PART,))
     assert "Not everything is there. both, seed 0:" in page.text
+    assert ", by 1 of 2 trainings." in page.text
     assert re.search(r"both - - -", page.text)
 
 

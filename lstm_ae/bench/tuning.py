@@ -28,7 +28,7 @@ class Searched(NamedTuple):
 
     Args:
         by: who searched.
-        seconds: from its first trial to its last, starting of processes and tracing included, imports left out.
+        seconds: of the whole search, as who waits for it has them: imports, starting of processes and tracing included.
         trials: settings tried.
         best: the lowest validation loss.
     """

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import multiprocessing
 import os
 import time
@@ -67,7 +68,9 @@ def estimate(plan: Plan, data: Data, *, jobs: int, keep: int = 1, refit: bool = 
     trials, epochs = trials_of(plan)
     together = min(jobs, trials)
     low, high = (_trials(end, trials * plan.repeats, epochs) for end in ends[:2])
-    all_trials = Duration((low.usual + high.usual) / 2, max(low.slowest, high.slowest)) * (1 / together)
+    # Rounds are whole: at the end of the last one processes wait for the others.
+    rounds = math.ceil(trials / together)
+    all_trials = Duration((low.usual + high.usual) / 2, max(low.slowest, high.slowest)) * (rounds / trials)
     each = " to ".join(f"{whole.usual / trials:.3g}" for whole in (low, high))
     parts = [Part("train", f"{count(trials, 'trial')} of {each} s, {together} at once", all_trials)]
     if ends.started:

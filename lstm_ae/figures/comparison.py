@@ -11,16 +11,16 @@ from matplotlib.ticker import MaxNLocator
 from lstm_ae.figures import base
 from lstm_ae.words import apart
 
-# Colours of Okabe and Ito, each with a line of its own.
-LOOKS = (
-    ("#0072B2", "-"),
-    ("#D55E00", "--"),
-    ("#009E73", "-."),
-    ("#CC79A7", ":"),
-    ("#E69F00", (0, (5, 1))),
-    ("#56B4E9", (0, (1, 1))),
-    ("#000000", (0, (3, 1, 1, 1))),
-)
+# Of Okabe and Ito.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
+
+
+def look(place: int) -> dict[str, Any]:
+    """The colour and the line of the training at a place, from 0 on: no two of the first 49 have the same."""
+    # With each round of the colours the lines are one further on.
+    line = place + place // len(COLOURS)
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": LINES[line % len(LINES)]}
 
 
 def over_epochs(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -46,10 +46,9 @@ def over_epochs(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
         percent = column.endswith("accuracy")
         everything = np.concatenate([np.asarray(history[column], float) for history in histories.values()])
         for place, (name, history) in enumerate(histories.items()):
-            colour, style = LOOKS[place % len(LOOKS)]
             values = np.asarray(history[column], float) * (100 if percent else 1)
             dot: dict[str, Any] = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
-            lines[name] = axes.plot(history["epoch"], values, color=colour, linestyle=style, linewidth=1.4, **dot)[0]
+            lines[name] = axes.plot(history["epoch"], values, linewidth=1.4, **look(place), **dot)[0]
         positive = everything[everything > 0]
         if not percent and positive.size and positive.max() > 10 * positive.min():
             axes.set_yscale("log", nonpositive="mask")

@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, figure, label, largest, legend, short
 from lstm_ae.figures.lines import MODEL, PERSISTENCE, ZERO, dated, days, errors, three
@@ -102,7 +103,7 @@ def skill_by_step(
         steps, rmse_model, rmse_persistence: `(steps,)`, days ahead and the errors there.
         skill: `(steps,)`, 1 - error / error of persistence, in squared scaled errors.
         unit: of the errors drawn above.
-        margin: `(steps,)` half the width of the skill's 95 % interval.
+        margin: `(steps,)` half the width of the skill's 95 % interval, NaN where it cannot be told.
     """
     ahead, model, naive, gained = (np.asarray(values, float) for values in (steps, rmse_model, rmse_persistence, skill))
     drawn = figure(2, height=3.7, sharex=True, height_ratios=[1.5, 1])
@@ -113,18 +114,28 @@ def skill_by_step(
     lower.axhline(0, **ZERO)
     lower.plot(ahead, gained, color=BLACK, linewidth=1.2, marker="s", markersize=size)
     reach = largest(gained, 0.02)
+    about = np.empty(0)
     if margin is not None:
-        about = np.nan_to_num(np.asarray(margin, float))
+        about = np.asarray(margin, float)
         lower.fill_between(ahead, gained - about, gained + about, color=PALE, linewidth=0)
         reach = max(reach, largest([*(gained - about), *(gained + about)]))
     lower.set_ylim(-1.15 * reach, 1.15 * reach)
     lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     label(upper, y=f"RMSE ({unit})")
-    band = "" if margin is None else " (band: 95 % interval)"
+    band = "" if margin is None else f" ({_told_until(ahead, about)})"
     label(lower, x="Days ahead", y="Skill (MSE)", title=f"Above 0: better than persistence{band}")
     legend(drawn, [ours, base], ["Model", "Persistence"])
     drawn.align_ylabels()
     return drawn
+
+
+def _told_until(ahead: NDArray[Any], margin: NDArray[Any]) -> str:
+    """What the band is, and from which day ahead on there is none."""
+    told = np.flatnonzero(np.isfinite(margin))
+    if not len(told):
+        return "95 % interval: cannot be told"
+    after = told[-1] + 1
+    return "band: 95 % interval" + (f", none from day {ahead[after]:g} on" if after < len(ahead) else "")
 
 
 def coverage(steps: ArrayLike, covered: Mapping[int, ArrayLike]) -> Figure:

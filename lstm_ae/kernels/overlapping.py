@@ -19,7 +19,7 @@ import numpy as np
 
 from lstm_ae.kernels.compiled import aligned, compiled
 from lstm_ae.kernels.lstm import product, sigmoid
-from lstm_ae.kernels.vectors import LANES, expm1, load, store
+from lstm_ae.kernels.vectors import LANES, expm1, expm1_low, load, store
 
 # Windows that go through the steps together.
 COUNT = 4 * LANES
@@ -28,8 +28,11 @@ _VECTORS = COUNT // LANES
 
 @compiled
 def _gated(gate: Any, value: Any) -> Any:
-    """sigmoid(gate) * tanh(value), with one division, which costs as much as a dozen products."""
-    grown = expm1(value + value)
+    """sigmoid(gate) * tanh(value), with one division, which costs as much as a dozen products.
+
+    The divisor passes float32's largest number only where the result is below 1e-29, and becomes 0.
+    """
+    grown = expm1_low(value + value)
     return grown / ((grown + 2.0) * (2.0 + expm1(0.0 - gate)))
 
 

@@ -166,36 +166,43 @@ _TAYLOR = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0)
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 
 
-@intrinsic
-def expm1(typing: Any, value: Any) -> Any:
-    """exp(x) - 1 in all lanes, right to a few units in the last place for small x as well; NaN stays NaN.
+def _expm1(most: float) -> Any:
+    """exp(x) - 1 of x cut to [-most, most]."""
 
-    x is cut to [-87, 87], where float32's exponential is a normal number.
-    """
+    @intrinsic
+    def expm1(typing: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            def fused(a: Any, b: Any, c: Any) -> Any:
+                return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def fused(a: Any, b: Any, c: Any) -> Any:
-            return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
+            (x,) = arguments
+            for bound, sign in ((most, ">"), (-most, "<")):
+                limit = _every(bound)
+                x = builder.select(builder.fcmp_ordered(sign, x, limit), limit, x)
+            kind = ir.FunctionType(_VECTOR, [_VECTOR])
+            nearest = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
+            power = builder.call(nearest, [builder.fmul(x, _every(1.4426950408889634))])
+            rest = fused(power, _every(-_LN2_HIGH), x)
+            rest = fused(power, _every(-_LN2_LOW), rest)
+            tail = _every(_TAYLOR[0])
+            for coefficient in _TAYLOR[1:]:
+                tail = fused(tail, rest, _every(coefficient))
+            tail = builder.fmul(tail, rest)
+            # 2**power, made by writing the exponent's bits.
+            bits = builder.shl(builder.add(builder.fptosi(power, _INTS), _every(127, _INTS)), _every(23, _INTS))
+            scale = builder.bitcast(bits, _VECTOR)
+            return fused(tail, scale, builder.fsub(scale, _every(1.0)))
 
-        (x,) = arguments
-        for bound, sign in ((87.0, ">"), (-87.0, "<")):
-            limit = _every(bound)
-            x = builder.select(builder.fcmp_ordered(sign, x, limit), limit, x)
-        kind = ir.FunctionType(_VECTOR, [_VECTOR])
-        nearest = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
-        power = builder.call(nearest, [builder.fmul(x, _every(1.4426950408889634))])
-        rest = fused(power, _every(-_LN2_HIGH), x)
-        rest = fused(power, _every(-_LN2_LOW), rest)
-        tail = _every(_TAYLOR[0])
-        for coefficient in _TAYLOR[1:]:
-            tail = fused(tail, rest, _every(coefficient))
-        tail = builder.fmul(tail, rest)
-        # 2**power, made by writing the exponent's bits.
-        bits = builder.shl(builder.add(builder.fptosi(power, _INTS), _every(127, _INTS)), _every(23, _INTS))
-        scale = builder.bitcast(bits, _VECTOR)
-        return fused(tail, scale, builder.fsub(scale, _every(1.0)))
+        return vector(vector), generate
 
-    return vector(vector), generate
+    return expm1
+
+
+# exp(x) - 1 in all lanes, right to a few units in the last place for small x as well; NaN stays NaN. x is cut to
+# [-87, 87], where float32's exponential is a normal number.
+expm1 = _expm1(87.0)
+# The same of an x cut to [-20, 20], where float32's tanh(x / 2) has long been 1, so that a product may still grow.
+expm1_low = _expm1(20.0)
 
 
 def tile(rows: int, wide: int) -> Any:

@@ -1,5 +1,6 @@
 """The source report's numbers, each beside what a run has measured, with what keeps the two from being compared."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ _CLASSIFIERS = {
     "two-autoencoders-mlp": (0.98, "two LSTMs and dense layers (V4): 98 %"),
 }
 WHOLE = "10,000 test digits"
+# Its prices are of some 500 companies.
+MANY = 400
 _TOY = 0.00016683299145370256
 _PIXELS = 0.114
 _SNP = 0.00027201828197576106
@@ -63,7 +66,12 @@ def said(config: Config, data: str = "") -> Iterator[Said]:
     elif isinstance(config, Mnist) and config.read == "pixels":
         yield Said("accuracy, pixel by pixel", _PIXELS, "accuracy", ("test",), digits)
     elif isinstance(config, Snp) and config.goal == "predict":
+        companies = re.search(r"of ([\d,]+) compan", data)
         reasons = {
+            "the report has some 500 companies, this run fewer": companies
+            and int(companies[1].replace(",", "")) < MANY,
+            "the report reads 30 days, this run others": config.window != 30,
+            f"the report's prices are the high of each day, this run's the {config.field}": config.field != "high",
             "the report scales by each company's range, this run does not": config.scaling not in ("company", "report"),
             "the report shuffles its windows, this run divides them by date": config.split != "report",
         }

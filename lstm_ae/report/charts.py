@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from lstm_ae.figures.anomalies import thinned
 from lstm_ae.figures.base import BLACK, BLUE, GREY, VERMILLION, Thousands, figure, label, legend
 from lstm_ae.figures.base import short as brief
-from lstm_ae.figures.comparison import LOOKS
+from lstm_ae.figures.comparison import look
 from lstm_ae.figures.lines import dated, moments
 from lstm_ae.report.vectors import svg
 from lstm_ae.words import apart, number, words
@@ -63,8 +63,7 @@ def together(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Cha
         axes, what = drawn.axes[0], words(name)
         values: list[float] = []
         for place, history in enumerate(histories.values()):
-            colour, style = LOOKS[place % len(LOOKS)]
-            _line(axes, history["epoch"], history[name], color=colour, linestyle=style)
+            _line(axes, history["epoch"], history[name], **look(place))
             values += history[name]
         _finish(axes, what, values)
         legend(drawn, axes.lines, [brief(name, 36) for name in apart(list(histories), 36)])

@@ -31,12 +31,13 @@ Found = TypeVar("Found")
 
 
 class Beside(NamedTuple):
-    """A number of the source report with ours."""
+    """A number of the source report with ours; `baselines` are those that stand beside ours."""
 
     said: Said
     part: str
     value: float
     better: bool
+    baselines: Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,8 @@ class RunFacts:
             for row in self.measures:
                 if row.name == line.measure and row.part in line.parts and row.value is not None:
                     better = row.value > line.value if row.higher_is_better else row.value < line.value
-                    found.append(Beside(line, row.part, row.value, better))
+                    known = {name: value for name, value in row.baselines.items() if value is not None}
+                    found.append(Beside(line, row.part, row.value, better, known))
         return found
 
 

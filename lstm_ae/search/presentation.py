@@ -13,7 +13,7 @@ from lstm_ae.figures.trials import curves, parallel
 from lstm_ae.search.claims import NETWORK, report_findings, reported
 from lstm_ae.search.findings import findings
 from lstm_ae.search.folder import Folder
-from lstm_ae.search.plan import Plan
+from lstm_ae.search.plan import Plan, of_other_days
 from lstm_ae.search.trials import COMPLETED, PRUNED, RUNNING, WAITING, Trial
 
 
@@ -53,9 +53,14 @@ def reported_of(plan: Plan, trial: Trial) -> float | None:
 
 
 def statements(plan: Plan, trials: Sequence[Trial]) -> list[str]:
-    """What the trials say of each option, and of the report's claims."""
+    """What the trials say of each option, and of the report's claims; of windows nothing where days differ."""
     claims = report_findings([_whole(plan, trial) for trial in trials], plan.objective, task_of(plan.config))
-    return [str(line) for line in (*findings(trials, plan.axes, plan.objective), *claims)]
+    found = findings(trials, plan.axes, plan.objective)
+    note = of_other_days(plan.config, plan.axes)
+    if note:
+        found = [finding for finding in found if finding.axis != "window"]
+    told = [f"window is not judged: {note}"] if note and trials else []
+    return [str(line) for line in (*found, *told, *claims)]
 
 
 def _whole(plan: Plan, trial: Trial) -> Trial:

@@ -160,7 +160,8 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
     - `last_day_mse`: scaled; `log_mae`, `log_rmse`: of logarithms, so about shares of the price; `mae`, `rmse`: in USD
     - `mase`: absolute error in multiples of the company's usual change of a day (Hyndman and Koehler 2006)
     - `skill`: 1 - MSE / MSE of persistence, scaled; `theil_u`: root of MSE / MSE of persistence, of logarithms
-    - `direction`: share of right signs among the days with a change; persistence says none
+    - `direction`: share of right signs among the days with a change for which one is said; NaN where none is said for
+      most of them, as by persistence
     - `coverage_80` and so on: share of truths within the interval, left out where too few errors tell it
     - `crps`: score of the whole distribution, scaled, beside those of persistence with errors counted in the same way,
       and of the changes of training days whatever the window (the random walk)
@@ -183,7 +184,9 @@ def measures(found: Errors, usual: Any, step: int = 1) -> dict[str, Metric]:
         return Metric(values.pop(""), unit, values, higher)
 
     def right(name: str) -> Any:
-        return np.mean((np.sign(said[name]) == sign)[sign != 0]) if sign.any() else np.nan
+        theirs = np.sign(said[name])
+        judged = (sign != 0) & (theirs != 0)
+        return np.mean((theirs == sign)[judged]) if 2 * judged.sum() > (sign != 0).sum() else np.nan
 
     measured = {
         "last_day_mse": metric(lambda name: _mse(scaled[name]), "scaled"),

@@ -229,7 +229,6 @@ def _by_step(steps: list[Step]) -> dict[str, Figure]:
     ahead = [step.step for step in steps]
     rmse = [step.metrics["rmse"] for step in steps]
     gained = [step.metrics["skill"].value for step in steps]
-    margin = [1.96 * abs(step.verdict.skill / step.verdict.statistic) for step in steps]
     figures = {
         "skill_by_step": drawn.skill_by_step(
             ahead,
@@ -237,7 +236,7 @@ def _by_step(steps: list[Step]) -> dict[str, Figure]:
             [metric.baselines["persistence"] for metric in rmse],
             gained,
             "USD",
-            margin=margin,
+            margin=[step.verdict.margin for step in steps],
         )
     }
     names = [name for name in steps[0].metrics if name.startswith("coverage_")]

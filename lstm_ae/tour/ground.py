@@ -14,6 +14,7 @@ from lstm_ae.data.prices import prepare
 from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.files import write
+from lstm_ae.report.beside import MANY
 from lstm_ae.search.job import key_of
 from lstm_ae.tasks import task
 from lstm_ae.tour.levels import Level
@@ -21,8 +22,6 @@ from lstm_ae.tour.parts import Ground
 
 # Digits of MNIST.
 ALL = 70_000
-# The report's prices are of some 500 companies.
-MANY = 400
 
 
 class Found(NamedTuple):

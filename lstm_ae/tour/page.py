@@ -92,6 +92,7 @@ def render(
             counts=[(verdict, verdicts.count(verdict)) for verdict in (CONFIRMED, REFUTED, OPEN)],
             claims=len(verdicts),
             trainings=len(legs),
+            read=told.read,
             missing=told.missing,
             sources=told.sources,
             made=told.made,

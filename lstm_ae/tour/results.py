@@ -51,12 +51,14 @@ class Told(NamedTuple):
     Args:
         sources: the data of all runs, each once, with its licence.
         made: the machines and versions that trained them.
+        read: how many trainings that is.
     """
 
     outcomes: tuple[Outcome, ...]
     missing: tuple[str, ...]
     sources: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
+    read: int = 0
 
 
 def outcomes(parts: Sequence[Part], seeds: Sequence[int], legs: Sequence[Leg]) -> Told:
@@ -77,7 +79,7 @@ def outcomes(parts: Sequence[Part], seeds: Sequence[int], legs: Sequence[Leg]) -
             missing.append(f"{leg.setting}, seed {leg.config.seed}: {error}")
     of = {leg.config: leg for leg in legs}
     found = tuple(_outcome(part, seeds, facts, leaks, of) for part in parts)
-    return Told(found, tuple(missing), tuple(sources), tuple(made))
+    return Told(found, tuple(missing), tuple(sources), tuple(made), len(legs) - len(missing))
 
 
 def _outcome(
