@@ -214,7 +214,9 @@ def test_parameters_that_are_refused() -> None:
 def test_columns_keep_their_names() -> None:
     frame = pd.DataFrame({"label": LEVEL[:, 0], "series": LEVEL[:, 0]})
     groups = np.arange(400) // 20
-    model = SequenceClassifier(units=2, epochs=1).fit(frame, np.where(groups % 2, "b", "a"), groups=groups)
+    model = SequenceClassifier(units=2, epochs=1)
+    with pytest.warns(UserWarning, match="labels: 'label' is modelled as a value, though its name says"):
+        model.fit(frame, np.where(groups % 2, "b", "a"), groups=groups)
     assert model.feature_names_in_.tolist() == ["label", "series"]
     assert model.window_ == 20
     assert model.predict(frame, groups=groups).index.equals(frame.index)

@@ -380,7 +380,7 @@ def test_an_autoencoder_is_saved_and_loaded(coder: SequenceAutoencoder) -> None:
     loaded = SequenceAutoencoder.load(coder.save("run"))
     np.testing.assert_array_equal(loaded.transform(GOOD.to_numpy()), coder.transform(GOOD.to_numpy()))
     assert not hasattr(loaded, "feature_names_in_")
-    wanted = coder.get_params() | {"options": {"max_gap": 1}}
+    wanted = coder.get_params() | {"batch_size": 8, "options": {"max_gap": 1}}
     assert loaded.get_params() == wanted
     with pytest.raises(DataError, match="'run' is a run of --task reconstruct; fit a new AnomalyDetector"):
         AnomalyDetector.load("run")

@@ -181,7 +181,7 @@ def test_the_score_is_the_squared_error_of_scaled_values() -> None:
 
 def test_missing_values_do_not_count() -> None:
     """A reader of gaps gives back 1 everywhere: of (3, missing) that is 4, of (missing, missing) nothing."""
-    network = compressor(Series(units=2), steps=2, features=2, missing=True)
+    network = compressor(Series(units=2, code=16), steps=2, features=2, missing=True)
     network.set_weights([np.zeros(weight.shape) for weight in network.get_weights()])
     network.get_layer("reconstruction").set_weights([np.zeros((2, 2)), np.ones(2)])
     window = np.array([[[3, np.nan], [np.nan, np.nan]]], np.float32)
