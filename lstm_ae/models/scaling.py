@@ -76,6 +76,22 @@ def together(model: keras.Model, values: Any) -> dict[str, Any]:
     return {name: values} | lines
 
 
+def levelled(model: keras.Model, inputs: dict[str, Any]) -> Any:
+    """A model's inputs, any number of steps, as `together` takes them: `(batch, any, features)`."""
+    (name,) = network_of(model).input
+    values = inputs[name]
+    if "series" not in inputs:
+        return values
+    # The scale of a series is in the answer to any window of it.
+    window = ops.zeros((1, *model.input[name].shape[1:]))
+    common = scaling_of(model)({name: window, "series": ops.zeros(1, "int32")})
+    windows = window + ops.cast(ops.zeros_like(inputs["series"]), "float32")[:, None, None]
+    own = scaling_of(model)({name: windows, "series": inputs["series"]})
+    moved = common["offset"] + (values - own["offset"]) / own["range"] * common["range"]
+    alike = ops.logical_and(own["offset"] == common["offset"], own["range"] == common["range"])
+    return ops.where(alike, values, moved)
+
+
 def unscaled(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
     """Scaled values `(batch, any, features)` in own units, by what the model's scaling made of its inputs."""
     ways = [layer for layer in model.layers if layer.name == "unscaling"]
