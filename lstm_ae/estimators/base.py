@@ -29,6 +29,7 @@ from lstm_ae.data.remarks import ABOUT
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.estimators.packed import Packed, pack
+from lstm_ae.estimators.several import unnamed
 from lstm_ae.run import Run
 from lstm_ae.tasks.series.settling import settle_table, whole
 
@@ -207,11 +208,6 @@ class Estimator(BaseEstimator):
         if rows.ndim == 1:
             return pd.Series(rows, X.index, name=names)
         return pd.DataFrame(rows, X.index, columns=names)
-
-
-def unnamed(features: int) -> tuple[str, ...]:
-    """What columns without names are called, as scikit-learn does."""
-    return tuple(f"x{place}" for place in range(features))
 
 
 def plain(value: Any) -> Any:
