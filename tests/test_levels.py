@@ -23,6 +23,7 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.feed import Feed
 from lstm_ae.run import open_run
 from lstm_ae.streaming import Stream
+from lstm_ae.tasks import series
 from lstm_ae.tasks.series import settling
 
 # Level and deviation of each machine.
@@ -236,3 +237,29 @@ def test_classes_have_no_scale_by_series() -> None:
 
 def test_another_table_has_the_scale_of_the_run() -> None:
     assert "scale" not in REREAD
+
+
+def test_the_verdict_counts_all_series_alike(place: Path) -> None:
+    """Of values in other units errors are the same: no machine decides by its size."""
+    table(place / "meters.csv", {name: (1000 * level, 1000 * size) for name, (level, size) in MACHINES.items()})
+    table(place / "sizes.csv", MACHINES | {"small": (5e5, 1e4)})
+    tasks: dict[str, dict[str, Any]] = {"forecast": {"horizon": 3}, "reconstruct": {"code": 2}}
+    for task, options in tasks.items():
+        found = []
+        for name in ("good", "meters", "sizes"):
+            data, usual = str(place / f"{name}.csv"), {"id_col": "machine", "scale": "series", "window": 12, "units": 3}
+            config = Series.from_dict({"data": data, "task": task} | usual | options)
+            found.append(_measured(*settling.settle(config)))
+        for other in found[1:]:
+            assert other == pytest.approx(found[0], rel=5e-3)
+
+
+def _measured(config: Series, data: Data) -> list[float]:
+    """Of a network as it is drawn."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    evaluation = series.evaluate(series.build(config, data), data)
+    rows = [metric for metrics in evaluation.metrics.values() for metric in metrics.values()]
+    values = [value for metric in rows for value in (metric.value, *metric.baselines.values())]
+    return values + [judged.skill for judged in evaluation.verdicts.values()]
