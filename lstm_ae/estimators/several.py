@@ -32,6 +32,28 @@ def series_of(X: Any, groups: Any = None) -> Marked | None:
     return Marked(free_name(column, taken_by(X)), places.astype(np.int32), tuple(map(str, names)))
 
 
+def series_by_scale(X: Any, scale: Any) -> Marked | None:
+    """The series of each row where each has a scale of its own, else None.
+
+    Raises `DataError` where X does not tell them.
+    """
+    if scale != "series":
+        return None
+    found = series_of(X)
+    if found is None:
+        raise DataError(
+            'scale="series" needs an index of several levels, the series of each row and then its time. Give X such a '
+            "one, or another scale"
+        )
+    return found
+
+
+def last_level(X: Any) -> Any:
+    """The index of the rows within their series; None where X has none."""
+    index = getattr(X, "index", None)
+    return index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
+
+
 def taken_by(X: Any) -> list[str]:
     """What the columns of X and its times are called."""
     if not isinstance(X, pd.DataFrame | pd.Series):
