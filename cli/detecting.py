@@ -163,7 +163,7 @@ def register(app: typer.Typer) -> None:
             scoring=bar.scoring,
         )
         bar.clear()
-        notes = of_another(found.prepared, opened.normal()[1])
+        notes = of_another(found.prepared, opened.normal()[1], opened.symbols)
         remark((*notes, *of_known_rows(found.prepared, seen)), talk)
         _show(found, talk)
         files = {}

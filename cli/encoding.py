@@ -115,7 +115,7 @@ def _opened(run: str, data: str, given: Given, talk: Talk) -> tuple[Any, Any]:
     bar = talk.progress()
     opened = open_table(found, data, bar.reading, reading=given)
     bar.clear()
-    remark(of_another(opened.prepared), talk)
+    remark(of_another(opened.prepared, symbols=opened.levels.names), talk)
     return found, opened
 
 

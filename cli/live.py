@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_ae.errors import ConfigError, DataError
 
+from .results import remark
 from .stops import until_stopped
 from .talk import Talk
 
@@ -55,6 +56,7 @@ def follow(
     CSV; with `--json` a JSON object a line.
     """
     from lstm_ae.data.arriving import read_arriving
+    from lstm_ae.data.levels import of_unknown_series
     from lstm_ae.data.taking import raised
     from lstm_ae.data.zones import zone_of
     from lstm_ae.detection import detector_of
@@ -81,6 +83,9 @@ def follow(
         problem = None
         try:
             for chunk in chunks:
+                new = [name for name in dict.fromkeys(chunk.ids or ()) if name not in stream.tracks]
+                if unknown := of_unknown_series(detector.levels.names, new):
+                    remark([unknown], talk)
                 found = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
                 _write(_lines(found, columns, timed=timed, zone=zone, json_=talk.json))
         except DataError as error:

@@ -65,7 +65,7 @@ def appraise(
 
     def seen(prepared: Prepared) -> None:
         if remark:
-            for text in (*of_another(prepared), *of_known_rows(prepared, known)):
+            for text in (*of_another(prepared, symbols=run.symbols), *of_known_rows(prepared, known)):
                 remark(text)
 
     if config.task == "forecast":
@@ -106,14 +106,17 @@ def of_known_rows(prepared: Prepared, seen: Sequence[Sequence[str]] | None) -> l
 
 
 def _reconstructions(run: Run, config: Series, data: str, progress: Progress | None, seen: Seen) -> Evaluation:
+    from lstm_ae.models.scaling import levels_of
+
     kept, model = run.components(), run.model()
-    halves = halves_of(model, config.scale)
+    halves, levels = halves_of(model, config.scale), levels_of(model, run.symbols)
     prepared = table_of(dataclasses.replace(config, data=data, label_col=None), progress)
     seen(prepared)
+    prepared = levels.levelled(prepared)
     metric = Metric(encoding.mean_squared_error(halves.errors, prepared.grid, halves.window), "scaled")
     if kept is None:
         return Evaluation({PART: {"reconstruction_mse": metric}})
-    components, scale = kept
+    components, scale = kept[0], kept[1].together
     linear = codes.errors_of_components(components, scale)
     theirs = encoding.mean_squared_error(of_windows(linear, halves.window), prepared.grid, halves.window)
     metric = metric._replace(baselines={components.name: theirs})
@@ -126,7 +129,7 @@ def _forecasts(run: Run, config: Series, data: str, progress: Progress | None, s
     assert config.horizon is not None
     prepared = table_of(dataclasses.replace(config, data=data, label_col=None), progress)
     seen(prepared)
-    split = _whole(prepared, prepared.window + config.horizon)
+    split = _whole(prepared, prepared.window + config.horizon)._replace(company=forecaster.levels.lines(prepared))
     if not split.samples:
         raise DataError(
             f"{prepared.table.name} has no run of {split.span} rows without a long gap, as a window and what follows "
@@ -134,7 +137,7 @@ def _forecasts(run: Run, config: Series, data: str, progress: Progress | None, s
         )
     nothing = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
-    whole = Data(nothing, nothing, split, forecaster.scale, source, feature_names=prepared.table.layout.values)
+    whole = Data(nothing, nothing, split, forecaster.levels.scale, source, feature_names=prepared.table.layout.values)
     fitted = seasonal.Seasonal(forecaster.seasons, None, np.zeros(config.horizon, np.float32))
     found = outcomes.outcome(forecaster.model, whole, split, fitted, forecaster.spread)
     columns = outcomes.by_column(found, whole.feature_names, forecaster.seasons)

@@ -190,6 +190,11 @@ def _inputs(config: Config) -> list[str]:
     if isinstance(config, Series):
         given, columns = "past" if config.forecasts else "sequence", ", ".join(map(heading, config.value_cols))
         lines.append(f"- `{given}`: rows of one series, the last one last; of each row, in this order: {columns}.")
+        if config.scale == "series":
+            lines.append(
+                "- `series`: which one, counted in the `symbols` of the manifest in `assets.extra`; 0 is one that the "
+                "model does not know, which is scaled as all together are."
+            )
     if isinstance(config, Snp):
         given = "past" if config.goal == "predict" else "sequence"
         order = ", ".join(f"{field} (shares)" if field == "volume" else f"{field} (USD)" for field in config.fields)

@@ -14,9 +14,9 @@ from lstm_ae.config import Series
 from lstm_ae.config.rules import parse_threshold
 from lstm_ae.data.flags import flagged
 from lstm_ae.data.known import known_anomalies
+from lstm_ae.data.levels import Levels
 from lstm_ae.data.measurements import Progress, read_measurements
 from lstm_ae.data.padding import cut_back, own_rows
-from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared
 from lstm_ae.data.telling import told
 from lstm_ae.halves import halves_of
@@ -67,13 +67,13 @@ class Detector(NamedTuple):
     """What a run searches tables by, ready to be applied to any number of them.
 
     Args:
-        ours, baseline: squared errors of windows at every row, by the model and by as many principal components as its
-            code has numbers; each column's times its weight.
+        ours, baseline: squared errors of windows at every row, levelled, by the model and by as many principal
+            components as its code has numbers; each column's times its weight.
     """
 
     config: Series
     normal: Normal
-    scale: Scale
+    levels: Levels
     ours: Adding
     baseline: Adding
 
@@ -87,9 +87,9 @@ def detector_of(run: Run) -> Detector:
     config = run.config()
     assert isinstance(config, Series)
     normal, scale = run.normal()
-    by_components = of_windows(codes.errors_of_components(normal.components, scale), normal.window)
+    by_components = of_windows(codes.errors_of_components(normal.components, scale.together), normal.window)
     errors = normal.weigh(halves_of(run.model(), config.scale).errors, by_components)
-    return Detector(config, normal, scale, *errors)
+    return Detector(config, normal, Levels(scale, run.symbols), *errors)
 
 
 def detect(
@@ -128,7 +128,7 @@ def search(
     detector: Detector, prepared: Prepared, rule: str | None = None, progress: Progress | None = None
 ) -> Detection:
     """Search a table that is on its grid; `rule` is of the threshold, that of the detector where None."""
-    normal, scale, grid = detector.normal, detector.scale, prepared.grid
+    normal, grid, values = detector.normal, prepared.grid, detector.levels.levelled(prepared).grid.values
     asked = parse_threshold(rule) if rule else codes.rule_of(detector.config, normal)
     found, own = [], own_rows(grid)
     prepared = cut_back(prepared, own)
@@ -136,14 +136,14 @@ def search(
     for errors, scores in ((detector.ours, normal.scores), (detector.baseline, normal.baseline)):
         # The model's part takes longest; the other follows at its end.
         told = progress if errors is detector.ours else None
-        by_feature = score_rows(errors, grid.values, grid.segment, normal.window, normal.smooth, told)
+        by_feature = score_rows(errors, values, grid.segment, normal.window, normal.smooth, told)
         threshold = normal.threshold(asked, scores)
         found.append(judge(by_feature[kept], normal, threshold, prepared.grid.segment, prepared.grid.series))
     ours, baseline = found
-    grid = prepared.grid
     judged = {}
-    if grid.labels is not None:
-        away = np.square((grid.values - scale.offset) / scale.range) if scale.kind == "fixed" else None
+    if prepared.grid.labels is not None:
+        scale = detector.levels.scale.together
+        away = np.square((values[kept] - scale.offset) / scale.range) if scale.kind == "fixed" else None
         judged = _judged(prepared, ours, baseline, None if away is None else row_scores(away), normal.window)
     return Detection(prepared, normal, ours, baseline, judged)
 

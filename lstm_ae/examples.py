@@ -56,7 +56,7 @@ def _name(study: str, data: Data, sample: int, steps: int) -> str:
     last = int(split.starts[sample]) + steps - 1
     when = f" up to {np.datetime_as_string(split.time[last], unit='auto')}" if split.time is not None else ""
     if split.company is not None:
-        return f"{data.symbols[split.company[last]]}{when}"
+        return f"{data.symbols[split.company[last]] or f'Test window {sample}'}{when}"
     if split.label is not None and study == "mnist":
         return f"Test digit {sample}, a {split.label[sample]}"
     if split.label is not None and data.classes:

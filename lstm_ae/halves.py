@@ -26,7 +26,7 @@ FAR = (10, 30, 100, 300)
 
 
 class Halves(NamedTuple):
-    """The two halves; rows are `(windows + window - 1, features)` in own units, NaN where missing.
+    """The two halves; rows are `(windows + window - 1, features)` in own units, levelled, NaN where missing.
 
     What windows give is added up row by row, see `lstm_ae.anomaly.scores.Sums`.
 
@@ -89,7 +89,7 @@ def by_keras(model: Any, scale: str) -> Halves:
     import keras
     import tensorflow as tf
 
-    from lstm_ae.models.scaling import network_of, scaling_of, unscaled
+    from lstm_ae.models.scaling import network_of, scaling_of, together, unscaled
 
     network, scaling = network_of(model), scaling_of(model)
     sequence, code = network.input["sequence"], network.get_layer("code").output
@@ -105,21 +105,23 @@ def by_keras(model: Any, scale: str) -> Halves:
 
     def encode(windows: Any) -> Any:
         encoder = keras.Model(network.input, code)
-        return encoder({"sequence": scaling({"sequence": windows})["scaled"]}, training=False)
+        return encoder({"sequence": scaling(together(model, windows))["scaled"]}, training=False)
 
     def decode(codes: Any) -> Any:
         # Of the sequence the second half takes nothing but its shape.
         decoder = keras.Model([sequence, code], network.output["reconstruction"])
         nothing = tf.zeros((tf.shape(codes)[0], window, features))
         given_back = decoder([nothing, codes], training=False)
-        return unscaled(model, given_back, scaling({"sequence": nothing}))
+        return unscaled(model, given_back, scaling(together(model, nothing)))
 
     def errors(windows: Any) -> Any:
-        scaled = scaling({"sequence": windows})["scaled"]
+        scaled = scaling(together(model, windows))["scaled"]
         return tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
 
     codes_of, rows_of = compiled(encode, window, features), compiled(decode, code.shape[1])
-    rebuilt = compiled(lambda windows: model({"sequence": windows}, training=False)["reconstruction"], window, features)
+    rebuilt = compiled(
+        lambda windows: model(together(model, windows), training=False)["reconstruction"], window, features
+    )
     errors_of = compiled(errors, window, features)
 
     def rebuild(rows: Numbers) -> Any:

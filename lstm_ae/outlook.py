@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
 from lstm_ae.data.ahead import times_ahead
+from lstm_ae.data.levels import Levels
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.remarks import of_another
-from lstm_ae.data.scaling import Scale
 from lstm_ae.data.series import Prepared, prepare
 from lstm_ae.data.telling import told_all
 from lstm_ae.errors import ConfigError, DataError
@@ -38,7 +38,7 @@ class Forecaster(NamedTuple):
 
     config: Series
     model: Any
-    scale: Scale
+    levels: Levels
     spread: Numbers
     seasons: tuple[int | None, ...]
 
@@ -87,7 +87,7 @@ def forecaster_of(run: Run) -> Forecaster:
     known = [None, *range(2, (config.window or 0) + 1)]
     if not isinstance(seasons, list) or len(seasons) != len(spread) or not all(season in known for season in seasons):
         raise DataError(f"The metrics.json of {str(run.directory)!r} is damaged at 'seasons'; train a new run")
-    return Forecaster(config, run.model(), scale, spread, tuple(seasons))
+    return Forecaster(config, run.model(), Levels(scale, run.symbols), spread, tuple(seasons))
 
 
 def forecast_file(
@@ -144,12 +144,13 @@ def forecast_table(
     past = grid.values[rows]
     if config.scale == "window" and np.isnan(past).any():
         raise DataError(f"{table.name} has missing values in its last {window} rows, which --scale window cannot read")
-    future = _rolled(forecaster.model, past, steps)
+    scale, lines = forecaster.levels.scale, forecaster.levels.lines(prepared)[last]
+    future = _rolled(forecaster.model, past, lines, steps)
     naive = seasonal(past, steps, forecaster.seasons)
     # Of a column without any value in the window nothing is known.
     unknown = np.broadcast_to(np.isnan(past).all(axis=1, keepdims=True), future.shape)
     future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
-    said = forecaster.scale.scaled(future, past)
+    said = scale.scaled(future, past, lines)
     # Rows that follow one another as they stand have times, but what comes has none.
     timed = table.layout.time is not None and grid.step != Step()
     if timed:
@@ -167,25 +168,26 @@ def forecast_table(
         future,
         naive,
         name_of(forecaster.seasons),
-        {level: outcomes.intervals(forecaster.scale, said, past, forecaster.spread, level) for level in levels},
+        {level: outcomes.intervals(scale, said, past, forecaster.spread, level, lines) for level in levels},
         config.horizon,
-        tuple(of_another(prepared)),
+        tuple(of_another(prepared, symbols=forecaster.levels.names)),
     )
 
 
-def _rolled(model: Any, past: Numbers, horizon: int) -> Numbers:
+def _rolled(model: Any, past: Numbers, lines: NDArray[np.int32], horizon: int) -> Numbers:
     """`(n, horizon, features)` in own units."""
     import tensorflow as tf
 
+    from lstm_ae.models.apply import inputs_of, signature
     from lstm_ae.models.rollout import HORIZON, rollout
 
-    spec = {"past": tf.TensorSpec((None, *past.shape[1:]), tf.float32)}
-    roll = tf.function(rollout(model), input_signature=[spec, HORIZON])
-    pieces = [past[start : start + AT_ONCE] for start in range(0, len(past), AT_ONCE)]
-    found: Numbers = np.concatenate(
-        [roll({"past": piece}, np.full(len(piece), horizon, np.int32)).numpy() for piece in pieces]
-    )
-    return found
+    roll = tf.function(rollout(model), input_signature=[signature(model), HORIZON])
+    found = []
+    for start in range(0, len(past), AT_ONCE):
+        piece = slice(start, start + AT_ONCE)
+        given = inputs_of(model, past[piece], lines[piece])
+        found.append(roll(given, np.full(len(past[piece]), horizon, np.int32)).numpy())
+    return np.concatenate(found)
 
 
 def columns(outlook: Outlook) -> dict[str, Any]:

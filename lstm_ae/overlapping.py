@@ -15,7 +15,7 @@ from lstm_ae.kernels.choice import reason_for_keras
 from lstm_ae.kernels.overlapping import COUNT
 from lstm_ae.models.compressor import WAVES
 from lstm_ae.models.missing import USUAL
-from lstm_ae.models.scaling import network_of, scaling_of
+from lstm_ae.models.scaling import network_of, scaling_of, together
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -96,7 +96,7 @@ def weights_of(model: Any) -> Weights:
     network, scaling = network_of(model), scaling_of(model)
     layers = {layer.name: layer for layer in network.layers}
     _, steps, features = network.input["sequence"].shape
-    scaled = scaling({"sequence": np.zeros((1, steps, features), np.float32)})
+    scaled = scaling(together(model, np.zeros((1, steps, features), np.float32)))
     offset, span = (np.broadcast_to(np.asarray(scaled[name])[0, 0], features) for name in ("offset", "range"))
     both = layers.get("encoder_1_both")
     encoders = [both.forward_layer, both.backward_layer] if both else [layers["encoder_1"]]

@@ -81,6 +81,14 @@ class Run(Kept):
             raise DataError(f"{str(self.directory)!r} is not a run: its config.json lacks created, command or data")
         return about
 
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The names of the lines of its scale, the first ""; empty where it has no line for each of many."""
+        found = self.about()["data"].get("symbols", [])
+        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+            raise DataError(f"The config.json of {str(self.directory)!r} is damaged at 'symbols'; train a new run")
+        return tuple(found)
+
     def config(self) -> Config:
         """The config it was asked to train."""
         return config_from(self.about(), self.directory / "config.json")

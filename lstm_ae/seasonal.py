@@ -160,7 +160,7 @@ def scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:
     most = min(most, max(VALUES // (split.span * split.features), 20))
     index = np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
     window = split.windows(index)
-    scaled: Numbers = data.scale.scaled(window, window[:, :steps])
+    scaled: Numbers = data.scale.scaled(window, window[:, :steps], split.companies(index))
     return scaled
 
 

@@ -68,6 +68,8 @@ class Stream:
         asked = parse_threshold(rule) if rule else rule_of(detector.config, detector.normal)
         self.threshold: Threshold = detector.normal.threshold(asked)
         self.tracks: dict[str, _Track] = {}
+        # Of series with a scale of their own, its line.
+        self.lines = {name: line for line, name in enumerate(detector.levels.names)}
         # Decided and not returned yet.
         self.found: list[tuple[str, _Part]] = []
 
@@ -104,7 +106,7 @@ class Stream:
         for name in dict.fromkeys(names.tolist()):
             own = names == name
             if name not in self.tracks:
-                self.tracks[name] = _Track(self.detector, name)
+                self.tracks[name] = _Track(self.detector, name, self.lines.get(name, 0))
             rows = np.asarray(values, np.float32)[own], None if times is None else times[own]
             try:
                 for part in self.tracks[name].push(*rows, refuse):
@@ -144,8 +146,8 @@ class Stream:
 class _Track:
     """One series of a stream."""
 
-    def __init__(self, detector: Detector, name: str) -> None:
-        self.detector = detector
+    def __init__(self, detector: Detector, name: str, line: int) -> None:
+        self.detector, self.line = detector, np.array([line], np.int32)
         self.grid = Growing(detector.config, detector.normal.components.mean.shape[1], name)
         self.segment = _Segment(detector)
 
@@ -169,7 +171,8 @@ class _Track:
             if piece.begins:
                 parts.append(self.segment.rest(final=True))
                 self.segment = _Segment(self.detector)
-            parts.append(self.segment.add(piece.times, piece.values))
+            line = self.line.repeat(len(piece.values))
+            parts.append(self.segment.add(piece.times, self.detector.levels.scale.levelled(piece.values, line)))
         return parts
 
 

@@ -4,9 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from lstm_ae.data.frames import in_rows_of, names_of_rows
+from lstm_ae.data.levels import Levels
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.padding import own_rows
 from lstm_ae.data.series import Prepared
@@ -17,10 +20,16 @@ from lstm_ae.tasks.series import settling
 
 
 class Opened(NamedTuple):
-    """A table on its grid, and the model that reads it."""
+    """A table on its grid, and the model that reads it levelled."""
 
     prepared: Prepared
     halves: Halves
+    levels: Levels
+
+    def given_back(self) -> NDArray[np.float32]:
+        """Every row of the grid as the model gives it back, `(rows, features)`, in the table's units."""
+        rows = reconstructed(self.halves, self.levels.levelled(self.prepared).grid)
+        return self.levels.unlevelled(self.prepared, rows)
 
 
 def open_table(
@@ -35,22 +44,25 @@ def open_table(
     Raises:
         ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
     """
+    from lstm_ae.models.scaling import levels_of
+
     config = settling.config_of(run, "anomaly", "reconstruct")
-    halves = halves_of(run.model(), config.scale)
+    model = run.model()
+    halves = halves_of(model, config.scale)
     config = dataclasses.replace(settling.read_as(config, reading), data=data, label_col=None)
     prepared = settling.table_of(config, progress)
-    return Opened(prepared, halves)
+    return Opened(prepared, halves, levels_of(model, run.symbols))
 
 
 def code_columns(opened: Opened) -> dict[str, Any]:
     """Series, time, and the code of the window that ends with each row: code0, code1, ...; NaN where there is none."""
-    codes = in_rows_of(opened.prepared, encoded(opened.halves, opened.prepared.grid))
+    codes = in_rows_of(opened.prepared, encoded(opened.halves, opened.levels.levelled(opened.prepared).grid))
     return names_of_rows(opened.prepared) | {f"code{place}": codes[:, place] for place in range(opened.halves.code)}
 
 
 def reconstruction_columns(opened: Opened) -> dict[str, Any]:
     """Series, time, and every value given back under its own name, missing ones too; NaN where no window holds it."""
-    rows = in_rows_of(opened.prepared, reconstructed(opened.halves, opened.prepared.grid))
+    rows = in_rows_of(opened.prepared, opened.given_back())
     names = opened.prepared.table.layout.values
     return names_of_rows(opened.prepared) | {name: rows[:, place] for place, name in enumerate(names)}
 
@@ -70,7 +82,7 @@ def figure(opened: Opened) -> Figure:
     return given_back(
         times,
         grid.values[rows],
-        reconstructed(opened.halves, grid)[rows],
+        opened.given_back()[rows],
         names=names,
         zone=table.clock,
         title="; ".join(told),

@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier
+from lstm_ae.estimators import SequenceAutoencoder, SequenceClassifier, classifier, several
 from lstm_ae.run import open_run
 
 SMALL: dict[str, Any] = {"units": 12, "epochs": 25, "batch_size": 16, "learning_rate": 0.02}
@@ -260,7 +260,7 @@ def test_cross_validations_pass_series_on_as_the_docstring_says(monkeypatch: pyt
         return model
 
     def said(model: SequenceClassifier, rows: Any, groups: Any) -> Any:
-        marked = classifier._series(rows, groups)
+        marked = several.series_of(rows, groups)
         seen.append(("score", 1 if marked is None else len(marked.names)))
         return np.zeros((len(rows), 2))
 

@@ -427,7 +427,7 @@ def test_parameters_are_those_of_the_config() -> None:
         ({"code": 0}, "--code must be"),
         ({"epochs": 2.5}, "--epochs must be a whole number"),
         ({"learning_rate": float("nan")}, "--learning-rate must be a number above 0"),
-        ({"scale": "robust"}, "--scale must be one of none, standard, minmax, window"),
+        ({"scale": "robust"}, "--scale must be one of none, standard, minmax, series, window"),
         ({"threshold": "often"}, "--threshold must be quantile:Q"),
         ({"options": {"units": 3}}, "options names 'units', a parameter of its own. Give units=... instead"),
         ({"options": {"seed": 3}}, "options names 'seed', which the rows or random_state decide. Leave it out"),

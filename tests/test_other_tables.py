@@ -164,12 +164,12 @@ def test_series_that_are_small_beside_others_are_told_of(scale: str, told: bool)
     config = Series(data=written("time,id,a,b", rows), id_col="id", window=4, scale=scale)
     text = (
         "1 of 4 series are small beside the others and share one scale with them, so that little is seen in them "
-        "(small varies by 2 in a, all together by 1.96e+03); train groups of like size apart, or with --scale window"
+        "(small varies by 2 in a, all together by 1.96e+03); train with --scale series"
     )
     notes = settling.settle(config).data.source.notes
     assert [note for note in notes if note.startswith("scale: ")] == [f"scale: {text}"] * told
     fixes = [finding.fixes for finding in inspect(config).findings if finding.text == text]
-    assert fixes == [({"scale": "window"},)] * told
+    assert fixes == [({"scale": "series"}, {"scale": "window"})] * told
 
 
 def test_missing_rows_are_told_of_before_a_training() -> None:

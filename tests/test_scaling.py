@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_window, usable
+from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_series, per_window, usable
 
 # Company 1 goes from 2 to 10, company 2 stands still at 5, company 3 has no training row.
 ROWS = np.array([[2], [10], [4], [5], [5]], np.float32)
@@ -35,6 +35,45 @@ def test_windows_take_the_line_of_their_company() -> None:
     assert offset.ravel().tolist() == [2, 2, 5]
     assert span.ravel().tolist() == [8, 8, 1]
     assert ((past - offset) / span)[..., 0].tolist() == [[0, 0.5], [0.625, 0.875], [0, 0]]
+
+
+def machines() -> Scale:
+    """Of all together mean 10 and deviation 4; series 1 goes from 2 to 4, 2 stands still, 3 has one value."""
+    rows = np.array([[2], [4], [2], [4], [np.nan], [5], [5], [5], [5], [77], [99]], np.float32)
+    lines = np.array([1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 0], np.int32)
+    return per_series(rows, lines, 4, fixed(10, 4), fewest=4)
+
+
+def test_mean_and_deviation_of_each_series() -> None:
+    """One that stands still has the deviation of all together, and one with few values their mean as well."""
+    scale = machines()
+    assert scale.kind == "series"
+    assert scale.offset.tolist() == [[10], [3], [5], [10]]
+    assert scale.range.tolist() == [[4], [1], [4], [4]]
+    assert scale.offset.dtype == scale.range.dtype == np.float32
+
+
+def test_what_varies_by_less_than_its_digits_stands_still() -> None:
+    rows = np.array([[1000], [np.nextafter(np.float32(1000), np.float32(2000))]] * 4, np.float32)
+    assert per_series(rows, np.ones(8, np.int32), 2, fixed(0, 50), fewest=4).range[1].item() == 50
+
+
+def test_levelled_rows_keep_their_scaled_values() -> None:
+    scale, line = machines(), np.array([1, 1, 2, 3, 0, -1, 99, 1], np.int32)
+    rows = np.array([[3], [5], [6], [20], [0.1], [0.3], [12], [np.nan]], np.float32)
+    level = scale.levelled(rows, line)
+    assert level.dtype == np.float32
+    assert level[:4].ravel().tolist() == [10, 18, 11, 20]  # 10 + (5 - 3) / 1 * 4, and so on
+    np.testing.assert_array_equal(level[3:7], rows[3:7])  # as all together, to the last bit
+    own, common = (
+        scale.scaled(rows[:, None], rows[:, None], line),
+        scale.together.scaled(level[:, None], level[:, None]),
+    )
+    np.testing.assert_allclose(own, common, rtol=1e-6)
+    np.testing.assert_allclose(scale.unlevelled(level, line), rows, rtol=1e-6)
+    assert scale.together.kind == "fixed"
+    assert fixed(1, 2).levelled(rows, line) is rows
+    assert np.isinf(scale.levelled(np.full((1, 1), 3e38, np.float32), np.ones(1, np.int32)))
 
 
 @pytest.mark.parametrize("company", [0, -1, 4, 2**31 - 1])
@@ -70,8 +109,9 @@ def test_a_range_of_zero_becomes_one() -> None:
         (fixed(7, 255), None),
         (per_window(1), None),
         (companies(), [1, 2, 3, 0, -5, 99]),
+        (machines(), [1, 2, 3, 0, -5, 99]),
     ],
-    ids=["identity", "fixed", "window", "company"],
+    ids=["identity", "fixed", "window", "company", "series"],
 )
 def test_the_graph_scales_as_numpy_does(scale: Scale, company: list[int] | None) -> None:
     import keras
@@ -83,7 +123,7 @@ def test_the_graph_scales_as_numpy_does(scale: Scale, company: list[int] | None)
     inputs = {"past": past}
     lines = None
     if company is not None:
-        lines = inputs["company"] = np.array(company, np.int32)
+        lines = inputs[scale.kind] = np.array(company, np.int32)
     same = keras.Input((None, 1), name="past")
     network = keras.Model({"past": same}, {"future": keras.layers.Identity()(same)}, name="network")
     model = in_own_units(network, scale)

@@ -13,6 +13,7 @@ from lstm_ae.anomaly.scores import row_scores
 from lstm_ae.config import Series
 from lstm_ae.data.arriving import Arriving, read_arriving
 from lstm_ae.data.frames import measurements_of
+from lstm_ae.data.levels import Levels
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows, padded
 from lstm_ae.data.scaling import fixed
@@ -38,7 +39,7 @@ def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: 
     scores = np.random.default_rng(0).exponential(size=400)
     normal = Normal(scores, scores, np.zeros(400, np.int32), components, smooth, MINUTE)
     adding = of_windows(errors, window)
-    return Detector(config, normal, fixed(), adding, adding)
+    return Detector(config, normal, Levels(fixed()), adding, adding)
 
 
 def joined(parts: list[Decided], series: str = "") -> Decided:

@@ -12,6 +12,8 @@ from searches import call
 from lstm_ae.anomaly.normal import of_windows
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_of
+from lstm_ae.data.levels import Levels
+from lstm_ae.data.scaling import fixed
 from lstm_ae.data.series import prepare
 from lstm_ae.estimators import SequenceAutoencoder
 from lstm_ae.halves import Halves
@@ -112,7 +114,7 @@ def test_times_keep_their_parts_of_a_second() -> None:
     table = measurements_of(np.array([[2.0], [1], [3]]), ["a"], index)
     same = of_windows(lambda windows: windows, 2)
     sums = Halves(2, 1, 1, lambda rows: rows[1:] + rows[:-1], None, same, same)
-    opened = Opened(prepare(Series(window=2, freq="500ms"), table), sums)
+    opened = Opened(prepare(Series(window=2, freq="500ms"), table), sums, Levels(fixed()))
     assert code_columns(opened)["when"].tolist() == [
         "2024-01-01T00:00:00.500000000",
         "2024-01-01T00:00:00.000000000",

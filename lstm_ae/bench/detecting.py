@@ -41,6 +41,7 @@ def table_of(search: Search, rows: int) -> Measurements:
 def _detector(search: Search, kernel: str) -> Any:
     """An untrained one, which is as fast as any."""
     from lstm_ae.anomaly.normal import of_windows
+    from lstm_ae.data.levels import Levels
     from lstm_ae.detection import Detector
     from lstm_ae.halves import halves_of
     from lstm_ae.tasks import series
@@ -51,7 +52,7 @@ def _detector(search: Search, kernel: str) -> Any:
     model = series.build(config, data)
     normal = codes.normal(model, data, config)
     by_components = of_windows(codes.errors_of_components(normal.components, data.scale), search.window)
-    return Detector(config, normal, data.scale, halves_of(model, config.scale, kernel).errors, by_components)
+    return Detector(config, normal, Levels(data.scale), halves_of(model, config.scale, kernel).errors, by_components)
 
 
 def _search(search: Search, rounds: int, kernel: str, lap: Lap) -> None:

@@ -157,8 +157,9 @@ class Reading(Options):
     scale: str = option(
         "standard",
         "How values are scaled: not (none), by mean and deviation (standard) or minimum and range (minmax) of the "
-        "training rows, or by each window's own range (window).",
-        choices=("none", "standard", "minmax", "window"),
+        "training rows, by mean and deviation of each series' own (series; needs --id-col), or by each window's own "
+        "range (window).",
+        choices=("none", "standard", "minmax", "series", "window"),
         tunable=False,
     )
     normal: tuple[str, ...] = option(
@@ -193,8 +194,13 @@ class Reading(Options):
                     "--normal must be START..END, as in 2014-04-01..2014-04-10; one of the two may be left out. "
                     f"Received: {text[:60]!r}"
                 )
-        if self.split_by == "series" and self.id_col is None:
-            raise ConfigError("--split-by series needs --id-col, the column that tells the series apart. Add it")
+        for name in ("split_by", "scale"):
+            if getattr(self, name) == "series" and self.id_col is None:
+                raise ConfigError(f"{flag(name)} series needs --id-col, the column that tells the series apart. Add it")
+        if self.split_by == self.scale == "series":
+            raise ConfigError(
+                "--scale series needs training rows of all series, --split-by series has none of some. Change one"
+            )
         if self.short is not None:
             self._check_short()
 

@@ -94,6 +94,12 @@ class Series(Reading, Config):
             parse_threshold(self.threshold)
         if self.task == "classify" and self.label_col is None:
             raise ConfigError("--task classify needs --label-col, the column of the classes. Add it")
+        if self.task == "classify" and self.scale == "series":
+            # Whole series may be divided, and a new one has no class without a scale.
+            raise ConfigError(
+                "--scale series is not for --task classify, which names the class of series that training did not "
+                "hold. Leave it out, or give --scale window"
+            )
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
             raise ConfigError(
                 f"--classes must name at least two classes, each once. Received: {','.join(self.classes)[:60]}"

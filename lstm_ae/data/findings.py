@@ -13,12 +13,13 @@ from lstm_ae.data.dividing import PARTS
 from lstm_ae.data.flags import are_flags
 from lstm_ae.data.forms import NAMES
 from lstm_ae.data.known import prepare_any
+from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size, of_woven
 from lstm_ae.data.selection import count, listed
-from lstm_ae.data.series import Prepared, windows_of
+from lstm_ae.data.series import Prepared, names_of, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
 from lstm_ae.data.table import MISSING
 
@@ -165,10 +166,14 @@ def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> 
 
 
 def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
-    """Series that are too small for the scale that they share."""
+    """Series that are too small for the scale that they share, or have none of their own though they should."""
+    if unknown := of_unknown_series(names_of(config, prepared), prepared.table.ids):
+        return [Finding(unknown, False)]
     text = of_unlike_size(config, prepared)
-    whole = not np.isnan(prepared.grid.values).any() and config.split_by != "series"
-    return [Finding(text, False, ({"scale": "window"},) if whole else ())] if text else []
+    fixes: tuple[Mapping[str, Any], ...] = () if config.split_by == "series" else ({"scale": "series"},)
+    if fixes and not np.isnan(prepared.grid.values).any():
+        fixes += ({"scale": "window"},)
+    return [Finding(text, False, fixes)] if text else []
 
 
 def in_columns(

@@ -1,18 +1,21 @@
 """What is worth a word about a table that can be used: missing rows, series that share a scale, columns that count."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.columns import heading
+from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
+from lstm_ae.data.scales import lines_of
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.selection import count, listed
-from lstm_ae.data.series import Prepared
+from lstm_ae.data.series import Prepared, names_of
 from lstm_ae.data.suspects import marks, of_constants, of_marks, of_sentinels, of_totals
 from lstm_ae.data.windows import Data
 
@@ -40,7 +43,7 @@ def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
     table = prepared.table
     said = (
         filled(prepared),
-        of_unlike_size(config, prepared),
+        of_unlike_size(config, prepared) or of_unknown_series(names_of(config, prepared), table.ids),
         of_counters(table),
         of_lost_digits(table),
         of_totals(table, counting(table)),
@@ -116,11 +119,16 @@ def lost_digits(name: str, lowest: float, highest: float) -> str:
     )
 
 
-def of_another(prepared: Prepared, scale: Scale | None = None) -> list[str]:
-    """About a table that comes after the one that a run was trained on, whose values had this scale."""
-    words = [of_another_step(prepared), filled(prepared)]
-    if scale is not None and scale.kind == "fixed" and not np.array_equal(scale.range[0], [1]):  # as of no scale
-        words.append(of_another_range(prepared, scale))
+def of_another(prepared: Prepared, scale: Scale | None = None, symbols: Sequence[str] = ()) -> list[str]:
+    """About a table that comes after the one that a run was trained on.
+
+    Args:
+        scale: what its values had; None tells nothing of values.
+        symbols: names of its series that had a scale of their own.
+    """
+    words = [of_another_step(prepared), filled(prepared), of_unknown_series(symbols, prepared.table.ids)]
+    if scale is not None and scale.together.kind == "fixed" and not np.array_equal(scale.range[0], [1]):  # of no scale
+        words.append(of_another_range(prepared, scale, symbols))
     return [text for text in words if text]
 
 
@@ -135,15 +143,14 @@ def of_another_step(prepared: Prepared) -> str:
     )
 
 
-def of_another_range(prepared: Prepared, scale: Scale) -> str:
+def of_another_range(prepared: Prepared, scale: Scale, symbols: Sequence[str] = ()) -> str:
     """Which columns are mostly beyond what a training can have seen much of; "" where none is.
 
     No more than a sixteenth of any numbers lies four deviations from their mean, and none that many ranges.
     """
-    far = []
-    for name, column, offset, width in zip(
-        prepared.table.layout.values, prepared.table.values.T, scale.offset[0], scale.range[0], strict=True
-    ):
+    far, table = [], prepared.table
+    values = scale.levelled(table.values, lines_of(symbols, table.ids)[table.series])
+    for name, column, offset, width in zip(table.layout.values, values.T, scale.offset[0], scale.range[0], strict=True):
         held = column[~np.isnan(column)]
         if len(held) and (share := float((np.abs(held - offset) > FAR * width).mean())) > MANY:
             far.append(f"{shown(name)} in {share:.0%} of the rows")
@@ -199,9 +206,12 @@ def of_unlike_size(config: Reading, prepared: Prepared) -> str:
             )
     if not small:
         return ""
+    # Of series that are classified or divided as wholes, some have no training rows.
+    without = config.split_by == "series" or getattr(config, "task", "") == "classify"
     return (
         f"{len(small):,} of {len(ids):,} series are small beside the others and share one scale with them, so that "
-        f"little is seen in them ({example}); train groups of like size apart, or with --scale window"
+        f"little is seen in them ({example}); "
+        + ("train groups of like size apart, or with --scale window" if without else "train with --scale series")
     )
 
 

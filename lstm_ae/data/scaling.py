@@ -13,18 +13,25 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
+# Kinds with a line for each of many, and the name of the model's input that tells which.
+OF_MANY = ("company", "series")
+# Rows that are moved together.
+PIECE = 1 << 16
+
+
 class Scale(NamedTuple):
     """`scaled = (value - offset) / range`, feature by feature; with "log" of the values' logarithms.
 
     Args:
         kind: "fixed" (one offset and range for everything), "company" (a line a company; line 0, "unknown", takes
-            the minimum and range of the window itself), "window" (always the window's own) or "log" (one offset and
-            range for everything, of natural logarithms).
+            the minimum and range of the window itself), "series" (a line a series; line 0, "unknown", is of all
+            together), "window" (always the window's own) or "log" (one offset and range for everything, of natural
+            logarithms).
         offset: `(lines, features)` float32; one line for "fixed" and "log", none for "window".
         range: like `offset`; never 0.
     """
 
-    kind: Literal["fixed", "company", "window", "log"]
+    kind: Literal["fixed", "company", "series", "window", "log"]
     offset: Floats
     range: Floats
 
@@ -33,6 +40,9 @@ class Scale(NamedTuple):
         if self.kind in ("fixed", "log"):
             shape = (len(past), 1, past.shape[2])
             return np.broadcast_to(self.offset, shape), np.broadcast_to(self.range, shape)
+        if self.kind == "series":
+            line = self._lines(np.zeros(len(past), np.int32) if company is None else company)
+            return self.offset[line][:, None], self.range[line][:, None]
         low = past.min(axis=1, keepdims=True)
         span = usable(past.max(axis=1, keepdims=True) - low)
         if self.kind == "window" or company is None:
@@ -65,6 +75,41 @@ class Scale(NamedTuple):
         values = offset[..., :features] + scaled * span[..., :features]
         return np.exp(values) if self.kind == "log" else values
 
+    @property
+    def together(self) -> "Scale":
+        """The scale of what `levelled` returns: of all series together; itself where they have none of their own."""
+        return Scale("fixed", self.offset[:1], self.range[:1]) if self.kind == "series" else self
+
+    def levelled(self, rows: Floats, line: NDArray[np.int32]) -> Floats:
+        """Rows `(rows, features)` of series `(rows,)` as if all had the level and size of all together.
+
+        In scaled values they stay what they are. Nothing changes where series have no scale of their own.
+        """
+        return self._moved(rows, line, back=False)
+
+    def unlevelled(self, rows: Floats, line: NDArray[np.int32]) -> Floats:
+        """The way back from `levelled`."""
+        return self._moved(rows, line, back=True)
+
+    @np.errstate(over="ignore")
+    def _moved(self, rows: Floats, line: NDArray[np.int32], *, back: bool) -> Floats:
+        if self.kind != "series":
+            return rows
+        span, offset = self.range.astype(np.float64), self.offset.astype(np.float64)
+        factor = span / span[0] if back else span[0] / span
+        shift = offset - offset[0] * factor if back else offset[0] - offset * factor
+        line, moved = self._lines(line), np.array(rows, np.float32)
+        for start in range(0, len(rows), PIECE):
+            place = slice(start, start + PIECE)
+            # What is scaled as all together is left to the last bit.
+            own = (line[place] > 0)[:, None]
+            moved[place] = np.where(own, rows[place] * factor[line[place]] + shift[line[place]], rows[place])
+        return moved
+
+    def _lines(self, line: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Lines of the table; 0 for those that it does not have."""
+        return np.where((line > 0) & (line < len(self.offset)), line, 0)
+
 
 def fixed(offset: float = 0.0, range: float = 1.0) -> Scale:
     """One offset and one range for every feature and sample."""
@@ -91,6 +136,34 @@ def min_max_per_company(series: Floats, company: NDArray[np.int32], companies: i
     seen = np.isfinite(low)
     low = np.where(seen, low, np.float32(0))
     return Scale("company", low, usable(np.where(seen, high - low, np.float32(1))))
+
+
+def per_series(series: Floats, line: NDArray[np.int32], lines: int, together: Scale, fewest: int) -> Scale:
+    """Mean and standard deviation of each series' rows, NaN aside; those of all together in line 0.
+
+    A column with few values in a series has those of all together there. One that is constant in it, to the digits of
+    32 bits, has the standard deviation of all: beside others in such units, 1 would be any size.
+
+    Args:
+        series: `(rows, features)`, the training rows only.
+        line: `(rows,)`, 0 for rows of series that have none.
+        lines: number of them, line 0 included.
+        together: the scale of all rows.
+        fewest: values that are enough.
+    """
+
+    def summed(values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.stack([np.bincount(line, column, lines) for column in values.T], axis=1)
+
+    there = ~np.isnan(series)
+    count = summed(there)
+    mean = summed(np.where(there, series, 0)) / np.maximum(count, 1)
+    squares = summed(np.square(np.where(there, series - mean[line], 0)))
+    width = np.sqrt(squares / np.maximum(count, 1))
+    own = (count >= fewest) & (np.arange(lines) > 0)[:, None]
+    varies = own & (width > np.finfo(np.float32).eps * abs(mean))
+    offset, span = np.where(own, mean, together.offset), np.where(varies, width, together.range)
+    return Scale("series", offset.astype(np.float32), usable(span.astype(np.float32)))
 
 
 def logarithms(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> Scale:

@@ -16,11 +16,11 @@ from lstm_ae.data.cadence import common_gaps, common_step, slots, starts_of
 from lstm_ae.data.dividing import PARTS, longest_run, parts_of, runs_of
 from lstm_ae.data.grid import Grid, held_by, on_grid
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.scaling import Scale, fixed, per_window, usable
+from lstm_ae.data.scales import lines_of, scale_of_training
 from lstm_ae.data.season import usual_steps
 from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import ConfigError
 
 # From a grid to the part of each of its rows, places in `PARTS`.
 Parts = Callable[[Grid], NDArray[np.int8]]
@@ -147,8 +147,9 @@ def load_series(config: Reading, prepared: Prepared, *, folds: bool = False) -> 
         "as given by the file's owner",
         tuple(f"{name}: {words}" for name, words in prepared.inferred.items()),
     )
-    scale = _scale(config, train, table)
-    data = Data(train, validation, test, scale, source, feature_names=table.layout.values)
+    symbols = names_of(config, prepared)
+    scale = scale_of_training(config, train, table, prepared.window, len(symbols))
+    data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values)
     several = len(table.ids) >= len(PARTS) and config.split_by != "series"
     other = f", another --split{', --split-by series' if several else ''}"
     if folds:
@@ -167,6 +168,20 @@ def load_series(config: Reading, prepared: Prepared, *, folds: bool = False) -> 
     return require_samples(data, hint[0].upper() + hint[1:])
 
 
+def names_of(config: Reading, prepared: Prepared) -> tuple[str, ...]:
+    """The names of the lines of a scale by series, "" the first; empty where another scale is asked for.
+
+    A series has a line where a column of it holds as many training values as a window has steps.
+    """
+    if config.scale != "series":
+        return ()
+    grid, ids = prepared.grid, prepared.table.ids
+    train = prepared.part == 0
+    series, there = grid.series[train], ~np.isnan(grid.values[train])
+    most = np.max([np.bincount(series, column, len(ids)) for column in there.T], axis=0)
+    return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
+
+
 def _split(prepared: Prepared, config: Reading, place: int) -> Split:
     grid, span = prepared.grid, prepared.window + prepared.horizon
     rows = np.flatnonzero(prepared.part == place)
@@ -178,25 +193,6 @@ def _split(prepared: Prepared, config: Reading, place: int) -> Split:
     starts = starts[held[starts + span] > held[starts]]
     labels = None if grid.labels is None else grid.labels[rows][starts + prepared.window - 1]
     times = None if prepared.table.layout.time is None else grid.times[rows].view("datetime64[ns]")
-    return Split(values, starts, span, segment, time=times, label=labels)
-
-
-def _scale(config: Reading, train: Split, table: Measurements) -> Scale:
-    """The scale of the training rows, NaN aside."""
-    if config.scale == "none":
-        return fixed()
-    if config.scale == "window":
-        return per_window(train.features)
-    values = train.series
-    for k, column in enumerate(table.layout.values):
-        if np.isnan(values[:, k]).all():
-            raise DataError(
-                f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
-                "--value-cols, or give another --split"
-            )
-    if config.scale == "minmax":
-        low, width = np.nanmin(values, axis=0), np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
-    else:
-        low = np.asarray(np.nanmean(values, axis=0, dtype=np.float64))
-        width = np.asarray(np.nanstd(values, axis=0, dtype=np.float64))
-    return Scale("fixed", low[None].astype(np.float32), usable(width[None].astype(np.float32)))
+    symbols = names_of(config, prepared)
+    lines = lines_of(symbols, prepared.table.ids)[grid.series[rows]] if symbols else None
+    return Split(values, starts, span, segment, lines, times, labels)

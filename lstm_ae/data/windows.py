@@ -30,7 +30,8 @@ class Split(NamedTuple):
         starts: `(samples,)` int64, the first row of every window.
         span: rows that one sample covers: the steps in and, for a forecast, the steps out.
         segment: `(rows,)` int32; a window never joins rows of two segments. None where samples are whole by nature.
-        company: `(rows,)` int32, each row's line in the scale table (0 is "unknown"); None without companies.
+        company: `(rows,)` int32, each row's line in the scale table (0 is "unknown"), of its company or, in a table
+            with a scale for each, of its series; None without such a table.
         time: `(rows,)` datetime64[D], ascending within a segment; None where rows carry no date.
         label: `(samples,)` int32 class of every window; None without classes.
     """
@@ -60,7 +61,7 @@ class Split(NamedTuple):
         return windows
 
     def companies(self, index: Any = slice(None)) -> NDArray[np.int32] | None:
-        """The scale-table line of each selected sample, `(samples,)`; None without companies."""
+        """The scale-table line of each selected sample, `(samples,)`; None without such a table."""
         return None if self.company is None else self.company[self.starts[index]]
 
     def recut(self, span: int, stride: int = 1) -> "Split":
@@ -136,7 +137,7 @@ class Data(NamedTuple):
         train, validation, test: the splits.
         scale: offsets and ranges, see `Scale`.
         source: provenance.
-        symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without companies.
+        symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without such a table.
         feature_names: one name a feature, with its unit in brackets.
         seasons: of each feature, steps after which its values repeat themselves, None where they do not; empty where
             nobody asked.
@@ -156,17 +157,30 @@ class Data(NamedTuple):
     opens: Mapping[str, Opening] = {}
 
     @property
+    def levelled(self) -> "Data":
+        """The same with all series at the level and size of all together, see `Scale`; else the data itself."""
+        if self.scale.kind != "series":
+            return self
+
+        def level(split: Split) -> Split:
+            assert split.company is not None
+            return split._replace(series=self.scale.levelled(split.series, split.company), company=None)
+
+        train, validation, test = map(level, self[:3])
+        return self._replace(train=train, validation=validation, test=test, scale=self.scale.together, symbols=())
+
+    @property
     def usual(self) -> tuple[float, ...]:
         """The scaled means of the training part, feature by feature; empty where they are 0 or each window's own.
 
         A column without any value has 0.
         """
-        if self.scale.kind != "fixed":
+        if self.scale.kind not in ("fixed", "series"):
             return ()
-        series = self.train.series
+        series, scale = self.levelled.train.series, self.scale.together
         held = np.maximum((~np.isnan(series)).sum(axis=0), 1)
         means = np.nansum(series, axis=0, dtype=np.float64) / held
-        scaled = (means - self.scale.offset[0]) / self.scale.range[0]
+        scaled = (means - scale.offset[0]) / scale.range[0]
         return tuple(np.round(scaled, 6).tolist()) if (abs(scaled) > 1e-3).any() else ()
 
     def recut(self, split: Split, span: int) -> Split:

@@ -17,6 +17,7 @@ from lstm_ae import encoding
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_of
 from lstm_ae.estimators.base import Estimator, Frame
+from lstm_ae.estimators.several import last_level, series_by_scale
 from lstm_ae.tasks.series.settling import whole
 
 
@@ -28,7 +29,8 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         code: numbers of a code; None takes 16, but no more than a third of a window's.
         units: hidden units of each LSTM layer.
         epochs, learning_rate, batch_size: of the training; batches of None are of 128, of few windows smaller.
-        scale: "standard", "minmax", "none", or "window" for each window's own range.
+        scale: "standard", "minmax", "none", "window" for each window's own range, or "series" for the mean and
+            deviation of each of several series: X is then a frame with an index of series and times.
         stride: rows between the starts of two training windows; rows are always scored and encoded one by one.
         random_state: a seed makes the training repeatable; None or a `RandomState` draws one.
         options: further choices of `lstmae series train` by name, as in `{"layers": 2, "patience": 3}`.
@@ -79,7 +81,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         row. The first `window_ - 1` rows, also those after a long gap, end no window: their codes are NaN.
         """
         prepared = self._prepared(X)
-        codes = encoding.encoded(self._packed.halves, prepared.grid)
+        codes = encoding.encoded(self._packed.halves, self._packed.levels.levelled(prepared).grid)
         return self._rows(prepared, codes, X, self.get_feature_names_out())
 
     def inverse_transform(self, X: Any) -> Frame:
@@ -96,13 +98,15 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         codes = np.asarray(X, np.float32)
         if codes.ndim != 2 or codes.shape[1] != halves.code:
             raise ValueError(f"X must be codes (rows, {halves.code}), as transform returns. Received: {codes.shape}")
-        index = X.index if isinstance(X, pd.DataFrame) else None
+        index = last_level(X) if isinstance(X, pd.DataFrame) else None
         names = [*(f"code {place}" for place in range(halves.code)), "there"]
         # Rows without a code are no gap: windows after them may hold these rows. Nor have codes a scale.
-        table = measurements_of(np.c_[codes, np.ones(len(codes), np.float32)], names, index)
+        series = series_by_scale(X, config.scale)
+        table = measurements_of(np.c_[codes, np.ones(len(codes), np.float32)], names, index, series=series)
         freq = "rows" if table.layout.time is None else config.freq
         prepared = whole(replace(config, freq=freq, scale="none"), table)
         rows = encoding.decoded(halves, prepared.grid.values[:, :-1], prepared.grid.segment)
+        rows = self._packed.levels.unlevelled(prepared, rows)
         return self._rows(prepared, rows, X, list(config.value_cols))
 
     def reconstruct(self, X: Any) -> Frame:
@@ -111,12 +115,13 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         The mean over all windows in which the row stands, later rows included; NaN where it stands in none.
         """
         prepared = self._prepared(X)
-        rows = encoding.reconstructed(self._packed.halves, prepared.grid)
+        rows = encoding.reconstructed(self._packed.halves, self._packed.levels.levelled(prepared).grid)
+        rows = self._packed.levels.unlevelled(prepared, rows)
         return self._rows(prepared, rows, X, list(self._packed.config.value_cols))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean squared error of all windows' reconstructions, in scaled values; `y` is ignored."""
-        prepared = self._prepared(X)
+        prepared = self._packed.levels.levelled(self._prepared(X))
         halves = self._packed.halves
         return -encoding.mean_squared_error(halves.errors, prepared.grid, halves.window)
 

@@ -24,11 +24,13 @@ from lstm_ae import experiment
 from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
 from lstm_ae.data.frames import Marked, in_rows_of, measurements_of
+from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.remarks import ABOUT
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.estimators.packed import Packed, pack
+from lstm_ae.estimators.several import series_by_scale, unnamed
 from lstm_ae.run import Run
 from lstm_ae.tasks.series.settling import settle_table, whole
 
@@ -47,11 +49,14 @@ class Estimator(BaseEstimator):
     _reads: ClassVar[tuple[str, ...]]
     # Options of a run that are for several series, which one that is fitted to one series does not have.
     _of_several: ClassVar[tuple[str, ...]] = ("split_by", "short")
+    scale: Any
     random_state: Any
     options: Mapping[str, Any] | None
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on rows `(rows, features)` that follow one another in time; `y` is ignored.
+
+        With `scale="series"` on rows of several series, each of which is divided for itself.
 
         The first 70 % are trained on, the next 15 % choose the best epoch and the last 15 % are measured, see
         `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`. Warns of many missing rows, of columns that
@@ -62,7 +67,9 @@ class Estimator(BaseEstimator):
             DataError: there are too few rows, a column is empty, or two rows have the same time.
             Diverged: the loss became NaN before any epoch was good.
         """
-        return self._train(self._config(), self._measurements(X, reset=True))
+        series = series_by_scale(X, self.scale)
+        config = self._config(id_col=None if series is None else series.column)
+        return self._train(config, self._measurements(X, reset=True, series=series))
 
     def _train(self, config: Series, table: Measurements) -> Self:
         if table.layout.time is None and config.step not in (None, Step()):
@@ -186,7 +193,7 @@ class Estimator(BaseEstimator):
             if series is None:
                 raise DataError(
                     "X has an index of several levels, as several series do, and one is fitted at a time. Give one, "
-                    "with a plain index; lstmae series train --id-col takes many"
+                    'with a plain index, or scale="series"; lstmae series train --id-col takes many at one scale'
                 )
             index = index.get_level_values(-1)
         return measurements_of(values, list(names), index, series=series, labels=labels)
@@ -194,7 +201,10 @@ class Estimator(BaseEstimator):
     def _prepared(self, X: Any) -> Prepared:
         """New rows on the grid of those that were fitted."""
         check_is_fitted(self)
-        table, config = self._measurements(X, reset=False), self._packed.config
+        config = self._packed.config
+        table = self._measurements(X, reset=False, series=series_by_scale(X, config.scale))
+        if unknown := of_unknown_series(self._packed.symbols, table.ids):
+            warnings.warn(unknown, UserWarning, stacklevel=3)
         if table.layout.time is None:
             config = replace(config, freq="rows")
         return whole(config, table)
@@ -207,11 +217,6 @@ class Estimator(BaseEstimator):
         if rows.ndim == 1:
             return pd.Series(rows, X.index, name=names)
         return pd.DataFrame(rows, X.index, columns=names)
-
-
-def unnamed(features: int) -> tuple[str, ...]:
-    """What columns without names are called, as scikit-learn does."""
-    return tuple(f"x{place}" for place in range(features))
 
 
 def plain(value: Any) -> Any:

@@ -19,8 +19,9 @@ from lstm_ae.classification import classified, rows_of
 from lstm_ae.config import Series
 from lstm_ae.data.frames import Marked
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimators.base import Estimator, Frame, unnamed
+from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.packed import Packed
+from lstm_ae.estimators.several import free_name, series_of, taken_by
 
 
 class SequenceClassifier(ClassifierMixin, Estimator):
@@ -116,10 +117,10 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             )
         check_consistent_length(X, y)
         places, classes = _classes(y)
-        series, taken = _series(X, groups), _taken(X)
+        series, taken = series_of(X, groups), taken_by(X)
         if series is not None:
             taken.append(series.column)
-        labels = Marked(_free("label", taken), places, _names(classes))
+        labels = Marked(free_name("label", taken), places, _names(classes))
         if series is None and (self.options or {}).get("split_by") == "series":
             raise ConfigError('options names "split_by": "series", which needs groups. Give the series of each row')
         table = self._measurements(X, reset=True, series=series, labels=labels)
@@ -153,7 +154,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
     def _said(self, X: Any, groups: Any) -> NDArray[np.float32]:
         check_is_fitted(self)
-        table = self._measurements(X, reset=False, series=_series(X, groups))
+        table = self._measurements(X, reset=False, series=series_of(X, groups))
         said = rows_of(classified(self._packed.classifier, table, every_row=True))
         return np.where(np.isnan(said), np.float32(1 / len(self.classes_)), said)
 
@@ -197,35 +198,3 @@ def _typed(names: tuple[str, ...]) -> NDArray[Any]:
         if _names(classes) == names:
             return classes
     return np.array(names, object)
-
-
-def _series(X: Any, groups: Any) -> Marked | None:
-    """The series of each row; None where there is one."""
-    column = "series"
-    if groups is None and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
-        groups = X.index.droplevel(-1)
-        column = str(groups.name or column)
-    if groups is None:
-        return None
-    check_consistent_length(X, groups)
-    places, names = pd.Index(groups).factorize()
-    if (places < 0).any():
-        raise DataError(f"X, row {int(places.argmin())}: the series is missing. Name it in groups, or remove the row")
-    return Marked(_free(column, _taken(X)), places.astype(np.int32), tuple(map(str, names)))
-
-
-def _taken(X: Any) -> list[str]:
-    """What the columns of X and its times are called."""
-    if not isinstance(X, pd.DataFrame | pd.Series):
-        return []
-    columns, time = list(X.columns) if isinstance(X, pd.DataFrame) else [X.name], X.index.names[-1]
-    if not all(isinstance(name, str) for name in columns):
-        columns = list(unnamed(len(columns)))
-    return [*columns, time if isinstance(time, str) and time else "time"]
-
-
-def _free(column: str, taken: list[str]) -> str:
-    """A name that neither a column of X nor its times have."""
-    while column in taken:
-        column += "_"
-    return column

@@ -14,6 +14,7 @@ from lstm_ae.config import Series
 from lstm_ae.detection import Detection, search
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.packed import Packed
+from lstm_ae.estimators.several import last_level
 
 
 class AnomalyDetector(OutlierMixin, Estimator):
@@ -103,13 +104,16 @@ class AnomalyDetector(OutlierMixin, Estimator):
             threshold: another rule than that of the fit.
 
         Returns:
-            A row an event: `start`, `end` (included) and `peak`, as the index of X names them, else as row numbers;
-            `score` at the peak; `p`, the probability that a normal row scores as high; `provisional`, whether rows to
-            come may still change it; and a column `share <feature>` each, its part in the score at the peak.
+            A row an event: of several series the name in `series`; `start`, `end` (included) and `peak`, as the index
+            of X names them, else as row numbers; `score` at the peak; `p`, the probability that a normal row scores as
+            high; `provisional`, whether rows to come may still change it; and a column `share <feature>` each, its part
+            in the score at the peak.
         """
         found = self._search(X, threshold)
         named, events = _moments(found, X), found.ours.events
-        frame: dict[str, Any] = {
+        grid, ids = found.prepared.grid, found.prepared.table.ids
+        several = {"series": [ids[grid.series[event.peak]] for event in events]} if self._packed.symbols else {}
+        frame: dict[str, Any] = several | {
             "start": named[[event.first for event in events]],
             "end": named[[event.last for event in events]],
             "peak": named[[event.peak for event in events]],
@@ -135,9 +139,9 @@ class AnomalyDetector(OutlierMixin, Estimator):
 def _moments(found: Detection, X: Any) -> Any:
     """What to call the rows of the grid: moments in the zone of the index, its labels, or numbers."""
     grid = found.prepared.grid
-    index = X.index if isinstance(X, pd.DataFrame | pd.Series) else pd.RangeIndex(len(grid.times))
+    index = last_level(X) if isinstance(X, pd.DataFrame | pd.Series) else pd.RangeIndex(len(grid.times))
     if found.prepared.table.layout.time is None:
-        return index
+        return index[found.prepared.table.lines]
     moments = pd.DatetimeIndex(grid.times.view("datetime64[ns]"))
     zone = getattr(index, "tz", None)
     return moments if zone is None else moments.tz_localize("UTC").tz_convert(zone)

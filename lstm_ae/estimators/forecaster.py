@@ -4,17 +4,21 @@
 # ruff: noqa: N803
 
 import datetime
+import warnings
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae import outlook
 from lstm_ae.config import Series
+from lstm_ae.data.selection import listed
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators.base import Estimator, Frame, plain
+from lstm_ae.estimators.several import last_level
 
 
 class SequenceForecaster(Estimator):
@@ -87,7 +91,8 @@ class SequenceForecaster(Estimator):
         """The rows that follow X: `(rows, features)` to `(horizon, features)` float32.
 
         Only the last `window_` rows are read. A frame's forecast is a frame, indexed by the times that follow, or from
-        0 on where its index holds none.
+        0 on where its index holds none; of several series one after the other. Warns of those that end without a
+        window, of which nothing is forecast.
 
         Args:
             horizon: rows; `horizon_` where None. Further ahead the model reads its own forecasts.
@@ -113,17 +118,27 @@ class SequenceForecaster(Estimator):
     def _outlook(self, X: Any, horizon: int | None, levels: Sequence[int] = ()) -> outlook.Outlook:
         prepared = self._prepared(X)
         prepared = prepared._replace(table=prepared.table._replace(zone=_zone(X)))
-        return outlook.forecast_table(self._packed.forecaster, prepared, horizon=horizon, levels=tuple(levels))
+        found = outlook.forecast_table(self._packed.forecaster, prepared, horizon=horizon, levels=tuple(levels))
+        if found.short:
+            text = f"Without {self.window_} rows in a row at their end, so not forecast: {listed(found.short)}"
+            warnings.warn(text, UserWarning, stacklevel=3)
+        return found
 
     def _frame(self, found: outlook.Outlook, X: Any) -> Frame:
-        (rows,) = found.future
+        count, horizon, features = found.future.shape
+        rows = found.future.reshape(-1, features)
         if not isinstance(X, pd.DataFrame | pd.Series):
             return rows
-        index: pd.Index[Any] = pd.RangeIndex(len(rows))
+        index: pd.Index[Any] = pd.RangeIndex(horizon) if count == 1 else pd.Index(np.tile(np.arange(horizon), count))
         if found.timed:
-            index = pd.DatetimeIndex(found.ahead[0].view("datetime64[ns]"), name=X.index.name)
-            zone = getattr(X.index, "tz", None)
+            index = pd.DatetimeIndex(found.ahead.ravel().view("datetime64[ns]"), name=X.index.names[-1])
+            zone = getattr(last_level(X), "tz", None)
             index = index.tz_localize("UTC").tz_convert(zone) if zone is not None else index
+        if isinstance(X.index, pd.MultiIndex):
+            # Series have their places in the order in which they come.
+            of = X.index.droplevel(-1).unique()[found.ids].repeat(horizon)
+            levels = [of.get_level_values(place) for place in range(of.nlevels)]
+            index = pd.MultiIndex.from_arrays([*levels, index], names=X.index.names)
         if isinstance(X, pd.Series):
             return pd.Series(rows[:, 0], index, name=X.name)
         return pd.DataFrame(rows, index, columns=X.columns)
@@ -131,7 +146,7 @@ class SequenceForecaster(Estimator):
 
 def _zone(X: Any) -> datetime.tzinfo | None:
     """The zone of an index, None where it has none."""
-    zone = getattr(getattr(X, "index", None), "tz", None)
+    zone = getattr(last_level(X), "tz", None)
     if zone is None or isinstance(zone, datetime.timezone):
         return zone
     # Those of pytz, which pandas has as well, do not answer as others do.

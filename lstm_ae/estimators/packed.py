@@ -10,6 +10,7 @@ from typing import Any
 
 from lstm_ae.classification import Classifier, classifier_of
 from lstm_ae.config import Series
+from lstm_ae.data.levels import Levels
 from lstm_ae.detection import Detector, detector_of
 from lstm_ae.errors import DataError
 from lstm_ae.halves import Halves, halves_of
@@ -87,6 +88,20 @@ class Packed:
         """The model, taken apart."""
         with self.opened() as run:
             return halves_of(run.model(), self.config.scale)
+
+    @functools.cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """The names of the series that have a scale of their own; empty where one is for all."""
+        with self.opened() as run:
+            return run.symbols
+
+    @functools.cached_property
+    def levels(self) -> Levels:
+        """The scale of each series."""
+        from lstm_ae.models.scaling import levels_of
+
+        with self.opened() as run:
+            return levels_of(run.model(), run.symbols)
 
     @functools.cached_property
     def classifier(self) -> Classifier:

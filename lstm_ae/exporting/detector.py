@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from lstm_ae.exporting.gaps import NONE, segments_of, within
-from lstm_ae.models.scaling import network_of, scaling_of
+from lstm_ae.models.apply import signature
+from lstm_ae.models.scaling import levelled, network_of, scaling_of, together
 
 Tensors = dict[str, Any]
 
@@ -33,7 +34,7 @@ class Detector(NamedTuple):
 
 
 def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tensors], dict[str, Any]]:
-    """The function of `sequence` `(batch, rows, features)` and its signature.
+    """The function of `sequence` `(batch, rows, features)` and its signature; `series` `(batch,)` as of the model.
 
     It returns `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is what `lstm_ae.anomaly`
     makes of windows at every row: the mean over all windows in which the row stands and over the rows around it. The
@@ -45,12 +46,12 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
     half = detector.smooth // 2
 
     def errors(windows: Any) -> Any:
-        scaled = scaling_of(model)({"sequence": windows}, training=False)["scaled"]
+        scaled = scaling_of(model)(together(model, windows), training=False)["scaled"]
         squared = tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
         return squared * tf.constant(detector.weights, tf.float32) if detector.weights else squared
 
     def score(inputs: Tensors) -> Tensors:
-        series = inputs["sequence"]
+        series = levelled(model, inputs)
         segment = None if detector.max_gap is None else segments_of(series, detector.max_gap)
         sums, counts = _over_windows(errors, series, window, features, segment, pads=detector.pads)
         by_feature = _mean(_around(_ratio(sums, counts), half, segment), _around(_there(counts), half, segment))
@@ -60,7 +61,8 @@ def row_scores(model: Any, detector: Detector) -> tuple[Callable[[Tensors], Tens
         threshold = tf.constant(detector.threshold, tf.float32)
         return {"score": scores, "threshold": tf.fill(tf.shape(series)[:1], threshold), "anomaly": scores > threshold}
 
-    return score, {"sequence": tf.TensorSpec((None, None, features), tf.float32, name="sequence")}
+    rows = tf.TensorSpec((None, None, features), tf.float32, name="sequence")
+    return score, signature(model) | {"sequence": rows}
 
 
 def _over_windows(

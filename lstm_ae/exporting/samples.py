@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from lstm_ae.data.scaling import OF_MANY
 from lstm_ae.data.windows import OPEN
 from lstm_ae.exporting.detector import BLOCK
 from lstm_ae.exporting.endpoints import Function
@@ -39,28 +41,34 @@ def samples(model: Any, made: list[Function], *, window: int = STEPS) -> Iterato
     for endpoint in made:
         if steps and endpoint.specs[name].shape[1] is None:
             count = BLOCK // 3 // steps + 2
-            series = windows(model, 3 * count, steps)[name].reshape(3, -1, features)
+            inputs = windows(model, 3 * count, steps, lines=np.repeat(np.arange(3, dtype=np.int32), count))
+            lines = {key: value[::count] for key, value in inputs.items() if key != name}
+            series = inputs[name].reshape(3, -1, features)
             series[1, steps] = series[2, steps : 2 * steps] = np.nan
-            yield Sample(endpoint, {name: series})
+            yield Sample(endpoint, {name: series} | lines)
 
 
-def windows(model: Any, batch: int, steps: int, seed: int = 0) -> dict[str, Any]:
+def windows(
+    model: Any, batch: int, steps: int, seed: int = 0, lines: NDArray[np.int32] | None = None
+) -> dict[str, Any]:
     """A model's own inputs: windows spread evenly over the range that its scale calls 0 to 1, in own units.
 
-    Companies are taken in turn, "unknown" among them.
+    Args:
+        lines: `(batch,)` of the companies or series; None takes them in turn, "unknown" among them.
     """
     random = np.random.default_rng(seed)
     specs = signature(model)
     (name,) = (key for key, spec in specs.items() if spec.shape.rank == 3)
     shape = (batch, steps, specs[name].shape[2])
-    company = {"company": np.arange(batch, dtype=np.int32)} if "company" in specs else {}
+    lines = np.arange(batch, dtype=np.int32) if lines is None else lines
+    of_many = {key: lines for key in specs if key in OF_MANY}
     # Where the scale is the window's own it is that of these numbers.
     plain = {name: tf.constant(random.uniform(1, 100, shape), tf.float32)}
-    known = {key: tf.constant(value) for key, value in company.items()}
+    known = {key: tf.constant(value) for key, value in of_many.items()}
     scaled = scaling_of(model)(plain | known, training=False)
     series = unscaled(model, tf.constant(random.uniform(0, 1, shape), tf.float32), scaled).numpy()
     opened = {"open": series[:, -1, OPEN]} if "open" in specs else {}
-    return {name: series} | company | opened
+    return {name: series} | of_many | opened
 
 
 def of_signature(

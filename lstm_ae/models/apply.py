@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lstm_ae.data.scaling import OF_MANY
 from lstm_ae.data.windows import OPEN, Split
 from lstm_ae.errors import DataError
 
@@ -19,7 +20,7 @@ class Batch(NamedTuple):
     Args:
         samples: which samples of the split.
         window: `(samples, span, features)`, everything a sample covers.
-        company: `(samples,)` lines of the scale table, or None.
+        company: `(samples,)` lines of the scale table, of companies or series, or None.
         outputs: the model's outputs by name.
     """
 
@@ -33,7 +34,7 @@ def apply(model: Any, split: Split, *, steps: int | None = None, size: int = 102
     """Run the model over every sample of the split, none dropped.
 
     Args:
-        model: a model in own units with one series input, and `company` where the split has companies.
+        model: a model in own units with one series input, and one for lines where the split has them.
         steps: how many steps of each sample the model reads; all of them where None.
         size: samples in a batch.
 
@@ -60,16 +61,16 @@ def signature(model: Any) -> dict[str, Any]:
 def inputs_of(
     model: Any, series: Floats, company: NDArray[np.int32] | None, following: Floats | None = None
 ) -> dict[str, Any]:
-    """The model's inputs by name; an absent company is "unknown".
+    """The model's inputs by name; an absent company, or series, is "unknown".
 
     Args:
         following: `(samples, any, features)`, the days after the series: a model may be told the open of the first.
     """
     names = list(model.input)
-    inputs = {name: tf.constant(series) for name in names if name not in ("company", "open")}
+    inputs = {name: tf.constant(series) for name in names if name not in (*OF_MANY, "open")}
     if "open" in names:
         assert following is not None
         inputs["open"] = tf.constant(following[:, 0, OPEN])
-    if "company" in names:
-        inputs["company"] = tf.constant(np.zeros(len(series), np.int32) if company is None else company)
+    for name in set(names).intersection(OF_MANY):
+        inputs[name] = tf.constant(np.zeros(len(series), np.int32) if company is None else company)
     return inputs

@@ -5,13 +5,15 @@ Training works on the inner network (`network_of`) with values that `lstm_ae.dat
 same numbers.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from lstm_ae.data.scaling import Scale
+from lstm_ae.data.levels import Levels
+from lstm_ae.data.scaling import OF_MANY, Scale, fixed
 from lstm_ae.data.windows import OPEN
 
 # Class probabilities have no unit; everything else a network returns is a scaled series.
@@ -23,15 +25,16 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
 
     Args:
         network: one input, `sequence` or `past`, `(batch, steps, features)`; a dict of outputs.
-        scale: with "company", the model gets a second input `company`, int32 `(batch,)`, a line of the scale's table;
-            0 and lines that do not exist are "unknown" and scale by the window's own minimum and range. A network's
-            second input `open`, `(batch, 1)`, becomes one of prices, `(batch,)`; the scale is then "log".
+        scale: with "company" or "series", the model gets a second input of that name, int32 `(batch,)`, a line of the
+            scale's table; 0 and lines that do not exist are "unknown" and scale by the window's own minimum and range,
+            series as all together. A network's second input `open`, `(batch, 1)`, becomes one of prices, `(batch,)`;
+            the scale is then "log".
     """
     name = next(iter(network.input))
     shape = network.input[name].shape[1:]
     series = {name: keras.Input(shape, name=name)}
-    if scale.kind == "company":
-        series["company"] = keras.Input((), dtype="int32", name="company")
+    if scale.kind in OF_MANY:
+        series[scale.kind] = keras.Input((), dtype="int32", name=scale.kind)
     scaler, unscaling = _scaling(scale, name, shape), _unscaling(scale)
     scaled = scaler(series)
     inputs, given = dict(series), {name: scaled["scaled"]}
@@ -43,7 +46,7 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
         for key, value in network(given).items()
     }
     model = keras.Model(inputs, outputs, name="model")
-    if scale.kind == "company":
+    if scale.kind in OF_MANY:
         scaler.get_layer("table").set_weights([np.concatenate([scale.offset, scale.range], axis=1)])
     return model
 
@@ -56,6 +59,37 @@ def network_of(model: keras.Model) -> keras.Model:
 def scaling_of(model: keras.Model) -> keras.Model:
     """The inner scaling: the model's inputs to `scaled`, `offset` and `range`."""
     return model.get_layer("scaling")
+
+
+def levels_of(model: keras.Model, names: Sequence[str]) -> Levels:
+    """The scale of each series that a model holds, with their names; without any, one that leaves rows as they are."""
+    if "series" not in model.input:
+        return Levels(fixed())
+    (table,) = scaling_of(model).get_layer("table").get_weights()
+    return Levels(Scale("series", *np.split(table, 2, axis=1)), names)
+
+
+def together(model: keras.Model, values: Any) -> dict[str, Any]:
+    """A model's inputs by name for levelled values `(batch, steps, features)`, see `lstm_ae.data.levels`."""
+    (name,), values = network_of(model).input, ops.convert_to_tensor(values)
+    lines = {"series": ops.zeros_like(values[:, 0, 0], dtype="int32")} if "series" in model.input else {}
+    return {name: values} | lines
+
+
+def levelled(model: keras.Model, inputs: dict[str, Any]) -> Any:
+    """A model's inputs, any number of steps, as `together` takes them: `(batch, any, features)`."""
+    (name,) = network_of(model).input
+    values = inputs[name]
+    if "series" not in inputs:
+        return values
+    # The scale of a series is in the answer to any window of it.
+    window = ops.zeros((1, *model.input[name].shape[1:]))
+    common = scaling_of(model)({name: window, "series": ops.zeros(1, "int32")})
+    windows = window + ops.cast(ops.zeros_like(inputs["series"]), "float32")[:, None, None]
+    own = scaling_of(model)({name: windows, "series": inputs["series"]})
+    moved = common["offset"] + (values - own["offset"]) / own["range"] * common["range"]
+    alike = ops.logical_and(own["offset"] == common["offset"], own["range"] == common["range"])
+    return ops.where(alike, values, moved)
 
 
 def unscaled(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
@@ -90,17 +124,23 @@ def _scaling(scale: Scale, name: str, shape: tuple[Any, ...]) -> keras.Model:
     if scale.kind in ("fixed", "log"):
         ones = ops.ones_like(series[:, :1])
         offset, span = (ones * (part.item() if part.size == 1 else part) for part in (scale.offset, scale.range))
+    elif scale.kind == "series":
+        inputs["series"], _, offset, span = _lines(scale, features)
     else:
         low = ops.min(series, axis=1, keepdims=True)
         width = ops.max(series, axis=1, keepdims=True) - low
         offset, span = low, ops.where(width > 0, width, 1.0)
     if scale.kind == "company":
-        lines = len(scale.offset)
-        company = inputs["company"] = keras.Input((), dtype="int32", name="company")
-        known = ops.logical_and(company > 0, company < lines)
-        table = layers.Embedding(lines, 2 * features, trainable=False, name="table")(ops.where(known, company, 0))
-        table = ops.expand_dims(table, 1)
-        known = ops.reshape(known, (-1, 1, 1))
-        offset = ops.where(known, table[..., :features], offset)
-        span = ops.where(known, table[..., features:], span)
+        inputs["company"], known, *own = _lines(scale, features)
+        offset, span = (ops.where(known, mine, other) for mine, other in zip(own, (offset, span), strict=True))
     return keras.Model(inputs, {"scaled": (values - offset) / span, "offset": offset, "range": span}, name="scaling")
+
+
+def _lines(scale: Scale, features: int) -> tuple[Any, ...]:
+    """The input that tells a line, whether the scale has it, and the line's offset and range; of any other line 0's."""
+    lines = len(scale.offset)
+    line = keras.Input((), dtype="int32", name=scale.kind)
+    known = ops.logical_and(line > 0, line < lines)
+    table = layers.Embedding(lines, 2 * features, trainable=False, name="table")(ops.where(known, line, 0))
+    table = ops.expand_dims(table, 1)
+    return line, ops.reshape(known, (-1, 1, 1)), table[..., :features], table[..., features:]

@@ -112,9 +112,9 @@ function examplesOf(version, past) {
   ];
 }
 
-// A company is chosen by its symbol where the model tells symbols.
+// A company or series is chosen by its name where the model tells names.
 function controlOf(input, about, changed) {
-  if (input.name !== "company" || !Array.isArray(about.symbols))
+  if (!["company", "series"].includes(input.name) || !Array.isArray(about.symbols))
     return element("input", { value: "0", oninput: changed });
   return choice(
     about.symbols.map((symbol, place) => [place, symbol || "none of those it knows"]),

@@ -39,7 +39,11 @@ def build(config: Series, data: Data) -> Any:
 
 
 def errors_of(model: Any, scale: Scale) -> Errors:
-    """Squared errors of the model's reconstruction of windows, in scaled values; NaN where a value is missing."""
+    """Squared errors of the model's reconstruction of windows, in scaled values; NaN where a value is missing.
+
+    Args:
+        scale: of the windows: of a model with a scale by series that of `Data.levelled`.
+    """
     import tensorflow as tf
 
     from lstm_ae.models.scaling import network_of
@@ -82,6 +86,7 @@ def principal_components(data: Data, numbers: int, seed: int = 0) -> Components:
 def normal(model: Any, data: Data, config: Series) -> Normal:
     """The scores of the validation part, which the weights were not fitted to, and the baseline's."""
     assert config.code is not None
+    data = data.levelled
     components = principal_components(data, config.code, config.seed)
     split, window = data.validation, data.validation.span
     segment = split.segment_ids()
@@ -148,6 +153,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     """
     size = code_size(model)
     assert size is not None
+    data = data.levelled
     components = principal_components(learned(data, judged_by), size)
     ours, linear = errors_of(model, data.scale), errors_of_components(components, data.scale)
     metrics: Metrics = {}
@@ -208,9 +214,11 @@ def _means(windows: Any) -> Any:
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """The first column of two test windows with their reconstructions, and the loss over the epochs."""
+    from lstm_ae.models.apply import inputs_of
+
     index = np.unique([0, data.test.samples - 1])
     window = data.test.windows(index)
-    given_back = np.asarray(model({"sequence": window})["reconstruction"])
+    given_back = np.asarray(model(inputs_of(model, window, data.test.companies(index)))["reconstruction"])
     drawn = signals.reconstructions(window[..., 0], given_back[..., 0], data.feature_names[0])
     if (others := data.train.features - 1) > 0:
         base.titled(drawn, f"The first of {others + 1:,} columns, in its own units")
@@ -222,9 +230,11 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     """Every step of test windows side by side, beside its reconstruction, column by column."""
+    from lstm_ae.models.apply import inputs_of
+
     split = _side_by_side(data.test)
     windows = split.windows()
-    given_back = np.asarray(model({"sequence": windows})["reconstruction"])
+    given_back = np.asarray(model(inputs_of(model, windows, split.companies()))["reconstruction"])
     samples, steps, features = windows.shape
     table: dict[str, Sequence[Any]] = {
         "sample": np.repeat(np.arange(samples), steps).tolist(),

@@ -64,16 +64,19 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """Forecasts after test windows beside what came, the skill by step ahead, and the loss over the epochs."""
+    from lstm_ae.models.apply import inputs_of
+
     steps = steps_of(model)
     fitted, spread = _beside(model, data, judged_by)
     found = outcome(model, data, data.test, fitted)
     index = np.unique(np.linspace(0, data.test.samples - 1, 3).astype(np.int64))
-    window = data.test.windows(index)
+    window, lines = data.test.windows(index), data.test.companies(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
-    said = np.asarray(model({"past": window[:, :steps]})["future"])
-    scaled = data.scale.scaled(said, window[:, :steps])
-    ends = {level: intervals(data.scale, scaled, window[:, :steps], spread, level) for level in LEVELS}
-    naive = data.scale.own(next(iter(fitted.said(data.scale.scaled(window, window)[:, :steps]).values())), window)
+    said = np.asarray(model(inputs_of(model, window[:, :steps], lines))["future"])
+    scaled = data.scale.scaled(said, window[:, :steps], lines)
+    ends = {level: intervals(data.scale, scaled, window[:, :steps], spread, level, lines) for level in LEVELS}
+    naive = next(iter(fitted.said(data.scale.scaled(window, window, lines)[:, :steps]).values()))
+    naive = data.scale.own(naive, window, lines)
     rows = data.test.starts[index][:, None] + np.arange(data.test.span)
     when = rows if data.test.time is None else data.test.time[rows]
     drawn = outlook.forecasts(
@@ -98,10 +101,12 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     """The forecast after test windows a horizon apart, beside what came and the last value, column by column."""
+    from lstm_ae.models.apply import inputs_of
+
     steps = steps_of(model)
     split = data.test._replace(starts=data.test.starts[:: data.test.span - steps])
     window = split.windows()
-    said = np.asarray(model({"past": window[:, :steps]})["future"])
+    said = np.asarray(model(inputs_of(model, window[:, :steps], split.companies()))["future"])
     naive = persistence(window[:, :steps], said.shape[1])
     samples, horizon, features = said.shape
     table: dict[str, Sequence[Any]] = {

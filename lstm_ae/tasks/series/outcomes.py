@@ -66,8 +66,9 @@ def _batches(model: Any, data: Data, split: Split, fitted: Seasonal | None) -> I
 
     steps = steps_of(model)
     for batch in apply(model, split, steps=steps):
-        scaled = data.scale.scaled(batch.window, batch.window[:, :steps])
-        said = {"": data.scale.scaled(batch.outputs["future"], batch.window[:, :steps])}
+        given = batch.window[:, :steps], batch.company
+        scaled = data.scale.scaled(batch.window, *given)
+        said = {"": data.scale.scaled(batch.outputs["future"], *given)}
         past = scaled[:, :steps]
         yield _Batch(past, scaled[:, steps:], said | (fitted.said(past) if fitted else {}))
 
@@ -199,7 +200,9 @@ def spread_of(model: Any, data: Data) -> Numbers:
     )
 
 
-def intervals(scale: Scale, said: Numbers, past: Numbers, spread: Numbers, level: int) -> tuple[Numbers, Numbers]:
+def intervals(
+    scale: Scale, said: Numbers, past: Numbers, spread: Numbers, level: int, lines: NDArray[np.int32] | None = None
+) -> tuple[Numbers, Numbers]:
     """The two ends of the interval around scaled forecasts `(samples, steps, features)`, in own units.
 
     NaN past the horizon that `spread` `(features, horizon, 199)` is known for, and where there were too few errors.
@@ -207,12 +210,13 @@ def intervals(scale: Scale, said: Numbers, past: Numbers, spread: Numbers, level
     Args:
         past: `(samples, window, features)` in own units, what the forecasts follow.
         level: in per cent.
+        lines: `(samples,)` of the scale, where each series has one.
     """
     ends = []
     for at in bounds(level):
         reach = np.full(said.shape[1:], np.nan, np.float32)
         known = min(said.shape[1], spread.shape[1])
         reach[:known] = np.where(np.isfinite(spread[:, :known, at]), spread[:, :known, at], np.nan).T
-        ends.append(scale.own(said + reach, past))
+        ends.append(scale.own(said + reach, past, lines))
     low, high = ends
     return low, high

@@ -1,0 +1,76 @@
+"""Several series in one frame: which row is of which, and what their column may be called."""
+
+# X is what scikit-learn calls the rows.
+# ruff: noqa: N803
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_consistent_length
+
+from lstm_ae.data.frames import Marked
+from lstm_ae.errors import DataError
+
+
+def series_of(X: Any, groups: Any = None) -> Marked | None:
+    """The series of each row; None where there is one.
+
+    Args:
+        groups: `(rows,)` names of the series; None takes all levels but the last of a `MultiIndex`.
+    """
+    column = "series"
+    if groups is None and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
+        groups = X.index.droplevel(-1)
+        column = str(groups.name or column)
+    if groups is None:
+        return None
+    check_consistent_length(X, groups)
+    places, names = pd.Index(groups).factorize()
+    if (places < 0).any():
+        raise DataError(f"X, row {int(places.argmin())}: the series is missing. Name it in groups, or remove the row")
+    return Marked(free_name(column, taken_by(X)), places.astype(np.int32), tuple(map(str, names)))
+
+
+def series_by_scale(X: Any, scale: Any) -> Marked | None:
+    """The series of each row where each has a scale of its own, else None.
+
+    Raises `DataError` where X does not tell them.
+    """
+    if scale != "series":
+        return None
+    found = series_of(X)
+    if found is None:
+        raise DataError(
+            'scale="series" needs an index of several levels, the series of each row and then its time. Give X such a '
+            "one, or another scale"
+        )
+    return found
+
+
+def last_level(X: Any) -> Any:
+    """The index of the rows within their series; None where X has none."""
+    index = getattr(X, "index", None)
+    return index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
+
+
+def taken_by(X: Any) -> list[str]:
+    """What the columns of X and its times are called."""
+    if not isinstance(X, pd.DataFrame | pd.Series):
+        return []
+    columns, time = list(X.columns) if isinstance(X, pd.DataFrame) else [X.name], X.index.names[-1]
+    if not all(isinstance(name, str) for name in columns):
+        columns = list(unnamed(len(columns)))
+    return [*columns, time if isinstance(time, str) and time else "time"]
+
+
+def free_name(column: str, taken: list[str]) -> str:
+    """A name that neither a column of X nor its times have."""
+    while column in taken:
+        column += "_"
+    return column
+
+
+def unnamed(features: int) -> tuple[str, ...]:
+    """What columns without names are called, as scikit-learn does."""
+    return tuple(f"x{place}" for place in range(features))

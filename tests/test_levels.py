@@ -1,0 +1,293 @@
+"""A scale for each series of a table: fitted to training rows alone, told by name, and levelled for what finds."""
+
+import io
+import json
+import os
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from searches import Said, call
+
+from lstm_ae.card import card
+from lstm_ae.config import Reading, Series
+from lstm_ae.config.reading import REREAD
+from lstm_ae.data.frames import Marked, measurements_of
+from lstm_ae.data.inspection import inspect
+from lstm_ae.data.levels import Levels, of_unknown_series
+from lstm_ae.data.remarks import of_another
+from lstm_ae.data.scales import lines_of
+from lstm_ae.data.windows import Data
+from lstm_ae.detection import detector_of
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.examples import examples
+from lstm_ae.feed import Feed
+from lstm_ae.run import open_run
+from lstm_ae.streaming import Stream
+from lstm_ae.tasks import series
+from lstm_ae.tasks.series import settling
+
+# Level and deviation of each machine.
+MACHINES = {"large": (10_000.0, 3000.0), "middle": (100.0, 30.0), "small": (1.0, 0.02)}
+ROWS = 240
+QUICK = "--id-col machine --window 12 --max-gap 1 --units 8 --code 4 --epochs 10 --batch-size 32 --learning-rate 0.01"
+
+
+def values_of(machine: str, level: float, deviation: float) -> Any:
+    """Two columns with a season of 12 steps, `(rows, 2)`."""
+    step, random = 2 * np.pi * np.arange(ROWS)[:, None] / 12, np.random.default_rng(len(machine))
+    waves = np.sqrt(2) * np.sin(step + np.arange(2)) + 0.05 * random.normal(size=(ROWS, 2))
+    return level * np.array([1, 2]) + deviation * waves
+
+
+def table(path: Path, machines: dict[str, tuple[float, float]] = MACHINES, spike: float = 0) -> Path:
+    """Hourly values of machines in this order; with a spike of so many deviations of the small one at row 150."""
+    lines = ["machine,time,a,b"]
+    for machine, (level, deviation) in machines.items():
+        values = values_of(machine, level, deviation)
+        if machine == "small":
+            values[150, 0] += spike * deviation
+        times = np.datetime64("2024-01-01T00", "h") + np.arange(ROWS)
+        lines += [f"{machine},{time}:00,{a:.7g},{b:.7g}" for time, (a, b) in zip(times, values, strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables, and a run with a scale for each series."""
+    folder = tmp_path_factory.mktemp("machines")
+    table(folder / "good.csv")
+    turned = dict(reversed(MACHINES.items()))
+    table(folder / "turned.csv", turned)
+    table(folder / "bad.csv", {"new": (5000.0, 1000.0), **turned}, spike=6)
+    assert said(f"train good.csv --scale series --out run {QUICK}", folder).code == 0
+    return folder
+
+
+def said(line: str, folder: Path) -> Said:
+    """A command of `series`, its files in a folder."""
+    words = [str(folder / word) if word.endswith(".csv") or word in ("run", "other") else word for word in line.split()]
+    return call(shlex.join(["series", *words]))
+
+
+def settled(folder: Path, **options: Any) -> Data:
+    config = Series(data=str(folder / "good.csv"), id_col="machine", window=12, scale="series", **options)
+    return settling.settle(config).data
+
+
+def test_the_scale_is_of_each_series_training_rows(place: Path) -> None:
+    data = settled(place)
+    assert data.symbols == ("", "large", "middle", "small")
+    for line, name in enumerate(data.symbols[1:], 1):
+        rows = np.genfromtxt(place / "good.csv", delimiter=",", dtype=None, encoding=None, names=True)
+        own = rows[rows["machine"] == name][: int(0.7 * ROWS)]
+        for column, key in enumerate("ab"):
+            assert data.scale.offset[line, column] == pytest.approx(own[key].mean(), rel=1e-5)
+            assert data.scale.range[line, column] == pytest.approx(own[key].std(), rel=1e-4)
+    together = settling.settle(Series(data=str(place / "good.csv"), id_col="machine", window=12)).data.scale
+    np.testing.assert_array_equal(data.scale.offset[:1], together.offset)
+    np.testing.assert_array_equal(data.scale.range[:1], together.range)
+    level = data.levelled
+    assert (level.scale.kind, level.train.company, data.usual) == ("fixed", None, ())
+    scaled = level.scale.scaled(level.train.series[:, None], level.train.series[:, None])[:, 0]
+    for line in (1, 2, 3):
+        np.testing.assert_allclose(scaled[data.train.company == line].std(axis=0), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_feed_scales_rows_by_their_series(place: Path, tmp_path: Path, mapped: bool) -> None:
+    data = settled(place)
+    split = data.train
+    if mapped:
+        file = np.memmap(tmp_path / "rows", np.float32, "w+", shape=split.series.shape)
+        file[:] = split.series
+        split = split._replace(series=file)
+    network = SimpleNamespace(
+        output={"reconstruction": SimpleNamespace(shape=(None, 12, 2))}, input={"sequence": SimpleNamespace()}
+    )
+    inputs, _ = Feed(split, data.scale, network).cut(np.arange(split.samples))
+    level = data.levelled
+    windows = level.train.windows()
+    np.testing.assert_allclose(inputs["sequence"], level.scale.scaled(windows, windows), atol=1e-5)
+
+
+def test_an_anomaly_in_a_small_machine_is_found(place: Path) -> None:
+    said_of = said("detect run bad.csv --events events.csv", place)
+    assert said_of.code == 0
+    assert (
+        "note: 1 of 4 series had too few values in the training part, or none, for a scale of their own, and are "
+        in (said_of.err)
+    )
+    assert said_of.err.count(" of their own") == 1
+    found = [line.split(",") for line in (place / "events.csv").read_text().splitlines()[1:]]
+    spikes = [row for row in found if row[0] == "small"]
+    assert len(spikes) == 1
+    assert spikes[0][1] <= "2024-01-07 06:00:00" <= spikes[0][2]
+    assert said(f"train good.csv --out other {QUICK}", place).code == 0
+    assert said("detect other bad.csv --events other.csv", place).code == 0
+    assert not any(line.startswith("small") for line in (place / "other.csv").read_text().splitlines())
+
+
+def test_series_are_told_by_name(place: Path) -> None:
+    """In another order they score alike, and measures are the same."""
+    measured = []
+    for name in ("good", "turned"):
+        assert said(f"detect run {name}.csv --scores {name}-scores.csv", place).code == 0
+        again = said(f"evaluate run {name}.csv --json", place)
+        assert again.code == 0
+        assert said(f"reconstruct run {name}.csv --out {name}-again.csv", place).code == 0
+        assert said(f"encode run {name}.csv --out {name}-codes.csv", place).code == 0
+        measured.append(again.out.replace("turned.csv", "good.csv"))
+    assert "of their own" not in again.err
+    for kind in ("scores", "again", "codes"):
+        one, other = (sorted((place / f"{name}-{kind}.csv").read_text().splitlines()) for name in ("good", "turned"))
+        assert one == other
+    numbers = [pytest.approx(_numbers(text), rel=1e-6) for text in measured]
+    assert numbers[0] == _numbers(measured[1])
+
+
+def _numbers(text: str) -> list[float]:
+    row = json.loads(text)["metrics"]["new data"]["reconstruction_mse"]
+    return [row["value"], *row["baselines"].values()]
+
+
+def test_rows_are_given_back_in_their_own_units(place: Path) -> None:
+    assert said("reconstruct run good.csv --out back.csv", place).code == 0
+    for machine, (_, deviation) in MACHINES.items():
+        sizes = []
+        for name in ("good", "back"):
+            lines = (place / f"{name}.csv").read_text().splitlines()[1:]
+            sizes.append(np.array([line.split(",")[2:] for line in lines if line.startswith(machine)], float))
+        assert np.abs(sizes[0] - sizes[1]).mean() < deviation
+
+
+def test_a_stream_scores_as_the_table(place: Path) -> None:
+    detector = detector_of(open_run(place / "run"))
+    assert said("detect run bad.csv --scores scores.csv", place).code == 0
+    wanted: dict[str, list[float]] = {}
+    for line in (place / "scores.csv").read_text().splitlines()[1:]:
+        name, _, score, *_ = line.split(",")
+        wanted.setdefault(name, []).append(float(score))
+    rows = [line.split(",") for line in (place / "bad.csv").read_text().splitlines()[1:]]
+    times = np.array([row[1] for row in rows], "datetime64[ns]").astype(np.int64)
+    stream, parts = Stream(detector), []
+    order = np.argsort(times, kind="stable")
+    for piece in np.array_split(order, 7):
+        values = np.array([rows[place][2:] for place in piece], np.float32)
+        parts.append(stream.push(values, times[piece], [rows[place][0] for place in piece]))
+    parts.append(stream.end())
+    for name, scores in wanted.items():
+        own = np.concatenate([part.scores[np.array([s == name for s in part.series], bool)] for part in parts])
+        np.testing.assert_allclose(own, scores, rtol=1e-5, atol=1e-7)
+
+
+def test_a_stream_tells_once_of_a_series_without_a_scale(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.BytesIO((place / "bad.csv").read_bytes())
+    monkeypatch.setattr(os, "read", lambda _, size: text.read(min(size, 5000)))
+    found = said("detect run -", place)
+    assert found.code == 0
+    assert found.err.count("for a scale of their own, and are scaled as all together are: new\n") == 1
+
+
+def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
+    values = np.r_[np.arange(60.0) % 7, 1000 + np.arange(9.0) % 7][:, None]
+    places = np.repeat(np.arange(2), (60, 9)).astype(np.int32)
+    rows = measurements_of(values, ["a"], series=Marked("id", places, ("long", "short")))
+    config = Series(id_col="id", window=7, scale="series", freq="rows", max_gap=0)
+    data = settling.settle_table(config, rows).data
+    assert data.symbols == ("", "long")
+    assert np.unique(data.train.company).tolist() == [0, 1]
+    assert [note for note in data.source.notes if note.startswith("scale: ")] == [
+        "scale: 1 of 2 series had too few values in the training part, or none, for a scale of their own, and are "
+        "scaled as all together are: short"
+    ]
+
+
+def test_a_check_tells_of_series_without_a_scale(place: Path) -> None:
+    table(place / "few.csv", MACHINES | {"late": (5.0, 1.0)})
+    lines = (place / "few.csv").read_text().splitlines(keepends=True)
+    (place / "few.csv").write_text("".join(lines[: 3 * ROWS + 10]))
+    found = inspect(Reading(data=str(place / "few.csv"), id_col="machine", window=12, scale="series"))
+    (text,) = [finding.text for finding in found.findings if "scale" in finding.text]
+    assert text.startswith("1 of 4 series had too few values")
+    assert text.endswith(": late")
+    assert found.usable
+
+
+def test_a_card_and_examples_tell_the_series(place: Path) -> None:
+    run = open_run(place / "run")
+    assert "- `series`: which one, counted in the `symbols` of the manifest" in card("run", "1", run, [])
+    made = examples(run)
+    assert {row["name"].split()[0] for row in made} == set(MACHINES)
+    assert [row["inputs"]["series"] for row in made] == [[1], [2], [3]]
+
+
+def test_a_run_that_has_lost_its_names(place: Path) -> None:
+    data = settled(place)
+    later = settling.table_of(Series(data=str(place / "turned.csv"), id_col="machine", window=12, freq="1h", max_gap=1))
+    with pytest.raises(DataError, match="The run names 2 series and its scale has 4"):
+        Levels(data.scale, ("", "large")).levelled(later)
+
+
+def test_names_that_a_run_does_not_know() -> None:
+    assert lines_of(("", "b", "a"), ("a", "c", "b", "")).tolist() == [2, 0, 1, 0]
+    assert of_unknown_series((), ("a",)) == of_unknown_series(("", "a"), ("a",)) == ""
+
+
+def test_a_far_range_is_told_at_each_series_level(place: Path) -> None:
+    data = settled(place)
+    config = Series(data=str(place / "turned.csv"), id_col="machine", window=12, freq="1h", max_gap=1)
+    later = settling.table_of(config)
+    assert of_another(later, data.scale, data.symbols) == []
+    swapped = Levels(data.scale, ("", "small", "middle", "large"))
+    (said_of,) = of_another(later, *swapped)
+    assert said_of.startswith("Far from what they were in the training part are 'a' in ")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({}, "--scale series needs --id-col"),
+        ({"id_col": "id", "split_by": "series"}, "--scale series needs training rows of all series"),
+    ],
+)
+def test_where_series_can_have_no_scale_of_their_own(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        Reading(scale="series", **options)
+
+
+def test_classes_have_no_scale_by_series() -> None:
+    with pytest.raises(ConfigError, match="--scale series is not for --task classify"):
+        Series(scale="series", id_col="id", task="classify", label_col="c")
+
+
+def test_another_table_has_the_scale_of_the_run() -> None:
+    assert "scale" not in REREAD
+
+
+def test_the_verdict_counts_all_series_alike(place: Path) -> None:
+    """Of values in other units errors are the same: no machine decides by its size."""
+    table(place / "sizes.csv", MACHINES | {"small": (5e5, 1e4)})
+    tasks: dict[str, dict[str, Any]] = {"forecast": {"horizon": 3}, "reconstruct": {"code": 2}}
+    for task, options in tasks.items():
+        found = []
+        for name in ("good", "sizes"):
+            data, usual = str(place / f"{name}.csv"), {"id_col": "machine", "scale": "series", "window": 12, "units": 3}
+            config = Series.from_dict({"data": data, "task": task} | usual | options)
+            found.append(_measured(*settling.settle(config)))
+        assert found[1] == pytest.approx(found[0], rel=5e-3)
+
+
+def _measured(config: Series, data: Data) -> list[float]:
+    """Of a network as it is drawn."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    evaluation = series.evaluate(series.build(config, data), data)
+    rows = [metric for metrics in evaluation.metrics.values() for metric in metrics.values()]
+    values = [value for metric in rows for value in (metric.value, *metric.baselines.values())]
+    return values + [judged.skill for judged in evaluation.verdicts.values()]

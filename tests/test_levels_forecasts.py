@@ -1,0 +1,114 @@
+"""Forecasts of series with a scale each: in own units, told by name, as the exported model says them."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from searches import call
+from test_levels import MACHINES, ROWS, table, values_of
+
+from lstm_ae.run import open_run
+
+QUICK = "--task forecast --id-col machine --scale series --window 24 --horizon 6 --units 6 --epochs 3 --batch-size 32"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables, and a run that forecasts."""
+    folder = tmp_path_factory.mktemp("ahead")
+    table(folder / "good.csv")
+    table(folder / "turned.csv", {"new": (5000.0, 1000.0), **dict(reversed(MACHINES.items()))})
+    said = call(f"series train {folder}/good.csv --out {folder}/run {QUICK}")
+    assert said.code == 0, said.err
+    return folder
+
+
+def ahead(place: Path, name: str) -> tuple[dict[str, Any], str]:
+    """The forecasts of each machine, `(steps, 2)`, and what was said on the way."""
+    said = call(f"series forecast {place}/run {place}/{name}.csv --horizon 8 --out {name}.csv")
+    assert said.code == 0, said.err
+    found: dict[str, Any] = {}
+    for row in csv.DictReader(Path(f"{name}.csv").read_text().splitlines()):
+        found.setdefault(row["machine"], []).append(
+            [row["a"], row["b"], row["a low_80"] or "nan", row["a high_80"] or "nan"]
+        )
+    return {machine: np.array(rows, float) for machine, rows in found.items()}, said.err
+
+
+def test_each_series_is_forecast_in_its_own_units(place: Path) -> None:
+    found, said = ahead(place, "good")
+    assert "of their own" not in said
+    for machine, (level, deviation) in MACHINES.items():
+        step = 2 * np.pi * np.arange(ROWS, ROWS + 8)[:, None] / 12
+        wanted = level * np.array([1, 2]) + deviation * np.sqrt(2) * np.sin(step + np.arange(2))
+        assert np.abs(found[machine][:, :2] - wanted).max() < 0.5 * deviation
+        width = found[machine][:6, 3] - found[machine][:6, 2]
+        assert (width > 0).all()
+        assert (width < deviation).all()
+    other, said = ahead(place, "turned")
+    assert "1 of 4 series had too few values in the training part, or none, for a scale of their own" in said
+    for machine in MACHINES:
+        np.testing.assert_array_equal(other[machine], found[machine])
+
+
+def test_measures_do_not_depend_on_the_order_of_series(place: Path) -> None:
+    table(place / "reversed.csv", dict(reversed(MACHINES.items())))
+    found = []
+    for name in ("good", "reversed"):
+        said = call(f"series evaluate {place}/run {place}/{name}.csv --json")
+        assert said.code == 0, said.err
+        metrics = json.loads(said.out)["metrics"]
+        found.append(
+            [metric["value"] for metric in metrics["new data"].values()] + [metrics["verdict"]["new data"]["skill"]]
+        )
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert call(f"series evaluate {place}/run").code == 0
+
+
+def test_the_exported_model_says_the_same(place: Path, proven_here: None) -> None:
+    import tensorflow as tf
+
+    from lstm_ae.export import export_run
+
+    run = open_run(place / "run")
+    exported = export_run(run, Path("served"))
+    served = tf.saved_model.load(str(exported.directory))
+    found, _ = ahead(place, "good")
+    known = json.loads((exported.directory / "assets.extra" / "manifest.json").read_text())["symbols"]
+    assert known == list(run.symbols) == ["", *MACHINES]
+    past = np.array(
+        [
+            [[float(f"{value:.7g}") for value in row] for row in values_of(name, *MACHINES[name])[-24:]]
+            for name in known[1:]
+        ]
+    )
+    said = served.signatures["forecast"](
+        past=past.astype(np.float32), series=np.arange(1, 4, dtype=np.int32), horizon=np.full(3, 8, np.int32)
+    )["future"]
+    for name, future in zip(known[1:], said, strict=True):
+        np.testing.assert_allclose(future, found[name][:, :2], rtol=1e-5)
+
+
+def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
+    from lstm_ae.config import Series
+    from lstm_ae.origins import begun, divided
+
+    options = {"id_col": "machine", "scale": "series", "task": "forecast", "window": 12, "horizon": 3}
+    config, rows = begun(Series(data=str(place / "good.csv"), **options), 2)
+    one, two = (divided(config, rows, number, 2).data for number in (1, 2))
+    assert one.symbols == two.symbols == ("", *MACHINES)
+    for data in (one, two):
+        own = data.train.series[data.train.company == 1]
+        np.testing.assert_allclose(data.scale.offset[1], own.mean(axis=0), rtol=1e-5)
+    assert (one.scale.offset[1:] != two.scale.offset[1:]).all()
+
+
+@pytest.mark.slow
+def test_a_backtest(place: Path) -> None:
+    options = "--id-col machine --scale series --window 12 --horizon 3 --units 4 --epochs 1"
+    said = call(f"series backtest {place}/good.csv --folds 2 --out back {options}")
+    assert said.code == 0, said.err
+    assert "Verdict over all folds" in said.out

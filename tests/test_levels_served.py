@@ -1,0 +1,121 @@
+"""A model with a scale for each series: its input `series`, its two halves, and what is exported of it."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lstm_ae.anomaly.normal import of_windows, score_rows
+from lstm_ae.anomaly.scores import row_scores as means
+from lstm_ae.config import Series
+from lstm_ae.data.scaling import Scale, fixed
+from lstm_ae.export import export
+from lstm_ae.exporting.detector import Detector, row_scores
+from lstm_ae.exporting.endpoints import endpoints
+from lstm_ae.exporting.samples import samples
+from lstm_ae.halves import halves_of
+from lstm_ae.models.apply import inputs_of
+from lstm_ae.models.compressor import compressor
+from lstm_ae.models.scaling import in_own_units, levels_of
+from lstm_ae.models.seq2seq import seq2seq
+from lstm_ae.tasks.series import codes
+
+# Of all together, of a small and of a large series.
+SCALE = Scale(
+    "series",
+    np.array([[50, 500], [1, 2], [1000, 9000]], np.float32),
+    np.array([[40, 300], [0.1, 0.2], [50, 700]], np.float32),
+)
+STEPS = 5
+LINES = np.array([0, 1, 2, 7], np.int32)
+
+
+def drawn(network: Any) -> Any:
+    random = np.random.default_rng(0)
+    network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
+    return network
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    config = Series(units=3, code=2)
+    return in_own_units(drawn(compressor(config, steps=STEPS, features=2, missing=True)), SCALE)
+
+
+@pytest.fixture(scope="module")
+def forecaster() -> Any:
+    config = Series(units=3, task="forecast")
+    return in_own_units(drawn(seq2seq(config, steps=STEPS, horizon=3, features=2, missing=False)), SCALE)
+
+
+def rows_of(count: int) -> Any:
+    """Rows of each of `LINES` in own units, and the same levelled: `(4, rows, 2)` each."""
+    level = np.random.default_rng(1).normal(0, 1, (1, count, 2)).astype(np.float32) * SCALE.range[0] + SCALE.offset[0]
+    level = np.repeat(level, len(LINES), axis=0)
+    own = [SCALE.unlevelled(rows, np.full(count, line, np.int32)) for rows, line in zip(level, LINES, strict=True)]
+    return np.array(own), level
+
+
+def test_each_series_is_given_back_in_its_own_units(model: Any) -> None:
+    """Alike in scaled values, and a line that the model does not have is of all together."""
+    own, level = rows_of(STEPS)
+    given_back = model(inputs_of(model, own, LINES))["reconstruction"].numpy()
+    (common,) = model(inputs_of(model, level[:1], None))["reconstruction"].numpy()
+    for rows, line in zip(given_back, LINES, strict=True):
+        wanted = SCALE.unlevelled(common, np.full(STEPS, line, np.int32))
+        np.testing.assert_allclose(rows, wanted, rtol=1e-5)
+
+
+def test_halves_read_levelled_rows(model: Any) -> None:
+    level = rows_of(40)[1][0]
+    halves, levels = halves_of(model, "series"), levels_of(model, ("", "small", "large"))
+    assert halves.reason == ""
+    np.testing.assert_array_equal(levels.scale.offset, SCALE.offset)
+    np.testing.assert_array_equal(levels.scale.range, SCALE.range)
+    same = halves_of(in_own_units(model.get_layer("network"), SCALE.together), "standard")
+    for name in ("encode", "errors", "rebuild"):
+        for found, wanted in zip(getattr(halves, name)(level), getattr(same, name)(level), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert levels_of(in_own_units(model.get_layer("network"), fixed()), ()).names == ()
+
+
+@pytest.mark.parametrize("kind", ["model", "forecaster"])
+def test_saved_and_exported_alike(kind: str, request: pytest.FixtureRequest, tmp_path: Path, proven_here: None) -> None:
+    model = request.getfixturevalue(kind)
+    inputs = inputs_of(model, rows_of(STEPS)[0], LINES)
+    expected = model(inputs)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    exported = export(loaded, tmp_path / "served", detector=Detector(0.5, 3) if kind == "model" else None)
+    assert exported.difference <= 1e-6
+    assert all("series" in endpoint.inputs for endpoint in exported.endpoints)
+    served = tf.saved_model.load(str(exported.directory))
+    for name, value in served.signatures["serving_default"](**inputs).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5)
+
+
+def test_the_score_of_rows_is_that_of_levelled_ones(model: Any) -> None:
+    own, level = rows_of(30)
+    own[:, 10] = level[:, 10] = np.nan
+    call, specs = row_scores(model, Detector(0.5, 3, (1.0, 4.0)))
+    assert specs["series"].dtype == tf.int32
+    given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
+    got = tf.function(call, input_signature=[specs])(given)["score"].numpy()
+    errors = of_windows(codes.errors_of(model, SCALE.together), STEPS)
+    wanted = means(score_rows(errors, level[0], np.zeros(30, np.int32), STEPS, 3) * [1, 4])
+    for scores in got:
+        np.testing.assert_allclose(scores, wanted, rtol=1e-3)
+
+
+def test_an_export_is_tried_with_several_series(model: Any) -> None:
+    """Also over blocks of windows that have to be joined, where each row of the batch is one series."""
+    asked = list(samples(model, endpoints(model, Detector(0.5, 3))))
+    for _, inputs in asked:
+        assert inputs["series"].tolist() == list(range(len(inputs["sequence"])))
+    assert asked[-1].endpoint.name == "score"
+    size = asked[-1].inputs["sequence"].mean(axis=1)
+    assert (size[1] < 3).all()
+    assert (size[2] > 900).all()
