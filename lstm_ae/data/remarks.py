@@ -26,7 +26,7 @@ MANY = 0.2
 # How many deviations, or ranges, a value lies from those of the training part to be far.
 FAR = 4
 # How many times less a series varies than all together until it is hardly seen beside them.
-APART = 10
+APART = 3
 # Headings of columns that count, whose values rise in every row if not by as much.
 COUNTERS = re.compile(
     r"((row|line|record|sample|reading|scan|seq(uence)?|step|obs(ervation)?)?[ _-]*"
