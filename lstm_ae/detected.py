@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lstm_ae.anomaly.events import Event
 from lstm_ae.config.rules import UNITS
+from lstm_ae.data.selection import count
 from lstm_ae.data.telling import told_all
 from lstm_ae.detection import Detection
 
@@ -70,23 +71,26 @@ def words(found: Detection) -> list[str]:
     expected = ours.threshold.alarms.per(rows)
     lines = [
         f"threshold {ours.threshold.value:.4g}, {ours.threshold.rule}{_for_each(found)}: {ours.threshold.how}",
-        f"{len(ours.events)} events in {rows:,} rows{_time(found, rows)}; false alarms to expect: "
+        f"{count(len(ours.events), 'event')} in {count(rows, 'row')}{_time(found, rows)}; false alarms to expect: "
         f"{expected.expected:.2g} ({expected.low:.2g} to {expected.high:.2g})",
     ]
     if unscored := len(ours.scores) - rows:
-        lines.append(f"{unscored:,} rows have no score: they hold no value, or stand in no whole window")
+        have = "has" if unscored == 1 else "have"
+        lines.append(f"{count(unscored, 'row')} {have} no score: without a value, or in no whole window")
     agreed = _agreed(found)
     lines.append(
-        f"{found.normal.components.name}: {len(found.baseline.events)} events by the same rule, {agreed} among these"
+        f"{found.normal.components.name}: {count(len(found.baseline.events), 'event')} by the same rule, "
+        f"{agreed} among these"
     )
     for name, judged in found.judged.items():
         measures = (("VUS-PR", judged.ranking.vus_pr), ("AUC-PR", judged.ranking.auc_pr))
         told = [f"{measure} {value:.3f}" for measure, value in measures if value == value]
         if name != "raw values":
-            found_of = (
-                f"{judged.findings.found} labelled ranges found" if judged.findings.ranges else "0 labelled ranges"
-            )
-            told += [found_of, f"{judged.findings.false} false events"]
+            of = count(judged.findings.ranges, "labelled range")
+            told += [
+                f"{judged.findings.found} of {of} found" if judged.findings.ranges else of,
+                count(judged.findings.false, "false event"),
+            ]
         if told:
             lines.append(f"{name}: {', '.join(told)}")
     return lines

@@ -374,7 +374,7 @@ def test_labels_may_be_words(words_: tuple[str, str]) -> None:
     assert (found.judged["model"].findings.found, found.judged["model"].findings.false) == (1, 0)
 
 
-@pytest.mark.parametrize(("label", "said"), [("0", "0 labelled ranges, 1 false events"), ("", "0 labelled ranges, 1")])
+@pytest.mark.parametrize(("label", "said"), [("0", "0 labelled ranges, 1 false event"), ("", "0 labelled ranges, 1")])
 def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
     found = judged_by([label] * 59 + ["0"], "fixed:2")
     lines = words(found)
