@@ -21,11 +21,12 @@ from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.selection import asked as chosen
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, Diverged
-from lstm_ae.evaluation import Evaluation, Verdict, verdict
+from lstm_ae.evaluation import Evaluation, Verdict
 from lstm_ae.experiment import identity_in, learn
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.tasks.errors import calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.forecasting import one_day
+from lstm_ae.verdicts import verdict
 
 # Share of the days that is always for training, and of the days before a test that is for validation.
 FIRST, VALIDATION = 0.5, 0.15

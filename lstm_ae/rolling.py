@@ -16,12 +16,13 @@ from lstm_ae.data.measurements import Progress
 from lstm_ae.data.telling import told
 from lstm_ae.data.windows import fingerprint
 from lstm_ae.errors import DataError, Diverged
-from lstm_ae.evaluation import Evaluation, Verdict, skill, verdict
+from lstm_ae.evaluation import Evaluation, Verdict, skill
 from lstm_ae.experiment import identity_in, learn
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.origins import Divided, begun, divided
 from lstm_ae.seasonal import fit
 from lstm_ae.tasks.series import outcomes
+from lstm_ae.verdicts import verdict
 
 
 class Fold(NamedTuple):

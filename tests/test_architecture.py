@@ -37,6 +37,7 @@ LAYERS = [
         "lstm_ae.kept",
         "lstm_ae.optimizers",
         "lstm_ae.limits",
+        "lstm_ae.verdicts",
     },
     {"lstm_ae.overlapping"},
     {"lstm_ae.steps", "lstm_ae.halves"},

@@ -17,7 +17,6 @@ from lstm_ae.data.scaling import fixed
 from lstm_ae.data.series import prepare
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.evaluation import mcnemar
 from lstm_ae.figures.classes import confusion, trust
 from lstm_ae.logistic import (
     Logistic,
@@ -30,6 +29,7 @@ from lstm_ae.logistic import (
     write_logistic,
 )
 from lstm_ae.tasks.series.settling import Settled, settle
+from lstm_ae.verdicts import mcnemar
 
 NAN = float("nan")
 

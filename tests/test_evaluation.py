@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lstm_ae.evaluation import Mean, Verdict, diebold_mariano, principal_components, sample_means, skill, verdict
+from lstm_ae.evaluation import Mean, Verdict, principal_components, sample_means, skill
+from lstm_ae.verdicts import diebold_mariano, verdict
 
 
 @pytest.mark.parametrize(

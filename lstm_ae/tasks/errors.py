@@ -8,8 +8,9 @@ import numpy as np
 
 from lstm_ae.baselines import Baselines, known_of
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Metric, Verdict, skill, verdict
+from lstm_ae.evaluation import Metric, Verdict, skill
 from lstm_ae.intervals import Calibration, bounds, calibrated, pinball, volatility
+from lstm_ae.verdicts import verdict
 
 # The intervals that every forecast is judged by, in per cent.
 LEVELS = (80, 95)

@@ -15,12 +15,13 @@ from lstm_ae.config.rules import Rule, parse_threshold
 from lstm_ae.data.padding import begun
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics, Verdict, sample_means, verdict
+from lstm_ae.evaluation import Evaluation, Mean, Metric, Metrics, Verdict, sample_means
 from lstm_ae.figures import base, signals
 from lstm_ae.halves import halves_of
 from lstm_ae.run import Run
 from lstm_ae.tasks import History, columns, learned, parts
 from lstm_ae.tasks.reconstruction import code_size
+from lstm_ae.verdicts import verdict
 
 Numbers = NDArray[Any]
 # From windows `(windows, window, features)` in own units to their squared errors in scaled values, alike.

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from lstm_ae.data.columns import heading
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.evaluation import Column, Metric, Verdict, sample_means, skill, verdict
+from lstm_ae.evaluation import Column, Metric, Verdict, sample_means, skill
 from lstm_ae.intervals import bounds, conformal
 from lstm_ae.seasonal import Seasonal, name_of
+from lstm_ae.verdicts import verdict
 
 Numbers = NDArray[Any]
 
