@@ -86,6 +86,9 @@ def detector_of(run: Run) -> Detector:
     """
     config = run.config()
     assert isinstance(config, Series)
+    # Which rule is the usual one may change; a run's threshold does not.
+    rule = run.metrics().get("threshold", {}).get("rule")
+    config = dataclasses.replace(config, threshold=config.threshold or rule)
     normal, scale = run.normal()
     by_components = of_windows(codes.errors_of_components(normal.components, scale.together), normal.window)
     errors = normal.weigh(halves_of(run.model(), config.scale).errors, by_components)

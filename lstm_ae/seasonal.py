@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.data.cadence import starts_of
 from lstm_ae.data.windows import Data, Split, joined
 
 Numbers = NDArray[Any]
@@ -22,9 +23,9 @@ COMPARED = 1_000_000_000
 READ = 1024
 # Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
-# A season saves so much of the error of the last value, or it is none; and so much of that of any season whose multiple
-# it is, or it is that one.
-GAIN, MULTIPLE = 0.02, 0.2
+# A season saves so much of the error of the last value, or it is none; and of that of any season whose multiple it is, or
+# it is that one.
+GAIN = 0.02
 
 
 class Seasonal(NamedTuple):
@@ -94,20 +95,22 @@ def find_seasons(data: Data, steps: int) -> tuple[int | None, ...]:
     """For each feature the steps, at most a window's, after which repetition forecasts validation windows best.
 
     None where that is hardly better than the last value. Of several features each has its own, and only where what was
-    found in the first half of these windows is better in the second too: of hundreds of seasons some are better by
+    found in the earlier half of these windows is better in the later one too: of hundreds of seasons some are better by
     chance, in one of many columns nearly always.
 
     Args:
         steps: of the window; the others of a sample are the horizon.
     """
     values = steps * (data.validation.span - steps) * data.validation.features
-    window = scaled_windows(data, data.validation, min(max(COMPARED // values, 20), CHOSEN), steps)
+    most = min(max(COMPARED // values, 20), CHOSEN)
+    window = scaled_windows(data, data.validation, most, steps)
     past, truth = window[:, :steps], window[:, steps:]
-    half = len(past) // 2 if past.shape[2] > 1 else 0
+    later = _later(data.validation, _spread(data.validation, most))
+    parts = (~later, later) if past.shape[2] > 1 else (slice(None),) * 2
     tried = []
     for season in (None, *range(2, steps + 1)):
         said = seasonal(past, truth.shape[1], [season] * past.shape[2])
-        tried.append([_by_feature(said[part], truth[part]) for part in (slice(half or None), slice(half, None))])
+        tried.append([_by_feature(said[part], truth[part]) for part in parts])
     found, judged = np.moveaxis(np.array(tried), 1, 0)
     # Places 1, 2, ... are seasons of 2, 3, ... steps.
     places = [_best(errors, gains) for errors, gains in zip(found.T, judged.T, strict=True)]
@@ -115,16 +118,26 @@ def find_seasons(data: Data, steps: int) -> tuple[int | None, ...]:
 
 
 def _best(errors: Numbers, judged: Numbers) -> int:
-    """The place of the least error, or of a season whose multiple it is and that errs little more.
+    """The place of the least error; or that of a season whose multiple it is, or of none, of which it saves too little.
 
-    Place 0, without a season, where the other windows it is judged by say that it saves too little.
+    What it saves is told by `judged`, the errors in other windows.
     """
     if not np.isfinite(errors).any():
         return 0
     best = int(np.nanargmin(errors))
-    nearly = (place for place in range(1, best) if (1 - MULTIPLE) * errors[place] <= errors[best])
-    best = next((place for place in nearly if (best + 1) % (place + 1) == 0), best)
+    shorter = [place for place in range(1, best) if (best + 1) % (place + 1) == 0]
+    best = next((place for place in shorter if not judged[best] < (1 - GAIN) * judged[place]), best)
     return best if judged[best] < (1 - GAIN) * judged[0] else 0
+
+
+def _later(split: Split, index: Numbers) -> NDArray[np.bool_]:
+    """Which of some samples are of the later half of those in their segment; of segments with one, every second is."""
+    first = starts_of(split.segment_ids()[split.starts[index]])
+    number = np.cumsum(first) - 1
+    size = np.bincount(number)[number]
+    place = np.arange(len(index)) - np.flatnonzero(first)[number]
+    later: NDArray[np.bool_] = np.where(size > 1, 2 * place >= size, number % 2 == 1)
+    return later
 
 
 def fit(data: Data, steps: int, *, refit: bool = False) -> Seasonal:
@@ -157,11 +170,15 @@ def _fitted(data: Data, steps: int, penalties: Sequence[float]) -> list[Seasonal
 
 def scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:
     """So many samples, spread evenly over a part, scaled; `steps` of each are its window."""
-    most = min(most, max(VALUES // (split.span * split.features), 20))
-    index = np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
+    index = _spread(split, most)
     window = split.windows(index)
     scaled: Numbers = data.scale.scaled(window, window[:, :steps], split.companies(index))
     return scaled
+
+
+def _spread(split: Split, most: int) -> Numbers:
+    most = min(most, max(VALUES // (split.span * split.features), 20))
+    return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
 
 
 def _regression(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:

@@ -116,6 +116,26 @@ def test_chance_gives_few_columns_a_season_and_none_a_multiple_of_its_own() -> N
     assert sum(season is not None for season in found[1:]) <= 4
 
 
+def test_a_season_of_some_series_is_judged_by_their_own_later_windows() -> None:
+    """Not by those of the others, which follow them in the table and have none."""
+    random, hours = np.random.default_rng(0), 24 * 60
+    day = np.sin(2 * np.pi * np.arange(hours) / 24)
+    frames = []
+    for name in ("s0", "s1", "s2", "s3"):
+        values = 9 * day + random.normal(size=hours) if name > "s1" else random.normal(size=hours).cumsum() / 9
+        time = pd.date_range("2024-01-01", periods=hours, freq="h")
+        frames.append(pd.DataFrame({"m": name, "time": time, "a": values, "b": values + random.normal(size=hours) / 9}))
+    frame = pd.concat(frames).set_index("m")
+    assert prepared(frame, window=48, horizon=24, id_col="m").data.seasons == (24, 24)
+
+
+def test_a_week_beats_a_day_where_it_errs_less() -> None:
+    random, hours = np.random.default_rng(0), 24 * 7 * 20
+    hour = np.arange(hours)
+    load = np.sin(2 * np.pi * hour / 24) - 1.0 * (hour // 24 % 7 > 4) + random.normal(size=hours) / 4
+    assert prepared(pd.DataFrame({"load": load}), window=192, horizon=24).data.seasons == (168,)
+
+
 def test_a_run_keeps_the_seasons_of_its_columns() -> None:
     calendar().to_csv("c.csv", index=False)
     said = call(f"series train c.csv {OPTIONS} --value-cols price,hour --out run")
