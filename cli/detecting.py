@@ -164,7 +164,8 @@ def register(app: typer.Typer) -> None:
         )
         bar.clear()
         notes = of_another(found.prepared, opened.normal()[1], opened.symbols)
-        remark((*notes, *of_known_rows(found.prepared, seen)), talk)
+        rests = opened.metrics()["threshold"].get("note") if threshold is None else None
+        remark((*notes, *of_known_rows(found.prepared, seen), *([rests] if rests else [])), talk)
         _show(found, talk)
         files = {}
         if events is not None:
@@ -198,6 +199,7 @@ def _show_trained(talk: Talk, run: Any) -> None:
         talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
     if config.task == "anomaly":
         threshold = metrics["threshold"]
+        remark([threshold["note"]] if "note" in threshold else [], talk)
         # One threshold for all: a series whose scores are high has more of the alarms, a calm one fewer.
         budget = config.id_col is not None and threshold["rule"].startswith("budget")
         each = " a series, on average" if budget else ""
@@ -231,21 +233,9 @@ def _show(found: Any, talk: Talk) -> None:
 
     rows = detected.event_rows(found)
     if rows:
-        talk.table(
-            ["start", "end", "peak", "score", "p", "columns"],
-            [
-                (
-                    f"{series}{r['start']}",
-                    f"{series}{r['end']}" + (" (provisional)" if r["provisional"] else ""),
-                    f"{series}{r['peak']}",
-                    r["score"],
-                    r["p"],
-                    r["columns"],
-                )
-                for r in rows
-                for series in [f"{r['series']} " if "series" in r else ""]
-            ],
-        )
+        names = [name for name in rows[0] if name != "provisional"]
+        told = [row | {"end": row["end"] + " (provisional)" * row["provisional"]} for row in rows]
+        talk.table(names, [tuple(row[name] for name in names) for row in told])
     else:
         talk.show("No anomaly found.")
     for line in detected.words(found):

@@ -72,7 +72,7 @@ def words(found: Detection) -> list[str]:
     lines = [
         f"threshold {ours.threshold.value:.4g}, {ours.threshold.rule}{_for_each(found)}: {ours.threshold.how}",
         f"{count(len(ours.events), 'event')} in {count(rows, 'row')}{_time(found, rows)}; false alarms to expect: "
-        f"{expected.expected:.2g} ({expected.low:.2g} to {expected.high:.2g})",
+        f"{_alarms(expected.expected)} ({_alarms(expected.low)} to {_alarms(expected.high)})",
     ]
     if unscored := len(ours.scores) - rows:
         have = "has" if unscored == 1 else "have"
@@ -102,6 +102,10 @@ def _for_each(found: Detection) -> str:
     return f" a series, on average over {series:,}" if found.ours.threshold.rule.kind == "budget" and series > 1 else ""
 
 
+def _alarms(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+
+
 def _agreed(found: Detection) -> int:
     """Events of the baseline that meet one of the model's."""
     ours = [(event.first, event.last) for event in found.ours.events]
@@ -109,7 +113,8 @@ def _agreed(found: Detection) -> int:
 
 
 def _time(found: Detection, rows: int) -> str:
-    if not found.normal.step:
+    # Rows of several series lie beside one another.
+    if not found.normal.step or len(found.prepared.table.ids) > 1:
         return ""
     seconds = rows * found.normal.step / 1e9
     unit = next((unit for unit in ("month", "week", "day", "hour") if seconds >= UNITS[unit]), "hour")

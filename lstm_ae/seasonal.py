@@ -23,8 +23,8 @@ COMPARED = 1_000_000_000
 READ = 1024
 # Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
-# A season saves so much of the error of the last value, or it is none; and of that of any season whose multiple it is, or
-# it is that one.
+# A season saves so much of the error of the last value, or it is none; and of that of any season whose multiple it is,
+# or it is that one.
 GAIN = 0.02
 
 

@@ -190,7 +190,12 @@ def test_a_stream_tells_once_of_a_series_without_a_scale(place: Path, monkeypatc
     monkeypatch.setattr(os, "read", lambda _, size: text.read(min(size, 5000)))
     found = said("detect run -", place)
     assert found.code == 0
-    assert found.err.count("for a scale of their own, and are scaled as all together are: new\n") == 1
+    assert (
+        found.err.count(
+            "for a scale of their own, and are scaled as all together are, so that what is found or forecast in them says little: new\n"
+        )
+        == 1
+    )
 
 
 def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
@@ -203,7 +208,7 @@ def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
     assert np.unique(data.train.company).tolist() == [0, 1]
     assert [note for note in data.source.notes if note.startswith("scale: ")] == [
         "scale: 1 of 2 series had too few values in the training part, or none, for a scale of their own, and are "
-        "scaled as all together are: short"
+        "scaled as all together are, so that what is found or forecast in them says little: short"
     ]
 
 

@@ -60,5 +60,6 @@ def of_unknown_series(names: Sequence[str], ids: Sequence[str]) -> str:
         return ""
     return (
         f"{len(without):,} of {len(ids):,} series had too few values in the training part, or none, for a scale of "
-        f"their own, and are scaled as all together are: {listed([heading(name) for name in without])}"
+        "their own, and are scaled as all together are, so that what is found or forecast in them says little: "
+        f"{listed([heading(name) for name in without])}"
     )

@@ -63,6 +63,9 @@ def forecasts(
             dated(axes, zone=zone)
         label(axes, y=short(quantities[k], 18), title=short(names[k]))
     label(drawn.axes[-1], x=across(times, zone))
+    # What nobody can tell is not drawn.
+    told = {f"{level} %" for level, ends in intervals.items() if np.isfinite(ends).any()}
+    bands = [fan for fan in bands if fan.get_label() in told]
     handles = [known, *came, model, base, *bands]
     words = ["Given", *(["What came"] if came else []), "Forecast", baseline[0].upper() + baseline[1:]]
     legend(drawn, handles, [*words, *(f"{fan.get_label()} interval" for fan in bands)])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.anomaly.baseline import MOST_NUMBERS, MOST_WINDOWS, Components, fit_components
 from lstm_ae.anomaly.normal import Normal, of_windows, score_rows, usual_rule, usual_smooth
+from lstm_ae.anomaly.outstanding import of_outstanding
 from lstm_ae.anomaly.scores import row_scores, weights_of
 from lstm_ae.config import Series
 from lstm_ae.config.rules import Rule, parse_threshold
@@ -144,7 +145,8 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
         return {}
     found = normal(model, data, config)
     run.write_normal(found, data.scale)
-    return {"threshold": threshold_of(found, config)}
+    note = of_outstanding(found.scores, found.segment, data.validation.time, config.zone)
+    return {"threshold": threshold_of(found, config) | ({"note": note} if note else {})}
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
