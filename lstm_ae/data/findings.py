@@ -121,7 +121,7 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
         text += f"; {known}, but in those of --task classify"
     fixes: list[Mapping[str, Any]] = []
     tries: list[dict[str, Any]] = [{}]
-    if len(prepared.table.ids) >= len(PARTS) and config.split_by != "series":
+    if len(prepared.table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale):
         tries.insert(0, {"split_by": "series"})
     if len(runs) > len(prepared.table.ids):
         tries.append({"freq": "rows"})

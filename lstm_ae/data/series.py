@@ -150,7 +150,7 @@ def load_series(config: Reading, prepared: Prepared, *, folds: bool = False) -> 
     symbols = names_of(config, prepared)
     scale = scale_of_training(config, train, table, prepared.window, len(symbols))
     data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values)
-    several = len(table.ids) >= len(PARTS) and config.split_by != "series"
+    several = len(table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale)
     other = f", another --split{', --split-by series' if several else ''}"
     if folds:
         other = "" if test.samples else ", fewer --folds"
