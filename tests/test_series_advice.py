@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lstm_ae_cli import main
 
 from lstm_ae.config import Reading
+from lstm_ae.data.findings import changed_by, together
 from lstm_ae.data.inspection import inspect
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.series import load_series, prepare
@@ -31,3 +33,15 @@ def test_a_table_without_windows_is_not_advised_to_divide_series_that_have_a_sca
     table = read_measurements(config)
     with pytest.raises(DataError, match=r"another --split, or more rows$"):
         load_series(config, prepare(config, table))
+
+
+def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys: pytest.CaptureFixture[str]) -> None:
+    name = machines(60, np.geomspace(1, 1e5, 6))
+    config = Reading(data=name, id_col="m", window=24)
+    findings = inspect(config).findings
+    assert [finding.fixes[0] for finding in findings if finding.fixes] == [{"split_by": "series"}, {"scale": "series"}]
+    assert together(config, findings) == {"split_by": "series"}
+    assert inspect(changed_by(config, together(config, findings))).usable
+    main(["series", "check", name, "--id-col", "m", "--window", "24"])
+    # It would be the command of the first alone.
+    assert "The first of each" not in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """What is wrong with a table, each with the options that solve it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
 from lstm_ae.data.table import MISSING
+from lstm_ae.errors import ConfigError
 
 
 class Finding(NamedTuple):
@@ -48,9 +50,18 @@ class Feature(NamedTuple):
     missing: float
 
 
-def together(findings: Sequence[Finding]) -> Mapping[str, Any]:
-    """The best fix of each finding, all at once."""
-    fixes = [finding.fixes[0] for finding in findings if finding.fixes]
+def together(config: Reading, findings: Sequence[Finding]) -> Mapping[str, Any]:
+    """The best fix of each finding, all at once, but for those that are refused beside the ones before them."""
+    fixes: list[Mapping[str, Any]] = []
+    for finding in findings:
+        more = [*fixes, *finding.fixes[:1]]
+        with suppress(ConfigError):
+            changed_by(config, _merged(more))
+            fixes = more
+    return _merged(fixes)
+
+
+def _merged(fixes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
     if words := [word for fix in fixes for word in fix.get("missing", ())]:
         merged["missing"] = tuple(dict.fromkeys(words))
