@@ -45,3 +45,15 @@ def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys:
     main(["series", "check", name, "--id-col", "m", "--window", "24"])
     # It would be the command of the first alone.
     assert "The first of each" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "each"),
+    [("xyz", {}, False), ("xyz", {"horizon": 2}, True), ("01", {}, True), ("", {}, True)],
+)
+def test_series_of_classes_are_not_advised_a_scale_each(classes: str, options: dict[str, Any], each: bool) -> None:
+    label = {"label_col": "cls"} if classes else {}
+    config = Reading(data=machines(99, np.geomspace(1, 1e4, 6), classes), id_col="m", window=4, **label, **options)
+    (finding,) = (finding for finding in inspect(config).findings if "small beside the others" in finding.text)
+    assert finding.text.endswith("; train with --scale series" if each else "apart, or with --scale window")
+    assert finding.fixes == ({"scale": "series"}, {"scale": "window"}) * each

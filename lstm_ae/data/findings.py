@@ -18,7 +18,7 @@ from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size, of_woven
+from lstm_ae.data.remarks import MANY, counting, lost_digits, may_scale_each, of_counters, of_unlike_size, of_woven
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
@@ -181,7 +181,7 @@ def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
     if unknown := of_unknown_series(names_of(config, prepared), prepared.table.ids):
         return [Finding(unknown, False)]
     text = of_unlike_size(config, prepared)
-    fixes: tuple[Mapping[str, Any], ...] = () if config.split_by == "series" else ({"scale": "series"},)
+    fixes: tuple[Mapping[str, Any], ...] = ({"scale": "series"},) if may_scale_each(config, prepared.table) else ()
     if fixes and not np.isnan(prepared.grid.values).any():
         fixes += ({"scale": "window"},)
     return [Finding(text, False, fixes)] if text else []
