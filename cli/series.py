@@ -147,8 +147,9 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
         for line in map(functools.partial(command_line, config), finding.fixes):
             if line.isprintable():
                 talk.show(f"  {line}")
-    if sum(bool(finding.fixes) for finding in found.findings) > 1:
-        talk.show(f"\nThe first of each together:\n  {command_line(config, together(found.findings))}")
+    fix = together(config, found.findings)
+    if fix and all(fix not in finding.fixes for finding in found.findings):
+        talk.show(f"\nThe first of each together:\n  {command_line(config, fix)}")
     talk.show("\nThis table cannot be used so." if not found.usable else "\nThis table can be used.")
 
 
@@ -212,5 +213,5 @@ def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
             finding._asdict() | {"fixes": [command_line(config, fix) for fix in finding.fixes]}
             for finding in found.findings
         ],
-        "command": command_line(config, together(found.findings)),
+        "command": command_line(config, together(config, found.findings)),
     }

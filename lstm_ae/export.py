@@ -130,7 +130,7 @@ def export_run(
         "metrics": measured(run.metrics()),
         "data": {key: data[key] for key in ("text", "sha256", "licence", "notes", "leaky")},
     }
-    # Line by line what the input `company` counts; and how a picture became a sequence.
+    # Line by line what the input `company`, or `series`, counts; and how a picture became a sequence.
     known |= {"symbols": data["symbols"]} if data.get("symbols") else {}
     if isinstance(config, Mnist):
         known["read"] = config.read

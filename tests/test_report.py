@@ -380,6 +380,13 @@ def test_a_run_is_told_whole() -> None:
     assert "Not everything is there" not in page.text
 
 
+def test_series_with_a_scale_each_are_no_companies() -> None:
+    made("a", Series(data="t.csv", id_col="machine", scale="series", window=4))
+    text = page_of("a").text
+    assert "Series IBM" in text
+    assert "Companies" not in text
+
+
 def test_several_measures_and_a_verdict_are_put_in_words() -> None:
     test = {"mse": metric(0.25, mean=0.5), "mae": metric(2.0, mean=1.0, last=3.0), "coverage": metric(0.8, wanted=0.9)}
     made("a", test=test, verdict={"test": {"text": "beats persistence (skill +5.00%)"}})

@@ -509,6 +509,25 @@ def test_nights_are_crossed_and_what_is_rare_or_mostly_missing_is_not() -> None:
     assert of(np.ones(len(hours), bool)).max_gap == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "max_gap"),
+    [
+        ({"window": 12}, 1),
+        ({"window": 18}, 1),
+        ({"window": 19}, 6),
+        ({"window": 12, "horizon": 6}, 1),
+        ({"window": 12, "horizon": 7}, 6),
+    ],
+)
+def test_nights_are_not_crossed_by_a_window_that_fits_between_them(options: dict[str, int], max_gap: int) -> None:
+    hours = np.datetime64("2024-01-01T00:00") + np.arange(24 * 60) * np.timedelta64(1, "h")
+    rows = [f"{hour},{k % 24}" for k, hour in enumerate(hours) if k % 24 >= 6]
+    config, table = table_of(rows, **options)
+    found = prepare(config, table)
+    assert found.max_gap == max_gap
+    assert all(part.samples for part in load_series(config, found)[:3])
+
+
 def test_a_column_without_a_value_in_training() -> None:
     config, table = table_of([f"{k},{k if k > 90 else ''}" for k in range(100)], "a,b", window=5)
     with pytest.raises(DataError, match="'b' has no value in the training part"):

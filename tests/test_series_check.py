@@ -238,7 +238,7 @@ def test_a_command_can_be_copied_into_a_shell() -> None:
 
 def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
     def fixes(*found: dict[str, Any]) -> Any:
-        return together([Finding("", False, (fix, {"window": 1})) for fix in found])
+        return together(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in found])
 
     assert fixes({"id_col": "i"}, {"label_col": "l"}) == {"id_col": "i", "label_col": "l"}
     assert fixes({"value_cols": ("a", "b", "l")}, {"label_col": "l"}, {"value_cols": ("b", "c", "l")}) == {

@@ -1,6 +1,7 @@
 """What is wrong with a table, each with the options that solve it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +18,12 @@ from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import MANY, counting, lost_digits, of_counters, of_unlike_size, of_woven
+from lstm_ae.data.remarks import MANY, counting, lost_digits, may_scale_each, of_counters, of_unlike_size, of_woven
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
 from lstm_ae.data.table import MISSING
+from lstm_ae.errors import ConfigError
 
 
 class Finding(NamedTuple):
@@ -48,9 +50,18 @@ class Feature(NamedTuple):
     missing: float
 
 
-def together(findings: Sequence[Finding]) -> Mapping[str, Any]:
-    """The best fix of each finding, all at once."""
-    fixes = [finding.fixes[0] for finding in findings if finding.fixes]
+def together(config: Reading, findings: Sequence[Finding]) -> Mapping[str, Any]:
+    """The best fix of each finding, all at once, but for those that are refused beside the ones before them."""
+    fixes: list[Mapping[str, Any]] = []
+    for finding in findings:
+        more = [*fixes, *finding.fixes[:1]]
+        with suppress(ConfigError):
+            changed_by(config, _merged(more))
+            fixes = more
+    return _merged(fixes)
+
+
+def _merged(fixes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
     if words := [word for fix in fixes for word in fix.get("missing", ())]:
         merged["missing"] = tuple(dict.fromkeys(words))
@@ -121,7 +132,7 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
         text += f"; {known}, but in those of --task classify"
     fixes: list[Mapping[str, Any]] = []
     tries: list[dict[str, Any]] = [{}]
-    if len(prepared.table.ids) >= len(PARTS) and config.split_by != "series":
+    if len(prepared.table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale):
         tries.insert(0, {"split_by": "series"})
     if len(runs) > len(prepared.table.ids):
         tries.append({"freq": "rows"})
@@ -170,7 +181,7 @@ def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
     if unknown := of_unknown_series(names_of(config, prepared), prepared.table.ids):
         return [Finding(unknown, False)]
     text = of_unlike_size(config, prepared)
-    fixes: tuple[Mapping[str, Any], ...] = () if config.split_by == "series" else ({"scale": "series"},)
+    fixes: tuple[Mapping[str, Any], ...] = ({"scale": "series"},) if may_scale_each(config, prepared.table) else ()
     if fixes and not np.isnan(prepared.grid.values).any():
         fixes += ({"scale": "window"},)
     return [Finding(text, False, fixes)] if text else []

@@ -8,6 +8,7 @@ import numpy as np
 from lstm_ae.config import Reading
 from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.columns import heading
+from lstm_ae.data.flags import are_flags
 from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
@@ -206,13 +207,21 @@ def of_unlike_size(config: Reading, prepared: Prepared) -> str:
             )
     if not small:
         return ""
-    # Of series that are classified or divided as wholes, some have no training rows.
-    without = config.split_by == "series" or getattr(config, "task", "") == "classify"
     return (
         f"{len(small):,} of {len(ids):,} series are small beside the others and share one scale with them, so that "
         f"little is seen in them ({example}); "
-        + ("train groups of like size apart, or with --scale window" if without else "train with --scale series")
+        + (
+            "train with --scale series"
+            if may_scale_each(config, prepared.table)
+            else "train groups of like size apart, or with --scale window"
+        )
     )
+
+
+def may_scale_each(config: Reading, table: Measurements) -> bool:
+    """Whether each series may have a scale; of those that are classified or divided as wholes, some are held out."""
+    classified = getattr(config, "task", "") == "classify" or not (config.forecasts or are_flags(table.classes))
+    return config.split_by != "series" and not classified
 
 
 def counting(table: Measurements) -> list[str]:

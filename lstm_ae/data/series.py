@@ -76,7 +76,8 @@ def prepare(config: Reading, table: Measurements, parts: Parts | None = None) ->
     def laid(max_gap: int) -> tuple[Grid, NDArray[np.int8], int]:
         grid = on_grid(table, step, max_gap, config)
         part = parts(grid) if parts else parts_of(config, table, grid)
-        return grid, part, longest_run(grid, part) // 2
+        # A usual window is to come more than once in each part; one that was asked for needs but to fit.
+        return grid, part, longest_run(grid, part) // (2 if lengths else 1)
 
     grid, part, room = laid(max_gap)
     if config.max_gap is None and window + horizon > room:
@@ -150,7 +151,7 @@ def load_series(config: Reading, prepared: Prepared, *, folds: bool = False) -> 
     symbols = names_of(config, prepared)
     scale = scale_of_training(config, train, table, prepared.window, len(symbols))
     data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values)
-    several = len(table.ids) >= len(PARTS) and config.split_by != "series"
+    several = len(table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale)
     other = f", another --split{', --split-by series' if several else ''}"
     if folds:
         other = "" if test.samples else ", fewer --folds"

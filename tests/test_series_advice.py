@@ -1,0 +1,59 @@
+"""What a check and a training advise of tables of many series: nothing that is refused when it is followed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lstm_ae_cli import main
+
+from lstm_ae.config import Reading
+from lstm_ae.data.findings import changed_by, together
+from lstm_ae.data.inspection import inspect
+from lstm_ae.data.measurements import read_measurements
+from lstm_ae.data.series import load_series, prepare
+from lstm_ae.errors import DataError
+
+
+def machines(rows: int, sizes: Any, classes: str = "") -> str:
+    """Series of hourly rows that vary by these sizes, each of one class where there are some."""
+    times = np.datetime64("2024-01-01T00:00") + np.arange(rows) * np.timedelta64(1, "h")
+    lines = ["t,m,a" + ",cls" * bool(classes)]
+    for k, size in enumerate(sizes):
+        kind = f",{classes[k % len(classes)]}" if classes else ""
+        lines += [f"{time},m{k},{size * np.sin(row * 1.3 + k):.4f}{kind}" for row, time in enumerate(times)]
+    Path("t.csv").write_text("\n".join(lines) + "\n")
+    return "t.csv"
+
+
+def test_a_table_without_windows_is_not_advised_to_divide_series_that_have_a_scale_each() -> None:
+    config = Reading(data=machines(60, range(1, 7)), id_col="m", window=24, scale="series")
+    (problem,) = (finding for finding in inspect(config).findings if finding.fatal)
+    assert [set(fix) for fix in problem.fixes] == [{"window"}]
+    table = read_measurements(config)
+    with pytest.raises(DataError, match=r"another --split, or more rows$"):
+        load_series(config, prepare(config, table))
+
+
+def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys: pytest.CaptureFixture[str]) -> None:
+    name = machines(60, np.geomspace(1, 1e5, 6))
+    config = Reading(data=name, id_col="m", window=24)
+    findings = inspect(config).findings
+    assert [finding.fixes[0] for finding in findings if finding.fixes] == [{"split_by": "series"}, {"scale": "series"}]
+    assert together(config, findings) == {"split_by": "series"}
+    assert inspect(changed_by(config, together(config, findings))).usable
+    main(["series", "check", name, "--id-col", "m", "--window", "24"])
+    # It would be the command of the first alone.
+    assert "The first of each" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "each"),
+    [("xyz", {}, False), ("xyz", {"horizon": 2}, True), ("01", {}, True), ("", {}, True)],
+)
+def test_series_of_classes_are_not_advised_a_scale_each(classes: str, options: dict[str, Any], each: bool) -> None:
+    label = {"label_col": "cls"} if classes else {}
+    config = Reading(data=machines(99, np.geomspace(1, 1e4, 6), classes), id_col="m", window=4, **label, **options)
+    (finding,) = (finding for finding in inspect(config).findings if "small beside the others" in finding.text)
+    assert finding.text.endswith("; train with --scale series" if each else "apart, or with --scale window")
+    assert finding.fixes == ({"scale": "series"}, {"scale": "window"}) * each
