@@ -190,12 +190,8 @@ def test_a_stream_tells_once_of_a_series_without_a_scale(place: Path, monkeypatc
     monkeypatch.setattr(os, "read", lambda _, size: text.read(min(size, 5000)))
     found = said("detect run -", place)
     assert found.code == 0
-    assert (
-        found.err.count(
-            "for a scale of their own, and are scaled as all together are, so that what is found or forecast in them says little: new\n"
-        )
-        == 1
-    )
+    note = "and are scaled as all together are, so that what is found or forecast in them says little: new\n"
+    assert found.err.count(note) == 1
 
 
 def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
