@@ -310,7 +310,19 @@ def test_a_season_is_found(period: int) -> None:
     found = seasons(table, HOUR, 1.0)
     assert found is not None
     assert abs(found[0] - period) <= max(1, period // 50)
-    assert found[1] == found[0]
+    assert found[1:] == (found[0], 0)
+
+
+@pytest.mark.parametrize("slow", [np.arange(400) / 40, 4 * np.sin(2 * np.pi * np.arange(400) / 365)])
+def test_a_season_is_found_beside_what_moves_slowly(slow: Any) -> None:
+    """In values that rise, or have a yearly wave that is too long to be one; in the first column that has one."""
+    random, steps = np.random.default_rng(0), np.arange(400)
+    week = np.array([0, 1, 1, 2, 3, 1, 0])[steps % 7] + slow + random.normal(0, 0.3, 400)
+    days = np.datetime_as_string(np.datetime64("2024-01-01") + steps)
+    rows = [f"{day},{one:.3f},{other:.3f}" for day, one, other in zip(days, random.normal(size=400), week, strict=True)]
+    _, table = table_of(rows, "time,noise,week")
+    found = usual_steps(table, Step(86_400 * 10**9), 1.0)
+    assert found[:3] == (7, 7, "7 steps, after which the values of week repeat themselves most")
 
 
 @pytest.mark.parametrize("kind", ["noise", "trend", "constant"])

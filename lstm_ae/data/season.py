@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import slots
+from lstm_ae.data.columns import heading
 from lstm_ae.data.measurements import Measurements
 
 # Steps of a window that nobody chose; a season that is longer is not looked for.
@@ -17,6 +18,8 @@ SEEN = 20_000
 CLEAR, NEAR = 0.3, 0.8
 # By how much a longer one must be better to count as the strongest.
 SURE = 0.03
+# Means over this share of the rows, which are a trend or a far longer wave, are taken away where they hide a season.
+MOVING = 1 / 8
 
 
 class Usual(NamedTuple):
@@ -41,18 +44,27 @@ def usual_steps(table: Measurements, step: Step, share: float) -> Usual:
     Args:
         share: of the series' rows, those at its beginning that may be looked at.
     """
-    found = seasons(table, step, share)
-    if found:
-        return Usual(*found, f"{found[0]} steps, after which the values repeat themselves most", found=True)
     day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
-    if 2 * SHORTEST <= day <= LONGEST:
+    has_days = 2 * SHORTEST <= day <= LONGEST
+    if found := seasons(table, step, share) or (None if has_days else seasons(table, step, share, trend=True)):
+        shortest, strongest, column = found
+        of = f" of {heading(table.layout.values[column])}" if column else ""
+        why = f"{shortest} steps, after which the values{of} repeat themselves most"
+        return Usual(shortest, strongest, why, found=True)
+    if has_days:
         return Usual(day, day, f"{day} steps, a day")
     return Usual(USUAL, USUAL, f"{USUAL} steps, as no season was found")
 
 
-def seasons(table: Measurements, step: Step, share: float) -> tuple[int, int] | None:
-    """The shortest lag at which the first feature of the longest series clearly repeats itself, and the one at which it
-    does most; None without any."""
+def seasons(table: Measurements, step: Step, share: float, *, trend: bool = False) -> tuple[int, int, int] | None:
+    """Where the longest series clearly repeats itself, by the first feature that does; None without a season.
+
+    Args:
+        trend: whether values move slowly as well, which is taken away.
+
+    Returns:
+        The shortest lag, the one at which the values repeat themselves most, and the feature's place.
+    """
     longest = int(np.bincount(table.series).argmax())
     rows = np.flatnonzero(table.series == longest)
     rows = rows[: max(int(share * len(rows)), 1)]
@@ -60,8 +72,16 @@ def seasons(table: Measurements, step: Step, share: float) -> tuple[int, int] | 
     rows, places = rows[places - places[0] < SEEN], places[places - places[0] < SEEN]
     if len(rows) < 3 * SHORTEST:
         return None
-    values = np.full(int(places[-1] - places[0]) + 1, np.nan)
-    values[places - places[0]] = table.values[rows, 0]
+    for column, cells in enumerate(table.values[rows].T):
+        values = np.full(int(places[-1] - places[0]) + 1, np.nan)
+        values[places - places[0]] = cells
+        if found := _season(_without_trend(values) if trend else values):
+            return *found, column
+    return None
+
+
+def _season(values: NDArray[np.float64]) -> tuple[int, int] | None:
+    """The shortest lag at which a series `(steps,)` repeats itself, and that at which it does most."""
     if (~np.isnan(values)).sum() < 3 * SHORTEST:
         return None
     correlation = autocorrelation(values, min(LONGEST + LONGEST // 10, len(values) // 3))
@@ -71,6 +91,14 @@ def seasons(table: Measurements, step: Step, share: float) -> tuple[int, int] | 
     # Twice a season is as good as one, but for chance.
     most = correlation[peaks].max()
     return peaks[0], next(lag for lag in peaks if correlation[lag] >= most - SURE)
+
+
+def _without_trend(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    import pandas as pd
+
+    size = max(int(MOVING * len(values)), 3 * SHORTEST)
+    less: NDArray[np.float64] = values - pd.Series(values).rolling(size, center=True, min_periods=1).mean().to_numpy()
+    return less
 
 
 def _peaks(correlation: NDArray[np.float64]) -> list[int]:
