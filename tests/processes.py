@@ -59,7 +59,7 @@ def until(process, text):
     raise AssertionError(f"no line starts with {text!r}")
 
 
-def until_there(path, seconds=60):
+def until_there(path, seconds=120):
     for _ in range(seconds * 1000):
         if path.exists():
             return

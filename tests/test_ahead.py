@@ -120,8 +120,12 @@ def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monk
     forecaster = SequenceForecaster()
     forecaster._packed = SimpleNamespace(forecaster=None)
     monkeypatch.setattr(SequenceForecaster, "_prepared", lambda self, rows: prepared)
-    monkeypatch.setattr(outlook, "forecast_table", lambda forecaster, prepared, **rest: prepared.table.zone)
-    found: Any = forecaster._outlook(frame, None)
+
+    def said(forecaster: Any, prepared: Any, **rest: Any) -> Any:
+        return SimpleNamespace(short=(), zone=prepared.table.zone)
+
+    monkeypatch.setattr(outlook, "forecast_table", said)
+    found: Any = forecaster._outlook(frame, None).zone  # type: ignore[attr-defined]
     assert (None if found is None else str(found)) == known
 
 
@@ -131,7 +135,7 @@ def test_a_level_is_a_whole_number_of_python_or_numpy(monkeypatch: pytest.Monkey
 
     def said(model: SequenceForecaster, table: Any, horizon: int | None, levels: tuple[int, ...]) -> Any:
         asked.append(levels)
-        ends = {level: ([rows - 1], [rows + 1]) for level in levels}
+        ends = dict.fromkeys(levels, (rows[None] - 1, rows[None] + 1))
         return SimpleNamespace(intervals=ends, _replace=lambda future: SimpleNamespace(future=future))
 
     monkeypatch.setattr(SequenceForecaster, "_outlook", said)

@@ -322,7 +322,7 @@ def networks() -> Iterator[Any]:
         for both in (True, False):
             states = Mnist(model="head-on-code", latent="steps", pool="both", every=2, bidirectional=both, **more)
             yield classifier(states, steps=4, features=3, classes=3)
-        yield compressor(Series(data="x.csv", **more), steps=4, features=2, missing=True)
+        yield compressor(Series(data="x.csv", code=16, **more), steps=4, features=2, missing=True)
         yield seq2seq(Series(task="forecast", **more), steps=4, horizon=2, features=2, missing=True)
         for both in (True, False):
             labelled = Series(task="classify", label_col="a", bidirectional=both, **more)

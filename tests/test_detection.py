@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -420,7 +421,7 @@ def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFi
     assert (event["series"], event["peak"]) == ("q", "2024-01-01 00:30:00")
     assert list(event_columns(detection.search(detector, prepared, "fixed:1e9"))) == list(columns)
     _show(found, Talk())
-    assert "q 2024-01-01 00:30:00" in capsys.readouterr().out
+    assert re.search(r"\nq .* 2024-01-01 00:30:00 ", capsys.readouterr().out)
 
 
 def test_a_budget_is_told_to_be_one_for_each_series() -> None:

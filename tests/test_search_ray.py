@@ -39,7 +39,7 @@ def test_a_cluster_of_its_own_gives_the_same_and_leaves_nothing_running(referenc
 
 def test_an_actor_that_dies_is_replaced(references, tmp_path):
     with started(ON_RAY, tmp_path) as process:
-        until_there(tmp_path / "s/states/0000-0.npz", 120)
+        until_there(tmp_path / "s/states/0000-0.npz", 300)
         os.kill(actors(process.pid)[0], signal.SIGKILL)
         _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
@@ -97,7 +97,7 @@ def cluster(monkeypatch):
 def test_a_cluster_that_goes_away_is_named_and_the_search_goes_on_without_it(tmp_path, cluster):
     address, stop = cluster
     with started(f"{ON_RAY} --epochs 60 --address {address}", tmp_path) as process:
-        until_there(tmp_path / "s/states/0000-0.npz", 120)
+        until_there(tmp_path / "s/states/0000-0.npz", 300)
         stop()
         out, err = process.communicate(timeout=240)
     assert (process.returncode, out) == (1, "")

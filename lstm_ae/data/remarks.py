@@ -26,8 +26,9 @@ ABOUT = ("missing rows", "scale", "counters", "digits", "totals", "far values", 
 MANY = 0.2
 # How many deviations, or ranges, a value lies from those of the training part to be far.
 FAR = 4
-# How many times less a series varies than all together until it is hardly seen beside them.
-APART = 3
+# How many times less a series varies than all together until it is hardly seen beside them, and until that is told of
+# where no series may have a scale of its own.
+APART, HELD_OUT = 3, 10
 # Headings of columns that count, whose values rise in every row if not by as much.
 COUNTERS = re.compile(
     r"((row|line|record|sample|reading|scan|seq(uence)?|step|obs(ervation)?)?[ _-]*"
@@ -187,7 +188,8 @@ def of_unlike_size(config: Reading, prepared: Prepared) -> str:
     rows = prepared.part == 0
     series = grid.series[rows]
     small: set[int] = set()
-    worst, example = float(APART), ""
+    apart = APART if may_scale_each(config, prepared.table) else HELD_OUT
+    worst, example = float(apart), ""
     for name, values in zip(prepared.table.layout.values, grid.values[rows].T.astype(np.float64), strict=True):
         held = ~np.isnan(values)
         if not held.any():
@@ -199,7 +201,7 @@ def of_unlike_size(config: Reading, prepared: Prepared) -> str:
         together = float(values.std())
         # One that never varies is small at any scale.
         times = np.divide(together, own, out=np.zeros(len(ids)), where=own > 1e-9 * together)
-        small |= set(np.flatnonzero(times > APART).tolist())
+        small |= set(np.flatnonzero(times > apart).tolist())
         if times.max() > worst:
             worst, which = float(times.max()), int(times.argmax())
             example = (
