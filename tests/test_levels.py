@@ -132,6 +132,7 @@ def test_an_anomaly_in_a_small_machine_is_found(place: Path) -> None:
     assert not any(line.startswith("small") for line in (place / "other.csv").read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_series_are_told_by_name(place: Path) -> None:
     """In another order they score alike, and measures are the same."""
     measured = []
@@ -165,6 +166,7 @@ def test_rows_are_given_back_in_their_own_units(place: Path) -> None:
         assert np.abs(sizes[0] - sizes[1]).mean() < deviation
 
 
+@pytest.mark.slow
 def test_a_stream_scores_as_the_table(place: Path) -> None:
     detector = detector_of(open_run(place / "run"))
     assert said("detect run bad.csv --scores scores.csv", place).code == 0
@@ -270,6 +272,7 @@ def test_another_table_has_the_scale_of_the_run() -> None:
     assert "scale" not in REREAD
 
 
+@pytest.mark.slow
 def test_the_verdict_counts_all_series_alike(place: Path) -> None:
     """Of values in other units errors are the same: no machine decides by its size."""
     table(place / "sizes.csv", MACHINES | {"small": (5e5, 1e4)})

@@ -79,6 +79,7 @@ def test_a_series_that_was_not_fitted_is_warned_of(detector: AnomalyDetector) ->
     assert len(told) == 1
 
 
+@pytest.mark.slow
 def test_forecasts_of_several_series() -> None:
     model = SequenceForecaster(horizon=3, scale="series", **SMALL).fit(GOOD)
     ahead = model.predict(GOOD, horizon=4)

@@ -54,6 +54,7 @@ def test_each_series_is_forecast_in_its_own_units(place: Path) -> None:
         np.testing.assert_array_equal(other[machine], found[machine])
 
 
+@pytest.mark.slow
 def test_measures_do_not_depend_on_the_order_of_series(place: Path) -> None:
     table(place / "reversed.csv", dict(reversed(MACHINES.items())))
     found = []
@@ -68,6 +69,7 @@ def test_measures_do_not_depend_on_the_order_of_series(place: Path) -> None:
     assert call(f"series evaluate {place}/run").code == 0
 
 
+@pytest.mark.slow
 def test_the_exported_model_says_the_same(place: Path, proven_here: None) -> None:
     import tensorflow as tf
 

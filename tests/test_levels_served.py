@@ -82,6 +82,7 @@ def test_halves_read_levelled_rows(model: Any) -> None:
     assert levels_of(in_own_units(model.get_layer("network"), fixed()), ()).names == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["model", "forecaster"])
 def test_saved_and_exported_alike(kind: str, request: pytest.FixtureRequest, tmp_path: Path, proven_here: None) -> None:
     model = request.getfixturevalue(kind)

@@ -65,6 +65,7 @@ def without_seconds(history):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
 
 
+@pytest.mark.slow
 def test_what_is_left_on_the_disk(grid):
     document = json.loads(grid.said.out)
     kept = [Path(path).name for path in document["kept"]]

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import pytest
 from searches import call
 
 from lstm_ae.config import Series
@@ -33,6 +34,7 @@ def test_few_windows_make_small_steps_and_a_code_is_smaller_than_a_window() -> N
     assert any("code: 7 are no fewer numbers than the 7 of a window" in note for note in data.source.notes)
 
 
+@pytest.mark.slow
 def test_a_code_without_a_bottleneck_is_not_called_untrained() -> None:
     """Principal components as many as a window's numbers give all back: no error is so many times theirs."""
     pd.DataFrame({"v": np.sin(np.arange(400.0))}).to_csv("t.csv", index=False)
