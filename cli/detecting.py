@@ -164,7 +164,7 @@ def register(app: typer.Typer) -> None:
         )
         bar.clear()
         notes = of_another(found.prepared, opened.normal()[1], opened.symbols)
-        rests = opened.metrics()["threshold"].get("note") if threshold is None else None
+        rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         remark((*notes, *of_known_rows(found.prepared, seen), *([rests] if rests else [])), talk)
         _show(found, talk)
         files = {}

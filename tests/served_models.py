@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from lstm_ae.serving.batching import Batcher, Batching
@@ -112,3 +113,10 @@ async def ask(made: Service, method: str, path: str, body: Any = b"", **headers:
 
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return await answer(made, Asked(method, path, named, read))
+
+
+def drawn(network: Any) -> Any:
+    """A network with weights of its own, which no two layers share."""
+    random = np.random.default_rng(0)
+    network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
+    return network

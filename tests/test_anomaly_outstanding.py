@@ -18,6 +18,7 @@ def test_the_stretch_around_a_score_far_above_most() -> None:
     assert (outstanding(scores, segment) or (0, 0, 0))[:2] == (6, 7)
     assert outstanding(np.minimum(scores, 19), segment) is None
     assert outstanding(np.zeros(9), np.zeros(9, np.int32)) is None
+    assert outstanding(np.full(9, NAN), np.zeros(9, np.int32)) is None
 
 
 def test_it_may_stand_at_either_end() -> None:

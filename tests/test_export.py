@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from processes import finished, started
+from served_models import drawn
 
 from lstm_ae import export as exporting
 from lstm_ae.config import Mnist, Series, Snp, Toy
@@ -37,12 +38,6 @@ INPUTS = {
     "past": np.array([[[100], [95], [99]], [[12], [44], [30]], [[7], [9], [8]]], np.float32),
     "company": np.array([1, 2, 0], np.int32),
 }
-
-
-def drawn(network: Any) -> Any:
-    random = np.random.default_rng(0)
-    network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
-    return network
 
 
 @pytest.fixture(scope="module")

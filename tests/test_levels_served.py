@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from served_models import drawn
 
 from lstm_ae.anomaly.normal import of_windows, score_rows
 from lstm_ae.anomaly.scores import row_scores as means
@@ -31,12 +32,6 @@ SCALE = Scale(
 )
 STEPS = 5
 LINES = np.array([0, 1, 2, 7], np.int32)
-
-
-def drawn(network: Any) -> Any:
-    random = np.random.default_rng(0)
-    network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
-    return network
 
 
 @pytest.fixture(scope="module")

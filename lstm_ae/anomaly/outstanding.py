@@ -23,6 +23,8 @@ def outstanding(scores: Numbers, segment: Numbers) -> tuple[int, int, float] | N
     Returns:
         Its first and last row, and how many times what most rows score the highest is.
     """
+    if np.isnan(scores).all():
+        return None
     usual = float(np.nanquantile(scores, MOST))
     peak = int(np.nanargmax(scores))
     if not 0 < TIMES * usual < scores[peak]:
