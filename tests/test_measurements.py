@@ -146,6 +146,11 @@ READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
     "semicolons": (GOOD.replace(",", ";"), {}),
     "tabs": (GOOD.replace(",", "\t"), {}),
     "bars": (GOOD.replace(",", "|"), {}),
+    "bars in quotes": (GOOD.replace("\n", ',"x|y"\n'), {}),
+    "semicolons in quotes": (GOOD.replace("\n", ',"x;y;z"\n'), {}),
+    "commas in quotes": (GOOD.replace(",", ";").replace("\n", ';"x, ""y"", z"\n'), {}),
+    "bars without quotes": (GOOD.replace("\n", ",x|y\n"), {}),
+    "line ends in quotes": (GOOD.replace("\n", ',"x|\ny"\n'), {}),
     "no header": (GOOD.removeprefix(HEAD), {"columns": ("time", "a", "b")}),
     "decimal commas": ("t;a\n2024-01-01 00:00;1,0\n2024-01-01 01:00;2,0\n2024-01-01 02:00;3,00\n", {}),
     "decimal commas, told": (
