@@ -371,6 +371,32 @@ def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_wide_table_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(delimited_module, "MAX_COLUMNS", 20)
+    for width in (20, 21):
+        rows = [",".join(f"{kind}{k}" for k in range(width)) for kind in ("c", "1", "2")]
+        text = "".join(f"{row}\n" for row in rows).encode()
+        parquet.write_table(pyarrow.table({f"c{k}": [1.0, 2.0] for k in range(width)}), "t.parquet")
+        readers = (
+            lambda text=text: read(text).values,
+            lambda text=text: next(read_arriving(io.BytesIO(text).read, "standard input", Reading())[1]).values,
+            lambda: read_measurements(Reading(data="t.parquet")).values,
+        )
+        for reader in readers:
+            if width == 20:
+                assert reader().shape == (2, 20)
+            else:
+                with pytest.raises(DataError, match="21 columns; at most 20"):
+                    reader()
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1000), (500, 1000), (1000, 500), (10_000, 50), (10**9, 10)])
+def test_the_rows_that_show_what_a_table_holds_have_a_bounded_number_of_cells(columns: int, rows: int) -> None:
+    assert delimited_module.sample_of(columns) == rows
+
+
 def test_progress_counts_up_to_the_end() -> None:
     told = []
     pathlib.Path("t.csv").write_text(GOOD)

@@ -286,6 +286,27 @@ def test_notes() -> None:
         assert not notes[text].fatal
 
 
+def test_what_many_columns_have_in_common_is_one_finding() -> None:
+    """With all others named in each fix, one finding a column would grow with the square of the columns."""
+    kinds = {"same": lambda k: 7, "rare": lambda k: "" if k % 2 else k % 7, "fine": lambda k: 1e6 + k % 9 / 100}
+    names = [f"{kind} {number}" for kind in kinds for number in range(30)]
+    rows = [",".join([hour, *(str(kinds[name.split()[0]](k)) for name in names)]) for k, hour in enumerate(hours(60))]
+    notes = found(",".join(["time", *names]), *rows, window=4)
+    texts = [text for text in notes if "same 0" in text or "rare 0" in text or "fine 0" in text]
+    assert [text[:25] for text in texts] == [
+        "'same 0', 'same 1', 'same",
+        "Values are missing in man",
+        "'fine 0' varies by 0.062 ",
+    ]
+    for text in texts:
+        assert "and 20 more" in text
+        assert [set(fix["value_cols"]) & {"same 0", "rare 0"} for fix in notes[text].fixes] in (
+            [],
+            [{"rare 0"}],
+            [{"same 0"}],
+        )
+
+
 def test_a_class_that_may_stand_for_no_label_is_told_of() -> None:
     rows = [f"{hour},{k % 7},{('a', 'b', 'NA')[k // 10 % 3]}" for k, hour in enumerate(hours(90))]
     notes = found("time,x,kind", *rows, label_col="kind")

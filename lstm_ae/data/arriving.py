@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.delimited import Chunk, Row, chunk_by, understand
+from lstm_ae.data.delimited import Chunk, Row, chunk_by, require_few, understand
 from lstm_ae.data.dialect import separator_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import beginning, lines_of
@@ -92,6 +92,7 @@ def read_arriving(
     start, header = next(rows, (0, []))
     if not header:
         raise DataError(f"{name} is empty. Give a header and rows")
+    require_few(len(header), f"{name}, line {start}")
     sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
     # A row of another width tells nothing, and is refused when its turn comes.
     even = [row for row in sample if len(row[1]) == len(config.columns or header)]

@@ -16,8 +16,11 @@ from lstm_ae.data.lines import lines, shown
 from lstm_ae.data.table import CHUNK, NUMBER, numbers_of, rows_of, uneven
 from lstm_ae.errors import ConfigError, DataError
 
-# Rows that tell what a file holds.
-SAMPLE = 1_000
+# Rows that tell what a file holds, and how many cells of a wide one are enough.
+SAMPLE, SAMPLE_CELLS = 1_000, 500_000
+# Cells of a piece.
+CHUNK_CELLS = 1_000_000
+MAX_COLUMNS = 10_000
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -55,11 +58,27 @@ def read_delimited(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, 
     start, header = next(rows, (0, []))
     if not header:
         raise DataError(f"{name} is empty. Give a file with a header and rows")
-    sample = list(itertools.islice(rows, SAMPLE))
+    require_few(len(header), f"{name}, line {start}")
+    sample = list(itertools.islice(rows, sample_of(len(header))))
     layout, sample, comma = understand(start, header, sample, separator, name, config)
     following = itertools.chain(sample, rows)
-    pieces = iter(lambda: list(itertools.islice(following, CHUNK)), [])
+    size = max(1, min(CHUNK, CHUNK_CELLS // len(header)))
+    pieces = iter(lambda: list(itertools.islice(following, size)), [])
     return layout, map(chunk_by(layout, config, name, separator, comma), pieces)
+
+
+def require_few(columns: int, where: str) -> None:
+    """Raise `DataError` where a table has more columns than a model could be trained on in any useful time."""
+    if columns > MAX_COLUMNS:
+        raise DataError(
+            f"{where}: the table has {columns:,} columns; at most {MAX_COLUMNS:,} are read. Keep those to model, or "
+            "split the table"
+        )
+
+
+def sample_of(columns: int) -> int:
+    """Return how many of its first rows show what a table with so many columns holds."""
+    return max(10, min(SAMPLE, SAMPLE_CELLS // max(columns, 1)))
 
 
 def understand(

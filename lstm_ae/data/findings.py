@@ -18,7 +18,7 @@ from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import MANY, counting, lost_digits, may_scale_each, of_counters, of_unlike_size, of_woven
+from lstm_ae.data.remarks import MANY, counting, may_scale_each, of_counters, of_lost_digits, of_unlike_size, of_woven
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
@@ -195,7 +195,8 @@ def in_columns(
     found = []
 
     def without(names: list[str]) -> tuple[Mapping[str, Any], ...]:
-        rest = tuple(feature.name for feature in features if feature.name not in names)
+        named = set(names)
+        rest = tuple(feature.name for feature in features if feature.name not in named)
         return ({"value_cols": rest},) if rest else ()
 
     constant = [feature.name for feature in features if feature.minimum == feature.maximum]
@@ -210,12 +211,15 @@ def in_columns(
         if fixes and table.layout.time is None and NAMES.search(counters[0]):
             fixes += ({"time_col": counters[0], "time_unit": "s"},)
         found.append(Finding(of_counters(table), False, fixes))
-    for feature in features:
-        if feature.missing > MANY:
-            text = f"{shown(feature.name)} is missing in {feature.missing:.0%} of the rows"
-            found.append(Finding(text, False, without([feature.name])))
-        if text := lost_digits(feature.name, feature.minimum, feature.maximum):
-            found.append(Finding(text, False))
+    rare = [feature for feature in features if feature.missing > MANY]
+    if rare:
+        shares = [f"{shown(feature.name)} ({feature.missing:.0%})" for feature in rare]
+        text = f"Values are missing in many rows of {listed(shares)}"
+        if len(rare) == 1:
+            text = f"{shown(rare[0].name)} is missing in {rare[0].missing:.0%} of the rows"
+        found.append(Finding(text, False, without([feature.name for feature in rare])))
+    if text := of_lost_digits(table):
+        found.append(Finding(text, False))
     if text := of_totals(table, counters):
         found.append(Finding(text, False))
     if text := of_sentinels(table):

@@ -1,5 +1,6 @@
 """Anyone's Parquet file in pieces, by the optional package pyarrow."""
 
+import collections
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -8,7 +9,7 @@ import numpy as np
 from lstm_ae.config import Reading
 from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_numbers, missing_words
-from lstm_ae.data.delimited import LARGEST, SAMPLE, Chunk, are_missing, readable
+from lstm_ae.data.delimited import CHUNK_CELLS, LARGEST, Chunk, are_missing, readable, require_few, sample_of
 from lstm_ae.data.dialect import is_number
 from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
 from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
@@ -32,14 +33,15 @@ def read_parquet(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, It
         ) from None
     try:
         source = pyarrow.parquet.ParquetFile(file)
-        first = next(source.iter_batches(SAMPLE), None)
+        schema = source.schema_arrow
+        require_few(len(schema), name)
+        first = next(source.iter_batches(sample_of(len(schema))), None)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again"
         ) from None
-    schema = source.schema_arrow
     if len(set(schema.names)) < len(schema.names):
-        twice = next(column for column in schema.names if schema.names.count(column) > 1)
+        twice = collections.Counter(schema.names).most_common(1)[0][0]
         raise DataError(f"{name}: the column {twice[:80]!r} stands there more than once. Rename or remove one")
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows. Give a file with data")
@@ -94,7 +96,8 @@ def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator
     wanted = [column for column in roles if column is not None]
     row = 1
     try:
-        for batch in source.iter_batches(BATCH, columns=list(dict.fromkeys(wanted))):
+        size = max(1, min(BATCH, CHUNK_CELLS // len(wanted)))
+        for batch in source.iter_batches(size, columns=list(dict.fromkeys(wanted))):
             rows = np.arange(row, row + batch.num_rows, dtype=np.int32)
             row += batch.num_rows
             times = None if layout.time is None else _times(batch, layout, rows, name, config)

@@ -101,24 +101,20 @@ def of_woven(table: Measurements) -> str:
 
 
 def of_lost_digits(table: Measurements) -> str:
-    """Which columns vary so little for their size that 32 bits do not hold how; "" where none does."""
+    """Return which columns vary so little for their size that 32 bits, of about seven digits, do not hold how; "" where
+    none does."""
     lost = []
     for name, column in zip(table.layout.values, table.values.T, strict=True):
         held = column[~np.isnan(column)]
-        if len(held):
-            lost.append(lost_digits(name, held.min(), held.max()))
-    return "; ".join(filter(None, lost))
-
-
-def lost_digits(name: str, lowest: float, highest: float) -> str:
-    """That values between these lose digits, of which 32 bits hold about seven; "" where they do not."""
-    span, size = float(highest) - float(lowest), max(abs(float(lowest)), abs(float(highest)))
-    if not 0 < span < 1e-5 * size:
+        if not len(held):
+            continue
+        lowest, highest = float(held.min()), float(held.max())
+        span, size = highest - lowest, max(abs(lowest), abs(highest))
+        if 0 < span < 1e-5 * size:
+            lost.append(f"{shown(name)} varies by {span:.2g} around {size:.7g}")
+    if not lost:
         return ""
-    return (
-        f"{shown(name)} varies by {span:.2g} around {size:.7g}, of which 32 bits lose digits; subtract its level from "
-        "the column"
-    )
+    return f"{listed(lost)}, of which 32 bits lose digits; subtract the level from the values"
 
 
 def of_another(prepared: Prepared, scale: Scale | None = None, symbols: Sequence[str] = ()) -> list[str]:
