@@ -41,12 +41,15 @@ class Live(NamedTuple):
             with error:
                 return error.code, json.loads(error.read() or b"null")
 
-    def raw(self, *parts: bytes, wait: float = 10.0) -> bytes:
-        """What comes back for these bytes, until the connection ends."""
+    def raw(self, *parts: bytes | None, wait: float = 10.0) -> bytes:
+        """What comes back for these bytes, until the connection ends; None ends what is sent."""
         with socket.create_connection(("127.0.0.1", self.rest), timeout=wait) as connection:
             try:
                 for part in parts:
-                    connection.sendall(part)
+                    if part is None:
+                        connection.shutdown(socket.SHUT_WR)
+                    else:
+                        connection.sendall(part)
                 return b"".join(iter(lambda: connection.recv(65536), b""))
             except (TimeoutError, ConnectionError) as error:
                 return type(error).__name__.encode()

@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import socket
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -52,7 +54,7 @@ def rest(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "metadata": {"signature_def": {"signature_def": listed}},
     }
 
-    def urlopen(asked: urllib.request.Request, timeout: float) -> Any:
+    def open_(asked: urllib.request.Request) -> Any:
         path = asked.full_url.removeprefix(URL)
         if path.endswith("/metadata"):
             return io.BytesIO(json.dumps(about).encode())
@@ -61,7 +63,7 @@ def rest(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             raise urllib.error.HTTPError(path, said.status, "", {}, io.BytesIO(said.content))  # type: ignore[arg-type]
         return io.BytesIO(said.content)
 
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(callers, "_open", open_)
 
 
 @pytest.fixture
@@ -131,6 +133,27 @@ def test_an_interrupted_call_of_texts_is_gone_on_with(version: Path, tmp_path: P
 
     signature = callers.caller("plus", None, None, "kinds").signature
     assert _hash(read_samples(Path("k.jsonl"), signature)) == _hash(read_samples(Path("k.jsonl"), signature))
+
+
+def test_a_refusal_is_read_although_the_server_stopped_reading() -> None:
+    """As TensorFlow Serving and others do; the error of sending hides the reason otherwise."""
+    refusal = b'HTTP/1.1 413 Too Large\r\nContent-Length: 20\r\nConnection: close\r\n\r\n{"error": "too big"}'
+
+    def refuse(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(refusal)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=refuse, args=(listening,))
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/models/x:predict"
+        with pytest.raises(DataError, match="refuses: too big"):
+            callers._json(url, b"0" * 20_000_000)
+        server.join()
+    with pytest.raises(DataError, match="cannot be reached"):
+        callers._json(url, b"0")
 
 
 def test_a_strangers_answer_is_told(rest: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,6 +260,9 @@ BODY = json.dumps(ONE).encode()
         ((HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY), BODY), b" 200 "),
         ((HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY),), b" 200 "),
         ((HEAD + b"Content-Length: 5\r\n\r\n", BODY), b" 400 "),
+        ((HEAD + b"Content-Length: 1000\r\n\r\n" + BODY, None), b" 400 "),
+        ((HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(BODY), BODY), None), b" 400 "),
+        ((HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\nzz\r\n" % (len(BODY), BODY),), b" 400 "),
         ((HEAD + b"Content-Length: 2000000000\r\n\r\n",), b" 413 "),
         ((HEAD + b"Content-Length: 100001\r\n\r\n", b"0" * 100_001), b" 413 "),
         ((HEAD + b"Content-Length: 100000\r\n\r\n", b"0" * 100_000), b" 400 "),
@@ -269,6 +272,13 @@ BODY = json.dumps(ONE).encode()
         ((b"HEAD /v1/models/plus HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",), b" 400 "),
         ((b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",), b" 404 "),
         ((b"GET /v1/models/plus HTTP/1.1\r\nHost: evil.example:80\r\nConnection: close\r\n\r\n",), b" 403 "),
+        ((b"GET /v1/models/plus HTTP/1.1\r\nConnection: close\r\n\r\n",), b" 400 "),
+        ((b"GET /v1/models/plus HTTP/1.1\r\nHost: localh\xc3\xb6st\r\nConnection: close\r\n\r\n",), b" 400 "),
+        ((b"GET /v1/models/plus HTTP/1.1\r\nHost: localhost:evil\r\nConnection: close\r\n\r\n",), b" 400 "),
+        (
+            (b"GET http://evil.example/v1/models/plus HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",),
+            b" 403 ",
+        ),
         ((b"GET /ready HTTP/1.1\r\nHost: 10.0.0.7:80\r\nConnection: close\r\n\r\n",), b" 200 "),
         ((b"GET /ready HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n",), b" 200 "),
         ((b"BREW /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",), b" 404 "),
@@ -276,12 +286,26 @@ BODY = json.dumps(ONE).encode()
         ((b"GET / HTTP/9.9\r\n\r\n",), None),
     ],
 )
-def test_http_as_networks_bring_it(server: Live, parts: tuple[bytes, ...], status: bytes | None) -> None:
+def test_http_as_networks_bring_it(server: Live, parts: tuple[bytes | None, ...], status: bytes | None) -> None:
     said = server.raw(*parts)
     if status is not None:
         assert status in said.split(b"\r\n")[0], said[:200]
     assert b" 500 " not in said
     assert server.ask(PREDICT, ONE)[0] == 200
+
+
+@pytest.mark.slow
+def test_who_is_refused_before_its_body_is_read_learns_why(folder: Path) -> None:
+    """It sends 5 MB before it reads, and goes on over the same connection."""
+    refused = [
+        (b"POST /v1/models/nobody:predict HTTP/1.1\r\nHost: localhost\r\n", b" 404 "),
+        (b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: evil.example\r\n", b" 403 "),
+        (b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\n", b" 404 "),
+    ]
+    with live(folder) as server, socket.create_connection(("127.0.0.1", server.rest), timeout=30) as connection:
+        for start, status in refused * 3:
+            connection.sendall(start + b"Content-Length: 5000000\r\n\r\n" + b"0" * 5_000_000)
+            assert status in connection.recv(65536).split(b"\r\n")[0]
 
 
 def test_slow_clients_lock_nobody_out(server: Live) -> None:

@@ -11,8 +11,9 @@ import grpc
 import pytest
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.serving.http import _Application, names_of, open_paths
+from lstm_ae.serving.http import _Application, _Body, host_of, names_of, open_paths
 from lstm_ae.serving.ports import end_unread, place, until_it_listens
+from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.rpc import grpc_server
 from lstm_ae.serving.service import Limits
 
@@ -93,14 +94,106 @@ def test_names_that_are_answered(
 def test_probes_are_answered_by_any_name() -> None:
     assert open_paths("127.0.0.1") == open_paths("::1") == {"/health", "/ready"}
     assert open_paths("0.0.0.0") == open_paths("fe80::1%lo") == {"/health", "/ready", "/monitoring/prometheus/metrics"}
-    service: Any = SimpleNamespace(page=False)
+    assert [status_for(path, [("Host", "10.0.0.7:8501")]) for path in ("/health", "/v1/models/plus")] == [200, 403]
+    assert [status_for(path, []) for path in ("/health", "/v1/models/plus")] == [200, 400]
+
+
+def status_for(path: str, headers: Any, authority: str | None = None) -> int:
+    """The status of an answer by a server that is called localhost."""
+    service: Any = SimpleNamespace(page=False, limits=Limits())
     application = _Application(service, frozenset({"localhost"}), open_paths("127.0.0.1"))
-    told = []
+    told: list[int] = []
     protocol = SimpleNamespace(response_bytes=lambda status, *_: told.append(status))
-    for path in ("/health", "/v1/models/plus"):
-        scope = SimpleNamespace(headers={"Host": "10.0.0.7:8501"}, method="GET", path=path)
-        asyncio.run(application.__rsgi__(scope, protocol))
-    assert told == [200, 403]
+    given = SimpleNamespace(items=lambda: headers)
+    scope = SimpleNamespace(headers=given, method="GET", path=path, authority=authority)
+    asyncio.run(application.__rsgi__(scope, protocol))
+    return told[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("localhost", "localhost"),
+        ("LocalHost:8501", "localhost"),
+        ("localhost:", "localhost"),
+        ("[::1]:8501", "::1"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("localhost:evil", None),
+        ("localhost:85:01", None),
+        ("[::1]x", None),
+        ("[::1", None),
+        ("evil@localhost", None),
+        ("localhost evil", None),
+        ("localhost\u0661", "localhost\u0661"),
+        ("", None),
+        (":80", None),
+    ],
+)
+def test_a_host_header_is_read_as_a_whole(host: str, name: str | None) -> None:
+    assert host_of(None, [("accept", "*/*"), ("Host", host)]) == name
+
+
+def test_a_request_calls_the_server_by_exactly_one_name() -> None:
+    twice = [("host", "localhost"), ("host", "evil.example")]
+    assert host_of(None, []) is host_of(None, twice) is None
+    # A target that is a whole URL counts in place of the header.
+    assert status_for("/v2", [("host", "localhost")], "evil.example:80") == 403
+    assert status_for("/v2", [("host", "evil.example")], "localhost:80") == 404
+    assert status_for("/v2", twice) == 400
+
+
+class Coming:
+    """A body as granian hands it on: an empty part at its end, and one more where it is cut off."""
+
+    def __init__(self, *parts: bytes) -> None:
+        self.parts = list(parts)
+
+    def __aiter__(self) -> "Coming":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self.parts:
+            raise StopAsyncIteration
+        return self.parts.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "parts", "body"),
+    [
+        ({"content-length": "4"}, (b"ab", b"cd", b""), b"abcd"),
+        ({"content-length": "0"}, (), b""),
+        ({}, (), b""),
+        ({"transfer-encoding": "chunked"}, (b"ab", b"cd", b""), b"abcd"),
+        ({"content-length": "5"}, (b"ab", b"cd", b""), 400),
+        ({"content-length": "4"}, (b"ab", b"", b""), 400),
+        ({"transfer-encoding": "chunked"}, (b"ab", b"", b""), 400),
+        ({"content-length": "9"}, (b"abcdefghi", b""), 413),
+        ({"transfer-encoding": "chunked"}, (b"abcdefghi", b""), 413),
+    ],
+)
+def test_a_body_is_whole_or_refused(headers: dict[str, str], parts: tuple[bytes, ...], body: Any) -> None:
+    async def work() -> Any:
+        try:
+            return await _Body(headers, Coming(*parts), 8).read()
+        except Refusal as refusal:
+            return refusal.http
+
+    assert asyncio.run(work()) == body
+
+
+@pytest.mark.parametrize(
+    ("headers", "left"),
+    [
+        ({"content-length": "4"}, 0),
+        ({"transfer-encoding": "chunked"}, 2),  # up to the limit of 8 bytes
+        ({"content-length": "4", "expect": "100-continue"}, 6),  # nothing is on its way
+        ({}, 6),
+    ],
+)
+def test_what_nobody_has_read_is_discarded(headers: dict[str, str], left: int) -> None:
+    coming = Coming(*([b"abcd", b""] if headers.get("content-length") and len(headers) == 1 else [b"ab"] * 6))
+    asyncio.run(_Body(headers, coming, 8).discard())
+    assert len(coming.parts) == left
 
 
 def test_calls_over_grpc_are_limited_as_well() -> None:

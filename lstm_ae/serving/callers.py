@@ -1,6 +1,8 @@
 """One signature of a model, called alike whether it lies in a folder or behind a server's REST or gRPC."""
 
+import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -125,9 +127,37 @@ def _stranger(path: str, error: Exception) -> DataError:
     )
 
 
+class _Connection(http.client.HTTPConnection):
+    """Reads the answer of a server that stopped reading the request, too: it says why."""
+
+    def send(self, data: Any) -> None:
+        """Send, as far as the server takes it."""
+        try:
+            super().send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            if self.sock is None:
+                raise
+
+
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
+    pass
+
+
+class _Opener(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_Connection, req)
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_SecureConnection, req, context=ssl.create_default_context())
+
+
+def _open(request: urllib.request.Request) -> Any:
+    return urllib.request.build_opener(_Opener).open(request, timeout=SECONDS)
+
+
 def _json(url: str, body: bytes | None) -> Any:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=SECONDS) as answer:
+        with _open(urllib.request.Request(url, body)) as answer:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -136,7 +166,7 @@ def _json(url: str, body: bytes | None) -> Any:
             except (ValueError, KeyError, TypeError):
                 said = error.reason
         raise DataError(f"{url} refuses: {str(said)[:300]}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
             f"{url} cannot be reached ({getattr(error, 'reason', error)}); is the server running?"
         ) from error

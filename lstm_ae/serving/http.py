@@ -1,14 +1,16 @@
 """REST over HTTP by granian: reads requests with every size limited and hands them on.
 
-granian because it closes connections that send no header in time, which uvicorn cannot; what it lacks, a limit of the
-body, stands here: bytes are counted while they come, whatever Content-Length says.
+granian because it closes connections that send no header in time, which uvicorn cannot. What it lacks stands here: a
+limit of the body (bytes are counted while they come, whatever Content-Length says), the detection of bodies that are
+cut off, and the check of the Host header.
 """
 
 import asyncio
 import contextlib
 import ipaddress
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
@@ -16,15 +18,15 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from lstm_ae.serving.openapi import METRICS
-from lstm_ae.serving.refusals import Refusal
+from lstm_ae.serving.refusals import invalid
 from lstm_ae.serving.rest import Answer, Asked, answer, too_large
 from lstm_ae.serving.service import Service
 
 LOG = logging.getLogger(__name__)
 
 
-# Seconds that a client whose body is too large may pause before it is answered.
-LINGER = 0.5
+# Seconds that a client may pause, and take in all, while the rest of a body that was not read is discarded.
+PAUSE, DISCARDING = 0.5, 10.0
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -88,6 +90,21 @@ def names_of(address: str, name: str, hosts: Iterable[str]) -> frozenset[str] | 
 
 
 STRANGER = Answer(403, b'{"error": "This server is not known by that name; see --allowed-host"}')
+NAMELESS = Answer(400, b'{"error": "A request needs one Host header, such as localhost:8501"}')
+# A name or an address of IPv4, or one of IPv6 in brackets; then perhaps a port.
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]]+))(?::[0-9]*)?", re.IGNORECASE | re.ASCII)
+
+
+def host_of(authority: str | None, headers: Iterable[tuple[str, str]]) -> str | None:
+    """Return the name that a request calls the server by, in lower case; None where there is no valid one.
+
+    Args:
+        authority: of the request's target where that is a whole URL; the Host header does not count then.
+        headers: pairs of name and value; granian leaves out values that are not ASCII.
+    """
+    given = [value for name, value in headers if name.lower() == "host"] if authority is None else [authority]
+    found = _HOST.fullmatch(given[0].strip()) if len(given) == 1 else None
+    return (found[1] or found[2]).lower() if found else None
 
 
 class _Application:
@@ -98,10 +115,11 @@ class _Application:
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         headers = {name.lower(): value for name, value in scope.headers.items()}
-        asked = Asked(scope.method, scope.path, headers, lambda: self._body(headers, protocol))
+        body = _Body(headers, protocol, self.service.limits.body)
         try:
-            known = scope.path in self.paths or self._knows(headers.get("host", "localhost"))
-            found = await answer(self.service, asked) if known else STRANGER
+            found = self._stranger(scope) or await answer(
+                self.service, Asked(scope.method, scope.path, headers, body.read)
+            )
         except asyncio.CancelledError:
             raise
         except Exception:
@@ -112,42 +130,81 @@ class _Application:
             protocol.response_empty(found.status, [*sent, ("content-length", str(len(found.content)))])
         else:
             protocol.response_bytes(found.status, sent, found.content)
+        await body.discard()
 
-    def _knows(self, host: str) -> bool:
-        name = host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-        return self.hosts is None or name.lower() in self.hosts
+    def _stranger(self, scope: Any) -> Answer | None:
+        """The refusal of a request that calls the server by no name of its own."""
+        if self.hosts is None or scope.path in self.paths:
+            return None
+        name = host_of(scope.authority, scope.headers.items())
+        if name is None:
+            return NAMELESS
+        return None if name in self.hosts else STRANGER
 
-    async def _body(self, headers: dict[str, str], protocol: Any) -> bytes:
-        limit = self.service.limits.body
+
+class _Body:
+    """A request's body: read once, or discarded.
+
+    Args:
+        limit: bytes that are read; as many more are discarded.
+    """
+
+    def __init__(self, headers: Mapping[str, str], protocol: Any, limit: int) -> None:
+        self._protocol, self._limit = protocol, limit
         declared = headers.get("content-length", "")
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
-            raise await self._too_large(aiter(protocol))
-        parts, size, coming = [], 0, aiter(protocol)
-        while (part := await _next(coming)) is not None:
+        # hyper has refused a length that is no number.
+        self._length = int(declared) if declared.isdecimal() else None
+        # A client that asks before it sends has nothing on its way until then.
+        self._waits = "expect" in headers
+        self._ended = self._length in (None, 0) and "transfer-encoding" not in headers
+        self._coming: Any = None
+
+    async def read(self) -> bytes:
+        """Return the whole body; refuse one that is too large or cut off."""
+        if self._length is not None and self._length > self._limit:
+            raise too_large(self._limit)
+        parts, size, ends = [], 0, 0
+        while (part := await self._next()) is not None:
             parts.append(part)
             size += len(part)
-            if size > limit:
-                raise await self._too_large(coming)
+            ends += not part
+            if size > self._limit:
+                raise too_large(self._limit)
+        # granian has no error for a connection that ends early or a chunk that is none: an empty part stands for it,
+        # and another one for the end. A body with trailers looks alike, and is refused as well.
+        if ends > 1 or self._length not in (None, size):
+            raise invalid("The body is cut off, or its chunks are damaged; send the request again")
         return b"".join(parts)
 
-    async def _too_large(self, coming: Any) -> Refusal:
-        """The refusal, once a client that keeps sending has had its say: it would be cut off before it reads it."""
-        left = self.service.limits.body
+    async def discard(self) -> None:
+        """Take what was not read of the body, up to a limit.
+
+        A client that sends its whole request before it reads would lose the answer: closing a connection with unread
+        data resets it.
+        """
+        if self._ended or (self._waits and self._coming is None):
+            return
+        left = self._limit
         with contextlib.suppress(TimeoutError):
-            while left > 0:
-                async with asyncio.timeout(LINGER):
-                    part = await _next(coming)
-                if part is None:
-                    break
-                left -= len(part)
-        return too_large(self.service.limits.body)
+            async with asyncio.timeout(DISCARDING):
+                while left > 0:
+                    async with asyncio.timeout(PAUSE):
+                        part = await self._next()
+                    if part is None:
+                        break
+                    left -= len(part)
 
-
-async def _next(coming: Any) -> bytes | None:
-    """The next part of a body, None at its end; granian can be asked to begin a body once only."""
-    # anext's own default ends the process: Python 3.11 cannot combine it with granian's iterator.
-    try:
-        part: bytes = await anext(coming)
-    except StopAsyncIteration:
-        return None
-    return part
+    async def _next(self) -> bytes | None:
+        """The next part of the body, None at its end."""
+        if self._ended:
+            return None
+        if self._coming is None:
+            # It can be asked to begin once only.
+            self._coming = aiter(self._protocol)
+        # anext's own default ends the process: Python 3.11 cannot combine it with granian's iterator.
+        try:
+            part: bytes = await anext(self._coming)
+        except StopAsyncIteration:
+            self._ended = True
+            return None
+        return part
