@@ -18,6 +18,7 @@ from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.errors import ConfigError, DataError
 
 HEAD = "time,a,b\n"
+GERMAN = "Datum;Außentemperatur\n2024-01-01 00:00;1\n2024-01-01 01:00;2\n2024-01-01 02:00;3\n"
 GOOD = HEAD + "2024-01-01 00:00,1,10\n2024-01-01 01:00,2,20\n2024-01-01 02:00,3,30\n"
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100)
 ROW = "2024-01-01 03:00,{},40\n"
@@ -104,8 +105,40 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
         ("line 3", "'id'", "series"),
     ),
     "png": (PNG, {}, ("a PNG image",)),
-    "UTF-16": (GOOD.encode("utf-16"), {}, ("UTF-16", "UTF-8")),
-    "latin-1": (GOOD.encode() + b"2024-01-01 03:00,\xe9,1\n", {}, ("line 5", "0xe9", "UTF-8")),
+    "UTF-16 without its mark": (GOOD.encode("utf-16-be"), {}, ("UTF-16", "--encoding utf-16-be")),
+    "PNG, told otherwise": (PNG, {"encoding": "cp1252"}, ("a PNG image",)),
+    "cp1252 as UTF-8": (GERMAN.encode("cp1252"), {"encoding": "utf-8"}, ("line 1", "0xdf", "not UTF-8")),
+    "UTF-8 as cp1252": (GERMAN.encode(), {"encoding": "cp1252"}, ("is UTF-8, not cp1252", "--encoding utf-8")),
+    "a byte that no text of cp1252 has": (
+        GERMAN.encode("cp1252") + b"x\x81",
+        {},
+        ("line 1", "0xdf", "Give its --encoding"),
+    ),
+    "Cyrillic": ("time,температура\n".encode("cp1251"), {}, ("line 1", "not UTF-8", "Give its --encoding")),
+    "DOS": ("time,Wärme\n".encode("cp437"), {}, ("line 1", "0x84", "Give its --encoding")),
+    "a cell of cp1252 that is no number": (GOOD.encode() + b"2024-01-01 03:00,\xe9,1\n", {}, ("line 5", "'\xe9'")),
+    "half a character": (GOOD.encode("utf-16")[:-1], {}, ("line 4", "not utf-16-le")),
+    "a title": ("Pump 3\n\n" + GOOD, {}, ("line 1", "'Pump 3'", "line 3", "'time', 'a', 'b'", "--skip-rows 2")),
+    "a title and a second line": ("Pump 3,x\nMay\n" + GOOD, {}, ("'Pump 3'", "--skip-rows 2")),
+    "a title and empty cells": ("Pump 3,,\n" + GOOD, {}, ("line 1", "'Pump 3'", "line 2", "--skip-rows 1")),
+    "a title without a header": (
+        "Pump 3\n" + GOOD.removeprefix(HEAD),
+        {},
+        ("'Pump 3'", "--skip-rows 1 --columns time,c2,c3"),
+    ),
+    "a title above named columns": (
+        "Pump 3\n" + GOOD.removeprefix(HEAD),
+        {"columns": ("t", "a", "b")},
+        ("--columns must name all 1", "--skip-rows 1"),
+    ),
+    "a row of units": (
+        "time,flow,p\n,m³/h,bar\n2024-01-01,1,2\n2024-01-02,3,4\n",
+        {},
+        ("line 2", "'m³/h', 'bar'", "--skip-rows 2 --columns time,flow,p"),
+    ),
+    "more lines to skip than there are": (GOOD, {"skip_rows": 4}, ("nothing below", "--skip-rows 4")),
+    "too many lines to skip": (GOOD, {"skip_rows": 1}, ("line 2", "no header")),
+    "an error below a title": ("Pump 3\n" + GOOD + ROW.format("abc"), {"skip_rows": 1}, ("line 6", "'abc'")),
     "NUL": (GOOD + ROW.format("1\0"), {}, ("line 5", "NUL")),
     "unclosed quote": (GOOD + '2024-01-01 03:00,"4,40\n', {}, ("line 5", "not closed")),
     "unclosed quote at once": ('time,"a,b\n2024-01-01,1,2\n', {}, ("line 1", "not closed")),
@@ -138,6 +171,17 @@ HOURS = ["2024-01-01T00:00", "2024-01-01T01:00", "2024-01-01T02:00"]
 READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
     "plain": (GOOD, {}),
     "BOM": (b"\xef\xbb\xbf" + GOOD.encode(), {}),
+    "UTF-16": (GOOD.encode("utf-16"), {}),
+    "UTF-16, told": (GOOD.encode("utf-16-be"), {"encoding": "UTF_16BE"}),
+    "UTF-32": (GOOD.encode("utf-32"), {}),
+    "cp1252": (GERMAN.encode("cp1252"), {}),
+    "cp1252, told": (GERMAN.encode("cp1252"), {"encoding": "windows-1252"}),
+    "cp1251, told": (
+        "time;температура\n".encode("cp1251") + GERMAN.partition("\n")[2].encode(),
+        {"encoding": "cp1251"},
+    ),
+    "titles": ('Pump 3, "of May\n\n' + GOOD, {"skip_rows": 2}),
+    "titles without a header": ("Pump 3\n" + GOOD.removeprefix(HEAD), {"skip_rows": 1, "columns": ("t", "a", "b")}),
     "CR": (GOOD.replace("\n", "\r"), {}),
     "CRLF": (GOOD.replace("\n", "\r\n"), {}),
     "gzip": (gzip.compress(GOOD.encode()), {}),
@@ -369,6 +413,68 @@ def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.layout == whole.layout
     for one, other in ((whole.times, parts.times), (whole.values, parts.values), (whole.lines, parts.lines)):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_encoding_of_a_text_is_found_and_kept() -> None:
+    layout = read(GERMAN.encode("cp1252")).layout
+    assert layout.values == ("Außentemperatur",)
+    assert layout.found["encoding"] == "cp1252"
+    assert layout.inferred["encoding"] == "cp1252, as in 'Außentemperatur'"
+    for content, options in (
+        (GERMAN, {}),
+        (GERMAN.encode("utf-16"), {}),
+        (GERMAN.encode("cp1252"), {"encoding": "cp1252"}),
+    ):
+        layout = read(content, **options).layout
+        assert layout.values == ("Außentemperatur",)
+        assert "encoding" not in {**layout.found, **layout.inferred}
+
+
+@pytest.mark.parametrize(
+    ("text", "western"),
+    [
+        ("Größe;Füße;Süß;naïve;10 °C;µm;m³/h;25 €;½;“x”;l’été;ÄRGER", True),
+        ("DRUCK [bar] – Süd", True),
+        ("Größe".encode("cp437").decode("cp1252", "replace"), False),
+        ("Größe".encode("mac_roman").decode("cp1252"), False),
+        ("Скорость".encode("cp1251").decode("cp1252"), False),
+        ("ταχύτητα".encode("cp1253").decode("cp1252"), False),
+        ("速度".encode("gbk").decode("cp1252"), False),
+    ],
+)
+def test_what_looks_like_text_of_western_europe(text: str, western: bool) -> None:
+    content = f"time,{text}\n2024-01-01,1\n".replace(";", " ").encode("cp1252", "replace")
+    if western:
+        assert read(content).layout.found == {"encoding": "cp1252"}
+    else:
+        with pytest.raises(DataError, match="Give its --encoding"):
+            read(content)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "shift_jis", "utf_16"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_a_text_is_decoded_in_blocks_of_any_size(encoding: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "時刻,流量\r\n2024-01-01,1\r\n2024-01-02,2\r"
+    monkeypatch.setattr(lines_module, "BLOCK", size)
+    content = io.BytesIO(text.encode(encoding))
+    _, found = lines_module.decoded(content, "x", encoding)
+    assert list(found) == ["時刻,流量\n", "2024-01-01,1\n", "2024-01-02,2\n"]
+
+
+@pytest.mark.parametrize("name", ["base64", "idna", "utf-7", "raw_unicode_escape", "cp037", "undefined", "x", "", "\0"])
+def test_codecs_that_are_not_of_text_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="--encoding must be an encoding of text"):
+        Reading(encoding=name)
+
+
+def test_a_stream_has_an_encoding_and_titles_as_a_file_has() -> None:
+    content = ("Anlage Süd\n\n" + GERMAN).encode("cp1252")
+    layout, chunks = read_arriving(io.BytesIO(content).read, "standard input", Reading(skip_rows=2))
+    (chunk,) = chunks
+    assert layout.values == ("Außentemperatur",)
+    assert (chunk.values[:, 0].tolist(), chunk.lines.tolist()) == ([1, 2, 3], [4, 5, 6])
+    with pytest.raises(DataError, match=r"'Anlage Süd' is a title.*--skip-rows 2"):
+        read_arriving(io.BytesIO(content).read, "standard input", Reading())
 
 
 def test_a_wide_table_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

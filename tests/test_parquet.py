@@ -113,3 +113,11 @@ def test_nanoseconds_are_kept() -> None:
     start = 1_704_067_200 * 10**9
     times = pa.array([start, start + 1, start + 60 * 10**9 + 7], pa.timestamp("ns"))
     assert (read({"t": times, "a": [1.0, 2, 3]}).times - start).tolist() == [0, 1, 60 * 10**9 + 7]
+
+
+@pytest.mark.parametrize("options", [{"skip_rows": 1}, {"encoding": "cp1252"}, {"columns": ("t", "a")}])
+def test_options_for_text_are_refused_but_those_of_a_run(options: dict[str, Any]) -> None:
+    read({"t": HOURS, "a": [1, 2, 3]})
+    with pytest.raises(ConfigError, match=r"is for text, and 't\.parquet' is a Parquet file"):
+        read_measurements(Reading(data="t.parquet", **options))
+    assert read_measurements(Reading(data="t.parquet", **options), of_run=True).layout.values == ("a",)

@@ -1,5 +1,6 @@
 """The choices about anyone's own table: how it is read, put on a grid and cut into windows."""
 
+import codecs
 import dataclasses
 import re
 import zoneinfo
@@ -21,7 +22,7 @@ UNITS = {
 }
 # What of a table may differ from the one that a run was trained on, as it changes nothing that the run has learned.
 REREAD = (
-    *("time_col", "clock_col", "id_col", "missing", "decimal"),
+    *("time_col", "clock_col", "id_col", "skip_rows", "encoding", "missing", "decimal"),
     *("date_order", "time_unit", "time_zone", "duplicates"),
 )
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y)", re.ASCII)
@@ -81,6 +82,12 @@ class Reading(Options):
         None, "Column of known classes, or of 0 and 1 for known anomalies; never a value.", tunable=False
     )
     columns: tuple[str, ...] = option((), "Names of all columns, for a file without a header.", tunable=False)
+    skip_rows: int = option(
+        0, "Lines above the header, such as titles, to skip.", minimum=0, maximum=1_000_000, tunable=False
+    )
+    encoding: str | None = option(
+        None, "Encoding of the text, such as utf-8, cp1252 or utf-16 (default: as the text shows).", tunable=False
+    )
     missing: tuple[str, ...] = option(
         (), "Further words that stand for a missing value, such as -999 or ERROR.", tunable=False
     )
@@ -173,6 +180,7 @@ class Reading(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_columns()
+        self._check_encoding()
         shares = self.shares
         if len(shares) != 3 or not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
             raise ConfigError(
@@ -211,6 +219,22 @@ class Reading(Options):
             raise ConfigError("--short is for --split-by series, where a series is a whole. Leave one of them out")
         if self.short == "pad" and self.scale == "window":
             raise ConfigError("--scale window needs values without gaps, and --short pad makes some. Change one")
+
+    def _check_encoding(self) -> None:
+        """Refuse a codec of something else than text, as base64, and one that reads plain ASCII as something else."""
+        if self.encoding is None:
+            return
+        plain = b'time,"a;1"\\u00e4 +AFw- .xn--nxasmq6b.\n'
+        try:
+            wide = codecs.lookup(self.encoding).name.startswith(("utf-8", "utf-16", "utf-32"))
+            known = wide or plain.decode(self.encoding) == plain.decode("ascii")
+        except (LookupError, UnicodeError, ValueError):
+            known = False
+        if not known:
+            raise ConfigError(
+                "--encoding must be an encoding of text, such as utf-8, cp1252 or utf-16. Received: "
+                f"{self.encoding[:40]!r}"
+            )
 
     def _check_columns(self) -> None:
         for name in ("value_cols", "columns"):

@@ -8,10 +8,10 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.delimited import Chunk, Row, chunk_by, require_few, understand
-from lstm_ae.data.dialect import separator_of
+from lstm_ae.data.delimited import Chunk, chunk_by, encoded_as, first_of, understand
+from lstm_ae.data.dialect import Row, separator_of
 from lstm_ae.data.instants import Times
-from lstm_ae.data.lines import beginning, lines_of
+from lstm_ae.data.lines import decoded_blocks
 from lstm_ae.data.table import CHUNK, rows_of
 from lstm_ae.data.taking import Refuse, raised, taken
 from lstm_ae.data.zones import before_them, in_utc
@@ -27,10 +27,11 @@ class Arriving:
     Args:
         read: returns some bytes as soon as there are any, no more than it is asked for, and none at the end.
         name: how errors call the text.
+        encoding: as of `decoded`.
     """
 
-    def __init__(self, read: Callable[[int], bytes], name: str) -> None:
-        self.blocks = lines_of(_blocks(read, name), name)
+    def __init__(self, read: Callable[[int], bytes], name: str, encoding: str | None = None) -> None:
+        self.encoding, self.blocks = decoded_blocks(_blocks(read, name), name, encoding)
         self.lines = collections.deque[str]()
         # Lines up to the last that is not blank: waiting for a row behind that would be waiting for another piece.
         self.held = 0
@@ -86,17 +87,17 @@ def read_arriving(
     Raises:
         ConfigError, DataError: as `read_delimited` says, at once or with a later piece.
     """
-    arriving = Arriving(read, name)
+    arriving = Arriving(read, name, config.encoding)
+    for _ in itertools.islice(arriving, config.skip_rows):
+        pass
     separator = separator_of(arriving.first(1 if config.columns else 2))
-    rows = rows_of(arriving, name, separator)
-    start, header = next(rows, (0, []))
-    if not header:
-        raise DataError(f"{name} is empty. Give a header and rows")
-    require_few(len(header), f"{name}, line {start}")
+    rows = rows_of(arriving, name, separator, config.skip_rows + 1)
+    start, header = first_of(rows, name, config)
     sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
     # A row of another width tells nothing, and is refused when its turn comes.
     even = [row for row in sample if len(row[1]) == len(config.columns or header)]
     layout, _, comma = understand(start, header, even or sample, separator, name, config)
+    layout = encoded_as(layout, arriving.encoding)
     sample = [(start, header), *sample] if config.columns else sample
     chunk_of, convert = chunk_by(layout, config, name, separator, comma), _to_utc(layout, name, config)
     pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
@@ -108,10 +109,9 @@ def _blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
     block = read(BLOCK)
     if block.startswith(PACKED):
         raise DataError(f"{name} is compressed. Unpack it on the way, as zcat does")
-    if block:
-        yield beginning(block, name)
-    while block := read(BLOCK):
+    while block:
         yield block
+        block = read(BLOCK)
 
 
 def _to_utc(layout: Layout, name: str, config: Reading) -> Callable[[Chunk], Chunk]:

@@ -1,8 +1,9 @@
 """Which columns of a table are times, values, names and labels: as told, or as its first rows show."""
 
 import difflib
+import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lstm_ae.config import Reading
 from lstm_ae.data.clocks import CLOCKS, are_clocks, are_days, joined, usual_clock
@@ -33,6 +34,7 @@ class Layout(NamedTuple):
         clock: the column of the time of day, where that of the times holds dates alone.
         clocks: columns that nobody named and that could be it, where none is.
         woven: of `apart`, those within whose values rows follow far more evenly than all together.
+        found: what nobody told and a run needs to read another table in the same way, by field of the config.
     """
 
     names: tuple[str, ...]
@@ -48,6 +50,7 @@ class Layout(NamedTuple):
     clock: str | None = None
     clocks: tuple[str, ...] = ()
     woven: tuple[str, ...] = ()
+    found: Mapping[str, Any] = types.MappingProxyType({})
 
 
 def heading(name: str) -> str:
@@ -152,6 +155,7 @@ def layout_of(
         clock,
         clocks,
         () if config.id_col else tuple(name for name in apart if are_woven(moments, cells(name), form)),
+        {"date_order": form.order} if form and "date_order" in inferred else {},
     )
 
 

@@ -10,11 +10,22 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import Layout, kind_of, layout_of, missing_numbers, missing_words
-from lstm_ae.data.dialect import COMMA, has_decimal_commas, headings_of, is_number, row_numbers, separator_of
+from lstm_ae.data.dialect import (
+    COMMA,
+    Row,
+    has_decimal_commas,
+    headings_of,
+    is_number,
+    refuse_second_header,
+    refuse_title,
+    require_width,
+    row_numbers,
+    separator_of,
+)
 from lstm_ae.data.instants import BadCell, Times, read_moments
-from lstm_ae.data.lines import lines, shown
+from lstm_ae.data.lines import Encoding, decoded, shown
 from lstm_ae.data.table import CHUNK, NUMBER, numbers_of, rows_of, uneven
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import DataError
 
 # Rows that tell what a file holds, and how many cells of a wide one are enough.
 SAMPLE, SAMPLE_CELLS = 1_000, 500_000
@@ -22,10 +33,6 @@ SAMPLE, SAMPLE_CELLS = 1_000, 500_000
 CHUNK_CELLS = 1_000_000
 MAX_COLUMNS = 10_000
 LARGEST = float(np.finfo(np.float32).max)
-
-
-# A row's line in the file, and its cells.
-Row = tuple[int, list[str]]
 
 
 class Chunk(NamedTuple):
@@ -51,20 +58,30 @@ def read_delimited(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, 
     Raises:
         DataError: at once or with a later piece: one line with the file, the line, the rule and the option that helps.
     """
-    source = lines(file, name)
+    encoding, source = decoded(file, name, config.encoding)
+    source = itertools.islice(source, config.skip_rows, None)
     head = list(itertools.islice(source, 50))
     separator = separator_of(head)
-    rows = rows_of(itertools.chain(head, source), name, separator)
-    start, header = next(rows, (0, []))
-    if not header:
-        raise DataError(f"{name} is empty. Give a file with a header and rows")
-    require_few(len(header), f"{name}, line {start}")
+    rows = rows_of(itertools.chain(head, source), name, separator, config.skip_rows + 1)
+    start, header = first_of(rows, name, config)
     sample = list(itertools.islice(rows, sample_of(len(header))))
     layout, sample, comma = understand(start, header, sample, separator, name, config)
+    layout = encoded_as(layout, encoding)
     following = itertools.chain(sample, rows)
     size = max(1, min(CHUNK, CHUNK_CELLS // len(header)))
     pieces = iter(lambda: list(itertools.islice(following, size)), [])
     return layout, map(chunk_by(layout, config, name, separator, comma), pieces)
+
+
+def first_of(rows: Iterator[Row], name: str, config: Reading) -> Row:
+    """Return the first row of a text, the header where there is one; `DataError` where no row is, or it is too wide."""
+    start, cells = next(rows, (0, []))
+    if not cells and config.skip_rows:
+        raise DataError(f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Give fewer")
+    if not cells:
+        raise DataError(f"{name} is empty. Give a header and rows")
+    require_few(len(cells), f"{name}, line {start}")
+    return start, cells
 
 
 def require_few(columns: int, where: str) -> None:
@@ -81,6 +98,16 @@ def sample_of(columns: int) -> int:
     return max(10, min(SAMPLE, SAMPLE_CELLS // max(columns, 1)))
 
 
+def encoded_as(layout: Layout, encoding: Encoding) -> Layout:
+    """Return the layout with the encoding of the text, where that was chosen by its looks."""
+    if not encoding.example:
+        return layout
+    words = f"{encoding.name}, as in {shown(encoding.example)}"
+    return layout._replace(
+        inferred={**layout.inferred, "encoding": words}, found={**layout.found, "encoding": encoding.name}
+    )
+
+
 def understand(
     start: int, header: list[str], sample: list[Row], separator: str, name: str, config: Reading
 ) -> tuple[Layout, list[Row], bool]:
@@ -95,15 +122,14 @@ def understand(
     where = f"{name}, line {start}"
     if config.columns:
         sample = [(start, header), *sample]
-        if len(config.columns) != len(header):
-            raise ConfigError(
-                f"--columns must name all {len(header)} columns of {where}. Received: {len(config.columns)} names"
-            )
+        require_width(sample, len(config.columns), name)
         names = config.columns
     else:
+        refuse_title([(start, header), *sample], name)
         names = headings_of(header, sample, where)
     if not sample:
         raise DataError(f"{name} has a header and no rows. Give a file with data")
+    refuse_second_header(names, sample, missing_words(config), name)
     if any(len(row) != len(names) for _, row in sample):
         raise _uneven(sample, len(names), name, separator)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
@@ -111,7 +137,10 @@ def understand(
     kinds = {column: kind_of(cells, column, is_number, config) for column, cells in columns.items()}
     layout = layout_of(names, kinds, columns.__getitem__, config, where, index=row_numbers(header, columns))
     if comma and config.decimal is None:
-        layout = layout._replace(inferred={**layout.inferred, "decimal": "comma, as the first rows show"})
+        layout = layout._replace(
+            inferred={**layout.inferred, "decimal": "comma, as the first rows show"},
+            found={**layout.found, "decimal": "comma"},
+        )
     return layout, sample, comma
 
 

@@ -21,11 +21,14 @@ from lstm_ae.data.selection import listed
 from lstm_ae.data.table import MISSING, NUMBER
 from lstm_ae.data.zones import in_utc, zone_of
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.options import flag
 
 Progress = Callable[[int, float], None]
 
 # Rows between two calls of the progress callback.
 STRIDE = 100_000
+# Choices about a file of text, which mean nothing for Parquet.
+TEXT = ("columns", "skip_rows", "encoding")
 
 
 class Measurements(NamedTuple):
@@ -98,7 +101,7 @@ def read_measurements(config: Reading, progress: Progress | None = None, *, of_r
     name = shown(config.data)
     with stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
-        layout, chunks, place = _source(file, name, config)
+        layout, chunks, place = _source(file, name, config, of_run=of_run)
 
         def told(rows: int) -> None:
             if progress:
@@ -117,10 +120,13 @@ def read_measurements(config: Reading, progress: Progress | None = None, *, of_r
     return _by_series(layout, columns, name, place, config)
 
 
-def _source(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, Iterator[Chunk], str]:
+def _source(file: BinaryIO, name: str, config: Reading, *, of_run: bool) -> tuple[Layout, Iterator[Chunk], str]:
     magic = file.read(4)
     file.seek(0)
     if magic == b"PAR1":
+        for option in TEXT if not of_run else ():
+            if getattr(config, option):
+                raise ConfigError(f"{flag(option)} is for text, and {name} is a Parquet file. Leave it out")
         from lstm_ae.data.parquet import read_parquet
 
         return *read_parquet(file, name, config), "row"

@@ -111,15 +111,15 @@ def read_csv(
     )
 
 
-def rows_of(source: Iterable[str], name: str, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the line on which it starts."""
+def rows_of(source: Iterable[str], name: str, separator: str = ",", first: int = 1) -> Iterator[tuple[int, list[str]]]:
+    """Return each row that is not blank, with the line on which it starts; `first` is that of the source's first."""
     reader = csv.reader(source, delimiter=separator, strict=True)
-    start = 1
+    start = first
     try:
         for row in reader:
             if len(row) > 1 or (row and row[0].strip()):
                 yield start, row
-            start = reader.line_num + 1
+            start = reader.line_num + first
     except csv.Error as error:
         reason = str(error)
         if "end of data" in reason or "field larger" in reason:

@@ -76,8 +76,7 @@ def settle_prepared(config: Series, prepared: Prepared, *, folds: bool = False) 
     layout = prepared.table.layout
     found = dataclasses.replace(
         config,
-        date_order=layout.form.order if layout.form and "date_order" in layout.inferred else config.date_order,
-        decimal="comma" if "decimal" in layout.inferred else config.decimal,
+        **layout.found,
         time_col=layout.time,
         clock_col=layout.clock,
         value_cols=layout.values,
