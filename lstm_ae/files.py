@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,14 +23,14 @@ except ModuleNotFoundError:  # Windows, which renames no file that is open
 
 # Rows that are made into text at a time.
 PIECE = 50_000
+# Bytes of a JSON file.
+LARGEST_OBJECT = 2**28
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; raises `DataError` where there is none."""
-    if path.exists() and not path.is_file():
-        raise DataError(f"{str(path)!r} is not a file")
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_regular(path, LARGEST_OBJECT).decode())
     except FileNotFoundError:
         raise DataError(f"{str(path.parent)!r} is not a run: it has no {path.name}") from None
     except OSError as error:
@@ -39,6 +40,46 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{str(path)!r} must hold a JSON object. Received: {type(content).__name__}")
     return content
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the content of a regular file of at most `most` bytes.
+
+    A folder that comes from somebody else may hold a pipe or a device of the name: opening the one and reading the
+    other never ends.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        DataError: it is not a regular file, or larger.
+    """
+    # Opening some devices does something; so they are told by their status first.
+    _require_regular(path, os.stat(path), most)
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(number, "rb") as file:
+        # Another file may have taken its place.
+        _require_regular(path, os.fstat(number), most)
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise _too_large(path, most)
+    return content
+
+
+def require_regular(path: Path, most: int) -> int:
+    """Return the size of a regular file; raises as `read_regular` does, without opening it."""
+    status = os.stat(path)
+    _require_regular(path, status, most)
+    return status.st_size
+
+
+def _require_regular(path: Path, status: os.stat_result, most: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{str(path)!r} is not a regular file; remove it")
+    if status.st_size > most:
+        raise _too_large(path, most)
+
+
+def _too_large(path: Path, most: int) -> DataError:
+    return DataError(f"{str(path)!r} is larger than {most:,} bytes; give a smaller file")
 
 
 def table(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> bytes:

@@ -21,7 +21,7 @@ from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import fixed, logarithms, min_max_per_company
 from lstm_ae.errors import ConfigError, DataError, Unproven
 from lstm_ae.export import Endpoint, Exported, export
-from lstm_ae.exporting import probe, verification
+from lstm_ae.exporting import admission, probe, verification
 from lstm_ae.exporting.detector import BLOCK, Detector
 from lstm_ae.exporting.endpoints import endpoints
 from lstm_ae.exporting.samples import samples
@@ -273,7 +273,7 @@ def test_what_is_not_proven_is_not_published(
     monkeypatch.setattr(verification, "in_fresh_process", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(small(), tmp_path)
-    monkeypatch.setattr(verification.operations, "forbidden", lambda _: ["WriteFile"])
+    monkeypatch.setattr(admission.judgment, "forbidden_in", lambda _: ["WriteFile"])
     with pytest.raises(Unproven, match=r"^The exported model holds what no served model may hold: WriteFile; nothing"):
         export(small(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["3"]

@@ -12,7 +12,7 @@ from lstm_ae_cli import main
 from searches import call
 
 from lstm_ae.examples import examples
-from lstm_ae.exporting import verification
+from lstm_ae.exporting import admission
 from lstm_ae.run import open_run
 
 ROOT = Path(__file__).parents[1] / "saved_models"
@@ -59,7 +59,7 @@ def test_a_version_that_fails_ends_with_5(toy: Path, said: Any) -> None:
 
 
 def test_nothing_is_published_that_is_not_proven(toy: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification.operations, "forbidden", lambda _: ["EagerPyFunc"])
+    monkeypatch.setattr(admission.judgment, "forbidden_in", lambda _: ["EagerPyFunc"])
     before = sorted(toy.iterdir())
     text = "The exported model holds what no served model may hold: EagerPyFunc; nothing was published"
     assert said("export toy", 5) == text

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lstm_ae import files
-from lstm_ae.errors import ConfigError
-from lstm_ae.files import claim, sync, write, write_table
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.files import claim, read_regular, sync, write, write_table
 
 
 def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +76,34 @@ def test_what_a_kill_leaves_of_a_claim_is_as_good_as_nothing(tmp_path: Path) -> 
     claim(tmp_path, "mark.json", {"folds": 2})
     with pytest.raises(ConfigError, match="was begun with other options or data"):
         claim(tmp_path, "mark.json", {"folds": 3})
+
+
+def test_a_pipe_or_a_device_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, zero, plain = tmp_path / "pipe", tmp_path / "zero", tmp_path / "plain"
+    os.mkfifo(pipe)
+    zero.symlink_to("/dev/zero")
+    plain.write_bytes(b"abc")
+    assert read_regular(plain, 3) == b"abc"
+    for path in (pipe, zero, tmp_path):
+        with pytest.raises(DataError, match="is not a regular file"):
+            read_regular(path, 10)
+    with pytest.raises(DataError, match="larger than 2 bytes"):
+        read_regular(plain, 2)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "none", 10)
+    # One that takes the place of a file once that was looked at.
+    status = os.stat(plain)
+    monkeypatch.setattr(os, "stat", lambda path: status)
+    for path in (pipe, zero):
+        with pytest.raises(DataError, match="is not a regular file"):
+            read_regular(path, 10)
+
+
+def test_a_file_that_grows_is_read_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    status = os.stat(tmp_path / "x")
+    (tmp_path / "x").write_bytes(b"abcdef")
+    monkeypatch.setattr(os, "stat", lambda path: status)
+    monkeypatch.setattr(os, "fstat", lambda number: status)
+    with pytest.raises(DataError, match="larger than 3 bytes"):
+        read_regular(tmp_path / "x", 3)

@@ -68,7 +68,7 @@ def rest(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def grpc(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    servable = Servable("plus", 1, version)
+    servable = Servable("plus", 1, version, version)
 
     class Stub:
         def __init__(self, channel: Any) -> None:

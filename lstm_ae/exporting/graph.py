@@ -1,12 +1,14 @@
 """A SavedModel's graph and signatures, read from its file without loading anything."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lstm_ae.errors import DataError
+from lstm_ae.files import read_regular
 
-LIMIT = 64 * 2**20  # bytes; weights are not in this file, and graphs of a few megabytes are large ones
+LIMIT = 64 * 2**20  # bytes; weights are in files of their own, and graphs of a few megabytes are large ones
 FILE = "saved_model.pb"
 # TensorFlow would load these instead of, or where there is no, saved_model.pb.
 OTHER_FORMS = ("saved_model.cpb", "saved_model.pbtxt")
@@ -14,34 +16,37 @@ INITIALIZER = "__saved_model_init_op"
 
 
 def read_graph(version: Path, limit: int = LIMIT) -> Any:
-    """The one meta graph of a SavedModel: nodes, functions, signatures, object graph.
+    """Return the one meta graph of a SavedModel, a `tensorflow.MetaGraphDef`: nodes, functions, signatures, objects.
 
     Args:
         version: the folder that holds `saved_model.pb`.
         limit: largest file to read, in bytes; parsed, it takes some twenty times as much memory.
 
-    Returns:
-        A `tensorflow.MetaGraphDef`.
-
     Raises:
         DataError: there is no such file, it is too large, damaged, or in another form than TensorFlow 2 writes.
     """
+    return parse_graph(read_graph_file(version, limit), version)
+
+
+def read_graph_file(version: Path, limit: int = LIMIT) -> bytes:
+    """Return the content of `saved_model.pb`; raises as `read_graph` does."""
     path = version / FILE
     for name in OTHER_FORMS:
-        if (version / name).exists():
+        if os.path.lexists(version / name):
             raise DataError(f"{str(version / name)!r} is a form of SavedModel that is not read here; save it as {FILE}")
     if not path.is_file():
         raise DataError(f"{str(version)!r} is no SavedModel: it has no {FILE}")
     try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
+        return read_regular(path, limit)
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    if len(content) > limit:
-        raise DataError(f"{str(path)!r} is larger than {limit:,} bytes; keep large constants in variables")
+
+
+def parse_graph(content: bytes, version: Path) -> Any:
+    """Return the meta graph in the content of a version's `saved_model.pb`; raises as `read_graph` does."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    model = SavedModel()
+    path, model = version / FILE, SavedModel()
     try:
         model.ParseFromString(content)
     except Exception:  # protobuf's DecodeError

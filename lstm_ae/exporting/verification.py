@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstm_ae.errors import ConfigError, DataError, Unproven
-from lstm_ae.exporting import operations, probe
+from lstm_ae.exporting import probe
+from lstm_ae.exporting.admission import admitted, judged
 
 SECONDS = 600
 
@@ -28,12 +30,8 @@ class Case(NamedTuple):
 
 def require_allowed(version: Path, name: str) -> None:
     """Raise `Unproven` where a version holds other than allowed operations, or cannot be read."""
-    try:
-        found = operations.forbidden(version)
-    except DataError as error:
-        raise Unproven(str(error)) from error
-    if found:
-        raise Unproven(f"{name} holds what no served model may hold: {', '.join(found)}")
+    with _unproven():
+        judged(version, name)
 
 
 def prove(version: Path, cases: Iterable[Case], name: str) -> float:
@@ -50,14 +48,25 @@ def prove(version: Path, cases: Iterable[Case], name: str) -> float:
     Raises:
         Unproven: it holds forbidden operations, does not load or run, or says something else than expected.
     """
-    require_allowed(version, name)
-    with tempfile.TemporaryDirectory(prefix="lstmae-") as folder:
+    with (
+        _unproven(),
+        admitted(version, name=name) as looked_at,
+        tempfile.TemporaryDirectory(prefix="lstmae-") as folder,
+    ):
         path = Path(folder, "cases.npz")
         path.write_bytes(packed(cases))
-        report = in_fresh_process(version, path, Path(folder, "report.json"))
+        report = in_fresh_process(looked_at, path, Path(folder, "report.json"))
     if report["error"]:
         raise Unproven(f"{name}: {report['error']}")
     return float(report["difference"])
+
+
+@contextmanager
+def _unproven() -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise Unproven(str(error)) from error
 
 
 def in_fresh_process(version: Path, cases: Path, report: Path) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from lstm_ae.exporting.operations import forbidden
+from lstm_ae.errors import DataError
+from lstm_ae.exporting.admission import Forbidden, admitted
 from lstm_ae.exporting.warmup import FILE
 from lstm_ae.serving.manifests import changed, read_manifest
 from lstm_ae.serving.protos import to_array
@@ -20,21 +22,23 @@ LOG = logging.getLogger(__name__)
 MOST_WARMUPS = 1000
 
 
-def require_allowed(directory: Path, *, trust: bool) -> None:
-    """Raise `ValueError` where a version is not as it was exported, or has operations that are not allowed.
+@contextmanager
+def looked_at(directory: Path, *, trust: bool) -> Iterator[Path]:
+    """Give a folder to load a version from, once the version has been looked at.
 
     Args:
-        trust: allow all that.
+        trust: allow operations that no served model may hold, and files that have changed since the export.
+
+    Raises:
+        DataError: the version is not as it was exported, or is not what a server may load.
     """
-    if trust:
-        return
-    if wrong := changed(directory, read_manifest(directory)):
-        raise ValueError(f"{str(directory)!r}: {wrong}; copy or export it again (--trust loads it all the same)")
-    if found := forbidden(directory):
-        raise ValueError(
-            f"{str(directory)!r} holds operations that are not allowed ({', '.join(found[:5])}); "
-            "a model may do what its maker wants: --trust loads it all the same"
-        )
+    try:
+        with admitted(directory, trust=trust) as folder:
+            if not trust and (wrong := changed(folder, read_manifest(directory))):
+                raise DataError(f"{str(directory)!r}: {wrong}; copy or export it again, or give --trust to load it")
+            yield folder
+    except Forbidden as error:
+        raise DataError(f"{error}; give --trust to load it: it may then read and write files") from error
 
 
 def loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
@@ -46,16 +50,16 @@ def loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
 
     def load(name: str, version: int, directory: Path) -> Servable:
         """Load a version and run its warm-up requests, so that the first client does not wait for them."""
-        require_allowed(directory, trust=trust)
-        servable = Servable(name, version, directory)
-        _warm_up(servable)
+        with looked_at(directory, trust=trust) as folder:
+            servable = Servable(name, version, directory, folder)
+            _warm_up(servable, folder / FILE)
         return servable
 
     return load
 
 
-def _warm_up(servable: Servable) -> None:
-    for log in _warmups(servable.directory / FILE):
+def _warm_up(servable: Servable, requests: Path) -> None:
+    for log in _warmups(requests):
         try:
             request = log.predict_log.request
             signature = servable.signature(request.model_spec.signature_name)

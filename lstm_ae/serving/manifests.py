@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lstm_ae.files import read_regular
 from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.servable import Signature
 
@@ -32,9 +33,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """A version's manifest, numbers that are not finite as None; empty where it has none or it cannot be read."""
     path = directory / MANIFEST
     try:
-        if path.stat().st_size > LARGEST:
-            return {}
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_nothing, parse_float=_finite)
+        text = read_regular(path, LARGEST).decode()
+        content = json.loads(text, parse_constant=_nothing, parse_float=_finite)
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

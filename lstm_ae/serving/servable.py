@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from lstm_ae.exporting.graph import read_graph_file
 from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.refusals import Code, Refusal, invalid, unknown_signature
 
@@ -60,20 +61,21 @@ class Servable:
         name: the model's.
         version: its number.
         directory: of the version.
+        folder: to load it from, needed no longer than that takes.
 
     Raises:
         Exception: whatever TensorFlow finds wrong with the folder.
     """
 
-    def __init__(self, name: str, version: int, directory: Path) -> None:
+    def __init__(self, name: str, version: int, directory: Path, folder: Path) -> None:
         self.name, self.version, self.directory = name, version, directory
-        self.definitions = signature_definitions(directory)
+        self.definitions = signature_definitions(folder)
         self.signatures = {key: signature_of(key, found) for key, found in self.definitions.items()}
         self.dtypes = {
             key: {name: spec.dtype for name, spec in found.inputs.items()} for key, found in self.signatures.items()
         }
         # The loaded object owns the variables: it must live as long as its functions do.
-        self._loaded = tf.saved_model.load(str(directory))
+        self._loaded = tf.saved_model.load(str(folder))
         self._functions = {key: self._loaded.signatures[key] for key in self.signatures}
 
     def signature(self, name: str) -> Signature:
@@ -121,7 +123,7 @@ def signature_definitions(directory: Path) -> dict[str, SignatureDef]:
     """The signatures that a client may call, as the SavedModel says them; nothing of it is loaded."""
     content = SavedModel()
     try:
-        content.ParseFromString((directory / "saved_model.pb").read_bytes())
+        content.ParseFromString(read_graph_file(directory))
     except DecodeError as error:
         raise ValueError(f"{str(directory / 'saved_model.pb')!r} is damaged") from error
     serving = [graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags]

@@ -1,0 +1,52 @@
+"""A small SavedModel, and its graph edited as an attacker would."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+X = tf.TensorSpec((None, 2), tf.float32, name="x")
+
+
+def save_plain(path: Path) -> Path:
+    """Write a model with one weight, whose signature computes the softsign of its product with `x`."""
+
+    class Plain(tf.Module):
+        def __init__(self) -> None:
+            self.weight = tf.Variable(2.0)
+
+        @tf.function(input_signature=[X])
+        def serve(self, x: Any) -> Any:
+            return {"y": tf.nn.softsign(self.weight * x)}
+
+    model = Plain()
+    tf.saved_model.save(model, str(path), signatures=model.serve)
+    return path
+
+
+def edit_graph(plain: Path, path: Path, edit: Callable[[Any], None]) -> Path:
+    """Copy a version and edit the copy's meta graph."""
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(plain, path)
+    content = SavedModel()
+    content.ParseFromString((path / "saved_model.pb").read_bytes())
+    edit(content.meta_graphs[0])
+    (path / "saved_model.pb").write_bytes(content.SerializeToString())
+    return path
+
+
+def node(nodes: Any, op: str, name: str = "added", inputs: tuple[str, ...] = ()) -> Any:
+    """Add a node."""
+    added = nodes.add()
+    added.op, added.name = op, name
+    added.input.extend(inputs)
+    return added
+
+
+def function(meta: Any, start: str) -> Any:
+    """The one function whose name begins so."""
+    (found,) = [each for each in meta.graph_def.library.function if each.signature.name.startswith(start)]
+    return found

@@ -1,0 +1,161 @@
+"""What is looked at before TensorFlow opens a version's files, and that TensorFlow opens nothing else."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from graphs import save_plain
+from served_models import ask, run, save, service
+
+from lstm_ae.errors import DataError
+from lstm_ae.exporting import admission, warmup
+from lstm_ae.exporting.admission import Forbidden, admitted
+from lstm_ae.serving.loading import loader
+from lstm_ae.serving.manifests import read_manifest
+
+DATA = "variables/variables.data-00000-of-00001"
+FILES = (
+    *("assets.extra/manifest.json", "variables/variables.index", DATA, "fingerprint.pb", warmup.FILE),
+    *("debug/saved_model_debug_info.pb", "debug/anything", "anything"),
+)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_plain(tmp_path_factory.mktemp("plain") / "1")
+
+
+@pytest.fixture
+def version(plain: Path, empty_directory: Path) -> Path:
+    """A copy to be spoilt."""
+    return Path(shutil.copytree(plain, "model/1"))
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("spoil", [pipe, device, dangling], ids=["pipe", "device", "dangling"])
+def test_files_that_are_none(version: Path, name: str, spoil: Callable[[Path], None], trust: bool) -> None:
+    path = version / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    spoil(path)
+    text = "cannot be read" if spoil is dangling else "is not a regular file"
+    with pytest.raises(DataError, match=f"'model/1/{name}' {text}"), admitted(version, trust=trust):
+        pass
+
+
+@pytest.mark.parametrize("spoil", [pipe, device], ids=["pipe", "device"])
+def test_a_manifest_that_is_no_file_is_none(version: Path, spoil: Callable[[Path], None]) -> None:
+    (version / "assets.extra").mkdir()
+    spoil(version / "assets.extra/manifest.json")
+    assert read_manifest(version) == {}
+
+
+@pytest.mark.parametrize("name", [DATA, "variables/more", "debug/saved_model_debug_info.pb", "saved_model.pb"])
+def test_files_that_are_too_large(version: Path, name: str) -> None:
+    (version / name).parent.mkdir(exist_ok=True)
+    most = admission.LARGEST_WEIGHTS if name.startswith("variables/") else admission.LARGEST
+    (version / name).touch()
+    os.truncate(version / name, most + 1)  # without taking room
+    with pytest.raises(DataError, match=f"'model/1/{name}' is larger than {most:,} bytes"), admitted(version):
+        pass
+
+
+def test_weights_that_are_too_large_together(version: Path) -> None:
+    for name in ("variables/a", "variables/b"):
+        (version / name).touch()
+        os.truncate(version / name, admission.LARGEST_WEIGHTS // 2)
+    with pytest.raises(DataError, match="weights of more than"), admitted(version):
+        pass
+
+
+def test_folders_without_an_end(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (version / "assets.extra").mkdir()
+    (version / "assets.extra/again").symlink_to(version.absolute())
+    with pytest.raises(DataError, match="more files or folders than a model has"), admitted(version):
+        pass
+    (version / "assets.extra/again").unlink()
+    monkeypatch.setattr(admission, "MOST_FILES", 3)
+    with pytest.raises(DataError, match="more files or folders than a model has"), admitted(version):
+        pass
+
+
+def test_what_is_loaded_is_what_was_judged(version: Path) -> None:
+    """Whoever may write into the folder may do so at any time."""
+    with admitted(version) as folder:
+        shutil.rmtree(version / "assets", ignore_errors=True)
+        pipe(version / "fingerprint.pb.new")
+        (version / "fingerprint.pb.new").replace(version / "fingerprint.pb")
+        save_evil(Path("evil"))
+        shutil.copy("evil/saved_model.pb", version)
+        answer = tf.saved_model.load(str(folder)).signatures["serving_default"](x=tf.ones((1, 2)))
+        assert answer["y"].numpy().ravel().tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert not folder.exists()
+    assert not Path("written").exists()
+    (version / "fingerprint.pb").unlink()
+    with pytest.raises(Forbidden, match="'model/1' holds what no served model may hold: WriteFile"), admitted(version):
+        pass
+    with admitted(version, trust=True) as folder:
+        assert folder == version
+
+
+def save_evil(path: Path) -> None:
+    class Evil(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 2), name="x")])
+        def serve(self, x: Any) -> Any:
+            with tf.control_dependencies([tf.io.write_file("written", "evil")]):
+                return {"y": tf.identity(x)}
+
+    model = Evil()
+    tf.saved_model.save(model, str(path), signatures=model.serve)
+
+
+def test_without_links_files_are_copied(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with admitted(version) as folder:
+        assert (folder / DATA).read_bytes() == (version / DATA).read_bytes()
+        assert not (folder / DATA).is_symlink()
+
+
+@pytest.mark.parametrize("name", ["assets.extra/manifest.json", "variables/variables.index", "fingerprint.pb"])
+def test_other_models_are_served(name: str, empty_directory: Path) -> None:
+    """The one with a pipe is told of in its status."""
+    for model in ("bad", "good"):
+        save(Path("models", model))
+    path = Path("models/bad/1", name)
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    pipe(path)
+    made = service(Path("models"))
+    made.catalogue._load = loader(trust=False)
+
+    async def work(made: Any) -> Any:
+        bad = await ask(made, "GET", "/v1/models/bad")
+        good = await ask(made, "POST", "/v1/models/good:predict", {"instances": [[1.0]]})
+        return json.loads(bad.content), good.status
+
+    said, status = run(made, work)
+    (row,) = said["model_version_status"]
+    assert row["state"] == "END"
+    assert "is not a regular file" in row["status"]["error_message"]
+    assert status == 200

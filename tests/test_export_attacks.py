@@ -1,0 +1,397 @@
+"""Models that attack whoever loads them: each does so where nobody looks at it first, and is refused by who does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from graphs import X, edit_graph, function, node, save_plain
+from tensorflow.core.framework.types_pb2 import DT_FLOAT, DT_RESOURCE, DT_VARIANT
+
+from lstm_ae.errors import DataError
+from lstm_ae.exporting import graph, judgment, operations
+from lstm_ae.serving.loading import looked_at
+
+# Each computes the softsign within a function of its own, or within none.
+COMPUTATIONS: dict[str, Callable[[Any], Any]] = {
+    "": tf.nn.softsign,
+    "While": lambda x: tf.while_loop(lambda k, y: k < 1, lambda k, y: (k + 1, tf.nn.softsign(y)), [0, x])[1],
+    "If": lambda x: tf.cond(x[0, 0] > 0, lambda: tf.nn.softsign(x), lambda: x),
+    "Case": lambda x: tf.switch_case(tf.cast(x[0, 0], tf.int32), [lambda: tf.nn.softsign(x), lambda: x]),
+    "PartitionedCall": lambda x: tf.function(tf.nn.softsign, input_signature=[X])(x),
+}
+CARRIERS = [
+    ("", ""),
+    ("While", "While"),
+    ("While", "StatelessWhile"),
+    ("If", "If"),
+    ("If", "StatelessIf"),
+    ("Case", "Case"),
+    ("Case", "StatelessCase"),
+    ("PartitionedCall", "PartitionedCall"),
+    ("PartitionedCall", "StatefulPartitionedCall"),
+]
+
+
+def write(x: Any) -> Any:
+    return _after(tf.io.write_file("written", "evil"), x)
+
+
+def save(x: Any) -> Any:
+    return _after(tf.raw_ops.SaveV2(prefix="written", tensor_names=["x"], shape_and_slices=[""], tensors=[x]), x)
+
+
+def read(x: Any) -> Any:
+    return x + tf.strings.to_number(tf.io.read_file("secret"))
+
+
+def restore(x: Any) -> Any:
+    """Another model's weight."""
+    found = tf.raw_ops.RestoreV2(
+        prefix="stranger/variables/variables",
+        tensor_names=["weight/.ATTRIBUTES/VARIABLE_VALUE"],
+        shape_and_slices=[""],
+        dtypes=[tf.float32],
+    )
+    return x + tf.reshape(found[0], ())
+
+
+EVILS = {"WriteFile": write, "SaveV2": save, "ReadFile": read, "RestoreV2": restore}
+
+
+# Which of the saver's functions may hold such an operation.
+SAVERS = {name: "__inference__traced_restore" if name == "RestoreV2" else "__inference__traced_save" for name in EVILS}
+
+
+def _after(operation: Any, value: Any) -> Any:
+    with tf.control_dependencies([operation]):
+        return tf.identity(value) + 100
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_plain(tmp_path_factory.mktemp("plain") / "1")
+
+
+@pytest.fixture(scope="module")
+def carriers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models that hold the operation Softsign, each within another kind of function."""
+    folder, paths = tmp_path_factory.mktemp("carriers"), {}
+    for name, compute in COMPUTATIONS.items():
+        module = tf.Module()
+        module.serve = tf.function(compute, input_signature=[X])
+        paths[name] = folder / (name or "none")
+        tf.saved_model.save(module, str(paths[name]), signatures=module.serve)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def bodies() -> dict[str, Any]:
+    """Functions that reach outside, as TensorFlow writes them down."""
+    return {name: tf.function(evil, input_signature=[X]).get_concrete_function() for name, evil in EVILS.items()}
+
+
+def disguised(carrier: Path, evil: Any, saver: str, op: str = "") -> Path:
+    """A copy of a model in which a function of the name Softsign stands behind every node that does softsign.
+
+    The saver calls it as well, as if it were there to read or write weights.
+    """
+
+    def edit(meta: Any) -> None:
+        body = meta.graph_def.library.function.add()
+        body.CopyFrom(evil.function_def)
+        body.signature.name = "Softsign"
+        (output,) = (argument.name for argument in body.signature.output_arg)
+        for each in meta.graph_def.library.function:
+            for found in each.node_def:
+                if op and found.op.removeprefix("Stateless").removeprefix("Stateful") == op.removeprefix("Stateless"):
+                    found.op = op
+                if found.op == "Softsign":
+                    found.ClearField("attr")
+                    _rename(each, f"{found.name}:activations:0", f"{found.name}:{output}:0")
+        nodes = function(meta, saver).node_def
+        call = node(nodes, "PartitionedCall", "also", (nodes[0].name,))
+        call.attr["f"].func.name = "Softsign"
+
+    return edit_graph(carrier, Path("model"), edit)
+
+
+def _rename(each: Any, before: str, after: str) -> None:
+    for found in each.node_def:
+        for place, text in enumerate(found.input):
+            if text == before:
+                found.input[place] = after
+    for name, text in each.ret.items():
+        if text == before:
+            each.ret[name] = after
+
+
+def without_the_saver(path: Path, saver: str) -> Path:
+    """The same model without the call by which the saver vouches for it: TensorFlow would not load that."""
+
+    def edit(meta: Any) -> None:
+        del function(meta, saver).node_def[-1]
+
+    return edit_graph(path, Path("attack"), edit)
+
+
+def forbidden(path: Path) -> list[str]:
+    return judgment.forbidden_in(graph.read_graph(path))
+
+
+@pytest.mark.parametrize("op", EVILS)
+@pytest.mark.parametrize(("kind", "carrier"), CARRIERS, ids=lambda text: text or "node")
+def test_a_function_named_like_an_operation_is_refused(
+    kind: str, carrier: str, op: str, carriers: dict[str, Path], bodies: dict[str, Any], empty_directory: Path
+) -> None:
+    model = disguised(carriers[kind], bodies[op], SAVERS[op], carrier)
+    found = forbidden(model)
+    assert "a function named like the operation Softsign" in found
+    assert op in found
+    with pytest.raises(DataError, match="--trust"), looked_at(model, trust=False):
+        pass
+    assert not Path("written").exists()
+
+
+@pytest.mark.parametrize("op", EVILS)
+@pytest.mark.parametrize("kind", ["", "While"], ids=["node", "While"])
+def test_such_a_function_runs_where_nobody_looks(
+    kind: str, op: str, carriers: dict[str, Path], bodies: dict[str, Any], empty_directory: Path
+) -> None:
+    """Else the tests above refuse what does no harm."""
+    Path("secret").write_text("41")
+    save_plain(Path("stranger"))
+    attack = without_the_saver(disguised(carriers[kind], bodies[op], SAVERS[op]), SAVERS[op])
+    answer = tf.saved_model.load(str(attack)).signatures["serving_default"](x=tf.zeros((1, 2)))
+    if op in ("WriteFile", "SaveV2"):
+        assert list(Path().glob("written*"))
+    else:
+        assert float(next(iter(answer.values()))[0, 0]) == {"ReadFile": 41, "RestoreV2": 2}[op]
+
+
+def edited(plain: Path, edit: Callable[[Any], None]) -> list[str]:
+    return forbidden(edit_graph(plain, Path("edited"), edit))
+
+
+def reading(meta: Any) -> str:
+    """The name of a function that may read weights, as only the saver reaches it."""
+    name: str = function(meta, "__inference__traced_restore").signature.name
+    return name
+
+
+def test_a_gradient_that_leads_to_the_saver(plain: Path) -> None:
+    def registered(meta: Any) -> None:
+        gradient = meta.graph_def.library.registered_gradients.add()
+        gradient.gradient_func, gradient.registered_op_type = reading(meta), "CustomGradient-1"
+        function(meta, "__inference_serve").node_def[0].attr["_gradient_op_type"].s = b"CustomGradient-1"
+
+    assert edited(plain, registered) == ["RestoreV2"]
+
+    def of_a_function(meta: Any) -> None:
+        gradient = meta.graph_def.library.gradient.add()
+        gradient.function_name, gradient.gradient_func = function(meta, "__inference_serve").signature.name, "x"
+        gradient.gradient_func = reading(meta)
+
+    assert edited(plain, of_a_function) == ["RestoreV2"]
+
+
+@pytest.mark.parametrize("place", ["func", "list", "text", "texts", "of the function", "of an argument"])
+def test_an_attribute_that_leads_to_the_saver(place: str, plain: Path) -> None:
+    def edit(meta: Any) -> None:
+        serve, name = function(meta, "__inference_serve"), reading(meta)
+        attributes = serve.node_def[0].attr
+        if place == "func":
+            attributes["then_branch"].func.name = name
+        elif place == "list":
+            attributes["branches"].list.func.add().name = name
+        elif place == "text":
+            attributes["backward_function_name"].s = name.encode()
+        elif place == "texts":
+            attributes["names"].list.s.append(name.encode())
+        elif place == "of the function":
+            serve.attr["forward_function_name"].s = name.encode()
+        else:
+            serve.arg_attr[0].attr["from"].s = name.encode()
+
+    assert edited(plain, edit) == ["RestoreV2"]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        *("SymbolicGradient", "RemoteCall", "MapDataset", "ParallelMapDatasetV2", "GeneratorDataset", "XlaLaunch"),
+        *("_XlaRun", "TPUPartitionedCall", "BatchFunction", "OneShotIterator", "ReduceDataset", "Fori"),
+    ],
+)
+def test_other_operations_that_call_functions(op: str, plain: Path) -> None:
+    def edit(meta: Any) -> None:
+        call = node(function(meta, "__inference_serve").node_def, op)
+        call.attr["f"].func.name = reading(meta)
+
+    assert edited(plain, edit) == sorted([op, "RestoreV2"])
+
+
+def test_parameters_of_functions(plain: Path) -> None:
+    """What a function calls would depend on who calls it."""
+
+    def of_a_call(meta: Any) -> None:
+        call = node(function(meta, "__inference_serve").node_def, "PartitionedCall")
+        call.attr["f"].func.name = function(meta, "__inference_serve").signature.name[:-1] + "x"
+        call.attr["f"].func.attr["g"].func.name = reading(meta)
+
+    found = edited(plain, of_a_call)
+    assert found == ["RestoreV2", "functions that it does not hold", "functions with parameters"]
+
+    def of_a_function(meta: Any) -> None:
+        parameter = function(meta, "__inference_serve").signature.attr.add()
+        parameter.name, parameter.type = "g", "func"
+        parameter.default_value.func.name = reading(meta)
+
+    assert edited(plain, of_a_function) == ["RestoreV2", "functions with parameters"]
+
+
+def test_a_function_in_place_of_another(plain: Path) -> None:
+    """TensorFlow's optimizer swaps functions that say they implement the same, whoever's they are."""
+
+    def edit(meta: Any) -> None:
+        function(meta, "__inference_serve").attr["api_implements"].s = b"lstm"
+
+    assert edited(plain, edit) == ["functions in place of others"]
+
+
+def test_a_function_called_by_its_bare_name(plain: Path) -> None:
+    def edit(meta: Any) -> None:
+        function(meta, "__inference_serve").node_def[0].op = reading(meta)
+
+    assert edited(plain, edit) == ["RestoreV2", "functions called like operations"]
+
+
+def test_what_starts_a_model_up(plain: Path) -> None:
+    def by_a_collection(meta: Any) -> None:
+        meta.collection_def["legacy_init_op"].node_list.value.append(f"^{meta.saver_def.restore_op_name}")
+
+    assert edited(plain, by_a_collection) == ["RestoreV2"]
+
+    def by_a_signature(meta: Any) -> None:
+        meta.signature_def["__saved_model_init_op"].outputs["init"].name = meta.saver_def.restore_op_name
+
+    assert edited(plain, by_a_signature) == ["RestoreV2"]
+
+    def by_other_collections(meta: Any) -> None:
+        meta.collection_def["queue_runners"].bytes_list.value.append(b"\n\x00")
+        meta.collection_def["saved_model_assets"].any_list.value.add()
+
+    assert edited(plain, by_other_collections) == ["collections of other things than nodes"]
+
+    def by_an_object(meta: Any) -> None:
+        meta.object_graph_def.concrete_functions[reading(meta)].bound_inputs.append(0)
+
+    assert edited(plain, by_an_object) == ["RestoreV2"]
+
+
+def test_weights_of_other_files(plain: Path) -> None:
+    """The saver reads what it is told to read: the model's own weights."""
+
+    def within_the_function(meta: Any) -> None:
+        found = function(meta, "__inference__traced_restore")
+        other = node(found.node_def, "Const", "other")
+        other.attr["value"].tensor.string_val.append(b"/models/other/1/variables/variables")
+        (restoring,) = [each for each in found.node_def if each.op == "RestoreV2"]
+        restoring.input[0] = "other:output:0"
+
+    assert edited(plain, within_the_function) == ["weights of other files"]
+
+    def before_the_call(meta: Any) -> None:
+        node(meta.graph_def.node, "Const", "other")
+        (call,) = [each for each in meta.graph_def.node if each.name == meta.saver_def.restore_op_name]
+        call.input[0] = "other"
+
+    assert edited(plain, before_the_call) == ["weights of other files"]
+
+
+@pytest.mark.parametrize("kind", [DT_RESOURCE, DT_VARIANT, DT_RESOURCE + 100])
+def test_constants_that_are_handles_of_something_else(kind: int, plain: Path) -> None:
+    """Such as another model's variable, which has a name that all models of a process share."""
+
+    def edit(meta: Any) -> None:
+        constant = node(function(meta, "__inference_serve").node_def, "Const")
+        constant.attr["value"].tensor.dtype = kind
+        constant.attr["value"].tensor.tensor_shape.SetInParent()
+
+    (found,) = edited(plain, edit)
+    assert found.startswith("constants of type ")
+
+
+def test_constants_larger_than_memory(plain: Path) -> None:
+    def sized(*sizes: int) -> Callable[[Any], None]:
+        def edit(meta: Any) -> None:
+            constant = node(meta.graph_def.node, "Const")
+            tensor = constant.attr["value"].tensor
+            tensor.dtype = DT_FLOAT
+            tensor.float_val.append(1)
+            for size in sizes:
+                tensor.tensor_shape.dim.add().size = size
+
+        return edit
+
+    assert edited(plain, sized(1000, 1000)) == []
+    assert edited(plain, sized(10**6, 10**6)) == ["constants of more than 268,435,456 values"]
+    assert edited(plain, sized(2, -1)) == ["constants without a size"]
+
+
+def chain(meta: Any, length: int, times: int) -> None:
+    """Functions that each call the next, and the last of them nothing."""
+    for number in range(length):
+        added = meta.graph_def.library.function.add()
+        added.signature.name = f"chain_{number}"
+        for place in range(times if number + 1 < length else 0):
+            call = node(added.node_def, "PartitionedCall", f"call_{place}")
+            call.attr["f"].func.name = f"chain_{number + 1}"
+
+
+def test_calls_that_no_memory_holds(plain: Path) -> None:
+    assert edited(plain, lambda meta: chain(meta, 10, 2)) == []
+    assert edited(plain, lambda meta: chain(meta, 30, 2)) == ["calls of more than 1,048,576 nodes"]
+    assert edited(plain, lambda meta: chain(meta, 100, 1)) == ["calls more than 64 functions deep"]
+
+    def of_itself(meta: Any) -> None:
+        chain(meta, 2, 1)
+        call = node(meta.graph_def.library.function[-1].node_def, "PartitionedCall")
+        call.attr["f"].func.name = "chain_0"
+
+    assert edited(plain, of_itself) == ["functions that call themselves"]
+
+
+def test_objects_that_change_those_of_other_models(plain: Path) -> None:
+    def calls(meta: Any) -> None:
+        nodes = meta.object_graph_def.nodes
+        (place,) = [number for number, each in enumerate(nodes) if each.WhichOneof("kind") == "function"]
+        (variable,) = [each for each in nodes if each.WhichOneof("kind") == "variable"]
+        child = variable.children.add()
+        child.node_id, child.local_name = place, "__call__"
+
+    assert edited(plain, calls) == ["objects with their own __call__"]
+
+
+def test_a_model_that_can_be_called_passes(empty_directory: Path) -> None:
+    class Called(tf.Module):
+        @tf.function(input_signature=[X])
+        def __call__(self, x: Any) -> Any:
+            return {"y": x}
+
+    model = Called()
+    tf.saved_model.save(model, "model", signatures=model.__call__)
+    assert forbidden(Path("model")) == []
+
+
+def test_no_allowed_operation_shares_a_state_by_name_or_calls_by_another_attribute() -> None:
+    from tensorflow.python.framework import op_def_registry
+
+    for name in operations.ALLOWED:
+        attributes = op_def_registry.get(name).attr
+        assert not {attribute.name for attribute in attributes} & {"shared_name", "container"}
+        assert all("func" not in each.type or each.name in CALLED for each in attributes)
+
+
+CALLED = ("f", "cond", "body", "then_branch", "else_branch", "branches")
