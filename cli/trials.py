@@ -35,7 +35,7 @@ def show_audit(where: str, talk: Talk, data: str | None) -> None:
     config = run.config()
     assert isinstance(config, Snp)
     config = config if data is None else dataclasses.replace(config, data=data)
-    quotes = read_quotes(config.data)
+    quotes = read_quotes(config.data, config.fields)
     opened = open_trained(run, prepare(config, quotes))
     told(opened.data, talk)
     findings = audit(opened.model, config, opened.data, quotes)

@@ -155,7 +155,7 @@ def planned(config: Snp, folds: int, *, by: str = "time", refit: bool = True) ->
         raise ConfigError("--scale company knows no company that is held out. Leave it out, or split by time")
     if by == "company" and not refit:
         raise ConfigError("--no-refit is for --split-by time: without training anew no company is held out")
-    quotes = chosen(config, read_quotes(config.data))
+    quotes = chosen(config, read_quotes(config.data, config.fields))
     found = _companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit)
     return quotes, list(found)
 

@@ -122,7 +122,7 @@ def planned(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str, A
         config.with_values(values)
     if config.scaling == "report":
         raise ConfigError("--scale report is fitted on the days that validate. Leave it out")
-    quotes = chosen(config, read_quotes(config.data))
+    quotes = chosen(config, read_quotes(config.data, config.fields))
     return quotes, every
 
 

@@ -196,6 +196,36 @@ def test_field_and_kaggle_columns(field: str, tmp_path: pathlib.Path) -> None:
 # What is dropped ----------------------------------------------------------------------------------------------------
 
 
+def test_only_the_columns_that_the_model_reads_must_be_there(tmp_path: pathlib.Path) -> None:
+    rows = [f"A,{day(i)},{20 + i}" for i in range(20)]
+    data = reconstruct(written(tmp_path, rows, "symbol,date,close"), field="close")
+    assert windows(data.train)[0] == [20, 21]
+    assert data.feature_names == ("close (USD)",)
+    # The open of a day to forecast may stand beside closes alone.
+    both = [f"A,{day(i)},{10 + i},{20 + i}" for i in range(20)]
+    path = written(tmp_path, [*both, f"A,{day(20)},30,"], "symbol,date,open,close")
+    data = load(Snp(data=path, window=2, field="close", with_open=True))
+    assert data.opens["A"].price == 30
+
+
+@pytest.mark.parametrize(
+    ("head", "choices", "pieces"),
+    [
+        ("symbol,date,close", {"field": "high"}, ("lacks high", "--field close")),
+        ("symbol,date,close", {"goal": "predict", "field": "close", "inputs": "ohlc"}, ("lacks open, high, low",)),
+        ("symbol,date,price", {"field": "close"}, ("lacks close",)),
+    ],
+)
+def test_columns_that_the_model_reads_and_the_file_lacks_are_named(
+    head: str, choices: dict[str, Any], pieces: tuple[str, ...], tmp_path: pathlib.Path
+) -> None:
+    path = written(tmp_path, [f"A,{day(i)},{20 + i}" for i in range(20)], head)
+    with pytest.raises(DataError) as caught:
+        reconstruct(path, **choices)
+    for piece in (repr(path), *pieces):
+        assert piece in str(caught.value)
+
+
 def test_missing_values_break_windows(tmp_path: pathlib.Path) -> None:
     values: list[object] = list(range(1, 41))
     values[5], values[6], values[39] = "", "NA", "null"

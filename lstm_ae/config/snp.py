@@ -18,7 +18,8 @@ class Snp(Reconstructing):
 
     data: str | None = option(
         None,
-        "A CSV with the columns symbol, date, open, high, low, close, volume; may be compressed.",
+        "A CSV with the columns symbol, date, and those of open, high, low, close and volume that the model reads; may "
+        "be compressed.",
         tunable=False,
     )
     goal: str = option("predict", "What the model learns.", choices=("predict", "reconstruct"), tunable=False)

@@ -36,13 +36,13 @@ def load(config: Snp) -> Data:
         ConfigError: an unknown symbol, a date that is none.
         DataError: a file that cannot be used, or too few days.
     """
-    return prepare(config, read_quotes(config.data))
+    return prepare(config, read_quotes(config.data, config.fields))
 
 
 def holds_more(config: Snp) -> bool:
     """Whether a file has companies, or days after the last one, that a config leaves out of it."""
     limited = config.end or config.symbols
-    return bool(limited) and bool(selection.hidden(config, read_quotes(config.data)).any())
+    return bool(limited) and bool(selection.hidden(config, read_quotes(config.data, config.fields)).any())
 
 
 def by_date(quotes: Quotes) -> NDArray[np.int32]:
@@ -109,7 +109,7 @@ def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64)
     Raises:
         DataError: a file that cannot be used, or no window in it.
     """
-    quotes = read_quotes(config.data)
+    quotes = read_quotes(config.data, config.fields)
     quotes, opens, late = selection.opened(quotes) if config.with_open else (quotes, {}, [])
     fields, notes = config.fields, [*quotes.notes, *selection.told_opens(opens), *late]
     seen = selection.seen(quotes, known, until, config.window)

@@ -5,6 +5,7 @@ import importlib.resources
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import PRICES
 from lstm_ae.data.lines import shown
 from lstm_ae.data.table import Table, Text, read_csv
+from lstm_ae.errors import DataError
 
 MAX_PRICE = 1e9
 MAX_VOLUME = 1e15
@@ -35,7 +37,7 @@ class Quotes(NamedTuple):
         symbols: names of the companies, upper case.
         company: `(rows,)` int32, places in `symbols`.
         day: `(rows,)` datetime64[D].
-        values: `(rows,)` float64 for each of `PRICES` and for "volume"; NaN where missing.
+        values: `(rows,)` float64 for each of `PRICES` and for "volume" that the file has; NaN where missing.
         gap: `(rows,)` bool, True where days are missing between a row and the company's row before it.
     """
 
@@ -49,8 +51,12 @@ class Quotes(NamedTuple):
     gap: NDArray[np.bool_]
 
 
-def read_quotes(path: str | None) -> Quotes:
+def read_quotes(path: str | None, fields: Sequence[str] = (*PRICES, "volume")) -> Quotes:
     """Read `path`, else `snp500.csv.gz` in the directory `LSTMAE_DATA_DIR`, else the file of the package.
+
+    Args:
+        path: a CSV with the columns symbol, date and some of the prices and the volume.
+        fields: the columns that must be there besides symbol and date.
 
     Raises:
         DataError: a table that `read_csv` refuses, a date that is none, a price that is not above 0, a repeated day.
@@ -65,19 +71,26 @@ def read_quotes(path: str | None) -> Quotes:
             notes = (f"LSTMAE_DATA_DIR ({shown(folder)}) holds no snp500.csv.gz; the shipped file was read",)
     if path is not None:
         licence = LICENCES.get(pathlib.Path(path).name, "as given by the file's owner")
-        return _checked(_read(path), shown(path), licence, notes)
+        return _checked(_read(path, fields), shown(path), licence, notes)
     with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
-        return _checked(_read(shipped), SHIPPED, "public domain", notes)
+        return _checked(_read(shipped, fields), SHIPPED, "public domain", notes)
 
 
-def _read(path: str | os.PathLike[str]) -> Table:
+def _read(path: str | os.PathLike[str], fields: Sequence[str]) -> Table:
     # Kaggle's own file calls the symbol "Name".
     aliases = {"symbol": ("ticker", "name")}
-    return read_csv(path, text=("symbol", "date"), numbers=(*PRICES, "volume"), aliases=aliases)
+    table = read_csv(path, text=("symbol", "date"), numbers=(), optional=(*PRICES, "volume"), aliases=aliases)
+    if lacking := [field for field in fields if field not in table.numbers]:
+        prices = [price for price in PRICES if price in table.numbers]
+        advice = f", or model {prices[-1]} alone: --field {prices[-1]} without --inputs" if prices else ""
+        raise DataError(f"{table.name}: the header lacks {', '.join(lacking)}. Add what is missing{advice}")
+    return table
 
 
 def _checked(table: Table, name: str, licence: str, notes: tuple[str, ...]) -> Quotes:
     for column in PRICES:
+        if column not in table.numbers:
+            continue
         value = table.numbers[column]
         # As float32, which is how prices are kept: 1e-50 would become 0.
         wrong = (value.astype(np.float32) <= 0) | (value >= MAX_PRICE)
@@ -85,7 +98,7 @@ def _checked(table: Table, name: str, licence: str, notes: tuple[str, ...]) -> Q
             row = int(wrong.argmax())
             rule = f"a price must be above 0 and below {MAX_PRICE:g}. Received: {value[row]:g}"
             raise table.error(row, f"column {column!r}: {rule}. Correct it, or leave the cell empty if it is unknown")
-    volume = table.numbers["volume"]
+    volume = table.numbers.get("volume", np.empty(0))
     wrong = (volume < 0) | (volume >= MAX_VOLUME)
     if wrong.any():
         row = int(wrong.argmax())
@@ -104,7 +117,7 @@ def _checked(table: Table, name: str, licence: str, notes: tuple[str, ...]) -> Q
             second,
             f"{symbols[company[at]]} on {days[at]} stands on line {table.lines[first]} already. Remove one of the two",
         )
-    values = {column: table.numbers[column][order] for column in (*PRICES, "volume")}
+    values = {column: numbers[order] for column, numbers in table.numbers.items()}
     gap, apart = _gaps(company, days)
     if len(apart):
         named = ", ".join(symbols[i] for i in apart[:10]) + (f" and {len(apart) - 10} more" if len(apart) > 10 else "")

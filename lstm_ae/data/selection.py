@@ -48,9 +48,10 @@ def opened(quotes: Quotes) -> tuple[Quotes, dict[str, Opening], list[str]]:
     Such a day is a company's last row, if of its prices it has the open alone. It must follow a whole day.
     """
     last = np.r_[quotes.company[1:] != quotes.company[:-1], True]
-    unknown = np.logical_and.reduce([np.isnan(quotes.values[name]) for name in PRICES if name != "open"])
-    flags = last & unknown & ~np.isnan(quotes.values["open"])
-    whole = ~np.logical_or.reduce([np.isnan(quotes.values[name]) for name in PRICES])
+    missing = {name: np.isnan(quotes.values[name]) for name in PRICES if name in quotes.values}
+    unknown = np.logical_and.reduce([flags for name, flags in missing.items() if name != "open"])
+    flags = last & unknown & ~missing["open"]
+    whole = ~np.logical_or.reduce(list(missing.values()))
     follows = ~quotes.gap & np.r_[False, whole[:-1] & (quotes.company[1:] == quotes.company[:-1])]
     found = {
         quotes.symbols[quotes.company[row]]: Opening(quotes.day[row], float(quotes.values["open"][row]))
@@ -206,6 +207,8 @@ def spaced(quotes: Quotes) -> list[str]:
 
 def swapped(quotes: Quotes) -> list[str]:
     """A note about rows whose high is below their low."""
+    if not {"high", "low"} <= set(quotes.values):
+        return []
     rows = quotes.values["high"] < quotes.values["low"]
     if not rows.any():
         return []

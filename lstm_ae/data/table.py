@@ -63,6 +63,7 @@ def read_csv(
     *,
     text: Sequence[str],
     numbers: Sequence[str],
+    optional: Sequence[str] = (),
     aliases: Mapping[str, Sequence[str]] = types.MappingProxyType({}),
 ) -> Table:
     """Read the asked columns of a comma-separated UTF-8 file with a header, plain or compressed.
@@ -73,6 +74,7 @@ def read_csv(
     Args:
         path: a regular file.
         text, numbers: names of the columns, lower case.
+        optional: names of further columns of numbers, which the file need not have.
         aliases: other headings under which a column is accepted where its own name is absent, lower case.
 
     Raises:
@@ -84,7 +86,8 @@ def read_csv(
         start, header = next(rows, (0, []))
         if not header:
             raise DataError(f"{name} is empty. Give a file with the columns {', '.join((*text, *numbers))}")
-        place = _places(header, (*text, *numbers), aliases, f"{name}, line {start}")
+        place = _places(header, (*text, *numbers), optional, aliases, f"{name}, line {start}")
+        numbers = [*numbers, *(column for column in optional if column in place)]
         index: dict[str, collections.defaultdict[str, int]] = {
             column: collections.defaultdict(itertools.count().__next__) for column in text
         }
@@ -132,15 +135,19 @@ def rows_of(source: Iterable[str], name: str, separator: str = ",", first: int =
 
 
 def _places(
-    header: list[str], needed: Sequence[str], aliases: Mapping[str, Sequence[str]], where: str
+    header: list[str],
+    needed: Sequence[str],
+    optional: Sequence[str],
+    aliases: Mapping[str, Sequence[str]],
+    where: str,
 ) -> dict[str, int]:
-    """Where each needed column stands in the header."""
+    """Where each needed column stands in the header, and each optional one that is there."""
     found = [cell.strip().lower() for cell in header]
     place, missing = {}, []
-    for name in needed:
+    for name in (*needed, *optional):
         heading = next((heading for heading in (name, *aliases.get(name, ())) if heading in found), None)
         if heading is None:
-            missing.append(name)
+            missing += [name] * (name in needed)
         elif found.count(heading) > 1:
             raise DataError(f"{where}: the column {heading!r} stands there more than once. Rename or remove one")
         else:
