@@ -218,7 +218,7 @@ def test_rows_without_a_score() -> None:
 
 
 def test_refusals() -> None:
-    for step in (None, np.timedelta64(0, "s"), np.timedelta64("NaT")):
+    for step in (None, np.timedelta64(0, "s"), np.timedelta64("NaT", "s")):
         with pytest.raises(ConfigError, match=r"--threshold budget needs rows at times of an even step"):
             fit_threshold(Rule("budget", 1, "day"), NOISE, 1, step=step)
     with pytest.raises(ConfigError, match=r"a row takes longer than one hour. Give a longer time"):

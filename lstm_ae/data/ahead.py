@@ -14,6 +14,7 @@ from lstm_ae.data.telling import offsets
 from lstm_ae.data.zones import to_utc
 
 DAY = UNITS["d"]
+MONTH = np.timedelta64(1, "M")
 
 
 def times_ahead(table: Measurements, series: NDArray[Any], last: Times, step: Step, horizon: int) -> Times:
@@ -51,7 +52,7 @@ def _days(table: Measurements, zone: datetime.tzinfo | None) -> NDArray[np.int64
     days = _local(table.times, zone).view("datetime64[ns]").astype("datetime64[D]")
     month = days.astype("datetime64[M]")
     day = (days - month.astype("datetime64[D]")).astype(np.int64) + 1
-    length = ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    length = ((month + MONTH).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
     first = np.flatnonzero(starts_of(table.series))
     highest = np.maximum.reduceat(day, first)
     of = np.repeat(highest, np.diff(np.r_[first, len(day)]))
@@ -66,8 +67,8 @@ def _months_ahead(last: Times, months: NDArray[np.int64], days: NDArray[np.int64
     """The same day of later months, as far as these have it, `(n, steps)`; the last row's own where `days` is 0."""
     month = last.view("datetime64[ns]").astype("datetime64[M]")
     own = (last.view("datetime64[ns]").astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64) + 1
-    later = month[:, None] + months
-    start, end = (found.astype("datetime64[D]").astype(np.int64) for found in (later, later + 1))
+    later = month[:, None] + months.astype("timedelta64[M]")
+    start, end = (found.astype("datetime64[D]").astype(np.int64) for found in (later, later + MONTH))
     day = np.minimum(start + np.where(days, days, own)[:, None] - 1, end - 1)
     ahead: Times = day * DAY + (last % DAY)[:, None]
     return ahead
