@@ -201,7 +201,7 @@ def _show_trained(talk: Talk, run: Any) -> None:
         threshold = metrics["threshold"]
         remark([threshold["note"]] if "note" in threshold else [], talk)
         # One threshold for all: a series whose scores are high has more of the alarms, a calm one fewer.
-        budget = config.id_col is not None and threshold["rule"].startswith("budget")
+        budget = bool(config.id_col) and threshold["rule"].startswith("budget")
         each = " a series, on average" if budget else ""
         talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}{each}: {threshold['how']}")
         talk.say(f"next: lstmae series detect {run.directory} DATA")

@@ -76,7 +76,7 @@ def follow(
         timed, zone = layout.time is not None, zone_of(layout, config)
         # The columns' own scores stand in the order of their names, whatever the order in which they come.
         names = layout.values if len(layout.values) > 1 else ()
-        columns = [*(["series"] if layout.id else []), "time", "score", "p", "anomaly", "final"]
+        columns = [*(["series"] if layout.ids else []), "time", "score", "p", "anomaly", "final"]
         columns += [f"score {name}" for name in names]
         if not talk.json:
             _write([_csv(columns)])

@@ -105,7 +105,7 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
     first, last = _ends(found)
     talk.show(
         f"{table.name}: {count(len(table.lines), 'row')}"
-        + (f" of {len(table.ids):,} series" if table.layout.id else "")
+        + (f" of {len(table.ids):,} series" if table.layout.ids else "")
     )
     if table.layout.time is not None:
         gaps, meet = "no gaps", "no duplicates"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.data.classes import counted_by, series_wide
+from lstm_ae.data.columns import id_columns
 from lstm_ae.data.frames import in_rows_of, names_of_rows
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
@@ -145,7 +146,7 @@ def classified(classifier: Classifier, table: Measurements, *, every_row: bool =
     config, names = classifier.config, classifier.config.classes
     found = counted_by(table, names)
     unknown = tuple(name for name, place in zip(table.classes, _places(table, found), strict=True) if place < 0)
-    by_series = config.split_by == "series" and table.layout.id is not None
+    by_series = config.split_by == "series" and bool(table.layout.ids)
     if by_series:
         found = series_wide(found)
     reading = reading_of(config, config.data)
@@ -225,7 +226,7 @@ def columns(found: Classified) -> dict[str, Any]:
     """
     table = found.prepared.table
     if found.of_series:
-        named: dict[str, Any] = {str(table.layout.id): list(table.ids)}
+        named: dict[str, Any] = {**id_columns(table.layout.ids, table.ids)}
         said = np.full((len(table.ids), len(found.names)), np.nan, np.float32)
         said[found.prepared.grid.series[found.ends]] = found.probability
     else:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
 from lstm_ae.data.ahead import times_ahead
+from lstm_ae.data.columns import id_columns
 from lstm_ae.data.levels import Levels
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.remarks import of_another
@@ -199,8 +200,7 @@ def columns(outlook: Outlook) -> dict[str, Any]:
     """
     layout, horizon = outlook.table.layout, outlook.future.shape[1]
     found: dict[str, Any] = {}
-    if layout.id is not None:
-        found[layout.id] = [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)]
+    found |= id_columns(layout.ids, [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)])
     if outlook.timed:
         found[str(layout.time)] = told_all(outlook.ahead.ravel(), outlook.table.zone)
     if "step" in (*found, *layout.values):

@@ -28,7 +28,7 @@ def table_of(times: Any, zone: str | None = None, series: list[str] | None = Non
     index = index if zone is None else index.tz_localize(zoneinfo.ZoneInfo(zone))
     names = sorted(set(series or [""]))
     places = np.array([names.index(name) for name in series or [""] * len(index)], np.int32)
-    marked = None if series is None else Marked("id", places, tuple(names))
+    marked = None if series is None else Marked(("id",), places, tuple(names))
     found = measurements_of(np.zeros((len(index), 1)), ["a"], index, series=marked)
     return found._replace(zone=None if zone is None else zoneinfo.ZoneInfo(zone))
 

@@ -36,7 +36,7 @@ NAN = float("nan")
 
 def table_of(rows: list[str], header: str = "run,a,kind", **options: Any) -> tuple[Series, Measurements]:
     Path("t.csv").write_text("\n".join([header, *rows]) + "\n")
-    config = Series(data="t.csv", task="classify", id_col="run" if "run" in header else None, label_col="kind")
+    config = Series(data="t.csv", task="classify", id_col=("run",) if "run" in header else (), label_col="kind")
     config = Series.from_dict(config.to_dict() | options)
     return config, read_measurements(config)
 

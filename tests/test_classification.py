@@ -220,7 +220,7 @@ def test_rows_by_hand() -> None:
     """The window of two that ends with each row; in `every_row` the first one's begins before."""
     config = config_of(window=2, classes=("x", "y", "z"), freq="rows", max_gap=2, split_by="time", value_cols=("a",))
     values = np.array([[0], [1], [2], [NAN], [NAN], [1]], float)
-    labels = Marked("kind", np.array([0, 0, 1, 2, 2, -1], np.int32), ("x", "y", "z"))
+    labels = Marked(("kind",), np.array([0, 0, 1, 2, 2, -1], np.int32), ("x", "y", "z"))
     table = measurements_of(values, ["a"], labels=labels)
     found = classified(answering(config), table)
     assert not found.of_series
@@ -269,9 +269,9 @@ def test_gaps_in_a_table_are_no_windows_of_the_document(place: Path) -> None:
 
 def test_series_by_hand() -> None:
     """Whole series in any order; a series' answer is that of all of its rows."""
-    series = Marked("walk", np.array([1, 0, 1, 0, 1], np.int32), ("p", "q"))
+    series = Marked(("walk",), np.array([1, 0, 1, 0, 1], np.int32), ("p", "q"))
     table = measurements_of(np.array([[1], [2], [0], [0], [0]], float), ["a"], series=series)
-    config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=3, split_by="series", id_col="walk")
+    config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=3, split_by="series", id_col=("walk",))
     found = classified(answering(config), table)
     assert found.of_series
     assert found.prepared.grid.series[found.ends].tolist() == [0, 1]
@@ -280,7 +280,7 @@ def test_series_by_hand() -> None:
     assert columns(found)["class"] == ["z", "y"]
     assert judged(found) is None
     # A column of the table is not overwritten by an answer.
-    layout = found.prepared.table.layout._replace(id="class")
+    layout = found.prepared.table.layout._replace(ids=("class",))
     with pytest.raises(ConfigError, match="The column 'class' has the name of an answer that is written"):
         columns(found._replace(prepared=found.prepared._replace(table=table._replace(layout=layout))))
 
@@ -289,7 +289,7 @@ def test_series_by_hand() -> None:
 def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None:
     """A short series and one as long as a window by themselves, and beside one of five rows and one without a value."""
     config = config_of(
-        window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="series", id_col="walk", short=short
+        window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="series", id_col=("walk",), short=short
     )
     last = Classifier(config, lambda windows: np.eye(3, dtype=np.float32)[np.nan_to_num(windows[:, -1, 0]).astype(int)])
     rows = {"p": [2, 0], "q": [1, 0, 2], "long": [1, 2, 0, 1, 0], "empty": [NAN] * 4}
@@ -297,7 +297,7 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
     def said(*names: str) -> Any:
         places = np.repeat(np.arange(len(names), dtype=np.int32), [len(rows[name]) for name in names])
         values = np.concatenate([rows[name] for name in names])[:, None]
-        table = measurements_of(values, ["a"], series=Marked("walk", places, names))
+        table = measurements_of(values, ["a"], series=Marked(("walk",), places, names))
         answers = rows_of(classified(last, table, every_row=True))
         none = np.isnan(answers[:, 0])
         found = np.where(none, -1, np.where(none[:, None], 0, answers).argmax(axis=1))
@@ -313,8 +313,8 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
 
 
 def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None:
-    config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="time", id_col="walk")
-    series = Marked("walk", np.array([0, 0, 1, 1, 1, 1], np.int32), ("short", "long"))
+    config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="time", id_col=("walk",))
+    series = Marked(("walk",), np.array([0, 0, 1, 1, 1, 1], np.int32), ("short", "long"))
     table = measurements_of(np.array([[2], [0], [1], [2], [0], [0]], float), ["a"], series=series)
     found = classified(answering(config), table, every_row=True)
     assert not found.of_series
@@ -323,10 +323,10 @@ def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None
 
 
 def test_settling_keeps_a_config_that_is_settled() -> None:
-    series = Marked("walk", np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
-    labels = Marked("kind", np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))
+    series = Marked(("walk",), np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
+    labels = Marked(("kind",), np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))
     table = measurements_of(np.zeros((36, 1)), ["a"], series=series, labels=labels)
-    once = labelled(config_of(id_col="walk"), table)
+    once = labelled(config_of(id_col=("walk",)), table)
     assert (once.config.window, once.config.split_by) == (3, "series")
     twice = labelled(once.config, table)
     assert (twice.config, twice.inferred) == (once.config, {})

@@ -238,7 +238,7 @@ def test_levels_of_an_index_keep_their_names(
     levels: list[str], name: Any, asked: tuple[str, ...], single: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(model: SequenceClassifier, config: Series, table: Any) -> SequenceClassifier:
-        assert (config.id_col, config.label_col, table.layout.time) == asked
+        assert (*config.id_col, config.label_col, table.layout.time) == asked
         assert len(set(table.layout.names)) == 4
         return model
 
@@ -248,6 +248,18 @@ def test_levels_of_an_index_keep_their_names(
         groups = X.index.get_level_values(0)
     frame = pd.DataFrame({name: X["level"].to_numpy()}, index)
     SequenceClassifier(units=2, epochs=1).fit(frame[name] if single else frame, Y, groups=groups)
+
+
+def test_series_of_an_index_of_three_levels_are_named_by_two() -> None:
+    index = pd.MultiIndex.from_product([["north", "south"], [1, 2], range(3)], names=["site", None, "time"])
+    found = several.series_of(pd.DataFrame({"a": np.zeros(12)}, index))
+    assert found is not None
+    assert found.columns == ("site", "series")
+    assert found.names == ("north,1", "north,2", "south,1", "south,2")
+    assert found.places.tolist() == np.repeat(range(4), 3).tolist()
+    holed = pd.MultiIndex.from_arrays([["a", "a"], ["x", None], [1, 2]])
+    with pytest.raises(DataError, match="X, row 1: the series is missing"):
+        several.series_of(pd.DataFrame({"a": np.zeros(2)}, holed))
 
 
 def test_cross_validations_pass_series_on_as_the_docstring_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -411,7 +411,7 @@ def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFi
     """A program reads the times as they are; a person reads both as one."""
     rows = [f"2024-01-01 00:{k:02},{name},{9 * (k == 30) * (name == 'q')}" for name in "pq" for k in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
-    detector = detector_of(3, value_cols=("a",), time_col="time", id_col="id")
+    detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
     prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
     found = detection.search(detector, prepared, "fixed:1")
     columns = event_columns(found)
@@ -427,7 +427,7 @@ def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFi
 def test_a_budget_is_told_to_be_one_for_each_series() -> None:
     rows = [f"2024-01-01 00:{minute:02},{name},{minute % 7}" for name in "pq" for minute in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
-    detector = detector_of(3, value_cols=("a",), time_col="time", id_col="id")
+    detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
     prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
     for rule, said in (("budget:1/hour", "budget:1/hour a series, on average over 2: "), ("fixed:2", "fixed:2: fixed")):
         line = words(detection.search(detector, prepared, rule))[0]

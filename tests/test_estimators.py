@@ -190,7 +190,7 @@ def test_options_may_be_numbers_of_numpy() -> None:
 def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(Path(__file__).parents[1] / "saved_models/pump", "run")
     document = json.loads(Path("run/config.json").read_text())
-    document["config"] |= {"id_col": "pump", "split_by": "series", "short": "pad"}
+    document["config"] |= {"id_col": ("pump",), "split_by": "series", "short": "pad"}
     Path("run/config.json").write_text(json.dumps(document))
     loaded = AnomalyDetector.load("run")
     assert loaded._packed.config.split_by == "series"
@@ -206,7 +206,7 @@ def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.Monke
             model.fit(GOOD)
     assert asked == [(None, None)] * 2
     # Series are what a classifier divides as well.
-    config = Series(task="classify", label_col="kind", id_col="pump", split_by="series", short="drop")
+    config = Series(task="classify", label_col="kind", id_col=("pump",), split_by="series", short="drop")
     options = SequenceClassifier._parameters(config)["options"]
     assert options == {"split_by": "series", "short": "drop"}
 

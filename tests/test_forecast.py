@@ -126,7 +126,7 @@ def test_a_season_of_some_series_is_judged_by_their_own_later_windows() -> None:
         time = pd.date_range("2024-01-01", periods=hours, freq="h")
         frames.append(pd.DataFrame({"m": name, "time": time, "a": values, "b": values + random.normal(size=hours) / 9}))
     frame = pd.concat(frames).set_index("m")
-    assert prepared(frame, window=48, horizon=24, id_col="m").data.seasons == (24, 24)
+    assert prepared(frame, window=48, horizon=24, id_col=("m",)).data.seasons == (24, 24)
 
 
 def test_a_week_beats_a_day_where_it_errs_less() -> None:

@@ -75,7 +75,7 @@ def said(line: str, folder: Path) -> Said:
 
 
 def settled(folder: Path, **options: Any) -> Data:
-    config = Series(data=str(folder / "good.csv"), id_col="machine", window=12, scale="series", **options)
+    config = Series(data=str(folder / "good.csv"), id_col=("machine",), window=12, scale="series", **options)
     return settling.settle(config).data
 
 
@@ -88,7 +88,7 @@ def test_the_scale_is_of_each_series_training_rows(place: Path) -> None:
         for column, key in enumerate("ab"):
             assert data.scale.offset[line, column] == pytest.approx(own[key].mean(), rel=1e-5)
             assert data.scale.range[line, column] == pytest.approx(own[key].std(), rel=1e-4)
-    together = settling.settle(Series(data=str(place / "good.csv"), id_col="machine", window=12)).data.scale
+    together = settling.settle(Series(data=str(place / "good.csv"), id_col=("machine",), window=12)).data.scale
     np.testing.assert_array_equal(data.scale.offset[:1], together.offset)
     np.testing.assert_array_equal(data.scale.range[:1], together.range)
     level = data.levelled
@@ -199,8 +199,8 @@ def test_a_stream_tells_once_of_a_series_without_a_scale(place: Path, monkeypatc
 def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
     values = np.r_[np.arange(60.0) % 7, 1000 + np.arange(9.0) % 7][:, None]
     places = np.repeat(np.arange(2), (60, 9)).astype(np.int32)
-    rows = measurements_of(values, ["a"], series=Marked("id", places, ("long", "short")))
-    config = Series(id_col="id", window=7, scale="series", freq="rows", max_gap=0)
+    rows = measurements_of(values, ["a"], series=Marked(("id",), places, ("long", "short")))
+    config = Series(id_col=("id",), window=7, scale="series", freq="rows", max_gap=0)
     data = settling.settle_table(config, rows).data
     assert data.symbols == ("", "long")
     assert np.unique(data.train.company).tolist() == [0, 1]
@@ -214,7 +214,7 @@ def test_a_check_tells_of_series_without_a_scale(place: Path) -> None:
     table(place / "few.csv", MACHINES | {"late": (5.0, 1.0)})
     lines = (place / "few.csv").read_text().splitlines(keepends=True)
     (place / "few.csv").write_text("".join(lines[: 3 * ROWS + 10]))
-    found = inspect(Reading(data=str(place / "few.csv"), id_col="machine", window=12, scale="series"))
+    found = inspect(Reading(data=str(place / "few.csv"), id_col=("machine",), window=12, scale="series"))
     (text,) = [finding.text for finding in found.findings if "scale" in finding.text]
     assert text.startswith("1 of 4 series had too few values")
     assert text.endswith(": late")
@@ -231,7 +231,9 @@ def test_a_card_and_examples_tell_the_series(place: Path) -> None:
 
 def test_a_run_that_has_lost_its_names(place: Path) -> None:
     data = settled(place)
-    later = settling.table_of(Series(data=str(place / "turned.csv"), id_col="machine", window=12, freq="1h", max_gap=1))
+    later = settling.table_of(
+        Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1)
+    )
     with pytest.raises(DataError, match="The run names 2 series and its scale has 4"):
         Levels(data.scale, ("", "large")).levelled(later)
 
@@ -243,7 +245,7 @@ def test_names_that_a_run_does_not_know() -> None:
 
 def test_a_far_range_is_told_at_each_series_level(place: Path) -> None:
     data = settled(place)
-    config = Series(data=str(place / "turned.csv"), id_col="machine", window=12, freq="1h", max_gap=1)
+    config = Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1)
     later = settling.table_of(config)
     assert of_another(later, data.scale, data.symbols) == []
     swapped = Levels(data.scale, ("", "small", "middle", "large"))
@@ -255,7 +257,7 @@ def test_a_far_range_is_told_at_each_series_level(place: Path) -> None:
     ("options", "why"),
     [
         ({}, "--scale series needs --id-col"),
-        ({"id_col": "id", "split_by": "series"}, "--scale series needs training rows of all series"),
+        ({"id_col": ("id",), "split_by": "series"}, "--scale series needs training rows of all series"),
     ],
 )
 def test_where_series_can_have_no_scale_of_their_own(options: dict[str, Any], why: str) -> None:
@@ -265,7 +267,7 @@ def test_where_series_can_have_no_scale_of_their_own(options: dict[str, Any], wh
 
 def test_classes_have_no_scale_by_series() -> None:
     with pytest.raises(ConfigError, match="--scale series is not for --task classify"):
-        Series(scale="series", id_col="id", task="classify", label_col="c")
+        Series(scale="series", id_col=("id",), task="classify", label_col="c")
 
 
 def test_another_table_has_the_scale_of_the_run() -> None:
@@ -280,7 +282,10 @@ def test_the_verdict_counts_all_series_alike(place: Path) -> None:
     for task, options in tasks.items():
         found = []
         for name in ("good", "sizes"):
-            data, usual = str(place / f"{name}.csv"), {"id_col": "machine", "scale": "series", "window": 12, "units": 3}
+            data, usual = (
+                str(place / f"{name}.csv"),
+                {"id_col": ("machine",), "scale": "series", "window": 12, "units": 3},
+            )
             config = Series.from_dict({"data": data, "task": task} | usual | options)
             found.append(_measured(*settling.settle(config)))
         assert found[1] == pytest.approx(found[0], rel=5e-3)

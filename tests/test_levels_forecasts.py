@@ -98,7 +98,7 @@ def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
     from lstm_ae.config import Series
     from lstm_ae.origins import begun, divided
 
-    options = {"id_col": "machine", "scale": "series", "task": "forecast", "window": 12, "horizon": 3}
+    options = {"id_col": ("machine",), "scale": "series", "task": "forecast", "window": 12, "horizon": 3}
     config, rows, _ = begun(Series(data=str(place / "good.csv"), **options), 2)
     one, two = (divided(config, rows, number, 2).data for number in (1, 2))
     assert one.symbols == two.symbols == ("", *MACHINES)

@@ -14,11 +14,13 @@ from lstm_ae.config import Reading
 from lstm_ae.data import delimited as delimited_module
 from lstm_ae.data import lines as lines_module
 from lstm_ae.data.arriving import read_arriving
+from lstm_ae.data.columns import id_columns
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.errors import ConfigError, DataError
 
 HEAD = "time,a,b\n"
 GERMAN = "Datum;Außentemperatur\n2024-01-01 00:00;1\n2024-01-01 01:00;2\n2024-01-01 02:00;3\n"
+IDS = ("site", "machine")
 GOOD = HEAD + "2024-01-01 00:00,1,10\n2024-01-01 01:00,2,20\n2024-01-01 02:00,3,30\n"
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100)
 ROW = "2024-01-01 03:00,{},40\n"
@@ -101,7 +103,7 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     ),
     "a series without name": (
         "t,id,a\n2024-01-01,x,1\n2024-01-02,,2\n",
-        {"id_col": "id"},
+        {"id_col": ("id",)},
         ("line 3", "'id'", "series"),
     ),
     "png": (PNG, {}, ("a PNG image",)),
@@ -357,7 +359,7 @@ def test_rows_are_counted_without_times() -> None:
 
 def test_several_series_are_told_apart() -> None:
     table = read(
-        "t,id,a\n2024-01-01,y,1\n2024-01-01,x,2\n2024-01-03,x,5\n2024-01-02,y,3\n2024-01-02,x,4\n", id_col="id"
+        "t,id,a\n2024-01-01,y,1\n2024-01-01,x,2\n2024-01-03,x,5\n2024-01-02,y,3\n2024-01-02,x,4\n", id_col=("id",)
     )
     assert table.ids == ("y", "x")
     assert table.series.tolist() == [0, 0, 1, 1, 1]
@@ -367,9 +369,30 @@ def test_several_series_are_told_apart() -> None:
 
 
 def test_series_without_times_count_for_themselves() -> None:
-    table = read("id,a\nx,1\ny,2\nx,3\n", id_col="id")
+    table = read("id,a\nx,1\ny,2\nx,3\n", id_col=("id",))
     assert table.times.tolist() == [0, 1, 0]
     assert table.values[:, 0].tolist() == [1, 3, 2]
+
+
+def test_several_columns_name_a_series_together() -> None:
+    """Cells with commas are told apart, and come back as they were."""
+    names = [("a", "b,c"), ("a,b", "c"), ("a", 'b"')]
+    quoted = [f'"{site}","{machine.replace(chr(34), chr(34) * 2)}"' for site, machine in names]
+    table = read("\n".join(["site,machine,a", *(f"{cells},{k}" for k, cells in enumerate(quoted * 2)), ""]), id_col=IDS)
+    assert len(table.ids) == 3
+    assert table.values[:, 0].tolist() == [0, 3, 1, 4, 2, 5]
+    assert id_columns(IDS, table.ids) == {name: [cells[k] for cells in names] for k, name in enumerate(IDS)}
+    with pytest.raises(DataError, match=r"line 3, column 'site' or 'machine': the name of the series is missing"):
+        read("site,machine,a\nx,1,1\nx,,2\n", id_col=IDS)
+
+
+def test_each_of_several_columns_must_be_there_and_be_named_once() -> None:
+    with pytest.raises(ConfigError, match=r"--id-col names 'machin', no column of .*. Did you mean 'machine'"):
+        read("site,machine,a\nx,1,1\n", id_col=("site", "machin"))
+    with pytest.raises(ConfigError, match="--id-col names 'site' more than once"):
+        Reading(id_col=("site", "site"))
+    with pytest.raises(ConfigError, match="--id-col and --label-col both name 'machine'"):
+        Reading(id_col=IDS, label_col="machine")
 
 
 @pytest.mark.parametrize(

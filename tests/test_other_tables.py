@@ -161,7 +161,7 @@ def test_series_that_are_small_beside_others_are_told_of(scale: str, told: bool)
         for name, (level, width) in size.items()
         for k, time in enumerate(minutes(100))
     ]
-    config = Series(data=written("time,id,a,b", rows), id_col="id", window=4, scale=scale)
+    config = Series(data=written("time,id,a,b", rows), id_col=("id",), window=4, scale=scale)
     text = (
         "1 of 4 series are small beside the others and share one scale with them, so that little is seen in them "
         "(small varies by 2 in a, all together by 1.96e+03); train with --scale series"

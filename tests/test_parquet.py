@@ -51,7 +51,7 @@ def test_it_is_the_same_as_csv() -> None:
     rows = [(str(HOURS[k % 3] + datetime.timedelta(days=k)), "xyz"[k % 3], k * 1.5, k % 2) for k in range(200)]
     pathlib.Path("t.csv").write_text("t,id,a,label\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
     names = ("t", "id", "a", "label")
-    options = {"id_col": "id", "label_col": "label"}
+    options = {"id_col": ("id",), "label_col": "label"}
     one = read(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)), **options)
     other = read_measurements(Reading(data="t.csv", **options))
     assert (one.ids, one.classes, one.layout) == (other.ids, other.classes, other.layout)

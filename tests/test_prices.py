@@ -535,7 +535,7 @@ def test_a_gap_stays_one_where_its_row_is_left_out() -> None:
 
 
 def test_weekly_rows_are_followed_by_weeks(tmp_path: pathlib.Path) -> None:
-    fridays = np.arange(np.datetime64("2015-01-02"), np.datetime64("2017-01-01"), 7)
+    fridays = np.arange(np.datetime64("2015-01-02"), np.datetime64("2017-01-01"), np.timedelta64(7, "D"))
     lines = [f"WEEK,{day},1,{2 + k % 3},1,1,5" for k, day in enumerate(fridays)]
     data = reconstruct(written(tmp_path, lines))
     assert "rows 7 days apart, which count as days here: 1 company (WEEK)" in data.source.notes

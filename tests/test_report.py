@@ -381,7 +381,7 @@ def test_a_run_is_told_whole() -> None:
 
 
 def test_series_with_a_scale_each_are_no_companies() -> None:
-    made("a", Series(data="t.csv", id_col="machine", scale="series", window=4))
+    made("a", Series(data="t.csv", id_col=("machine",), scale="series", window=4))
     text = page_of("a").text
     assert "Series IBM" in text
     assert "Companies" not in text

@@ -46,7 +46,7 @@ def folds_of(config: Series, folds: int) -> list[origins.Divided]:
 
 def test_series_of_unlike_length_are_tested_once_each() -> None:
     """Of 200 rows and of 40 the second halves, read from the window before: no row twice, and none left out."""
-    one, two = folds_of(config_of(series_of({"long": 200, "short": 40}), id_col="pump"), 2)
+    one, two = folds_of(config_of(series_of({"long": 200, "short": 40}), id_col=("pump",)), 2)
     assert targets(one.data.test) == [*range(100, 150), *range(1020, 1030)]
     assert targets(two.data.test) == [*range(150, 200), *range(1030, 1040)]
     # What the first forecasts read trains nothing; the last 15 % before it are for validation.
@@ -58,7 +58,7 @@ def test_series_of_unlike_length_are_tested_once_each() -> None:
 
 def test_no_fold_knows_what_comes_later_in_another_series() -> None:
     begins = {"early": "2010-01-01", "late": "2015-01-01"}
-    config = config_of(series_of({"early": 120, "late": 80}, begins), id_col="pump", time_col="day")
+    config = config_of(series_of({"early": 120, "late": 80}, begins), id_col=("pump",), time_col="day")
     one, two = folds_of(config, 2)
     assert targets(one.data.test) == [*range(100, 120), *range(1000 + WINDOW, 1030)]
     assert targets(two.data.test) == list(range(1030, 1080))
@@ -73,7 +73,7 @@ def test_no_fold_knows_what_comes_later_in_another_series() -> None:
 def test_a_training_that_looks_ahead_says_so() -> None:
     begins = {"early": "2010-01-01", "late": "2015-01-01"}
     whole = {"early": 120, "late": 80}
-    config = config_of(series_of(whole, begins), id_col="pump", time_col="day")
+    config = config_of(series_of(whole, begins), id_col=("pump",), time_col="day")
     tested = 120 * 3 // 20 - HORIZON - WINDOW + 1
     data = settling.settle(config).data
     assert data.test.samples == tested + 80 * 3 // 20 - HORIZON - WINDOW + 1
@@ -83,14 +83,14 @@ def test_a_training_that_looks_ahead_says_so() -> None:
     )
     for fold in folds_of(config, 2):
         assert not fold.data.source.leaky
-    together = config_of(series_of({"x": 100, "y": 90}, dict.fromkeys("xy", "2020-01-01")), id_col="pump")
+    together = config_of(series_of({"x": 100, "y": 90}, dict.fromkeys("xy", "2020-01-01")), id_col=("pump",))
     assert not settling.settle(together).data.source.leaky
 
 
 def test_too_many_folds_for_the_times() -> None:
     frame = series_of({"x": 40, "y": 40}, {"x": "2020-01-01", "y": "2020-01-01"})
     with pytest.raises(DataError, match=r"t\.csv.* holds too few times for 30 folds; lower --folds"):
-        origins.begun(config_of(frame, id_col="pump", time_col="day"), 30)
+        origins.begun(config_of(frame, id_col=("pump",), time_col="day"), 30)
 
 
 def test_what_leaves_no_window_is_told_with_options_that_a_backtest_takes() -> None:
@@ -134,7 +134,7 @@ def test_times_are_told_by_the_clocks_of_the_table(untrained: None) -> None:
 def test_every_forecast_counts_and_short_series_are_named(untrained: None) -> None:
     lengths = {"x": 200, "y": 200, "tiny": 6}
     begins = dict.fromkeys(lengths, "2020-01-01")
-    found = rolling.roll(config_of(series_of(lengths, begins), id_col="pump", time_col="day"), 2, Path("out"))
+    found = rolling.roll(config_of(series_of(lengths, begins), id_col=("pump",), time_col="day"), 2, Path("out"))
     assert [fold.left_out for fold in found.folds] == [["tiny"], ["tiny"]]
     for fold in found.folds:
         assert sum(fold.counts) == fold.windows

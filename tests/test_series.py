@@ -95,7 +95,7 @@ def test_no_steps(text: str) -> None:
         ({"short": "pad", "scale": "window"}, "--scale window needs values without gaps, and --short pad makes some"),
         ({"value_cols": ("a", "a")}, "--value-cols names 'a' more than once"),
         ({"time_col": "a", "value_cols": ("a",)}, "--time-col and --value-cols both name 'a'"),
-        ({"id_col": "a", "label_col": "a"}, "--id-col and --label-col both name 'a'"),
+        ({"id_col": ("a",), "label_col": "a"}, "--id-col and --label-col both name 'a'"),
         ({"window": 1}, "--window must be a whole number at least 2"),
         ({"duplicates": "sum"}, "--duplicates must be one of error, first, last, mean"),
     ],
@@ -117,7 +117,7 @@ def test_the_grid_follows_rows_a_little_faster_than_the_step() -> None:
     seconds = np.r_[0, np.cumsum(np.resize([61, 61, 60, 61, 60], 999))]
     cells = np.datetime_as_string(np.datetime64("2024-01-01T00:00:00") + seconds.astype("timedelta64[s]"))
     config, table = table_of(
-        [f"{name},{cell},{k}" for name in "ab" for k, cell in enumerate(cells)], "id,t,a", id_col="id"
+        [f"{name},{cell},{k}" for name in "ab" for k, cell in enumerate(cells)], "id,t,a", id_col=("id",)
     )
     step = common_step(table)
     assert str(step) == "61s"
@@ -261,7 +261,7 @@ def test_rows_of_the_hour_that_autumn_repeats_are_refused_with_the_option(
     config, table = table_of([f"2024-10-{day} 0{hour}:00,1" for hour in (1, 2, 2, 3)], **options)
     with pytest.raises(DataError, match="has the time of line 3") as caught:
         on_grid(table, HOUR, 0, config)
-    hint = "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour; or --duplicates mean"
+    hint = "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
     assert (hint in str(caught.value)) == hinted
 
 
@@ -375,7 +375,7 @@ def test_no_window_crosses_a_part_a_series_or_a_gap() -> None:
     rows = [
         f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{name},{k}" for name in "xy" for k in range(100) if not 20 <= k < 30
     ]
-    pair = table_of(rows, "t,id,a", id_col="id", window=4)
+    pair = table_of(rows, "t,id,a", id_col=("id",), window=4)
     data = load_series(pair[0], prepared_of(pair))
     for part in data[:3]:
         assert (np.diff(part.windows()[..., 0], axis=1) == 1).all()
@@ -444,7 +444,7 @@ def test_ranges_that_cannot_be(normal: str, piece: str) -> None:
 
 def test_whole_series_can_be_divided() -> None:
     rows = [f"{name},{k},{name % 2}" for name in range(20) for k in range(5)]
-    pair = table_of(rows, "id,a,class", id_col="id", label_col="class", split_by="series", window=5)
+    pair = table_of(rows, "id,a,class", id_col=("id",), label_col="class", split_by="series", window=5)
     found = prepared_of(pair)
     data = load_series(pair[0], found)
     assert [part.samples for part in data[:3]] == [14, 3, 3]
@@ -483,7 +483,7 @@ def shops(**options: Any) -> tuple[Reading, Measurements]:
     """Two shops on the business days of a year, with a weekly pattern."""
     days = np.busday_offset("2024-01-01", np.arange(260))
     rows = [f"{day},{name},{k % 5 + k % 3 / 10}" for name in "ab" for k, day in enumerate(days)]
-    return table_of(rows, "t,shop,a", id_col="shop", **options)
+    return table_of(rows, "t,shop,a", id_col=("shop",), **options)
 
 
 def test_windows_cross_gaps_that_come_again_and_again() -> None:

@@ -27,7 +27,7 @@ def machines(rows: int, sizes: Any, classes: str = "") -> str:
 
 
 def test_a_table_without_windows_is_not_advised_to_divide_series_that_have_a_scale_each() -> None:
-    config = Reading(data=machines(60, range(1, 7)), id_col="m", window=24, scale="series")
+    config = Reading(data=machines(60, range(1, 7)), id_col=("m",), window=24, scale="series")
     (problem,) = (finding for finding in inspect(config).findings if finding.fatal)
     assert [set(fix) for fix in problem.fixes] == [{"window"}]
     table = read_measurements(config)
@@ -37,7 +37,7 @@ def test_a_table_without_windows_is_not_advised_to_divide_series_that_have_a_sca
 
 def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys: pytest.CaptureFixture[str]) -> None:
     name = machines(60, np.geomspace(1, 1e5, 6))
-    config = Reading(data=name, id_col="m", window=24)
+    config = Reading(data=name, id_col=("m",), window=24)
     findings = inspect(config).findings
     assert [finding.fixes[0] for finding in findings if finding.fixes] == [{"split_by": "series"}, {"scale": "series"}]
     assert together(config, findings) == {"split_by": "series"}
@@ -53,7 +53,35 @@ def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys:
 )
 def test_series_of_classes_are_not_advised_a_scale_each(classes: str, options: dict[str, Any], each: bool) -> None:
     label = {"label_col": "cls"} if classes else {}
-    config = Reading(data=machines(99, np.geomspace(1, 1e4, 6), classes), id_col="m", window=4, **label, **options)
+    config = Reading(data=machines(99, np.geomspace(1, 1e4, 6), classes), id_col=("m",), window=4, **label, **options)
     (finding,) = (finding for finding in inspect(config).findings if "small beside the others" in finding.text)
     assert finding.text.endswith("; train with --scale series" if each else "apart, or with --scale window")
     assert finding.fixes == ({"scale": "series"}, {"scale": "window"}) * each
+
+
+def of_two_sites(rows: int = 40) -> str:
+    """Two machines of one name at each of two sites, every hour."""
+    times = np.datetime64("2024-01-01T00:00") + 60 * np.arange(rows).astype("timedelta64[m]")
+    cells = [(site, machine) for site in ("north, old", "south") for machine in "12"]
+    lines = [
+        f'{time},"{site}",{machine},{np.sin(row + 3 * k):.3f}'
+        for row, time in enumerate(times)
+        for k, (site, machine) in enumerate(cells)
+    ]
+    Path("t.csv").write_text("\n".join(["time,site,machine,a", *lines]) + "\n")
+    return "t.csv"
+
+
+@pytest.mark.parametrize("given", [(), ("site",), ("machine",)])
+def test_columns_that_tell_series_apart_together_are_advised_before_means(given: tuple[str, ...]) -> None:
+    config = Reading(data=of_two_sites(), id_col=given, window=4)
+    problem = inspect(config).findings[0]
+    assert problem.fatal
+    first, *_, last = problem.fixes
+    assert set(first["id_col"]) == {"site", "machine"}
+    assert last == {"duplicates": "mean"}
+    fixed = inspect(changed_by(config, first))
+    assert fixed.usable
+    assert len(fixed.table.ids) == 4
+    with pytest.raises(DataError, match=r"--id-col (site,machine|machine,site), or --duplicates mean"):
+        prepare(config, read_measurements(config))

@@ -240,7 +240,7 @@ def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
     def fixes(*found: dict[str, Any]) -> Any:
         return together(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in found])
 
-    assert fixes({"id_col": "i"}, {"label_col": "l"}) == {"id_col": "i", "label_col": "l"}
+    assert fixes({"id_col": ("i",)}, {"label_col": "l"}) == {"id_col": ("i",), "label_col": "l"}
     assert fixes({"value_cols": ("a", "b", "l")}, {"label_col": "l"}, {"value_cols": ("b", "c", "l")}) == {
         "value_cols": ("b",),
         "label_col": "l",
@@ -251,11 +251,11 @@ def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
 
 def test_rows_that_pad_short_series_are_no_rows() -> None:
     rows = [f"r{name},{k}" for name in range(10) for k in range(3)]
-    found = inspect(Reading(data=written(rows, "id,a"), id_col="id", split_by="series", window=30))
+    found = inspect(Reading(data=written(rows, "id,a"), id_col=("id",), split_by="series", window=30))
     assert found.windows == (7, 1, 2)
     assert len(found.prepared.part) == 30
     assert found.usable
-    assert not inspect(Reading(data="t.csv", id_col="id", split_by="series", window=30, short="drop")).usable
+    assert not inspect(Reading(data="t.csv", id_col=("id",), split_by="series", window=30, short="drop")).usable
 
 
 def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any) -> None:
@@ -472,13 +472,15 @@ def woven(offset: int, *, kind: str = "name") -> list[str]:
 )
 def test_series_that_alternate_are_told_of(rows: list[str], told: bool) -> None:
     notes = list(found("time,machine,a", *rows, window=5).values())
-    assert [note.fixes for note in notes if note.text.startswith("Rows with one")] == [({"id_col": "machine"},)] * told
+    assert [note.fixes for note in notes if note.text.startswith("Rows with one")] == [
+        ({"id_col": ("machine",)},)
+    ] * told
     config = Reading(data="t.csv", window=5)
     said = remarks(config, inspect(config).prepared)
     assert ("series" in said) == told
     if told:
         assert notes[0].text == said["series"]
-        again = inspect(Reading(data="t.csv", window=5, id_col="machine"))
+        again = inspect(Reading(data="t.csv", window=5, id_col=("machine",)))
         assert (str(again.step), again.gaps.places, len(again.findings)) == ("10min", 0, 0)
 
 
@@ -503,7 +505,7 @@ COUNTING: dict[str, tuple[str, Any, list[str]]] = {
 def test_columns_that_count_are_told_of(case: str, called: Any) -> None:
     header, row, counters = COUNTING[case]
     written([row(k, hour) for k, hour in enumerate(hours(200))], header)
-    options = {"id_col": "s"} if "s" in header.split(",") else {}
+    options = {"id_col": ("s",)} if "s" in header.split(",") else {}
     found = inspect(Reading(data="t.csv", window=5, **options)).findings
     said = [finding for finding in found if " in every row, as " in finding.text]
     assert len(said) == bool(counters)
@@ -556,7 +558,7 @@ CHOICES = st.fixed_dictionaries(
     optional={
         "time_col": st.sampled_from(["a", "time"]),
         "clock_col": st.sampled_from(["time", "c"]),
-        "id_col": st.sampled_from(["time", "c"]),
+        "id_col": st.sampled_from([("time",), ("c",), ("time", "c")]),
         "label_col": st.just("c"),
         "freq": st.sampled_from(["1s", "1d", "1mo", "rows", "1ns"]),
         "time_zone": st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe"]),

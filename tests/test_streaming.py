@@ -157,7 +157,7 @@ def test_any_cutting_gives_what_all_at_once_gives(
     whole: bool,
 ) -> None:
     """Gaps, rows that meet, jitter and missing values; a second series in between; windows at whole series or none."""
-    of_series = {"split_by": "series", "id_col": "id", "short": "pad"} if whole else {}
+    of_series = {"split_by": "series", "id_col": ("id",), "short": "pad"} if whole else {}
     detector = detector_of(window, 1, smooth, duplicates=duplicates, freq=freq, **of_series)
     steps, off, values_ = zip(*rows, strict=True)
     times = np.sort(START + MINUTE * np.cumsum(steps) + np.array(off) * 10**9)

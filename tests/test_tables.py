@@ -81,6 +81,17 @@ def test_what_is_written_is_read_again(place: Path) -> None:
     assert pd.read_csv("twice.csv")["time"].tolist() == pd.read_csv("once.csv")["time"].tolist()
 
 
+def test_series_named_by_two_columns_have_both_in_what_is_written(place: Path) -> None:
+    table = levels()
+    table.insert(0, "site", table["pump"].map({"north": "a, b", "south": "c"}))
+    table.to_csv("sites.csv", index=False)
+    said = call(f"series encode {place}/run sites.csv --id-col site,pump --out codes.csv")
+    assert said.code == 0, said.err
+    codes = pd.read_csv("codes.csv")
+    assert list(codes)[:3] == ["site", "pump", "time"]
+    assert codes[["site", "pump"]].to_numpy().tolist() == table[["site", "pump"]].to_numpy().tolist()
+
+
 def test_a_figure(place: Path) -> None:
     assert call(f"series plot {place}/run {place}/pumps.csv --figure f.png").out == "figure: f.png\n"
     assert Path("f.png").stat().st_size > 10_000

@@ -77,7 +77,9 @@ class Reading(Options):
     value_cols: tuple[str, ...] = option(
         (), "Columns to model, separated by commas (default: all that hold numbers).", tunable=False
     )
-    id_col: str | None = option(None, "Column that tells several series in one table apart.", tunable=False)
+    id_col: tuple[str, ...] = option(
+        (), "Column that tells several series in one table apart, or several, separated by commas.", tunable=False
+    )
     label_col: str | None = option(
         None, "Column of known classes, or of 0 and 1 for known anomalies; never a value.", tunable=False
     )
@@ -203,7 +205,7 @@ class Reading(Options):
                     f"Received: {text[:60]!r}"
                 )
         for name in ("split_by", "scale"):
-            if getattr(self, name) == "series" and self.id_col is None:
+            if getattr(self, name) == "series" and not self.id_col:
                 raise ConfigError(f"{flag(name)} series needs --id-col, the column that tells the series apart. Add it")
         if self.split_by == self.scale == "series":
             raise ConfigError(
@@ -237,16 +239,17 @@ class Reading(Options):
             )
 
     def _check_columns(self) -> None:
-        for name in ("value_cols", "columns"):
+        for name in ("value_cols", "id_col", "columns"):
             value = getattr(self, name)
             if len(set(value)) < len(value):
                 twice = next(item for item in value if value.count(item) > 1)
                 raise ConfigError(f"{flag(name)} names {twice[:60]!r} more than once. Name each column once")
         users: dict[str, str] = {}
-        chosen = [(name, getattr(self, name)) for name in ("time_col", "clock_col", "id_col", "label_col")]
-        for name, column in (*chosen, *(("value_cols", column) for column in self.value_cols)):
-            if column is not None and users.setdefault(column, name) != name:
-                raise ConfigError(f"{flag(users[column])} and {flag(name)} both name {column[:60]!r}. Change one")
+        for name in ("time_col", "clock_col", "id_col", "label_col", "value_cols"):
+            value = getattr(self, name)
+            for column in value if isinstance(value, tuple) else filter(None, (value,)):
+                if users.setdefault(column, name) != name:
+                    raise ConfigError(f"{flag(users[column])} and {flag(name)} both name {column[:60]!r}. Change one")
 
     @property
     def shares(self) -> tuple[float, ...]:

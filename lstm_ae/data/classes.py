@@ -46,7 +46,7 @@ def labelled(config: Series, table: Measurements) -> Labelled:
     _require_classes(names, config, table)
     inferred = {} if config.classes else {"classes": listed(list(map(heading, names)))}
     table = counted_by(table, names)
-    several = table.layout.id is not None
+    several = bool(table.layout.ids)
     own = labels_of_series(table) if several else None
     split_by, window, max_gap = config.split_by, config.window, config.max_gap
     if split_by is None:

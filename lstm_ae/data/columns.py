@@ -1,6 +1,9 @@
 """Which columns of a table are times, values, names and labels: as told, or as its first rows show."""
 
+import csv
 import difflib
+import io
+import itertools
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -17,6 +20,9 @@ from lstm_ae.options import flag
 
 Kind = Literal["time", "number", "text", "empty"]
 
+# Columns of which two may tell series apart together.
+MANY = 12
+
 
 class Layout(NamedTuple):
     """What the columns of a table are for.
@@ -28,8 +34,10 @@ class Layout(NamedTuple):
         form: how its cells are read; None where they are times already, as in Parquet.
         aware: whether the times need no zone.
         values: the columns to model.
-        id, label: the columns that tell series apart and that hold known classes.
-        apart: columns that nobody named and that could tell series apart, the likeliest first.
+        ids: the columns that together tell series apart; empty where there is one series.
+        label: the column that holds known classes.
+        apart: what could tell series apart whose times agree, beside `ids`: each the columns that together would, the
+            likeliest first.
         inferred: what nobody told, by field of the config, in words.
         clock: the column of the time of day, where that of the times holds dates alone.
         clocks: columns that nobody named and that could be it, where none is.
@@ -43,14 +51,38 @@ class Layout(NamedTuple):
     form: Form | None
     aware: bool
     values: tuple[str, ...]
-    id: str | None
+    ids: tuple[str, ...]
     label: str | None
-    apart: tuple[str, ...]
+    apart: tuple[tuple[str, ...], ...]
     inferred: Mapping[str, str]
     clock: str | None = None
     clocks: tuple[str, ...] = ()
-    woven: tuple[str, ...] = ()
+    woven: tuple[tuple[str, ...], ...] = ()
     found: Mapping[str, Any] = types.MappingProxyType({})
+
+
+def names_of_series(columns: Sequence[Sequence[str]]) -> list[str]:
+    """The name of the series of each row, `(rows,)`: its cells, of several as a line of CSV; "" where one is empty.
+
+    Args:
+        columns: the cells of each column that tells series apart, `(columns, rows)`.
+    """
+    if len(columns) == 1:
+        return list(columns[0])
+    known: dict[tuple[str, ...], str] = {}
+    for cells in set(zip(*columns, strict=True)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow(cells)
+        known[cells] = text.getvalue() if all(cells) else ""
+    return [known[cells] for cells in zip(*columns, strict=True)]
+
+
+def id_columns(ids: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """The cells of `names_of_series` again, `(rows,)` by column; empty without a column that tells series apart."""
+    if len(ids) < 2:
+        return {column: list(names) for column in ids}
+    cells = {name: next(csv.reader([name], strict=True)) for name in set(names)}
+    return {column: [cells[name][place] for name in names] for place, column in enumerate(ids)}
 
 
 def heading(name: str) -> str:
@@ -104,13 +136,14 @@ def layout_of(
         ConfigError: a column that was asked for is not there.
         DataError: no column holds numbers, or times that cannot be told.
     """
-    for option in ("time_col", "id_col", "label_col"):
+    for option in ("time_col", "label_col"):
         if (column := getattr(config, option)) is not None:
             _require(column, option, names, where)
-    for column in config.value_cols:
-        _require(column, "value_cols", names, where)
+    for option in ("id_col", "value_cols"):
+        for column in getattr(config, option):
+            _require(column, option, names, where)
     inferred: dict[str, str] = {}
-    taken = {config.id_col, config.label_col, *config.value_cols}
+    taken = {*config.id_col, config.label_col, *config.value_cols}
     time = config.time_col
     if time is None:
         times = [name for name in names if kinds[name] == "time" and name not in taken]
@@ -140,7 +173,7 @@ def layout_of(
         )
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{shown(index)} counts the rows and is left out"
-    apart = () if time is None else _apart(names, kinds, cells, moments, {time, index, clock, *taken})
+    apart = () if time is None else _apart(names, kinds, cells, moments, config.id_col, {time, index, clock, *taken})
     return Layout(
         tuple(names),
         kinds,
@@ -154,7 +187,9 @@ def layout_of(
         inferred,
         clock,
         clocks,
-        () if config.id_col else tuple(name for name in apart if are_woven(moments, cells(name), form)),
+        ()
+        if config.id_col
+        else tuple(ids for ids in apart if are_woven(moments, names_of_series(list(map(cells, ids))), form)),
         {"date_order": form.order} if form and "date_order" in inferred else {},
     )
 
@@ -177,12 +212,13 @@ def _clock(
     if config.clock_col is not None:
         _require(config.clock_col, "clock_col", names, where)
         return config.clock_col, ()
-    taken = {config.id_col, config.label_col, *config.value_cols}
+    taken = {*config.id_col, config.label_col, *config.value_cols}
     rest = [name for name in names if kinds[name] == "text" and name not in taken]
     clocks = [name for name in rest if are_clocks(cells(name), missing_words(config))]
     clock = None
     if config.time_col is None:  # who names the dates would name the time of day as well
-        clock = usual_clock(clocks, cells(time), None if config.id_col is None else cells(config.id_col))
+        ids = names_of_series(list(map(cells, config.id_col))) if config.id_col else None
+        clock = usual_clock(clocks, cells(time), ids)
     return clock, () if clock else tuple(clocks)
 
 
@@ -214,10 +250,14 @@ def _apart(
     kinds: Mapping[str, Kind],
     cells: Callable[[str], Sequence[str]],
     times: Sequence[str],
+    ids: tuple[str, ...],
     taken: set[str | None],
-) -> tuple[str, ...]:
-    """Columns whose few different names or whole numbers leave no time twice in the first rows; names first."""
-    found = []
+) -> tuple[tuple[str, ...], ...]:
+    """Columns whose few different names or whole numbers leave no time twice in the first rows; names first.
+
+    One beside `ids`, or two where no one does.
+    """
+    rows, might = len(times), []
     for name in names:
         if kinds[name] in ("text", "number") and name not in taken:
             column = cells(name)
@@ -225,10 +265,20 @@ def _apart(
                 continue
             if kinds[name] == "number" and not all(map(str.isdigit, column)):
                 continue
-            different = len(set(column))
-            if 2 * different <= len(column) and len(set(zip(column, times, strict=True))) == len(column):
-                found.append((kinds[name] == "number", different, name))
-    return tuple(name for _, _, name in sorted(found))
+            if 2 * len(set(column)) <= rows:
+                might.append((kinds[name] == "number", len(set(column)), name))
+    might.sort()
+    # Any two columns of many numbers leave no time twice.
+    words = [name for number, different, name in might if not number or different * different <= rows][:MANY]
+    for size, beside in ((1, [name for _, _, name in might]), (2, words)):
+        found = []
+        for more in itertools.combinations(beside, size):
+            together = list(zip(*map(cells, (*ids, *more)), strict=True))
+            if 2 * len(set(together)) <= rows and len(set(zip(together, times, strict=True))) == rows:
+                found.append((*ids, *more))
+        if found:
+            return tuple(found)
+    return ()
 
 
 def _held(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:

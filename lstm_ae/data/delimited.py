@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.data.clocks import joined
-from lstm_ae.data.columns import Layout, kind_of, layout_of, missing_numbers, missing_words
+from lstm_ae.data.columns import Layout, kind_of, layout_of, missing_numbers, missing_words, names_of_series
 from lstm_ae.data.dialect import (
     COMMA,
     Row,
@@ -171,10 +171,10 @@ def chunk_by(
         values = np.empty((len(rows), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):
             values[:, k] = _values(columns[place[column]], numbered, column, name, words, numbers, comma)
-        ids, labels = (
-            None if column is None else list(map(str.strip, columns[place[column]]))
-            for column in (layout.id, layout.label)
-        )
+        ids = None
+        if layout.ids:
+            ids = names_of_series([list(map(str.strip, columns[place[column]])) for column in layout.ids])
+        labels = None if layout.label is None else list(map(str.strip, columns[place[layout.label]]))
         return Chunk(np.array(numbered, np.int32), times, values, ids, labels)
 
     return chunk_of

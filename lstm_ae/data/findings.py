@@ -67,7 +67,7 @@ def _merged(fixes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         merged["missing"] = tuple(dict.fromkeys(words))
     lists = [set(fix["value_cols"]) for fix in fixes if "value_cols" in fix]
     if lists:
-        taken = {merged.get("id_col"), merged.get("label_col")}
+        taken = {*merged.get("id_col", ()), merged.get("label_col")}
         kept = [name for name in merged["value_cols"] if name not in taken and all(name in names for names in lists)]
         # Where nothing would be left, none of these is followed.
         merged = (
@@ -89,7 +89,7 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
     rows, when = count(clash.rows, "row"), moment(table, clash.second)
     if config.duplicates != "error":
         return [Finding(f"{rows} met others in time; of those {config.duplicates} was kept", False)]
-    fixes: list[Mapping[str, Any]] = [{"id_col": name} for name in table.layout.apart[:2] if table.layout.id is None]
+    fixes: list[Mapping[str, Any]] = [{"id_col": ids} for ids in table.layout.apart[:2]]
     if table.layout.clocks:
         fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
     last: list[Mapping[str, Any]] = [{"duplicates": "mean"}]
@@ -155,7 +155,7 @@ def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> 
     """Rows that are out of order or missing."""
     found = []
     if text := of_woven(table):
-        found.append(Finding(text, False, tuple({"id_col": name} for name in table.layout.woven[:2])))
+        found.append(Finding(text, False, tuple({"id_col": ids} for ids in table.layout.woven[:2])))
     if table.unsorted:
         found.append(Finding(f"{count(table.unsorted, 'row')} stood after a later one; rows are sorted by time", False))
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)

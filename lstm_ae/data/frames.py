@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.columns import Layout
+from lstm_ae.data.columns import Layout, id_columns
 from lstm_ae.data.grid import rows_of
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements
@@ -22,12 +22,12 @@ class Marked(NamedTuple):
     """A number for each row: of its series, or of its class.
 
     Args:
-        column: what a table would call the column.
+        columns: what a table would call the column, or those that together name a series.
         places: `(rows,)` int32, places in `names`; -1 where a class is not known.
         names: of all series, or classes.
     """
 
-    column: str
+    columns: tuple[str, ...]
     places: NDArray[np.int32]
     names: tuple[str, ...]
 
@@ -70,7 +70,7 @@ def measurements_of(
         unsorted = int(((np.diff(times[order]) < 0) & (np.diff(place[order]) == 0)).sum())
         if unsorted:
             order = np.lexsort((times, place)).astype(np.int32)
-    marks = [mark.column for mark in (series, labels) if mark is not None]
+    marks = [column for mark in (series, labels) if mark is not None for column in mark.columns]
     first = np.searchsorted(place[order], place[order])  # the first row of the same series
     layout = Layout(
         names=(*marks, *([column] if column else []), *names),
@@ -83,8 +83,8 @@ def measurements_of(
         form=None,
         aware=True,
         values=tuple(names),
-        id=None if series is None else series.column,
-        label=None if labels is None else labels.column,
+        ids=() if series is None else series.columns,
+        label=None if labels is None else labels.columns[0],
         apart=(),
         inferred={},
     )
@@ -137,8 +137,7 @@ def names_of_rows(prepared: Prepared) -> dict[str, Any]:
     """What tells the rows apart, under the names that the table has for it."""
     table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
     columns: dict[str, Any] = {}
-    if table.layout.id is not None:
-        columns[table.layout.id] = [table.ids[place] for place in table.series[order]]
+    columns |= id_columns(table.layout.ids, [table.ids[place] for place in table.series[order]])
     if table.layout.time is not None:
         columns[table.layout.time] = told_all(table.times[order], table.zone)
     return columns

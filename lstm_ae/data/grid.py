@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import Flags, clash_of, moment, repeats_hour, slots, starts_of
+from lstm_ae.data.columns import heading
 from lstm_ae.data.flags import CLASSES
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown
@@ -73,12 +74,14 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
         clock = f"--clock-col {shown(table.layout.clocks[0])}; or " if table.layout.clocks else ""
+        names = ",".join(map(heading, table.layout.apart[0])) if table.layout.apart else ""
+        apart = f"--id-col {names}" if names else "--id-col with the column that tells series apart"
         if clash.same_time and repeats_hour(table, places):
             other = "another " if config.time_zone else ""
             clock += f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
         raise DataError(
-            f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add {clock}--duplicates "
-            "mean (or first, last), or --id-col with the column that tells series apart"
+            f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add {clock}{apart}, or "
+            "--duplicates mean (or first, last)"
         )
     kept, values, labels = merged(
         table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == CLASSES

@@ -1,7 +1,7 @@
 """What a table holds and what is wrong with it, before anything is trained."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     features = _features(table)
     gaps = gaps_of(table, places, prepared.max_gap)
     layout = table.layout
-    roles = {layout.time, layout.clock, layout.id, layout.label, *layout.values}
+    roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
     findings = [
         *rows_that_meet(table, step, clash, config),
@@ -82,8 +82,8 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
         *in_series(config, prepared),
     ]
     if layout.time is not None and step == Step() and config.step is None:
-        fixes = tuple({"clock_col": name} for name in layout.clocks[:1])
-        fixes += tuple({"id_col": name} for name in layout.apart[:1]) if layout.id is None else ()
+        fixes: tuple[Mapping[str, Any], ...] = tuple({"clock_col": name} for name in layout.clocks[:1])
+        fixes += tuple({"id_col": ids} for ids in layout.apart[:1])
         findings.append(Finding("All rows have the same time, so there is no step", True, (*fixes, {"freq": "rows"})))
     findings.sort(key=lambda finding: not finding.fatal)
     return Inspection(table, step, gaps, clash, features, others, prepared, windows, tuple(findings))

@@ -146,8 +146,9 @@ def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, to
         if chunk.ids is not None:
             if "" in chunk.ids:
                 raise DataError(
-                    f"{name}, {place} {chunk.lines[list(chunk.ids).index('')]}, column {layout.id!r}: the name of the "
-                    "series is missing. Write it, or remove the row"
+                    f"{name}, {place} {chunk.lines[list(chunk.ids).index('')]}, column "
+                    f"{' or '.join(map(repr, layout.ids))}: the name of the series is missing. Write it, or remove "
+                    "the row"
                 )
             ids.extend([index.setdefault(cell, len(index)) for cell in chunk.ids])
         if chunk.labels is not None:
@@ -159,7 +160,7 @@ def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, to
         np.frombuffer(lines, np.int32),
         np.frombuffer(times, np.int64) if layout.time is not None else None,
         np.frombuffer(values, np.float32).reshape(-1, len(layout.values)),
-        np.frombuffer(ids, np.int32) if layout.id is not None else None,
+        np.frombuffer(ids, np.int32) if layout.ids else None,
         np.frombuffer(labels, np.int32) if layout.label is not None else None,
         (tuple(index), tuple(classes)),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.data.clocks import joined
-from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_numbers, missing_words
+from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_numbers, missing_words, names_of_series
 from lstm_ae.data.delimited import CHUNK_CELLS, LARGEST, Chunk, are_missing, readable, require_few, sample_of
 from lstm_ae.data.dialect import is_number
 from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
@@ -92,7 +92,7 @@ def _moments(column: Any) -> list[str]:
 def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator[Chunk]:
     import pyarrow
 
-    roles = (layout.time, layout.clock, layout.id, layout.label, *layout.values)
+    roles = (layout.time, layout.clock, *layout.ids, layout.label, *layout.values)
     wanted = [column for column in roles if column is not None]
     row = 1
     try:
@@ -104,9 +104,8 @@ def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator
             values = np.empty((batch.num_rows, len(layout.values)), np.float32)
             for k, column in enumerate(layout.values):
                 values[:, k] = _values(batch.column(column), column, rows, name, config)
-            ids, labels = (
-                None if column is None else _texts(batch.column(column)) for column in (layout.id, layout.label)
-            )
+            ids = names_of_series([_texts(batch.column(column)) for column in layout.ids]) if layout.ids else None
+            labels = None if layout.label is None else _texts(batch.column(layout.label))
             yield Chunk(rows, times, values, ids, labels)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(

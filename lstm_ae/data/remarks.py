@@ -92,11 +92,12 @@ def of_counters(table: Measurements) -> str:
 
 def of_woven(table: Measurements) -> str:
     """Which column tells series apart whose rows alternate in time, though they are taken for one; "" where none."""
-    if table.layout.id is not None or not table.layout.woven:
+    if not table.layout.woven:
         return ""
+    names = " and ".join(map(shown, table.layout.woven[0]))
     return (
-        f"Rows with one value of {shown(table.layout.woven[0])} follow one another far more evenly than all together, "
-        "as where several series are mixed; tell them apart with --id-col"
+        f"Rows with one value of {names} follow one another far more evenly than all together, as where "
+        "several series are mixed; tell them apart with --id-col"
     )
 
 

@@ -68,7 +68,7 @@ class Estimator(BaseEstimator):
             Diverged: the loss became NaN before any epoch was good.
         """
         series = series_by_scale(X, self.scale)
-        config = self._config(id_col=None if series is None else series.column)
+        config = self._config(id_col=() if series is None else series.columns)
         return self._train(config, self._measurements(X, reset=True, series=series))
 
     def _train(self, config: Series, table: Measurements) -> Self:

@@ -119,12 +119,12 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         places, classes = _classes(y)
         series, taken = series_of(X, groups), taken_by(X)
         if series is not None:
-            taken.append(series.column)
-        labels = Marked(free_name("label", taken), places, _names(classes))
+            taken += series.columns
+        labels = Marked((free_name("label", taken),), places, _names(classes))
         if series is None and (self.options or {}).get("split_by") == "series":
             raise ConfigError('options names "split_by": "series", which needs groups. Give the series of each row')
         table = self._measurements(X, reset=True, series=series, labels=labels)
-        self._train(self._config(label_col=labels.column, id_col=table.layout.id), table)
+        self._train(self._config(label_col=labels.columns[0], id_col=table.layout.ids), table)
         self.classes_ = classes
         return self
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_consistent_length
 
+from lstm_ae.data.columns import names_of_series
 from lstm_ae.data.frames import Marked
 from lstm_ae.errors import DataError
 
@@ -19,17 +20,22 @@ def series_of(X: Any, groups: Any = None) -> Marked | None:
     Args:
         groups: `(rows,)` names of the series; None takes all levels but the last of a `MultiIndex`.
     """
-    column = "series"
-    if groups is None and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
+    own = groups is None
+    if own and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
         groups = X.index.droplevel(-1)
-        column = str(groups.name or column)
     if groups is None:
         return None
     check_consistent_length(X, groups)
-    places, names = pd.Index(groups).factorize()
-    if (places < 0).any():
-        raise DataError(f"X, row {int(places.argmin())}: the series is missing. Name it in groups, or remove the row")
-    return Marked(free_name(column, taken_by(X)), places.astype(np.int32), tuple(map(str, names)))
+    index: Any = groups if isinstance(groups, pd.Index) else pd.Index(groups)
+    missing = index.isna() if index.nlevels == 1 else index.to_frame().isna().any(axis=1).to_numpy()
+    if missing.any():
+        raise DataError(f"X, row {int(missing.argmax())}: the series is missing. Name it in groups, or remove the row")
+    places, names = index.factorize()
+    cells = [list(map(str, names.get_level_values(level))) for level in range(index.nlevels)]
+    columns: list[str] = []
+    for name in index.names if own else [None] * index.nlevels:
+        columns.append(free_name(str(name or "series"), [*taken_by(X), *columns]))
+    return Marked(tuple(columns), places.astype(np.int32), tuple(names_of_series(cells)))
 
 
 def series_by_scale(X: Any, scale: Any) -> Marked | None:

@@ -47,7 +47,7 @@ def days_after(split: Split, row: int, count: int) -> Any:
     if apart >= SPACED:
         return own[-1] + np.arange(1, count + 1) * apart
     if 20 * np.count_nonzero(~np.is_busday(own)) > len(own):
-        return own[-1] + np.arange(1, count + 1)
+        return own[-1] + np.arange(1, count + 1).astype("timedelta64[D]")
     return np.busday_offset(own[-1], np.arange(1, count + 1), roll="backward")
 
 
