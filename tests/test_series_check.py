@@ -453,7 +453,8 @@ def test_a_column_that_is_constant_in_training_is_told_of() -> None:
 def woven(offset: int, *, kind: str = "name") -> list[str]:
     """Two machines by turns, each every ten minutes, the second so many minutes after the first."""
     start = np.datetime64("2024-01-01T00:00")
-    times = [(start + 10 * k + after, which) for k in range(200) for which, after in enumerate((0, offset))]
+    minutes = [(10 * k + after, which) for k in range(200) for which, after in enumerate((0, offset))]
+    times = [(start + np.timedelta64(minute, "m"), which) for minute, which in minutes]
     cells = {"name": "ab", "number": "12", "random": None}[kind]
     return [
         f"{str(time).replace('T', ' ')},{cells[which] if cells else 'pq'[k * k % 7 > 3]},{k % 24}"
