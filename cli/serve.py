@@ -78,6 +78,9 @@ def register(app: typer.Typer) -> None:
         ] = 256,
         timeout: Annotated[float, _number("Seconds of a request.", _LIMITS, least=0.001, unit="float")] = 60.0,
         header_timeout: Annotated[float, _number("Seconds for headers.", _LIMITS, least=0.1, unit="float")] = 10.0,
+        load_timeout: Annotated[
+            float, _number("Seconds to load and warm up a version.", _LIMITS, least=0.1, unit="float")
+        ] = 300.0,
         drain: Annotated[float, _number("Seconds to end in when stopped.", _LIMITS, unit="float")] = 20.0,
         grace: Annotated[
             float, _number("Of --drain, those in which it takes requests but is not ready.", _LIMITS, unit="float")
@@ -131,7 +134,9 @@ def register(app: typer.Typer) -> None:
                 raise ConfigError(f"--label must begin with one of {', '.join(names)}. Received: {name!r}")
         require_served(models)
         asked = Ports(host, rest_port, None if no_grpc else grpc_port)
-        manners = server.Manners(poll, max_connections, header_timeout, drain, grace, tuple(allowed_host or ()))
+        manners = server.Manners(
+            poll, max_connections, header_timeout, drain, grace, tuple(allowed_host or ()), load_seconds=load_timeout
+        )
         batching = Batching(max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes)
         limits = Limits(max_body, max_instances, max_window, max_horizon, timeout)
         if tf_serving:

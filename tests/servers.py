@@ -61,8 +61,8 @@ class Live(NamedTuple):
 
 
 @contextmanager
-def live(folder: Path, *options: str) -> Iterator[Live]:
-    """A server of a folder's models on free ports, ready; killed at the end if it still runs."""
+def live(folder: Path, *options: str, ready: bool = True) -> Iterator[Live]:
+    """A server of a folder's models on free ports, `ready` or just listening; killed at the end if it still runs."""
     line = ["serve", str(folder), "--rest-port", "0", "--grpc-port", "0", "--json", "--poll", "0.1", *options]
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())", *line],
@@ -85,7 +85,7 @@ def live(folder: Path, *options: str) -> Iterator[Live]:
                 said += line_
             ports = json.loads(said)
             server = Live(process, ports["rest"], ports["grpc"], log)
-            while server.ask("/ready")[0] != 200:
+            while ready and server.ask("/ready")[0] != 200:
                 assert process.poll() is None, "".join(log)
             yield server
         finally:

@@ -154,7 +154,8 @@ def test_the_library_returns_or_raises(path: Path) -> None:
 
 @pytest.mark.parametrize("path", EVERYTHING, ids=name_of)
 def test_files_that_a_reader_holds(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+    # A file is as long as its concept needs; one that is far longer holds several.
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "a module says what it is for"
 
 

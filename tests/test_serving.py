@@ -206,6 +206,7 @@ def test_health_readiness_and_metrics(models: Path) -> None:
         ':tensorflow:serving:request_count{entrypoint="rest",model_name="plus",status="INVALID_ARGUMENT"} 1.0',
         ':tensorflow:serving:request_count{entrypoint="rest",model_name="unknown",status="NOT_FOUND"} 1.0',
         ':tensorflow:serving:batching_session:processed_batch_size_sum{model_name="plus"} 2.0',
+        ':lstmae:serving:version_state{model_name="plus",state="AVAILABLE",version="2"} 1.0',
     ):
         assert line in text.splitlines()
 

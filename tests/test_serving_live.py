@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from served_models import save, service
+from served_models import save, save_endless, service
 from servers import Live, live
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import (
@@ -412,18 +412,25 @@ def test_a_server_that_leaves_says_so_and_answers_on(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_long_call_does_not_outlive_the_server(tmp_path: Path) -> None:
-    class Endless(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32, name="x")])
-        def count(self, x: Any) -> Any:
-            far = tf.while_loop(lambda k: k < 10**10, lambda k: [k + 1], [tf.constant(0, tf.int64)])
-            return {"y": x + tf.cast(far[0], tf.float32)}
-
-    model = Endless()
-    tf.saved_model.save(model, str(tmp_path / "endless" / "1"), signatures=model.count)
+    save_endless(tmp_path / "endless")
     with live(tmp_path, "--timeout", "1", "--drain", "1") as server:
         assert server.ask("/v1/models/endless:predict", ONE)[0] == 504
         assert server.stop() == 0
         assert "stopped" in server.log[-1]
+
+
+@pytest.mark.slow
+def test_a_warm_up_that_never_ends_keeps_no_other_model_from_loading(tmp_path: Path) -> None:
+    save_endless(tmp_path / "endless", warmup=True)
+    save(tmp_path / "plus", 1)  # it comes after the other one
+    with live(tmp_path, "--load-timeout", "1", "--drain", "1", ready=False) as server:
+        while server.ask(PREDICT, ONE)[0] != 200:
+            time.sleep(0.1)
+        while server.ask("/ready") != (503, {"status": "not ready", "failed": 1}):
+            time.sleep(0.1)
+        status, content = server.ask("/v1/models/endless:predict", ONE)
+        assert (status, "LOADING" in content["error"]) == (503, True)
+        assert server.stop() == 0
 
 
 def lstmae(*line: str) -> subprocess.CompletedProcess[str]:

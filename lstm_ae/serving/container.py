@@ -27,6 +27,7 @@ _LACKING = {
     "drain_seconds": "--drain",
     "grace_seconds": "--grace",
     "hosts": "--allowed-host",
+    "load_seconds": "--load-timeout",
     "body": "--max-body",
     "instances": "--max-instances",
     "window": "--max-window",

@@ -1,7 +1,7 @@
 """Counters for Prometheus, named as TensorFlow Serving names its own."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import Metric
@@ -25,6 +25,22 @@ class _Requests:
         for (model, protocol, code), count in list(self.counts.items()):
             labels = {"model_name": model, "entrypoint": protocol, "status": code}
             metric.add_sample(self.name, labels, count)
+        yield metric
+
+
+class _Versions:
+    """The state of every version."""
+
+    name = ":lstmae:serving:version_state"
+
+    def __init__(self, states: Callable[[], Iterable[tuple[str, int, str]]]) -> None:
+        self.states = states
+
+    def collect(self) -> Iterator[Metric]:
+        """A 1 for each, for the registry."""
+        metric = Metric(self.name, "Versions by state; START to END as TensorFlow Serving says it.", "unknown")
+        for model, version, state in self.states():
+            metric.add_sample(self.name, {"model_name": model, "version": str(version), "state": state}, 1)
         yield metric
 
 
@@ -67,6 +83,10 @@ class Metrics:
         """Count a call of a model; may come from any thread."""
         self._calls.labels(model).observe(seconds)
         self._sizes.labels(model).observe(rows)
+
+    def watch(self, states: Callable[[], Iterable[tuple[str, int, str]]]) -> None:
+        """Report the states of versions: name, version and state of each."""
+        self._registry.register(_Versions(states))
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""

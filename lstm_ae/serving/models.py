@@ -2,25 +2,32 @@
 
 A new version is loaded and warmed up before the old one goes; one that cannot be loaded is reported and tried again
 while the old one serves on. A request holds the version that it has found, so nothing is taken from under it. Where a
-folder cannot be read, what is served of it stays as it is.
+folder cannot be read, what is served of it stays as it is. Reading a folder and loading a version have time limits, so
+that one which hangs keeps no other model from being loaded.
 """
 
 import asyncio
 import enum
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lstm_ae.serving.folders import Model, choose, versions_in
 from lstm_ae.serving.refusals import Code, Refusal, invalid
 from lstm_ae.serving.servable import Servable
+from lstm_ae.serving.workers import Workers
+
+T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
-# What the name of the thread begins with.
+# What the names of the threads begin with.
 LOADING = "loader"
+# Seconds after which a load that still runs lets the next one begin, and a folder counts as one that cannot be read.
+LOAD_PATIENCE, LOOK_SECONDS = 10.0, 10.0
 
 
 class State(enum.IntEnum):
@@ -41,6 +48,40 @@ class Status(NamedTuple):
     error: str = ""
 
 
+class _Entry:
+    """What is known of a model.
+
+    Attributes:
+        serving: versions in memory.
+        statuses: of all versions that are wanted or were.
+        labels: versions by label.
+        aside: why a version in memory is given to no request.
+        loads: loads that run; one that is late stays until it ends.
+        failed: when a version could not be loaded.
+        listing: the reading of a folder that has not ended.
+        looked: whether the folder of the model has been read.
+    """
+
+    def __init__(self) -> None:
+        self.serving: dict[int, Servable] = {}
+        self.statuses: dict[int, Status] = {}
+        self.labels: dict[str, int] = {}
+        self.aside: dict[int, str] = {}
+        self.loads: dict[int, asyncio.Future[Servable]] = {}
+        self.failed: dict[int, float] = {}
+        self.listing: tuple[Path, asyncio.Future[dict[int, Path]]] | None = None
+        self.looked = False
+        self.updating = asyncio.Lock()
+
+    def coming(self, version: int | None) -> bool:
+        """Whether a version, or any where None, is yet to be loaded, or the folder to be read."""
+        return not self.looked or any(
+            status.state in (State.START, State.LOADING)
+            for number, status in self.statuses.items()
+            if version in (None, number)
+        )
+
+
 class Catalogue:
     """The versions in memory, brought up to date by `refresh`.
 
@@ -48,6 +89,7 @@ class Catalogue:
         wanted: says anew at every look which models are to be served.
         load: from name, version and folder to a version that is ready to answer.
         retry: seconds after which a version that could not be loaded is tried again.
+        limit: seconds within which a version must be loaded; one that is late is served once it has loaded.
     """
 
     def __init__(
@@ -55,82 +97,124 @@ class Catalogue:
         wanted: Callable[[], Iterable[Model]],
         load: Callable[[str, int, Path], Servable],
         retry: float = 30.0,
+        limit: float = 300.0,
     ) -> None:
-        self.wanted, self._load, self._retry = wanted, load, retry
-        self._serving: dict[str, dict[int, Servable]] = {}
-        self._statuses: dict[str, dict[int, Status]] = {}
-        self._labels: dict[str, dict[str, int]] = {}
-        self._failed: dict[tuple[str, int], float] = {}
+        self.wanted, self._load, self._retry, self._limit = wanted, load, retry, limit
+        self._entries: dict[str, _Entry] = {}
         self._wrong: dict[str, str] = {}
         # The models without which there is no readiness; None before the first look.
         self._needed: set[str] | None = None
+        self._models: list[Model] = []
+        self._listing: asyncio.Future[list[Model]] | None = None
         self._looking = asyncio.Lock()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix=LOADING)
+        self._updates: set[asyncio.Task[None]] = set()
+        # Each load counts for itself: one at a time keeps memory low, and one that hangs is passed by.
+        self._loader = Workers(LOADING, 1, LOAD_PATIENCE)
+        self._looker = Workers(f"{LOADING}-look", 4, 1.0)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """A version that is in memory: the one asked for, or the highest."""
-        versions = self._serving.get(name, {})
+        entry = self._entries.get(name)
         if label is not None:
-            version = self._labels.get(name, {}).get(label)
-            if version is None or version not in versions:
-                raise invalid(f"Unrecognized servable version label: {label}")
-        if version is None:
-            if not versions:
-                raise Refusal(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
-            return versions[max(versions)]
-        if version not in versions:
-            raise Refusal(Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {version})")
-        return versions[version]
+            version = self._labeled(name, label)
+        which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        number = max(entry.serving, default=None) if entry and version is None else version
+        if entry is None or number is None or number not in entry.serving:
+            if self._needed is None or (entry and entry.coming(version)):
+                raise _loading(which)
+            raise Refusal(Code.NOT_FOUND, f"Servable not found for request: {which}")
+        if reason := entry.aside.get(number):
+            raise Refusal(Code.UNAVAILABLE, f"Servable not available for request: {which}. {reason}")
+        return entry.serving[number]
 
     def statuses(self, name: str, version: int | None = None, label: str | None = None) -> list[Status]:
         """What has become of a model's versions, the highest first."""
+        entry = self._entries.get(name)
         if label is not None:
-            version = self.find(name, label=label).version
-        known = self._statuses.get(name, {})
+            version = self._labeled(name, label)
+        known = entry.statuses if entry else {}
         if not known:
+            if self._needed is None or (entry and entry.coming(None)):
+                raise _loading(f"Latest({name})")
             raise Refusal(Code.NOT_FOUND, f"Could not find any versions of model {name}")
         if version is not None and version not in known:
             raise Refusal(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
         return [known[number] for number in sorted(known, reverse=True) if version in (None, number)]
 
+    def _labeled(self, name: str, label: str) -> int:
+        """The version of a label; refuses one whose version is neither in memory nor on its way there."""
+        entry = self._entries.get(name)
+        version = entry.labels.get(label) if entry else None
+        if entry and version is not None and (version in entry.serving or entry.coming(version)):
+            return version
+        if self._needed is None or (entry and not entry.looked):
+            raise _loading(f"Label({name}, {label})")
+        raise invalid(f"Unrecognized servable version label: {label}")
+
     def names(self) -> list[str]:
         """The models of which a version is in memory."""
-        return sorted(name for name, versions in self._serving.items() if versions)
+        return sorted(filter(self.serves, self._entries))
 
     def versions(self, name: str) -> dict[int, Servable]:
         """A model's versions in memory."""
-        return dict(self._serving.get(name, {}))
+        return dict(self._entries[name].serving) if name in self._entries else {}
 
     def serves(self, name: str) -> bool:
         """Whether a version of the model is in memory."""
-        return bool(self._serving.get(name))
+        return name in self._entries and bool(self._entries[name].serving)
 
     def ready(self) -> bool:
-        """Whether all models of the first look, and those that had a version since, have one in memory.
+        """Whether all models of the first look, and those that had a version since, have one that can be called.
 
         A model that comes later and cannot be loaded is told of in its status: all others serve on.
         """
-        return bool(self._needed) and all(map(self.serves, self._needed or ()))
+        return bool(self._needed) and all(
+            name in self._entries and self._entries[name].serving.keys() - self._entries[name].aside.keys()
+            for name in self._needed or ()
+        )
+
+    def states(self) -> list[tuple[str, int, str]]:
+        """The name and number of every version, and its state: a `State`'s name, "ERROR" or "SET_ASIDE"."""
+        return [
+            (name, number, "SET_ASIDE" if number in entry.aside else "ERROR" if status.error else status.state.name)
+            for name, entry in sorted(self._entries.items())
+            for number, status in sorted(entry.statuses.items())
+        ]
 
     def labels(self, name: str) -> dict[str, int]:
         """The labels whose versions are in memory."""
-        versions = self._serving.get(name, {})
-        return {label: version for label, version in self._labels.get(name, {}).items() if version in versions}
+        entry = self._entries.get(name, _Entry())
+        return {label: version for label, version in entry.labels.items() if version in entry.serving}
+
+    def set_aside(self, servable: Servable, reason: str) -> None:
+        """Give a version to no request until it is taken back."""
+        entry = self._entries.get(servable.name)
+        if entry and entry.serving.get(servable.version) is servable:
+            entry.aside[servable.version] = reason
+            entry.statuses[servable.version] = Status(servable.version, State.END, reason)
+            LOG.error(
+                "version set aside", extra={"model": servable.name, "version": servable.version, "reason": reason}
+            )
+
+    def take_back(self, servable: Servable) -> None:
+        """Serve a version that was set aside."""
+        entry = self._entries.get(servable.name)
+        if entry and entry.serving.get(servable.version) is servable and entry.aside.pop(servable.version, None):
+            entry.statuses[servable.version] = Status(servable.version, State.AVAILABLE)
+            LOG.info("version taken back", extra={"model": servable.name, "version": servable.version})
+
+    async def look(self) -> None:
+        """Look at the folders and begin to load what is new, without waiting for it."""
+        for model in await self._look():
+            entry = self._entries[model.name]
+            if not entry.updating.locked():
+                update = asyncio.create_task(self._update(model))
+                self._updates.add(update)
+                update.add_done_callback(self._updated)
 
     async def refresh(self) -> None:
         """Look at the folders; load what is new, then let go what is no longer wanted."""
-        async with self._looking:
-            loop = asyncio.get_running_loop()
-            models = {model.name: model for model in await loop.run_in_executor(self._loader, self._look)}
-            if self._needed is None:
-                self._needed = {model.name for model in models.values() if model.sure}
-            self._needed &= set(models)
-            for name in [name for name in self._statuses if name not in models]:
-                self._let_go(name, set(self._serving.get(name, {})))
-                self._statuses.pop(name)
-                LOG.info("model gone", extra={"model": name})
-            self._wrong = {name: reason for name, reason in self._wrong.items() if name in models}
-            ends = await asyncio.gather(*map(self._update, models.values()), return_exceptions=True)
+        ends = await asyncio.gather(*map(self._update, await self._look()), return_exceptions=True)
         # One model's failure keeps no other from its update.
         for end in ends:
             if end is not None:
@@ -146,7 +230,7 @@ class Catalogue:
         chosen = {}
         for model in models:
             try:
-                found = await asyncio.get_running_loop().run_in_executor(self._loader, versions_in, model.base)
+                found = await self._listed(await self._looker.queue(partial(versions_in, model.base)))
             except OSError as error:
                 told = f"The base_path of model {model.name} cannot be read ({error.strerror or error})"
                 raise Refusal(Code.FAILED_PRECONDITION, f"{told}; nothing was changed") from error
@@ -161,14 +245,16 @@ class Catalogue:
                         Code.FAILED_PRECONDITION, f"{told} available for inference ({label}); nothing was changed"
                     )
             chosen[model.name] |= set(model.policy.versions)
-        self.wanted = lambda: models
+        async with self._looking:
+            self.wanted, self._listing = (lambda: models), None
         # Whoever asks anew has perhaps mended what failed.
-        self._failed.clear()
+        for entry in self._entries.values():
+            entry.failed.clear()
         await self.refresh()
         missing = [
             f"{{{{name: {name} version: {version}}} due to error: {self._why(name, version)}}}"
             for name, versions in chosen.items()
-            for version in sorted(versions - set(self._serving.get(name, {})))
+            for version in sorted(versions - set(self.versions(name)))
         ]
         if missing:
             told = f"{len(missing)} servable(s) did not become available: {{{', '.join(missing)}}}"
@@ -176,73 +262,149 @@ class Catalogue:
 
     def close(self) -> None:
         """Load nothing more, without waiting for what is being loaded."""
-        self._loader.shutdown(wait=False, cancel_futures=True)
+        for update in self._updates:
+            update.cancel()
+        self._loader.close()
+        self._looker.close()
 
     def _why(self, name: str, version: int) -> str:
-        status = self._statuses.get(name, {}).get(version)
+        status = self._entries[name].statuses.get(version) if name in self._entries else None
         return status.error if status and status.error else "there is no such version"
 
-    def _look(self) -> list[Model]:
-        return list(self.wanted())
+    async def _look(self) -> list[Model]:
+        """The models that are wanted now; those that are wanted no longer are let go."""
+        async with self._looking:
+            self._listing = listing = self._listing or await self._looker.queue(lambda: list(self.wanted()))
+            if await _ended(listing, LOOK_SECONDS):
+                self._listing = None
+                self._models = listing.result()
+                self._wrong.pop("", None)
+            else:
+                # One of the folders hangs: those that are known are looked at, each for itself.
+                self._tell_once("", "folder cannot be read", f"no answer within {LOOK_SECONDS:g} s")
+                if self._needed is None:
+                    return []
+            models = {model.name: model for model in self._models}
+            if self._needed is None:
+                self._needed = {model.name for model in models.values() if model.sure}
+            self._needed &= set(models)
+            for name in [name for name in self._entries if name not in models]:
+                self._let_go(name, set(self._entries[name].serving))
+                del self._entries[name]
+                LOG.info("model gone", extra={"model": name})
+            for name in models:
+                self._entries.setdefault(name, _Entry())
+            self._wrong = {name: reason for name, reason in self._wrong.items() if name in models}
+            return list(models.values())
 
     async def _update(self, model: Model) -> None:
-        if model.sure:
-            self._statuses.setdefault(model.name, {})
-        try:
-            found = await asyncio.get_running_loop().run_in_executor(self._loader, versions_in, model.base)
-        except OSError as error:
-            self._tell_once(model, "folder cannot be read", str(error))
+        entry = self._entries.get(model.name)
+        if entry is None:
             return
-        chosen = choose(found, model.policy)
-        if chosen:
-            self._wrong.pop(model.name, None)
-        else:
-            self._tell_once(model, "no version to serve", f"{model.base} holds none of the versions {model.policy}")
-        serving = self._serving.setdefault(model.name, {})
-        self._statuses.setdefault(model.name, {})
-        failed = False
-        for version in sorted(chosen - set(serving)):
-            failed |= not await self._bring_in(model.name, version, found[version])
-        # A label goes over to its new version once that can answer.
-        before = self._labels.get(model.name, {})
-        self._labels[model.name] = {
-            label: version if version in serving else before.get(label, version) for label, version in model.labels
-        }
-        # What is served stays until what replaces it is there; what nothing replaces goes.
-        if not failed:
-            self._let_go(model.name, set(serving) - chosen)
+        async with entry.updating:
+            try:
+                if entry.listing is None or entry.listing[0] != model.base:
+                    entry.listing = model.base, await self._looker.queue(partial(versions_in, model.base))
+                found = await self._listed(entry.listing[1])
+            except OSError as error:
+                self._tell_once(model.name, "folder cannot be read", str(error))
+                return
+            finally:
+                if entry.listing and entry.listing[1].done():
+                    entry.listing, entry.looked = None, True
+            chosen = choose(found, model.policy)
+            if chosen:
+                self._wrong.pop(model.name, None)
+            else:
+                reason = f"{model.base} holds none of the versions {model.policy}"
+                self._tell_once(model.name, "no version to serve", reason)
+            new = sorted(chosen - set(entry.serving))
+            for version in new:
+                if version not in entry.failed and version not in entry.loads:
+                    entry.statuses[version] = Status(version, State.START)
+            for label, version in model.labels:
+                entry.labels.setdefault(label, version)
+            ends = await asyncio.gather(
+                *(self._bring_in(entry, model.name, version, found[version]) for version in new)
+            )
+            # A label goes over to its new version once that can answer.
+            entry.labels = {
+                label: version if version in entry.serving else entry.labels.get(label, version)
+                for label, version in model.labels
+            }
+            entry.loads = {version: load for version, load in entry.loads.items() if version in chosen}
+            # What is served stays until what replaces it is there; what nothing replaces goes.
+            if all(ends) and self._entries.get(model.name) is entry:
+                self._let_go(model.name, set(entry.serving) - chosen)
 
-    def _tell_once(self, model: Model, wrong: str, reason: str) -> None:
+    def _updated(self, update: "asyncio.Task[None]") -> None:
+        self._updates.discard(update)
+        if not update.cancelled() and (error := update.exception()):
+            LOG.error("update of a model failed", exc_info=error)
+
+    async def _listed(self, listing: "asyncio.Future[T]") -> T:
+        """What a folder holds; raises `TimeoutError` where it does not answer."""
+        if not await _ended(listing, LOOK_SECONDS):
+            raise TimeoutError(f"no answer within {LOOK_SECONDS:g} s")
+        return listing.result()
+
+    def _tell_once(self, name: str, wrong: str, reason: str) -> None:
         """Not at every look."""
-        if self._wrong.get(model.name) != reason:
-            self._wrong[model.name] = reason
-            LOG.warning(wrong, extra={"model": model.name, "reason": reason})
+        if self._wrong.get(name) != reason:
+            self._wrong[name] = reason
+            LOG.warning(wrong, extra={"model": name, "reason": reason})
 
-    async def _bring_in(self, name: str, version: int, directory: Path) -> bool:
-        if time.monotonic() - self._failed.get((name, version), -self._retry) < self._retry:
+    async def _bring_in(self, entry: _Entry, name: str, version: int, directory: Path) -> bool:
+        if late := entry.loads.get(version):
+            if not late.done():
+                return False
+        elif time.monotonic() - entry.failed.get(version, -math.inf) < self._retry:
             return False
-        self._statuses[name][version] = Status(version, State.LOADING)
         began = time.monotonic()
         try:
-            loop = asyncio.get_running_loop()
-            servable = await loop.run_in_executor(self._loader, self._load, name, version, directory)
+            load = late or await self._loader.queue(partial(self._load, name, version, directory))
+            entry.loads[version] = load
+            entry.statuses[version] = Status(version, State.LOADING)
+            if not await _ended(load, self._limit):
+                raise _LateError(f"The version has not loaded within {self._limit:g} s, and is served once it has")
+            del entry.loads[version]
+            servable = load.result()
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self._statuses[name][version] = Status(version, State.END, first[:500])
-            self._failed[name, version] = time.monotonic()
+            if isinstance(error, _LateError):
+                entry.statuses[version] = Status(version, State.LOADING, first)
+            else:
+                entry.statuses[version] = Status(version, State.END, first[:500])
+                entry.failed[version] = time.monotonic()
             LOG.error("version cannot be loaded", extra={"model": name, "version": version, "reason": first})
             return False
-        self._failed.pop((name, version), None)
-        self._serving[name][version] = servable
-        if self._needed is not None:
+        entry.failed.pop(version, None)
+        entry.serving[version] = servable
+        if self._needed is not None and self._entries.get(name) is entry:
             self._needed.add(name)
-        self._statuses[name][version] = Status(version, State.AVAILABLE)
+        entry.statuses[version] = Status(version, State.AVAILABLE)
         seconds = round(time.monotonic() - began, 3)
         LOG.info("version loaded", extra={"model": name, "version": version, "seconds": seconds})
         return True
 
     def _let_go(self, name: str, versions: set[int]) -> None:
+        entry = self._entries[name]
         for version in versions:
-            del self._serving[name][version]
-            self._statuses[name][version] = Status(version, State.END)
+            del entry.serving[version]
+            entry.aside.pop(version, None)
+            entry.statuses[version] = Status(version, State.END)
             LOG.info("version unloaded", extra={"model": name, "version": version})
+
+
+class _LateError(Exception):
+    """A load that has not ended within its limit."""
+
+
+def _loading(which: str) -> Refusal:
+    return Refusal(Code.UNAVAILABLE, f"Servable not yet available for request: {which}. It is LOADING; try again later")
+
+
+async def _ended(future: "asyncio.Future[Any]", seconds: float) -> bool:
+    """Whether a future ends within so long; it is not cancelled otherwise."""
+    await asyncio.wait({future}, timeout=seconds)
+    return future.done()

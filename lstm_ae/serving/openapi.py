@@ -19,6 +19,8 @@ from lstm_ae.serving.service import Limits
 
 JSON = "application/json"
 METRICS = "/monitoring/prometheus/metrics"
+# What `/ready` counts.
+UNAVAILABLE = ("loading", "failed", "set_aside")
 
 _REFUSALS = {
     "400": "The request is not what the model takes, or names a signature, label or version that is not there.",
@@ -28,7 +30,7 @@ _REFUSALS = {
     "415": "The body is packed in a way that is not known; it may be plain or gzip.",
     "429": "The model has run out of a resource.",
     "500": "The model failed, or the server did.",
-    "503": "The queue is full, or the server is about to stop; try again later.",
+    "503": "The model is loading or set aside, the queue is full, or the server is about to stop; try again later.",
     "504": "There was no answer within the time limit.",
 }
 _ASKING = ("400", "404")
@@ -57,7 +59,10 @@ def document(models: list[Served], limits: Limits) -> dict[str, Any]:
         "/health": {"get": _get("health", "Whether the server lives.", _state("alive"))},
         "/ready": {
             "get": _get(
-                "ready", "Whether every model of the start is in memory.", _state("ready"), {"503": _state("not ready")}
+                "ready",
+                "Whether every model of the start can be called, and how many versions are not available.",
+                _state("ready", *UNAVAILABLE),
+                {"503": _state("not ready", *UNAVAILABLE)},
             )
         },
         METRICS: {"get": _get("metrics", "Counters for Prometheus.", _content(CONTENT_TYPE, {"type": "string"}))},
@@ -160,8 +165,9 @@ def _content(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"content": {kind: {"schema": schema}}}
 
 
-def _state(word: str) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"status": {"const": word}}, "required": ["status"]}
+def _state(word: str, *counts: str) -> dict[str, Any]:
+    properties = {"status": {"const": word}} | {key: {"type": "integer", "minimum": 1} for key in counts}
+    schema = {"type": "object", "properties": properties, "required": ["status"]}
     return _content(JSON, schema)
 
 

@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -27,6 +28,9 @@ _ABOUT = re.compile(_WHICH + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 
 # What TensorFlow Serving says of a signature whose method is not the one that is called.
 _EXAMPLES = {"classify": "classification", "regress": "regression"}
+
+# Where `/ready` counts a version by its state.
+_COUNTED = dict(zip(("LOADING", "ERROR", "SET_ASIDE"), openapi.UNAVAILABLE, strict=True)) | {"START": "loading"}
 
 
 class Asked(NamedTuple):
@@ -89,7 +93,7 @@ async def _other(service: Service, asked: Asked) -> Answer:
     if asked.path == "/health":
         return Answer(200, b'{"status": "alive"}')
     if asked.path == "/ready":
-        return Answer(200, b'{"status": "ready"}') if service.ready() else Answer(503, b'{"status": "not ready"}')
+        return _ready(service)
     if asked.path == openapi.METRICS:
         return Answer(200, service.metrics.text(), metrics.CONTENT_TYPE)
     if asked.path == "/openapi.json":
@@ -98,6 +102,13 @@ async def _other(service: Service, asked: Asked) -> Answer:
     if file := page.get(asked.path):
         return Answer(200, file.content, file.kind, static.HEADERS)
     raise Refusal(Code.NOT_FOUND, f"There is nothing at {asked.path}")
+
+
+def _ready(service: Service) -> Answer:
+    """Whether requests are welcome, and how many versions are not available; not which, for anybody may ask."""
+    ready = service.ready()
+    counts = Counter(_COUNTED[state] for _, _, state in service.catalogue.states() if state in _COUNTED)
+    return Answer(200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | counts).encode())
 
 
 async def _call(service: Service, asked: Asked, call: re.Match[str]) -> Answer:

@@ -35,6 +35,7 @@ class Manners(NamedTuple):
         grace_seconds: at the beginning of these, in which requests are still taken, while the server says that it is
             not ready.
         hosts: see `http_server`.
+        load_seconds: within which a version must be loaded and warmed up.
     """
 
     poll: float = 1.0
@@ -43,6 +44,7 @@ class Manners(NamedTuple):
     drain_seconds: float = 20.0
     grace_seconds: float = 0.0
     hosts: tuple[str, ...] = ()
+    load_seconds: float = 300.0
 
 
 async def serve(
@@ -72,7 +74,7 @@ async def serve(
     Raises:
         ConfigError: the address or a port cannot be had.
     """
-    catalogue, batcher = Catalogue(wanted, load), Batcher(batching)
+    catalogue, batcher = Catalogue(wanted, load, limit=manners.load_seconds), Batcher(batching)
     service = Service(catalogue, batcher, Metrics(), limits, page=page)
 
     async def reload(models: list[Model]) -> None:
@@ -158,7 +160,7 @@ def at_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Non
 async def _look(catalogue: Catalogue, poll: float) -> None:
     while True:
         try:
-            await catalogue.refresh()
+            await catalogue.look()
         except Exception:
             # A folder that cannot be read now may be readable at the next look.
             LOG.exception("looking at the folder failed")

@@ -51,6 +51,7 @@ class Service:
         self.page, self.apart = page, Apart()
         self.leaving = self.draining = False
         self.running = 0
+        metrics.watch(catalogue.states)
 
     def ready(self) -> bool:
         """Whether requests are welcome."""

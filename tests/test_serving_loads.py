@@ -1,0 +1,216 @@
+"""Versions that load slowly, late or never: no server and no TensorFlow model, only the catalogue."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lstm_ae.serving import models
+from lstm_ae.serving.folders import Model, Policy, discover
+from lstm_ae.serving.models import Catalogue, State
+from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.workers import Workers
+
+
+def version(folder: Path, name: str, number: int = 1) -> None:
+    (folder / name / str(number)).mkdir(parents=True)
+    (folder / name / str(number) / "saved_model.pb").touch()
+
+
+def stand_in(name: str, number: int, directory: Path) -> Any:
+    return SimpleNamespace(name=name, version=number, directory=directory)
+
+
+def loads_after(go: threading.Event, held: str) -> Callable[[str, int, Path], Any]:
+    """A loader that holds one model until an event is set."""
+
+    def load(name: str, number: int, directory: Path) -> Any:
+        if name == held:
+            go.wait()
+        return stand_in(name, number, directory)
+
+    return load
+
+
+async def until(true: Callable[[], bool], work: Callable[[], Any] | None = None) -> None:
+    for _ in range(3000):
+        if true():
+            return
+        if work is not None:
+            await work()
+        await asyncio.sleep(0.01)
+    raise AssertionError
+
+
+def refusal(call: Callable[..., Any], *given: Any, **named: Any) -> tuple[Code, str]:
+    with pytest.raises(Refusal) as caught:
+        call(*given, **named)
+    return caught.value.code, caught.value.message
+
+
+@pytest.fixture
+def go() -> Any:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Event) -> None:
+    version(tmp_path, "plus")
+
+    async def work() -> None:
+        wanted = [Model("plus", tmp_path / "plus", labels=(("stable", 1),))]
+        catalogue = Catalogue(lambda: wanted, loads_after(go, "plus"))
+        # Before the first look nobody knows.
+        for call in (catalogue.find, catalogue.statuses):
+            assert refusal(call, "plus")[0] == refusal(call, "plus", label="stable")[0] == Code.UNAVAILABLE
+        await catalogue.look()
+        await until(lambda: catalogue.states() == [("plus", 1, "LOADING")])
+        assert [status.state for status in catalogue.statuses("plus")] == [State.LOADING]
+        for given in ({}, {"version": 1}, {"label": "stable"}):
+            code, message = refusal(catalogue.find, "plus", **given)
+            assert (code.http, "LOADING" in message) == (503, True)
+        assert refusal(catalogue.find, "plus", 2)[0] == refusal(catalogue.find, "other")[0] == Code.NOT_FOUND
+        assert refusal(catalogue.find, "plus", label="x")[0] == Code.INVALID_ARGUMENT
+        # Looks do not wait for a load, nor begin it anew.
+        await catalogue.look()
+        go.set()
+        await until(catalogue.ready)
+        assert catalogue.find("plus", label="stable").version == 1
+        assert refusal(catalogue.find, "plus", 2)[0] == Code.NOT_FOUND
+        catalogue.close()
+
+    asyncio.run(work())
+
+
+def test_a_load_that_never_ends_is_passed_by(
+    tmp_path: Path, go: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "LOAD_PATIENCE", 0.01)
+    for name in ("endless", "plus", "zeta"):
+        version(tmp_path, name)
+
+    async def work() -> None:
+        catalogue = Catalogue(lambda: discover(tmp_path, Policy()), loads_after(go, "endless"))
+        await catalogue.look()
+        await until(lambda: catalogue.names() == ["plus", "zeta"])
+        assert not catalogue.ready()
+        # Others get their new versions.
+        version(tmp_path, "plus", 2)
+        await until(lambda: catalogue.find("plus").version == 2, catalogue.look)
+        catalogue.close()
+
+    asyncio.run(work())
+
+
+def test_a_late_version_is_reported_and_served_once_it_has_loaded(tmp_path: Path, go: threading.Event) -> None:
+    version(tmp_path, "plus")
+    loads: list[int] = []
+
+    def load(name: str, number: int, directory: Path) -> Any:
+        loads.append(number)
+        go.wait()
+        return stand_in(name, number, directory)
+
+    async def work() -> None:
+        catalogue = Catalogue(lambda: [Model("plus", tmp_path / "plus")], load, limit=0.01)
+        await catalogue.refresh()
+        (status,) = catalogue.statuses("plus")
+        assert (status.state, "within 0.01 s" in status.error) == (State.LOADING, True)
+        assert catalogue.states() == [("plus", 1, "ERROR")]
+        assert refusal(catalogue.find, "plus")[0] == Code.UNAVAILABLE
+        await catalogue.refresh()  # neither waits nor loads it twice
+        go.set()
+        await until(catalogue.ready, catalogue.look)
+        assert loads == [1]
+        assert catalogue.statuses("plus")[0].error == ""
+        catalogue.close()
+
+    asyncio.run(work())
+
+
+def test_a_folder_that_hangs_is_passed_by(tmp_path: Path, go: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of a network's file system may."""
+    monkeypatch.setattr(models, "LOOK_SECONDS", 0.05)
+    for name in ("hung", "plus"):
+        version(tmp_path, name)
+    iterdir, hangs = Path.iterdir, threading.Event()
+
+    def hanging(path: Path) -> Any:
+        if hangs.is_set() and path.name == "hung":
+            go.wait()
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", hanging)
+
+    async def work() -> None:
+        catalogue = Catalogue(lambda: discover(tmp_path, Policy()), stand_in)
+        await until(catalogue.ready, catalogue.look)
+        hangs.set()
+        version(tmp_path, "plus", 2)
+        await until(lambda: catalogue.find("plus").version == 2, catalogue.look)
+        assert catalogue.find("hung").version == 1
+        go.set()
+        version(tmp_path, "hung", 2)
+        await until(lambda: catalogue.find("hung").version == 2, catalogue.look)
+        catalogue.close()
+
+    asyncio.run(work())
+
+
+def test_a_version_set_aside_is_given_to_no_request(tmp_path: Path) -> None:
+    version(tmp_path, "plus")
+    version(tmp_path, "zeta")
+
+    async def work() -> None:
+        catalogue = Catalogue(lambda: discover(tmp_path, Policy()), stand_in)
+        await catalogue.refresh()
+        plus = catalogue.find("plus")
+        catalogue.set_aside(plus, "A call has not ended.")
+        code, message = refusal(catalogue.find, "plus")
+        assert (code, "A call has not ended" in message) == (Code.UNAVAILABLE, True)
+        assert catalogue.states() == [("plus", 1, "SET_ASIDE"), ("zeta", 1, "AVAILABLE")]
+        assert catalogue.statuses("plus")[0].state == State.END
+        assert not catalogue.ready()
+        await catalogue.refresh()
+        assert catalogue.find("zeta").version == 1
+        catalogue.take_back(plus)
+        assert catalogue.find("plus") is plus
+        assert catalogue.ready()
+        # Another version takes its place, and the old one is no longer of any account.
+        catalogue.set_aside(plus, "A call has not ended.")
+        version(tmp_path, "plus", 2)
+        await catalogue.refresh()
+        catalogue.take_back(plus)
+        assert catalogue.find("plus").version == 2
+        assert ("plus", 1, "END") in catalogue.states()
+        catalogue.close()
+
+    asyncio.run(work())
+
+
+def test_jobs_take_their_turn_and_long_ones_let_others_begin(go: threading.Event) -> None:
+    async def work() -> list[str]:
+        began: list[str] = []
+        workers = Workers("job", 1, patience=0.01)
+
+        def job(name: str) -> str:
+            began.append(name)
+            if name == "endless":
+                go.wait()
+            return name
+
+        futures = [await workers.queue(lambda name=name: job(name)) for name in ("endless", "a", "b")]  # type: ignore[misc]
+        assert [await future for future in futures[1:]] == ["a", "b"]
+        assert not futures[0].done()
+        go.set()
+        assert await futures[0] == "endless"
+        assert workers.free == 1
+        workers.close()
+        return began
+
+    assert asyncio.run(work()) == ["endless", "a", "b"]
