@@ -60,7 +60,7 @@ class Detection(NamedTuple):
 
     def labelled(self) -> Numbers:
         """Which rows are known to be anomalies, `(rows,)` bool."""
-        return known_anomalies(self.prepared)
+        return known_anomalies(self.prepared.table, self.prepared.grid)
 
 
 class Detector(NamedTuple):
@@ -156,7 +156,7 @@ def _judged(prepared: Prepared, ours: Found, baseline: Found, raw: Numbers | Non
 
     What no row, or every row, is labelled for is NaN.
     """
-    grid, labels = prepared.grid, known_anomalies(prepared)
+    grid, labels = prepared.grid, known_anomalies(prepared.table, prepared.grid)
     found = {}
     for name, scores, events in (("model", ours.scores, ours.events), ("PCA", baseline.scores, baseline.events)):
         found[name] = _judge(labels, scores, events, window, grid.segment)

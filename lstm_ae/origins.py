@@ -4,7 +4,6 @@ Of all rows the second half in time is tested, in pieces of equal size. A piece 
 series, so that no model has learned from what came later in another one.
 """
 
-import dataclasses
 import datetime
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from lstm_ae.backtest import FIRST, VALIDATION
 from lstm_ae.config import Series
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
-from lstm_ae.data.series import prepare
+from lstm_ae.data.series import prepare, rows_of_part
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.tasks.series.settling import settle_prepared
@@ -29,9 +28,9 @@ class Divided(NamedTuple):
     Args:
         config, data: as a training takes them.
         ids: names of the series.
-        series: `(rows,)` of the test part, places in `ids`.
-        times: `(rows,)` of the test part, as in `Measurements`.
-        places: `(rows,)` of the test part, where each row stands in the whole table; of use without times.
+        series: `(rows,)` that windows of the test part are cut from, places in `ids`.
+        times: `(rows,)` of these, as in `Measurements`.
+        places: `(rows,)` of these, where each row stands in the whole table; of use without times.
         zone: by whose clocks times are told, as in `Measurements`.
     """
 
@@ -54,39 +53,29 @@ def begun(config: Series, folds: int, reading: Progress | None = None) -> tuple[
         raise ConfigError("backtest is for --task forecast and divides the rows itself. Leave out --split")
     table = read_measurements(config, reading)
     first = divided(config, table, 1, folds)
-    return dataclasses.replace(first.config, split=Series.split), table, first.data.source.notes
+    return first.config, table, first.data.source.notes
 
 
 def divided(config: Series, table: Measurements, number: int, folds: int) -> Divided:
-    """The rows up to the end of a fold's test, divided so that the test holds its piece and a window before it.
+    """The rows up to the end of a fold's test, divided so that the test holds its piece.
 
     Raises:
         ConfigError, DataError: as `roll` does.
     """
     low, high = edges(table, folds)[number - 1 : number + 1]
-    window = config.window or 0
 
     def parts(grid: Grid) -> NDArray[np.int8]:
         order = _order(table, grid)
-        before, tested = (np.bincount(grid.series, rows, len(table.ids)) for rows in (order < low, order >= low))
-        before = before - np.where(tested, window, 0)
-        first = np.searchsorted(grid.series, np.arange(len(table.ids)))
-        known = np.arange(len(order)) - first[grid.series] < before[grid.series]
+        known = order < low
         part = np.full(len(order), 2, np.int8)
         if known.any():
             ordered = np.sort(order[known])
             part[known] = order[known] >= ordered[int(len(ordered) * (1 - VALIDATION))]
         return part
 
-    # The share that training has, for what is found in its rows.
-    test = (1 - FIRST) / folds / (FIRST + number * (1 - FIRST) / folds)
-    validation = round(VALIDATION * (1 - test), 6)
-    train = round(1 - test - validation, 6)
-    split = f"{train:.6f},{validation:.6f},{1 - train - validation:.6f}"
-    config = dataclasses.replace(config, split=split)
     prepared = prepare(config, until(table, high), parts)
     settled = settle_prepared(config, prepared, folds=True)
-    rows = prepared.part == 2
+    rows, _ = rows_of_part(prepared, 2)
     series, times = prepared.grid.series[rows], prepared.grid.times[rows]
     places = np.searchsorted(table.series, series) + times if table.layout.time is None else times
     return Divided(*settled, table.ids, series, times, places, table.zone)

@@ -81,7 +81,7 @@ def roll(
     """Train and test `folds` times: the second half of the rows in so many pieces, each after all before it.
 
     Pieces begin at one time in all series, or without times after one share of each. What is left open is found in the
-    first fold's rows. The last window before a piece is read by its first forecasts and trains nothing.
+    first fold's rows. The first forecasts of a piece read the last window before it.
 
     Args:
         out: a folder, new or that of the same backtest; folds that are there are not done again, and one that was

@@ -10,21 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.cadence import starts_of
 from lstm_ae.data.windows import Data, Split, joined
 
 Numbers = NDArray[Any]
 
 # Windows that are fitted and chosen on, spread evenly over their part, and the values that these may hold.
 FITTED, CHOSEN, VALUES = 20_000, 2_000, 20_000_000
-# Values that may be compared to find a season.
-COMPARED = 1_000_000_000
 # The last steps of a window that the regression reads, at most.
 READ = 1024
 # Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
-# A season saves so much of the error of the last value, or it is none; and of that of any season whose multiple it is,
-# or it is that one.
+# A season saves so much of the error of the last value and of any shorter season, or it is not used.
 GAIN = 0.02
 
 
@@ -91,53 +87,30 @@ def name_of(seasons: Sequence[int | None]) -> str:
     return f"season of {seasons[0]} steps" if len(set(seasons)) == 1 else "season by column"
 
 
-def find_seasons(data: Data, steps: int) -> tuple[int | None, ...]:
-    """For each feature the steps, at most a window's, after which repetition forecasts validation windows best.
-
-    None where that is hardly better than the last value. Of several features each has its own, and only where what was
-    found in the earlier half of these windows is better in the later one too: of hundreds of seasons some are better by
-    chance, in one of many columns nearly always.
+def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tuple[int | None, ...]:
+    """Choose, for each feature, the season that forecasts validation windows best; None where it hardly helps.
 
     Args:
-        steps: of the window; the others of a sample are the horizon.
+        steps: of the window, which holds the season; the others of a sample are the horizon.
+        found: of each feature, the seasons of its training rows, ascending.
     """
-    values = steps * (data.validation.span - steps) * data.validation.features
-    most = min(max(COMPARED // values, 20), CHOSEN)
-    window = scaled_windows(data, data.validation, most, steps)
+    fitting = [[season for season in seasons if season <= steps] for seasons in found]
+    if not any(fitting):
+        return (None,) * len(found)
+    window = scaled_windows(data, data.validation, CHOSEN, steps)
     past, truth = window[:, :steps], window[:, steps:]
-    later = _later(data.validation, _spread(data.validation, most))
-    parts = (~later, later) if past.shape[2] > 1 else (slice(None),) * 2
-    tried = []
-    for season in (None, *range(2, steps + 1)):
-        said = seasonal(past, truth.shape[1], [season] * past.shape[2])
-        tried.append([_by_feature(said[part], truth[part]) for part in parts])
-    found, judged = np.moveaxis(np.array(tried), 1, 0)
-    # Places 1, 2, ... are seasons of 2, 3, ... steps.
-    places = [_best(errors, gains) for errors, gains in zip(found.T, judged.T, strict=True)]
-    return tuple(place + 1 if place else None for place in places)
-
-
-def _best(errors: Numbers, judged: Numbers) -> int:
-    """The place of the least error; or that of a season whose multiple it is, or of none, of which it saves too little.
-
-    What it saves is told by `judged`, the errors in other windows.
-    """
-    if not np.isfinite(errors).any():
-        return 0
-    best = int(np.nanargmin(errors))
-    shorter = [place for place in range(1, best) if (best + 1) % (place + 1) == 0]
-    best = next((place for place in shorter if not judged[best] < (1 - GAIN) * judged[place]), best)
-    return best if judged[best] < (1 - GAIN) * judged[0] else 0
-
-
-def _later(split: Split, index: Numbers) -> NDArray[np.bool_]:
-    """Which of some samples are of the later half of those in their segment; of segments with one, every second is."""
-    first = starts_of(split.segment_ids()[split.starts[index]])
-    number = np.cumsum(first) - 1
-    size = np.bincount(number)[number]
-    place = np.arange(len(index)) - np.flatnonzero(first)[number]
-    later: NDArray[np.bool_] = np.where(size > 1, 2 * place >= size, number % 2 == 1)
-    return later
+    errors = {
+        season: _by_feature(seasonal(past, truth.shape[1], [season] * past.shape[2]), truth)
+        for season in {None, *(season for seasons in fitting for season in seasons)}
+    }
+    chosen: list[int | None] = []
+    for place, seasons in enumerate(fitting):
+        best = None
+        for season in seasons:
+            if errors[season][place] < (1 - GAIN) * errors[best][place]:
+                best = season
+        chosen.append(best)
+    return tuple(chosen)
 
 
 def fit(data: Data, steps: int, *, refit: bool = False) -> Seasonal:

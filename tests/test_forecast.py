@@ -129,6 +129,38 @@ def test_a_season_of_some_series_is_judged_by_their_own_later_windows() -> None:
     assert prepared(frame, window=48, horizon=24, id_col=("m",)).data.seasons == (24, 24)
 
 
+def test_a_season_of_months_is_a_baseline_and_one_of_noise_is_none() -> None:
+    """With 144 months, 21 of which validate, and with a hundred years without a season."""
+    random = np.random.default_rng(0)
+    months = pd.date_range("1949-01-01", periods=144, freq="MS", name="time")
+    sales = np.exp(np.arange(144) / 120 + np.sin(2 * np.pi * np.arange(144) / 12) / 5) * (
+        1 + random.normal(size=144) / 30
+    )
+    settled = prepared(pd.DataFrame({"a": sales}, months))
+    assert (settled.config.window, settled.config.horizon, settled.config.season) == (24, 7, 12)
+    years = pd.date_range("1871-01-01", periods=100, freq="YS", name="time")
+    flow = np.where(np.arange(100) < 28, 1100, 850) + 130 * random.normal(size=100)
+    settled = prepared(pd.DataFrame({"volume": flow}, years))
+    assert (settled.config.season, settled.data.seasons) == (None, (None,))
+
+
+def test_a_season_that_does_not_help_on_validation_is_no_baseline() -> None:
+    """The day ends with the training part."""
+    random, hours = np.random.default_rng(0), np.arange(24 * 40)
+    day = np.where(hours < 24 * 28, 5 * np.sin(2 * np.pi * hours / 24), 0)
+    frame = pd.DataFrame({"a": day + random.normal(size=len(hours)).cumsum() / 4})
+    settled = prepared(frame, window=48, horizon=6, value_cols=("a",))
+    assert settled.data.seasons == (None,)
+
+
+def test_the_first_forecasts_of_a_part_read_the_rows_before_it() -> None:
+    """And train nothing: what they forecast is of the part."""
+    data = prepared(pd.DataFrame({"a": np.arange(200.0)}), window=10, horizon=4, value_cols=("a",), freq="rows").data
+    futures = [np.unique(part.windows()[:, 10:]).tolist() for part in (data.train, data.validation, data.test)]
+    assert futures == [list(range(10, 140)), list(range(140, 170)), list(range(170, 200))]
+    assert data.train.series.max() == 139
+
+
 def test_a_week_beats_a_day_where_it_errs_less() -> None:
     random, hours = np.random.default_rng(0), 24 * 7 * 20
     hour = np.arange(hours)
@@ -244,7 +276,7 @@ class Constant:
 def test_errors_by_hand() -> None:
     frame = pd.DataFrame({"a": [0.0, 1, 2, 3, 4, NAN, 6, 7, 8, 9] * 9})
     data = prepared(frame, window=2, horizon=2, scale="none", value_cols=("a",), freq="rows").data
-    split = data.test._replace(starts=np.array([0, 6]))
+    split = data.test._replace(starts=np.array([2, 8]))
     assert split.windows()[..., 0].tolist()[0] == pytest.approx([6, 7, 8, 9])
     window = split.windows()[..., 0]
     assert np.isnan(window[1, 3])

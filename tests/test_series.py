@@ -16,7 +16,6 @@ from lstm_ae.data.grid import on_grid
 from lstm_ae.data.inspection import inspect
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.remarks import remarks
-from lstm_ae.data.season import autocorrelation, seasons, usual_steps
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.errors import ConfigError, DataError
 
@@ -295,54 +294,12 @@ def test_rows_may_be_taken_as_they_follow() -> None:
     assert found.grid.known.all()
 
 
-def test_autocorrelation_by_hand() -> None:
-    """Deviations 1, -1, 1, -1 of four steps; with a NaN in the third place, two pairs are left at lag 1."""
-    assert autocorrelation(np.array([1.0, -1, 1, -1]), 2) == pytest.approx([1, -1, 1])
-    missing = autocorrelation(np.array([3.0, 1, np.nan, 1, 3]), 1)
-    assert missing == pytest.approx([1, -1])
-
-
-@pytest.mark.parametrize("period", [7, 24, 100, 300])
-def test_a_season_is_found(period: int) -> None:
-    steps = np.arange(period * 12)
-    noise = np.random.default_rng(0).normal(0, 0.3, len(steps))
-    _, table = hourly((np.sin(2 * np.pi * steps / period) + noise).round(4))
-    found = seasons(table, HOUR, 1.0)
-    assert found is not None
-    assert abs(found[0] - period) <= max(1, period // 50)
-    assert found[1:] == (found[0], 0)
-
-
-@pytest.mark.parametrize("slow", [np.arange(400) / 40, 4 * np.sin(2 * np.pi * np.arange(400) / 365)])
-def test_a_season_is_found_beside_what_moves_slowly(slow: Any) -> None:
-    """In values that rise, or have a yearly wave that is too long to be one; in the first column that has one."""
-    random, steps = np.random.default_rng(0), np.arange(400)
-    week = np.array([0, 1, 1, 2, 3, 1, 0])[steps % 7] + slow + random.normal(0, 0.3, 400)
-    days = np.datetime_as_string(np.datetime64("2024-01-01") + steps)
-    rows = [f"{day},{one:.3f},{other:.3f}" for day, one, other in zip(days, random.normal(size=400), week, strict=True)]
-    _, table = table_of(rows, "time,noise,week")
-    found = usual_steps(table, Step(86_400 * 10**9), 1.0)
-    assert found[:3] == (7, 7, "7 steps, after which the values of week repeat themselves most")
-
-
-@pytest.mark.parametrize("kind", ["noise", "trend", "constant"])
-def test_no_season_where_there_is_none(kind: str) -> None:
-    values = {
-        "noise": np.random.default_rng(0).normal(size=2000),
-        "trend": np.arange(2000.0),
-        "constant": np.ones(2000),
-    }
-    _, table = hourly(values[kind].round(4))
-    assert seasons(table, HOUR, 1.0) is None
-    assert usual_steps(table, HOUR, 1.0)[0] == 24
-
-
 @pytest.mark.parametrize(
     ("values", "horizon", "said"),
     [
         (np.random.default_rng(0).normal(size=2000), None, "48 steps, twice 24, a day"),
         (np.random.default_rng(0).normal(size=2000), 60, "60 steps, as many as the horizon"),
-        (np.arange(2000) % 12, None, "24 steps, so that it holds those 12 after which values repeat most"),
+        (np.arange(2000) % 12, None, "24 steps, twice 12, the season of the values"),
     ],
 )
 def test_a_window_to_forecast_from_says_why(values: Any, horizon: int | None, said: str) -> None:
@@ -362,13 +319,15 @@ def test_where_no_season_is_found_a_window_to_forecast_from_says_so() -> None:
 def test_windows_counted_by_hand() -> None:
     config = hourly(np.arange(100), window=5, horizon=2, stride=3)
     data = load_series(config[0], prepared_of(config))
-    # 70, 15 and 15 rows hold 64, 9 and 9 windows of 7; training takes every third.
-    assert [part.samples for part in data[:3]] == [22, 9, 9]
+    # 70 rows hold 64 windows of 7, of which training takes every third; 15 hold 14 times the 2 rows of a forecast.
+    assert [part.samples for part in data[:3]] == [22, 14, 14]
     assert data.train.windows()[1, :, 0].tolist() == [3, 4, 5, 6, 7, 8, 9]
-    assert data.test.series[:, 0].tolist() == list(range(85, 100))
+    # What the first forecast reads stands before the part.
+    assert data.validation.series[:, 0].tolist() == list(range(65, 85))
+    assert data.test.series[:, 0].tolist() == list(range(80, 100))
     assert data.feature_names == ("a",)
     assert data.test.time is not None
-    assert data.test.time[0] == np.datetime64("2024-01-04T13:00")
+    assert data.test.time[0] == np.datetime64("2024-01-04T08:00")
 
 
 def test_no_window_crosses_a_part_a_series_or_a_gap() -> None:
@@ -496,7 +455,7 @@ def test_windows_cross_gaps_that_come_again_and_again() -> None:
     (note,) = inspect(config).findings
     assert (note.text, note.fixes) == ("28% of the steps of 1d have no row; they are taken for missing", ())
     found = prepare(config := replace(config, horizon=7), table)
-    assert (found.max_gap, found.window) == (2, 14)
+    assert (found.max_gap, found.window) == (2, 28)
     config, table = shops(max_gap=1)
     found = prepare(config, table)
     assert found.max_gap == 1

@@ -73,7 +73,7 @@ def test_what_a_person_reads(called: Any) -> None:
         "  --value-cols  flow, const, as they hold numbers",
         "  --freq        1h, the most common step",
         "  --max-gap     2 steps",
-        "  --window      24 steps, after which the values repeat themselves most",
+        "  --window      24 steps, the season of flow",
         "",
         "Note: 'const' has one value in all rows and tells nothing.",
         "  lstmae series check t.csv --value-cols flow",

@@ -52,8 +52,8 @@ class Series(Reading, Config):
     )
     season: int | None = option(
         None,
-        "Steps after which values repeat themselves, at most a window's, for the baseline of forecasts (default: as "
-        "found on the validation part, column by column).",
+        "Steps after which values repeat, at most a window's, for the baseline of forecasts (default: as found in the "
+        "training rows, where it helps on the validation part, column by column).",
         minimum=2,
         maximum=100_000,
         tunable=False,

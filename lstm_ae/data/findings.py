@@ -18,7 +18,17 @@ from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import padded
-from lstm_ae.data.remarks import MANY, counting, may_scale_each, of_counters, of_lost_digits, of_unlike_size, of_woven
+from lstm_ae.data.remarks import (
+    MANY,
+    counting,
+    may_scale_each,
+    of_counters,
+    of_long_season,
+    of_lost_digits,
+    of_unlike_size,
+    of_woven,
+)
+from lstm_ae.data.season import coarser
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
@@ -174,6 +184,16 @@ def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> 
         fill: tuple[Mapping[str, Any], ...] = ({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ()
         found.append(Finding(text, False, fill))
     return found
+
+
+def in_length(prepared: Prepared) -> list[Finding]:
+    """A season that is longer than a default window."""
+    text = of_long_season(prepared)
+    if not text or prepared.usual is None or prepared.usual.long is None:
+        return []
+    wider = coarser(prepared.grid.step, prepared.usual.long)
+    fix = {"freq": str(wider), "duplicates": "mean"} if wider else {"window": prepared.usual.long}
+    return [Finding(text, False, (fix,))]
 
 
 def in_series(config: Reading, prepared: Prepared) -> list[Finding]:

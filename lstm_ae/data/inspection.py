@@ -13,6 +13,7 @@ from lstm_ae.data.findings import (
     Finding,
     changed_by,
     in_columns,
+    in_length,
     in_series,
     in_time,
     no_windows,
@@ -78,6 +79,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
         *rows_that_meet(table, step, clash, config),
         *no_windows(prepared, windows, config),
         *in_time(table, step, gaps, prepared),
+        *in_length(prepared),
         *in_columns(prepared, features, others, config),
         *in_series(config, prepared),
     ]

@@ -6,15 +6,15 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.data.dividing import longest_run
 from lstm_ae.data.flags import are_flags, flagged, flags_of
+from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.selection import count
 from lstm_ae.data.series import Prepared, prepare
 
 
-def known_anomalies(prepared: Prepared) -> NDArray[np.bool_]:
+def known_anomalies(table: Measurements, grid: Grid) -> NDArray[np.bool_]:
     """Which rows of the grid are known to be anomalies, `(rows,)`; so are missing rows between two of them."""
-    positive = [place for place, flag in enumerate(flags_of(prepared.table.classes)) if flag == 1]
-    grid = prepared.grid
+    positive = [place for place, flag in enumerate(flags_of(table.classes)) if flag == 1]
     if grid.labels is None:
         return np.zeros(len(grid.times), bool)
     labels = np.isin(grid.labels, positive)
@@ -28,7 +28,7 @@ def known_anomalies(prepared: Prepared) -> NDArray[np.bool_]:
 
 def left_to_the_test(prepared: Prepared) -> Prepared:
     """Rows known to be anomalies in the test part, so that no window of training and validation holds one."""
-    moved = known_anomalies(prepared) & (prepared.part < 2)
+    moved = known_anomalies(prepared.table, prepared.grid) & (prepared.part < 2)
     if not moved.any():
         return prepared
     part = np.where(moved, np.int8(2), prepared.part)
@@ -49,7 +49,8 @@ def prepare_normal(config: Reading, table: Measurements) -> Prepared:
         ConfigError: labels that are not 0 and 1; or as `prepare` says.
         DataError: as `prepare` says.
     """
-    prepared = left_to_the_test(prepare(config, flagged(table)))
+    table = flagged(table)
+    prepared = left_to_the_test(prepare(config, table, hidden=lambda grid: known_anomalies(table, grid)))
     longest = longest_run(prepared.grid, prepared.part)
     if config.window is not None or config.may_pad or not 4 <= longest < prepared.window:
         return prepared

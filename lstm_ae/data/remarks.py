@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_ae.config import Reading
+from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import common_step, starts_of
 from lstm_ae.data.columns import heading
 from lstm_ae.data.flags import are_flags
@@ -15,13 +16,25 @@ from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
 from lstm_ae.data.scales import lines_of
 from lstm_ae.data.scaling import Scale
+from lstm_ae.data.season import LONGEST, coarser
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of
 from lstm_ae.data.suspects import marks, of_constants, of_marks, of_sentinels, of_totals
 from lstm_ae.data.windows import Data
 
 # What remarks are about, as the notes of a training begin.
-ABOUT = ("missing rows", "scale", "counters", "digits", "totals", "far values", "labels", "constants", "series")
+ABOUT = (
+    "missing rows",
+    "season",
+    "scale",
+    "counters",
+    "digits",
+    "totals",
+    "far values",
+    "labels",
+    "constants",
+    "series",
+)
 # The share of missing rows or values that is worth a word.
 MANY = 0.2
 # How many deviations, or ranges, a value lies from those of the training part to be far.
@@ -45,6 +58,7 @@ def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
     table = prepared.table
     said = (
         filled(prepared),
+        of_long_season(prepared),
         of_unlike_size(config, prepared) or of_unknown_series(names_of(config, prepared), table.ids),
         of_counters(table),
         of_lost_digits(table),
@@ -76,6 +90,23 @@ def looking_ahead(data: Data, window: int) -> str:
     return (
         f"{early:,} of {count(test.samples, 'test window')} {verb} what is earlier than training rows of other series; "
         "series backtest divides all series at the same times"
+    )
+
+
+def of_long_season(prepared: Prepared) -> str:
+    """Return the season that no default window holds and what to do about it; "" where there is none."""
+    usual = prepared.usual
+    if usual is None or usual.long is None:
+        return ""
+    length, rows, step = usual.long, "", prepared.grid.step
+    if step.nanoseconds:
+        rows = f" ({Step(length * step.nanoseconds)})"
+    wider = coarser(step, length)
+    return (
+        f"{usual.column or 'The values'} repeat{'s' * bool(usual.column)} after {length:,} steps{rows}, more than the "
+        f"{LONGEST} of a default window. "
+        + (f"Aggregate with --freq {wider} --duplicates mean, or give" if wider else "Give")
+        + f" --window {length}"
     )
 
 

@@ -1,129 +1,393 @@
-"""How long a window should be: a season, found by autocorrelation, where the values repeat themselves."""
+"""Seasons: the numbers of steps after which the values of a series repeat.
 
+This is the only season finder: the default window and horizon, the seasonal baseline of forecasts and `series check`
+all use it.
+
+A period is tested on the values minus the mean of one period around them. This filter keeps a season as it is and
+removes a trend. Its response to white noise, to a random walk and to an integrated random walk is no longer than one
+period, so without a season the filtered values are uncorrelated one period apart. Bartlett's formula (1946) gives the
+variance of that correlation, Fisher's transformation its significance. The periods of the calendar are tested first;
+any other lag is held to a stricter level, as there are many of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config.reading import UNITS, Step
-from lstm_ae.data.cadence import slots
+from lstm_ae.data.cadence import slots, starts_of
 from lstm_ae.data.columns import heading
 from lstm_ae.data.measurements import Measurements
 
-# Steps of a window that nobody chose; a season that is longer is not looked for.
+Floats = NDArray[np.float64]
+
+# Steps of the shortest season, of the longest default window, and of a window without a season.
 SHORTEST, LONGEST, USUAL = 4, 366, 30
-# Places on the grid that are looked at.
-SEEN = 20_000
-# A season's autocorrelation, at least; shorter ones that come so near to the best are preferred.
-CLEAR, NEAR = 0.3, 0.8
-# By how much a longer one must be better to count as the strongest.
-SURE = 0.03
-# Means over this share of the rows, which are a trend or a far longer wave, are taken away where they hide a season.
-MOVING = 1 / 8
+# Grid rows, series and columns that are examined for a default window.
+ROWS, SERIES, COLUMNS = 20_000, 64, 32
+# Values of all columns together that are examined for their baselines, and the fewest rows of one.
+VALUES, FEWEST = 4_000_000, 1_000
+# Probability of a false season in one column; half of it for the calendar and half for all other lags.
+LEVEL = 0.01
+# The smallest correlation one period apart that counts as a season, and the smallest typical one of its stretches.
+CLEAR, STEADY = 0.3, 0.15
+# The share of the variance that repeats, at least: less may come from rounding.
+LEAST = 1e-6
+# Stretches of a series that must agree, and products of values that must carry the correlation.
+STRETCHES, CARRIERS = 8, 5
+# The sum of the squared autocorrelations, in periods, of a filtered and twice integrated random walk. It is the largest
+# of the noises considered: a larger sum comes from the season itself.
+SMOOTHEST = 0.39
+# Of the clearest season: the share of its correlation and of its variance that a shorter one has at least.
+NEAR, SHARE = 0.7, 0.2
+# The share of the error of repeating a shorter season that a longer one saves, and in standard errors.
+GAIN, SURE = 0.1, 2.0
+# Periods this close to one of the calendar are that one.
+TOLERANCE = 0.04
+# Local maxima of the autocorrelation that are tested in each octave of lags.
+PEAKS = 3
+# The mean length of a year in days, and multiples of a unit of time that people use.
+YEAR, MULTIPLES = 365.2425, (1, 2, 5, 10, 15, 30)
+
+
+class Seasons(NamedTuple):
+    """The seasons of a column.
+
+    Args:
+        steps: ascending; each longer one repeats the values better than the shorter ones. Empty without a season.
+        share: of the variance, what repeats after the shortest.
+    """
+
+    steps: tuple[int, ...] = ()
+    share: float = 0.0
 
 
 class Usual(NamedTuple):
-    """Steps that nobody chose.
+    """Default numbers of steps.
 
     Args:
-        season: the shortest after which values clearly repeat themselves, else a day, else 30.
-        strongest: those after which they do most; a day may be the shortest and a week the strongest.
-        why: of the shortest, in words.
-        found: whether values repeat themselves after these steps.
+        season: the shortest season, else a day, else 30.
+        strongest: the season that repeats the values best; with a daily season it may be a week.
+        why: the shortest, in words.
+        found: whether it is a season of the values.
+        long: a season that is longer than a default window, where there is no shorter one.
+        column: the name of the column with the season; "" where there is one column.
     """
 
     season: int
     strongest: int
     why: str
     found: bool = False
+    long: int | None = None
+    column: str = ""
 
 
-def usual_steps(table: Measurements, step: Step, share: float) -> Usual:
-    """What the longest series suggests.
+def usual_steps(table: Measurements, step: Step, training: NDArray[np.bool_]) -> Usual:
+    """Return the default steps that the training rows of a table suggest.
+
+    Of several columns, the one in which the largest share of the variance repeats decides.
 
     Args:
-        share: of the series' rows, those at its beginning that may be looked at.
+        training: `(rows,)` which rows of the table are training rows.
     """
+    found = list(_search(table, step, training, COLUMNS))
+    best = max(range(len(found)), key=lambda column: found[column].share)
+    seasons = found[best].steps
+    column = heading(table.layout.values[best]) if len(table.layout.values) > 1 else ""
+    if fits := [steps for steps in seasons if steps <= LONGEST]:
+        why = f"{fits[0]} steps, the season of {column or 'the values'}"
+        return Usual(fits[0], fits[-1], why, found=True, column=column)
     day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
-    has_days = 2 * SHORTEST <= day <= LONGEST
-    if found := seasons(table, step, share) or (None if has_days else seasons(table, step, share, trend=True)):
-        shortest, strongest, column = found
-        of = f" of {heading(table.layout.values[column])}" if column else ""
-        why = f"{shortest} steps, after which the values{of} repeat themselves most"
-        return Usual(shortest, strongest, why, found=True)
-    if has_days:
-        return Usual(day, day, f"{day} steps, a day")
-    return Usual(USUAL, USUAL, f"{USUAL} steps, as no season was found")
+    long = seasons[0] if seasons else None
+    if 2 * SHORTEST <= day <= LONGEST:
+        return Usual(day, day, f"{day} steps, a day", long=long, column=column)
+    if long is None:
+        return Usual(USUAL, USUAL, f"{USUAL} steps, as no season was found")
+    why = f"{USUAL} steps, as the season of {long:,} steps is longer than {LONGEST}"
+    return Usual(USUAL, USUAL, why, long=long, column=column)
 
 
-def seasons(table: Measurements, step: Step, share: float, *, trend: bool = False) -> tuple[int, int, int] | None:
-    """Where the longest series clearly repeats itself, by the first feature that does; None without a season.
+def seasons_of(table: Measurements, step: Step, training: NDArray[np.bool_]) -> tuple[tuple[int, ...], ...]:
+    """Return the seasons of every column in the training rows of a table.
 
     Args:
-        trend: whether values move slowly as well, which is taken away.
-
-    Returns:
-        The shortest lag, the one at which the values repeat themselves most, and the feature's place.
+        training: `(rows,)` which rows of the table are training rows.
     """
-    longest = int(np.bincount(table.series).argmax())
-    rows = np.flatnonzero(table.series == longest)
-    rows = rows[: max(int(share * len(rows)), 1)]
+    return tuple(found.steps for found in _search(table, step, training, len(table.layout.values)))
+
+
+class Placed(NamedTuple):
+    """A series of one quantity: places on its grid, ascending from 0, and the values there; NaN where missing."""
+
+    places: NDArray[np.int64]
+    values: Floats
+
+    @property
+    def steps(self) -> int:
+        """The number of steps that the series spans."""
+        return int(self.places[-1]) + 1 if len(self.places) else 0
+
+    def last(self, steps: int) -> Floats:
+        """Return the values at the last steps, at most `(steps,)`."""
+        first = max(self.steps - steps, 0)
+        kept = self.places >= first
+        found = np.full(self.steps - first, np.nan)
+        found[self.places[kept] - first] = self.values[kept]
+        return found
+
+    def means(self, width: int) -> Floats:
+        """Return the means of every `width` steps that follow one another."""
+        held = ~np.isnan(self.values)
+        blocks, values = self.places[held] // width, self.values[held]
+        counts = np.bincount(blocks)
+        with np.errstate(invalid="ignore"):
+            found: Floats = np.bincount(blocks, values) / counts
+        return found
+
+
+def _search(table: Measurements, step: Step, training: NDArray[np.bool_], columns: int) -> Iterator[Seasons]:
+    """Yield the seasons of the first columns. The longest series are examined, each at its end."""
+    columns = min(columns, len(table.layout.values))
+    rows = np.flatnonzero(training)
     places = slots(table, step)[rows]
-    rows, places = rows[places - places[0] < SEEN], places[places - places[0] < SEEN]
-    if len(rows) < 3 * SHORTEST:
+    begins = np.flatnonzero(starts_of(table.series[rows])) if len(rows) else rows
+    ends = np.append(begins[1:], len(rows))
+    most = max(min(ROWS, VALUES // columns), FEWEST)
+    longest = [slice(begins[k], ends[k]) for k in np.argsort(begins - ends, kind="stable")[:SERIES]]
+    before = np.cumsum([0, *(piece.stop - piece.start for piece in longest)])
+    chosen = [piece for piece, count in zip(longest, before, strict=False) if count < most]
+    periods = calendar_periods(step)
+    for column in range(columns):
+        values = table.values[rows, column].astype(np.float64)
+        series = [Placed(places[piece] - places[piece.start], values[piece]) for piece in chosen]
+        yield find_seasons(series, periods, most)
+
+
+def calendar_periods(step: Step) -> tuple[int, ...]:
+    """Return the steps of an hour, a day, a week and a year, as far as they are whole numbers.
+
+    >>> calendar_periods(Step(months=1)), calendar_periods(Step(UNITS["h"]))
+    ((12,), (24, 168, 8766))
+    """
+    if step.months:
+        return (12 // step.months,) if 12 % step.months == 0 and 12 // step.months >= SHORTEST else ()
+    if not step.nanoseconds:
+        return ()
+    whole = [UNITS[unit] // step.nanoseconds for unit in ("h", "d", "w") if UNITS[unit] % step.nanoseconds == 0]
+    # A year is no whole number of most steps, and long enough for that not to matter.
+    return tuple(steps for steps in (*whole, round(YEAR * UNITS["d"] / step.nanoseconds)) if steps >= SHORTEST)
+
+
+def coarser(step: Step, season: int) -> Step | None:
+    """Return the shortest usual step that makes a season short enough for a default window; None if there is none."""
+    if not step.nanoseconds:
         return None
-    for column, cells in enumerate(table.values[rows].T):
-        values = np.full(int(places[-1] - places[0]) + 1, np.nan)
-        values[places - places[0]] = cells
-        if found := _season(_without_trend(values) if trend else values):
-            return *found, column
+    length = season * step.nanoseconds
+    for wider in (size * number for size in UNITS.values() for number in MULTIPLES):
+        if not (wider <= step.nanoseconds or wider % step.nanoseconds or length % wider) and length // wider <= LONGEST:
+            return Step(wider)
     return None
 
 
-def _season(values: NDArray[np.float64]) -> tuple[int, int] | None:
-    """The shortest lag at which a series `(steps,)` repeats itself, and that at which it does most."""
-    if (~np.isnan(values)).sum() < 3 * SHORTEST:
+def find_seasons(series: Sequence[Placed], calendar: Sequence[int] = (), rows: int = ROWS) -> Seasons:
+    """Find the seasons of one quantity.
+
+    Args:
+        series: one or several, which are examined together.
+        calendar: periods that are likely beforehand.
+        rows: steps of each series that are examined, the last ones.
+    """
+    pieces = [_standard(each.last(rows)) for each in series]
+    longest = max(map(len, pieces), default=0)
+    likely = [steps for steps in calendar if steps <= longest // 3]
+    other = longest // 4
+    tested: dict[int, _Tested] = {}
+    for candidates, count in ((likely, len(likely)), (_peaks(pieces, other), other)):
+        for lag in candidates:
+            if not any(abs(lag - known) <= TOLERANCE * known for known in tested if known in likely):
+                found = _test(pieces, lag)
+                if found and found.holds(LEVEL / 2 / count):
+                    tested[lag] = found
+    steps = _distinct(pieces, tested)
+    share = tested[steps[0]].repeated if steps else 0.0
+    whole = max((each.steps for each in series), default=0)
+    for period in calendar:
+        # Too long for the steps that are examined one by one.
+        if longest and longest // 3 < period <= whole // 3:
+            found = _test_means(series, period, rows)
+            if found and found.holds(LEVEL / 2 / len(calendar)):
+                steps, share = (*steps, period), share or found.repeated
+    return Seasons(steps, share)
+
+
+def _standard(values: Floats) -> Floats:
+    """The values with mean 0 and variance 1; none of a constant."""
+    held = values[~np.isnan(values)]
+    deviation = held.std() if len(held) >= 3 * SHORTEST else 0.0
+    return (values - held.mean()) / deviation if deviation > 1e-9 * abs(held).max(initial=1e-300) else values[:0]
+
+
+class _Tested(NamedTuple):
+    """A period and what speaks for it.
+
+    Args:
+        correlation: of the filtered values one period apart.
+        score: the correlation in standard errors of noise.
+        typical, later: medians of the correlations of stretches of the series, and of those of its later half.
+        carriers: the number of products of values that carry the correlation; few where outliers meet by chance.
+        repeated: variance that repeats, of 1.
+        paired: the share of the values with a value one period later.
+    """
+
+    correlation: float
+    score: float
+    typical: float
+    later: float
+    carriers: float
+    repeated: float
+    paired: float
+
+    def holds(self, level: float) -> bool:
+        """Whether it is a season at a level of significance."""
+        clear = self.correlation >= CLEAR and min(self.typical, self.later) >= STEADY
+        large = self.carriers >= CARRIERS and self.repeated >= LEAST
+        return bool(clear and large and self.score >= -NormalDist().inv_cdf(level))
+
+
+def _distinct(pieces: Sequence[Floats], tested: dict[int, _Tested]) -> tuple[int, ...]:
+    """The shortest clear season, and each longer one that repeats the values surely better."""
+    if not tested:
+        return ()
+    correlation, repeated, paired = (
+        max(getattr(found, name) for found in tested.values()) for name in ("correlation", "repeated", "paired")
+    )
+    kept: list[int] = []
+    for lag in sorted(tested):
+        found = tested[lag]
+        if not kept:
+            near = found.correlation >= NEAR * correlation and found.repeated >= SHARE * repeated
+            # Where nights are missing, half a day pairs few values.
+            if near and found.paired >= NEAR * paired:
+                kept.append(lag)
+        elif _is_better(pieces, lag, kept[-1]):
+            kept.append(lag)
+    return tuple(kept)
+
+
+def _is_better(pieces: Sequence[Floats], longer: int, shorter: int) -> bool:
+    """Whether repeating the longer period errs less by far, and does so throughout the series."""
+    both = [
+        np.square([values[longer:] - values[longer - lag : len(values) - lag] for lag in (longer, shorter)])
+        for values in pieces
+        if len(values) > longer
+    ]
+    parts = _stretches(both, STRETCHES)
+    there = [~np.isnan(part).any(axis=0) for part in parts]
+    errors = np.array([part[:, kept].mean(axis=1) for part, kept in zip(parts, there, strict=True) if kept.any()])
+    if len(errors) < 2:
+        return False
+    saved: Floats = errors[:, 1] - errors[:, 0]
+    spread = float(saved.std(ddof=1) / np.sqrt(len(saved)))
+    return float(saved.mean()) > max(GAIN * float(errors[:, 1].mean()), SURE * spread)
+
+
+def _stretches(pieces: Sequence[Floats], count: int) -> list[Floats]:
+    """The first, second, ... part of all pieces together."""
+    parts = [np.array_split(values, count, axis=-1) for values in pieces]
+    return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
+
+
+def _test(pieces: Sequence[Floats], period: int) -> _Tested | None:
+    """Test a period; None where too few values stand a period apart."""
+    filtered = [_filtered(values, period) for values in pieces if len(values) > 2 * period]
+    pairs = [np.array([values[:-period], values[period:]]) for values in filtered if len(values) > period]
+    held = sum(int((~np.isnan(values[0])).sum()) for values in pairs)
+    pairs = [values[:, ~np.isnan(values).any(axis=0)] for values in pairs]
+    count = sum(values.shape[1] for values in pairs)
+    if count < period:
         return None
-    correlation = autocorrelation(values, min(LONGEST + LONGEST // 10, len(values) // 3))
-    peaks = _peaks(correlation)
-    if not peaks:
+    each = [_correlation(part) for part in _stretches(pairs, min(STRETCHES, count // period))]
+    every = np.concatenate(pairs, axis=1)
+    correlation, products = _correlation(every), every[0] * every[1]
+    gap = np.full(period, np.nan)
+    noise = autocorrelation(np.concatenate([part for values in filtered for part in (values, gap)]), period - 1)
+    effective = count / min(1 + 2 * float(np.square(noise[1:]).sum()), max(SMOOTHEST * period, 1.0))
+    score = np.arctanh(min(correlation, 1 - 1e-12)) * np.sqrt(max(effective - 3, 0.0))
+    squares = float(np.square(products).sum())
+    return _Tested(
+        correlation,
+        float(score),
+        float(np.median(each)),
+        float(np.median(each[len(each) // 2 :])),
+        float(products.sum()) ** 2 / squares if squares > 0 else 0.0,
+        correlation * float(np.nanmean(np.square(np.concatenate(filtered)))),
+        count / held,
+    )
+
+
+def _test_means(series: Sequence[Placed], period: int, rows: int) -> _Tested | None:
+    """Test a long period on means over several steps, of which few enough span all rows."""
+    whole = max(each.steps for each in series)
+    width = next((n for n in range(-(-whole // rows), period // SHORTEST + 1) if period % n == 0), None)
+    if width is None:
         return None
-    # Twice a season is as good as one, but for chance.
-    most = correlation[peaks].max()
-    return peaks[0], next(lag for lag in peaks if correlation[lag] >= most - SURE)
+    return _test([_standard(each.means(width)) for each in series], period // width)
 
 
-def _without_trend(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    import pandas as pd
-
-    size = max(int(MOVING * len(values)), 3 * SHORTEST)
-    less: NDArray[np.float64] = values - pd.Series(values).rolling(size, center=True, min_periods=1).mean().to_numpy()
-    return less
+def _correlation(pairs: Floats) -> float:
+    """Of `(2, pairs)` values whose mean is 0."""
+    size = float(np.sqrt(np.square(pairs).sum(axis=1).prod()))
+    return float(pairs.prod(axis=0).sum()) / size if size > 0 else 0.0
 
 
-def _peaks(correlation: NDArray[np.float64]) -> list[int]:
-    """The lags of clear peaks that come near to the best, ascending."""
-    below = np.flatnonzero(correlation <= 0)
-    if not len(below):
-        return []
-    lags = np.arange(max(int(below[0]), SHORTEST), min(LONGEST + 1, len(correlation)))
-    if not len(lags) or correlation[lags].max() < CLEAR:
-        return []
+def _filtered(values: Floats, period: int) -> Floats:
+    """The values minus the mean of one period around them, without the ends: `(steps - period,)` or one step more.
 
-    def peak(lag: int) -> bool:
-        near = correlation[max(lag - lag // 10 - 1, 0) : lag + lag // 10 + 2]
-        return bool(correlation[lag] >= near.max()) and lag + 1 < len(correlation)
-
-    return [int(lag) for lag in lags[correlation[lags] >= NEAR * correlation[lags].max()] if peak(lag)]
-
-
-def autocorrelation(values: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
-    """The correlation of a series `(steps,)` with itself `0..lags` steps later, over the pairs that have no NaN."""
+    Of an even period the first and the last step of that mean count half, so that it is centred. NaN where more than
+    half of a period is missing.
+    """
     held = ~np.isnan(values)
-    centred = np.where(held, values - np.nanmean(values), 0)
+    sums = [np.cumsum(np.r_[0.0, v]) for v in (np.where(held, values, 0.0), held.astype(float))]
+    totals, counts = (total[period:] - total[:-period] for total in sums)
+    if period % 2 == 0:
+        totals, counts = ((v[1:] + v[:-1]) / 2 for v in (totals, counts))
+    means = np.divide(totals, counts, out=np.full(len(totals), np.nan), where=counts >= period / 2)
+    half = period // 2
+    found: Floats = values[half : half + len(means)] - means
+    return found
+
+
+def _peaks(pieces: Sequence[Floats], longest: int) -> list[int]:
+    """The lags of the highest local maxima of the autocorrelation, a few in each octave."""
+    found: list[int] = []
+    wide = 2 * SHORTEST
+    while wide // 2 <= longest:
+        reach = wide + wide // 10 + 2
+        gap = np.full(reach, np.nan)
+        filtered = [_filtered(values, wide) for values in pieces if len(values) >= 2 * wide] or list(pieces)
+        correlation = autocorrelation(np.concatenate([part for values in filtered for part in (values, gap)]), reach)
+        lags = range(max(wide // 2 + 1, SHORTEST) if wide > 2 * SHORTEST else SHORTEST, min(wide, longest) + 1)
+        peaks = [lag for lag in lags if correlation[lag] > 0 and _is_peak(correlation, lag)]
+        found += sorted(peaks, key=lambda lag: -correlation[lag])[:PEAKS]
+        wide *= 2
+    return found
+
+
+def _is_peak(correlation: Floats, lag: int) -> bool:
+    near = correlation[lag - lag // 10 - 1 : lag + lag // 10 + 2]
+    return bool(correlation[lag] >= near.max())
+
+
+def autocorrelation(values: Floats, lags: int) -> Floats:
+    """Return the correlation of a series `(steps,)` with itself `0..lags` steps later, over pairs without NaN."""
+    held = ~np.isnan(values)
+    centred = np.where(held, values - (np.nanmean(values) if held.any() else 0.0), 0)
     size = 1 << int(2 * len(values) - 1).bit_length()
 
-    def products(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    def products(numbers: Floats) -> Floats:
         return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[: lags + 1]
 
     pairs = np.maximum(np.rint(products(held.astype(float))), 1)

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import common_gaps, common_step, slots, starts_of
-from lstm_ae.data.dividing import PARTS, longest_run, parts_of, runs_of
-from lstm_ae.data.grid import Grid, held_by, on_grid
+from lstm_ae.data.dividing import PARTS, parts_of, runs_of
+from lstm_ae.data.grid import Grid, held_by, on_grid, rows_of
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scales import lines_of, scale_of_training
-from lstm_ae.data.season import usual_steps
+from lstm_ae.data.season import Usual, usual_steps
 from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
 from lstm_ae.errors import ConfigError
+
+# What limits default lengths, in words.
+LONGEST_RUN = "the longest run of rows that every part has"
 
 # From a grid to the part of each of its rows, places in `PARTS`.
 Parts = Callable[[Grid], NDArray[np.int8]]
@@ -37,6 +40,7 @@ class Prepared(NamedTuple):
         horizon: steps that it forecasts; 0 where it forecasts none.
         max_gap: missing rows in a row that were filled.
         inferred: what nobody told, by field of the config, in words.
+        usual: what defaults rest on; None where the config leaves no length open.
     """
 
     table: Measurements
@@ -46,13 +50,104 @@ class Prepared(NamedTuple):
     horizon: int
     max_gap: int
     inferred: Mapping[str, str]
+    usual: Usual | None = None
 
 
-def prepare(config: Reading, table: Measurements, parts: Parts | None = None) -> Prepared:
+class Laid(NamedTuple):
+    """A table on its grid, and the part of each row."""
+
+    grid: Grid
+    part: NDArray[np.int8]
+
+
+class Lengths(NamedTuple):
+    """Steps of the window and the horizon.
+
+    Args:
+        window, horizon: the steps; a horizon of 0 forecasts none.
+        said: where each comes from, by field of the config; empty where both were given.
+        seasonal: whether the window is a season.
+    """
+
+    window: int
+    horizon: int
+    said: Mapping[str, str]
+    seasonal: bool = False
+
+    def fit(self, laid: Laid) -> bool:
+        """Whether every part holds such windows: a default more than once, and one that was given at all.
+
+        A default horizon comes so often after a window that a test of forecasts, which overlap, is possible.
+        """
+        times = 2 if self.said else 1
+        futures = 3 * self.horizon - 1 if "horizon" in self.said else self.horizon
+        train, *later = self._runs(laid)
+        if not self.horizon:
+            return all((run.rows >= times * self.window).any() for run in (train, *later))
+        held = [(run.rows + np.minimum(run.before, self.window) >= self.window + futures).any() for run in later]
+        return bool((train.rows >= times * (self.window + self.horizon)).any()) and all(held)
+
+    def reach(self, laid: Laid) -> int:
+        """The rows of the longest run that every part has, with those before it that a first window reads."""
+        most = self.window if self.horizon else 0
+        return min(int((run.rows + np.minimum(run.before, most)).max(initial=0)) for run in self._runs(laid))
+
+    def shortened(self, laid: Laid) -> "Lengths":
+        """Return as much of the defaults as the parts hold."""
+        window, horizon, said = self.window, self.horizon, dict(self.said)
+        train, *later = self._runs(laid)
+        longest = min(int(run.rows.max(initial=0)) for run in (train, *later))
+        if "horizon" in said:
+            futures = min(int((run.rows + np.minimum(run.before, window)).max(initial=0)) for run in later) - window
+            most = max((futures + 1) // 3, longest // 4, 1)
+            if most < horizon:
+                horizon = most
+                share = "third" if most > longest // 4 else "quarter"
+                said["horizon"] = f"{count(horizon, 'step')}, a {share} of {LONGEST_RUN}"
+        if "window" in said:
+            if horizon and not self.seasonal:
+                window = min(window, max(2 * horizon, 2))
+            half, of = longest // 2, LONGEST_RUN
+            most = int(train.rows.max(initial=0)) // 2
+            if horizon and Lengths(max(min(window, most - horizon), 2), horizon, said).fit(laid):
+                # Validation and test need no room for the window, which rows before them make up.
+                half, of = most, "the training rows"
+            if window > half - horizon:
+                window = max(half - horizon, 2)
+                said["window"] = f"{window} steps, {'what the horizon leaves of ' * bool(horizon)}half {of}"
+            elif window < self.window:
+                said["window"] = f"{window} steps, twice the horizon"
+        return Lengths(window, horizon, said, self.seasonal)
+
+    def _runs(self, laid: Laid) -> list["_Runs"]:
+        """The runs of every part."""
+        runs = runs_of(laid.grid, laid.part)
+        begins = np.flatnonzero(starts_of(runs))
+        rows = np.diff(np.append(begins, len(runs)))
+        whole = starts_of(laid.grid.segment)
+        before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
+        part, held = laid.part[begins], laid.grid.valued[begins]
+        return [_Runs(rows[held & (part == place)], before[held & (part == place)]) for place in range(len(PARTS))]
+
+
+class _Runs(NamedTuple):
+    """Runs of rows of one part: their rows, and those that stand before each in its segment, `(runs,)`."""
+
+    rows: NDArray[np.int64]
+    before: NDArray[np.int64]
+
+
+def prepare(
+    config: Reading,
+    table: Measurements,
+    parts: Parts | None = None,
+    hidden: Callable[[Grid], NDArray[np.bool_]] | None = None,
+) -> Prepared:
     """Put a table on its grid and divide it; what the config leaves open is found.
 
     Args:
         parts: divides the rows; None where the config says how.
+        hidden: names the rows that no default is found in, beside those of validation and test.
 
     Raises:
         ConfigError: `normal` or `freq` does not fit the table.
@@ -66,62 +161,66 @@ def prepare(config: Reading, table: Measurements, parts: Parts | None = None) ->
         step = common_step(table)
         if table.layout.time is not None:
             inferred["freq"] = f"{step}, " + ("the most common step" if step != Step() else "as no two times differ")
-    window, horizon, lengths = _lengths(config, table, step)
-    max_gap = config.max_gap
+
+    def laid(max_gap: int) -> Laid:
+        grid = on_grid(table, step, max_gap, config)
+        return Laid(grid, parts(grid) if parts else parts_of(config, table, grid))
+
+    lengths, usual, max_gap = _given(config), None, config.max_gap
+    if lengths is None:
+        # Before gaps are filled: the longest gap that is depends on the window.
+        found = laid(1 if max_gap is None else max_gap)
+        training = found.part == 0
+        if hidden is not None:
+            training &= ~hidden(found.grid)
+        usual = usual_steps(table, step, training[rows_of(table, found.grid)])
+        lengths = _usual(config, usual)
     if max_gap is None:
-        max_gap = max(1, window // 10)
+        max_gap = max(1, lengths.window // 10)
         if table.layout.time is not None or not held_by(table.values).all():
             inferred["max_gap"] = count(max_gap, "step")
-
-    def laid(max_gap: int) -> tuple[Grid, NDArray[np.int8], int]:
-        grid = on_grid(table, step, max_gap, config)
-        part = parts(grid) if parts else parts_of(config, table, grid)
-        # A usual window is to come more than once in each part; one that was asked for needs but to fit.
-        return grid, part, longest_run(grid, part) // (2 if lengths else 1)
-
-    grid, part, room = laid(max_gap)
-    if config.max_gap is None and window + horizon > room:
+    found = laid(max_gap)
+    if config.max_gap is None and not lengths.fit(found):
         for gap in common_gaps(table, slots(table, step), max_gap):
-            if window + horizon <= room:
-                break
             wider = laid(gap)
-            if wider[2] > room:
-                max_gap, (grid, part, room) = gap, wider
+            if lengths.reach(wider) > lengths.reach(found):
+                max_gap, found = gap, wider
                 inferred["max_gap"] = f"{count(gap, 'step')}, as gaps of that length come again and again"
-    run = "the longest run of rows that every part has"
-    if (gaps := int((starts_of(grid.segment) & grid.valued).sum()) - len(table.ids)) > 0:
-        run += f", as {count(gaps, 'gap')} of more than {count(max_gap, 'step')} part{'s' * (gaps == 1)} them"
-    if "horizon" in lengths and horizon > room // 2:
-        horizon = max(room // 2, 1)
-        lengths["horizon"] = f"{count(horizon, 'step')}, a quarter of {run}"
-    if "window" in lengths and window > room - horizon:
-        window = max(room - horizon, 2)
-        lengths["window"] = f"{window} steps, {'what the horizon leaves of ' * bool(horizon)}half {run}"
-    return Prepared(table, grid, part, window, horizon, max_gap, inferred | lengths)
+            if lengths.fit(found):
+                break
+    if not lengths.fit(found):
+        lengths = lengths.shortened(found)
+        if (gaps := int((starts_of(found.grid.segment) & found.grid.valued).sum()) - len(table.ids)) > 0:
+            why = f", as {count(gaps, 'gap')} of more than {count(max_gap, 'step')} part{'s' * (gaps == 1)} them"
+            lengths = lengths._replace(
+                said={name: words + why * words.endswith(LONGEST_RUN) for name, words in lengths.said.items()}
+            )
+    return Prepared(table, *found, lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.said}, usual)
 
 
-def _lengths(config: Reading, table: Measurements, step: Step) -> tuple[int, int, dict[str, str]]:
-    """Steps of the window and of the horizon, and what nobody told of them, in words."""
-    window, horizon = config.window, config.horizon
-    if window is not None and (horizon is not None or not config.forecasts):
-        return window, horizon or 0, {}
-    usual = usual_steps(table, step, config.shares[0])
-    said = {}
-    if horizon is None and config.forecasts:
+def _given(config: Reading) -> Lengths | None:
+    """The lengths that a config gives; None where it leaves one open."""
+    if config.window is None or (config.horizon is None and config.forecasts):
+        return None
+    return Lengths(config.window, config.horizon or 0, {})
+
+
+def _usual(config: Reading, usual: Usual) -> Lengths:
+    """The default lengths, beside what the config gives."""
+    window, horizon, said = config.window, config.horizon or 0, {}
+    if config.forecasts and config.horizon is None:
         horizon, said["horizon"] = usual.season, usual.why
     if window is None:
         window, said["window"] = usual.season, usual.why
         if horizon:
             window = usual.strongest + usual.season
             said["window"] = f"{window} steps, twice {usual.why.replace(' steps', '', 1)}"
-            if usual.found:
-                said["window"] = (
-                    f"{window} steps, so that it holds those {usual.strongest} after which values repeat most"
-                )
+            if usual.strongest > usual.season:
+                said["window"] = f"{window} steps, the seasons of {usual.season} and {usual.strongest} together"
             if horizon > window:
                 window = horizon
                 said["window"] = f"{window} steps, as many as the horizon"
-    return window, horizon or 0, said
+    return Lengths(window, horizon, said, usual.found)
 
 
 def windows_of(prepared: Prepared, config: Reading) -> tuple[Split, Split, Split]:
@@ -183,10 +282,28 @@ def names_of(config: Reading, prepared: Prepared) -> tuple[str, ...]:
     return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
 
 
+def rows_of_part(prepared: Prepared, place: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the grid rows that windows of a part are cut from, and the number of the run that each is of.
+
+    The first forecasts of validation and test read the window of rows before them; all that they forecast is of the
+    part.
+    """
+    runs = runs_of(prepared.grid, prepared.part)
+    begins = np.flatnonzero(starts_of(runs))
+    ends = np.append(begins[1:], len(runs))
+    if prepared.horizon and place:
+        whole = starts_of(prepared.grid.segment)
+        segments = np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
+        begins = np.maximum(begins - prepared.window, segments)
+    chosen = np.flatnonzero(prepared.part[ends - 1] == place)
+    rows = [np.arange(begins[run], ends[run]) for run in chosen]
+    numbers = np.repeat(chosen, (ends - begins)[chosen]).astype(np.int32)
+    return np.concatenate(rows) if rows else np.zeros(0, np.int64), numbers
+
+
 def _split(prepared: Prepared, config: Reading, place: int) -> Split:
     grid, span = prepared.grid, prepared.window + prepared.horizon
-    rows = np.flatnonzero(prepared.part == place)
-    segment = runs_of(grid, prepared.part)[rows]
+    rows, segment = rows_of_part(prepared, place)
     values = grid.values[rows]
     starts = window_starts(segment, span, config.stride if place == 0 else 1)
     # A window without any value tells nothing.

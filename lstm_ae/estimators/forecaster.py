@@ -27,7 +27,7 @@ class SequenceForecaster(Estimator):
     Args:
         window: rows that a forecast is made from; None takes what the values' seasons suggest.
         horizon: rows that are forecast at once; None takes a season, else a day, else 30.
-        season: rows after which values repeat themselves, for the baseline; None finds it on the validation part.
+        season: rows after which values repeat themselves, for the baseline; None finds it in the training rows.
         units, epochs, learning_rate, batch_size, scale, stride, random_state, options: as of `SequenceAutoencoder`.
 
     Attributes:

@@ -11,16 +11,18 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.rules import parse_threshold, rows_of_unit
 from lstm_ae.data.classes import labelled, of_known_classes
+from lstm_ae.data.grid import rows_of
 from lstm_ae.data.known import prepare_normal
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import looking_ahead, of_another_step, remarks
+from lstm_ae.data.season import seasons_of
 from lstm_ae.data.series import Prepared, load_series, prepare
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 from lstm_ae.run import Run
-from lstm_ae.seasonal import find_seasons
+from lstm_ae.seasonal import choose_seasons
 from lstm_ae.tasks.series.sizes import usual_batch, usual_code
 
 
@@ -104,8 +106,11 @@ def settle_prepared(config: Series, prepared: Prepared, *, folds: bool = False) 
             raise ConfigError(
                 f"--season must fit into the window of {prepared.window} steps. Received: {config.season}"
             )
-        one = (config.season,) * data.train.features
-        seasons = one if config.season else find_seasons(data, prepared.window)
+        seasons: tuple[int | None, ...] = (config.season,) * data.train.features
+        if not config.season:
+            table, grid = prepared.table, prepared.grid
+            training = (prepared.part == 0)[rows_of(table, grid)]
+            seasons = choose_seasons(data, prepared.window, seasons_of(table, grid.step, training))
         # Where columns differ in it the option cannot say so: it stays open, and is found again.
         found = dataclasses.replace(found, season=seasons[0] if len(set(seasons)) == 1 else None)
         data = data._replace(seasons=seasons)

@@ -1,0 +1,347 @@
+"""The season finder: generated series with and without a season, its rate of false seasons, and real series."""
+
+import doctest
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading, Series
+from lstm_ae.config.reading import Step, parse_step
+from lstm_ae.data import season
+from lstm_ae.data.inspection import inspect
+from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.remarks import remarks
+from lstm_ae.data.season import Placed, autocorrelation, calendar_periods, coarser, find_seasons, usual_steps
+from lstm_ae.data.series import Prepared, prepare
+
+Floats = NDArray[np.float64]
+Noise = Callable[[np.random.Generator, int], Floats]
+
+
+def step(text: str) -> Step:
+    found = parse_step(text)
+    assert found is not None
+    return found
+
+
+def placed(values: Floats) -> Placed:
+    return Placed(np.arange(len(values)), np.asarray(values, float))
+
+
+def seasons(values: Floats, every: str = "rows") -> tuple[int, ...]:
+    return find_seasons([placed(values)], calendar_periods(step(every))).steps
+
+
+def wave(steps: int, period: float) -> Floats:
+    return np.sin(2 * np.pi * np.arange(steps) / period)
+
+
+def ar(*weights: float) -> Noise:
+    def noise(random: np.random.Generator, steps: int) -> Floats:
+        values = random.normal(size=steps + 200).tolist()
+        for place in range(len(weights), len(values)):
+            values[place] += sum(weight * values[place - lag] for lag, weight in enumerate(weights, 1))
+        return np.array(values[200:])
+
+    return noise
+
+
+NOISES: dict[str, Noise] = {
+    "white": lambda random, steps: random.normal(size=steps),
+    "heavy tails": lambda random, steps: random.standard_t(2, size=steps),
+    "random walk": lambda random, steps: random.normal(size=steps).cumsum(),
+    "integrated random walk": lambda random, steps: random.normal(size=steps).cumsum().cumsum(),
+    "random walk with noise": lambda random, steps: random.normal(size=steps).cumsum() + 3 * random.normal(size=steps),
+    "autoregressive, 0.5": ar(0.5),
+    "autoregressive, 0.9": ar(0.9),
+    "autoregressive, 0.97": ar(0.97),
+    "autoregressive of order 2": ar(0.9, -0.3),
+    "moving average": lambda random, steps: np.convolve(random.normal(size=steps + 4), np.ones(5) / 5, "valid"),
+    "trend": lambda random, steps: np.arange(steps) / 20 + random.normal(size=steps),
+    "curved trend": lambda random, steps: 20 * (np.arange(steps) / steps) ** 2 + random.normal(size=steps),
+}
+
+
+def false_seasons(steps: int, every: str, seeds: int) -> dict[str, float]:
+    """The share of series of each noise in which a season is found."""
+    return {
+        name: float(
+            np.mean([bool(seasons(noise(np.random.default_rng([seed, steps]), steps), every)) for seed in range(seeds)])
+        )
+        for name, noise in NOISES.items()
+    }
+
+
+def test_noise_of_a_hundred_months_has_hardly_ever_a_season() -> None:
+    rates = false_seasons(100, "1mo", 10)
+    assert sum(rates.values()) <= 0.2, rates
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("steps", "every"), [(40, "1mo"), (70, "1y"), (170, "1mo"), (500, "1d"), (2000, "1h")])
+def test_the_rate_of_false_seasons(steps: int, every: str) -> None:
+    """It is set to one in a hundred columns. Of the noises, a moving average comes closest to a season."""
+    rates = false_seasons(steps, every, 100)
+    assert float(np.mean(list(rates.values()))) <= 0.01, rates
+    assert max(rates.values()) <= 0.04, rates
+
+
+def months(random: np.random.Generator) -> Floats:
+    """A season that grows with the level, as sales or passengers do."""
+    pattern = np.array([-1, -1.2, 0.3, 0, 0, 1, 2, 2, 0.5, -0.6, -1.5, -0.5]) / 10
+    level = np.exp(np.arange(100) / 100 + np.resize(pattern, 100))
+    found: Floats = 100 * level + 3 * random.normal(size=100)
+    return found
+
+
+def gaps(random: np.random.Generator) -> Floats:
+    values = wave(24 * 30, 24) + 0.3 * random.normal(size=24 * 30)
+    values[random.random(len(values)) < 0.3] = np.nan
+    values[200:260] = np.nan
+    return values
+
+
+def spikes(random: np.random.Generator) -> Floats:
+    return np.where(np.arange(24 * 40) % 24 == 7, 5.0, 0.0) + 0.3 * random.normal(size=24 * 40)
+
+
+def week(random: np.random.Generator) -> Floats:
+    hours = np.arange(24 * 7 * 14)
+    return wave(len(hours), 24) - (hours // 24 % 7 > 4) + 0.25 * random.normal(size=len(hours))
+
+
+def minutes(random: np.random.Generator) -> Floats:
+    return wave(20_000, 1440) + 0.2 * random.normal(size=20_000)
+
+
+def ripple(random: np.random.Generator) -> Floats:
+    """A small ripple of 5 steps on a large day."""
+    return minutes(random) + 0.3 * (np.arange(20_000) % 5 == 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "every", "found"),
+    [
+        (months, "1mo", (12,)),
+        (lambda random: months(random)[:60], "1mo", (12,)),
+        (months, "rows", (12,)),
+        (lambda random: wave(80, 4) + 0.3 * random.normal(size=80), "3mo", (4,)),
+        (lambda random: wave(400, 7) + random.normal(size=400).cumsum() / 4, "1d", (7,)),
+        (lambda random: wave(400, 7) + np.arange(400) / 10 + 0.3 * random.normal(size=400), "1d", (7,)),
+        (lambda random: wave(400, 7) + 4 * wave(400, 365) + 0.3 * random.normal(size=400), "1d", (7,)),
+        (lambda random: wave(6000, 300) + 0.3 * random.normal(size=6000), "rows", (300,)),
+        (gaps, "1h", (24,)),
+        (spikes, "1h", (24,)),
+        (week, "1h", (24, 168)),
+        (minutes, "1min", (1440,)),
+        (ripple, "1min", (1440,)),
+        (lambda random: minutes(random)[:4000], "1min", ()),
+        (lambda random: 0.3 * wave(2000, 24) + random.normal(size=2000), "1h", ()),
+        (lambda random: wave(30, 12) + 0.3 * random.normal(size=30), "1mo", ()),
+        (lambda random: np.ones(500), "1h", ()),
+        (lambda random: np.arange(1001.0), "rows", ()),
+        (lambda random: np.full(500, np.nan), "1h", ()),
+        (lambda random: random.normal(size=3), "1h", ()),
+        (lambda random: random.random(3000) < 0.002, "rows", ()),
+    ],
+)
+def test_seasons_of_generated_series(values: Any, every: str, found: tuple[int, ...]) -> None:
+    assert seasons(values(np.random.default_rng(0)), every) == found
+
+
+def test_a_period_that_is_no_whole_number_is_found() -> None:
+    steps = np.arange(4000)
+    random = np.random.default_rng(0)
+    (found,) = seasons(np.sin(2 * np.pi * steps / 97.4) + 0.3 * random.normal(size=4000))
+    assert found in (96, 97, 98)
+
+
+def test_seasons_longer_than_what_is_examined_step_by_step() -> None:
+    """A week of minutes over ten weeks, tested on means of several minutes."""
+    steps = 7 * 1440 * 10
+    level = np.array([1, 1, 1, 1, 1, -2, -2])[np.arange(steps) // 1440 % 7]
+    values = level + wave(steps, 1440) + 0.3 * np.random.default_rng(0).normal(size=steps)
+    assert seasons(values, "1min") == (1440, 10_080)
+
+
+def test_series_are_examined_together() -> None:
+    """Two of four have a season; each has places of its own, some of them empty."""
+    random, hours = np.random.default_rng(0), np.arange(600)
+    walks = [placed(random.normal(size=600).cumsum()) for _ in range(2)]
+    days = [placed(5 * wave(600, 24) + random.normal(size=600)) for _ in range(2)]
+    holes = [Placed(each.places[hours % 10 > 1], each.values[hours % 10 > 1]) for each in days]
+    assert find_seasons([*walks, *holes], (24, 168)).steps == (24,)
+    assert find_seasons(walks, (24, 168)).steps == ()
+    assert find_seasons([]).steps == ()
+
+
+def test_a_table_of_few_rows_far_apart_takes_no_memory() -> None:
+    places = np.arange(100) * 10**10
+    assert find_seasons([Placed(places, np.random.default_rng(0).normal(size=100))], (24,)).steps == ()
+
+
+def test_autocorrelation_by_hand() -> None:
+    """Deviations 1, -1, 1, -1 of four steps; with a NaN in the third place, two pairs are left at lag 1."""
+    assert autocorrelation(np.array([1.0, -1, 1, -1]), 2) == pytest.approx([1, -1, 1])
+    missing = autocorrelation(np.array([3.0, 1, np.nan, 1, 3]), 1)
+    assert missing == pytest.approx([1, -1])
+
+
+@pytest.mark.parametrize("period", [4, 5, 12, 25])
+def test_the_filter_keeps_a_season_removes_a_trend_and_is_shorter_than_a_period(period: int) -> None:
+    pattern = np.resize(np.random.default_rng(0).normal(size=period), 10 * period)
+    values = pattern + 3 + 0.7 * np.arange(len(pattern))
+    half = period // 2
+    filtered = season._filtered(values, period)
+    expected = (pattern - pattern[:period].mean())[half : half + len(filtered)]
+    np.testing.assert_allclose(filtered, expected, atol=1e-9)
+    # The response to a step that stays, as those of a random walk do, is over after half a period on either side.
+    response = season._filtered((np.arange(10 * period) >= 5 * period).astype(float), period)
+    assert np.flatnonzero(abs(response) > 1e-9).size <= period
+
+
+@pytest.mark.parametrize(
+    ("every", "length", "wider"),
+    [
+        ("1min", 1440, "5min"),
+        ("1s", 86_400, "5min"),
+        ("1s", 3600, "10s"),
+        ("10min", 1008, "30min"),
+        ("1mo", 400, None),
+        ("rows", 1440, None),
+        ("7min", 1441, None),
+    ],
+)
+def test_a_step_that_makes_a_season_short_enough(every: str, length: int, wider: str | None) -> None:
+    found = coarser(step(every), length)
+    assert (found and str(found)) == wider
+
+
+def test_the_example_in_the_docstring() -> None:
+    found = doctest.testmod(season)
+    assert (found.failed, found.attempted) == (0, 1)
+
+
+def table_of(values: dict[str, Floats] | Floats, every: str) -> Measurements:
+    columns = values if isinstance(values, dict) else {"a": values}
+    rows = len(next(iter(columns.values())))
+    unit = {"1mo": "MS", "1y": "YS", "1d": "D", "1h": "h", "1min": "min", "1s": "s"}[every]
+    pd.DataFrame(columns, pd.date_range("2000-01-01", periods=rows, freq=unit, name="time")).to_csv("t.csv")
+    return read_measurements(Reading(data="t.csv"))
+
+
+def prepared_of(values: dict[str, Floats] | Floats, every: str, **options: Any) -> Prepared:
+    return prepare(Series(data="t.csv", task="forecast", **options), table_of(values, every))
+
+
+def test_two_hundred_and_forty_months_get_the_season_that_check_finds() -> None:
+    random = np.random.default_rng(0)
+    values = 100 + 20 * wave(240, 12) + 3 * random.normal(size=240)
+    found = prepared_of(values, "1mo")
+    assert (found.window, found.horizon) == (24, 12)
+    assert inspect(Reading(data="t.csv")).prepared.window == 12
+
+
+def test_a_short_table_keeps_a_window_of_two_seasons() -> None:
+    """Of 144 months 21 validate; their first forecasts read the training rows before them."""
+    random = np.random.default_rng(0)
+    found = prepared_of(100 + 20 * wave(144, 12) + 3 * random.normal(size=144), "1mo")
+    assert (found.window, found.horizon) == (24, 7)
+    assert found.inferred["horizon"].startswith("7 steps, a third of the longest run of rows")
+
+
+def test_the_column_in_which_most_repeats_decides() -> None:
+    random = np.random.default_rng(0)
+    table = table_of({"noise": random.normal(size=800), "load": wave(800, 24) + random.normal(size=800) / 4}, "1h")
+    found = usual_steps(table, step("1h"), np.ones(800, bool))
+    assert found[:3] == (24, 24, "24 steps, the season of load")
+    assert season.seasons_of(table, step("1h"), np.ones(800, bool)) == ((), (24,))
+
+
+def test_no_row_after_the_training_part_is_looked_at() -> None:
+    random = np.random.default_rng(0)
+    values = wave(1000, 20) + random.normal(size=1000) / 4
+    before = prepared_of(values, "1h").inferred
+    values[700:] = 10 * wave(300, 11)
+    assert prepared_of(values, "1h").inferred == before
+
+
+def test_rows_known_to_be_anomalies_are_not_looked_at() -> None:
+    random, rows = np.random.default_rng(0), np.arange(1000)
+    odd = rows % 100 < 50
+    values = np.where(odd, 5 * wave(1000, 11), wave(1000, 20)) + random.normal(size=1000) / 4
+    table_of({"a": values, "odd": odd.astype(float)}, "1h")
+    found = [inspect(Reading(data="t.csv", value_cols=("a",), label_col=label)).prepared for label in ("odd", None)]
+    assert [each.window for each in found] == [20, 11]
+
+
+@pytest.mark.parametrize("noise", ["white", "trend", "random walk"])
+def test_without_a_season_a_day_is_the_default(noise: str) -> None:
+    table = table_of(NOISES[noise](np.random.default_rng(0), 1000), "1h")
+    found = usual_steps(table, step("1h"), np.ones(1000, bool))
+    assert found == (24, 24, "24 steps, a day", False, None, "")
+
+
+def test_a_season_that_no_default_window_holds() -> None:
+    """A day of minutes: the window is as without a season, and both `check` and a training say how to aggregate."""
+    values = minutes(np.random.default_rng(0))[:14_400]
+    table_of(values, "1min")
+    config = Reading(data="t.csv")
+    found = inspect(config)
+    assert found.prepared.window == 30
+    assert "1,440 steps" in found.prepared.inferred["window"]
+    (finding,) = found.findings
+    assert not finding.fatal
+    assert "1,440 steps (1d)" in finding.text
+    assert finding.fixes == ({"freq": "5min", "duplicates": "mean"},)
+    said = remarks(config, found.prepared)["season"]
+    assert "--freq 5min --duplicates mean" in said
+    assert "--window 1440" in said
+    again = inspect(Reading(data="t.csv", freq="5min", duplicates="mean")).prepared.usual
+    assert again is not None
+    assert again.season == 288
+    assert not remarks(config, prepare(Reading(data="t.csv", window=30), found.table)).get("season")
+    # Without times there is no step to aggregate to.
+    pd.DataFrame({"a": values}).to_csv("t.csv", index=False)
+    (finding,) = inspect(config).findings
+    assert finding.fixes[0]["window"] == pytest.approx(1440, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "every", "found"),
+    [
+        ("nile", "volume", "1y", ()),
+        ("sunspots", "SUNACTIVITY", "1y", (11,)),
+        ("co2", "co2", "1w", (52,)),
+    ],
+)
+def test_seasons_of_real_series(name: str, column: str, every: str, found: tuple[int, ...]) -> None:
+    """Those that statsmodels ships; each of its training rows."""
+    from statsmodels import datasets
+
+    values = getattr(datasets, name).load_pandas().data[column].to_numpy()
+    assert seasons(values[: int(0.7 * len(values))], every) == found
+
+
+@pytest.mark.skipif("LSTMAE_DATA_DIR" not in os.environ, reason="LSTMAE_DATA_DIR is not set")
+@pytest.mark.parametrize(
+    ("name", "window", "most"),
+    [
+        ("nab/realKnownCause/nyc_taxi.csv", 48, 48 + 336),
+        ("nab/realKnownCause/ambient_temperature_system_failure.csv", 24, 48),
+        ("nab/artificialWithAnomaly/art_daily_jumpsup.csv", 288, 576),
+        ("nab/artificialNoAnomaly/art_noisy.csv", 288, 404),
+        pytest.param("forecast/ETTh1.csv.gz", 24, 48, marks=pytest.mark.slow),
+    ],
+)
+def test_default_windows_of_real_tables(name: str, window: int, most: int) -> None:
+    path = str(Path(os.environ["LSTMAE_DATA_DIR"]) / name)
+    table = read_measurements(Reading(data=path))
+    assert prepare(Reading(data=path), table).window == window
+    assert prepare(Series(data=path, task="forecast"), table).window == most
