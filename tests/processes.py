@@ -93,7 +93,7 @@ def runs(pid):
         return False
 
 
-def until_gone(pids, seconds=15):
+def until_gone(pids, seconds=120):
     """Wait until none of the processes runs any more."""
     for _ in range(seconds * 100):
         left = {pid: command_of(pid) for pid in pids if runs(pid)}

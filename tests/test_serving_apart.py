@@ -2,15 +2,12 @@
 
 import asyncio
 import json
-import multiprocessing
 import os
 import pickle
-import queue
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +16,8 @@ from processes import children, until_gone
 from served_models import ask, run, save, service
 from servers import live
 
-from lstm_ae.search.workers import _follow
 from lstm_ae.serving import batching, server
-from lstm_ae.serving.apart import LARGE, Apart, _beginning
+from lstm_ae.serving.apart import LARGE, Apart
 from lstm_ae.serving.refusals import Code, Refusal
 
 PREDICT = "/v1/models/plus:predict"
@@ -98,21 +94,6 @@ def test_one_that_waits_too_long_is_told(models: Path) -> None:
     answer = run(service(models, limits={"seconds": 0.001}), work)
     assert answer.status == 504
     assert b"deadline" in answer.content
-
-
-def test_without_a_server_a_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no SIGKILL as well, as on Windows."""
-    here, there = multiprocessing.Pipe()
-    ended: queue.Queue[tuple[int, int]] = queue.Queue()
-    monkeypatch.delattr(signal, "SIGKILL")
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(os, "kill", lambda process, number: ended.put((process, number)))
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(sentinel=here))
-    _beginning()
-    there.close()
-    assert ended.get(timeout=10) == (os.getpid(), signal.SIGTERM)
-    _follow(here)
-    assert ended.get(timeout=10) == (os.getpid(), signal.SIGTERM)
 
 
 def test_a_thread_at_work_is_told_from_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:

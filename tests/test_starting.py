@@ -1,12 +1,19 @@
-"""A quick start of processes: no garbage collection during imports."""
+"""The start of processes: no garbage collection during imports, and no child that outlives its parent."""
 
 import gc
+import multiprocessing
+import os
+import queue
+import signal
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from processes import until_gone, until_there
 
-from lstm_ae.starting import uncollected
+from lstm_ae.starting import follow_parent, uncollected
 
 
 @pytest.fixture
@@ -68,3 +75,52 @@ def test_processes_of_ours_start_so(begun):
     collections, frozen = map(int, done.stdout.split())
     assert frozen > 300_000
     assert collections < 300  # otherwise about 1,000 on Python 3.11
+
+
+# A module whose import says which process it is in, and never ends.
+ENDLESS = """
+import os, threading
+with open("child.part", "w") as file:
+    file.write(str(os.getpid()))
+os.rename("child.part", "child")
+threading.Event().wait()
+"""
+CHILD = """
+import multiprocessing
+from lstm_ae.starting import run_child
+process = multiprocessing.get_context("spawn").Process(target=run_child, args=("endless", "never"))
+process.start()
+process.join()
+"""
+WORKER = """
+from pathlib import Path
+from lstm_ae.search.workers import Worker
+Worker(1, Path("log")).process.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "module"),
+    [(CHILD, "endless.py"), pytest.param(WORKER, "keras.py", marks=pytest.mark.slow)],
+    ids=["any child", "a worker of a search"],
+)
+def test_a_child_that_still_imports_ends_with_its_killed_parent(tmp_path, program, module):
+    (tmp_path / module).write_text(ENDLESS)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment) as parent:
+        until_there(tmp_path / "child")
+        parent.kill()
+    until_gone([int(Path(tmp_path, "child").read_text())])
+
+
+def test_a_child_ends_without_sigkill_as_well(monkeypatch):
+    """As on Windows."""
+    here, there = multiprocessing.Pipe()
+    ended = queue.Queue()
+    monkeypatch.delattr(signal, "SIGKILL")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "kill", lambda process, number: ended.put((process, number)))
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(sentinel=here))
+    follow_parent()
+    there.close()
+    assert ended.get(timeout=60) == (os.getpid(), signal.SIGTERM)

@@ -24,6 +24,7 @@ from lstm_ae.search.oracles import trials_of
 from lstm_ae.search.plan import Plan
 from lstm_ae.search.workers import cores, prepare
 from lstm_ae.space import Axis
+from lstm_ae.starting import run_child
 from lstm_ae.tasks import task
 
 # Seconds of training steps to time of each setting.
@@ -166,7 +167,8 @@ def _beside(small: Config, large: Config, jobs: int) -> Ends:
     slots, threads = min(jobs, cores()), max(1, cores() // jobs)
     context = multiprocessing.get_context("spawn")
     began = time.time()
-    with ProcessPoolExecutor(slots, context, prepare, (threads, os.devnull)) as pool:
+    beginning = (prepare.__module__, prepare.__name__, threads, os.devnull)
+    with ProcessPoolExecutor(slots, context, run_child, beginning) as pool:
         asked = [pool.submit(_timed, task_of(small), small.to_dict(), large.to_dict()) for _ in range(slots)]
         found = [one.result() for one in asked]
     # More at once than there are cores share them.

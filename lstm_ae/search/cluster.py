@@ -154,6 +154,7 @@ class Actor:
     """What runs in a process of the cluster."""
 
     def __init__(self, data: Mapping[str, Data]) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that runs the search
         prepare(1, None)
         self.load = Loader(data)
         self.now: Step | None = None

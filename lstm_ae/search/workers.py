@@ -4,7 +4,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -15,7 +14,7 @@ from typing import Any
 from lstm_ae.search.executors import Notify
 from lstm_ae.search.job import Job, Loader, Lost, Outcome, Step, run
 from lstm_ae.search.plan import Plan
-from lstm_ae.starting import uncollected
+from lstm_ae.starting import run_child, uncollected
 
 # Seconds between two reports of a worker on a training.
 EVERY = 1.0
@@ -29,7 +28,8 @@ class Worker:
     def __init__(self, threads: int, log: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, threads, str(log)), daemon=True)
+        arguments = (__name__, serve.__name__, theirs, threads, str(log))
+        self.process = context.Process(target=run_child, args=arguments, daemon=True)
         with _leaving_interruptions():
             self.process.start()
         theirs.close()
@@ -149,11 +149,8 @@ def how(exitcode: int | None) -> str:
 
 
 def serve(pipe: Connection, threads: int, log: str) -> None:
-    """Run jobs until the pipe or the process that sends them is gone."""
+    """Run jobs until the pipe is closed."""
     prepare(threads, log)
-    parent = multiprocessing.parent_process()
-    if parent:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
     load, told = Loader(), 0.0
 
     def notify(step: Step) -> None:
@@ -175,13 +172,6 @@ def serve(pipe: Connection, threads: int, log: str) -> None:
         pipe.send(answer)
 
 
-def _follow(sentinel: Any) -> None:
-    """Die with the process that started this one, however that died."""
-    wait([sentinel])
-    # Windows ends a process by either, and has the one alone.
-    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-
-
 @contextlib.contextmanager
 def _leaving_interruptions() -> Iterator[None]:
     """A process started here leaves Ctrl-C to this one from its first moment on, not only once it is prepared."""
@@ -197,8 +187,7 @@ def _leaving_interruptions() -> Iterator[None]:
 
 
 def prepare(threads: int, log: str | None) -> None:
-    """Make a new process one of so many threads, which leaves Ctrl-C to the process that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Import TensorFlow in a new process, for so many threads."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     if log:  # but for what TensorFlow says of itself on starting
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -5,16 +5,14 @@ whoever needs the lock for anything waits. What these processes import is light;
 """
 
 import asyncio
-import contextlib
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
+
+from lstm_ae.starting import follow_parent
 
 # Bytes. What is smaller takes less time than the way to another process and back.
 LARGE = 2**17
@@ -40,7 +38,7 @@ class Apart:
             return work(*given, **named)
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                max(1, min(4, (os.cpu_count() or 2) - 1)), multiprocessing.get_context("spawn"), _beginning
+                max(1, min(4, (os.cpu_count() or 2) - 1)), multiprocessing.get_context("spawn"), follow_parent
             )
         pool = self._pool
         try:
@@ -55,17 +53,3 @@ class Apart:
         """End the processes, without waiting for them."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _beginning() -> None:
-    """Ctrl-C goes to the whole group of processes and is for the server; without a server there is nothing to do."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent: Any = multiprocessing.parent_process()
-
-    def follow() -> None:
-        with contextlib.suppress(OSError):
-            wait([parent.sentinel])
-        # Windows ends a process by either, and has the one alone.
-        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-
-    threading.Thread(target=follow, daemon=True).start()
