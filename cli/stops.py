@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: both stop a command in the same way."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -8,6 +9,9 @@ from typing import Any
 
 from lstm_ae.errors import LstmAeError
 
+# The exit code of an interrupted command.
+INTERRUPTED = 130
+
 
 class Interrupted(LstmAeError):
     """Stopped by Ctrl-C or a signal; its text says how to go on."""
@@ -15,62 +19,73 @@ class Interrupted(LstmAeError):
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Raise `KeyboardInterrupt` for either signal; the list yielded holds those that have come.
+    """Raise `KeyboardInterrupt` for the first signal; the list yielded holds those that have come.
 
-    An interruption within an import can come out as another error, so the list is what to go by. A signal that the
-    caller has chosen to ignore (`nohup`, a shell's background job) stays ignored.
+    An interruption within an import can come out as another error, so the list is what to go by.
     """
-    came: list[int] = []
 
-    def stop(number: int, _: Any) -> None:
-        came.append(number)
+    def stop() -> None:
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
+    with _handled(stop) as came:
         yield came
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, stop)
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def until_stopped(read: Callable[[int], bytes]) -> Iterator[Callable[[int], bytes]]:
-    """What reads on until either signal comes, and then is at its end; what was read is worked off undisturbed."""
-    stopped = waiting = False
+    """Yield a function that reads on until either signal comes; what was read is worked off undisturbed."""
+    waiting = False
 
-    def stop(*_: Any) -> None:
-        nonlocal stopped
-        stopped = True
+    def stop() -> None:
         if waiting:
             raise KeyboardInterrupt
 
-    def reading(size: int) -> bytes:
-        nonlocal waiting
-        try:
-            # Before the look at what has come: a signal between the two would be waited on.
-            waiting = True
-            return b"" if stopped else read(size)
-        except KeyboardInterrupt:
-            return b""
-        finally:
-            waiting = False
+    with _handled(stop) as came:
+
+        def reading(size: int) -> bytes:
+            nonlocal waiting
+            try:
+                # Before the look at what has come: a signal between the two would be waited on.
+                waiting = True
+                return b"" if came else read(size)
+            except KeyboardInterrupt:
+                return b""
+            finally:
+                waiting = False
+
+        yield reading
+
+
+@contextmanager
+def _handled(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """Call a function for the first signal, ignore the second, and end the process at once for the third.
+
+    Two signals in quick succession are one wish, and the second must not disturb what the first has begun: saving the
+    state, and saying how to go on. The third is for a command that does not come to its end. Both signals stay ignored
+    afterwards if one has come: the process is about to end, and another signal would decide its exit code.
+
+    A signal that the caller has chosen to ignore (`nohup`, a shell's background job) stays ignored.
+    """
+    came: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        came.append(number)
+        if len(came) == 1:
+            stop()
+        elif len(came) > 2:
+            os._exit(INTERRUPTED)
 
     if threading.current_thread() is not threading.main_thread():
-        yield read
+        yield came
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
-                signal.signal(number, stop)
-        yield reading
+                signal.signal(number, handle)
+        yield came
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # Within this context another can have left it ignored.
+            if signal.getsignal(number) is handle:
+                signal.signal(number, signal.SIG_IGN if came else handler)

@@ -92,6 +92,18 @@ def test_interrupted_then_resumed_as_told(reference, tmp_path, number):
     assert_equal(tmp_path / "my  run", reference)
 
 
+def test_interrupted_again_and_again_ends_as_interrupted_once(tmp_path):
+    line = "toy train --sequences 2000 --epochs 1000 --units 4 --out run"
+    with started(line, tmp_path) as process:
+        until(process, "epoch 2/1000")
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        until(process, "lstmae: Interrupted; the state is saved. Go on with: ")
+        while process.poll() is None:  # while Python ends
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+
+
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 3])
 def test_interrupted_before_training(tmp_path, seconds):
     with started(f"{TRAIN} --out run", tmp_path) as process:
