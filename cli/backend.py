@@ -9,9 +9,13 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from lstm_ae.errors import LstmAeError
 from lstm_ae.starting import uncollected
 
 from .talk import Talk
+
+# Bytes of address space below which TensorFlow cannot be imported: libraries of 1.9 GB, their threads and arenas.
+ADDRESS_SPACE = 2_350_000_000
 
 
 def import_tensorflow(talk: Talk, *, keras: bool = True) -> None:
@@ -21,7 +25,12 @@ def import_tensorflow(talk: Talk, *, keras: bool = True) -> None:
 
     Args:
         keras: False for a server, which runs SavedModels and needs TensorFlow alone: it then starts in half the time.
+
+    Raises:
+        LstmAeError: the address space is limited to less than an import needs.
     """
+    if "tensorflow" not in sys.modules:
+        _require_address_space()
     if talk.verbose:
         _import(keras)
         told = logging.StreamHandler(sys.stderr)
@@ -55,6 +64,20 @@ def quiet(talk: Talk) -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def _require_address_space() -> None:
+    """Refuse a limit (`ulimit -v`) within which an import hangs, aborts or fails with countless errors."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE:
+        raise LstmAeError(
+            f"The address space is limited to {limit / 1e9:.2g} GB (ulimit -v), and TensorFlow needs "
+            f"{ADDRESS_SPACE / 1e9:.2g} GB; raise the limit"
+        )
 
 
 def _import(keras: bool) -> Any:

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 
 from lstm_ae.errors import ConfigError, DataError, LstmAeError, NotEnoughSkill, Unproven
 
-from .stops import Interrupted, signals
+from .stops import INTERRUPTED, Interrupted, signals
 from .streams import discard, say, standard_streams
 
 CODES: tuple[tuple[type[LstmAeError], int], ...] = (
@@ -22,7 +22,7 @@ CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (DataError, 3),
     (NotEnoughSkill, 4),
     (Unproven, 5),
-    (Interrupted, 130),
+    (Interrupted, INTERRUPTED),
     (LstmAeError, 1),
 )
 NOTHING_LOST = Interrupted("Interrupted; nothing was being trained")
@@ -36,7 +36,7 @@ def guarded(command: Callable[[], Any], arguments: list[str]) -> int:
             code = command()
             sys.stdout.flush()
             # Typer turns Ctrl-C into this code, without a word.
-            return _fail(NOTHING_LOST) if code == 130 else code if isinstance(code, int) else 0
+            return _fail(NOTHING_LOST) if code == INTERRUPTED else code if isinstance(code, int) else 0
         except BaseException as error:
             if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
                 discard(sys.stdout)  # the reader (`| head`) has what it wanted
@@ -73,7 +73,9 @@ def explained(error: BaseException) -> tuple[str, int]:
         return f"{error.strerror or error}{where}; {_advice(error.errno)}", 1
     if "No space left on device" in str(error):  # TensorFlow has errors of its own
         return f"No space left on device; {_advice(errno.ENOSPC)}", 1
-    if isinstance(error, MemoryError) or name == "ResourceExhaustedError":
+    # The loader of libraries has a message of its own where there is no room for one.
+    unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
+    if unmapped or isinstance(error, MemoryError) or name == "ResourceExhaustedError":
         return "Not enough memory; lower --batch-size, --units or --window", 1
     return f"Unexpected {name}: {first} (run again with --verbose to see where)", 1
 

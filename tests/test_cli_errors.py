@@ -91,6 +91,7 @@ def test_a_full_disk_while_training(refused, monkeypatch):
         (PermissionError(errno.EACCES, "Permission denied", "x"), "Permission denied 'x'; choose another place, or", 1),
         (RuntimeError("x; No space left on device"), "No space left on device; free some space, or write elsewhere", 1),
         (MemoryError(), "Not enough memory; lower --batch-size, --units or --window", 1),
+        (ImportError("/x.so: failed to map segment from shared object"), "Not enough memory; lower --batch-size", 1),
         (ZeroDivisionError("by\nzero"), "Unexpected ZeroDivisionError: by (run again with --verbose to see where)", 1),
     ],
 )
@@ -206,6 +207,17 @@ def test_export_below_a_file(refused, one):
     assert refused("export one --name signals", 2) == "--name is for --to; add --to, or leave --name out"
     text = "--name must be the name of one folder, without its path. Received: '../x'"
     assert refused("export one --to x --name ../x", 2) == text
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not limit the address space")
+def test_less_address_space_than_tensorflow_takes():
+    command = f"ulimit -v 1500000; exec {shlex.join(LSTMAE)} toy train {TINY}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lstmae: ")
+    assert "limited to 1.5 GB" in line
+    assert not Path("runs").exists()
 
 
 @pytest.mark.slow
