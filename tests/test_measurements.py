@@ -57,8 +57,15 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "1e39": (GOOD + ROW.format("1e39"), {}, ("line 5", "'1e39'", "32 bits")),
     "boolean": (GOOD + ROW.format("true"), {}, ("line 5", "true or false")),
     "thousands": (GOOD + ROW.format('"1,000"'), {}, ("'1,000'", "--decimal comma")),
-    "thousands beside points": (GOOD + ROW.format('"1,000"') + ROW.format("1.5"), {}, ("line 5", "thousands")),
-    "point among decimal commas": ("t;a\n2024-01-01;1,5\n2024-01-02;2.500\n", {}, ("line 3", "'2.500'", "a point")),
+    "point among decimal commas": ("t;a\n2024-01-01;1,5\n2024-01-02;2.50\n", {}, ("line 3", "'2.50'", "a point")),
+    "thousands below the first rows": (
+        "a,b\n" + "1,1.5\n" * 1000 + '"1,000",1\n',
+        {},
+        ("line 1002", "'1,000'", "--thousands comma"),
+    ),
+    "another unit": ("a,b\n" + "1,2 kg\n" * 30 + "1,5 lb\n", {}, ("line 32", "'b'", "unit 'lb'", "'kg'")),
+    "no unit": ("a,b\n" + "1,2 kg\n" * 30 + "1,5\n", {}, ("line 32", "'b'", "lacks the unit 'kg'")),
+    "a unit that was not told": ("a,b\n1,2 kg\n", {"column_units": ("b=lb",)}, ("'b'", "'kg'", "'lb'", "Correct one")),
     "only commas in threes": ("t;a\n2024-01-01;1,500\n2024-01-02;2,500\n", {}, ("'1,500'", "--decimal comma")),
     "29 February": (GOOD + "2023-02-29 00:00,1,2\n", {}, ("line 5", "'time'", "'2023-02-29 00:00'", "calendar")),
     "month 13": (GOOD + "2023-13-01,1,2\n", {}, ("line 5", "'2023-13-01'", "calendar")),
@@ -233,6 +240,11 @@ READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
     "unsorted": (HEAD + "2024-01-01 02:00,3,30\n2024-01-01 00:00,1,10\n2024-01-01 01:00,2,20\n", {}),
     "pandas' row numbers": (",time,a\n0,2024-01-01 00:00,1\n1,2024-01-01 01:00,2\n2,2024-01-01 02:00,3\n", {}),
     "an empty heading": (",a\n2024-01-01 00:00,1\n2024-01-01 01:00,2\n2024-01-01 02:00,3\n", {}),
+    "thousands": (
+        'time,a,b\n2024-01-01 00:00,1,"10,050"\n2024-01-01 01:00,2,"$10,050.29"\n2024-01-01 02:00,3,10.1\n',
+        {"value_cols": ("a",)},
+    ),
+    "units": ("time,a\n2024-01-01 00:00,1 kWh\n2024-01-01 01:00,2 kWh\n2024-01-01 02:00,3.0 kWh\n", {}),
     "text beside": ("time,state,a\n2024-01-01 00:00,on,1\n2024-01-01 01:00,=cmd|x,2\n2024-01-01 02:00,,3\n", {}),
     "an empty column": ("time,e,a\n2024-01-01 00:00,,1\n2024-01-01 01:00,NA,2\n2024-01-01 02:00,,3\n", {}),
 }
@@ -436,6 +448,58 @@ def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.layout == whole.layout
     for one, other in ((whole.times, parts.times), (whole.values, parts.values), (whole.lines, parts.lines)):
         np.testing.assert_array_equal(one, other)
+
+
+def test_numbers_as_people_write_them() -> None:
+    """As a spreadsheet in English and one in German saves the same rows."""
+    english = read(
+        'day,visits,bounce,revenue,temp\n2024-01-01,"10,050",10.1%,"$10,050.29",10.1°C\n'
+        '2024-01-02,"9,876",9%,"-$1,000.00",-0.5°C\n2024-01-03,,,,\n'
+    )
+    german = read(
+        "Tag;Besuche;Absprünge;Umsatz;Temperatur\n01.01.2024;10.050;10,1 %;10.050,29 €;10,1 °C\n"
+        "02.01.2024;9.876;9 %;-1.000,00 €;-0,5 °C\n03.01.2024;;;;\n"
+    )
+    expected = np.array([[10050, 10.1, 10050.29, 10.1], [9876, 9, -1000, -0.5], [np.nan] * 4], np.float32)
+    np.testing.assert_array_equal(english.values, expected)
+    np.testing.assert_array_equal(german.values, expected)
+    assert english.layout.found == {"thousands": "comma", "column_units": ("bounce=%", "revenue=$", "temp=°C")}
+    assert german.layout.found["decimal"] == "comma"
+    assert german.layout.found["thousands"] == "point"
+    assert german.layout.inferred["column_units"] == "'%' of Absprünge, '€' of Umsatz, '°C' of Temperatur"
+
+
+def test_a_unit_that_the_first_rows_do_not_show_can_be_told() -> None:
+    content = "a,b\n" + ",1\n" * 1000 + "2%,1\n"
+    with pytest.raises(DataError, match="line 1002, column 'a': '2%' has the unit '%'"):
+        read(content)
+    assert read(content, column_units=("a=%",)).values[-1].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("units", "cells", "words"),
+    [
+        (("a=°C",), "10 °C", ""),
+        (("a=°C",), "10", ""),
+        (("a=°C",), "10 °F", "'°F', and the run was trained on '°C'.*--column-units 'a=°F'"),
+        ((), "10%", "'%', and the run was trained without one"),
+        ((), "10", ""),
+    ],
+)
+def test_a_run_refuses_other_units(units: tuple[str, ...], cells: str, words: str) -> None:
+    content = f"t,a\n2024-01-01,{cells}\n2024-01-02,{cells}\n"
+    pathlib.Path("t.csv").write_text(content)
+    config = Reading(data="t.csv", column_units=units)
+    readers = (
+        lambda: read_measurements(config, of_run=True).values,
+        lambda: next(read_arriving(io.BytesIO(content.encode()).read, "standard input", config)[1]).values,
+    )
+    for reader in readers:
+        if words:
+            with pytest.raises(DataError, match=words):
+                reader()
+        else:
+            assert reader().tolist() == [[10], [10]]
 
 
 def test_the_encoding_of_a_text_is_found_and_kept() -> None:

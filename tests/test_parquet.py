@@ -121,3 +121,13 @@ def test_options_for_text_are_refused_but_those_of_a_run(options: dict[str, Any]
     with pytest.raises(ConfigError, match=r"is for text, and 't\.parquet' is a Parquet file"):
         read_measurements(Reading(data="t.parquet", **options))
     assert read_measurements(Reading(data="t.parquet", **options), of_run=True).layout.values == ("a",)
+
+
+def test_numbers_in_text_are_written_as_in_csv() -> None:
+    texts = {"t": HOURS, "a": ["10.050,5", "-1,5", None], "b": ["1 %", "2 %", "3 %"], "c": ["1 kg", "2 lb", "x"]}
+    table = read(texts)
+    np.testing.assert_array_equal(table.values, np.array([[10050.5, 1], [-1.5, 2], [np.nan, 3]], np.float32))
+    assert table.layout.found == {"decimal": "comma", "thousands": "point", "column_units": ("b=%",)}
+    assert table.layout.texts == {"c": "holds numbers in different units ('kg', 'lb')"}
+    with pytest.raises(DataError, match="'%', and the run was trained on 'kg'"):
+        read_measurements(Reading(data="t.parquet", column_units=("b=kg",)), of_run=True)

@@ -22,8 +22,8 @@ UNITS = {
 }
 # What of a table may differ from the one that a run was trained on, as it changes nothing that the run has learned.
 REREAD = (
-    *("time_col", "clock_col", "id_col", "skip_rows", "encoding", "missing", "decimal"),
-    *("date_order", "time_unit", "time_zone", "duplicates"),
+    *("time_col", "clock_col", "id_col", "skip_rows", "encoding", "missing"),
+    *("decimal", "thousands", "column_units", "date_order", "time_unit", "time_zone", "duplicates"),
 )
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y)", re.ASCII)
 
@@ -95,6 +95,17 @@ class Reading(Options):
     )
     decimal: str | None = option(
         None, "What parts the decimals (default: as the first rows show).", choices=("point", "comma"), tunable=False
+    )
+    thousands: str | None = option(
+        None,
+        "What stands between groups of three digits (default: as the first rows show).",
+        choices=("comma", "point", "space", "apostrophe"),
+        tunable=False,
+    )
+    column_units: tuple[str, ...] = option(
+        (),
+        "Units that stand beside numbers, as in share=%,temp=°C (default: as the first rows show).",
+        tunable=False,
     )
     date_order: str | None = option(
         None,
@@ -183,6 +194,12 @@ class Reading(Options):
         super().__post_init__()
         self._check_columns()
         self._check_encoding()
+        if self.thousands is not None and self.thousands == self.decimal:
+            raise ConfigError(f"--thousands and --decimal are both {self.decimal}. Change one")
+        if wrong := next((item for item in self.column_units if not all(item.rpartition("=")[::2])), None):
+            raise ConfigError(
+                f"--column-units must be columns with their units, as in share=%,temp=°C. Received: {wrong[:60]!r}"
+            )
         shares = self.shares
         if len(shares) != 3 or not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
             raise ConfigError(
@@ -256,6 +273,11 @@ class Reading(Options):
         """The shares of `split`; NaN for what is no number."""
         parts = self.split.split(",")
         return tuple(float(part) if re.fullmatch(r"\s*\d*\.?\d+\s*", part) else float("nan") for part in parts)
+
+    @property
+    def units_by_column(self) -> dict[str, str]:
+        """The units of `column_units`, by column."""
+        return {column: unit for column, _, unit in (item.rpartition("=") for item in self.column_units)}
 
     @property
     def forecasts(self) -> bool:

@@ -96,10 +96,10 @@ def read_arriving(
     sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
     # A row of another width tells nothing, and is refused when its turn comes.
     even = [row for row in sample if len(row[1]) == len(config.columns or header)]
-    layout, _, comma = understand(start, header, even or sample, separator, name, config)
+    layout, _, notation = understand(start, header, even or sample, separator, name, config, of_run=True)
     layout = encoded_as(layout, arriving.encoding)
     sample = [(start, header), *sample] if config.columns else sample
-    chunk_of, convert = chunk_by(layout, config, name, separator, comma), _to_utc(layout, name, config)
+    chunk_of, convert = chunk_by(layout, config, name, separator, notation), _to_utc(layout, name, config)
     pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
     found = (taken(piece, lambda part: convert(chunk_of(part)), refuse) for piece in pieces)
     return layout, itertools.chain.from_iterable(found)

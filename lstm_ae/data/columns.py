@@ -4,6 +4,7 @@ import csv
 import difflib
 import io
 import itertools
+import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -12,8 +13,8 @@ from lstm_ae.config import Reading
 from lstm_ae.data.clocks import CLOCKS, are_clocks, are_days, joined, usual_clock
 from lstm_ae.data.forms import DATE, Form, form_of, looks_like_times
 from lstm_ae.data.lines import shown
+from lstm_ae.data.notation import MISSING, PLAIN, Notation, notation_of, unit_of, value_of
 from lstm_ae.data.selection import listed
-from lstm_ae.data.table import MISSING, NUMBER
 from lstm_ae.data.woven import are_woven
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
@@ -43,6 +44,7 @@ class Layout(NamedTuple):
         clocks: columns that nobody named and that could be it, where none is.
         woven: of `apart`, those within whose values rows follow far more evenly than all together.
         found: what nobody told and a run needs to read another table in the same way, by field of the config.
+        texts: why columns of text are not numbers, as predicates, by name.
     """
 
     names: tuple[str, ...]
@@ -59,6 +61,7 @@ class Layout(NamedTuple):
     clocks: tuple[str, ...] = ()
     woven: tuple[tuple[str, ...], ...] = ()
     found: Mapping[str, Any] = types.MappingProxyType({})
+    texts: Mapping[str, str] = types.MappingProxyType({})
 
 
 def names_of_series(columns: Sequence[Sequence[str]]) -> list[str]:
@@ -95,21 +98,72 @@ def missing_words(config: Reading) -> frozenset[str]:
     return MISSING | {word.lower() for word in config.missing}
 
 
-def missing_numbers(config: Reading, *, comma: bool = False) -> tuple[float, ...]:
-    """Those of the words that are numbers: -999 stands for -999.0 as well; `comma` parts their decimals, or a point."""
-    words = [word.replace(",", ".", 1) if comma else word for word in config.missing]
-    return tuple(float(word) for word in words if NUMBER.fullmatch(word))
+def missing_numbers(config: Reading, notation: Notation = PLAIN) -> tuple[float, ...]:
+    """Return those of the words that are numbers: -999 stands for -999.0 as well."""
+    numbers = [value_of(word, notation) for word in config.missing]
+    return tuple(number for number in numbers if number is not None and not math.isnan(number))
 
 
-def kind_of(cells: Sequence[str], column: str, number: Callable[[str], bool], config: Reading) -> Kind:
-    """What most of a column's first cells are, those that are missing aside; "number" by what `number` accepts."""
+def held(cells: Sequence[str], config: Reading) -> list[str]:
+    """Return the cells, blanks stripped, that are not missing."""
     words = missing_words(config)
-    held = [cell for cell in cells if cell.lower() not in words]
-    if not held:
+    return [cell for cell in cells if cell.lower() not in words]
+
+
+def kind_of(cells: Sequence[str], column: str) -> Kind:
+    """Return what most of a column's first cells are, those that are `held`."""
+    if not cells:
         return "empty"
-    if looks_like_times(held, column):
+    if looks_like_times(cells, column):
         return "time"
-    return "number" if 2 * sum(map(number, held)) > len(held) else "text"
+    return "text" if unit_of(cells) is None else "number"
+
+
+def notation_by(first: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind], config: Reading, where: str) -> Notation:
+    """Return how a table's numbers are written, by the `held` first cells of its columns; as `notation_of` says."""
+    apart = {config.time_col, config.clock_col, *config.id_col, config.label_col}
+    read = config.value_cols or [name for name in first if kinds[name] in ("number", "empty") and name not in apart]
+    return notation_of({name: first[name] for name in read if name in first}, config, where)
+
+
+def noted(layout: Layout, notation: Notation, config: Reading) -> Layout:
+    """Return the layout with what was found of the notation."""
+    inferred, found = dict(layout.inferred), dict(layout.found)
+    if notation.decimal == "comma" and config.decimal is None:
+        inferred["decimal"], found["decimal"] = "comma, as the first rows show", "comma"
+    if notation.thousands and config.thousands is None:
+        inferred["thousands"] = f"{notation.thousands}, as the first rows show"
+        found["thousands"] = notation.thousands
+    units = {name: notation.units[name] for name in layout.values if name in notation.units}
+    if units and units != config.units_by_column:
+        inferred["column_units"] = listed([f"{shown(unit)} of {heading(name)}" for name, unit in units.items()])
+        found["column_units"] = tuple(f"{name}={unit}" for name, unit in units.items())
+    return layout._replace(inferred=inferred, found=found)
+
+
+def require_units(layout: Layout, notation: Notation, config: Reading, name: str, *, of_run: bool) -> None:
+    """Raise `DataError` where the numbers of a column have another unit than they should.
+
+    Args:
+        of_run: the config is a run's, which names the units of all columns that had one; numbers without a unit are
+            taken for those of the run.
+    """
+    told = config.units_by_column
+    for column in layout.values:
+        unit, wanted = notation.units.get(column, ""), told.get(column, "")
+        if unit == wanted or not (wanted or of_run) or (of_run and not unit):
+            continue
+        has = f"has the unit {shown(unit)}" if unit else "has no unit"
+        if of_run:
+            raise DataError(
+                f"{name}: the column {column[:80]!r} {has}, and the run was trained "
+                f"{f'on {shown(wanted)}' if wanted else 'without one'}. Convert the column; or add --column-units "
+                f"{shown(f'{column}={unit}')} if its numbers mean the same"
+            )
+        raise DataError(
+            f"{name}: the column {column[:80]!r} {has} in the first rows, not {shown(wanted)} as in --column-units. "
+            "Correct one of the two"
+        )
 
 
 def layout_of(

@@ -9,13 +9,21 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.data.clocks import joined
-from lstm_ae.data.columns import Layout, kind_of, layout_of, missing_numbers, missing_words, names_of_series
+from lstm_ae.data.columns import (
+    Layout,
+    held,
+    kind_of,
+    layout_of,
+    missing_numbers,
+    missing_words,
+    names_of_series,
+    notation_by,
+    noted,
+    require_units,
+)
 from lstm_ae.data.dialect import (
-    COMMA,
     Row,
-    has_decimal_commas,
     headings_of,
-    is_number,
     refuse_second_header,
     refuse_title,
     require_width,
@@ -24,8 +32,10 @@ from lstm_ae.data.dialect import (
 )
 from lstm_ae.data.instants import BadCell, Times, read_moments
 from lstm_ae.data.lines import Encoding, decoded, shown
-from lstm_ae.data.table import CHUNK, NUMBER, numbers_of, rows_of, uneven
+from lstm_ae.data.notation import BadNumber, Notation, numbers_of, why_text
+from lstm_ae.data.table import CHUNK, bad_cell, rows_of, uneven
 from lstm_ae.errors import DataError
+from lstm_ae.options import spelled
 
 # Rows that tell what a file holds, and how many cells of a wide one are enough.
 SAMPLE, SAMPLE_CELLS = 1_000, 500_000
@@ -52,8 +62,13 @@ class Chunk(NamedTuple):
     labels: Sequence[str] | None
 
 
-def read_delimited(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, Iterator[Chunk]]:
+def read_delimited(
+    file: BinaryIO, name: str, config: Reading, *, of_run: bool = False
+) -> tuple[Layout, Iterator[Chunk]]:
     """What an open CSV file holds, and its rows piece by piece.
+
+    Args:
+        of_run: the config is a run's, see `require_units`.
 
     Raises:
         DataError: at once or with a later piece: one line with the file, the line, the rule and the option that helps.
@@ -65,12 +80,12 @@ def read_delimited(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, 
     rows = rows_of(itertools.chain(head, source), name, separator, config.skip_rows + 1)
     start, header = first_of(rows, name, config)
     sample = list(itertools.islice(rows, sample_of(len(header))))
-    layout, sample, comma = understand(start, header, sample, separator, name, config)
+    layout, sample, notation = understand(start, header, sample, separator, name, config, of_run=of_run)
     layout = encoded_as(layout, encoding)
     following = itertools.chain(sample, rows)
     size = max(1, min(CHUNK, CHUNK_CELLS // len(header)))
     pieces = iter(lambda: list(itertools.islice(following, size)), [])
-    return layout, map(chunk_by(layout, config, name, separator, comma), pieces)
+    return layout, map(chunk_by(layout, config, name, separator, notation), pieces)
 
 
 def first_of(rows: Iterator[Row], name: str, config: Reading) -> Row:
@@ -109,9 +124,9 @@ def encoded_as(layout: Layout, encoding: Encoding) -> Layout:
 
 
 def understand(
-    start: int, header: list[str], sample: list[Row], separator: str, name: str, config: Reading
-) -> tuple[Layout, list[Row], bool]:
-    """What a table holds by its first rows: what its columns are for, its rows, and whether commas part decimals.
+    start: int, header: list[str], sample: list[Row], separator: str, name: str, config: Reading, *, of_run: bool
+) -> tuple[Layout, list[Row], Notation]:
+    """What a table holds by its first rows: what its columns are for, its rows, and how its numbers are written.
 
     Args:
         start, header: the first row and its line; one of the rows where the config names the columns.
@@ -126,31 +141,29 @@ def understand(
         names = config.columns
     else:
         refuse_title([(start, header), *sample], name)
-        names = headings_of(header, sample, where)
+        names = headings_of(header, sample, where, config.skip_rows)
     if not sample:
         raise DataError(f"{name} has a header and no rows. Give a file with data")
     refuse_second_header(names, sample, missing_words(config), name)
     if any(len(row) != len(names) for _, row in sample):
         raise _uneven(sample, len(names), name, separator)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
-    comma = has_decimal_commas(columns, config, where)
-    kinds = {column: kind_of(cells, column, is_number, config) for column, cells in columns.items()}
+    first = {column: held(cells, config) for column, cells in columns.items()}
+    kinds = {column: kind_of(cells, column) for column, cells in first.items()}
+    notation = notation_by(first, kinds, config, where)
     layout = layout_of(names, kinds, columns.__getitem__, config, where, index=row_numbers(header, columns))
-    if comma and config.decimal is None:
-        layout = layout._replace(
-            inferred={**layout.inferred, "decimal": "comma, as the first rows show"},
-            found={**layout.found, "decimal": "comma"},
-        )
-    return layout, sample, comma
+    require_units(layout, notation, config, name, of_run=of_run)
+    texts = {column: why_text(first[column]) for column, kind in kinds.items() if kind == "text"}
+    return noted(layout, notation, config)._replace(texts=texts), sample, notation
 
 
 def chunk_by(
-    layout: Layout, config: Reading, name: str, separator: str, comma: bool
+    layout: Layout, config: Reading, name: str, separator: str, notation: Notation
 ) -> Callable[[Sequence[Row]], Chunk]:
     """What makes arrays of some of a table's rows; the arguments are those of `understand`, and what it returns."""
     place = {column: k for k, column in enumerate(layout.names)}
     words = missing_words(config) if config.missing else None
-    numbers = missing_numbers(config, comma=comma)
+    numbers = missing_numbers(config, notation)
 
     def chunk_of(rows: Sequence[Row]) -> Chunk:
         numbered, cells = zip(*rows, strict=True)
@@ -170,7 +183,7 @@ def chunk_by(
                 ) from None
         values = np.empty((len(rows), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):
-            values[:, k] = _values(columns[place[column]], numbered, column, name, words, numbers, comma)
+            values[:, k] = _values(columns[place[column]], numbered, column, name, words, numbers, notation)
         ids = None
         if layout.ids:
             ids = names_of_series([list(map(str.strip, columns[place[column]])) for column in layout.ids])
@@ -187,19 +200,11 @@ def _values(
     name: str,
     words: frozenset[str] | None,
     numbers: tuple[float, ...],
-    comma: bool,
+    notation: Notation,
 ) -> NDArray[np.float32]:
     if words:
         cells = ["" if cell.strip().lower() in words else cell for cell in cells]
-    if comma:
-        for line, cell in zip(numbered, cells, strict=True):
-            if "." in cell and NUMBER.fullmatch(cell.strip()):
-                raise DataError(
-                    f"{name}, line {line}, column {column!r}: {shown(cell)} has a point in a file with decimal commas. "
-                    "Take thousands separators out, or give --decimal point"
-                )
-        cells = [cell.replace(",", ".") if "," in cell and COMMA.fullmatch(cell.strip()) else cell for cell in cells]
-    values = readable(cells, numbered, column, name)
+    values = readable(cells, numbered, column, name, notation)
     if numbers:
         values[are_missing(values, numbers)] = np.nan
     with np.errstate(over="ignore"):
@@ -222,14 +227,16 @@ def are_missing(values: NDArray[np.float64], numbers: Sequence[float]) -> NDArra
 
 
 def readable(
-    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
+    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, notation: Notation, place: str = "line"
 ) -> NDArray[np.float64]:
-    """As `numbers_of`, with what else helps in the error."""
+    """Return a column's cells as numbers; `DataError` with the place of the first that is none, and what helps."""
     try:
-        return numbers_of(cells, numbered, column, name, place)
-    except DataError as error:
+        return numbers_of(cells, notation, notation.units.get(column, ""))
+    except BadNumber as error:
+        options = "".join(f"; or add {spelled(name, value)}" for name, value in error.problem.option.items())
         raise DataError(
-            f"{error}; or give --missing words that stand for missing values, or --value-cols the columns to read"
+            f"{bad_cell(error, cells, numbered, column, name, place)}{options}; or give --missing words that stand for "
+            "missing values, or --value-cols the columns to read"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""How a CSV file is written: what parts its cells and decimals, and whether its first row is a header."""
+"""How a CSV file is written: what separates its cells, and where its header stands, if it has one."""
 
 import bisect
 import collections
@@ -8,11 +8,10 @@ import itertools
 import re
 from collections.abc import Collection, Sequence
 
-from lstm_ae.config import Reading
 from lstm_ae.data.clocks import CLOCK
 from lstm_ae.data.forms import STAMP, date_of
 from lstm_ae.data.lines import shown
-from lstm_ae.data.table import NUMBER, THOUSANDS
+from lstm_ae.data.notation import is_number, split
 from lstm_ae.errors import ConfigError, DataError
 
 # The likelier ones first: a file with semicolons may well hold decimal commas.
@@ -24,8 +23,6 @@ QUOTED = re.compile(r'(?:^|(?<=[;\t|,]))[ ]*"((?:[^"]|"")*+)"(?=[ ]*(?:[;\t|,]|$
 
 # A row's line in the file, and its cells.
 Row = tuple[int, list[str]]
-
-COMMA = re.compile(r"[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def separator_of(head: Sequence[str]) -> str:
@@ -41,7 +38,7 @@ def separator_of(head: Sequence[str]) -> str:
 
 
 def _unquoted(match: re.Match[str]) -> str:
-    return "0" if _is_value(match[1].strip()) else "text"
+    return "0" if _is_held(match[1].strip()) else "text"
 
 
 def _fit(rows: Sequence[str], mark: str) -> float:
@@ -52,7 +49,7 @@ def _fit(rows: Sequence[str], mark: str) -> float:
         return 0
     agreeing = widths.most_common(1)[0][1] / len(split)
     cells = [cell.strip() for row in split[:20] for cell in row[:50]]
-    return agreeing * (0.1 + sum(map(_is_value, cells)) / len(cells))
+    return agreeing * (0.1 + sum(map(_is_held, cells)) / len(cells))
 
 
 def require_width(rows: Sequence[Row], width: int, name: str) -> None:
@@ -112,7 +109,7 @@ def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Col
     if len(held) < 2 or any(map(_is_value, held.values())):
         return
     below = {place: [row[place].strip() for _, row in rest[:20]] for place in held}
-    filled = [place for place, cells in below.items() if 2 * sum(map(_is_value, cells)) > len(cells)]
+    filled = [place for place, cells in below.items() if 2 * sum(map(_is_held, cells)) > len(cells)]
     if len(filled) < 2 or any(held[place] in below[place] for place in filled):
         return
     raise DataError(
@@ -122,15 +119,20 @@ def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Col
     )
 
 
-def headings_of(header: list[str], sample: Sequence[Row], where: str) -> tuple[str, ...]:
-    """The names of the columns, those without heading counted; `DataError` where the first row is no header."""
+def headings_of(header: list[str], sample: Sequence[Row], where: str, skipped: int = 0) -> tuple[str, ...]:
+    """Return the names of the columns, those without heading counted; `DataError` where the first row is no header.
+
+    Args:
+        skipped: lines above the header that were.
+    """
     cells = [cell.strip() for cell in header]
     plain = [k for k, cell in enumerate(cells) if _is_value(cell)]
     counted = cells == [str(k) for k in range(len(cells))]
     if plain and not counted and (not sample or any(date_of(cells[k]) for k in plain) or _alike(cells, sample)):
         received = ", ".join(shown(cell)[:40] for cell in cells[:6]) + (", ..." if len(cells) > 6 else "")
+        fewer = f", or skip fewer than --skip-rows {skipped}" if skipped else ""
         raise DataError(
-            f"{where}: there is no header. Name the columns: --columns {_invented(cells)}. Received: {received}"
+            f"{where}: there is no header. Name the columns: --columns {_invented(cells)}{fewer}. Received: {received}"
         )
     names = tuple(cell or f"column {k + 1}" for k, cell in enumerate(cells))
     if len(set(names)) < len(names):
@@ -167,14 +169,15 @@ def _alike(cells: list[str], sample: Sequence[Row]) -> bool:
     )
 
 
-def is_number(cell: str) -> bool:
-    """Whether a cell is meant as a number, even if it is written so that it will be refused."""
-    forms = (NUMBER, COMMA, THOUSANDS)
-    return any(form.fullmatch(cell) for form in forms) or cell.lower().lstrip("+-") in ("inf", "infinity")
-
-
 def _is_value(cell: str) -> bool:
-    return bool(NUMBER.fullmatch(cell) or COMMA.fullmatch(cell) or date_of(cell))
+    """Return whether a cell is a number or a date; one with a unit may be a heading, as 10m of a wind is."""
+    written = split(cell)
+    return bool((written and not written.unit) or date_of(cell))
+
+
+def _is_held(cell: str) -> bool:
+    """Return whether a cell below a header is a number or a date."""
+    return is_number(cell) or bool(date_of(cell))
 
 
 def row_numbers(header: list[str], columns: dict[str, list[str]]) -> str | None:
@@ -185,20 +188,3 @@ def row_numbers(header: list[str], columns: dict[str, list[str]]) -> str | None:
         int(cells[0]) + k for k in range(len(cells))
     ]
     return name if unnamed and counts and len(columns) > 1 else None
-
-
-def has_decimal_commas(columns: dict[str, list[str]], config: Reading, where: str) -> bool:
-    """Whether a comma parts the decimals."""
-    if config.decimal is not None:
-        return config.decimal == "comma"
-    cells = list(itertools.chain(*columns.values()))
-    commas = [cell for cell in cells if "," in cell and (COMMA.fullmatch(cell) or THOUSANDS.fullmatch(cell))]
-    points = [cell for cell in cells if "." in cell and NUMBER.fullmatch(cell)]
-    if any(not THOUSANDS.fullmatch(cell) for cell in commas):
-        return True
-    if commas and not points:
-        raise DataError(
-            f"{where}: {shown(commas[0])} can be a decimal comma or a thousands separator, and the first rows do not "
-            "tell. Add --decimal comma, or take the separators out"
-        )
-    return False

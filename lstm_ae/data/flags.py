@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.table import MISSING, NUMBER
+from lstm_ae.data.notation import MISSING, NUMBER
 from lstm_ae.errors import ConfigError
 
 CLASSES = ("0", "1")

@@ -17,8 +17,8 @@ from lstm_ae.data.columns import Layout, heading, missing_numbers
 from lstm_ae.data.delimited import Chunk, read_delimited
 from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown, stable_file
+from lstm_ae.data.notation import MISSING, NUMBER
 from lstm_ae.data.selection import listed
-from lstm_ae.data.table import MISSING, NUMBER
 from lstm_ae.data.zones import in_utc, zone_of
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
@@ -129,8 +129,8 @@ def _source(file: BinaryIO, name: str, config: Reading, *, of_run: bool) -> tupl
                 raise ConfigError(f"{flag(option)} is for text, and {name} is a Parquet file. Leave it out")
         from lstm_ae.data.parquet import read_parquet
 
-        return *read_parquet(file, name, config), "row"
-    return *read_delimited(file, name, config), "line"
+        return *read_parquet(file, name, config, of_run=of_run), "row"
+    return *read_delimited(file, name, config, of_run=of_run), "line"
 
 
 def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, told: Callable[[int], None]) -> _Columns:

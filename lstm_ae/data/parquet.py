@@ -8,17 +8,29 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.data.clocks import joined
-from lstm_ae.data.columns import Kind, Layout, kind_of, layout_of, missing_numbers, missing_words, names_of_series
+from lstm_ae.data.columns import (
+    Kind,
+    Layout,
+    held,
+    kind_of,
+    layout_of,
+    missing_numbers,
+    missing_words,
+    names_of_series,
+    notation_by,
+    noted,
+    require_units,
+)
 from lstm_ae.data.delimited import CHUNK_CELLS, LARGEST, Chunk, are_missing, readable, require_few, sample_of
-from lstm_ae.data.dialect import is_number
 from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
 from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
+from lstm_ae.data.notation import Notation, why_text
 from lstm_ae.errors import DataError
 
 BATCH = 50_000
 
 
-def read_parquet(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, Iterator[Chunk]]:
+def read_parquet(file: BinaryIO, name: str, config: Reading, *, of_run: bool = False) -> tuple[Layout, Iterator[Chunk]]:
     """What an open Parquet file holds, and its rows piece by piece.
 
     Raises:
@@ -51,30 +63,36 @@ def read_parquet(file: BinaryIO, name: str, config: Reading) -> tuple[Layout, It
         return _moments(first.column(column))
 
     kinds: dict[str, Kind] = {}
+    texts: dict[str, list[str]] = {}
     for field in schema:
         if types.is_timestamp(field.type) or types.is_date(field.type):
             kinds[field.name] = "time"
         elif types.is_integer(field.type) or types.is_floating(field.type) or types.is_decimal(field.type):
-            held = [cell for cell in cells(field.name) if cell]
+            filled = [cell for cell in cells(field.name) if cell]
             if types.is_integer(field.type):
-                times = bool(held) and looks_like_times(held, field.name)
+                times = bool(filled) and looks_like_times(filled, field.name)
             else:
                 # 2024.1 may be January or October, and is most likely neither.
-                times = bool(NAMES.search(field.name)) and counts_from_1970(held)
+                times = bool(NAMES.search(field.name)) and counts_from_1970(filled)
             kinds[field.name] = "time" if times else "number"
         elif types.is_null(field.type):
             kinds[field.name] = "empty"
         elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
-            kinds[field.name] = kind_of(cells(field.name), field.name, is_number, config)
+            texts[field.name] = held(cells(field.name), config)
+            kinds[field.name] = kind_of(texts[field.name], field.name)
         else:
             kinds[field.name] = "text"
     typed = {field.name for field in schema if types.is_timestamp(field.type) or types.is_date(field.type)}
     aware = {field.name for field in schema if types.is_timestamp(field.type) and field.type.tz is not None}
     index = next((column for column in schema.names if column == "__index_level_0__"), None)
+    notation = notation_by(texts, kinds, config, name)
     layout = layout_of(
         schema.names, kinds, cells, config, name, typed=frozenset(typed), aware=frozenset(aware), index=index
     )
-    return layout, _chunks(source, layout, config, name)
+    require_units(layout, notation, config, name, of_run=of_run)
+    why = {column: why_text(texts[column]) for column, kind in kinds.items() if kind == "text" and texts.get(column)}
+    layout = noted(layout, notation, config)._replace(texts=why)
+    return layout, _chunks(source, layout, notation, config, name)
 
 
 def _texts(column: Any) -> list[str]:
@@ -89,7 +107,7 @@ def _moments(column: Any) -> list[str]:
     return [text.removesuffix(midnight) for text in texts]
 
 
-def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator[Chunk]:
+def _chunks(source: Any, layout: Layout, notation: Notation, config: Reading, name: str) -> Iterator[Chunk]:
     import pyarrow
 
     roles = (layout.time, layout.clock, *layout.ids, layout.label, *layout.values)
@@ -103,7 +121,7 @@ def _chunks(source: Any, layout: Layout, config: Reading, name: str) -> Iterator
             times = None if layout.time is None else _times(batch, layout, rows, name, config)
             values = np.empty((batch.num_rows, len(layout.values)), np.float32)
             for k, column in enumerate(layout.values):
-                values[:, k] = _values(batch.column(column), column, rows, name, config)
+                values[:, k] = _values(batch.column(column), column, rows, name, notation, config)
             ids = names_of_series([_texts(batch.column(column)) for column in layout.ids]) if layout.ids else None
             labels = None if layout.label is None else _texts(batch.column(layout.label))
             yield Chunk(rows, times, values, ids, labels)
@@ -145,15 +163,15 @@ def _times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) ->
     return moments
 
 
-def _values(column: Any, heading: str, rows: Any, name: str, config: Reading) -> Any:
+def _values(column: Any, heading: str, rows: Any, name: str, notation: Notation, config: Reading) -> Any:
     import pyarrow
 
     types = pyarrow.types
     if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
         words = missing_words(config)
         cells = ["" if cell.lower() in words else cell for cell in _texts(column)]
-        values = readable(cells, rows.tolist(), heading, name, "row")
-        return np.where(are_missing(values, missing_numbers(config)), np.nan, values)
+        values = readable(cells, rows.tolist(), heading, name, notation, "row")
+        return np.where(are_missing(values, missing_numbers(config, notation)), np.nan, values)
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
         if types.is_null(column.type):
             return np.nan

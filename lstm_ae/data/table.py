@@ -7,9 +7,7 @@ filled, a decimal comma turns a column into text, and a missing header costs the
 import collections
 import csv
 import itertools
-import math
 import os
-import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -18,17 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.data.lines import lines, shown, stable_file
+from lstm_ae.data.notation import NUMBER, BadNumber, numbers_of
 from lstm_ae.errors import DataError
 
 # Larger chunks fall out of the processor caches: 50,000 rows at a time take twice as long.
 CHUNK = 5_000
-MISSING = frozenset({"", "na", "n/a", "null", "none", "nan", "-"})
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-
-# Cells that `float` reads as we do; it takes `1_000`, `inf`, blanks and other scripts' digits as well.
-UNPLAIN = re.compile(r"[^0-9.eE+\-]")
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 
 
 class Text(NamedTuple):
@@ -94,16 +87,20 @@ def read_csv(
         parts: dict[str, list[NDArray[np.int32] | NDArray[np.float64]]] = {column: [] for column in place}
         starts = []
         while chunk := list(itertools.islice(rows, CHUNK)):
-            numbered, cells = zip(*chunk, strict=True)
-            if set(map(len, cells)) != {len(header)}:
+            numbered, wide = zip(*chunk, strict=True)
+            if set(map(len, wide)) != {len(header)}:
                 raise uneven(chunk, len(header), name)
-            columns = list(zip(*cells, strict=True))
+            columns = list(zip(*wide, strict=True))
             starts.append(np.array(numbered, np.int64))
             for column in text:
                 codes = map(index[column].__getitem__, map(str.strip, columns[place[column]]))
                 parts[column].append(np.fromiter(codes, np.int32, len(chunk)))
             for column in numbers:
-                parts[column].append(numbers_of(columns[place[column]], numbered, column, name))
+                cells = columns[place[column]]
+                try:
+                    parts[column].append(numbers_of(cells))
+                except BadNumber as error:
+                    raise DataError(bad_cell(error, cells, numbered, column, name)) from None
     if not starts:
         raise DataError(f"{name} has a header and no rows. Give a file with data")
     return Table(
@@ -177,39 +174,9 @@ def uneven(chunk: Sequence[tuple[int, list[str]]], width: int, name: str) -> Dat
     return DataError(f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}")
 
 
-def numbers_of(
-    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
-) -> NDArray[np.float64]:
-    """A column's cells as numbers, NaN where missing; `numbered` holds where they stand, their lines or the like."""
-    if not UNPLAIN.search("".join(cells)):
-        held = [cell or "nan" for cell in cells] if "" in cells else cells
-        try:
-            values = np.fromiter(map(float, held), np.float64, len(cells))
-        except ValueError:
-            pass
-        else:
-            if not np.isinf(values).any():
-                return values
-    return np.array([_number(cell, number, column, name, place) for cell, number in zip(cells, numbered, strict=True)])
-
-
-def _number(cell: str, number: int, column: str, name: str, place: str) -> float:
-    word = cell.strip()
-    if word.lower() in MISSING:
-        return math.nan
-    if NUMBER.fullmatch(word):
-        value = float(word)
-        if math.isfinite(value):
-            return value
-        rule = "is too large. Correct it"
-    elif word.lower().lstrip("+-") in {"inf", "infinity"}:
-        rule = "is infinite. Leave the cell empty if the value is unknown"
-    elif word.lower() in {"true", "false"}:
-        rule = "is true or false, not a number. Write 1 or 0 if that is meant"
-    elif THOUSANDS.fullmatch(word):
-        rule = "has thousands separators. Remove them"
-    elif NUMBER.fullmatch(word.replace(",", ".", 1)):
-        rule = "has a decimal comma. Write a point"
-    else:
-        rule = "is not a number. Correct it, or leave the cell empty if the value is unknown"
-    raise DataError(f"{name}, {place} {number}, column {column!r}: {shown(cell)} {rule}")
+def bad_cell(
+    error: BadNumber, cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
+) -> str:
+    """Return where a cell stands that is no number, and why; `numbered` holds the cells' lines, or rows."""
+    where, problem = f"{name}, {place} {numbered[error.place]}, column {column!r}", error.problem
+    return f"{where}: {shown(cells[error.place])} {problem.text}. {problem.advice}"

@@ -147,7 +147,8 @@ def read_as(config: Series, reading: Mapping[str, Any] | None) -> Series:
     """A run's config, to read a table that is written otherwise than the run's own.
 
     Args:
-        reading: choices, by field, of those in `REREAD`; words for a missing value are added to those of the run.
+        reading: choices, by field, of those in `REREAD`. Words for a missing value, and units of columns, are added to
+            those of the run; a mark of decimals or of thousands takes the place of both of the run's.
 
     Raises:
         ConfigError: a choice that is none of them, or is not allowed.
@@ -158,8 +159,14 @@ def read_as(config: Series, reading: Mapping[str, Any] | None) -> Series:
             raise ConfigError(
                 f"{flag(name)} is of a training; of another table there are {', '.join(map(flag, REREAD))}"
             )
-    missing = (*config.missing, *reading.get("missing", ()))
-    return dataclasses.replace(config, **{**reading, "missing": missing})
+    changed = dict(reading)
+    if {"decimal", "thousands"} & set(reading):
+        changed = {"decimal": None, "thousands": None, **reading}
+    changed["missing"] = (*config.missing, *reading.get("missing", ()))
+    told = {item.rpartition("=")[0] for item in reading.get("column_units", ())}
+    kept = (item for item in config.column_units if item.rpartition("=")[0] not in told)
+    changed["column_units"] = (*kept, *reading.get("column_units", ()))
+    return dataclasses.replace(config, **changed)
 
 
 def reading_of(config: Series, data: str | None, label_col: str | None = None) -> Reading:

@@ -1,0 +1,208 @@
+"""How numbers are written: each notation is read as it is meant, and what can be meant in two ways is refused."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_ae.config import Reading
+from lstm_ae.data.notation import (
+    MARKS,
+    BadNumber,
+    Notation,
+    Problem,
+    notation_of,
+    numbers_of,
+    problem_of,
+    split,
+    unit_of,
+    value_of,
+    why_text,
+)
+from lstm_ae.errors import ConfigError, DataError
+
+
+@pytest.mark.parametrize(
+    ("cell", "number", "unit"),
+    [
+        ("10", "10", ""),
+        ("-1.5e-3", "-1.5e-3", ""),
+        ("10,050", "10,050", ""),
+        ("1.234.567,8", "1.234.567,8", ""),
+        ("10 050,29", "10 050,29", ""),
+        ("10\u202f050", "10\u202f050", ""),
+        ("10'050.29", "10'050.29", ""),
+        ("\u22125", "-5", ""),
+        ("10.1%", "10.1", "%"),
+        ("+5 %", "+5", "%"),
+        ("$10,050.29", "10,050.29", "$"),
+        ("-$5", "-5", "$"),
+        ("$ -5", "-5", "$"),
+        ("US$ 5", "5", "US$"),
+        ("CHF 10'050", "10'050", "CHF"),
+        ("5,00 \u20ac", "5,00", "\u20ac"),
+        ("10.1\u00b0C", "10.1", "\u00b0C"),
+        ("1e5 Pa", "1e5", "Pa"),
+        ("3 m3/h", "3", "m3/h"),
+        ("3 W/m\u00b2", "3", "W/m\u00b2"),
+        ("5 min-1", "5", "min-1"),
+        ("10 050 kg", "10 050", "kg"),
+    ],
+)
+def test_numbers_with_units(cell: str, number: str, unit: str) -> None:
+    assert split(cell) == (number, unit)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("", "x", "3rd", "10 AM", "1 Jan", "2024-01-01", "10:30", "1/2/2024", "A12", "12A1", "v1.2", "1.2.3", "1,2,3"),
+        *("1,00,000", "1\u00bd", "0x1F", "(5)", "5-", "--5", "-$-5", "$5 kg", "5 kg lb", "1 2", "1" * 61 + " x"),
+    ],
+)
+def test_what_is_no_number(cell: str) -> None:
+    assert split(cell) is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "unit"),
+    [
+        (["1", "2", "x"], ""),
+        (["1", "x", "y"], None),
+        (["inf", "inf", "x"], ""),
+        (["1%", "2%", "x"], "%"),
+        (["1%", "2%", "3"], None),
+        (["1%"] * 19 + ["0"], "%"),
+        (["1 kg", "2 lb", "3 kg"], None),
+        (["1", "2", "3%"], ""),
+        (["12A", "14B", "3"], None),
+        ([], None),
+    ],
+)
+def test_the_unit_of_a_column(cells: list[str], unit: str | None) -> None:
+    assert unit_of(cells) == unit
+
+
+def test_why_a_column_is_of_text() -> None:
+    assert why_text(["on", "off"]) == "holds no numbers"
+    assert why_text(["true", "False"]) == "holds true and false, not 1 and 0"
+    assert why_text(["1 kg", "2 lb", "3 kg"]) == "holds numbers in different units ('kg', 'lb')"
+    assert why_text(["1", "off", "ERR"]) == "holds more words, such as 'off', than numbers"
+
+
+AMBIGUOUS = "can part decimals or thousands.*--decimal comma, or --decimal point"
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "notation"),
+    [
+        (["5", "6"], {}, ("point", None)),
+        (["2.220"], {}, ("point", None)),
+        (["1,5"], {}, ("comma", None)),
+        (["0,050"], {}, ("comma", None)),
+        (["2.220,12"], {}, ("comma", "point")),
+        (["1.234.567"], {}, ("comma", "point")),
+        (["1,5", "2.500"], {}, ("comma", "point")),
+        (["10,050.29"], {}, ("point", "comma")),
+        (["1,234,567"], {}, ("point", "comma")),
+        (["10,050", "10.1"], {}, ("point", "comma")),
+        (["10,050", "0.123"], {}, ("point", "comma")),
+        (["10 050,29"], {}, ("comma", "space")),
+        (["10\u202f050", "3.5"], {}, ("point", "space")),
+        (["10'050"], {}, ("point", "apostrophe")),
+        (["10,050"], {}, AMBIGUOUS),
+        (["10,050", "2.220"], {}, AMBIGUOUS),
+        (["10,050"], {"decimal": "comma"}, ("comma", None)),
+        (["10,050"], {"decimal": "point"}, ("point", "comma")),
+        (["10,050"], {"thousands": "comma"}, ("point", "comma")),
+        (["10,050"], {"thousands": "point"}, ("comma", "point")),
+        (["5"], {"thousands": "space"}, ("point", "space")),
+        (["10,050%", "10.1"], {}, ("point", "comma")),
+    ],
+)
+def test_the_marks_of_a_table(cells: list[str], options: dict[str, Any], notation: Any) -> None:
+    config = Reading(**options)
+    if isinstance(notation, str):
+        with pytest.raises(DataError, match=notation):
+            notation_of({"a": cells}, config, "t.csv")
+    else:
+        assert notation_of({"a": cells}, config, "t.csv")[:2] == notation
+
+
+@given(
+    st.integers(-(10**12), 10**12),
+    st.integers(0, 4),
+    st.sampled_from(["point", "comma"]),
+    st.sampled_from([None, *MARKS]),
+    st.sampled_from(["", "%", "\u00b0C", "$", "m3/h"]),
+    st.booleans(),
+)
+def test_what_is_written_is_read_again(
+    number: int, digits: int, decimal: str, thousands: str | None, unit: str, before: bool
+) -> None:
+    if thousands == decimal:
+        return
+    value = number / 10**digits
+    written = f"{value:,.{digits}f}".replace(",", "\0").replace(".", MARKS[decimal])
+    written = written.replace("\0", MARKS[thousands][-1] if thousands else "")
+    cell = f"{unit} {written}" if before and unit == "$" else f"{written} {unit}".strip()
+    read = Notation(decimal, thousands)
+    assert value_of(cell, read, unit) == value
+    assert numbers_of([cell, "", "7" + unit], read, unit).tolist()[::2] == [value, 7]
+    assert split(cell) is not None
+
+
+PROBLEMS = [
+    ("inf", {}, "", "is infinite", {}),
+    ("True", {}, "", "is true or false", {}),
+    ("abc", {}, "", "is not a number", {}),
+    ("(1,000)", {}, "", "is in parentheses", {}),
+    ("1e999", {}, "", "is too large", {}),
+    ("1,000", {}, "", "has thousands separators", {"thousands": "comma"}),
+    ("1 000", {}, "", "has thousands separators", {"thousands": "space"}),
+    ("2.500", {"decimal": "comma"}, "", "has thousands separators", {"thousands": "point"}),
+    ("1 000", {"thousands": "comma"}, "", "has a space between thousands, and others a comma", {}),
+    ("1,5", {}, "", "has a decimal comma", {}),
+    ("2.5", {"decimal": "comma"}, "", "has a point in a file with decimal commas", {"decimal": "point"}),
+    ("5%", {}, "", "has the unit '%', and other cells of the column have none", {}),
+    ("5", {}, "%", "lacks the unit '%'", {}),
+    ("5 lb", {}, "kg", "has the unit 'lb', and other cells of the column 'kg'", {}),
+]
+
+
+@pytest.mark.parametrize(("cell", "notation", "unit", "text", "option"), PROBLEMS)
+def test_what_is_wrong_is_named(
+    cell: str, notation: dict[str, Any], unit: str, text: str, option: dict[str, Any]
+) -> None:
+    read = Notation(**notation)
+    assert value_of(cell, read, unit) is None
+    found = problem_of(cell, read, unit)
+    assert found.text.startswith(text)
+    assert found.option == option
+    with pytest.raises(BadNumber) as caught:
+        numbers_of([f"7{unit}", f" {cell} "], read, unit)
+    assert (caught.value.place, caught.value.problem) == (1, found)
+
+
+def test_cells_that_are_refused_are_told_of_and_missing() -> None:
+    told: list[tuple[int, Problem]] = []
+    values = numbers_of(["1", "x", "", "inf", "2"], refuse=lambda place, problem: told.append((place, problem)))
+    np.testing.assert_array_equal(values, [1, math.nan, math.nan, math.nan, 2])
+    assert [(place, problem.text) for place, problem in told] == [(1, "is not a number"), (3, "is infinite")]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"decimal": "comma", "thousands": "comma"}, "--thousands and --decimal are both comma"),
+        ({"column_units": ("a",)}, "--column-units must be columns with their units.*'a'"),
+        ({"column_units": ("=%",)}, "'=%'"),
+        ({"thousands": "dot"}, "--thousands must be one of"),
+    ],
+)
+def test_options_that_contradict_each_other(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Reading(**options)
