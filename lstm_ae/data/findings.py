@@ -17,12 +17,14 @@ from lstm_ae.data.known import prepare_any
 from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.notation import MISSING
 from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import (
     MANY,
     counting,
     may_scale_each,
     of_counters,
+    of_left_out,
     of_long_season,
     of_lost_digits,
     of_unlike_size,
@@ -32,7 +34,6 @@ from lstm_ae.data.season import coarser
 from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
-from lstm_ae.data.table import MISSING
 from lstm_ae.errors import ConfigError
 
 
@@ -207,9 +208,7 @@ def in_series(config: Reading, prepared: Prepared) -> list[Finding]:
     return [Finding(text, False, fixes)] if text else []
 
 
-def in_columns(
-    prepared: Prepared, features: tuple[Feature, ...], others: Mapping[str, str], config: Reading
-) -> list[Finding]:
+def in_columns(prepared: Prepared, features: tuple[Feature, ...], config: Reading) -> list[Finding]:
     """Columns that are constant, that count, are often missing, too finely graded, labels or text."""
     table = prepared.table
     found = []
@@ -265,8 +264,6 @@ def in_columns(
             "for a row known to be one, or be left out"
         )
         found.append(Finding(text, False))
-    words = [shown(name) for name, kind in others.items() if kind == "text"]
-    if words:
-        verbs = "holds no numbers and is" if len(words) == 1 else "hold no numbers and are"
-        found.append(Finding(f"{listed(words)} {verbs} left out", False))
+    if text := of_left_out(config, table):
+        found.append(Finding(text, False))
     return found

@@ -80,7 +80,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
         *no_windows(prepared, windows, config),
         *in_time(table, step, gaps, prepared),
         *in_length(prepared),
-        *in_columns(prepared, features, others, config),
+        *in_columns(prepared, features, config),
         *in_series(config, prepared),
     ]
     if layout.time is not None and step == Step() and config.step is None:

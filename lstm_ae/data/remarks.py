@@ -34,6 +34,7 @@ ABOUT = (
     "labels",
     "constants",
     "series",
+    "left out",
 )
 # The share of missing rows or values that is worth a word.
 MANY = 0.2
@@ -67,6 +68,7 @@ def remarks(config: Reading, prepared: Prepared) -> dict[str, str]:
         of_marks(config, table),
         of_constants(prepared, marks(config, table)),
         of_woven(table),
+        of_left_out(config, table),
     )
     return {name: words for name, words in zip(ABOUT, said, strict=True) if words}
 
@@ -108,6 +110,22 @@ def of_long_season(prepared: Prepared) -> str:
         + (f"Aggregate with --freq {wider} --duplicates mean, or give" if wider else "Give")
         + f" --window {length}"
     )
+
+
+def of_left_out(config: Reading, table: Measurements) -> str:
+    """Return which columns are left out as they are not of numbers, and why; "" where none is, or values are named."""
+    layout = table.layout
+    roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
+    names: dict[str, list[str]] = {}
+    for name, reason in {} if config.value_cols else layout.texts.items():
+        if name not in roles:
+            names.setdefault(reason, []).append(shown(name))
+    told = [
+        f"{listed(columns)} {reason if len(columns) == 1 else reason.replace('holds', 'hold', 1)} and "
+        f"{'is' if len(columns) == 1 else 'are'} left out"
+        for reason, columns in names.items()
+    ]
+    return "; ".join(told[:10]) + (f"; and others in {len(told) - 10} more ways" if len(told) > 10 else "")
 
 
 def of_counters(table: Measurements) -> str:

@@ -1,0 +1,150 @@
+"""Tables as other programs write them: titles, cp1252, German numbers, units and words, through every command."""
+
+import contextlib
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from searches import Said, call
+
+from lstm_ae.config import Series
+from lstm_ae.data.arriving import read_arriving
+from lstm_ae.tasks.series import settling
+
+WORDS = "--missing Fehler,defekt"
+
+
+def german(rows: int = 300) -> bytes:
+    """A report of a plant by the hour, as a German spreadsheet saves it."""
+    times = np.datetime64("2024-01-01T00:00") + np.arange(rows) * np.timedelta64(1, "h")
+    lines = ["Messbericht Anlage Süd;;;", "", "Datum;Außentemperatur;Durchfluß;Bemerkung;Zustand"]
+    for k, time in enumerate(times.tolist()):
+        flow = f"{2220.12 + 500 * np.sin(k / 24 * 2 * np.pi):,.2f}".translate(str.maketrans(",.", ".,"))
+        heat = f"{10 + 5 * np.sin(k / 24 * 2 * np.pi):.1f} °C".replace(".", ",")
+        heat = {50: "Fehler", 60: "defekt"}.get(k, heat)
+        lines.append(f"{time:%d.%m.%Y %H:%M};{heat};{flow};{'geprüft' if k % 50 == 0 else ''};{'ab'[k // 20 % 2]}")
+    return "\r\n".join([*lines, ""]).encode("cp1252")
+
+
+def english(rows: int = 300) -> bytes:
+    """The same rows, as a program would write them."""
+    text = german(rows).decode("cp1252").replace(".", "").replace(",", ".").replace(" °C", "").split("\r\n", 2)[2]
+    lines = text.splitlines()
+    dates = [f"{line[4:8]}-{line[2:4]}-{line[:2]}{line[8:]}" for line in lines[1:]]
+    return "\n".join([lines[0], *dates, ""]).replace(";", ",").encode()
+
+
+OTHERWISE = "--skip-rows 0 --encoding utf-8 --decimal point"
+
+
+def test_a_run_keeps_how_its_table_is_written() -> None:
+    Path("t.csv").write_bytes(german())
+    settled = settling.settle(Series(data="t.csv", skip_rows=2, missing=("Fehler", "defekt"), epochs=1))
+    config = settled.config
+    kept = (config.skip_rows, config.encoding, config.decimal, config.thousands, config.column_units)
+    assert kept == (2, "cp1252", "comma", "point", ("Außentemperatur=°C",))
+    notes = settled.data.source.notes
+    assert any("'Bemerkung', 'Zustand' hold no numbers and are left out" in note for note in notes)
+    table = settling.table_of(config).table
+    assert table.values[0].tolist() == [10, np.float32(2220.12)]
+    # One row at a time, of which no first rows tell anything.
+    pieces = iter([*german().splitlines(keepends=True), b""])
+    _, chunks = read_arriving(lambda size: next(pieces), "standard input", config)
+    np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks]), table.values)
+    # Another one may be written otherwise.
+    Path("e.csv").write_bytes(english())
+    reading = {"skip_rows": 0, "encoding": "utf-8", "decimal": "point", "date_order": None}
+    other = dataclasses.replace(settling.read_as(config, reading), data="e.csv")
+    np.testing.assert_array_equal(settling.table_of(other).table.values, table.values)
+
+
+def test_options_for_another_table_are_added_to_those_of_a_run() -> None:
+    config = Series(decimal="comma", thousands="point", column_units=("a=%", "b=kg"), missing=("x",))
+    found = settling.read_as(config, {"decimal": "point", "column_units": ("b=lb",), "missing": ("y",)})
+    assert (found.decimal, found.thousands) == ("point", None)
+    assert found.column_units == ("a=%", "b=lb")
+    assert found.missing == ("x", "y")
+    found = settling.read_as(config, {"thousands": "comma"})
+    assert (found.decimal, found.thousands) == (None, "comma")
+    assert settling.read_as(config, {}) == config
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("german")
+    (folder / "g.csv").write_bytes(german())
+    (folder / "e.csv").write_bytes(english())
+    small = "--skip-rows 2 --units 4 --epochs 1 --window 6"
+    with contextlib.chdir(folder):
+        for line in (
+            f"--out finds --code 3 {small}",
+            f"--out forecasts --task forecast --horizon 2 {small}",
+            f"--out classifies --task classify --label-col Zustand {small}",
+        ):
+            said = call(f"series train g.csv {WORDS} {line}")
+            assert said.code == 0, said.err
+            config = json.loads(Path(line.split()[1], "config.json").read_text())["config"]
+            assert (config["skip_rows"], config["encoding"], config["thousands"]) == (2, "cp1252", "point")
+    return folder
+
+
+def said_of(line: str) -> Said:
+    said = call(line)
+    assert said.code == 0, said.err
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "line",
+    [
+        "detect finds {} --scores o.csv",
+        "encode finds {} --out o.csv",
+        "reconstruct finds {} --out o.csv",
+        "forecast forecasts {} --out o.csv",
+        "classify classifies {} --out o.csv",
+    ],
+)
+def test_a_run_reads_its_own_tables_and_others(place: Path, line: str) -> None:
+    outputs = []
+    with contextlib.chdir(place):
+        for data in ("g.csv", f"e.csv {OTHERWISE}"):
+            said_of(f"series {line.format(data)}")
+            outputs.append(Path("o.csv").read_text())
+            Path("o.csv").unlink()
+    assert len(outputs[0].splitlines()) > 2
+    assert outputs[0] == outputs[1]
+
+
+@pytest.mark.slow
+def test_a_stream_is_read_as_the_table_of_its_run(place: Path) -> None:
+    with contextlib.chdir(place):
+        said_of("series detect finds g.csv --scores s.csv")
+        expected = [line.split(",")[1] for line in Path("s.csv").read_text().splitlines()]
+        for data, options in (("g.csv", ""), ("e.csv", OTHERWISE)):
+            before, file = os.dup(0), os.open(data, os.O_RDONLY)
+            try:
+                os.dup2(file, 0)
+                said = said_of(f"series detect finds - {options}")
+            finally:
+                os.dup2(before, 0)
+                os.close(before)
+                os.close(file)
+            rows = said.out.splitlines()
+            assert len(rows) == len(expected) == 301
+
+
+@pytest.mark.slow
+def test_what_is_written_otherwise_is_refused_with_the_options_that_read_it(place: Path) -> None:
+    with contextlib.chdir(place):
+        for options, words in (
+            ("", "is UTF-8, not cp1252. Give --encoding utf-8"),
+            ("--encoding utf-8", "--skip-rows"),
+            ("--encoding utf-8 --skip-rows 0", "--decimal point"),
+        ):
+            said = call(f"series detect finds e.csv {options}")
+            assert said.code == 3, said.err
+            assert words in said.last
