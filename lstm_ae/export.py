@@ -8,8 +8,6 @@ the folder never sees half a version, and a kill at any moment leaves the old on
     <next number>/assets.extra/manifest.json, tf_serving_warmup_requests, and where asked for model.onnx, model.tflite
 """
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -35,6 +33,7 @@ from lstm_ae.exporting.samples import STEPS, samples, windows
 from lstm_ae.exporting.warmup import BATCHES, write_warmup
 from lstm_ae.files import sync
 from lstm_ae.run import Run, measured
+from lstm_ae.temporary import temporary_folder
 
 MESSAGE = 4 * 2**20  # bytes: gRPC's usual limit, so that no larger request comes
 LAST = 2**63 - 1  # servers count versions in 64 bits
@@ -87,33 +86,29 @@ def export(
     """
     require_installed(formats)
     base.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".export-", dir=base))
     try:
-        with _without_cudnn(model):
-            made = endpoints(model, detector)
-            cases = list(expected(model, made, window))
-            write(model, made, beside)
-            difference = verification.prove(beside, cases, "The exported model")
-            others = convert(model, made[0], cases, beside, formats)
-        name, called = base.resolve().name, signatures(read_graph(beside))
-        write_warmup(beside, name, (case for batch in BATCHES for case in _requests(model, made, batch, window)))
-        head: dict[str, Any] = {
-            "name": name,
-            "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            "versions": versions(),
-            "signatures": called,
-            "difference": {"savedmodel": difference, **others},
-        }
-        if detector is not None and detector.max_gap is not None:
-            head["max_gap"] = detector.max_gap
-        write_manifest(beside, head | dict(about or {}))
-        directory = _publish(beside, base)
+        with temporary_folder("export", base) as beside:
+            with _without_cudnn(model):
+                made = endpoints(model, detector)
+                cases = list(expected(model, made, window))
+                write(model, made, beside)
+                difference = verification.prove(beside, cases, "The exported model")
+                others = convert(model, made[0], cases, beside, formats)
+            name, called = base.resolve().name, signatures(read_graph(beside))
+            write_warmup(beside, name, (case for batch in BATCHES for case in _requests(model, made, batch, window)))
+            head: dict[str, Any] = {
+                "name": name,
+                "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+                "versions": versions(),
+                "signatures": called,
+                "difference": {"savedmodel": difference, **others},
+            }
+            if detector is not None and detector.max_gap is not None:
+                head["max_gap"] = detector.max_gap
+            write_manifest(beside, head | dict(about or {}))
+            directory = _publish(beside, base)
     except Unproven as error:
-        shutil.rmtree(beside, ignore_errors=True)
         raise Unproven(f"{error}; nothing was published") from error
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     found = [Endpoint(name, *(sorted(called[name][key]) for key in ("inputs", "outputs"))) for name, *_ in made]
     return Exported(directory, found, difference, others)
 

@@ -16,7 +16,7 @@ LAYERS = [
     {"lstm_ae", "lstm_ae.errors", "lstm_ae.starting", "lstm_ae.words"},
     {"lstm_ae.options", "lstm_ae.judging"},
     {"lstm_ae.config", "lstm_ae.presets"},
-    {"lstm_ae.files", "lstm_ae.space"},
+    {"lstm_ae.files", "lstm_ae.temporary", "lstm_ae.space"},
     {"lstm_ae.data"},
     {"lstm_ae.intervals", "lstm_ae.anomaly"},
     {

@@ -219,9 +219,10 @@ def test_versions_count_up(tmp_path: Path, proven_here: None, one_endpoint: None
     base = tmp_path / "models" / "toy"
     model = small()
     assert export(model, base).directory == base / "1"
-    for other in ("7", "abc", ".export-old", "-9"):
+    for other in ("7", "abc", ".export-old", "-9", ".export-part-k1ll3d__"):
         (base / other).mkdir()
     assert export(model, base).directory == base / "8"
+    assert [path.name for path in base.glob(".*")] == [".export-old"]  # what a killed export left is gone
     assert (base / "1" / "saved_model.pb").is_file()
 
 
@@ -389,7 +390,9 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         assert code == -signal.SIGKILL
         assert digests(run / "1") == before
         assert not (run / "2").exists()
+    assert list(run.glob(".export-*"))
     assert finished("export run", tmp_path)[0] == 0
+    assert not list(run.glob(".export-*"))
     assert finished("export run --verify-only", tmp_path)[0] == 0
     assert digests(run / "1") == before
     assert set(digests(run / "2")) == set(before)

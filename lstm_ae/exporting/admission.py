@@ -6,7 +6,6 @@ And a folder that others may write into can change between the look and the load
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from lstm_ae.errors import DataError
 from lstm_ae.exporting import judgment, warmup
 from lstm_ae.exporting.graph import FILE, parse_graph, read_graph_file
 from lstm_ae.files import require_regular
+from lstm_ae.temporary import temporary_folder
 
 # Bytes of all weights, and of any other file that is read.
 LARGEST_WEIGHTS, LARGEST = 2**34, 2**28
@@ -45,11 +45,11 @@ def admitted(version: Path, *, trust: bool = False, name: str = "") -> Iterator[
         yield version
         return
     content, links = judged(version, name), _files(version)
-    with tempfile.TemporaryDirectory(prefix="lstmae-") as folder:
-        Path(folder, FILE).write_bytes(content)
+    with temporary_folder("lstmae") as folder:
+        (folder / FILE).write_bytes(content)
         for path in links:
-            _link(version / path, Path(folder, path))
-        yield Path(folder)
+            _link(version / path, folder / path)
+        yield folder
 
 
 def judged(version: Path, name: str = "") -> bytes:

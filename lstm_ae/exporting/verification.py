@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from lstm_ae.errors import ConfigError, DataError, Unproven
 from lstm_ae.exporting import probe
 from lstm_ae.exporting.admission import admitted, judged
+from lstm_ae.temporary import temporary_folder
 
 SECONDS = 600
 
@@ -48,14 +48,10 @@ def prove(version: Path, cases: Iterable[Case], name: str) -> float:
     Raises:
         Unproven: it holds forbidden operations, does not load or run, or says something else than expected.
     """
-    with (
-        _unproven(),
-        admitted(version, name=name) as looked_at,
-        tempfile.TemporaryDirectory(prefix="lstmae-") as folder,
-    ):
-        path = Path(folder, "cases.npz")
+    with _unproven(), admitted(version, name=name) as looked_at, temporary_folder("lstmae") as folder:
+        path = folder / "cases.npz"
         path.write_bytes(packed(cases))
-        report = in_fresh_process(looked_at, path, Path(folder, "report.json"))
+        report = in_fresh_process(looked_at, path, folder / "report.json")
     if report["error"]:
         raise Unproven(f"{name}: {report['error']}")
     return float(report["difference"])

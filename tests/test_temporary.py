@@ -1,0 +1,85 @@
+"""Folders of processes that were killed go with the next one; those of processes that live stay."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lstm_ae import temporary
+from lstm_ae.temporary import temporary_folder
+
+HOLDER = """
+import sys
+from pathlib import Path
+from lstm_ae.temporary import temporary_folder
+with temporary_folder("export", Path(sys.argv[1])) as folder:
+    (folder / "saved_model.pb").touch()
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_is_there_until_the_end(tmp_path: Path) -> None:
+    with temporary_folder("export", tmp_path) as folder:
+        (folder / "x").touch()
+        assert folder.parent == tmp_path
+    assert not list(tmp_path.iterdir())
+    with temporary_folder("export", tmp_path) as folder:
+        folder.rename(tmp_path / "1")
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    with pytest.raises(ValueError, match="wrong"), temporary_folder("export", tmp_path):
+        raise ValueError("wrong")
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("1", ".export-mine", ".export-part-short", ".other-part-abcdefgh"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".export-part-abcdefgh").symlink_to(tmp_path / "1")
+    (tmp_path / ".export-part-abcdefg_").touch()
+    others = set(tmp_path.iterdir())
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        left = Path(process.stdout.readline().strip())
+        with temporary_folder("export", tmp_path):
+            assert (left / "saved_model.pb").exists()  # its process lives
+        process.kill()
+    assert left.exists()
+    with temporary_folder("export", tmp_path) as folder:
+        assert set(tmp_path.iterdir()) == {*others, folder}
+
+
+def test_a_folder_that_another_process_removes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sees the folder before it is locked."""
+    made, locked = [], temporary._locked
+
+    def meanwhile(folder: Path) -> int:
+        if not made:
+            made.append(folder)
+            folder.rmdir()
+        return locked(folder)
+
+    monkeypatch.setattr(temporary, "_locked", meanwhile)
+    with temporary_folder("export", tmp_path) as folder:
+        assert folder.is_dir()
+        assert folder != made[0]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_locks_nothing_is_removed(there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    left = tmp_path / ".export-part-abcdefgh"
+    left.mkdir()
+    if there:
+        monkeypatch.setattr(temporary.fcntl, "flock", refuse)
+    else:
+        monkeypatch.setattr(temporary, "fcntl", None)
+    with temporary_folder("export", tmp_path) as folder:
+        assert folder.is_dir()
+    assert list(tmp_path.iterdir()) == [left]
