@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
-from graphs import save_plain
+from graphs import edit_graph, function, save_plain
 from served_models import ask, run, save, service
 
 from lstm_ae.errors import DataError
@@ -159,3 +159,41 @@ def test_other_models_are_served(name: str, empty_directory: Path) -> None:
     assert row["state"] == "END"
     assert "is not a regular file" in row["status"]["error_message"]
     assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        ("children", "Error: "),
+        ("nodes", "Error: "),
+        ("dtype", "TypeError: "),
+        ("input", "KeyError: "),
+    ],
+)
+def test_a_damaged_graph_is_told_of_in_a_line(plain: Path, part: str, found: str, empty_directory: Path) -> None:
+    """TensorFlow follows whatever a graph says, to wherever that leads."""
+
+    def edit(meta: Any) -> None:
+        if part == "children":
+            meta.object_graph_def.nodes[0].children[0].node_id = 10**6
+        elif part == "nodes":
+            del meta.object_graph_def.nodes[2:]
+        elif part == "dtype":
+            meta.signature_def["serving_default"].inputs["x"].dtype = 10**6
+        else:
+            function(meta, "__inference_serve").node_def[0].input[0] = "nothing"
+
+    bad = edit_graph(plain, Path("1"), edit)
+    with pytest.raises(DataError, match=r"^'1' is damaged \(") as raised:
+        loader(trust=False)("plain", 1, bad)
+    assert found in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_warm_up_is_told_of(plain: Path, empty_directory: Path) -> None:
+    bad = Path(shutil.copytree(plain, "1"))
+    (bad / "assets.extra").mkdir()
+    with tf.io.TFRecordWriter(str(bad / warmup.FILE)) as file:
+        file.write(b"\xff")
+    with pytest.raises(DataError, match=f"its {warmup.FILE} is damaged"):
+        loader(trust=False)("plain", 1, bad)

@@ -126,6 +126,12 @@ def test_a_manifest_is_told_at_the_path_of_its_model(described: Any) -> None:
     assert "examples" not in described["components"]["requestBodies"]["plus-1"]["content"]["application/json"]
 
 
+def test_a_signature_without_outputs_is_described() -> None:
+    """One odd model must not take the description from all others."""
+    odd = Signature("odd", {}, {}, batched=False)
+    assert schemas.answer({"odd": odd})["anyOf"][0]["properties"]["outputs"]["properties"] == {}
+
+
 def test_the_description_is_openapi(described: Any) -> None:
     validator = pytest.importorskip("openapi_spec_validator", reason="openapi-spec-validator is not installed")
     validator.validate(described)

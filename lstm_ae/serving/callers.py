@@ -89,6 +89,8 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
     try:
         with looked_at(directory, trust=trust) as looked:
             servable = Servable(name, number, directory, looked)
+    except DataError:
+        raise
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{str(directory)!r} cannot be loaded ({first[:200]}); export the model anew") from error

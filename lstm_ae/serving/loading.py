@@ -79,6 +79,6 @@ def _warmups(path: Path) -> Iterator[PredictionLog]:
         try:
             log.ParseFromString(record)
         except DecodeError as error:
-            raise ValueError(f"{str(path)!r} is damaged") from error
+            raise DataError(f"its {FILE} is damaged; remove that file, or export the model again") from error
         if log.HasField("predict_log"):
             yield log

@@ -75,9 +75,9 @@ def _inputs(signature: Signature, limits: Limits, skipped: int) -> Schema:
 
 
 def _of_one_or_all(outputs: Mapping[str, Spec], skipped: int) -> Schema:
-    """A single output stands alone, several by name."""
+    """A single output stands alone, others by name: several, or none."""
     made = {name: tensor(spec, skipped) for name, spec in outputs.items()}
-    return _object(made) if len(made) > 1 else next(iter(made.values()))
+    return _object(made) if len(made) != 1 else next(iter(made.values()))
 
 
 def _object(properties: Schema, title: str = "") -> Schema:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from lstm_ae.errors import DataError
 from lstm_ae.exporting.graph import read_graph_file
 from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.refusals import Code, Refusal, invalid, unknown_signature
@@ -25,6 +26,8 @@ SERVED = frozenset(
     ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "object")
 )
 PREDICT = "tensorflow/serving/predict"
+# What TensorFlow raises where a graph is not what one looks like: it checks little of it.
+DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
 
 
 class Spec(NamedTuple):
@@ -64,19 +67,24 @@ class Servable:
         folder: to load it from, needed no longer than that takes.
 
     Raises:
-        Exception: whatever TensorFlow finds wrong with the folder.
+        DataError: the graph is damaged.
+        Exception: whatever else TensorFlow finds wrong with the folder.
     """
 
     def __init__(self, name: str, version: int, directory: Path, folder: Path) -> None:
         self.name, self.version, self.directory = name, version, directory
-        self.definitions = signature_definitions(folder)
-        self.signatures = {key: signature_of(key, found) for key, found in self.definitions.items()}
+        try:
+            self.definitions = signature_definitions(folder, directory)
+            self.signatures = {key: signature_of(key, found) for key, found in self.definitions.items()}
+            # The loaded object owns the variables: it must live as long as its functions do.
+            self._loaded = tf.saved_model.load(str(folder))
+            self._functions = {key: self._loaded.signatures[key] for key in self.signatures}
+        except DAMAGE as error:
+            what = f"{type(error).__name__}: {_first_line(str(error))}"
+            raise DataError(f"{str(directory)!r} is damaged ({what}); export the model again") from error
         self.dtypes = {
             key: {name: spec.dtype for name, spec in found.inputs.items()} for key, found in self.signatures.items()
         }
-        # The loaded object owns the variables: it must live as long as its functions do.
-        self._loaded = tf.saved_model.load(str(folder))
-        self._functions = {key: self._loaded.signatures[key] for key in self.signatures}
 
     def signature(self, name: str) -> Signature:
         """A signature by name, "" being the usual one; refuses one that is not there."""
@@ -119,16 +127,21 @@ def check(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent]) -> No
         raise invalid(f"All inputs must have the same number of rows. Received: {sizes}")
 
 
-def signature_definitions(directory: Path) -> dict[str, SignatureDef]:
-    """The signatures that a client may call, as the SavedModel says them; nothing of it is loaded."""
-    content = SavedModel()
+def signature_definitions(folder: Path, directory: Path | None = None) -> dict[str, SignatureDef]:
+    """The signatures that a client may call, as the SavedModel says them; nothing of it is loaded.
+
+    Args:
+        folder: that holds its `saved_model.pb`.
+        directory: what errors name, where that is another one.
+    """
+    path, content = (directory or folder) / "saved_model.pb", SavedModel()
     try:
-        content.ParseFromString(read_graph_file(directory))
+        content.ParseFromString(read_graph_file(folder))
     except DecodeError as error:
-        raise ValueError(f"{str(directory / 'saved_model.pb')!r} is damaged") from error
+        raise DataError(f"{str(path)!r} is damaged; export the model again") from error
     serving = [graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags]
     if not serving:
-        raise ValueError(f"{str(directory / 'saved_model.pb')!r} holds no graph for serving")
+        raise DataError(f"{str(path)!r} holds no graph for serving; export the model again")
     return callable_ones(serving[0].signature_def)
 
 
