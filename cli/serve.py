@@ -73,6 +73,9 @@ def register(app: typer.Typer) -> None:
         max_instances: Annotated[int, _number("Rows of a request.", _LIMITS, least=1)] = 10_000,
         max_window: Annotated[int, _number("Steps of a row.", _LIMITS, least=1)] = 100_000,
         max_horizon: Annotated[int, _number("Steps of a forecast.", _LIMITS, least=1)] = 10_000,
+        max_elements: Annotated[
+            int, _number("Elements of a request's inputs, and of its outputs.", _LIMITS, least=1)
+        ] = 1_000_000,
         max_connections: Annotated[
             int, _number("Connections of REST, and calls over gRPC, at a time.", _LIMITS, least=1)
         ] = 256,
@@ -138,7 +141,7 @@ def register(app: typer.Typer) -> None:
             poll, max_connections, header_timeout, drain, grace, tuple(allowed_host or ()), load_seconds=load_timeout
         )
         batching = Batching(max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes)
-        limits = Limits(max_body, max_instances, max_window, max_horizon, timeout)
+        limits = Limits(max_body, max_instances, max_window, max_horizon, max_elements, timeout)
         if tf_serving:
             outside = asked._replace(host=place(host, 0)[0])
             path, words = tensorflow_serving(

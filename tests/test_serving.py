@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -418,9 +419,92 @@ def test_a_large_request_of_many_horizons(models: Path) -> None:
     assert found[69] == [2.0, 2.0, 2.0]
 
 
-def test_a_small_request_for_a_large_answer_is_refused(models: Path) -> None:
-    body = {"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": 10_000}] * 101}
-    assert error(service(models), "POST", PREDICT, body)[1].startswith("All rows together may ask for at most 1000000")
+@pytest.mark.parametrize(
+    ("limit", "body", "words"),
+    [
+        (1_000_000, {"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": 10_000}] * 101}, "outputs"),
+        (11, {"instances": [[1.0] * 4] * 3}, "inputs"),
+        (
+            16,
+            {"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": 5}, {"x": [1.0], "horizon": 9}]},
+            "out",
+        ),
+    ],
+)
+def test_what_would_take_or_answer_too_many_numbers_is_refused(models: Path, limit: int, body: Any, words: str) -> None:
+    made = service(models, limits={"elements": limit})
+    status, text = error(made, "POST", PREDICT, body)
+    assert status == 400
+    assert f"The {words}" in text
+    assert f"at most {limit} elements" in text
+
+
+def test_an_answer_that_turns_out_too_large_is_refused(tmp_path: Path) -> None:
+    """Of a shape that the signature does not tell."""
+
+    class Tiled(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name="x")])
+        def tile(self, x: Any) -> Any:
+            return {"y": tf.reshape(tf.tile(x, [1, 21]), tf.boolean_mask([1, 21], [True, True]))}
+
+    model = Tiled()
+    tf.saved_model.save(model, str(tmp_path / "tiled" / "1"), signatures=model.tile)
+    made = service(tmp_path, limits={"elements": 20})
+    status, text = error(made, "POST", "/v1/models/tiled:predict", {"inputs": [[1.0]]})
+    assert (status, "The outputs" in text, "Received: 21" in text) == (400, True, True)
+
+
+def test_many_steps_make_a_call_a_long_one(models: Path) -> None:
+    long: list[bool] = []
+
+    async def work(made: Service) -> None:
+        submit = made.batcher.submit
+
+        async def spy(*given: Any, **named: Any) -> Any:
+            long.append(named["long"])
+            return await submit(*given, **named)
+
+        made.batcher.submit = spy  # type: ignore[method-assign]
+        for steps, horizon in ((1000, 1), (1001, 1), (1, 1000), (1, 1001)):
+            body = {"signature_name": "forecast", "instances": [{"x": [1.0] * steps, "horizon": horizon}]}
+            assert (await ask(made, "POST", PREDICT, body)).status == 200
+        assert (await ask(made, "POST", PREDICT, {"instances": [[1.0]] * 1001})).status == 200  # rows are no steps
+
+    run(service(models), work)
+    assert long == [False, True, False, True, False]
+
+
+def test_a_model_whose_call_does_not_end_is_set_aside(models: Path) -> None:
+    go = threading.Event()
+
+    async def work(made: Service) -> list[Any]:
+        servable = made.catalogue.find("plus")
+        original = servable.run
+
+        def slow(signature: str, inputs: Any) -> Any:
+            go.wait()
+            return original(signature, inputs)
+
+        servable.run = slow  # type: ignore[method-assign]
+        body = {"instances": [[1.0]]}
+        seen: list[Any] = [(await ask(made, "POST", PREDICT, body)).status]
+        while made.catalogue.ready():
+            await asyncio.sleep(0.01)
+        for request in (("POST", PREDICT, body), ("GET", "/ready")):
+            answer = await ask(made, *request)
+            seen.append((answer.status, json.loads(answer.content)))
+        assert b'state="SET_ASIDE",version="2"} 1.0' in made.metrics.text()
+        go.set()
+        while not made.catalogue.ready():
+            await asyncio.sleep(0.01)
+        return [*seen, (await ask(made, "POST", PREDICT, body)).status]
+
+    made = service(models, limits={"seconds": 0.1})
+    made.batcher.limit = 0.05
+    late, (status, told), ready, answered = run(made, work)
+    assert (late, status, answered) == (504, 503, 200)
+    assert "A call of this model has not ended" in told["error"]
+    assert ready == (503, {"status": "not ready", "set_aside": 1})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lstm_ae.serving import batching as module
 from lstm_ae.serving.batching import Batcher, Batching
 from lstm_ae.serving.refusals import Code, Refusal
 
@@ -191,3 +192,178 @@ def test_requests_that_wait_for_company_are_all_answered() -> None:
         return [answer["x"].item() for answer in answers]
 
     assert asyncio.run(work()) == list(range(60))
+
+
+class Calls:
+    """A batcher, and models whose calls end once they may.
+
+    Attributes:
+        ran: the model and the rows of each call, in the order in which they began.
+        reported: what the batcher has reported.
+    """
+
+    def __init__(self, limit: float = 600.0, **options: Any) -> None:
+        self.batcher = Batcher(Batching(**options), limit)
+        self.go = threading.Event()
+        self.ran: list[tuple[str, int]] = []
+        self.reported: list[Any] = []
+        self.batcher.watch(
+            lambda owner, long, reason: self.reported.append(("late", owner, long)),
+            lambda owner, long: self.reported.append(("ended", owner, long)),
+        )
+
+    def ask(self, owner: str, rows: int = 1, *, held: bool = False, long: bool = False, deadline: float = 60.0) -> Any:
+        """A task of a request; a call of a `held` one ends once `go` is set."""
+
+        def run(inputs: Any) -> Any:
+            self.ran.append((owner, len(inputs["x"])))
+            if held:
+                self.go.wait()
+            return inputs
+
+        loop = asyncio.get_running_loop()
+        return loop.create_task(
+            self.batcher.submit(
+                (owner, held),
+                run,
+                {"x": np.zeros(rows)},
+                rows,
+                deadline=loop.time() + deadline,
+                owner=owner,
+                long=long,
+            )
+        )
+
+    async def until(self, true: Any) -> None:
+        for _ in range(3000):
+            if true():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CALL_PATIENCE", 0.01)
+
+
+async def code_of(answer: Any) -> Any:
+    with pytest.raises(Refusal) as caught:
+        await answer
+    return caught.value.code
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_call_that_never_ends_stops_no_other_model() -> None:
+    async def work() -> None:
+        calls = Calls(threads=1)
+        stuck = [calls.ask("endless", held=True) for _ in range(3)]
+        await calls.until(lambda: calls.ran)
+        for _ in range(3):
+            await calls.ask("plus")
+        # Its own requests wait for it: it has as many calls at a time as there are threads.
+        assert calls.ran == [("endless", 1), *[("plus", 1)] * 3]
+        calls.go.set()
+        await asyncio.gather(*stuck)
+        assert not calls.batcher._loads
+        calls.batcher.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_late_call_is_reported_until_it_ends() -> None:
+    async def work() -> None:
+        calls = Calls(threads=1, limit=0.05)
+        running = calls.ask("endless", held=True, deadline=0.02)
+        await calls.until(lambda: calls.ran)
+        waiting = calls.ask("endless", held=True)
+        assert await code_of(running) == Code.DEADLINE_EXCEEDED
+        assert await code_of(waiting) == Code.UNAVAILABLE
+        assert await code_of(calls.ask("endless")) == Code.UNAVAILABLE
+        await calls.ask("plus")
+        assert calls.reported == [("late", "endless", False)]
+        calls.go.set()
+        await calls.until(lambda: len(calls.reported) == 2)
+        assert calls.reported[1] == ("ended", "endless", False)
+        await calls.ask("endless")
+        calls.batcher.close()
+
+    asyncio.run(work())
+
+
+def test_every_model_has_a_queue_of_its_own() -> None:
+    async def work() -> None:
+        calls = Calls(threads=1, size=2, queue=1)
+        first = calls.ask("slow", held=True)
+        await calls.until(lambda: calls.ran)
+        waiting = [calls.ask("slow", held=True) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert await code_of(calls.ask("slow")) == Code.UNAVAILABLE
+        other = calls.ask("plus")
+        calls.go.set()
+        await asyncio.gather(first, other, *waiting)
+        calls.batcher.close()
+
+    asyncio.run(work())
+
+
+def test_long_calls_run_beside_all_others_one_at_a_time() -> None:
+    async def work() -> None:
+        calls = Calls(threads=1)
+        long = [calls.ask(owner, held=True, long=True) for owner in ("a", "a", "b")]
+        await calls.until(lambda: calls.ran)
+        await asyncio.gather(calls.ask("a"), calls.ask("b"))
+        assert calls.ran[0] == ("a", 1)
+        assert sorted(calls.ran[1:]) == [("a", 1), ("b", 1)]
+        calls.go.set()
+        await asyncio.gather(*long)
+        calls.batcher.close()
+
+    asyncio.run(work())
+
+
+def test_a_late_long_call_keeps_out_other_long_ones_of_its_model_alone() -> None:
+    async def work() -> None:
+        calls = Calls(threads=1, limit=0.05)
+        running = calls.ask("endless", held=True, long=True)
+        await calls.until(lambda: calls.reported)
+        assert calls.reported == [("late", "endless", True)]
+        assert await code_of(calls.ask("endless", long=True)) == Code.UNAVAILABLE
+        await asyncio.gather(calls.ask("endless"), calls.ask("plus", long=True))
+        calls.go.set()
+        await running
+        assert calls.reported[1] == ("ended", "endless", True)
+        calls.batcher.close()
+
+    asyncio.run(work())
+
+
+def test_a_large_request_lets_others_pass() -> None:
+    """Of the same model and of the same shape."""
+
+    async def work() -> None:
+        calls = Calls(threads=1, size=2, queue=3)
+        calls.go.set()
+        large = calls.ask("plus", 40)
+        await asyncio.sleep(0)
+        small = [calls.ask("plus"), calls.ask("other")]
+        await asyncio.gather(large, *small)
+        # Its own parts do not fill the queue; the first of them runs, and then all have their turn.
+        assert ("plus", 1) in calls.ran[:4]
+        assert ("other", 1) in calls.ran[:4]
+        assert calls.ran.count(("plus", 2)) == 20
+        calls.batcher.close()
+
+    asyncio.run(work())
+
+
+def test_a_large_request_that_fails_is_not_gone_on_with() -> None:
+    ran: list[int] = []
+
+    def failing(inputs: Any) -> Any:
+        ran.append(len(inputs["x"]))
+        raise Refusal(Code.INVALID_ARGUMENT, "no")
+
+    (answer,) = calls(Batcher(Batching(size=2, threads=1)), failing, 40)
+    assert (answer.code, ran) == (Code.INVALID_ARGUMENT, [2])

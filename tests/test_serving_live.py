@@ -433,6 +433,24 @@ def test_a_warm_up_that_never_ends_keeps_no_other_model_from_loading(tmp_path: P
         assert server.stop() == 0
 
 
+@pytest.mark.slow
+def test_requests_of_many_steps_let_others_pass() -> None:
+    with live(Path(__file__).parent.parent / "saved_models" / "toy") as server:
+        ended: list[int] = []
+        body = {"instances": [[[0.5]] * 20_000]}
+        clients = [
+            threading.Thread(target=lambda: ended.append(server.ask("/v1/models/toy:predict", body)[0]))
+            for _ in range(2)
+        ]
+        for client in clients:
+            client.start()
+        small = [server.ask("/v1/models/toy:predict", {"instances": [[[0.5]] * 50]})[0] for _ in range(20)]
+        assert (small, len(ended)) == ([200] * 20, 0)
+        for client in clients:
+            client.join()
+        assert ended == [200, 200]
+
+
 def lstmae(*line: str) -> subprocess.CompletedProcess[str]:
     start = "import sys; from lstm_ae_cli import main; sys.exit(main())"
     return subprocess.run([sys.executable, "-c", start, *line], capture_output=True, text=True, timeout=60, check=False)

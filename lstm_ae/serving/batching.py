@@ -12,7 +12,6 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +19,13 @@ import numpy as np
 from lstm_ae.serving.refusals import Code, Refusal
 from lstm_ae.serving.rows import by_row, count, filled, joined, part
 from lstm_ae.serving.servable import Tensors
+from lstm_ae.serving.workers import Workers
 
 Run = Callable[[Tensors], Tensors]
 # What the names of the threads begin with.
 CALLING = "model"
+# Seconds after which a call that still runs lets another one begin.
+CALL_PATIENCE = 1.0
 
 
 class Batching(NamedTuple):
@@ -32,8 +34,8 @@ class Batching(NamedTuple):
     Args:
         size: most samples in a call; 1 turns batching off.
         wait: seconds that a request may wait for others.
-        queue: where so many calls' worth of samples wait, further requests are refused as UNAVAILABLE.
-        threads: calls at the same time.
+        queue: where so many calls' worth of a model's samples wait, further requests are refused as UNAVAILABLE.
+        threads: calls at the same time, those left out that take long.
         sizes: the sizes that a call may have, ascending, the last one `size`; smaller batches are filled up by their
             last row. Empty: any size.
     """
@@ -52,29 +54,89 @@ class _Item(NamedTuple):
     answer: "asyncio.Future[Tensors]"
 
 
+class _Target(NamedTuple):
+    """What is called.
+
+    Args:
+        run: from inputs to outputs.
+        owner: the model.
+        long: whether a call is known to take long.
+    """
+
+    run: Run
+    owner: Hashable
+    long: bool
+
+
 class _Lane:
     """The requests that may ride together: one signature of one version, one shape of a sample."""
 
-    def __init__(self, run: Run, sizes: tuple[int, ...]) -> None:
-        self.run, self.sizes = run, sizes
+    def __init__(self, target: _Target, sizes: tuple[int, ...]) -> None:
+        self.target, self.sizes = target, sizes
         self.items: deque[_Item] = deque()
         self.rows = 0
         self.ready = False
         self.timer: asyncio.TimerHandle | None = None
 
 
+class _Call:
+    """A batch on its way through the model."""
+
+    def __init__(self, target: _Target, items: list[_Item]) -> None:
+        self.target, self.items = target, items
+        self.timer: asyncio.TimerHandle | None = None
+        self.late = False
+
+
+class _Load:
+    """What a model has in the batcher: samples that wait, and calls that run or are late, each by `long`."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.running = [0, 0]
+        self.late = [0, 0]
+
+
 class Batcher:
-    """Gathers requests and runs them in threads."""
+    """Gathers requests and runs them in threads.
 
-    def __init__(self, batching: Batching) -> None:
-        self.batching = batching
+    No model keeps others waiting: each has a queue of its own and at most `threads` calls at a time, and a call that
+    takes longer than `CALL_PATIENCE` gives its place to another one. Long calls run one at a time beside all others.
+
+    Args:
+        limit: seconds of a call; one that takes longer is late, and nothing like it is called until it has ended.
+    """
+
+    def __init__(self, batching: Batching, limit: float = 60.0) -> None:
+        self.batching, self.limit = batching, limit
+        self._late: Callable[[Any, bool, str], None] = lambda owner, long, reason: None
+        self._ended: Callable[[Any, bool], None] = lambda owner, long: None
         self._lanes: dict[Hashable, _Lane] = {}
-        self._ready: deque[tuple[Hashable, _Lane]] = deque()
-        self._free = batching.threads
-        self._waiting = 0
-        self._pool = ThreadPoolExecutor(batching.threads, thread_name_prefix=CALLING)
+        self._loads: dict[Hashable, _Load] = {}
+        # By whether they are for long calls.
+        self._ready: tuple[deque[tuple[Hashable, _Lane]], ...] = (deque(), deque())
+        self._workers = Workers(CALLING, batching.threads, CALL_PATIENCE), Workers(f"{CALLING}-long", 1, limit)
 
-    async def submit(self, key: Hashable, run: Run, inputs: Tensors, rows: int, *, deadline: float) -> Tensors:
+    def watch(self, late: Callable[[Any, bool, str], None], ended: Callable[[Any, bool], None]) -> None:
+        """Report calls that are late.
+
+        Args:
+            late: called with the owner, whether its call is a long one, and the reason to refuse others.
+            ended: called with the owner and the same once none of them runs any longer.
+        """
+        self._late, self._ended = late, ended
+
+    async def submit(
+        self,
+        key: Hashable,
+        run: Run,
+        inputs: Tensors,
+        rows: int,
+        *,
+        deadline: float,
+        owner: Hashable = None,
+        long: bool = False,
+    ) -> Tensors:
         """The outputs of `run` for these inputs.
 
         Args:
@@ -82,32 +144,55 @@ class Batcher:
             run: from inputs to outputs; all of them have rows, as many as there are samples, where `rows`.
             rows: samples in the inputs, or 0 where they cannot be told: then nothing rides with them.
             deadline: by the event loop's clock.
+            owner: the model that is called.
+            long: whether the call is known to take long.
 
         Raises:
             Refusal: the queue is full, the deadline has passed, or `run` refused these inputs.
         """
         limit = self.batching.size
-        if self._waiting >= self.batching.queue * limit:
+        load = self._loads.get(owner, _Load())
+        if load.waiting >= self.batching.queue * limit:
             raise Refusal(Code.UNAVAILABLE, "The queue of requests is full; try again later")
+        if load.late[long]:
+            raise Refusal(Code.UNAVAILABLE, self._reason())
+        target = _Target(run, owner, long)
         if rows > limit:
-            parts = [part(inputs, slice(start, start + limit)) for start in range(0, rows, limit)]
-            many = [self._one(key, run, some, count(some), deadline) for some in parts]
-            return joined(
-                [by_row(answer, count(some)) for answer, some in zip(await _together(many), parts, strict=True)]
-            )
+            return await self._in_parts(key, target, inputs, rows, deadline)
         if rows == 0 or limit == 1:
             key = (key, object())
-        return await self._one(key, run, inputs, rows, deadline)
+        return await self._one(key, target, inputs, rows, deadline)
 
-    async def _one(self, key: Hashable, run: Run, inputs: Tensors, rows: int, deadline: float) -> Tensors:
+    async def _in_parts(self, key: Hashable, target: _Target, inputs: Tensors, rows: int, deadline: float) -> Tensors:
+        """A large request, cut; few parts of it wait at a time, and in a lane of their own, so that others pass."""
+        starts = iter(range(0, rows, self.batching.size))
+        answers: dict[int, Tensors] = {}
+
+        async def ride() -> None:
+            for start in starts:
+                some = part(inputs, slice(start, start + self.batching.size))
+                try:
+                    answer = await self._one((key, "parts"), target, some, count(some), deadline)
+                    answers[start] = by_row(answer, count(some))
+                except BaseException:
+                    for _ in starts:  # what is left would be in vain
+                        pass
+                    raise
+
+        for end in await asyncio.gather(*(ride() for _ in range(self.batching.threads)), return_exceptions=True):
+            if end is not None:
+                raise end
+        return joined([answers[start] for start in sorted(answers)])
+
+    async def _one(self, key: Hashable, target: _Target, inputs: Tensors, rows: int, deadline: float) -> Tensors:
         loop = asyncio.get_running_loop()
         item = _Item(inputs, rows, deadline, loop.create_future())
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = _Lane(run, self.batching.sizes if rows else ())
+            lane = self._lanes[key] = _Lane(target, self.batching.sizes if rows else ())
         lane.items.append(item)
         lane.rows += rows
-        self._waiting += self._weight(item)
+        self._loads.setdefault(target.owner, _Load()).waiting += self._weight(item)
         if lane.rows >= self.batching.size or not self.batching.wait or not rows:
             self._make_ready(key, lane)
         elif lane.timer is None and not lane.ready:
@@ -120,7 +205,8 @@ class Batcher:
 
     def close(self) -> None:
         """End the threads, without waiting for what runs in them."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for workers in self._workers:
+            workers.close()
 
     def _make_ready(self, key: Hashable, lane: _Lane) -> None:
         if lane.timer:
@@ -128,28 +214,44 @@ class Batcher:
             lane.timer = None
         if not lane.ready:
             lane.ready = True
-            self._ready.append((key, lane))
+            self._ready[lane.target.long].append((key, lane))
         self._dispatch()
 
     def _dispatch(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._free and self._ready:
-            key, lane = self._ready.popleft()
-            lane.ready = False
-            items = self._take(lane, loop.time())
-            if lane.items:
-                # In turn with the other lanes.
-                lane.ready = True
-                self._ready.append((key, lane))
-            else:
-                if lane.timer:
-                    lane.timer.cancel()
-                if self._lanes.get(key) is lane:
-                    del self._lanes[key]
-            if items:
-                self._free -= 1
-                task = loop.run_in_executor(self._pool, _call, lane.run, lane.sizes, [item.inputs for item in items])
-                task.add_done_callback(functools.partial(self._answer, items))
+        now = asyncio.get_running_loop().time()
+        for long, ready in enumerate(self._ready):
+            most, blocked = 1 if long else self.batching.threads, 0
+            while self._workers[long].free > 0 and blocked < len(ready):
+                key, lane = ready.popleft()
+                owner = lane.target.owner
+                if lane.items and self._loads[owner].running[long] >= most:
+                    ready.append((key, lane))
+                    blocked += 1
+                    continue
+                blocked = 0
+                lane.ready = False
+                items = self._take(lane, now)
+                if lane.items:
+                    # In turn with the other lanes.
+                    lane.ready = True
+                    ready.append((key, lane))
+                else:
+                    if lane.timer:
+                        lane.timer.cancel()
+                    if self._lanes.get(key) is lane:
+                        del self._lanes[key]
+                if items:
+                    self._start(lane, _Call(lane.target, items))
+                else:
+                    self._forget(owner)
+
+    def _start(self, lane: _Lane, call: _Call) -> None:
+        run, owner, long = call.target
+        self._loads[owner].running[long] += 1
+        work = functools.partial(_call, run, lane.sizes, [item.inputs for item in call.items])
+        call.timer = asyncio.get_running_loop().call_later(self.limit, self._is_late, call)
+        future = self._workers[long].start(work, self._dispatch)
+        future.add_done_callback(functools.partial(self._answer, call))
 
     def _take(self, lane: _Lane, now: float) -> list[_Item]:
         """As many waiting requests as fit; those that nobody waits for any longer are dropped."""
@@ -158,7 +260,7 @@ class Batcher:
         while lane.items and (not taken or rows + lane.items[0].rows <= self.batching.size):
             item = lane.items.popleft()
             lane.rows -= item.rows
-            self._waiting -= self._weight(item)
+            self._loads[lane.target.owner].waiting -= self._weight(item)
             if not item.answer.done() and item.deadline > now:
                 taken.append(item)
                 rows += item.rows
@@ -168,16 +270,50 @@ class Batcher:
         # What rides alone is a call's worth, whatever it holds.
         return item.rows or self.batching.size
 
-    def _answer(self, items: list[_Item], done: "asyncio.Future[list[Tensors | Exception]]") -> None:
-        self._free += 1
-        for item, answer in zip(items, done.result(), strict=True):
+    def _reason(self) -> str:
+        return f"A call of this model has not ended within {self.limit:g} s; try again once it has"
+
+    def _is_late(self, call: _Call) -> None:
+        _, owner, long = call.target
+        load = self._loads[owner]
+        call.late = True
+        load.late[long] += 1
+        # Those that wait learn it now: nothing like it is called until it ends.
+        for lane in self._lanes.values():
+            if (lane.target.owner, lane.target.long) == (owner, long):
+                for item in lane.items:
+                    load.waiting -= self._weight(item)
+                    if not item.answer.done():
+                        item.answer.set_exception(Refusal(Code.UNAVAILABLE, self._reason()))
+                lane.items.clear()
+                lane.rows = 0
+        if load.late[long] == 1:
+            self._late(owner, long, self._reason())
+
+    def _answer(self, call: _Call, done: "asyncio.Future[list[Tensors | Exception]]") -> None:
+        _, owner, long = call.target
+        load = self._loads[owner]
+        if call.timer:
+            call.timer.cancel()
+        load.running[long] -= 1
+        load.late[long] -= call.late
+        for item, answer in zip(call.items, done.result(), strict=True):
             if item.answer.done():
                 continue
             if isinstance(answer, Exception):
                 item.answer.set_exception(answer)
             else:
                 item.answer.set_result(answer)
+        if call.late and not load.late[long]:
+            self._ended(owner, long)
+        self._forget(owner)
         self._dispatch()
+
+    def _forget(self, owner: Hashable) -> None:
+        """A model that has nothing here any longer need not stay in memory."""
+        load = self._loads.get(owner)
+        if load and not load.waiting and not any(load.running):
+            del self._loads[owner]
 
 
 def _call(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Tensors | Exception]:
@@ -198,13 +334,3 @@ def _ride(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Ten
     outputs = by_row(run(whole), count(whole))
     ends = np.cumsum([count(request) for request in requests])
     return [part(outputs, slice(end - count(request), end)) for end, request in zip(ends, requests, strict=True)]
-
-
-async def _together(many: list[Any]) -> list[Tensors]:
-    """All answers, or the first error once all have ended."""
-    answers: list[Tensors] = []
-    for answer in await asyncio.gather(*many, return_exceptions=True):
-        if isinstance(answer, BaseException):
-            raise answer
-        answers.append(answer)
-    return answers

@@ -32,6 +32,7 @@ _LACKING = {
     "instances": "--max-instances",
     "window": "--max-window",
     "horizon": "--max-horizon",
+    "elements": "--max-elements",
 }
 
 

@@ -74,7 +74,7 @@ async def serve(
     Raises:
         ConfigError: the address or a port cannot be had.
     """
-    catalogue, batcher = Catalogue(wanted, load, limit=manners.load_seconds), Batcher(batching)
+    catalogue, batcher = Catalogue(wanted, load, limit=manners.load_seconds), Batcher(batching, limits.seconds)
     service = Service(catalogue, batcher, Metrics(), limits, page=page)
 
     async def reload(models: list[Model]) -> None:

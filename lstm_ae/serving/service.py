@@ -1,6 +1,8 @@
 """What both REST and gRPC do with a request once they have read it: find, check, limit, run together, count."""
 
 import asyncio
+import logging
+import math
 import time
 from collections.abc import Awaitable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +18,11 @@ from lstm_ae.serving.servable import HORIZON, Sent, Servable, Signature, Tensors
 
 T = TypeVar("T")
 
+LOG = logging.getLogger(__name__)
+# Steps of a request whose call is known to take long: an LSTM takes one after the other, a tenth of a millisecond each
+# or more. It runs beside others.
+LONG = 1000
+
 
 class Limits(NamedTuple):
     """What one request may ask for.
@@ -25,6 +32,7 @@ class Limits(NamedTuple):
         instances: rows.
         window: steps, or any other size that a model leaves open.
         horizon: steps of a rollout.
+        elements: numbers and texts of all inputs together, and of all outputs.
         seconds: that it may take, the coming of its body and the reading of it included.
     """
 
@@ -32,6 +40,7 @@ class Limits(NamedTuple):
     instances: int = 10_000
     window: int = 100_000
     horizon: int = 10_000
+    elements: int = 1_000_000
     seconds: float = 60.0
 
 
@@ -52,6 +61,7 @@ class Service:
         self.leaving = self.draining = False
         self.running = 0
         metrics.watch(catalogue.states)
+        batcher.watch(self._late, self._ended)
 
     def ready(self) -> bool:
         """Whether requests are welcome."""
@@ -71,7 +81,6 @@ class Service:
             seconds: that are left of the client's time; the server's own limit where None or longer.
         """
         self.check(signature, inputs)
-        self._limit_horizon(inputs)
         rows = len(next(iter(inputs.values()))) if signature.batched else 0
         if signature.batched and not rows:
             raise invalid("There is no row in the inputs; send at least one")
@@ -81,7 +90,29 @@ class Service:
         # A rollout answers all rows with as many steps as its longest needs, so other horizons ride apart.
         horizon = float(inputs[HORIZON].max()) if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iuf" else 0
         key = (id(servable), signature.name, shapes, horizon)
-        return await self.batcher.submit(key, self._run(servable, signature), dict(inputs), rows, deadline=deadline)
+        steps = self._limit_steps(signature, inputs, rows)
+        outputs = await self.batcher.submit(
+            key,
+            self._run(servable, signature),
+            dict(inputs),
+            rows,
+            deadline=deadline,
+            owner=servable,
+            long=steps > LONG,
+        )
+        # Of outputs whose shapes are unknown before they are there.
+        self._limit_elements("outputs", sum(array.size for array in outputs.values()))
+        return outputs
+
+    def _late(self, servable: Servable, long: bool, reason: str) -> None:
+        """Set a model aside whose call does not end; a long call that is late keeps other long ones out alone."""
+        LOG.error("call is late", extra={"model": servable.name, "version": servable.version, "long": long})
+        if not long:
+            self.catalogue.set_aside(servable, reason)
+
+    def _ended(self, servable: Servable, long: bool) -> None:
+        if not long:
+            self.catalogue.take_back(servable)
 
     def _run(self, servable: Servable, signature: Signature) -> Run:
         def run(inputs: Tensors) -> Tensors:
@@ -106,18 +137,24 @@ class Service:
                 raise invalid(f"Input {name!r} may have at most {limits.window} steps. Received: {max(sizes)}")
             if 0 in sizes:
                 raise invalid(f"Input {name!r} is empty. Received the shape: {array.shape}")
+        self._limit_elements("inputs", sum(math.prod(array.shape) for array in inputs.values()))
 
-    def _limit_horizon(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        limits = self.limits
+    def _limit_elements(self, what: str, count: int) -> None:
+        if count > self.limits.elements:
+            raise invalid(
+                f"The {what} of a request may have at most {self.limits.elements} elements; send fewer rows or steps. "
+                f"Received: {count}"
+            )
+
+    def _limit_steps(self, signature: Signature, inputs: Mapping[str, NDArray[Any]], rows: int) -> int:
+        """Refuse a rollout over the limits, and what would answer more than they allow; returns the steps of a row."""
+        steps = ahead = steps_in(signature, inputs)
         if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iu":
-            for asked in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
-                if not 0 <= asked <= limits.horizon:
-                    raise invalid(f"Input {HORIZON!r} must be 0 to {limits.horizon}. Received: {asked}")
-            if inputs[HORIZON].size * asked > 10 * limits.window:
-                raise invalid(
-                    f"All rows together may ask for at most {10 * limits.window} steps. "
-                    f"Received: {inputs[HORIZON].size} rows of up to {asked}"
-                )
+            for ahead in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
+                if not 0 <= ahead <= self.limits.horizon:
+                    raise invalid(f"Input {HORIZON!r} must be 0 to {self.limits.horizon}. Received: {ahead}")
+        self._limit_elements("outputs", answered_by(signature, rows, ahead))
+        return max(steps, ahead)
 
     async def counted(self, protocol: str, model: str, work: Awaitable[T]) -> T:
         """Await a request's work and count how it ended.
@@ -143,3 +180,22 @@ class Service:
             self.running -= 1
             known = model if self.catalogue.serves(model) else "unknown"
             self.metrics.answered(protocol, known, code, time.perf_counter() - began)
+
+
+def steps_in(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
+    """Return the largest size of an input that the signature leaves open, besides the number of rows."""
+    longest = 1
+    for name, array in inputs.items():
+        spec = signature.inputs[name].shape
+        known = spec if spec is not None and len(spec) == array.ndim else (None,) * array.ndim
+        sizes = [size for size, own in zip(array.shape, known, strict=True) if own is None]
+        longest = max([longest, *sizes[signature.batched :]])
+    return longest
+
+
+def answered_by(signature: Signature, rows: int, steps: int) -> int:
+    """Return how many elements the outputs have, as far as the signature tells, where open sizes are of steps."""
+    shapes = [spec.shape for spec in signature.outputs.values() if spec.shape is not None]
+    if signature.batched:
+        shapes = [(rows, *shape[1:]) for shape in shapes]
+    return sum(math.prod(steps if size is None else size for size in shape) for shape in shapes)
