@@ -50,9 +50,7 @@ def check(
     _show(found, config, talk)
     talk.document(_document(found, config))
     if not found.usable:
-        worst = found.findings[0]
-        fix = f". Add {_options(worst.fixes[0])}" if worst.fixes else ""
-        raise DataError(f"{found.table.name} cannot be used so: {worst.text}{fix}")
+        raise DataError(_verdict(found, config))
 
 
 detecting.register(app)
@@ -92,6 +90,17 @@ def _list(items: list[str] | tuple[str, ...]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(items)
     return text.getvalue()
+
+
+def _verdict(found: "Inspection", config: Reading) -> str:
+    """Return how many problems there are, which the result lists, and what solves them all."""
+    from lstm_ae.data.findings import together
+    from lstm_ae.data.selection import count
+
+    problems = [finding for finding in found.findings if finding.fatal]
+    fix = together(config, problems)
+    advice = f"Add {_options(fix)}" if fix else f"Correct {'it' if len(problems) == 1 else 'them'} in the table"
+    return f"{found.table.name} cannot be used so: {count(len(problems), 'problem')}, as listed. {advice}"
 
 
 def _show(found: "Inspection", config: Reading, talk: Talk) -> None:

@@ -71,8 +71,8 @@ def test_dates_and_a_time_zone() -> None:
 @pytest.mark.parametrize(
     ("columns", "options", "piece"),
     [
-        ({"t": HOURS, "a": [1.0, float("inf"), 2]}, {}, "row 2, column 'a': inf is infinite"),
-        ({"t": HOURS, "a": [1.0, 1e39, 2]}, {}, "row 2, column 'a': 1e\\+39 is infinite or beyond"),
+        ({"t": HOURS, "a": [1.0, float("inf"), 2]}, {}, "row 2, column 'a': 'inf' is infinite"),
+        ({"t": HOURS, "a": [1.0, 1e39, 2]}, {}, "row 2, column 'a': '1e\\+39' is infinite or beyond"),
         ({"t": [HOURS[0], None, HOURS[2]], "a": [1, 2, 3]}, {}, "row 2, column 't': the time is missing"),
         ({"t": ["2024-01-01", "2023-02-29"], "a": [1, 2]}, {}, "row 2, column 't': '2023-02-29'"),
         ({"t": [datetime.date(9000, 1, 1)], "a": [1]}, {}, "row 1, column 't': the time is outside the years"),
@@ -131,3 +131,14 @@ def test_numbers_in_text_are_written_as_in_csv() -> None:
     assert table.layout.texts == {"c": "holds numbers in different units ('kg', 'lb')"}
     with pytest.raises(DataError, match="'%', and the run was trained on 'kg'"):
         read_measurements(Reading(data="t.parquet", column_units=("b=kg",)), of_run=True)
+
+
+def test_cells_that_are_no_numbers_are_gathered_as_of_csv() -> None:
+    table = {"t": HOURS, "a": ["1", "x", "3"], "b": [1.0, float("inf"), 1e39]}
+    pq.write_table(pa.table(table), "t.parquet")
+    found = read_measurements(Reading(data="t.parquet"), lenient=True)
+    assert [(bad.column, bad.row, dict(bad.words)) for bad in found.bad] == [
+        ("a", 2, {"x": 1}),
+        ("b", 2, {"inf": 1, "1e+39": 1}),
+    ]
+    np.testing.assert_array_equal(found.values, np.array([[1, 1], [np.nan, np.nan], [3, np.nan]], np.float32))

@@ -18,6 +18,7 @@ from lstm_ae_cli.series import command_line
 from lstm_ae.config import Reading
 from lstm_ae.data.findings import Finding, together
 from lstm_ae.data.inspection import inspect
+from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.remarks import remarks
 from lstm_ae.errors import ConfigError, DataError
 
@@ -162,8 +163,7 @@ def test_problems_come_with_the_command_that_solves_them(case: str, called: Any)
     code, out, err = called(f"series check t.csv {WITH.get(case, '')}")
     assert code == 3
     assert piece in out
-    assert piece in err
-    assert err.startswith("lstmae: 't.csv' cannot be used so: ")
+    assert err.startswith("lstmae: 't.csv' cannot be used so: 1 problem, as listed. ")
     assert f"Add {fix}\n" in err
     assert err.count("\n") == 1
     commands = [line.strip() for line in out.splitlines() if line.startswith("  lstmae series check t.csv")]
@@ -173,18 +173,81 @@ def test_problems_come_with_the_command_that_solves_them(case: str, called: Any)
         assert (code, err) == (0, ""), command
 
 
+WORDED = [
+    f"{hour},{'ERR' if k % 30 == 7 else 'OFF' if k == 50 else k % 7},{'ERR' if k == 3 else k % 5},{'on' * (k % 2)}"
+    for k, hour in enumerate(hours(100))
+]
+
+
+def test_all_words_that_are_no_numbers_are_one_problem(called: Any) -> None:
+    written(WORDED, "time,a,b,c")
+    code, out, err = called("series check t.csv")
+    assert code == 3
+    (problem,) = (line for line in out.splitlines() if line.startswith("Problem: "))
+    assert problem == (
+        "Problem: 'ERR' (5 cells), 'OFF' (1 cell) in 'a', 'b', the first in line 5: such a cell is not a number."
+    )
+    assert problem.removeprefix("Problem: ") not in err
+    assert err.endswith("1 problem, as listed. Add --missing ERR,OFF\n")
+    assert out.splitlines()[4].split() == ["a", "0", "2.968", "6", "5.00%"]
+    assert called("series check t.csv --missing ERR,OFF")[0] == 0
+    problems = json.loads(called("series check t.csv --json")[1])["problems"]
+    assert [each["fixes"] for each in problems if each["fatal"]] == [["lstmae series check t.csv --missing ERR,OFF"]]
+    # A training ends with the first.
+    with pytest.raises(DataError, match=r"line 9, column 'a': 'ERR' is not a number.*--missing ERR, or name"):
+        read_measurements(Reading(data="t.csv"))
+
+
+def test_columns_without_any_number_are_left_out_and_not_their_words(called: Any) -> None:
+    written(WORDED, "time,a,b,c")
+    code, out, err = called("series check t.csv --value-cols a,b,c")
+    assert code == 3
+    assert err.endswith("2 problems, as listed. Add --value-cols a,b --missing ERR,OFF\n")
+    assert "'on' (50 cells) in 'c', the first in line 3" in out
+    assert called("series check t.csv --value-cols a,b --missing ERR,OFF")[0] == 0
+    code, out, err = called("series check t.csv --value-cols c")
+    assert (code, out) == (3, "")
+    assert "line 3, column 'c': 'on' is not a number" in err
+
+
+def test_cells_that_are_no_numbers_for_another_reason_come_with_what_solves_that(called: Any) -> None:
+    rows = [f"{hour},{k % 7}.5,{k},{k % 3}" for k, hour in enumerate(hours(1100))]
+    rows[1050:1054] = [
+        f'{hours(1100)[1050 + k]},"1,{k}00",{cell},inf' for k, cell in enumerate(("true", "5%", "1e40", "7"))
+    ]
+    written(rows, "time,a,b,c")
+    code, out, err = called("series check t.csv")
+    assert code == 3
+    lines = out.splitlines()
+    for piece, fixes in (
+        (
+            "'1,000' (1 cell), '1,100' (1 cell), '1,200' (1 cell), '1,300' (1 cell) in 'a'",
+            ["thousands comma", "value-cols b,c"],
+        ),
+        ("'true' (1 cell) in 'b'", ["value-cols a,c"]),
+        ("'5%' (1 cell) in 'b'", ["value-cols a,c"]),
+        ("'1e40' (1 cell) in 'b'", ["value-cols a,c"]),
+        ("'inf' (4 cells) in 'c'", ["missing inf", "value-cols a,b"]),
+    ):
+        (place,) = (place for place, line in enumerate(lines) if line.startswith(f"Problem: {piece}"))
+        for number, fix in enumerate(fixes, 1):
+            assert lines[place + number] == f"  lstmae series check t.csv --{fix}"
+    assert called(f"series check t.csv {err.partition('Add ')[2]}")[0] == 0
+
+
 def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
     """New York's clocks: neither another zone nor the mean of two hours makes the table one that can be used."""
     clocks = [*hours(27, "2024-11-02T00:00")[:26], *hours(60, "2024-11-03T01:00")]
     written([f"{hour},1.{k}" for k, hour in enumerate(clocks)])
     code, out, err = called("series check t.csv")
     assert code == 3
-    assert err.endswith("give --time-zone ZONE, the zone of these clocks, such as Europe/London or America/New_York\n")
+    assert "give --time-zone ZONE, the zone of these clocks, such as Europe/London or America/New_York.\n" in out
+    assert err.endswith("1 problem, as listed. Correct it in the table\n")
     assert "  lstmae series check" not in out
     for zone in ("Europe/Berlin", "Europe/London"):
         code, out, err = called(f"series check t.csv --time-zone {zone}")
         assert code == 3
-        assert f"in an hour that daylight saving repeats, though not in {zone}: give --time-zone" in err
+        assert f"in an hour that daylight saving repeats, though not in {zone}: give --time-zone" in out
         assert "--duplicates" not in out
     assert called("series check t.csv --time-zone America/New_York")[0] == 0
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lstm_ae.config import Reading
+from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.delimited import Chunk, chunk_by, encoded_as, first_of, understand
 from lstm_ae.data.dialect import Row, separator_of
@@ -99,7 +100,10 @@ def read_arriving(
     layout, _, notation = understand(start, header, even or sample, separator, name, config, of_run=True)
     layout = encoded_as(layout, arriving.encoding)
     sample = [(start, header), *sample] if config.columns else sample
-    chunk_of, convert = chunk_by(layout, config, name, separator, notation), _to_utc(layout, name, config)
+    chunk_of, convert = (
+        chunk_by(layout, config, name, separator, CellReader(config, name, "line", notation)),
+        _to_utc(layout, name, config),
+    )
     pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
     found = (taken(piece, lambda part: convert(chunk_of(part)), refuse) for piece in pieces)
     return layout, itertools.chain.from_iterable(found)

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
+from lstm_ae.data.cells import CellReader
 from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import (
     Layout,
     held,
     kind_of,
     layout_of,
-    missing_numbers,
     missing_words,
     names_of_series,
     notation_by,
@@ -32,17 +32,15 @@ from lstm_ae.data.dialect import (
 )
 from lstm_ae.data.instants import BadCell, Times, read_moments
 from lstm_ae.data.lines import Encoding, decoded, shown
-from lstm_ae.data.notation import BadNumber, Notation, numbers_of, why_text
-from lstm_ae.data.table import CHUNK, bad_cell, rows_of, uneven
+from lstm_ae.data.notation import Notation, why_text
+from lstm_ae.data.table import CHUNK, rows_of, uneven
 from lstm_ae.errors import DataError
-from lstm_ae.options import spelled
 
 # Rows that tell what a file holds, and how many cells of a wide one are enough.
 SAMPLE, SAMPLE_CELLS = 1_000, 500_000
 # Cells of a piece.
 CHUNK_CELLS = 1_000_000
 MAX_COLUMNS = 10_000
-LARGEST = float(np.finfo(np.float32).max)
 
 
 class Chunk(NamedTuple):
@@ -63,12 +61,13 @@ class Chunk(NamedTuple):
 
 
 def read_delimited(
-    file: BinaryIO, name: str, config: Reading, *, of_run: bool = False
-) -> tuple[Layout, Iterator[Chunk]]:
-    """What an open CSV file holds, and its rows piece by piece.
+    file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
+) -> tuple[Layout, Iterator[Chunk], CellReader]:
+    """What an open CSV file holds, its rows piece by piece, and what reads their numbers.
 
     Args:
         of_run: the config is a run's, see `require_units`.
+        lenient: as of `CellReader`.
 
     Raises:
         DataError: at once or with a later piece: one line with the file, the line, the rule and the option that helps.
@@ -85,7 +84,8 @@ def read_delimited(
     following = itertools.chain(sample, rows)
     size = max(1, min(CHUNK, CHUNK_CELLS // len(header)))
     pieces = iter(lambda: list(itertools.islice(following, size)), [])
-    return layout, map(chunk_by(layout, config, name, separator, notation), pieces)
+    reader = CellReader(config, name, "line", notation, lenient=lenient)
+    return layout, map(chunk_by(layout, config, name, separator, reader), pieces), reader
 
 
 def first_of(rows: Iterator[Row], name: str, config: Reading) -> Row:
@@ -158,12 +158,10 @@ def understand(
 
 
 def chunk_by(
-    layout: Layout, config: Reading, name: str, separator: str, notation: Notation
+    layout: Layout, config: Reading, name: str, separator: str, reader: CellReader
 ) -> Callable[[Sequence[Row]], Chunk]:
     """What makes arrays of some of a table's rows; the arguments are those of `understand`, and what it returns."""
     place = {column: k for k, column in enumerate(layout.names)}
-    words = missing_words(config) if config.missing else None
-    numbers = missing_numbers(config, notation)
 
     def chunk_of(rows: Sequence[Row]) -> Chunk:
         numbered, cells = zip(*rows, strict=True)
@@ -183,7 +181,7 @@ def chunk_by(
                 ) from None
         values = np.empty((len(rows), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):
-            values[:, k] = _values(columns[place[column]], numbered, column, name, words, numbers, notation)
+            values[:, k] = reader.read(columns[place[column]], numbered, column)
         ids = None
         if layout.ids:
             ids = names_of_series([list(map(str.strip, columns[place[column]])) for column in layout.ids])
@@ -191,53 +189,6 @@ def chunk_by(
         return Chunk(np.array(numbered, np.int32), times, values, ids, labels)
 
     return chunk_of
-
-
-def _values(
-    cells: Sequence[str],
-    numbered: Sequence[int],
-    column: str,
-    name: str,
-    words: frozenset[str] | None,
-    numbers: tuple[float, ...],
-    notation: Notation,
-) -> NDArray[np.float32]:
-    if words:
-        cells = ["" if cell.strip().lower() in words else cell for cell in cells]
-    values = readable(cells, numbered, column, name, notation)
-    if numbers:
-        values[are_missing(values, numbers)] = np.nan
-    with np.errstate(over="ignore"):
-        narrow = values.astype(np.float32)
-    if np.isinf(narrow).any():
-        at = int(np.isinf(narrow).argmax())
-        raise DataError(
-            f"{name}, line {numbered[at]}, column {column!r}: {shown(cells[at])} is beyond {LARGEST:.2g}, the largest "
-            "number of 32 bits. Correct it, or give the column in another unit"
-        )
-    return narrow
-
-
-def are_missing(values: NDArray[np.float64], numbers: Sequence[float]) -> NDArray[np.bool_]:
-    """Which values are one of the `missing_numbers`, to the digits that 32 bits hold: nothing else is told of them."""
-    single = np.array([number for number in numbers if abs(number) <= LARGEST], np.float32)
-    with np.errstate(over="ignore"):
-        found: NDArray[np.bool_] = np.isin(values, numbers) | np.isin(values.astype(np.float32), single)
-    return found
-
-
-def readable(
-    cells: Sequence[str], numbered: Sequence[int], column: str, name: str, notation: Notation, place: str = "line"
-) -> NDArray[np.float64]:
-    """Return a column's cells as numbers; `DataError` with the place of the first that is none, and what helps."""
-    try:
-        return numbers_of(cells, notation, notation.units.get(column, ""))
-    except BadNumber as error:
-        options = "".join(f"; or add {spelled(name, value)}" for name, value in error.problem.option.items())
-        raise DataError(
-            f"{bad_cell(error, cells, numbered, column, name, place)}{options}; or give --missing words that stand for "
-            "missing values, or --value-cols the columns to read"
-        ) from None
 
 
 def _uneven(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:

@@ -1,5 +1,7 @@
 """What is wrong with a table, each with the options that solve it."""
 
+import collections
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -35,6 +37,9 @@ from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
 from lstm_ae.errors import ConfigError
+
+# Different words that may all stand for a missing value; more are the text of a column that is none of numbers.
+WORDS = 20
 
 
 class Finding(NamedTuple):
@@ -90,6 +95,30 @@ def _merged(fixes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def changed_by(config: Reading, fix: Mapping[str, Any]) -> Reading:
     """The same choices with these fields changed."""
     return type(config).from_dict({**config.to_dict(), **fix})
+
+
+def bad_cells(table: Measurements, config: Reading) -> list[Finding]:
+    """Return the cells that are no numbers: one finding for all that have the same problem, with their words."""
+    values, found = set(table.layout.values), []
+    key = lambda cells: (cells.column not in values, cells.problem.text)  # noqa: E731
+    for _, group in itertools.groupby(sorted(table.bad, key=key), key):
+        columns = list(group)
+        first, words = min(columns, key=lambda cells: cells.row), collections.Counter[str]()
+        for cells in columns:
+            words.update(cells.words)
+        problem, names = first.problem, {cells.column for cells in columns}
+        told = [f"{shown(word)[:60]} ({count(times, 'cell')})" for word, times in words.most_common()]
+        text = (
+            f"{listed(told)} in {listed([shown(cells.column)[:60] for cells in columns])}, the first in {table.place} "
+            f"{first.row}: such a cell {problem.text}"
+        )
+        fixes: list[Mapping[str, Any]] = [{name: value} for name, value in problem.option.items()]
+        if problem.word and len(words) <= WORDS and names <= values:
+            fixes.append({"missing": (*config.missing, *words)})
+        if rest := tuple(name for name in table.layout.values if name not in names):
+            fixes.append({"value_cols": rest})
+        found.append(Finding(text if fixes else f"{text}. {problem.advice}", True, tuple(fixes)))
+    return found
 
 
 def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config: Reading) -> list[Finding]:

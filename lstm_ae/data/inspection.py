@@ -11,6 +11,7 @@ from lstm_ae.data.cadence import Clash, Gaps, clash_of, common_step, gaps_of, sl
 from lstm_ae.data.findings import (
     Feature,
     Finding,
+    bad_cells,
     changed_by,
     in_columns,
     in_length,
@@ -60,7 +61,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     Raises:
         ConfigError, DataError: what leaves nothing to be looked at, as `read_measurements` and `prepare` say.
     """
-    table = read_measurements(config, progress)
+    table = read_measurements(config, progress, lenient=True)
     step = config.step or common_step(table)
     places = slots(table, step, follow=config.duplicates == "error")
     clash = clash_of(table, places)
@@ -76,6 +77,7 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
     findings = [
+        *bad_cells(table, config),
         *rows_that_meet(table, step, clash, config),
         *no_windows(prepared, windows, config),
         *in_time(table, step, gaps, prepared),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
+from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, heading, missing_numbers
 from lstm_ae.data.delimited import Chunk, read_delimited
 from lstm_ae.data.instants import Times
@@ -48,6 +49,7 @@ class Measurements(NamedTuple):
         lines: `(rows,)` int32, where each row stands in the file.
         unsorted: rows that stood before one of an earlier time.
         zone: by whose clocks times are told; None where they were written without any.
+        bad: cells that are no numbers, where a lenient reading took them for missing.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Measurements(NamedTuple):
     lines: NDArray[np.int32]
     unsorted: int
     zone: datetime.tzinfo | None = None
+    bad: tuple[BadCells, ...] = ()
 
     @property
     def clock(self) -> datetime.tzinfo | None:
@@ -84,13 +87,16 @@ class _Columns(NamedTuple):
     text: tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def read_measurements(config: Reading, progress: Progress | None = None, *, of_run: bool = False) -> Measurements:
+def read_measurements(
+    config: Reading, progress: Progress | None = None, *, of_run: bool = False, lenient: bool = False
+) -> Measurements:
     """Read the table `config.data`.
 
     Args:
         progress: is told the rows read so far, and the share of the file.
         of_run: the config is that of a run, which says what its own table was like; in another one a column may be
             empty, and times may have an offset, as those have that a run writes.
+        lenient: whether cells that are no numbers are gathered, and taken for missing; else the first one is raised.
 
     Raises:
         ConfigError: a column that was asked for is not there, or an option does not fit the file.
@@ -101,7 +107,8 @@ def read_measurements(config: Reading, progress: Progress | None = None, *, of_r
     name = shown(config.data)
     with stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
-        layout, chunks, place = _source(file, name, config, of_run=of_run)
+        layout, chunks, reader = _source(file, name, config, of_run=of_run, lenient=lenient)
+        place = reader.place
 
         def told(rows: int) -> None:
             if progress:
@@ -115,12 +122,17 @@ def read_measurements(config: Reading, progress: Progress | None = None, *, of_r
             f"--time-zone is for times without an offset, and those of {layout.time!r} have one or count from 1970 in "
             "UTC. Leave --time-zone out"
         )
+    bad = tuple(reader.bad.values())
+    if bad:
+        layout, columns = _without_unread(layout, columns, bad)
     if not of_run or np.isnan(columns.values).all():
         layout, columns = _without_empty(layout, columns, name, config)
-    return _by_series(layout, columns, name, place, config)
+    return _by_series(layout, columns, name, place, config)._replace(bad=bad)
 
 
-def _source(file: BinaryIO, name: str, config: Reading, *, of_run: bool) -> tuple[Layout, Iterator[Chunk], str]:
+def _source(
+    file: BinaryIO, name: str, config: Reading, *, of_run: bool, lenient: bool
+) -> tuple[Layout, Iterator[Chunk], CellReader]:
     magic = file.read(4)
     file.seek(0)
     if magic == b"PAR1":
@@ -129,8 +141,8 @@ def _source(file: BinaryIO, name: str, config: Reading, *, of_run: bool) -> tupl
                 raise ConfigError(f"{flag(option)} is for text, and {name} is a Parquet file. Leave it out")
         from lstm_ae.data.parquet import read_parquet
 
-        return *read_parquet(file, name, config, of_run=of_run), "row"
-    return *read_delimited(file, name, config, of_run=of_run), "line"
+        return read_parquet(file, name, config, of_run=of_run, lenient=lenient)
+    return read_delimited(file, name, config, of_run=of_run, lenient=lenient)
 
 
 def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, told: Callable[[int], None]) -> _Columns:
@@ -164,6 +176,16 @@ def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, to
         np.frombuffer(labels, np.int32) if layout.label is not None else None,
         (tuple(index), tuple(classes)),
     )
+
+
+def _without_unread(layout: Layout, columns: _Columns, bad: Sequence[BadCells]) -> tuple[Layout, _Columns]:
+    """Leave out columns without any number, for which what their cells hold is the problem."""
+    unread = {cells.column for cells in bad}
+    held = [name not in unread or bool((~np.isnan(columns.values[:, k])).any()) for k, name in enumerate(layout.values)]
+    if not any(held):
+        raise bad[0].error
+    kept = tuple(name for name, some in zip(layout.values, held, strict=True) if some)
+    return layout._replace(values=kept), columns._replace(values=columns.values[:, held])
 
 
 def _without_empty(layout: Layout, columns: _Columns, name: str, config: Reading) -> tuple[Layout, _Columns]:

@@ -64,11 +64,13 @@ class Problem(NamedTuple):
         text: what is wrong, as a predicate.
         advice: what to do about the cell.
         option: a choice that would read it, by field of the config; empty where none does.
+        word: whether it may be a word for a missing value.
     """
 
     text: str
     advice: str
-    option: Mapping[str, Any] = types.MappingProxyType({})
+    option: Mapping[str, str] = types.MappingProxyType({})
+    word: bool = False
 
 
 class Notation(NamedTuple):
@@ -248,14 +250,14 @@ def value_of(cell: str, notation: Notation = PLAIN, unit: str = "") -> float | N
 def problem_of(word: str, notation: Notation = PLAIN, unit: str = "") -> Problem:
     """Return why a cell, blanks stripped, has no `value_of`."""
     if word.lower().lstrip("+-") in INFINITE:
-        return Problem("is infinite", "Leave the cell empty if the value is unknown")
+        return Problem("is infinite", "Leave the cell empty if the value is unknown", word=True)
     if word.lower() in BOOLEAN:
         return Problem("is true or false, not a number", "Write 1 or 0 if that is meant")
     written = split(word)
     if written is None:
         if word.startswith("(") and word.endswith(")") and split(word[1:-1].strip()):
             return Problem("is in parentheses, as negative amounts are", "Write a minus sign")
-        return Problem("is not a number", "Correct it, or leave the cell empty if the value is unknown")
+        return Problem("is not a number", "Correct it or leave the cell empty", word=True)
     if written.unit != unit:
         if not unit:
             text = f"has the unit {shown(written.unit)}, and other cells of the column have none"

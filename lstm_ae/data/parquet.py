@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lstm_ae.config import Reading
+from lstm_ae.data.cells import BEYOND, CellReader
 from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import (
     Kind,
@@ -14,24 +15,25 @@ from lstm_ae.data.columns import (
     held,
     kind_of,
     layout_of,
-    missing_numbers,
     missing_words,
     names_of_series,
     notation_by,
     noted,
     require_units,
 )
-from lstm_ae.data.delimited import CHUNK_CELLS, LARGEST, Chunk, are_missing, readable, require_few, sample_of
+from lstm_ae.data.delimited import CHUNK_CELLS, Chunk, require_few, sample_of
 from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
 from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
-from lstm_ae.data.notation import Notation, why_text
+from lstm_ae.data.notation import Problem, why_text
 from lstm_ae.errors import DataError
 
 BATCH = 50_000
 
 
-def read_parquet(file: BinaryIO, name: str, config: Reading, *, of_run: bool = False) -> tuple[Layout, Iterator[Chunk]]:
-    """What an open Parquet file holds, and its rows piece by piece.
+def read_parquet(
+    file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
+) -> tuple[Layout, Iterator[Chunk], CellReader]:
+    """What an open Parquet file holds, its rows piece by piece, and what reads their numbers; as `read_delimited`.
 
     Raises:
         DataError: pyarrow is missing, or as `read_delimited`, with the row in the line's place.
@@ -92,7 +94,8 @@ def read_parquet(file: BinaryIO, name: str, config: Reading, *, of_run: bool = F
     require_units(layout, notation, config, name, of_run=of_run)
     why = {column: why_text(texts[column]) for column, kind in kinds.items() if kind == "text" and texts.get(column)}
     layout = noted(layout, notation, config)._replace(texts=why)
-    return layout, _chunks(source, layout, notation, config, name)
+    reader = CellReader(config, name, "row", notation, lenient=lenient)
+    return layout, _chunks(source, layout, config, reader), reader
 
 
 def _texts(column: Any) -> list[str]:
@@ -107,9 +110,10 @@ def _moments(column: Any) -> list[str]:
     return [text.removesuffix(midnight) for text in texts]
 
 
-def _chunks(source: Any, layout: Layout, notation: Notation, config: Reading, name: str) -> Iterator[Chunk]:
+def _chunks(source: Any, layout: Layout, config: Reading, reader: CellReader) -> Iterator[Chunk]:
     import pyarrow
 
+    name = reader.name
     roles = (layout.time, layout.clock, *layout.ids, layout.label, *layout.values)
     wanted = [column for column in roles if column is not None]
     row = 1
@@ -121,7 +125,7 @@ def _chunks(source: Any, layout: Layout, notation: Notation, config: Reading, na
             times = None if layout.time is None else _times(batch, layout, rows, name, config)
             values = np.empty((batch.num_rows, len(layout.values)), np.float32)
             for k, column in enumerate(layout.values):
-                values[:, k] = _values(batch.column(column), column, rows, name, notation, config)
+                values[:, k] = _values(batch.column(column), column, rows, reader)
             ids = names_of_series([_texts(batch.column(column)) for column in layout.ids]) if layout.ids else None
             labels = None if layout.label is None else _texts(batch.column(layout.label))
             yield Chunk(rows, times, values, ids, labels)
@@ -163,28 +167,18 @@ def _times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) ->
     return moments
 
 
-def _values(column: Any, heading: str, rows: Any, name: str, notation: Notation, config: Reading) -> Any:
+def _values(column: Any, heading: str, rows: Any, reader: CellReader) -> Any:
     import pyarrow
 
     types = pyarrow.types
     if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
-        words = missing_words(config)
-        cells = ["" if cell.lower() in words else cell for cell in _texts(column)]
-        values = readable(cells, rows.tolist(), heading, name, notation, "row")
-        return np.where(are_missing(values, missing_numbers(config, notation)), np.nan, values)
+        return reader.read(_texts(column), rows, heading)
+    if types.is_null(column.type):
+        return np.nan
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
-        if types.is_null(column.type):
-            return np.nan
         raise DataError(
-            f"{name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
+            f"{reader.name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
         )
-    values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-    values = np.where(are_missing(values, missing_numbers(config)), np.nan, values)
-    wrong = abs(values) > LARGEST
-    if wrong.any():
-        at = int(wrong.argmax())
-        raise DataError(
-            f"{name}, row {rows[at]}, column {heading!r}: {values[at]:g} is infinite or beyond {LARGEST:.2g}, the "
-            "largest number of 32 bits. Correct it, or leave the cell empty"
-        )
-    return values
+    values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
+    problem = Problem(f"is infinite or {BEYOND}", "Correct it, or leave the cell empty")
+    return reader.narrow(values, values, rows, heading, problem)
