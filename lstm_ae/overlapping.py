@@ -13,8 +13,8 @@ from lstm_ae.anomaly.scores import Sums
 from lstm_ae.kernels import overlapping as kernels
 from lstm_ae.kernels.choice import reason_for_keras
 from lstm_ae.kernels.overlapping import COUNT
-from lstm_ae.models.compressor import WAVES
-from lstm_ae.models.missing import USUAL
+from lstm_ae.models.decoder import POSITION_PERIODS
+from lstm_ae.models.encoder import FILL
 from lstm_ae.models.scaling import network_of, scaling_of, together
 
 Numbers = NDArray[Any]
@@ -104,14 +104,14 @@ def weights_of(model: Any) -> Weights:
     kernel, recurrent = _gates(layers["decoder_1"])
     code = layers["to_code"].units
     place = np.cumsum(np.ones(steps, np.float32)) * np.float32(2 * math.pi / steps)
-    waves = np.stack([wave(place * np.float32(number)) for number in WAVES for wave in (np.sin, np.cos)])
+    waves = np.stack([wave(place * np.float32(number)) for number in POSITION_PERIODS for wave in (np.sin, np.cos)])
     writer = Writer(
         np.ascontiguousarray(np.delete(kernel, np.s_[code:-1], axis=2)),
         np.einsum("ugw,wt->tug", kernel[..., code:-1], waves).astype(np.float32),
         recurrent,
         _with_bias(layers["reconstruction"]),
     )
-    usual = np.broadcast_to(np.asarray(layers[USUAL].offset if USUAL in layers else 0, np.float32), features)
+    usual = np.broadcast_to(np.asarray(layers[FILL].offset if FILL in layers else 0, np.float32), features)
     return Weights(steps, offset, span, usual, readers, _with_bias(layers["to_code"]), writer)
 
 

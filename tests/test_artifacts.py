@@ -28,13 +28,10 @@ from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
 from lstm_ae.export import LAST, versions_at
 from lstm_ae.models import archive
-from lstm_ae.models.autoencoder import autoencoder
-from lstm_ae.models.classifier import classifier
-from lstm_ae.models.compressor import compressor
-from lstm_ae.models.forecaster import forecaster
-from lstm_ae.models.reader import reader
+from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
+from lstm_ae.models.classifier import classifier, pooled_classifier
+from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
 from lstm_ae.models.scaling import in_own_units
-from lstm_ae.models.seq2seq import seq2seq
 from lstm_ae.report.network import read_network
 from lstm_ae.run import Run
 from lstm_ae.serving.loading import loader
@@ -322,15 +319,15 @@ def networks() -> Iterator[Any]:
         for both in (True, False):
             states = Mnist(model="head-on-code", latent="steps", pool="both", every=2, bidirectional=both, **more)
             yield classifier(states, steps=4, features=3, classes=3)
-        yield compressor(Series(data="x.csv", code=16, **more), steps=4, features=2, missing=True)
-        yield seq2seq(Series(task="forecast", **more), steps=4, horizon=2, features=2, missing=True)
+        yield pooled_autoencoder(Series(data="x.csv", code=16, **more), steps=4, features=2, missing=True)
+        yield horizon_forecaster(Series(task="forecast", **more), steps=4, horizon=2, features=2, missing=True)
         for both in (True, False):
             labelled = Series(task="classify", label_col="a", bidirectional=both, **more)
-            yield reader(labelled, steps=4, features=2, classes=3, missing=True)
+            yield pooled_classifier(labelled, steps=4, features=2, classes=3, missing=True)
         for last in (True, False):
-            yield forecaster(Snp(target="level", last_day_only=last, **more))
-            yield forecaster(Snp(inputs="ohlcv", last_day_only=last, **more), typical=0.1)
-    yield forecaster(Snp(inputs="ohlc", with_open=True, last_day_only=True, **more), typical=0.1)
+            yield step_forecaster(Snp(target="level", last_day_only=last, **more))
+            yield step_forecaster(Snp(inputs="ohlcv", last_day_only=last, **more), typical=0.1)
+    yield step_forecaster(Snp(inputs="ohlc", with_open=True, last_day_only=True, **more), typical=0.1)
 
 
 @pytest.mark.slow

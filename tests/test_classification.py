@@ -21,7 +21,7 @@ from lstm_ae.data.frames import Marked, measurements_of
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError
-from lstm_ae.models.reader import reader
+from lstm_ae.models.classifier import pooled_classifier
 from lstm_ae.run import open_run
 from lstm_ae.steps import Steps
 
@@ -62,7 +62,7 @@ def config_of(**options: Any) -> Series:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_network_reads_past_what_is_missing(bidirectional: bool) -> None:
     config = config_of(bidirectional=bidirectional)
-    network = reader(config, steps=4, features=2, classes=3, missing=True)
+    network = pooled_classifier(config, steps=4, features=2, classes=3, missing=True)
     assert network.output["label"].shape == (None, 3)
     window = np.random.default_rng(0).normal(size=(2, 4, 2)).astype(np.float32)
     window[0, 0], window[1, 1, 1] = NAN, NAN
@@ -90,7 +90,7 @@ def test_the_loss_of_a_label_alone_is_its_cross_entropy() -> None:
     label = np.array([0, 1, 1, 0, 2, 1], np.int32)
     split = Split(windows.reshape(-1, 1), np.arange(6, dtype=np.int64) * 4, 4, label=label)
     data = Data(split, split, split, fixed(), Source("t", "", ""))
-    network = reader(config_of(), steps=4, features=1, classes=3, missing=False)
+    network = pooled_classifier(config_of(), steps=4, features=1, classes=3, missing=False)
     optimizer = keras.optimizers.Adam()
     optimizer.build(network.trainable_variables)
     steps = Steps(network, optimizer, data, batch_size=6, parts=2, reconstruction_weight=0.9)

@@ -30,7 +30,7 @@ from lstm_ae.data.scaling import Scale, fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detected import as_json, event_columns, words
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.models.compressor import compressor
+from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.opening import open_trained
 from lstm_ae.run import open_run
 from lstm_ae.steps import Steps
@@ -447,7 +447,7 @@ def test_missing_values_take_no_part_in_the_loss() -> None:
     values = np.array([[1.0], [2.0], [np.nan], [4.0]], np.float32)
     split = Split(values, np.array([0, 2]), 2)
     config = Series(units=2, code=1)
-    network = compressor(config, steps=2, features=1, missing=True)
+    network = pooled_autoencoder(config, steps=2, features=1, missing=True)
     data = Data(split, split, split, fixed(), Source("", "", ""))
     steps = Steps(network, None, data, batch_size=2, parts=1)
     windows = split.windows()
@@ -484,7 +484,7 @@ def test_what_is_missing_is_read_as_usual(told: bool) -> None:
 def test_gradients_are_finite_where_values_are_missing() -> None:
     import tensorflow as tf
 
-    network = compressor(Series(units=3, code=2), steps=4, features=2, missing=True)
+    network = pooled_autoencoder(Series(units=3, code=2), steps=4, features=2, missing=True)
     values = np.ones((8, 2), np.float32)
     values[3] = np.nan
     split = Split(values, np.array([0, 4]), 4)
@@ -494,7 +494,7 @@ def test_gradients_are_finite_where_values_are_missing() -> None:
 
 
 def test_a_missing_value_is_told_apart_from_the_mean() -> None:
-    network = compressor(Series(units=3, code=2), steps=4, features=1, missing=True)
+    network = pooled_autoencoder(Series(units=3, code=2), steps=4, features=1, missing=True)
     there, gone = np.zeros((1, 4, 1), np.float32), np.full((1, 4, 1), np.nan, np.float32)
     codes = [network({"sequence": window})["reconstruction"].numpy() for window in (there, gone)]
     assert not np.allclose(*codes)
@@ -587,7 +587,7 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     from lstm_ae.models.scaling import in_own_units
 
     scale = fixed(2.0, 3.0)
-    model = in_own_units(compressor(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
+    model = in_own_units(pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
     rows = np.random.default_rng(0).normal(2, 3, (1, 30, 1)).astype(np.float32)
     rows[0, 10:12] = np.nan
     rows[0, 20:30] = np.nan
@@ -614,7 +614,7 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
     from lstm_ae.models.scaling import in_own_units
 
     scale = fixed(2.0, 3.0)
-    model = in_own_units(compressor(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
+    model = in_own_units(pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
     rows = np.random.default_rng(0).normal(2, 3, (4, 40, 1)).astype(np.float32)
     for series_, gaps in enumerate(
         [[(10, 12), (20, 23)], [(0, 3), (5, 8), (36, 40)], [(3, 9), (12, 15), (16, 30)], []]
@@ -651,7 +651,7 @@ def test_scores_of_many_rows_hold_few_windows_at_a_time(
         return found
 
     scale = fixed(2.0, 3.0)
-    model = in_own_units(compressor(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
+    model = in_own_units(pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
     values = np.random.default_rng(0).normal(2, 3, (series, rows, 1)).astype(np.float32)
     values[0, rows // 2] = np.nan
     monkeypatch.setattr(tf.signal, "frame", spy)

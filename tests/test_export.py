@@ -26,10 +26,9 @@ from lstm_ae.exporting.detector import BLOCK, Detector
 from lstm_ae.exporting.endpoints import endpoints
 from lstm_ae.exporting.samples import samples
 from lstm_ae.exporting.verification import Case
-from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
-from lstm_ae.models.compressor import compressor
-from lstm_ae.models.forecaster import forecaster
+from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.rollout import rollout
 from lstm_ae.models.scaling import in_own_units, network_of
 
@@ -42,7 +41,7 @@ INPUTS = {
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return in_own_units(drawn(forecaster(Snp(units=2), typical=0.1)), COMPANIES)
+    return in_own_units(drawn(step_forecaster(Snp(units=2), typical=0.1)), COMPANIES)
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +119,12 @@ def test_the_endpoints_say_what_the_model_says(model: Any, exported: Exported) -
             },
         ),
         (
-            lambda: in_own_units(forecaster(Snp(units=2)), COMPANIES),
+            lambda: in_own_units(step_forecaster(Snp(units=2)), COMPANIES),
             {"serving_default": ["future"], "predict": ["future"], "forecast": ["future"]},
         ),
         (
             lambda: in_own_units(
-                forecaster(Snp(units=2, inputs="ohlc", with_open=True, scale="log")),
+                step_forecaster(Snp(units=2, inputs="ohlc", with_open=True, scale="log")),
                 logarithms(
                     np.exp(np.random.default_rng(0).normal(0, 1, (9, 4))).astype(np.float32),
                     np.zeros(9, np.int32),
@@ -150,7 +149,7 @@ def test_an_endpoint_for_each_thing_a_model_can_do(
 
 def test_a_score_of_rows_is_proven_over_joined_windows_and_blocks() -> None:
     scale = fixed(2.0, 3.0)
-    model = in_own_units(drawn(compressor(Series(units=2, code=2), steps=5, features=2, missing=True)), scale)
+    model = in_own_units(drawn(pooled_autoencoder(Series(units=2, code=2), steps=5, features=2, missing=True)), scale)
     asked = list(samples(model, endpoints(model, Detector(0.5, 3))))
     shapes = {
         name: [given["sequence"].shape for (own, *_), given in asked if own == name] for name in ("score", "encode")
@@ -176,7 +175,7 @@ def test_the_score_is_the_squared_error_of_scaled_values() -> None:
 
 def test_missing_values_do_not_count() -> None:
     """A reader of gaps gives back 1 everywhere: of (3, missing) that is 4, of (missing, missing) nothing."""
-    network = compressor(Series(units=2, code=16), steps=2, features=2, missing=True)
+    network = pooled_autoencoder(Series(units=2, code=16), steps=2, features=2, missing=True)
     network.set_weights([np.zeros(weight.shape) for weight in network.get_weights()])
     network.get_layer("reconstruction").set_weights([np.zeros((2, 2)), np.ones(2)])
     window = np.array([[[3, np.nan], [np.nan, np.nan]]], np.float32)

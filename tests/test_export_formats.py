@@ -16,7 +16,7 @@ from lstm_ae.exporting.formats import FORMATS, convert, require_installed
 from lstm_ae.files import read_object
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
-from lstm_ae.models.forecaster import forecaster
+from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.scaling import in_own_units
 
 COMPANIES = min_max_per_company(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
@@ -38,7 +38,7 @@ MODELS = {
         autoencoder(Toy(units=3, latent="vector", code=2, decoder_start="code"), steps=6, features=1), fixed()
     ),
     "classifier": lambda: made(classifier(Mnist(units=3), steps=4, features=3, classes=10), fixed(0, 255)),
-    "companies": lambda: made(forecaster(Snp(units=3)), COMPANIES),
+    "companies": lambda: made(step_forecaster(Snp(units=3)), COMPANIES),
 }
 
 

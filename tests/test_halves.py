@@ -15,7 +15,7 @@ from lstm_ae.data.scaling import Scale, fixed, per_window
 from lstm_ae.halves import Halves, by_keras, empty, halves_of
 from lstm_ae.kernels.overlapping import COUNT, _gated
 from lstm_ae.kernels.vectors import LANES, load, store
-from lstm_ae.models.compressor import compressor
+from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.scaling import in_own_units
 
 # Of the largest number, as float32 rounds over some hundred steps.
@@ -28,12 +28,12 @@ def model_of(
     *,
     missing: bool = False,
     scale: Scale | None = None,
-    usual: tuple[float, ...] = (),
+    fill: tuple[float, ...] = (),
     **options: Any,
 ) -> Any:
     keras.utils.set_random_seed(1)
     config = Series(**{"units": 5, "code": 3} | options)
-    network = compressor(config, steps=steps, features=features, missing=missing, usual=usual)
+    network = pooled_autoencoder(config, steps=steps, features=features, missing=missing, fill=fill)
     for weight in network.trainable_weights:  # biases are zero at first, and would hide an error
         weight.assign_add(0.1 * np.random.default_rng(2).normal(size=weight.shape))
     offset, span = np.linspace(-1, 2, features), np.linspace(0.5, 3, features)
@@ -81,8 +81,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "one number a step": {"features": 1, "scale": fixed()},
     "many": {"units": 17, "code": 20, "features": 19},
     "two steps": {"steps": 2, "features": 1},
-    "not scaled": {"scale": fixed(), "usual": (0.5, -2.0)},
-    "not scaled, with missing values": {"scale": fixed(), "usual": (0.5, -2.0), "missing": True},
+    "not scaled": {"scale": fixed(), "fill": (0.5, -2.0)},
+    "not scaled, with missing values": {"scale": fixed(), "fill": (0.5, -2.0), "missing": True},
 }
 
 
@@ -99,7 +99,7 @@ def test_the_kernels_compute_what_keras_computes(options: dict[str, Any]) -> Non
     assert ours.reason == ""
     # More blocks than cores, the last of them with one window.
     compare(
-        ours, theirs, rows_of(3 * COUNT + ours.window, ours.features, missing=bool({"missing", "usual"} & set(options)))
+        ours, theirs, rows_of(3 * COUNT + ours.window, ours.features, missing=bool({"missing", "fill"} & set(options)))
     )
 
 
@@ -203,7 +203,7 @@ def test_a_network_that_only_looks_alike_is_left_to_keras(monkeypatch: pytest.Mo
     assert halves_of(model, "standard").reason == ""
     assert halves_of(model, "standard", "keras").reason == "--kernel keras"
     # As if the network had been trained with other waves.
-    monkeypatch.setattr("lstm_ae.overlapping.WAVES", (1, 2, 4, 8, 17))
+    monkeypatch.setattr("lstm_ae.overlapping.POSITION_PERIODS", (1, 2, 4, 8, 17))
     made = halves_of(model, "standard")
     assert made.reason == "the kernels of this package give something else"
     assert_near(made.errors(rows_of(30, 2)), by_keras(model, "standard").errors(rows_of(30, 2)))

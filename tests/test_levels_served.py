@@ -19,9 +19,9 @@ from lstm_ae.exporting.endpoints import endpoints
 from lstm_ae.exporting.samples import samples
 from lstm_ae.halves import halves_of
 from lstm_ae.models.apply import inputs_of
-from lstm_ae.models.compressor import compressor
+from lstm_ae.models.autoencoder import pooled_autoencoder
+from lstm_ae.models.forecaster import horizon_forecaster
 from lstm_ae.models.scaling import in_own_units, levels_of
-from lstm_ae.models.seq2seq import seq2seq
 from lstm_ae.tasks.series import codes
 
 # Of all together, of a small and of a large series.
@@ -37,13 +37,13 @@ LINES = np.array([0, 1, 2, 7], np.int32)
 @pytest.fixture(scope="module")
 def model() -> Any:
     config = Series(units=3, code=2)
-    return in_own_units(drawn(compressor(config, steps=STEPS, features=2, missing=True)), SCALE)
+    return in_own_units(drawn(pooled_autoencoder(config, steps=STEPS, features=2, missing=True)), SCALE)
 
 
 @pytest.fixture(scope="module")
 def forecaster() -> Any:
     config = Series(units=3, task="forecast")
-    return in_own_units(drawn(seq2seq(config, steps=STEPS, horizon=3, features=2, missing=False)), SCALE)
+    return in_own_units(drawn(horizon_forecaster(config, steps=STEPS, horizon=3, features=2, missing=False)), SCALE)
 
 
 def rows_of(count: int) -> Any:

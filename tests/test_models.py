@@ -18,7 +18,7 @@ from lstm_ae.export import export
 from lstm_ae.models.apply import inputs_of
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
-from lstm_ae.models.forecaster import forecaster
+from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.scaling import in_own_units, network_of
 from lstm_ae.tasks.reconstruction import code_size
 
@@ -68,7 +68,7 @@ def _forecaster(target: str, last_day_only: bool, cell: str, layers: int = 1) ->
         units=3, target=target, last_day_only=last_day_only, cell=cell, goal="predict", layers=layers, dropout=dropout
     )
     return Form(
-        lambda: forecaster(config, typical=0.1),
+        lambda: step_forecaster(config, typical=0.1),
         COMPANIES,
         "past",
         (STEPS, 1),
@@ -237,7 +237,7 @@ def test_the_loss_falls(form: Form) -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_an_untrained_forecaster_of_changes_is_persistence(cell: str, last_day_only: bool) -> None:
     config = Snp(units=4, cell=cell, last_day_only=last_day_only, layers=2)
-    model = in_own_units(forecaster(config, typical=0.013), COMPANIES)
+    model = in_own_units(step_forecaster(config, typical=0.013), COMPANIES)
     past = np.random.default_rng(0).uniform(20, 900, (5, 7, 1)).astype(np.float32)
     future = model(inputs_of(model, past, np.array([1, 2, 0, 1, 9], np.int32)))["future"]
     np.testing.assert_allclose(future, past[:, -1:] if last_day_only else past, rtol=1e-6)
@@ -246,14 +246,14 @@ def test_an_untrained_forecaster_of_changes_is_persistence(cell: str, last_day_o
 def test_an_untrained_forecaster_of_levels_is_not() -> None:
     past = np.linspace(0, 1, 5, dtype=np.float32).reshape(1, 5, 1)
     keras.utils.set_random_seed(0)
-    future = forecaster(Snp(units=4, target="level"))({"past": past})["future"]
+    future = step_forecaster(Snp(units=4, target="level"))({"past": past})["future"]
     assert not np.allclose(future, past, atol=1e-3)
 
 
 @pytest.mark.parametrize("target", ["change", "level"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_forecaster_never_looks_ahead(target: str, cell: str) -> None:
-    network = perturbed(forecaster(Snp(units=3, target=target, cell=cell, layers=2), typical=0.1))
+    network = perturbed(step_forecaster(Snp(units=3, target=target, cell=cell, layers=2), typical=0.1))
     model = in_own_units(network, COMPANIES)
     past = np.random.default_rng(0).uniform(20, 90, (2, 6, 1)).astype(np.float32)
     other = past.copy()
@@ -265,7 +265,7 @@ def test_a_forecaster_never_looks_ahead(target: str, cell: str) -> None:
 
 
 def test_a_forecaster_reads_any_number_of_steps() -> None:
-    network = forecaster(Snp(units=2))
+    network = step_forecaster(Snp(units=2))
     assert [network({"past": np.zeros((1, steps, 1))})["future"].shape[1] for steps in (1, 2, 9)] == [1, 2, 9]
 
 
@@ -275,7 +275,7 @@ def test_typical_change_only_scales() -> None:
     past = np.random.default_rng(0).uniform(0, 1, (2, 5, 1)).astype(np.float32)
     changes = []
     for typical in (0.01, 1.0):
-        network = forecaster(config, typical=typical)
+        network = step_forecaster(config, typical=typical)
         random = np.random.default_rng(4)
         network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
         series = past * typical

@@ -10,7 +10,7 @@ from test_rollout import constant_output
 from lstm_ae.config import Snp
 from lstm_ae.data import selection
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.models.forecaster import forecaster
+from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.tasks.errors import Way, measures
 from lstm_ae.tasks.forecasting import evaluate, predict
@@ -41,7 +41,7 @@ def data(tmp_path):
 def model(data):
     """Says a growth of 1 % a day, whatever it reads."""
     relative = np.log(GROWTH) / data.scale.range.item()
-    return in_own_units(constant_output(forecaster(Snp(units=2)), "relative_change", relative), data.scale)
+    return in_own_units(constant_output(step_forecaster(Snp(units=2)), "relative_change", relative), data.scale)
 
 
 def test_past_the_end_each_day_has_its_date_and_price(model, data):
@@ -224,7 +224,7 @@ def test_errors_of_all_days_are_of_models_that_say_all(data, last):
 
 def test_the_open_is_known_of_one_day_alone(data):
     config = Snp(units=2, inputs="ohlc", with_open=True, last_day_only=True)
-    told = in_own_units(forecaster(config), data.scale._replace(offset=np.zeros((1, 4)), range=np.ones((1, 4))))
+    told = in_own_units(step_forecaster(config), data.scale._replace(offset=np.zeros((1, 4)), range=np.ones((1, 4))))
     with pytest.raises(ConfigError, match="not told the day's open"):
         multistep(told, data, 2)
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from lstm_ae.config import Snp
 from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_window
 from lstm_ae.models.apply import inputs_of
-from lstm_ae.models.forecaster import forecaster, stepper
+from lstm_ae.models.forecaster import step_forecaster, stepper
 from lstm_ae.models.rollout import HORIZON, rollout
 from lstm_ae.models.scaling import in_own_units, network_of, scaling_of, unscaled
 
@@ -48,7 +48,7 @@ def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int
 def test_equal_to_feeding_the_growing_window_again(cell: str, target: str, last_day_only: bool) -> None:
     # Dropout is part of the network and must play no part here.
     config = Snp(units=3, layers=2, dropout=0.3, cell=cell, target=target, last_day_only=last_day_only)
-    model = in_own_units(random_weights(forecaster(config, typical=0.2)), COMPANIES)
+    model = in_own_units(random_weights(step_forecaster(config, typical=0.2)), COMPANIES)
     past = np.random.default_rng(1).uniform(1, 110, (3, 5, 1)).astype(np.float32)
     company = np.array([1, 2, 0], np.int32)
     expected = refed(model, past, company, 4)
@@ -73,7 +73,7 @@ LOGARITHMS = Scale("log", np.full((1, 5), 1, np.float32), np.array([[0.1, 0.1, 0
 )
 def test_several_features_and_other_scales(inputs: str | None, scale: Any) -> None:
     config = Snp(units=3, goal="predict", inputs=inputs)
-    model = in_own_units(random_weights(forecaster(config)), scale)
+    model = in_own_units(random_weights(step_forecaster(config)), scale)
     past = np.random.default_rng(1).uniform(1, 9, (2, 4, len(config.fields))).astype(np.float32)
     got = rollout(model)(inputs_of(model, past, None), tf.constant([3, 3])).numpy()
     np.testing.assert_allclose(got, refed(model, past, None, 3), rtol=2e-5)
@@ -87,7 +87,7 @@ def test_several_features_and_other_scales(inputs: str | None, scale: Any) -> No
 def test_shocks_are_added_to_what_the_next_day_is_made_from() -> None:
     """Nothing but shocks moves an untrained forecaster: their sum, in logarithms, is where the price goes."""
     scale = Scale("log", np.zeros((1, 1), np.float32), np.full((1, 1), 0.1, np.float32))
-    model = in_own_units(forecaster(Snp(units=2)), scale)
+    model = in_own_units(step_forecaster(Snp(units=2)), scale)
     past = np.array([[[50], [100]]], np.float32)
     shocks = np.array([[[1], [-2], [0.5]]], np.float32)
     future = rollout(model)(inputs_of(model, past, None), tf.constant([3]), tf.constant(shocks))
@@ -97,7 +97,7 @@ def test_shocks_are_added_to_what_the_next_day_is_made_from() -> None:
 
 def test_shocks_keep_the_high_highest() -> None:
     scale = LOGARITHMS._replace(offset=LOGARITHMS.offset[:, :4], range=LOGARITHMS.range[:, :4])
-    model = in_own_units(forecaster(Snp(units=2, inputs="ohlc")), scale)
+    model = in_own_units(step_forecaster(Snp(units=2, inputs="ohlc")), scale)
     past = np.array([[[11, 10, 9, 10]]], np.float32)
     shocks = np.random.default_rng(0).normal(0, 3, (1, 6, 4)).astype(np.float32)
     future = rollout(model)(inputs_of(model, past, None), tf.constant([6]), tf.constant(shocks)).numpy()
@@ -107,7 +107,7 @@ def test_shocks_keep_the_high_highest() -> None:
 
 def test_a_constant_change_makes_a_line() -> None:
     """Each step adds 0.5 x 0.5 of the company's range: 2 for a range of 8, 5 for one of 20."""
-    network = constant_output(forecaster(Snp(units=2), typical=0.5), "relative_change", 0.5)
+    network = constant_output(step_forecaster(Snp(units=2), typical=0.5), "relative_change", 0.5)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100], [106]], [[3], [1], [10]]], np.float32)
     future = rollout(model)(inputs_of(model, past, np.array([1, 2], np.int32)), tf.constant([4, 4]))
@@ -115,7 +115,7 @@ def test_a_constant_change_makes_a_line() -> None:
 
 
 def test_an_unknown_company_moves_by_its_windows_range() -> None:
-    network = constant_output(forecaster(Snp(units=2), typical=1.0), "relative_change", -0.25)
+    network = constant_output(step_forecaster(Snp(units=2), typical=1.0), "relative_change", -0.25)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[1004], [1000], [1002]]], np.float32)  # a range of 4, so a step of -1
     future = rollout(model)(inputs_of(model, past, None), tf.constant([3]))
@@ -123,7 +123,7 @@ def test_an_unknown_company_moves_by_its_windows_range() -> None:
 
 
 def test_a_constant_level_stays() -> None:
-    network = constant_output(forecaster(Snp(units=2, target="level")), "level", 0.75)
+    network = constant_output(step_forecaster(Snp(units=2, target="level")), "level", 0.75)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100]]], np.float32)
     future = rollout(model)(inputs_of(model, past, np.array([1], np.int32)), tf.constant([3]))
@@ -132,7 +132,7 @@ def test_a_constant_level_stays() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return in_own_units(random_weights(forecaster(Snp(units=3), typical=0.2)), COMPANIES)
+    return in_own_units(random_weights(step_forecaster(Snp(units=3), typical=0.2)), COMPANIES)
 
 
 PAST = np.array([[[101], [103], [104]], [[2], [9], [4]], [[7], [8], [5]]], np.float32)
@@ -170,7 +170,7 @@ def test_a_longer_horizon_only_goes_on(model: Any) -> None:
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_the_stepper_in_pieces_is_the_network_in_one(cell: str) -> None:
-    network = random_weights(forecaster(Snp(units=3, layers=2, cell=cell), typical=0.2))
+    network = random_weights(step_forecaster(Snp(units=3, layers=2, cell=cell), typical=0.2))
     whole = tf.random.stateless_uniform((2, 7, 1), (0, 0))
     step = stepper(network)
     assert len(step.inputs) == 2 + 4 * (2 if cell == "lstm" else 1)

@@ -76,7 +76,7 @@ def encode(
     rows: Any, columns: int, first: int, end: int, steps: int, inputs: int, units: int, backwards: bool, kernel: Any,
     recurrent: Any, whole: Any, windows: int, mean: int, last: int,
 ) -> None:  # fmt: skip
-    """Read windows: the mean of their hidden states, and the one at their last row.
+    """Encode windows: the mean of their hidden states, and the final one.
 
     Args:
         rows: `(inputs, columns)`, ones in the last row; window n starts at column n. At least `end + T + LANES`
@@ -105,7 +105,7 @@ def encode(
                 total = before + added
                 store(rests, n, (total - before) - added)
                 store(sums, n, total)
-            if time == steps - 1:
+            if t == steps - 1:
                 for unit in range(units):
                     for n in range(COUNT):
                         whole[(last + unit) * windows + block + n] = hidden[ahead + unit * COUNT + n]

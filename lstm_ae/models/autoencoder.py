@@ -1,35 +1,69 @@
-"""The autoencoder: encoder LSTM, latent, decoder LSTM.
+"""The autoencoder: encoder, code, decoder, and a dense layer that reconstructs every step.
 
-With the latent `steps` the decoder reads the encoder's hidden state of every step, as the source report's model does:
-nothing is compressed, and the network can learn to copy. With `vector` it reads one code, repeated (Srivastava,
-Mansimov and Salakhutdinov 2015, "Unsupervised Learning of Video Representations using LSTMs"), and can start from it
-(Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder").
+A study chooses how the encoder's states become the code (`config.latent`):
+
+- `steps`: the hidden state of every step, as in the source report. Nothing is compressed, and the network can learn to
+  copy.
+- `vector`: the last state, repeated over time (Srivastava, Mansimov and Salakhutdinov 2015, "Unsupervised Learning of
+  Video Representations using LSTMs"); the decoder can start from it (Cho et al. 2014, "Learning phrase representations
+  using RNN encoder-decoder").
+
+Tables use a third form, `pooled`: mean and last state through a dense layer, repeated over time with the position.
 """
 
-import keras
-from keras import layers
+from collections.abc import Sequence
 
+import keras
+from keras import layers, ops
+
+from lstm_ae.config import Series
 from lstm_ae.config.base import Reconstructing
-from lstm_ae.models.recurrent import decode, encode
+from lstm_ae.models.decoder import decode, repeat_with_position
+from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean
 
 
 def autoencoder(config: Reconstructing, *, steps: int, features: int) -> keras.Model:
-    """A network from `sequence` to `reconstruction`, both `(batch, steps, features)`, in scaled values.
+    """Build a network from `sequence` to `reconstruction`, both `(batch, steps, features)`, in scaled values.
 
     Args:
-        config: cell, units, layers, dropout, latent, code and direction.
-        steps: length of the sequences; only the latent `vector` is bound to it.
-        features: numbers a step.
+        config: cell, units, layers, dropout, latent, code, and direction.
+        steps: length of the sequences; only the latent `vector` depends on it.
+        features: values per step.
     """
     sequence = keras.Input((steps if config.latent == "vector" else None, features), name="sequence")
     reconstruction, _ = reconstruct(config, sequence, steps=steps)
     return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction}, name="network")
 
 
+def pooled_autoencoder(
+    config: Series, *, steps: int, features: int, missing: bool, fill: Sequence[float] = ()
+) -> keras.Model:
+    """Build the autoencoder of a table, which reads past missing values: as `autoencoder`, with a `pooled` code.
+
+    Args:
+        steps: length of the windows.
+        features: values per step.
+        missing: mark which values are missing for the network, see `fill_missing`.
+        fill: `(features,)` the values read in place of missing ones; 0 where empty.
+    """
+    sequence = keras.Input((steps, features), name="sequence")
+    states = encode(
+        config,
+        fill_missing(sequence, mark=missing, fill=fill).inputs,
+        sequences=True,
+        bidirectional=config.bidirectional,
+    )
+    summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
+    code = layers.Identity(name="code")(layers.Dense(config.code, name="to_code")(summary))
+    hidden = decode(config, repeat_with_position(code, steps))
+    reconstruction = layers.Dense(features, name="reconstruction")(hidden)
+    return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction}, name="network")
+
+
 def reconstruct(
     config: Reconstructing, sequence: keras.KerasTensor, *, steps: int, name: str = "reconstruction", prefix: str = ""
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Encoder and decoder applied to `sequence`.
+    """Apply encoder and decoder to `sequence`.
 
     Returns:
         The reconstruction `(batch, steps, features)`, and the code: `(batch, n)` for `vector`, the hidden states

@@ -9,20 +9,24 @@
 | head-on-code           | -      | the code of the shared encoder: its last state or the mean of all |
 
 Over hundreds of steps head-on-code can read a second LSTM that sees every n-th state of the encoder (`config.every`):
-the way back to the first step is then that many times shorter (El Hihi and Bengio 1995, "Hierarchical recurrent neural
+the path back to the first step is then that many times shorter (El Hihi and Bengio 1995, "Hierarchical recurrent neural
 networks for long-term dependencies").
+
+The classifier of a table has no reconstruction: its head reads mean and last state of the encoder.
 """
+
+from collections.abc import Sequence
 
 import keras
 from keras import layers, ops
 
-from lstm_ae.config import Mnist
+from lstm_ae.config import Mnist, Series
 from lstm_ae.models.autoencoder import reconstruct
-from lstm_ae.models.recurrent import recurrent
+from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean, recurrent_layer
 
 
 def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> keras.Model:
-    """A network from `sequence` `(batch, steps, features)` to `reconstruction` of the same shape and `label`.
+    """Build a network from `sequence` `(batch, steps, features)` to `reconstruction` of the same shape and `label`.
 
     `label` holds the probabilities of the classes, `(batch, classes)`.
     """
@@ -33,7 +37,7 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
     elif config.model == "head-on-reconstruction":
         evidence = layers.Flatten(name="flat")(reconstruction)
     elif config.model == "head-on-code":
-        evidence = code if config.latent == "vector" else _of_states(code, config)
+        evidence = code if config.latent == "vector" else _pool_states(code, config)
     else:
         second, _ = reconstruct(config, sequence, steps=steps, name="class_features", prefix="class_")
         evidence = layers.Flatten(name="flat")(second)
@@ -45,23 +49,38 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
     return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction, "label": label}, name="network")
 
 
-def _of_states(states: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:
-    """What the head reads of the recurrent states `(batch, steps, n)`, no place in time: `(batch, n or 2 n)`."""
+def pooled_classifier(
+    config: Series, *, steps: int, features: int, classes: int, missing: bool, fill: Sequence[float] = ()
+) -> keras.Model:
+    """Build a network from `sequence` `(batch, steps, features)`, scaled, to `label` `(batch, classes)`, probabilities.
+
+    The mean of the states counts what was read early as much as what was read late.
+
+    Args:
+        steps: length of the windows.
+        features: values per step.
+        classes: number of classes.
+        missing: mark which values are missing (NaN) for the network, see `fill_missing`.
+        fill: `(features,)` the values read in place of missing ones; 0 where empty.
+    """
+    sequence = keras.Input((steps, features), name="sequence")
+    window = fill_missing(sequence, mark=missing, fill=fill)
+    states = encode(config, window.inputs, sequences=True, bidirectional=config.bidirectional)
+    summary = [pool_mean(states, window.missing), pool_last(states, bidirectional=config.bidirectional)]
+    label = layers.Dense(classes, activation="softmax", name="label")(ops.concatenate(summary, axis=1))
+    return keras.Model({"sequence": sequence}, {"label": label}, name="network")
+
+
+def _pool_states(states: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:
+    """Return the vector `(batch, n or 2 n)` that the head reads of the recurrent states `(batch, steps, n)`."""
     if config.every > 1:
-        # Counted from the last one, which has seen all.
+        # Counted back from the last state, which has seen all.
         states = states[:, (states.shape[1] - 1) % config.every :: config.every]
-        layer = recurrent(config, "upper")
+        layer = recurrent_layer(config, "upper")
         states = layers.Bidirectional(layer, name="upper_both")(states) if config.bidirectional else layer(states)
-    read = []
+    pooled = []
     if config.pool in ("last", "both"):
-        read.append(_whole(states, config))
+        pooled.append(pool_last(states, bidirectional=config.bidirectional))
     if config.pool in ("mean", "both"):
-        read.append(layers.GlobalAveragePooling1D(name="mean_state")(states))
-    return ops.concatenate(read, axis=1) if len(read) > 1 else read[0]
-
-
-def _whole(code: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:
-    """The states that have seen the whole sequence: the last one, and of a backward layer the first."""
-    if not config.bidirectional:
-        return code[:, -1]
-    return ops.concatenate([code[:, -1, : config.units], code[:, 0, config.units :]], axis=1)
+        pooled.append(layers.GlobalAveragePooling1D(name="mean_state")(states))
+    return ops.concatenate(pooled, axis=1) if len(pooled) > 1 else pooled[0]

@@ -1,32 +1,42 @@
-"""The forecaster: two recurrent stacks that read the past forward and say, at every step, what comes next.
+"""The forecasters: one that says the next step at every position, and one that says a whole horizon at once.
 
-It is the report's sequence-to-sequence model. Since it never looks ahead, the same weights serve three uses: the
-day after every day of the window, the day after the window alone, and a rollout that feeds its own outputs back.
+`step_forecaster` is the source report's sequence-to-sequence model for prices: two recurrent stacks that read the past
+forward and forecast, at every step, the next one. Since it never looks ahead, the same weights serve three uses: the
+day after every day of the window, the day after the window alone, and a rollout on its own outputs. Its network has
+four parts: `reading` turns scaled values into what the recurrent layers read, the layers forecast a change (or the
+level), `adding` turns that into the scaled values of the next step, and `ordered` makes a day's high its highest
+price. All but the layers are small models of their own within the network, so that a loaded network can be joined
+again without knowing how it was built.
 
-A network is four parts: `reading` turns scaled values into what the recurrent layers read, the layers say a change
-(or the level), `adding` turns that into the scaled values of the next step, and `ordered` makes a day's high its
-highest price. All but the layers are small models of their own within the network, so that whoever loads it can join
-them again without knowing how it was made.
+`horizon_forecaster` is the one for tables: a window read by an encoder and all steps of the horizon from a decoder, so
+that an error of the first step is not carried into the last (the "direct" strategy, Ben Taieb et al. 2012, "A review
+and comparison of strategies for multi-step ahead time series forecasting"). Further ahead it reads its own forecast,
+one horizon at a time.
 """
 
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
+from numpy.typing import NDArray
 
-from lstm_ae.config import Snp
+from lstm_ae.config import Series, Snp
 from lstm_ae.data.windows import OPEN
-from lstm_ae.models.recurrent import recurrent
+from lstm_ae.models.decoder import decode, repeat_with_position
+from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
+
+Floats = NDArray[np.float32]
 
 
-def forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
-    """A network from `past` `(batch, steps, features)` to `future`, in scaled values, any number of steps.
+def step_forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
+    """Build a network from `past` `(batch, steps, features)` to `future`, in scaled values, any number of steps.
 
     `future[:, t]` forecasts the step after `past[:, t]`; with `config.last_day_only` it holds the step after the
-    last one alone, `(batch, 1, features)`. The features are `config.fields`. With the target `change` what the layers
-    say is added to the last known value, and so is what a linear layer says of the last step alone (Lai et al. 2018,
+    last one alone, `(batch, 1, features)`. The features are `config.fields`. With the target `change` the layers'
+    output is added to the last known value, and so is that of a linear layer of the last step alone (Lai et al. 2018,
     "Modeling long- and short-term temporal patterns with deep neural networks", section 3.6): the recurrent layers then
-    learn what is left. Both start at zero, so that the untrained network is persistence.
+    learn the rest. Both start at zero, so that the untrained network is persistence.
 
     With `config.with_open` there is a second input `open`, `(batch, 1)`, the open of the day after the window, and
     `future` holds the price to model alone.
@@ -55,8 +65,52 @@ def forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
     return keras.Model(inputs, {"future": future}, name="network")
 
 
+def horizon_forecaster(
+    config: Series,
+    *,
+    steps: int,
+    horizon: int,
+    features: int,
+    missing: bool,
+    regression: tuple[Floats, Floats] | None = None,
+) -> keras.Model:
+    """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, features)`, scaled values.
+
+    The decoder's output is added to that of a linear map of the window, shared by all features (Zeng et al. 2023, "Are
+    transformers effective for time series forecasting?", NLinear), and both to the last known value. The map can start
+    as a fitted regression, and the decoder's output starts at zero: the untrained network is then the baseline.
+
+    Args:
+        missing: mark which values are missing (NaN) for the network.
+        regression: weights `(last steps, horizon)` and bias `(horizon,)` that the linear map starts from, of values
+            relative to the last known one; None to start from that value.
+    """
+    past = keras.Input((steps, features), name="past")
+    absent = ops.isnan(past)
+    present = ops.cast(ops.logical_not(absent), "float32")
+    filled = ops.where(absent, ops.zeros_like(past), past)
+    # The last value present has no other after it. A feature without any counts as 0.
+    after = ops.flip(ops.cumsum(ops.flip(present, axis=1), axis=1), axis=1)
+    last = ops.sum(filled * present * ops.cast(ops.equal(after, 1), "float32"), axis=1, keepdims=True)
+    relative = (filled - last) * present
+    inputs = ops.concatenate([relative, 1 - present], axis=2) if missing else relative
+
+    states = encode(config, inputs, sequences=True, bidirectional=config.bidirectional)
+    summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
+    residual = decode(config, repeat_with_position(summary, horizon))
+    residual = layers.Dense(features, kernel_initializer="zeros", name="residual")(residual)
+
+    linear = layers.Dense(horizon, kernel_initializer="zeros", name="linear")
+    mapped = ops.transpose(linear(ops.transpose(relative, (0, 2, 1))), (0, 2, 1))
+    if regression is not None:
+        weights, bias = regression
+        linear.set_weights([np.concatenate([np.zeros((steps - len(weights), horizon)), weights]), bias])
+    future = layers.Identity(name="future")(last + (mapped + residual))
+    return keras.Model({"past": past}, {"future": future}, name="network")
+
+
 def stepper(network: keras.Model) -> keras.Model:
-    """The same layers with what they remember as inputs and outputs: `[past, before, *states]` to `[future, *states]`.
+    """Return the same layers with their states as inputs and outputs: `[past, before, *states]` to `[future, *states]`.
 
     Args:
         network: a forecaster's network without the input `open`, as built or as loaded from a file.
@@ -94,7 +148,7 @@ def _stack(config: Snp, outputs: int) -> list[Any]:
     stack: list[Any] = []
     for part in ("encoder", "decoder"):
         for number in range(1, config.layers + 1):
-            stack.append(recurrent(config, f"{part}_{number}", states=True, decoder=part == "decoder"))
+            stack.append(recurrent_layer(config, f"{part}_{number}", states=True, decoder=part == "decoder"))
             if config.dropout:
                 stack.append(layers.Dropout(config.dropout, name=f"{part}_{number}_dropout"))
     change = config.target == "change"

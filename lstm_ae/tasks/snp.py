@@ -26,7 +26,7 @@ SHOWN = 20
 def build(config: Snp, data: Data) -> Any:
     """A forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
     from lstm_ae.models.autoencoder import autoencoder
-    from lstm_ae.models.forecaster import forecaster
+    from lstm_ae.models.forecaster import step_forecaster
     from lstm_ae.models.initial import set_initial_values
     from lstm_ae.models.scaling import in_own_units
 
@@ -34,7 +34,7 @@ def build(config: Snp, data: Data) -> Any:
     if config.goal == "reconstruct":
         network = autoencoder(config, steps=config.window, features=features)
     else:
-        network = forecaster(config, typical=1.0 if data.scale.kind == "log" else typical_change(data))
+        network = step_forecaster(config, typical=1.0 if data.scale.kind == "log" else typical_change(data))
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 

@@ -23,18 +23,18 @@ Numbers = NDArray[Any]
 
 def build(config: Series, data: Data) -> Any:
     """A classifier from `sequence` `(batch, window, features)`, in the table's units, to `label` `(batch, classes)`."""
+    from lstm_ae.models.classifier import pooled_classifier
     from lstm_ae.models.initial import set_initial_values
-    from lstm_ae.models.reader import reader
     from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
-    network = reader(
+    network = pooled_classifier(
         config,
         steps=steps,
         features=features,
         classes=len(data.classes),
         missing=data.train.missing,
-        usual=data.usual,
+        fill=data.usual,
     )
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 

@@ -31,12 +31,12 @@ Errors = Callable[[Any], Any]
 
 def build(config: Series, data: Data) -> Any:
     """An autoencoder from `sequence` to `reconstruction`, both `(batch, window, features)`, in the table's units."""
-    from lstm_ae.models.compressor import compressor
+    from lstm_ae.models.autoencoder import pooled_autoencoder
     from lstm_ae.models.initial import set_initial_values
     from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
-    network = compressor(config, steps=steps, features=features, missing=data.train.missing, usual=data.usual)
+    network = pooled_autoencoder(config, steps=steps, features=features, missing=data.train.missing, fill=data.usual)
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 

@@ -19,14 +19,14 @@ from lstm_ae.tasks.series.outcomes import LEVELS, by_column, intervals, judge, m
 
 def build(config: Series, data: Data) -> Any:
     """A forecaster from `past` `(batch, window, features)` to `future` `(batch, horizon, features)`, in own units."""
+    from lstm_ae.models.forecaster import horizon_forecaster
     from lstm_ae.models.initial import set_initial_values
     from lstm_ae.models.scaling import in_own_units
-    from lstm_ae.models.seq2seq import seq2seq
 
     assert config.window is not None
     assert config.horizon is not None
     fitted = fit(data, config.window)
-    network = seq2seq(
+    network = horizon_forecaster(
         config,
         steps=config.window,
         horizon=config.horizon,

@@ -1,0 +1,48 @@
+"""The decoder: recurrent layers that turn a code, repeated over time, into a sequence."""
+
+import math
+
+import keras
+from keras import layers, ops
+
+from lstm_ae.config import Config
+from lstm_ae.models.encoder import drop, recurrent_layer
+
+# Periods of the position embedding in one sequence. A code repeated a few hundred times tells an LSTM little of time.
+POSITION_PERIODS = tuple(2**k for k in range(5))
+
+
+def decode(
+    config: Config, hidden: keras.KerasTensor, *, start: keras.KerasTensor | None = None, prefix: str = ""
+) -> keras.KerasTensor:
+    """Apply the decoder's recurrent layers: `(batch, steps, n)` to `(batch, steps, decoder units)`.
+
+    Args:
+        start: `(batch, m)`, the hidden state that the first layer starts from; through a dense layer where m is not
+            the decoder's number of units.
+    """
+    for number in range(1, config.layers + 1):
+        layer = recurrent_layer(config, f"{prefix}decoder_{number}", decoder=True)
+        state = None
+        if start is not None and number == 1:
+            if start.shape[-1] != layer.units:
+                start = layers.Dense(layer.units, name=f"{prefix}from_code")(start)
+            # An LSTM's cell starts empty: its content would add to the code's size.
+            state = [start, ops.zeros_like(start)] if config.cell == "lstm" else [start]
+        hidden = layer(hidden, initial_state=state)
+        if number < config.layers:
+            hidden = drop(config, hidden, f"{prefix}decoder_{number}")
+    return hidden
+
+
+def repeat_with_position(code: keras.KerasTensor, steps: int) -> keras.KerasTensor:
+    """Repeat a code `(batch, n)` over time and append waves of the position: `(batch, steps, n + 10)`.
+
+    The waves are sines and cosines of the step (Vaswani et al. 2017, "Attention is all you need", section 3.5).
+    """
+    repeated = layers.RepeatVector(steps, name="repeat")(code)
+    # One row per sample, made from nothing but the shape.
+    ones = ops.sum(ops.zeros_like(repeated), axis=2, keepdims=True) + 1
+    position = ops.cumsum(ones, axis=1) * (2 * math.pi / steps)
+    waves = [wave(position * periods) for periods in POSITION_PERIODS for wave in (ops.sin, ops.cos)]
+    return ops.concatenate([repeated, *waves], axis=2)
