@@ -46,6 +46,14 @@ def register(app: typer.Typer) -> None:
         rest_port: Annotated[int, _number("Port of REST; 0 takes a free one.", most=65535)] = 8501,
         grpc_port: Annotated[int, _number("Port of gRPC; 0 takes a free one.", most=65535)] = 8500,
         no_grpc: Annotated[bool, typer.Option("--no-grpc", metavar="", help="Serve REST only.")] = False,
+        enable_serialization_as_tensor_content: Annotated[
+            bool,
+            typer.Option(
+                "--enable-serialization-as-tensor-content",
+                metavar="",
+                help="Send numbers over gRPC as bytes instead of typed values.",
+            ),
+        ] = False,
         no_page: Annotated[bool, typer.Option("--no-page", metavar="", help="No page at / for browsers.")] = False,
         versions: Annotated[
             str, typer.Option(metavar="latest|all|1,2", help="Which versions of every model are served.")
@@ -138,7 +146,14 @@ def register(app: typer.Typer) -> None:
         require_served(models)
         asked = Ports(host, rest_port, None if no_grpc else grpc_port)
         manners = server.Manners(
-            poll, max_connections, header_timeout, drain, grace, tuple(allowed_host or ()), load_seconds=load_timeout
+            poll,
+            max_connections,
+            header_timeout,
+            drain,
+            grace,
+            tuple(allowed_host or ()),
+            load_seconds=load_timeout,
+            tensor_content=enable_serialization_as_tensor_content,
         )
         batching = Batching(max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes)
         limits = Limits(max_body, max_instances, max_window, max_horizon, max_elements, timeout)

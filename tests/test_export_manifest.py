@@ -133,7 +133,7 @@ def test_numbers_on_the_wire() -> None:
     assert warmup._varint(127) == b"\x7f"
     assert warmup._varint(128) == b"\x80\x01"
     assert warmup._varint(150) == b"\x96\x01"
-    assert warmup._field(2, b"testing") == b"\x12\x07testing"
+    assert warmup.field(2, b"testing") == b"\x12\x07testing"
 
 
 def test_requests_too_large_for_a_server_are_left_out(

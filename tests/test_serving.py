@@ -110,7 +110,7 @@ def test_rest_status_and_metadata(models: Path) -> None:
         ("HEAD", "/v1/models/plus", b"", 400, "Malformed request: HEAD"),
         ("POST", "/v1/models/plus", b"", 400, "Malformed request: POST /v1/models/plus"),
         ("POST", "/v1/models/plus:explain", b"", 400, "Malformed request"),
-        ("GET", "/v1/models", b"", 400, "Malformed request"),
+        ("GET", "/v1/models", b"", 400, "Missing model name"),
         ("GET", "/v1/models//plus", b"", 400, "Malformed request"),
         ("GET", "/v1/models/%2e%2e%2fplus", b"", 404, "Could not find any versions of model %2e%2e%2fplus"),
         ("GET", "/v1/models/plus%00", b"", 404, "Could not find any versions"),
@@ -121,15 +121,10 @@ def test_rest_status_and_metadata(models: Path) -> None:
         ("POST", "/ready", b"", 405, "use GET"),
         ("POST", PREDICT, b"", 400, "document is empty"),
         ("POST", PREDICT, {"signature_name": "x", "instances": [[1]]}, 400, '"x" not found in signature def'),
-        ("POST", PREDICT, {"instances": [1.0]}, 400, "must have the shape (any, any). Received: (1)"),
-        ("POST", PREDICT, {"instances": [[[1.0]]]}, 400, "must have the shape (any, any). Received: (1, 1, 1)"),
-        ("POST", PREDICT, {"inputs": 5.0}, 400, "must have the shape"),
-        ("POST", PREDICT, {"inputs": []}, 400, "must have the shape"),
-        ("POST", PREDICT, {"instances": [[]]}, 400, "is empty"),
         ("POST", "/v1/models/plus:classify", {"examples": [{"x": 1}]}, 400, "Expected classification signature"),
         ("POST", "/v1/models/plus:regress", {"examples": [{"x": 1}]}, 400, "Expected regression signature"),
         ("POST", PREDICT, {"signature_name": "positive", "instances": [[-1.0]]}, 400, "assertion failed"),
-        ("POST", PREDICT, {"signature_name": "whole", "instances": [[1.0]]}, 400, "send 'inputs', not 'instances'"),
+        ("POST", PREDICT, {"signature_name": "whole", "instances": [[1.0]]}, 400, "send 'inputs' instead"),
     ],
 )
 def test_rest_refuses(models: Path, method: str, path: str, body: Any, status: int, words: str) -> None:
@@ -137,6 +132,39 @@ def test_rest_refuses(models: Path, method: str, path: str, body: Any, status: i
     assert got == status
     assert words in text
     assert "\n" not in text
+
+
+def test_shapes_are_the_models_own_matter_except_for_exports(tmp_path: Path) -> None:
+    """As TensorFlow Serving has it; our exports would repeat the one feature that they are sent in place of four."""
+    save(tmp_path / "plus")
+    (save(tmp_path / "ours") / "assets.extra").mkdir()
+    (tmp_path / "ours" / "1" / "assets.extra" / "manifest.json").write_text("{}")
+    wrong = {"signature_name": "forecast", "inputs": {"x": [1.0], "horizon": [2]}}
+    none = {"signature_name": "forecast", "inputs": {"x": [[]], "horizon": [2]}}
+    rows = {"signature_name": "forecast", "inputs": {"x": [[1.0], [2.0]], "horizon": [1, 1, 1]}}
+    both = [
+        asked(service(tmp_path), *[("POST", f"/v1/models/{name}:predict", body) for body in bodies])
+        for name in ("plus", "ours")
+        for bodies in [({"instances": [1.0]}, {"inputs": 5.0}, {"instances": [[[1.0]]]}, wrong, none, rows)]
+    ]
+    others, ours = both
+    assert [content for _, content in others[:3]] == [
+        {"predictions": [2.0]},
+        {"outputs": 6.0},
+        {"predictions": [[[2.0]]]},
+    ]
+    assert [status for status, _ in ours] == [400] * 6
+    shape = "Input 'x' must have the shape (any, any). Received: "
+    assert [content["error"] for _, content in ours[:4]] == [shape + end for end in ("(1)", "()", "(1, 1, 1)", "(1)")]
+    # What the model says of it comes after what is wrong with the request.
+    assert [status for status, _ in others[3:]] == [400] * 3
+    for (_, content), words in zip(
+        others[3:],
+        (shape + "(1). ", "Input 'x' is empty. Received the shape: (1, 0). ", "the same number of rows. Received: "),
+        strict=True,
+    ):
+        assert words in content["error"]
+        assert not content["error"].endswith(words)
 
 
 def test_rest_knows_every_kind_of_number_and_text(models: Path) -> None:

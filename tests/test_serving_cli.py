@@ -20,6 +20,8 @@ from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.server import Manners
 from lstm_ae.serving.service import Limits
 
+TENSORFLOW = "model_platform: 'tensorflow'"
+
 
 @pytest.mark.parametrize(
     ("line", "code", "words"),
@@ -63,10 +65,12 @@ def test_nothing_is_waited_for_in_silence(tmp_path: Path, options: str, code: in
         (tmp_path / "served" / "toy" / version).mkdir(parents=True)
         (tmp_path / "served" / "toy" / version / "saved_model.pb").touch()
     policy = "model_version_policy { latest { num_versions: 2 } }"
-    Path("lost.config").write_text(f"model_config_list {{ config {{ name: 'x' base_path: 'lost' {policy} }} }}")
+    Path("lost.config").write_text(
+        f"model_config_list {{ config {{ name: 'x' base_path: 'lost' {TENSORFLOW} {policy} }} }}"
+    )
     labels = "version_labels { key: 'old' value: 1 }"
     Path("label.config").write_text(
-        f"model_config_list {{ config {{ name: 'toy' base_path: 'served/toy' {labels} }} }}"
+        f"model_config_list {{ config {{ name: 'toy' base_path: 'served/toy' {TENSORFLOW} {labels} }} }}"
     )
     said = call(f"serve served {options}")
     assert said.code == code, said.err
@@ -101,6 +105,14 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
         Model("a", Path("/models/a"), Policy("all"), (("stable", 1),)),
         Model("b b", Path("/models/b b"), Policy("all")),
     ]
+
+
+def test_tensorflow_serving_writes_bytes_too(tmp_path: Path) -> None:
+    (tmp_path / "one" / "3").mkdir(parents=True)
+    (tmp_path / "one" / "3" / "saved_model.pb").touch()
+    flag = "--enable_serialization_as_tensor_content=true"
+    assert flag not in call("serve . --tf-serving").out
+    assert flag in call("serve . --tf-serving --enable-serialization-as-tensor-content").out
 
 
 def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
@@ -156,7 +168,7 @@ def test_the_command_writes_the_file(tmp_path: Path) -> None:
 def test_a_file_of_somebodys_own_is_left_alone(tmp_path: Path) -> None:
     save(tmp_path / "served" / "plus", 1)
     own = tmp_path / "served" / "models.config"
-    own.write_text("model_config_list { config { name: 'x' base_path: 'plus' } }")
+    own.write_text(f"model_config_list {{ config {{ name: 'x' base_path: 'plus' {TENSORFLOW} }} }}")
     for more in ("", " --models-config served/models.config"):
         said = call("serve served --tf-serving" + more)
         assert said.code == 2
@@ -191,9 +203,16 @@ def config(text: str) -> Any:
     [
         ("", "must hold a model_config_list"),
         ("model_config_list { config { name: 'a' } }", "needs a name and a base_path"),
-        ("model_config_list { config { name: 'a' base_path: 'a' model_platform: 'onnx' } }", "must be tensorflow"),
+        ("model_config_list { config { name: 'a' base_path: '/a' model_platform: 'onnx' } }", "must be tensorflow"),
+        ("model_config_list { config { name: 'a' base_path: '/a' } }", "must be tensorflow"),
         (
-            "model_config_list { config { name: 'a' base_path: 'a' } config { name: 'a' base_path: 'b' } }",
+            f"model_config_list {{ config {{ name: 'a' base_path: '/a' {TENSORFLOW} model_type: TENSORFLOW }} }}",
+            "Illegal setting both",
+        ),
+        (f"model_config_list {{ config {{ name: 'a' base_path: 'a' {TENSORFLOW} }} }}", "an absolute path"),
+        (
+            f"model_config_list {{ config {{ name: 'a' base_path: '/a' {TENSORFLOW} }} "
+            f"config {{ name: 'a' base_path: '/b' {TENSORFLOW} }} }}",
             "have the same name",
         ),
     ],
@@ -205,7 +224,8 @@ def test_configurations_that_cannot_be_followed(text: str, words: str) -> None:
 
 def test_a_configuration_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "models.config").write_text(
-        "model_config_list { config { name: 'x' base_path: 'sub' model_version_policy { specific { versions: 4 } } } }"
+        "model_config_list { config { name: 'x' base_path: 'sub' model_type: TENSORFLOW "
+        "model_version_policy { specific { versions: 4 } } } }"
     )
     assert read_models(tmp_path / "models.config") == [Model("x", tmp_path / "sub", Policy("specific", versions=(4,)))]
     (tmp_path / "models.config").write_text("models {")

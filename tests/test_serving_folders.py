@@ -189,7 +189,9 @@ def test_a_reload_says_what_did_not_become_available(tmp_path: Path) -> None:
         told.clear()
         asked = model_management_pb2.ReloadConfigRequest()
         for base in bases:
-            one = asked.config.model_config_list.config.add(name=base, base_path=str(tmp_path / base))
+            one = asked.config.model_config_list.config.add(
+                name=base, base_path=str(tmp_path / base), model_platform="tensorflow"
+            )
             one.model_version_policy.specific.versions.extend(versions)
         answer = await _Models(made, made.catalogue.follow).HandleReloadConfigRequest(asked, context)
         assert told == ([_status(answer), answer.status.error_message] if answer.status.error_code else [])

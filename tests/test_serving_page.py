@@ -143,8 +143,7 @@ def test_no_model_is_described_before_one_is_there(tmp_path: Path) -> None:
 
 
 def test_request_of_a_single_input() -> None:
-    value = {"type": "number", "exclusiveMinimum": -LARGEST_FLOAT, "exclusiveMaximum": LARGEST_FLOAT}
-    row = {"type": "array", "items": value, "minItems": 4, "maxItems": 4}
+    row = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
     window = {"type": "array", "items": row, "minItems": 1, "maxItems": 50}
     one = window | {"description": "float32, shape (any, 4)"}
     batch = {"type": "array", "items": window, "minItems": 1, "maxItems": 7}
@@ -161,16 +160,6 @@ def test_request_of_a_single_input() -> None:
     }
     assert columns["properties"]["inputs"] == {"anyOf": [batch, named(batch)]}
     assert (rows["required"], columns["required"]) == (["instances"], ["inputs"])
-
-
-# 3.4028235e38 and half of the step to what would be the next float32: from here on there is infinity only.
-LARGEST_FLOAT = (2 - 2**-24) * 2.0**127
-
-
-def test_the_largest_number_is_the_last_that_a_float32_holds() -> None:
-    with np.errstate(over="ignore"):
-        assert np.float32(np.nextafter(LARGEST_FLOAT, 0)) == np.finfo(np.float32).max
-        assert np.isinf(np.float32(LARGEST_FLOAT))
 
 
 def test_request_of_several_inputs_names_its_signature() -> None:

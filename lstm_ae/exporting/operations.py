@@ -59,7 +59,10 @@ _RANDOM = """
     StatelessRandomGetKeyCounter StatelessRandomNormalV2 StatelessRandomUniformIntV2 StatelessRandomUniformV2
     StatelessTruncatedNormalV2 TruncatedNormal
 """
-ALLOWED = frozenset(
+# Signatures for Classify and Regress begin with one of these. They parse serialized `tf.Example`s into tensors whose
+# sizes the graph states, and access nothing but memory.
+PARSING = frozenset({"ParseExample", "ParseExampleV2"})
+ALLOWED = PARSING.union(
     (_CONTROL + _VARIABLES + _MATHS + _REDUCTIONS + _SHAPES + _LINEAR_ALGEBRA + _NETWORKS + _LISTS + _RANDOM).split()
 )
 # A variable made within a function goes by a name that all models of a process share, and so may be another model's.

@@ -27,15 +27,15 @@ def write_warmup(version: Path, name: str, requests: Iterable[tuple[str, Mapping
 
 def prediction_log(name: str, endpoint: str, inputs: Mapping[str, Any]) -> bytes:
     """A `PredictionLog` of one `PredictRequest`."""
-    model = _field(1, name.encode()) + _field(3, endpoint.encode())  # ModelSpec: name, signature_name
-    request = _field(1, model)  # PredictRequest: model_spec, inputs
+    model = field(1, name.encode()) + field(3, endpoint.encode())  # ModelSpec: name, signature_name
+    request = field(1, model)  # PredictRequest: model_spec, inputs
     for key, value in sorted(inputs.items()):
         tensor = tf.make_tensor_proto(value).SerializeToString(deterministic=True)
-        request += _field(2, _field(1, key.encode()) + _field(2, tensor))
-    return _field(6, _field(1, request))  # PredictionLog.predict_log, PredictLog.request
+        request += field(2, field(1, key.encode()) + field(2, tensor))
+    return field(6, field(1, request))  # PredictionLog.predict_log, PredictLog.request
 
 
-def _field(number: int, content: bytes) -> bytes:
+def field(number: int, content: bytes) -> bytes:
     """A field of bytes, text or a message: its number and wire type, the length, the content."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 

@@ -1,4 +1,4 @@
-"""JSON values as arrays: nested lists of one shape, of cells that the dtype can hold as they are."""
+"""JSON values as arrays: nested lists of one shape, of cells of the dtype's kind."""
 
 import base64
 import binascii
@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.serving.parsing import shown
+from lstm_ae.serving.parsing import shown, too_big
 from lstm_ae.serving.refusals import invalid
 
 Tensor = NDArray[Any]
 
-MOST_DIMENSIONS = 16
+# The limit of NumPy's arrays; TensorFlow's tensors may have 254.
+MOST_DIMENSIONS = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
 
-# Up to here every whole number has a float32, or a float64, of its own.
-_WHOLE = {np.dtype(np.float32): 2**24 - 1, np.dtype(np.float64): 2**53 - 1}
 _NAMES = {"float32": "float", "float64": "double", "bool": "bool", "object": "string"}
 _KINDS = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,), "O": (str, dict)}
 
@@ -43,7 +42,7 @@ def regular(value: Any, dtype: np.dtype[Any]) -> Tensor | None:
     if not kinds <= set(_KINDS[dtype.kind]):
         return None
     if dtype.kind == "O":
-        return _texts(level).reshape(shape)
+        return as_bytes(level).reshape(shape)
     # Before numpy 2 a number too large becomes another one.
     if dtype.kind in "iu" and level and not _fit(level, np.iinfo(dtype)):
         return None
@@ -51,17 +50,9 @@ def regular(value: Any, dtype: np.dtype[Any]) -> Tensor | None:
         flat = np.array(level, np.float64 if dtype.kind == "f" else dtype)
     except OverflowError:
         return None
-    if dtype.kind == "f":
-        size = np.abs(flat)
-        if int in kinds and (size > _WHOLE[dtype]).any():
-            whole = np.fromiter((type(cell) is int for cell in level), bool, len(level))
-            if (whole & (size > _WHOLE[dtype])).any():
-                return None
+    # Round to the nearest value of the dtype; beyond its range that is infinity.
     with np.errstate(over="ignore"):
-        cells = flat.astype(dtype)
-    if dtype.kind == "f" and (np.isinf(cells) & np.isfinite(flat)).any():
-        return None
-    return cells.reshape(shape)
+        return flat.astype(dtype).reshape(shape)
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
@@ -81,7 +72,8 @@ def _fit(numbers: Sequence[int], limits: np.iinfo[Any]) -> bool:
     return limits.min <= min(numbers) and max(numbers) <= limits.max
 
 
-def _texts(cells: Sequence[Any]) -> Tensor:
+def as_bytes(cells: Sequence[Any]) -> Tensor:
+    """Encode texts as UTF-8 and decode base64 objects."""
     found = np.empty(len(cells), object)
     for place, cell in enumerate(cells):
         if isinstance(cell, str):
@@ -92,11 +84,17 @@ def _texts(cells: Sequence[Any]) -> Tensor:
             continue
         if not is_base64(cell):
             raise invalid(f"JSON Value: {shown(cell)} not formatted correctly for base64 data")
-        try:
-            found[place] = base64.b64decode(cell["b64"], validate=True)
-        except (binascii.Error, ValueError):
-            raise invalid("Unable to base64 decode") from None
+        found[place] = _from_base64(cell["b64"])
     return found
+
+
+def _from_base64(text: str) -> bytes:
+    """Decode base64; as in TensorFlow Serving the padding is optional and white space is ignored."""
+    text = "".join(text.split())
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid("Unable to base64 decode") from None
 
 
 def _walk(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) -> None:
@@ -116,18 +114,17 @@ def _walk(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) 
             f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: "
             f"{len(shape)}"
         )
-    name = _NAMES.get(dtype.name, dtype.name)
-    if type(value) not in _KINDS[dtype.kind]:
-        raise invalid(f"JSON Value: {shown(value)} Type: {_type(value)} is not of expected type: {name}")
+    if type(value) not in _KINDS[dtype.kind] or (dtype.kind in "iu" and not _fit([value], np.iinfo(dtype))):
+        raise invalid(
+            f"JSON Value: {shown(value)} Type: {json_type(value)} is not of expected type: {type_name(dtype)}"
+        )
     if dtype.kind == "O":
-        _texts([value])
+        as_bytes([value])
     elif dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            fits = abs(value) <= _WHOLE[dtype] if type(value) is int else np.isinf(value) >= np.isinf(dtype.type(value))
-        if not fits:
-            raise invalid(f"Cannot convert JSON value: {shown(value)} to {name} without loss of precision.")
-    elif dtype.kind in "iu" and not _fit([value], np.iinfo(dtype)):
-        raise invalid(f"JSON Value: {shown(value)} Type: Number is not of expected type: {name}")
+        try:
+            float(value)
+        except OverflowError:
+            raise too_big() from None
 
 
 def is_base64(value: Any) -> bool:
@@ -135,6 +132,12 @@ def is_base64(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
-def _type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """Return TensorFlow Serving's name of a JSON value's type."""
     names = {type(None): "Null", dict: "Object", list: "Array", str: "String"}
     return str(value) if isinstance(value, bool) else names.get(type(value), "Number")
+
+
+def type_name(dtype: np.dtype[Any]) -> str:
+    """Return TensorFlow's name of a dtype."""
+    return _NAMES.get(dtype.name, dtype.name)

@@ -20,22 +20,32 @@ def read_models(path: Path) -> list[Model]:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{str(path)!r} is not TensorFlow Serving's models.config ({first})") from error
     try:
-        return [model._replace(base=path.parent / model.base) for model in models_of(content)]
+        return models_of(content, root=path.parent)
     except Exception as error:
         raise ConfigError(f"{str(path)!r}: {error}") from error
 
 
-def models_of(content: Any) -> list[Model]:
-    """The models of a `ModelServerConfig` message; refuses what a server cannot follow."""
+def models_of(content: Any, *, root: Path | None = None) -> list[Model]:
+    """The models of a `ModelServerConfig` message; refuses what a server cannot follow.
+
+    Args:
+        root: the folder that relative paths start at; None refuses them.
+    """
     if content.WhichOneof("config") != "model_config_list":
         raise invalid("The configuration must hold a model_config_list")
     models = []
     for one in content.model_config_list.config:
         if not one.name or not one.base_path:
             raise invalid("Every model of the configuration needs a name and a base_path")
-        if one.model_platform not in ("", "tensorflow"):
-            raise invalid(f"The platform of a model must be tensorflow. Received: {one.model_platform}")
-        models.append(Model(one.name, Path(one.base_path), _policy(one), tuple(sorted(one.version_labels.items()))))
+        if one.model_platform and one.model_type:
+            raise invalid(f"Illegal setting both model_type (deprecated) and model_platform of model {one.name}")
+        if one.model_platform != "tensorflow" and one.model_type != model_server_config_pb2.TENSORFLOW:
+            raise invalid(f"The model_platform of a model must be tensorflow. Received: {one.model_platform!r}")
+        base = Path(one.base_path)
+        if root is None and not base.is_absolute():
+            raise invalid(f"Expected model {one.name} to have an absolute path; got base_path()={one.base_path}")
+        labels = tuple(sorted(one.version_labels.items()))
+        models.append(Model(one.name, base if root is None else root / base, _policy(one), labels))
     if len({model.name for model in models}) < len(models):
         raise invalid("Two models of the configuration have the same name")
     return models

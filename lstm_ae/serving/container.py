@@ -93,6 +93,8 @@ def tensorflow_serving(
         words.append(f"--file_system_poll_wait_seconds={math.ceil(manners.poll)}")
     if limits.seconds != Limits().seconds:
         words.append(f"--rest_api_timeout_in_ms={math.ceil(1000 * limits.seconds)}")
+    if manners.tensor_content:
+        words.append("--enable_serialization_as_tensor_content=true")
     # It batches nothing unless told to.
     if batching != Batching() and batching.size > 1:
         file = _write(root / "batching.config", _parameters(batching))

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from lstm_ae import __version__
 from lstm_ae.serving import schemas
+from lstm_ae.serving.inference import CLASSIFY, REGRESS
 from lstm_ae.serving.manifests import examples, read_manifest, told
 from lstm_ae.serving.metrics import CONTENT_TYPE
 from lstm_ae.serving.models import Catalogue
@@ -34,6 +35,12 @@ _REFUSALS = {
     "504": "There was no answer within the time limit.",
 }
 _ASKING = ("400", "404")
+# The method, and the schema of one example's result, by the verb of the path.
+_PAIR = {"type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}], "minItems": 2, "maxItems": 2}
+_OF_EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
+    "classify": (CLASSIFY, {"type": "array", "items": _PAIR, "description": "label and score of each class"}),
+    "regress": (REGRESS, {"type": "number"}),
+}
 
 
 class Served(NamedTuple):
@@ -81,6 +88,9 @@ def document(models: list[Served], limits: Limits) -> dict[str, Any]:
                 paths[path] = {"x-lstmae": about} | _status(operation)
                 paths[f"{path}/metadata"] = _metadata(operation)
                 paths[f"{path}:predict"] = _predict(operation, key)
+                for verb, (method, item) in _OF_EXAMPLES.items():
+                    if names := [one.name for one in servable.signatures.values() if one.method == method]:
+                        paths[f"{path}:{verb}"] = _examples(operation, verb, schemas.examples(names, limits), item)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -88,8 +98,7 @@ def document(models: list[Served], limits: Limits) -> dict[str, Any]:
             "version": __version__,
             "summary": "TensorFlow Serving's REST interface.",
             "description": "Besides JSON's numbers the words NaN and Infinity are read and written for these numbers. "
-            "Nested lists must be of one shape throughout. A whole number for a float must be below 2**24 (2**53 for a "
-            "double) unless it has a point. Paths may be written in any case.",
+            "Nested lists must be of one shape throughout. Paths may be written in any case.",
         },
         "paths": paths,
         "components": {
@@ -143,6 +152,18 @@ def _predict(operation: str, key: str) -> dict[str, Any]:
             "summary": "Ask the model.",
             "requestBody": {"$ref": f"#/components/requestBodies/{key}"},
             "responses": {"200": {"$ref": f"#/components/responses/{key}"}} | _refusals(*_REFUSALS),
+        }
+    }
+
+
+def _examples(operation: str, verb: str, schema: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+    answer = {"description": "One result per example."} | _content(JSON, schemas.results(item))
+    return {
+        "post": {
+            "operationId": f"{operation}-{verb}",
+            "summary": f"{verb.capitalize()} examples.",
+            "requestBody": {"required": True} | _content(JSON, schema),
+            "responses": {"200": answer} | _refusals(*_REFUSALS),
         }
     }
 

@@ -1,20 +1,22 @@
 """Tensors read from JSON, by the rules and in the words of TensorFlow Serving.
 
-Strict where numpy is not: null, "1.5" and true are no numbers, 1e400 is no float, and repeated keys are refused.
-Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API" and "JSON mapping".
+Strict where numpy is not: null, "1.5" and true are not numbers, and 1e400 is refused. Two rules are stricter than
+TensorFlow Serving's: repeated keys are refused, and so are integers outside the range of an 8- or 16-bit type.
+Source: https://www.tensorflow.org/tfx/serving/api_rest, "Predict API", "Classify and Regress API", "JSON mapping".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from lstm_ae.serving.cells import Tensor, is_base64, regular, shape_of, tensor
+from lstm_ae.serving.cells import Tensor, as_bytes, is_base64, json_type, regular, shape_of, tensor
 from lstm_ae.serving.parsing import parse, shown
-from lstm_ae.serving.refusals import Refusal, invalid, unknown_signature
+from lstm_ae.serving.refusals import Refusal, invalid
 
 # The signature of a request that names none.
 DEFAULT = "serving_default"
+_LONG, _UNSIGNED = np.iinfo(np.int64), np.iinfo(np.uint64)
 
 
 class Asked(NamedTuple):
@@ -31,6 +33,23 @@ class Asked(NamedTuple):
     inputs: dict[str, Tensor]
 
 
+# The features of an example by name: an array of bytes (object), float32 or int64; None for a feature without values.
+Features = dict[str, Tensor | None]
+
+
+class Examples(NamedTuple):
+    """The content of a classify or regress request.
+
+    Args:
+        signature: "" if the request names none.
+        context: features shared by all examples.
+    """
+
+    signature: str
+    context: Features
+    examples: list[Features]
+
+
 def read_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any]]]) -> Asked:
     """A predict request's tensors.
 
@@ -42,14 +61,12 @@ def read_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any
         Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words where it has some.
     """
     content = parse(body)
-    signature = content.get("signature_name", "")
-    if not isinstance(signature, str):
-        raise invalid(
-            f"JSON Value: {shown(signature)} not formatted correctly. 'signature_name' key must be a string value."
-        )
+    signature = _signature(content)
     dtypes = signatures.get(signature or DEFAULT)
     if dtypes is None:
-        raise unknown_signature(signature or DEFAULT)
+        raise invalid(f'Serving signature name: "{signature or DEFAULT}" not found in signature def')
+    if not dtypes:
+        raise invalid(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
     has = [key for key in ("inputs", "instances") if key in content]
     if len(has) == 2:
         raise invalid("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
@@ -57,15 +74,74 @@ def read_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any
         raise invalid("Missing 'inputs' or 'instances' key")
     rows = has == ["instances"]
     inputs = _from_rows(content["instances"], dtypes) if rows else _from_columns(content["inputs"], dtypes)
-    refuse_infinite(body, inputs.values())
     return Asked(signature, rows, inputs)
 
 
-def refuse_infinite(body: bytes, tensors: Iterable[Tensor]) -> None:
-    """Refuse 1e400, which is read as infinity; only the word Infinity may be."""
-    infinite = sum(int(np.isinf(one).sum()) for one in tensors if one.dtype.kind == "f")
-    if infinite and infinite > body.count(b"Infinity"):
-        raise invalid("JSON Parse error: Number too big to be stored in double.")
+def read_examples(body: bytes) -> Examples:
+    """Read the examples of a classify or regress request.
+
+    Args:
+        body: JSON in UTF-8.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words.
+    """
+    content = parse(body)
+    signature = _signature(content)
+    context = _features(content["context"]) if "context" in content else {}
+    if "examples" not in content:
+        raise invalid(
+            f"JSON Value: {shown(content)} When method is classify, key 'examples' is expected and was not found"
+        )
+    examples = content["examples"]
+    if not isinstance(examples, list):
+        raise invalid(f"JSON Value: {shown(content)} Expecting 'examples' value to be an list/array")
+    if not examples:
+        raise invalid(f"JSON Value: {shown(content)} 'examples' value is an empty array")
+    return Examples(signature, context, [_features(example) for example in examples])
+
+
+def _signature(content: Mapping[str, Any]) -> str:
+    signature = content.get("signature_name", "")
+    if not isinstance(signature, str):
+        raise invalid(
+            f"JSON Value: {shown(signature)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    return signature
+
+
+def _features(example: Any) -> Features:
+    if not isinstance(example, dict):
+        raise invalid(f"Example must be JSON object but got JSON {json_type(example)}")
+    return {name: _feature(name, value if isinstance(value, list) else [value]) for name, value in example.items()}
+
+
+def _feature(name: str, values: list[Any]) -> Tensor | None:
+    """Convert the values of a feature, all of one kind: bytes, float, or int64, to which booleans belong."""
+    kind = ""
+    for value in values:
+        if value is None or isinstance(value, list) or (isinstance(value, dict) and not is_base64(value)):
+            raise invalid(f"Feature: {name[:100]} has element with unexpected JSON type: {json_type(value)}")
+        own = _kind(value)
+        if kind not in ("", own):
+            raise invalid(f"Unexpected element type in feature: {name[:100]} expecting type: {kind}")
+        if own == "int64" and value > _LONG.max:
+            raise invalid(f"Feature: {name[:100]} has uint64_t element. Only int64_t is supported.")
+        kind = own
+    if not values:
+        return None
+    if kind == "bytes":
+        return as_bytes(values)
+    if kind == "int64":
+        return np.array(values, np.int64)
+    return tensor(values, np.dtype(np.float32))
+
+
+def _kind(value: Any) -> str:
+    """Return the kind of feature that holds a value; integers beyond 64 bits are read as doubles."""
+    if isinstance(value, str | dict):
+        return "bytes"
+    return "int64" if isinstance(value, int) and _LONG.min <= value <= _UNSIGNED.max else "float"
 
 
 def _from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
@@ -85,6 +161,11 @@ def _from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str,
             which = "object but got list" if named else "value/list but got object"
             raise invalid(f"Expecting {which} at item {item} of input list")
         if named and value.keys() != dtypes.keys():
+            if unknown := [name[:100] for name in value if name not in dtypes]:
+                raise invalid(
+                    f"Failed to process element: {item} key: {unknown[0]} of 'instances' list. Error: "
+                    f"INVALID_ARGUMENT: JSON object: does not have named input: {unknown[0]}"
+                )
             raise invalid(
                 f"Failed to process element: {item} of 'instances' list. JSON object: {shown(value)} keys must be "
                 f"equal to: {','.join(sorted(dtypes))}"
@@ -100,7 +181,7 @@ def _from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str,
 
 
 def _from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
-    """From the value of the one input, or an object of all inputs."""
+    """From the value of the one input, or an object of all inputs; other keys are ignored."""
     if not _is_object(inputs):
         if len(dtypes) > 1:
             raise invalid(
@@ -111,9 +192,6 @@ def _from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str,
     for name in dtypes:
         if name not in inputs:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    for name in inputs:
-        if name not in dtypes:
-            raise invalid(f"JSON object: does not have named input: {name}")
     return {name: tensor(inputs[name], dtype) for name, dtype in dtypes.items()}
 
 

@@ -75,11 +75,6 @@ def _refusal(code: Code, message: str, http: int) -> Refusal:
     return Refusal(code, message, http=http)
 
 
-def unknown_signature(name: str) -> Refusal:
-    """The refusal of a request to a signature that a model does not have."""
-    return invalid(f'Serving signature name: "{name}" not found in signature def')
-
-
 def invalid(message: str) -> Refusal:
     """The refusal of a request that no state of the server would make right."""
     return Refusal(Code.INVALID_ARGUMENT, message)

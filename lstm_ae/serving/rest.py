@@ -9,25 +9,29 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
 
-from lstm_ae.serving import metrics, openapi, reading, static
+from lstm_ae.serving import metrics, openapi, static
 from lstm_ae.serving.folders import LARGEST
-from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.servable import Servable
+from lstm_ae.serving.inference import CLASSIFY, REGRESS, infer
+from lstm_ae.serving.protos import to_example
+from lstm_ae.serving.reading import Examples, read_examples, read_request
+from lstm_ae.serving.refusals import LONGEST, Code, Refusal, invalid
 from lstm_ae.serving.service import Service
-from lstm_ae.serving.writing import write_answer
+from lstm_ae.serving.writing import write_answer, write_classification, write_regression
 
 JSON = "application/json"
 
-_WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
-_CALL = re.compile(_WHICH + r":(?P<method>predict|classify|regress)", re.IGNORECASE)
-_ABOUT = re.compile(_WHICH + r"(?P<metadata>/metadata)?", re.IGNORECASE)
-
-# What TensorFlow Serving says of a signature whose method is not the one that is called.
-_EXAMPLES = {"classify": "classification", "regress": "regression"}
+_WHICH = r"/v1/models/(?P<name>{0}+?)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>{0}+?))?"
+_METHOD, _METADATA = r":(?P<method>predict|classify|regress)", r"(?P<metadata>/metadata)?"
+_CALL = re.compile(_WHICH.format("[^/:]") + _METHOD, re.IGNORECASE)
+_ABOUT = re.compile(_WHICH.format("[^/:]") + _METADATA, re.IGNORECASE)
+# Paths arrive decoded, so that a name may contain a slash or a colon.
+_CALL_ANY_NAME = re.compile(_WHICH.format(".") + _METHOD, re.IGNORECASE | re.DOTALL)
+_ABOUT_ANY_NAME = re.compile(_WHICH.format(".") + _METADATA, re.IGNORECASE | re.DOTALL)
 
 # Where `/ready` counts a version by its state.
 _COUNTED = dict(zip(("LOADING", "ERROR", "SET_ASIDE"), openapi.UNAVAILABLE, strict=True)) | {"START": "loading"}
@@ -73,14 +77,27 @@ def _refused(refusal: Refusal) -> Answer:
 
 
 async def _versioned(service: Service, asked: Asked) -> Answer:
-    if asked.method == "POST" and (call := _CALL.fullmatch(asked.path)):
+    if asked.method == "POST" and (call := _matched(service, asked.path, _CALL, _CALL_ANY_NAME)):
         return await service.counted("rest", call["name"], _call(service, asked, call))
-    if asked.method == "GET" and (about := _ABOUT.fullmatch(asked.path)):
+    if asked.method == "GET" and asked.path.lower() == "/v1/models":
+        raise invalid("Missing model name in request.")
+    if asked.method == "GET" and (about := _matched(service, asked.path, _ABOUT, _ABOUT_ANY_NAME)):
         version = _version(about["version"])
         if about["metadata"]:
             return _as_json(metadata(service, about["name"], version, about["label"]))
         return _as_json(_status(service, about["name"], version, about["label"]))
     raise invalid(f"Malformed request: {asked.method} {asked.path}")
+
+
+def _matched(
+    service: Service, path: str, pattern: re.Pattern[str], of_any_name: re.Pattern[str]
+) -> re.Match[str] | None:
+    """Split a path; a name with a slash or a colon counts only if a model has it."""
+    if plain := pattern.fullmatch(path):
+        return plain
+    # Matching takes quadratic time in the worst case.
+    found = of_any_name.fullmatch(path) if len(path) <= LONGEST else None
+    return found if found and service.catalogue.serves(found["name"]) else None
 
 
 async def _other(service: Service, asked: Asked) -> Answer:
@@ -117,29 +134,32 @@ async def _call(service: Service, asked: Asked, call: re.Match[str]) -> Answer:
     now = asyncio.get_running_loop().time
     deadline = now() + service.limits.seconds
     late = Refusal(Code.DEADLINE_EXCEEDED, "The body did not come in time", http=408)
+    method = call["method"].lower()
+    read = partial(read_request, signatures=servable.dtypes) if method == "predict" else read_examples
     try:
         async with asyncio.timeout_at(deadline):
             body = await asked.body()
             late = Refusal(Code.DEADLINE_EXCEEDED, "The deadline has passed before the request was read")
-            found = await _read(
-                service, body, asked.headers.get("content-encoding", ""), call["method"].lower(), servable
-            )
+            if encoding := asked.headers.get("content-encoding", ""):
+                body = await asyncio.to_thread(_unpacked, body, encoding, service.limits.body)
+            found: Any = await service.apart.call(len(body), read, body)
     except TimeoutError:
         raise late from None
-    outputs = await service.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
-    size = sum(array.nbytes for array in outputs.values())
-    return Answer(200, await service.apart.call(size, write_answer, outputs, rows=found.rows))
+    if method == "predict":
+        outputs = await service.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
+        size = sum(array.nbytes for array in outputs.values())
+        return Answer(200, await service.apart.call(size, write_answer, outputs, rows=found.rows))
+    examples = await asyncio.to_thread(_serialized, found)
+    if method == "classify":
+        classes = await infer(service, servable, CLASSIFY, found.signature, examples, deadline - now())
+        return Answer(200, await service.apart.call(classes.scores.nbytes, write_classification, *classes))
+    values = await infer(service, servable, REGRESS, found.signature, examples, deadline - now())
+    return Answer(200, await service.apart.call(values.nbytes, write_regression, values))
 
 
-async def _read(service: Service, body: bytes, encoding: str, method: str, servable: Servable) -> reading.Asked:
-    if encoding:
-        body = await asyncio.to_thread(_unpacked, body, encoding, service.limits.body)
-    if method in _EXAMPLES:
-        raise invalid(
-            f"Expected {_EXAMPLES[method]} signature method_name to be tensorflow/serving/{method}. "
-            "Was: tensorflow/serving/predict"
-        )
-    return await service.apart.call(len(body), reading.read_request, body, servable.dtypes)
+def _serialized(found: Examples) -> list[bytes]:
+    context = to_example(found.context)
+    return [context + to_example(example) for example in found.examples]
 
 
 def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:

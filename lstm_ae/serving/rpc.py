@@ -6,29 +6,35 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from lstm_ae.serving.configs import models_of
-from lstm_ae.serving.protos import described, to_array, to_proto
+from lstm_ae.serving.inference import CLASSIFY, REGRESS, infer, infer_many
+from lstm_ae.serving.protos import described, serialize_examples, to_array, to_classification, to_proto, to_regression
+from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.servable import check_names
+from lstm_ae.serving.servable import Servable, check_names
 from lstm_ae.serving.service import Service
 
 Reload = Callable[[Any], Awaitable[None]]
 
 
-def grpc_server(service: Service, reload: Reload, calls: int) -> grpc.aio.Server:
+def grpc_server(service: Service, reload: Reload, calls: int, *, content: bool = False) -> grpc.aio.Server:
     """A server with all services, not yet bound to a port.
 
     Args:
         reload: takes the models of a new configuration and brings them into memory.
         calls: at the same time; further ones are refused.
+        content: write the numbers of Predict's answers as bytes (`tensor_content`) instead of typed values.
     """
     server = grpc.aio.server(
         options=[
@@ -39,65 +45,88 @@ def grpc_server(service: Service, reload: Reload, calls: int) -> grpc.aio.Server
         ],
         maximum_concurrent_rpcs=calls,
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service, content), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service, reload), server)
     health_pb2_grpc.add_HealthServicer_to_server(_Health(service), server)
     return server
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, service: Service, content: bool) -> None:
+        self.service, self.content = service, content
 
     async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
-        work = self.service.counted("grpc", request.model_spec.name, self._predict(request, context))
-        return await _or_refusal(work, context)
+        return await self._counted(request.model_spec.name, self._predict(request, context), context)
+
+    async def _counted(self, model: str, work: Awaitable[Any], context: Any) -> Any:
+        return await _or_refusal(self.service.counted("grpc", model, work), context)
 
     async def _predict(self, request: Any, context: Any) -> Any:
         self.service.admit()
         servable = _find(self.service, request.model_spec)
         signature = servable.signature(request.model_spec.signature_name)
+        protos = {**servable.definitions[signature.name].defaults, **request.inputs}
         # Before any of them is laid out in memory.
-        check_names(signature, dict.fromkeys(request.inputs))
-        self.service.check(signature, {name: described(name, proto) for name, proto in request.inputs.items()})
+        check_names(signature, protos)
+        self.service.check(signature, {name: described(name, proto) for name, proto in protos.items()})
         most = self.service.limits.body
-        inputs = {name: to_array(name, proto, most) for name, proto in request.inputs.items()}
-        unknown = [name for name in request.output_filter if name not in signature.outputs]
-        if unknown:
-            raise invalid(
-                f"output tensor alias not found in signature: {unknown[0]} Outputs expected to be in the set "
-                f"{{{','.join(sorted(signature.outputs))}}}."
-            )
+        inputs = {name: to_array(name, proto, most) for name, proto in protos.items()}
+        for place, name in enumerate(request.output_filter):
+            if name not in signature.outputs:
+                raise invalid(
+                    f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
+                    f"{{{','.join(sorted(signature.outputs))}}}."
+                )
+            if name in request.output_filter[:place]:
+                raise invalid(f"duplicate output tensor alias: {name}")
         outputs = await self.service.predict(servable, signature, inputs, context.time_remaining())
         answer = predict_pb2.PredictResponse()
-        answer.model_spec.name = servable.name
-        answer.model_spec.version.value = servable.version
-        answer.model_spec.signature_name = signature.name
+        _fill_spec(answer.model_spec, servable, signature.name)
         for name in request.output_filter or outputs:
-            answer.outputs[name].CopyFrom(to_proto(outputs[name]))
+            answer.outputs[name].CopyFrom(to_proto(outputs[name], content=self.content))
         return answer
 
     async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await _or_refusal(self._examples(request, "classification", "classify"), context)
+        work = self._infer(request, CLASSIFY, classification_pb2.ClassificationResponse(), context)
+        return await self._counted(request.model_spec.name, work, context)
 
     async def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await _or_refusal(self._examples(request, "regression", "regress"), context)
+        work = self._infer(request, REGRESS, regression_pb2.RegressionResponse(), context)
+        return await self._counted(request.model_spec.name, work, context)
+
+    async def _infer(self, request: Any, method: str, answer: Any, context: Any) -> Any:
+        self.service.admit()
+        servable = _find(self.service, request.model_spec)
+        name, examples = request.model_spec.signature_name, serialize_examples(request.input)
+        found = await infer(self.service, servable, method, name, examples, context.time_remaining())
+        answer.result.CopyFrom(_result(method, found))
+        _fill_spec(answer.model_spec, servable, name)
+        return answer
 
     async def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await _or_refusal(self._tasks(request), context)
+        model = request.tasks[0].model_spec.name if request.tasks else ""
+        return await self._counted(model, self._infer_many(request, context), context)
 
-    async def _examples(self, request: Any, kind: str, method: str) -> Any:
-        """Our models have no signatures of tf.Example, and TensorFlow Serving refuses them so."""
-        _find(self.service, request.model_spec).signature(request.model_spec.signature_name)
-        raise invalid(
-            f"Expected {kind} signature method_name to be tensorflow/serving/{method}. Was: tensorflow/serving/predict"
-        )
-
-    async def _tasks(self, request: Any) -> Any:
+    async def _infer_many(self, request: Any, context: Any) -> Any:
+        self.service.admit()
         if not request.tasks:
             raise invalid("Inference request has no tasks")
-        _find(self.service, request.tasks[0].model_spec)
-        raise invalid("No signature of this model takes tf.Example, as a task of MultiInference needs")
+        servable = _find(self.service, request.tasks[0].model_spec)
+        if any(not task.model_spec.name for task in request.tasks):
+            raise invalid("Found ModelSpec with an empty model name.")
+        if len({task.model_spec.name for task in request.tasks}) > 1:
+            raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+        tasks = [(task.model_spec.signature_name, task.method_name) for task in request.tasks]
+        found = await infer_many(
+            self.service, servable, tasks, serialize_examples(request.input), context.time_remaining()
+        )
+        answer = inference_pb2.MultiInferenceResponse()
+        for (name, method), one in zip(tasks, found, strict=True):
+            result = answer.results.add()
+            kind = result.classification_result if method == CLASSIFY else result.regression_result
+            kind.CopyFrom(_result(method, one))
+            _fill_spec(result.model_spec, servable, name)
+        return answer
 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         return await _or_refusal(self._metadata(request), context)
@@ -163,6 +192,15 @@ async def _or_refusal(work: Awaitable[Any], context: Any) -> Any:
         return await work
     except Refusal as refusal:
         await context.abort(_STATUSES[refusal.code], _ascii(refusal.message))
+
+
+def _result(method: str, found: Any) -> Any:
+    return to_classification(*found) if method == CLASSIFY else to_regression(found)
+
+
+def _fill_spec(spec: Any, servable: Servable, signature: str) -> None:
+    """Fill in the model, version and signature that gave an answer."""
+    spec.name, spec.version.value, spec.signature_name = servable.name, servable.version, signature or DEFAULT
 
 
 def _ascii(message: str) -> str:

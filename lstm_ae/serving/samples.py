@@ -14,7 +14,6 @@ from lstm_ae.data.table import read_csv
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving.cells import tensor
 from lstm_ae.serving.parsing import parse
-from lstm_ae.serving.reading import refuse_infinite
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.servable import Signature, Tensors
 
@@ -175,7 +174,6 @@ def _of_lines(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
                     raise DataError(f"an object with the keys {', '.join(wanted)} belongs there")
                 for name, spec in wanted.items():
                     cells[name].append(tensor(value if named is None else named[name], spec.dtype))
-                refuse_infinite(line, [values[-1] for values in cells.values()])
             except (Refusal, DataError) as error:
                 raise DataError(f"{shown(path)}, line {number}: {error}") from None
     try:

@@ -1,7 +1,7 @@
 """JSON schemas of what a signature takes and gives, over REST.
 
-Some rules of TensorFlow Serving cannot be said in JSON Schema: nested lists must be of one shape throughout, a whole
-number for a float must be below 2**24 unless it has a point, and the words NaN and Infinity are numbers as well.
+Some rules of TensorFlow Serving cannot be said in JSON Schema: nested lists must be of one shape throughout, the values
+of a feature of one kind, and the words NaN and Infinity are numbers as well.
 Source: https://json-schema.org/draft/2020-12, as OpenAPI 3.1 takes it.
 """
 
@@ -44,6 +44,26 @@ def answer(signatures: Mapping[str, Signature]) -> Schema:
         columns = _of_one_or_all(each.outputs, 0)
         forms.append(_object({"outputs": columns}, f"{each.name}, asked by inputs"))
     return {"anyOf": forms}
+
+
+def examples(names: Sequence[str], limits: Limits) -> Schema:
+    """Describe a classify or regress request to one of these signatures."""
+    value = {"anyOf": [{"type": ["number", "boolean"]}, *_TEXT["oneOf"]]}
+    example = {"type": "object", "additionalProperties": {"anyOf": [value, {"type": "array", "items": value}]}}
+    return {
+        "type": "object",
+        "properties": {
+            "signature_name": {"enum": [*names]},
+            "context": example | {"description": "features shared by all examples"},
+            "examples": {"type": "array", "items": example, "minItems": 1, "maxItems": limits.instances},
+        },
+        "required": ["examples", *([] if DEFAULT in names else ["signature_name"])],
+    }
+
+
+def results(item: Schema) -> Schema:
+    """Describe the answer to a classify or regress request, one item per example."""
+    return _object({"results": {"type": "array", "items": item}})
 
 
 def _forms(signature: Signature, limits: Limits) -> list[Schema]:
@@ -109,20 +129,12 @@ def tensor(
 
 def _cell(dtype: "np.dtype[Any]") -> Schema:
     if dtype.kind == "f":
-        # Every number of JSON is read as a double; what rounds to a smaller type's largest number is taken for it.
-        return {"type": "number"} | (_rounding_to(dtype) if dtype.itemsize < 8 else {})
+        return {"type": "number"}
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
     others: Schema = {"b": {"type": "boolean"}, "O": _TEXT}
     return dict(others.get(dtype.kind, {}))
-
-
-def _rounding_to(dtype: "np.dtype[Any]") -> Schema:
-    largest = np.finfo(dtype).max
-    step = float(largest) - float(np.nextafter(largest, dtype.type(0)))
-    limit = float(largest) + step / 2
-    return {"exclusiveMinimum": -limit, "exclusiveMaximum": limit}
 
 
 def _horizon(limits: Limits) -> Schema:

@@ -1,7 +1,13 @@
-"""One version of a model, loaded: its signatures, and the call of one of them with checked tensors."""
+"""One version of a model, loaded: its signatures, and the call of one of them with checked tensors.
+
+TensorFlow Serving does not compare the shapes of inputs with the signature; the model computes with them or fails. The
+same holds here, except for exports of this package: their graphs broadcast, so that a window of 1 feature instead of 4
+would give a meaningless answer instead of an error.
+"""
 
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +20,10 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from lstm_ae.errors import DataError
 from lstm_ae.exporting.graph import read_graph_file
+from lstm_ae.exporting.manifest import FILE as MANIFEST
+from lstm_ae.serving.cells import type_name
 from lstm_ae.serving.reading import DEFAULT
-from lstm_ae.serving.refusals import Code, Refusal, invalid, unknown_signature
+from lstm_ae.serving.refusals import Code, Refusal, invalid
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -28,6 +36,8 @@ SERVED = frozenset(
 PREDICT = "tensorflow/serving/predict"
 # What TensorFlow raises where a graph is not what one looks like: it checks little of it.
 DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
+# Prefix of signatures that initialize a model and cannot be called.
+STARTUP = "__saved_model_"
 
 
 class Spec(NamedTuple):
@@ -49,12 +59,16 @@ class Signature(NamedTuple):
 
     Args:
         batched: whether inputs and outputs all have rows, as many as there are samples.
+        method: TensorFlow Serving's name of the method that it is for.
+        exact: whether inputs of other shapes are refused without calling the model.
     """
 
     name: str
     inputs: dict[str, Spec]
     outputs: dict[str, Spec]
     batched: bool
+    method: str = PREDICT
+    exact: bool = True
 
 
 class Servable:
@@ -73,9 +87,13 @@ class Servable:
 
     def __init__(self, name: str, version: int, directory: Path, folder: Path) -> None:
         self.name, self.version, self.directory = name, version, directory
+        exported = (directory / MANIFEST).is_file()
         try:
             self.definitions = signature_definitions(folder, directory)
-            self.signatures = {key: signature_of(key, found) for key, found in self.definitions.items()}
+            self.signatures = {
+                key: signature_of(key, found)._replace(exact=exported)
+                for key, found in callable_ones(self.definitions).items()
+            }
             # The loaded object owns the variables: it must live as long as its functions do.
             self._loaded = tf.saved_model.load(str(folder))
             self._functions = {key: self._loaded.signatures[key] for key in self.signatures}
@@ -85,50 +103,105 @@ class Servable:
         self.dtypes = {
             key: {name: spec.dtype for name, spec in found.inputs.items()} for key, found in self.signatures.items()
         }
+        self._of_any_shape: dict[str, Any] = {}
+        self._making = threading.Lock()
 
     def signature(self, name: str) -> Signature:
         """A signature by name, "" being the usual one; refuses one that is not there."""
         found = self.signatures.get(name or DEFAULT)
         if found is None:
-            raise unknown_signature(name or DEFAULT)
+            raise Refusal(Code.FAILED_PRECONDITION, f'Serving signature key "{name or DEFAULT}" not found.')
         return found
 
     def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
-        """Call a signature; what TensorFlow refuses is refused with its code and the first line of its words."""
+        """Call a signature; what TensorFlow refuses is refused with its code and the first line of its words.
+
+        If the shapes of the inputs differ from the signature, the refusal begins with that.
+        """
+        unfit = shape_mismatch(self.signatures[signature], inputs)
+        remark = unfit or _empty_input(inputs)
         try:
-            outputs = self._functions[signature](**{name: tf.constant(value) for name, value in inputs.items()})
-            return {name: value.numpy() for name, value in outputs.items()}
+            function = self._relaxed(signature) if unfit else self._functions[signature]
+            outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
+            # A scalar string is returned as bytes instead of an array.
+            return {
+                name: np.asarray(value.numpy(), object if value.dtype == tf.string else None)
+                for name, value in outputs.items()
+            }
         except tf.errors.OpError as error:
-            raise Refusal(_code(error.error_code), _first_line(error.message)) from None
+            raise Refusal(_code(error.error_code), _after(remark, error.message)) from None
         except (TypeError, ValueError) as error:
-            raise invalid(_first_line(str(error))) from None
+            raise invalid(_after(remark, str(error))) from None
+
+    def _relaxed(self, name: str) -> Any:
+        """Return a signature's function without its check of shapes."""
+        with self._making:
+            if name not in self._of_any_shape:
+                function = self._functions[name]
+                specs = {
+                    key: tf.TensorSpec(None, tf.string if spec.dtype.kind == "O" else spec.dtype, name=key)
+                    for key, spec in self.signatures[name].inputs.items()
+                }
+                made = tf.function(lambda **inputs: function(**inputs), autograph=False)
+                self._of_any_shape[name] = made.get_concrete_function(**specs)
+            return self._of_any_shape[name]
 
 
 def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
     """Refuse inputs other than the signature's."""
-    if inputs.keys() != signature.inputs.keys():
+    sent, expected = inputs.keys(), signature.inputs.keys()
+    if len(sent) != len(expected):
         raise invalid(
-            f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} or names differ. "
-            f"Sent: {_names(inputs)}. Expected: {_names(signature.inputs)}"
+            f"input size does not match signature: {len(sent)}!={len(expected)} len({_names(sent)}) != "
+            f"len({_names(expected)}). Sent extra: {_names(sent - expected)}. Missing but required: "
+            f"{_names(expected - sent)}."
+        )
+    for name in sorted(sent - expected):
+        raise invalid(
+            f"input tensor alias not found in signature: {name}. Inputs expected to be in the set {_names(expected)}."
         )
 
 
 def check(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent]) -> None:
-    """Refuse tensors, or what is said of them, whose names, dtypes or shapes are not the signature's."""
+    """Refuse tensors, or what is said of them, whose names or dtypes differ from the signature.
+
+    An exact signature refuses other shapes as well.
+    """
     check_names(signature, inputs)
     for name, spec in signature.inputs.items():
-        array = inputs[name]
-        if array.dtype != spec.dtype:
-            raise invalid(f"Input {name!r} must be of type {spec.dtype.name}. Received: {array.dtype.name}")
-        if spec.shape is not None and not _fits(array.shape, spec.shape):
-            raise invalid(f"Input {name!r} must have the shape {_shown(spec.shape)}. Received: {_shown(array.shape)}")
+        if inputs[name].dtype != spec.dtype:
+            sent, expected = type_name(inputs[name].dtype), type_name(spec.dtype)
+            raise invalid(f"Expected input {name} to be {expected} but {sent} is provided.")
+    if signature.exact and (unfit := shape_mismatch(signature, inputs)):
+        raise invalid(unfit)
+
+
+def shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent]) -> str:
+    """Describe the first input whose shape differs from the signature; "" if all match."""
+    for name, spec in signature.inputs.items():
+        shape = inputs[name].shape
+        if spec.shape is not None and not _fits(shape, spec.shape):
+            return f"Input {name!r} must have the shape {_shown(spec.shape)}. Received: {_shown(shape)}"
     if signature.batched and len({array.shape[0] for array in inputs.values()}) > 1:
         sizes = ", ".join(f"{name}: {array.shape[0]}" for name, array in inputs.items())
-        raise invalid(f"All inputs must have the same number of rows. Received: {sizes}")
+        return f"All inputs must have the same number of rows. Received: {sizes}"
+    return ""
+
+
+def count_samples(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
+    """Count the samples in the inputs; 0 if the inputs cannot be batched with others."""
+    return len(next(iter(inputs.values()))) if signature.batched and not shape_mismatch(signature, inputs) else 0
+
+
+def _empty_input(inputs: Mapping[str, NDArray[Any]]) -> str:
+    for name, array in inputs.items():
+        if not array.size:
+            return f"Input {name!r} is empty. Received the shape: {_shown(array.shape)}"
+    return ""
 
 
 def signature_definitions(folder: Path, directory: Path | None = None) -> dict[str, SignatureDef]:
-    """The signatures that a client may call, as the SavedModel says them; nothing of it is loaded.
+    """Read all signatures of a SavedModel without loading it.
 
     Args:
         folder: that holds its `saved_model.pb`.
@@ -142,12 +215,12 @@ def signature_definitions(folder: Path, directory: Path | None = None) -> dict[s
     serving = [graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags]
     if not serving:
         raise DataError(f"{str(path)!r} holds no graph for serving; export the model again")
-    return callable_ones(serving[0].signature_def)
+    return {key: serving[0].signature_def[key] for key in sorted(serving[0].signature_def)}
 
 
 def callable_ones(definitions: Mapping[str, SignatureDef]) -> dict[str, SignatureDef]:
-    """Those of a model's signatures that can be asked to predict; one that starts the model up is among the others."""
-    return {key: definitions[key] for key in sorted(definitions) if definitions[key].method_name == PREDICT}
+    """Return the signatures that a client can call."""
+    return {key: definitions[key] for key in sorted(definitions) if not key.startswith(STARTUP)}
 
 
 def signature_of(name: str, definition: SignatureDef) -> Signature:
@@ -159,7 +232,7 @@ def signature_of(name: str, definition: SignatureDef) -> Signature:
         if spec.dtype.name not in SERVED:
             raise ValueError(f"the signature {name!r} has values of type {spec.dtype.name}, which are not served")
     batched = bool(inputs) and all(spec.shape and spec.shape[0] is None for spec in every)
-    return Signature(name, inputs, outputs, batched)
+    return Signature(name, inputs, outputs, batched, definition.method_name)
 
 
 def _spec(info: Any) -> Spec:
@@ -177,12 +250,16 @@ def _shown(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
 
 
-def _names(tensors: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(tensors)) or "none"
+def _names(names: Iterable[str]) -> str:
+    return f"{{{','.join(sorted(names))}}}"
 
 
 def _code(number: int) -> Code:
     return Code(number) if number in Code.__members__.values() else Code.UNKNOWN
+
+
+def _after(remark: str, message: str) -> str:
+    return f"{remark}. {_first_line(message)}" if remark else _first_line(message)
 
 
 def _first_line(message: str) -> str:

@@ -36,6 +36,7 @@ class Manners(NamedTuple):
             not ready.
         hosts: see `http_server`.
         load_seconds: within which a version must be loaded and warmed up.
+        tensor_content: whether gRPC answers carry numbers as bytes instead of typed values.
     """
 
     poll: float = 1.0
@@ -45,6 +46,7 @@ class Manners(NamedTuple):
     grace_seconds: float = 0.0
     hosts: tuple[str, ...] = ()
     load_seconds: float = 300.0
+    tensor_content: bool = False
 
 
 async def serve(
@@ -85,7 +87,11 @@ async def serve(
 
     address, port = place(ports.host, ports.rest)
     ports = ports._replace(rest=port)
-    rpc = None if ports.grpc is None else grpc_server(service, reload, manners.connections)
+    rpc = (
+        None
+        if ports.grpc is None
+        else grpc_server(service, reload, manners.connections, content=manners.tensor_content)
+    )
     if rpc is not None:
         ports = ports._replace(grpc=bind(rpc, ports, address))
         await rpc.start()

@@ -14,7 +14,7 @@ from lstm_ae.serving.batching import Batcher, Run
 from lstm_ae.serving.metrics import Metrics
 from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.servable import HORIZON, Sent, Servable, Signature, Tensors, check
+from lstm_ae.serving.servable import HORIZON, Sent, Servable, Signature, Tensors, check, count_samples
 
 T = TypeVar("T")
 
@@ -81,14 +81,13 @@ class Service:
             seconds: that are left of the client's time; the server's own limit where None or longer.
         """
         self.check(signature, inputs)
-        rows = len(next(iter(inputs.values()))) if signature.batched else 0
-        if signature.batched and not rows:
-            raise invalid("There is no row in the inputs; send at least one")
+        rows = count_samples(signature, inputs)
         most = self.limits.seconds
         deadline = asyncio.get_running_loop().time() + (most if seconds is None else min(seconds, most))
         shapes = tuple(array.shape[1:] for array in inputs.values())
         # A rollout answers all rows with as many steps as its longest needs, so other horizons ride apart.
-        horizon = float(inputs[HORIZON].max()) if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iuf" else 0
+        asked = inputs.get(HORIZON)
+        horizon = float(asked.max(initial=0)) if asked is not None and asked.dtype.kind in "iuf" else 0
         key = (id(servable), signature.name, shapes, horizon)
         steps = self._limit_steps(signature, inputs, rows)
         outputs = await self.batcher.submit(
@@ -120,8 +119,7 @@ class Service:
             try:
                 return servable.run(signature.name, inputs)
             finally:
-                rows = len(next(iter(inputs.values()))) if signature.batched else 1
-                self.metrics.ran(servable.name, rows, time.perf_counter() - began)
+                self.metrics.ran(servable.name, count_samples(signature, inputs) or 1, time.perf_counter() - began)
 
         return run
 
@@ -130,14 +128,17 @@ class Service:
         check(signature, inputs)
         limits = self.limits
         for name, array in inputs.items():
-            if signature.batched and array.shape[0] > limits.instances:
-                raise invalid(f"At most {limits.instances} instances a request. Received: {array.shape[0]}")
+            if signature.batched and array.shape:
+                self.limit_instances(array.shape[0])
             sizes = array.shape[1:] if signature.batched else array.shape
             if max(sizes, default=0) > limits.window:
                 raise invalid(f"Input {name!r} may have at most {limits.window} steps. Received: {max(sizes)}")
-            if 0 in sizes:
-                raise invalid(f"Input {name!r} is empty. Received the shape: {array.shape}")
         self._limit_elements("inputs", sum(math.prod(array.shape) for array in inputs.values()))
+
+    def limit_instances(self, count: int) -> None:
+        """Refuse more rows than the limit."""
+        if count > self.limits.instances:
+            raise invalid(f"At most {self.limits.instances} instances a request. Received: {count}")
 
     def _limit_elements(self, what: str, count: int) -> None:
         if count > self.limits.elements:

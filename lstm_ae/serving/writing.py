@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lstm_ae.serving.refusals import invalid
 
 Tensor = NDArray[Any]
+_COLUMNS = "to get columns instead of rows, send 'inputs' instead of 'instances'"
 
 
 def write_answer(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
@@ -23,12 +24,29 @@ def write_answer(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
     Bytes are text, or `{"b64": ...}` where the output's name ends in `_bytes`.
 
     Raises:
-        Refusal: INVALID_ARGUMENT where outputs do not have one row for each instance.
+        Refusal: INVALID_ARGUMENT where outputs do not have one row for each instance, or JSON has nothing for them.
     """
     outputs = _as_text(outputs)
     if rows:
         return _dump({"predictions": _rowwise(outputs)}, outputs)
     return _dump({"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}, outputs)
+
+
+def write_classification(labels: Tensor, scores: Tensor) -> bytes:
+    """Write the body of a classify answer: for each example a list of `[label, score]`.
+
+    Args:
+        labels: text, `(examples, classes)`.
+        scores: `(examples, classes)`.
+    """
+    rows = zip(labels.tolist(), _plain(scores), strict=True)
+    pairs = [[list(pair) for pair in zip(*row, strict=True)] for row in rows]
+    return _dump({"results": pairs}, {"scores": scores})
+
+
+def write_regression(values: Tensor) -> bytes:
+    """Write the body of a regress answer, one number per example."""
+    return _dump({"results": values}, {"results": values})
 
 
 def write_lines(outputs: Mapping[str, Tensor]) -> bytes:
@@ -49,9 +67,15 @@ def plain(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _rowwise(outputs: Mapping[str, Tensor]) -> Any:
     """What stands for each instance: the one output's row, or an object of all outputs' rows."""
-    sizes = {array.shape[0] if array.ndim else None for array in outputs.values()}
-    if len(sizes) > 1 or None in sizes:
-        raise invalid("Outputs do not have the same number of rows, so ask for columns: send 'inputs', not 'instances'")
+    first: int | None = None
+    for name, array in outputs.items():
+        if not array.ndim:
+            raise invalid(f"Tensor name: {name} has no shape information; {_COLUMNS}")
+        if first not in (None, len(array)):
+            raise invalid(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {first}; {_COLUMNS}"
+            )
+        first = len(array)
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     names = list(outputs)
@@ -59,6 +83,11 @@ def _rowwise(outputs: Mapping[str, Tensor]) -> Any:
 
 
 def _as_text(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if not outputs:
+        raise invalid("Cannot convert empty tensor map to JSON")
+    for array in outputs.values():
+        if array.dtype.kind not in "fiubO":
+            raise invalid(f"Failed to write JSON value for tensor type: {array.dtype.name}")
     return {name: _texts(name, array) if array.dtype.kind == "O" else array for name, array in outputs.items()}
 
 

@@ -25,11 +25,10 @@ function examplesOf(described, path) {
 
 export async function signatures(path) {
   const { metadata } = await read(await fetch(path.slice(1) + "/metadata"));
-  return Object.entries(metadata.signature_def.signature_def).map(([name, { inputs, outputs }]) => ({
-    name,
-    inputs: tensors(inputs),
-    outputs: tensors(outputs),
-  }));
+  const listed = Object.entries(metadata.signature_def.signature_def);
+  // One of these starts the model up, and nobody calls it.
+  const called = listed.filter(([name]) => !name.startsWith("__saved_model_"));
+  return called.map(([name, { inputs, outputs }]) => ({ name, inputs: tensors(inputs), outputs: tensors(outputs) }));
 }
 
 function tensors(infos) {
@@ -44,7 +43,7 @@ function tensors(infos) {
 
 // The outputs by name, for inputs by name; throws the server's own words.
 export async function predict(path, signature, inputs, signal) {
-  const written = signature.inputs.map(({ name, kind }) => `${JSON.stringify(name)}: ${write(inputs[name], kind)}`);
+  const written = signature.inputs.map(({ name }) => `${JSON.stringify(name)}: ${write(inputs[name])}`);
   const body = `{"signature_name": ${JSON.stringify(signature.name)}, "inputs": {${written.join(", ")}}}`;
   const { outputs } = await read(await fetch(`${path.slice(1)}:predict`, { method: "POST", body, signal }));
   return signature.outputs.length > 1 ? outputs : { [signature.outputs[0].name]: outputs };
@@ -64,10 +63,8 @@ export function parse(text) {
   );
 }
 
-function write(value, kind) {
-  if (Array.isArray(value)) return `[${value.map((item) => write(item, kind)).join(",")}]`;
+function write(value) {
+  if (Array.isArray(value)) return `[${value.map(write).join(",")}]`;
   if (typeof value !== "number") return value === null ? "NaN" : JSON.stringify(value);
-  // The server takes a whole number past 2**24 for one that a float would not hold exactly, unless it has a point.
-  const whole = ["float", "double", "half"].includes(kind) && Number.isInteger(value) && Math.abs(value) < 1e21;
-  return whole ? `${value}.0` : String(value);
+  return String(value);
 }
