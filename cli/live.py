@@ -15,8 +15,7 @@ from .stops import until_stopped
 from .talk import Talk
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
-
+    from lstm_ae.data.telling import Zone
     from lstm_ae.streaming import Decided
 
 NAME = "standard input"
@@ -74,6 +73,7 @@ def follow(
         refuse = left_out if skip_bad else raised
         layout, chunks = read_arriving(read, NAME, dataclasses.replace(config, label_col=None), refuse)
         timed, zone = layout.time is not None, zone_of(layout, config)
+        stream.zone = None if layout.dated else zone
         # The columns' own scores stand in the order of their names, whatever the order in which they come.
         names = layout.values if len(layout.values) > 1 else ()
         columns = [*(["series"] if layout.ids else []), "time", "score", "p", "anomaly", "final"]
@@ -103,7 +103,7 @@ def refuse_files(given: dict[str, Any]) -> None:
             raise ConfigError(f"{name} needs a whole table, and - is a stream; give a table's path, or leave it out")
 
 
-def _lines(found: "Decided", columns: list[str], *, timed: bool, zone: "tzinfo | None", json_: bool) -> Iterator[str]:
+def _lines(found: "Decided", columns: list[str], *, timed: bool, zone: "Zone", json_: bool) -> Iterator[str]:
     from lstm_ae.data.telling import told_each
 
     times = told_each(found.times, zone) if timed else found.times.tolist()

@@ -126,7 +126,7 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
             near = "at the time of" if found.clash.same_time else "too near to"
             meet = f"{count(found.clash.rows, 'row')} {near} another"
         steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
-        clock = " UTC" if table.layout.aware or config.time_zone else ""
+        clock = " UTC" if table.layout.dated and (table.layout.aware or config.time_zone) else ""
         talk.show(f"{shown(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
     if classes := _classes(found):
         rows = [f"{heading(name) or '(no label)'} ({number:,})" for name, number in classes.items()]
@@ -162,11 +162,15 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
     talk.show("\nThis table cannot be used so." if not found.usable else "\nThis table can be used.")
 
 
-def _ends(found: "Inspection") -> tuple[str | int, str | int]:
+def _ends(found: "Inspection") -> tuple[str | float, str | float]:
     from lstm_ae.data.telling import told
 
-    low, high = int(found.table.times.min()), int(found.table.times.max())
-    return (told(low), told(high)) if found.table.layout.time is not None else (low, high)
+    table = found.table
+    low, high = int(table.times.min()), int(table.times.max())
+    if table.layout.time is None:
+        return low, high
+    zone = None if table.layout.dated else table.zone
+    return told(low, zone), told(high, zone)
 
 
 def _whole(number: float) -> float:

@@ -151,7 +151,7 @@ def _whole(prepared: Prepared, span: int) -> Split:
     starts = window_starts(grid.segment, span)
     held = np.r_[0, np.cumsum(~np.isnan(grid.values).all(axis=1))]
     starts = starts[held[starts + span] > held[starts]]
-    times = None if prepared.table.layout.time is None else grid.times.view("datetime64[ns]")
+    times = grid.times.view("datetime64[ns]") if prepared.table.layout.dated else None
     return Split(grid.values, starts, span, grid.segment, time=times)
 
 

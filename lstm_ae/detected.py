@@ -168,7 +168,7 @@ def draw(found: Detection) -> Figure:
     rows = np.flatnonzero(grid.series == shown)
     first = int(rows[0])
     return anomalies(
-        grid.times[rows].view("datetime64[ns]") if measurements.layout.time is not None else grid.times[rows],
+        measurements.axis(grid.times[rows]),
         grid.values[rows][:, columns],
         found.ours.scores[rows],
         found.ours.threshold.value,

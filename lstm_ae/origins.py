@@ -4,7 +4,6 @@ Of all rows the second half in time is tested, in pieces of equal size. A piece 
 series, so that no model has learned from what came later in another one.
 """
 
-import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.series import prepare, rows_of_part
+from lstm_ae.data.telling import Zone
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.tasks.series.settling import settle_prepared
@@ -31,7 +31,7 @@ class Divided(NamedTuple):
         series: `(rows,)` that windows of the test part are cut from, places in `ids`.
         times: `(rows,)` of these, as in `Measurements`.
         places: `(rows,)` of these, where each row stands in the whole table; of use without times.
-        zone: by whose clocks times are told, as in `Measurements`.
+        zone: how times are told, as in `Measurements`.
     """
 
     config: Series
@@ -40,7 +40,7 @@ class Divided(NamedTuple):
     series: NDArray[np.int32]
     times: Numbers
     places: Numbers
-    zone: datetime.tzinfo | None
+    zone: Zone
 
 
 def begun(config: Series, folds: int, reading: Progress | None = None) -> tuple[Series, Measurements, tuple[str, ...]]:

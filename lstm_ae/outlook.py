@@ -226,7 +226,7 @@ def figure(outlook: Outlook, most: int = 4) -> Figure:
     which, column = (np.array(places) for places in zip(*panels, strict=True))
     times, ahead = (values[which] for values in (outlook.times, outlook.ahead))
     if outlook.timed:
-        times, ahead = times.view("datetime64[ns]"), ahead.view("datetime64[ns]")
+        times, ahead = table.axis(times), table.axis(ahead)
 
     def taken(values: Numbers) -> Numbers:
         return values[which, :, column]

@@ -156,7 +156,10 @@ def tested(rows: Divided, model: Any, epoch: int, number: int) -> Fold:
         raise DataError(f"Fold {number}: nothing is known of what followed its windows; lower --folds")
     made, time = data.test.starts + outcomes.steps_of(model) - 1, data.test.time
     ends = rows.times[made]
-    first, last = (str(end) if time is None else told(int(end), rows.zone) for end in (ends.min(), ends.max()))
+    first, last = (
+        str(end) if time is None and rows.zone is None else told(int(end), rows.zone)
+        for end in (ends.min(), ends.max())
+    )
     moments = rows.places[made] if time is None else found.moments
     forecast = set(rows.series[made[there]].tolist())
     left_out = [name for place, name in enumerate(rows.ids) if place not in forecast]

@@ -14,13 +14,16 @@ def sketches_of(found: Detection) -> Sketches:
     counts = np.bincount(owners, minlength=len(measurements.ids))
     kept = sorted(np.argsort(-counts, kind="stable")[:SERIES].tolist())
     names, made = measurements.layout.values, []
+    dated = measurements.layout.dated
+    # What is not dated is drawn by the numbers of rows.
+    step = 1 if dated else max(grid.step.size, 1)
     for place in kept:
         rows = np.flatnonzero(grid.series == place)
         own = [event for event, owner in zip(events, owners, strict=True) if owner == place]
         columns = largest_shares(own, len(names), COLUMNS)
         made.append(
             sketch(
-                grid.times[rows],
+                grid.times[rows] // step,
                 grid.segment[rows],
                 grid.values[rows][:, columns],
                 found.ours.scores[rows],
@@ -30,7 +33,6 @@ def sketches_of(found: Detection) -> Sketches:
                 around=2 * found.prepared.window,
             )
         )
-    dated = measurements.layout.time is not None
     listed = []
     for number, (row, owner) in enumerate(zip(event_rows(found), owners.tolist(), strict=True)):
         at = [kept.index(owner), int(np.count_nonzero(owners[:number] == owner))] if owner in kept else None

@@ -18,6 +18,7 @@ from lstm_ae.config.rules import parse_threshold
 from lstm_ae.data.growing import Growing, Piece
 from lstm_ae.data.instants import Times
 from lstm_ae.data.taking import Refuse, raised, taken
+from lstm_ae.data.telling import Zone
 from lstm_ae.detection import Detector
 from lstm_ae.errors import DataError
 from lstm_ae.tasks.series.codes import rule_of
@@ -67,6 +68,8 @@ class Stream:
         self.detector = detector
         asked = parse_threshold(rule) if rule else rule_of(detector.config, detector.normal)
         self.threshold: Threshold = detector.normal.threshold(asked)
+        # How errors tell times.
+        self.zone: Zone = None
         self.tracks: dict[str, _Track] = {}
         # Of series with a scale of their own, its line.
         self.lines = {name: line for line, name in enumerate(detector.levels.names)}
@@ -106,7 +109,7 @@ class Stream:
         for name in dict.fromkeys(names.tolist()):
             own = names == name
             if name not in self.tracks:
-                self.tracks[name] = _Track(self.detector, name, self.lines.get(name, 0))
+                self.tracks[name] = _Track(self.detector, name, self.lines.get(name, 0), self.zone)
             rows = np.asarray(values, np.float32)[own], None if times is None else times[own]
             try:
                 for part in self.tracks[name].push(*rows, refuse):
@@ -146,9 +149,9 @@ class Stream:
 class _Track:
     """One series of a stream."""
 
-    def __init__(self, detector: Detector, name: str, line: int) -> None:
+    def __init__(self, detector: Detector, name: str, line: int, zone: Zone) -> None:
         self.detector, self.line = detector, np.array([line], np.int32)
-        self.grid = Growing(detector.config, detector.normal.components.mean.shape[1], name)
+        self.grid = Growing(detector.config, detector.normal.components.mean.shape[1], name, zone)
         self.segment = _Segment(detector)
 
     def push(self, values: Numbers, times: Times | None, refuse: Refuse) -> Iterator[_Part]:

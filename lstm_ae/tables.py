@@ -73,14 +73,13 @@ def figure(opened: Opened) -> Figure:
 
     grid, table = opened.prepared.grid, opened.prepared.table
     rows = (grid.series == grid.series[0]) & own_rows(grid)
-    times = grid.times[rows].view("datetime64[ns]") if table.layout.time is not None else grid.times[rows]
     names, told = table.layout.values, []
     if len(table.ids) > 1:
         told.append(f"{table.ids[grid.series[0]]}, the first of {len(table.ids):,} series")
     if len(names) > MOST:
         told.append(f"the first {MOST} of {len(names):,} columns")
     return given_back(
-        times,
+        table.axis(grid.times[rows]),
         grid.values[rows],
         opened.given_back()[rows],
         names=names,

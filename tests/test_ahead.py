@@ -2,6 +2,7 @@
 
 import datetime
 import zoneinfo
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae import outlook
-from lstm_ae.config.reading import parse_step
+from lstm_ae.config import Reading
+from lstm_ae.config.reading import Step, parse_step
 from lstm_ae.data.ahead import times_ahead
 from lstm_ae.data.frames import Marked, measurements_of
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.telling import told_all
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators import SequenceForecaster
 
@@ -31,6 +34,15 @@ def table_of(times: Any, zone: str | None = None, series: list[str] | None = Non
     marked = None if series is None else Marked(("id",), places, tuple(names))
     found = measurements_of(np.zeros((len(index), 1)), ["a"], index, series=marked)
     return found._replace(zone=None if zone is None else zoneinfo.ZoneInfo(zone))
+
+
+def test_steps_of_a_counter_go_on_from_the_last_one() -> None:
+    Path("t.csv").write_text("n,a\n" + "".join(f"{10 * k},{k}\n" for k in range(9)))
+    table = read_measurements(Reading(data="t.csv", time_col="n", time_zone=None))
+    ahead = times_ahead(table, np.array([0]), table.times[-1:], Step(steps=10), 3)
+    assert ahead.tolist() == [[90, 100, 110]]
+    assert told_all(ahead[0], table.zone).tolist() == [90, 100, 110]
+    assert table.axis(ahead[0]).dtype == np.float64
 
 
 def following(table: Measurements, freq: str, horizon: int = 3) -> list[list[str]]:

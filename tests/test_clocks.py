@@ -90,8 +90,11 @@ def test_one_that_might_be_it_is_offered_and_none_is_a_name_of_series() -> None:
     assert {"clock_col": "from"} in inspect(Reading(data="t.csv")).findings[0].fixes
     written("Date,Hour,a", [f"{str(h)[:10]},{int(str(h)[11:13])},{k % 3}.5" for k, h in enumerate(HOURS)])
     finding = inspect(Reading(data="t.csv")).findings[0]
-    assert finding.text.endswith("; if 'Hour' is the time of day, join 'Date' and it into one column")
-    assert finding.fixes == ({"duplicates": "mean"},)
+    assert finding.fixes == ({"clock_col": "Hour"}, {"duplicates": "mean"})
+    found = inspect(Reading(data="t.csv", clock_col="Hour", window=4))
+    assert found.usable
+    assert (str(found.step), found.table.layout.values) == ("1h", ("a",))
+    assert found.table.times.view("datetime64[ns]").astype("datetime64[h]").tolist() == HOURS.tolist()
 
 
 @pytest.mark.parametrize("heading", ["Time", "sunrise"])

@@ -145,21 +145,25 @@ def test_series_that_move_together_are_one_piece_of_evidence() -> None:
 def test_what_pads_short_series_is_no_normal_row() -> None:
     """Scores that smoothing spreads to rows before a series' first are not counted."""
     random = np.random.default_rng(0)
-    lines = ["beat,value"]
+    lines = ["beat,seconds,value"]
     for beat in range(40):
-        lines += [f"b{beat},{value:.3f}" for value in random.normal(size=8 if beat % 2 else 16)]
+        lines += [f"b{beat},{k / 4},{value:.3f}" for k, value in enumerate(random.normal(size=8 if beat % 2 else 16))]
     Path("beats.csv").write_text("\n".join(lines))
     options = "--id-col beat --split-by series --window 16 --smooth 8 --units 4 --code 3 --epochs 1"
+    options += " --time-col seconds --time-unit s"
     assert call(f"series train beats.csv {options} --out padded").code == 0
     run = open_run("padded")
     assert run.about()["config"]["short"] == "pad"
+    # Elapsed seconds are of no calendar.
+    assert run.metrics()["threshold"]["rule"] == "pot:0.001"
     normal, _ = run.normal()
     data = settling.load(run.config())  # type: ignore[arg-type]
     assert np.isnan(data.validation.series).any()
     np.testing.assert_array_equal(np.isnan(normal.scores), np.isnan(data.validation.series[:, 0]))
     said = call("series detect padded beats.csv --scores s.csv --json")
     assert said.code == 0, said.err
-    assert len(Path("s.csv").read_text().splitlines()) == len(lines)
+    scores = Path("s.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in scores[1:]] == [line.split(",")[:2] for line in lines[1:]]
     # A run that has seen no short series gives none a score.
     whole = [line for line in lines[1:] if line.partition(",")[0][-1] in "02468"]
     Path("whole.csv").write_text("\n".join([lines[0], *whole]))

@@ -308,6 +308,7 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     table = SimpleNamespace(
         ids=("left", "right"),
         layout=SimpleNamespace(time="time", values=names),
+        axis=lambda times: times.view("datetime64[ns]"),
         clock=zoneinfo.ZoneInfo("Europe/Berlin"),
     )
     shares = (0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5)

@@ -77,8 +77,98 @@ def test_units_are_told_by_the_years_they_lead_to() -> None:
     assert moments("0.5", unit="s") == ["1970-01-01T00:00:00"]
     assert read_moments(["0.5", "2"], Form("s", "", True)).tolist() == [500_000_000, 2_000_000_000]
     assert read_moments(["1709640000000000001"], Form("ns", "", True)).tolist() == [1_709_640_000_000_000_001]
-    with pytest.raises(DataError, match="--time-unit"):
-        form_of(["7", "8"], "t")
+    for cells in (["7.5", "8"], ["202401", "202402"]):
+        with pytest.raises(DataError, match="--time-unit"):
+            form_of(cells, "t")
+
+
+@pytest.mark.parametrize(
+    ("cells", "unit", "expected"),
+    [
+        (["0", "1", "2"], None, ("steps", True)),
+        (["1871", "1872.0"], None, ("steps", True)),
+        (["202401", "202402"], "steps", ("steps", True)),
+        (["1709640000"], "steps", ("steps", True)),
+        (["0", "0.5"], "s", ("s", True)),
+        (["-5", "0"], "ms", ("ms", True)),
+        (["473385600"], "s", ("s", False)),
+        (["1709640000"], None, ("s", False)),
+        (["1709640000000"], "ms", ("ms", False)),
+    ],
+)
+def test_numbers_count_from_1970_or_from_a_start_of_their_own(
+    cells: list[str], unit: str | None, expected: tuple[str, bool]
+) -> None:
+    form = form_of(cells, "t", unit=unit)
+    assert form is not None
+    assert (form.unit, form.elapsed) == expected
+    if form.unit == "steps":
+        assert read_moments(cells, form).tolist() == [int(float(cell)) for cell in cells]
+        with pytest.raises(BadCell, match="between two steps"):
+            read_moments([*cells, "2.5"], form)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "5 Mar 2024 12:00",
+        "05-Mar-2024 12:00:00",
+        "5 March 2024, 12:00 PM",
+        "Tuesday, March 5th, 2024 12:00",
+        "Mar. 5 2024 12:00",
+        "2024-Mar-05 12:00",
+        "5. März 2024 12:00",
+        "Di 05.03.2024 12:00",
+        "05/Mar/2024:12:00:00 +0000",
+        "Tue, 05 Mar 2024 12:00:00 GMT",
+        "Tue Mar  5 12:00:00 2024",
+        "Tue Mar  5 12:00:00 UTC 2024",
+        "05-Mar-24 12:00",
+        "2024-03-05T12",
+        "2024-03-05 12",
+        "5.3.24 12:00",
+    ],
+)
+def test_months_with_names_and_hours_alone(cell: str) -> None:
+    assert looks_like_times([cell], "x")
+    assert moments(cell) == [NOON]
+
+
+def test_months_with_names_and_no_day() -> None:
+    assert moments("Mar 2024", "Apr 2024") == moments("2024 March", "2024-apr") == moments("2024-03", "2024-04")
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["01/31/20"], ["2020-01-31"]),
+        (["31/01/20", "01/02/20"], ["2020-01-31", "2020-02-01"]),
+        (["01/02/20", "02/02/20", "03/02/20"], ["2020-02-01", "2020-02-02", "2020-02-03"]),
+        (["01/02/20", "01/03/20", "01/04/20"], ["2020-01-02", "2020-01-03", "2020-01-04"]),
+        (["20/01/02", "20/01/03"], ["2020-01-02", "2020-01-03"]),
+        (["24-Jan-02", "24-Jan-03"], ["2024-01-02", "2024-01-03"]),
+        (["30-Dec-99", "31-Dec-99", "01-Jan-00"], ["1999-12-30", "1999-12-31", "2000-01-01"]),
+        (["1.2.69", "2.2.69"], ["1969-02-01", "1969-02-02"]),
+    ],
+)
+def test_years_of_two_digits_change_least(cells: list[str], expected: list[str]) -> None:
+    assert moments(*cells) == [f"{day}T00:00:00" for day in expected]
+
+
+def test_years_of_two_digits_that_nothing_tells_are_refused_with_the_orders() -> None:
+    with pytest.raises(DataError, match="--date-order dmy or --date-order mdy or --date-order ymd"):
+        form_of(["01/02/03"], "t")
+    assert moments("01/02/03", order="ymd") == ["2001-02-03T00:00:00"]
+    with pytest.raises(BadCell, match="'13/13/20' is not a moment of the calendar"):
+        read_moments(["13/13/20"], Form("", "dmy", False))
+
+
+def test_what_only_resembles_a_date_is_none() -> None:
+    assert not looks_like_times(["10-11-12", "10-11-13"], "part")
+    assert not looks_like_times(["12/34/56"], "date")
+    assert not looks_like_times(["mar 12", "may 5"], "x")
+    assert not looks_like_times(["marble 2024"], "date")
+    assert form_of(["Mon Mar 5 12:00:00 EST 2024"], "t") is None
 
 
 def test_what_looks_like_times() -> None:

@@ -16,6 +16,7 @@ from lstm_ae.data import lines as lines_module
 from lstm_ae.data.arriving import read_arriving
 from lstm_ae.data.columns import id_columns
 from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.telling import Elapsed, told, told_all, told_each
 from lstm_ae.errors import ConfigError, DataError
 
 HEAD = "time,a,b\n"
@@ -93,10 +94,14 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
         ("line 3", "2024-03-31 02:30:00", "Europe/Berlin", "spring"),
     ),
     "numbers that are no times": (
-        "t,a\n7,1\n8,2\n",
+        "t,a\n7.5,1\n8,2\n",
         {"time_col": "t"},
-        ("'t'", "--time-unit", "s for elapsed seconds", "leave --time-col out", "--value-cols"),
+        ("'t'", "--time-unit", "elapsed", "leave --time-col out", "--value-cols"),
     ),
+    "a step that is none": ("t,a\n7,1\n8,2\n9,3\n9.5,3\n", {"time_unit": "steps", "time_col": "t"}, ("'9.5'", "steps")),
+    "quarters": ("period,hour,a\n2024Q1,0,1\n2024Q2,6,2\n", {}, ("'period'", "'2024Q1'", "--time-col", "--value-cols")),
+    "a date that is none": ("a,date,b\n1,2 janv. 2024,2\n3,3 janv. 2024,4\n", {}, ("'date'", "'2 janv. 2024'")),
+    "times of no day": ("time,a\n10:00,1\n10:10,2\n", {}, ("'time'", "'10:00'", "the time of a day alone")),
     "text that is no time": ("t,a\nx,1\ny,2\n", {"time_col": "t"}, ("'t'", "'x'", "--time-col")),
     "wrong column": (GOOD, {"time_col": "tme"}, ("--time-col", "'tme'", "Did you mean 'time'?")),
     "wrong value column": (GOOD, {"value_cols": ("zz",)}, ("--value-cols", "'zz'", "'time', 'a', 'b'")),
@@ -437,6 +442,74 @@ def test_what_was_inferred_is_said() -> None:
     assert layout.inferred["date_order"] == "day first, as the first rows show"
     assert layout.inferred["decimal"] == "comma, as the first rows show"
     assert layout.inferred["value_cols"] == "x, a, b, as they hold numbers"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model,a\nT-2024-X,1\nT-2025-X,2\n",
+        "part,a\n10-11-12,1\n10-11-13,2\n",
+        "sentiment,a\ngood,1\nbad,2\n",
+        "update,a\nv1.2,1\nv1.3,2\n",
+        "a,note\n1,in 2024\n2,in 2025\n",
+        "site,hour,a\nnorth,0,1\nsouth,1,1\n",
+    ],
+)
+def test_text_that_is_no_time_leaves_rows_counted(text: str) -> None:
+    assert read(text).layout.time is None
+
+
+def test_rows_are_counted_beside_times_that_cannot_be_read_where_columns_are_named() -> None:
+    table = read("period,a\n2024Q1,1\n2024Q2,2\n", value_cols=("a",))
+    assert table.layout.time is None
+    assert table.times.tolist() == [0, 1]
+    table = read("period,a\n2024Q1,1\n2024Q2,2\n", id_col=("period",))
+    assert table.ids == ("2024Q1", "2024Q2")
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("time,a\n0,5\n1,6\n2,7\n", {}),
+        ("a,Step\n5,10\n6,20\n7,30\n", {}),
+        ("year,a\n1871,5\n1872,6\n1873,7\n", {}),
+        ("t,id,a\n0,x,5\n0,y,6\n1,x,7\n1,y,8\n2,x,9\n2,y,9\n", {"id_col": ("id",)}),
+        ("t,a\n0,5\n1,6\n2,7\n3,8\n0,5\n1,6\n2,7\n3,8\n", {}),
+        ("n,a\n3,5\n9,6\n11,7\n", {"time_col": "n"}),
+        ("n,a\n1709640000,5\n1709640001,6\n", {"time_col": "n", "time_unit": "steps"}),
+    ],
+)
+def test_elapsed_steps_are_no_values_and_no_moments(text: str, options: dict[str, Any]) -> None:
+    layout = read(text, **options).layout
+    assert layout.time in ("time", "Step", "year", "t", "n")
+    assert layout.values == ("a",)
+    assert layout.counts
+    assert not layout.dated
+    assert layout.found.get("time_unit") == "steps"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n,a\n0,5\n1,6\n2,7\n",
+        "time,a\n0.5,5\n1.5,6\n2.5,7\n",
+        "time,a\n5,5\n3,6\n9,7\n2,7\n",
+        "day,a\n30,5\n31,6\n1,7\n",
+        "month,a\n202401,5\n202402,6\n202403,7\n",
+    ],
+)
+def test_numbers_that_count_no_steps_stay_values(text: str) -> None:
+    assert read(text).layout.time is None
+
+
+def test_elapsed_seconds_are_told_as_they_were_written() -> None:
+    table = read("t,a\n0,5\n0.25,6\n0.5,7\n", time_col="t", time_unit="s")
+    assert table.times.tolist() == [0, 250_000_000, 500_000_000]
+    assert isinstance(table.zone, Elapsed)
+    assert told_all(table.times, table.zone).tolist() == [0, 0.25, 0.5]
+    assert (told(250_000_000, table.zone), told_each(table.times, table.zone)) == ("0.25", [0, 0.25, 0.5])
+    with pytest.raises(ConfigError, match="Leave --time-zone out"):
+        read("t,a\n0,5\n0.25,6\n", time_col="t", time_unit="s", time_zone="Europe/Berlin")
 
 
 def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from lstm_ae.data.grid import on_grid
 from lstm_ae.data.inspection import inspect
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.remarks import remarks
-from lstm_ae.data.series import Prepared, load_series, prepare
+from lstm_ae.data.series import Prepared, load_series, prepare, windows_of
 from lstm_ae.errors import ConfigError, DataError
 
 HOUR = Step(3_600_000_000_000)
@@ -52,6 +52,8 @@ def prepared_of(pair: tuple[Reading, Measurements]) -> Prepared:
         ("1mo", Step(months=1), "1mo"),
         ("1y", Step(months=12), "1y"),
         ("18mo", Step(months=18), "18mo"),
+        ("10steps", Step(steps=10), "10steps"),
+        ("step", Step(steps=1), "1step"),
         ("rows", Step(), "rows"),
     ],
 )
@@ -166,6 +168,36 @@ def test_days_in_a_zone_with_daylight_saving_are_days() -> None:
     config, table = table_of([f"{day},1" for day in days], time_zone="Europe/Berlin")
     assert common_step(table) == Step(86_400_000_000_000)
     assert len(on_grid(table, common_step(table), 0, config).times) == 366
+
+
+def test_a_counter_has_steps_and_gaps_of_its_own() -> None:
+    rows = [f"{10 * k},{k % 7}" for k in range(60) if k not in (20, 41, 42, 43)]
+    config, table = table_of(rows, window=4, max_gap=1)
+    found = prepare(config, table)
+    assert str(found.grid.step) == "10steps"
+    assert found.inferred["freq"] == "10steps, the most common step"
+    assert found.grid.known.tolist() == [k != 20 for k in range(60) if k not in (41, 42, 43)]
+    assert found.grid.times.tolist() == [10 * k for k in range(60) if k not in (41, 42, 43)]
+    assert (found.grid.segment == (found.grid.times > 410)).all()
+    split = windows_of(found, config)[0]
+    assert split.time is None
+    found = prepare(replace(config, freq="20steps", duplicates="mean"), table)
+    assert str(found.grid.step) == "20steps"
+    with pytest.raises(ConfigError, match="--freq must be of steps, as in 1step"):
+        prepare(replace(config, freq="1h"), table)
+    with pytest.raises(ConfigError, match="--freq must be of time, as in 1h"):
+        prepare(*hourly([1, 2, 3], freq="2steps"))
+    with pytest.raises(DataError, match="400 has the time of line"):
+        prepare(*table_of([*rows, "400,3"]))
+
+
+@pytest.mark.parametrize("bound", ["100..300", "..300", "99.5..300", "100..299.1"])
+def test_a_range_of_elapsed_numbers_may_be_normal(bound: str) -> None:
+    config, table = table_of([f"{k},{k % 7}" for k in range(600)], window=4, normal=(bound,))
+    inside = np.arange(600) < 300 if bound.startswith(".") else (np.arange(600) >= 100) & (np.arange(600) < 300)
+    np.testing.assert_array_equal(prepare(config, table).part < 2, inside)
+    with pytest.raises(ConfigError, match="--normal must be numbers"):
+        prepare(replace(config, normal=("2024-01-01..",)), table)
 
 
 def test_short_gaps_are_filled_and_long_ones_part() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lstm_ae.anomaly.events import Event
 from lstm_ae.anomaly.sketch import Sketches, read_sketches, sketch, thinned, write_sketches
+from lstm_ae.config.reading import Step
 from lstm_ae.detection import Detection
 from lstm_ae.errors import DataError
 from lstm_ae.sketches import sketches_of
@@ -98,10 +99,10 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
         series=owner,
         segment=owner,
         values=np.arange(rows * columns).reshape(rows, columns),
-        step=SimpleNamespace(nanoseconds=0),
+        step=Step(),
     )
     ids = [f"series {k}" for k in range(6)]
-    table = SimpleNamespace(ids=ids, layout=SimpleNamespace(time=None, values=names), clock=None)
+    table = SimpleNamespace(ids=ids, layout=SimpleNamespace(time=None, dated=False, values=names), clock=None)
     # Two events in series 5, one each in 0, 2, 3 and 4: the last of those with one has no place.
     starts = (3, 21, 31, 41, 51, 55)
     events = [Event(k, k + 1, k, 9.0, 0.1, (0.0, 0.5, 0.0, 0.2, 0.3), False) for k in starts]

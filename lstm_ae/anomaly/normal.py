@@ -99,7 +99,7 @@ def usual_rule(step: int, window: int) -> Rule:
     there it is a year's, and where a year is as short, the probability.
 
     Args:
-        step: nanoseconds from row to row; 0 where they are not even.
+        step: nanoseconds from row to row; 0 where they are not even, or of no calendar.
     """
     for unit in ("month", "year"):
         if 0 < step * max(window * FEW_WINDOWS, FEW_ROWS) <= UNITS[unit] * 10**9:

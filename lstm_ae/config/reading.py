@@ -20,25 +20,39 @@ UNITS = {
     "d": 86_400_000_000_000,
     "w": 604_800_000_000_000,
 }
+# A unit of times that are numbers: they count, and are of no time.
+STEPS = "steps"
 # What of a table may differ from the one that a run was trained on, as it changes nothing that the run has learned.
 REREAD = (
     *("time_col", "clock_col", "id_col", "skip_rows", "encoding", "missing"),
     *("decimal", "thousands", "column_units", "date_order", "time_unit", "time_zone", "duplicates"),
 )
-FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y)", re.ASCII)
+FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
 
 
 class Step(NamedTuple):
-    """The time from one row to the next: nanoseconds, or months of the calendar; both 0 where rows just follow."""
+    """From one row to the next: nanoseconds, months of the calendar, or a counter's steps; 0 where rows just follow."""
 
     nanoseconds: int = 0
     months: int = 0
+    steps: int = 0
+
+    @property
+    def size(self) -> int:
+        """By how much times rise, nanoseconds or a counter's steps; 0 where it is not even."""
+        return self.nanoseconds or self.steps
+
+    def resized(self, size: int) -> "Step":
+        """A step of the same kind, of nanoseconds or a counter."""
+        return Step(steps=size) if self.steps else Step(size)
 
     def __str__(self) -> str:
         """As `--freq` takes it."""
         if self.months:
             years, months = divmod(self.months, 12)
             return f"{self.months}mo" if months else f"{years}y"
+        if self.steps:
+            return f"{self.steps}step{'s' * (self.steps > 1)}"
         for unit, size in reversed(UNITS.items()):
             if self.nanoseconds and self.nanoseconds % size == 0:
                 return f"{self.nanoseconds // size}{unit}"
@@ -46,7 +60,7 @@ class Step(NamedTuple):
 
 
 def parse_step(text: str) -> Step | None:
-    """The step that `5min`, `h`, `1mo` or `rows` names; None where it names none."""
+    """The step that `5min`, `h`, `1mo`, `10steps` or `rows` names; None where it names none."""
     if text == "rows":
         return Step()
     found = FREQ.fullmatch(text)
@@ -56,6 +70,8 @@ def parse_step(text: str) -> Step | None:
     if found[2] in ("mo", "y"):
         months = number * (12 if found[2] == "y" else 1)
         return Step(months=months) if months <= 1200 else None
+    if found[2].startswith("step"):
+        return Step(steps=number) if number < 2**62 else None
     size = number * UNITS[found[2]]
     return Step(size) if size <= 36500 * UNITS["d"] else None
 
@@ -109,14 +125,15 @@ class Reading(Options):
     )
     date_order: str | None = option(
         None,
-        "Order in dates like 1/2/2020 (default: as the first rows show).",
-        choices=("dmy", "mdy"),
+        "Order in dates like 1/2/2020 or 20/2/1 (default: as the first rows show).",
+        choices=("dmy", "mdy", "ymd"),
         tunable=False,
     )
     time_unit: str | None = option(
         None,
-        "Unit of times that are numbers, counted from 1970 (default: the one that leads to 1990 to 2100).",
-        choices=("s", "ms", "us", "ns"),
+        "Unit of times that are numbers: of time since 1970 or, near 0, elapsed (s, ms, us, ns), or steps of a counter "
+        "(default: the one that leads to 1990 to 2100; else steps).",
+        choices=("s", "ms", "us", "ns", STEPS),
         tunable=False,
     )
     time_zone: str | None = option(
@@ -124,8 +141,8 @@ class Reading(Options):
     )
     freq: str | None = option(
         None,
-        "Time from row to row, as in 5min, 1h, 1d or 1mo, or rows to take them as they follow (default: the most "
-        "common).",
+        "Time from row to row, as in 5min, 1h, 1d or 1mo, 10steps of a counter, or rows to take them as they follow "
+        "(default: the most common).",
         tunable=False,
     )
     duplicates: str = option(
@@ -207,8 +224,8 @@ class Reading(Options):
             )
         if self.freq is not None and parse_step(self.freq) is None:
             raise ConfigError(
-                f"--freq must be a number with ns, us, ms, s, min, h, d, w, mo or y, as in 5min, or rows. Received: "
-                f"{self.freq[:40]!r}"
+                "--freq must be a number with ns, us, ms, s, min, h, d, w, mo or y, as in 5min, with steps, or rows. "
+                f"Received: {self.freq[:40]!r}"
             )
         if self.time_zone is not None and self.zone is None:
             raise ConfigError(

@@ -38,7 +38,7 @@ class Series(Reading, Config):
         None,
         "From which score on a step is an anomaly: quantile:Q, pot:P, budget:N/hour|day|week|month|year (so many "
         "false alarms a series, on average), or fixed:X (default: budget:1/month; budget:1/year where a month holds "
-        "few rows or windows, and pot:1e-3 where a year does or rows have no even step).",
+        "few rows or windows, and pot:1e-3 where a year does or rows have no even step of the calendar).",
         tunable=False,
         needs=FINDING,
     )

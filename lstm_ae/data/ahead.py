@@ -27,12 +27,14 @@ def times_ahead(table: Measurements, series: NDArray[Any], last: Times, step: St
         last: `(n,)` the times of the rows.
     """
     count = np.arange(1, horizon + 1)
-    zone = table.zone if step.months or step.nanoseconds % DAY == 0 else None
+    zone = table.zone if isinstance(table.zone, datetime.tzinfo) else None
+    if not step.months and step.size % DAY:
+        zone = None
     local = _local(last, zone)
     if step.months:
         ahead = _months_ahead(local, count * step.months, _days(table, zone)[series])
     else:
-        ahead = local[:, None] + count * step.nanoseconds
+        ahead = local[:, None] + count * step.size
     if zone is None:
         return ahead
     utc, _ = to_utc(ahead.ravel(), zone, np.repeat(np.arange(len(last), dtype=np.int32), horizon))

@@ -1,5 +1,6 @@
 """The steps that a table's rows take in time: the usual one, the gaps between them, and rows that meet."""
 
+import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.instants import Times
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.telling import offsets, told
+from lstm_ae.data.telling import Elapsed, offsets, told
 
 Flags = NDArray[np.bool_]
 
@@ -27,7 +28,7 @@ def starts_of(series: NDArray[np.int32]) -> Flags:
 def common_step(table: Measurements) -> Step:
     """The most common time from one row to the next, within series; by the calendar where it is about a month.
 
-    Times that jitter are counted in a unit about a twentieth of their step.
+    Times that jitter are counted in a unit about a twentieth of their step. A counter's step is one of steps.
     """
     if table.layout.time is None:
         return Step()
@@ -44,6 +45,8 @@ def common_step(table: Measurements) -> Step:
         exact, times = np.unique(steps[(steps + unit // 2) // unit == found[most]], return_counts=True)
         if times.max() * 2 >= times.sum():
             size = int(exact[times.argmax()])
+    if table.layout.counts:
+        return Step(steps=size)
     for months, (low, high) in MONTHS.items():
         if (
             low <= middle / UNITS["d"] <= high
@@ -64,13 +67,13 @@ def slots(table: Measurements, step: Step, *, follow: bool = False) -> Times:
             they are far faster.
     """
     first = starts_of(table.series)
-    if not step.months and not step.nanoseconds:
+    if step == Step():
         counted: Times = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
         return counted
     places = places_of(table.times, table.times[first][np.cumsum(first) - 1], step)
     if not follow or step.months:
         return places
-    meet = (np.diff(places, prepend=-1) == 0) & (np.diff(table.times, prepend=0) * 2 >= step.nanoseconds) & ~first
+    meet = (np.diff(places, prepend=-1) == 0) & (np.diff(table.times, prepend=0) * 2 >= step.size) & ~first
     moved = places.copy()
     begins = np.r_[np.flatnonzero(first), len(first)]
     for number in np.unique(np.searchsorted(begins, np.flatnonzero(meet), side="right") - 1):
@@ -106,7 +109,7 @@ def followed(times: Times, step: Step, *, begun: int, origin: int, place: int, b
         origin: where place 0 is.
         place, before: of the row before these, and its time; -1 and any where there is none.
     """
-    size, start, width = step.nanoseconds, 0, 256
+    size, start, width = step.size, 0, 256
     places = np.empty(len(times), np.int64)
     while start < len(times):
         block = times[start : start + width]
@@ -135,7 +138,7 @@ def places_of(times: Times, origin: Times, step: Step) -> Times:
         )
         places: Times = (month - start) // step.months
     else:
-        places = (times - origin + step.nanoseconds // 2) // step.nanoseconds
+        places = (times - origin + step.size // 2) // step.size
     return places
 
 
@@ -168,7 +171,7 @@ def repeats_hour(table: Measurements, places: Times) -> bool:
     known, or another one than was told."""
     again = np.r_[False, places[1:] == places[:-1]] & ~starts_of(table.series)
     times = table.times[again]
-    if table.zone is not None:
+    if isinstance(table.zone, datetime.tzinfo):
         times = times + offsets(times, table.zone) * UNITS["min"]
     return not table.layout.aware and bool(of_autumn(times).all())
 
@@ -185,8 +188,10 @@ def of_autumn(times: Times) -> Flags:
 
 
 def moment(table: Measurements, row: int) -> str:
-    """A row's time in UTC, for people; its number without a column of times."""
-    return told(int(table.times[row])) if table.layout.time is not None else f"row {table.times[row]}"
+    """A row's time in UTC, for people, or as it was written; its number without a column of times."""
+    if table.layout.time is None:
+        return f"row {table.times[row]}"
+    return told(int(table.times[row]), table.zone if isinstance(table.zone, Elapsed) else None)
 
 
 class Gaps(NamedTuple):

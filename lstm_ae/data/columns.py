@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from lstm_ae.config import Reading
+from lstm_ae.config.reading import STEPS
 from lstm_ae.data.clocks import CLOCKS, are_clocks, are_days, joined, usual_clock
-from lstm_ae.data.forms import DATE, Form, form_of, looks_like_times
+from lstm_ae.data.forms import Form, counts_steps, date_of, form_of, looks_like_times, seem_times
 from lstm_ae.data.lines import shown
 from lstm_ae.data.notation import MISSING, PLAIN, Notation, notation_of, unit_of, value_of
 from lstm_ae.data.selection import listed
@@ -62,6 +63,16 @@ class Layout(NamedTuple):
     woven: tuple[tuple[str, ...], ...] = ()
     found: Mapping[str, Any] = types.MappingProxyType({})
     texts: Mapping[str, str] = types.MappingProxyType({})
+
+    @property
+    def dated(self) -> bool:
+        """Whether rows have times of the calendar: those of elapsed time, or of a counter, are no moments."""
+        return self.time is not None and not (self.form and self.form.elapsed)
+
+    @property
+    def counts(self) -> bool:
+        """Whether times count steps."""
+        return self.form is not None and self.form.unit == STEPS
 
 
 def names_of_series(columns: Sequence[Sequence[str]]) -> list[str]:
@@ -188,7 +199,7 @@ def layout_of(
 
     Raises:
         ConfigError: a column that was asked for is not there.
-        DataError: no column holds numbers, or times that cannot be told.
+        DataError: no column holds numbers, or times that cannot be told or read.
     """
     for option in ("time_col", "label_col"):
         if (column := getattr(config, option)) is not None:
@@ -200,12 +211,7 @@ def layout_of(
     taken = {*config.id_col, config.label_col, *config.value_cols}
     time = config.time_col
     if time is None:
-        times = [name for name in names if kinds[name] == "time" and name not in taken]
-        time = next(iter(times), None)
-        rest = f" ({listed(list(map(heading, times[1:])))} also)" if times[1:] else ""
-        inferred["time_col"] = (
-            f"{shown(time)}, as it holds times{rest}" if time else "none; rows are counted, as no column holds times"
-        )
+        time, inferred["time_col"] = _usual_time(names, kinds, cells, config, where, {index, *taken})
     clock, clocks = _clock(names, kinds, cells, time, config, where)
     moments: Sequence[str] = () if time is None else cells(time)
     if clock is not None:
@@ -214,7 +220,7 @@ def layout_of(
             inferred["clock_col"] = f"{shown(clock)}, as it holds the time of day"
     form = None if time is None or (time in typed and clock is None) else _form(time, moments, config, where, inferred)
     values = config.value_cols or tuple(
-        name for name in names if kinds[name] in ("number", "empty") and name not in {time, index, *taken}
+        name for name in names if kinds[name] in ("number", "empty") and name not in {time, clock, index, *taken}
     )
     if not config.value_cols:
         inferred["value_cols"] = (
@@ -244,8 +250,40 @@ def layout_of(
         ()
         if config.id_col
         else tuple(ids for ids in apart if are_woven(moments, names_of_series(list(map(cells, ids))), form)),
-        {"date_order": form.order} if form and "date_order" in inferred else {},
+        ({"date_order": form.order} if form and "date_order" in inferred else {})
+        | ({"time_unit": STEPS} if form and form.unit == STEPS else {}),
     )
+
+
+def _usual_time(
+    names: Sequence[str],
+    kinds: Mapping[str, Kind],
+    cells: Callable[[str], Sequence[str]],
+    config: Reading,
+    where: str,
+    taken: set[str | None],
+) -> tuple[str | None, str]:
+    """The column of the times where nobody named one, and why it is taken, in words; None where rows are counted."""
+    free = [name for name in names if name not in taken]
+    times = [name for name in free if kinds[name] == "time"]
+    if times:
+        rest = f" ({listed(list(map(heading, times[1:])))} also)" if times[1:] else ""
+        return times[0], f"{shown(times[0])}, as it holds times{rest}"
+    series = names_of_series(list(map(cells, config.id_col))) if config.id_col else None
+    for name in free:
+        if kinds[name] == "number" and counts_steps(cells(name), name, series):
+            return name, f"{shown(name)}, as it counts steps"
+    words = missing_words(config)
+    for name in free if not config.value_cols else ():
+        held = [cell for cell in cells(name) if cell.lower() not in words]
+        if kinds[name] == "text" and seem_times(held, name, first=name == names[0]):
+            what = "the time of a day alone" if are_clocks(held, ()) else "times that cannot be read"
+            raise DataError(
+                f"{where}: the column {name[:80]!r} seems to hold {what}. Its first cell is {shown(held[0])}. Write "
+                "YYYY-MM-DD HH:MM:SS, give --time-col another column, or name the columns to model with --value-cols, "
+                "and rows are counted"
+            )
+    return None, "none; rows are counted, as no column holds times"
 
 
 def _clock(
@@ -294,8 +332,11 @@ def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferr
         )
     if form.unit and config.time_unit is None:
         inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
-    if form.order and config.date_order is None and any(found and found["a"] for found in map(DATE.fullmatch, held)):
-        inferred["date_order"] = {"dmy": "day first", "mdy": "month first"}[form.order] + ", as the first rows show"
+        if form.unit == STEPS:
+            inferred["time_unit"] = f"{STEPS}, as no unit leads to 1990 to 2100"
+    if form.order and config.date_order is None and any(found and found["a"] for found in map(date_of, held)):
+        orders = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
+        inferred["date_order"] = f"{orders[form.order]}, as the first rows show"
     return form
 
 

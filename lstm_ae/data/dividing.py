@@ -1,5 +1,7 @@
 """Which rows of a grid train, validate and test, and the runs of rows that windows are cut from."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from lstm_ae.data.forms import form_of
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.instants import BadCell, read_moments
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.telling import Elapsed
 from lstm_ae.data.zones import to_utc
 from lstm_ae.errors import ConfigError, DataError
 
@@ -67,10 +70,17 @@ def _bound(text: str, whole: str, config: Reading, table: Measurements) -> int:
         return int(text)
     order = table.layout.form.order if table.layout.form else None
     try:
+        if isinstance(table.zone, Elapsed):
+            number = float(text) * table.zone.size
+            return math.ceil(number) if table.layout.counts else round(number)
         form = form_of([text], "--normal", order=config.date_order or order or "dmy")
         if form is None or form.unit:
             raise BadCell(0, "")
         moment = read_moments([text], form)
+    except ValueError:
+        raise ConfigError(
+            f"--normal must be numbers, as in 0..5000, as {table.layout.time!r} holds elapsed ones. Received: {whole}"
+        ) from None
     except (BadCell, DataError):
         raise ConfigError(f"--normal must be times, as in 2014-04-01..2014-04-10 12:00. Received: {whole}") from None
     if config.zone is not None and config.time_zone is not None and not form.aware:

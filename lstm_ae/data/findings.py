@@ -143,16 +143,25 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
                 f", in an hour that daylight saving repeats{other}: give --time-zone ZONE, the zone of these clocks, "
                 "such as Europe/London or America/New_York"
             )
-        kinds, hours = table.layout.kinds, [name for name in table.layout.names if CLOCKS.fullmatch(name.strip())]
-        if hours and kinds[hours[0]] == "number" and not (table.times % UNITS["d"]).any():
-            text += f"; if {shown(hours[0])} is the time of day, join {shown(table.layout.time)} and it into one column"
+        fixes = [*_hours(table), *fixes]
     else:
-        text = f"{rows} too near for a step of {step}: {second} is only {Step(clash.apart)} after {first}"
+        text = f"{rows} too near for a step of {step}: {second} is only {step.resized(clash.apart)} after {first}"
         gap = np.diff(table.times)
-        finer = Step(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
+        finer = step.resized(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
         if clash_of(table, slots(table, finer)) is None:
             fixes.append({"freq": str(finer)})
     return [Finding(text, True, (*fixes, *last))]
+
+
+def _hours(table: Measurements) -> list[Mapping[str, Any]]:
+    """Columns of numbers that may be the hours of days whose dates repeat."""
+    if (table.times % UNITS["d"]).any() or not table.layout.dated or table.layout.clock:
+        return []
+    return [
+        {"clock_col": name}
+        for name, values in zip(table.layout.values, table.values.T, strict=True)
+        if CLOCKS.fullmatch(name.strip()) and ((values >= 0) & (values < 24) & (values == np.round(values))).all()
+    ]
 
 
 def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Reading) -> list[Finding]:

@@ -31,7 +31,7 @@ class Grid(NamedTuple):
         step: the step; `Step()` where rows follow one another as they stand.
         series: `(rows,)` int32, places in the table's `ids`, ascending.
         segment: `(rows,)` int32; rows of a segment are one step apart, and in a long gap hold no value.
-        times: `(rows,)` int64 nanoseconds in UTC, or row numbers; of a missing row when it would have been.
+        times: `(rows,)` int64 as of `Measurements`; of a missing row when it would have been.
         values: `(rows, features)` float32, NaN where missing.
         labels: `(rows,)` int32, -1 where missing; None without labels.
         known: `(rows,)` bool, False for rows that the table does not have.
@@ -69,8 +69,8 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
         why = (
             f"has the time of {table.place} {table.lines[clash.first]}"
             if clash.same_time
-            else f"is only {Step(clash.apart)} after {table.place} {table.lines[clash.first]}, too near for a step of "
-            f"{step}"
+            else f"is only {step.resized(clash.apart)} after {table.place} {table.lines[clash.first]}, too near for a "
+            f"step of {step}"
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
         clock = f"--clock-col {shown(table.layout.clocks[0])}; or " if table.layout.clocks else ""
@@ -169,7 +169,7 @@ def laid_out(
         start = start + (behind[filled] * step.months).astype("timedelta64[M]")
         times[filled] = start.astype("datetime64[ns]").astype(np.int64)
     else:
-        times[filled] += behind[filled] * step.nanoseconds
+        times[filled] += behind[filled] * step.size
     spread = np.full((rows, values.shape[1]), np.nan, np.float32)
     spread[at] = values
     if labels is not None:

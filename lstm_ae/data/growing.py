@@ -11,7 +11,7 @@ from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import followed, of_autumn, places_of
 from lstm_ae.data.grid import held_by, laid_out, merged, parting_of
 from lstm_ae.data.instants import Times
-from lstm_ae.data.telling import told
+from lstm_ae.data.telling import Zone, told
 from lstm_ae.errors import DataError
 
 Floats = NDArray[np.float32]
@@ -40,9 +40,11 @@ class Growing:
         config: of a run, with nothing left open.
         features: numbers a row.
         name: of the series, for errors; "" where there is one.
+        zone: how errors tell times.
     """
 
-    def __init__(self, config: Reading, features: int, name: str = "") -> None:
+    def __init__(self, config: Reading, features: int, name: str = "", zone: Zone = None) -> None:
+        self.zone = zone
         self.of = f" of {name!r}" if name else ""
         self.step, self.rule, self.max_gap = config.step or Step(), config.duplicates, config.max_gap or 0
         self.zoned = config.time_zone is not None
@@ -108,10 +110,13 @@ class Growing:
             at = int(late[0])
             before = int(times[at - 1]) if at else self.newest
             raise DataError(
-                f"A row{self.of} at {told(int(times[at]))} comes after one at {told(before)}; rows of a stream must "
-                f"come in the order of time. {self._hint(times[at], before)}"
+                f"A row{self.of} at {self._told(times[at])} comes after one at {self._told(before)}; rows of a stream "
+                f"must come in the order of time. {self._hint(times[at], before)}"
                 "Sort them, or write them to a file and search that"
             )
+
+    def _told(self, time: int | np.int64) -> str:
+        return told(int(time), self.zone)
 
     def _hint(self, time: np.int64, before: int) -> str:
         """What helps where clocks may have gone back from the one time to the other."""
@@ -125,10 +130,12 @@ class Growing:
             return
         at = int(again[0]) if len(again) else fast or 0
         apart = int(times[at]) - (int(times[at - 1]) if at else self.last)
-        why = f"is only {Step(apart)} after the one before, too near" if apart else "has the time of the one before"
+        why = "has the time of the one before"
+        if apart:
+            why = f"is only {self.step.resized(apart)} after the one before, too near"
         hint = "" if apart else self._hint(times[at], int(times[at]))
         raise DataError(
-            f"A row{self.of} at {told(int(times[at]))} {why}{'' if len(again) else ', as others were,'} for a step of "
+            f"A row{self.of} at {self._told(times[at])} {why}{'' if len(again) else ', as others were,'} for a step of "
             f"{self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that tells series "
             "apart, or train with another --freq"
         )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config.reading import UNITS
-from lstm_ae.data.forms import DATE, NUMBER, Form, spread
+from lstm_ae.config.reading import STEPS, UNITS
+from lstm_ae.data.forms import DATE, NUMBER, ORDERS, Form, full_year, spelled, spread
 from lstm_ae.data.lines import shown
 
 Times = NDArray[np.int64]
@@ -38,7 +38,9 @@ def read_moments(cells: Sequence[str], form: Form) -> Times:
         BadCell: with the place of the first cell that is none.
     """
     if form.unit:
-        return _numbers(cells, UNITS[form.unit])
+        return _numbers(cells, form)
+    if form.worded:
+        cells = [spelled(cell, form.order) for cell in cells]
     offset, plain = None if form.aware else 0, cells
     if form.aware and (end := OFFSET.search(cells[0])):
         # One offset for all is the usual case; what is left is plain.
@@ -91,7 +93,8 @@ def _parted(cells: Sequence[str]) -> Sequence[str]:
     return [f"{d[:4]}-{d[4:6]}-{d[6:8]} {d[8:10]}:{d[10:12]}:{d[12:]}" for d in digits]
 
 
-def _numbers(cells: Sequence[str], size: int) -> Times:
+def _numbers(cells: Sequence[str], form: Form) -> Times:
+    size = 1 if form.unit == STEPS else UNITS[form.unit]
     limit = 9e18 / size
     try:
         values = np.array(list(map(int, cells)), np.int64)
@@ -102,6 +105,8 @@ def _numbers(cells: Sequence[str], size: int) -> Times:
     for place, cell in enumerate(cells):
         if not NUMBER.fullmatch(cell) or not abs(float(cell)) < limit:
             raise BadCell(place, f"{shown(cell)} is not a time. Correct it, or remove the row")
+        if form.unit == STEPS and not float(cell).is_integer():
+            raise BadCell(place, f"{shown(cell)} is between two steps. Correct it, or tell a --time-unit")
     # To the microsecond, which is what a double holds of today's seconds.
     if size < 1000:
         return np.rint(np.array(cells, np.float64) * size).astype(np.int64)
@@ -111,7 +116,7 @@ def _numbers(cells: Sequence[str], size: int) -> Times:
 def _moment(cell: str, form: Form, place: int) -> int:
     if not cell:
         raise BadCell(place, "the time is missing. Write it, or remove the row")
-    found = DATE.fullmatch(spread(cell) if form.compact else cell)
+    found = DATE.fullmatch(spread(cell) if form.compact else spelled(cell, form.order))
     if not found:
         raise BadCell(place, f"{shown(cell)} is not a time. Write it as YYYY-MM-DD HH:MM:SS, or remove the row")
     if found["c"]:
@@ -121,8 +126,9 @@ def _moment(cell: str, form: Form, place: int) -> int:
     elif not form.order:
         raise BadCell(place, f"{shown(cell)} does not begin with the year, unlike the first rows. Write all in one way")
     else:
-        pair = (found["a"], found["b"])
-        year, (day, month) = found["z"], pair if form.order == "dmy" else pair[::-1]
+        written = (found["a"], found["b"], found["z"])
+        day, month, year = (written[place] for place in ORDERS[form.order])
+        year = full_year(year)
     hour = int(found["h"] or 0)
     if found["half"]:
         hour = hour % 12 + 12 * (found["half"].lower() == "pm") if 1 <= hour <= 12 else 99

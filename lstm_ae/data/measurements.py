@@ -20,6 +20,7 @@ from lstm_ae.data.instants import Times
 from lstm_ae.data.lines import shown, stable_file
 from lstm_ae.data.notation import MISSING, NUMBER
 from lstm_ae.data.selection import listed
+from lstm_ae.data.telling import Elapsed, Zone
 from lstm_ae.data.zones import in_utc, zone_of
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
@@ -41,14 +42,14 @@ class Measurements(NamedTuple):
         layout: what its columns are for.
         ids: names of the series; `("",)` without a column that tells them apart.
         series: `(rows,)` int32, places in `ids`, ascending.
-        times: `(rows,)` int64 nanoseconds since 1970 in UTC, ascending within a series; without a column of times
-            the number of the row within its series.
+        times: `(rows,)` int64 nanoseconds since 1970 in UTC or since an unknown start, or steps of a counter, ascending
+            within a series; without a column of times the number of the row within its series.
         values: `(rows, features)` float32, NaN where missing.
         labels: `(rows,)` int32, places in `classes`, -1 where missing; None without labels.
         classes: the different labels; numbers in their order, else by alphabet.
         lines: `(rows,)` int32, where each row stands in the file.
         unsorted: rows that stood before one of an earlier time.
-        zone: by whose clocks times are told; None where they were written without any.
+        zone: how times are told; None where they were written without any zone.
         bad: cells that are no numbers, where a lenient reading took them for missing.
     """
 
@@ -63,13 +64,21 @@ class Measurements(NamedTuple):
     classes: tuple[str, ...]
     lines: NDArray[np.int32]
     unsorted: int
-    zone: datetime.tzinfo | None = None
+    zone: Zone = None
     bad: tuple[BadCells, ...] = ()
 
     @property
     def clock(self) -> datetime.tzinfo | None:
         """By whose clocks a figure tells times: as `zone`, and of numbers since 1970 UTC's."""
+        if isinstance(self.zone, Elapsed):
+            return None
         return self.zone or (datetime.UTC if self.layout.aware else None)
+
+    def axis(self, times: Times) -> NDArray[Any]:
+        """Times as a figure takes them: datetime64; floating numbers where elapsed, whole ones of rows."""
+        if isinstance(self.zone, Elapsed):
+            return self.zone.numbers(times).astype(np.float64)
+        return times.view("datetime64[ns]") if self.layout.dated else times
 
     def where(self, row: int) -> str:
         """The file and the place in it of a row, for errors."""

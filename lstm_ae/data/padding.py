@@ -52,7 +52,7 @@ def padded(prepared: Prepared, where: Where = "series", of: NDArray[np.bool_] | 
     # How many rows each stands before the first of its segment.
     ahead = np.repeat(np.cumsum(more), more) - np.arange(len(at))
     times, values = grid.times[source], grid.values[source]
-    times[pad] -= ahead * (1 if prepared.table.layout.time is None else grid.step.nanoseconds)
+    times[pad] -= ahead * (1 if prepared.table.layout.time is None else grid.step.size)
     values[pad] = np.nan
     return prepared._replace(
         grid=grid._replace(

@@ -183,7 +183,7 @@ def of_another(prepared: Prepared, scale: Scale | None = None, symbols: Sequence
 def of_another_step(prepared: Prepared) -> str:
     """Whether rows are commonly further apart than on the grid; "" where they are not."""
     step, own = prepared.grid.step, common_step(prepared.table)
-    if not step.nanoseconds or own.nanoseconds < 1.5 * step.nanoseconds:
+    if not step.size or own.size < 1.5 * step.size:
         return ""
     return (
         f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}; give rows "

@@ -157,6 +157,9 @@ def prepare(
     step = config.step
     if step not in (None, Step()) and table.layout.time is None:
         raise ConfigError("--freq needs a column of times; name it with --time-col, or leave --freq out")
+    if step not in (None, Step()) and bool(step.steps) != table.layout.counts:
+        kind = "steps, as in 1step, since they" if table.layout.counts else "time, as in 1h, since they do not"
+        raise ConfigError(f"--freq must be of {kind} count in {table.layout.time!r}. Received: {config.freq}")
     if step is None:
         step = common_step(table)
         if table.layout.time is not None:
@@ -310,7 +313,7 @@ def _split(prepared: Prepared, config: Reading, place: int) -> Split:
     held = np.r_[0, np.cumsum(~np.isnan(values).all(axis=1))]
     starts = starts[held[starts + span] > held[starts]]
     labels = None if grid.labels is None else grid.labels[rows][starts + prepared.window - 1]
-    times = None if prepared.table.layout.time is None else grid.times[rows].view("datetime64[ns]")
+    times = grid.times[rows].view("datetime64[ns]") if prepared.table.layout.dated else None
     symbols = names_of(config, prepared)
     lines = lines_of(symbols, prepared.table.ids)[grid.series[rows]] if symbols else None
     return Split(values, starts, span, segment, lines, times, labels)

@@ -1,7 +1,10 @@
-"""Times as text: in UTC without saying so where they were written without a zone, else by a clock and its offset."""
+"""Times as text: in UTC without saying so where they were written without a zone, else by a clock and its offset.
+
+Times that nobody dated are told as the numbers that they were written as.
+"""
 
 import datetime
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +20,41 @@ BLOCK = 500_000
 QUARTER = 15 * UNITS["min"]  # no clock changes its offset between
 
 
-def told(nanoseconds: int, zone: datetime.tzinfo | None = None) -> str:
+class Elapsed(NamedTuple):
+    """Times that count from a start that nobody dated: `size` nanoseconds each, or 1 where they count steps."""
+
+    size: int
+
+    def numbers(self, times: Times) -> NDArray[Any]:
+        """Times as they were written, `(rows,)`: whole numbers where all are."""
+        return times / self.size if (times % self.size).any() else times // self.size
+
+
+Zone = datetime.tzinfo | Elapsed | None
+"""How times are told: by the clocks of a zone, as elapsed, or as they were written, without any zone."""
+
+
+def told(nanoseconds: int, zone: Zone = None) -> str:
     """A time in UTC in as few characters as it has, or by the clocks of a zone with their offset."""
+    if isinstance(zone, Elapsed):
+        return f"{zone.numbers(np.array([nanoseconds]))[0]:.15g}"
     offset = int(offsets(np.array([nanoseconds]), zone)[0]) if zone else 0
     text = str(np.datetime64(nanoseconds + offset * UNITS["min"], "ns")).replace("T", " ")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return text + _suffix(offset) if zone else text.removesuffix(" 00:00:00")
 
 
-def told_all(nanoseconds: Times, zone: datetime.tzinfo | None = None) -> Texts:
-    """Times for a file, in UTC or by the clocks of a zone with their offset, `(rows,)`.
+def told_all(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
+    """Times for a file, in UTC or by the clocks of a zone with their offset, `(rows,)`; numbers where elapsed.
 
     All to the second, or all to the nanosecond where one needs it.
     """
+    if isinstance(zone, Elapsed):
+        return zone.numbers(nanoseconds)
     unit: Literal["s", "ns"] = "ns" if (nanoseconds % UNITS["s"]).any() else "s"
     if zone is None:
         return np.datetime_as_string(nanoseconds.view("datetime64[ns]"), unit)
-    texts = np.empty(len(nanoseconds), f"U{LENGTHS[unit] + len(_suffix(0))}")
+    texts: Texts = np.empty(len(nanoseconds), f"U{LENGTHS[unit] + len(_suffix(0))}")
     # In blocks, since numpy's texts are twice as long on the way.
     for start in range(0, len(texts), BLOCK):
         some = nanoseconds[start : start + BLOCK]
@@ -45,8 +66,10 @@ def told_all(nanoseconds: Times, zone: datetime.tzinfo | None = None) -> Texts:
     return texts
 
 
-def told_each(nanoseconds: Times, zone: datetime.tzinfo | None = None) -> list[str]:
+def told_each(nanoseconds: Times, zone: Zone = None) -> list[Any]:
     """The same of rows that come one by one: each to the second, or as far as it goes."""
+    if isinstance(zone, Elapsed):
+        return [int(number) if number == int(number) else number for number in (nanoseconds / zone.size).tolist()]
     found = offsets(nanoseconds, zone) if zone else np.zeros(len(nanoseconds), np.int64)
     texts = np.datetime_as_string((nanoseconds + found * UNITS["min"]).view("datetime64[ns]"), "ns").tolist()
     return [

@@ -9,14 +9,17 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.instants import EPOCH, Times
+from lstm_ae.data.telling import Elapsed, Zone
 from lstm_ae.errors import DataError
 
 QUARTER = 15 * UNITS["min"]  # what zones' offsets and changes are multiples of, since 1970
 DAY = UNITS["d"]
 
 
-def zone_of(layout: Layout, config: Reading) -> datetime.tzinfo | None:
-    """By whose clocks times are told: those of `--time-zone`, else UTC where cells have offsets; None where not."""
+def zone_of(layout: Layout, config: Reading) -> Zone:
+    """How times are told: by the clocks of `--time-zone`, else in UTC where cells have offsets, or as elapsed."""
+    if layout.form and layout.form.elapsed:
+        return Elapsed(UNITS.get(layout.form.unit, 1))
     if config.time_zone is not None:
         return config.zone
     return datetime.UTC if layout.aware and not (layout.form and layout.form.unit) else None

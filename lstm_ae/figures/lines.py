@@ -58,7 +58,9 @@ def moments(times: NDArray[np.datetime64]) -> Floats:
 
 
 def across(times: NDArray[Any], zone: tzinfo | None) -> str:
-    """What an axis of times, or of row numbers, is called; of times without a zone nobody knows by whose clock."""
+    """What an axis of times, elapsed ones or row numbers is called; without a zone nobody knows by whose clock."""
+    if np.issubdtype(times.dtype, np.floating):
+        return "Elapsed"
     if not np.issubdtype(times.dtype, np.datetime64):
         return "Row"
     return f"Time ({zone})" if zone else "Time"

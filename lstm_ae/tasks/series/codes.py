@@ -121,14 +121,16 @@ def _spread(series: Numbers, scale: Scale) -> Numbers:
     return spread / np.square(scale.range[0], dtype=np.float64) if scale.kind == "fixed" else (spread > 0) / 12
 
 
-def rule_of(config: Series, normal: Normal) -> Rule:
-    """The rule that a config asks for, or the usual one."""
-    return parse_threshold(config.threshold) if config.threshold else usual_rule(normal.step, normal.window)
+def rule_of(config: Series, normal: Normal, *, dated: bool = True) -> Rule:
+    """The rule that a config asks for, or the usual one, which is none by the calendar where rows are not `dated`."""
+    if config.threshold:
+        return parse_threshold(config.threshold)
+    return usual_rule(normal.step if dated else 0, normal.window)
 
 
-def threshold_of(normal: Normal, config: Series) -> dict[str, Any]:
-    """What `metrics.json` says of the threshold."""
-    found = normal.threshold(rule_of(config, normal))
+def threshold_of(normal: Normal, config: Series, *, dated: bool = True) -> dict[str, Any]:
+    """What `metrics.json` says of the threshold; `dated` as of `rule_of`."""
+    found = normal.threshold(rule_of(config, normal, dated=dated))
     return {
         "value": found.value,
         "rule": str(found.rule),
@@ -146,7 +148,8 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
     found = normal(model, data, config)
     run.write_normal(found, data.scale)
     note = of_outstanding(found.scores, found.segment, data.validation.time, config.zone)
-    return {"threshold": threshold_of(found, config) | ({"note": note} if note else {})}
+    dated = data.validation.time is not None
+    return {"threshold": threshold_of(found, config, dated=dated) | ({"note": note} if note else {})}
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
