@@ -27,7 +27,7 @@ from lstm_ae.about import asked, config_from, read_about
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import as_json, read_object, sync, table, write
+from lstm_ae.files import as_json, read_object, table, write
 from lstm_ae.kept import Kept
 
 RUNS = Path("runs")
@@ -135,15 +135,16 @@ class Run(Kept):
             ) from error
 
     def write_model(self, model: Any) -> None:
-        """Save the model."""
+        """Save the model; equal models are equal files."""
+        from lstm_ae.models.archive import equalized
+
         beside = self.directory / ".part.keras"
         try:
             model.save(beside)
-            sync(beside)
-            beside.replace(self.model_file)
-        except BaseException:
+            content = equalized(beside)
+        finally:
             beside.unlink(missing_ok=True)
-            raise
+        write(self.model_file, content)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Save the rows of the epochs."""

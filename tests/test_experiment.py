@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import keras
 import numpy as np
 import pytest
 
@@ -154,9 +153,7 @@ def test_the_same_numbers_to_the_last_bit(toy: Run) -> None:
     for metrics in (first, second):
         del metrics["training"]["seconds"]
     assert first == second
-    weights = [keras.saving.load_model(run.model_file, compile=False).get_weights() for run in (toy, again)]
-    for one, other in zip(*weights, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert toy.model_file.read_bytes() == again.model_file.read_bytes()
     for one, other in zip(toy.history(), again.history(), strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
@@ -185,6 +182,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
     resumed, whole = run.metrics(), toy.metrics()
     assert resumed["test"] == whole["test"]
     assert resumed["validation"] == whole["validation"]
+    assert run.model_file.read_bytes() == toy.model_file.read_bytes()
     assert not run.state.exists()
     with pytest.raises(ConfigError, match="The run 'here' is finished; there is nothing to resume"):
         experiment.resume(run, TOY, load(TOY))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from lstm_ae.config import CLASSIFIERS, Mnist, Snp, Toy
 from lstm_ae.data.scaling import Scale, fixed, min_max_per_company
 from lstm_ae.export import export
 from lstm_ae.models.apply import inputs_of
+from lstm_ae.models.archive import equalized, load
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.forecaster import step_forecaster
@@ -179,6 +181,27 @@ def test_saved_config_names_plain_keras_only(form: Form, model: Any, tmp_path: P
         assert module is None or module == "builtins" or module.split(".")[0] == "keras", (module, kind)
         assert kind not in ("Lambda", "TFSMLayer")
         assert registered in (None, kind), registered
+
+
+def test_equal_models_are_equal_files(form: Form, model: Any, tmp_path: Path) -> None:
+    """Whatever the process has made before, and where in memory and when it was made."""
+    path, contents = tmp_path / "model.keras", []
+    for one in (model, in_own_units(form.network(), form.scale)):
+        one.set_weights(model.get_weights())
+        one.save(path)
+        contents.append(equalized(path))
+    assert contents[0] == contents[1]
+
+    path.write_bytes(contents[0])
+    loaded, inputs = load(path, network_of(model).count_params()), own_inputs(form)
+    expected = model(inputs)
+    assert list(loaded.output) == list(expected)
+    for name, value in loaded(inputs).items():
+        close(value, expected[name])
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read("config.json").decode()
+    numbers = {int(number) for number in re.findall(r'"shared_object_id": (\d+)', text)}
+    assert numbers == set(range(1, len(numbers) + 1))
 
 
 def objects(content: Any) -> Any:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import threading
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -303,8 +304,15 @@ def test_a_full_disk_at_the_start_leaves_no_run(monkeypatch: pytest.MonkeyPatch)
 def test_a_model_is_saved_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """The old model stays until the new one is on the disk."""
     run = finished("here")
-    run.write_model(SimpleNamespace(save=lambda path: path.write_text("first")))
-    assert run.model_file.read_text() == "first"
+
+    def whole(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("metadata.json", "config.json"):
+                archive.writestr(name, "{}")
+
+    run.write_model(SimpleNamespace(save=whole))
+    first = run.model_file.read_bytes()
+    assert zipfile.is_zipfile(run.model_file)
 
     def half(path: Path) -> None:
         path.write_text("hal")
@@ -312,7 +320,7 @@ def test_a_model_is_saved_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(OSError, match="No space left"):
         run.write_model(SimpleNamespace(save=half))
-    assert run.model_file.read_text() == "first"
+    assert run.model_file.read_bytes() == first
     assert not list(Path("here").rglob("*part*"))
 
 

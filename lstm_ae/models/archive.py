@@ -7,7 +7,10 @@ Source: https://keras.io/api/models/model_saving_apis/model_saving_and_loading (
 """
 
 import io
+import itertools
+import json
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +20,9 @@ import numpy as np
 
 from lstm_ae.files import parse_json
 
-CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 # Bytes of each member. The weights are bounded by the file that they lie in, since nothing in it may be compressed.
-LARGEST = {"metadata.json": 2**16, CONFIG: 2**23, WEIGHTS: 2**34}
+LARGEST = {METADATA: 2**16, CONFIG: 2**23, WEIGHTS: 2**34}
 
 _LAYERS = """
     Add Bidirectional Concatenate Dense Dropout Embedding Flatten GRU GlobalAveragePooling1D Identity InputLayer LSTM
@@ -66,6 +69,51 @@ def contents(path: Path) -> tuple[dict[str, Any], bytes]:
     if not isinstance(parsed, dict):
         raise ValueError(f"its {CONFIG} holds no object")
     return parsed, weights
+
+
+def equalized(path: Path) -> bytes:
+    """Return the archive that Keras has written so that equal models are equal byte for byte.
+
+    Keras writes the time, addresses in memory, and layers' names that count what the process has made before.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    metadata, config = (json.loads(members[name]) for name in (METADATA, CONFIG))
+    metadata.pop("date_saved", None)
+    members[METADATA], members[CONFIG] = (json.dumps(each).encode() for each in (metadata, _renumbered(config)))
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        for name, member in members.items():
+            about = zipfile.ZipInfo(name)
+            about.create_system = 3
+            archive.writestr(about, member)
+    return content.getvalue()
+
+
+def _renumbered(config: Any) -> Any:
+    """A config whose shared objects and automatic names are counted from the beginning, in the order they come."""
+    layers = {
+        item["name"]: _snake(item["class_name"]) for item in _objects(config) if isinstance(item.get("name"), str)
+    }
+    automatic = {name: base for name, base in reversed(layers.items()) if re.fullmatch(f"{base}(_[0-9]+)?", name)}
+    counts = {base: itertools.count() for base in automatic.values()}
+    names, numbers = dict[str, str](), dict[int, int]()
+    for name, base in automatic.items():
+        every = (f"{base}_{number}" if number else base for number in counts[base])
+        names[name] = next(new for new in every if new not in layers or new in automatic)
+
+    def renumbered(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: renumbered(item, key) for key, item in value.items()}
+        if isinstance(value, list):
+            # A layer, one of its calls, and one of its outputs.
+            tensor = len(value) == 3 and isinstance(value[0], str)
+            return [renumbered(item, "name" if tensor and not place else "") for place, item in enumerate(value)]
+        if key == "shared_object_id":
+            return numbers.setdefault(value, len(numbers) + 1)
+        return names.get(value, value) if key == "name" else value
+
+    return renumbered(config)
 
 
 def load(path: Path, parameters: int | None = None) -> Any:
@@ -165,6 +213,11 @@ def require_plain(weights: bytes) -> int:
                     raise ValueError("its weights hold NaN or infinity")
                 held += math.prod(item.shape)
     return held
+
+
+def _snake(name: str) -> str:
+    """A class's name as Keras begins the names of its layers with it."""
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
