@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Write an exported model's answers for a file's samples; an interrupted call is gone on with."""
         from lstm_ae.errors import ConfigError
+        from lstm_ae.installation import install_hint
 
         import_tensorflow(talk, keras=False)
         try:
@@ -60,7 +61,7 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.serving.callers import caller
             from lstm_ae.serving.samples import read_samples
         except ModuleNotFoundError as error:
-            raise ConfigError(f"lstmae predict needs {error.name}: pip install 'lstm-ae[serve]'") from error
+            raise ConfigError(f"lstmae predict needs {error.name}: {install_hint('serve')}") from error
 
         found = caller(where, model, model_version, signature, trust=trust)
         samples = read_samples(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_ae.errors import ConfigError
+from lstm_ae.installation import install_hint
 
 from .talk import Talk, shown
 
@@ -60,7 +61,7 @@ def require_table(name: str, path: Path) -> None:
     if path.suffix not in ENDINGS:
         raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise ConfigError(f"{name} {path} needs pyarrow: pip install 'lstm-ae[parquet]', or give .csv")
+        raise ConfigError(f"{name} {path} needs pyarrow: {install_hint('parquet')}, or give .csv")
 
 
 def remark(remarks: Sequence[str], talk: Talk) -> None:

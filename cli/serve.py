@@ -109,6 +109,7 @@ def register(app: typer.Typer) -> None:
         """Serve exported models over REST and gRPC, as TensorFlow Serving does."""
         began = time.monotonic()
         from lstm_ae.errors import ConfigError, DataError
+        from lstm_ae.installation import install_hint
 
         if not folder.is_dir():
             raise DataError(f"There is no folder {str(folder)!r}; give one that `lstmae export` has written")
@@ -127,7 +128,7 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.serving.ports import Ports, bracketed, place
             from lstm_ae.serving.service import Limits
         except ModuleNotFoundError as error:
-            raise ConfigError(f"lstmae serve needs {error.name}: pip install 'lstm-ae[serve]'") from error
+            raise ConfigError(f"lstmae serve needs {error.name}: {install_hint('serve')}") from error
 
         policy, labels = _policy(versions), [_label(text) for text in label or ()]
 

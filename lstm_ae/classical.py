@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError
+from lstm_ae.installation import install_hint
 
 # By the names that are typed: statsforecast's.
 MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
@@ -33,7 +34,7 @@ def changes(names: Sequence[str], data: Data, split: Split, given: int, ahead: i
     try:
         import statsforecast.models as models
     except ImportError:
-        raise ConfigError("--baselines needs statsforecast: pip install 'lstm-ae[baselines]'") from None
+        raise ConfigError(f"--baselines needs statsforecast: {install_hint('baselines')}") from None
     if data.train.series is data.test.series:
         raise ConfigError("--baselines needs a split by time. Received: --split report")
     if data.scale.kind == "window":

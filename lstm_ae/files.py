@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.installation import install_hint
 
 try:
     import fcntl
@@ -153,7 +154,7 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> Path:
         import pyarrow as pa
         import pyarrow.parquet as parquet
     except ModuleNotFoundError:
-        raise ConfigError("A .parquet file needs pyarrow: pip install 'lstm-ae[parquet]', or give .csv") from None
+        raise ConfigError(f"A .parquet file needs pyarrow: {install_hint('parquet')}, or give .csv") from None
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
     return write(path, sink.getvalue().to_pybytes())

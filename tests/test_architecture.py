@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # From the ground up. A module may import from layers below its own, and within its own package.
 LAYERS = [
-    {"lstm_ae", "lstm_ae.errors", "lstm_ae.starting", "lstm_ae.words"},
+    {"lstm_ae", "lstm_ae.errors", "lstm_ae.installation", "lstm_ae.starting", "lstm_ae.words"},
     {"lstm_ae.options", "lstm_ae.judging"},
     {"lstm_ae.config", "lstm_ae.presets"},
     {"lstm_ae.files", "lstm_ae.temporary", "lstm_ae.space"},

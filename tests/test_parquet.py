@@ -2,6 +2,7 @@
 
 import datetime
 import pathlib
+import re
 import sys
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from lstm_ae.config import Reading
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.installation import install_hint
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -105,7 +107,7 @@ def test_a_damaged_file() -> None:
 def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     read({"a": [1, 2, 3]})
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=r"needs pyarrow: pip install \"lstm-ae\[parquet\]\"\. Install it, or give CSV"):
+    with pytest.raises(DataError, match=rf"{re.escape(install_hint('parquet'))}\. Install it, or give CSV"):
         read_measurements(Reading(data="t.parquet"))
 
 

@@ -13,6 +13,7 @@ from searches import GRID, SMALL, call, cut_after_two, journal_of, refused, tabl
 
 from lstm_ae import training
 from lstm_ae.config import Toy
+from lstm_ae.installation import install_hint
 from lstm_ae.run import Run
 from lstm_ae.search.folder import open_search
 from lstm_ae.search.job import Job, Loader, OtherData, key_of, run
@@ -120,9 +121,8 @@ def test_a_cluster_that_cannot_be_reached_loses_nothing(s):
 
 def test_without_ray_it_is_named(s, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert refused("toy tune --resume --out s --engine ray", 1).startswith(
-        "Ray is not installed; install it with: pip install 'lstm-ae[ray]'"
-    )
+    said = refused("toy tune --resume --out s --engine ray", 1)
+    assert said.startswith(f"Ray is not installed; install it with: {install_hint('ray')}")
 
 
 def test_a_search_of_another_command_names_it(s):

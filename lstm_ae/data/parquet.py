@@ -26,6 +26,7 @@ from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
 from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
 from lstm_ae.data.notation import Problem, why_text
 from lstm_ae.errors import DataError
+from lstm_ae.installation import install_hint
 
 BATCH = 50_000
 
@@ -43,7 +44,7 @@ def read_parquet(
         import pyarrow.parquet
     except ImportError:
         raise DataError(
-            f'{name} is a Parquet file, which needs pyarrow: pip install "lstm-ae[parquet]". Install it, or give CSV'
+            f"{name} is a Parquet file, which needs pyarrow: {install_hint('parquet')}. Install it, or give CSV"
         ) from None
     try:
         source = pyarrow.parquet.ParquetFile(file)

@@ -19,6 +19,7 @@ from lstm_ae.errors import ConfigError, Unproven
 from lstm_ae.exporting.endpoints import Function, Tensors
 from lstm_ae.exporting.probe import compared
 from lstm_ae.exporting.verification import Case
+from lstm_ae.installation import install_hint
 
 # Other kernels round otherwise: 3e-7 for series, 3e-6 for small class probabilities, in parts of the largest value.
 TOLERANCE = 1e-5
@@ -48,7 +49,7 @@ def require_installed(formats: Sequence[str]) -> None:
             known = ", ".join(("savedmodel", *FORMATS))
             raise ConfigError(f"--format must be of {known}, separated by commas. Received: {name!r}")
         if not all(map(find_spec, FORMATS[name].modules)):
-            raise ConfigError(f"--format {name} needs more packages: pip install 'lstm-ae[{name}]'")
+            raise ConfigError(f"--format {name} needs more packages: {install_hint(name)}")
 
 
 def convert(

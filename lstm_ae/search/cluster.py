@@ -16,6 +16,7 @@ from typing import Any
 
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import LstmAeError
+from lstm_ae.installation import install_hint
 from lstm_ae.search.executors import Notify
 from lstm_ae.search.job import Job, Loader, Lost, Outcome, Step, run
 from lstm_ae.search.workers import prepare
@@ -189,5 +190,5 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise ClusterGone("Ray is not installed; install it with: pip install 'lstm-ae[ray]'") from None
+        raise ClusterGone(f"Ray is not installed; install it with: {install_hint('ray')}") from None
     return ray

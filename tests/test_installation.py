@@ -1,0 +1,102 @@
+"""Hints on what to install: commands that work where the package came from, since no index has it."""
+
+import json
+import shlex
+from importlib.metadata import PackageNotFoundError, PathDistribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lstm_ae import installation
+from lstm_ae.installation import install_hint
+
+METADATA = """Metadata-Version: 2.4
+Name: lstm-ae
+Version: 0.1.0
+Requires-Dist: numpy>=1.26
+Requires-Dist: granian>=2.5; extra == "serve"
+Requires-Dist: orjson>=3.10 ; extra == 'serve'
+Requires-Dist: server>=1; extra == "serves"
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The metadata of an installed wheel, away from any checkout."""
+    folder = tmp_path / "lstm_ae-0.1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(METADATA)
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: PathDistribution(folder))
+    monkeypatch.setattr(installation, "SOURCE", tmp_path / "site-packages")
+    return folder
+
+
+def record(installed: Path, **origin: Any) -> None:
+    (installed / "direct_url.json").write_text(json.dumps(origin))
+
+
+def test_a_folder(installed: Path, tmp_path: Path) -> None:
+    source = tmp_path / "my source"
+    source.mkdir()
+    record(installed, url=source.as_uri(), dir_info={})
+    assert shlex.split(install_hint("serve")) == ["pip", "install", f"{source}[serve]"]
+    record(installed, url=source.as_uri(), dir_info={"editable": True})
+    assert shlex.split(install_hint("serve")) == ["pip", "install", "-e", f"{source}[serve]"]
+
+
+def test_a_wheel(installed: Path, tmp_path: Path) -> None:
+    wheel = tmp_path / "lstm_ae-0.1.0-py3-none-any.whl"
+    wheel.touch()
+    record(installed, url=wheel.as_uri(), archive_info={})
+    assert shlex.split(install_hint("onnx")) == ["pip", "install", f"{wheel}[onnx]"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "requirement"),
+    [
+        ({"url": "https://x.org/l.whl", "archive_info": {}}, "lstm-ae[serve] @ https://x.org/l.whl"),
+        (
+            {"url": "https://x.org/l.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            "lstm-ae[serve] @ git+https://x.org/l.git@abc",
+        ),
+        (
+            {
+                "url": "file:///srv/l.git",
+                "vcs_info": {"vcs": "git", "commit_id": "abc", "requested_revision": "main"},
+                "subdirectory": "python",
+            },
+            "lstm-ae[serve] @ git+file:///srv/l.git@main#subdirectory=python",
+        ),
+    ],
+)
+def test_an_address(installed: Path, origin: dict[str, Any], requirement: str) -> None:
+    record(installed, **origin)
+    assert shlex.split(install_hint("serve")) == ["pip", "install", requirement]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"url": "file:///no/such/folder", "dir_info": {}}'])
+def test_an_origin_that_is_unknown_or_gone(installed: Path, content: str) -> None:
+    """As of a wheel that pip has found by --find-links: the requirements themselves."""
+    (installed / "direct_url.json").write_text(content)
+    assert shlex.split(install_hint("serve")) == ["pip", "install", "granian>=2.5", "orjson>=3.10"]
+
+
+def test_a_checkout_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Any:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.distribution", missing)
+    source = Path(__file__).parents[1]
+    assert shlex.split(install_hint("ray")) == ["pip", "install", "-e", f"{source}[ray]"]
+    monkeypatch.setattr(installation, "SOURCE", tmp_path)
+    assert "[ray]" in install_hint("ray")
+    assert "pip" not in install_hint("ray")
+
+
+def test_every_hint_is_made_here() -> None:
+    """Nothing names the package as if an index had it."""
+    root = Path(__file__).parents[1]
+    files = [path for folder in ("lstm_ae", "cli") for path in (root / folder).rglob("*.py")]
+    hints = [path.name for path in files if "pip install 'lstm-ae[" in path.read_text(encoding="utf-8")]
+    assert hints == ["installation.py"]
