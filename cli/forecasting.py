@@ -200,7 +200,7 @@ def _show(columns: dict[str, Any], ahead: Any, talk: Talk) -> None:
     if ahead.short:
         talk.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {_some(ahead.short)}")
     if ahead.intervals and ahead.future.shape[1] > ahead.known:
-        talk.show(f"No intervals after step {ahead.known}: nobody has measured how far off the forecasts are there")
+        talk.show(f"No intervals after step {ahead.known}: there are no validation errors beyond it")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -4,6 +4,10 @@ Errors are taken in multiples of the window's own volatility (Lei et al. 2018, "
 for regression", section 5.2), so that a calm stock gets narrow intervals and a wild one wide ones. The multiples are
 counted on validation, on windows that the weights were not fitted to. Futures are drawn by adding such errors step by
 step (filtered historical simulation, Barone-Adesi, Giannopoulos and Vosper 1999).
+
+Errors of forecasts that overlap, or of a level that drifts, say less than as many independent ones. For a table, the
+quantiles are therefore widened as Student's t distribution is beside a normal one, for the effective number of errors
+(Thiebaux and Zwiers 1984, "The interpretation and estimation of effective sample size").
 """
 
 from pathlib import Path
@@ -25,6 +29,8 @@ DECAY = 0.94
 CALMEST = 0.1
 # One-step errors kept to draw futures from.
 KEPT = 2000
+# Errors of a step that quantiles can be counted from.
+COUNTABLE = 5
 
 
 class Calibration(NamedTuple):
@@ -102,6 +108,80 @@ def conformal(scores: Numbers) -> Numbers:
     rank = np.where(QUANTILES < 0.5, np.floor(rank.round(9)), np.ceil(rank.round(9))).astype(int)
     quantiles: Numbers = ordered[rank].T
     return quantiles
+
+
+def effective_number(errors: Numbers, moments: Numbers) -> Numbers:
+    """Return how many independent errors say as much about the mean error as these, `(horizon,)`.
+
+    The errors of forecasts of the same moment are averaged; the means are taken as a stationary series around 0, whose
+    autocorrelations count up to the first that is not positive (Geyer 1992, "Practical Markov chain Monte Carlo").
+
+    Args:
+        errors: `(samples, horizon)`, NaN where the truth is missing.
+        moments: `(samples,)` when each forecast was made.
+    """
+    which = np.unique(moments, return_inverse=True)[1]
+    known = ~np.isnan(errors)
+    counts = np.array([np.bincount(which, column) for column in known.T])
+    sums = np.array([np.bincount(which, column) for column in np.where(known, errors, 0).T])
+    there = counts > 0
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=there)
+    count, times = known.sum(axis=0), there.sum(axis=1)
+    power = np.nansum(np.square(errors), axis=0) / np.maximum(count, 1)
+    shared = np.square(means).sum(axis=1) / np.maximum(times, 1)
+    variance = shared * _correlation_time(means, there) / np.maximum(times, 1)
+    found = np.divide(power, variance, out=count.astype(np.float64), where=variance > 0)
+    limited: Numbers = np.clip(found, 1, np.maximum(count, 1))
+    return limited
+
+
+def _correlation_time(values: Numbers, there: Numbers) -> Numbers:
+    """How many steps of each series count as one independent value, `(n, steps)` to `(n,)`; 0 stands for what is not
+    there.
+    """
+    steps = values.shape[1]
+    size = 1 << int(2 * steps - 1).bit_length()
+
+    def products(numbers: Numbers) -> Numbers:
+        return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[:, : max(steps // 2, 1)]
+
+    found = np.ones(len(values))
+    for place, (row, held) in enumerate(zip(values, there, strict=True)):
+        covariance = (products(row[None]) / np.maximum(np.rint(products(held[None].astype(float))), 1))[0]
+        if covariance[0] > 0:
+            positive = covariance[: int((covariance <= 0).argmax()) or len(covariance)] / covariance[0]
+            lags = np.arange(1, len(positive))
+            found[place] = 1 + 2 * float((positive[1:] * (1 - lags / steps)).sum())
+    return found
+
+
+def predictive(errors: Numbers, independent: Numbers) -> Numbers:
+    """Return quantiles that hold for a new error, `(horizon, 199)`; infinite where fewer than five errors are known.
+
+    They are the conformal quantiles, and beyond the outermost error those of a normal distribution. Deviations from the
+    median are multiplied by the ratio of Student's t to the normal distribution and by the uncertainty of the mean.
+
+    Args:
+        errors: `(samples, horizon)`, NaN where the truth is missing.
+        independent: `(horizon,)` the effective number of errors.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    normal = ndtri(QUANTILES)
+    found = np.where(QUANTILES < 0.5, -np.inf, np.inf) * np.ones((errors.shape[1], 1))
+    for step, (column, number) in enumerate(zip(errors.T.astype(np.float64), independent, strict=True)):
+        known = column[~np.isnan(column)]
+        if len(known) < COUNTABLE:
+            continue
+        counted, median = conformal(known[:, None])[0], np.median(known)
+        deviation = np.sqrt(np.square(known - median).sum() / (len(known) - 1))
+        tails = median + normal * deviation
+        outer = np.where(QUANTILES < 0.5, np.minimum(tails, known.min()), np.maximum(tails, known.max()))
+        counted = np.where(np.isfinite(counted), counted, outer)
+        wider = np.ones_like(normal)
+        np.divide(stdtrit(max(number - 1, 1.0), QUANTILES), normal, out=wider, where=QUANTILES != 0.5)
+        found[step] = median + (counted - median) * wider * np.sqrt(1 + 1 / number)
+    return found
 
 
 def bounds(level: int) -> tuple[int, int]:

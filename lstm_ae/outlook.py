@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
 from lstm_ae.data.ahead import times_ahead
-from lstm_ae.data.columns import id_columns
+from lstm_ae.data.columns import heading, id_columns
 from lstm_ae.data.levels import Levels
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.remarks import of_another
+from lstm_ae.data.selection import listed
 from lstm_ae.data.series import Prepared, prepare
 from lstm_ae.data.telling import told_all
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.intervals import COUNTABLE
 from lstm_ae.run import Run
 from lstm_ae.seasonal import name_of, seasonal
 from lstm_ae.tasks.series import outcomes
@@ -171,8 +173,22 @@ def forecast_table(
         name_of(forecaster.seasons),
         {level: outcomes.intervals(scale, said, past, forecaster.spread, level, lines) for level in levels},
         config.horizon,
-        tuple(of_another(prepared, symbols=forecaster.levels.names)),
+        (
+            *of_another(prepared, symbols=forecaster.levels.names),
+            *(_without_interval(forecaster.spread[:, :steps], table) if levels else ()),
+        ),
     )
+
+
+def _without_interval(spread: Numbers, table: Measurements) -> list[str]:
+    """Which columns have steps without an interval, in words."""
+    names = [heading(table.layout.values[k]) for k in np.flatnonzero(np.isinf(spread).any(axis=(1, 2)))]
+    if not names:
+        return []
+    return [
+        f"{listed(names)} {'has' if len(names) == 1 else 'have'} steps without an interval: fewer than {COUNTABLE} "
+        "validation errors are known there. Train with more rows, or with a larger validation share of --split"
+    ]
 
 
 def _rolled(model: Any, past: Numbers, lines: NDArray[np.int32], horizon: int) -> Numbers:

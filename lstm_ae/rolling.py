@@ -147,7 +147,7 @@ def tested(rows: Divided, model: Any, epoch: int, number: int) -> Fold:
     """Test a model on a fold; `epoch` is the one whose weights it has."""
     data = rows.data
     fitted = fit(data, outcomes.steps_of(model))
-    found = outcomes.outcome(model, data, data.test, fitted, outcomes.spread_of(model, data))
+    found = outcomes.outcome(model, data, data.test, fitted, outcomes.spread_of(model, data, fitted))
     columns = outcomes.by_column(found, data.feature_names, fitted.seasons)
     judged = outcomes.judge(found, columns)
     evaluation = Evaluation({"test": outcomes.measures(found)}, {"test": judged}, columns={"test": columns}).as_json()

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from lstm_ae.intervals import QUANTILES, bounds, calibrated, conformal, pinball, volatility
+from lstm_ae.intervals import (
+    QUANTILES,
+    bounds,
+    calibrated,
+    conformal,
+    effective_number,
+    pinball,
+    predictive,
+    volatility,
+)
 
 
 def test_levels_are_places_among_the_quantiles() -> None:
@@ -80,3 +89,65 @@ def test_the_score_of_a_normal_by_its_formula() -> None:
     quantiles, truth = stats.norm.ppf(QUANTILES), np.array([-1.0, 0, 2.5])
     exact = truth * (2 * stats.norm.cdf(truth) - 1) + 2 * stats.norm.pdf(truth) - 1 / np.sqrt(np.pi)
     assert pinball(np.tile(quantiles, (3, 1)), truth) == pytest.approx(exact, abs=0.01)
+
+
+def test_errors_that_overlap_say_less_than_as_many_independent_ones() -> None:
+    random = np.random.default_rng(0)
+    steps = random.normal(size=(2000, 1))
+    # Each the sum of ten steps: of ten forecasts that overlap one is independent.
+    sums = np.lib.stride_tricks.sliding_window_view(steps[:, 0], 10).sum(axis=1)[:, None]
+    moments = np.arange(2000)
+    assert effective_number(steps, moments)[0] == pytest.approx(2000, rel=0.2)
+    assert effective_number(sums, moments[: len(sums)])[0] == pytest.approx(200, rel=0.3)
+    # A level that stays is one error, however often it is seen.
+    assert effective_number(np.full((500, 1), 3.0), moments[:500])[0] < 3
+    assert effective_number(np.zeros((500, 1)), moments[:500])[0] == 500
+
+
+def test_series_that_err_together_are_one() -> None:
+    random, moments = np.random.default_rng(0), np.tile(np.arange(1000), 4)
+    together = np.tile(random.normal(size=1000), 4)[:, None]
+    apart = random.normal(size=4000)[:, None]
+    assert effective_number(together, moments)[0] == pytest.approx(1000, rel=0.2)
+    assert effective_number(apart, moments)[0] == pytest.approx(4000, rel=0.3)
+    missing = np.where(moments[:, None] % 3 == 0, np.nan, together)
+    assert effective_number(missing, moments)[0] == pytest.approx(667, rel=0.2)
+    assert effective_number(np.full((5, 2), np.nan), np.arange(5)).tolist() == [1, 1]
+
+
+def test_quantiles_for_a_new_error_by_hand() -> None:
+    """Of 39 errors the conformal quantiles reach 2.5 and 97.5 %; with many independent ones they are nearly these."""
+    from scipy import stats
+
+    errors = np.arange(-19.0, 20)[:, None]
+    low, high = bounds(95)
+    many = predictive(errors, np.array([1e9]))[0]
+    assert many[[low, 99, high]] == pytest.approx([-19, 0, 19])
+    few = predictive(errors, np.array([5.0]))[0]
+    wider = stats.t.ppf(0.975, 4) / stats.norm.ppf(0.975) * np.sqrt(1 + 1 / 5)
+    assert few[[low, 99, high]] == pytest.approx([-19 * wider, 0, 19 * wider])
+    # Beyond the outermost error a normal distribution goes on.
+    ten = predictive(np.arange(-4.5, 5)[:, None], np.array([1e9]))[0]
+    assert ten[bounds(99)[1]] == pytest.approx(stats.norm.ppf(0.995) * np.std(np.arange(10), ddof=1))
+    assert (np.diff(ten) >= 0).all()
+    assert np.isinf(predictive(np.arange(4.0)[:, None], np.array([4.0]))).all()
+    nothing = predictive(np.array([[1.0, np.nan]] * 6), np.array([6.0, 1.0]))
+    assert np.isfinite(nothing[0]).all()
+    assert np.isinf(nothing[1]).all()
+
+
+@pytest.mark.parametrize("walks", [True, False])
+def test_intervals_of_forecasts_that_overlap_hold_as_often_as_they_say(walks: bool) -> None:
+    """Of 60 forecasts 20 steps ahead three are apart, so that of a random walk the quantiles alone hold too few."""
+    random, ahead, count = np.random.default_rng(0), 20, 60
+    held: dict[str, list[float]] = {"conformal": [], "predictive": []}
+    for _ in range(300):
+        values = random.normal(size=2 * count + 2 * ahead)
+        errors = np.cumsum(values)[ahead:] - np.cumsum(values)[:-ahead] if walks else values[ahead:]
+        known, new = errors[:count, None], errors[count + ahead :]
+        independent = effective_number(known, np.arange(count))
+        for name, spread in (("conformal", conformal(known)), ("predictive", predictive(known, independent))):
+            low, high = (spread[0, place] for place in bounds(80))
+            held[name].append(float(((new >= low) & (new <= high)).mean()))
+    assert 0.78 < np.mean(held["predictive"]) < 0.87
+    assert np.mean(held["conformal"]) == pytest.approx(0.63 if walks else 0.8, abs=0.03)

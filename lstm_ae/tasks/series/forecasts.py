@@ -52,7 +52,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
 def _beside(model: Any, data: Data, judged_by: Run | None) -> tuple[Seasonal, Any]:
     """The baselines, and the errors that intervals are made of."""
     fitted = fit(data, steps_of(model), refit=judged_by is not None)
-    return fitted, judged_by.spread()[0] if judged_by else spread_of(model, data)
+    return fitted, judged_by.spread()[0] if judged_by else spread_of(model, data, fitted)
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from lstm_ae.data.columns import heading
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Column, Metric, Verdict, sample_means, skill
-from lstm_ae.intervals import bounds, conformal
+from lstm_ae.intervals import bounds, effective_number, predictive
 from lstm_ae.seasonal import Seasonal, name_of
 from lstm_ae.verdicts import verdict
 
@@ -22,6 +22,8 @@ LEVELS = (80, 95)
 # Windows whose errors count for the intervals, spread evenly over the validation part; so many errors in all, but of so
 # many windows whatever their length.
 COUNTED, NUMBERS, FEWEST = 20_000, 20_000_000, 2_000
+# Windows of the training part that tell how slowly errors change.
+TRACED = 5_000
 
 
 class Outcome(NamedTuple):
@@ -181,24 +183,39 @@ def judge(found: Outcome, columns: Mapping[str, Column] = MappingProxyType({})) 
     return judged._replace(remark=f"but {columns[name].others:+.2%} without the column {heading(name)}")
 
 
-def spread_of(model: Any, data: Data) -> Numbers:
-    """Quantiles of the errors on validation by column and step ahead, `(features, horizon, 199)`, scaled.
+def spread_of(model: Any, data: Data, fitted: Seasonal) -> Numbers:
+    """Quantiles of the errors by column and step ahead, `(features, horizon, 199)`, scaled.
 
-    Every quantile is infinite where no truth is known.
+    The errors are those on validation. How many independent ones they are worth is the least that they say themselves
+    and that the regression's errors on the training part say, which is longer and so shows slower drifts of the level.
+    A network's own errors there do not: it has learned the drifts.
+
+    Every quantile is infinite where too few truths are known.
     """
-    split = data.validation
-    horizon = split.span - steps_of(model)
-    counted = min(COUNTED, max(NUMBERS // (horizon * split.features), FEWEST))
-    index = np.unique(np.linspace(0, split.samples - 1, counted).astype(np.int64))
+    steps, split = steps_of(model), data.validation
+    index = _spread_evenly(split, steps, COUNTED)
     some = split._replace(starts=split.starts[index])
     errors = np.concatenate([batch.truth - batch.said[""] for batch in _batches(model, data, some, None)])
-    return np.array(
-        [
-            [conformal(column[~np.isnan(column)][:, None])[0] for column in errors[..., feature].T]
-            for feature in range(errors.shape[2])
-        ],
-        np.float32,
-    )
+    before = _spread_evenly(data.train, steps, TRACED)
+    windows = data.train.windows(before)
+    windows = data.scale.scaled(windows, windows[:, :steps], data.train.companies(before))
+    linear = windows[:, steps:] - fitted.said(windows[:, :steps])["linear regression"]
+    # Windows of the training part may begin further apart.
+    stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
+    share = split.samples / (data.train.samples * stride)
+    moments, times = _moments(split, steps)[index], _moments(data.train, steps)[before]
+    found = []
+    for feature in range(errors.shape[2]):
+        own = effective_number(errors[..., feature], moments)
+        longer = share * effective_number(linear[..., feature], times)
+        found.append(predictive(errors[..., feature], np.maximum(np.minimum(own, longer), 1)))
+    return np.array(found, np.float32)
+
+
+def _spread_evenly(split: Split, steps: int, most: int) -> NDArray[np.int64]:
+    """The numbers of windows spread evenly over a part, of fewer where they are large."""
+    most = min(most, max(NUMBERS // ((split.span - steps) * split.features), FEWEST))
+    return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
 
 
 def intervals(
