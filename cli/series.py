@@ -99,7 +99,7 @@ def _verdict(found: "Inspection", config: Reading) -> str:
 
     problems = [finding for finding in found.findings if finding.fatal]
     fix = together(config, problems)
-    advice = f"Add {_options(fix)}" if fix else f"Correct {'it' if len(problems) == 1 else 'them'} in the table"
+    advice = f"Add {_options(fix)}" if fix else "Change the table as said there"
     return f"{found.table.name} cannot be used so: {count(len(problems), 'problem')}, as listed. {advice}"
 
 

@@ -59,6 +59,17 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "boolean": (GOOD + ROW.format("true"), {}, ("line 5", "true or false")),
     "thousands": (GOOD + ROW.format('"1,000"'), {}, ("'1,000'", "--decimal comma")),
     "point among decimal commas": ("t;a\n2024-01-01;1,5\n2024-01-02;2.50\n", {}, ("line 3", "'2.50'", "a point")),
+    "thousands among decimal commas": (
+        "t;a\n2024-01-01;1,5\n2024-01-02;2.500\n",
+        {},
+        ("line 3", "'2.500'", "thousands", "--thousands point"),
+    ),
+    "thousands beside points": (
+        GOOD + ROW.format('"1,000"') + ROW.format("1.5"),
+        {},
+        ("line 5", "'1,000'", "can part thousands or decimals", "--thousands comma"),
+    ),
+    "blanks between cells": (GOOD.replace(",", "  "), {}, ("line 1", "one cell each", "commas, semicolons, tabs")),
     "thousands below the first rows": (
         "a,b\n" + "1,1.5\n" * 1000 + '"1,000",1\n',
         {},

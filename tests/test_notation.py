@@ -88,8 +88,9 @@ def test_the_unit_of_a_column(cells: list[str], unit: str | None) -> None:
 
 def test_why_a_column_is_of_text() -> None:
     assert why_text(["on", "off"]) == "holds no numbers"
-    assert why_text(["true", "False"]) == "holds true and false, not 1 and 0"
+    assert why_text(["true", "False"]) == "holds true and false instead of 1 and 0"
     assert why_text(["1 kg", "2 lb", "3 kg"]) == "holds numbers in different units ('kg', 'lb')"
+    assert why_text(["(1)", "(2.5)", "3"]) == "holds numbers in parentheses instead of negative ones"
     assert why_text(["1", "off", "ERR"]) == "holds more words, such as 'off', than numbers"
 
 
@@ -105,11 +106,13 @@ AMBIGUOUS = "can part decimals or thousands.*--decimal comma, or --decimal point
         (["0,050"], {}, ("comma", None)),
         (["2.220,12"], {}, ("comma", "point")),
         (["1.234.567"], {}, ("comma", "point")),
-        (["1,5", "2.500"], {}, ("comma", "point")),
+        (["1,5", "2.500"], {}, ("comma", None)),
+        (["1,5", "2.500,0"], {}, ("comma", "point")),
+        (["1,5", "2.500.000"], {}, ("comma", "point")),
         (["10,050.29"], {}, ("point", "comma")),
         (["1,234,567"], {}, ("point", "comma")),
-        (["10,050", "10.1"], {}, ("point", "comma")),
-        (["10,050", "0.123"], {}, ("point", "comma")),
+        (["10,050", "10.1"], {}, ("point", None)),
+        (["10,050", "0.123"], {}, ("point", None)),
         (["10 050,29"], {}, ("comma", "space")),
         (["10\u202f050", "3.5"], {}, ("point", "space")),
         (["10'050"], {}, ("point", "apostrophe")),
@@ -120,7 +123,7 @@ AMBIGUOUS = "can part decimals or thousands.*--decimal comma, or --decimal point
         (["10,050"], {"thousands": "comma"}, ("point", "comma")),
         (["10,050"], {"thousands": "point"}, ("comma", "point")),
         (["5"], {"thousands": "space"}, ("point", "space")),
-        (["10,050%", "10.1"], {}, ("point", "comma")),
+        (["10,050%", "10.1%"], {"thousands": "comma"}, ("point", "comma")),
     ],
 )
 def test_the_marks_of_a_table(cells: list[str], options: dict[str, Any], notation: Any) -> None:
@@ -130,6 +133,15 @@ def test_the_marks_of_a_table(cells: list[str], options: dict[str, Any], notatio
             notation_of({"a": cells}, config, "t.csv")
     else:
         assert notation_of({"a": cells}, config, "t.csv")[:2] == notation
+
+
+def test_the_mark_of_decimals_of_one_column_tells_what_another_has_between_thousands() -> None:
+    assert notation_of({"a": ["10,050", "9"], "b": ["10.1", "5"]}, Reading(), "t.csv")[:2] == ("point", "comma")
+    assert notation_of({"a": ["10.050", "9"], "b": ["10,1", "5"]}, Reading(), "t.csv")[:2] == ("comma", "point")
+    # 1,000 among such numbers may well be 1.0.
+    assert notation_of({"a": ["0.247", "1,000"], "b": ["5"]}, Reading(), "t.csv")[:2] == ("point", None)
+    with pytest.raises(DataError, match=r"'t\.csv', column 'a': the comma in '10,050'"):
+        notation_of({"b": ["5"], "a": ["10,050"]}, Reading(), "'t.csv'")
 
 
 @given(
@@ -161,7 +173,8 @@ PROBLEMS = [
     ("abc", {}, "", "is not a number", {}),
     ("(1,000)", {}, "", "is in parentheses", {}),
     ("1e999", {}, "", "is too large", {}),
-    ("1,000", {}, "", "has thousands separators", {"thousands": "comma"}),
+    ("1,000", {}, "", "has a comma that can part thousands or decimals", {"thousands": "comma"}),
+    ("1,000.5", {}, "", "has thousands separators", {"thousands": "comma"}),
     ("1 000", {}, "", "has thousands separators", {"thousands": "space"}),
     ("2.500", {"decimal": "comma"}, "", "has thousands separators", {"thousands": "point"}),
     ("1 000", {"thousands": "comma"}, "", "has a space between thousands, and others a comma", {}),

@@ -242,7 +242,7 @@ def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
     code, out, err = called("series check t.csv")
     assert code == 3
     assert "give --time-zone ZONE, the zone of these clocks, such as Europe/London or America/New_York.\n" in out
-    assert err.endswith("1 problem, as listed. Correct it in the table\n")
+    assert err.endswith("1 problem, as listed. Change the table as said there\n")
     assert "  lstmae series check" not in out
     for zone in ("Europe/Berlin", "Europe/London"):
         code, out, err = called(f"series check t.csv --time-zone {zone}")

@@ -150,6 +150,11 @@ def understand(
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
     first = {column: held(cells, config) for column, cells in columns.items()}
     kinds = {column: kind_of(cells, column) for column, cells in first.items()}
+    if len(names) == 1 and kinds[names[0]] == "text":
+        raise DataError(
+            f"{where}: the rows have one cell each, such as {shown(sample[0][1][0])}, which is no number. Separate the "
+            "cells of a row by commas, semicolons, tabs or bars"
+        )
     notation = notation_by(first, kinds, config, where)
     layout = layout_of(names, kinds, columns.__getitem__, config, where, index=row_numbers(header, columns))
     require_units(layout, notation, config, name, of_run=of_run)

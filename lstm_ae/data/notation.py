@@ -171,14 +171,20 @@ def why_text(cells: Sequence[str]) -> str:
     written = list(map(split, cells))
     share = sum(each is not None for each in written) / len(cells)
     if all(cell.lower() in BOOLEAN for cell in cells):
-        return "holds true and false, not 1 and 0"
+        return "holds true and false instead of 1 and 0"
     if share > 0.5:
         units = collections.Counter(each.unit for each in written if each)
         return f"holds numbers in different units ({', '.join(shown(unit)[:20] for unit, _ in units.most_common(3))})"
+    if 2 * sum(map(_in_parentheses, cells)) > len(cells):
+        return "holds numbers in parentheses instead of negative ones"
     if share:
         word = next(cell for cell, each in zip(cells, written, strict=True) if each is None)
         return f"holds more words, such as {shown(word)[:40]}, than numbers"
     return "holds no numbers"
+
+
+def _in_parentheses(cell: str) -> bool:
+    return cell.startswith("(") and cell.endswith(")") and split(cell[1:-1].strip()) is not None
 
 
 def notation_of(columns: Mapping[str, Sequence[str]], config: Reading, where: str) -> Notation:
@@ -189,9 +195,9 @@ def notation_of(columns: Mapping[str, Sequence[str]], config: Reading, where: st
         where: the file and the line, for errors.
 
     Raises:
-        DataError: a comma, or a point, can be a decimal mark as well as one between thousands.
+        DataError: a comma can be the mark of decimals as well as one between thousands.
     """
-    told, units, marked = config.units_by_column, {}, []  # type: Mapping[str, str], dict[str, str], list[str]
+    told, units, marked = config.units_by_column, {}, {}  # type: Mapping[str, str], dict[str, str], dict[str, list[str]]
     for name, cells in columns.items():
         numbers: Iterable[str] = cells
         if UNPLAIN.search("".join(cells)):
@@ -199,40 +205,52 @@ def notation_of(columns: Mapping[str, Sequence[str]], config: Reading, where: st
             units[name] = unit_of(cells) or ""
         elif not cells:  # none of the first rows has a value
             units[name] = told.get(name, "")
-        marked += [number.lstrip("+-") for number in numbers if not number.isdigit()]
+        marked[name] = [number.lstrip("+-") for number in numbers if not number.isdigit()]
     decimal = config.decimal or {"comma": "point", "point": "comma"}.get(config.thousands or "")
     decimal = decimal or _decimal(marked, where)
     thousands = config.thousands
     if thousands is None:
-        plain = _form(decimal, None)
-        grouped = [number for number in marked if not plain.fullmatch(number)]
-        thousands = next(
-            (mark for mark in MARKS if mark != decimal and any(map(_form(decimal, mark).fullmatch, grouped))), None
-        )
+        found = filter(None, (_thousands(numbers, decimal) for numbers in marked.values()))
+        thousands = next(found, None)
     return Notation(decimal, thousands, {name: unit for name, unit in units.items() if unit})
 
 
-def _decimal(marked: Sequence[str], where: str) -> str:
-    """Return the mark of decimals that numbers show which are more than digits."""
+def _decimal(marked: Mapping[str, Sequence[str]], where: str) -> str:
+    """Return the mark of decimals that numbers show which are more than digits, by column."""
     # 1,234 may be either; what is read in one way alone tells.
-    sure, either = {}, {}  # type: dict[str, str], dict[str, str]
-    for number in marked:
-        if "point" in sure and "," not in number and number.count(".") < 2:
-            continue  # as almost all are
-        used = [name for name in DECIMALS if MARKS[name] in number]
-        read = {decimal for decimal, mark in _notations() if _form(decimal, mark).fullmatch(number)} if used else ()
-        if len(read) == 1:
-            sure.setdefault(next(iter(read)), number)
-        elif used:
-            either.setdefault(used[0], number)
+    sure, either = set(), {}  # type: set[str], dict[str, tuple[str, str]]
+    for name, numbers in marked.items():
+        for number in numbers:
+            if "point" in sure and "," not in number and number.count(".") < 2:
+                continue  # as almost all are
+            used = [mark for mark in DECIMALS if MARKS[mark] in number]
+            read = {decimal for decimal, mark in _notations() if _form(decimal, mark).fullmatch(number)} if used else ()
+            if len(read) == 1:
+                sure |= set(read)
+            elif used:
+                either.setdefault(used[0], (number, name))
     if "comma" in sure or "comma" not in either:
         return "comma" if "comma" in sure else "point"
     if "point" in sure:
         return "point"
+    number, name = either["comma"]
     raise DataError(
-        f"{where}: the comma in {shown(either['comma'])} can part decimals or thousands, and the first rows do not "
-        "tell. Add --decimal comma, or --decimal point"
+        f"{where}, column {name!r}: the comma in {shown(number)} can part decimals or thousands, and the first rows do "
+        "not tell. Add --decimal comma, or --decimal point"
     )
+
+
+def _thousands(numbers: Sequence[str], decimal: str) -> str | None:
+    """Return the mark between thousands that a column shows; None where it shows none, or it may be of decimals."""
+    plain, point = _form(decimal, None), MARKS[decimal]
+    grouped = [number for number in numbers if not plain.fullmatch(number)]
+    for mark in MARKS if grouped else ():
+        found = [number for number in grouped if mark != decimal and _form(decimal, mark).fullmatch(number)]
+        # In a column of 0.247 and the like, 1,000 is 1.0 written otherwise, or 1,000.000 cut off.
+        sure = mark not in DECIMALS or not any(point in number for number in numbers)
+        if found and (sure or any(point in number or number.count(MARKS[mark]) > 1 for number in found)):
+            return mark
+    return None
 
 
 def value_of(cell: str, notation: Notation = PLAIN, unit: str = "") -> float | None:
@@ -255,7 +273,7 @@ def problem_of(word: str, notation: Notation = PLAIN, unit: str = "") -> Problem
         return Problem("is true or false, not a number", "Write 1 or 0 if that is meant")
     written = split(word)
     if written is None:
-        if word.startswith("(") and word.endswith(")") and split(word[1:-1].strip()):
+        if _in_parentheses(word):
             return Problem("is in parentheses, as negative amounts are", "Write a minus sign")
         return Problem("is not a number", "Correct it or leave the cell empty", word=True)
     if written.unit != unit:
@@ -279,6 +297,9 @@ def problem_of(word: str, notation: Notation = PLAIN, unit: str = "") -> Problem
         return Problem("has a decimal comma", "Write a point")
     if _form(decimal, notation.thousands).fullmatch(written.number):
         return Problem("is too large", "Correct it")
+    if decimal == "point" and _form("comma", None).fullmatch(written.number):
+        text = "has a comma that can part thousands or decimals"
+        return Problem(text, "Write the number without it", {"thousands": mark})
     return Problem("has thousands separators", "Remove them", {"thousands": mark})
 
 
