@@ -461,7 +461,7 @@ def test_several_series_of_which_one_is_too_short(place: Path) -> None:
         ("series forecast {run} {t} --out x.csv --horizon 0", 2, "--horizon must be a whole number at least 1"),
         ("series forecast {run} {t} --out x.csv --level 0", 2, "--level must be different whole numbers"),
         ("series forecast {run} nothing.csv --out x.csv", 3, "nothing.csv"),
-        ("series train {t} --task forecast --horizon 500", 3, "Give a shorter --horizon than 500, or --window than 2"),
+        ("series train {t} --task forecast --horizon 500", 3, "Give a shorter --horizon than 500, another --split"),
         ("series forecast {run} {t} --out x.csv --figure x.svg", 2, "--figure must be a file that ends in .png"),
         ("series detect {run} {t}", 3, "was not trained to find anomalies"),
         ("series encode {run} {t} --out x.csv", 2, "is a run of --task forecast"),

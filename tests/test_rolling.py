@@ -96,9 +96,9 @@ def test_too_many_folds_for_the_times() -> None:
 
 def test_what_leaves_no_window_is_told_with_options_that_a_backtest_takes() -> None:
     config = config_of(series_of({"x": 150}, {"x": "2020-01-01"}), time_col="day")
-    with pytest.raises(DataError, match=r"validation part .*\. Give a .* --horizon than 14, or .*, or more rows$"):
+    with pytest.raises(DataError, match=r"validation part .*\. Give a .* --horizon than 14, .*, or more rows$"):
         origins.begun(dataclasses.replace(config, horizon=14), 2)
-    with pytest.raises(DataError, match=r"test part .* or --window than 5, fewer --folds, or more rows$"):
+    with pytest.raises(DataError, match=r"test part .* a shorter --window than 5, fewer --folds, or more rows$"):
         origins.begun(config, 60)
 
 

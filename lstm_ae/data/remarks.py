@@ -34,7 +34,7 @@ ABOUT = (
     "labels",
     "constants",
     "series",
-    "left out",
+    "columns",
 )
 # The share of missing rows or values that is worth a word.
 MANY = 0.2

@@ -254,20 +254,22 @@ def load_series(config: Reading, prepared: Prepared, *, folds: bool = False) -> 
     scale = scale_of_training(config, train, table, prepared.window, len(symbols))
     data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values)
     several = len(table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale)
-    other = f", another --split{', --split-by series' if several else ''}"
-    if folds:
-        other = "" if test.samples else ", fewer --folds"
-    shorter = f"--window than {prepared.window}"
-    if prepared.horizon:
-        shorter = f"--horizon than {prepared.horizon}, or {shorter}"
-    why, longer = [], ""
+    why, ways = [], []  # type: list[str], list[str]
     if known := prepared.inferred.get("label_col"):
         why.append(known)
     stretches = int((starts_of(prepared.grid.segment) & prepared.grid.valued).sum())
     if stretches > len(table.ids):
         why.append(f"gaps part the rows into {stretches:,} stretches")
-        longer = f"a longer --max-gap (now {prepared.max_gap}), --freq rows, "
-    hint = f"{'; '.join(why)}{': ' * bool(why)}give {longer}a shorter {shorter}{other}, or more rows"
+        ways += [f"a longer --max-gap (now {prepared.max_gap})", "--freq rows"]
+    if prepared.horizon > 1:
+        ways.append(f"a shorter --horizon than {prepared.horizon}")
+    if prepared.window > 2:
+        ways.append(f"a shorter --window than {prepared.window}")
+    if folds:
+        ways += [] if test.samples else ["fewer --folds"]
+    else:
+        ways += ["another --split", *(["--split-by series"] if several else [])]
+    hint = f"{'; '.join(why)}{': ' * bool(why)}give {', '.join([*ways, 'or more rows'])}"
     return require_samples(data, hint[0].upper() + hint[1:])
 
 

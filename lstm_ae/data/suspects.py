@@ -18,8 +18,9 @@ KNOWN = (
     "-9999", "-999", "-99", "-99999", "9999", "99999", "999999", "65535", "32767", "-32768", "2147483647",
     "-2147483648", "4294967295", "1e20", "1e30", "-1e20", "-1e30",
 )  # fmt: skip
-# How many times its usual spread a number lies beyond a column's others: one of those, and any other.
-BEYOND_KNOWN, BEYOND = 3, 10
+# How many times its usual spread a number lies beyond a column's others: one of those, any other, and one that comes
+# only once or twice.
+BEYOND_KNOWN, BEYOND, BEYOND_ALL = 3, 10, 1_000
 # Headings of labels, whatever they hold, and words in those of columns of 0 and 1 that mark what is not normal.
 LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
 MARKS = re.compile(
@@ -34,7 +35,7 @@ ENOUGH, RESETS = 30, 2
 
 
 def sentinels(table: Measurements) -> dict[str, list[str]]:
-    """By column the numbers, as text, that stand far from all others again and again."""
+    """By column the numbers, as text, that stand far from all others, again and again or so far that these are one."""
     found = {}
     for name, column in zip(table.layout.values, table.values.T, strict=True):
         if numbers := _sentinels(column[~np.isnan(column)]):
@@ -50,10 +51,11 @@ def _sentinels(values: NDArray[np.float32]) -> list[str]:
             rest, text = values[values != extreme], known.get(extreme)
             times = len(values) - len(rest)
             # Zero is off, and what is common or one of a few numbers is a state.
-            if extreme == 0 or times < (2 if text else 3) or len(rest) < ENOUGH or times > len(rest):
+            if extreme == 0 or len(rest) < ENOUGH or times > len(rest):
                 continue
             away = max(float(rest.min()) - extreme, extreme - float(rest.max()))
-            away /= BEYOND_KNOWN if text else BEYOND
+            # One that comes seldom may be a value, but not beside which all others would be one.
+            away /= BEYOND_ALL if times < (2 if text else 3) else BEYOND_KNOWN if text else BEYOND
             if not 0 < float(rest.std(dtype=np.float64)) < away or np.ptp(np.quantile(rest, [0.25, 0.75])) >= away:
                 continue
             if text is None and (5 * times > len(rest) or len(np.unique(rest)) < 10):
