@@ -7,6 +7,7 @@ from typing import Any
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.installation import install_hint
+from lstm_ae.words import epoch_name
 
 from .talk import Talk, shown
 
@@ -84,11 +85,13 @@ def show_training(talk: Talk, run: Any) -> None:
     done = metrics["training"]
     why = f" ({done['stopped']})" if done["stopped"] else ""
     epochs = f"{done['epochs']} epoch" + ("s" if done["epochs"] != 1 else "")
-    best = f"weights of epoch {done['best_epoch']}, {done['parameters']:,} parameters"
+    best = f"weights of {epoch_name(done['best_epoch'])}, {done['parameters']:,} parameters"
     talk.show(f"{epochs} in {done['seconds']:.0f} s{why}, {best}")
     show_files(talk, {"run": run.directory, "figures": run.directory / "figures"})
     talk.document({"run": str(run.directory), "metrics": metrics, "leaky": leaky})
 
+    if "note" in done:
+        talk.show(done["note"])
 
 def show_predictions(opened: Any, talk: Talk) -> None:
     """Write a table of predictions into the run; show what the model is worth and where they are."""

@@ -111,13 +111,14 @@ def _drawn(opened: list[Any], figure: Path) -> Path:
     from lstm_ae.figures.base import png
     from lstm_ae.figures.comparison import over_epochs
     from lstm_ae.files import write
+    from lstm_ae.tasks import columns
 
     histories = {}
     for run in opened:
         rows = run.history()
         if not rows:
             raise DataError(f"{str(run.directory)!r} has no history; leave it out, or leave --figure out")
-        histories[str(run.directory)] = {key: [row[key] for row in rows] for key in rows[0]}
+        histories[str(run.directory)] = columns(rows)
     try:
         return write(figure, png(over_epochs(histories)))
     except ValueError as error:

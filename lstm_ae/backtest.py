@@ -211,7 +211,7 @@ def _trained(
             notify(number, progress)
 
     model, fitted = learn(config, data, state=state, identity=identity_in(state, config, data), notify=tell)
-    if not fitted.best_epoch:
+    if not fitted.epochs:
         raise Diverged(f"Fold {number}: {fitted.stopped}; no epoch was good (try a lower --learning-rate, or --clip 1)")
     return model, fitted.best_epoch
 

@@ -8,6 +8,7 @@ from lstm_ae.config import Config, Mnist, Series, Snp
 from lstm_ae.data.columns import heading
 from lstm_ae.files import write
 from lstm_ae.run import Run, measured
+from lstm_ae.words import epoch_name
 
 # A card with this line may be written anew; one without it has been changed by somebody.
 MARK = "<!-- written by lstmae export -->"
@@ -152,8 +153,8 @@ def _classes(config: Config) -> list[str]:
 def _training(training: Mapping[str, Any]) -> str:
     if training.get("refit"):
         return f"{training['seconds']:,.0f} s, {training['refit']}"
-    text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, the weights are those of epoch "
-    return f"{text}{training['best_epoch']}" + (f" ({training['stopped']})" if training["stopped"] else "")
+    text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, the weights are those of "
+    return text + epoch_name(training["best_epoch"]) + (f" ({training['stopped']})" if training["stopped"] else "")
 
 
 def _weights(metrics: Mapping[str, Any], kind: str) -> str:

@@ -14,12 +14,18 @@ from lstm_ae.errors import ConfigError, DataError, Diverged
 from lstm_ae.files import load_state
 from lstm_ae.run import Run
 from lstm_ae.tasks import task
+from lstm_ae.words import epoch_name
 
 if TYPE_CHECKING:
     from lstm_ae.training import Fitted
 
 # What a run takes over from the one that it is judged by.
 KEPT = ("threshold", "seen", "seasons")
+
+NOTHING_LEARNED = (
+    "No epoch lowered the validation loss of the untrained start, so the model is that start. A lower --learning-rate "
+    "may help"
+)
 
 Notify = Callable[[Any], None]
 
@@ -101,11 +107,13 @@ def _train(
         # The history on disk grows with the epochs, for whoever watches a long training.
         told = {"notify": notify, "log": run.write_history, "callbacks": logs}
         model, fitted = learn(config, data, state=run.state, identity=known, **told)
-        if fitted.diverged and not fitted.best_epoch:
+        if fitted.diverged and not fitted.epochs:
             raise Diverged(f"{_why(fitted.stopped)}; no epoch was good, so there is no model")
         complete(run, config, data, model, fitted, figures=figures)
     if fitted.diverged:
-        raise Diverged(f"{_why(fitted.stopped)}; the weights of epoch {fitted.best_epoch} are kept in {run.directory}")
+        raise Diverged(
+            f"{_why(fitted.stopped)}; the weights of {epoch_name(fitted.best_epoch)} are kept in {run.directory}"
+        )
     return run
 
 
@@ -175,12 +183,13 @@ def complete(
     if figures:
         run.write_figures(study.figures(model, data, fitted.history, judged_by))
     training = {
-        "epochs": len(fitted.history),
+        "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
         "stopped": fitted.stopped,
         "seconds": round(fitted.seconds, 2),
         "parameters": int(network_of(model).count_params()),
         **(note or {}),
+        **({} if fitted.best_epoch else {"note": NOTHING_LEARNED}),
     }
     run.write_metrics(evaluation.as_json() | further | {"training": training, "leaky": data.source.leaky})
     run.state.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ generators included), the optimizer's, the best weights and the history.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from lstm_ae.files import load_state, save_state
 
 
 class Progress(NamedTuple):
-    """Where training stands: told after every step and every epoch (`finished`).
+    """Where training stands: told after every step and every epoch (`finished`), epoch 0 included.
 
     `values` are the running losses and metrics; `seconds` counts from the start of this process's training, which
     began after `first` epochs.
@@ -68,7 +68,7 @@ class Keeper(keras.callbacks.Callback):
     @property
     def epoch(self) -> int:
         """Epochs completed."""
-        return len(self.history)
+        return completed_epochs(self.history)
 
     @property
     def seconds(self) -> float:
@@ -76,9 +76,20 @@ class Keeper(keras.callbacks.Callback):
         return self.before + time.monotonic() - self.started
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Save the initial state, so that a kill within the first epoch can be resumed as well."""
+        """Start the clock."""
         self.started, self.first = time.monotonic(), self.epoch
-        self._save()
+
+    def judge_start(self, logs: Mapping[str, float]) -> None:
+        """Record the untrained network as epoch 0 and save, so that a kill within the first epoch can be resumed.
+
+        Args:
+            logs: its values on the validation split, by their names in the history.
+        """
+        row = {"epoch": 0.0, **{key: float(value) for key, value in logs.items()}, "seconds": self.seconds}
+        self.history.append(row)
+        if math.isfinite(row["val_loss"]):
+            self.best_value = row["val_loss"]
+        self._keep_on_disk(row)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note the learning rate that the epoch starts with."""
@@ -106,14 +117,22 @@ class Keeper(keras.callbacks.Callback):
         if row["val_loss"] < self.best_value:
             self.best_value, self.best_epoch = row["val_loss"], epoch + 1
             self.best = self.judged or [np.array(variable) for variable in self.variables]
-        elif self.config.patience and epoch + 1 - self.best_epoch >= self.config.patience:
+        if self.config.patience and epoch + 1 - self._last_progress() >= self.config.patience:
             self.stopped = f"no better validation loss in {self.config.patience} epochs"
-        self.stopped = self.stopped or self.judge(self.history)
+        self.stopped = self.stopped or self.judge(trained_epochs(self.history))
         self.model.stop_training = self.model.stop_training or bool(self.stopped)
-        self._save()
+        self._keep_on_disk(row)
+
+    def _last_progress(self) -> int:
+        """The best epoch after the start: a network may first move away from a good start and come back later."""
+        return int(min(trained_epochs(self.history), key=lambda row: row["val_loss"])["epoch"])
+
+    def _keep_on_disk(self, row: Mapping[str, float]) -> None:
+        """Save the state and report a completed epoch."""
+        self.save()
         if self.log:
             self.log(self.history)
-        self._tell(self.steps, row, finished=True)
+        self._tell(self.steps if row["epoch"] else 0, row, finished=True)
 
     def _diverge(self, epoch: int) -> None:
         self.diverged, self.stopped = True, f"the loss became NaN or infinite in epoch {epoch}"
@@ -126,11 +145,12 @@ class Keeper(keras.callbacks.Callback):
             elapsed = time.monotonic() - self.started
             self.notify(Progress(self.first, epoch, self.config.epochs, step, self.steps, numbers, elapsed, finished))
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the training state."""
         meta = {
             "identity": self.identity,
             "history": self.history,
-            "best_value": self.best_value if self.best_epoch else None,
+            "best_value": self.best_value if math.isfinite(self.best_value) else None,
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
             "seconds": self.seconds,
@@ -166,6 +186,16 @@ class Keeper(keras.callbacks.Callback):
         self.best, self.history = groups["best"], meta["history"]
         self.best_epoch, self.stopped, self.before = meta["best_epoch"], meta["stopped"], meta["seconds"]
         self.best_value = math.inf if meta["best_value"] is None else meta["best_value"]
+
+
+def completed_epochs(history: Sequence[Mapping[str, float]]) -> int:
+    """The number of epochs in a history; the start, epoch 0, is none."""
+    return int(history[-1]["epoch"]) if history else 0
+
+
+def trained_epochs(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """The rows of a history without the start, epoch 0."""
+    return [row for row in history if row["epoch"] >= 1]
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

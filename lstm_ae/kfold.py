@@ -192,8 +192,8 @@ def _round(
                 state = path.with_suffix(".npz")
                 data = loaded[key]
                 _, fitted = learn(tried, data, state=state, identity=identity_in(state, tried, data), notify=tell)
-                best = fitted.history[fitted.best_epoch - 1]["val_loss"] if fitted.best_epoch else None
-                write(path, as_json({"val_loss": best, "data": data.source._asdict(), "versions": versions()}))
+                loss = fitted.best.get("val_loss")
+                write(path, as_json({"val_loss": loss, "data": data.source._asdict(), "versions": versions()}))
                 state.unlink(missing_ok=True)
             part = read_part(path, ("val_loss", *LATER), LATER)
             if prepared and "data" in part and not loaded:

@@ -138,7 +138,7 @@ def _trained(rows: Divided, number: int, state: Path, notify: Callable[[int, Any
 
     config, data = rows.config, rows.data
     model, fitted = learn(config, data, state=state, identity=identity_in(state, config, data), notify=tell)
-    if not fitted.best_epoch:
+    if not fitted.epochs:
         raise Diverged(f"Fold {number}: {fitted.stopped}; no epoch was good (try a lower --learning-rate, or --clip 1)")
     return model, fitted.best_epoch
 

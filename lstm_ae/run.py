@@ -110,13 +110,16 @@ class Run(Kept):
         return content
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of `history.csv`; empty where there is none."""
+        """The rows of `history.csv`; empty where there is none.
+
+        The row of epoch 0, the untrained start, holds only what is known of it.
+        """
         path = self.directory / "history.csv"
         if not path.is_file():
             return []
         try:
             with path.open(newline="", encoding="utf-8") as file:
-                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+                return [_epoch_of(row) for row in csv.DictReader(file)]
         except (ValueError, TypeError) as error:
             raise DataError(f"{str(path)!r} is not what a training leaves ({error}); train a new run") from error
 
@@ -147,9 +150,10 @@ class Run(Kept):
         write(self.model_file, content)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Save the rows of the epochs."""
+        """Save the rows of the epochs; a cell is empty where a row lacks a value that the last row has."""
         if rows:
-            write(self.directory / "history.csv", table(list(rows[0]), [list(row.values()) for row in rows]))
+            names = list(rows[-1])
+            write(self.directory / "history.csv", table(names, [[row.get(name) for name in names] for row in rows]))
 
     def write_metrics(self, content: Mapping[str, Any]) -> None:
         """Save what came out; this finishes the run."""
@@ -172,6 +176,12 @@ class Run(Kept):
         """Save columns of equal length as a CSV file; returns where."""
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         return write(self.directory / f"{name}.csv", table(list(columns), rows))
+
+
+def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
+    """A row of `history.csv`; empty cells are left out of that of epoch 0 and refused in others."""
+    start = row.get("epoch") in ("0", "0.0")
+    return {key: float(value) for key, value in row.items() if value or not start}
 
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from lstm_ae.config import Config, Mnist
 from lstm_ae.data.windows import Data
 from lstm_ae.deform import Deform
 from lstm_ae.feed import order
-from lstm_ae.keeper import Judge, Keeper, Progress
+from lstm_ae.keeper import Judge, Keeper, Progress, completed_epochs
 from lstm_ae.kernels.choice import accelerated
 from lstm_ae.optimizers import optimizer_of
 from lstm_ae.steps import Steps, steps_of
@@ -27,8 +27,9 @@ class Fitted(NamedTuple):
     """What came of a training.
 
     Args:
-        history: one row an epoch: epoch, losses, metrics and learning rate.
-        best_epoch: the epoch (from 1) whose weights the model now has; 0 if none was good.
+        history: one row an epoch: epoch, losses, metrics and learning rate. Epoch 0, the untrained start, comes first
+            and holds no training loss and no learning rate.
+        best_epoch: the epoch whose weights the model now has; 0 for the start.
         stopped: why it ended before its last epoch, "" if it did not.
         diverged: whether the loss became NaN or infinite.
         seconds: training time, over all resumptions.
@@ -39,6 +40,16 @@ class Fitted(NamedTuple):
     stopped: str
     diverged: bool
     seconds: float
+
+    @property
+    def epochs(self) -> int:
+        """Epochs completed."""
+        return completed_epochs(self.history)
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The row of the best epoch; empty where no epoch was completed."""
+        return next((row for row in self.history if self.epochs and row["epoch"] == self.best_epoch), {})
 
 
 def fit(
@@ -56,7 +67,7 @@ def fit(
     judge: Judge | None = None,
     best: bool = True,
 ) -> Fitted:
-    """Train the network in place and leave it with the weights of its best epoch.
+    """Train the network in place and leave it with the weights of its best epoch, which may be the start.
 
     Args:
         network: the inner network, on scaled values.
@@ -67,7 +78,8 @@ def fit(
         callbacks: further Keras callbacks.
         every: seconds between two calls of `notify`; 0 calls it after every step.
         until: stop after this epoch; None for all of the config's. The learning rate is scheduled over all of them.
-        judge: told the history after every epoch; what it returns, unless "", is why training stops there.
+        judge: told the history without the start after every epoch; what it returns, unless "", is why training stops
+            there.
         best: False leaves the weights of the last epoch, or their average.
 
     Raises:
@@ -78,9 +90,9 @@ def fit(
     variables, optimizer = list(network.variables), steps.optimizer
     keeper = Keeper(config, variables, list(optimizer.variables), state, identity, notify, steps.count, judge, log)
     keeper.restore()
-    until = min(until or config.epochs, config.epochs)
+    until = config.epochs if until is None else min(until, config.epochs)
     try:
-        if not keeper.stopped and keeper.epoch < until:
+        if not keeper.stopped and (keeper.epoch < until or not keeper.history):
             with accelerated(network, config.kernel):
                 _run(steps, keeper, [keeper, *callbacks], every, until)
     finally:
@@ -88,7 +100,7 @@ def fit(
     if best:
         for variable, value in zip(variables, keeper.best, strict=True):
             variable.assign(value)
-    elif config.average:
+    elif config.average and keeper.epoch:
         optimizer.finalize_variable_values(network.trainable_variables)
     return Fitted(keeper.history, keeper.best_epoch, keeper.stopped, keeper.diverged, keeper.seconds)
 
@@ -116,6 +128,8 @@ def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until
     listeners = keras.callbacks.CallbackList(callbacks, model=network)
     network.stop_training = False
     listeners.on_train_begin()
+    if not keeper.history:
+        keeper.judge_start(_named_validation(steps))
     for epoch in range(keeper.epoch, until):
         listeners.on_epoch_begin(epoch)
         sequence = order(steps.train_feed.samples, keeper.config.seed, epoch)
@@ -133,11 +147,15 @@ def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until
         logs = {name: value / steps.train_feed.samples for name, value in values.items()}
         if done == steps.count and not keeper.diverged:
             with _averaged(network, keeper):
-                logs |= {f"val_{name}": value for name, value in steps.validate().items()}
+                logs |= _named_validation(steps)
         listeners.on_epoch_end(epoch, logs)
         if network.stop_training:
             break
     listeners.on_train_end()
+
+
+def _named_validation(steps: Steps) -> dict[str, float]:
+    return {f"val_{name}": value for name, value in steps.validate().items()}
 
 
 @contextmanager

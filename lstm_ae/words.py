@@ -58,6 +58,15 @@ def apart(names: Sequence[str], limit: int) -> list[str]:
     return [end if len(end) <= limit else f"{end[: (limit - 1) // 2]}…{end[-(limit // 2) :]}" for end in ends]
 
 
+def epoch_name(epoch: int) -> str:
+    """The epoch whose weights a model has; that of the start says so.
+
+    >>> epoch_name(3), epoch_name(0)
+    ('epoch 3', 'epoch 0 (the untrained start)')
+    """
+    return f"epoch {epoch:,}" if epoch else "epoch 0 (the untrained start)"
+
+
 def duration(seconds: float) -> str:
     """Seconds for people.
 

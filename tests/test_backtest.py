@@ -246,7 +246,9 @@ def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch)
 
     def diverge(config, data, **details):
         model, fitted = learn(config, data, **details)
-        return model, fitted._replace(best_epoch=0, stopped="the loss became NaN or infinite in epoch 1")
+        return model, fitted._replace(
+            history=fitted.history[:1], best_epoch=0, stopped="the loss became NaN or infinite in epoch 1"
+        )
 
     monkeypatch.setattr(backtests, "learn", diverge)
     with pytest.raises(Diverged, match="Fold 1: the loss became NaN or infinite in epoch 1; no epoch was good"):

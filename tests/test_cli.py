@@ -164,7 +164,8 @@ def test_train_leaves_a_run(run):
     found = document(run, "toy train --sequences 200 --epochs 2 --units 4 --out 'my run'")
     assert found["run"] == "my run"
     assert found["metrics"] == json.loads(Path("my run/metrics.json").read_text())
-    assert [row["epoch"] for row in rows("my run/history.csv")] == ["1.0", "2.0"]
+    assert [row["epoch"] for row in rows("my run/history.csv")] == ["0.0", "1.0", "2.0"]
+    assert [row["loss"] == "" for row in rows("my run/history.csv")] == [True, False, False]
     assert json.loads(Path("my run/config.json").read_text())["config"]["units"] == 4
     for figure in ("reconstruction", "loss"):
         picture(f"my run/figures/{figure}.png")
@@ -180,7 +181,7 @@ def test_results_go_to_stdout_and_talk_to_stderr(run):
     lines = err.splitlines()
     assert lines[0].startswith("data: 100 generated sequences")
     assert lines[1] == "training in said"
-    assert [line.split("  ")[0] for line in lines[2:]] == ["epoch 1/2", "epoch 2/2"]
+    assert [line.split("  ")[0] for line in lines[2:]] == ["epoch 0/2", "epoch 1/2", "epoch 2/2"]
 
 
 def test_data_describes_and_draws(run):

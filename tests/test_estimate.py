@@ -35,13 +35,14 @@ SMALL = "--sequences 200 --epochs 2 --units 2 --batch-size 64"
 
 
 def test_a_training_by_hand() -> None:
-    # 2 + 20 x 0.5 + 8 x 0.25 + 2 x 0.125, and with the slowest 2 + 20 x 0.75 + 8 x 0.5 + 2 x 0.125.
-    assert PACE.of(WORK) == Duration(14.25, 21.25)
+    # The start is validated and saved as well:
+    # 2 + 20 x 0.5 + 12 x 0.25 + 3 x 0.125, and with the slowest 2 + 20 x 0.75 + 12 x 0.5 + 3 x 0.125.
+    assert PACE.of(WORK) == Duration(15.375, 23.375)
     assert [(part.name, part.duration.usual) for part in PACE.parts(WORK)] == [
         ("compile", 2.0),
         ("train", 10.0),
-        ("validate", 2.0),
-        ("save", 0.25),
+        ("validate", 3.0),
+        ("save", 0.375),
     ]
     assert PACE.parts(WORK)[1].how == "2 epochs of 10 steps, 500 ms each"
     parts = (Part("a", "", Duration(1, 2)), Part("b", "", Duration(3, 5)))
@@ -70,11 +71,11 @@ def test_a_search_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = plan(repeats=2)
     found = searches.estimate(asked, load(asked.config), jobs=1, keep=2, refit=True)
     assert seen == [(8, 0.1), (2, 0.1)]
-    # The small one takes 1 + 5 + 2 + 0.25 = 8.25 s, the large one 14.25: 12 trainings of 11.25 s.
+    # The small one takes 1 + 5 + 3 + 0.375 = 9.375 s, the large one 15.375: 12 trainings of 12.375 s.
     whole = {part.name: part.duration.usual for part in found.parts}
-    assert whole == {"train": 135.0, "finish": 6.0, "refit": 17.25}
-    assert found.parts[0].how == "6 trials of 16.5 to 28.5 s, 1 at once"
-    assert found.parts[0].duration.slowest == 12 * 21.25
+    assert whole == {"train": 148.5, "finish": 6.0, "refit": 18.375}
+    assert found.parts[0].how == "6 trials of 18.8 to 30.8 s, 1 at once"
+    assert found.parts[0].duration.slowest == 12 * 23.375
     assert (found.disk, found.meanwhile) == (3000, 300)
     assert "the smallest (--units 2) and the largest (--units 8)" in found.notes[0]
 
@@ -85,7 +86,7 @@ def test_settings_that_differ_in_no_size_are_timed_once(monkeypatch: pytest.Monk
     asked = plan(axes=(Axis("learning_rate", (0.1, 0.01)), Axis("clip", low=1.0, high=5.0)), search="random", trials=4)
     found = searches.estimate(asked, load(asked.config), jobs=1)
     assert len(calls) == 1
-    assert found.parts[0].duration == Duration(4 * 14.25, 4 * 21.25)
+    assert found.parts[0].duration == Duration(4 * 15.375, 4 * 23.375)
     assert "one was timed" in found.notes[0]
 
 
@@ -95,7 +96,7 @@ def test_rounds_of_parallel_trials_are_whole(monkeypatch: pytest.MonkeyPatch, jo
     monkeypatch.setattr(searches, "_beside", lambda *_: searches.Ends(one, one, 0.0, None))
     asked = plan(axes=(Axis("learning_rate", (0.1, 0.01, 0.001)),))
     found = searches.estimate(asked, load(asked.config), jobs=jobs)
-    assert found.parts[0].duration.usual == pytest.approx(rounds * 14.25)
+    assert found.parts[0].duration.usual == pytest.approx(rounds * 15.375)
 
 
 def test_what_hyperband_comes_to_by_hand() -> None:

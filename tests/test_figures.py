@@ -70,6 +70,14 @@ def test_curves_show_training_and_validation(epochs):
     assert list(loss.lines[2].get_xdata()) == [best, best]
 
 
+def test_curves_mark_the_untrained_start_where_it_was_best():
+    drawn = checked(base.curves({"epoch": [0, 1, 2], "loss": [np.nan, 1, 1], "val_loss": [2, 3, 4]}, PANELS[:1]))
+    assert keys(drawn)[-1] == "Lowest validation loss: epoch 0 (the untrained start)"
+    assert list(drawn.axes[0].lines[2].get_xdata()) == [0, 0]
+    alone = checked(base.curves({"epoch": [0], "val_loss": [2]}, PANELS[:1]))
+    assert keys(alone)[0] == "Validation"
+
+
 def test_curves_without_validation_or_numbers():
     drawn = checked(base.curves({"epoch": [1, 2], "loss": [np.nan, 0.0]}, PANELS[:1]))
     assert keys(drawn) == ["Training"]

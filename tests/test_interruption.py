@@ -53,9 +53,9 @@ def test_killed_at_every_stage(reference, tmp_path):
         until(process, "epoch 3/8")
         process.kill()
     with (run / "history.csv").open(newline="") as file:  # grows with the epochs
-        assert [float(row["epoch"]) for row in csv.DictReader(file)][:3] == [1, 2, 3]
-    # While the state is written: first at the start of training, then after an epoch.
-    for write in (1, 4):
+        assert [float(row["epoch"]) for row in csv.DictReader(file)][:4] == [0, 1, 2, 3]
+    # While the state is written, after the first epoch and after the second.
+    for write in (1, 3):
         code, _ = finished(resume, tmp_path, kill_at_write=write)
         assert code == -signal.SIGKILL
     with started(resume, tmp_path) as process:  # within an epoch

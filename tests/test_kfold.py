@@ -78,7 +78,7 @@ def test_what_means_nothing_beside_a_value_is_left_out_as_in_a_search(path, tmp_
 
     def learn(config, data, **details):
         learned.append((config.gates, config.memory))
-        return None, Fitted([{"val_loss": float(len(learned))}], 1, "", False, 0.0)
+        return None, Fitted([{"epoch": 1.0, "val_loss": float(len(learned))}], 1, "", False, 0.0)
 
     monkeypatch.setattr(folding, "learn", learn)
     monkeypatch.setattr(folding, "train", lambda config, *_, **__: SimpleNamespace(config=config, about=dict))
@@ -147,7 +147,9 @@ def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, m
 
 def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     versions = folding.versions()
-    monkeypatch.setattr(folding, "learn", lambda *_, **__: (None, Fitted([{"val_loss": 1.0}], 1, "", False, 0.0)))
+    monkeypatch.setattr(
+        folding, "learn", lambda *_, **__: (None, Fitted([{"epoch": 1.0, "val_loss": 1.0}], 1, "", False, 0.0))
+    )
     winner = SimpleNamespace(about=lambda: {"versions": versions})
     monkeypatch.setattr(folding, "train", lambda *_, **__: winner)
     asked = (config_of(path), (Axis("units", (2, 3)),), 2, tmp_path / "out")
@@ -197,7 +199,7 @@ def test_a_setting_that_diverges_comes_last(path, tmp_path, monkeypatch):
 
     def diverge(config, data, **details):
         model, fitted = learn(config, data, **details)
-        return model, fitted._replace(best_epoch=0) if config.units == 1 else fitted
+        return model, fitted._replace(history=fitted.history[:1]) if config.units == 1 else fitted
 
     monkeypatch.setattr(folding, "learn", diverge)
     found = kfold(config_of(path), (Axis("units", (1, 2)),), 2, tmp_path / "out", keep=1)

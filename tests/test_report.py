@@ -291,6 +291,24 @@ def test_a_chart_says_what_it_shows() -> None:
     assert chart.text == "5 rows, 3 of them anomalies, in 2 stretches."
 
 
+def test_the_untrained_start_is_drawn_and_told_of_where_it_was_kept() -> None:
+    history = {"epoch": [0.0, 1.0, 2.0], "loss": [math.nan, 9.0, 0.5], "val_loss": [0.4, 0.6, 0.7]}
+    (chart,) = charts.training(history, 0)
+    assert chart.text.startswith("Loss over 2 epochs: training from 9 to 0.5, lowest 0.5 in epoch 2")
+    assert "validation from 0.4 to 0.7, lowest 0.4 in epoch 0" in chart.text
+    assert chart.text.endswith("The weights of epoch 0 (the untrained start) were kept.")
+    training = {"epochs": 3, "best_epoch": 0, "stopped": "", "seconds": 1.0, "parameters": 7}
+    run = made("b", training=training)
+    rows = [{"epoch": 0.0, "val_loss": 0.1}, *run.history()]
+    run.write_history(rows)
+    found = gather(run.directory)
+    assert found.history["epoch"] == [0, 1, 2, 3]
+    assert math.isnan(found.history["loss"][0])
+    assert "the weights of epoch 0 (the untrained start) are kept" in page_of("b").text
+    run.write_history([{"epoch": 1.0, "val_loss": 0.1}, *run.history()[1:]])
+    assert gather(run.directory).history == {}
+
+
 def test_only_shared_measures_are_drawn_together() -> None:
     one = {"epoch": [1.0], "val_loss": [1.0], "val_accuracy": [0.5]}
     two = {"epoch": [1.0, 2.0], "val_loss": [3.0, 2.0]}
@@ -517,7 +535,7 @@ def test_headings_and_landmarks(hostile: Page) -> None:
 def test_many_epochs_are_thinned_in_the_table() -> None:
     made("a", losses=tuple(1 / k for k in range(1, 1001)))
     page = page_of("a")
-    assert "202 of 1,000 epochs: every 5th, the last, and the one whose weights were kept." in page.text
+    assert "202 of 1,000 rows: every 5th, the last, and the one whose weights were kept." in page.text
 
 
 # What is missing

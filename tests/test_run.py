@@ -263,6 +263,16 @@ def test_a_history_comes_back_exactly() -> None:
     assert run.history() == rows
 
 
+def test_the_start_of_a_history_lacks_what_is_not_known_of_it() -> None:
+    run = created()
+    start = {"epoch": 0.0, "val_loss": 0.5}
+    run.write_history([start])
+    assert run.history() == [start]
+    run.write_history([start, {"epoch": 1.0, "loss": 0.3, "val_loss": 0.4}])
+    assert run.history() == [start, {"epoch": 1.0, "loss": 0.3, "val_loss": 0.4}]
+    assert (run.directory / "history.csv").read_text().splitlines()[:2] == ["epoch,loss,val_loss", "0.0,,0.5"]
+
+
 def test_tables() -> None:
     run = created()
     path = run.write_table("forecast", {"symbol": ["A,B", 'x"y'], "actual": [None, 0.1], "other": [float("nan"), 2]})

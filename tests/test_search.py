@@ -44,7 +44,7 @@ def test_the_table_is_that_of_trainings_one_by_one_and_the_winner_has_the_very_w
         config = dataclasses.replace(CONFIG, units=units, clip=clip)
         runs[number] = experiment.train(config, data, out=Path(f"{number}"))
         best = runs[number].metrics()["training"]["best_epoch"]
-        scores[number] = runs[number].history()[best - 1]["val_loss"]
+        scores[number] = runs[number].history()[best]["val_loss"]
     header, *rows = table_of(grid.place)
     assert header == ["trial", "units", "clip", "val_loss", "epochs", "best epoch", "status"]
     assert [int(row[0]) for row in rows] == sorted(scores, key=scores.get)

@@ -82,8 +82,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Any
     state = tmp_path_factory.mktemp("whole") / "state.npz"
     told: list[Progress] = []
     result, network = fitted(state, notify=told.append)
-    # 12 samples in batches of 5 are 3 steps; a word after each step and each epoch.
-    assert [(p.epoch, p.step, p.finished) for p in told[:5]] == [
+    # 12 samples in batches of 5 are 3 steps; a word about the start, and after each step and each epoch.
+    assert [(p.epoch, p.step, p.finished) for p in told[:6]] == [
+        (0, 0, True),
         (1, 1, False),
         (1, 2, False),
         (1, 3, False),
@@ -97,8 +98,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Any
 
 @pytest.mark.parametrize(
     ("epoch", "step", "finished"),
-    [(1, 1, False), (2, 2, False), (2, 3, True)],
-    ids=["in the very first epoch", "within the second epoch", "between two epochs"],
+    [(0, 0, True), (1, 1, False), (2, 2, False), (2, 3, True)],
+    ids=["before the first epoch", "in the very first epoch", "within the second epoch", "between two epochs"],
 )
 def test_resumed_to_the_last_bit(
     uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, epoch: int, step: int, finished: bool
@@ -128,17 +129,46 @@ def test_resumed_to_the_last_bit(
 
 def test_steps_shorter_than_the_clock_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: 5.0, perf_counter=lambda: 5.0))
-    assert len(fitted(tmp_path / "state.npz", every=0.2)[0].history) == CONFIG.epochs
+    assert fitted(tmp_path / "state.npz", every=0.2)[0].epochs == CONFIG.epochs
 
 
 def test_history_holds_an_epoch_a_row(uninterrupted: tuple[Fitted, Any, Path]) -> None:
     result, _, _ = uninterrupted
-    assert [row["epoch"] for row in result.history] == [1, 2, 3]
-    assert {"loss", "val_loss", "seconds"} <= set(result.history[0])
+    assert [row["epoch"] for row in result.history] == [0, 1, 2, 3]
+    assert {"loss", "val_loss", "seconds", "learning_rate"} <= set(result.history[1])
     seconds = [row["seconds"] for row in result.history]
     assert seconds == sorted(seconds)
     best = min(result.history, key=lambda row: row["val_loss"])
     assert result.best_epoch == best["epoch"]
+
+
+def test_the_untrained_start_is_epoch_0(uninterrupted: tuple[Fitted, Any, Path]) -> None:
+    start = uninterrupted[0].history[0]
+    assert set(start) == {"epoch", "val_loss", "seconds"}
+    assert start["val_loss"] == pytest.approx(error_on(network_for(CONFIG), DATA.validation), rel=1e-6)
+
+
+def test_judging_the_start_changes_no_number_of_the_training(
+    uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout draws, shuffling and the optimizer go on as if nothing had been evaluated before the first epoch."""
+    monkeypatch.setattr(keeper.Keeper, "judge_start", lambda self, logs: self.save())
+    monkeypatch.setattr(training, "_named_validation", unless_first(training._named_validation))
+    result, network = fitted(tmp_path / "state.npz")
+    assert without_seconds(result.history) == without_seconds(uninterrupted[0].history)[1:]
+    for got, wanted in zip(network.variables, uninterrupted[1].variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
+
+
+def unless_first(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The function, but for its first call, which does nothing."""
+    calls: list[Any] = []
+
+    def called(steps: Any) -> Any:
+        calls.append(steps)
+        return validate(steps) if len(calls) > 1 else {}
+
+    return called
 
 
 def test_a_finished_training_is_not_trained_further(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
@@ -153,8 +183,11 @@ def test_a_finished_training_is_not_trained_further(uninterrupted: tuple[Fitted,
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
 
 
-def test_stops_without_progress_and_keeps_the_best_weights(tmp_path: Path) -> None:
-    """Learning to say 1 makes a validation part of zeros worse with every epoch: the first one stays the best."""
+def test_stops_without_progress_and_keeps_the_untrained_start_that_was_best(tmp_path: Path) -> None:
+    """Learning to say 1 makes a validation part of zeros worse with every epoch: the start stays the best.
+
+    Patience counts from the first epoch on: it is about the progress of the training.
+    """
     ones = Split(np.ones((12 * STEPS, 1), np.float32), np.arange(12) * STEPS, STEPS)
     zeros = ones._replace(series=np.zeros_like(ones.series))
     config = Toy(units=2, epochs=50, patience=2, learning_rate=0.05, batch_size=4)
@@ -162,14 +195,16 @@ def test_stops_without_progress_and_keeps_the_best_weights(tmp_path: Path) -> No
     result, network = fitted(tmp_path / "state.npz", config, data)
     values = [row["val_loss"] for row in result.history]
     assert values == sorted(values)
-    assert result.best_epoch == 1
-    assert len(values) == 3
+    assert (result.best_epoch, result.epochs) == (0, 3)
+    assert result.best == result.history[0]
     assert result.stopped == "no better validation loss in 2 epochs"
     assert not result.diverged
     assert error_on(network, zeros) == pytest.approx(values[0], rel=1e-6)
+    for got, wanted in zip(network.trainable_variables, network_for(config).trainable_variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
     # What has stopped stays stopped when it is taken up again.
     again, _ = fitted(tmp_path / "state.npz", config, data)
-    assert (len(again.history), again.stopped) == (3, result.stopped)
+    assert (again.epochs, again.best_epoch, again.stopped) == (3, 0, result.stopped)
 
 
 class StopIn(keras.callbacks.Callback):
@@ -191,15 +226,15 @@ def test_a_callback_that_stops_within_an_epoch(uninterrupted: tuple[Fitted, Any,
     """What was begun does not count, and the training can go on as if it had not been."""
     state, whole = tmp_path / "state.npz", without_seconds(uninterrupted[0].history)
     result, network = fitted(state, callbacks=(StopIn(2, 2),))
-    assert without_seconds(result.history) == whole[:1]
+    assert without_seconds(result.history) == whole[:2]
     assert (result.stopped, result.diverged, result.best_epoch) == ("a callback stopped it in epoch 2", False, 1)
-    assert error_on(network, DATA.validation) == pytest.approx(whole[0]["val_loss"], rel=1e-6)
+    assert error_on(network, DATA.validation) == pytest.approx(whole[1]["val_loss"], rel=1e-6)
     assert without_seconds(fitted(state)[0].history) == whole
 
 
 def test_a_callback_that_stops_with_the_last_step(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
     result, _ = fitted(tmp_path / "state.npz", callbacks=(StopIn(2, 3),))
-    assert without_seconds(result.history) == without_seconds(uninterrupted[0].history)[:2]
+    assert without_seconds(result.history) == without_seconds(uninterrupted[0].history)[:3]
     assert result.stopped == ""
 
 
@@ -222,13 +257,11 @@ def test_a_loss_turned_nan_stops_and_keeps_the_last_good_weights(tmp_path: Path)
     result, network = fitted(tmp_path / "state.npz", config, notify=told.append, callbacks=(PoisonIn(3),))
     assert result.diverged
     assert result.stopped == "the loss became NaN or infinite in epoch 3"
-    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert [row["epoch"] for row in result.history] == [0, 1, 2]
     assert told[-1].epoch == 3
     assert told[-1].step == 1  # at once, not at the end of the epoch
     assert result.best_epoch in (1, 2)
-    assert error_on(network, DATA.validation) == pytest.approx(
-        result.history[result.best_epoch - 1]["val_loss"], rel=1e-6
-    )
+    assert error_on(network, DATA.validation) == pytest.approx(result.best["val_loss"], rel=1e-6)
 
 
 def test_a_loss_infinite_from_the_start_leaves_the_first_weights(tmp_path: Path) -> None:
@@ -236,7 +269,7 @@ def test_a_loss_infinite_from_the_start_leaves_the_first_weights(tmp_path: Path)
     config = Toy(units=2, epochs=3, batch_size=4)
     before = [np.array(weight) for weight in network_for(config).weights]
     result, network = fitted(tmp_path / "state.npz", config, DATA._replace(train=huge))
-    assert (result.diverged, result.best_epoch, result.history) == (True, 0, [])
+    assert (result.diverged, result.best_epoch, result.epochs, result.best) == (True, 0, 0, {})
     assert result.stopped == "the loss became NaN or infinite in epoch 1"
     for got, wanted in zip(network.weights, before, strict=True):
         np.testing.assert_array_equal(np.asarray(got), wanted)
@@ -245,7 +278,18 @@ def test_a_loss_infinite_from_the_start_leaves_the_first_weights(tmp_path: Path)
 def test_a_validation_loss_turned_nan_counts_as_well(tmp_path: Path) -> None:
     bad = DATA.validation._replace(series=np.full_like(DATA.validation.series, math.nan))
     result, _ = fitted(tmp_path / "state.npz", Toy(units=2, epochs=3), DATA._replace(validation=bad))
-    assert (result.diverged, result.history) == (True, [])
+    assert (result.diverged, result.epochs, result.best) == (True, 0, {})
+
+
+def test_a_training_of_no_epoch_leaves_the_start(tmp_path: Path) -> None:
+    """The weights' averages, which no step has filled, do not take its place."""
+    config = Toy(units=2, epochs=3, average=0.9)
+    network = network_for(config)
+    before = [np.array(weight) for weight in network.weights]
+    result = fit(network, DATA, config, state=tmp_path / "state.npz", identity={}, until=0, best=False)
+    assert [row["epoch"] for row in result.history] == [0]
+    for got, wanted in zip(network.weights, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(got), wanted)
 
 
 def test_a_state_from_before_an_option_goes_on(
@@ -333,7 +377,7 @@ def test_a_weight_of_one_or_zero_leaves_the_other_part_untrained(
         if any((old != new).any() for old, new in zip(weights, network.get_layer(name).get_weights(), strict=True))
     }
     assert changed == set(before) - set(still)
-    row = result.history[0]
+    row = result.history[1]
     assert row["loss"] == pytest.approx(
         weight * row["reconstruction_loss"] + (1 - weight) * row["label_loss"], rel=1e-4
     )

@@ -96,7 +96,7 @@ def ours(shape: Shape, values: Any, laps: int, lap: Lap, **others: Any) -> None:
             config,
             state=Path(folder) / "state.npz",
             identity={},
-            notify=lambda progress: lap() if progress.finished else None,
+            notify=lambda progress: lap() if progress.finished and progress.epoch else None,
         )
 
 

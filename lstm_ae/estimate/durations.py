@@ -66,7 +66,7 @@ class Pace(NamedTuple):
         start: seconds to build the model and to compile the first step and the first validation.
         step: of a training step.
         window: of a validation window.
-        save: seconds to write the state, which is done after every epoch.
+        save: seconds to write the state, which is done before the first epoch and after every one.
     """
 
     start: float
@@ -77,6 +77,11 @@ class Pace(NamedTuple):
     def of(self, work: Work) -> Duration:
         """The duration of a training."""
         return sum((part.duration for part in self.parts(work)), Duration(0, 0))
+
+    def before_epochs(self, work: Work) -> Duration:
+        """The duration of what a training does before its first epoch."""
+        start = Duration(1, 1) * (self.start + self.save)
+        return start + self.window * work.windows
 
     def parts(self, work: Work) -> tuple[Part, ...]:
         """A training's parts."""
@@ -89,8 +94,14 @@ class Pace(NamedTuple):
                 f"{each} {count(steps, 'step')}, {1000 * self.step.usual:.3g} ms each",
                 self.step * (epochs * steps),
             ),
-            Part("validate", f"{each} {count(windows, 'window')}", self.window * (epochs * windows)),
             Part(
-                "save", f"the state, after each epoch: {1000 * self.save:.0f} ms", Duration(1, 1) * epochs * self.save
+                "validate",
+                f"the start and {each} {count(windows, 'window')}",
+                self.window * ((epochs + 1) * windows),
+            ),
+            Part(
+                "save",
+                f"the state, before the first epoch and after each: {1000 * self.save:.0f} ms",
+                Duration(1, 1) * ((epochs + 1) * self.save),
             ),
         )

@@ -99,7 +99,7 @@ def estimate(plan: Plan, data: Data, *, jobs: int, keep: int = 1, refit: bool = 
 def _trials(found: Measured, trainings: int, epochs: int | None) -> Duration:
     """So many trainings of one setting, one after another; `epochs` of all, where they are not trained to the end."""
     whole = found.work._replace(epochs=epochs or trainings * found.work.epochs)
-    return found.pace.of(whole) + Duration(1, 1) * (found.pace.start * (trainings - 1))
+    return found.pace.of(whole) + found.pace.before_epochs(whole) * (trainings - 1)
 
 
 def corners(config: Config, axes: Sequence[Axis]) -> Iterator[Config]:

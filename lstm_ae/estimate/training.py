@@ -123,8 +123,8 @@ def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple
     steps = prepared(network, data._replace(validation=some), config)
     variables = list(network.variables)
     keeper = Keeper(config, variables, list(steps.optimizer.variables), state, {}, None, steps.count)
-    # The initial state, which every training saves first; the later ones are as large.
-    save = _seconds(keeper.on_train_begin)
+    # The state of the start, which every training saves first; the later ones are as large.
+    save = _seconds(keeper.save)
     with accelerated(network, config.kernel):
         row, calls = _time_steps(steps, config, began, seconds)
         first, validations = _time_validation(steps, row)
@@ -137,10 +137,11 @@ def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple
         save,
     )
     work = Work(config.epochs, steps_of(data.train, config.batch_size), data.validation.samples)
+    start = {name: row[name] for name in row if name.startswith("val_") or name == "seconds"}
     found = Measured(pace, work, Duration(0, 0), int(network.count_params()), state.stat().st_size, 0)
     for variable, value in zip(variables, keeper.best, strict=True):  # a few steps may have spoilt the weights
         variable.assign(value)
-    return found, _Trained(model, Fitted([row], 1, "", False, 0.0))
+    return found, _Trained(model, Fitted([{"epoch": 0.0, **start}, row], 1, "", False, 0.0))
 
 
 def _time_steps(steps: Steps, config: Config, began: float, seconds: float) -> tuple[dict[str, float], list[float]]:

@@ -33,6 +33,7 @@ from lstm_ae.estimators.packed import Packed, pack
 from lstm_ae.estimators.several import series_by_scale, unnamed
 from lstm_ae.run import Run
 from lstm_ae.tasks.series.settling import settle_table, whole
+from lstm_ae.words import epoch_name
 
 Numbers = NDArray[Any]
 Frame = Any  # an array for an array, of pandas for what is of pandas
@@ -90,9 +91,9 @@ class Estimator(BaseEstimator):
                 why = str(error).partition(" (")[0]
                 if not run.finished:
                     raise Diverged(f"{why}; no epoch was good. Give a lower learning_rate") from None
-                epoch = run.metrics()["training"]["best_epoch"]
+                epoch = epoch_name(run.metrics()["training"]["best_epoch"])
                 warnings.warn(
-                    f"{why}; the weights are those of epoch {epoch}. Give a lower learning_rate",
+                    f"{why}; the weights are those of {epoch}. Give a lower learning_rate",
                     ConvergenceWarning,
                     stacklevel=3,
                 )

@@ -20,6 +20,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import Formatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from lstm_ae.words import epoch_name
+
 Floats = NDArray[np.floating[Any]]
 
 WIDTH = 6.5
@@ -198,7 +200,7 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[Panel], *, b
                 shown[words] = axes.plot(epochs, values, linewidth=1.3, markersize=size, **look)[0]
                 positive = np.r_[positive, values[values > 0]]
         if mark is not None:
-            words = f"Lowest {best.replace('val_', 'validation ')}: epoch {epochs[mark]:,.0f}"
+            words = f"Lowest {best.replace('val_', 'validation ')}: {epoch_name(int(epochs[mark]))}"
             shown[words] = axes.axvline(epochs[mark], color=GREY, linestyle=":", linewidth=1.1, zorder=1)
         if len(epochs) == 1:
             axes.set_xlim(epochs[0] - 0.9, epochs[0] + 0.9)

@@ -15,7 +15,7 @@ from lstm_ae.figures.base import short as brief
 from lstm_ae.figures.comparison import look
 from lstm_ae.figures.lines import dated, moments
 from lstm_ae.report.vectors import svg
-from lstm_ae.words import apart, number, words
+from lstm_ae.words import apart, epoch_name, number, words
 
 # In inches. A phone shows a chart at about this size, a screen puts several side by side, or shows a wide one.
 NARROW, WIDE = 3.4, 6.8
@@ -44,7 +44,7 @@ def training(history: Mapping[str, Sequence[float]], best_epoch: int | None) -> 
         charts.append(
             _over_epochs(name, history["epoch"], {k: v for k, v in lines.items() if v is not None}, best_epoch)
         )
-    if len(set(history.get("learning_rate", ()))) > 1:
+    if len({rate for rate in history.get("learning_rate", ()) if rate == rate}) > 1:
         charts.append(_over_epochs("learning_rate", history["epoch"], {"": history["learning_rate"]}, None))
     return charts
 
@@ -127,7 +127,7 @@ def _over_epochs(name: str, epochs: Sequence[float], lines: Mapping[str, Sequenc
         _line(axes, epochs, values, **looks.get(kind, {"color": BLUE, "linestyle": "-"}))
     names = list(lines)
     handles: list[Any] = [*axes.lines]
-    if best and best in epochs:
+    if best is not None and best in epochs:
         handles.append(axes.axvline(best, color=GREY, linestyle=":", linewidth=1.2, zorder=1))
         names.append(f"epoch kept: {best}")
     _finish(axes, what, np.concatenate([np.asarray(values, float) for values in lines.values()]))
@@ -135,13 +135,14 @@ def _over_epochs(name: str, epochs: Sequence[float], lines: Mapping[str, Sequenc
         legend(drawn, handles, names)
     title = _headed(what)
     said = "; ".join(f"{kind} {_told(epochs, values)}".strip() for kind, values in lines.items())
-    kept = f" The weights of epoch {best} were kept." if best else ""
-    return _chart(drawn, title, f"{title} over {len(epochs):,} epochs: {said}.{kept}")
+    kept = f" The weights of {epoch_name(best)} were kept." if best is not None else ""
+    trained = sum(epoch >= 1 for epoch in epochs)
+    return _chart(drawn, title, f"{title} over {trained:,} epochs: {said}.{kept}")
 
 
 def _line(axes: Axes, epochs: Sequence[float], values: Sequence[float], **look: Any) -> None:
-    dot: dict[str, Any] = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
     x, y = np.asarray(epochs, float), np.asarray(values, float)
+    dot: dict[str, Any] = {"marker": "o", "markersize": 3} if np.isfinite(y).sum() == 1 else {}
     axes.plot(*thinned(x, y), linewidth=1.5, **dot, **look)
 
 
@@ -151,7 +152,7 @@ def _finish(axes: Axes, what: str, values: ArrayLike, across: str = "Epoch") -> 
     positive = array[np.isfinite(array) & (array > 0)]
     if (
         "accuracy" not in what
-        and positive.size == array.size
+        and positive.size == np.count_nonzero(~np.isnan(array))
         and positive.max(initial=0) > 10 * positive.min(initial=1)
     ):
         axes.set_yscale("log", nonpositive="mask")
@@ -167,12 +168,13 @@ def _finish(axes: Axes, what: str, values: ArrayLike, across: str = "Epoch") -> 
 
 def _told(epochs: Sequence[float], values: Sequence[float]) -> str:
     """From where to where, in words."""
-    array = np.asarray(values, float)
-    if not np.isfinite(array).any():
+    known = [(epoch, value) for epoch, value in zip(epochs, values, strict=True) if np.isfinite(value)]
+    if not known:
         return "no numbers"
+    epochs, array = [epoch for epoch, _ in known], np.array([value for _, value in known])
     if len(array) == 1:
         return number(array[0])
-    low, high = int(np.nanargmin(array)), int(np.nanargmax(array))
+    low, high = int(array.argmin()), int(array.argmax())
     ends = f"from {number(array[0])} to {number(array[-1])}"
     lowest, highest = (f"{number(array[at])} in epoch {epochs[at]:,.0f}" for at in (low, high))
     return f"{ends}, lowest {lowest}, highest {highest}"

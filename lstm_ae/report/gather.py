@@ -26,6 +26,7 @@ from lstm_ae.report.network import Network, read_network
 from lstm_ae.report.pictures import Picture, read_pictures
 from lstm_ae.report.tables import Detected, Table, read_detected, read_table
 from lstm_ae.run import Run
+from lstm_ae.tasks import columns
 
 Found = TypeVar("Found")
 
@@ -180,10 +181,12 @@ def _history(run: Run) -> dict[str, list[float]]:
         raise DataError(f"{str(run.directory / 'history.csv')!r} cannot be read ({error})") from error
     if not rows:
         raise DataError(f"{str(run.directory)!r} has no history.csv, or an empty one")
-    named = all(name.removeprefix("val_") for name in rows[0])
-    if not named or "epoch" not in rows[0] or any(set(row) != set(rows[0]) for row in rows):
+    names = set(rows[-1])
+    # The row of epoch 0, the untrained start, may lack values.
+    whole = all(set(row) == names or (row.get("epoch") == 0 and set(row) <= names) for row in rows)
+    if not all(name.removeprefix("val_") for name in names) or "epoch" not in names or not whole:
         raise DataError(f"{str(run.directory / 'history.csv')!r} is damaged")
-    return {key: [row[key] for row in rows] for key in rows[0]}
+    return columns(rows)
 
 
 def _scores(run: Run) -> Sequence[float]:

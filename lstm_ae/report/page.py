@@ -28,7 +28,7 @@ from lstm_ae.report.tables import EVENTS
 from lstm_ae.report.views import embedded, view_run, view_search
 from lstm_ae.run import open_run
 from lstm_ae.search.folder import is_search
-from lstm_ae.words import duration, number, short, words
+from lstm_ae.words import duration, epoch_name, number, short, words
 
 # A file with this line was written here and may be written anew.
 MARK = '<meta name="generator" content="lstmae report">'
@@ -133,7 +133,14 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "words": words, "svg": _svg, "duration": duration, "short": short}
+    made.filters |= {
+        "number": number,
+        "words": words,
+        "epoch_name": epoch_name,
+        "svg": _svg,
+        "duration": duration,
+        "short": short,
+    }
     made.filters["quoted"] = lambda path: shlex.quote(str(path))
     made.globals |= {"wanted": WANTED, "most": EVENTS, "width": zoom.WIDTH, "left": zoom.LEFT, "right": zoom.RIGHT}
     made.globals["letter"] = zoom.LETTER

@@ -122,6 +122,7 @@ def _execute(
 ) -> tuple[Execution, str]:
     import keras
 
+    from lstm_ae.keeper import trained_epochs
     from lstm_ae.models.scaling import network_of
 
     state = state_of(job.states, number)
@@ -142,8 +143,8 @@ def _execute(
     model, fitted = learn(
         config, data, state=state, identity=identity(config, data), notify=tell, until=job.until, judge=judge
     )
-    curve = [row[name] for row in fitted.history]
-    best = fitted.history[fitted.best_epoch - 1] if fitted.best_epoch else {}
+    trained, best = trained_epochs(fitted.history), fitted.best
+    curve = [row[name] for row in trained]
     execution = Execution(
         config.seed,
         best.get(name, float("nan")),
@@ -154,7 +155,7 @@ def _execute(
         tuple(curve),
         best | {"parameters": float(network_of(model).count_params())},
     )
-    pruned = bool(fitted.history) and bool(judge(fitted.history))
+    pruned = bool(trained) and bool(judge(trained))
     return execution, FAILED if fitted.diverged else PRUNED if pruned else COMPLETED
 
 

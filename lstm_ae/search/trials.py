@@ -16,10 +16,10 @@ class Execution(NamedTuple):
         seed: its seed.
         score: the objective at the best epoch, whose weights it has.
         epochs: epochs trained.
-        best_epoch: the best one, from 1.
+        best_epoch: the best one; 0 for the untrained start.
         stopped: why it ended before its last epoch, "" if it did not.
         seconds: training time.
-        curve: the objective after each epoch.
+        curve: the objective after each epoch from 1 on.
         measures: all that was measured after the best epoch, and the parameters of the network.
     """
 

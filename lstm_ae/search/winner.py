@@ -54,7 +54,7 @@ def refit(record: Record, folder: Folder, trial: Trial, first: Run, load: Load, 
     model, fitted = learn(config, whole, state=state, identity=known, until=epochs, best=False, notify=notify)
     if fitted.diverged:
         raise Diverged(f"Trained on train and validation, trial {trial.number} fails: {fitted.stopped}")
-    fitted = fitted._replace(best_epoch=len(fitted.history))
+    fitted = fitted._replace(best_epoch=fitted.epochs)
     folder.new_run(run, record.plan, config, data.source, data.symbols)
     complete(run, config, data, model, fitted, note={"refit": note}, judged_by=first, built_from=whole)
     state.unlink(missing_ok=True)

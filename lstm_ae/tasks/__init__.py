@@ -1,5 +1,6 @@
 """The studies. Each is a module with the functions of `Task`; nothing else knows what a study is about."""
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
@@ -78,5 +79,5 @@ def learned(data: Data, judged_by: Run | None = None) -> Data:
 
 
 def columns(history: History) -> dict[str, list[float]]:
-    """A history's rows as columns."""
-    return {key: [row[key] for row in history] for key in history[0]} if history else {}
+    """A history's rows as columns; NaN where a row lacks a value that the last row has."""
+    return {key: [row.get(key, math.nan) for row in history] for key in history[-1]} if history else {}
