@@ -9,12 +9,13 @@ import typer
 from lstm_ae.config import Series
 from lstm_ae.errors import NotEnoughSkill
 from lstm_ae.options import checked, declared
+from lstm_ae.words import gain
 
 from . import estimating
 from .backend import import_tensorflow
 from .fields import option
 from .options import Given, RunArgument, command
-from .results import remark, require_png, require_table, show_files
+from .results import remark, require_png, require_table, show_files, show_verdicts
 from .snp import FOLDS, SKILL, Folder, Level, levels
 from .talk import Talk
 from .trials import interrupted, new_folder
@@ -116,7 +117,7 @@ def _backtest(app: typer.Typer) -> None:
         number, wanted = checked(FOLDS, folds), checked(SKILL, require_skill)
         found = show_rolling(given.config(Series, data=data, task="forecast"), talk, out, number)
         if wanted is not None and not found >= wanted:
-            raise NotEnoughSkill(f"The skill over all folds is {found:+.2%}, less than --require-skill {wanted:g}")
+            raise NotEnoughSkill(f"The skill over all folds is {gain(found)}, less than --require-skill {wanted:g}")
 
 
 def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> float:
@@ -157,33 +158,34 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
     rows = []
     for fold in result.folds:
         ours, linear = skills(fold)
-        p, test = fold.evaluation["verdict"]["test"]["p"], fold.evaluation["test"]
+        judged, test = fold.evaluation["verdict"]["test"], fold.evaluation["test"]
+        words = f"{judged['outcome']} {judged['baseline']}"
         covered = [f"{test[name]['value']:.1%}" if name in test else "-" for name in ("coverage_80", "coverage_95")]
-        rows.append((fold.number, fold.first, fold.last, fold.windows, f"{ours:+.2%}", p, f"{linear:+.2%}", *covered))
-    talk.table(["fold", "first", "last", "windows", "skill", "p", "linear", "in 80 %", "in 95 %"], rows)
+        cells = (fold.windows, gain(ours), gain(linear), words, judged["p"])
+        rows.append((fold.number, fold.first, fold.last, *cells, *covered))
+    talk.table(["fold", "first", "last", "windows", "skill", "linear", "verdict", "p", "in 80 %", "in 95 %"], rows)
     for fold in result.folds:
         if fold.left_out:
             talk.show(f"Left out of fold {fold.number}, without a window to forecast from: {_some(fold.left_out)}")
     for note in result.notes:
         talk.show(note)
-    talk.show(f"Verdict over all folds: {result.baseline}; {result.linear}")
+    show_verdicts(talk, result.verdicts, "baseline")
     gained, linear_gained = zip(*map(skills, result.folds), strict=True)
     names = [f"{fold.first} to {fold.last}" for fold in result.folds]
     numbers = [fold.number for fold in result.folds]
-    drawn = skill_by_fold(numbers, names, gained, linear_gained, result.baseline.baseline)
+    drawn = skill_by_fold(numbers, names, gained, linear_gained, result.verdicts["baseline"].baseline)
     files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
     show_files(talk, files)
-    verdicts = {"baseline": result.baseline, "linear": result.linear}
     kept = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline", "left_out")
     talk.document(
         {
             "folds": [{key: getattr(fold, key) for key in kept} for fold in result.folds],
-            "verdict": Evaluation({}, verdicts).as_json()["verdict"],
+            "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
             "notes": result.notes,
         }
         | {name: str(path) for name, path in files.items()}
     )
-    return result.baseline.skill
+    return result.verdicts["baseline"].skill
 
 
 def _show(columns: dict[str, Any], ahead: Any, talk: Talk) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lstm_ae.words import gain
+
 from .results import show_files, show_metrics
 from .talk import Talk
 
@@ -10,9 +12,12 @@ HOLIDAYS = "the next weekdays, or as far apart as a company's rows are; holidays
 MOST = 20
 
 
-def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: Sequence[str] = ()) -> dict[str, Any]:
-    """Write the forecasts of a day ahead; show what they are worth and those of days to come. Returns the verdict."""
-    from lstm_ae.evaluation import Evaluation
+def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: Sequence[str] = ()) -> float | None:
+    """Write the forecasts of a day ahead; show what they are worth and those of days to come.
+
+    Returns:
+        The skill over persistence.
+    """
     from lstm_ae.tasks.forecasting import against_more, predict
 
     calibration = _calibration(opened)
@@ -24,19 +29,24 @@ def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: S
     }
     metrics, leaky = opened.run.metrics(), opened.data.source.leaky
     if classical:
-        more = against_more(opened.model, opened.data, classical, calibration)
-        metrics["test"] |= Evaluation({"test": more}).as_json()["test"]
+        more = against_more(opened.model, opened.data, classical, calibration).as_json()
+        metrics["test"] |= more["test"]
+        metrics["verdict"] |= more["verdict"]
     show_metrics(talk, metrics, leaky)
     _show_next_day(talk, opened, columns, levels)
     show_files(talk, files)
     verdict: dict[str, Any] = metrics["verdict"]["test"]
     shown = {"metrics": metrics, "verdict": verdict, "leaky": leaky}
     talk.document(shown | {name: str(file) for name, file in files.items()})
-    return verdict
+    return _skill(metrics["test"])
 
 
-def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, Any] | None:
-    """Forecast data that the run was not trained on; where its days are known, show what that is worth."""
+def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> float | None:
+    """Forecast data that the run was not trained on; where its days are known, show what that is worth.
+
+    Returns:
+        The skill over persistence.
+    """
     from lstm_ae.tasks.forecasting import evaluate_new, predict
 
     calibration, *_ = opened.run.calibration()
@@ -54,7 +64,13 @@ def show_new_days(opened: Any, talk: Talk, levels: Sequence[int]) -> dict[str, A
     show_files(talk, files)
     verdict: dict[str, Any] | None = measured.pop("verdict", {}).get("new data")
     talk.document({"metrics": measured, "verdict": verdict} | {name: str(file) for name, file in files.items()})
-    return verdict
+    return _skill(measured.get("new data"))
+
+
+def _skill(measures: Mapping[str, Any] | None) -> float | None:
+    """The skill over persistence, where there are measures."""
+    found: float | None = measures["skill"]["value"] if measures else None
+    return found
 
 
 def _calibration(opened: Any) -> Any:
@@ -104,8 +120,12 @@ def show_many_days(
     horizon: int | None,
     paths: int,
     classical: Sequence[str] = (),
-) -> dict[str, Any] | None:
-    """Forecast many days; show what each is worth and where everything is. Returns the verdict over all."""
+) -> float | None:
+    """Forecast many days; show what each is worth and where everything is.
+
+    Returns:
+        The skill over persistence, over all days.
+    """
     import numpy as np
 
     from lstm_ae.evaluation import Evaluation
@@ -167,8 +187,7 @@ def show_many_days(
         }
         | {name: str(path) for name, path in files.items()}
     )
-    verdict: dict[str, Any] | None = judged.get("all")
-    return verdict
+    return result.persistence.skill if result.persistence else None
 
 
 def _as_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
@@ -192,12 +211,16 @@ def _show_steps(talk: Talk, steps: Sequence[Any]) -> None:
 
 
 def _show_rivals(talk: Talk, steps: Sequence[Any]) -> None:
-    """The skill of every other baseline beside the model's."""
+    """The skill of every other baseline beside the model's, and the verdict on the best of them."""
     others = list(steps[0].metrics["skill"].baselines)
     if others:
-        talk.show("Skill over persistence, by day ahead:")
-        rows = [(step.step, step.metrics["skill"].value, *step.metrics["skill"].baselines.values()) for step in steps]
-        talk.table(["day", "model", *others], [(day, *(_known(value, "+.2%") for value in row)) for day, *row in rows])
+        talk.show("Skill over persistence, by day ahead, and the verdict on the best baseline:")
+        skills = [step.metrics["skill"] for step in steps]
+        rows = [
+            (step.step, *map(gain, (skill.value, *skill.baselines.values())), str(step.verdict))
+            for step, skill in zip(steps, skills, strict=True)
+        ]
+        talk.table(["day", "model", *others, "verdict"], rows)
 
 
 def _show_left_out(talk: Talk, data: Any, shown: Sequence[str]) -> None:
@@ -217,8 +240,8 @@ def _row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
     metrics = step.metrics
     return (
         step.step,
-        _known(step.verdict.skill, "+.2%"),
-        _known(step.verdict.p, ".2g"),
+        gain(step.persistence.skill),
+        _known(step.persistence.p, ".2g"),
         _known(metrics["theil_u"].value, ".4f"),
         *(f"{value:.4g}" for name in ("mae", "rmse") for value in (metrics[name].value, _naive(metrics[name]))),
         _known(metrics["mase"].value if "mase" in metrics else None, ".3f"),

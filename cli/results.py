@@ -7,7 +7,7 @@ from typing import Any
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.installation import install_hint
-from lstm_ae.words import epoch_name
+from lstm_ae.words import epoch_name, gain
 
 from .talk import Talk, shown
 
@@ -33,6 +33,13 @@ def show_metrics(talk: Talk, metrics: Mapping[str, Any], leaky: str) -> None:
         talk.show(f"LEAKY: {leaky}")
 
 
+def show_verdicts(talk: Talk, verdicts: Mapping[str, Any], naive: str) -> None:
+    """The verdict on the best baseline of a backtest, and on the naive one where that is another."""
+    first = next(iter(verdicts))
+    told = dict.fromkeys((first, naive))
+    talk.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in told)}")
+
+
 def _show_columns(talk: Talk, columns: Mapping[str, Any]) -> None:
     """What a forecast is worth in each column of a table."""
     from lstm_ae.data.columns import heading
@@ -44,11 +51,7 @@ def _show_columns(talk: Talk, columns: Mapping[str, Any]) -> None:
     talk.show("Skill by column" + (f", the first {MOST} of {most:,}:" if most > MOST else ":"))
     header = ["part", "column", "skill", "linear regression", "all other columns", "baseline"]
     names = ("skill", "linear", "others")
-    talk.table(header, [(part, heading(k), *(_share(of[n]) for n in names), of["baseline"]) for part, k, of in rows])
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2%}"
+    talk.table(header, [(part, heading(k), *(gain(of[n]) for n in names), of["baseline"]) for part, k, of in rows])
 
 
 def require_png(figure: Path) -> None:
@@ -87,11 +90,11 @@ def show_training(talk: Talk, run: Any) -> None:
     epochs = f"{done['epochs']} epoch" + ("s" if done["epochs"] != 1 else "")
     best = f"weights of {epoch_name(done['best_epoch'])}, {done['parameters']:,} parameters"
     talk.show(f"{epochs} in {done['seconds']:.0f} s{why}, {best}")
+    if "note" in done:
+        talk.show(done["note"])
     show_files(talk, {"run": run.directory, "figures": run.directory / "figures"})
     talk.document({"run": str(run.directory), "metrics": metrics, "leaky": leaky})
 
-    if "note" in done:
-        talk.show(done["note"])
 
 def show_predictions(opened: Any, talk: Talk) -> None:
     """Write a table of predictions into the run; show what the model is worth and where they are."""

@@ -1,13 +1,14 @@
 """`lstmae snp predict|reconstruct`: what the stock study has besides the verbs of every study."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lstm_ae.config import TASKS
 from lstm_ae.errors import ConfigError, NotEnoughSkill
 from lstm_ae.options import Declared, Option, checked
+from lstm_ae.words import gain
 
 from . import estimating, forecasts, training, trials
 from .fields import option
@@ -153,19 +154,15 @@ def register(app: typer.Typer, small: str) -> None:
         new = opened.data.train.samples == 0
         if new and classical:
             raise ConfigError("--baselines are fitted on training days, and new data has none. Leave out --baselines")
-        verdict: dict[str, Any] | None
         if multistep:
-            verdict = forecasts.show_many_days(
-                opened, talk, ends, horizon=ahead, paths=futures or 0, classical=classical
-            )
+            skill = forecasts.show_many_days(opened, talk, ends, horizon=ahead, paths=futures or 0, classical=classical)
         elif new:
-            verdict = forecasts.show_new_days(opened, talk, ends)
+            skill = forecasts.show_new_days(opened, talk, ends)
         else:
-            verdict = forecasts.show_one_day(opened, talk, ends, classical=classical)
-        skill = verdict["skill"] if verdict else None
+            skill = forecasts.show_one_day(opened, talk, ends, classical=classical)
         if wanted is not None and not (skill is not None and skill >= wanted):
-            found = "not known" if skill is None else f"{skill:+.2%}"
-            raise NotEnoughSkill(f"The skill is {found}, less than --require-skill {wanted:g}")
+            found = "not known" if skill is None else gain(skill)
+            raise NotEnoughSkill(f"The skill over persistence is {found}, less than --require-skill {wanted:g}")
 
     @command(app, "audit", "lstmae snp audit latest")
     def audit(
@@ -209,7 +206,7 @@ def register(app: typer.Typer, small: str) -> None:
         number, wanted = checked(FOLDS, folds), checked(SKILL, require_skill)
         found = trials.show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
         if wanted is not None and not found >= wanted:
-            raise NotEnoughSkill(f"The skill over all folds is {found:+.2%}, less than --require-skill {wanted:g}")
+            raise NotEnoughSkill(f"The skill over all folds is {gain(found)}, less than --require-skill {wanted:g}")
 
     @command(
         app,

@@ -10,10 +10,11 @@ from typing import Any
 
 from lstm_ae.config import Config, Snp
 from lstm_ae.errors import Leak
+from lstm_ae.words import gain
 
 from .backend import import_tensorflow
 from .options import Given
-from .results import show_files, show_metrics
+from .results import show_files, show_metrics, show_verdicts
 from .searching import divided
 from .stops import Interrupted
 from .talk import Talk
@@ -132,7 +133,7 @@ def show_kfold(given: Given, talk: Talk, out: Path | None, folds: int, keep: flo
 
 
 def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: str, *, refit: bool) -> float:
-    """Backtest a config; show each fold and what they say together. Returns the skill over all."""
+    """Backtest a config; show each fold and what they say together. Returns the skill over persistence in all."""
     assert isinstance(config, Snp)
     out = out or new_folder("backtest")
     import_tensorflow(talk)
@@ -165,16 +166,17 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
     rows = []
     for fold in result.folds:
         metrics, verdict = fold.evaluation["test"], fold.evaluation["verdict"]["test"]
-        linear, mae = metrics["skill"]["baselines"]["linear"], metrics["mae"]
+        skill, mae = metrics["skill"], metrics["mae"]
         rows.append(
             (
                 fold.number,
                 fold.first,
                 fold.last,
                 fold.tested,
-                f"{verdict['skill']:+.2%}",
+                gain(skill["value"]),
+                gain(skill["baselines"]["linear"]),
+                f"{verdict['outcome']} {verdict['baseline']}",
                 verdict["p"],
-                f"{linear:+.2%}",
                 mae["value"],
                 mae["baselines"]["persistence"],
                 *(
@@ -183,11 +185,11 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
                 ),
             )
         )
-    header = ["fold", "first day", "last day", "companies", "skill", "p", "linear", "mae (USD)", "persistence"]
-    talk.table([*header, "in 80 %", "in 95 %"], rows)
+    header = ["fold", "first day", "last day", "companies", "skill", "linear", "verdict", "p"]
+    talk.table([*header, "mae (USD)", "persistence", "in 80 %", "in 95 %"], rows)
     for note in result.notes:
         talk.show(note)
-    talk.show(f"Verdict over all folds: {result.persistence}; {result.linear}")
+    show_verdicts(talk, result.verdicts, "persistence")
     numbers = [fold.number for fold in result.folds]
     skills = [fold.evaluation["test"]["skill"] for fold in result.folds]
     drawn = skill_by_fold(
@@ -198,13 +200,12 @@ def show_backtest(config: Config, talk: Talk, out: Path | None, folds: int, by: 
     )
     files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
     show_files(talk, files)
-    verdicts = {"persistence": result.persistence, "linear": result.linear}
     talk.document(
         {
             "folds": [fold._asdict() for fold in result.folds],
-            "verdict": Evaluation({}, verdicts).as_json()["verdict"],
+            "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
             "notes": result.notes,
         }
         | {name: str(path) for name, path in files.items()}
     )
-    return result.persistence.skill
+    return result.verdicts["persistence"].skill

@@ -40,7 +40,7 @@ def appraise(
 
     A run that was trained on validation as well has kept none.
 
-    - forecast: errors after every window, beside its last value and its last season, which need no keeping; a verdict
+    - forecast: errors after every window, beside its last value, its last season and the linear regression; a verdict
     - classify: accuracy, macro-F1 and log loss by `label_col`, beside logistic regression; a verdict
     - anomaly with `label_col`: how well scores rank the labelled rows, and events meet labelled ranges, never
       point-adjusted, beside principal components
@@ -120,8 +120,10 @@ def _reconstructions(run: Run, config: Series, data: str, progress: Progress | N
     linear = codes.errors_of_components(components, scale)
     theirs = encoding.mean_squared_error(of_windows(linear, halves.window), prepared.grid, halves.window)
     metric = metric._replace(baselines={components.name: theirs})
-    judged = codes.judge(_whole(prepared, halves.window), codes.errors_of(model, scale), linear, components)
-    return Evaluation({PART: {"reconstruction_mse": metric}}, {PART: judged} if judged else {})
+    if codes.lossless(components):
+        return Evaluation({PART: {"reconstruction_mse": metric}})
+    judged = codes.judge(_whole(prepared, halves.window), codes.errors_of(model, scale), linear, components.name)
+    return Evaluation({PART: {"reconstruction_mse": metric}}, {PART: judged})
 
 
 def _forecasts(run: Run, config: Series, data: str, progress: Progress | None, seen: Seen) -> Evaluation:
@@ -138,10 +140,11 @@ def _forecasts(run: Run, config: Series, data: str, progress: Progress | None, s
     nothing = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
     whole = Data(nothing, nothing, split, forecaster.levels.scale, source, feature_names=prepared.table.layout.values)
-    fitted = seasonal.Seasonal(forecaster.seasons, None, np.zeros(config.horizon, np.float32))
+    weights, bias = run.regression() or (None, np.zeros(config.horizon, np.float32))
+    fitted = seasonal.Seasonal(forecaster.seasons, weights, bias)
     found = outcomes.outcome(forecaster.model, whole, split, fitted, forecaster.spread)
     columns = outcomes.by_column(found, whole.feature_names, forecaster.seasons)
-    judged = outcomes.judge(found, columns)
+    judged = outcomes.judge(found, whole.feature_names)
     return Evaluation({PART: outcomes.measures(found)}, {PART: judged}, columns={PART: columns})
 
 

@@ -26,7 +26,7 @@ from lstm_ae.experiment import identity_in, learn
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.tasks.errors import calibrate, errors, judge, measures, usual_change
 from lstm_ae.tasks.forecasting import one_day
-from lstm_ae.verdicts import verdict
+from lstm_ae.verdicts import against_each
 
 # Share of the days that is always for training, and of the days before a test that is for validation.
 FIRST, VALIDATION = 0.5, 0.15
@@ -41,7 +41,8 @@ class Fold(NamedTuple):
         tested: how many companies were forecast.
         epochs: the epoch whose weights were tested.
         evaluation: as it stands in `metrics.json`, of the part "test".
-        daily: `days`, and by predictor ("model", "persistence", "linear") the mean squared scaled error of each.
+        daily: `days`, and by predictor ("model", "persistence", "linear" and so on) the mean squared scaled error of
+            each.
         counts: of how many forecasts each of the `days` is the mean.
         data: what was trained and tested on, as `lstm_ae.data.windows.Source` has it; {} in folds of older versions.
         versions: those it was trained and tested with; likewise.
@@ -64,14 +65,16 @@ LATER = ("data", "versions")
 
 
 class Backtest(NamedTuple):
-    """All folds, and what they say together: verdicts on all forecasts against persistence and the linear model.
+    """All folds, and what they say together.
 
-    `notes` say what is unusual.
+    Args:
+        folds: in their order.
+        verdicts: by baseline, on all forecasts: the baseline with the smallest error first, which is the one to beat.
+        notes: what is unusual.
     """
 
     folds: list[Fold]
-    persistence: Verdict
-    linear: Verdict
+    verdicts: dict[str, Verdict]
     notes: list[str] = []
 
 
@@ -130,15 +133,14 @@ def backtest(
         done.append(fold)
         if finished:
             finished(fold)
-    daily = {name: np.concatenate([fold.daily[name] for fold in done]) for name in done[0].daily}
-    days = daily.pop("days").astype("datetime64[D]")
+    # Folds of older versions hold fewer baselines.
+    common = [name for name in done[0].daily if all(name in fold.daily for fold in done)]
+    daily = {name: np.concatenate([fold.daily[name] for fold in done]) for name in common}
+    days, model = daily.pop("days").astype("datetime64[D]"), daily.pop("model")
     counts = np.concatenate([fold.counts for fold in done])
-    against = [
-        verdict(daily["model"], daily[name], days, name=name, steps=1, counts=counts)
-        for name in ("persistence", "linear")
-    ]
+    verdicts = against_each(model, daily, days, steps=1, counts=counts)
     note = of_other_versions([fold.versions for fold in done], "folds")
-    return Backtest(done, against[0], against[1], [note] if note else [])
+    return Backtest(done, verdicts, [note] if note else [])
 
 
 def planned(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> tuple[Quotes, list[Parts]]:
@@ -226,7 +228,7 @@ def tested(kept: tuple[Any, int], data: Data, number: int) -> Fold:
     days, which = np.unique(found.days[:, 0], return_inverse=True)
     count = np.bincount(which)
     daily: dict[str, list[Any]] = {"days": days.astype(str).tolist()}
-    for name, of in (("model", ""), ("persistence", "persistence"), ("linear", "linear")):
-        daily[name] = (np.bincount(which, found.scaled[of][:, 0] ** 2) / count).tolist()
+    for name, error in found.scaled.items():
+        daily[name or "model"] = (np.bincount(which, error[:, 0] ** 2) / count).tolist()
     tested = len(np.unique(found.company))
     return Fold(number, daily["days"][0], daily["days"][-1], tested, epochs, evaluation, daily, count.tolist())

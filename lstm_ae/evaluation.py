@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.words import gain
+
 Numbers = NDArray[Any]
 
 
@@ -38,9 +40,10 @@ class Verdict(NamedTuple):
     """Does a forecast, or an answer, beat a baseline?
 
     Args:
-        outcome: "beats", "ties with", "loses to" or, where the test cannot tell, "undecided against".
-        baseline: whom.
-        skill: 1 - error / error of the baseline.
+        outcome: "beats", "ties with", "loses to"; where the test cannot tell "undecided against", or "is worse than"
+            if it cannot be computed and the error is at least twice the baseline's.
+        baseline: whom: of several, the one with the smallest error on the same samples.
+        skill: 1 - error / error of that baseline.
         p: two-sided p-value of equal accuracy; NaN where it cannot be computed.
         statistic: Diebold and Mariano's, or McNemar's, above 0 where the model is better; NaN like `p`.
         halves: the same statistic over the first and the second half of the days alone; NaN where there are no days.
@@ -62,7 +65,8 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
         remark = f", {self.remark}" if self.remark else ""
-        return f"{self.outcome} {self.baseline} ({self.words or f'skill {self.skill:+.2%}'}, {p}{remark})"
+        words = self.words or ("skill " if self.skill >= -1 else "") + gain(self.skill)
+        return f"{self.outcome} {self.baseline} ({words}, {p}{remark})"
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in `metrics.json`."""
@@ -100,7 +104,7 @@ class Evaluation(NamedTuple):
 
     Args:
         metrics: what was measured.
-        verdicts: by part, whether a forecast beats persistence, or a class a linear model; empty without either.
+        verdicts: by part, whether the model beats the best of its baselines there; empty where that is not tested.
         kept: what was fitted on the way and a run keeps, for its task's `keep`: how far forecasts were off on
             validation, or a linear baseline; None where there is nothing.
         columns: by part and name, of forecasts of a table with several columns.

@@ -3,6 +3,7 @@
     normal.npz      how a model that finds anomalies scored normal rows: what its threshold rests on
     components.npz  the principal components that a reconstruction stands beside, where there is no normal.npz
     logistic.npz    the logistic regression that a table's classes stand beside
+    regression.npz  the linear regression that a table's forecasts stand beside
     spread.npz      quantiles of the errors of a table's forecasts on validation: what its intervals rest on
     detection.npz   the last search of a table for anomalies, thinned: what a report draws
     baselines.npz   what stands beside the forecasts of prices that are new to a run
@@ -26,6 +27,7 @@ from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
 from lstm_ae.intervals import Calibration, read_calibration, read_spread, write_calibration, write_spread
 from lstm_ae.logistic import Logistic, read_logistic, write_logistic
+from lstm_ae.seasonal import Seasonal, read_regression, write_regression
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,15 @@ class Kept:
         """Save what classes of other tables are compared with."""
         write_logistic(self.directory / "logistic.npz", regression)
 
+    def regression(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """The linear baseline of forecasts of a table, its weights and bias; None where it was not kept."""
+        path = self.directory / "regression.npz"
+        return read_regression(path) if path.is_file() else None
+
+    def write_regression(self, fitted: Seasonal) -> None:
+        """Save what forecasts of other tables are compared with."""
+        write_regression(self.directory / "regression.npz", fitted)
+
     def spread(self) -> tuple[NDArray[Any], Scale]:
         """Quantiles of errors on validation `(features, horizon, 199)`, and the scale that they are in.
 
@@ -97,7 +108,7 @@ class Kept:
 
     def take_over(self, other: "Kept") -> None:
         """Copy what another holds of how its model did on validation."""
-        for name in ("normal", "components", "logistic", "spread", "baselines", "calibration"):
+        for name in ("normal", "components", "logistic", "regression", "spread", "baselines", "calibration"):
             if (other.directory / f"{name}.npz").is_file():
                 shutil.copyfile(other.directory / f"{name}.npz", self.directory / f"{name}.npz")
 

@@ -20,9 +20,9 @@ from lstm_ae.evaluation import Evaluation, Verdict, skill
 from lstm_ae.experiment import identity_in, learn
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.origins import Divided, begun, divided
-from lstm_ae.seasonal import fit
+from lstm_ae.seasonal import LINEAR, fit
 from lstm_ae.tasks.series import outcomes
-from lstm_ae.verdicts import verdict
+from lstm_ae.verdicts import against_each
 
 
 class Fold(NamedTuple):
@@ -34,9 +34,10 @@ class Fold(NamedTuple):
         windows: windows that were forecast from.
         epochs: the epoch whose weights were tested.
         evaluation: as it stands in `metrics.json`, of the part "test".
-        baseline: the one to beat.
+        baseline: the naive one, which skill is counted against.
         moments: when forecasts were made, to the step: nanoseconds since 1970, or rows of the table without times.
-        errors: by predictor ("model", "baseline", "linear") the mean squared scaled error of each.
+        errors: by predictor ("model", "baseline", "linear" for the linear regression, others by their names) the mean
+            squared scaled error of each.
         counts: of how many forecasts each of the `moments` is the mean.
         left_out: names of the series of which nothing was forecast that is known.
         versions: those it was trained and tested with; {} in folds of older versions.
@@ -57,14 +58,17 @@ class Fold(NamedTuple):
 
 
 class Rolling(NamedTuple):
-    """All folds, and what they say together against the baselines to beat and against the linear regressions.
+    """All folds, and what they say together.
 
-    `notes` say what is unusual.
+    Args:
+        folds: in their order.
+        verdicts: by baseline, as `Fold.errors` names it, on all forecasts: the baseline with the smallest error first,
+            which is the one to beat.
+        notes: what is unusual.
     """
 
     folds: list[Fold]
-    baseline: Verdict
-    linear: Verdict
+    verdicts: dict[str, Verdict]
     notes: list[str] = []
 
 
@@ -115,18 +119,17 @@ def roll(
         if finished:
             finished(fold)
     moments = np.concatenate([fold.moments for fold in done])
-    errors = {name: np.concatenate([fold.errors[name] for fold in done]) for name in done[0].errors}
+    # Seasons, and so the names of baselines, may differ from fold to fold.
+    common = [name for name in done[0].errors if all(name in fold.errors for fold in done)]
+    errors = {name: np.concatenate([fold.errors[name] for fold in done]) for name in common}
     names = {fold.baseline for fold in done}
-    against = {"baseline": names.pop() if len(names) == 1 else "the baselines", "linear": "linear regression"}
+    called = {"baseline": names.pop() if len(names) == 1 else "the naive baselines", "linear": LINEAR}
     assert config.horizon is not None
-    steps = config.horizon
     counts = np.concatenate([fold.counts for fold in done])
-    judged = [
-        verdict(errors["model"], errors[key], moments, name=name, steps=steps, counts=counts)
-        for key, name in against.items()
-    ]
+    verdicts = against_each(errors.pop("model"), errors, moments, steps=config.horizon, counts=counts)
+    verdicts = {name: judged._replace(baseline=called.get(name, name)) for name, judged in verdicts.items()}
     note = of_other_versions([fold.versions for fold in done], "folds")
-    return Rolling(done, judged[0], judged[1], [note] if note else [])
+    return Rolling(done, verdicts, [note] if note else [])
 
 
 def _trained(rows: Divided, number: int, state: Path, notify: Callable[[int, Any], None] | None) -> tuple[Any, int]:
@@ -149,7 +152,7 @@ def tested(rows: Divided, model: Any, epoch: int, number: int) -> Fold:
     fitted = fit(data, outcomes.steps_of(model))
     found = outcomes.outcome(model, data, data.test, fitted, outcomes.spread_of(model, data, fitted))
     columns = outcomes.by_column(found, data.feature_names, fitted.seasons)
-    judged = outcomes.judge(found, columns)
+    judged = outcomes.judge(found, data.feature_names)
     evaluation = Evaluation({"test": outcomes.measures(found)}, {"test": judged}, columns={"test": columns}).as_json()
     there = ~np.isnan(found.squared[""])
     if not there.any():
@@ -163,10 +166,12 @@ def tested(rows: Divided, model: Any, epoch: int, number: int) -> Fold:
     moments = rows.places[made] if time is None else found.moments
     forecast = set(rows.series[made[there]].tolist())
     left_out = [name for place, name in enumerate(rows.ids) if place not in forecast]
-    names = {"model": "", "baseline": found.baseline, "linear": "linear regression"}
+    keys = {"": "model", found.naive: "baseline", LINEAR: "linear"}
     when, which = np.unique(moments[there], return_inverse=True)
     count = np.bincount(which)
-    errors = {key: (np.bincount(which, found.squared[name][there]) / count).tolist() for key, name in names.items()}
+    errors = {
+        keys.get(name, name): (np.bincount(which, of[there]) / count).tolist() for name, of in found.squared.items()
+    }
     return Fold(
         number,
         first,
@@ -174,7 +179,7 @@ def tested(rows: Divided, model: Any, epoch: int, number: int) -> Fold:
         data.test.samples,
         epoch,
         evaluation,
-        found.baseline,
+        found.naive,
         when.tolist(),
         errors,
         count.tolist(),
@@ -183,7 +188,7 @@ def tested(rows: Divided, model: Any, epoch: int, number: int) -> Fold:
 
 
 def skills(fold: Fold) -> tuple[float, float]:
-    """Over the baseline to beat, of the model and of the linear regression."""
+    """Over the naive baseline, of the model and of the linear regression."""
     ours, naive, linear = (
         float(np.average(fold.errors[name], weights=fold.counts)) for name in ("model", "baseline", "linear")
     )

@@ -5,15 +5,18 @@ horizon, `(samples, horizon, features)`.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.data.windows import Data, Split, joined
+from lstm_ae.files import load_state, save_state
 
 Numbers = NDArray[Any]
 
+LINEAR = "linear regression"
 # Windows that are fitted and chosen on, spread evenly over their part, and the values that these may hold.
 FITTED, CHOSEN, VALUES = 20_000, 2_000, 20_000_000
 # The last steps of a window that the regression reads, at most.
@@ -39,7 +42,7 @@ class Seasonal(NamedTuple):
     bias: Numbers
 
     def said(self, past: Numbers) -> dict[str, Numbers]:
-        """The forecast of each predictor by name, the one to beat first."""
+        """The forecast of each predictor by name, the one that skill is counted against first."""
         horizon = len(self.bias)
         found = {"persistence": persistence(past, horizon)}
         if any(self.seasons):
@@ -49,7 +52,19 @@ class Seasonal(NamedTuple):
         level = last_known(past)
         relative = np.nan_to_num(past[:, -len(self.weights) :] - level)
         linear = np.einsum("nsf,sh->nhf", relative, self.weights, optimize=True) + self.bias[:, None]
-        return found | {"linear regression": level + linear}
+        return found | {LINEAR: level + linear}
+
+
+def write_regression(path: Path, fitted: Seasonal) -> None:
+    """Write the regression that forecasts of other tables are compared with."""
+    assert fitted.weights is not None
+    save_state(path, {}, {"regression": [fitted.weights, fitted.bias]})
+
+
+def read_regression(path: Path) -> tuple[Numbers, Numbers]:
+    """Read the weights and the bias of `Seasonal`; raises `DataError` where the file is damaged."""
+    weights, bias = load_state(path, {"regression": 2})[1]["regression"]
+    return weights, bias
 
 
 def last_known(past: Numbers) -> Numbers:
@@ -122,7 +137,7 @@ def fit(data: Data, steps: int, *, refit: bool = False) -> Seasonal:
     judged = scaled_windows(data, data.validation, CHOSEN, steps)
     past, truth = judged[:, :steps], judged[:, steps:]
     tried = _fitted(data, steps, PENALTIES)
-    errors = [_mse(found.said(past)["linear regression"], truth) for found in tried]
+    errors = [_mse(found.said(past)[LINEAR], truth) for found in tried]
     best = min(range(len(tried)), key=errors.__getitem__)
     return _fitted(joined(data), steps, PENALTIES[best : best + 1])[0] if refit else tried[best]
 

@@ -1,5 +1,6 @@
 """Whether a model beats a baseline, by tests of equal accuracy."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,21 @@ from numpy.typing import NDArray
 from lstm_ae.evaluation import Verdict, skill
 
 Numbers = NDArray[Any]
+
+# The skill of an error twice as large as the baseline's. Without a significant test it is no tie.
+ROUT = -1.0
+
+
+def hardest(losses: Mapping[str, Numbers], counts: Numbers | None = None) -> str:
+    """Return the name of the baseline with the smallest mean loss; of equal ones the first.
+
+    It is chosen on the very samples that the verdict is about. That can only make the verdict on the model stricter.
+
+    Args:
+        losses: `(samples,)` by baseline.
+        counts: `(samples,)` forecasts that each loss is the mean of; None for one each.
+    """
+    return min(losses, key=lambda name: float(np.average(losses[name], weights=counts)))
 
 
 def verdict(
@@ -24,7 +40,8 @@ def verdict(
 
     Series that share a day move together, so the test is on the daily means of the loss difference; its variance has
     the autocovariances of `steps` - 1 lags, since forecasts of `steps` steps overlap, and is at least Newey and West's.
-    The skill is over all samples: where it has the other sign, nothing is decided.
+    The skill is over all samples: where it has the other sign, nothing is decided. Nor is it where the error is at
+    least twice the baseline's and the test finds no difference; where the test cannot be computed, it is worse.
 
     Args:
         errors, baseline: `(samples,)` losses (squared errors) of the model and of the baseline.
@@ -43,9 +60,10 @@ def verdict(
     statistic, p = diebold_mariano(difference, steps, kernel)
     outcome = "beats" if statistic > 0 else "loses to"
     if np.isnan(p):
-        outcome = "undecided against" if difference.any() else "ties with"
+        untested = "is worse than" if gained <= ROUT else "undecided against"
+        outcome = untested if difference.any() else "ties with"
     elif p >= 0.05:
-        outcome = "ties with"
+        outcome = "undecided against" if gained <= ROUT else "ties with"
     elif gained * statistic < 0:
         # A few crowded days against many others: better by the day, worse by the sample, or the reverse.
         outcome = "undecided against"
@@ -55,6 +73,15 @@ def verdict(
     unit = float(counts @ baseline) / max(float(counts.sum()), 1.0) or float("nan")
     margin = float(stats.t.ppf(0.975, len(days) - 1)) * _standard_error(difference, steps, kernel) / unit
     return Verdict(outcome, name, gained, p, statistic, (first, second), margin=margin)
+
+
+def against_each(
+    errors: Numbers, baselines: Mapping[str, Numbers], days: Numbers, *, steps: int, counts: Numbers
+) -> dict[str, Verdict]:
+    """Compare a forecast with every baseline, the one with the smallest error first; the rest as `verdict` takes it."""
+    first = hardest(baselines, counts)
+    order = [first, *(name for name in baselines if name != first)]
+    return {name: verdict(errors, baselines[name], days, name=name, steps=steps, counts=counts) for name in order}
 
 
 def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], *, name: str, what: str) -> Verdict:

@@ -58,6 +58,17 @@ def apart(names: Sequence[str], limit: int) -> list[str]:
     return [end if len(end) <= limit else f"{end[: (limit - 1) // 2]}…{end[-(limit // 2) :]}" for end in ends]
 
 
+def gain(skill: float | None) -> str:
+    """A skill: in percent, or, where the error is more than twice the baseline's, as a multiple of that.
+
+    >>> gain(0.2745), gain(-0.02), gain(-13.49), gain(None)
+    ('+27.45%', '-2.00%', 'error x14.5', '-')
+    """
+    if skill is None or skill != skill:
+        return "-"
+    return f"{skill:+.2%}" if skill >= -1 else f"error x{1 - skill:.3g}"
+
+
 def epoch_name(epoch: int) -> str:
     """The epoch whose weights a model has; that of the start says so.
 

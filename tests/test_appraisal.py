@@ -13,7 +13,7 @@ from searches import call
 
 from lstm_ae.appraisal import PART, appraise
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.run import open_run
+from lstm_ae.run import Run, open_run
 
 # Four trainings before the first test.
 pytestmark = pytest.mark.slow
@@ -85,10 +85,19 @@ def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
     evaluation = appraise(open_run(place / "forecast"), str(place / "last.csv"))
     before = open_run(place / "forecast").metrics()
     beside = evaluation.metrics[PART]["forecast_mse"].baselines
-    assert beside == pytest.approx(
-        {k: v for k, v in before["test"]["forecast_mse"]["baselines"].items() if k != "linear regression"}, rel=1e-4
-    )
+    assert beside == pytest.approx(before["test"]["forecast_mse"]["baselines"], rel=1e-4)
     assert evaluation.verdicts[PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
+    assert evaluation.verdicts[PART].baseline == min(beside, key=beside.__getitem__)
+
+
+def test_forecasts_of_a_run_without_its_regression_are_still_measured(place: Path, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(place / "forecast", tmp_path / "run")))
+    (run.directory / "regression.npz").unlink()
+    evaluation = appraise(run, str(place / "last.csv"))
+    assert "linear regression" not in evaluation.metrics[PART]["forecast_mse"].baselines
+    (run.directory / "regression.npz").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"regression\.npz"):
+        appraise(run, str(place / "last.csv"))
 
 
 def test_classes_come_with_logistic_regression_and_a_verdict(place: Path) -> None:

@@ -104,12 +104,17 @@ def test_what_all_folds_say_together(path, tmp_path):
     found = backtest(config_of(path), 2, tmp_path / "two")
     daily = {name: np.concatenate([fold.daily[name] for fold in found.folds]) for name in found.folds[0].daily}
     assert len(np.unique(daily["days"])) == DAYS // 2
-    assert found.persistence.skill == pytest.approx(1 - daily["model"].mean() / daily["persistence"].mean())
-    assert found.linear.skill == pytest.approx(1 - daily["model"].mean() / daily["linear"].mean())
+    means = {name: values.mean() for name, values in daily.items() if name not in ("days", "model")}
+    assert set(means) == set(found.verdicts) == {"persistence", "drift", "weekday", "linear"}
+    assert next(iter(found.verdicts)) == min(means, key=means.get)
+    for name, verdict in found.verdicts.items():
+        assert verdict.baseline == name
+        assert verdict.skill == pytest.approx(1 - daily["model"].mean() / means[name])
     for fold in found.folds:
-        assert fold.evaluation["verdict"]["test"]["skill"] == pytest.approx(
-            1 - np.mean(fold.daily["model"]) / np.mean(fold.daily["persistence"]), abs=0.02
-        )
+        judged = fold.evaluation["verdict"]["test"]
+        ours, theirs = np.mean(fold.daily["model"]), np.mean(fold.daily[judged["baseline"]])
+        assert judged["skill"] == pytest.approx(1 - ours / theirs, abs=0.02)
+        assert theirs == min(np.mean(fold.daily[name]) for name in means)
 
 
 @pytest.mark.slow
@@ -182,7 +187,7 @@ def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(backtests, "_trained", lambda *_: None)
     monkeypatch.setattr(backtests, "tested", lambda kept, data, number: (first, last)[number - 1])
-    monkeypatch.setattr(backtests, "verdict", lambda *_, **__: None)
+    monkeypatch.setattr(backtests, "against_each", lambda *_, **__: {})
     told = []
     folds = backtest(config_of(path), 2, tmp_path, prepared=told.append).folds
     assert [fold.data for fold in folds] == told
@@ -204,7 +209,7 @@ def test_folds_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     fold = Fold(1, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
     monkeypatch.setattr(backtests, "_trained", lambda *_: None)
     monkeypatch.setattr(backtests, "tested", lambda *_: fold)
-    monkeypatch.setattr(backtests, "verdict", lambda *_, **__: None)
+    monkeypatch.setattr(backtests, "against_each", lambda *_, **__: {})
     assert backtest(config_of(path), 2, tmp_path).notes == []
     first = read_object(tmp_path / "fold-1.json")
     assert set(first["versions"]) > {"keras", "lstm-ae"}
@@ -234,7 +239,9 @@ def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
 
     monkeypatch.setattr(backtests, "_trained", lambda *_: None)
     monkeypatch.setattr(backtests, "tested", tested)
-    found = backtest(config_of(path), 2, tmp_path / "out").persistence
+    verdicts = backtest(config_of(path), 2, tmp_path / "out").verdicts
+    assert list(verdicts) == ["linear", "persistence"]
+    found = verdicts["persistence"]
     ours = 2 * 1000 * 1.05 + sum(0.9 + 0.001 * k for day in (range(1, 50), range(49)) for k in day)
     assert found.skill == pytest.approx(1 - ours / (2 * 1000 + 98))
     assert found.p < 0.05

@@ -1,5 +1,6 @@
 """A model of anyone's own table: missing values, scores, events, and the commands on a small table of a pump."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -107,17 +108,26 @@ def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
     def theirs(windows: np.ndarray) -> np.ndarray:
         return (3 - windows) + noise.uniform(-0.01, 0.01, windows.shape)
 
-    it = Components(np.zeros((5, 1), np.float32), np.eye(5, dtype=np.float32)[:4])
-    found = codes.judge(split, ours, theirs, it)
-    assert found is not None
+    found = codes.judge(split, ours, theirs, "PCA with 4 numbers")
     assert (found.outcome, found.baseline) == ("beats", "PCA with 4 numbers")
     assert found.skill == pytest.approx(1 - 1 / (1.5 - 1 / 118), abs=0.01)
     assert found.halves[0] > 10 > 4 > abs(found.halves[1])
     # Components that keep a window as it is leave nothing to compare.
-    assert codes.judge(split, ours, theirs, it._replace(axes=np.eye(5, dtype=np.float32))) is None
+    it = Components(np.zeros((5, 1), np.float32), np.eye(5, dtype=np.float32))
+    assert codes.lossless(it)
+    assert not codes.lossless(it._replace(axes=it.axes[:4]))
     metrics = open_run(place / "run").metrics()
     for part in ("validation", "test"):
-        assert metrics["verdict"][part]["baseline"] == "PCA with 4 numbers"
+        baselines = metrics[part]["reconstruction_mse"]["baselines"]
+        assert metrics["verdict"][part]["baseline"] == min(baselines, key=baselines.get)
+
+
+def test_the_verdict_is_on_the_better_baseline(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the windows' means give more back than the principal components, these are no merit."""
+    monkeypatch.setattr(codes, "errors_of_components", lambda components, scale: lambda windows: 100 + 0 * windows)
+    with contextlib.chdir(place):
+        found = open_trained(open_run("run")).evaluate()
+    assert [verdict.baseline for verdict in found.verdicts.values()] == ["mean of the window"] * 2
 
 
 def test_series_that_move_together_are_one_piece_of_evidence() -> None:
@@ -134,9 +144,7 @@ def test_series_that_move_together_are_one_piece_of_evidence() -> None:
         times = np.concatenate([np.arange(first, hours) for first in begins]) * 3600 * 10**9
         segment = np.repeat(np.arange(series, dtype=np.int32), [hours - first for first in begins])
         split = Split(values, window_starts(segment, span), span, segment, time=times.view("datetime64[ns]"))
-        it = Components(np.zeros((span, 1), np.float32), np.eye(span, dtype=np.float32)[:4])
-        found = codes.judge(split, lambda windows: 5 + windows, lambda windows: 5 + 0 * windows, it)
-        assert found is not None
+        found = codes.judge(split, lambda windows: 5 + windows, lambda windows: 5 + 0 * windows, "x")
         rejected += found.p < 0.05
     assert rejected <= 0.2 * rounds
 

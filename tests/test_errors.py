@@ -144,12 +144,17 @@ def test_the_verdict_is_on_squared_errors_of_the_days_asked():
     series = 100 + np.cumsum(np.tile([3.0, -3.0], 100) + random.normal(0, 0.1, 200))
     way = Way(lambda past, company, following: past[:, -2:], 4, 2)  # two days ago, then yesterday
     _, found = found_of(series, way)
-    first, second, both = judge(found, 1), judge(found, 2), judge(found)
+    first, second, both = (judge(found, step, "persistence") for step in (1, 2, None))
     assert (first.outcome, second.outcome) == ("beats", "ties with")
     assert math.isnan(second.p)  # the same forecast
     errors_1, errors_2 = (found.scaled[name] ** 2 for name in ("", "persistence"))
     assert first.skill == pytest.approx(1 - errors_1[:, 0].mean() / errors_2[:, 0].mean())
     assert both.skill == pytest.approx(1 - errors_1.mean() / errors_2.mean())
+    # The linear regression sees the pattern as well, so that beating persistence is no merit.
+    assert [(judge(found, step).outcome, judge(found, step).baseline) for step in (1, None)] == [
+        ("ties with", "linear"),
+        ("ties with", "linear"),
+    ]
 
 
 def test_against_utilsforecast():

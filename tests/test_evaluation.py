@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lstm_ae.evaluation import Mean, Verdict, principal_components, sample_means, skill
-from lstm_ae.verdicts import diebold_mariano, verdict
+from lstm_ae.verdicts import against_each, diebold_mariano, hardest, verdict
 
 
 @pytest.mark.parametrize(
@@ -164,6 +164,34 @@ def test_too_few_days_decide_nothing() -> None:
     assert str(found) == f"undecided against persistence (skill {found.skill:+.2%}, p not computable)"
 
 
+def test_a_rout_is_worse_without_a_test() -> None:
+    errors, baseline = losses(20, 1)
+    found = verdict(errors[:12], baseline[:12], DAYS[:12], name="PCA", steps=1)
+    assert found.outcome == "is worse than"
+    assert str(found).startswith("is worse than PCA (error x1")
+    assert str(found).endswith(", p not computable)")
+    won = verdict(baseline[:12], errors[:12], DAYS[:12], name="PCA", steps=1)
+    assert won.outcome == "undecided against"  # what cannot be tested is not praised
+
+
+def test_a_rout_that_is_not_significant_is_no_tie() -> None:
+    """One day in twenty is a disaster."""
+    errors, baseline = losses(1, 1)
+    errors[:3] += 100
+    found = verdict(errors, baseline, DAYS, name="x", steps=1)
+    assert found.skill < -1
+    assert found.p > 0.05
+    assert found.outcome == "undecided against"
+
+
+def test_the_hardest_baseline_has_the_smallest_mean_loss() -> None:
+    found = {"a": np.array([3.0, 1.0]), "b": np.array([1.0, 2.0]), "c": np.array([2.0, 1.0])}
+    assert hardest(found) == "b"
+    assert hardest(found, np.array([1, 3])) == "c"
+    judged = against_each(np.ones(2), found, np.arange(2), steps=1, counts=np.array([1, 3]))
+    assert [(name, verdict.baseline) for name, verdict in judged.items()] == [(x, x) for x in ("c", "a", "b")]
+
+
 def test_samples_are_averaged_over_what_is_there() -> None:
     errors = np.array([[[1.0, np.nan], [3.0, 5.0]], [[np.nan, np.nan], [np.nan, np.nan]]])
     np.testing.assert_array_equal(sample_means(errors), [3.0, np.nan])
@@ -174,6 +202,7 @@ def test_samples_are_averaged_over_what_is_there() -> None:
     [
         (Verdict("beats", "persistence", 0.0312, 0.0123), "beats persistence (skill +3.12%, p = 0.012)"),
         (Verdict("loses to", "persistence", -0.5, 1e-9), "loses to persistence (skill -50.00%, p = 1e-09)"),
+        (Verdict("loses to", "persistence", -13.49, 0.001), "loses to persistence (error x14.5, p = 0.001)"),
         (Verdict("ties with", "persistence", 0.0, math.nan), "ties with persistence (skill +0.00%, p not computable)"),
     ],
 )

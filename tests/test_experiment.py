@@ -133,7 +133,10 @@ def test_snp_again_from_its_directory(goal: str, tmp_path: Path, monkeypatch: py
     assert metrics["mae"]["baselines"]["persistence"] == pytest.approx(abs(change[:, -1]).mean(), rel=1e-4)
     assert (metrics["mae"]["unit"], metrics["mse"]["unit"]) == ("USD", "scaled")
     judged = run.metrics()["verdict"]["test"]
-    assert judged["text"].startswith(f"{judged['outcome']} persistence (skill {judged['skill']:+.2%}")
+    assert judged["text"].startswith(f"{judged['outcome']} {judged['baseline']} (")
+    errors = metrics["last_day_mse"]["baselines"]
+    assert judged["baseline"] == min(errors, key=errors.get)
+    assert judged["skill"] == pytest.approx(1 - metrics["last_day_mse"]["value"] / errors[judged["baseline"]], rel=1e-6)
 
 
 @pytest.mark.slow

@@ -202,8 +202,9 @@ def test_a_column_that_carries_the_verdict_is_named() -> None:
     assert columns["price"][:2] == ("persistence", pytest.approx(-0.25))
     assert columns["hour"][:2] == ("season of 12 steps", pytest.approx(0.9))
     assert (columns["price"].others, columns["hour"].others) == (pytest.approx(0.9), pytest.approx(-0.25))
-    assert str(outcomes.judge(found, columns)).endswith(", but -25.00% without the column hour)")
-    assert "without" not in str(outcomes.judge(found, {"price": columns["price"]}))
+    assert str(outcomes.judge(found, ("price", "hour"))).endswith(", but -25.00% without the column hour)")
+    even = found._replace(by_feature=found.by_feature | {"": np.array([1.5, 0.5])})
+    assert "without" not in str(outcomes.judge(even, ("price", "hour")))
     assert outcomes.by_column(found._replace(by_feature={"": [1], "season by column": [2]}), ("a",), (None,)) == {}
 
 
@@ -290,7 +291,7 @@ def test_errors_by_hand() -> None:
     assert found.squared[""].tolist() == pytest.approx([errors[0].mean(), errors[1, 0]])
     assert found.by_step[""].tolist() == pytest.approx([errors[:, 0].mean(), errors[0, 1]])
     assert found.by_feature[""].tolist() == pytest.approx([np.nanmean(errors)])
-    assert found.baseline == "persistence"
+    assert found.naive == "persistence"
     naive = np.square(window[:, 1:2] - window[:, 2:])
     assert found.squared["persistence"].tolist() == pytest.approx([naive[0].mean(), naive[1, 0]])
     assert found.inside[80] == pytest.approx(np.nanmean(np.where(np.isnan(window[:, 2:]), NAN, errors <= 1)))
@@ -325,7 +326,9 @@ def test_what_a_training_says(place: Path) -> None:
         1 - test["forecast_mse"]["value"] / test["forecast_mse"]["baselines"]["season of 24 steps"]
     )
     assert test["skill"]["value"] > 0.2
-    assert metrics["verdict"]["test"]["baseline"] == "season of 24 steps"
+    for part in ("validation", "test"):
+        baselines = metrics[part]["forecast_mse"]["baselines"]
+        assert metrics["verdict"][part]["baseline"] == min(baselines, key=baselines.get)
     assert 0.6 < test["coverage_80"]["value"] < 0.95
     names = {path.stem for path in (place / "run/figures").iterdir()}
     assert names >= {"forecasts", "skill_by_step", "loss"}
@@ -579,15 +582,18 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
     assert (one.last, two.last) == ("2024-04-14 17:00:00", "2024-04-29 17:00:00")
     assert (one.first, two.first) == ("2024-03-30 23:00:00", "2024-04-14 23:00:00")
     assert one.windows == two.windows == 24 * 15 - 5
-    assert first.baseline.baseline == "season of 24 steps"
-    assert first.baseline.skill > 0
+    assert first.verdicts["baseline"].baseline == "season of 24 steps"
+    assert first.verdicts["baseline"].skill > 0
+    skills = {name: verdict.skill for name, verdict in first.verdicts.items()}
+    assert set(skills) == {"baseline", "persistence", "linear"}
+    assert next(iter(skills)) == min(skills, key=skills.get)
     Path("out/fold-2.json").unlink()
     trained = []
     learn = rolling.learn
     monkeypatch.setattr(rolling, "learn", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
     again = rolling.roll(config, 2, Path("out"))
     assert len(trained) == 1
-    assert again.baseline.skill == pytest.approx(first.baseline.skill, rel=1e-5)
+    assert again.verdicts["baseline"].skill == pytest.approx(first.verdicts["baseline"].skill, rel=1e-5)
     with pytest.raises(ConfigError, match="was begun with other options"):
         rolling.roll(config, 3, Path("out"))
     frame.assign(load=frame["load"] + 1).to_csv("t.csv")

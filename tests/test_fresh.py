@@ -111,7 +111,10 @@ def test_and_so_it_is_beside_further_baselines(refit):
     pytest.importorskip("statsforecast", reason="the extra [baselines] is not installed")
     opened = open_trained(refit)
     wide, _, _ = refit.calibration()
-    assert against_more(opened.model, opened.data, (), wide)["coverage_80"].value == 1
+    found = against_more(opened.model, opened.data, (), wide)
+    assert found.metrics["test"]["coverage_80"].value == 1
+    errors = found.metrics["test"]["last_day_mse"].baselines
+    assert found.verdicts["test"].baseline == min(errors, key=errors.__getitem__)
 
 
 def test_a_run_without_calibration_says_so(tmp_path):
@@ -146,7 +149,9 @@ def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
     assert list(metrics["crps"].baselines) == ["persistence", "random walk"]
     assert "mase" not in metrics
     assert metrics["coverage_80"].value == pytest.approx(0.8, abs=0.1)
-    assert found.verdicts["new data"].skill == pytest.approx(metrics["skill"].value)
+    errors_of, verdict = metrics["last_day_mse"].baselines, found.verdicts["new data"]
+    assert verdict.baseline == min(errors_of, key=errors_of.__getitem__) != "persistence"
+    assert verdict.skill == pytest.approx(1 - metrics["last_day_mse"].value / errors_of[verdict.baseline])
 
 
 def test_baselines_of_a_run_without_the_errors_of_persistence(run, tmp_path):

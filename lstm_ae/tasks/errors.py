@@ -10,7 +10,7 @@ from lstm_ae.baselines import Baselines, known_of
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Metric, Verdict, skill
 from lstm_ae.intervals import Calibration, bounds, calibrated, pinball, volatility
-from lstm_ae.verdicts import verdict
+from lstm_ae.verdicts import hardest, verdict
 
 # The intervals that every forecast is judged by, in per cent.
 LEVELS = (80, 95)
@@ -220,8 +220,15 @@ def _mse(values: Any) -> float:
     return float(np.mean(values**2))
 
 
-def judge(found: Errors, step: int | None = None) -> Verdict:
-    """Whether the forecast beats persistence in squared scaled errors, on one day ahead or on the mean of all."""
+def judge(found: Errors, step: int | None = None, against: str | None = None) -> Verdict:
+    """Whether the forecast beats a baseline in squared scaled errors, on one day ahead or on the mean of all.
+
+    Args:
+        step: the day ahead, from 1; None for all.
+        against: the baseline; None for the one with the smallest error there.
+    """
     which = slice(None) if step is None else slice(step - 1, step)
-    ours, naive = ((found.scaled[name][:, which] ** 2).mean(axis=1) for name in ("", "persistence"))
-    return verdict(ours, naive, found.days[:, -1], name="persistence", steps=step or found.days.shape[1])
+    losses = {name: (error[:, which] ** 2).mean(axis=1) for name, error in found.scaled.items()}
+    ours = losses.pop("")
+    name = against or hardest(losses)
+    return verdict(ours, losses[name], found.days[:, -1], name=name, steps=step or found.days.shape[1])

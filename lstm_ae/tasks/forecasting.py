@@ -72,8 +72,8 @@ def evaluate_new(model: Any, data: Data, calibration: Calibration, fitted: Basel
 
 def against_more(
     model: Any, data: Data, classical: Sequence[str], calibration: Calibration | None = None
-) -> dict[str, Metric]:
-    """The measures on the test part once more, with further baselines, names of `lstm_ae.classical.MODELS`.
+) -> Evaluation:
+    """Measure the test part once more, with further baselines, names of `lstm_ae.classical.MODELS`.
 
     Args:
         calibration: of the model, where it was fitted to validation as well.
@@ -82,7 +82,8 @@ def against_more(
     fitted = fit(data, way.given, 1, with_open=way.with_open, refit=calibration is not None)
     calibration = calibration or calibrate(way, data)
     more = changes(classical, data, data.test, way.given, 1)
-    return measures(errors(way, data, data.test, fitted, calibration, more), usual_change(data))
+    found = errors(way, data, data.test, fitted, calibration, more)
+    return Evaluation({"test": measures(found, usual_change(data))}, {"test": judge(found)})
 
 
 def _of_all_days(model: Any, data: Data, split: Split) -> dict[str, Metric]:

@@ -34,12 +34,14 @@ class Step(NamedTuple):
     Args:
         step: days ahead.
         metrics: as `lstm_ae.tasks.errors.measures` finds them.
-        verdict: against persistence, on this day ahead.
+        verdict: against the best baseline on this day ahead.
+        persistence: against persistence.
     """
 
     step: int
     metrics: dict[str, Metric]
     verdict: Verdict
+    persistence: Verdict
 
 
 class MultiStep(NamedTuple):
@@ -47,7 +49,8 @@ class MultiStep(NamedTuple):
 
     Args:
         steps: by day ahead; empty where no window has so many days after it.
-        verdict: against persistence, over all days ahead together; None without steps.
+        verdict: against the best baseline over all days ahead together; None without steps.
+        persistence: likewise against persistence.
         windows: test windows behind the errors.
         table: the forecast, as columns: symbol, date, step, predicted, persistence, actual (None where not known), and
             two a level.
@@ -57,6 +60,7 @@ class MultiStep(NamedTuple):
 
     steps: list[Step]
     verdict: Verdict | None
+    persistence: Verdict | None
     windows: int
     table: dict[str, Sequence[Any]]
     paths: dict[str, Sequence[Any]] | None
@@ -118,12 +122,15 @@ def multistep(
         calibration = calibration if calibration or unknown else calibrate(way, data)
         usual = usual_change(data)
         fitted = fit(data, given, ahead, with_open=False, refit=residuals is not None)
-    steps, verdict = [], None
+    steps, verdict, persistence = [], None, None
     if test.samples:
         more = changes(classical, data, test, given, ahead) if classical else {}
         found = errors(way, data, test, fitted, calibration, more, levels)
-        steps = [Step(step, measures(found, usual, step), judge(found, step)) for step in range(1, ahead + 1)]
-        verdict = judge(found)
+        steps = [
+            Step(step, measures(found, usual, step), judge(found, step), judge(found, step, "persistence"))
+            for step in range(1, ahead + 1)
+        ]
+        verdict, persistence = judge(found), judge(found, against="persistence")
     last = _Last(data, data.test.recut(given + ahead if horizon is None else given), given, ahead)
     predicted = forecast(last.past, last.company, ahead)[..., :1]
     table = last.columns() | {
@@ -137,7 +144,7 @@ def multistep(
     # Futures are drawn day by day, from errors of one day ahead.
     futures = _futures(forecast, calibration or residuals, data, last, paths, seed) if paths else None
     figures = {"multistep": last.figure(predicted, ends, futures), **(_by_step(steps) if steps else {})}
-    return MultiStep(steps, verdict, test.samples, table, _as_columns(last, futures), figures)
+    return MultiStep(steps, verdict, persistence, test.samples, table, _as_columns(last, futures), figures)
 
 
 def _after(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.datetime64] | None) -> Split:
@@ -236,7 +243,7 @@ def _by_step(steps: list[Step]) -> dict[str, Figure]:
             [metric.baselines["persistence"] for metric in rmse],
             gained,
             "USD",
-            margin=[step.verdict.margin for step in steps],
+            margin=[step.persistence.margin for step in steps],
         )
     }
     names = [name for name in steps[0].metrics if name.startswith("coverage_")]

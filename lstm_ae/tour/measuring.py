@@ -138,7 +138,7 @@ def roll(opened: Any) -> None:
         columns[name] = [step.metrics[name].value for step in found.steps]
         for base in ("persistence", "drift"):
             columns[f"{name} of {base}"] = [step.metrics[name].baselines.get(base) for step in found.steps]
-    columns["skill"] = [step.verdict.skill for step in found.steps]
+    columns["skill"] = [step.persistence.skill for step in found.steps]
     # Both begin at the same known price, from which the first day is a step to where the truth was never.
     columns["moved"] = [0.0, *moved("predicted").tolist()]
     columns["moved_truth"] = [0.0, *moved("actual").tolist()]

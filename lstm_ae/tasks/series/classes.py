@@ -69,11 +69,11 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
 def compare(
     split: Split, ours: Numbers, linear: Numbers | None, *, frequent: int, name: str, shares: Numbers | None
 ) -> tuple[dict[str, Metric], Verdict | None]:
-    """Measures of labelled windows beside those of the baselines, and the verdict on logistic regression.
+    """Measures of labelled windows beside those of the baselines, and the verdict on the most accurate of these.
 
     Args:
-        ours, linear: `(samples, classes)` probabilities of the model and of logistic regression; no verdict where the
-            latter is None.
+        ours, linear: `(samples, classes)` probabilities of the model and of logistic regression; where the latter is
+            None, the strongest baseline is not known and there is no verdict.
         frequent, name: the place and the name of the class that is always answered by the first baseline.
         shares: `(classes,)` how frequent each is in training, to be said of every window; None leaves that out.
     """
@@ -99,7 +99,8 @@ def compare(
         return metrics, None
     apart = split.apart()
     what = "windows" if len(apart) == split.samples else "windows that share no row"
-    return metrics, mcnemar((answers[""] == truth)[apart], (answers[NAME] == truth)[apart], name=NAME, what=what)
+    best = max((NAME, always), key=right.__getitem__)
+    return metrics, mcnemar((answers[""] == truth)[apart], (answers[best] == truth)[apart], name=best, what=what)
 
 
 def _metric(found: dict[str, float], *, higher_is_better: bool) -> Metric:

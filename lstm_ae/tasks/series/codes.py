@@ -67,6 +67,16 @@ def errors_of_components(components: Components, scale: Scale) -> Errors:
     return errors
 
 
+def errors_of_means(scale: Scale) -> Errors:
+    """The same of the mean of each window."""
+
+    def errors(windows: Any) -> Any:
+        scaled = scale.scaled(windows, windows)
+        return np.square(scaled - _means(scaled))
+
+    return errors
+
+
 def _squared(give_back: Callable[[Any], Any], scale: Scale) -> Errors:
     def errors(windows: Any) -> Any:
         scaled = scale.scaled(windows, windows)
@@ -155,40 +165,49 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Error of the reconstruction beside that of as many principal components, and of the mean of the window.
 
-    The verdict is on the principal components.
+    The verdict is on the better of the two.
     """
     size = code_size(model)
     assert size is not None
     data = data.levelled
     components = principal_components(learned(data, judged_by), size)
-    ours, linear = errors_of(model, data.scale), errors_of_components(components, data.scale)
+    ours = errors_of(model, data.scale)
+    others = {
+        components.name: errors_of_components(components, data.scale),
+        "mean of the window": errors_of_means(data.scale),
+    }
     metrics: Metrics = {}
     verdicts = {}
     for part, split in parts(data, judged_by).items():
-        error, beside, constant = Mean(), Mean(), Mean()
+        means = {name: Mean() for name in ("", *others)}
         for index in split.batches():
             windows = split.windows(index)
             there = ~np.isnan(windows)
-            scaled = data.scale.scaled(windows, windows)
-            error.add(ours(windows)[there])
-            beside.add(linear(windows)[there])
-            constant.add(np.square(scaled - _means(scaled))[there])
-        baselines = {components.name: beside.value, "mean of the window": constant.value}
-        metrics[part] = {"reconstruction_mse": Metric(error.value, "scaled", baselines)}
-        if judged := judge(split, ours, linear, components):
-            verdicts[part] = judged
+            for name, errors in {"": ours, **others}.items():
+                means[name].add(errors(windows)[there])
+        baselines = {name: means[name].value for name in others}
+        metrics[part] = {"reconstruction_mse": Metric(means[""].value, "scaled", baselines)}
+        if not lossless(components):
+            best = min(baselines, key=baselines.__getitem__)
+            verdicts[part] = judge(split, ours, others[best], best)
     return Evaluation(metrics, verdicts, components)
 
 
-def judge(split: Split, ours: Errors, theirs: Errors, components: Components) -> Verdict | None:
-    """Whether windows are given back better than by principal components, told from those that share no row.
+def lossless(components: Components) -> bool:
+    """Whether the components are as many as the numbers of a window, which leaves no error to compare."""
+    return bool(len(components.axes) >= components.axes.shape[1])
+
+
+def judge(split: Split, ours: Errors, theirs: Errors, name: str) -> Verdict:
+    """Whether windows are given back better than by a baseline, told from those that share no row.
 
     Windows of several series that end within one window's length of time count as one. The errors of neighbours are
-    still alike: as many of them as Newey and West (1994) advise count as dependent. None where the components are as
-    many as the numbers of a window, which leaves no error to compare.
+    still alike: as many of them as Newey and West (1994) advise count as dependent.
+
+    Args:
+        ours, theirs: the errors of the model and of the baseline.
+        name: of the baseline.
     """
-    if len(components.axes) >= components.axes.shape[1]:
-        return None
     kept = split._replace(starts=split.starts[split.apart()])
     found = []
     for index in kept.batches():
@@ -198,7 +217,7 @@ def judge(split: Split, ours: Errors, theirs: Errors, components: Components) ->
     known = ~np.isnan(mine)
     moments = _moments(kept)[known]
     lags = int(4 * (len(np.unique(moments)) / 100) ** (2 / 9))
-    return verdict(mine[known], other[known], moments, name=components.name, steps=lags + 1, kernel="bartlett")
+    return verdict(mine[known], other[known], moments, name=name, steps=lags + 1, kernel="bartlett")
 
 
 def _moments(split: Split) -> Numbers:

@@ -45,8 +45,8 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
         # The intervals are counted on validation, and judged by what they were not counted on.
         found = outcome(model, data, split, fitted, spread if part == "test" else None)
         by_part[part] = by_column(found, data.feature_names, fitted.seasons)
-        metrics[part], verdicts[part] = measures(found), judge(found, by_part[part])
-    return Evaluation(metrics, verdicts, spread, by_part)
+        metrics[part], verdicts[part] = measures(found), judge(found, data.feature_names)
+    return Evaluation(metrics, verdicts, (fitted, spread), by_part)
 
 
 def _beside(model: Any, data: Data, judged_by: Run | None) -> tuple[Seasonal, Any]:
@@ -56,8 +56,10 @@ def _beside(model: Any, data: Data, judged_by: Run | None) -> tuple[Seasonal, An
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write how far forecasts were off on validation, which intervals rest on, and the seasons to compare with."""
-    run.write_spread(evaluation.kept, data.scale)
+    """Write how far forecasts were off on validation, which intervals rest on, and the baselines to compare with."""
+    fitted, spread = evaluation.kept
+    run.write_spread(spread, data.scale)
+    run.write_regression(fitted)
     # Those that differ: the config cannot tell them.
     return {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
 
@@ -85,7 +87,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
         when[:, steps:],
         said[..., 0],
         naive[..., 0],
-        baseline=found.baseline,
+        baseline=found.naive,
         truth=truth,
         intervals={level: (low[..., 0], high[..., 0]) for level, (low, high) in ends.items()},
         names=[""] * len(index),
@@ -94,7 +96,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     )
     return {
         "forecasts": drawn,
-        "skill_by_step": outlook.by_step(found.by_step, found.baseline),
+        "skill_by_step": outlook.by_step(found.by_step, found.naive),
         "loss": base.curves(columns(history), [base.Panel("loss", "MSE (scaled)", "log")]),
     }
 

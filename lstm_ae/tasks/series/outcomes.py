@@ -1,7 +1,6 @@
 """Errors of forecasts of anyone's own table: of the model, and of its baselines on the same windows."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,9 @@ from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Column, Metric, Verdict, sample_means, skill
 from lstm_ae.intervals import bounds, effective_number, predictive
-from lstm_ae.seasonal import Seasonal, name_of
-from lstm_ae.verdicts import verdict
+from lstm_ae.seasonal import LINEAR, Seasonal, name_of
+from lstm_ae.verdicts import hardest, verdict
+from lstm_ae.words import gain
 
 Numbers = NDArray[Any]
 
@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
     """Errors of forecasts of one part, in scaled values.
 
     Args:
-        squared, absolute: by predictor, the model "" first and the baseline to beat next: `(samples,)` means over the
+        squared, absolute: by predictor, the model "" first and the naive baseline next: `(samples,)` means over the
             steps and features whose truth is known.
         by_step: by predictor, `(horizon,)` mean squared errors of each step ahead.
         by_feature: by predictor, `(features,)` mean squared errors of each column.
@@ -46,8 +46,8 @@ class Outcome(NamedTuple):
     moments: Numbers
 
     @property
-    def baseline(self) -> str:
-        """The name of the baseline to beat."""
+    def naive(self) -> str:
+        """The name of the baseline that skill is counted against."""
         return list(self.squared)[1]
 
 
@@ -129,14 +129,14 @@ def measures(found: Outcome) -> dict[str, Metric]:
     """All measures of a part, each beside its baselines'.
 
     - `forecast_mse`, `forecast_mae`: of scaled values, over all steps and columns
-    - `skill`: 1 - MSE / MSE of the baseline to beat
+    - `skill`: 1 - MSE / MSE of the naive baseline
     - `coverage_80`, `coverage_95`: share of truths within the interval
     """
     squared, absolute = (
         {name: float(np.nanmean(values)) for name, values in group.items()} for group in (found.squared, found.absolute)
     )
-    naive = squared[found.baseline]
-    gained = {name: skill(value, naive) for name, value in squared.items() if name != found.baseline}
+    naive = squared[found.naive]
+    gained = {name: skill(value, naive) for name, value in squared.items() if name != found.naive}
     measured = {
         "forecast_mse": Metric(squared.pop(""), "scaled", squared),
         "forecast_mae": Metric(absolute.pop(""), "scaled", absolute),
@@ -150,37 +150,46 @@ def measures(found: Outcome) -> dict[str, Metric]:
 def by_column(found: Outcome, names: Sequence[str], seasons: Sequence[int | None]) -> dict[str, Column]:
     """What the forecasts are worth in each column, by name; empty of a single one, which the measures tell of."""
     errors = found.by_feature
-    ours, naive = errors[""], errors[found.baseline]
-    linear = errors.get("linear regression", np.full(len(ours), np.nan))
+    ours, naive = errors[""], errors[found.naive]
+    linear = errors.get(LINEAR, np.full(len(ours), np.nan))
     if len(ours) == 1:
         return {}
-
-    def gained(of: Numbers, places: Any) -> float:
-        return skill(float(np.nansum(of[places])), float(np.nansum(naive[places])))
-
     every = np.arange(len(ours))
     return {
         name: Column(
             name_of([seasons[place]] if seasons else []),
-            gained(ours, [place]),
-            float("nan") if np.isnan(linear[place]) else gained(linear, [place]),
-            gained(ours, every != place),
+            _gained(ours, naive, [place]),
+            float("nan") if np.isnan(linear[place]) else _gained(linear, naive, [place]),
+            _gained(ours, naive, every != place),
         )
         for place, name in enumerate(names[: len(ours)])
     }
 
 
-def judge(found: Outcome, columns: Mapping[str, Column] = MappingProxyType({})) -> Verdict:
-    """Whether the forecasts beat the baseline in squared errors, and whether one column alone makes them do so."""
-    ours, theirs = found.squared[""], found.squared[found.baseline]
-    there = ~np.isnan(ours)
-    steps = len(found.by_step[""])
-    judged = verdict(ours[there], theirs[there], found.moments[there], name=found.baseline, steps=steps)
-    alone = [name for name, column in columns.items() if column.others <= 0 < judged.skill]
+def _gained(ours: Numbers, theirs: Numbers, columns: Any) -> float:
+    """The skill over a baseline in some columns, by the mean squared errors of each, `(features,)`."""
+    return skill(float(np.nansum(ours[columns])), float(np.nansum(theirs[columns])))
+
+
+def judge(found: Outcome, names: Sequence[str]) -> Verdict:
+    """Whether the forecasts beat the best baseline in squared errors, and whether one column alone makes them do so.
+
+    Args:
+        names: of the columns.
+    """
+    there = ~np.isnan(found.squared[""])
+    losses = {name: of[there] for name, of in found.squared.items()}
+    ours = losses.pop("")
+    best = hardest(losses)
+    judged = verdict(ours, losses[best], found.moments[there], name=best, steps=len(found.by_step[""]))
+    by_feature = found.by_feature[""], found.by_feature[best]
+    every = np.arange(len(by_feature[0]))
+    others = [_gained(*by_feature, every != place) for place in every]
+    alone = [place for place in range(len(every)) if len(every) > 1 and others[place] <= 0 < judged.skill]
     if not alone:
         return judged
-    name = max(alone, key=lambda name: columns[name].skill)
-    return judged._replace(remark=f"but {columns[name].others:+.2%} without the column {heading(name)}")
+    place = max(alone, key=lambda place: _gained(*by_feature, [place]))
+    return judged._replace(remark=f"but {gain(others[place])} without the column {heading(names[place])}")
 
 
 def spread_of(model: Any, data: Data, fitted: Seasonal) -> Numbers:
@@ -199,7 +208,7 @@ def spread_of(model: Any, data: Data, fitted: Seasonal) -> Numbers:
     before = _spread_evenly(data.train, steps, TRACED)
     windows = data.train.windows(before)
     windows = data.scale.scaled(windows, windows[:, :steps], data.train.companies(before))
-    linear = windows[:, steps:] - fitted.said(windows[:, :steps])["linear regression"]
+    linear = windows[:, steps:] - fitted.said(windows[:, :steps])[LINEAR]
     # Windows of the training part may begin further apart.
     stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
     share = split.samples / (data.train.samples * stride)
