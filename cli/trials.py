@@ -64,6 +64,8 @@ def _data_teller(talk: Talk) -> Callable[[Mapping[str, Any]], None]:
 
     def tell(data: Mapping[str, Any]) -> None:
         lines = [f"data: {data['text']} (licence: {data['licence']})", *(f"  {note}" for note in data["notes"])]
+        if data.get("leaky"):
+            lines.append(f"  LEAKY: {data['leaky']}")
         for line in lines:
             if line not in said:
                 said.add(line)

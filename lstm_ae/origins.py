@@ -53,7 +53,9 @@ def begun(config: Series, folds: int, reading: Progress | None = None) -> tuple[
         raise ConfigError("backtest is for --task forecast and divides the rows itself. Leave out --split")
     table = read_measurements(config, reading)
     first = divided(config, table, 1, folds)
-    return first.config, table, first.data.source.notes
+    source = first.data.source
+    leaky = (f"LEAKY: {source.leaky}",) if source.leaky else ()
+    return first.config, table, (*source.notes, *leaky)
 
 
 def divided(config: Series, table: Measurements, number: int, folds: int) -> Divided:

@@ -1,5 +1,7 @@
 """The audit finds leaks that were planted, passes what is clean, and tells a copy of yesterday from a forecast."""
 
+import itertools
+
 import numpy as np
 import pytest
 from price_makers import days_of, prices
@@ -52,6 +54,17 @@ def test_the_reports_split_and_scale_leak(path):
     both = found(path, split="report", scale="report", target="level")
     assert leaks(both) == {"the scale", "the split"}
     assert "test windows hold days that stand in training windows" in both["the split"].text
+
+
+def test_an_input_with_the_future_is_named(tmp_path):
+    rows = [row.split(",") for row in days_of("AAA", 701)]
+    for row, after in itertools.pairwise(rows):
+        row[5] = after[3]
+    planted = prices(tmp_path, [",".join(row) for row in rows[:-1]])
+    findings = found(planted, inputs="ohlc")
+    assert leaks(findings) == {"the future in an input"}
+    assert findings["the future in an input"].text.startswith("close probably contains the future")
+    assert leaks(found(planted)) == set()
 
 
 def test_a_model_of_another_scale_is_found(path):

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Snp
 from lstm_ae.data import selection
+from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.scaling import Scale, fixed, logarithms, min_max_per_company, per_window
 from lstm_ae.data.selection import count, take
-from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
+from lstm_ae.data.windows import OPEN, Data, Source, Split, fingerprint, require_samples, window_starts
 from lstm_ae.errors import DataError
 
 TRAIN, VALIDATION = 70, 85  # percent of the days after which a part ends
@@ -37,6 +38,12 @@ def load(config: Snp) -> Data:
         DataError: a file that cannot be used, or too few days.
     """
     return prepare(config, read_quotes(config.data, config.fields))
+
+
+def describe_future(config: Snp, data: Data) -> str:
+    """Describe inputs that probably contain the future of the price to model; "" where there is none."""
+    leaks = find_leaks(data, config.window, targets=1, known=OPEN if config.with_open else None)
+    return describe_leaks(leaks, config.fields)
 
 
 def holds_more(config: Snp) -> bool:
@@ -88,6 +95,8 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
         leaky = "; ".join(filter(None, (LEAKY_SPLIT, leaky)))
     source = _source(quotes, fields, series, company, symbols, notes, leaky)
     data = Data(*splits, scale, source, symbols, selection.names_of(fields), opens=opens)
+    if config.goal == "predict" and (future := describe_future(config, data)):
+        data = data._replace(source=source._replace(leaky="; ".join(filter(None, (leaky, future)))))
     advice = f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
     if config.validate_after:
         advice = f"Lower --validate-after (now {config.validate_after}). {advice}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_ae.config import Snp
-from lstm_ae.data.prices import by_date, prepare
+from lstm_ae.data.prices import by_date, describe_future, prepare
 from lstm_ae.data.quotes import Quotes
 from lstm_ae.data.selection import asked
 from lstm_ae.data.windows import OPEN, Data, Split
@@ -51,12 +51,20 @@ def audit(model: Any, config: Snp, data: Data, quotes: Quotes) -> list[Finding]:
     return [
         *(_future(way, data.test) if way.with_open else [Finding("the day to forecast", "passed", "is no input")]),
         *([] if config.last_day_only else _later_days(model, way, data.test)),
+        _inputs(config, data),
         _preparation(way, config, data, quotes),
         _scale_of_training(config, data, quotes),
         _scale_of_model(model, data),
         _overlap(data),
         _copy(way, data),
     ]
+
+
+def _inputs(config: Snp, data: Data) -> Finding:
+    """Inputs from which the price to model follows almost perfectly."""
+    future = describe_future(config, data)
+    text = future or f"no input tells the next {config.fields[0]} almost perfectly"
+    return _judged("the future in an input", not future, text)
 
 
 def _judged(check: str, clean: bool, text: str) -> Finding:

@@ -11,8 +11,10 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.rules import parse_threshold, rows_of_unit
 from lstm_ae.data.classes import labelled, of_known_classes
+from lstm_ae.data.columns import heading
 from lstm_ae.data.grid import rows_of
 from lstm_ae.data.known import prepare_normal
+from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import looking_ahead, of_another_step, remarks
@@ -114,8 +116,9 @@ def settle_prepared(config: Series, prepared: Prepared, *, folds: bool = False) 
         # Where columns differ in it the option cannot say so: it stays open, and is found again.
         found = dataclasses.replace(found, season=seasons[0] if len(set(seasons)) == 1 else None)
         data = data._replace(seasons=seasons)
-        if config.split_by != "series":
-            data = data._replace(source=data.source._replace(leaky=looking_ahead(data, prepared.window)))
+        future = describe_leaks(find_leaks(data, prepared.window), list(map(heading, data.feature_names)))
+        ahead = "" if config.split_by == "series" else looking_ahead(data, prepared.window)
+        data = data._replace(source=data.source._replace(leaky="; ".join(filter(None, (ahead, future)))))
     if config.task == "classify":
         data = of_known_classes(data, found)
     return Settled(found, data)

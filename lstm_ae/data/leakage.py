@@ -1,0 +1,170 @@
+"""Leakage: columns that hold what another column is only one step later.
+
+A model that reads such a column forecasts almost perfectly, and worthlessly. Each column is predicted one step ahead
+from its own past, and from that and one value of another column. Where only the latter is nearly right, the other
+column probably contains the future.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.words import gain
+
+Numbers = NDArray[Any]
+
+# An error is almost none if it is at most this share of what a column's own past, and its last value, leave.
+ALMOST = 0.1
+# Steps of the past that are looked at, windows that are fitted and judged on, and columns that are compared.
+STEPS, WINDOWS, COLUMNS = 10, 1_000, 500
+# Past values of all columns together, at most: of many columns fewer steps are looked at.
+VALUES = 500
+# Windows that a fit needs, and that it is judged on, at least.
+FEWEST, JUDGED = 30, 10
+# Findings that are described.
+MOST = 3
+
+
+class Leak(NamedTuple):
+    """A column that probably contains the future of another.
+
+    Args:
+        source, target: numbers of the two columns.
+        skill: over the last value, of the regression on the target's own past and one value of the source.
+        own: of that on the target's own past alone.
+    """
+
+    source: int
+    target: int
+    skill: float
+    own: float
+
+
+def find_leaks(data: Data, given: int, *, targets: int | None = None, known: int | None = None) -> list[Leak]:
+    """Find columns that tell another one's next value almost perfectly, where its own past does not.
+
+    The regressions are fitted on the training split and judged on validation and test.
+
+    Args:
+        given: steps of a window; the next one is what is predicted.
+        targets: only the first so many columns are forecast; None for all.
+        known: the column whose next value is known as well, such as the open of the day to forecast.
+
+    Returns:
+        One leak a target at most, the most nearly perfect first.
+    """
+    steps = max(min(STEPS, given, VALUES // data.train.features), 1)
+    fitted = _gathered([data.train], given, steps, known)
+    judged = _gathered([data.validation, data.test], given, steps, known)
+    columns = fitted.following.shape[1]
+    if len(fitted.following) < FEWEST or len(judged.following) < JUDGED or columns == 1:
+        return []
+    candidates = fitted.past.reshape(len(fitted.past), -1)
+    candidates = candidates - candidates.mean(axis=0)
+    found = [_leak(fitted, judged, candidates, target) for target in range(min(columns, targets or columns))]
+    return sorted((leak for leak in found if leak), key=lambda leak: -leak.skill)
+
+
+def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
+    """Describe leaks for people, by the names of the columns; "" where there is none."""
+    said = [
+        f"{names[leak.source]} probably contains the future: one step ahead, {names[leak.target]} follows from it "
+        f"almost perfectly (skill {gain(leak.skill)}; from its own past {gain(leak.own)})"
+        for leak in leaks[:MOST]
+    ]
+    if not said:
+        return ""
+    more = f", and {len(leaks) - MOST} columns more" if len(leaks) > MOST else ""
+    sources = list(dict.fromkeys(names[leak.source] for leak in leaks[:MOST]))
+    return f"{'; '.join(said)}{more}. Leave {' and '.join(sources)} out unless known at that time"
+
+
+class _Samples(NamedTuple):
+    """Rows to predict, and what came before them.
+
+    Args:
+        past: `(rows, 1 + steps, columns)`, the last step first; before it the row itself, of the column that is known,
+            and of others the last value again. A missing value is the one before it, or 0.
+        whole: `(rows, columns)`, whether nothing is missing then.
+        following: `(rows, columns)`, NaN where missing.
+    """
+
+    past: Numbers
+    whole: NDArray[np.bool_]
+    following: Numbers
+
+
+def _gathered(splits: Sequence[Split], given: int, steps: int, known: int | None) -> _Samples:
+    """Samples spread evenly over some splits."""
+    pieces = []
+    for split in splits:
+        index = np.unique(np.linspace(0, max(split.samples - 1, 0), WINDOWS // len(splits)).astype(np.int64))
+        rows = split.starts[index[: split.samples]] + given
+        past = split.series[rows[:, None] - np.arange(steps + 1), :COLUMNS].astype(np.float64)
+        following = past[:, 0].copy()
+        past[:, 0, np.arange(past.shape[2]) != (-1 if known is None else known)] = np.nan
+        for step in range(steps - 1, -1, -1):
+            past[:, step] = np.where(np.isnan(past[:, step]), past[:, step + 1], past[:, step])
+        whole = np.all(~np.isnan(past), axis=1)
+        pieces.append(_Samples(np.nan_to_num(past), whole, following))
+    return _Samples(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
+
+
+def _leak(fitted: _Samples, judged: _Samples, candidates: Numbers, target: int) -> Leak | None:
+    """The leak into a column, if there is one.
+
+    Args:
+        candidates: `(rows, (1 + steps) * columns)`, the past of all columns without its means.
+    """
+    usable, usable_judged = (each.whole[:, target] & ~np.isnan(each.following[:, target]) for each in (fitted, judged))
+    if usable.sum() < FEWEST or usable_judged.sum() < JUDGED:
+        return None
+    columns = fitted.following.shape[1]
+    known = candidates if usable.all() else candidates[usable]
+    best = _likeliest(_own(fitted, target)[usable], fitted.following[usable, target], known, target, columns)
+    if best is None:
+        return None
+    step, source = divmod(best, columns)
+    came, errors = judged.following[usable_judged, target], []
+    for further in ((), (source,)):
+        design, design_judged = (np.c_[_own(each, target), each.past[:, step, further]] for each in (fitted, judged))
+        weights = np.linalg.lstsq(design[usable], fitted.following[usable, target], rcond=None)[0]
+        errors.append(float(np.mean((design_judged[usable_judged] @ weights - came) ** 2)))
+    before, after = errors
+    still = float(np.mean((judged.past[usable_judged, 1, target] - came) ** 2))
+    # Nothing is forecast of a column that stands still.
+    if still == 0 or after > ALMOST * min(before, still):
+        return None
+    return Leak(source, target, 1 - after / still, 1 - before / still)
+
+
+def _own(samples: _Samples, target: int) -> Numbers:
+    """A constant, the last value of a column, and what the values before differ from it."""
+    values = samples.past[:, 1:, target]
+    own: Numbers = np.c_[np.ones(len(values)), values[:, :1], values[:, 1:] - values[:, :1]]
+    return own
+
+
+def _likeliest(own: Numbers, following: Numbers, candidates: Numbers, target: int, columns: int) -> int | None:
+    """The candidate of another column that explains most of what a column's own past leaves.
+
+    None where none explains nearly all.
+    """
+    # Scaled, so that what rounding leaves is told from what is there.
+    basis = np.linalg.qr(own / np.maximum(abs(own).max(axis=0), 1e-300))[0]
+    centered = following - following.mean()
+    left = centered - basis @ (basis.T @ centered)
+    squares = np.einsum("ij,ij->j", candidates, candidates)
+    rest = squares - np.square(basis.T @ candidates).sum(axis=0)
+    # Single precision holds no more of a value, so what is left is rounding.
+    real = rest > 1e-10 * squares
+    real[target::columns] = False
+    if not left @ left > 1e-10 * (centered @ centered):
+        return None
+    explained = np.zeros(len(rest))
+    np.divide(np.square(left @ candidates), (left @ left) * rest, out=explained, where=real)
+    best = int(explained.argmax())
+    return best if explained[best] >= 1 - ALMOST else None

@@ -1,0 +1,171 @@
+"""A column that holds the future of another is found and named; columns that only look alike are not."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from price_makers import days_of, prices
+from searches import call
+
+from lstm_ae.config import Series, Snp
+from lstm_ae.data.leakage import describe_leaks, find_leaks
+from lstm_ae.data.prices import load
+from lstm_ae.data.scaling import fixed
+from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.tasks.series import settling
+
+ROWS, WINDOW = 400, 12
+RANDOM = np.random.default_rng(0)
+WALK = np.cumsum(RANDOM.normal(size=ROWS + 40))
+WAVE = 2 * np.pi * np.arange(ROWS) / 50
+
+
+def data_of(*columns: Any) -> Data:
+    """Training on the first 60 % of the rows of some columns; the rest is divided into validation and test."""
+    values = np.stack(columns, axis=1).astype(np.float32)
+    splits = []
+    for first, last in ((0, 0.6), (0.6, 0.8), (0.8, 1)):
+        rows = values[int(first * len(values)) : int(last * len(values))]
+        segment = np.zeros(len(rows), np.int32)
+        splits.append(Split(rows, window_starts(segment, WINDOW + 1), WINDOW + 1, segment))
+    return Data(*splits, fixed(), Source("made", "", ""))
+
+
+def later(steps: int) -> Any:
+    return WALK[steps : ROWS + steps]
+
+
+def noise(seed: int = 1) -> Any:
+    return np.random.default_rng(seed).normal(size=ROWS)
+
+
+@pytest.mark.parametrize("column", [1, 2])
+@pytest.mark.parametrize(
+    ("told", "least"),
+    [
+        (later(1), 0.999999),
+        (-3 * later(1) + 100, 0.999999),
+        (later(1) + 0.1 * noise(), 0.9),
+        (later(4), 0.999999),
+        ((later(0) + later(1) + WALK[np.r_[0, : ROWS - 1]]) / 3, 0.999),
+    ],
+    ids=["copy", "other unit", "with noise", "four steps ahead", "centered mean"],
+)
+def test_a_column_with_the_future_is_found(told: Any, least: float, column: int) -> None:
+    columns = [later(0), noise(2)]
+    columns.insert(column, told)
+    into = [leak for leak in find_leaks(data_of(*columns), WINDOW) if leak.target == 0]
+    assert [leak.source for leak in into] == [column]
+    assert least <= into[0].skill <= 1
+    assert into[0].own < 0.2
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (later(0), np.convolve(WALK, np.ones(5) / 5)[:ROWS], noise()),
+        (later(0), later(0) + 0.5 * noise()),
+        (later(0), later(1) + 2 * noise()),
+        (np.sin(WAVE), np.cos(WAVE)),
+        (np.arange(ROWS), np.arange(ROWS) ** 2),
+        (later(0), np.ones(ROWS)),
+        (np.ones(ROWS), later(0)),
+        (later(1),),
+    ],
+    ids=["trailing mean", "alike", "a hint", "waves", "trends", "constant", "constant target", "single"],
+)
+def test_other_columns_are_not(columns: Any) -> None:
+    assert find_leaks(data_of(*columns), WINDOW) == []
+
+
+def test_only_what_is_forecast_counts() -> None:
+    data = data_of(noise(), later(0), later(1))
+    assert [(leak.source, leak.target) for leak in find_leaks(data, WINDOW)] == [(2, 1)]
+    assert find_leaks(data, WINDOW, targets=1) == []
+
+
+def test_a_value_of_the_next_row_counts_where_it_is_known() -> None:
+    """As the open of the day to forecast does: it is no leak to know it, unless it tells all."""
+    told = data_of(later(0), later(0) + 1e-3 * noise())
+    assert find_leaks(told, WINDOW) == []
+    assert [(leak.source, leak.target) for leak in find_leaks(told, WINDOW, known=1)] == [(1, 0)]
+
+
+def test_missing_values_do_not_hide_it() -> None:
+    told = later(1).copy()
+    told[::40] = np.nan
+    own = later(0).copy()
+    own[5::50] = np.nan
+    leaks = [leak for leak in find_leaks(data_of(own, told), WINDOW) if leak.target == 0]
+    assert [leak.source for leak in leaks] == [1]
+
+
+def test_too_few_windows_tell_nothing() -> None:
+    columns = later(0)[:60], later(1)[:60]
+    assert find_leaks(data_of(*columns), WINDOW) == []
+
+
+def test_a_leak_names_its_column() -> None:
+    leaks = find_leaks(data_of(noise(), later(0), later(1)), WINDOW)
+    text = describe_leaks(leaks, ("load", "high", "close"))
+    assert text.startswith("close probably contains the future: one step ahead, high follows from it almost perfectly")
+    assert "skill +100.00%" in text
+    assert "load" not in text
+    many = describe_leaks([leak._replace(target=0) for leak in leaks] * 5, ("load", "high", "close"))
+    assert "and 2 columns more" in many
+    assert describe_leaks([], ()) == ""
+
+
+def planted(folder: Path) -> str:
+    """Prices whose close is the high of the day after."""
+    companies = []
+    for seed, symbol in enumerate(("AAA", "BBB")):
+        rows = [row.split(",") for row in days_of(symbol, 601, seed=seed)]
+        for row, after in itertools.pairwise(rows):
+            row[5] = after[3]
+        companies.append([",".join(row) for row in rows[:-1]])
+    return prices(folder, *companies)
+
+
+def test_planted_prices_are_leaky(tmp_path: Path) -> None:
+    path = planted(tmp_path)
+    config = Snp(data=path, window=6, inputs="ohlc")
+    assert load(config).source.leaky.startswith("close probably contains the future: one step ahead, high follows")
+    # A model that does not read the close learns nothing from it.
+    assert load(Snp(data=path, window=6)).source.leaky == ""
+    report = load(Snp(data=path, window=6, inputs="ohlc", split="report", scale="log")).source.leaky
+    assert "windows were shuffled" in report
+    assert "close probably contains the future" in report
+
+
+def test_a_planted_column_of_a_table_is_leaky() -> None:
+    frame = pd.DataFrame({"load": later(0), "plan": later(1), "wind": noise()})
+    frame.to_csv("t.csv", index=False)
+    options: dict[str, Any] = {"data": "t.csv", "window": WINDOW, "horizon": 3}
+    leaky = settling.settle(Series(task="forecast", **options)).data.source.leaky
+    assert leaky.startswith("plan probably contains the future: one step ahead, load follows from it almost perfectly")
+    assert "wind" not in leaky
+    frame.assign(plan=noise(3)).to_csv("t.csv", index=False)
+    assert settling.settle(Series(task="forecast", **options)).data.source.leaky == ""
+
+
+@pytest.mark.slow
+def test_every_command_reports_a_planted_leak(tmp_path: Path) -> None:
+    words = "LEAKY: close probably contains the future"
+    options = "--window 6 --inputs ohlc --units 2 --epochs 1"
+    trained = call(f"snp train --data {planted(tmp_path)} {options} --out run")
+    assert trained.code == 0, trained.err
+    assert words in trained.err  # before the training
+    assert words in trained.out
+    assert words in call("snp predict --run run").out
+    audited = call("snp audit run")
+    assert audited.code == 1
+    assert "the future in an input" in audited.err
+    assert "close probably contains the future" in " ".join(audited.out.split())
+    pd.DataFrame({"load": later(0), "plan": later(1)}).to_csv("t.csv", index=False)
+    said = call(f"series train t.csv --task forecast --window {WINDOW} --horizon 2 --units 2 --epochs 1 --out table")
+    assert said.code == 0, said.err
+    assert "LEAKY: plan probably contains the future: one step ahead, load follows" in said.out
