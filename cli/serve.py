@@ -84,11 +84,14 @@ def register(app: typer.Typer) -> None:
         max_elements: Annotated[
             int, _number("Elements of a request's inputs, and of its outputs.", _LIMITS, least=1)
         ] = 1_000_000,
-        max_connections: Annotated[
-            int, _number("Connections of REST, and calls over gRPC, at a time.", _LIMITS, least=1)
-        ] = 256,
+        max_concurrency: Annotated[int, _number("Requests at a time; further ones wait.", _LIMITS, least=1)] = 256,
+        max_concurrency_per_client: Annotated[
+            int | None, _number("Of these, those of one client (default: three quarters).", _LIMITS, least=1)
+        ] = None,
         timeout: Annotated[float, _number("Seconds of a request.", _LIMITS, least=0.001, unit="float")] = 60.0,
-        header_timeout: Annotated[float, _number("Seconds for headers.", _LIMITS, least=0.1, unit="float")] = 10.0,
+        header_timeout: Annotated[
+            float, _number("Seconds for headers, or the message of a gRPC call.", _LIMITS, least=0.1, unit="float")
+        ] = 10.0,
         load_timeout: Annotated[
             float, _number("Seconds to load and warm up a version.", _LIMITS, least=0.1, unit="float")
         ] = 300.0,
@@ -147,12 +150,13 @@ def register(app: typer.Typer) -> None:
         require_served(models)
         asked = Ports(host, rest_port, None if no_grpc else grpc_port)
         manners = server.Manners(
-            poll,
-            max_connections,
-            header_timeout,
-            drain,
-            grace,
-            tuple(allowed_host or ()),
+            poll=poll,
+            concurrency=max_concurrency,
+            per_client=max_concurrency_per_client or 0,
+            header_seconds=header_timeout,
+            drain_seconds=drain,
+            grace_seconds=grace,
+            hosts=tuple(allowed_host or ()),
             load_seconds=load_timeout,
             tensor_content=enable_serialization_as_tensor_content,
         )

@@ -1,5 +1,7 @@
 """The whole server in a process of its own: gRPC, and what networks and clients do to it."""
 
+import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Live]:
-    options = ("--max-body", "100000", "--header-timeout", "1", "--max-connections", "32", "--timeout", "5")
+    options = ("--max-body", "100000", "--header-timeout", "1", "--max-concurrency", "32", "--timeout", "5")
     with live(folder, *options) as started:
         yield started
 
@@ -322,6 +325,91 @@ def test_slow_clients_lock_nobody_out(server: Live) -> None:
     finally:
         for connection in silent:
             connection.close()
+
+
+@pytest.fixture
+def many_files() -> Iterator[int]:
+    """The number of connections that a test may open."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = before[1] if before[1] != resource.RLIM_INFINITY else 4096
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), before[1]))
+    yield min(most, 4096) - 500
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def send(server: Live, start: bytes, count: int) -> list[socket.socket]:
+    """Connections that have sent this and send no more."""
+    opened = []
+    for _ in range(count):
+        with contextlib.suppress(TimeoutError):  # the system's queue may be full for a moment
+            opened.append(socket.create_connection(("127.0.0.1", server.rest), timeout=5))
+            opened[-1].sendall(start)
+    return opened
+
+
+def answers(server: Live) -> None:
+    for path in ("/health", "/ready"):
+        assert server.ask(path)[0] == 200
+    with urllib.request.urlopen(server.url("/monitoring/prometheus/metrics"), timeout=30) as metrics:
+        assert metrics.status == 200
+    assert server.ask(PREDICT, ONE)[0] == 200
+
+
+@pytest.mark.slow
+def test_clients_that_never_end_their_requests_lock_nobody_out(folder: Path, many_files: int) -> None:
+    """Limits of time do not help here."""
+    with live(folder, "--timeout", "600", "--header-timeout", "600") as server:
+        bodies = send(server, HEAD + b"Content-Length: 1000\r\n\r\n", 300)
+        answers(server)
+        headers = send(server, b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: ", min(2000, many_files - 300))
+        answers(server)
+        for connection in bodies + headers:
+            connection.close()
+        answers(server)
+
+
+@pytest.mark.slow
+def test_calls_without_messages_lock_nobody_out(folder: Path) -> None:
+    with live(folder, "--timeout", "600", "--header-timeout", "600") as server:
+        assert asyncio.run(silence(server, 2000)) == (health_pb2.HealthCheckResponse.SERVING, 1)
+
+
+async def silence(server: Live, count: int) -> tuple[int, int]:
+    """Begin calls that send no message; returns the health of the server and how many outputs it predicts then."""
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    async with contextlib.AsyncExitStack() as stack:
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc}", own))
+            for _ in range(10)
+        ]
+        methods = ("/tensorflow.serving.PredictionService/Predict", "/grpc.health.v1.Health/Check")
+        made = [
+            channel.stream_unary(method, request_serializer=bytes, response_deserializer=bytes)(timeout=600)
+            for method in methods
+            for channel in channels[1:]
+            for _ in range(count // len(methods) // len(channels[1:]))
+        ]
+        await asyncio.wait([asyncio.ensure_future(call.code()) for call in made], return_when="FIRST_COMPLETED")
+        health = health_pb2_grpc.HealthStub(channels[0])
+        prediction = prediction_service_pb2_grpc.PredictionServiceStub(channels[0])
+        found: list[Any] = []
+        for ask in (
+            lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=60),
+            lambda: prediction.Predict(request(), timeout=60),
+        ):
+            for _ in range(600):  # the queue of a client that floods it may be full for a moment
+                try:
+                    found.append(await ask())
+                except grpc.aio.AioRpcError as error:
+                    if error.code() != grpc.StatusCode.UNAVAILABLE:
+                        raise
+                    await asyncio.sleep(0.1)
+                else:
+                    break
+        for call in made:
+            call.cancel()
+        return found[0].status, len(found[1].outputs)
 
 
 @pytest.mark.slow

@@ -5,16 +5,15 @@ import socket
 import sys
 from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
-import grpc
 import pytest
 
 from lstm_ae.errors import ConfigError
+from lstm_ae.serving import http
+from lstm_ae.serving.connections import Busy
 from lstm_ae.serving.http import _Application, _Body, host_of, names_of, open_paths
 from lstm_ae.serving.ports import end_unread, place, until_it_listens
 from lstm_ae.serving.refusals import Refusal
-from lstm_ae.serving.rpc import grpc_server
 from lstm_ae.serving.service import Limits
 
 
@@ -100,12 +99,12 @@ def test_probes_are_answered_by_any_name() -> None:
 
 def status_for(path: str, headers: Any, authority: str | None = None) -> int:
     """The status of an answer by a server that is called localhost."""
-    service: Any = SimpleNamespace(page=False, limits=Limits())
+    service: Any = SimpleNamespace(page=False, limits=Limits(), busy=Busy())
     application = _Application(service, frozenset({"localhost"}), open_paths("127.0.0.1"))
     told: list[int] = []
     protocol = SimpleNamespace(response_bytes=lambda status, *_: told.append(status))
     given = SimpleNamespace(items=lambda: headers)
-    scope = SimpleNamespace(headers=given, method="GET", path=path, authority=authority)
+    scope = SimpleNamespace(headers=given, method="GET", path=path, authority=authority, client="127.0.0.1:9")
     asyncio.run(application.__rsgi__(scope, protocol))
     return told[0]
 
@@ -181,6 +180,26 @@ def test_a_body_is_whole_or_refused(headers: dict[str, str], parts: tuple[bytes,
     assert asyncio.run(work()) == body
 
 
+def test_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Coming):
+        async def __anext__(self) -> bytes:
+            if len(self.parts) == 1:
+                await asyncio.Event().wait()
+            return await super().__anext__()
+
+    async def work(*parts: bytes) -> int:
+        with pytest.raises(Refusal) as caught:
+            await _Body({"content-length": "99"}, Slow(*parts), 100).read()
+        return caught.value.http
+
+    monkeypatch.setattr(http, "GRACE", 0.01)
+    assert asyncio.run(work(b"a", b"b")) == 408
+    # What has come earns time.
+    monkeypatch.setattr(http, "RATE", 1e-3)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(work(b"a", b"b"), 0.1))
+
+
 @pytest.mark.parametrize(
     ("headers", "left"),
     [
@@ -194,13 +213,6 @@ def test_what_nobody_has_read_is_discarded(headers: dict[str, str], left: int) -
     coming = Coming(*([b"abcd", b""] if headers.get("content-length") and len(headers) == 1 else [b"ab"] * 6))
     asyncio.run(_Body(headers, coming, 8).discard())
     assert len(coming.parts) == left
-
-
-def test_calls_over_grpc_are_limited_as_well() -> None:
-    service: Any = SimpleNamespace(limits=Limits())
-    with mock.patch.object(grpc.aio, "server") as made:
-        grpc_server(service, mock.AsyncMock(), 7)
-    assert made.call_args.kwargs["maximum_concurrent_rpcs"] == 7
 
 
 def test_a_server_for_others_answers_to_any_name() -> None:

@@ -22,7 +22,8 @@ INSIDE = PurePosixPath("/models")
 MARK = "# Written by lstmae serve --tf-serving; without this line it is left alone.\n"
 # What TensorFlow Serving has nothing like, by its field here.
 _LACKING = {
-    "connections": "--max-connections",
+    "concurrency": "--max-concurrency",
+    "per_client": "--max-concurrency-per-client",
     "header_seconds": "--header-timeout",
     "drain_seconds": "--drain",
     "grace_seconds": "--grace",

@@ -17,8 +17,9 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from lstm_ae.serving.limiter import client_of, peer_of
 from lstm_ae.serving.openapi import METRICS
-from lstm_ae.serving.refusals import invalid
+from lstm_ae.serving.refusals import Code, Refusal, invalid
 from lstm_ae.serving.rest import Answer, Asked, answer, too_large
 from lstm_ae.serving.service import Service
 
@@ -27,6 +28,8 @@ LOG = logging.getLogger(__name__)
 
 # Seconds that a client may pause, and take in all, while the rest of a body that was not read is discarded.
 PAUSE, DISCARDING = 0.5, 10.0
+# Bytes per second at which a body must come, and the seconds for which a slower one is forgiven.
+RATE, GRACE = 1000, 5.0
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -45,7 +48,7 @@ def http_server(
     Args:
         address: of IP.
         name: by which the address was asked for.
-        connections: at the same time; further ones wait.
+        connections: at the same time; further ones wait until others are closed.
         header_seconds: a connection that has not sent its headers by then is closed.
         hosts: see `names_of`.
     """
@@ -58,7 +61,7 @@ def http_server(
         http=HTTPModes.http1,
         websockets=False,
         backpressure=connections,
-        backlog=max(128, connections),
+        backlog=connections,
         http1_settings=HTTP1Settings(header_read_timeout=round(1000 * header_seconds)),
         log_enabled=False,
     )
@@ -114,11 +117,16 @@ class _Application:
         self.service, self.hosts, self.paths = service, hosts, paths
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        peer = peer_of(scope.client)
+        with self.service.busy.during(peer):
+            await self._serve(scope, protocol, client_of(peer))
+
+    async def _serve(self, scope: Any, protocol: Any, client: str) -> None:
         headers = {name.lower(): value for name, value in scope.headers.items()}
         body = _Body(headers, protocol, self.service.limits.body)
         try:
             found = self._stranger(scope) or await answer(
-                self.service, Asked(scope.method, scope.path, headers, body.read)
+                self.service, Asked(scope.method, scope.path, headers, body.read, client)
             )
         except asyncio.CancelledError:
             raise
@@ -160,16 +168,23 @@ class _Body:
         self._coming: Any = None
 
     async def read(self) -> bytes:
-        """Return the whole body; refuse one that is too large or cut off."""
+        """Return the whole body; refuse one that is too large, too slow or cut off."""
         if self._length is not None and self._length > self._limit:
             raise too_large(self._limit)
         parts, size, ends = [], 0, 0
-        while (part := await self._next()) is not None:
-            parts.append(part)
-            size += len(part)
-            ends += not part
-            if size > self._limit:
-                raise too_large(self._limit)
+        forgiven = asyncio.get_running_loop().time() + GRACE
+        try:
+            async with asyncio.timeout_at(forgiven) as time:
+                while (part := await self._next()) is not None:
+                    parts.append(part)
+                    size += len(part)
+                    ends += not part
+                    if size > self._limit:
+                        raise too_large(self._limit)
+                    time.reschedule(forgiven + size / RATE)
+        except TimeoutError:
+            told = f"The body must come at {RATE} bytes a second or faster; send it again"
+            raise Refusal(Code.DEADLINE_EXCEEDED, told, http=408) from None
         # granian has no error for a connection that ends early or a chunk that is none: an empty part stands for it,
         # and another one for the end. A body with trailers looks alike, and is refused as well.
         if ends > 1 or self._length not in (None, size):

@@ -20,6 +20,7 @@ from lstm_ae.serving.inference import CLASSIFY, REGRESS, infer
 from lstm_ae.serving.protos import to_example
 from lstm_ae.serving.reading import Examples, read_examples, read_request
 from lstm_ae.serving.refusals import LONGEST, Code, Refusal, invalid
+from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
 from lstm_ae.serving.writing import write_answer, write_classification, write_regression
 
@@ -44,12 +45,14 @@ class Asked(NamedTuple):
         path: decoded, without the query.
         headers: names in lower case.
         body: reads it, for as long as it takes; refuses one that is too large.
+        client: who asks; see `client_of`.
     """
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: Callable[[], Awaitable[bytes]]
+    client: str = ""
 
 
 class Answer(NamedTuple):
@@ -131,20 +134,25 @@ def _ready(service: Service) -> Answer:
 async def _call(service: Service, asked: Asked, call: re.Match[str]) -> Answer:
     service.admit()
     servable = service.catalogue.find(call["name"], _version(call["version"]), call["label"])
+    deadline = asyncio.get_running_loop().time() + service.limits.seconds
+    async with service.limiter.enter(asked.client, deadline) as place:
+        body = await place.receive(asked.body(), deadline)
+        return await _answered(service, asked, call, servable, body, deadline)
+
+
+async def _answered(
+    service: Service, asked: Asked, call: re.Match[str], servable: Servable, body: bytes, deadline: float
+) -> Answer:
     now = asyncio.get_running_loop().time
-    deadline = now() + service.limits.seconds
-    late = Refusal(Code.DEADLINE_EXCEEDED, "The body did not come in time", http=408)
     method = call["method"].lower()
     read = partial(read_request, signatures=servable.dtypes) if method == "predict" else read_examples
     try:
         async with asyncio.timeout_at(deadline):
-            body = await asked.body()
-            late = Refusal(Code.DEADLINE_EXCEEDED, "The deadline has passed before the request was read")
             if encoding := asked.headers.get("content-encoding", ""):
                 body = await asyncio.to_thread(_unpacked, body, encoding, service.limits.body)
             found: Any = await service.apart.call(len(body), read, body)
     except TimeoutError:
-        raise late from None
+        raise Refusal(Code.DEADLINE_EXCEEDED, "The deadline has passed before the request was read") from None
     if method == "predict":
         outputs = await service.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
         size = sum(array.nbytes for array in outputs.values())

@@ -1,5 +1,6 @@
 """TensorFlow Serving's gRPC interface: PredictionService, ModelService, and the standard health service."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from tensorflow_serving.apis import (
 
 from lstm_ae.serving.configs import models_of
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, infer, infer_many
+from lstm_ae.serving.limiter import Limiter, client_of, peer_of
 from lstm_ae.serving.protos import described, serialize_examples, to_array, to_classification, to_proto, to_regression
 from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.refusals import Code, Refusal, invalid
@@ -28,12 +30,21 @@ from lstm_ae.serving.service import Service
 Reload = Callable[[Any], Awaitable[None]]
 
 
-def grpc_server(service: Service, reload: Reload, calls: int, *, content: bool = False) -> grpc.aio.Server:
+# The places of calls of the health service.
+PROBES = 64
+# Seconds after which a connection without calls is closed.
+IDLE = 300
+
+
+def grpc_server(
+    service: Service, reload: Reload, connections: int, seconds: float, *, content: bool = False
+) -> grpc.aio.Server:
     """A server with all services, not yet bound to a port.
 
     Args:
         reload: takes the models of a new configuration and brings them into memory.
-        calls: at the same time; further ones are refused.
+        connections: at the same time; further ones are closed.
+        seconds: within which a connection must begin, and the message of a call must come.
         content: write the numbers of Predict's answers as bytes (`tensor_content`) instead of typed values.
     """
     server = grpc.aio.server(
@@ -42,13 +53,63 @@ def grpc_server(service: Service, reload: Reload, calls: int, *, content: bool =
             ("grpc.max_send_message_length", -1),
             # Else a second server on the same port would take half of the requests.
             ("grpc.so_reuseport", 0),
+            ("grpc.max_allowed_incoming_connections", connections),
+            ("grpc.max_concurrent_streams", service.limiter.places),
+            ("grpc.max_connection_idle_ms", 1000 * IDLE),
+            ("grpc.server_handshake_timeout_ms", round(1000 * seconds)),
         ],
-        maximum_concurrent_rpcs=calls,
+        interceptors=[_Guard(service, seconds)],
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service, content), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service, reload), server)
     health_pb2_grpc.add_HealthServicer_to_server(_Health(service), server)
     return server
+
+
+class _Guard(grpc.aio.ServerInterceptor):
+    """Gives a call its place before its message has come, and limits how long that may take.
+
+    gRPC reads the message of a call before any other code learns of it, and waits for it for ever. It leaves the
+    reading of a stream of messages to the server; on the network both look alike.
+    """
+
+    def __init__(self, service: Service, seconds: float) -> None:
+        self._service, self._seconds = service, seconds
+        self._probes = Limiter(PROBES, slow=0.05)
+        self._guarded: dict[str, Any] = {}
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """The handler of a method, guarded."""
+        if details.method not in self._guarded:
+            handler = await continuation(details)
+            if handler is None or handler.unary_unary is None:
+                return handler
+            health = details.method.startswith("/grpc.health.")
+            self._guarded[details.method] = self._guard(handler, self._probes if health else self._service.limiter)
+        return self._guarded[details.method]
+
+    def _guard(self, handler: Any, limiter: Limiter) -> Any:
+        async def call(requests: Any, context: Any) -> Any:
+            now, peer = asyncio.get_running_loop().time(), peer_of(context.peer())
+            left = context.time_remaining()
+            most = self._service.limits.seconds
+            deadline = now + (most if left is None else min(left, most))
+            with self._service.busy.during(peer):
+                try:
+                    async with limiter.enter(client_of(peer), deadline) as place:
+                        begun = asyncio.get_running_loop().time()
+                        request = await place.receive(_first(requests), min(deadline, begun + self._seconds))
+                        return await handler.unary_unary(request, context)
+                except Refusal as refusal:
+                    await context.abort(_STATUSES[refusal.code], _ascii(refusal.message))
+
+        return grpc.stream_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+
+
+async def _first(requests: Any) -> Any:
+    async for request in requests:
+        return request
+    raise invalid("The call has no message")
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstm_ae.serving.batching import CALLING, Batcher, Batching
+from lstm_ae.serving.connections import PERIOD, Sweeper, connections_for
 from lstm_ae.serving.folders import Model
 from lstm_ae.serving.http import http_server
+from lstm_ae.serving.limiter import Limiter
 from lstm_ae.serving.metrics import Metrics
 from lstm_ae.serving.models import LOADING, Catalogue
 from lstm_ae.serving.ports import Ports, bind, end_unread, place, until_it_listens
@@ -29,8 +31,9 @@ class Manners(NamedTuple):
 
     Args:
         poll: seconds between two looks at the folder.
-        connections: of REST at the same time; further ones wait. So many calls of gRPC; further ones are refused.
-        header_seconds: within which a connection must have sent its headers.
+        concurrency: requests at the same time; further ones wait.
+        per_client: of these for one client; three quarters where 0.
+        header_seconds: within which a connection must have sent its headers, and a call over gRPC its message.
         drain_seconds: within which the server ends once it is told to stop; running requests have so long.
         grace_seconds: at the beginning of these, in which requests are still taken, while the server says that it is
             not ready.
@@ -40,7 +43,8 @@ class Manners(NamedTuple):
     """
 
     poll: float = 1.0
-    connections: int = 256
+    concurrency: int = 256
+    per_client: int = 0
     header_seconds: float = 10.0
     drain_seconds: float = 20.0
     grace_seconds: float = 0.0
@@ -77,7 +81,9 @@ async def serve(
         ConfigError: the address or a port cannot be had.
     """
     catalogue, batcher = Catalogue(wanted, load, limit=manners.load_seconds), Batcher(batching, limits.seconds)
-    service = Service(catalogue, batcher, Metrics(), limits, page=page)
+    limiter = Limiter(manners.concurrency, manners.per_client)
+    service = Service(catalogue, batcher, Metrics(), limits, limiter=limiter, page=page)
+    connections = connections_for(manners.concurrency)
 
     async def reload(models: list[Model]) -> None:
         for model in models:
@@ -87,12 +93,9 @@ async def serve(
 
     address, port = place(ports.host, ports.rest)
     ports = ports._replace(rest=port)
-    rpc = (
-        None
-        if ports.grpc is None
-        else grpc_server(service, reload, manners.connections, content=manners.tensor_content)
-    )
-    if rpc is not None:
+    rpc = None
+    if ports.grpc is not None:
+        rpc = grpc_server(service, reload, connections, manners.header_seconds, content=manners.tensor_content)
         ports = ports._replace(grpc=bind(rpc, ports, address))
         await rpc.start()
     http = http_server(
@@ -100,7 +103,7 @@ async def serve(
         address,
         ports.rest,
         name=ports.host,
-        connections=manners.connections,
+        connections=connections,
         header_seconds=manners.header_seconds,
         hosts=manners.hosts,
     )
@@ -108,6 +111,8 @@ async def serve(
     loop = asyncio.get_running_loop()
     at_signals(loop, stop.set)
     looking = asyncio.create_task(_look(catalogue, manners.poll))
+    own = [port for port in (ports.rest, ports.grpc) if port is not None]
+    sweeping = asyncio.create_task(_sweep(Sweeper(own, connections, service.busy)))
     serving = asyncio.create_task(http.serve())
     stopping = asyncio.create_task(stop.wait())
     begun = asyncio.create_task(until_it_listens(address, ports.rest, serving))
@@ -128,6 +133,7 @@ async def serve(
     finally:
         begun.cancel()
         looking.cancel()
+        sweeping.cancel()
         service.draining = True
         LOG.info("draining", extra={"running": service.running})
         end = end or time.monotonic() + manners.drain_seconds
@@ -161,6 +167,13 @@ def at_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Non
             loop.add_signal_handler(number, stop)
         except NotImplementedError:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+
+
+async def _sweep(sweeper: Sweeper) -> None:
+    while True:
+        if closed := sweeper.sweep():
+            LOG.warning("connections without a request closed", extra={"connections": closed})
+        await asyncio.sleep(PERIOD)
 
 
 async def _look(catalogue: Catalogue, poll: float) -> None:

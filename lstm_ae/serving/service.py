@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from lstm_ae.serving.apart import Apart
 from lstm_ae.serving.batching import Batcher, Run
+from lstm_ae.serving.connections import Busy
+from lstm_ae.serving.limiter import Limiter
 from lstm_ae.serving.metrics import Metrics
 from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.refusals import Code, Refusal, invalid
@@ -48,15 +50,24 @@ class Service:
     """The models, and how their requests are run.
 
     Args:
+        limiter: of requests in progress.
         page: whether there is a page at `/`.
         leaving: set once the server is to stop, for load balancers, which ask for its readiness.
         draining: set once no new request is taken.
     """
 
     def __init__(
-        self, catalogue: Catalogue, batcher: Batcher, metrics: Metrics, limits: Limits, *, page: bool = True
+        self,
+        catalogue: Catalogue,
+        batcher: Batcher,
+        metrics: Metrics,
+        limits: Limits,
+        *,
+        limiter: Limiter | None = None,
+        page: bool = True,
     ) -> None:
         self.catalogue, self.batcher, self.metrics, self.limits = catalogue, batcher, metrics, limits
+        self.limiter, self.busy = limiter or Limiter(), Busy()
         self.page, self.apart = page, Apart()
         self.leaving = self.draining = False
         self.running = 0

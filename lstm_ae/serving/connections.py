@@ -1,0 +1,123 @@
+"""Connections that ask for nothing: the server closes some before they keep others out.
+
+granian and gRPC limit how many connections there are, and close those that send no request in time, but neither limits
+how many come from one client. Where the system lets a process look at its own sockets, as Linux does, those without a
+request are closed once there are many, of the clients that have most of them first.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+from lstm_ae.serving.limiter import client_of, peer_of
+
+# Seconds between two looks.
+PERIOD = 0.25
+# Connections of each protocol, at least; for each request at a time there are so many.
+LEAST, EACH = 1024, 4
+# Open files that the server has besides connections.
+OTHER_FILES = 512
+
+
+def connections_for(requests: int) -> int:
+    """Return how many connections of each protocol a server takes for so many requests at a time.
+
+    The limit of open files of this process is raised for them as far as the system allows.
+    """
+    wanted = max(LEAST, EACH * requests)
+    try:
+        import resource
+    except ModuleNotFoundError:  # as on Windows, which has no such limit
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = 2 * wanted + OTHER_FILES
+    if soft < need:
+        soft = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(wanted, (soft - OTHER_FILES) // 2))
+
+
+class Busy:
+    """The connections that have a request in progress, by `peer_of`."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def __contains__(self, peer: str) -> bool:
+        return self._counts[peer] > 0
+
+    @contextlib.contextmanager
+    def during(self, peer: str) -> Iterator[None]:
+        """Count a request of a connection."""
+        self._counts[peer] += 1
+        try:
+            yield
+        finally:
+            self._counts[peer] -= 1
+            if not self._counts[peer]:
+                del self._counts[peer]
+
+
+class Sweeper:
+    """Closes connections without a request, where there are too many.
+
+    Args:
+        ports: of this server.
+        most: connections of each.
+    """
+
+    def __init__(self, ports: list[int], most: int, busy: Busy) -> None:
+        self._ports, self._most, self._busy = ports, most, busy
+        # Those that had no request at the last look: others may be about to send one.
+        self._idle: set[str] = set()
+
+    def sweep(self) -> int:
+        """Close connections without a request until one in four of each port is free; returns how many."""
+        limit, closed = self._most * 3 // 4, 0
+        if sys.platform != "linux" or len(os.listdir("/proc/self/fd")) <= limit:
+            self._idle.clear()
+            return 0
+        found: dict[int, dict[str, int]] = {port: {} for port in self._ports}
+        for number, port, peer in _connections(set(self._ports)):
+            found[port][peer] = number
+        idle = {port: [peer for peer in ours if peer not in self._busy] for port, ours in found.items()}
+        for port, ours in found.items():
+            counts = Counter(map(client_of, idle[port]))
+            old = [peer for peer in idle[port] if peer in self._idle]
+            old.sort(key=lambda peer: -counts[client_of(peer)])
+            for peer in old[: max(0, len(ours) - limit)]:
+                closed += _close(ours[peer], peer)
+        self._idle = {peer for peers in idle.values() for peer in peers}
+        return closed
+
+
+def _connections(ports: set[int]) -> Iterator[tuple[int, int, str]]:
+    """The number of the file, the port and the peer of each connection to one of these ports."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # no socket, not connected, or closed in between
+            found = socket.socket(fileno=int(name))
+            try:
+                port = found.getsockname()[1] if found.family in (socket.AF_INET, socket.AF_INET6) else 0
+                if port in ports:
+                    yield int(name), port, _peer(found)
+            finally:
+                found.detach()
+
+
+def _close(number: int, peer: str) -> bool:
+    """Shut a connection down; its owner sees its end. By a copy, since the number may be another file's meanwhile."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
+        if _peer(found) == peer:
+            found.shutdown(socket.SHUT_RDWR)
+            return True
+    return False
+
+
+def _peer(connection: socket.socket) -> str:
+    host, port = connection.getpeername()[:2]
+    return peer_of(f"{host}:{port}")

@@ -1,0 +1,290 @@
+"""Requests in progress and connections: how many there are, and which have to go."""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from lstm_ae.serving import connections
+from lstm_ae.serving.connections import Busy, Sweeper, connections_for
+from lstm_ae.serving.limiter import Limiter, client_of, peer_of
+from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.rpc import grpc_server
+from lstm_ae.serving.service import Limits
+
+
+@pytest.mark.parametrize(
+    ("address", "peer", "client"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80", "127.0.0.1"),
+        ("ipv4:127.0.0.1:80", "127.0.0.1:80", "127.0.0.1"),
+        ("[::ffff:10.0.0.1]:80", "10.0.0.1:80", "10.0.0.1"),
+        ("[2001:db8:0:1:2:3:4:5]:80", "[2001:db8:0:1:2:3:4:5]:80", "2001:db8:0:1::/64"),
+        ("ipv6:%5B2001:db8:0:1::9%5D:80", "[2001:db8:0:1::9]:80", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1::9:80", "[2001:db8:0:1::9]:80", "2001:db8:0:1::/64"),  # as a socket says it
+        ("[fe80::1%2]:80", "[fe80::1]:80", "fe80::/64"),
+    ],
+)
+def test_who_is_at_the_other_side(address: str, peer: str, client: str) -> None:
+    assert peer_of(address) == peer
+    assert client_of(peer) == client
+
+
+class Requests:
+    """Requests to a limiter, each of which has its place until its body has come, or it is told to end."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self.limiter = limiter
+        self.inside: list[str] = []
+
+    def come(self, client: str, *, body: Any = None, seconds: float = 600.0) -> "asyncio.Task[Any]":
+        loop = asyncio.get_running_loop()
+
+        async def request() -> None:
+            async with self.limiter.enter(client, loop.time() + seconds) as place:
+                self.inside.append(client)
+                try:
+                    if body is not None:
+                        await place.receive(body.wait(), loop.time() + seconds)
+                    else:
+                        await asyncio.Event().wait()
+                finally:
+                    self.inside.remove(client)
+
+        return loop.create_task(request())
+
+
+async def settle() -> None:
+    """Let all tasks go on as far as they can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def end(*tasks: "asyncio.Task[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def refused(task: "asyncio.Task[Any]") -> Code:
+    with pytest.raises(Refusal) as caught:
+        await task
+    return caught.value.code
+
+
+def test_no_client_takes_all_places() -> None:
+    async def work() -> None:
+        made = Requests(Limiter(4))
+        tasks = [made.come("a") for _ in range(5)]
+        await settle()
+        assert made.inside == ["a"] * 3
+        other = made.come("b")
+        await settle()
+        assert made.inside == ["a"] * 3 + ["b"]
+        # A place that is free goes to those that wait, in turn.
+        await end(tasks[0])
+        await settle()
+        assert made.inside == ["a", "a", "b", "a"]
+        await end(*tasks, other)
+        assert not made.limiter._taken
+        assert not made.limiter._queue
+        assert not made.limiter._counts
+
+    asyncio.run(work())
+
+
+def test_too_many_requests_are_refused_and_others_until_their_deadline() -> None:
+    async def work() -> None:
+        made = Requests(Limiter(2, 2))
+        tasks = [made.come("a") for _ in range(6)]
+        await settle()
+        assert await refused(made.come("a")) == Code.UNAVAILABLE
+        await end(tasks.pop())
+        assert await refused(made.come("a", seconds=0.01)) == Code.DEADLINE_EXCEEDED
+        await end(*tasks)
+        assert not made.limiter._queue
+
+    asyncio.run(work())
+
+
+def test_who_leaves_while_waiting_takes_no_place() -> None:
+    async def work() -> None:
+        made = Requests(Limiter(1, 1))
+        first, second, third = made.come("a"), made.come("b"), made.come("c")
+        await settle()
+        first.cancel()
+        await asyncio.sleep(0)  # the second one is given the place, and leaves before it knows
+        second.cancel()
+        await settle()
+        assert made.inside == ["c"]
+        await end(third)
+        assert not made.limiter._taken
+
+    asyncio.run(work())
+
+
+def test_slow_bodies_lose_their_places_to_those_that_wait() -> None:
+    async def work() -> None:
+        never, made = asyncio.Event(), Requests(Limiter(4, 3, slow=0.05))
+        slow = [made.come("a", body=never) for _ in range(3)]
+        working = made.come("b")
+        await asyncio.sleep(0.2)
+        assert made.inside == ["a", "a", "a", "b"]  # nobody waits
+        waiting = [made.come("a"), made.come("c")]
+        assert await refused(slow[0]) == await refused(slow[1]) == Code.DEADLINE_EXCEEDED
+        for _ in range(300):
+            if "c" in made.inside:
+                break
+            await asyncio.sleep(0.01)
+        assert sorted(made.inside) == ["a", "a", "b", "c"]
+        assert not slow[2].done()
+        await end(slow[2], working, *waiting)
+
+    asyncio.run(work())
+
+
+def test_a_body_has_a_deadline() -> None:
+    async def work() -> Code:
+        return await refused(Requests(Limiter()).come("a", body=asyncio.Event(), seconds=0.01))
+
+    assert asyncio.run(work()) == Code.DEADLINE_EXCEEDED
+
+
+@contextlib.contextmanager
+def connected(count: int) -> Iterator[tuple[int, list[tuple[socket.socket, socket.socket]]]]:
+    """The port of a server, and the clients' and the server's ends of connections to it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as stack:
+        port = listening.getsockname()[1]
+        pairs = []
+        for _ in range(count):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            pairs.append((client, stack.enter_context(listening.accept()[0])))
+        yield port, pairs
+
+
+def ended(pairs: list[tuple[socket.socket, socket.socket]]) -> list[int]:
+    found = []
+    for number, (client, _) in enumerate(pairs):
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            found += [number] if client.recv(1) == b"" else []
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process its sockets")
+def test_connections_without_a_request_are_closed_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The clients' ends are in this process as well.
+    monkeypatch.setattr(connections.os, "listdir", lambda path, listed=connections.os.listdir: listed(path) * 2)
+    with connected(12) as (port, pairs), connected(1) as (_, (other,)):
+        busy = Busy()
+        sweeper = Sweeper([port], 8, busy)
+        peers = [peer_of("{}:{}".format(*client.getsockname())) for client, _ in pairs]
+        with busy.during(peers[0]), busy.during(peers[3]):
+            assert sweeper.sweep() == 0  # all may be about to ask
+            assert sweeper.sweep() == 6
+            closed = ended(pairs)
+            assert len(closed) == 6
+            assert not {0, 3} & set(closed)
+        assert ended([other]) == []
+        for number in closed:
+            for one in pairs[number]:
+                one.close()
+        assert sweeper.sweep() == sweeper.sweep() == 0
+
+
+def test_the_clients_with_most_connections_lose_them_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [(number, 80, f"10.0.0.{1 if number < 3 else 2}:{number}") for number in range(10)]
+    closed: list[str] = []
+    monkeypatch.setattr(connections.os, "listdir", lambda path: there)
+    monkeypatch.setattr(connections, "_connections", lambda ports: iter(there))
+    monkeypatch.setattr(connections, "_close", lambda number, peer: closed.append(peer) or True)
+    monkeypatch.setattr(connections.sys, "platform", "linux")
+    sweeper = Sweeper([80], 8, Busy())
+    sweeper.sweep()
+    sweeper.sweep()
+    assert len(closed) == 4
+    assert all(peer.startswith("10.0.0.2:") for peer in closed)
+
+
+def test_connections_leave_files_for_the_rest() -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = connections_for(10**6)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert hard == before[1]
+    assert 1 <= most <= max(1, (soft - connections.OTHER_FILES) // 2)
+    assert connections_for(1) <= connections.LEAST
+
+
+class Serving:
+    """A gRPC server of the health service, and what is asked of it."""
+
+    def __init__(self, seconds: float, limits: Limits = Limits()) -> None:  # noqa: B008
+        self.service: Any = SimpleNamespace(
+            limits=limits, limiter=Limiter(4), busy=Busy(), ready=lambda: True, catalogue=None
+        )
+        self.seconds = seconds
+
+    async def ask(self, work: Any) -> Any:
+        async def reload(models: Any) -> None:
+            raise AssertionError
+
+        server = grpc_server(self.service, reload, 100, self.seconds)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        own = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+        async with contextlib.AsyncExitStack() as stack:
+            channels = [
+                await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}", own)) for _ in range(20)
+            ]
+            try:
+                return await work(*channels)
+            finally:
+                await server.stop(0)
+
+
+def silent(channel: Any, method: str) -> Any:
+    """A call that sends no message."""
+    made = channel.stream_unary(method, request_serializer=bytes, response_deserializer=bytes)
+    return made(timeout=60)
+
+
+CHECK, PREDICT = "/grpc.health.v1.Health/Check", "/tensorflow.serving.PredictionService/Predict"
+
+
+def test_a_call_whose_message_does_not_come_is_ended() -> None:
+    async def work(channel: Any, *_: Any) -> Any:
+        codes = [await silent(channel, method).code() for method in (CHECK, PREDICT)]
+        none = channel.stream_unary(PREDICT, request_serializer=bytes, response_deserializer=bytes)(timeout=60)
+        await none.done_writing()
+        return [*codes, await none.code()]
+
+    assert asyncio.run(Serving(0.05).ask(work)) == [
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INVALID_ARGUMENT,
+    ]
+
+
+def test_calls_without_messages_lock_nobody_out_of_the_health_service() -> None:
+    async def work(channel: Any, *others: Any) -> Any:
+        calls = [silent(other, method) for method in (PREDICT, CHECK) for other in others for _ in range(5)]
+        await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls], return_when="FIRST_COMPLETED")
+        stub, found = health_pb2_grpc.HealthStub(channel), None
+        while found is None:  # calls of the same client may fill the queue for a moment
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                found = await stub.Check(health_pb2.HealthCheckRequest(), timeout=60)
+        for call in calls:
+            call.cancel()
+        return found.status
+
+    # Without limits of time but the client's own.
+    assert asyncio.run(Serving(600.0, Limits(seconds=600.0)).ask(work)) == health_pb2.HealthCheckResponse.SERVING
