@@ -496,7 +496,7 @@ def test_elapsed_steps_are_no_values_and_no_moments(text: str, options: dict[str
     assert layout.values == ("a",)
     assert layout.counts
     assert not layout.dated
-    assert layout.found.get("time_unit") == "steps"
+    assert layout.settings.get("time_unit") == "steps"
 
 
 @pytest.mark.parametrize(
@@ -547,9 +547,9 @@ def test_numbers_as_people_write_them() -> None:
     expected = np.array([[10050, 10.1, 10050.29, 10.1], [9876, 9, -1000, -0.5], [np.nan] * 4], np.float32)
     np.testing.assert_array_equal(english.values, expected)
     np.testing.assert_array_equal(german.values, expected)
-    assert english.layout.found == {"thousands": "comma", "column_units": ("bounce=%", "revenue=$", "temp=°C")}
-    assert german.layout.found["decimal"] == "comma"
-    assert german.layout.found["thousands"] == "point"
+    assert english.layout.settings == {"thousands": "comma", "column_units": ("bounce=%", "revenue=$", "temp=°C")}
+    assert german.layout.settings["decimal"] == "comma"
+    assert german.layout.settings["thousands"] == "point"
     assert german.layout.inferred["column_units"] == "'%' of Absprünge, '€' of Umsatz, '°C' of Temperatur"
 
 
@@ -589,7 +589,7 @@ def test_a_run_refuses_other_units(units: tuple[str, ...], cells: str, words: st
 def test_the_encoding_of_a_text_is_found_and_kept() -> None:
     layout = read(GERMAN.encode("cp1252")).layout
     assert layout.values == ("Außentemperatur",)
-    assert layout.found["encoding"] == "cp1252"
+    assert layout.settings["encoding"] == "cp1252"
     assert layout.inferred["encoding"] == "cp1252, as in 'Außentemperatur'"
     for content, options in (
         (GERMAN, {}),
@@ -598,7 +598,7 @@ def test_the_encoding_of_a_text_is_found_and_kept() -> None:
     ):
         layout = read(content, **options).layout
         assert layout.values == ("Außentemperatur",)
-        assert "encoding" not in {**layout.found, **layout.inferred}
+        assert "encoding" not in {**layout.settings, **layout.inferred}
 
 
 @pytest.mark.parametrize(
@@ -616,7 +616,7 @@ def test_the_encoding_of_a_text_is_found_and_kept() -> None:
 def test_what_looks_like_text_of_western_europe(text: str, western: bool) -> None:
     content = f"time,{text}\n2024-01-01,1\n".replace(";", " ").encode("cp1252", "replace")
     if western:
-        assert read(content).layout.found == {"encoding": "cp1252"}
+        assert read(content).layout.settings == {"encoding": "cp1252"}
     else:
         with pytest.raises(DataError, match="Give its --encoding"):
             read(content)
@@ -628,7 +628,7 @@ def test_a_text_is_decoded_in_blocks_of_any_size(encoding: str, size: int, monke
     text = "時刻,流量\r\n2024-01-01,1\r\n2024-01-02,2\r"
     monkeypatch.setattr(lines_module, "BLOCK", size)
     content = io.BytesIO(text.encode(encoding))
-    _, found = lines_module.decoded(content, "x", encoding)
+    _, found = lines_module.decode_file(content, "x", encoding)
     assert list(found) == ["時刻,流量\n", "2024-01-01,1\n", "2024-01-02,2\n"]
 
 
@@ -671,7 +671,7 @@ def test_a_wide_table_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1000), (500, 1000), (1000, 500), (10_000, 50), (10**9, 10)])
 def test_the_rows_that_show_what_a_table_holds_have_a_bounded_number_of_cells(columns: int, rows: int) -> None:
-    assert delimited_module.sample_of(columns) == rows
+    assert delimited_module.sample_rows(columns) == rows
 
 
 def test_progress_counts_up_to_the_end() -> None:

@@ -17,7 +17,7 @@ from lstm_ae.data.notation import (
     notation_of,
     numbers_of,
     problem_of,
-    split,
+    split_unit,
     unit_of,
     value_of,
     why_text,
@@ -53,7 +53,7 @@ from lstm_ae.errors import ConfigError, DataError
     ],
 )
 def test_numbers_with_units(cell: str, number: str, unit: str) -> None:
-    assert split(cell) == (number, unit)
+    assert split_unit(cell) == (number, unit)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_numbers_with_units(cell: str, number: str, unit: str) -> None:
     ],
 )
 def test_what_is_no_number(cell: str) -> None:
-    assert split(cell) is None
+    assert split_unit(cell) is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_what_is_written_is_read_again(
     read = Notation(decimal, thousands)
     assert value_of(cell, read, unit) == value
     assert numbers_of([cell, "", "7" + unit], read, unit).tolist()[::2] == [value, 7]
-    assert split(cell) is not None
+    assert split_unit(cell) is not None
 
 
 PROBLEMS = [

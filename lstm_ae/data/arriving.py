@@ -9,10 +9,10 @@ import numpy as np
 from lstm_ae.config import Reading
 from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.delimited import Chunk, chunk_by, encoded_as, first_of, understand
+from lstm_ae.data.delimited import Chunk, chunk_by, first_row, understand, with_encoding
 from lstm_ae.data.dialect import Row, separator_of
 from lstm_ae.data.instants import Times
-from lstm_ae.data.lines import decoded_blocks
+from lstm_ae.data.lines import decode_blocks
 from lstm_ae.data.table import CHUNK, rows_of
 from lstm_ae.data.taking import Refuse, raised, taken
 from lstm_ae.data.zones import before_them, in_utc
@@ -28,11 +28,11 @@ class Arriving:
     Args:
         read: returns some bytes as soon as there are any, no more than it is asked for, and none at the end.
         name: how errors call the text.
-        encoding: as of `decoded`.
+        encoding: as of `decode_file`.
     """
 
     def __init__(self, read: Callable[[int], bytes], name: str, encoding: str | None = None) -> None:
-        self.encoding, self.blocks = decoded_blocks(_blocks(read, name), name, encoding)
+        self.encoding, self.blocks = decode_blocks(_blocks(read, name), name, encoding)
         self.lines = collections.deque[str]()
         # Lines up to the last that is not blank: waiting for a row behind that would be waiting for another piece.
         self.held = 0
@@ -93,12 +93,12 @@ def read_arriving(
         pass
     separator = separator_of(arriving.first(1 if config.columns else 2))
     rows = rows_of(arriving, name, separator, config.skip_rows + 1)
-    start, header = first_of(rows, name, config)
+    start, header = first_row(rows, name, config)
     sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
     # A row of another width tells nothing, and is refused when its turn comes.
     even = [row for row in sample if len(row[1]) == len(config.columns or header)]
     layout, _, notation = understand(start, header, even or sample, separator, name, config, of_run=True)
-    layout = encoded_as(layout, arriving.encoding)
+    layout = with_encoding(layout, arriving.encoding)
     sample = [(start, header), *sample] if config.columns else sample
     chunk_of, convert = (
         chunk_by(layout, config, name, separator, CellReader(config, name, "line", notation)),

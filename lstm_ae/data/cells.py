@@ -98,17 +98,19 @@ class CellReader:
         return narrow
 
     def _refuse(self, cell: object, row: int, column: str, problem: Problem) -> None:
-        word = str(cell).strip()
-        error = DataError(f"{self.name}, {self.place} {row}, column {column!r}: {shown(word)} {told(word, problem)}")
-        if not self.lenient:
-            raise error
-        new = BadCells(column, problem, error, row, collections.Counter())
-        words = self.bad.setdefault((column, problem.text), new).words
+        word, key = str(cell).strip(), (column, problem.text)
+        if key not in self.bad:
+            where = f"{self.name}, {self.place} {row}, column {column!r}"
+            error = DataError(f"{where}: {shown(word)} {describe_problem(word, problem)}")
+            if not self.lenient:
+                raise error
+            self.bad[key] = BadCells(column, problem, error, row, collections.Counter())
+        words = self.bad[key].words
         if word in words or len(words) < MOST:
             words[word] += 1
 
 
-def told(word: str, problem: Problem) -> str:
+def describe_problem(word: str, problem: Problem) -> str:
     """Return what is wrong with a cell and the ways to solve it, as the end of a sentence."""
     ways = [problem.advice, *(f"add {flag(name)} {value}" for name, value in problem.option.items())]
     if problem.word:
@@ -117,7 +119,7 @@ def told(word: str, problem: Problem) -> str:
 
 
 def are_missing(values: NDArray[np.float64], numbers: Sequence[float]) -> NDArray[np.bool_]:
-    """Which values are one of the `missing_numbers`, to the digits that 32 bits hold: nothing else is told of them."""
+    """Return which values are one of the `missing_numbers`, to the digits that 32 bits hold."""
     single = np.array([number for number in numbers if abs(number) <= LARGEST], np.float32)
     with np.errstate(over="ignore"):
         found: NDArray[np.bool_] = np.isin(values, numbers) | np.isin(values.astype(np.float32), single)

@@ -14,7 +14,7 @@ from lstm_ae.config.reading import STEPS
 from lstm_ae.data.clocks import CLOCKS, are_clocks, are_days, joined, usual_clock
 from lstm_ae.data.forms import Form, counts_steps, date_of, form_of, looks_like_times, seem_times
 from lstm_ae.data.lines import shown
-from lstm_ae.data.notation import MISSING, PLAIN, Notation, notation_of, unit_of, value_of
+from lstm_ae.data.notation import MISSING, PLAIN, Notation, notation_of, unit_of, value_of, why_text
 from lstm_ae.data.selection import listed
 from lstm_ae.data.woven import are_woven
 from lstm_ae.errors import ConfigError, DataError
@@ -44,7 +44,7 @@ class Layout(NamedTuple):
         clock: the column of the time of day, where that of the times holds dates alone.
         clocks: columns that nobody named and that could be it, where none is.
         woven: of `apart`, those within whose values rows follow far more evenly than all together.
-        found: what nobody told and a run needs to read another table in the same way, by field of the config.
+        settings: what nobody told and a run needs to read another table in the same way, by field of the config.
         texts: why columns of text are not numbers, as predicates, by name.
     """
 
@@ -61,7 +61,7 @@ class Layout(NamedTuple):
     clock: str | None = None
     clocks: tuple[str, ...] = ()
     woven: tuple[tuple[str, ...], ...] = ()
-    found: Mapping[str, Any] = types.MappingProxyType({})
+    settings: Mapping[str, Any] = types.MappingProxyType({})
     texts: Mapping[str, str] = types.MappingProxyType({})
 
     @property
@@ -115,14 +115,14 @@ def missing_numbers(config: Reading, notation: Notation = PLAIN) -> tuple[float,
     return tuple(number for number in numbers if number is not None and not math.isnan(number))
 
 
-def held(cells: Sequence[str], config: Reading) -> list[str]:
+def present_cells(cells: Sequence[str], config: Reading) -> list[str]:
     """Return the cells, blanks stripped, that are not missing."""
     words = missing_words(config)
     return [cell for cell in cells if cell.lower() not in words]
 
 
 def kind_of(cells: Sequence[str], column: str) -> Kind:
-    """Return what most of a column's first cells are, those that are `held`."""
+    """Return what most of a column's first cells are, those that are `present_cells`."""
     if not cells:
         return "empty"
     if looks_like_times(cells, column):
@@ -130,29 +130,36 @@ def kind_of(cells: Sequence[str], column: str) -> Kind:
     return "text" if unit_of(cells) is None else "number"
 
 
-def notation_by(first: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind], config: Reading, where: str) -> Notation:
-    """Return how a table's numbers are written, by the `held` first cells of its columns; as `notation_of` says."""
-    apart = {config.time_col, config.clock_col, *config.id_col, config.label_col}
-    read = config.value_cols or [name for name in first if kinds[name] in ("number", "empty") and name not in apart]
-    return notation_of({name: first[name] for name in read if name in first}, config, where)
+def with_notation(
+    layout: Layout, first: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool
+) -> tuple[Layout, Notation]:
+    """Return the layout with what its first rows show of how numbers are written, and the notation itself.
 
+    Args:
+        first: the `present_cells` of the first rows, by column; without those that hold no text in the file.
+        where: the file and the line of the header, for errors.
+        of_run: as of `require_units`.
 
-def noted(layout: Layout, notation: Notation, config: Reading) -> Layout:
-    """Return the layout with what was found of the notation."""
-    inferred, found = dict(layout.inferred), dict(layout.found)
+    Raises:
+        DataError: as `notation_of` and `require_units` say.
+    """
+    notation = notation_of({name: first[name] for name in layout.values if name in first}, config, where)
+    require_units(layout, notation, config, where, of_run=of_run)
+    inferred, settings = dict(layout.inferred), dict(layout.settings)
     if notation.decimal == "comma" and config.decimal is None:
-        inferred["decimal"], found["decimal"] = "comma, as the first rows show", "comma"
+        inferred["decimal"], settings["decimal"] = "comma, as the first rows show", "comma"
     if notation.thousands and config.thousands is None:
         inferred["thousands"] = f"{notation.thousands}, as the first rows show"
-        found["thousands"] = notation.thousands
-    units = {name: notation.units[name] for name in layout.values if name in notation.units}
-    if units and units != config.units_by_column:
-        inferred["column_units"] = listed([f"{shown(unit)} of {heading(name)}" for name, unit in units.items()])
-        found["column_units"] = tuple(f"{name}={unit}" for name, unit in units.items())
-    return layout._replace(inferred=inferred, found=found)
+        settings["thousands"] = notation.thousands
+    if notation.units and notation.units != config.units_by_column:
+        units = notation.units.items()
+        inferred["column_units"] = listed([f"{shown(unit)} of {heading(name)}" for name, unit in units])
+        settings["column_units"] = tuple(f"{name}={unit}" for name, unit in units)
+    texts = {name: why_text(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"}
+    return layout._replace(inferred=inferred, settings=settings, texts=texts), notation
 
 
-def require_units(layout: Layout, notation: Notation, config: Reading, name: str, *, of_run: bool) -> None:
+def require_units(layout: Layout, notation: Notation, config: Reading, where: str, *, of_run: bool) -> None:
     """Raise `DataError` where the numbers of a column have another unit than they should.
 
     Args:
@@ -167,12 +174,12 @@ def require_units(layout: Layout, notation: Notation, config: Reading, name: str
         has = f"has the unit {shown(unit)}" if unit else "has no unit"
         if of_run:
             raise DataError(
-                f"{name}: the column {column[:80]!r} {has}, and the run was trained "
+                f"{where}: the column {column[:80]!r} {has}, and the run was trained "
                 f"{f'on {shown(wanted)}' if wanted else 'without one'}. Convert the column; or add --column-units "
                 f"{shown(f'{column}={unit}')} if its numbers mean the same"
             )
         raise DataError(
-            f"{name}: the column {column[:80]!r} {has} in the first rows, not {shown(wanted)} as in --column-units. "
+            f"{where}: the column {column[:80]!r} {has} in the first rows, not {shown(wanted)} as in --column-units. "
             "Correct one of the two"
         )
 

@@ -12,14 +12,12 @@ from lstm_ae.data.cells import CellReader
 from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import (
     Layout,
-    held,
     kind_of,
     layout_of,
     missing_words,
     names_of_series,
-    notation_by,
-    noted,
-    require_units,
+    present_cells,
+    with_notation,
 )
 from lstm_ae.data.dialect import (
     Row,
@@ -31,8 +29,8 @@ from lstm_ae.data.dialect import (
     separator_of,
 )
 from lstm_ae.data.instants import BadCell, Times, read_moments
-from lstm_ae.data.lines import Encoding, decoded, shown
-from lstm_ae.data.notation import Notation, why_text
+from lstm_ae.data.lines import Encoding, decode_file, shown
+from lstm_ae.data.notation import Notation
 from lstm_ae.data.table import CHUNK, rows_of, uneven
 from lstm_ae.errors import DataError
 
@@ -63,7 +61,7 @@ class Chunk(NamedTuple):
 def read_delimited(
     file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """What an open CSV file holds, its rows piece by piece, and what reads their numbers.
+    """Return what an open CSV file holds, its rows piece by piece, and what reads their numbers.
 
     Args:
         of_run: the config is a run's, see `require_units`.
@@ -72,15 +70,15 @@ def read_delimited(
     Raises:
         DataError: at once or with a later piece: one line with the file, the line, the rule and the option that helps.
     """
-    encoding, source = decoded(file, name, config.encoding)
+    encoding, source = decode_file(file, name, config.encoding)
     source = itertools.islice(source, config.skip_rows, None)
     head = list(itertools.islice(source, 50))
     separator = separator_of(head)
     rows = rows_of(itertools.chain(head, source), name, separator, config.skip_rows + 1)
-    start, header = first_of(rows, name, config)
-    sample = list(itertools.islice(rows, sample_of(len(header))))
+    start, header = first_row(rows, name, config)
+    sample = list(itertools.islice(rows, sample_rows(len(header))))
     layout, sample, notation = understand(start, header, sample, separator, name, config, of_run=of_run)
-    layout = encoded_as(layout, encoding)
+    layout = with_encoding(layout, encoding)
     following = itertools.chain(sample, rows)
     size = max(1, min(CHUNK, CHUNK_CELLS // len(header)))
     pieces = iter(lambda: list(itertools.islice(following, size)), [])
@@ -88,18 +86,18 @@ def read_delimited(
     return layout, map(chunk_by(layout, config, name, separator, reader), pieces), reader
 
 
-def first_of(rows: Iterator[Row], name: str, config: Reading) -> Row:
+def first_row(rows: Iterator[Row], name: str, config: Reading) -> Row:
     """Return the first row of a text, the header where there is one; `DataError` where no row is, or it is too wide."""
     start, cells = next(rows, (0, []))
     if not cells and config.skip_rows:
         raise DataError(f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Give fewer")
     if not cells:
         raise DataError(f"{name} is empty. Give a header and rows")
-    require_few(len(cells), f"{name}, line {start}")
+    limit_columns(len(cells), f"{name}, line {start}")
     return start, cells
 
 
-def require_few(columns: int, where: str) -> None:
+def limit_columns(columns: int, where: str) -> None:
     """Raise `DataError` where a table has more columns than a model could be trained on in any useful time."""
     if columns > MAX_COLUMNS:
         raise DataError(
@@ -108,25 +106,25 @@ def require_few(columns: int, where: str) -> None:
         )
 
 
-def sample_of(columns: int) -> int:
+def sample_rows(columns: int) -> int:
     """Return how many of its first rows show what a table with so many columns holds."""
     return max(10, min(SAMPLE, SAMPLE_CELLS // max(columns, 1)))
 
 
-def encoded_as(layout: Layout, encoding: Encoding) -> Layout:
+def with_encoding(layout: Layout, encoding: Encoding) -> Layout:
     """Return the layout with the encoding of the text, where that was chosen by its looks."""
     if not encoding.example:
         return layout
     words = f"{encoding.name}, as in {shown(encoding.example)}"
     return layout._replace(
-        inferred={**layout.inferred, "encoding": words}, found={**layout.found, "encoding": encoding.name}
+        inferred={**layout.inferred, "encoding": words}, settings={**layout.settings, "encoding": encoding.name}
     )
 
 
 def understand(
     start: int, header: list[str], sample: list[Row], separator: str, name: str, config: Reading, *, of_run: bool
 ) -> tuple[Layout, list[Row], Notation]:
-    """What a table holds by its first rows: what its columns are for, its rows, and how its numbers are written.
+    """Return what a table's columns are for by its first rows, these rows, and how its numbers are written.
 
     Args:
         start, header: the first row and its line; one of the rows where the config names the columns.
@@ -148,24 +146,27 @@ def understand(
     if any(len(row) != len(names) for _, row in sample):
         raise _uneven(sample, len(names), name, separator)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
-    first = {column: held(cells, config) for column, cells in columns.items()}
+    first = {column: present_cells(cells, config) for column, cells in columns.items()}
     kinds = {column: kind_of(cells, column) for column, cells in first.items()}
     if len(names) == 1 and kinds[names[0]] == "text":
         raise DataError(
             f"{where}: the rows have one cell each, such as {shown(sample[0][1][0])}, which is no number. Separate the "
             "cells of a row by commas, semicolons, tabs or bars"
         )
-    notation = notation_by(first, kinds, config, where)
     layout = layout_of(names, kinds, columns.__getitem__, config, where, index=row_numbers(header, columns))
-    require_units(layout, notation, config, name, of_run=of_run)
-    texts = {column: why_text(first[column]) for column, kind in kinds.items() if kind == "text"}
-    return noted(layout, notation, config)._replace(texts=texts), sample, notation
+    layout, notation = with_notation(layout, first, config, where, of_run=of_run)
+    return layout, sample, notation
 
 
 def chunk_by(
     layout: Layout, config: Reading, name: str, separator: str, reader: CellReader
 ) -> Callable[[Sequence[Row]], Chunk]:
-    """What makes arrays of some of a table's rows; the arguments are those of `understand`, and what it returns."""
+    """Return a function that makes arrays of some of a table's rows.
+
+    Args:
+        layout, config, name, separator: as `understand` takes and returns them.
+        reader: reads the columns of numbers.
+    """
     place = {column: k for k, column in enumerate(layout.names)}
 
     def chunk_of(rows: Sequence[Row]) -> Chunk:

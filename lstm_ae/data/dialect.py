@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from lstm_ae.data.clocks import CLOCK
 from lstm_ae.data.forms import STAMP, date_of
 from lstm_ae.data.lines import shown
-from lstm_ae.data.notation import is_number, split
+from lstm_ae.data.notation import is_number, split_unit
 from lstm_ae.errors import ConfigError, DataError
 
 # The likelier ones first: a file with semicolons may well hold decimal commas.
@@ -171,7 +171,7 @@ def _alike(cells: list[str], sample: Sequence[Row]) -> bool:
 
 def _is_value(cell: str) -> bool:
     """Return whether a cell is a number or a date; one with a unit may be a heading, as 10m of a wind is."""
-    written = split(cell)
+    written = split_unit(cell)
     return bool((written and not written.unit) or date_of(cell))
 
 

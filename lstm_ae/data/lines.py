@@ -131,10 +131,10 @@ def lines(file: BinaryIO, name: str) -> Iterator[str]:
     Raises:
         DataError: binary content, another encoding, a NUL, a broken archive, or a limit of this module passed.
     """
-    return decoded(file, name, "utf-8")[1]
+    return decode_file(file, name, "utf-8")[1]
 
 
-def decoded(file: BinaryIO, name: str, encoding: str | None) -> tuple[Encoding, Iterator[str]]:
+def decode_file(file: BinaryIO, name: str, encoding: str | None) -> tuple[Encoding, Iterator[str]]:
     r"""Return how an open file is encoded, and its lines, whether they ended in ``\n``, ``\r\n`` or ``\r``.
 
     Args:
@@ -143,7 +143,7 @@ def decoded(file: BinaryIO, name: str, encoding: str | None) -> tuple[Encoding, 
     Raises:
         DataError: as `lines` says, at once or with a later line.
     """
-    found, pieces = decoded_blocks(_blocks(file, name), name, encoding)
+    found, pieces = decode_blocks(_blocks(file, name), name, encoding)
     return found, _counted(pieces, name)
 
 
@@ -156,7 +156,7 @@ def _counted(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
         yield from found
 
 
-def decoded_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> tuple[Encoding, Iterator[list[str]]]:
+def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> tuple[Encoding, Iterator[list[str]]]:
     """Return how blocks of bytes are encoded, by the first of them, and the lines that end in each.
 
     What is left at the end is a line as well.

@@ -133,7 +133,7 @@ def read_measurements(
         )
     bad = tuple(reader.bad.values())
     if bad:
-        layout, columns = _without_unread(layout, columns, bad)
+        layout, columns = _drop_unreadable(layout, columns, bad)
     if not of_run or np.isnan(columns.values).all():
         layout, columns = _without_empty(layout, columns, name, config)
     return _by_series(layout, columns, name, place, config)._replace(bad=bad)
@@ -187,7 +187,7 @@ def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, to
     )
 
 
-def _without_unread(layout: Layout, columns: _Columns, bad: Sequence[BadCells]) -> tuple[Layout, _Columns]:
+def _drop_unreadable(layout: Layout, columns: _Columns, bad: Sequence[BadCells]) -> tuple[Layout, _Columns]:
     """Leave out columns without any number, for which what their cells hold is the problem."""
     unread = {cells.column for cells in bad}
     held = [name not in unread or bool((~np.isnan(columns.values[:, k])).any()) for k, name in enumerate(layout.values)]

@@ -50,7 +50,7 @@ ORDINALS = frozenset(
 LONGEST = 60
 
 
-class Written(NamedTuple):
+class NumberCell(NamedTuple):
     """A cell with a number: the number with its sign, as it is written, and the unit beside it or ""."""
 
     number: str
@@ -123,14 +123,14 @@ def _notations() -> Iterable[tuple[str, str | None]]:
     return ((decimal, mark) for decimal, mark in itertools.product(DECIMALS, (None, *MARKS)) if mark != decimal)
 
 
-def split(cell: str) -> Written | None:
+def split_unit(cell: str) -> NumberCell | None:
     """Return the number and the unit of a cell, blanks stripped, in whatever notation; None where it holds no number.
 
-    >>> split("-$10,050.29"), split("10,1 °C"), split("3rd")
-    (Written(number='-10,050.29', unit='$'), Written(number='10,1', unit='°C'), None)
+    >>> split_unit("-$10,050.29"), split_unit("10,1 °C"), split_unit("3rd")
+    (NumberCell(number='-10,050.29', unit='$'), NumberCell(number='10,1', unit='°C'), None)
     """
     if NUMBER.fullmatch(cell):
-        return Written(cell, "")
+        return NumberCell(cell, "")
     found = CELL.fullmatch(cell) if len(cell) <= LONGEST else None
     if not found or (found["before"] and found["after"]) or (found["sign"] and found["inner"]):
         return None
@@ -138,12 +138,12 @@ def split(cell: str) -> Written | None:
     number = (found["sign"] or found["inner"]).replace("\u2212", "-") + found["number"]
     if unit.lower() in ORDINALS - {""} or not any(_form(*each).fullmatch(number) for each in _notations()):
         return None
-    return Written(number, unit)
+    return NumberCell(number, unit)
 
 
 def is_number(cell: str) -> bool:
     """Return whether a cell is meant as a number, even if it is written so that it will be refused."""
-    return split(cell) is not None or cell.lower().lstrip("+-") in INFINITE
+    return split_unit(cell) is not None or cell.lower().lstrip("+-") in INFINITE
 
 
 def unit_of(cells: Sequence[str]) -> str | None:
@@ -157,7 +157,7 @@ def unit_of(cells: Sequence[str]) -> str | None:
     plain = sum(1 for cell in cells if NUMBER.fullmatch(cell))
     if 2 * plain > len(cells):
         return ""
-    written = list(filter(None, map(split, cells)))
+    written = list(filter(None, map(split_unit, cells)))
     numbers = len(written) + sum(cell.lower().lstrip("+-") in INFINITE for cell in cells)
     if 2 * numbers <= len(cells):
         return None
@@ -168,7 +168,7 @@ def unit_of(cells: Sequence[str]) -> str | None:
 
 def why_text(cells: Sequence[str]) -> str:
     """Return why a column is of text, as a predicate; the cells as of `unit_of`."""
-    written = list(map(split, cells))
+    written = list(map(split_unit, cells))
     share = sum(each is not None for each in written) / len(cells)
     if all(cell.lower() in BOOLEAN for cell in cells):
         return "holds true and false instead of 1 and 0"
@@ -184,7 +184,7 @@ def why_text(cells: Sequence[str]) -> str:
 
 
 def _in_parentheses(cell: str) -> bool:
-    return cell.startswith("(") and cell.endswith(")") and split(cell[1:-1].strip()) is not None
+    return cell.startswith("(") and cell.endswith(")") and split_unit(cell[1:-1].strip()) is not None
 
 
 def notation_of(columns: Mapping[str, Sequence[str]], config: Reading, where: str) -> Notation:
@@ -201,7 +201,7 @@ def notation_of(columns: Mapping[str, Sequence[str]], config: Reading, where: st
     for name, cells in columns.items():
         numbers: Iterable[str] = cells
         if UNPLAIN.search("".join(cells)):
-            numbers = (written.number for written in map(split, cells) if written)
+            numbers = (written.number for written in map(split_unit, cells) if written)
             units[name] = unit_of(cells) or ""
         elif not cells:  # none of the first rows has a value
             units[name] = told.get(name, "")
@@ -271,7 +271,7 @@ def problem_of(word: str, notation: Notation = PLAIN, unit: str = "") -> Problem
         return Problem("is infinite", "Leave the cell empty if the value is unknown", word=True)
     if word.lower() in BOOLEAN:
         return Problem("is true or false, not a number", "Write 1 or 0 if that is meant")
-    written = split(word)
+    written = split_unit(word)
     if written is None:
         if _in_parentheses(word):
             return Problem("is in parentheses, as negative amounts are", "Write a minus sign")

@@ -12,19 +12,17 @@ from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import (
     Kind,
     Layout,
-    held,
     kind_of,
     layout_of,
     missing_words,
     names_of_series,
-    notation_by,
-    noted,
-    require_units,
+    present_cells,
+    with_notation,
 )
-from lstm_ae.data.delimited import CHUNK_CELLS, Chunk, require_few, sample_of
+from lstm_ae.data.delimited import CHUNK_CELLS, Chunk, limit_columns, sample_rows
 from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
 from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
-from lstm_ae.data.notation import Problem, why_text
+from lstm_ae.data.notation import Problem
 from lstm_ae.errors import DataError
 from lstm_ae.installation import install_hint
 
@@ -34,7 +32,7 @@ BATCH = 50_000
 def read_parquet(
     file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """What an open Parquet file holds, its rows piece by piece, and what reads their numbers; as `read_delimited`.
+    """Return what an open Parquet file holds, its rows piece by piece, and what reads their numbers.
 
     Raises:
         DataError: pyarrow is missing, or as `read_delimited`, with the row in the line's place.
@@ -49,8 +47,8 @@ def read_parquet(
     try:
         source = pyarrow.parquet.ParquetFile(file)
         schema = source.schema_arrow
-        require_few(len(schema), name)
-        first = next(source.iter_batches(sample_of(len(schema))), None)
+        limit_columns(len(schema), name)
+        first = next(source.iter_batches(sample_rows(len(schema))), None)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again"
@@ -81,20 +79,17 @@ def read_parquet(
         elif types.is_null(field.type):
             kinds[field.name] = "empty"
         elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
-            texts[field.name] = held(cells(field.name), config)
+            texts[field.name] = present_cells(cells(field.name), config)
             kinds[field.name] = kind_of(texts[field.name], field.name)
         else:
             kinds[field.name] = "text"
     typed = {field.name for field in schema if types.is_timestamp(field.type) or types.is_date(field.type)}
     aware = {field.name for field in schema if types.is_timestamp(field.type) and field.type.tz is not None}
     index = next((column for column in schema.names if column == "__index_level_0__"), None)
-    notation = notation_by(texts, kinds, config, name)
     layout = layout_of(
         schema.names, kinds, cells, config, name, typed=frozenset(typed), aware=frozenset(aware), index=index
     )
-    require_units(layout, notation, config, name, of_run=of_run)
-    why = {column: why_text(texts[column]) for column, kind in kinds.items() if kind == "text" and texts.get(column)}
-    layout = noted(layout, notation, config)._replace(texts=why)
+    layout, notation = with_notation(layout, texts, config, name, of_run=of_run)
     reader = CellReader(config, name, "row", notation, lenient=lenient)
     return layout, _chunks(source, layout, config, reader), reader
 

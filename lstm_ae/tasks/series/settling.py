@@ -80,7 +80,7 @@ def settle_prepared(config: Series, prepared: Prepared, *, folds: bool = False) 
     layout = prepared.table.layout
     found = dataclasses.replace(
         config,
-        **layout.found,
+        **layout.settings,
         time_col=layout.time,
         clock_col=layout.clock,
         value_cols=layout.values,
