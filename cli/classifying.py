@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .backend import import_tensorflow
-from .options import Given, RunArgument, command
+from .options import Formulas, Given, RunArgument, command
 from .results import remark, require_table, show_files
 from .talk import Talk
 
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         label_col: Annotated[
             str | None, typer.Option(metavar="<name>", help="Column of known classes: judge the answers by it.")
         ] = None,
+        keep_formulas: Formulas = False,
         given: Given,
         talk: Talk,
     ) -> None:
@@ -42,13 +43,13 @@ def register(app: typer.Typer) -> None:
         import_tensorflow(talk)
         from lstm_ae import classification
         from lstm_ae.data.remarks import of_another
-        from lstm_ae.files import write_table
+        from lstm_ae.table_files import write_table
 
         bar = talk.progress()
         answers = classification.classify(found, data, label_col=label_col, reading=given, progress=bar.reading)
         bar.clear()
         remark(of_another(answers.prepared), talk)
-        path = write_table(out, classification.columns(answers))
+        path = write_table(out, classification.columns(answers), formulas=keep_formulas)
         counts, judged = classification.counts(answers), classification.judged(answers)
         _show(answers, counts, judged, talk)
         show_files(talk, {"classes": path})

@@ -12,7 +12,7 @@ from lstm_ae.options import declared
 
 from . import estimating, live, training
 from .backend import import_tensorflow
-from .options import Given, Out, RunArgument, command
+from .options import Formulas, Given, Out, RunArgument, command
 from .results import remark, require_png, require_table, show_files, show_training
 from .talk import Talk
 
@@ -73,7 +73,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Write a made-up table of a pump with two failures, to try the other commands on."""
         from lstm_ae.data.pump import generate
-        from lstm_ae.files import table, write
+        from lstm_ae.files import write
+        from lstm_ae.table_files import table
 
         if path.suffix != ".csv" or path.exists():
             raise ConfigError(f"FILE must be new and end in .csv. Received: {str(path)!r}")
@@ -121,6 +122,7 @@ def register(app: typer.Typer) -> None:
                 help="Of a stream, go on past rows that cannot be read or come late, and say so; else they end it.",
             ),
         ] = False,
+        keep_formulas: Formulas = False,
         given: Given,
         talk: Talk,
     ) -> None:
@@ -143,14 +145,15 @@ def register(app: typer.Typer) -> None:
         seen = opened.metrics().get("seen")
         import_tensorflow(talk)
         if data == "-":
-            live.follow(opened, talk, threshold, reading=given, skip_bad=skip_bad)
+            live.follow(opened, talk, threshold, reading=given, skip_bad=skip_bad, formulas=keep_formulas)
             return
         from lstm_ae import detected, detection
         from lstm_ae.appraisal import of_known_rows
         from lstm_ae.data.remarks import of_another
         from lstm_ae.figures.base import png
-        from lstm_ae.files import write, write_table
+        from lstm_ae.files import write
         from lstm_ae.sketches import sketches_of
+        from lstm_ae.table_files import write_table
 
         bar = talk.progress()
         found = detection.detect(
@@ -169,14 +172,16 @@ def register(app: typer.Typer) -> None:
         _show(found, talk)
         files = {}
         if events is not None:
-            files["events"] = write_table(events, detected.event_columns(found))
+            files["events"] = write_table(events, detected.event_columns(found), formulas=keep_formulas)
         if scores is not None:
-            files["scores"] = write_table(scores, detected.score_columns(found))
+            files["scores"] = write_table(scores, detected.score_columns(found), formulas=keep_formulas)
         if figure is not None:
             files["figure"] = write(figure, png(detected.draw(found)))
         try:
             if events is None:
-                files["events"] = write_table(opened.directory / "events.csv", detected.event_columns(found))
+                files["events"] = write_table(
+                    opened.directory / "events.csv", detected.event_columns(found), formulas=keep_formulas
+                )
             if figure is None:
                 files["figure"] = write(opened.directory / "figures" / "detection.png", png(detected.draw(found)))
             opened.write_detection(sketches_of(found))

@@ -10,7 +10,7 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.options import flag
 
 from .backend import import_tensorflow
-from .options import Given, RunArgument, command
+from .options import Formulas, Given, RunArgument, command
 from .results import remark, require_png, require_table, show_files, show_metrics
 from .talk import Talk
 
@@ -22,18 +22,22 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
-    def encode(run: RunArgument, data: Table, *, out: Rows, given: Given, talk: Talk) -> None:
+    def encode(
+        run: RunArgument, data: Table, *, out: Rows, keep_formulas: Formulas = False, given: Given, talk: Talk
+    ) -> None:
         """Write the code of the window that ends with each row; empty where no whole window does."""
         from lstm_ae.tables import code_columns
 
-        _write(run, data, out, given, talk, code_columns)
+        _write(run, data, out, given, talk, code_columns, formulas=keep_formulas)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
-    def reconstruct(run: RunArgument, data: Table, *, out: Rows, given: Given, talk: Talk) -> None:
+    def reconstruct(
+        run: RunArgument, data: Table, *, out: Rows, keep_formulas: Formulas = False, given: Given, talk: Talk
+    ) -> None:
         """Write every row as the model gives it back, missing values too: the mean over the windows that hold it."""
         from lstm_ae.tables import reconstruction_columns
 
-        _write(run, data, out, given, talk, reconstruction_columns)
+        _write(run, data, out, given, talk, reconstruction_columns, formulas=keep_formulas)
 
     @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
     def evaluate(
@@ -119,12 +123,21 @@ def _opened(run: str, data: str, given: Given, talk: Talk) -> tuple[Any, Any]:
     return found, opened
 
 
-def _write(run: str, data: str, out: Path, given: Given, talk: Talk, columns: Callable[[Any], dict[str, Any]]) -> None:
+def _write(
+    run: str,
+    data: str,
+    out: Path,
+    given: Given,
+    talk: Talk,
+    columns: Callable[[Any], dict[str, Any]],
+    *,
+    formulas: bool,
+) -> None:
     require_table("--out", out)
     found, opened = _opened(run, data, given, talk)
-    from lstm_ae.files import write_table
+    from lstm_ae.table_files import write_table
 
-    path = write_table(out, columns(opened))
+    path = write_table(out, columns(opened), formulas=formulas)
     rows = len(opened.prepared.table.lines)
     show_files(talk, {"rows": path})
     talk.document({"run": str(found.directory), "rows": rows, "out": str(path)})

@@ -14,7 +14,7 @@ from lstm_ae.words import gain
 from . import estimating
 from .backend import import_tensorflow
 from .fields import option
-from .options import Given, RunArgument, command
+from .options import Formulas, Given, RunArgument, command
 from .results import remark, require_png, require_table, show_files, show_verdicts
 from .snp import FOLDS, SKILL, Folder, Level, levels
 from .talk import Talk
@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
         figure: Annotated[
             Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
         ] = None,
+        keep_formulas: Formulas = False,
         given: Given,
         talk: Talk,
     ) -> None:
@@ -64,7 +65,8 @@ def register(app: typer.Typer) -> None:
         import_tensorflow(talk)
         from lstm_ae import outlook
         from lstm_ae.figures.base import png
-        from lstm_ae.files import write, write_table
+        from lstm_ae.files import write
+        from lstm_ae.table_files import write_table
 
         bar = talk.progress()
         ahead = outlook.forecast_file(found, data, horizon=horizon, levels=asked, reading=given, progress=bar.reading)
@@ -78,7 +80,7 @@ def register(app: typer.Typer) -> None:
             talk.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
         drawn = png(outlook.figure(ahead))
         files = {
-            "forecast": write_table(out, columns),
+            "forecast": write_table(out, columns, formulas=keep_formulas),
             "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
         }
         show_files(talk, files)

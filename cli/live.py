@@ -1,11 +1,9 @@
 """`lstmae series detect RUN -`: rows from standard input, searched while they come."""
 
-import csv
 import dataclasses
-import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lstm_ae.errors import ConfigError, DataError
@@ -46,7 +44,13 @@ class LeftOut:
 
 
 def follow(
-    run: Any, talk: Talk, threshold: str | None, *, reading: Mapping[str, Any] | None = None, skip_bad: bool = False
+    run: Any,
+    talk: Talk,
+    threshold: str | None,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    skip_bad: bool = False,
+    formulas: bool = False,
 ) -> None:
     """Write a line for every row as soon as its score is decided, and the rest when the stream ends.
 
@@ -60,6 +64,7 @@ def follow(
     from lstm_ae.data.zones import zone_of
     from lstm_ae.detection import detector_of
     from lstm_ae.streaming import Stream
+    from lstm_ae.table_files import table
     from lstm_ae.tasks.series.settling import read_as
 
     detector = detector_of(run)
@@ -78,8 +83,14 @@ def follow(
         names = layout.values if len(layout.values) > 1 else ()
         columns = [*(["series"] if layout.ids else []), "time", "score", "p", "anomaly", "final"]
         columns += [f"score {name}" for name in names]
+
+        def line(cells: list[Any]) -> str:
+            if talk.json:
+                return json.dumps(dict(zip(columns, cells, strict=True)))
+            return table(None, [cells], formulas=formulas).decode().removesuffix("\n")
+
         if not talk.json:
-            _write([_csv(columns)])
+            _write([line(columns)])
         problem = None
         try:
             for chunk in chunks:
@@ -87,10 +98,10 @@ def follow(
                 if unknown := of_unknown_series(detector.levels.names, new):
                     remark([unknown], talk)
                 found = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
-                _write(_lines(found, columns, timed=timed, zone=zone, json_=talk.json))
+                _write(_lines(found, columns, line, timed=timed, zone=zone))
         except DataError as error:
             problem = error
-        _write(_lines(stream.end(), columns, timed=timed, zone=zone, json_=talk.json))
+        _write(_lines(stream.end(), columns, line, timed=timed, zone=zone))
         left_out.end()
         if problem:
             raise problem
@@ -103,7 +114,9 @@ def refuse_files(given: dict[str, Any]) -> None:
             raise ConfigError(f"{name} needs a whole table, and - is a stream; give a table's path, or leave it out")
 
 
-def _lines(found: "Decided", columns: list[str], *, timed: bool, zone: "Zone", json_: bool) -> Iterator[str]:
+def _lines(
+    found: "Decided", columns: list[str], line: Callable[[list[Any]], str], *, timed: bool, zone: "Zone"
+) -> Iterator[str]:
     from lstm_ae.data.telling import told_each
 
     times = told_each(found.times, zone) if timed else found.times.tolist()
@@ -111,14 +124,7 @@ def _lines(found: "Decided", columns: list[str], *, timed: bool, zone: "Zone", j
     values += [times, *(column.tolist() for column in (found.scores, found.p, found.anomaly, found.final))]
     values += [column.tolist() for column in found.by_feature.T][: len(columns) - len(values)]
     for row in zip(*values, strict=True):
-        cells = [None if cell != cell else cell for cell in row]
-        yield json.dumps(dict(zip(columns, cells, strict=True))) if json_ else _csv(cells)
-
-
-def _csv(cells: list[Any]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+        yield line([None if cell != cell else cell for cell in row])
 
 
 def _write(lines: Any) -> None:

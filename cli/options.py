@@ -77,6 +77,11 @@ def _preset(names: Iterable[str], usual: str | None) -> Any:
     ]
 
 
+Formulas = Annotated[
+    bool,
+    typer.Option("--keep-formulas", metavar="", help="Keep text in a .csv that a spreadsheet would execute."),
+]
+
 _DRY_RUN = Annotated[
     bool,
     typer.Option(

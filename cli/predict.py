@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .backend import import_tensorflow
-from .options import command
+from .options import Formulas, command
 from .talk import Count, Talk
 
 
@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--trust", metavar="", help="Load a model with operations that may touch files as well.")
         ] = False,
         batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples in a call.")] = 256,
+        keep_formulas: Formulas = False,
         talk: Talk,
     ) -> None:
         """Write an exported model's answers for a file's samples; an interrupted call is gone on with."""
@@ -73,7 +74,7 @@ def register(app: typer.Typer) -> None:
             constants=constants_of(set_ or []),
         )
         count = Count(talk, "samples")
-        done, had = write(found, samples, out, batch=batch_size, notify=count)
+        done, had = write(found, samples, out, batch=batch_size, notify=count, formulas=keep_formulas)
         count.clear()
         talk.show(f"{done:,} samples answered by {found.model}, written to {out}")
         if had:

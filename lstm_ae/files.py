@@ -1,9 +1,7 @@
 """Files that are written as a whole or not at all, and read strictly."""
 
-import csv
 import errno
 import io
-import itertools
 import json
 import os
 import secrets
@@ -15,15 +13,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.installation import install_hint
 
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows, which renames no file that is open
     fcntl = None  # type: ignore[assignment]
 
-# Rows that are made into text at a time.
-PIECE = 50_000
 # Bytes of a JSON file.
 LARGEST_OBJECT = 2**28
 
@@ -83,20 +78,6 @@ def _too_large(path: Path, most: int) -> DataError:
     return DataError(f"{str(path)!r} is larger than {most:,} bytes; give a smaller file")
 
 
-def table(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> bytes:
-    """A CSV file's bytes; None and NaN are empty cells, floats are exact in the fewest digits of their type.
-
-    Without a header it is more rows of one that has been begun.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    if header is not None:
-        writer.writerow(header)
-    for row in rows:
-        writer.writerow(["" if cell is None or cell != cell else cell for cell in row])
-    return text.getvalue().encode()
-
-
 def write(path: Path, content: bytes, *, new: bool = False) -> Path:
     """Write a file as a whole or not at all; with `new`, raise `FileExistsError` where there is one already."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,23 +122,6 @@ def _locked(beside: Path) -> BinaryIO | None:
             beside.unlink(missing_ok=True)
     file.close()
     return None
-
-
-def write_table(path: Path, columns: Mapping[str, Any]) -> Path:
-    """Write columns as a `.csv` or `.parquet` file."""
-    if path.suffix == ".csv":
-        rows = zip(*columns.values(), strict=True)
-        # Piece by piece: as Python's objects, the rows of a long table are many times as large as its text.
-        pieces = iter(lambda: list(itertools.islice(rows, PIECE)), [])
-        return write(path, b"".join([table(list(columns), []), *(table(None, piece) for piece in pieces)]))
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-    except ModuleNotFoundError:
-        raise ConfigError(f"A .parquet file needs pyarrow: {install_hint('parquet')}, or give .csv") from None
-    sink = pa.BufferOutputStream()
-    parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
-    return write(path, sink.getvalue().to_pybytes())
 
 
 def _link(beside: Path, path: Path) -> None:

@@ -27,8 +27,9 @@ from lstm_ae.about import asked, config_from, read_about
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import as_json, read_object, table, write
+from lstm_ae.files import as_json, read_object, write
 from lstm_ae.kept import Kept
+from lstm_ae.table_files import table
 
 RUNS = Path("runs")
 

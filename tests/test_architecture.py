@@ -17,6 +17,7 @@ LAYERS = [
     {"lstm_ae.options", "lstm_ae.judging"},
     {"lstm_ae.config", "lstm_ae.presets"},
     {"lstm_ae.files", "lstm_ae.temporary", "lstm_ae.space"},
+    {"lstm_ae.table_files"},
     {"lstm_ae.data"},
     {"lstm_ae.intervals", "lstm_ae.anomaly"},
     {

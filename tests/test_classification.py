@@ -165,6 +165,14 @@ def test_a_series_without_a_value_has_no_class(place: Path) -> None:
     assert "1 series without a class: it holds no value" in said.out
 
 
+def test_names_that_a_spreadsheet_would_execute(place: Path) -> None:
+    walks(3).replace({"walk": {"w1": "=HYPERLINK(1)"}}).to_csv("t.csv", index=False)
+    for options, written in (("", "'=HYPERLINK(1)"), ("--keep-formulas", "=HYPERLINK(1)")):
+        said = call(f"series classify {place}/run t.csv --out c.csv {options}")
+        assert said.code == 0, said.err
+        assert set(pd.read_csv("c.csv")["walk"]) == {"w0", written, "w2"}
+
+
 def test_longer_series_are_classified_row_by_row(place: Path) -> None:
     table = walks(2)
     long = pd.DataFrame({"time": pd.date_range("2024-01-01", periods=25, freq="s"), "walk": "long", "level": 0.5})

@@ -738,6 +738,29 @@ def test_a_stream_scores_as_the_whole_table_does(place: Path, tmp_path: Path) ->
         np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-9)
 
 
+def test_names_that_a_spreadsheet_would_execute(place: Path) -> None:
+    """A column of the table is named like a formula; so are its scores, and the cause of an event."""
+    shutil.copytree(place / "run", "run")
+    config = Path("run/config.json")
+    config.write_text(config.read_text().replace('"flow"', '"=cmd|A0"'))
+    text = (place / "bad.csv").read_text().replace("flow", "=cmd|A0", 1)
+    Path("bad.csv").write_text(text)
+    for options, quote in (("", "'"), ("--keep-formulas", "")):
+        said = call(f"series detect run bad.csv --events e.csv --scores s.csv --threshold fixed:0.01 {options}")
+        assert said.code == 0, said.err
+        assert Path("s.csv").read_text().startswith("time,score,p,anomaly,score =cmd|A0,")
+        with Path("e.csv").open() as file:
+            causes = {row["columns"].split(" ")[0] for row in csv.DictReader(file)}
+        assert f"{quote}=cmd|A0" in causes
+    # Of a stream the name of the series.
+    head, *rows = text.splitlines()[:40]
+    several = "\n".join([f"{head},id", *(f"{row},=HYPERLINK(1)" for row in rows)])
+    for options, quote in (("", "'"), ("--keep-formulas", "")):
+        stream = followed(Path(), several, f"--id-col id {options}")
+        assert stream.code == 0, stream.err
+        assert {row["series"] for row in csv.DictReader(io.StringIO(stream.out))} == {f"{quote}=HYPERLINK(1)"}
+
+
 def test_a_stream_has_no_labels(place: Path) -> None:
     """Whatever column of them the run was trained with."""
     shutil.copytree(place / "run", "labelled/run")

@@ -629,3 +629,13 @@ def test_labels_are_no_part_of_what_a_forecast_needs() -> None:
     said = call("series forecast run bare.csv --out next.csv")
     assert said.code == 0, said.err
     assert "odd" not in pd.read_csv("next.csv")
+
+
+def test_names_that_a_spreadsheet_would_execute(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = outlook.columns
+    monkeypatch.setattr(outlook, "columns", lambda ahead: columns(ahead) | {"@x": ["=1"] * 6})
+    for options, written in (("", ("'@x", "'=1")), ("--keep-formulas", ("@x", "=1"))):
+        said = call(f"series forecast {place}/run {place}/t.csv --out next.csv {options}")
+        assert said.code == 0, said.err
+        frame = pd.read_csv("next.csv")
+        assert (list(frame)[-1], frame.iloc[0, -1]) == written

@@ -133,3 +133,12 @@ def test_times_keep_their_parts_of_a_second() -> None:
     ]
     np.testing.assert_array_equal(code_columns(opened)["code0"], [3, np.nan, 5])
     assert reconstruction_columns(opened)["a"].tolist() == [2, 1, 3]
+
+
+@pytest.mark.parametrize("command", ["encode", "reconstruct"])
+def test_names_that_a_spreadsheet_would_execute(place: Path, command: str) -> None:
+    levels().replace({"pump": {"north": "=HYPERLINK(1)"}}).to_csv("pumps.csv", index=False)
+    for options, written in (("", "'=HYPERLINK(1)"), ("--keep-formulas", "=HYPERLINK(1)")):
+        said = call(f"series {command} {place}/run pumps.csv --out o.csv {options}")
+        assert said.code == 0, said.err
+        assert set(pd.read_csv("o.csv")["pump"]) == {written, "south"}

@@ -27,10 +27,11 @@ from lstm_ae.about import asked, read_about
 from lstm_ae.config import task_of
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import as_json, table, write
+from lstm_ae.files import as_json, write
 from lstm_ae.run import Run
 from lstm_ae.search.journal import Journal
 from lstm_ae.search.plan import Plan
+from lstm_ae.table_files import table
 
 
 class Purpose(NamedTuple):

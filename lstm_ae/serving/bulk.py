@@ -10,17 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import as_json, read_object, sync, table, write
+from lstm_ae.files import as_json, read_object, sync, write
 from lstm_ae.serving.callers import Caller
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.rows import padded
 from lstm_ae.serving.samples import Samples
 from lstm_ae.serving.servable import HORIZON, Signature, Tensors, check
 from lstm_ae.serving.writing import plain, write_lines
+from lstm_ae.table_files import table
 
 
 def predict(
-    caller: Caller, samples: Samples, out: Path, *, batch: int, notify: Callable[[int, int], None]
+    caller: Caller,
+    samples: Samples,
+    out: Path,
+    *,
+    batch: int,
+    notify: Callable[[int, int], None],
+    formulas: bool = False,
 ) -> tuple[int, int]:
     """Write the answer for every sample to a file: `.jsonl`, one a line, or `.csv`, one a row.
 
@@ -29,6 +36,7 @@ def predict(
     Args:
         batch: samples in a call.
         notify: told after each batch how many samples are done, and of how many.
+        formulas: keep text in a `.csv` that a spreadsheet would execute.
 
     Returns:
         How many samples there are, and how many of them an earlier call had done.
@@ -46,12 +54,16 @@ def predict(
         "source": caller.source,
         "signature": caller.signature.name,
         "samples": _hash(samples),
+        "formulas": formulas,
     }
     head = 1 if out.suffix == ".csv" else 0
     done = 0
     if part.exists() and about.exists():
         if read_object(about) != asked:
-            raise ConfigError(f"{str(part)!r} is of another model or other data; delete it, or give another --out")
+            raise ConfigError(
+                f"{str(part)!r} is of another model or other data, or was begun with other options; "
+                "delete it, or give another --out"
+            )
         done = max(0, _keep_whole_rows(part, quoted=out.suffix == ".csv") - head)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +78,7 @@ def predict(
             rows = len(next(iter(inputs.values())))
             outputs = _as_far(_answered(caller, inputs, rows), caller.signature, inputs, samples)
             if head:
-                columns, lines = _rows(outputs, done)
+                columns, lines = _rows(outputs, done, formulas=formulas)
                 if header is None:
                     file.write(columns)
                 elif columns != header:
@@ -114,7 +126,7 @@ def _as_far(outputs: Tensors, signature: Signature, inputs: Tensors, samples: Sa
     return {name: padded(array, longest) if rolls(name, array) else array for name, array in outputs.items()}
 
 
-def _rows(outputs: Tensors, first: int) -> tuple[bytes, bytes]:
+def _rows(outputs: Tensors, first: int, *, formulas: bool) -> tuple[bytes, bytes]:
     """A table's header and its rows."""
     header, columns = ["sample"], []
     for name, array in plain(outputs).items():
@@ -125,7 +137,7 @@ def _rows(outputs: Tensors, first: int) -> tuple[bytes, bytes]:
         [number, *(cell for array in columns for cell in array[number - first])]
         for number in range(first, first + len(columns[0]))
     ]
-    return table(header, []), table(None, rows)
+    return table(header, [], formulas=formulas), table(None, rows, formulas=formulas)
 
 
 def _first_line(path: Path) -> bytes:
