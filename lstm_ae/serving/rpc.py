@@ -37,7 +37,7 @@ IDLE = 300
 
 
 def grpc_server(
-    service: Service, reload: Reload, connections: int, seconds: float, *, content: bool = False
+    service: Service, reload: Reload, connections: int = 1024, seconds: float = 10.0, *, content: bool = False
 ) -> grpc.aio.Server:
     """A server with all services, not yet bound to a port.
 
