@@ -16,9 +16,10 @@ from lstm_ae.deform import Deform
 from lstm_ae.feed import Feed
 
 
-def steps_of(split: Split, batch_size: int) -> int:
-    """Training steps in an epoch; the last batch may be short."""
-    return -(-split.samples // batch_size)
+def steps_of(split: Split, batch_size: int, most: int | None = None) -> int:
+    """Training steps in an epoch, so many at most; the last batch of all samples may be short."""
+    steps = -(-split.samples // batch_size)
+    return steps if most is None else min(steps, most)
 
 
 class Steps:
@@ -29,6 +30,7 @@ class Steps:
         optimizer: built for its trainable variables.
         data: the training and validation parts.
         batch_size: samples in a training step; the last one of an epoch may be short.
+        most: training steps in an epoch, which then takes some of the samples; None for all.
         parts: parts of a batch.
         reconstruction_weight: share of the reconstruction in the loss where there is a label as well.
         label_smoothing: share of a class's target given to all classes alike, in training.
@@ -43,6 +45,7 @@ class Steps:
         *,
         batch_size: int,
         parts: int,
+        most: int | None = None,
         reconstruction_weight: float = 1.0,
         label_smoothing: float = 0.0,
         deform: Deform | None = None,
@@ -59,7 +62,9 @@ class Steps:
         if "label" in names:
             self.names.append("label_accuracy")
         self.train_feed, self.validation_feed = (Feed(part, data.scale, network) for part in data[:2])
-        self.count = steps_of(data.train, batch_size)
+        self.count = steps_of(data.train, batch_size, most)
+        # Samples of an epoch.
+        self.samples = min(self.count * batch_size, data.train.samples)
         # Large, since no gradient has to be kept.
         self.validation_batch = at_once(data.validation)
         self.missing = any(part.missing for part in data[:2])

@@ -22,6 +22,9 @@ from lstm_ae.kernels.choice import accelerated
 from lstm_ae.optimizers import optimizer_of
 from lstm_ae.steps import Steps, steps_of
 
+# Validation windows that judge an epoch at least, and up to a quarter of those that it trains on.
+VALIDATED = 10_000
+
 
 class Fitted(NamedTuple):
     """What came of a training.
@@ -107,19 +110,29 @@ def fit(
 
 def prepared(network: Any, data: Data, config: Config) -> Steps:
     """The steps of a training, with the network compiled for them."""
-    optimizer = optimizer_of(config, steps_of(data.train, config.batch_size))
+    most: int | None = getattr(config, "steps_per_epoch", None)
+    optimizer = optimizer_of(config, steps_of(data.train, config.batch_size, most))
     optimizer.build(network.trainable_variables)
     network.compile(optimizer=optimizer, jit_compile=False)
     return Steps(
         network,
         optimizer,
-        data,
+        thinned(data, config),
         batch_size=config.batch_size,
         parts=config.parts,
+        most=most,
         reconstruction_weight=getattr(config, "reconstruction_weight", 1.0),
         label_smoothing=getattr(config, "label_smoothing", 0.0),
         deform=Deform(config.read, config.deform, config.seed) if isinstance(config, Mnist) and config.deform else None,
     )
+
+
+def thinned(data: Data, config: Config) -> Data:
+    """Return the data with fewer validation windows, evenly spaced, where an epoch takes some training windows only."""
+    most: int | None = getattr(config, "steps_per_epoch", None)
+    if most is None:
+        return data
+    return data._replace(validation=data.validation.evenly(max(VALIDATED, most * config.batch_size // 4)))
 
 
 def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until: int) -> None:
@@ -142,9 +155,9 @@ def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until
             done = last
             # Within limits of its own growth: the first call of all holds the tracing.
             stride = max(1, min(2 * stride, int(every / taken)))
-            seen = min(done * steps.batch_size, steps.train_feed.samples)
+            seen = min(done * steps.batch_size, steps.samples)
             listeners.on_train_batch_end(done - 1, {name: value / seen for name, value in values.items()})
-        logs = {name: value / steps.train_feed.samples for name, value in values.items()}
+        logs = {name: value / steps.samples for name, value in values.items()}
         if done == steps.count and not keeper.diverged:
             with _averaged(network, keeper):
                 logs |= _named_validation(steps)

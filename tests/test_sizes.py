@@ -8,8 +8,8 @@ import pytest
 from searches import call
 
 from lstm_ae.config import Series
-from lstm_ae.tasks.series import settling
-from lstm_ae.tasks.series.sizes import usual_batch
+from lstm_ae.tasks.series import settling, sizes
+from lstm_ae.tasks.series.sizes import usual_batch, usual_epoch
 
 
 def test_few_windows_make_small_steps_and_a_code_is_smaller_than_a_window() -> None:
@@ -32,6 +32,22 @@ def test_few_windows_make_small_steps_and_a_code_is_smaller_than_a_window() -> N
     found, data = settling.settle(dataclasses.replace(config, value_cols=("v",), window=7, code=7))
     assert found.code == 7
     assert any("code: 7 are no fewer numbers than the 7 of a window" in note for note in data.source.notes)
+
+
+def test_an_epoch_of_a_large_table_draws_some_of_its_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Series(data="t.csv")
+    assert usual_epoch(config, 128, 100_000, 40) == (None, ())
+    steps, (note,) = usual_epoch(config, 128, 700_000, 30)
+    assert steps == 1041
+    assert note == "steps_per_epoch: 1,041, so that an epoch draws 133,248 of 700,000 windows"
+    assert usual_epoch(config, 128, 10**6, 10**6)[0] == 1
+    assert usual_epoch(dataclasses.replace(config, steps_per_epoch=7), 128, 700_000, 30) == (7, ())
+    pd.DataFrame({"v": np.sin(np.arange(400.0))}).to_csv("t.csv", index=False)
+    assert settling.settle(dataclasses.replace(config, window=20)).config.steps_per_epoch is None
+    monkeypatch.setattr(sizes, "ROWS", 2000)
+    found, data = settling.settle(dataclasses.replace(config, window=20))
+    assert found.steps_per_epoch == 2000 // (8 * 20)
+    assert data.source.notes[-1].startswith("steps_per_epoch: 12")
 
 
 @pytest.mark.slow

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from lstm_ae import experiment, keeper, training
-from lstm_ae.config import Toy
+from lstm_ae.config import Series, Toy
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.feed import Feed
+from lstm_ae.estimate.training import work_of
+from lstm_ae.feed import Feed, order
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.training import Fitted, Progress, fit
 
@@ -169,6 +170,25 @@ def unless_first(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return validate(steps) if len(calls) > 1 else {}
 
     return called
+
+
+def test_an_epoch_of_few_steps_draws_its_windows_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten of twelve samples, others in each epoch; the loss is the mean over those, and all of validation judges."""
+    config = Series(units=2, epochs=2, batch_size=5, steps_per_epoch=2, learning_rate=1e-9, schedule="constant")
+    network, told = network_for(Toy(units=2)), []
+    found = fit(network, DATA, config, state=tmp_path / "s.npz", identity={}, notify=told.append, every=0)
+    assert {(progress.step, progress.steps) for progress in told if progress.epoch} == {(1, 2), (2, 2)}
+    drawn = [order(12, config.seed, epoch)[:10].numpy() for epoch in range(2)]
+    assert set(drawn[0]) != set(drawn[1])
+    losses = [error_on(network, DATA.train._replace(starts=DATA.train.starts[samples])) for samples in drawn]
+    assert [row["loss"] for row in found.history[1:]] == pytest.approx(losses, rel=1e-4)
+    assert found.history[-1]["val_loss"] == pytest.approx(error_on(network, DATA.validation), rel=1e-4)
+    # With fewer validation windows than are judged by at least, none is left out.
+    monkeypatch.setattr(training, "VALIDATED", 3)
+    assert training.thinned(DATA, config).validation.starts.tolist() == [0, 2 * STEPS, 5 * STEPS]
+    assert training.thinned(DATA, CONFIG) is DATA
+    assert work_of(config, DATA) == (2, 2, 3)
+    assert work_of(CONFIG, DATA) == (3, 3, 6)
 
 
 def test_a_finished_training_is_not_trained_further(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:

@@ -80,6 +80,13 @@ class Series(Reading, Config):
         "though not below 8).",
     )
     epochs: int = redefault(Config, "epochs", 30)
+    steps_per_epoch: int | None = option(
+        None,
+        "Training steps in an epoch, which draws its windows anew (default: all windows; of a large table as many as "
+        "hold 4 million rows together).",
+        minimum=1,
+        maximum=10_000_000,
+    )
     learning_rate: float = redefault(Config, "learning_rate", 0.005)
     schedule: str = redefault(Config, "schedule", "cosine")
 

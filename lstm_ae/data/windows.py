@@ -68,6 +68,13 @@ class Split(NamedTuple):
         """The same rows in windows of another length, at every `stride`-th row; labels are left behind."""
         return self._replace(starts=window_starts(self.segment_ids(), span, stride), span=span, label=None)
 
+    def evenly(self, most: int) -> "Split":
+        """At most so many of the windows, evenly spaced."""
+        if self.samples <= most:
+            return self
+        index = np.linspace(0, self.samples - 1, most).astype(np.int64)
+        return self._replace(starts=self.starts[index], label=None if self.label is None else self.label[index])
+
     def segment_ids(self) -> NDArray[np.int32]:
         """The segment of every row; where none is kept, each sample is one."""
         if self.segment is not None:

@@ -9,13 +9,12 @@ from lstm_ae.data.measurements import Progress
 from lstm_ae.data.prices import prepare
 from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data
-from lstm_ae.estimate.durations import Duration, Estimate, Part, Work
+from lstm_ae.estimate.durations import Duration, Estimate, Part
 from lstm_ae.estimate.memory import peak_memory
 from lstm_ae.estimate.searches import SECONDS, corners, extremes
-from lstm_ae.estimate.training import MEMORY, measure, of_patience
+from lstm_ae.estimate.training import MEMORY, measure, of_patience, work_of
 from lstm_ae.files import as_json
 from lstm_ae.space import Axis
-from lstm_ae.steps import steps_of
 from lstm_ae.tasks import task
 
 # Bytes of what is kept of a training in a choice by folds.
@@ -34,7 +33,7 @@ def of_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = True
     largest: Data | None = None
     for rows in every:
         data = prepare(config, quotes, rows, held_out=by == "company")
-        works.append(Work(config.epochs, steps_of(data.train, config.batch_size), data.validation.samples))
+        works.append(work_of(config, data))
         windows.append(data.test.samples)
         if largest is None or data.train.samples > largest.train.samples:
             largest = data
@@ -66,13 +65,10 @@ def of_rolling(config: Series, folds: int, reading: Progress | None = None) -> E
         ConfigError, DataError: as a backtest does.
     """
     config, table, _ = origins.begun(config, folds, reading)
-    assert config.batch_size is not None
     began = time.monotonic()
     every = [origins.divided(config, table, number, folds) for number in range(1, folds + 1)]
     prepared = time.monotonic() - began
-    works = [
-        Work(config.epochs, steps_of(one.data.train, config.batch_size), one.data.validation.samples) for one in every
-    ]
+    works = [work_of(config, one.data) for one in every]
     last = every[-1]
     found = measure(last.config, last.data, finish=False)
     model = task("series").build(last.config, last.data)

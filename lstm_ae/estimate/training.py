@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from lstm_ae.config import Config, task_of
-from lstm_ae.data.windows import Data, Split, at_once
+from lstm_ae.data.windows import Data, at_once
 from lstm_ae.estimate.durations import Duration, Estimate, Pace, Part, Work
 from lstm_ae.estimate.memory import peak_memory
 from lstm_ae.experiment import complete, seed
@@ -25,7 +23,7 @@ from lstm_ae.models.scaling import network_of
 from lstm_ae.run import Run, create
 from lstm_ae.steps import Steps, steps_of
 from lstm_ae.tasks import task
-from lstm_ae.training import Fitted, prepared
+from lstm_ae.training import Fitted, prepared, thinned
 
 # Seconds of training steps to time, and of one call of them, which is what a training reports after.
 SECONDS, EVERY = 3.0, 0.2
@@ -107,6 +105,12 @@ def measure(
         return _finished(found, runs, config, data, trained, figures=figures)
 
 
+def work_of(config: Config, data: Data) -> Work:
+    """What a training has to do."""
+    steps = steps_of(data.train, config.batch_size, getattr(config, "steps_per_epoch", None))
+    return Work(config.epochs, steps, thinned(data, config).validation.samples)
+
+
 class _Trained(NamedTuple):
     """A model after a few steps, and what is known of them."""
 
@@ -119,7 +123,7 @@ def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple
     seed(config)
     model = task(task_of(config)).build(config, data)
     network, state = network_of(model), folder / "state.npz"
-    some = _few(data.validation, 4 * at_once(data.validation))
+    some = data.validation.evenly(4 * at_once(data.validation))
     steps = prepared(network, data._replace(validation=some), config)
     variables = list(network.variables)
     keeper = Keeper(config, variables, list(steps.optimizer.variables), state, {}, None, steps.count)
@@ -136,7 +140,7 @@ def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple
         whole * (1 / steps.validation_feed.samples),
         save,
     )
-    work = Work(config.epochs, steps_of(data.train, config.batch_size), data.validation.samples)
+    work = work_of(config, data)
     start = {name: row[name] for name in row if name.startswith("val_") or name == "seconds"}
     found = Measured(pace, work, Duration(0, 0), int(network.count_params()), state.stat().st_size, 0)
     for variable, value in zip(variables, keeper.best, strict=True):  # a few steps may have spoilt the weights
@@ -180,7 +184,7 @@ def _finished(
     """Complete a run that is trained, and see what that takes of time and disk."""
 
     def taken(run: Run, most: int) -> tuple[float, int]:
-        few = data._replace(validation=_few(data.validation, most), test=_few(data.test, most))
+        few = data._replace(validation=data.validation.evenly(most), test=data.test.evenly(most))
         return _seconds(lambda: complete(run, config, few, *trained, figures=figures)), _measured_on(few)
 
     run, other = runs
@@ -199,14 +203,6 @@ def _finished(
 def _measured_on(data: Data) -> int:
     """Windows that a finished model is measured on."""
     return data.validation.samples + data.test.samples
-
-
-def _few(split: Split, most: int) -> Split:
-    """So many of a split's windows at most, evenly spaced."""
-    if split.samples <= most:
-        return split
-    index = np.linspace(0, split.samples - 1, most).astype(np.int64)
-    return split._replace(starts=split.starts[index], label=None if split.label is None else split.label[index])
 
 
 def _seconds(action: Callable[[], Any]) -> float:

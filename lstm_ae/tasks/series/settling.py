@@ -25,7 +25,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
 from lstm_ae.run import Run
 from lstm_ae.seasonal import choose_seasons
-from lstm_ae.tasks.series.sizes import usual_batch, usual_code
+from lstm_ae.tasks.series.sizes import usual_batch, usual_code, usual_epoch
 
 
 class Settled(NamedTuple):
@@ -101,8 +101,9 @@ def settle_prepared(config: Series, prepared: Prepared, *, folds: bool = False) 
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
     data = load_series(found, prepared, folds=folds)
     batch_size, words = usual_batch(config, data.train.samples)
-    found = dataclasses.replace(found, batch_size=batch_size)
-    data = data._replace(source=data.source._replace(notes=(*data.source.notes, *words)))
+    steps, more = usual_epoch(config, batch_size, data.train.samples, data.train.span)
+    found = dataclasses.replace(found, batch_size=batch_size, steps_per_epoch=steps)
+    data = data._replace(source=data.source._replace(notes=(*data.source.notes, *words, *more)))
     if config.task == "forecast":
         if config.season and config.season > prepared.window:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""How large a code and a training step are where nobody says it: by the table."""
+"""How large a code, a training step and an epoch are where nobody says it: by the table."""
 
 from lstm_ae.config import Series
 from lstm_ae.data.selection import count
@@ -8,6 +8,8 @@ from lstm_ae.data.series import Prepared
 CODE, SHARE = 16, 1 / 3
 # Samples in a training step, at most and at least, and the steps that an epoch has.
 MOST, LEAST, STEPS = 128, 8, 40
+# Rows that the windows of an epoch hold together, at most.
+ROWS = 4_000_000
 
 
 def usual_code(config: Series, prepared: Prepared) -> tuple[int | None, dict[str, str]]:
@@ -41,3 +43,19 @@ def usual_batch(config: Series, windows: int) -> tuple[int, tuple[str, ...]]:
         size //= 2
     few = f"batch_size: {size}, as there are {count(windows, 'window')} to train on"
     return size, (few,) if size < MOST else ()
+
+
+def usual_epoch(config: Series, batch_size: int, windows: int, span: int) -> tuple[int | None, tuple[str, ...]]:
+    """Return the training steps of an epoch, None for all windows, and a note on them.
+
+    Windows that begin a row apart hold nearly the same rows: an epoch of a large table takes some of them, and the next
+    epoch others, so that a training does not take hours.
+
+    Args:
+        windows: training windows.
+        span: rows of a window and what follows it.
+    """
+    if config.steps_per_epoch is not None or windows * span <= ROWS:
+        return config.steps_per_epoch, ()
+    steps = max(ROWS // (batch_size * span), 1)
+    return steps, (f"steps_per_epoch: {steps:,}, so that an epoch draws {steps * batch_size:,} of {windows:,} windows",)
