@@ -9,6 +9,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+# Seconds after which a process that hangs is given up. None takes nearly as long, even on a very busy machine.
+CEILING = 600
+
 # `lstmae`, which kills itself in the middle of the write whose number is in KILL_AT_WRITE.
 LSTMAE = """
 import os, signal, sys
@@ -47,7 +50,7 @@ def started(line, place, kill_at_write=0, own_group=False):
 def finished(line, place, **more):
     """Run the command to its end; returns its exit code and the lines of stderr."""
     with started(line, place, **more) as process:
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=CEILING)
     return process.returncode, err.splitlines()
 
 
@@ -59,12 +62,17 @@ def until(process, text):
     raise AssertionError(f"no line starts with {text!r}")
 
 
-def until_there(path, seconds=120):
-    for _ in range(seconds * 1000):
-        if path.exists():
-            return
+def until_there(path):
+    """Wait until a file exists."""
+    wait_for(path.exists, f"{path} did not come")
+
+
+def wait_for(true, problem):
+    """Wait until a function returns true; fail with the problem after the ceiling."""
+    end = time.monotonic() + CEILING
+    while not true():
+        assert time.monotonic() < end, problem
         time.sleep(0.001)
-    raise AssertionError(f"{path} did not come")
 
 
 def children(pid):
@@ -93,13 +101,17 @@ def runs(pid):
         return False
 
 
-def until_gone(pids, seconds=120):
-    """Wait until none of the processes runs any more."""
-    for _ in range(seconds * 100):
-        left = {pid: command_of(pid) for pid in pids if runs(pid)}
-        if not left:
-            return
-        time.sleep(0.01)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    raise AssertionError(f"still running: {left}")
+def until_gone(pids):
+    """Wait until none of the processes runs any more; kill those that do after the ceiling."""
+    try:
+        wait_for(lambda: not any(map(runs, pids)), "still running")
+    finally:
+        for pid in filter(runs, pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+def until_it_imports(process, library):
+    """Wait until a process has mapped a library whose name holds this."""
+    maps = Path(f"/proc/{process.pid}/maps")
+    wait_for(lambda: library in maps.read_text() or process.poll() is not None, f"{library} was not loaded")
+    assert process.poll() is None

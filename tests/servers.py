@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from processes import CEILING
+
 
 class Live(NamedTuple):
     """A server that runs.
@@ -35,13 +37,13 @@ class Live(NamedTuple):
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         request = urllib.request.Request(self.url(path), content, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=CEILING) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.loads(error.read() or b"null")
 
-    def raw(self, *parts: bytes | None, wait: float = 10.0) -> bytes:
+    def raw(self, *parts: bytes | None, wait: float = CEILING) -> bytes:
         """What comes back for these bytes, until the connection ends; None ends what is sent."""
         with socket.create_connection(("127.0.0.1", self.rest), timeout=wait) as connection:
             try:
@@ -57,7 +59,7 @@ class Live(NamedTuple):
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it; returns its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(CEILING)
 
 
 @contextmanager

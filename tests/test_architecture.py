@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import CEILING
 
 ROOT = Path(__file__).parents[1]
 # From the ground up. A module may import from layers below its own, and within its own package.
@@ -192,7 +193,7 @@ assert describe(config, load(config))
 )
 def test_no_tensorflow_before_it_is_needed(program: str) -> None:
     program += "\nimport json, sys\nprint(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "lstm_ae" in loaded

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from lstm_ae_cli import main
 from lstm_ae_cli.errors import explained
+from processes import CEILING
 
 from lstm_ae import about as asked
 
@@ -238,7 +239,7 @@ def test_streams_that_are_closed_or_full(one, line, redirection, code, said):
     if "full" in redirection and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     command = f"{shlex.join([*LSTMAE, *line.split()])} {redirection}; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == code
     assert done.stderr == said
 
@@ -252,7 +253,7 @@ def test_streams_that_are_closed_or_full(one, line, redirection, code, said):
 def test_an_environment_without_anything(one, environment):
     one.rename("é")
     for line in (["runs", "list", "."], ["runs", "show", "é", "--json"], ["toy", "train", "--help"]):
-        done = subprocess.run([*LSTMAE, *line], capture_output=True, env=environment, timeout=60)
+        done = subprocess.run([*LSTMAE, *line], capture_output=True, env=environment, timeout=CEILING)
         assert (done.returncode, done.stderr) == (0, b"")
         if "--json" in line:
             assert json.loads(done.stdout)["run"] in ("é", "\udcc3\udca9")  # as bytes, where the locale cannot tell

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from processes import CEILING
 from searches import call
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -507,7 +508,7 @@ assert "SequenceAutoencoder" in repr(SequenceAutoencoder(units=3))
 AnomalyDetector().get_params()
 print(sorted({name.split(".")[0] for name in sys.modules} & {"tensorflow", "keras", "lstm_ae"}))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
     assert (done.stdout.strip(), done.returncode) == ("['lstm_ae']", 0), done.stderr
 
 

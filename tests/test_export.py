@@ -337,7 +337,7 @@ def test_a_process_that_dies_or_hangs(exported: Exported, tmp_path: Path, monkey
     ):
         program.write_text(text)
         assert verification.in_fresh_process(*arguments) == {"difference": None, "error": wanted}
-    program.write_text("import time; time.sleep(60)")
+    program.write_text("import threading; threading.Event().wait()")
     monkeypatch.setattr(verification, "SECONDS", 0.2)
     assert verification.in_fresh_process(*arguments)["error"] == "it did not answer within 0.2 seconds"
 

@@ -15,6 +15,7 @@ from graphs import X, edit_graph, function, node, save_plain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import layers
+from processes import CEILING
 from tensorflow.python.framework import op_def_registry
 
 from lstm_ae.errors import DataError
@@ -212,7 +213,7 @@ before = "tensorflow" in sys.modules
 print(json.dumps([before, judgment.forbidden_in(graph.read_graph(Path(sys.argv[1])))]))
 """
     command = [sys.executable, "-c", program, str(ROOT / "snp" / "1")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [False, []]
 

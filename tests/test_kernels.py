@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from processes import CEILING
 
 from lstm_ae import experiment
 from lstm_ae.config import Mnist, Toy
@@ -334,7 +335,7 @@ try:
 except tf.errors.ResourceExhaustedError as error:
     print("refused")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
     assert done.stdout.splitlines() == ["(2, 16)", "refused"], done.stderr
 
 

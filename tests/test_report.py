@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import CEILING
 from report_makers import HOSTILE, SAVED, Page, changed, found_anomalies, made, metric, searched
 from searches import call, refused
 
@@ -678,7 +679,7 @@ from lstm_ae_cli import main
 code = main(["report", "a", "s", "--quiet"])
 print(json.dumps([code, sorted({name.split(".")[0] for name in sys.modules})]))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     code, loaded = json.loads(done.stdout.splitlines()[-1])
     assert code == 0

@@ -3,11 +3,10 @@
 import json
 import os
 import signal
-import time
 
 import numpy as np
 import pytest
-from processes import children, finished, started, until, until_gone, until_there, workers
+from processes import CEILING, children, finished, started, until, until_gone, until_there, wait_for, workers
 from searches import table_of
 
 pytestmark = pytest.mark.slow
@@ -106,10 +105,9 @@ def test_killed_at_ten_moments_with_two_at_once(references, tmp_path):
     for write in (1, 2, 3):  # the driver writes the journal only
         code, _ = finished(f"{RESUME} --jobs 2", tmp_path, kill_at_write=write)
         assert code == -signal.SIGKILL
-    for seconds in (0.0, 0.1, 0.4):
+    for needed in (1, 2):  # processes that run trials, and still import what they need
         with started(f"{RESUME} --jobs 2", tmp_path) as process:
-            until_there(place / "workers.log")
-            time.sleep(2 + seconds)
+            wait_for(lambda number=needed, pid=process.pid: len(workers(pid)) == number, "no worker was started")
             left = children(process.pid)
             process.kill()
         until_gone(left)
@@ -140,7 +138,7 @@ def test_workers_that_die_are_replaced(references, tmp_path):
         until_there(place / "states/0001-0.npz")
         for worker in workers(process.pid):
             os.kill(worker, signal.SIGKILL)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=CEILING)
     assert process.returncode == 0, err
     died = [line for line in err.splitlines() if "its worker died" in line]
     assert len(died) == 2, err
@@ -158,7 +156,7 @@ def test_a_worker_that_dies_too_often_is_given_up_and_tried_again_on_request(ref
     with started(f"{GRID} --jobs 2 --max-retries 0 --out s", tmp_path) as process:
         until_there(place / "states/0001-0.npz")
         os.kill(workers(process.pid)[0], signal.SIGKILL)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=CEILING)
     assert process.returncode == 0, err
     (lost,) = [row for row in table_of(place)[1:] if "lost" in row]
     assert lost[-1].startswith("its worker died once; the last time it was killed (SIGKILL)")
@@ -176,7 +174,7 @@ def test_interrupted_then_resumed_as_told(references, tmp_path, number, jobs):
         until(process, "trial 0: ")
         left = children(process.pid)
         os.killpg(process.pid, number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=CEILING)
     until_gone(left)
     assert (process.returncode, out) == (130, "")
     *before, said = err.splitlines()
@@ -199,5 +197,5 @@ def test_two_searches_into_one_directory_at_once(tmp_path):
         code, lines = finished(f"{GRID} --jobs 1 --out s", tmp_path)
         assert code == 2
         assert "is not empty" in lines[-1]
-        _, err = one.communicate(timeout=120)
+        _, err = one.communicate(timeout=CEILING)
     assert one.returncode == 0, err

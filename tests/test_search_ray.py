@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import children, command_of, finished, started, until, until_gone, until_there
+from processes import CEILING, children, command_of, finished, started, until, until_gone, until_there
 from searches import table_of
 from test_search_kills import GRID, RESUME, assert_equal, references
 
@@ -29,7 +29,7 @@ def test_a_cluster_of_its_own_gives_the_same_and_leaves_nothing_running(referenc
     with started(ON_RAY, tmp_path) as process:
         until(process, "trial 0: ")
         left = children(process.pid)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=CEILING)
     assert process.returncode == 0, err
     assert [line for line in err.splitlines() if not line.startswith("trial ")] == []
     assert "winner:" in out
@@ -39,9 +39,9 @@ def test_a_cluster_of_its_own_gives_the_same_and_leaves_nothing_running(referenc
 
 def test_an_actor_that_dies_is_replaced(references, tmp_path):
     with started(ON_RAY, tmp_path) as process:
-        until_there(tmp_path / "s/states/0000-0.npz", 300)
+        until_there(tmp_path / "s/states/0000-0.npz")
         os.kill(actors(process.pid)[0], signal.SIGKILL)
-        _, err = process.communicate(timeout=240)
+        _, err = process.communicate(timeout=CEILING)
     assert process.returncode == 0, err
     (died,) = [line for line in err.splitlines() if "its worker died" in line]
     assert re.fullmatch(
@@ -59,13 +59,13 @@ def test_a_driver_that_ends_leaves_nothing_running_and_nothing_lost(references, 
             process.kill()
         else:
             os.killpg(process.pid, number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=CEILING)
     if number == signal.SIGINT:
         assert (process.returncode, out) == (130, "")
         assert err.splitlines()[-1] == (
             "lstmae: Interrupted; nothing is lost. Go on with: lstmae toy tune --resume --out s"
         )
-    until_gone(left, 60)  # Ray's own processes look for one another now and then only
+    until_gone(left)  # Ray's own processes look for one another now and then only
     code, lines = finished(f"{RESUME} --engine ray --jobs 2", tmp_path)
     assert code == 0, lines
     assert_equal(tmp_path / "s", references("grid"))
@@ -83,11 +83,11 @@ def cluster(monkeypatch):
         [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={place}"],
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=CEILING,
     )
 
     def stop():
-        subprocess.run([ray, "stop", "--force"], check=True, capture_output=True, timeout=120)
+        subprocess.run([ray, "stop", "--force"], check=True, capture_output=True, timeout=CEILING)
 
     yield f"127.0.0.1:{port}", stop
     stop()
@@ -97,9 +97,9 @@ def cluster(monkeypatch):
 def test_a_cluster_that_goes_away_is_named_and_the_search_goes_on_without_it(tmp_path, cluster):
     address, stop = cluster
     with started(f"{ON_RAY} --epochs 60 --address {address}", tmp_path) as process:
-        until_there(tmp_path / "s/states/0000-0.npz", 300)
+        until_there(tmp_path / "s/states/0000-0.npz")
         stop()
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=CEILING)
     assert (process.returncode, out) == (1, "")
     said = err.splitlines()[-1]
     assert said.startswith("lstmae: The Ray cluster is gone (")

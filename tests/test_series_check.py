@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lstm_ae_cli import main
 from lstm_ae_cli.series import command_line
+from processes import CEILING
 
 from lstm_ae.config import Reading
 from lstm_ae.data.findings import Finding, together
@@ -672,7 +673,7 @@ from lstm_ae_cli import main
 assert main(["series", "check", "t.csv.gz"]) == 0
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert not loaded & {"tensorflow", "keras", "keras_tuner", "pandas", "scipy", "sklearn", "matplotlib", "pyarrow"}

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
+from processes import CEILING
 from served_models import ask, save, save_half_plus_two, save_of_examples, service
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -64,7 +65,7 @@ class Served(NamedTuple):
         models = name in ("GetModelStatus", "HandleReloadConfigRequest")
         stubs = model_service_pb2_grpc.ModelServiceStub if models else prediction_service_pb2_grpc.PredictionServiceStub
         try:
-            return getattr(stubs(self.channel), name)(request, timeout=60)
+            return getattr(stubs(self.channel), name)(request, timeout=CEILING)
         except grpc.RpcError as error:
             return Refusal(Code[error.code().name], error.details())  # type: ignore[attr-defined]
 

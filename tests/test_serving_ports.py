@@ -65,7 +65,7 @@ def test_a_server_at_all_addresses_is_asked_at_one(address: str, near: str, monk
         return None, SimpleNamespace(close=lambda: None)
 
     async def work() -> None:
-        await until_it_listens(address, 8501, asyncio.create_task(asyncio.sleep(60)))
+        await until_it_listens(address, 8501, asyncio.create_task(asyncio.Event().wait()))
 
     monkeypatch.setattr(asyncio, "open_connection", connect)
     asyncio.run(work())

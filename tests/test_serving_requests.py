@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import CEILING
 from served_models import save
 from servers import Live, live
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -186,7 +187,7 @@ def test_a_request(server: Live, name: str) -> None:
     host = "" if "Host:" in case.headers else "Host: localhost\r\n"
     length = "" if "Content-Length:" in case.headers else f"Content-Length: {len(case.body)}\r\n"
     head = f"{case.method} {case.path} HTTP/1.1\r\n{host}Connection: close\r\n{length}{case.headers}\r\n"
-    said = server.raw(head.encode(), case.body, wait=30)
+    said = server.raw(head.encode(), case.body)
     line, _, rest = said.partition(b"\r\n")
     assert line.split()[1].decode() == str(case.status), said[:300]
     content = rest.partition(b"\r\n\r\n")[2].decode()
@@ -224,14 +225,14 @@ def test_a_deadline_of_a_millisecond(server: Live) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             stub.Predict(asked, timeout=0.001)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
-        assert stub.Predict(asked, timeout=60).outputs["reconstruction"].tensor_shape.dim[0].size == 200
+        assert stub.Predict(asked, timeout=CEILING).outputs["reconstruction"].tensor_shape.dim[0].size == 200
 
 
 def test_nothing_failed_inside(server: Live) -> None:
     """After all of the above: not one answer was an internal error."""
     import urllib.request
 
-    with urllib.request.urlopen(server.url("/monitoring/prometheus/metrics"), timeout=30) as answer:
+    with urllib.request.urlopen(server.url("/monitoring/prometheus/metrics"), timeout=CEILING) as answer:
         counted = [line for line in answer.read().decode().splitlines() if "request_count{" in line]
     assert any('status="OK"' in line for line in counted)
     assert not [line for line in counted if 'status="INTERNAL"' in line or 'status="UNKNOWN"' in line]

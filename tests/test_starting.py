@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from processes import until_gone, until_there
+from processes import CEILING, until_gone, until_there
 
 from lstm_ae.starting import follow_parent, uncollected
 
@@ -70,7 +70,7 @@ def test_processes_of_ours_start_so(begun):
         "assert gc.isenabled()\n"
         "print(len(collected), gc.get_freeze_count())\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     collections, frozen = map(int, done.stdout.split())
     assert frozen > 300_000
@@ -123,4 +123,4 @@ def test_a_child_ends_without_sigkill_as_well(monkeypatch):
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(sentinel=here))
     follow_parent()
     there.close()
-    assert ended.get(timeout=60) == (os.getpid(), signal.SIGTERM)
+    assert ended.get(timeout=CEILING) == (os.getpid(), signal.SIGTERM)
