@@ -19,7 +19,6 @@ SHARE = Quantity(
     "error, as a share of the mean digit's", "reconstruction_mse", unit="%", baseline="mean sequence", share=True
 )
 SECONDS = Quantity("seconds an epoch", "seconds", of="seconds", log=True)
-WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
 def parts(level: Level, ground: Ground) -> Iterator[Part]:
@@ -141,7 +140,7 @@ def _variants(but: Any, level: Level) -> Part:
 
 
 def _weights(but: Any, level: Level) -> Part:
-    names = {weight: f"V4, weight {weight:g}" for weight in WEIGHTS}
+    names = {weight: f"V4, weight {weight:g}" for weight in level.weights}
     shared = {weight: f"V2, weight {weight:g}" for weight in (0.0, 0.1, 0.5, 0.9)}
     uneven = (names[0.1], names[0.9])
     others = tuple(name for weight, name in names.items() if weight != 0.5)

@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 from lstm_ae.errors import ConfigError
 
+# As in the source report.
+WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+
 
 class Level(NamedTuple):
     """A size of the tour.
@@ -14,6 +17,9 @@ class Level(NamedTuple):
         sequences: of the synthetic signal.
         digits: of training and validation together, and of test; None for all there are.
         companies: whose prices are read; None for all there are.
+        grid: settings of the signal's grid to train, as (learning rate, units, clip); None for all 18. Each value of
+            each option must be in one of them.
+        weights: shares of the reconstruction in the loss of digits to train.
         epochs: by study; "pixels" are the digits read pixel by pixel, "prices" the forecasts and "back" the
             reconstructions of prices.
         batch_size: of prices.
@@ -26,6 +32,8 @@ class Level(NamedTuple):
     sequences: int
     digits: tuple[int, int] | None
     companies: int | None
+    grid: tuple[tuple[float, int, float], ...] | None
+    weights: tuple[float, ...]
     epochs: dict[str, int]
     batch_size: int
     whole: bool
@@ -38,14 +46,16 @@ LEVELS = {
         Level(
             "smoke",
             seeds=(0,),
-            sequences=1000,
-            digits=(1200, 500),
-            companies=3,
-            epochs={"toy": 2, "digits": 2, "pixels": 1, "prices": 1, "back": 1},
+            sequences=500,
+            digits=(600, 200),
+            companies=2,
+            grid=((0.1, 16, 5.0), (0.1, 8, 1.0), (0.01, 32, 5.0), (0.001, 16, 1.0)),
+            weights=(0.1, 0.5, 0.9),
+            epochs={"toy": 1, "digits": 1, "pixels": 1, "prices": 1, "back": 1},
             batch_size=128,
             whole=False,
-            says="Only smoke: a small part of the data, one or two epochs, one seed. It shows that everything runs; "
-            "its numbers say nothing about the report's.",
+            says="Only smoke: a small part of the data and of the settings, one epoch, one seed. It shows that "
+            "everything runs; its numbers say nothing about the report's.",
         ),
         Level(
             "short",
@@ -53,6 +63,8 @@ LEVELS = {
             sequences=12_000,
             digits=(12_000, 4000),
             companies=16,
+            grid=None,
+            weights=WEIGHTS,
             epochs={"toy": 10, "digits": 6, "pixels": 3, "prices": 4, "back": 3},
             batch_size=128,
             whole=False,
@@ -64,6 +76,8 @@ LEVELS = {
             sequences=60_000,
             digits=None,
             companies=None,
+            grid=None,
+            weights=WEIGHTS,
             epochs={"toy": 10, "digits": 10, "pixels": 8, "prices": 10, "back": 3},
             batch_size=1024,
             whole=True,

@@ -22,7 +22,7 @@ def parts(level: Level, ground: Ground) -> Iterator[Part]:
     )
     grid = {
         (rate, units, clip): Toy.from_dict(chosen.to_dict() | {"learning_rate": rate, "units": units, "clip": clip})
-        for rate, units, clip in product(RATES, UNITS, CLIPS)
+        for rate, units, clip in level.grid or product(RATES, UNITS, CLIPS)
     }
 
     def those(at: int, value: float) -> tuple[Toy, ...]:
