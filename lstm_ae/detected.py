@@ -12,6 +12,9 @@ from lstm_ae.data.selection import count
 from lstm_ae.data.telling import told_all
 from lstm_ae.detection import Detection
 
+# Expected counts below it are not told apart.
+LEAST = 0.1
+
 
 def event_rows(found: Detection) -> list[dict[str, Any]]:
     """The events for a screen or a file: times, score, p-value, and the columns that caused them.
@@ -68,11 +71,10 @@ def score_columns(found: Detection) -> dict[str, Any]:
 def words(found: Detection) -> list[str]:
     """Threshold, false alarms to expect, the baseline, and the labels, a line each."""
     ours, rows = found.ours, int(np.count_nonzero(~np.isnan(found.ours.scores)))
-    expected = ours.threshold.alarms.per(rows)
     lines = [
         f"threshold {ours.threshold.value:.4g}, {ours.threshold.rule}{_for_each(found)}: {ours.threshold.how}",
-        f"{count(len(ours.events), 'event')} in {count(rows, 'row')}{_time(found, rows)}; false alarms to expect: "
-        f"{_alarms(expected.expected)} ({_alarms(expected.low)} to {_alarms(expected.high)})",
+        f"{count(len(ours.events), 'event')} in {count(rows, 'row')}{_time(found, rows)}",
+        *_by_chance(found, rows),
     ]
     if unscored := len(ours.scores) - rows:
         have = "has" if unscored == 1 else "have"
@@ -102,8 +104,23 @@ def _for_each(found: Detection) -> str:
     return f" a series, on average over {series:,}" if found.ours.threshold.rule.kind == "budget" and series > 1 else ""
 
 
-def _alarms(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+def _by_chance(found: Detection, rows: int) -> list[str]:
+    """What as many normal rows would give: events, and rows that stand out as much as the weakest event found."""
+    expected, low, high = found.ours.threshold.alarms.per(rows)
+    interval = f"95% interval: {_short(low)} to {_short(high)}"
+    lines = [f"false alarms expected in as many normal rows: {_about(expected)} ({interval})"]
+    if events := found.ours.events:
+        weakest = max(event.p for event in events)
+        lines.append(f"normal rows expected to score as high as the weakest event: {_about(rows * weakest)}")
+    return lines
+
+
+def _about(number: float) -> str:
+    return f"about {_short(number)}" if number >= LEAST else f"fewer than {LEAST}"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0")
 
 
 def _agreed(found: Detection) -> int:

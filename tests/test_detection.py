@@ -26,6 +26,7 @@ from test_streaming import detector_of
 from lstm_ae import detection
 from lstm_ae.anomaly.baseline import Components
 from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smooth
+from lstm_ae.anomaly.thresholds import Alarms
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed
 from lstm_ae.data.windows import Data, Source, Split, window_starts
@@ -404,6 +405,32 @@ def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
     every = judged_by(["1"] * 60, "fixed:2").judged["model"]
     assert (every.ranking.auc_pr, every.findings.found) == (1, 1)
     assert np.isnan(every.ranking.auc_roc)
+
+
+@pytest.mark.parametrize(
+    ("alarms", "said"),
+    [
+        ((2.0, 0.0019, 15.3), "about 2 (95% interval: 0 to 15)"),
+        ((0.16, 0.01, 2.44), "about 0.2 (95% interval: 0 to 2.4)"),
+        ((0.004, 0.0, 0.6), "fewer than 0.1 (95% interval: 0 to 0.6)"),
+        ((1234.5, 1000.2, 1500.0), "about 1,234 (95% interval: 1,000 to 1,500)"),
+    ],
+)
+def test_false_alarms_are_told_in_numbers_for_people(alarms: tuple[float, float, float], said: str) -> None:
+    found = judged_by(["0"] * 60, "fixed:2")
+    rows = np.count_nonzero(~np.isnan(found.ours.scores))
+    threshold = found.ours.threshold._replace(alarms=Alarms(*(number / rows for number in alarms)))
+    found = found._replace(ours=found.ours._replace(threshold=threshold))
+    assert any(line.endswith(f"normal rows: {said}") for line in words(found))
+
+
+@pytest.mark.parametrize(("p", "said"), [((1e-6, 0.05), "about 3"), ((1e-6,), "fewer than 0.1"), ((), None)])
+def test_the_weakest_event_is_told_by_the_normal_rows_that_score_as_high(p: tuple[float, ...], said: str) -> None:
+    found = judged_by(["0"] * 60, "fixed:2")
+    events = [found.ours.events[0]._replace(p=each) for each in p]
+    lines = words(found._replace(ours=found.ours._replace(events=events)))
+    told = [line.rpartition(": ")[2] for line in lines if "weakest event" in line]
+    assert told == ([said] if said else [])
 
 
 def test_labels_are_looked_at_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
