@@ -10,6 +10,8 @@ from .talk import Talk
 
 HOLIDAYS = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
 MOST = 20
+# Days ahead that are shown of a long forecast, beside its last one.
+DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def show_one_day(opened: Any, talk: Talk, levels: Sequence[int], *, classical: Sequence[str] = ()) -> float | None:
@@ -162,6 +164,7 @@ def show_many_days(
     evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
     measured = evaluation.as_json()
     judged = measured.pop("verdict", {})
+    _show_forecast(talk, opened.data, result.table, levels)
     if result.steps:
         talk.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
         _show_steps(talk, result.steps)
@@ -188,6 +191,42 @@ def show_many_days(
         | {name: str(path) for name, path in files.items()}
     )
     return result.persistence.skill if result.persistence else None
+
+
+def _show_forecast(talk: Talk, data: Any, table: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+    """The forecast itself: some of its days, of as many companies as fit."""
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    last, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
+    steps = sorted({1, last, *(step for step in DAYS if step < last)})
+    some = symbols[: max(1, MOST // len(steps))]
+    first = f", first {len(some)} of {len(symbols)} companies" if len(symbols) > len(some) else ""
+    talk.show(f"Forecast of the {data.feature_names[0]}{first}:")
+    known = rows[0]["actual"] is not None
+    intervals = [level for level in levels if f"low_{level}" in table]
+    talk.table(
+        [
+            "symbol",
+            "date",
+            "day",
+            "last known",
+            "forecast",
+            *(f"{level} %" for level in intervals),
+            *(["actual"] if known else []),
+        ],
+        [
+            (
+                row["symbol"],
+                row["date"],
+                row["step"],
+                f"{row['persistence']:,.2f}",
+                f"{row['predicted']:,.2f}",
+                *(_between(row[f"low_{level}"], row[f"high_{level}"]) for level in intervals),
+                *([f"{row['actual']:,.2f}"] if known else []),
+            )
+            for row in rows
+            if row["symbol"] in some and row["step"] in steps
+        ],
+    )
 
 
 def _as_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:

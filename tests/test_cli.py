@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from digit_makers import npz
 from helps import commands, examples
 from lstm_ae_cli import main
+from processes import CEILING
 
 from lstm_ae import __version__
 
@@ -139,7 +141,7 @@ def test_help_loads_nothing_heavy():
         "print(codes, heavy, file=sys.stderr)\n"
         "sys.exit(any(codes) or bool(heavy))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Example: lstmae") == len(lines)
     assert "(lstm)" not in done.stdout
@@ -282,6 +284,22 @@ def test_snp_forecasts_the_second_half_of_the_last_window(run):
     assert table[-1]["date"] == "2013-03-01"
     assert all(float(row["actual"]) > 0 for row in table)
     assert set(found["verdict"])
+
+
+@pytest.mark.parametrize(("horizon", "days"), [("--horizon 12", [1, 2, 5, 10, 12]), ("", [1, 2, 5, 10, 15])])
+def test_snp_shows_the_forecast_in_prices(run, horizon, days):
+    code, out, _ = run(f"snp predict --multistep {horizon} {SMALL_PRICES}")
+    assert code == 0
+    title, header, *lines = out.splitlines()[: 2 + len(days)]
+    assert "high (USD)" in title
+    assert header.split("  ")[0] == "symbol"
+    (table,) = (rows(line.split()[-1]) for line in out.splitlines() if line.startswith("forecast:"))
+    for day, line in zip(days, lines, strict=True):
+        row, cells = table[day - 1], re.split(" {2,}", line)
+        assert cells[:2] == [row["symbol"], row["date"]]
+        assert cells[2:5] == [row["step"], *(f"{float(row[name]):,.2f}" for name in ("persistence", "predicted"))]
+        assert cells[5] == f"{float(row['low_80']):,.2f} to {float(row['high_80']):,.2f}"
+        assert cells[7:] == ([] if horizon else [f"{float(row['actual']):,.2f}"])
 
 
 def test_snp_predicts_one_day(run):
