@@ -63,27 +63,6 @@ def register(app: typer.Typer) -> None:
             )
         _show_trained(talk, training.train(found, talk, out=out, data=loaded))
 
-    @command(app, "example", "lstmae series example made-up.csv")
-    def example(
-        path: Annotated[Path, typer.Argument(metavar="FILE", help="The .csv file to write.")],
-        *,
-        days: Annotated[int, typer.Option(metavar="<int>", min=1, max=10_000, help="Days of the table.")] = 60,
-        seed: Annotated[int, typer.Option(metavar="<int>", min=0, help="Seed of its noise.")] = 0,
-        talk: Talk,
-    ) -> None:
-        """Write a made-up table of a pump with two failures, to try the other commands on."""
-        from lstm_ae.data.pump import generate
-        from lstm_ae.files import write
-        from lstm_ae.table_files import table
-
-        if path.suffix != ".csv" or path.exists():
-            raise ConfigError(f"FILE must be new and end in .csv. Received: {str(path)!r}")
-        pump = generate(days, seed)
-        columns = pump._replace(time=pump.time.astype(str))._asdict()
-        write(path, table(list(columns), list(zip(*columns.values(), strict=True))))
-        talk.show(f"{path}: {len(pump.time):,} rows, the failures on days 48 and 54 labelled in the column failure")
-        talk.document({"file": str(path), "rows": len(pump.time)})
-
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(
         run: RunArgument,

@@ -6,12 +6,13 @@ import io
 import os
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lstm_ae.config import Reading, Series
-from lstm_ae.errors import DataError
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import declared, flag
 
 from . import classifying, detecting, encoding, forecasting, tune
@@ -51,6 +52,47 @@ def check(
     talk.document(_document(found, config))
     if not found.usable:
         raise DataError(_verdict(found, config))
+
+
+@command(app, "example", "lstmae series example load.csv --task forecast")
+def example(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The .csv file to write.")],
+    *,
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="anomaly|forecast|classify",
+            help="What the table is for: a pump with failures (anomaly), electric load (forecast), walks (classify).",
+        ),
+    ] = "anomaly",
+    days: Annotated[
+        int | None,
+        typer.Option(
+            metavar="<int>", min=1, max=10_000, help="Days of the table (default: 60 of the pump, 120 of the load)."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="<int>", min=0, help="Seed of its noise.")] = 0,
+    talk: Talk,
+) -> None:
+    """Write a synthetic table to try the other commands on."""
+    from lstm_ae.data.synthetic import EXAMPLES
+    from lstm_ae.files import write
+    from lstm_ae.table_files import table
+
+    if path.suffix != ".csv" or path.exists():
+        raise ConfigError(f"FILE must be new and end in .csv. Received: {str(path)!r}")
+    if task not in EXAMPLES:
+        raise ConfigError(f"--task must be one of {', '.join(EXAMPLES)}. Received: {task[:40]!r}")
+    chosen = EXAMPLES[task]
+    if days is not None and chosen.days is None:
+        raise ConfigError(f"The table for --task {task} has no days; leave --days out")
+    length = {} if chosen.days is None else {"days": days or chosen.days}
+    columns = chosen.make(seed=seed, **length)
+    cells = [column.astype(str) if column.dtype.kind == "M" else column for column in columns.values()]
+    rows = list(zip(*cells, strict=True))
+    write(path, table(list(columns), rows))
+    talk.show(f"{path}: {len(rows):,} rows of {chosen.words}")
+    talk.document({"file": str(path), "rows": len(rows)})
 
 
 detecting.register(app)

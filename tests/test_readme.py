@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lstm_ae_cli import app
+from searches import call
 from typer.main import get_command
 
 from lstm_ae.space import Axis
@@ -42,3 +43,20 @@ def test_the_command_is_one(root, line):
         typed = command.make_context(command.name, words).params
         ranges = [value for value in typed.values() if isinstance(value, Axis) and not value.values]
         assert not ranges or typed["search"] in ("random", "bayesian", "hyperband")
+
+
+def examples():
+    """The commands on tables that are made up, in their order."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    chapter = text.split("\n## Your own measurements\n")[1].split("\n### Of any task\n")[0]
+    return re.findall(r"^    lstmae (.*?)(?: +#.*)?$", chapter, re.M)
+
+
+@pytest.mark.slow
+def test_the_commands_on_made_up_tables_run_in_their_order():
+    """Trained for an epoch, which says nothing of their results."""
+    lines = examples()
+    assert {line.split()[1] for line in lines} >= {"example", "check", "train", "detect", "forecast", "classify"}
+    for line in lines:
+        said = call(line + " --epochs 1" * (line.split()[1] in ("train", "backtest")))
+        assert said.code == 0, (line, said.err)

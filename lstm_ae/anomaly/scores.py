@@ -173,8 +173,8 @@ def weights_of(by_feature: Numbers, spread: Numbers) -> Floats:
     A score is the mean over the features, in which the one that is told worst would hide what befalls the others. Each
     counts by the root of its mean error: in multiples of that error itself, what an anomaly of one feature does to the
     window's code, and so to the others that are told well, would be as loud as the anomaly. (So flow was blamed for the
-    bearing of the made-up pump of `lstm_ae.data.pump`; by the root, vibration is.) All are times the root of the mean
-    over the features, so that a score stays of the size of an error. Errors of less than a hundredth of the standard
+    bearing of the pump of `lstm_ae.data.synthetic`; by the root, vibration is.) All are times the root of the mean over
+    the features, so that a score stays of the size of an error. Errors of less than a hundredth of the standard
     deviation are no smaller than that, and a feature that never varies is weighed no more than the mean.
 
     Args:
