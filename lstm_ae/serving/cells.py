@@ -68,7 +68,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _fit(numbers: Sequence[int], limits: np.iinfo[Any]) -> bool:
+def _fit(numbers: Sequence[int], limits: "np.iinfo[Any]") -> bool:
     return limits.min <= min(numbers) and max(numbers) <= limits.max
 
 
