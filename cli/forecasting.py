@@ -75,7 +75,9 @@ def register(app: typer.Typer) -> None:
         _show(columns, ahead, talk)
         for part, verdict in metrics.get("verdict", {}).items():
             talk.show(f"Of its training, on {part}: {verdict['text']}")
-        shares = [(name.rpartition("_"), of) for name, of in metrics["test"].items() if name.startswith("coverage_")]
+        shares = [
+            (name.rpartition("_"), of) for name, of in metrics.get("test", {}).items() if name.startswith("coverage_")
+        ]
         if held := [f"{level} % held {of['value']:.1%}" for (_, _, level), of in shares]:
             talk.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
         drawn = png(outlook.figure(ahead))

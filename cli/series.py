@@ -147,7 +147,7 @@ def _verdict(found: "Inspection", config: Reading) -> str:
 
 def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
     from lstm_ae.data.columns import heading
-    from lstm_ae.data.dividing import PARTS
+    from lstm_ae.data.dividing import PARTS, parts_wanted
     from lstm_ae.data.findings import together
     from lstm_ae.data.lines import shown
     from lstm_ae.data.selection import count, listed
@@ -184,7 +184,10 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
     talk.show("")
     talk.table(
         ["part", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
-        [(name, int((prepared.part == k).sum()), found.windows[k]) for k, name in enumerate(PARTS)],
+        [
+            (name, int((prepared.part == k).sum()), found.windows[k])
+            for k, name in enumerate(PARTS[: len(parts_wanted(config))])
+        ],
     )
     if prepared.inferred:
         talk.show("\nFound out, and changed with these options:")

@@ -1,4 +1,4 @@
-"""A few real windows of a run's test part, for a served model's manifest: what to try it with."""
+"""A few real windows that a run was not fitted to, for a served model's manifest: what to try it with."""
 
 from typing import Any
 
@@ -25,16 +25,16 @@ def examples(run: Run) -> list[dict[str, Any]]:
         return []
     model = run.model()
     (spec,) = (tensor for tensor in model.input.values() if len(tensor.shape) == 3)
-    steps = spec.shape[1] or data.test.span - ("future" in model.output)
+    steps = spec.shape[1] or data.latest.span - ("future" in model.output)
     if data.source.sha256 != about["data"]["sha256"] or steps * spec.shape[2] > MOST or "open" in model.input:
         return []
-    index = np.unique(np.linspace(0, data.test.samples - 1, COUNT).astype(int))
+    index = np.unique(np.linspace(0, data.latest.samples - 1, COUNT).astype(int))
     # JSON knows no NaN.
-    index = index[np.isfinite(data.test.windows(index)[:, :steps]).all(axis=(1, 2))]
+    index = index[np.isfinite(data.latest.windows(index)[:, :steps]).all(axis=(1, 2))]
     if not len(index):
         return []
-    window = data.test.windows(index)[:, :steps]
-    found = {name: value.numpy() for name, value in inputs_of(model, window, data.test.companies(index)).items()}
+    window = data.latest.windows(index)[:, :steps]
+    found = {name: value.numpy() for name, value in inputs_of(model, window, data.latest.companies(index)).items()}
     return [
         {
             "name": _name(about["task"], data, sample, steps),
@@ -52,7 +52,7 @@ def _plain(values: Any) -> Any:
 
 
 def _name(study: str, data: Data, sample: int, steps: int) -> str:
-    split = data.test
+    split = data.latest
     last = int(split.starts[sample]) + steps - 1
     when = f" up to {np.datetime_as_string(split.time[last], unit='auto')}" if split.time is not None else ""
     if split.company is not None:

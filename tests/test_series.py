@@ -14,10 +14,12 @@ from lstm_ae.config.reading import Step, parse_step
 from lstm_ae.data.cadence import clash_of, common_step, gaps_of, slots
 from lstm_ae.data.grid import on_grid
 from lstm_ae.data.inspection import inspect
+from lstm_ae.data.known import prepare_normal
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.remarks import remarks
 from lstm_ae.data.series import Prepared, load_series, prepare, windows_of
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.tasks import parts
 
 HOUR = Step(3_600_000_000_000)
 
@@ -81,7 +83,9 @@ def test_no_steps(text: str) -> None:
     ("options", "piece"),
     [
         ({"split": "0.7,0.3"}, "--split must be three shares"),
-        ({"split": "0.7,0.3,0"}, "--split must be three shares"),
+        ({"split": "0.7,0,0.3"}, "--split must leave shares for training and for validation"),
+        ({"split": "0,0.7,0.3"}, "--split must leave shares for training and for validation"),
+        ({"split": "1,0,0"}, "--split must be three shares"),
         ({"split": "0.7,0.2,0.2"}, "--split must be three shares"),
         ({"split": "a,b,c"}, "--split must be three shares"),
         ({"split": "nan,nan,nan"}, "--split must be three shares"),
@@ -168,6 +172,36 @@ def test_days_in_a_zone_with_daylight_saving_are_days() -> None:
     config, table = table_of([f"{day},1" for day in days], time_zone="Europe/Berlin")
     assert common_step(table) == Step(86_400_000_000_000)
     assert len(on_grid(table, common_step(table), 0, config).times) == 366
+
+
+@pytest.mark.parametrize(("options", "usual"), [({}, 24), ({"horizon": 12}, None), ({"window": 200}, 200)])
+def test_no_row_is_kept_for_a_test_where_another_table_is_it(options: dict[str, Any], usual: int | None) -> None:
+    config, table = hourly(np.sin(np.arange(500) * 2 * np.pi / 24).round(3), split="0.6,0.4,0", **options)
+    found = prepare(config, table)
+    assert np.bincount(found.part, minlength=3).tolist() == [300, 200, 0]
+    assert usual in (None, found.window)
+    data = load_series(config, found)
+    assert (data.train.samples > 0, data.validation.samples > 0, data.test.samples) == (True, True, 0)
+    assert data.latest is data.validation
+    assert list(parts(data)) == ["validation"]
+    inspection = inspect(config)
+    assert inspection.usable
+    assert inspection.windows == (data.train.samples, data.validation.samples, 0)
+
+
+def test_rows_outside_the_normal_ranges_are_a_test_whatever_its_share() -> None:
+    config, table = hourly(np.arange(200.0) % 7, split="0.6,0.4,0", window=5, normal=("..2024-01-05",))
+    data = load_series(config, prepare(config, table))
+    assert data.test.samples == 200 - 4 * 24 - 5 + 1
+    assert list(parts(data)) == ["validation", "test"]
+
+
+def test_known_anomalies_are_no_test_where_no_row_is_kept_for_one() -> None:
+    rows = [f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k % 7},{int(100 <= k < 120)}" for k in range(400)]
+    config, table = table_of(rows, "t,a,bad", split="0.8,0.2,0", label_col="bad", window=5)
+    data = load_series(config, prepare_normal(config, table))
+    assert data.test.samples == 0
+    assert data.train.samples == (100 - 4) + (200 - 4)
 
 
 def test_a_counter_has_steps_and_gaps_of_its_own() -> None:
@@ -567,18 +601,3 @@ def test_no_value_stands_in_two_parts(hours: list[int], window: int, horizon: in
             known = np.flatnonzero(~np.isnan(cut))
             assert np.array_equal(cut[known] - cut[known[0]], known - known[0]), "steps of an hour, gaps as NaN"
             assert not len(known) or np.diff(known).max(initial=1) <= max_gap + 1
-
-
-@pytest.mark.parametrize(
-    ("stretches", "most", "kept"),
-    [
-        ([[5, 9], [0, 3]], 4, [[0, 3], [5, 9]]),
-        ([[0, 9], [2, 3], [4, 12]], 4, [[0, 12]]),
-        ([[0, 1], [3, 4], [10, 11], [12, 13]], 2, [[0, 4], [10, 13]]),
-        ([[0, 1], [3, 4], [6, 7]], 1, [[0, 7]]),
-    ],
-)
-def test_stretches_of_time_are_joined_where_they_are_near(stretches: Any, most: int, kept: Any) -> None:
-    from lstm_ae.tasks.series import _joined
-
-    assert _joined(np.array(stretches), most).tolist() == kept

@@ -176,7 +176,11 @@ class Reading(Options):
         maximum=100_000,
         tunable=False,
     )
-    split: str = option("0.7,0.15,0.15", "Shares of training, validation and test, in this order.", tunable=False)
+    split: str = option(
+        "0.7,0.15,0.15",
+        "Shares of training, validation and test, in this order; a test share of 0 where another table is the test.",
+        tunable=False,
+    )
     split_by: str | None = option(
         None,
         "What is divided: each series in time (time), or whole series (series; needs --id-col) (default: time; for "
@@ -218,9 +222,14 @@ class Reading(Options):
                 f"--column-units must be columns with their units, as in share=%,temp=°C. Received: {wrong[:60]!r}"
             )
         shares = self.shares
-        if len(shares) != 3 or not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        if len(shares) != 3 or not all(0 <= share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
             raise ConfigError(
-                f"--split must be three shares above 0 that add up to 1, as in 0.7,0.15,0.15. Received: {self.split!r}"
+                f"--split must be three shares that add up to 1, as in 0.7,0.15,0.15. Received: {self.split!r}"
+            )
+        if not all(shares[:2]):
+            raise ConfigError(
+                "--split must leave shares for training and for validation, which chooses the best epoch; only that of "
+                f"test may be 0, as in 0.85,0.15,0. Received: {self.split!r}"
             )
         if self.freq is not None and parse_step(self.freq) is None:
             raise ConfigError(
@@ -295,6 +304,11 @@ class Reading(Options):
     def units_by_column(self) -> dict[str, str]:
         """The units of `column_units`, by column."""
         return {column: unit for column, _, unit in (item.rpartition("=") for item in self.column_units)}
+
+    @property
+    def tests(self) -> bool:
+        """Whether rows are kept for a test."""
+        return self.shares[2] > 0 or bool(self.normal)
 
     @property
     def forecasts(self) -> bool:

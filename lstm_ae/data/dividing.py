@@ -28,7 +28,7 @@ def parts_of(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int
     else:
         # Training and validation share what is normal; the rest is the test.
         inside, shares = normal, np.r_[shares[:2] / shares[:2].sum(), 0]
-    cuts = np.cumsum(shares)[:2]
+    cuts = np.cumsum(shares)[:2] / shares.sum()
     if config.split_by == "series":
         placed = drawn(table)[grid.series]
     else:
@@ -94,10 +94,15 @@ def runs_of(grid: Grid, part: NDArray[np.int8]) -> NDArray[np.int32]:
     return np.cumsum(begins, dtype=np.int32) - 1
 
 
-def longest_run(grid: Grid, part: NDArray[np.int8]) -> int:
-    """Rows of the longest run without a long gap that every part has."""
+def parts_wanted(config: Reading) -> range:
+    """The parts, places in `PARTS`, that must hold windows: all, or no test where no row is kept for one."""
+    return range(len(PARTS) if config.tests else 2)
+
+
+def longest_run(grid: Grid, part: NDArray[np.int8], wanted: range) -> int:
+    """Rows of the longest run without a long gap that each of the `parts_wanted` has."""
     runs = runs_of(grid, part)
     lengths = np.bincount(runs)
     first = starts_of(runs)
     of, held = part[first], grid.valued[first]
-    return min(int(lengths[held & (of == place)].max(initial=0)) for place in range(len(PARTS)))
+    return min(int(lengths[held & (of == place)].max(initial=0)) for place in wanted)

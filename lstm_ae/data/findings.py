@@ -12,7 +12,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import Clash, Gaps, clash_of, common_gaps, moment, repeats_hour, slots, starts_of
 from lstm_ae.data.clocks import CLOCKS
-from lstm_ae.data.dividing import PARTS
+from lstm_ae.data.dividing import PARTS, parts_wanted
 from lstm_ae.data.flags import are_flags
 from lstm_ae.data.forms import NAMES
 from lstm_ae.data.known import prepare_any
@@ -166,15 +166,16 @@ def _hours(table: Measurements) -> list[Mapping[str, Any]]:
 
 def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Reading) -> list[Finding]:
     """Parts that hold no window."""
-    empty = [name for name, held in zip(PARTS, windows, strict=True) if not held]
+    wanted = [PARTS[place] for place in parts_wanted(config)]
+    empty = [name for name, held in zip(wanted, windows, strict=False) if not held]
     if not empty:
         return []
-    rows = [f"{count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(PARTS)]
+    rows = [f"{count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(wanted)]
     span = f"window of {prepared.window} steps" + (f" and {prepared.horizon} ahead" if prepared.horizon else "")
     held = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
     runs = np.unique(prepared.grid.segment[prepared.grid.valued], return_counts=True)[1]
     text = (
-        f"{held if len(empty) < len(PARTS) else f'No part holds a {span}'}: there are "
+        f"{held if len(empty) < len(wanted) else f'No part holds a {span}'}: there are "
         f"{', '.join(rows)}, and at most {runs.max(initial=0):,} without a long gap"
     )
     if known := prepared.inferred.get("label_col"):
@@ -190,7 +191,7 @@ def no_windows(prepared: Prepared, windows: tuple[int, int, int], config: Readin
             changed = changed_by(config, fix | {"window": window, "duplicates": _kept(config)})
             found = prepare_any(changed, prepared.table)
             found = padded(found, "segments") if changed.may_pad else found
-            if all(part.samples for part in windows_of(found, changed)):
+            if all(windows_of(found, changed)[place].samples for place in parts_wanted(config)):
                 fixes.append(fix if window == config.window else fix | {"window": found.window})
                 break
     return [Finding(text if fixes else f"{text}. More rows are needed, or another --split", True, tuple(fixes))]

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.data.dividing import longest_run
+from lstm_ae.data.dividing import longest_run, parts_wanted
 from lstm_ae.data.flags import are_flags, flagged, flags_of
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Measurements
@@ -51,7 +51,7 @@ def prepare_normal(config: Reading, table: Measurements) -> Prepared:
     """
     table = flagged(table)
     prepared = left_to_the_test(prepare(config, table, hidden=lambda grid: known_anomalies(table, grid)))
-    longest = longest_run(prepared.grid, prepared.part)
+    longest = longest_run(prepared.grid, prepared.part, parts_wanted(config))
     if config.window is not None or config.may_pad or not 4 <= longest < prepared.window:
         return prepared
     window = longest // 2

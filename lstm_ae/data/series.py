@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import common_gaps, common_step, slots, starts_of
-from lstm_ae.data.dividing import PARTS, parts_of, runs_of
+from lstm_ae.data.dividing import PARTS, parts_of, parts_wanted, runs_of
 from lstm_ae.data.grid import Grid, held_by, on_grid, rows_of
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scales import lines_of, scale_of_training
@@ -54,10 +54,11 @@ class Prepared(NamedTuple):
 
 
 class Laid(NamedTuple):
-    """A table on its grid, and the part of each row."""
+    """A table on its grid, the part of each row, and the parts, places in `PARTS`, that must hold windows."""
 
     grid: Grid
     part: NDArray[np.int8]
+    wanted: range
 
 
 class Lengths(NamedTuple):
@@ -127,7 +128,7 @@ class Lengths(NamedTuple):
         whole = starts_of(laid.grid.segment)
         before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
         part, held = laid.part[begins], laid.grid.valued[begins]
-        return [_Runs(rows[held & (part == place)], before[held & (part == place)]) for place in range(len(PARTS))]
+        return [_Runs(rows[held & (part == place)], before[held & (part == place)]) for place in laid.wanted]
 
 
 class _Runs(NamedTuple):
@@ -167,7 +168,7 @@ def prepare(
 
     def laid(max_gap: int) -> Laid:
         grid = on_grid(table, step, max_gap, config)
-        return Laid(grid, parts(grid) if parts else parts_of(config, table, grid))
+        return Laid(grid, parts(grid) if parts else parts_of(config, table, grid), parts_wanted(config))
 
     lengths, usual, max_gap = _given(config), None, config.max_gap
     if lengths is None:
@@ -198,7 +199,7 @@ def prepare(
             lengths = lengths._replace(
                 said={name: words + why * words.endswith(LONGEST_RUN) for name, words in lengths.said.items()}
             )
-    return Prepared(table, *found, lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.said}, usual)
+    return Prepared(table, *found[:2], lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.said}, usual)
 
 
 def _given(config: Reading) -> Lengths | None:
@@ -227,7 +228,7 @@ def _usual(config: Reading, usual: Usual) -> Lengths:
 
 
 def windows_of(prepared: Prepared, config: Reading) -> tuple[Split, Split, Split]:
-    """The three parts, cut into windows; a part may be empty."""
+    """The three parts, cut into windows; a part may be empty, as test is where no row is kept for one."""
     return tuple(_split(prepared, config, place) for place in range(len(PARTS)))  # type: ignore[return-value]
 
 
@@ -270,7 +271,7 @@ def load_series(config: Reading, prepared: Prepared, *, folds: bool = False) -> 
     else:
         ways += ["another --split", *(["--split-by series"] if several else [])]
     hint = f"{'; '.join(why)}{': ' * bool(why)}give {', '.join([*ways, 'or more rows'])}"
-    return require_samples(data, hint[0].upper() + hint[1:])
+    return require_samples(data, hint[0].upper() + hint[1:], tests=config.tests)
 
 
 def names_of(config: Reading, prepared: Prepared) -> tuple[str, ...]:
@@ -314,6 +315,8 @@ def _split(prepared: Prepared, config: Reading, place: int) -> Split:
     # A window without any value tells nothing.
     held = np.r_[0, np.cumsum(~np.isnan(values).all(axis=1))]
     starts = starts[held[starts + span] > held[starts]]
+    if place == 2 and not config.tests:
+        starts = starts[:0]
     labels = None if grid.labels is None else grid.labels[rows][starts + prepared.window - 1]
     times = grid.times[rows].view("datetime64[ns]") if prepared.table.layout.dated else None
     symbols = names_of(config, prepared)

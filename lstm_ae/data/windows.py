@@ -164,6 +164,11 @@ class Data(NamedTuple):
     opens: Mapping[str, Opening] = {}
 
     @property
+    def latest(self) -> Split:
+        """The part that figures and examples are drawn from: test, or validation where no row is kept for a test."""
+        return self.test if self.test.samples else self.validation
+
+    @property
     def levelled(self) -> "Data":
         """The same with all series at the level and size of all together, see `Scale`; else the data itself."""
         if self.scale.kind != "series":
@@ -243,10 +248,10 @@ def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDA
     return starts
 
 
-def require_samples(data: Data, hint: str) -> Data:
-    """Raise where a split came out empty, naming it and saying what would help."""
+def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:
+    """Raise where a split came out empty, naming it and saying what would help; `tests` says that test is one."""
     for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
-        if split.samples == 0:
+        if split.samples == 0 and (tests or split is not data.test):
             raise DataError(f"The {name} part holds no window of {split.span} rows ({data.source.text}). {hint}")
     return data
 

@@ -70,7 +70,8 @@ def keep_nothing(run: Run, config: Any, model: Any, data: Data, evaluation: Eval
 
 def parts(data: Data, judged_by: Run | None = None) -> dict[str, Any]:
     """The splits that results are told for; nothing is chosen by what comes out on test."""
-    return ({} if judged_by else {"validation": data.validation}) | {"test": data.test}
+    found = ({} if judged_by else {"validation": data.validation}) | {"test": data.test}
+    return {part: split for part, split in found.items() if split.samples}
 
 
 def learned(data: Data, judged_by: Run | None = None) -> Data:

@@ -124,7 +124,7 @@ def probabilities(model: Any, split: Split) -> NDArray[np.float32]:
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
     """On the test part what is taken for what and what a probability is worth; loss and accuracy over the epochs."""
-    said, truth = probabilities(model, data.test), data.test.label
+    said, truth = probabilities(model, data.latest), data.latest.label
     assert truth is not None
     confusion = np.zeros((len(data.classes),) * 2, np.int64)
     np.add.at(confusion, (truth, said.argmax(axis=1)), 1)
@@ -141,7 +141,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
 
     Where the table has several series, windows come in their order.
     """
-    split = data.test
+    split = data.latest
     assert split.label is not None
     said = probabilities(model, split)
     last = split.starts + split.span - 1

@@ -241,9 +241,10 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     """The first column of two test windows with their reconstructions, and the loss over the epochs."""
     from lstm_ae.models.apply import inputs_of
 
-    index = np.unique([0, data.test.samples - 1])
-    window = data.test.windows(index)
-    given_back = np.asarray(model(inputs_of(model, window, data.test.companies(index)))["reconstruction"])
+    split = data.latest
+    index = np.unique([0, split.samples - 1])
+    window = split.windows(index)
+    given_back = np.asarray(model(inputs_of(model, window, split.companies(index)))["reconstruction"])
     drawn = signals.reconstructions(window[..., 0], given_back[..., 0], data.feature_names[0])
     if (others := data.train.features - 1) > 0:
         base.titled(drawn, f"The first of {others + 1:,} columns, in its own units")
@@ -257,7 +258,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     """Every step of test windows side by side, beside its reconstruction, column by column."""
     from lstm_ae.models.apply import inputs_of
 
-    split = _side_by_side(data.test)
+    split = _side_by_side(data.latest)
     windows = split.windows()
     given_back = np.asarray(model(inputs_of(model, windows, split.companies()))["reconstruction"])
     samples, steps, features = windows.shape

@@ -70,17 +70,18 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
 
     steps = steps_of(model)
     fitted, spread = _beside(model, data, judged_by)
-    found = outcome(model, data, data.test, fitted)
-    index = np.unique(np.linspace(0, data.test.samples - 1, 3).astype(np.int64))
-    window, lines = data.test.windows(index), data.test.companies(index)
+    split = data.latest
+    found = outcome(model, data, split, fitted)
+    index = np.unique(np.linspace(0, split.samples - 1, 3).astype(np.int64))
+    window, lines = split.windows(index), split.companies(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
     said = np.asarray(model(inputs_of(model, window[:, :steps], lines))["future"])
     scaled = data.scale.scaled(said, window[:, :steps], lines)
     ends = {level: intervals(data.scale, scaled, window[:, :steps], spread, level, lines) for level in LEVELS}
     naive = next(iter(fitted.said(data.scale.scaled(window, window, lines)[:, :steps]).values()))
     naive = data.scale.own(naive, window, lines)
-    rows = data.test.starts[index][:, None] + np.arange(data.test.span)
-    when = rows if data.test.time is None else data.test.time[rows]
+    rows = split.starts[index][:, None] + np.arange(split.span)
+    when = rows if split.time is None else split.time[rows]
     drawn = outlook.forecasts(
         when[:, :steps],
         past,
@@ -106,7 +107,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     from lstm_ae.models.apply import inputs_of
 
     steps = steps_of(model)
-    split = data.test._replace(starts=data.test.starts[:: data.test.span - steps])
+    split = data.latest._replace(starts=data.latest.starts[:: data.latest.span - steps])
     window = split.windows()
     said = np.asarray(model(inputs_of(model, window[:, :steps], split.companies()))["future"])
     naive = persistence(window[:, :steps], said.shape[1])
