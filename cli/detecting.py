@@ -121,13 +121,13 @@ def register(app: typer.Typer) -> None:
         elif skip_bad:
             raise ConfigError("--skip-bad is for rows that come on standard input; give - as DATA, or leave it out")
         opened = open_run(run, "series")
-        seen = opened.metrics().get("seen")
+        opened.metrics()
         import_tensorflow(talk)
         if data == "-":
             live.follow(opened, talk, threshold, reading=given, skip_bad=skip_bad, formulas=keep_formulas)
             return
         from lstm_ae import detected, detection
-        from lstm_ae.appraisal import of_known_rows
+        from lstm_ae.appraisal import of_known_windows
         from lstm_ae.data.remarks import of_another
         from lstm_ae.figures.base import png
         from lstm_ae.files import write
@@ -147,7 +147,7 @@ def register(app: typer.Typer) -> None:
         bar.clear()
         notes = of_another(found.prepared, opened.normal()[1], opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
-        remark((*notes, *of_known_rows(found.prepared, seen), *([rests] if rests else [])), talk)
+        remark((*notes, *of_known_windows(found.prepared, opened.fingerprints()), *([rests] if rests else [])), talk)
         _show(found, talk)
         files = {}
         if events is not None:
@@ -179,6 +179,8 @@ def _show_trained(talk: Talk, run: Any) -> None:
     show_training(talk, run)
     if note := _too_short(config.epochs, metrics):
         talk.say(note)
+    if not config.tests:
+        talk.say(f"next: lstmae series evaluate {run.directory} DATA, as no row was kept for a test")
     if config.task == "forecast":
         talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
     if config.task == "anomaly":

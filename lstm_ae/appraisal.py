@@ -1,7 +1,7 @@
 """What a run of a table is worth on another table, one that it was neither trained nor judged on."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,10 @@ import numpy as np
 from lstm_ae import classification, detection, encoding, seasonal
 from lstm_ae.anomaly.normal import of_windows
 from lstm_ae.config import Series
+from lstm_ae.data.fingerprints import Fingerprints
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.remarks import of_another
+from lstm_ae.data.selection import count
 from lstm_ae.data.series import Prepared
 from lstm_ae.data.telling import told
 from lstm_ae.data.windows import Data, Source, Split, window_starts
@@ -59,13 +61,14 @@ def appraise(
     config = run.config()
     assert isinstance(config, Series)
     config = read_as(config, reading)
-    known = run.metrics().get("seen")
+    run.metrics()
+    known = run.fingerprints()
     if config.task in ("forecast", "reconstruct") and label_col is not None:
         raise ConfigError(f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}")
 
     def seen(prepared: Prepared) -> None:
         if remark:
-            for text in (*of_another(prepared, symbols=run.symbols), *of_known_rows(prepared, known)):
+            for text in (*of_another(prepared, symbols=run.symbols), *of_known_windows(prepared, known)):
                 remark(text)
 
     if config.task == "forecast":
@@ -84,24 +87,17 @@ def appraise(
     return _reconstructions(run, config, data, progress, seen)
 
 
-def of_known_rows(prepared: Prepared, seen: Sequence[Sequence[str]] | None) -> list[str]:
-    """That rows of a table may be those that a run has learned from.
-
-    Args:
-        seen: the first and the last time of each stretch of those, in UTC.
-    """
-    table = prepared.table
-    if not seen or table.layout.time is None:
+def of_known_windows(prepared: Prepared, known: Fingerprints | None) -> list[str]:
+    """Return a note where a table holds windows that a run was trained and chosen on; empty where it holds none."""
+    found, windows = known.found_in(prepared) if known else (0, 0)
+    if known is None or not found:
         return []
-    stretches = [[np.datetime64(text.replace(" ", "T"), "ns").astype(np.int64) for text in ends] for ends in seen]
-    known = np.any([(table.times >= first) & (table.times <= last) for first, last in stretches], axis=0)
-    rows = int(np.count_nonzero(known))
-    if not rows:
-        return []
-    ends = " to ".join(told(int(moment), table.zone) for moment in (stretches[0][0], stretches[-1][1]))
+    table, when = prepared.table, ""
+    if table.layout.dated and len(known.times):
+        when = f" ({' to '.join(told(int(time), table.zone) for time in known.times)})"
     return [
-        f"{rows:,} of {len(table.times):,} rows are of the time that the run was trained and chosen on ({ends}). If "
-        "they are the same rows, the results flatter it: give later ones alone"
+        f"About {found:,} of {count(windows, 'window')} of {table.name} were among those that the run was trained and "
+        f"chosen on{when}; results on them are optimistic. Evaluate on {'later' if when else 'other'} rows"
     ]
 
 

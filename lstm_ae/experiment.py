@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lstm_ae.training import Fitted
 
 # What a run takes over from the one that it is judged by.
-KEPT = ("threshold", "seen", "seasons")
+KEPT = ("threshold", "seasons")
 
 NOTHING_LEARNED = (
     "No epoch lowered the validation loss of the untrained start, so the model is that start. A lower --learning-rate "

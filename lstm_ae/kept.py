@@ -5,6 +5,7 @@
     logistic.npz    the logistic regression that a table's classes stand beside
     regression.npz  the linear regression that a table's forecasts stand beside
     spread.npz      quantiles of the errors of a table's forecasts on validation: what its intervals rest on
+    fingerprints.npz  which windows a table's model was trained and chosen on
     detection.npz   the last search of a table for anomalies, thinned: what a report draws
     baselines.npz   what stands beside the forecasts of prices that are new to a run
     calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
@@ -23,6 +24,7 @@ from lstm_ae.anomaly.baseline import Components, read_components, write_componen
 from lstm_ae.anomaly.normal import Normal, read_normal, write_normal
 from lstm_ae.anomaly.sketch import Sketches, read_sketches, write_sketches
 from lstm_ae.baselines import Baselines, read_baselines, write_baselines
+from lstm_ae.data.fingerprints import Fingerprints, read_fingerprints, write_fingerprints
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
 from lstm_ae.intervals import Calibration, read_calibration, read_spread, write_calibration, write_spread
@@ -106,9 +108,19 @@ class Kept:
         """Save what intervals of forecasts rest on."""
         write_spread(self.directory / "spread.npz", quantiles, scale)
 
+    def fingerprints(self) -> Fingerprints | None:
+        """Some of the windows that the model was trained and chosen on; None where they were not kept."""
+        path = self.directory / "fingerprints.npz"
+        return read_fingerprints(path) if path.is_file() else None
+
+    def write_fingerprints(self, found: Fingerprints) -> None:
+        """Save what tells the rows that the model has learned from."""
+        write_fingerprints(self.directory / "fingerprints.npz", found)
+
     def take_over(self, other: "Kept") -> None:
         """Copy what another holds of how its model did on validation."""
-        for name in ("normal", "components", "logistic", "regression", "spread", "baselines", "calibration"):
+        fitted = ("normal", "components", "logistic", "regression", "spread", "baselines", "calibration")
+        for name in (*fitted, "fingerprints"):
             if (other.directory / f"{name}.npz").is_file():
                 shutil.copyfile(other.directory / f"{name}.npz", self.directory / f"{name}.npz")
 

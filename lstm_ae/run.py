@@ -187,7 +187,7 @@ def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of the content of `metrics.json` that hold measures: validation and test."""
-    others = ("training", "leaky", "verdict", "threshold", "seen", "columns", "seasons")
+    others = ("training", "leaky", "verdict", "threshold", "columns", "seasons")
     return {part: row for part, row in metrics.items() if part not in others}
 
 

@@ -14,6 +14,7 @@ from searches import call
 from lstm_ae.appraisal import PART, appraise
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run, open_run
+from lstm_ae.run import measured as measured_parts
 
 # Four trainings before the first test.
 pytestmark = pytest.mark.slow
@@ -34,7 +35,8 @@ def frame() -> pd.DataFrame:
     return pd.DataFrame(columns, pd.date_range("2024-01-01", periods=HOURS, freq="h", name="time"))
 
 
-OPTIONS = "--window 12 --units 6 --epochs 2 --value-cols value"
+WINDOW = 12
+OPTIONS = f"--window {WINDOW} --units 6 --epochs 2 --value-cols value"
 TASKS = {
     "forecast": "--task forecast --horizon 3",
     "reconstruct": "--task reconstruct --code 3",
@@ -49,6 +51,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("appraisal")
     frame().to_csv(folder / "all.csv")
     frame().iloc[TEST].to_csv(folder / "last.csv")
+    # A test of forecasts reads the window before its rows as well.
+    frame().iloc[TEST.start - WINDOW :].to_csv(folder / "forecast.csv")
     with contextlib.chdir(folder):
         for task, options in TASKS.items():
             said = call(f"series train all.csv {OPTIONS} {options} --out {task}")
@@ -57,7 +61,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(place: Path, task: str, **options: Any) -> dict[str, float]:
-    evaluation = appraise(open_run(place / task), str(place / "last.csv"), **options)
+    table = "forecast.csv" if task == "forecast" else "last.csv"
+    evaluation = appraise(open_run(place / task), str(place / table), **options)
     return {name: metric.value for name, metric in evaluation.metrics[PART].items()}
 
 
@@ -71,6 +76,23 @@ def test_the_rows_of_the_test_part_measure_what_it_measured(place: Path, task: s
         assert value == pytest.approx(before[name]["value"], rel=1e-4), name
 
 
+@pytest.mark.parametrize("task", list(TASKS))
+def test_a_table_of_its_own_is_the_test_where_no_row_is_kept_for_one(task: str) -> None:
+    frame().iloc[: TEST.start].to_csv("train.csv")
+    frame().iloc[TEST].to_csv("test.csv")
+    said = call(f"series train train.csv {OPTIONS} {TASKS[task]} --split 0.8,0.2,0 --out run")
+    assert said.code == 0, said.err
+    assert "series evaluate run DATA" in said.err
+    run = open_run("run")
+    assert set(measured_parts(run.metrics())) == {"validation"}
+    assert list(Path("run/figures").glob("*.png"))
+    said = call("series evaluate run test.csv --json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)["metrics"][PART]
+    assert set(found) >= set(run.metrics()["validation"])
+    assert "trained and chosen on" not in said.err
+
+
 @pytest.mark.parametrize("task", ["reconstruct", "anomaly"])
 def test_reconstructions_come_with_principal_components_and_a_verdict(place: Path, task: str) -> None:
     evaluation = appraise(open_run(place / task), str(place / "last.csv"))
@@ -82,7 +104,7 @@ def test_reconstructions_come_with_principal_components_and_a_verdict(place: Pat
 
 
 def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
-    evaluation = appraise(open_run(place / "forecast"), str(place / "last.csv"))
+    evaluation = appraise(open_run(place / "forecast"), str(place / "forecast.csv"))
     before = open_run(place / "forecast").metrics()
     beside = evaluation.metrics[PART]["forecast_mse"].baselines
     assert beside == pytest.approx(before["test"]["forecast_mse"]["baselines"], rel=1e-4)
@@ -189,10 +211,13 @@ def test_what_cannot_be_measured(place: Path) -> None:
 def test_rows_that_the_run_has_learned_from_are_told(place: Path) -> None:
     said: list[str] = []
     appraise(open_run(place / "forecast"), str(place / "all.csv"), remark=said.append)
-    assert said == [
-        "850 of 1,000 rows are of the time that the run was trained and chosen on (2024-01-01 to 2024-02-05 09:00:00). "
-        "If they are the same rows, the results flatter it: give later ones alone"
-    ]
+    (note,) = said
+    assert "(2024-01-01 to 2024-02-05 09:00:00)" in note
     said.clear()
+    other = frame()
+    other["value"] = other["value"].to_numpy()[::-1]
+    other.to_csv("other.csv")
+    appraise(open_run(place / "forecast"), "other.csv", remark=said.append)
+    assert said == []
     appraise(open_run(place / "forecast"), str(place / "last.csv"), remark=said.append)
     assert said == []

@@ -223,10 +223,8 @@ def test_a_good_table_has_no_events(place: Path) -> None:
     assert said.code == 0, said.err
     assert said.out.startswith("No anomaly found.\n")
     # Rows that the run has learned from are said to be those.
-    assert (
-        "note: 816 of 960 rows are of the time that the run was trained and chosen on (2024-01-01 to 2024-02-03"
-        in said.err
-    )
+    assert "note: About " in said.err
+    assert "the run was trained and chosen on (2024-01-01 to 2024-02-03" in said.err
     assert (place / "run" / "events.csv").read_text() == "start,end,peak,score,p,columns,provisional\n"
     assert "PCA with 4 numbers: 0 events by the same rule" in said.out
 
