@@ -242,8 +242,8 @@ def test_every_output_tells_times_by_the_clocks_of_its_input() -> None:
     stream = Stream(detector)
     stream.push(prepared.grid.values, prepared.grid.times)
     columns = ["time", "score", "p", "anomaly", "final"]
-    last = list(_lines(stream.end(), columns, timed=True, zone=prepared.table.zone, json_=False))[-1]
-    assert last.startswith("2024-03-05T10:59:00+01:00,")
+    last = list(_lines(stream.end(), columns, str, timed=True, zone=prepared.table.zone))[-1]
+    assert last.startswith("['2024-03-05T10:59:00+01:00', ")
     empty = np.zeros((1, 1, 1))
     ahead = prepared.grid.times[-1:, None] + 60 * 10**9
     outlook = Outlook(prepared.table, np.zeros(1, int), (), True, ahead, ahead, empty, empty, empty, "none", {}, 1)
