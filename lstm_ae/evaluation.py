@@ -65,7 +65,7 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
         remark = f", {self.remark}" if self.remark else ""
-        words = self.words or ("skill " if self.skill >= -1 else "") + gain(self.skill)
+        words = self.words or ("" if self.skill < -1 else "skill ") + gain(self.skill)
         return f"{self.outcome} {self.baseline} ({words}, {p}{remark})"
 
     def as_json(self) -> dict[str, Any]:

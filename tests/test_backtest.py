@@ -248,6 +248,17 @@ def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
     assert found.outcome == "undecided against"
 
 
+def test_a_fold_may_be_tested_untrained(path, tmp_path, monkeypatch):
+    learn = backtests.learn
+
+    def untrained(config, data, **details):
+        model, fitted = learn(config, data, **details)
+        return model, fitted._replace(best_epoch=0)
+
+    monkeypatch.setattr(backtests, "learn", untrained)
+    assert [fold.epochs for fold in backtest(config_of(path), 2, tmp_path / "x").folds] == [0, 0]
+
+
 def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch):
     learn = backtests.learn
 

@@ -203,6 +203,7 @@ def test_samples_are_averaged_over_what_is_there() -> None:
         (Verdict("beats", "persistence", 0.0312, 0.0123), "beats persistence (skill +3.12%, p = 0.012)"),
         (Verdict("loses to", "persistence", -0.5, 1e-9), "loses to persistence (skill -50.00%, p = 1e-09)"),
         (Verdict("loses to", "persistence", -13.49, 0.001), "loses to persistence (error x14.5, p = 0.001)"),
+        (Verdict("loses to", "persistence", math.nan, 0.5), "loses to persistence (skill -, p = 0.5)"),
         (Verdict("ties with", "persistence", 0.0, math.nan), "ties with persistence (skill +0.00%, p not computable)"),
     ],
 )

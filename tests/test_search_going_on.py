@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -233,6 +234,29 @@ def test_hopeless_trainings_are_stopped_and_never_win():
     assert last["reason"].startswith("pruned after epoch 2: ")
     assert last["executions"][0]["epochs"] == 2
     assert {trial["status"] for trial in others} == {"completed"}
+
+
+def test_a_trial_may_be_worth_what_its_untrained_start_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lstm_ae.experiment import seed
+    from lstm_ae.tasks import task
+
+    config = Toy(sequences=20, units=2, epochs=2)
+    history = [
+        {"epoch": 0.0, "val_loss": 0.25, "seconds": 0.0},
+        {"epoch": 1.0, "loss": 0.5, "val_loss": 0.75, "learning_rate": 0.1, "seconds": 1.0},
+        {"epoch": 2.0, "loss": 0.25, "val_loss": 0.5, "learning_rate": 0.1, "seconds": 2.0},
+    ]
+
+    def learn(config: Toy, data: Any, **details: Any) -> Any:
+        seed(config)
+        return task("toy").build(config, data), training.Fitted(history, 0, "", False, 2.0)
+
+    monkeypatch.setattr("lstm_ae.search.job.learn", learn)
+    (execution,) = run(Job(0, "toy", config.to_dict(), "s/0", Objective("val_loss")), Loader(), print).executions
+    assert (execution.score, execution.best_epoch, execution.epochs) == (0.25, 0, 2)
+    # What is pruned by, and drawn, is the progress of the training.
+    assert execution.curve == (0.75, 0.5)
+    assert execution.measure("val_loss") == 0.25
 
 
 @pytest.mark.slow
