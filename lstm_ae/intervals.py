@@ -136,8 +136,11 @@ def effective_number(errors: Numbers, moments: Numbers) -> Numbers:
 
 
 def _correlation_time(values: Numbers, there: Numbers) -> Numbers:
-    """How many steps of each series count as one independent value, `(n, steps)` to `(n,)`; 0 stands for what is not
-    there.
+    """Return how many steps of each series count as one independent value, `(n, steps)` to `(n,)`.
+
+    Args:
+        values: 0 where a value is missing.
+        there: `(n, steps)` where none is missing.
     """
     steps = values.shape[1]
     size = 1 << int(2 * steps - 1).bit_length()

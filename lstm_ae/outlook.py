@@ -181,7 +181,7 @@ def forecast_table(
 
 
 def _without_interval(spread: Numbers, table: Measurements) -> list[str]:
-    """Which columns have steps without an interval, in words."""
+    """Say which columns have steps without an interval."""
     names = [heading(table.layout.values[k]) for k in np.flatnonzero(np.isinf(spread).any(axis=(1, 2)))]
     if not names:
         return []

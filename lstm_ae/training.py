@@ -117,7 +117,7 @@ def prepared(network: Any, data: Data, config: Config) -> Steps:
     return Steps(
         network,
         optimizer,
-        thinned(data, config),
+        limit_validation(data, config),
         batch_size=config.batch_size,
         parts=config.parts,
         most=most,
@@ -127,12 +127,12 @@ def prepared(network: Any, data: Data, config: Config) -> Steps:
     )
 
 
-def thinned(data: Data, config: Config) -> Data:
+def limit_validation(data: Data, config: Config) -> Data:
     """Return the data with fewer validation windows, evenly spaced, where an epoch takes some training windows only."""
     most: int | None = getattr(config, "steps_per_epoch", None)
     if most is None:
         return data
-    return data._replace(validation=data.validation.evenly(max(VALIDATED, most * config.batch_size // 4)))
+    return data._replace(validation=data.validation.thin(max(VALIDATED, most * config.batch_size // 4)))
 
 
 def _run(steps: Steps, keeper: Keeper, callbacks: list[Any], every: float, until: int) -> None:

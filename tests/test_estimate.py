@@ -109,7 +109,7 @@ def test_what_hyperband_comes_to_by_hand() -> None:
 @given(samples=st.integers(1, 300), most=st.integers(2, 100))
 def test_few_windows_stand_for_all(samples: int, most: int) -> None:
     split = Split(np.zeros((samples, 1), np.float32), np.arange(samples), 1, label=np.arange(samples, dtype=np.int32))
-    few = split.evenly(most)
+    few = split.thin(most)
     assert few.samples == min(samples, most)
     assert few.label is not None
     assert few.label.tolist() == few.starts.tolist()

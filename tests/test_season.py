@@ -17,7 +17,7 @@ from lstm_ae.data import season
 from lstm_ae.data.inspection import inspect
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.remarks import remarks
-from lstm_ae.data.season import Placed, autocorrelation, calendar_periods, coarser, find_seasons, usual_steps
+from lstm_ae.data.season import Located, autocorrelation, calendar_periods, coarser, find_seasons, usual_steps
 from lstm_ae.data.series import Prepared, prepare
 
 Floats = NDArray[np.float64]
@@ -30,12 +30,12 @@ def step(text: str) -> Step:
     return found
 
 
-def placed(values: Floats) -> Placed:
-    return Placed(np.arange(len(values)), np.asarray(values, float))
+def located(values: Floats) -> Located:
+    return Located(np.arange(len(values)), np.asarray(values, float))
 
 
 def seasons(values: Floats, every: str = "rows") -> tuple[int, ...]:
-    return find_seasons([placed(values)], calendar_periods(step(every))).steps
+    return find_seasons([located(values)], calendar_periods(step(every))).steps
 
 
 def wave(steps: int, period: float) -> Floats:
@@ -162,20 +162,22 @@ def test_a_period_that_is_no_whole_number_is_found() -> None:
     assert found in (96, 97, 98)
 
 
-def test_seasons_longer_than_what_is_examined_step_by_step() -> None:
+def test_a_season_longer_than_what_is_examined_step_by_step() -> None:
     """A week of minutes over ten weeks, tested on means of several minutes."""
     steps = 7 * 1440 * 10
     level = np.array([1, 1, 1, 1, 1, -2, -2])[np.arange(steps) // 1440 % 7]
-    values = level + wave(steps, 1440) + 0.3 * np.random.default_rng(0).normal(size=steps)
-    assert seasons(values, "1min") == (1440, 10_080)
+    noise = 0.3 * np.random.default_rng(0).normal(size=steps)
+    assert seasons(level + noise, "1min") == (10_080,)
+    assert seasons(level + noise) == ()
+    assert seasons(level + noise + 3 * wave(steps, 1440), "1min") == (1440,)
 
 
 def test_series_are_examined_together() -> None:
     """Two of four have a season; each has places of its own, some of them empty."""
     random, hours = np.random.default_rng(0), np.arange(600)
-    walks = [placed(random.normal(size=600).cumsum()) for _ in range(2)]
-    days = [placed(5 * wave(600, 24) + random.normal(size=600)) for _ in range(2)]
-    holes = [Placed(each.places[hours % 10 > 1], each.values[hours % 10 > 1]) for each in days]
+    walks = [located(random.normal(size=600).cumsum()) for _ in range(2)]
+    days = [located(5 * wave(600, 24) + random.normal(size=600)) for _ in range(2)]
+    holes = [Located(each.places[hours % 10 > 1], each.values[hours % 10 > 1]) for each in days]
     assert find_seasons([*walks, *holes], (24, 168)).steps == (24,)
     assert find_seasons(walks, (24, 168)).steps == ()
     assert find_seasons([]).steps == ()
@@ -183,7 +185,7 @@ def test_series_are_examined_together() -> None:
 
 def test_a_table_of_few_rows_far_apart_takes_no_memory() -> None:
     places = np.arange(100) * 10**10
-    assert find_seasons([Placed(places, np.random.default_rng(0).normal(size=100))], (24,)).steps == ()
+    assert find_seasons([Located(places, np.random.default_rng(0).normal(size=100))], (24,)).steps == ()
 
 
 def test_autocorrelation_by_hand() -> None:

@@ -185,8 +185,8 @@ def test_an_epoch_of_few_steps_draws_its_windows_anew(tmp_path: Path, monkeypatc
     assert found.history[-1]["val_loss"] == pytest.approx(error_on(network, DATA.validation), rel=1e-4)
     # With fewer validation windows than are judged by at least, none is left out.
     monkeypatch.setattr(training, "VALIDATED", 3)
-    assert training.thinned(DATA, config).validation.starts.tolist() == [0, 2 * STEPS, 5 * STEPS]
-    assert training.thinned(DATA, CONFIG) is DATA
+    assert training.limit_validation(DATA, config).validation.starts.tolist() == [0, 2 * STEPS, 5 * STEPS]
+    assert training.limit_validation(DATA, CONFIG) is DATA
     assert work_of(config, DATA) == (2, 2, 3)
     assert work_of(CONFIG, DATA) == (3, 3, 6)
 

@@ -119,7 +119,7 @@ def seasons_of(table: Measurements, step: Step, training: NDArray[np.bool_]) -> 
     return tuple(found.steps for found in _search(table, step, training, len(table.layout.values)))
 
 
-class Placed(NamedTuple):
+class Located(NamedTuple):
     """A series of one quantity: places on its grid, ascending from 0, and the values there; NaN where missing."""
 
     places: NDArray[np.int64]
@@ -127,7 +127,7 @@ class Placed(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """The number of steps that the series spans."""
+        """Return the number of steps that the series spans."""
         return int(self.places[-1]) + 1 if len(self.places) else 0
 
     def last(self, steps: int) -> Floats:
@@ -162,7 +162,7 @@ def _search(table: Measurements, step: Step, training: NDArray[np.bool_], column
     periods = calendar_periods(step)
     for column in range(columns):
         values = table.values[rows, column].astype(np.float64)
-        series = [Placed(places[piece] - places[piece.start], values[piece]) for piece in chosen]
+        series = [Located(places[piece] - places[piece.start], values[piece]) for piece in chosen]
         yield find_seasons(series, periods, most)
 
 
@@ -192,7 +192,7 @@ def coarser(step: Step, season: int) -> Step | None:
     return None
 
 
-def find_seasons(series: Sequence[Placed], calendar: Sequence[int] = (), rows: int = ROWS) -> Seasons:
+def find_seasons(series: Sequence[Located], calendar: Sequence[int] = (), rows: int = ROWS) -> Seasons:
     """Find the seasons of one quantity.
 
     Args:
@@ -204,34 +204,34 @@ def find_seasons(series: Sequence[Placed], calendar: Sequence[int] = (), rows: i
     longest = max(map(len, pieces), default=0)
     likely = [steps for steps in calendar if steps <= longest // 3]
     other = longest // 4
-    tested: dict[int, _Tested] = {}
+    tested: dict[int, _Evidence] = {}
     for candidates, count in ((likely, len(likely)), (_peaks(pieces, other), other)):
         for lag in candidates:
             if not any(abs(lag - known) <= TOLERANCE * known for known in tested if known in likely):
                 found = _test(pieces, lag)
                 if found and found.holds(LEVEL / 2 / count):
                     tested[lag] = found
-    steps = _distinct(pieces, tested)
+    steps = _select(pieces, tested)
     share = tested[steps[0]].repeated if steps else 0.0
     whole = max((each.steps for each in series), default=0)
-    for period in calendar:
-        # Too long for the steps that are examined one by one.
+    # Others are too long for the steps that are examined one by one; multiples of a season that was found say nothing.
+    for period in () if steps else calendar:
         if longest and longest // 3 < period <= whole // 3:
             found = _test_means(series, period, rows)
             if found and found.holds(LEVEL / 2 / len(calendar)):
-                steps, share = (*steps, period), share or found.repeated
+                return Seasons((period,), found.repeated)
     return Seasons(steps, share)
 
 
 def _standard(values: Floats) -> Floats:
-    """The values with mean 0 and variance 1; none of a constant."""
+    """Scale values to mean 0 and variance 1; of a constant none is left."""
     held = values[~np.isnan(values)]
     deviation = held.std() if len(held) >= 3 * SHORTEST else 0.0
     return (values - held.mean()) / deviation if deviation > 1e-9 * abs(held).max(initial=1e-300) else values[:0]
 
 
-class _Tested(NamedTuple):
-    """A period and what speaks for it.
+class _Evidence(NamedTuple):
+    """What speaks for a period.
 
     Args:
         correlation: of the filtered values one period apart.
@@ -251,14 +251,14 @@ class _Tested(NamedTuple):
     paired: float
 
     def holds(self, level: float) -> bool:
-        """Whether it is a season at a level of significance."""
-        clear = self.correlation >= CLEAR and min(self.typical, self.later) >= STEADY
+        """Return whether the period is a season at a level of significance."""
+        steady = min(self.typical, self.later) >= STEADY
         large = self.carriers >= CARRIERS and self.repeated >= LEAST
-        return bool(clear and large and self.score >= -NormalDist().inv_cdf(level))
+        return bool(steady and large and self.score >= -NormalDist().inv_cdf(level))
 
 
-def _distinct(pieces: Sequence[Floats], tested: dict[int, _Tested]) -> tuple[int, ...]:
-    """The shortest clear season, and each longer one that repeats the values surely better."""
+def _select(pieces: Sequence[Floats], tested: dict[int, _Evidence]) -> tuple[int, ...]:
+    """Return the shortest clear season, and each longer one that repeats the values surely better."""
     if not tested:
         return ()
     correlation, repeated, paired = (
@@ -278,7 +278,7 @@ def _distinct(pieces: Sequence[Floats], tested: dict[int, _Tested]) -> tuple[int
 
 
 def _is_better(pieces: Sequence[Floats], longer: int, shorter: int) -> bool:
-    """Whether repeating the longer period errs less by far, and does so throughout the series."""
+    """Return whether repeating the longer period errs less by far, and does so throughout the series."""
     both = [
         np.square([values[longer:] - values[longer - lag : len(values) - lag] for lag in (longer, shorter)])
         for values in pieces
@@ -295,13 +295,13 @@ def _is_better(pieces: Sequence[Floats], longer: int, shorter: int) -> bool:
 
 
 def _stretches(pieces: Sequence[Floats], count: int) -> list[Floats]:
-    """The first, second, ... part of all pieces together."""
+    """Join the first, the second, ... part of all pieces."""
     parts = [np.array_split(values, count, axis=-1) for values in pieces]
     return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
-def _test(pieces: Sequence[Floats], period: int) -> _Tested | None:
-    """Test a period; None where too few values stand a period apart."""
+def _test(pieces: Sequence[Floats], period: int) -> _Evidence | None:
+    """Test a period; None where too few values stand a period apart, or they are not clearly correlated."""
     filtered = [_filtered(values, period) for values in pieces if len(values) > 2 * period]
     pairs = [np.array([values[:-period], values[period:]]) for values in filtered if len(values) > period]
     held = sum(int((~np.isnan(values[0])).sum()) for values in pairs)
@@ -309,15 +309,17 @@ def _test(pieces: Sequence[Floats], period: int) -> _Tested | None:
     count = sum(values.shape[1] for values in pairs)
     if count < period:
         return None
-    each = [_correlation(part) for part in _stretches(pairs, min(STRETCHES, count // period))]
     every = np.concatenate(pairs, axis=1)
     correlation, products = _correlation(every), every[0] * every[1]
+    if correlation < CLEAR:
+        return None
+    each = [_correlation(part) for part in _stretches(pairs, min(STRETCHES, count // period))]
     gap = np.full(period, np.nan)
     noise = autocorrelation(np.concatenate([part for values in filtered for part in (values, gap)]), period - 1)
     effective = count / min(1 + 2 * float(np.square(noise[1:]).sum()), max(SMOOTHEST * period, 1.0))
     score = np.arctanh(min(correlation, 1 - 1e-12)) * np.sqrt(max(effective - 3, 0.0))
     squares = float(np.square(products).sum())
-    return _Tested(
+    return _Evidence(
         correlation,
         float(score),
         float(np.median(each)),
@@ -328,7 +330,7 @@ def _test(pieces: Sequence[Floats], period: int) -> _Tested | None:
     )
 
 
-def _test_means(series: Sequence[Placed], period: int, rows: int) -> _Tested | None:
+def _test_means(series: Sequence[Located], period: int, rows: int) -> _Evidence | None:
     """Test a long period on means over several steps, of which few enough span all rows."""
     whole = max(each.steps for each in series)
     width = next((n for n in range(-(-whole // rows), period // SHORTEST + 1) if period % n == 0), None)
@@ -338,13 +340,13 @@ def _test_means(series: Sequence[Placed], period: int, rows: int) -> _Tested | N
 
 
 def _correlation(pairs: Floats) -> float:
-    """Of `(2, pairs)` values whose mean is 0."""
+    """Return the correlation of `(2, pairs)` values whose means are 0."""
     size = float(np.sqrt(np.square(pairs).sum(axis=1).prod()))
     return float(pairs.prod(axis=0).sum()) / size if size > 0 else 0.0
 
 
 def _filtered(values: Floats, period: int) -> Floats:
-    """The values minus the mean of one period around them, without the ends: `(steps - period,)` or one step more.
+    """Subtract the mean of one period around each value; without the ends, `(steps - period,)` or one step more.
 
     Of an even period the first and the last step of that mean count half, so that it is centred. NaN where more than
     half of a period is missing.
@@ -361,7 +363,7 @@ def _filtered(values: Floats, period: int) -> Floats:
 
 
 def _peaks(pieces: Sequence[Floats], longest: int) -> list[int]:
-    """The lags of the highest local maxima of the autocorrelation, a few in each octave."""
+    """Return the lags of the highest local maxima of the autocorrelation, a few in each octave."""
     found: list[int] = []
     wide = 2 * SHORTEST
     while wide // 2 <= longest:
@@ -385,7 +387,8 @@ def autocorrelation(values: Floats, lags: int) -> Floats:
     """Return the correlation of a series `(steps,)` with itself `0..lags` steps later, over pairs without NaN."""
     held = ~np.isnan(values)
     centred = np.where(held, values - (np.nanmean(values) if held.any() else 0.0), 0)
-    size = 1 << int(2 * len(values) - 1).bit_length()
+    # Long enough that no value meets one from the other end.
+    size = 1 << int(len(values) + lags).bit_length()
 
     def products(numbers: Floats) -> Floats:
         return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[: lags + 1]

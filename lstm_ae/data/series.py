@@ -53,8 +53,8 @@ class Prepared(NamedTuple):
     usual: Usual | None = None
 
 
-class Laid(NamedTuple):
-    """A table on its grid, the part of each row, and the parts, places in `PARTS`, that must hold windows."""
+class Partition(NamedTuple):
+    """The grid of a table, the part of each row of it, and the parts, places in `PARTS`, that must hold windows."""
 
     grid: Grid
     part: NDArray[np.int8]
@@ -66,69 +66,69 @@ class Lengths(NamedTuple):
 
     Args:
         window, horizon: the steps; a horizon of 0 forecasts none.
-        said: where each comes from, by field of the config; empty where both were given.
+        reasons: why those that were not given are so, by field of the config.
         seasonal: whether the window is a season.
     """
 
     window: int
     horizon: int
-    said: Mapping[str, str]
+    reasons: Mapping[str, str]
     seasonal: bool = False
 
-    def fit(self, laid: Laid) -> bool:
-        """Whether every part holds such windows: a default more than once, and one that was given at all.
+    def fit(self, partition: Partition) -> bool:
+        """Return whether every part holds such windows: a default more than once, and one that was given at all.
 
         A default horizon comes so often after a window that a test of forecasts, which overlap, is possible.
         """
-        times = 2 if self.said else 1
-        futures = 3 * self.horizon - 1 if "horizon" in self.said else self.horizon
-        train, *later = self._runs(laid)
+        times = 2 if self.reasons else 1
+        futures = 3 * self.horizon - 1 if "horizon" in self.reasons else self.horizon
+        train, *later = self._runs(partition)
         if not self.horizon:
             return all((run.rows >= times * self.window).any() for run in (train, *later))
         held = [(run.rows + np.minimum(run.before, self.window) >= self.window + futures).any() for run in later]
         return bool((train.rows >= times * (self.window + self.horizon)).any()) and all(held)
 
-    def reach(self, laid: Laid) -> int:
-        """The rows of the longest run that every part has, with those before it that a first window reads."""
+    def reach(self, partition: Partition) -> int:
+        """Return the rows of the longest run that every part has, with those before it that a first window reads."""
         most = self.window if self.horizon else 0
-        return min(int((run.rows + np.minimum(run.before, most)).max(initial=0)) for run in self._runs(laid))
+        return min(int((run.rows + np.minimum(run.before, most)).max(initial=0)) for run in self._runs(partition))
 
-    def shortened(self, laid: Laid) -> "Lengths":
+    def shortened(self, partition: Partition) -> "Lengths":
         """Return as much of the defaults as the parts hold."""
-        window, horizon, said = self.window, self.horizon, dict(self.said)
-        train, *later = self._runs(laid)
+        window, horizon, reasons = self.window, self.horizon, dict(self.reasons)
+        train, *later = self._runs(partition)
         longest = min(int(run.rows.max(initial=0)) for run in (train, *later))
-        if "horizon" in said:
+        if "horizon" in reasons:
             futures = min(int((run.rows + np.minimum(run.before, window)).max(initial=0)) for run in later) - window
             most = max((futures + 1) // 3, longest // 4, 1)
             if most < horizon:
                 horizon = most
                 share = "third" if most > longest // 4 else "quarter"
-                said["horizon"] = f"{count(horizon, 'step')}, a {share} of {LONGEST_RUN}"
-        if "window" in said:
+                reasons["horizon"] = f"{count(horizon, 'step')}, a {share} of {LONGEST_RUN}"
+        if "window" in reasons:
             if horizon and not self.seasonal:
                 window = min(window, max(2 * horizon, 2))
             half, of = longest // 2, LONGEST_RUN
             most = int(train.rows.max(initial=0)) // 2
-            if horizon and Lengths(max(min(window, most - horizon), 2), horizon, said).fit(laid):
+            if horizon and Lengths(max(min(window, most - horizon), 2), horizon, reasons).fit(partition):
                 # Validation and test need no room for the window, which rows before them make up.
                 half, of = most, "the training rows"
             if window > half - horizon:
                 window = max(half - horizon, 2)
-                said["window"] = f"{window} steps, {'what the horizon leaves of ' * bool(horizon)}half {of}"
+                reasons["window"] = f"{window} steps, {'what the horizon leaves of ' * bool(horizon)}half {of}"
             elif window < self.window:
-                said["window"] = f"{window} steps, twice the horizon"
-        return Lengths(window, horizon, said, self.seasonal)
+                reasons["window"] = f"{window} steps, twice the horizon"
+        return Lengths(window, horizon, reasons, self.seasonal)
 
-    def _runs(self, laid: Laid) -> list["_Runs"]:
-        """The runs of every part."""
-        runs = runs_of(laid.grid, laid.part)
+    def _runs(self, partition: Partition) -> list["_Runs"]:
+        """Return the runs of every part."""
+        runs = runs_of(partition.grid, partition.part)
         begins = np.flatnonzero(starts_of(runs))
         rows = np.diff(np.append(begins, len(runs)))
-        whole = starts_of(laid.grid.segment)
+        whole = starts_of(partition.grid.segment)
         before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
-        part, held = laid.part[begins], laid.grid.valued[begins]
-        return [_Runs(rows[held & (part == place)], before[held & (part == place)]) for place in laid.wanted]
+        part, held = partition.part[begins], partition.grid.valued[begins]
+        return [_Runs(rows[held & (part == place)], before[held & (part == place)]) for place in partition.wanted]
 
 
 class _Runs(NamedTuple):
@@ -166,27 +166,27 @@ def prepare(
         if table.layout.time is not None:
             inferred["freq"] = f"{step}, " + ("the most common step" if step != Step() else "as no two times differ")
 
-    def laid(max_gap: int) -> Laid:
+    def partition_of(max_gap: int) -> Partition:
         grid = on_grid(table, step, max_gap, config)
-        return Laid(grid, parts(grid) if parts else parts_of(config, table, grid), parts_wanted(config))
+        return Partition(grid, parts(grid) if parts else parts_of(config, table, grid), parts_wanted(config))
 
-    lengths, usual, max_gap = _given(config), None, config.max_gap
+    lengths, usual, max_gap = _given_lengths(config), None, config.max_gap
     if lengths is None:
         # Before gaps are filled: the longest gap that is depends on the window.
-        found = laid(1 if max_gap is None else max_gap)
+        found = partition_of(1 if max_gap is None else max_gap)
         training = found.part == 0
         if hidden is not None:
             training &= ~hidden(found.grid)
         usual = usual_steps(table, step, training[rows_of(table, found.grid)])
-        lengths = _usual(config, usual)
+        lengths = _default_lengths(config, usual)
     if max_gap is None:
         max_gap = max(1, lengths.window // 10)
         if table.layout.time is not None or not held_by(table.values).all():
             inferred["max_gap"] = count(max_gap, "step")
-    found = laid(max_gap)
+    found = partition_of(max_gap)
     if config.max_gap is None and not lengths.fit(found):
         for gap in common_gaps(table, slots(table, step), max_gap):
-            wider = laid(gap)
+            wider = partition_of(gap)
             if lengths.reach(wider) > lengths.reach(found):
                 max_gap, found = gap, wider
                 inferred["max_gap"] = f"{count(gap, 'step')}, as gaps of that length come again and again"
@@ -197,34 +197,34 @@ def prepare(
         if (gaps := int((starts_of(found.grid.segment) & found.grid.valued).sum()) - len(table.ids)) > 0:
             why = f", as {count(gaps, 'gap')} of more than {count(max_gap, 'step')} part{'s' * (gaps == 1)} them"
             lengths = lengths._replace(
-                said={name: words + why * words.endswith(LONGEST_RUN) for name, words in lengths.said.items()}
+                reasons={name: words + why * words.endswith(LONGEST_RUN) for name, words in lengths.reasons.items()}
             )
-    return Prepared(table, *found[:2], lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.said}, usual)
+    return Prepared(table, *found[:2], lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.reasons}, usual)
 
 
-def _given(config: Reading) -> Lengths | None:
-    """The lengths that a config gives; None where it leaves one open."""
+def _given_lengths(config: Reading) -> Lengths | None:
+    """Return the lengths that a config gives; None where it leaves one open."""
     if config.window is None or (config.horizon is None and config.forecasts):
         return None
     return Lengths(config.window, config.horizon or 0, {})
 
 
-def _usual(config: Reading, usual: Usual) -> Lengths:
-    """The default lengths, beside what the config gives."""
-    window, horizon, said = config.window, config.horizon or 0, {}
+def _default_lengths(config: Reading, usual: Usual) -> Lengths:
+    """Return the default lengths, beside what the config gives."""
+    window, horizon, reasons = config.window, config.horizon or 0, {}
     if config.forecasts and config.horizon is None:
-        horizon, said["horizon"] = usual.season, usual.why
+        horizon, reasons["horizon"] = usual.season, usual.why
     if window is None:
-        window, said["window"] = usual.season, usual.why
+        window, reasons["window"] = usual.season, usual.why
         if horizon:
             window = usual.strongest + usual.season
-            said["window"] = f"{window} steps, twice {usual.why.replace(' steps', '', 1)}"
+            reasons["window"] = f"{window} steps, twice {usual.why.replace(' steps', '', 1)}"
             if usual.strongest > usual.season:
-                said["window"] = f"{window} steps, the seasons of {usual.season} and {usual.strongest} together"
+                reasons["window"] = f"{window} steps, the seasons of {usual.season} and {usual.strongest} together"
             if horizon > window:
                 window = horizon
-                said["window"] = f"{window} steps, as many as the horizon"
-    return Lengths(window, horizon, said, usual.found)
+                reasons["window"] = f"{window} steps, as many as the horizon"
+    return Lengths(window, horizon, reasons, usual.found)
 
 
 def windows_of(prepared: Prepared, config: Reading) -> tuple[Split, Split, Split]:

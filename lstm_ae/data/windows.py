@@ -68,8 +68,8 @@ class Split(NamedTuple):
         """The same rows in windows of another length, at every `stride`-th row; labels are left behind."""
         return self._replace(starts=window_starts(self.segment_ids(), span, stride), span=span, label=None)
 
-    def evenly(self, most: int) -> "Split":
-        """At most so many of the windows, evenly spaced."""
+    def thin(self, most: int) -> "Split":
+        """Return at most so many of the windows, evenly spaced."""
         if self.samples <= most:
             return self
         index = np.linspace(0, self.samples - 1, most).astype(np.int64)

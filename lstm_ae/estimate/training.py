@@ -23,7 +23,7 @@ from lstm_ae.models.scaling import network_of
 from lstm_ae.run import Run, create
 from lstm_ae.steps import Steps, steps_of
 from lstm_ae.tasks import task
-from lstm_ae.training import Fitted, prepared, thinned
+from lstm_ae.training import Fitted, limit_validation, prepared
 
 # Seconds of training steps to time, and of one call of them, which is what a training reports after.
 SECONDS, EVERY = 3.0, 0.2
@@ -106,9 +106,9 @@ def measure(
 
 
 def work_of(config: Config, data: Data) -> Work:
-    """What a training has to do."""
+    """Return what a training has to do."""
     steps = steps_of(data.train, config.batch_size, getattr(config, "steps_per_epoch", None))
-    return Work(config.epochs, steps, thinned(data, config).validation.samples)
+    return Work(config.epochs, steps, limit_validation(data, config).validation.samples)
 
 
 class _Trained(NamedTuple):
@@ -123,7 +123,7 @@ def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple
     seed(config)
     model = task(task_of(config)).build(config, data)
     network, state = network_of(model), folder / "state.npz"
-    some = data.validation.evenly(4 * at_once(data.validation))
+    some = data.validation.thin(4 * at_once(data.validation))
     steps = prepared(network, data._replace(validation=some), config)
     variables = list(network.variables)
     keeper = Keeper(config, variables, list(steps.optimizer.variables), state, {}, None, steps.count)
@@ -184,7 +184,7 @@ def _finished(
     """Complete a run that is trained, and see what that takes of time and disk."""
 
     def taken(run: Run, most: int) -> tuple[float, int]:
-        few = data._replace(validation=data.validation.evenly(most), test=data.test.evenly(most))
+        few = data._replace(validation=data.validation.thin(most), test=data.test.thin(most))
         return _seconds(lambda: complete(run, config, few, *trained, figures=figures)), _measured_on(few)
 
     run, other = runs

@@ -193,7 +193,7 @@ def judge(found: Outcome, names: Sequence[str]) -> Verdict:
 
 
 def spread_of(model: Any, data: Data, fitted: Seasonal) -> Numbers:
-    """Quantiles of the errors by column and step ahead, `(features, horizon, 199)`, scaled.
+    """Return quantiles of the errors by column and step ahead, `(features, horizon, 199)`, scaled.
 
     The errors are those on validation. How many independent ones they are worth is the least that they say themselves
     and that the regression's errors on the training part say, which is longer and so shows slower drifts of the level.
@@ -202,10 +202,10 @@ def spread_of(model: Any, data: Data, fitted: Seasonal) -> Numbers:
     Every quantile is infinite where too few truths are known.
     """
     steps, split = steps_of(model), data.validation
-    index = _spread_evenly(split, steps, COUNTED)
+    index = _evenly_spaced(split, steps, COUNTED)
     some = split._replace(starts=split.starts[index])
     errors = np.concatenate([batch.truth - batch.said[""] for batch in _batches(model, data, some, None)])
-    before = _spread_evenly(data.train, steps, TRACED)
+    before = _evenly_spaced(data.train, steps, TRACED)
     windows = data.train.windows(before)
     windows = data.scale.scaled(windows, windows[:, :steps], data.train.companies(before))
     linear = windows[:, steps:] - fitted.said(windows[:, :steps])[LINEAR]
@@ -221,8 +221,8 @@ def spread_of(model: Any, data: Data, fitted: Seasonal) -> Numbers:
     return np.array(found, np.float32)
 
 
-def _spread_evenly(split: Split, steps: int, most: int) -> NDArray[np.int64]:
-    """The numbers of windows spread evenly over a part, of fewer where they are large."""
+def _evenly_spaced(split: Split, steps: int, most: int) -> NDArray[np.int64]:
+    """Return the numbers of evenly spaced windows of a part, fewer where they are large."""
     most = min(most, max(NUMBERS // ((split.span - steps) * split.features), FEWEST))
     return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
 
