@@ -113,6 +113,7 @@ def register(app: typer.Typer) -> None:
         began = time.monotonic()
         from lstm_ae.errors import ConfigError, DataError
         from lstm_ae.installation import install_hint
+        from lstm_ae.serving.workers import INTER_OP_THREADS
 
         if not folder.is_dir():
             raise DataError(f"There is no folder {str(folder)!r}; give one that `lstmae export` has written")
@@ -121,6 +122,7 @@ def register(app: typer.Typer) -> None:
         if grace > drain:
             raise ConfigError(f"--grace must be at most --drain ({drain:g}). Received: {grace:g}")
         sizes = _sizes(allowed_batch_sizes, max_batch_size)
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(INTER_OP_THREADS))
         import_tensorflow(talk, keras=False)
         try:
             from lstm_ae.serving import loading, server

@@ -523,6 +523,30 @@ def test_a_warm_up_that_never_ends_keeps_no_other_model_from_loading(tmp_path: P
 
 
 @pytest.mark.slow
+def test_a_model_whose_calls_never_end_stops_no_other(tmp_path: Path) -> None:
+    save_endless(tmp_path / "endless")
+    save(tmp_path / "plus", 1)
+    with live(tmp_path, "--timeout", "10", "--drain", "1") as server:
+        found: list[Any] = []
+        clients = [
+            threading.Thread(target=lambda: found.append(server.ask("/v1/models/endless:predict", ONE)[0]))
+            for _ in range(6)
+        ]
+        for client in clients:
+            client.start()
+        for _ in range(20):
+            assert server.ask(PREDICT, ONE)[0] == 200
+            time.sleep(0.1)
+        for client in clients:
+            client.join()
+        assert set(found) <= {503, 504}
+        assert server.ask("/ready") == (503, {"status": "not ready", "set_aside": 1})
+        assert server.ask("/v1/models/endless:predict", ONE)[0] == 503
+        assert server.ask(PREDICT, ONE)[0] == 200
+        assert server.stop() == 0
+
+
+@pytest.mark.slow
 def test_requests_of_many_steps_let_others_pass() -> None:
     with live(Path(__file__).parent.parent / "saved_models" / "toy") as server:
         ended: list[int] = []

@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 # Threads, of which those that never end are left behind.
 MOST_THREADS = 1024
+# TensorFlow runs the operations of all models in threads of its own, and each call that never ends keeps one. Its
+# default is one for each core, so that a few such calls stop every model.
+INTER_OP_THREADS = 64
 
 
 class Workers:
