@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
         answers = classification.classify(found, data, label_col=label_col, reading=given, progress=bar.reading)
         bar.clear()
         remark(of_another(answers.prepared), talk)
-        path = write_table(out, classification.columns(answers), formulas=keep_formulas)
+        path = write_table(out, classification.columns(answers), keep_formulas=keep_formulas)
         counts, judged = classification.counts(answers), classification.judged(answers)
         _show(answers, counts, judged, talk)
         show_files(talk, {"classes": path})

@@ -124,7 +124,7 @@ def register(app: typer.Typer) -> None:
         opened.metrics()
         import_tensorflow(talk)
         if data == "-":
-            live.follow(opened, talk, threshold, reading=given, skip_bad=skip_bad, formulas=keep_formulas)
+            live.follow(opened, talk, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
             return
         from lstm_ae import detected, detection
         from lstm_ae.appraisal import of_known_windows
@@ -151,15 +151,15 @@ def register(app: typer.Typer) -> None:
         _show(found, talk)
         files = {}
         if events is not None:
-            files["events"] = write_table(events, detected.event_columns(found), formulas=keep_formulas)
+            files["events"] = write_table(events, detected.event_columns(found), keep_formulas=keep_formulas)
         if scores is not None:
-            files["scores"] = write_table(scores, detected.score_columns(found), formulas=keep_formulas)
+            files["scores"] = write_table(scores, detected.score_columns(found), keep_formulas=keep_formulas)
         if figure is not None:
             files["figure"] = write(figure, png(detected.draw(found)))
         try:
             if events is None:
                 files["events"] = write_table(
-                    opened.directory / "events.csv", detected.event_columns(found), formulas=keep_formulas
+                    opened.directory / "events.csv", detected.event_columns(found), keep_formulas=keep_formulas
                 )
             if figure is None:
                 files["figure"] = write(opened.directory / "figures" / "detection.png", png(detected.draw(found)))

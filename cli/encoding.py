@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         """Write the code of the window that ends with each row; empty where no whole window does."""
         from lstm_ae.tables import code_columns
 
-        _write(run, data, out, given, talk, code_columns, formulas=keep_formulas)
+        _write(run, data, out, given, talk, code_columns, keep_formulas=keep_formulas)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
     def reconstruct(
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
         """Write every row as the model gives it back, missing values too: the mean over the windows that hold it."""
         from lstm_ae.tables import reconstruction_columns
 
-        _write(run, data, out, given, talk, reconstruction_columns, formulas=keep_formulas)
+        _write(run, data, out, given, talk, reconstruction_columns, keep_formulas=keep_formulas)
 
     @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
     def evaluate(
@@ -131,13 +131,13 @@ def _write(
     talk: Talk,
     columns: Callable[[Any], dict[str, Any]],
     *,
-    formulas: bool,
+    keep_formulas: bool,
 ) -> None:
     require_table("--out", out)
     found, opened = _opened(run, data, given, talk)
     from lstm_ae.table_files import write_table
 
-    path = write_table(out, columns(opened), formulas=formulas)
+    path = write_table(out, columns(opened), keep_formulas=keep_formulas)
     rows = len(opened.prepared.table.lines)
     show_files(talk, {"rows": path})
     talk.document({"run": str(found.directory), "rows": rows, "out": str(path)})

@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
             talk.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
         drawn = png(outlook.figure(ahead))
         files = {
-            "forecast": write_table(out, columns, formulas=keep_formulas),
+            "forecast": write_table(out, columns, keep_formulas=keep_formulas),
             "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
         }
         show_files(talk, files)

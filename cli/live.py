@@ -50,7 +50,7 @@ def follow(
     *,
     reading: Mapping[str, Any] | None = None,
     skip_bad: bool = False,
-    formulas: bool = False,
+    keep_formulas: bool = False,
 ) -> None:
     """Write a line for every row as soon as its score is decided, and the rest when the stream ends.
 
@@ -87,7 +87,7 @@ def follow(
         def line(cells: list[Any]) -> str:
             if talk.json:
                 return json.dumps(dict(zip(columns, cells, strict=True)))
-            return table(None, [cells], formulas=formulas).decode().removesuffix("\n")
+            return table(None, [cells], keep_formulas=keep_formulas).decode().removesuffix("\n")
 
         if not talk.json:
             _write([line(columns)])

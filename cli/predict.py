@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
             constants=constants_of(set_ or []),
         )
         count = Count(talk, "samples")
-        done, had = write(found, samples, out, batch=batch_size, notify=count, formulas=keep_formulas)
+        done, had = write(found, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
         count.clear()
         talk.show(f"{done:,} samples answered by {found.model}, written to {out}")
         if had:

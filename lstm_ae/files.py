@@ -41,18 +41,17 @@ def read_object(path: Path) -> dict[str, Any]:
 def read_regular(path: Path, most: int) -> bytes:
     """Return the content of a regular file of at most `most` bytes.
 
-    A folder that comes from somebody else may hold a pipe or a device of the name: opening the one and reading the
-    other never ends.
+    Opening a pipe or reading a device may never end, and a folder of unknown origin may contain either.
 
     Raises:
         OSError: the file is missing or cannot be read.
         DataError: it is not a regular file, or larger.
     """
-    # Opening some devices does something; so they are told by their status first.
+    # Check before opening: opening some devices has side effects.
     _require_regular(path, os.stat(path), most)
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(number, "rb") as file:
-        # Another file may have taken its place.
+        # Check again: another file may have replaced it.
         _require_regular(path, os.fstat(number), most)
         content = file.read(most + 1)
     if len(content) > most:
@@ -61,7 +60,7 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def require_regular(path: Path, most: int) -> int:
-    """Return the size of a regular file; raises as `read_regular` does, without opening it."""
+    """Return the size of a regular file without opening it; raises as `read_regular` does."""
     status = os.stat(path)
     _require_regular(path, status, most)
     return status.st_size
@@ -69,13 +68,13 @@ def require_regular(path: Path, most: int) -> int:
 
 def _require_regular(path: Path, status: os.stat_result, most: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{str(path)!r} is not a regular file; remove it")
+        raise DataError(f"{str(path)!r} is not a regular file. Remove it.")
     if status.st_size > most:
         raise _too_large(path, most)
 
 
 def _too_large(path: Path, most: int) -> DataError:
-    return DataError(f"{str(path)!r} is larger than {most:,} bytes; give a smaller file")
+    return DataError(f"{str(path)!r} is larger than {most:,} bytes, the limit. Use a smaller file.")
 
 
 def write(path: Path, content: bytes, *, new: bool = False) -> Path:

@@ -139,13 +139,13 @@ class Run(Kept):
             ) from error
 
     def write_model(self, model: Any) -> None:
-        """Save the model; equal models are equal files."""
-        from lstm_ae.models.archive import equalized
+        """Save the model; equal models give equal files."""
+        from lstm_ae.models.archive import normalize
 
         beside = self.directory / ".part.keras"
         try:
             model.save(beside)
-            content = equalized(beside)
+            content = normalize(beside)
         finally:
             beside.unlink(missing_ok=True)
         write(self.model_file, content)

@@ -1,7 +1,7 @@
-"""Temporary folders that do not outlive their process for long, however it ends.
+"""Temporary folders that are removed even if their process is killed.
 
-A process that is killed cannot tidy up. Each folder is locked by the process that made it, and the system gives up its
-locks with it: whoever makes the next folder beside it removes those that nobody holds.
+The process that makes a folder locks it, and the operating system releases the lock when the process ends. Making a
+folder removes unlocked ones of the same kind next to it.
 """
 
 import os
@@ -13,27 +13,27 @@ from pathlib import Path
 
 try:
     import fcntl
-except ModuleNotFoundError:  # Windows, where no folder can be locked
+except ModuleNotFoundError:  # Windows, which cannot lock folders
     fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
 def temporary_folder(kind: str, base: Path | None = None) -> Iterator[Path]:
-    """Make a folder that is removed at the end, unless it was renamed.
+    """Make a folder, and remove it at the end of the block unless it was renamed.
 
-    Folders beside it of the same kind, whose process has ended, are removed.
+    Also removes folders of the same kind whose process has ended.
 
     Args:
-        kind: a word for the name, which nobody else gives a folder: `.KIND-part-` and eight random characters.
-        base: where to make it; None for the system's folder of temporary files.
+        kind: part of the name, `.KIND-part-` and eight random characters.
+        base: the folder to make it in (default: the system's folder for temporary files).
     """
     prefix = f".{kind}-part-"
     base = Path(tempfile.gettempdir()) if base is None else base
     if fcntl is None:
         folder, lock = Path(tempfile.mkdtemp(prefix=prefix, dir=base)), None
     else:
-        _remove_left(prefix, base)
-        folder, lock = _made(prefix, base)
+        _remove_stale(prefix, base)
+        folder, lock = _make(prefix, base)
     try:
         yield folder
     finally:
@@ -42,40 +42,40 @@ def temporary_folder(kind: str, base: Path | None = None) -> Iterator[Path]:
             os.close(lock)
 
 
-def _made(prefix: str, base: Path) -> tuple[Path, int | None]:
-    """A new folder and its lock; None where the file system has no locks."""
+def _make(prefix: str, base: Path) -> tuple[Path, int | None]:
+    """Return a new folder and its lock, or None for the lock if the file system has none."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         try:
-            return folder, _locked(folder)
+            return folder, _lock(folder)
         except (BlockingIOError, FileNotFoundError):
-            # Another process has taken it for one that was left, before it was locked.
+            # Another process removed it before it was locked.
             continue
         except OSError:
             return folder, None
 
 
-def _remove_left(prefix: str, base: Path) -> None:
-    # No other name: what is removed here must be nobody's own.
+def _remove_stale(prefix: str, base: Path) -> None:
+    # Match the whole name, so that no other folder is removed.
     for folder in base.glob(f"{prefix}{'[a-z0-9_]' * 8}"):
         with suppress(OSError):
-            lock = _locked(folder)
+            lock = _lock(folder)
             try:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
 
 
-def _locked(folder: Path) -> int:
-    """A descriptor by which a folder of this user is locked until it is closed; raises `OSError` where it cannot be."""
+def _lock(folder: Path) -> int:
+    """Lock a folder of this user; return the descriptor that holds the lock. Raises `OSError` if that is impossible."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         status = os.fstat(number)
         if status.st_uid != os.geteuid():
-            raise PermissionError(f"{str(folder)!r} is another user's")
+            raise PermissionError(f"{str(folder)!r} belongs to another user")
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(status, os.stat(folder)):
-            raise FileNotFoundError(f"{str(folder)!r} is another folder now")
+            raise FileNotFoundError(f"{str(folder)!r} was replaced")
     except OSError:
         os.close(number)
         raise

@@ -1,4 +1,4 @@
-"""A small SavedModel, and its graph edited as an attacker would."""
+"""A small SavedModel, and edits of its graph."""
 
 import shutil
 from collections.abc import Callable

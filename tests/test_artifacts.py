@@ -387,10 +387,10 @@ def no_variables(version: Path) -> None:
 DATA = "variables/variables.data-00000-of-00001"
 # What is spoilt; what the server's status says; what checking says.
 VERSIONS: dict[str, tuple[Spoil, str, str]] = {
-    "writes files": (evil, "holds what no served model may hold: WriteFile; give --trust", "may hold: WriteFile"),
+    "writes files": (evil, "contains forbidden parts: WriteFile. Pass --trust", "forbidden parts: WriteFile"),
     "a byte of the graph flipped": (
         flipped("saved_model.pb", 9000),
-        "saved_model.pb has changed since the export; copy or export it again",
+        "saved_model.pb has changed since the export. Copy or export it again",
         "saved_model.pb' changed since the export",
     ),
     "a byte of the weights flipped": (

@@ -273,8 +273,8 @@ def test_what_is_not_proven_is_not_published(
     monkeypatch.setattr(verification, "in_fresh_process", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(small(), tmp_path)
-    monkeypatch.setattr(admission.judgment, "forbidden_in", lambda _: ["WriteFile"])
-    with pytest.raises(Unproven, match=r"^The exported model holds what no served model may hold: WriteFile; nothing"):
+    monkeypatch.setattr(admission.judgment, "find_forbidden", lambda _: ["WriteFile"])
+    with pytest.raises(Unproven, match=r"^The exported model contains forbidden parts: WriteFile; nothing"):
         export(small(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
 

@@ -1,4 +1,4 @@
-"""What is looked at before TensorFlow opens a version's files, and that TensorFlow opens nothing else."""
+"""Checks of a version's files before TensorFlow opens them."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from served_models import ask, run, save, service
 
 from lstm_ae.errors import DataError
 from lstm_ae.exporting import admission, warmup
-from lstm_ae.exporting.admission import Forbidden, admitted
+from lstm_ae.exporting.admission import Forbidden, admit
 from lstm_ae.serving.loading import loader
 from lstm_ae.serving.manifests import read_manifest
 
@@ -32,7 +32,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def version(plain: Path, empty_directory: Path) -> Path:
-    """A copy to be spoilt."""
+    """A copy to damage."""
     return Path(shutil.copytree(plain, "model/1"))
 
 
@@ -51,55 +51,56 @@ def dangling(path: Path) -> None:
 @pytest.mark.parametrize("trust", [False, True])
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("spoil", [pipe, device, dangling], ids=["pipe", "device", "dangling"])
-def test_files_that_are_none(version: Path, name: str, spoil: Callable[[Path], None], trust: bool) -> None:
+def test_entries_that_are_not_regular_files_are_refused(
+    version: Path, name: str, spoil: Callable[[Path], None], trust: bool
+) -> None:
     path = version / name
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     spoil(path)
     text = "cannot be read" if spoil is dangling else "is not a regular file"
-    with pytest.raises(DataError, match=f"'model/1/{name}' {text}"), admitted(version, trust=trust):
+    with pytest.raises(DataError, match=f"'model/1/{name}' {text}"), admit(version, trust=trust):
         pass
 
 
 @pytest.mark.parametrize("spoil", [pipe, device], ids=["pipe", "device"])
-def test_a_manifest_that_is_no_file_is_none(version: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_manifest_that_is_not_a_regular_file_is_ignored(version: Path, spoil: Callable[[Path], None]) -> None:
     (version / "assets.extra").mkdir()
     spoil(version / "assets.extra/manifest.json")
     assert read_manifest(version) == {}
 
 
 @pytest.mark.parametrize("name", [DATA, "variables/more", "debug/saved_model_debug_info.pb", "saved_model.pb"])
-def test_files_that_are_too_large(version: Path, name: str) -> None:
+def test_large_files_are_refused(version: Path, name: str) -> None:
     (version / name).parent.mkdir(exist_ok=True)
     most = admission.LARGEST_WEIGHTS if name.startswith("variables/") else admission.LARGEST
     (version / name).touch()
     os.truncate(version / name, most + 1)  # without taking room
-    with pytest.raises(DataError, match=f"'model/1/{name}' is larger than {most:,} bytes"), admitted(version):
+    with pytest.raises(DataError, match=f"'model/1/{name}' is larger than {most:,} bytes"), admit(version):
         pass
 
 
-def test_weights_that_are_too_large_together(version: Path) -> None:
+def test_large_weights_in_several_files_are_refused(version: Path) -> None:
     for name in ("variables/a", "variables/b"):
         (version / name).touch()
         os.truncate(version / name, admission.LARGEST_WEIGHTS // 2)
-    with pytest.raises(DataError, match="weights of more than"), admitted(version):
+    with pytest.raises(DataError, match="bytes of weights"), admit(version):
         pass
 
 
-def test_folders_without_an_end(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deep_and_full_folders_are_refused(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (version / "assets.extra").mkdir()
     (version / "assets.extra/again").symlink_to(version.absolute())
-    with pytest.raises(DataError, match="more files or folders than a model has"), admitted(version):
+    with pytest.raises(DataError, match="more files or folders than a model does"), admit(version):
         pass
     (version / "assets.extra/again").unlink()
     monkeypatch.setattr(admission, "MOST_FILES", 3)
-    with pytest.raises(DataError, match="more files or folders than a model has"), admitted(version):
+    with pytest.raises(DataError, match="more files or folders than a model does"), admit(version):
         pass
 
 
-def test_what_is_loaded_is_what_was_judged(version: Path) -> None:
-    """Whoever may write into the folder may do so at any time."""
-    with admitted(version) as folder:
+def test_changes_after_the_check_are_not_loaded(version: Path) -> None:
+    with admit(version) as folder:
         shutil.rmtree(version / "assets", ignore_errors=True)
         pipe(version / "fingerprint.pb.new")
         (version / "fingerprint.pb.new").replace(version / "fingerprint.pb")
@@ -110,9 +111,9 @@ def test_what_is_loaded_is_what_was_judged(version: Path) -> None:
     assert not folder.exists()
     assert not Path("written").exists()
     (version / "fingerprint.pb").unlink()
-    with pytest.raises(Forbidden, match="'model/1' holds what no served model may hold: WriteFile"), admitted(version):
+    with pytest.raises(Forbidden, match="'model/1' contains forbidden parts: WriteFile"), admit(version):
         pass
-    with admitted(version, trust=True) as folder:
+    with admit(version, trust=True) as folder:
         assert folder == version
 
 
@@ -127,19 +128,18 @@ def save_evil(path: Path) -> None:
     tf.saved_model.save(model, str(path), signatures=model.serve)
 
 
-def test_without_links_files_are_copied(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_copied_where_links_are_impossible(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError("A required privilege is not held by the client")
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
-    with admitted(version) as folder:
+    with admit(version) as folder:
         assert (folder / DATA).read_bytes() == (version / DATA).read_bytes()
         assert not (folder / DATA).is_symlink()
 
 
 @pytest.mark.parametrize("name", ["assets.extra/manifest.json", "variables/variables.index", "fingerprint.pb"])
-def test_other_models_are_served(name: str, empty_directory: Path) -> None:
-    """The one with a pipe is told of in its status."""
+def test_other_models_are_served_beside_one_with_a_pipe(name: str, empty_directory: Path) -> None:
     for model in ("bad", "good"):
         save(Path("models", model))
     path = Path("models/bad/1", name)
@@ -170,8 +170,7 @@ def test_other_models_are_served(name: str, empty_directory: Path) -> None:
         ("input", "KeyError: "),
     ],
 )
-def test_a_damaged_graph_is_told_of_in_a_line(plain: Path, part: str, found: str, empty_directory: Path) -> None:
-    """TensorFlow follows whatever a graph says, to wherever that leads."""
+def test_a_damaged_graph_is_a_data_error_of_one_line(plain: Path, part: str, found: str, empty_directory: Path) -> None:
 
     def edit(meta: Any) -> None:
         if part == "children":
@@ -190,10 +189,10 @@ def test_a_damaged_graph_is_told_of_in_a_line(plain: Path, part: str, found: str
     assert "\n" not in str(raised.value)
 
 
-def test_a_damaged_warm_up_is_told_of(plain: Path, empty_directory: Path) -> None:
+def test_a_damaged_warm_up_file_is_a_data_error(plain: Path, empty_directory: Path) -> None:
     bad = Path(shutil.copytree(plain, "1"))
     (bad / "assets.extra").mkdir()
     with tf.io.TFRecordWriter(str(bad / warmup.FILE)) as file:
         file.write(b"\xff")
-    with pytest.raises(DataError, match=f"its {warmup.FILE} is damaged"):
+    with pytest.raises(DataError, match=f"{warmup.FILE} is damaged"):
         loader(trust=False)("plain", 1, bad)

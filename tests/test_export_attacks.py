@@ -1,4 +1,4 @@
-"""Models that attack whoever loads them: each does so where nobody looks at it first, and is refused by who does."""
+"""Malicious models: they run when loaded without a check, and the check refuses them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +11,9 @@ from tensorflow.core.framework.types_pb2 import DT_FLOAT, DT_RESOURCE, DT_VARIAN
 
 from lstm_ae.errors import DataError
 from lstm_ae.exporting import graph, judgment, operations
-from lstm_ae.serving.loading import looked_at
+from lstm_ae.serving.loading import open_version
 
-# Each computes the softsign within a function of its own, or within none.
+# Computations of the softsign, at the top level or inside another function.
 COMPUTATIONS: dict[str, Callable[[Any], Any]] = {
     "": tf.nn.softsign,
     "While": lambda x: tf.while_loop(lambda k, y: k < 1, lambda k, y: (k + 1, tf.nn.softsign(y)), [0, x])[1],
@@ -47,7 +47,7 @@ def read(x: Any) -> Any:
 
 
 def restore(x: Any) -> Any:
-    """Another model's weight."""
+    """Read another model's weight."""
     found = tf.raw_ops.RestoreV2(
         prefix="stranger/variables/variables",
         tensor_names=["weight/.ATTRIBUTES/VARIABLE_VALUE"],
@@ -60,7 +60,7 @@ def restore(x: Any) -> Any:
 EVILS = {"WriteFile": write, "SaveV2": save, "ReadFile": read, "RestoreV2": restore}
 
 
-# Which of the saver's functions may hold such an operation.
+# The function of the saver that may contain the operation.
 SAVERS = {name: "__inference__traced_restore" if name == "RestoreV2" else "__inference__traced_save" for name in EVILS}
 
 
@@ -76,7 +76,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def carriers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Models that hold the operation Softsign, each within another kind of function."""
+    """Models with the operation Softsign inside different kinds of functions."""
     folder, paths = tmp_path_factory.mktemp("carriers"), {}
     for name, compute in COMPUTATIONS.items():
         module = tf.Module()
@@ -88,14 +88,14 @@ def carriers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def bodies() -> dict[str, Any]:
-    """Functions that reach outside, as TensorFlow writes them down."""
+    """Functions that access files, traced by TensorFlow."""
     return {name: tf.function(evil, input_signature=[X]).get_concrete_function() for name, evil in EVILS.items()}
 
 
 def disguised(carrier: Path, evil: Any, saver: str, op: str = "") -> Path:
-    """A copy of a model in which a function of the name Softsign stands behind every node that does softsign.
+    """Copy a model and add a function named Softsign, which TensorFlow runs for the nodes of that operation.
 
-    The saver calls it as well, as if it were there to read or write weights.
+    The saver calls it too, so that it seems to restore or save weights.
     """
 
     def edit(meta: Any) -> None:
@@ -128,7 +128,7 @@ def _rename(each: Any, before: str, after: str) -> None:
 
 
 def without_the_saver(path: Path, saver: str) -> Path:
-    """The same model without the call by which the saver vouches for it: TensorFlow would not load that."""
+    """Copy a model without the saver's call, which TensorFlow would refuse to load."""
 
     def edit(meta: Any) -> None:
         del function(meta, saver).node_def[-1]
@@ -137,7 +137,7 @@ def without_the_saver(path: Path, saver: str) -> Path:
 
 
 def forbidden(path: Path) -> list[str]:
-    return judgment.forbidden_in(graph.read_graph(path))
+    return judgment.find_forbidden(graph.read_graph(path))
 
 
 @pytest.mark.parametrize("op", EVILS)
@@ -149,17 +149,17 @@ def test_a_function_named_like_an_operation_is_refused(
     found = forbidden(model)
     assert "a function named like the operation Softsign" in found
     assert op in found
-    with pytest.raises(DataError, match="--trust"), looked_at(model, trust=False):
+    with pytest.raises(DataError, match="--trust"), open_version(model, trust=False):
         pass
     assert not Path("written").exists()
 
 
 @pytest.mark.parametrize("op", EVILS)
 @pytest.mark.parametrize("kind", ["", "While"], ids=["node", "While"])
-def test_such_a_function_runs_where_nobody_looks(
+def test_a_function_named_like_an_operation_runs_without_a_check(
     kind: str, op: str, carriers: dict[str, Path], bodies: dict[str, Any], empty_directory: Path
 ) -> None:
-    """Else the tests above refuse what does no harm."""
+    """The attack of the test above is real."""
     Path("secret").write_text("41")
     save_plain(Path("stranger"))
     attack = without_the_saver(disguised(carriers[kind], bodies[op], SAVERS[op]), SAVERS[op])
@@ -175,12 +175,12 @@ def edited(plain: Path, edit: Callable[[Any], None]) -> list[str]:
 
 
 def reading(meta: Any) -> str:
-    """The name of a function that may read weights, as only the saver reaches it."""
+    """Return the name of a function that may restore weights because only the saver calls it."""
     name: str = function(meta, "__inference__traced_restore").signature.name
     return name
 
 
-def test_a_gradient_that_leads_to_the_saver(plain: Path) -> None:
+def test_gradients_that_name_a_function_of_the_saver(plain: Path) -> None:
     def registered(meta: Any) -> None:
         gradient = meta.graph_def.library.registered_gradients.add()
         gradient.gradient_func, gradient.registered_op_type = reading(meta), "CustomGradient-1"
@@ -197,7 +197,7 @@ def test_a_gradient_that_leads_to_the_saver(plain: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["func", "list", "text", "texts", "of the function", "of an argument"])
-def test_an_attribute_that_leads_to_the_saver(place: str, plain: Path) -> None:
+def test_attributes_that_name_a_function_of_the_saver(place: str, plain: Path) -> None:
     def edit(meta: Any) -> None:
         serve, name = function(meta, "__inference_serve"), reading(meta)
         attributes = serve.node_def[0].attr
@@ -232,8 +232,7 @@ def test_other_operations_that_call_functions(op: str, plain: Path) -> None:
     assert edited(plain, edit) == sorted([op, "RestoreV2"])
 
 
-def test_parameters_of_functions(plain: Path) -> None:
-    """What a function calls would depend on who calls it."""
+def test_parametrized_functions_are_refused(plain: Path) -> None:
 
     def of_a_call(meta: Any) -> None:
         call = node(function(meta, "__inference_serve").node_def, "PartitionedCall")
@@ -241,33 +240,33 @@ def test_parameters_of_functions(plain: Path) -> None:
         call.attr["f"].func.attr["g"].func.name = reading(meta)
 
     found = edited(plain, of_a_call)
-    assert found == ["RestoreV2", "functions that it does not hold", "functions with parameters"]
+    assert found == ["RestoreV2", "calls of missing functions", "parametrized functions"]
 
     def of_a_function(meta: Any) -> None:
         parameter = function(meta, "__inference_serve").signature.attr.add()
         parameter.name, parameter.type = "g", "func"
         parameter.default_value.func.name = reading(meta)
 
-    assert edited(plain, of_a_function) == ["RestoreV2", "functions with parameters"]
+    assert edited(plain, of_a_function) == ["RestoreV2", "parametrized functions"]
 
 
-def test_a_function_in_place_of_another(plain: Path) -> None:
-    """TensorFlow's optimizer swaps functions that say they implement the same, whoever's they are."""
+def test_interchangeable_functions_are_refused(plain: Path) -> None:
+    """TensorFlow may replace one by a function of another model."""
 
     def edit(meta: Any) -> None:
         function(meta, "__inference_serve").attr["api_implements"].s = b"lstm"
 
-    assert edited(plain, edit) == ["functions in place of others"]
+    assert edited(plain, edit) == ["interchangeable functions (api_implements)"]
 
 
-def test_a_function_called_by_its_bare_name(plain: Path) -> None:
+def test_calls_without_a_call_operation_are_refused(plain: Path) -> None:
     def edit(meta: Any) -> None:
         function(meta, "__inference_serve").node_def[0].op = reading(meta)
 
-    assert edited(plain, edit) == ["RestoreV2", "functions called like operations"]
+    assert edited(plain, edit) == ["RestoreV2", "function calls without a call operation"]
 
 
-def test_what_starts_a_model_up(plain: Path) -> None:
+def test_initializers_that_run_the_saver_are_refused(plain: Path) -> None:
     def by_a_collection(meta: Any) -> None:
         meta.collection_def["legacy_init_op"].node_list.value.append(f"^{meta.saver_def.restore_op_name}")
 
@@ -282,7 +281,7 @@ def test_what_starts_a_model_up(plain: Path) -> None:
         meta.collection_def["queue_runners"].bytes_list.value.append(b"\n\x00")
         meta.collection_def["saved_model_assets"].any_list.value.add()
 
-    assert edited(plain, by_other_collections) == ["collections of other things than nodes"]
+    assert edited(plain, by_other_collections) == ["collections that are not node lists"]
 
     def by_an_object(meta: Any) -> None:
         meta.object_graph_def.concrete_functions[reading(meta)].bound_inputs.append(0)
@@ -290,8 +289,7 @@ def test_what_starts_a_model_up(plain: Path) -> None:
     assert edited(plain, by_an_object) == ["RestoreV2"]
 
 
-def test_weights_of_other_files(plain: Path) -> None:
-    """The saver reads what it is told to read: the model's own weights."""
+def test_restoring_from_other_files_is_refused(plain: Path) -> None:
 
     def within_the_function(meta: Any) -> None:
         found = function(meta, "__inference__traced_restore")
@@ -300,19 +298,19 @@ def test_weights_of_other_files(plain: Path) -> None:
         (restoring,) = [each for each in found.node_def if each.op == "RestoreV2"]
         restoring.input[0] = "other:output:0"
 
-    assert edited(plain, within_the_function) == ["weights of other files"]
+    assert edited(plain, within_the_function) == ["a restore from other files"]
 
     def before_the_call(meta: Any) -> None:
         node(meta.graph_def.node, "Const", "other")
         (call,) = [each for each in meta.graph_def.node if each.name == meta.saver_def.restore_op_name]
         call.input[0] = "other"
 
-    assert edited(plain, before_the_call) == ["weights of other files"]
+    assert edited(plain, before_the_call) == ["a restore from other files"]
 
 
 @pytest.mark.parametrize("kind", [DT_RESOURCE, DT_VARIANT, DT_RESOURCE + 100])
-def test_constants_that_are_handles_of_something_else(kind: int, plain: Path) -> None:
-    """Such as another model's variable, which has a name that all models of a process share."""
+def test_constants_that_are_references_are_refused(kind: int, plain: Path) -> None:
+    """A resource may be another model's variable."""
 
     def edit(meta: Any) -> None:
         constant = node(function(meta, "__inference_serve").node_def, "Const")
@@ -323,7 +321,7 @@ def test_constants_that_are_handles_of_something_else(kind: int, plain: Path) ->
     assert found.startswith("constants of type ")
 
 
-def test_constants_larger_than_memory(plain: Path) -> None:
+def test_large_constants_are_refused(plain: Path) -> None:
     def sized(*sizes: int) -> Callable[[Any], None]:
         def edit(meta: Any) -> None:
             constant = node(meta.graph_def.node, "Const")
@@ -337,11 +335,11 @@ def test_constants_larger_than_memory(plain: Path) -> None:
 
     assert edited(plain, sized(1000, 1000)) == []
     assert edited(plain, sized(10**6, 10**6)) == ["constants of more than 268,435,456 values"]
-    assert edited(plain, sized(2, -1)) == ["constants without a size"]
+    assert edited(plain, sized(2, -1)) == ["constants of unknown size"]
 
 
 def chain(meta: Any, length: int, times: int) -> None:
-    """Functions that each call the next, and the last of them nothing."""
+    """Add functions that each call the next one."""
     for number in range(length):
         added = meta.graph_def.library.function.add()
         added.signature.name = f"chain_{number}"
@@ -350,20 +348,20 @@ def chain(meta: Any, length: int, times: int) -> None:
             call.attr["f"].func.name = f"chain_{number + 1}"
 
 
-def test_calls_that_no_memory_holds(plain: Path) -> None:
+def test_recursive_deep_and_exponential_calls_are_refused(plain: Path) -> None:
     assert edited(plain, lambda meta: chain(meta, 10, 2)) == []
-    assert edited(plain, lambda meta: chain(meta, 30, 2)) == ["calls of more than 1,048,576 nodes"]
-    assert edited(plain, lambda meta: chain(meta, 100, 1)) == ["calls more than 64 functions deep"]
+    assert edited(plain, lambda meta: chain(meta, 30, 2)) == ["calls that expand to more than 1,048,576 nodes"]
+    assert edited(plain, lambda meta: chain(meta, 100, 1)) == ["calls nested more than 64 functions deep"]
 
     def of_itself(meta: Any) -> None:
         chain(meta, 2, 1)
         call = node(meta.graph_def.library.function[-1].node_def, "PartitionedCall")
         call.attr["f"].func.name = "chain_0"
 
-    assert edited(plain, of_itself) == ["functions that call themselves"]
+    assert edited(plain, of_itself) == ["recursive functions"]
 
 
-def test_objects_that_change_those_of_other_models(plain: Path) -> None:
+def test_objects_that_change_shared_classes_are_refused(plain: Path) -> None:
     def calls(meta: Any) -> None:
         nodes = meta.object_graph_def.nodes
         (place,) = [number for number, each in enumerate(nodes) if each.WhichOneof("kind") == "function"]
@@ -371,10 +369,10 @@ def test_objects_that_change_those_of_other_models(plain: Path) -> None:
         child = variable.children.add()
         child.node_id, child.local_name = place, "__call__"
 
-    assert edited(plain, calls) == ["objects with their own __call__"]
+    assert edited(plain, calls) == ["objects that override __call__"]
 
 
-def test_a_model_that_can_be_called_passes(empty_directory: Path) -> None:
+def test_a_callable_model_passes(empty_directory: Path) -> None:
     class Called(tf.Module):
         @tf.function(input_signature=[X])
         def __call__(self, x: Any) -> Any:
@@ -385,7 +383,7 @@ def test_a_model_that_can_be_called_passes(empty_directory: Path) -> None:
     assert forbidden(Path("model")) == []
 
 
-def test_no_allowed_operation_shares_a_state_by_name_or_calls_by_another_attribute() -> None:
+def test_allowed_operations_share_no_state_and_call_by_known_attributes() -> None:
     from tensorflow.python.framework import op_def_registry
 
     for name in operations.ALLOWED:

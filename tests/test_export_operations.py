@@ -20,7 +20,7 @@ from tensorflow.python.framework import op_def_registry
 
 from lstm_ae.errors import DataError
 from lstm_ae.exporting import graph, operations
-from lstm_ae.exporting.judgment import forbidden_in
+from lstm_ae.exporting.judgment import find_forbidden
 from lstm_ae.exporting.operations import ALLOWED
 
 ROOT = Path(__file__).parents[1] / "saved_models"
@@ -43,7 +43,7 @@ def saved(path: Path, function: Callable[[Any], Any], **objects: Any) -> Path:
 
 
 def forbidden(version: Path) -> list[str]:
-    return forbidden_in(graph.read_graph(version))
+    return find_forbidden(graph.read_graph(version))
 
 
 def edited(plain: Path, edit: Callable[[Any], None]) -> list[str]:
@@ -210,7 +210,7 @@ for name in ("keras", "tf_keras"):
 from pathlib import Path
 from lstm_ae.exporting import graph, judgment, manifest, probe
 before = "tensorflow" in sys.modules
-print(json.dumps([before, judgment.forbidden_in(graph.read_graph(Path(sys.argv[1])))]))
+print(json.dumps([before, judgment.find_forbidden(graph.read_graph(Path(sys.argv[1])))]))
 """
     command = [sys.executable, "-c", program, str(ROOT / "snp" / "1")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=CEILING)
@@ -222,7 +222,7 @@ def test_two_of_one_name(plain: Path) -> None:
     def edit(meta: Any) -> None:
         meta.graph_def.library.function.add().CopyFrom(meta.graph_def.library.function[0])
 
-    assert edited(plain, edit) == ["two nodes or functions of one name"]
+    assert edited(plain, edit) == ["duplicate node or function names"]
 
 
 def test_classes_that_would_be_looked_up(plain: Path) -> None:

@@ -65,7 +65,7 @@ def test_what_a_kill_leaves_of_a_claim_is_as_good_as_nothing(tmp_path: Path) -> 
         claim(tmp_path, "mark.json", {"folds": 3})
 
 
-def test_a_pipe_or_a_device_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_regular_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe, zero, plain = tmp_path / "pipe", tmp_path / "zero", tmp_path / "plain"
     os.mkfifo(pipe)
     zero.symlink_to("/dev/zero")
@@ -78,7 +78,7 @@ def test_a_pipe_or_a_device_is_no_file(tmp_path: Path, monkeypatch: pytest.Monke
         read_regular(plain, 2)
     with pytest.raises(FileNotFoundError):
         read_regular(tmp_path / "none", 10)
-    # One that takes the place of a file once that was looked at.
+    # The file is replaced after its status was read.
     status = os.stat(plain)
     monkeypatch.setattr(os, "stat", lambda path: status)
     for path in (pipe, zero):
@@ -86,7 +86,7 @@ def test_a_pipe_or_a_device_is_no_file(tmp_path: Path, monkeypatch: pytest.Monke
             read_regular(path, 10)
 
 
-def test_a_file_that_grows_is_read_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     status = os.stat(tmp_path / "x")
     (tmp_path / "x").write_bytes(b"abcdef")

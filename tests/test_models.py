@@ -17,7 +17,7 @@ from lstm_ae.config import CLASSIFIERS, Mnist, Snp, Toy
 from lstm_ae.data.scaling import Scale, fixed, min_max_per_company
 from lstm_ae.export import export
 from lstm_ae.models.apply import inputs_of
-from lstm_ae.models.archive import equalized, load
+from lstm_ae.models.archive import load, normalize
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.forecaster import step_forecaster
@@ -183,13 +183,12 @@ def test_saved_config_names_plain_keras_only(form: Form, model: Any, tmp_path: P
         assert registered in (None, kind), registered
 
 
-def test_equal_models_are_equal_files(form: Form, model: Any, tmp_path: Path) -> None:
-    """Whatever the process has made before, and where in memory and when it was made."""
+def test_equal_models_give_equal_files(form: Form, model: Any, tmp_path: Path) -> None:
     path, contents = tmp_path / "model.keras", []
     for one in (model, in_own_units(form.network(), form.scale)):
         one.set_weights(model.get_weights())
         one.save(path)
-        contents.append(equalized(path))
+        contents.append(normalize(path))
     assert contents[0] == contents[1]
 
     path.write_bytes(contents[0])

@@ -33,7 +33,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from lstm_ae.exporting.admission import judged
+from lstm_ae.exporting import admission
 from lstm_ae.serving.folders import Model, Policy
 from lstm_ae.serving.reading import read_request
 from lstm_ae.serving.refusals import Code, Refusal
@@ -1128,8 +1128,8 @@ def test_grpc_writes_bytes_where_asked_to(served: Served) -> None:
 
 
 def test_a_model_of_examples_needs_no_trust(served: Served) -> None:
-    """`judged` raises `Forbidden` where a model holds what no served model may hold."""
-    assert judged(served.made.catalogue.find("examples").directory)
+    """`admission.check` raises `Forbidden` for a model that contains forbidden parts."""
+    assert admission.check(served.made.catalogue.find("examples").directory)
 
 
 def test_signatures_of_examples_are_described(served: Served) -> None:

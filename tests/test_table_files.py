@@ -1,4 +1,4 @@
-"""Tables as files, and that a spreadsheet executes nothing in them."""
+"""Tables as files: CSV without formulas, and Parquet."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae import table_files
-from lstm_ae.table_files import plain, table, write_table
+from lstm_ae.table_files import escape_formulas, table, write_table
 
 
 def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pyt
         ("pump;=1;2", "pump;'=1;2"),
         ("\ufeff=1", "'\ufeff=1"),
         ("\uff1d1", "'\uff1d1"),
-        # What is computed to itself, or is no formula.
+        # Numbers, and text that is no formula.
         ("-1.5e-3", "-1.5e-3"),
         ("+7", "+7"),
         ("-12%", "-12%"),
@@ -54,26 +54,26 @@ def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pyt
         ("", ""),
     ],
 )
-def test_text_that_a_spreadsheet_executes_is_made_plain(cell: str, written: str) -> None:
-    assert plain(cell) == written
+def test_text_that_a_spreadsheet_executes_is_made_escape_formulas(cell: str, written: str) -> None:
+    assert escape_formulas(cell) == written
 
 
 @given(st.text(st.sampled_from("=+-@;\t\r\n '1ax,\uff1d")))
-def test_what_is_plain_stays_so(cell: str) -> None:
-    assert plain(plain(cell)) == plain(cell)
+def test_escaped_text_is_not_escaped_again(cell: str) -> None:
+    assert escape_formulas(escape_formulas(cell)) == escape_formulas(cell)
 
 
-def test_headers_and_cells_alike_unless_they_are_to_be_kept(tmp_path: Path) -> None:
+def test_headers_and_cells_are_escaped_unless_kept(tmp_path: Path) -> None:
     columns = {"=cmd|A0": ["@x", "pump", None], "value": [-1.5, float("nan"), 2]}
     path = write_table(tmp_path / "t.csv", columns)
     assert path.read_text() == "'=cmd|A0,value\n'@x,-1.5\npump,\n,2\n"
-    path = write_table(tmp_path / "kept.csv", columns, formulas=True)
+    path = write_table(tmp_path / "kept.csv", columns, keep_formulas=True)
     assert path.read_text() == "=cmd|A0,value\n@x,-1.5\npump,\n,2\n"
-    assert table(["=a"], [["=b"]], formulas=True) == b"=a\n=b\n"
+    assert table(["=a"], [["=b"]], keep_formulas=True) == b"=a\n=b\n"
     assert list(csv.reader(io.StringIO(table(["=a"], [["=b"]]).decode()))) == [["'=a"], ["'=b"]]
 
 
-def test_parquet_is_never_executed(tmp_path: Path) -> None:
+def test_parquet_is_not_escaped(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
     path = write_table(tmp_path / "t.parquet", {"=a": ["=b"]})
     assert parquet.read_table(path).to_pydict() == {"=a": ["=b"]}

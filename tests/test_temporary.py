@@ -1,4 +1,4 @@
-"""Folders of processes that were killed go with the next one; those of processes that live stay."""
+"""Temporary folders of killed processes are removed by the next one; those of running processes are not."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ with temporary_folder("export", Path(sys.argv[1])) as folder:
 """
 
 
-def test_a_folder_is_there_until_the_end(tmp_path: Path) -> None:
+def test_the_folder_is_removed_at_the_end(tmp_path: Path) -> None:
     with temporary_folder("export", tmp_path) as folder:
         (folder / "x").touch()
         assert folder.parent == tmp_path
@@ -35,7 +35,7 @@ def test_a_folder_is_there_until_the_end(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
-def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_folders_of_killed_processes_are_removed(tmp_path: Path) -> None:
     for name in ("1", ".export-mine", ".export-part-short", ".other-part-abcdefgh"):
         (tmp_path / name).mkdir()
     (tmp_path / ".export-part-abcdefgh").symlink_to(tmp_path / "1")
@@ -53,9 +53,8 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
         assert set(tmp_path.iterdir()) == {*others, folder}
 
 
-def test_a_folder_that_another_process_removes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It sees the folder before it is locked."""
-    made, locked = [], temporary._locked
+def test_a_folder_removed_before_it_is_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, locked = [], temporary._lock
 
     def meanwhile(folder: Path) -> int:
         if not made:
@@ -63,7 +62,7 @@ def test_a_folder_that_another_process_removes_at_once(tmp_path: Path, monkeypat
             folder.rmdir()
         return locked(folder)
 
-    monkeypatch.setattr(temporary, "_locked", meanwhile)
+    monkeypatch.setattr(temporary, "_lock", meanwhile)
     with temporary_folder("export", tmp_path) as folder:
         assert folder.is_dir()
         assert folder != made[0]

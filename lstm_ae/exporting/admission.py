@@ -1,7 +1,7 @@
-"""Admission: a version is looked at before TensorFlow is, and TensorFlow loads nothing but what was looked at.
+"""Admission: check a version before TensorFlow loads it, and let TensorFlow load only what was checked.
 
-TensorFlow opens what has the right name: a pipe that nobody writes into holds it for ever, and a device never ends.
-And a folder that others may write into can change between the look and the loading.
+TensorFlow opens any file with the right name: it waits forever for a pipe and reads a device without end. A folder that
+others can write to may also change between the check and the load.
 """
 
 import os
@@ -16,35 +16,35 @@ from lstm_ae.exporting.graph import FILE, parse_graph, read_graph_file
 from lstm_ae.files import require_regular
 from lstm_ae.temporary import temporary_folder
 
-# Bytes of all weights, and of any other file that is read.
+# Limits in bytes: of all weights together, and of any other file.
 LARGEST_WEIGHTS, LARGEST = 2**34, 2**28
 MOST_FILES, DEEPEST = 10_000, 4
 
 
 class Forbidden(DataError):
-    """A SavedModel that holds what no served model may hold."""
+    """A SavedModel that contains what a served model must not contain."""
 
 
 @contextmanager
-def admitted(version: Path, *, trust: bool = False, name: str = "") -> Iterator[Path]:
-    """Give a folder to load a version from, which holds what was looked at and no more, until the block ends.
+def admit(version: Path, *, trust: bool = False, name: str = "") -> Iterator[Path]:
+    """Check a version and yield a folder to load it from, which exists until the block ends.
 
-    It holds the graph as it was judged, the weights, and the warm-up requests where there are any.
+    The folder contains the checked graph, and links to the weights and the warm-up requests.
 
     Args:
-        version: the folder that holds `saved_model.pb`.
-        trust: look at the files' kinds and sizes alone, and give the version's own folder.
-        name: what errors call the version; its path where it is left out.
+        version: the folder that contains `saved_model.pb`.
+        trust: check only the kinds and sizes of the files, and yield the version's own folder.
+        name: the name of the version in errors (default: its path).
 
     Raises:
-        Forbidden: its graph holds what no served model may hold.
+        Forbidden: the graph contains what a served model must not contain.
         DataError: a file is missing, damaged, too large, or not a regular file.
     """
     if trust:
-        _files(version)
+        _list_files(version)
         yield version
         return
-    content, links = judged(version, name), _files(version)
+    content, links = check(version, name)
     with temporary_folder("lstmae") as folder:
         (folder / FILE).write_bytes(content)
         for path in links:
@@ -52,19 +52,23 @@ def admitted(version: Path, *, trust: bool = False, name: str = "") -> Iterator[
         yield folder
 
 
-def judged(version: Path, name: str = "") -> bytes:
-    """Return the content of a version's `saved_model.pb` once it has been judged; raises as `admitted` does."""
-    _files(version)
-    content = read_graph_file(version)
-    if found := judgment.forbidden_in(parse_graph(content, version)):
-        raise Forbidden(f"{name or repr(str(version))} holds what no served model may hold: {', '.join(found[:5])}")
-    return content
+def check(version: Path, name: str = "") -> tuple[bytes, list[str]]:
+    """Check a version; return the content of `saved_model.pb` and the paths of the other files that loading reads.
+
+    Raises:
+        Forbidden, DataError: see `admit`.
+    """
+    files, content = _list_files(version), read_graph_file(version)
+    if found := judgment.find_forbidden(parse_graph(content, version)):
+        raise Forbidden(f"{name or repr(str(version))} contains forbidden parts: {', '.join(found[:5])}")
+    return content, files
 
 
-def _files(version: Path) -> list[str]:
-    """The paths within a version of its weights and warm-up requests.
+def _list_files(version: Path) -> list[str]:
+    """Return the paths within a version of its weights and warm-up requests.
 
-    Raises `DataError` where anything in the folder is neither a regular file nor a folder, or is too large.
+    Raises:
+        DataError: an entry is neither a regular file nor a folder, or is too large.
     """
     found, weights, count = [], 0, 0
     waiting = [("", 0)]
@@ -76,7 +80,7 @@ def _files(version: Path) -> list[str]:
             raise DataError(f"{str(version / folder)!r} cannot be read: {error.strerror}") from error
         count += len(names)
         if count > MOST_FILES or depth > DEEPEST:
-            raise DataError(f"{str(version)!r} holds more files or folders than a model has; give its own folder")
+            raise DataError(f"{str(version)!r} contains more files or folders than a model does. Remove them.")
         for name in names:
             path = f"{folder}{name}"
             if (version / path).is_dir():
@@ -90,7 +94,7 @@ def _files(version: Path) -> list[str]:
             if folder == "variables/" or path == warmup.FILE:
                 found.append(path)
     if weights > LARGEST_WEIGHTS:
-        raise DataError(f"{str(version)!r} holds weights of more than {LARGEST_WEIGHTS:,} bytes; give a smaller model")
+        raise DataError(f"{str(version)!r} has more than {LARGEST_WEIGHTS:,} bytes of weights. Use a smaller model.")
     return found
 
 
@@ -98,5 +102,5 @@ def _link(path: Path, link: Path) -> None:
     link.parent.mkdir(exist_ok=True)
     try:
         link.symlink_to(path.absolute())
-    except OSError:  # Windows, where not everybody may
+    except OSError:  # Windows, where links need a privilege
         shutil.copyfile(path, link)

@@ -8,7 +8,7 @@ from typing import Any
 from lstm_ae.errors import DataError
 from lstm_ae.files import read_regular
 
-LIMIT = 64 * 2**20  # bytes; weights are in files of their own, and graphs of a few megabytes are large ones
+LIMIT = 64 * 2**20  # bytes; weights are in other files, and a graph of a few megabytes is large
 FILE = "saved_model.pb"
 # TensorFlow would load these instead of, or where there is no, saved_model.pb.
 OTHER_FORMS = ("saved_model.cpb", "saved_model.pbtxt")

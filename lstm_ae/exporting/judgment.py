@@ -1,7 +1,7 @@
-"""Judgment: what a SavedModel has that it may not have, from its graph alone.
+"""Checks of a SavedModel's graph: what it contains that a served model must not contain.
 
-A node runs the function of its name where the model has one, whatever the operation of that name does; so no function
-may have the name of an operation.
+TensorFlow runs a function of the model in place of the operation of the same name, so no function may have the name of
+an operation.
 """
 
 import math
@@ -13,32 +13,32 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from lstm_ae.exporting.operations import ALLOWED, OUTSIDE_FUNCTIONS, RESTORE, SAVE
 
-# Operations whose inputs are those of the function that they call, one for one.
+# Operations that pass their inputs to a function one for one.
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 OBJECTS = frozenset(
     {"bare_concrete_function", "captured_tensor", "constant", "function", "user_object", "variable", None}
 )
-# Objects of which each has a class of its own when it is loaded: what is called of one of them is called of no other.
+# Identifiers of objects that are loaded as instances of a class of their own.
 PLAIN_OBJECTS = ("_generic_user_object", "_tf_keras_")
-# Nodes that one call may come to once the functions in it stand in place of their calls, which TensorFlow does before
-# it runs them; a few functions that call one another twice come to more than any memory holds.
+# Nodes of one call after inlining. TensorFlow inlines functions before it runs them, and a chain of functions that each
+# call the next one twice grows exponentially.
 LARGEST_CALL = 2**20
-# Functions within functions: TensorFlow descends into them on the stack of its process.
+# Depth of nested calls. TensorFlow recurses into functions on the stack of its process.
 DEEPEST_CALL = 64
-# Values of all constants: a constant of one repeated value is as small in a file as it is large in memory.
+# Values of all constants. A file stores a repeated value once, memory stores every copy.
 LARGEST_CONSTANTS = 2**28
-# Types of fields that hold texts or messages.
+# Types of protobuf fields that contain text.
 TEXTUAL = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE)
-# What stands for something that other models in the process may own.
+# Types that refer to objects, which may belong to other models in the process.
 HANDLES = ("DT_RESOURCE", "DT_VARIANT")
 
 
-def forbidden_in(meta: Any) -> list[str]:
-    """What a SavedModel has that it may not have, in words, sorted; empty where it may be loaded.
+def find_forbidden(meta: Any) -> list[str]:
+    """Return descriptions of what a SavedModel must not contain, sorted; empty if it may be served.
 
-    Every operation is judged, wherever it stands and whether or not anything leads there. Only what nothing but the
-    saver reaches may read and write weights: its two nodes, what they depend on, and what these call, as long as the
-    model names none of it anywhere else. Weights are read from the model's own files alone.
+    Every node of every function is checked, reachable or not. Only the saver may restore and save weights: its two
+    nodes, their dependencies, and the functions they call, provided that the model refers to them nowhere else. The
+    saver may restore from the model's own files only.
 
     Args:
         meta: a `tensorflow.MetaGraphDef`. Nothing of it is loaded or run.
@@ -49,18 +49,18 @@ def forbidden_in(meta: Any) -> list[str]:
     calls = {name: list(_calls(function.node_def, functions)) for name, function in functions.items()}
     found |= set(_excesses(functions, calls))
 
-    # The rest of the meta graph but what describes it: any text in it may be the name of something to run.
+    # Any text in these parts may be the name of a function to run.
     others = [
         part for field, part in meta.ListFields() if field.name not in ("graph_def", "meta_info_def", "saver_def")
     ]
-    served = _before(nodes, _texts([meta.signature_def, meta.collection_def]))
-    restoring = _before(nodes, [meta.saver_def.restore_op_name]) - served
-    saving = _before(nodes, [meta.saver_def.save_tensor_name]) - served - restoring
+    served = _dependencies(nodes, _texts([meta.signature_def, meta.collection_def]))
+    restoring = _dependencies(nodes, [meta.saver_def.restore_op_name]) - served
+    saving = _dependencies(nodes, [meta.saver_def.save_tensor_name]) - served - restoring
     library = meta.graph_def.library
     plain = [nodes[name] for name in set(nodes) - restoring - saving]
-    reached = _reached(functions, [*others, *plain, *library.gradient, *library.registered_gradients])
-    by_restore = _reached(functions, [nodes[name] for name in restoring]) - reached
-    by_save = _reached(functions, [nodes[name] for name in saving]) - reached - by_restore
+    reached = _reachable(functions, [*others, *plain, *library.gradient, *library.registered_gradients])
+    by_restore = _reachable(functions, [nodes[name] for name in restoring]) - reached
+    by_save = _reachable(functions, [nodes[name] for name in saving]) - reached - by_restore
     for name, node in nodes.items():
         more = RESTORE if name in restoring else SAVE if name in saving else frozenset()
         found |= {node.op} - functions.keys() - ALLOWED - OUTSIDE_FUNCTIONS - more
@@ -68,41 +68,41 @@ def forbidden_in(meta: Any) -> list[str]:
         more = RESTORE if name in by_restore else SAVE if name in by_save else frozenset()
         found |= {node.op for node in function.node_def} - functions.keys() - ALLOWED - more
     if _reads_elsewhere(functions, [nodes[name] for name in restoring], _node_of(meta.saver_def.filename_tensor_name)):
-        found.add("weights of other files")
+        found.add("a restore from other files")
     return sorted(found)
 
 
 def _forms(meta: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) -> Iterator[str]:
-    """Ways to run something that the models of TensorFlow 2 do not need."""
+    """Yield features that run code or read files and that TensorFlow 2 models do not need."""
     from tensorflow.python.framework import op_def_registry
 
     if meta.asset_file_def:
         yield "asset files"
     if len(nodes) < len(meta.graph_def.node) or len(functions) < len(meta.graph_def.library.function):
-        yield "two nodes or functions of one name"
+        yield "duplicate node or function names"
     for name, function in functions.items():
         if op_def_registry.get(name) is not None:
             yield f"a function named like the operation {name}"
-        # TensorFlow runs a function in place of any other in its process that says it does the same.
+        # TensorFlow may replace a function by any function of the process with the same value, other models' included.
         if "api_implements" in function.attr:
-            yield "functions in place of others"
+            yield "interchangeable functions (api_implements)"
         if function.signature.attr:
-            yield "functions with parameters"
+            yield "parametrized functions"
     for node in (*nodes.values(), *(node for function in functions.values() for node in function.node_def)):
         if node.op in functions:
-            yield "functions called like operations"
+            yield "function calls without a call operation"
         for value in node.attr.values():
             for called in _functions_in(value):
                 if called.attr:
-                    yield "functions with parameters"
+                    yield "parametrized functions"
                 if called.name not in functions:
-                    yield "functions that it does not hold"
+                    yield "calls of missing functions"
     if any(collection.WhichOneof("kind") not in ("node_list", None) for collection in meta.collection_def.values()):
-        yield "collections of other things than nodes"
+        yield "collections that are not node lists"
 
 
 def _objects(meta: Any) -> Iterator[str]:
-    """Objects that would do more in the process that loads them than hold variables and functions."""
+    """Yield objects that do more when they are loaded than store variables and functions."""
     for node in meta.object_graph_def.nodes:
         kind = node.WhichOneof("kind")
         if kind not in OBJECTS:
@@ -112,13 +112,13 @@ def _objects(meta: Any) -> Iterator[str]:
                 yield f"objects registered as {name!r}"
         plain = kind == "user_object" and node.user_object.identifier.startswith(PLAIN_OBJECTS)
         for child in node.children:
-            # Of an object that shares its class this changes the class, for all models of the process.
+            # TensorFlow sets `__call__` on the object's class, which it may share with other models' objects.
             if child.local_name.startswith("__") and not (plain and child.local_name == "__call__"):
-                yield f"objects with their own {child.local_name}"
+                yield f"objects that override {child.local_name}"
 
 
 def _values(meta: Any) -> Iterator[str]:
-    """Tensors that are written down and are none, are of others, or need more memory than there is."""
+    """Yield constants that are references, have no size, or do not fit into memory."""
     from tensorflow.core.framework.types_pb2 import DataType
 
     total = 0
@@ -128,7 +128,7 @@ def _values(meta: Any) -> Iterator[str]:
             yield f"constants of type {kind.removeprefix('DT_').lower()}"
         sizes = [size.size for size in tensor.tensor_shape.dim]
         if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
-            yield "constants without a size"
+            yield "constants of unknown size"
         else:
             total += math.prod(sizes)
     if total > LARGEST_CONSTANTS:
@@ -136,11 +136,11 @@ def _values(meta: Any) -> Iterator[str]:
 
 
 def _excesses(functions: Mapping[str, Any], calls: Mapping[str, list[str]]) -> Iterator[str]:
-    """Calls that come to more than memory or the stack of a process holds."""
+    """Yield calls that exhaust the memory or the stack of the process."""
     try:
         order = list(TopologicalSorter(calls).static_order())
     except CycleError:
-        yield "functions that call themselves"
+        yield "recursive functions"
         return
     sizes: dict[str, int] = {}
     depths: dict[str, int] = {}
@@ -149,19 +149,19 @@ def _excesses(functions: Mapping[str, Any], calls: Mapping[str, list[str]]) -> I
         sizes[name] = min(LARGEST_CALL + 1, len(functions[name].node_def) + sum(sizes[each] for each in inner))
         depths[name] = 1 + max((depths[each] for each in inner), default=0)
     if max(sizes.values(), default=0) > LARGEST_CALL:
-        yield f"calls of more than {LARGEST_CALL:,} nodes"
+        yield f"calls that expand to more than {LARGEST_CALL:,} nodes"
     if max(depths.values(), default=0) > DEEPEST_CALL:
-        yield f"calls more than {DEEPEST_CALL} functions deep"
+        yield f"calls nested more than {DEEPEST_CALL} functions deep"
 
 
 def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filename: str) -> bool:
-    """Whether weights are read from another file than the saver is given.
+    """Return whether weights are restored from any other file than the one passed to the saver.
 
     Args:
-        restoring: the nodes of the outer graph by which weights are restored.
-        filename: the one of them that is given the file's name.
+        restoring: the nodes of the outer graph that restore weights.
+        filename: the node that receives the name of the file.
     """
-    # Nodes, and the texts that stand for the given name among their inputs.
+    # Nodes, and the names of those inputs that carry the name of the file.
     waiting: list[tuple[list[Any], frozenset[str]]] = [(restoring, frozenset({filename, f"{filename}:0"}))]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
@@ -179,10 +179,10 @@ def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filenam
     return False
 
 
-def _reached(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str]:
-    """The functions that these messages name in any field, and all that these name in turn.
+def _reachable(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str]:
+    """Return the functions that messages name in any field, and those that these functions name in turn.
 
-    Not only calls: whatever may lead TensorFlow to a function has its name.
+    Calls are not the only way to a function, but every way needs its name.
     """
     known: dict[str | bytes, str] = {name: name for name in functions} | {name.encode(): name for name in functions}
     waiting, seen = list(messages), set[str]()
@@ -193,8 +193,8 @@ def _reached(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str]:
     return seen
 
 
-def _before(nodes: Mapping[str, Any], tensors: Iterable[str | bytes]) -> set[str]:
-    """Names of the nodes that these tensors depend on, their own included."""
+def _dependencies(nodes: Mapping[str, Any], tensors: Iterable[str | bytes]) -> set[str]:
+    """Return the names of the nodes that tensors depend on, including their own."""
     waiting, seen = [_node_of(tensor) for tensor in tensors], set()
     while waiting:
         name = waiting.pop()
@@ -210,7 +210,7 @@ def _node_of(tensor: str | bytes) -> str:
 
 
 def _calls(nodes: Iterable[Any], functions: Mapping[str, Any]) -> Iterator[str]:
-    """The functions that nodes call, as often as they do."""
+    """Yield the function of every call in nodes."""
     for node in nodes:
         if node.op in functions:
             yield node.op
@@ -223,12 +223,12 @@ def _functions_in(value: Any) -> list[Any]:
 
 
 def _texts(messages: Iterable[Any]) -> Iterator[str | bytes]:
-    """Every text in messages, at any depth."""
+    """Yield every string and bytes value in messages, at any depth."""
     return _parts(messages, "")
 
 
 def _parts(messages: Iterable[Any], kind: str) -> Iterator[Any]:
-    """What messages hold at any depth: messages of a kind, or where that is "" texts, the keys of maps too."""
+    """Yield all messages of a kind at any depth; if the kind is "", all strings and bytes, including keys of maps."""
     waiting = list(messages)
     while waiting:
         value = waiting.pop()
@@ -240,7 +240,7 @@ def _parts(messages: Iterable[Any], kind: str) -> Iterator[Any]:
         elif hasattr(value, "ListFields"):
             if value.DESCRIPTOR.full_name == kind:
                 yield value
-            # Of numbers there may be millions.
+            # Skip numbers: there may be millions.
             waiting += [part for field, part in value.ListFields() if field.type in TEXTUAL]
         elif isinstance(value, Sequence):
             waiting += value

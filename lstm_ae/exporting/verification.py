@@ -14,7 +14,7 @@ import numpy as np
 
 from lstm_ae.errors import ConfigError, DataError, Unproven
 from lstm_ae.exporting import probe
-from lstm_ae.exporting.admission import admitted, judged
+from lstm_ae.exporting.admission import admit, check
 from lstm_ae.temporary import temporary_folder
 
 SECONDS = 600
@@ -31,7 +31,7 @@ class Case(NamedTuple):
 def require_allowed(version: Path, name: str) -> None:
     """Raise `Unproven` where a version holds other than allowed operations, or cannot be read."""
     with _unproven():
-        judged(version, name)
+        check(version, name)
 
 
 def prove(version: Path, cases: Iterable[Case], name: str) -> float:
@@ -48,10 +48,10 @@ def prove(version: Path, cases: Iterable[Case], name: str) -> float:
     Raises:
         Unproven: it holds forbidden operations, does not load or run, or says something else than expected.
     """
-    with _unproven(), admitted(version, name=name) as looked_at, temporary_folder("lstmae") as folder:
+    with _unproven(), admit(version, name=name) as checked, temporary_folder("lstmae") as folder:
         path = folder / "cases.npz"
         path.write_bytes(packed(cases))
-        report = in_fresh_process(looked_at, path, folder / "report.json")
+        report = in_fresh_process(checked, path, folder / "report.json")
     if report["error"]:
         raise Unproven(f"{name}: {report['error']}")
     return float(report["difference"])

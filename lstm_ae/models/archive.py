@@ -71,16 +71,16 @@ def contents(path: Path) -> tuple[dict[str, Any], bytes]:
     return parsed, weights
 
 
-def equalized(path: Path) -> bytes:
-    """Return the archive that Keras has written so that equal models are equal byte for byte.
+def normalize(path: Path) -> bytes:
+    """Return an archive that Keras wrote with the same bytes for equal models.
 
-    Keras writes the time, addresses in memory, and layers' names that count what the process has made before.
+    Keras writes the time, memory addresses, and layer names that count all layers the process has made.
     """
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     metadata, config = (json.loads(members[name]) for name in (METADATA, CONFIG))
     metadata.pop("date_saved", None)
-    members[METADATA], members[CONFIG] = (json.dumps(each).encode() for each in (metadata, _renumbered(config)))
+    members[METADATA], members[CONFIG] = (json.dumps(each).encode() for each in (metadata, _renumber(config)))
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for name, member in members.items():
@@ -90,8 +90,8 @@ def equalized(path: Path) -> bytes:
     return content.getvalue()
 
 
-def _renumbered(config: Any) -> Any:
-    """A config whose shared objects and automatic names are counted from the beginning, in the order they come."""
+def _renumber(config: Any) -> Any:
+    """Return a config with the numbers of shared objects and of automatic layer names counted from the start."""
     layers = {
         item["name"]: _snake(item["class_name"]) for item in _objects(config) if isinstance(item.get("name"), str)
     }
@@ -106,7 +106,7 @@ def _renumbered(config: Any) -> Any:
         if isinstance(value, dict):
             return {key: renumbered(item, key) for key, item in value.items()}
         if isinstance(value, list):
-            # A layer, one of its calls, and one of its outputs.
+            # A reference to a tensor: layer, call, and output.
             tensor = len(value) == 3 and isinstance(value[0], str)
             return [renumbered(item, "name" if tensor and not place else "") for place, item in enumerate(value)]
         if key == "shared_object_id":
@@ -216,7 +216,7 @@ def require_plain(weights: bytes) -> int:
 
 
 def _snake(name: str) -> str:
-    """A class's name as Keras begins the names of its layers with it."""
+    """Return the prefix of the names that Keras gives to layers of a class."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 

@@ -27,7 +27,7 @@ def predict(
     *,
     batch: int,
     notify: Callable[[int, int], None],
-    formulas: bool = False,
+    keep_formulas: bool = False,
 ) -> tuple[int, int]:
     """Write the answer for every sample to a file: `.jsonl`, one a line, or `.csv`, one a row.
 
@@ -36,7 +36,7 @@ def predict(
     Args:
         batch: samples in a call.
         notify: told after each batch how many samples are done, and of how many.
-        formulas: keep text in a `.csv` that a spreadsheet would execute.
+        keep_formulas: keep text in a `.csv` that a spreadsheet would execute.
 
     Returns:
         How many samples there are, and how many of them an earlier call had done.
@@ -54,7 +54,7 @@ def predict(
         "source": caller.source,
         "signature": caller.signature.name,
         "samples": _hash(samples),
-        "formulas": formulas,
+        "keep_formulas": keep_formulas,
     }
     head = 1 if out.suffix == ".csv" else 0
     done = 0
@@ -78,7 +78,7 @@ def predict(
             rows = len(next(iter(inputs.values())))
             outputs = _as_far(_answered(caller, inputs, rows), caller.signature, inputs, samples)
             if head:
-                columns, lines = _rows(outputs, done, formulas=formulas)
+                columns, lines = _rows(outputs, done, keep_formulas=keep_formulas)
                 if header is None:
                     file.write(columns)
                 elif columns != header:
@@ -126,7 +126,7 @@ def _as_far(outputs: Tensors, signature: Signature, inputs: Tensors, samples: Sa
     return {name: padded(array, longest) if rolls(name, array) else array for name, array in outputs.items()}
 
 
-def _rows(outputs: Tensors, first: int, *, formulas: bool) -> tuple[bytes, bytes]:
+def _rows(outputs: Tensors, first: int, *, keep_formulas: bool) -> tuple[bytes, bytes]:
     """A table's header and its rows."""
     header, columns = ["sample"], []
     for name, array in plain(outputs).items():
@@ -137,7 +137,7 @@ def _rows(outputs: Tensors, first: int, *, formulas: bool) -> tuple[bytes, bytes
         [number, *(cell for array in columns for cell in array[number - first])]
         for number in range(first, first + len(columns[0]))
     ]
-    return table(header, [], formulas=formulas), table(None, rows, formulas=formulas)
+    return table(header, [], keep_formulas=keep_formulas), table(None, rows, keep_formulas=keep_formulas)
 
 
 def _first_line(path: Path) -> bytes:

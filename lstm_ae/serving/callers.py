@@ -18,7 +18,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving.asking import read_outputs, write_request
 from lstm_ae.serving.folders import Policy, discover, versions_in
-from lstm_ae.serving.loading import looked_at
+from lstm_ae.serving.loading import open_version
 from lstm_ae.serving.manifests import fingerprint
 from lstm_ae.serving.protos import to_array, to_proto
 from lstm_ae.serving.reading import DEFAULT
@@ -87,8 +87,8 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
             )
         directory = versions[number]
     try:
-        with looked_at(directory, trust=trust) as looked:
-            servable = Servable(name, number, directory, looked)
+        with open_version(directory, trust=trust) as checked:
+            servable = Servable(name, number, directory, checked)
     except DataError:
         raise
     except Exception as error:

@@ -1,4 +1,4 @@
-"""From a version's folder to a version that has answered once: looked at first, then loaded, then warmed up."""
+"""Load a version from its folder: check it, load it, and run its warm-up requests."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from lstm_ae.errors import DataError
-from lstm_ae.exporting.admission import Forbidden, admitted
+from lstm_ae.exporting.admission import Forbidden, admit
 from lstm_ae.exporting.warmup import FILE
 from lstm_ae.serving.manifests import changed, read_manifest
 from lstm_ae.serving.protos import to_array
@@ -23,22 +23,22 @@ MOST_WARMUPS = 1000
 
 
 @contextmanager
-def looked_at(directory: Path, *, trust: bool) -> Iterator[Path]:
-    """Give a folder to load a version from, once the version has been looked at.
+def open_version(directory: Path, *, trust: bool) -> Iterator[Path]:
+    """Check a version and yield a folder to load it from, which exists until the block ends.
 
     Args:
-        trust: allow operations that no served model may hold, and files that have changed since the export.
+        trust: allow operations that a served model must not contain, and files that have changed since the export.
 
     Raises:
-        DataError: the version is not as it was exported, or is not what a server may load.
+        DataError: the version has changed since its export, or must not be served.
     """
     try:
-        with admitted(directory, trust=trust) as folder:
+        with admit(directory, trust=trust) as folder:
             if not trust and (wrong := changed(folder, read_manifest(directory))):
-                raise DataError(f"{str(directory)!r}: {wrong}; copy or export it again, or give --trust to load it")
+                raise DataError(f"{str(directory)!r}: {wrong}. Copy or export it again, or pass --trust to load it")
             yield folder
     except Forbidden as error:
-        raise DataError(f"{error}; give --trust to load it: it may then read and write files") from error
+        raise DataError(f"{error}. Pass --trust to load it; it can then read and write files") from error
 
 
 def loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
@@ -50,7 +50,7 @@ def loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
 
     def load(name: str, version: int, directory: Path) -> Servable:
         """Load a version and run its warm-up requests, so that the first client does not wait for them."""
-        with looked_at(directory, trust=trust) as folder:
+        with open_version(directory, trust=trust) as folder:
             servable = Servable(name, version, directory, folder)
             _warm_up(servable, folder / FILE)
         return servable
@@ -79,6 +79,6 @@ def _warmups(path: Path) -> Iterator[PredictionLog]:
         try:
             log.ParseFromString(record)
         except DecodeError as error:
-            raise DataError(f"its {FILE} is damaged; remove that file, or export the model again") from error
+            raise DataError(f"The warm-up file {FILE} is damaged. Remove it, or export the model again.") from error
         if log.HasField("predict_log"):
             yield log

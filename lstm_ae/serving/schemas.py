@@ -95,7 +95,7 @@ def _inputs(signature: Signature, limits: Limits, skipped: int) -> Schema:
 
 
 def _of_one_or_all(outputs: Mapping[str, Spec], skipped: int) -> Schema:
-    """A single output stands alone, others by name: several, or none."""
+    """Return the schema of a single output, or of an object of all outputs if there are several or none."""
     made = {name: tensor(spec, skipped) for name, spec in outputs.items()}
     return _object(made) if len(made) != 1 else next(iter(made.values()))
 

@@ -34,7 +34,7 @@ SERVED = frozenset(
     ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "object")
 )
 PREDICT = "tensorflow/serving/predict"
-# What TensorFlow raises where a graph is not what one looks like: it checks little of it.
+# What TensorFlow raises for damaged graphs, most of which it does not check.
 DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
 # Prefix of signatures that initialize a model and cannot be called.
 STARTUP = "__saved_model_"
@@ -78,7 +78,7 @@ class Servable:
         name: the model's.
         version: its number.
         directory: of the version.
-        folder: to load it from, needed no longer than that takes.
+        folder: the folder to load it from; not needed afterwards.
 
     Raises:
         DataError: the graph is damaged.
@@ -99,7 +99,7 @@ class Servable:
             self._functions = {key: self._loaded.signatures[key] for key in self.signatures}
         except DAMAGE as error:
             what = f"{type(error).__name__}: {_first_line(str(error))}"
-            raise DataError(f"{str(directory)!r} is damaged ({what}); export the model again") from error
+            raise DataError(f"{str(directory)!r} is damaged ({what}). Export the model again.") from error
         self.dtypes = {
             key: {name: spec.dtype for name, spec in found.inputs.items()} for key, found in self.signatures.items()
         }
@@ -211,10 +211,10 @@ def signature_definitions(folder: Path, directory: Path | None = None) -> dict[s
     try:
         content.ParseFromString(read_graph_file(folder))
     except DecodeError as error:
-        raise DataError(f"{str(path)!r} is damaged; export the model again") from error
+        raise DataError(f"{str(path)!r} is damaged. Export the model again.") from error
     serving = [graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags]
     if not serving:
-        raise DataError(f"{str(path)!r} holds no graph for serving; export the model again")
+        raise DataError(f"{str(path)!r} contains no graph for serving. Export the model again.")
     return {key: serving[0].signature_def[key] for key in sorted(serving[0].signature_def)}
 
 
