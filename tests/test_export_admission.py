@@ -183,7 +183,7 @@ def test_a_damaged_graph_is_a_data_error_of_one_line(plain: Path, part: str, fou
             function(meta, "__inference_serve").node_def[0].input[0] = "nothing"
 
     bad = edit_graph(plain, Path("1"), edit)
-    with pytest.raises(DataError, match=r"^'1' is damaged \(") as raised:
+    with pytest.raises(DataError, match=r"^'1' cannot be loaded \(") as raised:
         loader(trust=False)("plain", 1, bad)
     assert found in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -86,14 +86,8 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
                 f"--model-version must be one of {', '.join(map(str, sorted(versions)))}. Received: {number}"
             )
         directory = versions[number]
-    try:
-        with open_version(directory, trust=trust) as checked:
-            servable = Servable(name, number, directory, checked)
-    except DataError:
-        raise
-    except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"{str(directory)!r} cannot be loaded ({first[:200]}); export the model anew") from error
+    with open_version(directory, trust=trust) as checked:
+        servable = Servable(name, number, directory, checked)
     found = _chosen(servable.definitions, signature)
     return Caller(f"{name}/{number}", fingerprint(directory), found, lambda inputs: servable.run(found.name, inputs))
 

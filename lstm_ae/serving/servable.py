@@ -34,7 +34,7 @@ SERVED = frozenset(
     ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "object")
 )
 PREDICT = "tensorflow/serving/predict"
-# What TensorFlow raises for damaged graphs, most of which it does not check.
+# What TensorFlow raises for a damaged graph instead of an error that describes the damage.
 DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
 # Prefix of signatures that initialize a model and cannot be called.
 STARTUP = "__saved_model_"
@@ -81,8 +81,7 @@ class Servable:
         folder: the folder to load it from; not needed afterwards.
 
     Raises:
-        DataError: the graph is damaged.
-        Exception: whatever else TensorFlow finds wrong with the folder.
+        DataError: TensorFlow cannot load the model.
     """
 
     def __init__(self, name: str, version: int, directory: Path, folder: Path) -> None:
@@ -97,9 +96,13 @@ class Servable:
             # The loaded object owns the variables: it must live as long as its functions do.
             self._loaded = tf.saved_model.load(str(folder))
             self._functions = {key: self._loaded.signatures[key] for key in self.signatures}
-        except DAMAGE as error:
-            what = f"{type(error).__name__}: {_first_line(str(error))}"
-            raise DataError(f"{str(directory)!r} is damaged ({what}). Export the model again.") from error
+        except DataError:
+            raise
+        except Exception as error:
+            what = _first_line(str(error)).replace(str(folder), str(directory))
+            if isinstance(error, DAMAGE):
+                what = f"{type(error).__name__}: {what}"
+            raise DataError(f"{str(directory)!r} cannot be loaded ({what}). Export the model again.") from error
         self.dtypes = {
             key: {name: spec.dtype for name, spec in found.inputs.items()} for key, found in self.signatures.items()
         }
@@ -230,7 +233,7 @@ def signature_of(name: str, definition: SignatureDef) -> Signature:
     every = [*inputs.values(), *outputs.values()]
     for spec in every:
         if spec.dtype.name not in SERVED:
-            raise ValueError(f"the signature {name!r} has values of type {spec.dtype.name}, which are not served")
+            raise DataError(f"the signature {name!r} has values of type {spec.dtype.name}, which are not served")
     batched = bool(inputs) and all(spec.shape and spec.shape[0] is None for spec in every)
     return Signature(name, inputs, outputs, batched, definition.method_name)
 
