@@ -107,7 +107,7 @@ def test_a_thread_at_work_is_told_from_one_that_waits(monkeypatch: pytest.Monkey
         end.wait(30)
 
     batcher = batching.Batcher(batching.Batching())
-    batcher._pool.submit(work)
+    batcher._workers[0]._pool.submit(work)
     assert begun.wait(10)
     batcher.close()
     assert server.at_work(0.01)

@@ -74,7 +74,7 @@ def test_processes_of_ours_start_so(begun):
     assert done.returncode == 0, done.stderr
     collections, frozen = map(int, done.stdout.split())
     assert frozen > 300_000
-    assert collections < 300  # otherwise about 1,000 on Python 3.11
+    assert collections < 400  # otherwise about 1,000 on Python 3.11
 
 
 # A module whose import says which process it is in, and never ends.
