@@ -71,8 +71,8 @@ def test_killed_at_ten_moments(references, tmp_path):
     for write in (1, 2, 3, 5, 6, 8):
         code, lines = finished(f"{RESUME} --jobs 1", tmp_path, kill_at_write=write)
         assert code == -signal.SIGKILL, lines
-    with started(f"{RESUME} --jobs 1", tmp_path) as process:  # between two trials, or within one
-        until(process, "trial 2: ")
+    with started(f"{RESUME} --jobs 1", tmp_path) as process:  # at the end of a trial, or within the next
+        until(process, "trial ")
         process.kill()
     with started(f"{RESUME} --jobs 1", tmp_path) as process:  # while the best trial becomes a run
         until_there(place / "trials")
