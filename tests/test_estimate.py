@@ -160,7 +160,7 @@ def test_a_dry_run_of_a_training_and_the_training(
     how = {part["name"]: part["how"] for part in found["parts"]}
     assert list(how) == ["compile", "train", "validate", "save", "finish"]
     assert how["train"].startswith("2 epochs of 2 steps, ")
-    assert how["validate"] == "2 epochs of 40 windows"
+    assert how["validate"] == "the start and 2 epochs of 40 windows"
     assert main(shlex.split(f"toy train {SMALL} --out r --quiet")) == 0
     size = sum(path.stat().st_size for path in Path("r").rglob("*") if path.is_file())
     assert found["disk_bytes"] == pytest.approx(size, rel=0.3)

@@ -288,7 +288,8 @@ def test_the_verdict_counts_all_series_alike(place: Path) -> None:
             )
             config = Series.from_dict({"data": data, "task": task} | usual | options)
             found.append(_measured(*settling.settle(config)))
-        assert found[1] == pytest.approx(found[0], rel=5e-3)
+        # A skill is one less a ratio: that of an untrained network is next to nothing.
+        assert found[1] == pytest.approx(found[0], rel=5e-3, abs=1e-5)
 
 
 def _measured(config: Series, data: Data) -> list[float]:
