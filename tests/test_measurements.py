@@ -523,6 +523,19 @@ def test_elapsed_seconds_are_told_as_they_were_written() -> None:
         read("t,a\n0,5\n0.25,6\n", time_col="t", time_unit="s", time_zone="Europe/Berlin")
 
 
+def test_counters_keep_all_their_digits() -> None:
+    counted = [2**53 + 1, 2**53 + 3, 2**53 + 5]
+    text = "t,a\n" + "".join(f"{number},5\n" for number in counted)
+    for unit, size in (("steps", 1), ("ns", 1)):
+        table = read(text, time_col="t", time_unit=unit)
+        assert table.zone == Elapsed(size)
+        assert told_each(table.times, table.zone) == told_all(table.times, table.zone).tolist() == counted
+        assert told(counted[0], table.zone) == "9007199254740993"
+    # Whole numbers beside a fraction too.
+    micro = np.array([(2**53 + 1) * 1000, (2**53 + 2) * 1000 + 500])
+    assert told_each(micro, Elapsed(1000)) == [2**53 + 1, 2**53 + 2.5]
+
+
 def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     text = HEAD + "".join(f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k},{k % 7}\n" for k in range(500))
     whole = read(text)

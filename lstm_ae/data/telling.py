@@ -29,6 +29,11 @@ class Elapsed(NamedTuple):
         """Times as they were written, `(rows,)`: whole numbers where all are."""
         return times / self.size if (times % self.size).any() else times // self.size
 
+    def number(self, time: int) -> int | float:
+        """Return a time as it was written; a whole number has all its digits, also those that a float has not."""
+        whole, rest = divmod(int(time), self.size)
+        return int(time) / self.size if rest else whole
+
 
 Zone = datetime.tzinfo | Elapsed | None
 """How times are told: by the clocks of a zone, as elapsed, or as they were written, without any zone."""
@@ -37,7 +42,8 @@ Zone = datetime.tzinfo | Elapsed | None
 def told(nanoseconds: int, zone: Zone = None) -> str:
     """A time in UTC in as few characters as it has, or by the clocks of a zone with their offset."""
     if isinstance(zone, Elapsed):
-        return f"{zone.numbers(np.array([nanoseconds]))[0]:.15g}"
+        number = zone.number(nanoseconds)
+        return str(number) if isinstance(number, int) else f"{number:.15g}"
     offset = int(offsets(np.array([nanoseconds]), zone)[0]) if zone else 0
     text = str(np.datetime64(nanoseconds + offset * UNITS["min"], "ns")).replace("T", " ")
     text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -69,7 +75,7 @@ def told_all(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
 def told_each(nanoseconds: Times, zone: Zone = None) -> list[Any]:
     """The same of rows that come one by one: each to the second, or as far as it goes."""
     if isinstance(zone, Elapsed):
-        return [int(number) if number == int(number) else number for number in (nanoseconds / zone.size).tolist()]
+        return [zone.number(time) for time in nanoseconds.tolist()]
     found = offsets(nanoseconds, zone) if zone else np.zeros(len(nanoseconds), np.int64)
     texts = np.datetime_as_string((nanoseconds + found * UNITS["min"]).view("datetime64[ns]"), "ns").tolist()
     return [
