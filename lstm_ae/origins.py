@@ -17,7 +17,7 @@ from lstm_ae.data.series import prepare, rows_of_part
 from lstm_ae.data.telling import Zone
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.tasks.series.settling import settle_prepared
+from lstm_ae.tasks.series.settling import require_even, settle_prepared
 
 Numbers = NDArray[Any]
 
@@ -52,6 +52,7 @@ def begun(config: Series, folds: int, reading: Progress | None = None) -> tuple[
     if config.task != "forecast" or config.split_by == "series" or config.split != Series.split:
         raise ConfigError("backtest is for --task forecast and divides the rows itself. Leave out --split")
     table = read_measurements(config, reading)
+    require_even(config, table)
     first = divided(config, table, 1, folds)
     source = first.data.source
     leaky = (f"LEAKY: {source.leaky}",) if source.leaky else ()

@@ -147,7 +147,6 @@ PROBLEMS: dict[str, tuple[list[str], str, str]] = {
         "No part holds a window of 8 steps",
         "--split-by series",
     ),
-    "one time": (["time,a", *(f"2024-01-01,1.{k}" for k in range(50))], "no step", "--freq rows"),
 }  # fmt: skip
 WITH = {
     "a step that is too long": "--freq 1d",
@@ -613,7 +612,7 @@ def test_gaps_that_part_and_steps_that_are_none(called: Any) -> None:
     shifts = [hour for hour in hours(600) if hour[-5:] in ("08:00", "17:00")]
     (note,) = found(HEAD.strip(), *(f"{hour},{k * k % 23}" for k, hour in enumerate(shifts))).values()
     assert note.text.endswith("as if rows had no regular step")
-    assert note.fixes == ({"freq": "rows"},)
+    assert note.fixes == ({"freq": "12h", "duplicates": "mean"}, {"freq": "rows"})
 
 
 NUMBERS = ["1", "2", "2.5", "-3e4", "1e999", "1e39", "1,5", "1.234,5", '"1,000"', "inf", "7", "99999999999999999999"]

@@ -15,6 +15,20 @@ Flags = NDArray[np.bool_]
 
 # A gap's length comes again and again where so many gaps in a series have it, and so large a share of the long ones.
 OFTEN, COMMON = 3, 0.1
+# Numbers of each unit that people use as a step, and the same as nanoseconds, ascending.
+ROUND = {
+    **dict.fromkeys(("ns", "us", "ms"), (1, 2, 5, 10, 20, 50, 100, 200, 500)),
+    **dict.fromkeys(("s", "min"), (1, 2, 5, 10, 15, 20, 30)),
+    "h": (1, 2, 3, 4, 6, 8, 12),
+    "d": (1, 2, 5, 10, 30),
+    "w": (1, 2),
+}
+SIZES = tuple(sorted(UNITS[unit] * number for unit, numbers in ROUND.items() for number in numbers))
+# An even step is at least and at most so many median steps; at least this share of at least so many places that are
+# taken follow one another.
+LEAST, MOST, EVEN, FEWEST = 0.5, 100, 0.9, 20
+# The largest share of a grid that may be missing.
+MOST_MISSING = 0.5
 # Days of one, three and twelve months of the calendar.
 MONTHS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
 
@@ -32,8 +46,7 @@ def common_step(table: Measurements) -> Step:
     """
     if table.layout.time is None:
         return Step()
-    steps = np.diff(table.times)
-    steps = steps[(steps > 0) & ~starts_of(table.series)[1:]]
+    steps = _advances(table, table.times)
     if not len(steps):
         return Step()
     middle = int(np.median(steps))
@@ -85,6 +98,47 @@ def slots(table: Measurements, step: Step, *, follow: bool = False) -> Times:
             return places
         moved[own] = found.places
     return moved
+
+
+def missing_share(table: Measurements, places: Times) -> float:
+    """Return the share of a grid's places that no row takes, from the first to the last of each series.
+
+    It is 0 where at most half of the places that are taken have a gap before them: what is missing then are nights,
+    weekends, or outages of a table whose step is right.
+
+    Args:
+        places: `(rows,)` as of `slots`.
+    """
+    steps = _advances(table, places)
+    return 1 - len(steps) / float(steps.sum(dtype=np.float64)) if (steps > 1).sum() * 2 > len(steps) else 0.0
+
+
+def even_step(table: Measurements) -> Step | None:
+    """Return the shortest usual step at which nearly all places that are taken follow one another.
+
+    Rows that meet at this step must be merged.
+
+    Returns:
+        None where no step from half the median to a hundred medians is so.
+    """
+    times = _advances(table, table.times)
+    if table.layout.time is None or not len(times):
+        return None
+    middle = float(np.median(times))
+    sizes = [n * 10**power for power in range(19) for n in (1, 2, 5)] if table.layout.counts else SIZES
+    for size in sizes:
+        if LEAST * middle <= size <= MOST * middle:
+            step = Step(steps=size) if table.layout.counts else Step(size)
+            steps = _advances(table, slots(table, step))
+            if len(steps) >= FEWEST and (steps == 1).mean() >= EVEN:
+                return step
+    return None
+
+
+def _advances(table: Measurements, along: Times) -> Times:
+    """Return by how much times or places rise from row to row within series, where they do."""
+    steps = np.diff(along)
+    return steps[(steps > 0) & ~starts_of(table.series)[1:]]
 
 
 class Followed(NamedTuple):

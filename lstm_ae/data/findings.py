@@ -10,11 +10,24 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, Step
-from lstm_ae.data.cadence import Clash, Gaps, clash_of, common_gaps, moment, repeats_hour, slots, starts_of
+from lstm_ae.data.cadence import (
+    MOST_MISSING,
+    Clash,
+    Gaps,
+    clash_of,
+    common_gaps,
+    even_step,
+    missing_share,
+    moment,
+    repeats_hour,
+    slots,
+    starts_of,
+)
 from lstm_ae.data.clocks import CLOCKS
 from lstm_ae.data.dividing import PARTS, parts_wanted
 from lstm_ae.data.flags import are_flags
 from lstm_ae.data.forms import NAMES
+from lstm_ae.data.instants import Times
 from lstm_ae.data.known import prepare_any
 from lstm_ae.data.levels import of_unknown_series
 from lstm_ae.data.lines import shown
@@ -29,6 +42,7 @@ from lstm_ae.data.remarks import (
     of_left_out,
     of_long_season,
     of_lost_digits,
+    of_missing_steps,
     of_unlike_size,
     of_woven,
 )
@@ -40,6 +54,8 @@ from lstm_ae.errors import ConfigError
 
 # Different words that may all stand for a missing value; more are the text of a column that is none of numbers.
 WORDS = 20
+# Rows of a regular table that come too near to another, at most: so few are stray ones.
+STRAY = 0.02
 
 
 class Finding(NamedTuple):
@@ -148,9 +164,22 @@ def rows_that_meet(table: Measurements, step: Step, clash: Clash | None, config:
         text = f"{rows} too near for a step of {step}: {second} is only {step.resized(clash.apart)} after {first}"
         gap = np.diff(table.times)
         finer = step.resized(int(gap[(gap > 0) & ~starts_of(table.series)[1:]].min()))
-        if clash_of(table, slots(table, finer)) is None:
+        places = slots(table, finer)
+        last = last if missing_share(table, slots(table, step)) <= MOST_MISSING else []
+        if clash_of(table, places) is None and missing_share(table, places) <= MOST_MISSING:
             fixes.append({"freq": str(finer)})
+        elif even_step(table) != step:
+            fixes += even_ways(table, step, config)
+        if clash.rows <= STRAY * len(table.times):
+            fixes, last = [*last, *fixes], []
     return [Finding(text, True, (*fixes, *last))]
+
+
+def even_ways(table: Measurements, step: Step, config: Reading) -> list[Mapping[str, Any]]:
+    """Return the options that read a table whose rows do not follow at a step, the best first."""
+    even = even_step(table)
+    rule = "mean" if config.duplicates == "error" else config.duplicates
+    return [*([{"freq": str(even), "duplicates": rule}] if even not in (None, step) else []), {"freq": "rows"}]
 
 
 def _hours(table: Measurements) -> list[Mapping[str, Any]]:
@@ -201,20 +230,40 @@ def _kept(config: Reading) -> str:
     return "first" if config.duplicates == "error" else config.duplicates
 
 
-def in_time(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared) -> list[Finding]:
-    """Rows that are out of order or missing."""
-    found = []
+def in_time(table: Measurements, step: Step, config: Reading) -> list[Finding]:
+    """Return what is odd about the order of rows: all of one time, out of order, or of several series."""
+    found, layout = [], table.layout
+    if layout.time is not None and step == Step() and config.step is None:
+        fixes: list[Mapping[str, Any]] = [{"clock_col": name} for name in layout.clocks[:1]]
+        fixes += [{"id_col": ids} for ids in layout.apart[:1]]
+        of = " of a series" if len(table.ids) > 1 else ""
+        text = f"No two rows{of} differ in time; they are taken as they follow, as with --freq rows"
+        found.append(Finding(text, False, (*fixes, {"freq": "rows"})))
     if text := of_woven(table):
         found.append(Finding(text, False, tuple({"id_col": ids} for ids in table.layout.woven[:2])))
     if table.unsorted:
         found.append(Finding(f"{count(table.unsorted, 'row')} stood after a later one; rows are sorted by time", False))
+    return found
+
+
+def mostly_missing(table: Measurements, step: Step, places: Times, config: Reading) -> list[Finding]:
+    """Return that most steps have no row, and other steps."""
+    share = missing_share(table, places)
+    if share <= MOST_MISSING:
+        return []
+    return [Finding(of_missing_steps(share, step), True, tuple(even_ways(table, step, config)))]
+
+
+def in_steps(table: Measurements, step: Step, gaps: Gaps, prepared: Prepared, config: Reading) -> list[Finding]:
+    """Return how many steps have no row, and the gaps that no window crosses."""
+    found = []
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)
     # As weekends may be.
     crossed = any(gap <= prepared.max_gap for gap in common_gaps(table, slots(table, step), 1))
     if share > MANY:
         why = "; they are taken for missing" if crossed else ", as if rows had no regular step"
-        text = f"{share:.0%} of the steps of {step} have no row{why}"
-        found.append(Finding(text, False, () if crossed else ({"freq": "rows"},)))
+        fixes = () if crossed else tuple(even_ways(table, step, config))
+        found.append(Finding(of_missing_steps(share, step) + why, False, fixes))
     if (crossed or share <= MANY) and gaps.longest > prepared.max_gap:
         without = f", {count(gaps.empty, 'row')} without any value among them" if gaps.empty else ""
         text = (

@@ -1,7 +1,7 @@
 """What a table holds and what is wrong with it, before anything is trained."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from lstm_ae.data.findings import (
     in_columns,
     in_length,
     in_series,
+    in_steps,
     in_time,
+    mostly_missing,
     no_windows,
     rows_that_meet,
 )
@@ -76,19 +78,20 @@ def inspect(config: Reading, progress: Progress | None = None) -> Inspection:
     layout = table.layout
     roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
+    # Where the advice is another grid, gaps and windows of this one say nothing.
+    near = clash is not None and not clash.same_time and config.duplicates == "error"
+    uneven = mostly_missing(table, step, places, config)
     findings = [
         *bad_cells(table, config),
         *rows_that_meet(table, step, clash, config),
-        *no_windows(prepared, windows, config),
-        *in_time(table, step, gaps, prepared),
+        *(uneven if not near else []),
+        *([] if uneven else no_windows(prepared, windows, config)),
+        *in_time(table, step, config),
+        *([] if near or uneven else in_steps(table, step, gaps, prepared, config)),
         *in_length(prepared),
         *in_columns(prepared, features, config),
         *in_series(config, prepared),
     ]
-    if layout.time is not None and step == Step() and config.step is None:
-        fixes: tuple[Mapping[str, Any], ...] = tuple({"clock_col": name} for name in layout.clocks[:1])
-        fixes += tuple({"id_col": ids} for ids in layout.apart[:1])
-        findings.append(Finding("All rows have the same time, so there is no step", True, (*fixes, {"freq": "rows"})))
     findings.sort(key=lambda finding: not finding.fatal)
     return Inspection(table, step, gaps, clash, features, others, prepared, windows, tuple(findings))
 

@@ -128,6 +128,11 @@ def of_left_out(config: Reading, table: Measurements) -> str:
     return "; ".join(told[:10]) + (f"; and others in {len(told) - 10} more ways" if len(told) > 10 else "")
 
 
+def of_missing_steps(share: float, step: Step) -> str:
+    """Return which share of the steps has no row."""
+    return f"{'Over 99%' if share > 0.99 else f'{share:.0%}'} of the steps of {step} have no row"
+
+
 def of_counters(table: Measurements) -> str:
     """Which columns count, and are modelled as values; "" where none does."""
     names = counting(table)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config.reading import UNITS, Step
-from lstm_ae.data.cadence import slots, starts_of
+from lstm_ae.data.cadence import SIZES, slots, starts_of
 from lstm_ae.data.columns import heading
 from lstm_ae.data.measurements import Measurements
 
@@ -49,8 +49,8 @@ GAIN, SURE = 0.1, 2.0
 TOLERANCE = 0.04
 # Local maxima of the autocorrelation that are tested in each octave of lags.
 PEAKS = 3
-# The mean length of a year in days, and multiples of a unit of time that people use.
-YEAR, MULTIPLES = 365.2425, (1, 2, 5, 10, 15, 30)
+# The mean length of a year in days.
+YEAR = 365.2425
 
 
 class Seasons(NamedTuple):
@@ -186,7 +186,7 @@ def coarser(step: Step, season: int) -> Step | None:
     if not step.nanoseconds:
         return None
     length = season * step.nanoseconds
-    for wider in (size * number for size in UNITS.values() for number in MULTIPLES):
+    for wider in SIZES:
         if not (wider <= step.nanoseconds or wider % step.nanoseconds or length % wider) and length // wider <= LONGEST:
             return Step(wider)
     return None

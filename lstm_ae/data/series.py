@@ -155,16 +155,9 @@ def prepare(
         DataError: rows that meet, or a grid far too fine, as `on_grid` says.
     """
     inferred = dict(table.layout.inferred)
-    step = config.step
-    if step not in (None, Step()) and table.layout.time is None:
-        raise ConfigError("--freq needs a column of times; name it with --time-col, or leave --freq out")
-    if step not in (None, Step()) and bool(step.steps) != table.layout.counts:
-        kind = "steps, as in 1step, since they" if table.layout.counts else "time, as in 1h, since they do not"
-        raise ConfigError(f"--freq must be of {kind} count in {table.layout.time!r}. Received: {config.freq}")
-    if step is None:
-        step = common_step(table)
-        if table.layout.time is not None:
-            inferred["freq"] = f"{step}, " + ("the most common step" if step != Step() else "as no two times differ")
+    step = step_of(config, table)
+    if config.step is None and table.layout.time is not None:
+        inferred["freq"] = f"{step}, " + ("the most common step" if step != Step() else "as no two times differ")
 
     def partition_of(max_gap: int) -> Partition:
         grid = on_grid(table, step, max_gap, config)
@@ -200,6 +193,23 @@ def prepare(
                 reasons={name: words + why * words.endswith(LONGEST_RUN) for name, words in lengths.reasons.items()}
             )
     return Prepared(table, *found[:2], lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.reasons}, usual)
+
+
+def step_of(config: Reading, table: Measurements) -> Step:
+    """Return the step of `freq`, else the most common one of a table.
+
+    Raises:
+        ConfigError: `freq` does not fit the table.
+    """
+    step = config.step
+    if step is None:
+        return common_step(table)
+    if step != Step() and table.layout.time is None:
+        raise ConfigError("--freq needs a column of times; name it with --time-col, or leave --freq out")
+    if step != Step() and bool(step.steps) != table.layout.counts:
+        kind = "steps, as in 1step, since they" if table.layout.counts else "time, as in 1h, since they do not"
+        raise ConfigError(f"--freq must be of {kind} count in {table.layout.time!r}. Received: {config.freq}")
+    return step
 
 
 def _given_lengths(config: Reading) -> Lengths | None:

@@ -10,8 +10,10 @@ from lstm_ae.anomaly.normal import usual_smooth
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.rules import parse_threshold, rows_of_unit
+from lstm_ae.data.cadence import slots
 from lstm_ae.data.classes import labelled, of_known_classes
 from lstm_ae.data.columns import heading
+from lstm_ae.data.findings import mostly_missing
 from lstm_ae.data.grid import rows_of
 from lstm_ae.data.known import prepare_normal
 from lstm_ae.data.leakage import describe_leaks, find_leaks
@@ -19,7 +21,7 @@ from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import padded
 from lstm_ae.data.remarks import looking_ahead, of_another_step, remarks
 from lstm_ae.data.season import seasons_of
-from lstm_ae.data.series import Prepared, load_series, prepare
+from lstm_ae.data.series import Prepared, load_series, prepare, step_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
@@ -48,8 +50,9 @@ def settle_table(config: Series, table: Measurements) -> Settled:
     """What the config leaves open is found in the table and written into it, so that it means the same for others.
 
     Raises:
-        ConfigError, DataError: as `prepare` and `load_series` say.
+        ConfigError, DataError: as `require_even`, `prepare` and `load_series` say.
     """
+    require_even(config, table)
     inferred: Mapping[str, str] = {}
     if config.task == "classify":
         config, table, inferred = labelled(config, table)
@@ -134,6 +137,19 @@ def config_of(run: Run, *tasks: str) -> Series:
             f"{str(run.directory)!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}"
         )
     return config
+
+
+def require_even(config: Reading, table: Measurements) -> None:
+    """Refuse to train on a grid that is mostly missing.
+
+    Raises:
+        ConfigError: `freq` does not fit the table.
+        DataError: rows have no regular step, or a far longer one.
+    """
+    step = step_of(config, table)
+    for finding in mostly_missing(table, step, slots(table, step, follow=config.duplicates == "error"), config):
+        ways = [" ".join(f"{flag(name)} {value}" for name, value in fix.items()) for fix in finding.fixes]
+        raise DataError(f"{table.name}: {finding.text}. Add {', or '.join(ways)}")
 
 
 def require_whole(config: Reading, prepared: Prepared) -> None:

@@ -1,0 +1,224 @@
+"""Tables whose rows have no regular step: the advice of a check and of a training, and what comes of following it."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from searches import call
+
+from lstm_ae.config import Reading, Series
+from lstm_ae.config.reading import parse_step
+from lstm_ae.data.cadence import common_step, even_step, missing_share, slots
+from lstm_ae.data.findings import changed_by, together
+from lstm_ae.data.inspection import Inspection, inspect
+from lstm_ae.data.measurements import read_measurements
+from lstm_ae.errors import DataError
+from lstm_ae.options import flag
+from lstm_ae.origins import begun
+from lstm_ae.tasks.series import settling
+
+Seconds = NDArray[np.float64]
+
+
+def poisson(rows: int = 1500) -> Seconds:
+    return np.cumsum(np.random.default_rng(0).exponential(10, rows))
+
+
+def bursts(begins: Seconds) -> Seconds:
+    """Five rows within about a second, again and again."""
+    within = np.cumsum(np.random.default_rng(0).exponential(0.3, (len(begins), 5)), axis=1)
+    return np.sort((begins[:, None] + within).ravel())
+
+
+def daily(*clock: float, days: int = 120) -> Seconds:
+    found: Seconds = np.add.outer(np.arange(days) * 86_400, np.multiply(clock, 3600.0)).ravel()
+    return found
+
+
+def events() -> Seconds:
+    """Times of which no two distances are alike, over eight orders of magnitude."""
+    return np.cumsum(10 ** np.random.default_rng(1).uniform(0, 8, 400))
+
+
+def stray() -> Seconds:
+    """A row every minute, and a few stray ones."""
+    return np.sort(np.r_[np.arange(500), 100.4, 300.3] * 60)
+
+
+# What comes as a table of seconds, and the step that is even.
+TABLES: dict[str, tuple[Seconds, str | None]] = {
+    "arrivals": (poisson(), "30s"),
+    "bursts": (bursts(np.arange(300) * 10.0), "10s"),
+    "bursts that arrive": (bursts(np.cumsum(np.random.default_rng(2).exponential(90, 300))), None),
+    "twice a day": (daily(8, 17), "12h"),
+    "events": (events(), None),
+    "stray rows": (stray(), "1min"),
+}
+
+
+def table_of(seconds: Seconds, **options: Any) -> Reading:
+    times = np.datetime64("2024-01-01", "us") + (np.asarray(seconds) * 1e6).astype("timedelta64[us]")
+    rows = [f"{time},{np.sin(k / 5):.3f}" for k, time in enumerate(times)]
+    Path("t.csv").write_text("\n".join(["time,a", *rows]) + "\n")
+    return Reading(data="t.csv", **options)
+
+
+def settled(fix: Any, **options: Any) -> settling.Settled:
+    return settling.settle(changed_by(Series(data="t.csv", epochs=1, **options), fix))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_the_shortest_usual_step_at_which_rows_follow_one_another(case: str) -> None:
+    seconds, expected = TABLES[case]
+    found = even_step(read_measurements(table_of(seconds)))
+    assert (found and str(found)) == expected
+
+
+def test_an_even_step_of_a_counter_and_of_no_times() -> None:
+    places = np.cumsum(np.random.default_rng(0).integers(1, 60, 300))
+    Path("t.csv").write_text("step,a\n" + "".join(f"{place},1.{place % 7}\n" for place in places))
+    table = read_measurements(Reading(data="t.csv", time_col="step", time_unit="steps"))
+    step = even_step(table)
+    assert str(step) == "50steps"
+    assert step is not None
+    assert (np.diff(slots(table, step)) <= 1).mean() > 0.9
+    Path("t.csv").write_text("a\n" + "1.5\n2.5\n" * 9)
+    assert even_step(read_measurements(Reading(data="t.csv"))) is None
+
+
+def share_of(seconds: Seconds, every: str | None = None) -> float:
+    table = read_measurements(table_of(seconds))
+    step = common_step(table) if every is None else parse_step(every)
+    assert step is not None
+    return missing_share(table, slots(table, step))
+
+
+def test_nights_weekends_and_outages_are_not_missing() -> None:
+    hours = np.arange(24 * 70)
+    assert share_of(hours[(hours % 24 >= 9) & (hours % 24 < 17)] * 3600) == 0
+    assert share_of(hours[(hours // 24 % 7 < 5) & (hours % 24 == 8)] * 3600) == 0
+    assert share_of(np.r_[0:200, 9000:9200] * 60) == 0
+    # Every second step has a row.
+    assert share_of(hours * 7200, "1h") == pytest.approx(0.5, abs=0.01)
+    assert share_of(hours * 3600, "1min") == pytest.approx(59 / 60, abs=0.01)
+    assert share_of(hours * 3600, "rows") == 0
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_whatever_a_check_advises_can_be_trained_on(case: str) -> None:
+    config = table_of(TABLES[case][0])
+    found = inspect(config)
+    assert found.usable is (case == "twice a day")
+    fixes = [fix for finding in found.findings for fix in finding.fixes]
+    assert fixes
+    for fix in (*fixes, together(config, found.findings)):
+        again = inspect(changed_by(config, fix))
+        assert again.usable, fix
+        assert settled(fix).data.train.samples > 0
+        # A grid that is followed holds not far more rows than the table.
+        assert len(again.prepared.part) < 20 * len(found.table.times)
+
+
+def test_a_step_of_few_places_is_not_advised() -> None:
+    assert even_step(read_measurements(table_of(poisson(30)))) is None
+
+
+def test_outages_are_no_reason_for_the_step_that_is_there() -> None:
+    found = inspect(table_of(np.r_[0:100, 150:230, 290:350] * 60))
+    assert found.usable
+    (note,) = (finding for finding in found.findings if "have no row" in finding.text)
+    assert note.fixes == ({"freq": "rows"},)
+
+
+def test_rows_that_meet_in_time_and_a_grid_that_is_missing_are_two_problems() -> None:
+    config = table_of(np.repeat(daily(8, 17), 2), freq="1h")
+    found = inspect(config)
+    assert [finding.fatal for finding in found.findings] == [True, True]
+    fix = together(config, found.findings)
+    assert fix == {"freq": "12h", "duplicates": "mean"}
+    assert inspect(changed_by(config, fix)).usable
+    assert settled(fix).data.train.samples > 0
+
+
+def fixes_of(found: Inspection) -> list[Any]:
+    (problem,) = (finding for finding in found.findings if finding.fatal)
+    return [dict(fix) for fix in problem.fixes]
+
+
+def test_a_grid_far_finer_than_the_rows_is_not_advised() -> None:
+    found = inspect(table_of(poisson()))
+    assert fixes_of(found) == [{"freq": "30s", "duplicates": "mean"}, {"freq": "rows"}, {"duplicates": "mean"}]
+    assert not any("have no row" in finding.text or "No window" in finding.text for finding in found.findings)
+    # Where rows have a step, it is.
+    regular = inspect(table_of(np.arange(4000) * 60, freq="1h"))
+    assert fixes_of(regular) == [{"freq": "1min"}, {"duplicates": "mean"}]
+
+
+def test_means_come_first_where_few_rows_are_too_near() -> None:
+    found = inspect(table_of(stray()))
+    assert found.clash is not None
+    assert found.clash.rows == 2
+    assert fixes_of(found)[0] == {"duplicates": "mean"}
+    assert found.step == parse_step("1min")
+
+
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        ("twice a day", {"freq": "1h"}),
+        ("bursts", {}),
+        ("bursts", {"duplicates": "last"}),
+        ("bursts that arrive", {"duplicates": "mean"}),
+        ("events", {"duplicates": "mean"}),
+    ],
+)
+def test_a_grid_that_is_mostly_missing_is_refused_with_what_trains(case: str, options: dict[str, Any]) -> None:
+    seconds, even = TABLES[case]
+    config = table_of(seconds, **options)
+    found = inspect(config)
+    assert not found.usable
+    with pytest.raises(DataError, match=r"'t.csv': .*% of the steps of \w+ have no row\. Add .*--freq rows$") as error:
+        settled({}, **options)
+    ways = re.findall(r"--freq \w+(?: --duplicates \w+)?", str(error.value))
+    rule = options.get("duplicates", "mean")
+    assert ways == ([f"--freq {even} --duplicates {rule}"] if even else []) + ["--freq rows"]
+    for way in ways:
+        words = shlex.split(way)
+        fix = {name: words[words.index(flag(name)) + 1] for name in ("freq", "duplicates") if flag(name) in words}
+        assert inspect(changed_by(config, fix)).usable
+        assert settled({**options, **fix}).data.train.samples > 0
+    # A rolling origin trains as well.
+    with pytest.raises(DataError, match="have no row"):
+        begun(changed_by(Series(data="t.csv", task="forecast"), options), 3)  # type: ignore[arg-type]
+
+
+def test_a_run_searches_tables_that_are_mostly_missing() -> None:
+    table_of(np.arange(400) * 60)
+    config = settled({"window": 5, "max_gap": 100}).config
+    table_of(np.arange(0, 400, 10) * 60)
+    assert not settling.table_of(config).grid.known.all()
+
+
+def test_rows_of_one_time_can_be_trained_on_and_a_check_says_so() -> None:
+    config = table_of(np.zeros(100))
+    (finding,) = inspect(config).findings
+    assert not finding.fatal
+    assert finding.fixes == ({"freq": "rows"},)
+    for fix in ({}, *finding.fixes):
+        assert str(settled(fix).config.freq) == "rows"
+    assert inspect(changed_by(config, finding.fixes[0])).findings == ()
+
+
+@pytest.mark.slow
+def test_a_training_follows_the_first_advice() -> None:
+    table_of(poisson(400))
+    refused = call("series check t.csv")
+    assert refused.code == 3
+    advice = re.search(r"Add (--freq .*)", refused.err)
+    assert advice
+    assert call(f"series train t.csv {advice[1]} --units 2 --code 1 --epochs 1 --out run").code == 0
+    assert call("series detect run t.csv --scores s.csv").code == 0
