@@ -68,8 +68,7 @@ def register(app: typer.Typer) -> None:
 
 def _show(answers: Any, counts: dict[str, int], judged: Any, talk: Talk) -> None:
     """How many windows of each class, and how right that is where it is known."""
-    from lstm_ae.data.columns import heading
-    from lstm_ae.data.selection import count, listed
+    from lstm_ae.words import count, heading, listed
 
     of = "series" if answers.of_series else "rows"
     total = sum(counts.values())

@@ -194,7 +194,7 @@ def show_rolling(config: Series, talk: Talk, out: Path | None, folds: int) -> fl
 
 def _show(columns: dict[str, Any], ahead: Any, talk: Talk) -> None:
     """The first lines, what is left out, and how far intervals reach."""
-    from lstm_ae.data.selection import count
+    from lstm_ae.words import count
 
     remark(ahead.remarks, talk)
     rows = len(next(iter(columns.values())))

@@ -266,7 +266,7 @@ def _show_left_out(talk: Talk, data: Any, shown: Sequence[str]) -> None:
     """The companies of the test part that have no window up to their last day."""
     import numpy as np
 
-    from lstm_ae.data.selection import count, listed
+    from lstm_ae.words import count, listed
 
     there = [data.symbols[line] for line in np.unique(data.test.company)]
     missing = [symbol for symbol in there if symbol not in set(shown)]

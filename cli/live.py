@@ -37,7 +37,7 @@ class LeftOut:
 
     def end(self) -> None:
         """Say how many there were."""
-        from lstm_ae.data.selection import count
+        from lstm_ae.words import count
 
         if self.count:
             self.talk.say(f"{count(self.count, 'row')} left out")

@@ -42,7 +42,7 @@ def show_verdicts(talk: Talk, verdicts: Mapping[str, Any], naive: str) -> None:
 
 def _show_columns(talk: Talk, columns: Mapping[str, Any]) -> None:
     """What a forecast is worth in each column of a table."""
-    from lstm_ae.data.columns import heading
+    from lstm_ae.words import heading
 
     rows = [(part, *row) for part, found in columns.items() for row in list(found.items())[:MOST]]
     if not rows:

@@ -137,7 +137,7 @@ def _list(items: list[str] | tuple[str, ...]) -> str:
 def _verdict(found: "Inspection", config: Reading) -> str:
     """Return how many problems there are, which the result lists, and what solves them all."""
     from lstm_ae.data.findings import together
-    from lstm_ae.data.selection import count
+    from lstm_ae.words import count
 
     problems = [finding for finding in found.findings if finding.fatal]
     fix = together(config, problems)
@@ -146,11 +146,9 @@ def _verdict(found: "Inspection", config: Reading) -> str:
 
 
 def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
-    from lstm_ae.data.columns import heading
     from lstm_ae.data.dividing import PARTS, parts_wanted
     from lstm_ae.data.findings import together
-    from lstm_ae.data.lines import shown
-    from lstm_ae.data.selection import count, listed
+    from lstm_ae.words import count, heading, listed, shown
 
     table, prepared = found.table, found.prepared
     first, last = _ends(found)

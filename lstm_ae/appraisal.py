@@ -12,7 +12,6 @@ from lstm_ae.config import Series
 from lstm_ae.data.fingerprints import Fingerprints
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.remarks import of_another
-from lstm_ae.data.selection import count
 from lstm_ae.data.series import Prepared
 from lstm_ae.data.telling import told
 from lstm_ae.data.windows import Data, Source, Split, window_starts
@@ -23,6 +22,7 @@ from lstm_ae.outlook import forecaster_of
 from lstm_ae.run import Run
 from lstm_ae.tasks.series import classes, codes, outcomes
 from lstm_ae.tasks.series.settling import read_as, table_of
+from lstm_ae.words import count
 
 PART = "new data"
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lstm_ae.config import Config, Mnist, Series, Snp
-from lstm_ae.data.columns import heading
 from lstm_ae.files import write
 from lstm_ae.run import Run, measured
-from lstm_ae.words import epoch_name
+from lstm_ae.words import epoch_name, heading
 
 # A card with this line may be written anew; one without it has been changed by somebody.
 MARK = "<!-- written by lstmae export -->"

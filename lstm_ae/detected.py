@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from lstm_ae.anomaly.events import Event
 from lstm_ae.config.rules import UNITS
-from lstm_ae.data.selection import count
 from lstm_ae.data.telling import told_all
 from lstm_ae.detection import Detection
+from lstm_ae.words import count
 
 # Expected counts below it are not told apart.
 LEAST = 0.1

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from lstm_ae.data.columns import heading
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import LstmAeError
 from lstm_ae.models.apply import inputs_of
 from lstm_ae.run import Run
 from lstm_ae.tasks import task
+from lstm_ae.words import heading
 
 COUNT = 3
 # A window of more numbers makes a manifest that nobody reads.

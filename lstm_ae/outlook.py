@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from lstm_ae.config import Series
 from lstm_ae.config.reading import Step
 from lstm_ae.data.ahead import times_ahead
-from lstm_ae.data.columns import heading, id_columns
+from lstm_ae.data.columns import id_columns
 from lstm_ae.data.levels import Levels
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.remarks import of_another
-from lstm_ae.data.selection import listed
 from lstm_ae.data.series import Prepared, prepare
 from lstm_ae.data.telling import told_all
 from lstm_ae.errors import ConfigError, DataError
@@ -24,6 +23,7 @@ from lstm_ae.run import Run
 from lstm_ae.seasonal import name_of, seasonal
 from lstm_ae.tasks.series import outcomes
 from lstm_ae.tasks.series.settling import config_of, read_as
+from lstm_ae.words import heading, listed
 
 Numbers = NDArray[Any]
 

@@ -91,3 +91,25 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def shown(text: object) -> str:
+    """Foreign text for an error: quoted, control characters escaped, cut to one short piece."""
+    quoted = repr(str(text))
+    return quoted if len(quoted) <= 200 else quoted[:120] + "..." + quoted[-60:]
+
+
+def heading(name: str) -> str:
+    """A column's name for people, without what would break a line or a terminal."""
+    return name if name.isprintable() and len(name) <= 60 else shown(name)[:60]
+
+
+def count(number: int, noun: str) -> str:
+    """The number with its noun: "1 row", "2 companies"."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.data.columns import missing_numbers, missing_words
-from lstm_ae.data.lines import shown
 from lstm_ae.data.notation import Notation, Problem, numbers_of
 from lstm_ae.errors import DataError
 from lstm_ae.options import flag
+from lstm_ae.words import shown
 
 LARGEST = float(np.finfo(np.float32).max)
 BEYOND = f"beyond {LARGEST:.2g}, the largest number of 32 bits"

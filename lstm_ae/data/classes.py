@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.data.cadence import common_step, slots
-from lstm_ae.data.columns import heading
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.selection import count, listed
 from lstm_ae.data.windows import Data, Split, fingerprint
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.words import count, heading, listed
 
 # More different labels than this are numbers, not classes.
 MOST = 1000

@@ -13,12 +13,11 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import STEPS
 from lstm_ae.data.clocks import CLOCKS, are_clocks, are_days, joined, usual_clock
 from lstm_ae.data.forms import Form, counts_steps, date_of, form_of, looks_like_times, seem_times
-from lstm_ae.data.lines import shown
 from lstm_ae.data.notation import MISSING, PLAIN, Notation, notation_of, unit_of, value_of, why_text
-from lstm_ae.data.selection import listed
 from lstm_ae.data.woven import are_woven
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
+from lstm_ae.words import heading, listed, shown
 
 Kind = Literal["time", "number", "text", "empty"]
 
@@ -97,11 +96,6 @@ def id_columns(ids: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]
         return {column: list(names) for column in ids}
     cells = {name: next(csv.reader([name], strict=True)) for name in set(names)}
     return {column: [cells[name][place] for name in names] for place, column in enumerate(ids)}
-
-
-def heading(name: str) -> str:
-    """A column's name for people, without what would break a line or a terminal."""
-    return name if name.isprintable() and len(name) <= 60 else shown(name)[:60]
 
 
 def missing_words(config: Reading) -> frozenset[str]:

@@ -29,10 +29,11 @@ from lstm_ae.data.dialect import (
     separator_of,
 )
 from lstm_ae.data.instants import BadCell, Times, read_moments
-from lstm_ae.data.lines import Encoding, decode_file, shown
+from lstm_ae.data.lines import Encoding, decode_file
 from lstm_ae.data.notation import Notation
 from lstm_ae.data.table import CHUNK, rows_of, uneven
 from lstm_ae.errors import DataError
+from lstm_ae.words import shown
 
 # Rows that tell what a file holds, and how many cells of a wide one are enough.
 SAMPLE, SAMPLE_CELLS = 1_000, 500_000

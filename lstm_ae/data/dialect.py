@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 
 from lstm_ae.data.clocks import CLOCK
 from lstm_ae.data.forms import STAMP, date_of
-from lstm_ae.data.lines import shown
 from lstm_ae.data.notation import is_number, split_unit
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.words import shown
 
 # The likelier ones first: a file with semicolons may well hold decimal commas.
 SEPARATORS = (";", "\t", "|", ",")

@@ -30,7 +30,6 @@ from lstm_ae.data.forms import NAMES
 from lstm_ae.data.instants import Times
 from lstm_ae.data.known import prepare_any
 from lstm_ae.data.levels import of_unknown_series
-from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.notation import MISSING
 from lstm_ae.data.padding import padded
@@ -47,10 +46,10 @@ from lstm_ae.data.remarks import (
     of_woven,
 )
 from lstm_ae.data.season import coarser
-from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of, windows_of
 from lstm_ae.data.suspects import marks, missing_of, of_constants, of_marks, of_sentinels, of_totals, sentinels
 from lstm_ae.errors import ConfigError
+from lstm_ae.words import count, listed, shown
 
 # Different words that may all stand for a missing value; more are the text of a column that is none of numbers.
 WORDS = 20

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import Flags, clash_of, moment, repeats_hour, slots, starts_of
-from lstm_ae.data.columns import heading
 from lstm_ae.data.flags import CLASSES
 from lstm_ae.data.instants import Times
-from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.errors import DataError
 from lstm_ae.options import flag
+from lstm_ae.words import heading, shown
 
 # Filled gaps may make a table so many times longer, and no more.
 GROWTH = 20

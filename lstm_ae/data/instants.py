@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config.reading import STEPS, UNITS
 from lstm_ae.data.forms import DATE, NUMBER, ORDERS, Form, full_year, spelled, spread
-from lstm_ae.data.lines import shown
+from lstm_ae.words import shown
 
 Times = NDArray[np.int64]
 

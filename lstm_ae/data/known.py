@@ -8,8 +8,8 @@ from lstm_ae.data.dividing import longest_run, parts_wanted
 from lstm_ae.data.flags import are_flags, flagged, flags_of
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.selection import count
 from lstm_ae.data.series import Prepared, prepare
+from lstm_ae.words import count
 
 
 def known_anomalies(table: Measurements, grid: Grid) -> NDArray[np.bool_]:

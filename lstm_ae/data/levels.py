@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.columns import heading
 from lstm_ae.data.scales import lines_of
 from lstm_ae.data.scaling import Floats, Scale
-from lstm_ae.data.selection import listed
 from lstm_ae.data.series import Prepared
 from lstm_ae.errors import DataError
+from lstm_ae.words import heading, listed
 
 
 class Levels(NamedTuple):

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from lstm_ae.errors import DataError
+from lstm_ae.words import shown
 
 BLOCK = 1 << 20
 MAX_LINE = 1 << 20
@@ -70,12 +71,6 @@ class Encoding(NamedTuple):
 
     name: str
     example: str = ""
-
-
-def shown(text: object) -> str:
-    """Foreign text for an error: quoted, control characters escaped, cut to one short piece."""
-    quoted = repr(str(text))
-    return quoted if len(quoted) <= 200 else quoted[:120] + "..." + quoted[-60:]
 
 
 @contextlib.contextmanager

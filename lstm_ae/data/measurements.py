@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.data.cells import BadCells, CellReader
-from lstm_ae.data.columns import Layout, heading, missing_numbers
+from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.delimited import Chunk, read_delimited
 from lstm_ae.data.instants import Times
-from lstm_ae.data.lines import shown, stable_file
+from lstm_ae.data.lines import stable_file
 from lstm_ae.data.notation import MISSING, NUMBER
-from lstm_ae.data.selection import listed
 from lstm_ae.data.telling import Elapsed, Zone
 from lstm_ae.data.zones import in_utc, zone_of
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
+from lstm_ae.words import heading, listed, shown
 
 Progress = Callable[[int, float], None]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.data.lines import shown
 from lstm_ae.errors import DataError
+from lstm_ae.words import shown
 
 MISSING = frozenset({"", "na", "n/a", "null", "none", "nan", "-"})
 INFINITE = frozenset({"inf", "infinity"})

@@ -14,9 +14,10 @@ from lstm_ae.data import selection
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.quotes import Quotes, read_quotes
 from lstm_ae.data.scaling import Scale, fixed, logarithms, min_max_per_company, per_window
-from lstm_ae.data.selection import count, take
+from lstm_ae.data.selection import take
 from lstm_ae.data.windows import OPEN, Data, Source, Split, fingerprint, require_samples, window_starts
 from lstm_ae.errors import DataError
+from lstm_ae.words import count, listed
 
 TRAIN, VALIDATION = 70, 85  # percent of the days after which a part ends
 
@@ -88,7 +89,7 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
     series = selection.series_of(quotes, fields)
     whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
     if none := sorted({symbols[line] for line in np.setdiff1d(company, company[whole.starts])}):
-        notes.append(f"{count(len(none), 'company')} without {span} days in a row: {selection.listed(none)}")
+        notes.append(f"{count(len(none), 'company')} without {span} days in a row: {listed(none)}")
     splits = _by_date(whole, part, config) if config.split == "time" else _shuffled(whole, config)
     scale, leaky = _scale(config, whole, splits[0], len(kept))
     if config.split == "report":
@@ -136,7 +137,7 @@ def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64)
     whole = Split(series, window_starts(segment, config.window), config.window, segment, company, quotes.day)
     short = np.setdiff1d(company, company[whole.starts])
     if len(short):
-        named = selection.listed([symbols[line] for line in short])
+        named = listed([symbols[line] for line in short])
         notes.append(f"{count(len(short), 'company')} with fewer than {config.window} days in a row left out: {named}")
     if not whole.samples:
         raise DataError(f"{quotes.name}: no company has {config.window} days in a row, which the model reads")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import PRICES
-from lstm_ae.data.lines import shown
 from lstm_ae.data.table import Table, Text, read_csv
 from lstm_ae.errors import DataError
+from lstm_ae.words import shown
 
 MAX_PRICE = 1e9
 MAX_VOLUME = 1e15

@@ -8,19 +8,17 @@ import numpy as np
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import Step
 from lstm_ae.data.cadence import common_step, starts_of
-from lstm_ae.data.columns import heading
 from lstm_ae.data.flags import are_flags
 from lstm_ae.data.levels import of_unknown_series
-from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import own_rows
 from lstm_ae.data.scales import lines_of
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.season import LONGEST, coarser
-from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared, names_of
 from lstm_ae.data.suspects import marks, of_constants, of_marks, of_sentinels, of_totals
 from lstm_ae.data.windows import Data
+from lstm_ae.words import count, heading, listed, shown
 
 # What remarks are about, as the notes of a training begin.
 ABOUT = (

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from lstm_ae.config.reading import UNITS, Step
 from lstm_ae.data.cadence import SIZES, slots, starts_of
-from lstm_ae.data.columns import heading
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.words import heading
 
 Floats = NDArray[np.float64]
 

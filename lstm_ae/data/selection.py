@@ -12,6 +12,7 @@ from lstm_ae.data.quotes import MAX_PAUSE, Quotes, parse_date
 from lstm_ae.data.windows import Opening, fingerprint, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.options import flag
+from lstm_ae.words import count, listed
 
 MIN_TRAINING_DAYS = 250
 # Rows that are usually so far apart are no days.
@@ -148,17 +149,6 @@ def segments(
 
 def _ids(breaks: Flags) -> NDArray[np.int32]:
     return np.cumsum(breaks, dtype=np.int32)
-
-
-def count(number: int, noun: str) -> str:
-    """The number with its noun: "1 row", "2 companies"."""
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def missing(quotes: Quotes, fields: Sequence[str]) -> Flags:

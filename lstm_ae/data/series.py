@@ -18,9 +18,9 @@ from lstm_ae.data.grid import Grid, held_by, on_grid, rows_of
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scales import lines_of, scale_of_training
 from lstm_ae.data.season import Usual, usual_steps
-from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
 from lstm_ae.errors import ConfigError
+from lstm_ae.words import count
 
 # What limits default lengths, in words.
 LONGEST_RUN = "the longest run of rows that every part has"

@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.data.cadence import starts_of
-from lstm_ae.data.lines import shown
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.selection import count, listed
 from lstm_ae.data.series import Prepared
+from lstm_ae.words import count, listed, shown
 
 # Numbers that loggers commonly write where there is no value.
 KNOWN = (

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.lines import lines, shown, stable_file
+from lstm_ae.data.lines import lines, stable_file
 from lstm_ae.data.notation import NUMBER, BadNumber, numbers_of
 from lstm_ae.errors import DataError
+from lstm_ae.words import shown
 
 # Larger chunks fall out of the processor caches: 50,000 rows at a time take twice as long.
 CHUNK = 5_000

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
-from lstm_ae.data.selection import count
+from lstm_ae.words import count
 
 
 @dataclasses.dataclass(frozen=True)

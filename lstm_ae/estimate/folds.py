@@ -7,7 +7,6 @@ from lstm_ae import backtest, kfold, origins, rolling
 from lstm_ae.config import Config, Series, Snp
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.prices import prepare
-from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data
 from lstm_ae.estimate.durations import Duration, Estimate, Part
 from lstm_ae.estimate.memory import peak_memory
@@ -16,6 +15,7 @@ from lstm_ae.estimate.training import MEMORY, measure, of_patience, work_of
 from lstm_ae.files import as_json
 from lstm_ae.space import Axis
 from lstm_ae.tasks import task
+from lstm_ae.words import count
 
 # Bytes of what is kept of a training in a choice by folds.
 KEPT = 40

@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 from lstm_ae.config import Config, task_of
-from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimate.durations import Duration, Estimate, Part
@@ -26,6 +25,7 @@ from lstm_ae.search.workers import cores, prepare
 from lstm_ae.space import Axis
 from lstm_ae.starting import run_child
 from lstm_ae.tasks import task
+from lstm_ae.words import count
 
 # Seconds of training steps to time of each setting.
 SECONDS = 1.5

@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae import outlook
 from lstm_ae.config import Series
-from lstm_ae.data.selection import listed
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators.base import Estimator, Frame, plain
 from lstm_ae.estimators.several import last_level
+from lstm_ae.words import listed
 
 
 class SequenceForecaster(Estimator):

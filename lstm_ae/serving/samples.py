@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.lines import lines, shown, stable_file
-from lstm_ae.data.selection import count
+from lstm_ae.data.lines import lines, stable_file
 from lstm_ae.data.table import read_csv
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving.cells import tensor
 from lstm_ae.serving.parsing import parse
 from lstm_ae.serving.refusals import Refusal
 from lstm_ae.serving.servable import Signature, Tensors
+from lstm_ae.words import count, shown
 
 
 class Samples(NamedTuple):

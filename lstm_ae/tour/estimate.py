@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from lstm_ae.config import Config
-from lstm_ae.data.selection import count
 from lstm_ae.data.windows import Data
 from lstm_ae.estimate.durations import Duration, Estimate, Part
 from lstm_ae.estimate.memory import peak_memory
 from lstm_ae.estimate.searches import SAME_SIZE
 from lstm_ae.estimate.training import MEMORY, Measured, measure
 from lstm_ae.tour.journey import THERE, UNFINISHED, Leg
+from lstm_ae.words import count
 
 # Seconds of training steps to time, of each size.
 SECONDS = 1.0

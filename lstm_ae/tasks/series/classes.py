@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lstm_ae.config import Series
-from lstm_ae.data.columns import heading
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
 from lstm_ae.figures import base
@@ -17,6 +16,7 @@ from lstm_ae.logistic import NAME, fit_logistic, log_loss
 from lstm_ae.run import Run
 from lstm_ae.tasks import History, columns, parts
 from lstm_ae.verdicts import mcnemar
+from lstm_ae.words import heading
 
 Numbers = NDArray[Any]
 

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.columns import heading
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Column, Metric, Verdict, sample_means, skill
 from lstm_ae.intervals import bounds, effective_number, predictive
 from lstm_ae.seasonal import LINEAR, Seasonal, name_of
 from lstm_ae.verdicts import hardest, verdict
-from lstm_ae.words import gain
+from lstm_ae.words import gain, heading
 
 Numbers = NDArray[Any]
 

@@ -12,7 +12,6 @@ from lstm_ae.config.reading import REREAD
 from lstm_ae.config.rules import parse_threshold, rows_of_unit
 from lstm_ae.data.cadence import slots
 from lstm_ae.data.classes import labelled, of_known_classes
-from lstm_ae.data.columns import heading
 from lstm_ae.data.findings import mostly_missing
 from lstm_ae.data.grid import rows_of
 from lstm_ae.data.known import prepare_normal
@@ -28,6 +27,7 @@ from lstm_ae.options import flag
 from lstm_ae.run import Run
 from lstm_ae.seasonal import choose_seasons
 from lstm_ae.tasks.series.sizes import usual_batch, usual_code, usual_epoch
+from lstm_ae.words import heading
 
 
 class Settled(NamedTuple):

@@ -1,8 +1,8 @@
 """How large a code, a training step and an epoch are where nobody says it: by the table."""
 
 from lstm_ae.config import Series
-from lstm_ae.data.selection import count
 from lstm_ae.data.series import Prepared
+from lstm_ae.words import count
 
 # Numbers of a code, and the share of a window's that it may be at most.
 CODE, SHARE = 16, 1 / 3
