@@ -37,8 +37,7 @@ class Server(NamedTuple):
 def sample(folder: Path) -> tuple[str, dict[str, Any]]:
     """The one input of the newest version below `folder`, and an instance of it."""
     from lstm_ae.serving.folders import versions_in
-    from lstm_ae.serving.reading import DEFAULT
-    from lstm_ae.serving.servable import signature_definitions, signature_of
+    from lstm_ae.serving.servable import DEFAULT, signature_definitions, signature_of
 
     versions = versions_in(folder)
     if not versions:

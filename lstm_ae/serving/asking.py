@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from lstm_ae.serving.cells import tensor
 from lstm_ae.serving.refusals import Refusal
-from lstm_ae.serving.servable import Signature, Tensors
+from lstm_ae.serving.rows import Tensors
+from lstm_ae.serving.servable import Signature
 
 
 def write_request(signature: Signature, inputs: Tensors) -> bytes:

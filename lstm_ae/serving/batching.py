@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.rows import by_row, count, filled, joined, part
-from lstm_ae.serving.servable import Tensors
+from lstm_ae.serving.rows import Tensors, by_row, count, filled, joined, part
 from lstm_ae.serving.workers import Workers
 
 Run = Callable[[Tensors], Tensors]

@@ -13,9 +13,9 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, write
 from lstm_ae.serving.callers import Caller
 from lstm_ae.serving.refusals import Refusal
-from lstm_ae.serving.rows import padded
+from lstm_ae.serving.rows import Tensors, padded
 from lstm_ae.serving.samples import Samples
-from lstm_ae.serving.servable import HORIZON, Signature, Tensors, check
+from lstm_ae.serving.servable import HORIZON, Signature, check
 from lstm_ae.serving.writing import plain, write_lines
 from lstm_ae.table_files import table
 

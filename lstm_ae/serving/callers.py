@@ -21,8 +21,8 @@ from lstm_ae.serving.folders import Policy, discover, versions_in
 from lstm_ae.serving.loading import open_version
 from lstm_ae.serving.manifests import fingerprint
 from lstm_ae.serving.protos import to_array, to_proto
-from lstm_ae.serving.reading import DEFAULT
-from lstm_ae.serving.servable import Servable, Signature, Tensors, callable_ones, signature_of
+from lstm_ae.serving.rows import Tensors
+from lstm_ae.serving.servable import DEFAULT, Servable, Signature, callable_ones, signature_of
 
 SECONDS = 120.0
 

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.servable import Servable, Signature
+from lstm_ae.serving.servable import DEFAULT, Servable, Signature
 from lstm_ae.serving.service import Service
 
 CLASSIFY = "tensorflow/serving/classify"

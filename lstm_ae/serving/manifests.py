@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_ae.files import read_regular
-from lstm_ae.serving.reading import DEFAULT
-from lstm_ae.serving.servable import Signature
+from lstm_ae.serving.servable import DEFAULT, Signature
 
 MANIFEST = Path("assets.extra") / "manifest.json"
 # What is told of a model.

@@ -13,9 +13,8 @@ import numpy as np
 from lstm_ae.serving.cells import Tensor, as_bytes, is_base64, json_type, regular, shape_of, tensor
 from lstm_ae.serving.parsing import parse, shown
 from lstm_ae.serving.refusals import Refusal, invalid
+from lstm_ae.serving.servable import DEFAULT
 
-# The signature of a request that names none.
-DEFAULT = "serving_default"
 _LONG, _UNSIGNED = np.iinfo(np.int64), np.iinfo(np.uint64)
 
 

@@ -7,7 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.servable import Tensors
+
+Tensors = dict[str, NDArray[Any]]
+from typing import Any
+
+from numpy.typing import NDArray
 
 
 def count(tensors: Mapping[str, Any]) -> int:

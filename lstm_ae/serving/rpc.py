@@ -22,9 +22,8 @@ from lstm_ae.serving.configs import models_of
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, infer, infer_many
 from lstm_ae.serving.limiter import Limiter, client_of, peer_of
 from lstm_ae.serving.protos import described, serialize_examples, to_array, to_classification, to_proto, to_regression
-from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.servable import Servable, check_names
+from lstm_ae.serving.servable import DEFAULT, Servable, check_names
 from lstm_ae.serving.service import Service
 
 Reload = Callable[[Any], Awaitable[None]]

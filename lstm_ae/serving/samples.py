@@ -14,7 +14,8 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving.cells import tensor
 from lstm_ae.serving.parsing import parse
 from lstm_ae.serving.refusals import Refusal
-from lstm_ae.serving.servable import Signature, Tensors
+from lstm_ae.serving.rows import Tensors
+from lstm_ae.serving.servable import Signature
 from lstm_ae.words import count, shown
 
 

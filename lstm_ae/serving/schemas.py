@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_ae.serving.reading import DEFAULT
-from lstm_ae.serving.servable import HORIZON, Signature, Spec
+from lstm_ae.serving.servable import DEFAULT, HORIZON, Signature, Spec
 from lstm_ae.serving.service import Limits
 
 Schema = dict[str, Any]

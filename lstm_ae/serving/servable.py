@@ -22,10 +22,8 @@ from lstm_ae.errors import DataError
 from lstm_ae.exporting.graph import read_graph_file
 from lstm_ae.exporting.manifest import FILE as MANIFEST
 from lstm_ae.serving.cells import type_name
-from lstm_ae.serving.reading import DEFAULT
 from lstm_ae.serving.refusals import Code, Refusal, invalid
-
-Tensors = dict[str, NDArray[Any]]
+from lstm_ae.serving.rows import Tensors
 
 # What a client of a rollout asks for; rows with another one are answered in another shape.
 HORIZON = "horizon"
@@ -270,3 +268,7 @@ def _first_line(message: str) -> str:
     place = ("Graph execution error", "Detected at node", "<stack traces", "File ", "[[")
     lines = [line for line in message.splitlines() if line.strip() and not line.strip().startswith(place)]
     return re.sub(r"\s*\[?\[?\{\{.*?\}\}\]?\]?|\s*\[Op:.*?\]", "", lines[0] if lines else "The model failed").strip()
+
+
+# The signature of a request that names none.
+DEFAULT = "serving_default"

@@ -16,7 +16,8 @@ from lstm_ae.serving.limiter import Limiter
 from lstm_ae.serving.metrics import Metrics
 from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.servable import HORIZON, Sent, Servable, Signature, Tensors, check, count_samples
+from lstm_ae.serving.rows import Tensors
+from lstm_ae.serving.servable import HORIZON, Sent, Servable, Signature, check, count_samples
 
 T = TypeVar("T")
 
