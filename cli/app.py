@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import bench, export, predict, report, runs, series, serve, studies
-from .errors import guarded
+from .errors import run_guarded
 
 
 class InOrder(TyperGroup):
@@ -26,7 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="LSTM autoencoders for sequences: reconstruct, classify, forecast.\n\nExample: lstmae snp predict --multistep",
 )
-for study in studies.apps():
+for study in studies.study_apps():
     app.add_typer(study)
 app.add_typer(series.app)
 app.add_typer(runs.app)
@@ -57,4 +57,4 @@ def root(
 def main(arguments: list[str] | None = None) -> int:
     """Run `lstmae`; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    return guarded(lambda: app(args=arguments, prog_name="lstmae", standalone_mode=False), arguments)
+    return run_guarded(lambda: app(args=arguments, prog_name="lstmae", standalone_mode=False), arguments)

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from lstm_ae.errors import LstmAeError
-from lstm_ae.starting import uncollected
+from lstm_ae.startup import pause_garbage_collection
 
-from .talk import Talk
+from .console import Console
 
 # Bytes of address space below which TensorFlow cannot be imported: libraries of 1.9 GB, their threads and arenas.
 ADDRESS_SPACE = 2_350_000_000
 
 
-def import_tensorflow(talk: Talk, *, keras: bool = True) -> None:
+def import_tensorflow(talk: Console, *, keras: bool = True) -> None:
     """Import TensorFlow and Keras; what they write to stderr meanwhile is shown with `--verbose` only.
 
     So is what this library logs.
@@ -48,7 +48,7 @@ def import_tensorflow(talk: Talk, *, keras: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def quiet(talk: Talk) -> Iterator[None]:
+def quiet(talk: Console) -> Iterator[None]:
     """Let nothing through to stderr meanwhile, unless with `--verbose`."""
     if talk.verbose:
         yield
@@ -83,7 +83,7 @@ def _require_address_space() -> None:
 def _import(keras: bool) -> Any:
     if "tensorflow" in sys.modules:
         return _found(keras)
-    with uncollected():
+    with pause_garbage_collection():
         return _found(keras)
 
 

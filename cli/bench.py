@@ -8,22 +8,66 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.config import Toy
+from lstm_ae.config.options import check_value
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import checked
 
-from . import rates
 from .backend import import_tensorflow
-from .fields import option
-from .options import Given, command
-from .talk import Talk
+from .console import Console
+from .options import GivenOptions, command, make_option
 from .tune import JOBS
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "detect", "lstmae bench detect --rows 5000 --rounds 2")
+    def detect(
+        *,
+        window: Annotated[int, typer.Option(metavar="<int>", min=2, max=100_000, help="Steps of a window.")] = 100,
+        units: Annotated[int, typer.Option(metavar="<int>", min=1, max=4096, help="Hidden units.")] = 16,
+        features: Annotated[int, typer.Option(metavar="<int>", min=1, max=1000, help="Columns of the table.")] = 1,
+        rows: Annotated[int, typer.Option(metavar="<int>", min=1, help="Rows of the table.")] = 100_000,
+        rounds: Annotated[
+            int, typer.Option(metavar="<int>", min=1, help="Rounds in which all contestants run in turn.")
+        ] = 5,
+        talk: Console,
+    ) -> None:
+        """Time the search of a table for anomalies, as `series detect` does it, beside Keras window by window."""
+        from lstm_ae.errors import ConfigError
+
+        if rows < window:
+            raise ConfigError(f"--rows must be at least --window, {window}. Received: {rows}")
+        import_tensorflow(talk)
+        from lstm_ae.bench.detecting import DetectionLoad, contestants
+        from lstm_ae.bench.turns import ratios, spread, take_turns
+
+        search = DetectionLoad(window, units, features, rows)
+        talk.say(f"{rows:,} rows of {features} columns, window {window}, {units} units:")
+        runners = contestants(search, rounds)
+        laps = take_turns(runners, rounds, lambda number: talk.say(f"  round {number}" if number else "  warmed up"))
+        shown = []
+        for name, taken in laps.items():
+            rate = spread([rows / seconds for seconds in taken])
+            ratio = ratios(taken, laps["ours"])
+            shown.append(
+                (
+                    name,
+                    round(rate.median),
+                    f"{rate.low:,.0f} to {rate.high:,.0f}",
+                    f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+                )
+            )
+        talk.table(["by", "rows/s", "range", "times ours"], shown)
+        talk.document({"search": search._asdict(), "rounds": rounds, "seconds": laps})
+
 
 app = typer.Typer(
     name="bench",
     help="Measure this package here, against others.\n\nExample: lstmae bench train --rounds 3 --shapes 4x10x1x32",
     no_args_is_help=True,
 )
-rates.register(app)
+
+register(app)
 
 
 SHAPES = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1"
@@ -61,7 +105,7 @@ def train(
         bool,
         typer.Option("--scaling", metavar="", help="Show how a step's cost grows with steps, units, batch and data."),
     ] = False,
-    talk: Talk,
+    talk: Console,
 ) -> None:
     """Time training steps: this package, stock Keras and, where it is installed, PyTorch, in turn."""
     if rounds < 1:
@@ -87,23 +131,25 @@ def train(
 )
 def tune(
     *,
-    jobs: option(JOBS) = None,  # type: ignore[valid-type]
+    jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
     no_stock: Annotated[
         bool, typer.Option("--no-stock", metavar="", help="Leave out stock Keras and KerasTuner, which take longest.")
     ] = False,
-    given: Given,
-    talk: Talk,
+    given: GivenOptions,
+    talk: Console,
 ) -> None:
     """Search the report's 18 settings with one job, with one a core, and with stock Keras and KerasTuner."""
-    from lstm_ae.bench.tuning import require_stock, searches
+    from lstm_ae.bench.tuning import require_stock_search, time_searches
 
-    config, number = given.config(Toy, patience=0), checked(JOBS, jobs)
+    config, number = given.config(Toy, patience=0), check_value(JOBS, jobs)
     if not no_stock:
-        require_stock(config)
+        require_stock_search(config)
     import_tensorflow(talk)
-    from lstm_ae.search.workers import cores
+    from lstm_ae.search.executors import cores
 
-    found = list(searches(config, number or cores(), stock=not no_stock, done=lambda name: talk.say(f"{name} ...")))
+    found = list(
+        time_searches(config, number or cores(), stock=not no_stock, done=lambda name: talk.say(f"{name} ..."))
+    )
     fastest = min(search.seconds for search in found)
     talk.table(
         ["by", "seconds", "times the fastest", "trials", "best val_loss"],
@@ -124,7 +170,7 @@ def serve(
     requests: Annotated[
         int, typer.Option(metavar="<int>", min=0, help="Watch the server's memory over so many requests as well.")
     ] = 0,
-    talk: Talk,
+    talk: Console,
 ) -> None:
     """Time the server under 1, 8 and 64 clients, beside FastAPI with model.predict, and beside no server at all."""
     if not no_plain:
@@ -134,11 +180,11 @@ def serve(
     import_tensorflow(talk, keras=False)
     from lstm_ae.bench import servers, serving
 
-    _, instance = servers.sample(folder)
+    _, instance = servers.sample_request(folder)
     body = json.dumps(instance).encode()
     talk.say("starting ...")
-    with servers.servers(folder, plain=not no_plain) as found:
-        rows = serving.under_load(found, body, rounds=rounds, seconds=seconds, done=talk.say)
+    with servers.start_servers(folder, plain=not no_plain) as found:
+        rows = serving.measure_load(found, body, rounds=rounds, seconds=seconds, done=talk.say)
         talk.table(
             ["by", "clients", "requests/s", "range", "times plain", "p50 ms", "p95 ms", "p99 ms", "failed"],
             [
@@ -146,7 +192,7 @@ def serve(
                 for r in rows
             ],
         )
-        shares = serving.shares(folder, found["ours, batching"], rounds=rounds, seconds=min(seconds, 2))
+        shares = serving.measure_batch_sizes(folder, found["ours, batching"], rounds=rounds, seconds=min(seconds, 2))
         talk.table(
             ["samples a call", "no server/s", "gRPC/s", "of no server", "REST/s", "of no server"],
             [
@@ -154,10 +200,12 @@ def serve(
                 for s in shares
             ],
         )
-        importing = serving.importing()
+        importing = serving.measure_import()
         for by, server in found.items():
             talk.show(f"{by}: first answer after {server.started:.1f} s (importing TensorFlow takes {importing:.1f} s)")
-        grown = serving.memory(found["ours, batching"], body, requests=requests, done=talk.say) if requests else []
+        grown = (
+            serving.measure_memory(found["ours, batching"], body, requests=requests, done=talk.say) if requests else []
+        )
         if grown:
             talk.show(
                 f"memory: {grown[1][1]:.0f} MB after {grown[1][0]:,} requests, "
@@ -179,12 +227,12 @@ def _range(found: Any) -> str:
     return "" if found is None else f"{found.median:.3g} ({found.low:.3g} to {found.high:.3g})"
 
 
-def _compare(shapes: list[Any], rounds: int, talk: Talk) -> dict[str, Any]:
+def _compare(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
     """The table of all contestants; returns the raw times."""
-    from lstm_ae.bench.training import contestants, peak
+    from lstm_ae.bench.training import contestants, measure_peak_flops
     from lstm_ae.bench.turns import ratios, spread, take_turns
 
-    fastest = peak()
+    fastest = measure_peak_flops()
     talk.say(f"fastest matrix product here: {fastest / 1e9:.0f} GFLOP/s")
     rows, raw = [], []
     for shape in shapes:
@@ -210,16 +258,16 @@ def _compare(shapes: list[Any], rounds: int, talk: Talk) -> dict[str, Any]:
     return {"peak_flops": fastest, "rounds": rounds, "shapes": raw}
 
 
-def _profile(shapes: list[Any], rounds: int, talk: Talk) -> dict[str, Any]:
-    from lstm_ae.bench.training import profile
+def _profile(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
+    from lstm_ae.bench.training import profile_step
 
-    found = [(shape, profile(shape, 20 * rounds)) for shape in shapes]
+    found = [(shape, profile_step(shape, 20 * rounds)) for shape in shapes]
     header = ["units x steps x features x batch", *(f"{part} (ms)" for part in found[0][1])]
     talk.table(header, [(" x ".join(map(str, shape)), *parts.values()) for shape, parts in found])
     return {"profile": [{"shape": shape._asdict(), "milliseconds": parts} for shape, parts in found]}
 
 
-def _scaling(rounds: int, talk: Talk) -> dict[str, Any]:
+def _scaling(rounds: int, talk: Console) -> dict[str, Any]:
     from lstm_ae.bench.scaling import scaling, two_processes
 
     points = list(scaling(rounds, talk.say))

@@ -1,37 +1,119 @@
-"""The one place where errors become one line on stderr and an exit code.
-
-0 success; 1 failure; 2 the command or its options; 3 data, runs or models that cannot be used; 4 less skill
-than was required; 5 an exported model that fails its checks; 130 interrupted.
-"""
+"""Turn errors and signals into one line on stderr and an exit code."""
 
 import errno
+import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer.exceptions import TyperException
 
-from lstm_ae.errors import ConfigError, DataError, LstmAeError, NotEnoughSkill, Unproven
+from lstm_ae.errors import ConfigError, DataError, InsufficientSkillError, LstmAeError, UnprovenError
 
-from .stops import INTERRUPTED, Interrupted, signals
-from .streams import discard, say, standard_streams
+from .console import discard_output, standard_streams, write_stderr
+
+# The exit code of an interrupted command.
+INTERRUPTED = 130
+
+
+class Interrupted(LstmAeError):
+    """Stopped by Ctrl-C or a signal; its text says how to go on."""
+
+
+@contextmanager
+def handle_signals() -> Iterator[list[int]]:
+    """Raise `KeyboardInterrupt` for the first signal; the list yielded holds those that have come.
+
+    An interruption within an import can come out as another error, so the list is what to go by.
+    """
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with _handled(stop) as came:
+        yield came
+
+
+@contextmanager
+def until_stopped(read: Callable[[int], bytes]) -> Iterator[Callable[[int], bytes]]:
+    """Yield a function that reads on until either signal comes; what was read is worked off undisturbed."""
+    waiting = False
+
+    def stop() -> None:
+        if waiting:
+            raise KeyboardInterrupt
+
+    with _handled(stop) as came:
+
+        def reading(size: int) -> bytes:
+            nonlocal waiting
+            try:
+                # Before the look at what has come: a signal between the two would be waited on.
+                waiting = True
+                return b"" if came else read(size)
+            except KeyboardInterrupt:
+                return b""
+            finally:
+                waiting = False
+
+        yield reading
+
+
+@contextmanager
+def _handled(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """Call a function for the first signal, ignore the second, and end the process at once for the third.
+
+    Two signals in quick succession are one wish, and the second must not disturb what the first has begun: saving the
+    state, and saying how to go on. The third is for a command that does not come to its end. Both signals stay ignored
+    afterwards if one has come: the process is about to end, and another signal would decide its exit code.
+
+    A signal that the caller has chosen to ignore (`nohup`, a shell's background job) stays ignored.
+    """
+    came: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        came.append(number)
+        if len(came) == 1:
+            stop()
+        elif len(came) > 2:
+            os._exit(INTERRUPTED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, handle)
+        yield came
+    finally:
+        for number, handler in before.items():
+            # Within this context another can have left it ignored.
+            if signal.getsignal(number) is handle:
+                signal.signal(number, signal.SIG_IGN if came else handler)
+
 
 CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (ConfigError, 2),
     (DataError, 3),
-    (NotEnoughSkill, 4),
-    (Unproven, 5),
+    (InsufficientSkillError, 4),
+    (UnprovenError, 5),
     (Interrupted, INTERRUPTED),
     (LstmAeError, 1),
 )
+
 NOTHING_LOST = Interrupted("Interrupted; nothing was being trained")
 
 
-def guarded(command: Callable[[], Any], arguments: list[str]) -> int:
+def run_guarded(command: Callable[[], Any], arguments: list[str]) -> int:
     """Run the command line; return the exit code, having said why where it is not 0."""
     standard_streams()
-    with signals() as stopped:
+    with handle_signals() as stopped:
         try:
             code = command()
             sys.stdout.flush()
@@ -39,7 +121,7 @@ def guarded(command: Callable[[], Any], arguments: list[str]) -> int:
             return _fail(NOTHING_LOST) if code == INTERRUPTED else code if isinstance(code, int) else 0
         except BaseException as error:
             if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
-                discard(sys.stdout)  # the reader (`| head`) has what it wanted
+                discard_output(sys.stdout)  # the reader (`| head`) has what it wanted
                 return 0
             if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
                 return 0
@@ -54,7 +136,7 @@ def guarded(command: Callable[[], Any], arguments: list[str]) -> int:
             return _fail(error)
 
 
-def explained(error: BaseException) -> tuple[str, int]:
+def explain_error(error: BaseException) -> tuple[str, int]:
     """An error's line and exit code."""
     for kind, code in CODES:
         if isinstance(error, kind):
@@ -96,6 +178,6 @@ def _advice(number: int | None) -> str:
 
 
 def _fail(error: BaseException) -> int:
-    text, code = explained(error)
-    say(f"lstmae: {' '.join(text.splitlines())}")
+    text, code = explain_error(error)
+    write_stderr(f"lstmae: {' '.join(text.splitlines())}")
     return code

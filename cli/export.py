@@ -8,9 +8,9 @@ import typer
 from lstm_ae.errors import ConfigError, DataError
 
 from .backend import import_tensorflow, quiet
+from .console import Console
 from .options import RunArgument, command
-from .results import show_files
-from .talk import Talk
+from .training import show_files
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
                 "model with; whoever has the version, or asks its server for /openapi.json, can read them.",
             ),
         ] = False,
-        talk: Talk,
+        talk: Console,
     ) -> None:
         """Write a run's model as the next version of a SavedModel folder and prove that it says the same."""
         if verify_only:
@@ -76,9 +76,9 @@ def register(app: typer.Typer) -> None:
         if Run(base).begun and not base.samefile(opened.directory):
             raise ConfigError(f"{str(base)!r} is a run of its own; give the folder of this model another --name")
         import_tensorflow(talk)
-        from lstm_ae.card import card, write_card
-        from lstm_ae.examples import examples
-        from lstm_ae.export import export_run
+        from lstm_ae.export.card import card, write_card
+        from lstm_ae.export.examples import examples
+        from lstm_ae.export.saved_model import export_run
 
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
         with quiet(talk):
@@ -109,14 +109,14 @@ def register(app: typer.Typer) -> None:
         )
 
 
-def _verify(folder: Path, talk: Talk) -> None:
+def _verify(folder: Path, talk: Console) -> None:
     if not folder.is_dir():
         raise DataError(f"There is no folder {str(folder)!r}; give an exported version, or a model's folder")
     import_tensorflow(talk)
-    from lstm_ae.verify import verify
+    from lstm_ae.export.versions import verify_versions
 
     done = []
-    for one in verify(folder):
+    for one in verify_versions(folder):
         said = "runs, compared with no trained model" if one.difference is None else _difference(one.difference)
         talk.show(f"{one.directory}: {', '.join(one.endpoints)}: {said}")
         for each in one.unchecked:

@@ -1,10 +1,11 @@
-"""From a config class to the options of a command, and the options that commands share."""
+"""Turn config fields into command-line options; options that commands share."""
 
 import copy
+import csv
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -12,12 +13,92 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import typer
 
 from lstm_ae.config import Config, Reading, task_of
+from lstm_ae.config.options import Declared, Options, declared_options, flag_name
 from lstm_ae.config.reading import REREAD
+from lstm_ae.config.space import is_searchable, parse_axis
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import Declared, Options, declared, flag
 
-from .fields import off, parameter, parameters
-from .talk import Talk
+from .console import Console
+
+_KINDS = {int: "int", float: "float"}
+
+
+def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
+    """An option's annotation, made of a declared field. Numbers stay text where they are none: the rule, which is
+    written once, then refuses them in its own words. With `lists`, one that can be searched takes several values."""
+    rule = field.option
+    details |= {"help": rule.help}
+    if lists and is_searchable(field):
+        details |= {"parser": _several(field), "metavar": f"<{_KINDS.get(field.kind, 'name')},...>"}
+        if rule.choices:
+            choices = list(rule.choices)
+            details["autocompletion"] = lambda: choices
+        if not all(choice in rule.help for choice in rule.choices):
+            details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(rule.choices)}."
+        return Annotated[str | None, typer.Option(flag_name(field.name), **details)]
+    if field.kind is bool:
+        return Annotated[bool, typer.Option(flag_name(field.name), metavar="", **details)]
+    if rule.choices:
+        choices, shown = list(rule.choices), "|".join(rule.choices)
+        if len(shown) > 20:
+            shown = "<name>"
+            if not all(choice in rule.help for choice in choices):
+                details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(choices)}."
+        details |= {"metavar": shown, "autocompletion": lambda: choices}
+    elif rule.repeated:
+        return Annotated[list[str] | None, typer.Option(flag_name(field.name), metavar="<text>", **details)]
+    elif field.kind is tuple:
+        details |= {"parser": _listed, "metavar": "<a,b,...>"}
+    elif field.kind in (int, float):
+        details |= {"parser": _number(field.kind), "metavar": f"<{field.kind.__name__}>"}
+    return Annotated[str | None, typer.Option(flag_name(field.name), **details)]
+
+
+def option_parameters(field: Declared, lists: bool) -> Iterator[inspect.Parameter]:
+    """A field's option; for a switch also the hidden one that puts it off, for use beside `--config`."""
+    default = None if field.default in ("", ()) else field.default
+    yield make_parameter(field.name, make_option(field, lists=lists, rich_help_panel="Configuration"), default)
+    if field.kind is bool:
+        yield make_parameter(
+            off_name(field), Annotated[bool, typer.Option(flag_name(off_name(field)), hidden=True)], False
+        )
+
+
+def off_name(field: Declared) -> str:
+    """The name of what switches a field off."""
+    return f"no_{field.name}"
+
+
+def make_parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    """A parameter of a command's function, as Typer reads it."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _number(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+
+    return read
+
+
+def _several(field: Declared) -> Callable[[Any], Any]:
+    def several(text: Any) -> Any:
+        return parse_axis(field, text) if isinstance(text, str) else text  # a default is no text
+
+    return several
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """The items between commas; one that holds commas itself stands in quotes, as in CSV."""
+    try:
+        items = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error:  # a line break outside quotes
+        items = text.split(",")
+    return tuple(item.strip() for item in items)
+
 
 Out = Annotated[
     Path | None,
@@ -26,23 +107,28 @@ Out = Annotated[
         help="Directory to make: new or empty; with --resume the one to go on with (default: a new one below runs).",
     ),
 ]
+
 RunPath = Annotated[
     str | None,
     typer.Option(
         "--run",
         metavar="<run>",
         help="A run's directory, or latest (default: the latest of this configuration and data).",
-        autocompletion=lambda incomplete: runs_like(incomplete),
+        autocompletion=lambda incomplete: complete_runs(incomplete),
     ),
 ]
+
 RunArgument = Annotated[
-    str, typer.Argument(help="A run's directory, or latest.", autocompletion=lambda incomplete: runs_like(incomplete))
+    str,
+    typer.Argument(help="A run's directory, or latest.", autocompletion=lambda incomplete: complete_runs(incomplete)),
 ]
+
 Retrain = Annotated[
     bool, typer.Option("--retrain", metavar="", help="Train anew even if a run of this configuration exists.")
 ]
 
 Chosen = TypeVar("Chosen", bound=Options)
+
 Register = Callable[[Callable[..., None]], Callable[..., None]]
 
 _TALK = {
@@ -52,6 +138,7 @@ _TALK = {
         bool, typer.Option("--verbose", metavar="", help="Say more, and show where an error came from.")
     ],
 }
+
 _CONFIG_FILE = Annotated[
     Path | None,
     typer.Option(
@@ -63,7 +150,7 @@ _CONFIG_FILE = Annotated[
 
 
 def _preset(names: Iterable[str], usual: str | None) -> Any:
-    from lstm_ae.presets import SAYS
+    from lstm_ae.config.presets import SAYS
 
     listed = ", ".join(f"{name} ({SAYS[name]})" for name in names)
     return Annotated[
@@ -94,14 +181,14 @@ _DRY_RUN = Annotated[
 _FILLED_IN = ("given", "talk")
 
 
-class Given(dict[str, Any]):
+class GivenOptions(dict[str, Any]):
     """The config options that were typed, by field, and what they rest on: a file, a preset, what was asked before."""
 
     file: Path | None = None
     preset: str | None = None
     before: Mapping[str, Any] = MappingProxyType({})
 
-    def resting(self, other: "Given") -> "Given":
+    def resting(self, other: "GivenOptions") -> "GivenOptions":
         """These options, on what others rest on."""
         self.file, self.preset, self.before = other.file, other.preset, other.before
         return self
@@ -114,13 +201,13 @@ class Given(dict[str, Any]):
         """What was typed rests on this."""
         if not issubclass(kind, Config):
             return dict(self.before)
-        from lstm_ae.about import read_config
-        from lstm_ae.presets import preset
+        from lstm_ae.config.presets import load_preset
+        from lstm_ae.run import read_config
 
         name = task_of(kind())
         if self.file and self.preset:
             raise ConfigError("--preset and --config exclude each other; give one of them")
-        under = read_config(self.file, name) if self.file else preset(name, self.preset) if self.preset else {}
+        under = read_config(self.file, name) if self.file else load_preset(name, self.preset) if self.preset else {}
         return {**self.before, **under}
 
 
@@ -146,45 +233,45 @@ def command(
     takes where no other is typed. Of a command that `reads` a table as a run says, `given` is what was typed of how
     this one is written.
     """
-    from lstm_ae.presets import PRESETS
+    from lstm_ae.config.presets import PRESETS
 
     study = config if config and issubclass(config, Config) else None
     names = PRESETS[task_of(study())] if study else {}
-    presets = [parameter("preset", _preset(names, preset), None)] if names else []
+    presets = [make_parameter("preset", _preset(names, preset), None)] if names else []
     usual = names[preset] if preset else {}
-    shared = [*presets, parameter("config_file", _CONFIG_FILE, None)] if study else []
+    shared = [*presets, make_parameter("config_file", _CONFIG_FILE, None)] if study else []
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         fields = [
             field._replace(default=usual.get(field.name, field.default))
-            for field in (declared(config) if config else [])
+            for field in (declared_options(config) if config else [])
             if field.name not in hide
         ]
         if reads:
-            fields = [_as_trained(field) for field in declared(Reading) if field.name in REREAD]
+            fields = [_as_trained(field) for field in declared_options(Reading) if field.name in REREAD]
         signature = inspect.signature(function).parameters
         own = [
-            parameter(p.name, p.annotation, p.default)
+            make_parameter(p.name, p.annotation, p.default)
             for p in signature.values()
             if p.name not in (*_FILLED_IN, *without)
         ]
         taken = [
-            parameter("context", typer.Context),
+            make_parameter("context", typer.Context),
             *own,
-            *(each for field in fields for each in parameters(field, lists)),
+            *(each for field in fields for each in option_parameters(field, lists)),
             *shared,
-            *([parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
-            *(parameter(key, kind, False) for key, kind in _TALK.items()),
+            *([make_parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
+            *(make_parameter(key, kind, False) for key, kind in _TALK.items()),
         ]
         taken = [each.replace(annotation=_literal(each.annotation)) for each in taken]
 
         @functools.wraps(function)
         def run(context: typer.Context, **values: Any) -> None:
-            talk = Talk(*(values.pop(key) for key in _TALK))
+            talk = Console(*(values.pop(key) for key in _TALK))
             if talk.quiet and talk.verbose:
                 raise ConfigError("--quiet and --verbose exclude each other; give one of them")
             if fields:
-                values["given"] = Given(_typed(context, fields, values))
+                values["given"] = GivenOptions(_typed(context, fields, values))
             if reads:
                 Reading(**values["given"])  # refused before anything is loaded
             if shared:
@@ -222,11 +309,11 @@ def _as_trained(field: Declared) -> Declared:
     return field._replace(default=None, option=field.option._replace(help=f"{sentence} (default: as trained)."))
 
 
-def runs_like(incomplete: str) -> list[str]:
+def complete_runs(incomplete: str) -> list[str]:
     """The runs whose path starts so, for completion."""
-    from lstm_ae.run import all_runs
+    from lstm_ae.run import list_runs
 
-    return [path for path in ("latest", *(str(run.directory) for run in all_runs())) if path.startswith(incomplete)]
+    return [path for path in ("latest", *(str(run.directory) for run in list_runs())) if path.startswith(incomplete)]
 
 
 def _typed(context: typer.Context, fields: list[Declared], values: dict[str, Any]) -> dict[str, Any]:
@@ -241,8 +328,10 @@ def _typed(context: typer.Context, fields: list[Declared], values: dict[str, Any
         value = values.pop(field.name)
         if typed(field.name):
             result[field.name] = tuple(value) if isinstance(value, list) else value
-        if field.kind is bool and values.pop(off(field)):
+        if field.kind is bool and values.pop(off_name(field)):
             if field.name in result:
-                raise ConfigError(f"{flag(field.name)} and {flag(off(field))} exclude each other; give one of them")
+                raise ConfigError(
+                    f"{flag_name(field.name)} and {flag_name(off_name(field))} exclude each other; give one of them"
+                )
             result[field.name] = False
     return result

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from .backend import import_tensorflow
+from .console import Console, Counter
 from .options import Formulas, command
-from .talk import Count, Talk
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples in a call.")] = 256,
         keep_formulas: Formulas = False,
-        talk: Talk,
+        talk: Console,
     ) -> None:
         """Write an exported model's answers for a file's samples; an interrupted call is gone on with."""
         from lstm_ae.errors import ConfigError
@@ -57,23 +57,22 @@ def register(app: typer.Typer) -> None:
 
         import_tensorflow(talk, keras=False)
         try:
-            from lstm_ae.serving.bulk import constants_of
-            from lstm_ae.serving.bulk import predict as write
-            from lstm_ae.serving.callers import caller
-            from lstm_ae.serving.samples import read_samples
+            from lstm_ae.serving.client import connect, parse_constants
+            from lstm_ae.serving.client import predict_file as write
+            from lstm_ae.serving.inputs import read_samples
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae predict needs {error.name}: {install_hint('serve')}") from error
 
-        found = caller(where, model, model_version, signature, trust=trust)
+        found = connect(where, model, model_version, signature, trust=trust)
         samples = read_samples(
             data,
             found.signature,
             columns=[column.strip() for column in columns.split(",")] if columns else (),
             window=window,
             stride=stride,
-            constants=constants_of(set_ or []),
+            constants=parse_constants(set_ or []),
         )
-        count = Count(talk, "samples")
+        count = Counter(talk, "samples")
         done, had = write(found, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
         count.clear()
         talk.show(f"{done:,} samples answered by {found.model}, written to {out}")

@@ -1,16 +1,161 @@
-"""`lstmae report`: one HTML file of runs and searches, or of the whole source report, to be read anywhere."""
+"""`lstmae report`: one HTML file of runs and searches, or of the whole source report."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from lstm_ae.errors import ConfigError
 
-from . import tour as tours
-from .options import command, runs_like
-from .results import show_files
-from .talk import Talk
+from .backend import import_tensorflow
+from .console import Console, TrainingBar
+from .errors import Interrupted
+from .options import command, complete_runs
+from .training import show_files
+
+PAGE = "report.html"
+
+
+class TourRequest(NamedTuple):
+    """What was typed; `digits` and `prices` are places of data, as `--data` of the studies takes them."""
+
+    level: str
+    out: Path | None
+    digits: str | None
+    prices: str | None
+    dry_run: bool
+
+
+def show_tour(asked: TourRequest, talk: Console) -> None:
+    """Train what is missing and write the page; with `dry_run`, list the trainings alone."""
+    from lstm_ae.report.page import require_own
+    from lstm_ae.tour import digits, stocks, toy
+    from lstm_ae.tour.data import choose_data, survey_data
+    from lstm_ae.tour.levels import find_level
+    from lstm_ae.tour.runs import open_tour, plan_tour
+
+    level = find_level(asked.level)
+    folder = asked.out or Path("runs") / f"tour-{level.name}"
+    if folder.suffix.lower() in (".html", ".htm"):
+        raise ConfigError(f"--out of --tour is a folder, where trainings and page go. Received: {str(folder)!r}")
+    open_tour(folder, make=False)
+    require_own(folder / PAGE)
+    found = survey_data(asked.digits, asked.prices)
+    for note in found.notes:
+        talk.say(note)
+    with TemporaryDirectory() as scratch:
+        if not asked.dry_run:
+            open_tour(folder)
+        ground, load = choose_data(level, found, folder, Path(scratch) if asked.dry_run else None)
+        parts = [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
+        legs = plan_tour(parts, level.seeds, folder, load.sha256)
+        if asked.dry_run:
+            _list(legs, folder, load, talk)
+            return
+    _travel(parts, legs, level, folder, load, found.notes, talk)
+
+
+def _list(legs: Any, folder: Path, load: Any, talk: Console) -> None:
+    from lstm_ae.tour.runs import OUTDATED, STATES, THERE
+
+    from .dry_run import describe_estimate
+
+    rows = [(leg.part, leg.setting, leg.config.seed, leg.config.epochs, leg.state) for leg in legs]
+    talk.table(["part", "setting", "seed", "epochs", "state"], rows)
+    counts = {state: sum(leg.state == state for leg in legs) for state in STATES}
+    epochs = sum(leg.config.epochs for leg in legs if leg.state != THERE)
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != OUTDATED)
+    talk.show(f"{len(legs)} trainings in {folder}: {told}; at most {epochs:,} epochs to train")
+    import_tensorflow(talk)
+    from lstm_ae.tour.estimate import estimate_tour
+
+    estimate = estimate_tour(legs, load, lambda number, of: talk.say(f"timing trainings of size {number} of {of} ..."))
+    told_of = describe_estimate(estimate, talk)
+    keys = ("part", "setting", "seed", "epochs", "state")
+    trainings = [
+        dict(zip(keys, row, strict=True)) | {"run": str(leg.directory), "command": leg.command}
+        for row, leg in zip(rows, legs, strict=True)
+    ]
+    talk.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings, **told_of})
+
+
+def _travel(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: Any, talk: Console) -> None:
+    from datetime import UTC, datetime
+
+    from lstm_ae.report.page import write_report
+    from lstm_ae.run import command_line
+    from lstm_ae.tour.page import draw_data, render_tour
+    from lstm_ae.tour.results import read_results
+    from lstm_ae.tour.runs import run_tour
+
+    import_tensorflow(talk)
+    bar = talk.progress()
+    with _going_on(bar):
+        draw_data(parts, load, folder)
+        diverged = run_tour(legs, load, _teller(talk, bar))
+    for sentence in diverged:
+        talk.say(sentence)
+    told = read_results(parts, level.seeds, legs)
+    page = render_tour(
+        told,
+        legs,
+        folder,
+        level,
+        command=command_line(),
+        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        notes=(*notes, *diverged),
+    )
+    path = write_report(folder / PAGE, page.html)
+    for sentence in told.missing:
+        talk.say(sentence)
+    for name in page.left_out:
+        talk.say(f"no room for the figure {name}")
+    answers = [(outcome.part.key, answer) for outcome in told.outcomes for answer in outcome.answers]
+    talk.table(["part", "the report", "verdict"], [(key, a.claim.said, a.judged.verdict) for key, a in answers])
+    if not level.whole:
+        talk.show(level.says)
+    show_files(talk, {"report": path, "runs": folder})
+    findings = [{"part": key, "said": a.claim.said, **a.judged._asdict(), "rule": a.claim.words} for key, a in answers]
+    talk.document(
+        {
+            "level": level.name,
+            "report": str(path),
+            "bytes": path.stat().st_size,
+            "findings": findings,
+            "missing": [*told.missing, *diverged],
+            "left_out": list(page.left_out),
+        }
+    )
+
+
+def _teller(talk: Console, bar: TrainingBar) -> Any:
+    """What shows a journey: a line a training, and its progress on a terminal."""
+    from lstm_ae.tour.runs import OUTDATED
+
+    def tell(event: Any) -> None:
+        if event.progress is None:
+            bar.clear()
+            leg = event.leg
+            anew = ", begun anew: it was begun with other versions, which cannot go on" if leg.state == OUTDATED else ""
+            talk.say(f"training {event.number} of {event.of}: {leg.part}, {leg.setting}, seed {leg.config.seed}{anew}")
+        elif bar.live or talk.verbose:
+            bar(event.progress)
+
+    return tell
+
+
+@contextmanager
+def _going_on(bar: TrainingBar) -> Iterator[None]:
+    from lstm_ae.run import command_line
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        bar.clear()
+        raise Interrupted(f"Interrupted; what is done is kept. Go on with: {command_line()}") from None
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +167,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Argument(
                 help="Runs and searches: directories, or latest.",
-                autocompletion=lambda incomplete: runs_like(incomplete),
+                autocompletion=lambda incomplete: complete_runs(incomplete),
             ),
         ] = None,
         *,
@@ -61,7 +206,7 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option("--dry-run", metavar="", help="With --tour: list what is there and what would be trained."),
         ] = False,
-        talk: Talk,
+        talk: Console,
     ) -> None:
         """Write a report of runs and searches: one HTML file that needs no network and no other file."""
         if tour == bool(runs):
@@ -73,21 +218,21 @@ def register(app: typer.Typer) -> None:
                     raise ConfigError(f"--{name} is for --tour; leave it out")
             _report(runs, out, talk)
         else:
-            tours.show_tour(tours.Asked(level or "smoke", out, digits, prices, dry_run), talk)
+            show_tour(TourRequest(level or "smoke", out, digits, prices, dry_run), talk)
 
 
-def _report(runs: list[str], out: Path | None, talk: Talk) -> None:
+def _report(runs: list[str], out: Path | None, talk: Console) -> None:
     from datetime import UTC, datetime
 
-    from lstm_ae.about import command_line
-    from lstm_ae.report.page import gather_all, render, require_own, write_report
+    from lstm_ae.report.page import gather_sources, render_report, require_own, write_report
+    from lstm_ae.run import command_line
 
     if out is not None:
         require_own(out)
-    subjects = gather_all(runs)
+    subjects = gather_sources(runs)
     path = out or (subjects[0].directory if len(subjects) == 1 else Path()) / "report.html"
     require_own(path)
-    page = render(subjects, command=command_line(), written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+    page = render_report(subjects, command=command_line(), written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     write_report(path, page.html)
     for subject in subjects:
         for sentence in subject.missing:

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import RunArgument, command, runs_like
-from .results import plain, require_png, show_files, show_metrics
-from .talk import Talk
+from .console import Console
+from .options import RunArgument, command, complete_runs
+from .training import plain, require_png, show_files, show_metrics
 
 app = typer.Typer(name="runs", help="List, show and compare runs.\n\nExample: lstmae runs list", no_args_is_help=True)
 
@@ -15,20 +15,20 @@ Root = Annotated[Path | None, typer.Argument(help="Directory that holds the runs
 
 
 @command(app, "list", "lstmae runs list")
-def list_(root: Root = None, *, talk: Talk) -> None:
+def list_(root: Root = None, *, talk: Console) -> None:
     """List the runs and searches, newest first."""
     from lstm_ae.errors import DataError
-    from lstm_ae.run import RUNS, all_runs
-    from lstm_ae.search.folder import all_searches
+    from lstm_ae.run import RUNS, list_runs
+    from lstm_ae.search.directory import list_searches
 
     if root is not None and not root.is_dir():
         raise DataError(f"{str(root)!r} is not a directory; give the one that holds the runs")
     rows = []
-    for run in all_runs(root):
+    for run in list_runs(root):
         about = run.about()
         leaky = "leaky" if about["data"]["leaky"] else ""
         rows.append((str(run.directory), about["task"], about["created"][:19], *_headline(run), leaky))
-    for search in all_searches(root):
+    for search in list_searches(root):
         about = search.about()
         leaky = "leaky" if about["data"].get("leaky") else ""
         name = f"{about['task']} {search.purpose().verb}"
@@ -43,7 +43,7 @@ def list_(root: Root = None, *, talk: Talk) -> None:
 
 
 @command(app, "show", "lstmae runs show latest")
-def show(run: RunArgument, *, talk: Talk) -> None:
+def show(run: RunArgument, *, talk: Console) -> None:
     """Show what a run was asked and what came out."""
     from lstm_ae.run import open_run
 
@@ -71,7 +71,7 @@ def compare(
         list[str],
         typer.Argument(
             help="Two or more runs (directories, or latest), or two or more searches.",
-            autocompletion=lambda incomplete: runs_like(incomplete),
+            autocompletion=lambda incomplete: complete_runs(incomplete),
         ),
     ],
     *,
@@ -79,12 +79,12 @@ def compare(
         Path | None,
         typer.Option(metavar="<file>", help="Draw the runs over their epochs into this file, which ends in .png."),
     ] = None,
-    talk: Talk,
+    talk: Console,
 ) -> None:
     """Put runs, or searches, side by side: the options in which they differ, then their measures."""
     from lstm_ae.errors import ConfigError
     from lstm_ae.run import open_run
-    from lstm_ae.search.folder import is_search
+    from lstm_ae.search.directory import is_search
 
     if len(runs) < 2:
         raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}")
@@ -108,30 +108,29 @@ def compare(
 def _drawn(opened: list[Any], figure: Path) -> Path:
     """Draw runs over their epochs."""
     from lstm_ae.errors import DataError
-    from lstm_ae.figures.base import png
-    from lstm_ae.figures.comparison import over_epochs
     from lstm_ae.files import write
-    from lstm_ae.tasks import columns
+    from lstm_ae.plots.base import png
+    from lstm_ae.plots.comparison import compare_histories
+    from lstm_ae.studies import history_columns
 
     histories = {}
     for run in opened:
         rows = run.history()
         if not rows:
             raise DataError(f"{str(run.directory)!r} has no history; leave it out, or leave --figure out")
-        histories[str(run.directory)] = columns(rows)
+        histories[str(run.directory)] = history_columns(rows)
     try:
-        return write(figure, png(over_epochs(histories)))
+        return write(figure, png(compare_histories(histories)))
     except ValueError as error:
         raise DataError(f"{error}; compare runs of one study, or leave --figure out") from None
 
 
-def _compare_searches(places: list[str], talk: Talk) -> None:
+def _compare_searches(places: list[str], talk: Console) -> None:
     """The options and what was searched, where they differ; then what was found."""
-    from lstm_ae.search.folder import open_search
-    from lstm_ae.search.summary import summary
+    from lstm_ae.search.directory import open_search, summarize_search
 
     opened = [open_search(place) for place in places]
-    found = [summary(search) for search in opened]
+    found = [summarize_search(search) for search in opened]
     settings = [each.best.values if each.best else {} for each in found]
     measures = [
         each.measures | {f"its {name}": plain(value) for name, value in setting.items()}
@@ -142,7 +141,7 @@ def _compare_searches(places: list[str], talk: Talk) -> None:
 
 
 def _side_by_side(
-    what: str, names: list[str], choices: list[Any], measures: list[Any], talk: Talk, files: dict[str, str]
+    what: str, names: list[str], choices: list[Any], measures: list[Any], talk: Console, files: dict[str, str]
 ) -> None:
     keys = dict.fromkeys(key for config in choices for key in config)
     differing = [key for key in keys if len({str(config.get(key)) for config in choices}) > 1]
@@ -175,21 +174,23 @@ def _choices(run: Any) -> dict[str, Any]:
 
 
 def _measures(run: Any) -> dict[str, float]:
-    from lstm_ae.run import measured
+    from lstm_ae.run import measured_parts
 
     metrics = run.metrics() if run.finished else {}
     return {
-        f"{part} {name}": metric["value"] for part, row in measured(metrics).items() for name, metric in row.items()
+        f"{part} {name}": metric["value"]
+        for part, row in measured_parts(metrics).items()
+        for name, metric in row.items()
     } | {f"training {key}": value for key, value in metrics.get("training", {}).items() if key in ("epochs", "seconds")}
 
 
 def _best_of(search: Any) -> tuple[str, float | None]:
     """What a search went by, and the best that it has found."""
     from lstm_ae.errors import ConfigError, DataError
-    from lstm_ae.search.summary import summary
+    from lstm_ae.search.directory import summarize_search
 
     try:
-        found = summary(search)
+        found = summarize_search(search)
     except (ConfigError, DataError):
         return "unreadable", None
     return (f"best {found.objective}", found.best.score) if found.best else ("nothing yet", None)

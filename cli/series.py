@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lstm_ae.config import Reading, Series
+from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.options import declared, flag
 
-from . import classifying, detecting, encoding, forecasting, tune
-from .options import Given, command
-from .talk import Talk
+from . import series_classification, series_detection, series_encoding, series_forecasting, tune
+from .console import Console
+from .options import GivenOptions, command
 
 if TYPE_CHECKING:
-    from lstm_ae.data.inspection import Inspection
+    from lstm_ae.data.checks import TableInspection
 
 app = typer.Typer(
     name="series",
@@ -33,16 +33,16 @@ app = typer.Typer(
 def check(
     data: Annotated[str, typer.Argument(help="The table: CSV, plain or compressed, or Parquet.")],
     *,
-    given: Given,
-    talk: Talk,
+    given: GivenOptions,
+    talk: Console,
 ) -> None:
     """Say what a table holds, how it will be read and cut into windows, and what is wrong with it."""
-    from lstm_ae.data.inspection import inspect
+    from lstm_ae.data.checks import inspect_table
 
     config = given.config(Reading, data=data)
     bar = talk.progress()
     try:
-        found = inspect(config, bar.reading)
+        found = inspect_table(config, bar.reading)
     except DataError as error:
         bar.clear()
         talk.document({"data": data, "usable": False, "problems": [{"text": str(error), "fatal": True, "fixes": []}]})
@@ -72,7 +72,7 @@ def example(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="<int>", min=0, help="Seed of its noise.")] = 0,
-    talk: Talk,
+    talk: Console,
 ) -> None:
     """Write a synthetic table to try the other commands on."""
     from lstm_ae.data.synthetic import EXAMPLES
@@ -95,20 +95,20 @@ def example(
     talk.document({"file": str(path), "rows": len(rows)})
 
 
-detecting.register(app)
-encoding.register(app)
-forecasting.register(app)
-classifying.register(app)
+series_detection.register(app)
+series_encoding.register(app)
+series_forecasting.register(app)
+series_classification.register(app)
 tune.register(app, "series", Series)
 
 
-def command_line(config: Reading, fix: Mapping[str, Any]) -> str:
+def check_command(config: Reading, fix: Mapping[str, Any]) -> str:
     """The command that checks the same table with a fix, to be copied into a shell."""
     path = str(config.data)
     path = os.path.join(".", path) if path.startswith("-") else path
     changed = {
         field.name: value
-        for field in declared(type(config))
+        for field in declared_options(type(config))
         if (value := {**config.to_dict(), **fix}[field.name]) is not None and field.name != "data"
         if (tuple(value) if isinstance(value, list) else value) != field.default
     }
@@ -116,7 +116,7 @@ def command_line(config: Reading, fix: Mapping[str, Any]) -> str:
 
 
 def _options(values: Mapping[str, Any]) -> str:
-    repeated = {field.name for field in declared(Reading) if field.option.repeated}
+    repeated = {field.name for field in declared_options(Reading) if field.option.repeated}
     words = []
     for name, value in values.items():
         if isinstance(value, list | tuple):
@@ -124,7 +124,7 @@ def _options(values: Mapping[str, Any]) -> str:
         else:
             texts = [str(value)]
         # A value that looks like an option is not taken for one behind an equals sign.
-        words += [f"{flag(name)}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
+        words += [f"{flag_name(name)}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
     return " ".join(words)
 
 
@@ -134,48 +134,52 @@ def _list(items: list[str] | tuple[str, ...]) -> str:
     return text.getvalue()
 
 
-def _verdict(found: "Inspection", config: Reading) -> str:
+def _verdict(found: "TableInspection", config: Reading) -> str:
     """Return how many problems there are, which the result lists, and what solves them all."""
-    from lstm_ae.data.findings import together
-    from lstm_ae.words import count
+    from lstm_ae.data.checks import combine_fixes
+    from lstm_ae.formatting import format_count
 
     problems = [finding for finding in found.findings if finding.fatal]
-    fix = together(config, problems)
+    fix = combine_fixes(config, problems)
     advice = f"Add {_options(fix)}" if fix else "Change the table as said there"
-    return f"{found.table.name} cannot be used so: {count(len(problems), 'problem')}, as listed. {advice}"
+    return f"{found.table.name} cannot be used so: {format_count(len(problems), 'problem')}, as listed. {advice}"
 
 
-def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
-    from lstm_ae.data.dividing import PARTS, parts_wanted
-    from lstm_ae.data.findings import together
-    from lstm_ae.words import count, heading, listed, shown
+def _show(found: "TableInspection", config: Reading, talk: Console) -> None:
+    from lstm_ae.data.checks import combine_fixes
+    from lstm_ae.data.split import PARTS, parts_wanted
+    from lstm_ae.formatting import format_count, format_heading, format_names, quote
 
     table, prepared = found.table, found.prepared
     first, last = _ends(found)
     talk.show(
-        f"{table.name}: {count(len(table.lines), 'row')}"
+        f"{table.name}: {format_count(len(table.lines), 'row')}"
         + (f" of {len(table.ids):,} series" if table.layout.ids else "")
     )
     if table.layout.time is not None:
         gaps, meet = "no gaps", "no duplicates"
         if found.gaps.places:
-            gaps = f"{count(found.gaps.places, 'gap')} with {count(found.gaps.rows, 'row')} missing"
+            gaps = f"{format_count(found.gaps.places, 'gap')} with {format_count(found.gaps.rows, 'row')} missing"
         if found.gaps.empty:
             gaps += f" and {found.gaps.empty:,} without any value"
         if found.clash:
             near = "at the time of" if found.clash.same_time else "too near to"
-            meet = f"{count(found.clash.rows, 'row')} {near} another"
+            meet = f"{format_count(found.clash.rows, 'row')} {near} another"
         steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
         clock = " UTC" if table.layout.dated and (table.layout.aware or config.time_zone) else ""
-        talk.show(f"{shown(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
+        talk.show(f"{quote(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
     if classes := _classes(found):
-        rows = [f"{heading(name) or '(no label)'} ({number:,})" for name, number in classes.items()]
-        talk.show(f"{shown(table.layout.label)}: {listed(rows)}")
+        rows = [f"{format_heading(name) or '(no label)'} ({number:,})" for name, number in classes.items()]
+        talk.show(f"{quote(table.layout.label)}: {format_names(rows)}")
     talk.show("")
     talk.table(
         ["column", "minimum", "mean", "maximum", "missing"],
         [
-            (heading(f.name), *map(_whole, (f.minimum, f.mean, f.maximum)), f"{f.missing:.2%}" if f.missing else "0")
+            (
+                format_heading(f.name),
+                *map(_whole, (f.minimum, f.mean, f.maximum)),
+                f"{f.missing:.2%}" if f.missing else "0",
+            )
             for f in found.features
         ],
     )
@@ -189,31 +193,31 @@ def _show(found: "Inspection", config: Reading, talk: Talk) -> None:
     )
     if prepared.inferred:
         talk.show("\nFound out, and changed with these options:")
-        fields = {field.name for field in declared(Reading)}
-        names = {name: flag(name) if name in fields else "" for name in prepared.inferred}
+        fields = {field.name for field in declared_options(Reading)}
+        names = {name: flag_name(name) if name in fields else "" for name in prepared.inferred}
         width = max(map(len, names.values()))
         for name, words in prepared.inferred.items():
             talk.show(f"  {names[name].ljust(width)}  {words}")
     for finding in found.findings:
         talk.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
-        for line in map(functools.partial(command_line, config), finding.fixes):
+        for line in map(functools.partial(check_command, config), finding.fixes):
             if line.isprintable():
                 talk.show(f"  {line}")
-    fix = together(config, found.findings)
+    fix = combine_fixes(config, found.findings)
     if fix and all(fix not in finding.fixes for finding in found.findings):
-        talk.show(f"\nThe first of each together:\n  {command_line(config, fix)}")
+        talk.show(f"\nThe first of each together:\n  {check_command(config, fix)}")
     talk.show("\nThis table cannot be used so." if not found.usable else "\nThis table can be used.")
 
 
-def _ends(found: "Inspection") -> tuple[str | float, str | float]:
-    from lstm_ae.data.telling import told
+def _ends(found: "TableInspection") -> tuple[str | float, str | float]:
+    from lstm_ae.data.time_zones import format_time
 
     table = found.table
     low, high = int(table.times.min()), int(table.times.max())
     if table.layout.time is None:
         return low, high
     zone = None if table.layout.dated else table.zone
-    return told(low, zone), told(high, zone)
+    return format_time(low, zone), format_time(high, zone)
 
 
 def _whole(number: float) -> float:
@@ -221,7 +225,7 @@ def _whole(number: float) -> float:
     return int(number) if number == round(number) and abs(number) < 1e9 else number
 
 
-def _classes(found: "Inspection") -> dict[str, int]:
+def _classes(found: "TableInspection") -> dict[str, int]:
     """How many rows each label has; without a name those that have none."""
     import numpy as np
 
@@ -231,9 +235,9 @@ def _classes(found: "Inspection") -> dict[str, int]:
     return {name: rows for name, rows in zip(("", *found.table.classes), counts, strict=True) if rows}
 
 
-def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
-    from lstm_ae.data.dividing import PARTS
-    from lstm_ae.data.findings import together
+def _document(found: "TableInspection", config: Reading) -> dict[str, Any]:
+    from lstm_ae.data.checks import combine_fixes
+    from lstm_ae.data.split import PARTS
 
     table, prepared, layout, clash = found.table, found.prepared, found.table.layout, found.clash
     first, last = _ends(found)
@@ -266,8 +270,8 @@ def _document(found: "Inspection", config: Reading) -> dict[str, Any]:
         },
         "inferred": dict(prepared.inferred),
         "problems": [
-            finding._asdict() | {"fixes": [command_line(config, fix) for fix in finding.fixes]}
+            finding._asdict() | {"fixes": [check_command(config, fix) for fix in finding.fixes]}
             for finding in found.findings
         ],
-        "command": command_line(config, together(config, found.findings)),
+        "command": check_command(config, combine_fixes(config, found.findings)),
     }

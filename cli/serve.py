@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .backend import import_tensorflow
+from .console import Console
 from .options import command
-from .talk import Talk
 
 if TYPE_CHECKING:
-    from lstm_ae.serving.folders import Policy
+    from lstm_ae.serving.folders import VersionPolicy
 
 _BATCHING = "Batching"
 _LIMITS = "Limits"
@@ -107,7 +107,7 @@ def register(app: typer.Typer) -> None:
                 help="Serve nothing; write models.config for TensorFlow Serving and show its command.",
             ),
         ] = False,
-        talk: Talk,
+        talk: Console,
     ) -> None:
         """Serve exported models over REST and gRPC, as TensorFlow Serving does."""
         began = time.monotonic()
@@ -126,19 +126,19 @@ def register(app: typer.Typer) -> None:
         import_tensorflow(talk, keras=False)
         try:
             from lstm_ae.serving import loading, server
-            from lstm_ae.serving.batching import Batching
-            from lstm_ae.serving.configs import read_models
-            from lstm_ae.serving.container import tensorflow_serving
-            from lstm_ae.serving.folders import discover, require_served
-            from lstm_ae.serving.ports import Ports, bracketed, place
-            from lstm_ae.serving.service import Limits
+            from lstm_ae.serving.batching import BatchingConfig
+            from lstm_ae.serving.container import write_tensorflow_serving
+            from lstm_ae.serving.folders import discover_models, require_served
+            from lstm_ae.serving.models_config import read_models
+            from lstm_ae.serving.ports import Ports, bracket_host, resolve_address
+            from lstm_ae.serving.service import RequestLimits
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae serve needs {error.name}: {install_hint('serve')}") from error
 
         policy, labels = _policy(versions), [_label(text) for text in label or ()]
 
         def wanted() -> Any:
-            return read_models(models_config) if models_config else discover(folder, policy, labels)
+            return read_models(models_config) if models_config else discover_models(folder, policy, labels)
 
         models = [model for model in wanted() if model.sure]
         if not models:
@@ -151,7 +151,7 @@ def register(app: typer.Typer) -> None:
                 raise ConfigError(f"--label must begin with one of {', '.join(names)}. Received: {name!r}")
         require_served(models)
         asked = Ports(host, rest_port, None if no_grpc else grpc_port)
-        manners = server.Manners(
+        manners = server.ServerConfig(
             poll=poll,
             concurrency=max_concurrency,
             per_client=max_concurrency_per_client or 0,
@@ -162,11 +162,13 @@ def register(app: typer.Typer) -> None:
             load_seconds=load_timeout,
             tensor_content=enable_serialization_as_tensor_content,
         )
-        batching = Batching(max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes)
-        limits = Limits(max_body, max_instances, max_window, max_horizon, max_elements, timeout)
+        batching = BatchingConfig(
+            max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes
+        )
+        limits = RequestLimits(max_body, max_instances, max_window, max_horizon, max_elements, timeout)
         if tf_serving:
-            outside = asked._replace(host=place(host, 0)[0])
-            path, words = tensorflow_serving(
+            outside = asked._replace(host=resolve_address(host, 0)[0])
+            path, words = write_tensorflow_serving(
                 folder, models, ports=outside, manners=manners, batching=batching, limits=limits
             )
             talk.say(f"{path} written. TensorFlow Serving takes the folder by:")
@@ -175,7 +177,7 @@ def register(app: typer.Typer) -> None:
             return
 
         def listening(ports: Ports, service: Any) -> None:
-            shown = bracketed(ports.host)
+            shown = bracket_host(ports.host)
             talk.show(f"REST  http://{shown}:{ports.rest}/v1/models/{models[0].name}")
             if not no_page:
                 talk.show(f"page  http://{shown}:{ports.rest}/")
@@ -190,7 +192,7 @@ def register(app: typer.Typer) -> None:
             at_work = await server.serve(
                 folder,
                 wanted,
-                loading.loader(trust=trust),
+                loading.make_loader(trust=trust),
                 ports=asked,
                 manners=manners,
                 batching=batching,
@@ -210,16 +212,16 @@ def register(app: typer.Typer) -> None:
         asyncio.run(serving())
 
 
-def _policy(text: str) -> "Policy":
+def _policy(text: str) -> "VersionPolicy":
     from lstm_ae.errors import ConfigError
-    from lstm_ae.serving.folders import Policy
+    from lstm_ae.serving.folders import VersionPolicy
 
     if text in ("latest", "all"):
-        return Policy(text)
+        return VersionPolicy(text)
     numbers = [item.strip() for item in text.split(",")]
     if not all(number.isascii() and number.isdecimal() and len(number) < 19 for number in numbers):
         raise ConfigError(f"--versions must be latest, all, or numbers separated by commas. Received: {text!r}")
-    return Policy("specific", versions=tuple(map(int, numbers)))
+    return VersionPolicy("specific", versions=tuple(map(int, numbers)))
 
 
 def _label(text: str) -> tuple[str, str, int]:
@@ -263,7 +265,7 @@ class _Lines(logging.Formatter):
         return json.dumps(line | said, default=str)
 
 
-def _log_to_stderr(talk: Talk) -> None:
+def _log_to_stderr(talk: Console) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
     log = logging.getLogger("lstm_ae")

@@ -1,20 +1,516 @@
-"""`lstmae snp predict|reconstruct`: what the stock study has besides the verbs of every study."""
+"""`lstmae snp`: what the stock study has besides the verbs of every study."""
 
+import dataclasses
+import secrets
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lstm_ae.config import TASKS
-from lstm_ae.errors import ConfigError, NotEnoughSkill
-from lstm_ae.options import Declared, Option, checked
-from lstm_ae.words import gain
+from lstm_ae.config import TASKS, Config, Snp
+from lstm_ae.config.options import Declared, Option, check_value
+from lstm_ae.errors import ConfigError, InsufficientSkillError, LeakageError
+from lstm_ae.formatting import format_skill
 
-from . import estimating, forecasts, training, trials
-from .fields import option
-from .options import Given, Retrain, RunArgument, RunPath, command
-from .results import show_predictions
-from .talk import Talk
+from . import dry_run, training
+from .backend import import_tensorflow
+from .console import Console
+from .errors import Interrupted
+from .options import GivenOptions, Retrain, RunArgument, RunPath, command, make_option
+from .search import split_values
+from .training import describe_data, show_files, show_metrics, show_predictions, show_verdicts
+
+HOLIDAYS = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
+
+MOST = 20
+
+# Days ahead that are shown of a long forecast, beside its last one.
+DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+def show_one_day(opened: Any, talk: Console, levels: Sequence[int], *, classical: Sequence[str] = ()) -> float | None:
+    """Write the forecasts of a day ahead; show what they are worth and those of days to come.
+
+    Returns:
+        The skill over persistence.
+    """
+    from lstm_ae.studies.snp_one_step import compare_more_baselines, predict
+
+    calibration = _calibration(opened)
+    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
+    files = {
+        "predictions": opened.save_predictions(columns),
+        "figures": opened.run.directory / "figures",
+        "run": opened.run.directory,
+    }
+    metrics, leaky = opened.run.metrics(), opened.data.source.leaky
+    if classical:
+        more = compare_more_baselines(opened.model, opened.data, classical, calibration).as_json()
+        metrics["test"] |= more["test"]
+        metrics["verdict"] |= more["verdict"]
+    show_metrics(talk, metrics, leaky)
+    _show_next_day(talk, opened, columns, levels)
+    show_files(talk, files)
+    verdict: dict[str, Any] = metrics["verdict"]["test"]
+    shown = {"metrics": metrics, "verdict": verdict, "leaky": leaky}
+    talk.document(shown | {name: str(file) for name, file in files.items()})
+    return _skill(metrics["test"])
+
+
+def show_new_days(opened: Any, talk: Console, levels: Sequence[int]) -> float | None:
+    """Forecast data that the run was not trained on; where its days are known, show what that is worth.
+
+    Returns:
+        The skill over persistence.
+    """
+    from lstm_ae.studies.snp_one_step import evaluate_new, predict
+
+    calibration, *_ = opened.run.calibration()
+    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
+    files = {
+        "predictions": opened.save_predictions(columns, "predictions-new"),
+        "run": opened.run.directory,
+    }
+    measured = evaluate_new(opened.model, opened.data, calibration, opened.run.baselines()).as_json()
+    if measured:
+        show_metrics(talk, measured, "")
+    else:
+        talk.show("No window has a day after it in this data, so nothing can be said of the errors")
+    _show_next_day(talk, opened, columns, levels)
+    show_files(talk, files)
+    verdict: dict[str, Any] | None = measured.pop("verdict", {}).get("new data")
+    talk.document({"metrics": measured, "verdict": verdict} | {name: str(file) for name, file in files.items()})
+    return _skill(measured.get("new data"))
+
+
+def _skill(measures: Mapping[str, Any] | None) -> float | None:
+    """The skill over persistence, where there are measures."""
+    found: float | None = measures["skill"]["value"] if measures else None
+    return found
+
+
+def _calibration(opened: Any) -> Any:
+    """How far forecasts were off before the weights were fitted to validation as well; None where they were not."""
+    return opened.judged_by.calibration()[0] if opened.judged_by else None
+
+
+def _show_next_day(talk: Console, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+    """The forecasts of days that have not come yet."""
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    rows = [row for row in rows if row["actual"] is None]
+    if "open" in opened.model.input and not rows:
+        talk.show(
+            "The day after the data is not forecast: its open is not known. A last row with the open alone tells it"
+        )
+        return
+    dates = "" if "open" in opened.model.input else f" ({HOLIDAYS})"
+    first = f", first {MOST} of {len(rows)} companies" if len(rows) > MOST else ""
+    talk.show(f"The day after the data{dates}{first}:")
+    talk.table(
+        ["symbol", "date", "last known", "forecast", *(f"{level} %" for level in levels)],
+        [
+            (
+                row["symbol"],
+                row["date"],
+                f"{row['persistence']:,.2f}",
+                f"{row['predicted']:,.2f}",
+                *(_between(row[f"low_{level}"], row[f"high_{level}"]) for level in levels),
+            )
+            for row in rows[:MOST]
+        ],
+    )
+    if "open" not in opened.model.input:
+        _show_left_out(talk, opened.data, [row["symbol"] for row in rows])
+
+
+def _between(low: float, high: float) -> str:
+    known = [f"{end:,.2f}" if end == end else "?" for end in (low, high)]
+    return " to ".join(known)
+
+
+def show_many_days(
+    opened: Any,
+    talk: Console,
+    levels: Sequence[int],
+    *,
+    horizon: int | None,
+    paths: int,
+    classical: Sequence[str] = (),
+) -> float | None:
+    """Forecast many days; show what each is worth and where everything is.
+
+    Returns:
+        The skill over persistence, over all days.
+    """
+    import numpy as np
+
+    from lstm_ae.evaluation import Evaluation
+    from lstm_ae.studies.snp_multistep import forecast_multistep
+
+    new = opened.data.train.samples == 0
+    calibration, seen, seed = _calibration(opened), None, opened.config.seed
+    if new:
+        calibration, _, until = opened.run.calibration()
+        seen = opened.run.about()["data"]["symbols"], np.datetime64(until)
+    result = forecast_multistep(
+        opened.model,
+        opened.data,
+        horizon,
+        levels=levels,
+        paths=paths,
+        seed=seed,
+        calibration=calibration,
+        seen=seen,
+        baselines=opened.run.baselines() if new else None,
+        classical=classical,
+    )
+    end = "-new" if new else ""
+    files = {"forecast": opened.save_predictions(result.table, f"forecast{end}")}
+    if result.paths is not None:
+        files["paths"] = opened.save_predictions(result.paths, f"paths{end}")
+    for path in opened.run.write_figures({name + end: figure for name, figure in result.figures.items()}):
+        files[path.stem.removesuffix(end).replace("_", " ")] = path
+    if result.steps:
+        files["errors"] = opened.save_predictions(_as_columns(result.steps), f"errors{end}")
+    files["run"] = opened.run.directory
+    verdicts = {str(step.step): step.verdict for step in result.steps}
+    overall = {"all": result.verdict} if result.verdict else {}
+    evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
+    measured = evaluation.as_json()
+    judged = measured.pop("verdict", {})
+    _show_forecast(talk, opened.data, result.table, levels)
+    if result.steps:
+        talk.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
+        _show_steps(talk, result.steps)
+        _show_rivals(talk, result.steps)
+        talk.show(f"Verdict over all days ahead: {result.verdict}")
+    else:
+        talk.show("No window has so many days after it in this data, so nothing can be said of the errors")
+    if opened.data.source.leaky:
+        talk.show(f"LEAKY: {opened.data.source.leaky}")
+    beyond = result.table["actual"][0] is None
+    if beyond:
+        talk.show(f"Dates: {HOLIDAYS}")
+    if beyond:
+        _show_left_out(talk, opened.data, result.table["symbol"])
+    show_files(talk, files)
+    talk.document(
+        {
+            "steps": [{"step": int(step), "metrics": row, "verdict": judged[step]} for step, row in measured.items()],
+            "verdict": judged.get("all"),
+            "windows": result.windows,
+            "leaky": opened.data.source.leaky,
+            "dates": HOLIDAYS if beyond else "",
+        }
+        | {name: str(path) for name, path in files.items()}
+    )
+    return result.persistence.skill if result.persistence else None
+
+
+def _show_forecast(talk: Console, data: Any, table: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+    """The forecast itself: some of its days, of as many companies as fit."""
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    last, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
+    steps = sorted({1, last, *(step for step in DAYS if step < last)})
+    some = symbols[: max(1, MOST // len(steps))]
+    first = f", first {len(some)} of {len(symbols)} companies" if len(symbols) > len(some) else ""
+    talk.show(f"Forecast of the {data.feature_names[0]}{first}:")
+    known = rows[0]["actual"] is not None
+    intervals = [level for level in levels if f"low_{level}" in table]
+    talk.table(
+        [
+            "symbol",
+            "date",
+            "day",
+            "last known",
+            "forecast",
+            *(f"{level} %" for level in intervals),
+            *(["actual"] if known else []),
+        ],
+        [
+            (
+                row["symbol"],
+                row["date"],
+                row["step"],
+                f"{row['persistence']:,.2f}",
+                f"{row['predicted']:,.2f}",
+                *(_between(row[f"low_{level}"], row[f"high_{level}"]) for level in intervals),
+                *([f"{row['actual']:,.2f}"] if known else []),
+            )
+            for row in rows
+            if row["symbol"] in some and row["step"] in steps
+        ],
+    )
+
+
+def _as_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
+    """Every measure of every day ahead, each beside its baselines', and the verdict in words."""
+    columns: dict[str, list[Any]] = {"day": [step.step for step in steps]}
+    columns["verdict"] = [str(step.verdict) for step in steps]
+    for name, metric in steps[0].metrics.items():
+        columns[name] = [step.metrics[name].value for step in steps]
+        for rival in metric.baselines:
+            columns[f"{name} {rival}"] = [step.metrics[name].baselines[rival] for step in steps]
+    return columns
+
+
+def _show_steps(talk: Console, steps: Sequence[Any]) -> None:
+    covered = [name for name in steps[0].metrics if name.startswith("coverage_")]
+    header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
+    talk.table(
+        [*header, "direction", "crps", "persistence", "random walk", *(f"in {name[9:]} %" for name in covered)],
+        [_row(step, covered) for step in steps],
+    )
+
+
+def _show_rivals(talk: Console, steps: Sequence[Any]) -> None:
+    """The skill of every other baseline beside the model's, and the verdict on the best of them."""
+    others = list(steps[0].metrics["skill"].baselines)
+    if others:
+        talk.show("Skill over persistence, by day ahead, and the verdict on the best baseline:")
+        skills = [step.metrics["skill"] for step in steps]
+        rows = [
+            (step.step, *map(format_skill, (skill.value, *skill.baselines.values())), str(step.verdict))
+            for step, skill in zip(steps, skills, strict=True)
+        ]
+        talk.table(["day", "model", *others, "verdict"], rows)
+
+
+def _show_left_out(talk: Console, data: Any, shown: Sequence[str]) -> None:
+    """The companies of the test part that have no window up to their last day."""
+    import numpy as np
+
+    from lstm_ae.formatting import format_count, format_names
+
+    there = [data.symbols[line] for line in np.unique(data.test.company)]
+    missing = [symbol for symbol in there if symbol not in set(shown)]
+    if missing:
+        days = f"{data.test.span - 1} days in a row before the end of its data"
+        talk.show(f"Without {days}, so not forecast: {format_count(len(missing), 'company')} ({format_names(missing)})")
+
+
+def _row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
+    metrics = step.metrics
+    return (
+        step.step,
+        format_skill(step.persistence.skill),
+        _known(step.persistence.p, ".2g"),
+        _known(metrics["theil_u"].value, ".4f"),
+        *(f"{value:.4g}" for name in ("mae", "rmse") for value in (metrics[name].value, _naive(metrics[name]))),
+        _known(metrics["mase"].value if "mase" in metrics else None, ".3f"),
+        _known(metrics["direction"].value, ".1%"),
+        *(_known(value, ".4g") for value in _crps(metrics.get("crps"))),
+        *(f"{metrics[name].value:.1%}" for name in covered),
+    )
+
+
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None or value != value else format(value, form)
+
+
+def _naive(metric: Any) -> float:
+    return float(metric.baselines["persistence"])
+
+
+def _crps(metric: Any) -> tuple[float | None, ...]:
+    if metric is None:
+        return (None, None, None)
+    return (metric.value, *(metric.baselines.get(name) for name in ("persistence", "random walk")))
+
+
+def show_audit(where: str, talk: Console, data: str | None) -> None:
+    """Show what an audit of a run finds; raises `Leak` where the future reaches its forecasts."""
+    from lstm_ae.run import open_run
+
+    run = open_run(where, "snp")
+    run.metrics()
+    import_tensorflow(talk)
+    from lstm_ae.data.prices import prepare_prices, read_quotes
+    from lstm_ae.experiment import open_trained
+    from lstm_ae.studies.snp_audit import audit
+
+    config = run.config()
+    assert isinstance(config, Snp)
+    config = config if data is None else dataclasses.replace(config, data=data)
+    quotes = read_quotes(config.data, config.fields)
+    opened = open_trained(run, prepare_prices(config, quotes))
+    describe_data(opened.data, talk)
+    findings = audit(opened.model, config, opened.data, quotes)
+    talk.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
+    talk.document({"run": str(run.directory), "findings": [finding._asdict() for finding in findings]})
+    leaks = [finding.check for finding in findings if finding.outcome == "leak"]
+    if leaks:
+        raise LeakageError(f"Something of the future reaches {str(run.directory)!r}: {', '.join(leaks)}")
+
+
+def new_results_folder(kind: str) -> Path:
+    """Where the results of a long command go that nobody named a folder for."""
+    return Path("runs") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def interruption_note(out: Path) -> Interrupted:
+    """What a long command says that was interrupted."""
+    where = shlex.quote(str(out))
+    return Interrupted(f"Interrupted; what is done is kept. Go on with the same command and --out {where}")
+
+
+def _data_teller(talk: Console) -> Callable[[Mapping[str, Any]], None]:
+    """What says of each fold what data it has, once: only what no fold before it had."""
+    said: set[str] = set()
+
+    def tell(data: Mapping[str, Any]) -> None:
+        lines = [f"data: {data['text']} (licence: {data['licence']})", *(f"  {note}" for note in data["notes"])]
+        if data.get("leaky"):
+            lines.append(f"  LEAKY: {data['leaky']}")
+        for line in lines:
+            if line not in said:
+                said.add(line)
+                talk.say(line)
+
+    return tell
+
+
+def show_kfold(given: GivenOptions, talk: Console, out: Path | None, folds: int, keep: float) -> None:
+    """Choose among listed settings; show them all, the best first, and what the winner is worth on test."""
+    config, axes = split_values(given, Snp)
+    assert isinstance(config, Snp)
+    out = out or new_results_folder("kfold")
+    import_tensorflow(talk)
+    import numpy as np
+
+    from lstm_ae.backtest.kfold import kfold
+    from lstm_ae.run import command_line
+    from lstm_ae.search.plan import describe_unaligned_days
+
+    note = describe_unaligned_days(config, axes)
+    if note:
+        talk.say(f"note: {note}")
+    progress = talk.progress()
+    titles: list[str] = []
+
+    def notify(title: str, told_of: Any) -> None:
+        if title not in titles:
+            titles.append(title)
+            talk.say(title)
+        progress(told_of)
+
+    try:
+        found = kfold(
+            config, axes, folds, out, keep=keep, command=command_line(), prepared=_data_teller(talk), notify=notify
+        )
+    except KeyboardInterrupt:
+        progress.clear()
+        raise interruption_note(out) from None
+    progress.clear()
+    header = ["place", *found.settings[0].values, "first round", "spread", "second round", "spread"]
+    rows = []
+    for place, setting in enumerate(found.settings, 1):
+        told_of = [value for losses in setting.rounds for value in (float(np.mean(losses)), float(np.std(losses)))]
+        rows.append((place, *setting.values.values(), *told_of, *[None] * (4 - len(told_of))))
+    talk.show(f"Mean validation loss over {folds} folds:")
+    talk.table(header, rows)
+    notes = [f"The places of different windows say nothing: {note}"] if note else []
+    notes += found.notes
+    for each in notes:
+        talk.show(each)
+    metrics = found.winner.metrics()
+    talk.show("The winner, trained as usual:")
+    show_metrics(talk, metrics, found.winner.about()["data"]["leaky"])
+    show_files(talk, {"winner": found.winner.directory, "folder": out})
+    settings = [setting._asdict() for setting in found.settings]
+    talk.document(
+        {
+            "settings": settings,
+            "data": found.winner.about()["data"],
+            "winner": str(found.winner.directory),
+            "metrics": metrics,
+            "folds": str(out),
+            "notes": notes,
+        }
+    )
+
+
+def show_backtest(config: Config, talk: Console, out: Path | None, folds: int, by: str, *, refit: bool) -> float:
+    """Backtest a config; show each fold and what they say together. Returns the skill over persistence in all."""
+    assert isinstance(config, Snp)
+    out = out or new_results_folder("backtest")
+    import_tensorflow(talk)
+    from lstm_ae.backtest.prices import backtest_prices
+    from lstm_ae.evaluation import Evaluation
+    from lstm_ae.files import write
+    from lstm_ae.plots.base import png
+    from lstm_ae.plots.forecasts import skill_by_fold
+
+    progress = talk.progress()
+    started = []
+
+    def notify(number: int, told_of: Any) -> None:
+        if number not in started:
+            started.append(number)
+            talk.say(f"fold {number} of {folds}")
+        progress(told_of)
+
+    def finished(fold: Any) -> None:
+        progress.clear()
+        talk.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
+
+    try:
+        result = backtest_prices(
+            config, folds, out, by=by, refit=refit, prepared=_data_teller(talk), notify=notify, finished=finished
+        )
+    except KeyboardInterrupt:
+        progress.clear()
+        raise interruption_note(out) from None
+    rows = []
+    for fold in result.folds:
+        metrics, verdict = fold.evaluation["test"], fold.evaluation["verdict"]["test"]
+        skill, mae = metrics["skill"], metrics["mae"]
+        rows.append(
+            (
+                fold.number,
+                fold.first,
+                fold.last,
+                fold.tested,
+                format_skill(skill["value"]),
+                format_skill(skill["baselines"]["linear"]),
+                f"{verdict['outcome']} {verdict['baseline']}",
+                verdict["p"],
+                mae["value"],
+                mae["baselines"]["persistence"],
+                *(
+                    f"{metrics[name]['value']:.1%}" if name in metrics else "-"
+                    for name in ("coverage_80", "coverage_95")
+                ),
+            )
+        )
+    header = ["fold", "first day", "last day", "companies", "skill", "linear", "verdict", "p"]
+    talk.table([*header, "mae (USD)", "persistence", "in 80 %", "in 95 %"], rows)
+    for note in result.notes:
+        talk.show(note)
+    show_verdicts(talk, result.verdicts, "persistence")
+    numbers = [fold.number for fold in result.folds]
+    skills = [fold.evaluation["test"]["skill"] for fold in result.folds]
+    drawn = skill_by_fold(
+        numbers,
+        [f"{fold.first} to {fold.last}" for fold in result.folds],
+        [skill["value"] for skill in skills],
+        [skill["baselines"]["linear"] for skill in skills],
+    )
+    files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
+    show_files(talk, files)
+    talk.document(
+        {
+            "folds": [fold._asdict() for fold in result.folds],
+            "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
+            "notes": result.notes,
+        }
+        | {name: str(path) for name, path in files.items()}
+    )
+    return result.verdicts["persistence"].skill
+
 
 # Not part of a config: the same model forecasts any number of days.
 HORIZON = Declared(
@@ -29,6 +525,7 @@ HORIZON = Declared(
         maximum=1000,
     ),
 )
+
 PATHS = Declared(
     "paths",
     int,
@@ -40,6 +537,7 @@ PATHS = Declared(
         maximum=10_000,
     ),
 )
+
 FOLDS = Declared(
     "folds",
     int,
@@ -47,6 +545,7 @@ FOLDS = Declared(
     default=5,
     option=Option("How often to train and test.", minimum=2, maximum=100),
 )
+
 SHARE = Declared(
     "keep",
     float,
@@ -54,6 +553,7 @@ SHARE = Declared(
     default=0.5,
     option=Option("Share of the settings that comes to the second round.", above=0, maximum=1),
 )
+
 SKILL = Declared(
     "require_skill",
     float,
@@ -61,6 +561,7 @@ SKILL = Declared(
     default=None,
     option=Option("End with code 4 unless the skill on test reaches this (0.01 is 1 %).", minimum=-1e6, maximum=1),
 )
+
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -68,10 +569,11 @@ Folder = Annotated[
         help="Where the results go; that of an interrupted command goes on (default: a new one below runs).",
     ),
 ]
+
 Level = Annotated[str, typer.Option("--level", metavar="<int,...>", help="Intervals to give, in per cent.")]
 
 
-def levels(text: str) -> tuple[int, ...]:
+def parse_levels(text: str) -> tuple[int, ...]:
     """The levels of intervals that a user typed."""
     found = [item.strip() for item in text.split(",")]
     plain = all(item.isascii() and item.isdigit() and len(item) < 3 and int(item) for item in found)
@@ -82,7 +584,7 @@ def levels(text: str) -> tuple[int, ...]:
 
 def _classical(text: str | None) -> tuple[str, ...]:
     """The further baselines that a user typed."""
-    from lstm_ae.classical import MODELS
+    from lstm_ae.forecasting.classical import MODELS
 
     names = tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
     if text is not None and (not names or not set(names) <= set(MODELS) or len(set(names)) < len(names)):
@@ -102,16 +604,16 @@ def _dry_backtest(
     no_refit: bool,
     out: Path | None,
     require_skill: float | None,
-    given: Given,
-    talk: Talk,
+    given: GivenOptions,
+    talk: Console,
 ) -> None:
     _require_split_by(split_by)
-    number, _ = checked(FOLDS, folds), checked(SKILL, require_skill)
-    estimating.show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
+    number, _ = check_value(FOLDS, folds), check_value(SKILL, require_skill)
+    dry_run.show_backtest_estimate(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
 
 
-def _dry_kfold(*, folds: int, keep: float, out: Path | None, given: Given, talk: Talk) -> None:
-    estimating.show_kfold(given, talk, out, checked(FOLDS, folds), checked(SHARE, keep))
+def _dry_kfold(*, folds: int, keep: float, out: Path | None, given: GivenOptions, talk: Console) -> None:
+    dry_run.show_kfold_estimate(given, talk, out, check_value(FOLDS, folds), check_value(SHARE, keep))
 
 
 def register(app: typer.Typer, small: str) -> None:
@@ -123,9 +625,9 @@ def register(app: typer.Typer, small: str) -> None:
         multistep: Annotated[
             bool, typer.Option("--multistep", metavar="", help="Forecast many days, each from the forecasts before it.")
         ] = False,
-        horizon: option(HORIZON) = None,  # type: ignore[valid-type]
+        horizon: make_option(HORIZON) = None,  # type: ignore[valid-type]
         level: Level = "80,95",
-        paths: option(PATHS) = None,  # type: ignore[valid-type]
+        paths: make_option(PATHS) = None,  # type: ignore[valid-type]
         baselines: Annotated[
             str | None,
             typer.Option(
@@ -133,18 +635,22 @@ def register(app: typer.Typer, small: str) -> None:
                 help="Further baselines, of the extra [baselines]: ets (exponential smoothing), theta, or both.",
             ),
         ] = None,
-        require_skill: option(SKILL) = None,  # type: ignore[valid-type]
+        require_skill: make_option(SKILL) = None,  # type: ignore[valid-type]
         run: RunPath = None,
         retrain: Retrain = False,
-        given: Given,
-        talk: Talk,
+        given: GivenOptions,
+        talk: Console,
     ) -> None:
         """Forecast prices and say whether that beats "tomorrow = today"."""
         for name, value in (("horizon", horizon), ("paths", paths)):
             if value is not None and not multistep:
                 raise ConfigError(f"--{name} is for --multistep; add it, or leave --{name} out")
-        ends, classical = levels(level), _classical(baselines)
-        ahead, futures, wanted = checked(HORIZON, horizon), checked(PATHS, paths), checked(SKILL, require_skill)
+        ends, classical = parse_levels(level), _classical(baselines)
+        ahead, futures, wanted = (
+            check_value(HORIZON, horizon),
+            check_value(PATHS, paths),
+            check_value(SKILL, require_skill),
+        )
         if multistep and given.get("with_open"):
             raise ConfigError(
                 "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
@@ -155,14 +661,14 @@ def register(app: typer.Typer, small: str) -> None:
         if new and classical:
             raise ConfigError("--baselines are fitted on training days, and new data has none. Leave out --baselines")
         if multistep:
-            skill = forecasts.show_many_days(opened, talk, ends, horizon=ahead, paths=futures or 0, classical=classical)
+            skill = show_many_days(opened, talk, ends, horizon=ahead, paths=futures or 0, classical=classical)
         elif new:
-            skill = forecasts.show_new_days(opened, talk, ends)
+            skill = show_new_days(opened, talk, ends)
         else:
-            skill = forecasts.show_one_day(opened, talk, ends, classical=classical)
+            skill = show_one_day(opened, talk, ends, classical=classical)
         if wanted is not None and not (skill is not None and skill >= wanted):
-            found = "not known" if skill is None else gain(skill)
-            raise NotEnoughSkill(f"The skill over persistence is {found}, less than --require-skill {wanted:g}")
+            found = "not known" if skill is None else format_skill(skill)
+            raise InsufficientSkillError(f"The skill over persistence is {found}, less than --require-skill {wanted:g}")
 
     @command(app, "audit", "lstmae snp audit latest")
     def audit(
@@ -172,10 +678,10 @@ def register(app: typer.Typer, small: str) -> None:
             str | None,
             typer.Option(metavar="<file>", help="The file it was trained on, where that has moved (default: as then)."),
         ] = None,
-        talk: Talk,
+        talk: Console,
     ) -> None:
         """Look for what of the future reaches a run's forecasts, and whether they only repeat yesterday."""
-        trials.show_audit(run, talk, data)
+        show_audit(run, talk, data)
 
     @command(
         app,
@@ -187,7 +693,7 @@ def register(app: typer.Typer, small: str) -> None:
     )
     def backtest(
         *,
-        folds: option(FOLDS) = 5,  # type: ignore[valid-type]
+        folds: make_option(FOLDS) = 5,  # type: ignore[valid-type]
         split_by: Annotated[
             str,
             typer.Option(metavar="time|company", help="Test on later days (time), or on companies held out (company)."),
@@ -197,16 +703,18 @@ def register(app: typer.Typer, small: str) -> None:
             typer.Option("--no-refit", metavar="", help="Train once, before the first test, instead of before each."),
         ] = False,
         out: Folder = None,
-        require_skill: option(SKILL) = None,  # type: ignore[valid-type]
-        given: Given,
-        talk: Talk,
+        require_skill: make_option(SKILL) = None,  # type: ignore[valid-type]
+        given: GivenOptions,
+        talk: Console,
     ) -> None:
         """Train up to a day and test on the days after it, several times over."""
         _require_split_by(split_by)
-        number, wanted = checked(FOLDS, folds), checked(SKILL, require_skill)
-        found = trials.show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
+        number, wanted = check_value(FOLDS, folds), check_value(SKILL, require_skill)
+        found = show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
         if wanted is not None and not found >= wanted:
-            raise NotEnoughSkill(f"The skill over all folds is {gain(found)}, less than --require-skill {wanted:g}")
+            raise InsufficientSkillError(
+                f"The skill over all folds is {format_skill(found)}, less than --require-skill {wanted:g}"
+            )
 
     @command(
         app,
@@ -219,14 +727,14 @@ def register(app: typer.Typer, small: str) -> None:
     )
     def kfold(
         *,
-        folds: option(FOLDS) = 5,  # type: ignore[valid-type]
-        keep: option(SHARE) = 0.5,  # type: ignore[valid-type]
+        folds: make_option(FOLDS) = 5,  # type: ignore[valid-type]
+        keep: make_option(SHARE) = 0.5,  # type: ignore[valid-type]
         out: Folder = None,
-        given: Given,
-        talk: Talk,
+        given: GivenOptions,
+        talk: Console,
     ) -> None:
         """Choose as the report does: folds to drop weak settings, folds again for those left, the winner on test."""
-        trials.show_kfold(given, talk, out, checked(FOLDS, folds), checked(SHARE, keep))
+        show_kfold(given, talk, out, check_value(FOLDS, folds), check_value(SHARE, keep))
 
     @command(
         app,
@@ -235,6 +743,8 @@ def register(app: typer.Typer, small: str) -> None:
         TASKS["snp"],
         hide=("goal", "last_day_only", "target", "inputs", "with_open"),
     )
-    def reconstruct(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
+    def reconstruct(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, talk: Console) -> None:
         """Give back windows of prices."""
-        show_predictions(training.obtain(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="reconstruct"), talk)
+        show_predictions(
+            training.obtain_run(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="reconstruct"), talk
+        )

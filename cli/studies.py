@@ -8,10 +8,10 @@ import typer
 
 from lstm_ae.config import TASKS, Config
 
-from . import compare, estimating, limits, snp, training, tune
-from .options import Given, Out, Retrain, RunPath, command
-from .results import require_png, show_files, show_metrics, show_predictions, show_training
-from .talk import Talk
+from . import dry_run, mnist, snp, toy, training, tune
+from .console import Console
+from .options import GivenOptions, Out, Retrain, RunPath, command
+from .training import require_png, show_files, show_metrics, show_predictions, show_training
 
 ABOUT = {
     "toy": "A synthetic signal with a damped stretch: reconstruct it.",
@@ -26,7 +26,7 @@ SMALL = {
 }
 
 
-def apps() -> Iterator[typer.Typer]:
+def study_apps() -> Iterator[typer.Typer]:
     """One sub-application a study."""
     for name in ABOUT:
         config = TASKS[name]
@@ -48,13 +48,13 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
             Path | None,
             typer.Option(metavar="<file>", help=f"Where the figure goes (default: {name}-data.png)."),
         ] = None,
-        given: Given,
-        talk: Talk,
+        given: GivenOptions,
+        talk: Console,
     ) -> None:
         """Describe the data and draw it."""
-        from lstm_ae.figures.base import png
         from lstm_ae.files import write
-        from lstm_ae.tasks import task
+        from lstm_ae.plots.base import png
+        from lstm_ae.studies import load_study
 
         if figure is not None:
             require_png(figure)
@@ -62,13 +62,13 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
         loaded = training.load(chosen, talk)
         parts = [("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)]
         talk.table(["part", "samples", "steps", "features"], [(k, s.samples, s.span, s.features) for k, s in parts])
-        (drawn,) = task(name).describe(chosen, loaded).values()
+        (drawn,) = load_study(name).describe(chosen, loaded).values()
         path = write(figure or Path(f"{name}-data.png"), png(drawn))
         show_files(talk, {"figure": path})
         samples = {part: split.samples for part, split in parts}
         talk.document({"data": loaded.source._asdict(), "samples": samples, "figure": str(path)})
 
-    @command(app, "train", f"lstmae {name} train {small}", config, dry_run=estimating.of_training(config))
+    @command(app, "train", f"lstmae {name} train {small}", config, dry_run=dry_run.show_training_estimate(config))
     def train(
         *,
         out: Out = None,
@@ -81,8 +81,8 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
         tensorboard: Annotated[
             bool, typer.Option("--tensorboard", metavar="", help="Write TensorBoard logs into the run.")
         ] = False,
-        given: Given,
-        talk: Talk,
+        given: GivenOptions,
+        talk: Console,
     ) -> None:
         """Train a model and leave a run: config, metrics, history, model and figures."""
         if resume:
@@ -92,20 +92,20 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
         show_training(talk, run)
 
     @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)
-    def evaluate(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
+    def evaluate(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, talk: Console) -> None:
         """Measure a trained model on validation and test, a baseline beside each number."""
 
-        opened = training.obtain(given, config, talk, run=run, retrain=retrain)
+        opened = training.obtain_run(given, config, talk, run=run, retrain=retrain)
         metrics = opened.evaluate().as_json()
         leaky = opened.data.source.leaky
         show_metrics(talk, metrics, leaky)
         talk.document({"run": str(opened.run.directory), "metrics": metrics, "leaky": leaky})
 
     @command(app, "plot", f"lstmae {name} plot {small}", config)
-    def plot(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
+    def plot(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, talk: Console) -> None:
         """Draw a run's figures again."""
 
-        opened = training.obtain(given, config, talk, run=run, retrain=retrain)
+        opened = training.obtain_run(given, config, talk, run=run, retrain=retrain)
         paths = opened.plot()
         show_files(talk, {path.stem: path for path in paths})
         talk.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})
@@ -114,16 +114,16 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
 
 
 def _toy(app: typer.Typer, small: str) -> None:
-    limits.register(app)
+    toy.register(app)
 
     @command(app, "predict", f"lstmae toy predict {small}", TASKS["toy"])
-    def predict(*, run: RunPath = None, retrain: Retrain = False, given: Given, talk: Talk) -> None:
+    def predict(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, talk: Console) -> None:
         """Reconstruct the test signals and write them beside the originals."""
-        show_predictions(training.obtain(given, TASKS["toy"], talk, run=run, retrain=retrain), talk)
+        show_predictions(training.obtain_run(given, TASKS["toy"], talk, run=run, retrain=retrain), talk)
 
 
 def _mnist(app: typer.Typer, small: str) -> None:
-    compare.register(app)
+    mnist.register(app)
 
     @command(app, "predict", f"lstmae mnist predict {small}", TASKS["mnist"])
     def predict(
@@ -133,8 +133,8 @@ def _mnist(app: typer.Typer, small: str) -> None:
         *,
         run: RunPath = None,
         retrain: Retrain = False,
-        given: Given,
-        talk: Talk,
+        given: GivenOptions,
+        talk: Console,
     ) -> None:
         """Name the digits in pictures, or all digits of the test part."""
         from lstm_ae.data.digits import read_image
@@ -142,10 +142,10 @@ def _mnist(app: typer.Typer, small: str) -> None:
         # Read before anything is trained for them.
         pictures = [(str(path), read_image(str(path))) for path in images or ()]
         if not pictures:
-            show_predictions(training.obtain(given, TASKS["mnist"], talk, run=run, retrain=retrain), talk)
+            show_predictions(training.obtain_run(given, TASKS["mnist"], talk, run=run, retrain=retrain), talk)
             return
         found, config, model = training.obtain_model(given, TASKS["mnist"], talk, run=run, retrain=retrain)
-        from lstm_ae.tasks.mnist import classify
+        from lstm_ae.studies.mnist import classify
 
         rows, drawn = classify(model, config.read, pictures)
         (path,) = found.write_figures({"pictures": drawn})

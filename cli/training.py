@@ -1,43 +1,152 @@
-"""Training and finding trained runs, as all commands of the studies do it."""
+"""Train or find runs, and print their results, for all commands of the studies."""
 
+import importlib.util
 import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lstm_ae.config import Config, Series, Snp, task_of
+from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import declared, flag
+from lstm_ae.formatting import format_epoch, format_skill
+from lstm_ae.installation import install_hint
 
 from .backend import import_tensorflow
-from .options import Given
-from .results import plain
-from .stops import Interrupted
-from .talk import Talk
+from .console import Console, format_value
+from .errors import Interrupted
+from .options import GivenOptions
+
+ENDINGS = (".csv", ".parquet")
+
+# Columns of a table that are told of one by one.
+MOST = 20
 
 
-def load(config: Config, talk: Talk) -> Any:
+def show_metrics(talk: Console, metrics: Mapping[str, Any], leaky: str) -> None:
+    """A row a measure: the value and its baselines; and what flatters them, if anything does."""
+    from lstm_ae.run import measured_parts
+
+    rows = []
+    for part, measures in measured_parts(metrics).items():
+        for name, metric in measures.items():
+            beside = "  ".join(f"{base} {format_value(value)}" for base, value in metric["baselines"].items())
+            rows.append((part, name, metric["value"], metric["unit"] or "-", beside or "-"))
+    talk.table(["part", "measure", "value", "unit", "baseline"], rows)
+    _show_columns(talk, metrics.get("columns", {}))
+    for part, verdict in metrics.get("verdict", {}).items():
+        talk.show(f"Verdict on {part}: {verdict['text']}")
+    if leaky:
+        talk.show(f"LEAKY: {leaky}")
+
+
+def show_verdicts(talk: Console, verdicts: Mapping[str, Any], naive: str) -> None:
+    """The verdict on the best baseline of a backtest, and on the naive one where that is another."""
+    first = next(iter(verdicts))
+    told = dict.fromkeys((first, naive))
+    talk.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in told)}")
+
+
+def _show_columns(talk: Console, columns: Mapping[str, Any]) -> None:
+    """What a forecast is worth in each column of a table."""
+    from lstm_ae.formatting import format_heading
+
+    rows = [(part, *row) for part, found in columns.items() for row in list(found.items())[:MOST]]
+    if not rows:
+        return
+    most = max(map(len, columns.values()))
+    talk.show("Skill by column" + (f", the first {MOST} of {most:,}:" if most > MOST else ":"))
+    header = ["part", "column", "skill", "linear regression", "all other columns", "baseline"]
+    names = ("skill", "linear", "others")
+    talk.table(
+        header,
+        [(part, format_heading(k), *(format_skill(of[n]) for n in names), of["baseline"]) for part, k, of in rows],
+    )
+
+
+def require_png(figure: Path) -> None:
+    """Raise where a figure cannot be written to a path."""
+    if figure.suffix.lower() != ".png" or figure.is_dir():
+        raise ConfigError(f"--figure must be a file that ends in .png. Received: {str(figure)!r}")
+
+
+def require_table(name: str, path: Path) -> None:
+    """Raise where a table cannot be written to the path that the option `name` gives."""
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise ConfigError(f"{name} {path} needs pyarrow: {install_hint('parquet')}, or give .csv")
+
+
+def show_note(remarks: Sequence[str], talk: Console) -> None:
+    """Say what is worth a word about a table."""
+    for text in remarks:
+        talk.say(f"note: {text}")
+
+
+def show_files(talk: Console, files: Mapping[str, Path]) -> None:
+    """A line a file: what it is and where."""
+    width = max(len(name) for name in files) + 1
+    for name, path in files.items():
+        talk.show(f"{name + ':':<{width}} {path}")
+
+
+def show_training(talk: Console, run: Any) -> None:
+    """What a training came to."""
+    metrics, leaky = run.metrics(), run.about()["data"]["leaky"]
+    show_metrics(talk, metrics, leaky)
+    done = metrics["training"]
+    why = f" ({done['stopped']})" if done["stopped"] else ""
+    epochs = f"{done['epochs']} epoch" + ("s" if done["epochs"] != 1 else "")
+    best = f"weights of {format_epoch(done['best_epoch'])}, {done['parameters']:,} parameters"
+    talk.show(f"{epochs} in {done['seconds']:.0f} s{why}, {best}")
+    if "note" in done:
+        talk.show(done["note"])
+    show_files(talk, {"run": run.directory, "figures": run.directory / "figures"})
+    talk.document({"run": str(run.directory), "metrics": metrics, "leaky": leaky})
+
+
+def show_predictions(opened: Any, talk: Console) -> None:
+    """Write a table of predictions into the run; show what the model is worth and where they are."""
+
+    path = opened.save_predictions(opened.task.predict(opened.model, opened.data))
+    metrics, leaky = opened.run.metrics(), opened.data.source.leaky
+    show_metrics(talk, metrics, leaky)
+    files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}
+    show_files(talk, files)
+    talk.document({"metrics": metrics, "leaky": leaky} | {name: str(file) for name, file in files.items()})
+
+
+def plain(value: Any) -> str:
+    """An option's value as it is typed."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "-"
+    return "-" if value in (None, "") else str(value)
+
+
+def load(config: Config, talk: Console) -> Any:
     """Load a study's data and say what it is."""
-    return settled(config, talk)[1]
+    return complete_config(config, talk)[1]
 
 
-def settled(config: Config, talk: Talk) -> tuple[Config, Any]:
+def complete_config(config: Config, talk: Console) -> tuple[Config, Any]:
     """A config that leaves nothing open, and its data; says what that is."""
-    from lstm_ae.tasks import task
+    from lstm_ae.studies import load_study
 
     if isinstance(config, Series):
-        from lstm_ae.tasks.series.settling import settle
+        from lstm_ae.studies.series.defaults import load_complete
 
         bar = talk.progress()
-        config, data = settle(config, bar.reading)
+        config, data = load_complete(config, bar.reading)
         bar.clear()
     else:
-        data = task(task_of(config)).load(config)
-    told(data, talk)
+        data = load_study(task_of(config)).load(config)
+    describe_data(data, talk)
     return config, data
 
 
-def told(data: Any, talk: Talk) -> None:
+def describe_data(data: Any, talk: Console) -> None:
     """Say what data is."""
     talk.say(f"data: {data.source.text} (licence: {data.source.licence})")
     for note in data.source.notes:
@@ -46,11 +155,10 @@ def told(data: Any, talk: Talk) -> None:
         talk.say(f"  LEAKY: {data.source.leaky}")
 
 
-def train(config: Config, talk: Talk, *, out: Path | None, data: Any = None, tensorboard: bool = False) -> Any:
+def train(config: Config, talk: Console, *, out: Path | None, data: Any = None, tensorboard: bool = False) -> Any:
     """Train a new run; returns it."""
     from lstm_ae import experiment
-    from lstm_ae.about import command_line
-    from lstm_ae.run import require_free
+    from lstm_ae.run import command_line, require_free
 
     if out is not None:
         require_free(out)
@@ -68,16 +176,18 @@ def train(config: Config, talk: Talk, *, out: Path | None, data: Any = None, ten
         )
 
 
-def resume(given: Given, kind: type[Config], talk: Talk, *, out: Path | None, tensorboard: bool = False) -> Any:
+def resume(
+    given: GivenOptions, kind: type[Config], talk: Console, *, out: Path | None, tensorboard: bool = False
+) -> Any:
     """Continue an unfinished run: the one at `out`, or the latest of the study."""
     from lstm_ae import experiment
-    from lstm_ae.run import all_runs, open_run
+    from lstm_ae.run import list_runs, open_run
 
     name = task_of(kind())
     if out is not None:
         run = open_run(out, name)
     else:
-        unfinished = [run for run in all_runs() if not run.finished and run.about()["task"] == name]
+        unfinished = [run for run in list_runs() if not run.finished and run.about()["task"] == name]
         if not unfinished:
             raise ConfigError(f"There is no unfinished {name} run in 'runs'; give its directory with --out")
         run = unfinished[0]
@@ -96,10 +206,12 @@ def resume(given: Given, kind: type[Config], talk: Talk, *, out: Path | None, te
         )
 
 
-def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, retrain: bool, **fixed: Any) -> Any:
+def obtain_run(
+    given: GivenOptions, kind: type[Config], talk: Console, *, run: str | None, retrain: bool, **fixed: Any
+) -> Any:
     """A trained run, opened: the one named, else the latest of this configuration and data, else a new one."""
-    from lstm_ae.opening import open_trained
-    from lstm_ae.run import find
+    from lstm_ae.experiment import open_trained
+    from lstm_ae.run import find_run
 
     if run is not None:
         found = _named(given, kind, talk, run, retrain, **fixed)
@@ -107,23 +219,25 @@ def obtain(given: Given, kind: type[Config], talk: Talk, *, run: str | None, ret
     config = given.config(kind, **fixed)
     import_tensorflow(talk)
     data = load(config, talk)
-    same = None if retrain else find(config, data.source)
+    same = None if retrain else find_run(config, data.source)
     known = f"run: {same.directory} (same configuration and data)" if same else "run: none of this configuration yet"
     talk.say("run: a new one" if retrain else known)
     return open_trained(same or train(config, talk, out=None, data=data), data)
 
 
-def obtain_for(given: Given, kind: type[Config], talk: Talk, *, run: str | None, retrain: bool, **fixed: Any) -> Any:
-    """Like `obtain`; but data that is not what the named run was trained on is new data to apply it to.
+def obtain_for(
+    given: GivenOptions, kind: type[Config], talk: Console, *, run: str | None, retrain: bool, **fixed: Any
+) -> Any:
+    """Like `obtain_run`; but data that is not what the named run was trained on is new data to apply it to.
 
     The data opened then has everything in its test part, and no training part.
     """
-    from lstm_ae.data.prices import holds_more
+    from lstm_ae.data.prices import has_new_rows
     from lstm_ae.errors import DataError
-    from lstm_ae.opening import open_fresh, open_trained
+    from lstm_ae.experiment import open_on_new_data, open_trained
 
     if run is None or not given.get("data"):
-        return obtain(given, kind, talk, run=run, retrain=retrain, **fixed)
+        return obtain_run(given, kind, talk, run=run, retrain=retrain, **fixed)
     found = _named(given, kind, talk, run, retrain, **fixed)
     before = found.config()
     config = kind.chosen(before.to_dict(), given)
@@ -131,30 +245,30 @@ def obtain_for(given: Given, kind: type[Config], talk: Talk, *, run: str | None,
     assert isinstance(config, Snp)
     moved = before.data is None or Path(given["data"]).resolve() != Path(before.data).resolve()
     with suppress(DataError, ConfigError):  # such as the symbols that the run was trained on
-        data = load(config, Talk(False, True, False))
+        data = load(config, Console(False, True, False))
         # Another file that begins as the old one did can go on where the run's own options ended it.
-        if not (moved and holds_more(config)):
+        if not (moved and has_new_rows(config)):
             opened = open_trained(found, data)
-            told(opened.data, talk)
+            describe_data(opened.data, talk)
             return opened
-    opened = open_fresh(found, config)
-    told(opened.data, talk)
+    opened = open_on_new_data(found, config)
+    describe_data(opened.data, talk)
     talk.say("  new to the run: all its days are forecast")
     return opened
 
 
 def obtain_model(
-    given: Given, kind: type[Config], talk: Talk, *, run: str | None, retrain: bool
+    given: GivenOptions, kind: type[Config], talk: Console, *, run: str | None, retrain: bool
 ) -> tuple[Any, Any, Any]:
     """A trained run with its config and model. The data is loaded only where no run is named."""
     if run is not None:
         found = _named(given, kind, talk, run, retrain)
         return found, found.config(), found.model()
-    opened = obtain(given, kind, talk, run=None, retrain=retrain)
+    opened = obtain_run(given, kind, talk, run=None, retrain=retrain)
     return opened.run, opened.config, opened.model
 
 
-def _named(given: Given, kind: type[Config], talk: Talk, run: str, retrain: bool, **fixed: Any) -> Any:
+def _named(given: GivenOptions, kind: type[Config], talk: Console, run: str, retrain: bool, **fixed: Any) -> Any:
     """The finished run of this name, which is what the options say."""
     from lstm_ae.run import open_run
 
@@ -175,22 +289,26 @@ def _named(given: Given, kind: type[Config], talk: Talk, run: str, retrain: bool
     return found
 
 
-def require_equal(given: Given, config: Config, why: str, free: tuple[str, ...], **fixed: Any) -> None:
+def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str, ...], **fixed: Any) -> None:
     """Raise where an option was typed that a run has settled otherwise."""
-    fields = {field.name: field for field in declared(type(config))}
+    fields = {field.name: field for field in declared_options(type(config))}
     typed = given.config(type(config), **fixed).to_dict() if given.file or given.preset else given | fixed
     for name, value in typed.items():
         settled = getattr(config, name)
         asked = fields[name].option.aliases.get(str(value).lower(), value)
         if name not in free and (tuple(asked) if isinstance(asked, list) else asked) != settled:
-            was = f"with {flag(name)} {plain(settled)}" if settled not in (None, "", ()) else f"without {flag(name)}"
+            was = (
+                f"with {flag_name(name)} {plain(settled)}"
+                if settled not in (None, "", ())
+                else f"without {flag_name(name)}"
+            )
             raise ConfigError(f"{why} {was}. Received: {plain(value)}. Leave it out, or train a new run")
 
 
 class _Guard:
     """Shows how far a training is, and turns its interruption into the command that goes on with it."""
 
-    def __init__(self, talk: Talk, task: str) -> None:
+    def __init__(self, talk: Console, task: str) -> None:
         self.talk, self.task, self.progress = talk, task, talk.progress()
         self.run: Any = None
 

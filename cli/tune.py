@@ -5,13 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.config import Config
+from lstm_ae.config.options import Declared, Option, check_value
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import Declared, Option, checked
 
-from . import estimating
-from .fields import option
-from .options import Given, Out, command
-from .talk import Talk
+from . import dry_run as estimating
+from .console import Console
+from .options import GivenOptions, Out, command, make_option
 
 SMALL = {
     "toy": "--units 4,8 --learning-rate 0.1,0.01 --sequences 500 --epochs 1 --jobs 1",
@@ -35,9 +34,11 @@ TRIALS = _number(
     minimum=1,
     maximum=1_000_000,
 )
+
 REPEATS = _number(
     "repeats", "Trainings of each setting, one seed after the other (default: 1).", minimum=1, maximum=1000
 )
+
 JOBS = _number(
     "jobs",
     "Trials that run at once, each with its share of the cores (default: one a core while models are small; 1 where "
@@ -45,19 +46,23 @@ JOBS = _number(
     minimum=1,
     maximum=1024,
 )
+
 KEEP = _number("keep", "Best trials that become runs, with their weights (default: 1).", minimum=1, maximum=1000)
+
 RETRIES = _number(
     "max_retries",
     "How often a trial whose worker died is given to another one (default: 2).",
     minimum=0,
     maximum=1000,
 )
+
 _OWN = (TRIALS, REPEATS, JOBS, KEEP, RETRIES)
 
 
 Resume = Annotated[
     bool, typer.Option("--resume", metavar="", help="Go on with the search at --out, or the study's latest one.")
 ]
+
 Repair = Annotated[
     bool, typer.Option("--repair", metavar="", help="With --resume: run again what is damaged in the directory.")
 ]
@@ -69,9 +74,9 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     # A table is an argument; what the studies read is an option among the others.
     hide, without = (("data",), ()) if name == "series" else ((), ("data",))
 
-    def dry_run(*, given: Given, talk: Talk, data: str | None = None, **values: Any) -> None:
+    def dry_run(*, given: GivenOptions, talk: Console, data: str | None = None, **values: Any) -> None:
         _table(given, data, name, values["resume"])
-        estimating.show_search(given, _asked(**values), config, talk)
+        estimating.show_search_estimate(given, _asked(**values), config, talk)
 
     @command(
         app, "tune", f"lstmae {name} tune {SMALL[name]}", config, hide, lists=True, dry_run=dry_run, without=without
@@ -89,8 +94,8 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
                 autocompletion=lambda incomplete: [s for s in SEARCHES if s.startswith(incomplete)],
             ),
         ] = None,
-        trials: option(TRIALS) = None,  # type: ignore[valid-type]
-        repeats: option(REPEATS) = None,  # type: ignore[valid-type]
+        trials: make_option(TRIALS) = None,  # type: ignore[valid-type]
+        repeats: make_option(REPEATS) = None,  # type: ignore[valid-type]
         objective: Annotated[
             str | None,
             typer.Option(metavar="<name>", help="What to go by: a column of the history (default: the study's usual)."),
@@ -105,7 +110,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             str | None,
             typer.Option(metavar="<time>", help="Stop after so long, such as 90s, 10m or 2h; --resume goes on."),
         ] = None,
-        jobs: option(JOBS) = None,  # type: ignore[valid-type]
+        jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
         engine: Annotated[
             str, typer.Option(metavar="<name>", help="Who runs trials: local, or ray (a cluster; the extra [ray]).")
         ] = "local",
@@ -113,8 +118,8 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             str | None,
             typer.Option(metavar="<address>", help="Of the Ray cluster, as ray.init takes it (default: this machine)."),
         ] = None,
-        max_retries: option(RETRIES) = None,  # type: ignore[valid-type]
-        keep: option(KEEP) = None,  # type: ignore[valid-type]
+        max_retries: make_option(RETRIES) = None,  # type: ignore[valid-type]
+        keep: make_option(KEEP) = None,  # type: ignore[valid-type]
         refit: Annotated[
             bool,
             typer.Option("--refit", metavar="", help="Train the winner's setting on train and validation as well."),
@@ -125,11 +130,11 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             bool, typer.Option("--tensorboard", metavar="", help="Write logs for TensorBoard's HParams page.")
         ] = False,
         out: Out = None,
-        given: Given,
-        talk: Talk,
+        given: GivenOptions,
+        talk: Console,
     ) -> None:
         """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
-        from . import searching
+        from . import search as searching
 
         _table(given, data, name, resume)
         asked = _asked(
@@ -155,18 +160,18 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
 
 def _asked(*, max_time: str | None, engine: str, address: str | None, **others: Any) -> Any:
     """What was typed besides the config, checked."""
-    from . import searching
+    from . import search
 
     for field in _OWN:
-        checked(field, others[field.name])
+        check_value(field, others[field.name])
     if address is not None and engine != "ray":
         raise ConfigError("--address is for --engine ray; add it, or leave --address out")
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine must be one of local, ray. Received: {engine!r}")
-    return searching.Asked(seconds=_seconds(max_time), engine=engine, address=address, **others)
+    return search.SearchRequest(seconds=_seconds(max_time), engine=engine, address=address, **others)
 
 
-def _table(given: Given, data: str | None, name: str, resume: bool) -> None:
+def _table(given: GivenOptions, data: str | None, name: str, resume: bool) -> None:
     """Put the argument where the config has it."""
     if data is not None:
         given["data"] = data

@@ -13,17 +13,17 @@ class DataError(LstmAeError, ValueError):
     """Data, a run or a model file that cannot be used as it is."""
 
 
-class NotEnoughSkill(LstmAeError):
+class InsufficientSkillError(LstmAeError):
     """A forecast is worse than was required."""
 
 
-class Leak(LstmAeError):
+class LeakageError(LstmAeError):
     """Something of the future reaches a forecast."""
 
 
-class Diverged(LstmAeError, ArithmeticError):
+class DivergedError(LstmAeError, ArithmeticError):
     """The loss became NaN or infinite; the last good weights have been kept."""
 
 
-class Unproven(LstmAeError):
+class UnprovenError(LstmAeError):
     """An exported model that fails a check of what is served."""

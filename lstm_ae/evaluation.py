@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.words import gain
+from lstm_ae.formatting import format_skill
 
 Numbers = NDArray[Any]
 
@@ -65,7 +65,7 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
         remark = f", {self.remark}" if self.remark else ""
-        words = self.words or ("" if self.skill < -1 else "skill ") + gain(self.skill)
+        words = self.words or ("" if self.skill < -1 else "skill ") + format_skill(self.skill)
         return f"{self.outcome} {self.baseline} ({words}, {p}{remark})"
 
     def as_json(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Verdict(NamedTuple):
         return {"text": str(self), "outcome": self.outcome, "baseline": self.baseline, **numbers, "halves": halves}
 
 
-class Column(NamedTuple):
+class ColumnSkill(NamedTuple):
     """What a forecast is worth in one column of a table; NaN where that cannot be computed.
 
     Args:
@@ -113,7 +113,7 @@ class Evaluation(NamedTuple):
     metrics: Metrics
     verdicts: dict[str, Verdict] = {}
     kept: Any = None
-    columns: dict[str, dict[str, Column]] = {}
+    columns: dict[str, dict[str, ColumnSkill]] = {}
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in `metrics.json`: metrics by part, and the verdicts on forecasts where there are any."""
@@ -131,7 +131,7 @@ def sample_means(errors: Numbers) -> Numbers:
     return means
 
 
-class Mean:
+class RunningMean:
     """A mean over values that come in pieces, summed in double precision."""
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ def skill(error: float, baseline: float) -> float:
     return 1 - error / baseline if baseline else float("nan")
 
 
-def principal_components(train: Numbers, test: Numbers, numbers: int) -> float:
+def pca_error(train: Numbers, test: Numbers, numbers: int) -> float:
     """MSE on `test` of the best linear code of so many numbers, fitted on `train`; both `(samples, values)`.
 
     At most as many components as training samples can be found.

@@ -1,23 +1,25 @@
-"""From a config and a directory to a trained model and all that its run holds."""
+"""Train a run from a config and a directory, and open a finished one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filelock
+import numpy as np
 
-from lstm_ae import about
 from lstm_ae import run as runs
-from lstm_ae.config import Config, task_of
+from lstm_ae.config import Config, Snp, task_of
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.errors import ConfigError, DataError, DivergedError
+from lstm_ae.evaluation import Evaluation
 from lstm_ae.files import load_state
+from lstm_ae.formatting import format_epoch
 from lstm_ae.run import Run
-from lstm_ae.tasks import task
-from lstm_ae.words import epoch_name
+from lstm_ae.studies import Study, load_study
 
 if TYPE_CHECKING:
-    from lstm_ae.training import Fitted
+    from lstm_ae.training.loop import TrainingResult
+
 
 # What a run takes over from the one that it is judged by.
 KEPT = ("threshold", "seasons")
@@ -46,7 +48,7 @@ def train(
     Args:
         out: a new or empty directory; None for one below `runs/`.
         command: what the user typed, for the record.
-        notify: called with a `lstm_ae.training.Progress` after every step and epoch.
+        notify: called with a `lstm_ae.training.loop.Progress` after every step and epoch.
         started: called with the run once its directory exists.
         tensorboard: write TensorBoard's logs into the run as well.
         figures: draw them.
@@ -55,7 +57,7 @@ def train(
         ConfigError: `out` is in use.
         Diverged: the loss became NaN; the run is complete with the last good weights.
     """
-    run = runs.create(out, config, data.source, data.symbols, command)
+    run = runs.create_run(out, config, data.source, data.symbols, command)
     return _train(run, config, data, notify, started, tensorboard, figures)
 
 
@@ -103,16 +105,16 @@ def _train(
         ) from None
     with lock:
         logs = [keras.callbacks.TensorBoard(str(run.tensorboard))] if tensorboard else []
-        known = identity(config, data) | {"versions": about.versions()}
+        known = identity(config, data) | {"versions": runs.installed_versions()}
         # The history on disk grows with the epochs, for whoever watches a long training.
         told = {"notify": notify, "log": run.write_history, "callbacks": logs}
-        model, fitted = learn(config, data, state=run.state, identity=known, **told)
+        model, fitted = fit_model(config, data, state=run.state, identity=known, **told)
         if fitted.diverged and not fitted.epochs:
-            raise Diverged(f"{_why(fitted.stopped)}; no epoch was good, so there is no model")
-        complete(run, config, data, model, fitted, figures=figures)
+            raise DivergedError(f"{_why(fitted.stopped)}; no epoch was good, so there is no model")
+        finish_run(run, config, data, model, fitted, figures=figures)
     if fitted.diverged:
-        raise Diverged(
-            f"{_why(fitted.stopped)}; the weights of {epoch_name(fitted.best_epoch)} are kept in {run.directory}"
+        raise DivergedError(
+            f"{_why(fitted.stopped)}; the weights of {format_epoch(fitted.best_epoch)} are kept in {run.directory}"
         )
     return run
 
@@ -128,7 +130,7 @@ def identity_in(state: Path, config: Config, data: Data) -> dict[str, Any]:
 
     A state of other versions is deleted, so that its training begins anew: what came of it would be of neither.
     """
-    now = about.versions()
+    now = runs.installed_versions()
     if state.exists():
         advice = "delete that file, and the same command trains it anew"
         meta, _ = load_state(state, {}, "The training state ", advice)
@@ -137,22 +139,22 @@ def identity_in(state: Path, config: Config, data: Data) -> dict[str, Any]:
     return identity(config, data) | {"versions": now}
 
 
-def learn(config: Config, data: Data, **details: Any) -> "tuple[Any, Fitted]":
-    """Build a study's model and train it; `details` are those of `lstm_ae.training.fit`."""
-    from lstm_ae.models.scaling import network_of
-    from lstm_ae.training import fit
+def fit_model(config: Config, data: Data, **details: Any) -> "tuple[Any, TrainingResult]":
+    """Build a study's model and train it; `details` are those of `lstm_ae.training.loop.fit`."""
+    from lstm_ae.models.scaling import inner_network
+    from lstm_ae.training.loop import fit
 
     seed(config)
-    model = task(task_of(config)).build(config, data)
-    return model, fit(network_of(model), data, config, **details)
+    model = load_study(task_of(config)).build(config, data)
+    return model, fit(inner_network(model), data, config, **details)
 
 
-def complete(
+def finish_run(
     run: Run,
     config: Config,
     data: Data,
     model: Any,
-    fitted: "Fitted",
+    fitted: "TrainingResult",
     *,
     note: Mapping[str, Any] | None = None,
     judged_by: Run | None = None,
@@ -168,9 +170,9 @@ def complete(
         built_from: the data that the model was built for, where that is not `data`: a study's model may hold what it
             has seen there.
     """
-    from lstm_ae.models.scaling import network_of
+    from lstm_ae.models.scaling import inner_network
 
-    study = task(task_of(config))
+    study = load_study(task_of(config))
     run.write_history(fitted.history)
     model = _uncompiled(study.build(config, built_from or data), model)
     run.write_model(model)
@@ -187,7 +189,7 @@ def complete(
         "best_epoch": fitted.best_epoch,
         "stopped": fitted.stopped,
         "seconds": round(fitted.seconds, 2),
-        "parameters": int(network_of(model).count_params()),
+        "parameters": int(inner_network(model).count_params()),
         **(note or {}),
         **({} if fitted.best_epoch else {"note": NOTHING_LEARNED}),
     }
@@ -214,3 +216,58 @@ def seed(config: Config) -> None:
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+class LoadedRun(NamedTuple):
+    """A run with its task, config, data and model."""
+
+    run: Run
+    task: Study
+    config: Config
+    data: Data
+    model: Any
+
+    @property
+    def judged_by(self) -> Run | None:
+        """The run, where its weights were fitted to validation as well: it holds what its trial did there."""
+        return self.run if "refit" in self.run.metrics()["training"] else None
+
+    def evaluate(self) -> Evaluation:
+        """Measure the model again."""
+        return self.task.evaluate(self.model, self.data, self.judged_by)
+
+    def plot(self) -> list[Path]:
+        """Draw the figures again."""
+        history = self.run.history()
+        if not history:
+            raise DataError(f"The run {str(self.run.directory)!r} has lost its history of epochs; train a new run")
+        return self.run.write_figures(self.task.figures(self.model, self.data, history, self.judged_by))
+
+    def save_predictions(self, columns: Mapping[str, Sequence[Any]], name: str = "predictions") -> Path:
+        """Write a table of predictions into the run."""
+        return self.run.write_table(name, columns)
+
+
+def open_trained(run: Run, data: Data | None = None) -> LoadedRun:
+    """A finished run's task, config, data and model; the data is loaded again unless given."""
+    name = run.about()["task"]
+    config = run.config()
+    model = run.model()
+    study = load_study(name)
+    data = study.load(config) if data is None else data
+    if data.source.sha256 != run.about()["data"]["sha256"]:
+        raise DataError(
+            f"The data is not what {str(run.directory)!r} was trained on ({run.about()['data']['text']}). "
+            f"Received: {data.source.text}. Give the same file by --data, or set (or unset) LSTMAE_DATA_DIR"
+        )
+    return LoadedRun(run, study, config, data, model)
+
+
+def open_on_new_data(run: Run, config: Config) -> LoadedRun:
+    """A finished forecaster with data that it was not trained on, `config.data`; all of that is in its test part."""
+    from lstm_ae.data.prices import load_new_prices
+
+    assert isinstance(config, Snp)
+    _, scale, until = run.calibration()
+    data = load_new_prices(config, scale, run.about()["data"]["symbols"], np.datetime64(until))
+    return LoadedRun(run, load_study("snp"), config, data, run.model())

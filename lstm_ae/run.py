@@ -1,41 +1,110 @@
-"""A run: one directory that holds everything about one training, and is enough on its own for whatever comes later.
-
-    config.json     what was asked: config, command, data (with hash and licence), versions
-    state.npz       the training state, for resuming
-    history.csv     losses and metrics of every epoch
-    model.keras     the model with the weights of its best epoch, in own units
-    *.npz           what some tasks keep besides: `lstm_ae.kept`
-    metrics.json    what came out; written last, so a directory without it is unfinished
-    figures/*.png
-    1/, 2/, ...     exported SavedModels: the layout of a TensorFlow Serving model folder
-
-Only this module and `lstm_ae.kept` know these names. Every file is written beside its place and renamed into it.
-"""
+"""What a run was asked: the content of its `config.json`, and the config in it."""
 
 import csv
 import dataclasses
 import os
+import platform
 import secrets
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.about import asked, config_from, read_about
-from lstm_ae.config import Config, task_of
+from lstm_ae.artifacts import ArtifactFiles
+from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, read_object, write
-from lstm_ae.kept import Kept
 from lstm_ae.table_files import table
+
+FORMAT = 1
+
+
+def config_record(
+    config: Config, source: Source, symbols: Sequence[str], command: str, now: datetime
+) -> dict[str, Any]:
+    """Everything that decides a result, and when and where it was asked for."""
+    return {
+        "format": FORMAT,
+        "task": task_of(config),
+        "config": config.to_dict(),
+        "data": source._asdict() | {"symbols": list(symbols)},
+        "command": command,
+        "created": f"{now:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "versions": installed_versions(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The content of a `config.json`, of a known format and task."""
+    about = read_object(path)
+    number = about.get("format", FORMAT)
+    if not isinstance(number, int) or number > FORMAT:
+        raise DataError(f"{str(path)!r} has format {number!r}, newer than this version knows; update lstm-ae")
+    task = about.get("task")
+    if not isinstance(task, str) or task not in TASKS:
+        raise ConfigError(f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}")
+    return about
+
+
+def read_config(path: Path, task: str) -> dict[str, Any]:
+    """The config values of a study in a run's `config.json`, or in a file of the same form."""
+    if not path.exists():
+        raise ConfigError(f"There is no file {str(path)!r}; give a run's config.json by --config")
+    if path.is_dir():
+        path = path / "config.json"
+    about = read_record(path)
+    if about["task"] != task:
+        raise ConfigError(f"{str(path)!r} is a config of {about['task']}; give one of {task}")
+    return config_in_record(about, path).to_dict()
+
+
+def config_in_record(about: Mapping[str, Any], path: Path) -> Config:
+    """The config in the content of a `config.json`."""
+    values = about.get("config")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{str(path)!r} has no config: the key 'config' must hold the options. Received: {values!r}")
+    try:
+        # What means nothing beside the rest was once kept as it was typed.
+        return TASKS[about["task"]].chosen(values, {})
+    except ConfigError as error:
+        raise ConfigError(f"{str(path)!r}: {error}") from None
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of everything that decides a result."""
+    names = ("lstm-ae", "tensorflow", "keras", "numpy", "numba")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def describe_other_versions(made: Sequence[Mapping[str, str]], what: str) -> str:
+    """How many of several trainings were made with other versions than those at work, in words; "" where none was.
+
+    Args:
+        made: the versions of each; {} where they are not known.
+        what: they are called, in the plural.
+    """
+    now = installed_versions()
+    others = [{name: version for name, version in each.items() if now.get(name) != version} for each in made]
+    told = sorted({f"{name} {version}" for each in others for name, version in each.items()})
+    return f"{sum(map(bool, others))} of {len(made)} {what} are of other versions: {', '.join(told)}" if told else ""
+
+
+def command_line() -> str:
+    """The command that runs now, as a person would type it again."""
+    return shlex.join(["lstmae", *sys.argv[1:]])
+
 
 RUNS = Path("runs")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(Kept):
+class Run(ArtifactFiles):
     """A directory with a `config.json`; the rest as far as it has come."""
 
     @property
@@ -75,7 +144,7 @@ class Run(Kept):
 
     def about(self) -> dict[str, Any]:
         """The content of `config.json`; raises `DataError` where it is not that of a run."""
-        about = read_about(self.directory / "config.json")
+        about = read_record(self.directory / "config.json")
         data = about.get("data")
         texts = isinstance(about.get("created"), str) and isinstance(about.get("command"), str)
         if not texts or not isinstance(data, dict) or not set(Source._fields) <= set(data):
@@ -92,7 +161,7 @@ class Run(Kept):
 
     def config(self) -> Config:
         """The config it was asked to train."""
-        return config_from(self.about(), self.directory / "config.json")
+        return config_in_record(self.about(), self.directory / "config.json")
 
     def metrics(self) -> dict[str, Any]:
         """The content of `metrics.json`; raises `DataError` where the training has not ended."""
@@ -103,7 +172,7 @@ class Run(Kept):
             )
         path = self.directory / "metrics.json"
         content = read_object(path)
-        parts = measured(content)
+        parts = measured_parts(content)
         metrics = [metric for row in parts.values() for metric in (row.values() if isinstance(row, dict) else [None])]
         whole = all(isinstance(metric, dict) and {"value", "baselines", "unit"} <= set(metric) for metric in metrics)
         if not whole or not isinstance(content.get("training"), dict):
@@ -140,12 +209,12 @@ class Run(Kept):
 
     def write_model(self, model: Any) -> None:
         """Save the model; equal models give equal files."""
-        from lstm_ae.models.archive import normalize
+        from lstm_ae.models.archive import normalize_archive
 
         beside = self.directory / ".part.keras"
         try:
             model.save(beside)
-            content = normalize(beside)
+            content = normalize_archive(beside)
         finally:
             beside.unlink(missing_ok=True)
         write(self.model_file, content)
@@ -166,11 +235,11 @@ class Run(Kept):
 
     def write_figures(self, figures: Mapping[str, Any]) -> list[Path]:
         """Save matplotlib's figures by their names; those of a leaky run say so."""
-        from lstm_ae.figures.base import png, titled
+        from lstm_ae.plots.base import png, with_title
 
         leaky = self.about()["data"]["leaky"]
         if leaky:
-            figures = {name: titled(figure, f"Leaky: {leaky}") for name, figure in figures.items()}
+            figures = {name: with_title(figure, f"Leaky: {leaky}") for name, figure in figures.items()}
         return [self.write_figure(name, png(figure)) for name, figure in figures.items()]
 
     def write_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> Path:
@@ -185,13 +254,13 @@ def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
     return {key: float(value) for key, value in row.items() if value or not start}
 
 
-def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def measured_parts(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of the content of `metrics.json` that hold measures: validation and test."""
     others = ("training", "leaky", "verdict", "threshold", "columns", "seasons")
     return {part: row for part, row in metrics.items() if part not in others}
 
 
-def create(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:
+def create_run(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:
     """Make a run's directory, new or empty, and write what is asked of it."""
     task = task_of(config)
     now = datetime.now(UTC)
@@ -201,7 +270,7 @@ def create(directory: Path | None, config: Config, source: Source, symbols: Sequ
     made = not directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        write(directory / "config.json", as_json(asked(config, source, symbols, command, now)), new=True)
+        write(directory / "config.json", as_json(config_record(config, source, symbols, command, now)), new=True)
     except FileExistsError:
         require_free(directory)
         raise
@@ -229,7 +298,7 @@ def require_free(directory: Path) -> None:
 def open_run(where: str | Path, task: str | None = None) -> Run:
     """The run at a path, or the latest finished one of a study where `where` is "latest"."""
     if str(where) == "latest":
-        for run in all_runs():
+        for run in list_runs():
             if run.finished and task in (None, run.about()["task"]):
                 return run
         which = f"{task} run" if task else "run"
@@ -246,7 +315,7 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
     return run
 
 
-def all_runs(root: Path | None = None) -> list[Run]:
+def list_runs(root: Path | None = None) -> list[Run]:
     """The readable runs below a directory, newest first."""
     found = []
     for path in (root or RUNS).glob("*/config.json"):
@@ -257,9 +326,9 @@ def all_runs(root: Path | None = None) -> list[Run]:
     return [Run(directory) for _, directory in sorted(found, reverse=True)]
 
 
-def find(config: Config, source: Source) -> Run | None:
+def find_run(config: Config, source: Source) -> Run | None:
     """The latest finished run of the same config on the same data."""
-    for run in all_runs():
+    for run in list_runs():
         about = run.about()
         if not run.finished or about["task"] != task_of(config) or about["data"]["sha256"] != source.sha256:
             continue

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis  # noqa: F401 (it looks for who holds what, and does not see what is frozen below)
 import pytest
 
-from lstm_ae.starting import uncollected
+from lstm_ae.startup import pause_garbage_collection
 
 # Before anything imports TensorFlow: its start-up chatter would bury what a failing test says.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,7 +19,7 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # What runs many tests in one process needs Keras sooner or later, and collects garbage in a fraction of the time so.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    with uncollected():
+    with pause_garbage_collection():
         import keras  # noqa: F401
 
 
@@ -32,9 +32,9 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def proven_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports are proven in this process: a fresh one with TensorFlow takes seconds."""
-    from lstm_ae.exporting import probe, verification
+    from lstm_ae.export import probe, verification
 
-    check = lambda version, cases, report: probe.check(str(version), str(cases))  # noqa: E731
+    check = lambda version, cases, report: probe.check_cases(str(version), str(cases))  # noqa: E731
     monkeypatch.setattr(verification, "in_fresh_process", check)
 
 

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from lstm_ae import run as runs
-from lstm_ae.anomaly.baseline import Components
-from lstm_ae.anomaly.normal import Normal
 from lstm_ae.config import Config, Series, Toy
+from lstm_ae.config.space import Axis
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Source
-from lstm_ae.figures.base import figure, png
+from lstm_ae.detection.baselines import PrincipalComponents
+from lstm_ae.detection.calibration import NormalScores
+from lstm_ae.plots.base import figure, png
 from lstm_ae.run import Run
-from lstm_ae.search import folder as folders
-from lstm_ae.search.folder import Folder
-from lstm_ae.search.plan import Plan
-from lstm_ae.search.trials import Objective
-from lstm_ae.space import Axis
+from lstm_ae.search import directory as folders
+from lstm_ae.search.directory import SearchDirectory
+from lstm_ae.search.plan import SearchPlan
+from lstm_ae.search.trial import Objective
 
 SAVED = Path(__file__).parents[1] / "saved_models"
 HOSTILE = """<script>alert("1")</script>'&amp;<b onclick="x">"""
@@ -45,7 +45,9 @@ def made(
     **more: Any,
 ) -> Run:
     """A whole run; `more` is put into its metrics."""
-    run = runs.create(Path(where), config or Toy(), Source(words, sha, "CC0", (words,)), ("", "IBM"), f"lstmae {words}")
+    run = runs.create_run(
+        Path(where), config or Toy(), Source(words, sha, "CC0", (words,)), ("", "IBM"), f"lstmae {words}"
+    )
     run.write_history([{"epoch": k, "loss": 2 * loss, "val_loss": loss} for k, loss in enumerate(losses, 1)])
     for name in ("loss", "reconstruction"):
         run.write_figure(name, picture())
@@ -66,8 +68,10 @@ def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> R
     limit = {"threshold": {"value": threshold, "rule": "fixed:2", "how": f"as {name} says"}}
     run = made(where, Series(data="t.csv", time_col="time", value_cols=(name,), window=4), words=name, **limit)
     scores = np.array([0.5, 0.25, np.nan, 1.0])
-    parts = Components(np.zeros((4, 1), np.float32), np.zeros((1, 4, 1), np.float32))
-    run.write_normal(Normal(scores, scores, np.zeros(4, int), parts, 1, 0), Scale("fixed", np.zeros(1), np.ones(1)))
+    parts = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4, 1), np.float32))
+    run.write_normal(
+        NormalScores(scores, scores, np.zeros(4, int), parts, 1, 0), Scale("fixed", np.zeros(1), np.ones(1))
+    )
     times = [f"2024-01-0{day}T00:00:00" for day in range(1, 7)]
     marked = [False, False, True, True, False, False]
     run.write_table("scores", {"time": times, "score": [1.0, 0.5, 3.0, 9.0, None, 1.0], "p": times, "anomaly": marked})
@@ -76,10 +80,10 @@ def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> R
     return run
 
 
-def searched(where: str, values: tuple[int, ...] = (2, 4), words: str = "made for a test") -> Folder:
+def searched(where: str, values: tuple[int, ...] = (2, 4), words: str = "made for a test") -> SearchDirectory:
     """A search whose trials got 0.1 for the first value, 0.2 for the second, and so on; the first was kept."""
-    plan = Plan(config=Toy(), axes=(Axis("units", values), Axis("clip", (1.0,))), objective=Objective("val_loss"))
-    found = folders.create(Path(where), plan, Source(words, "abc", "CC0"), (), "lstmae toy tune --units 2,4")
+    plan = SearchPlan(config=Toy(), axes=(Axis("units", values), Axis("clip", (1.0,))), objective=Objective("val_loss"))
+    found = folders.create_search(Path(where), plan, Source(words, "abc", "CC0"), (), "lstmae toy tune --units 2,4")
     for number, units in enumerate(values):
         score = 0.1 * (number + 1)
         trained = {"seed": 0, "score": score, "epochs": 2, "best_epoch": 2, "stopped": "", "seconds": 1.5}

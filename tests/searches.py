@@ -71,20 +71,20 @@ def cut_after_two(place):
     for name in ("figures", "trials", "tensorboard"):
         shutil.rmtree(place / name)
     (place / "table.csv").unlink()
-    from lstm_ae.search import folder as folders
-    from lstm_ae.search.job import Job, Loader, run
+    from lstm_ae.config.space import Space
+    from lstm_ae.search import directory as folders
+    from lstm_ae.search.job import DataLoader, TrialJob, run_job
     from lstm_ae.search.journal import Journal
-    from lstm_ae.search.record import Record
-    from lstm_ae.search.trials import COMPLETED, Objective
-    from lstm_ae.space import Space
+    from lstm_ae.search.state import SearchRecord
+    from lstm_ae.search.trial import COMPLETED, Objective
 
     # Their training states are gone since the search had ended: they are trained once more.
     plan, journal = folders.open_search(place).plan(), Journal(path)
-    record = Record(plan, Space(plan.axes), journal, journal.read()[0])
+    record = SearchRecord(plan, Space(plan.axes), journal, journal.read()[0])
     for trial in record.trials:
         config = record.config(trial).to_dict()
-        job = Job(trial.number, "toy", config, str(place / f"states/{trial.number:04}"), Objective("val_loss"))
-        assert run(job, Loader(), lambda step: None).status == COMPLETED
+        job = TrialJob(trial.number, "toy", config, str(place / f"states/{trial.number:04}"), Objective("val_loss"))
+        assert run_job(job, DataLoader(), lambda step: None).status == COMPLETED
 
 
 def journal_of(place):

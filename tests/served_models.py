@@ -12,14 +12,14 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import prediction_log_pb2
 
-from lstm_ae.exporting.warmup import FILE
-from lstm_ae.serving.batching import Batcher, Batching
-from lstm_ae.serving.folders import Policy, discover
-from lstm_ae.serving.loading import loader
-from lstm_ae.serving.metrics import Metrics
+from lstm_ae.export.warmup import FILE
+from lstm_ae.serving.batching import Batcher, BatchingConfig
+from lstm_ae.serving.folders import VersionPolicy, discover_models
+from lstm_ae.serving.loading import make_loader
+from lstm_ae.serving.metrics import ServerMetrics
 from lstm_ae.serving.models import Catalogue
-from lstm_ae.serving.rest import Answer, Asked, answer
-from lstm_ae.serving.service import Limits, Service
+from lstm_ae.serving.rest import RestRequest, RestResponse, respond
+from lstm_ae.serving.service import RequestLimits, Service
 
 FLOATS = tf.TensorSpec((None, None), tf.float32, name="x")
 
@@ -109,11 +109,13 @@ def save_endless(base: Path, *, warmup: bool = False) -> Path:
     return directory
 
 
-def service(folder: Path, policy: Policy = Policy(), labels: Any = (), **options: Any) -> Service:  # noqa: B008
+def service(folder: Path, policy: VersionPolicy = VersionPolicy(), labels: Any = (), **options: Any) -> Service:  # noqa: B008
     """A service over the models in a folder, to be used within `run`."""
-    limits = Limits(**options.pop("limits", {}))
-    catalogue = Catalogue(lambda: discover(folder, policy, labels), loader(trust=True), **options.pop("catalogue", {}))
-    return Service(catalogue, Batcher(Batching(**options)), Metrics(), limits)
+    limits = RequestLimits(**options.pop("limits", {}))
+    catalogue = Catalogue(
+        lambda: discover_models(folder, policy, labels), make_loader(trust=True), **options.pop("catalogue", {})
+    )
+    return Service(catalogue, Batcher(BatchingConfig(**options)), ServerMetrics(), limits)
 
 
 def run(made: Service, work: Callable[[Service], Awaitable[Any]]) -> Any:
@@ -130,7 +132,7 @@ def run(made: Service, work: Callable[[Service], Awaitable[Any]]) -> Any:
     return asyncio.run(whole())
 
 
-async def ask(made: Service, method: str, path: str, body: Any = b"", **headers: str) -> Answer:
+async def ask(made: Service, method: str, path: str, body: Any = b"", **headers: str) -> RestResponse:
     """One request; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
@@ -138,7 +140,7 @@ async def ask(made: Service, method: str, path: str, body: Any = b"", **headers:
         return content
 
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await answer(made, Asked(method, path, named, read))
+    return await respond(made, RestRequest(method, path, named, read))
 
 
 def drawn(network: Any) -> Any:

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae import outlook
+from lstm_ae.apply import forecast
 from lstm_ae.config import Reading
-from lstm_ae.config.reading import Step, parse_step
-from lstm_ae.data.ahead import times_ahead
-from lstm_ae.data.frames import Marked, measurements_of
+from lstm_ae.config.reading import TimeStep, parse_step
+from lstm_ae.data.frames import RowCodes, measurements_from_rows
+from lstm_ae.data.grid import future_times
 from lstm_ae.data.measurements import Measurements, read_measurements
-from lstm_ae.data.telling import told_all
+from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators import SequenceForecaster
 
@@ -31,17 +31,17 @@ def table_of(times: Any, zone: str | None = None, series: list[str] | None = Non
     index = index if zone is None else index.tz_localize(zoneinfo.ZoneInfo(zone))
     names = sorted(set(series or [""]))
     places = np.array([names.index(name) for name in series or [""] * len(index)], np.int32)
-    marked = None if series is None else Marked(("id",), places, tuple(names))
-    found = measurements_of(np.zeros((len(index), 1)), ["a"], index, series=marked)
+    marked = None if series is None else RowCodes(("id",), places, tuple(names))
+    found = measurements_from_rows(np.zeros((len(index), 1)), ["a"], index, series=marked)
     return found._replace(zone=None if zone is None else zoneinfo.ZoneInfo(zone))
 
 
 def test_steps_of_a_counter_go_on_from_the_last_one() -> None:
     Path("t.csv").write_text("n,a\n" + "".join(f"{10 * k},{k}\n" for k in range(9)))
     table = read_measurements(Reading(data="t.csv", time_col="n", time_zone=None))
-    ahead = times_ahead(table, np.array([0]), table.times[-1:], Step(steps=10), 3)
+    ahead = future_times(table, np.array([0]), table.times[-1:], TimeStep(steps=10), 3)
     assert ahead.tolist() == [[90, 100, 110]]
-    assert told_all(ahead[0], table.zone).tolist() == [90, 100, 110]
+    assert format_times(ahead[0], table.zone).tolist() == [90, 100, 110]
     assert table.axis(ahead[0]).dtype == np.float64
 
 
@@ -50,7 +50,7 @@ def following(table: Measurements, freq: str, horizon: int = 3) -> list[list[str
     last = np.flatnonzero(np.r_[table.series[1:] != table.series[:-1], True])
     step = parse_step(freq)
     assert step is not None
-    ahead = times_ahead(table, table.series[last], table.times[last], step, horizon)
+    ahead = future_times(table, table.series[last], table.times[last], step, horizon)
     assert ahead.shape == (len(last), horizon)
     told = [pd.DatetimeIndex(row.view("datetime64[ns]"), tz="UTC").tz_convert(table.zone or "UTC") for row in ahead]
     return [[f"{moment:%Y-%m-%d %H:%M}".removesuffix(" 00:00") for moment in row] for row in told]
@@ -127,7 +127,7 @@ def test_a_calendar_goes_on_as_pandas_does(start: datetime.date, rule: str, rows
 )
 def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame({"a": np.arange(3.0)}, pd.date_range("2024-03-28", periods=3, tz=zone))
-    prepared = SimpleNamespace(table=measurements_of(frame.to_numpy(), ["a"], frame.index))
+    prepared = SimpleNamespace(table=measurements_from_rows(frame.to_numpy(), ["a"], frame.index))
     prepared._replace = lambda table: SimpleNamespace(table=table)
     forecaster = SequenceForecaster()
     forecaster._packed = SimpleNamespace(forecaster=None)
@@ -136,7 +136,7 @@ def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monk
     def said(forecaster: Any, prepared: Any, **rest: Any) -> Any:
         return SimpleNamespace(short=(), zone=prepared.table.zone)
 
-    monkeypatch.setattr(outlook, "forecast_table", said)
+    monkeypatch.setattr(forecast, "forecast_table", said)
     found: Any = forecaster._outlook(frame, None).zone  # type: ignore[attr-defined]
     assert (None if found is None else str(found)) == known
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.anomaly.events import Event, find_events, ranges
+from lstm_ae.detection.events import Event, find_events, true_ranges
 
 
 def bools(text: str) -> np.ndarray:
@@ -12,28 +12,28 @@ def bools(text: str) -> np.ndarray:
 
 
 def test_ranges_by_hand() -> None:
-    assert ranges(bools(".xx.x..x")).tolist() == [[1, 3], [4, 5], [7, 8]]
-    assert ranges(bools(".xx.x..x"), join=2).tolist() == [[1, 5], [7, 8]]
-    assert ranges(bools(".xx.x..x"), join=3).tolist() == [[1, 8]]
-    assert ranges(bools("...")).shape == ranges(bools("")).shape == (0, 2)
-    assert ranges(bools("xxx")).tolist() == [[0, 3]]
+    assert true_ranges(bools(".xx.x..x")).tolist() == [[1, 3], [4, 5], [7, 8]]
+    assert true_ranges(bools(".xx.x..x"), join=2).tolist() == [[1, 5], [7, 8]]
+    assert true_ranges(bools(".xx.x..x"), join=3).tolist() == [[1, 8]]
+    assert true_ranges(bools("...")).shape == true_ranges(bools("")).shape == (0, 2)
+    assert true_ranges(bools("xxx")).tolist() == [[0, 3]]
 
 
 def test_ranges_end_with_their_segment() -> None:
-    assert ranges(bools("xxxx"), 5, np.array([0, 0, 7, 7])).tolist() == [[0, 2], [2, 4]]
-    assert ranges(bools("x..x"), 5, np.array([0, 0, 7, 7])).tolist() == [[0, 1], [3, 4]]
+    assert true_ranges(bools("xxxx"), 5, np.array([0, 0, 7, 7])).tolist() == [[0, 2], [2, 4]]
+    assert true_ranges(bools("x..x"), 5, np.array([0, 0, 7, 7])).tolist() == [[0, 1], [3, 4]]
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 8))
 def test_ranges_hold_every_step_and_leave_the_gaps(steps: list[bool], join: int) -> None:
     above = np.array(steps, bool)
-    found = ranges(above, join)
+    found = true_ranges(above, join)
     inside = np.zeros(len(above), bool)
     for start, stop in found:
         assert above[start]
         assert above[stop - 1]
         inside[start:stop] = True
-        gaps = ranges(~above[start:stop])
+        gaps = true_ranges(~above[start:stop])
         assert all(stop - start < join for start, stop in gaps)
     assert not (above & ~inside).any()
     assert (found[1:, 0] - found[:-1, 1] >= join).all()

@@ -4,21 +4,25 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lstm_ae.anomaly.extremes import FEW_PEAKS, PEAKS, cluster_peaks, extremal_index, fit_tail
-from lstm_ae.anomaly.pareto import (
+from lstm_ae.detection.tail import (
+    FEW_PEAKS,
+    PEAKS,
     anderson_darling,
-    greenwood,
-    grimshaw,
-    likely_exponentials,
-    likely_tails,
-    survival,
+    cluster_peaks,
+    extremal_index,
+    fit_grimshaw,
+    fit_tail,
+    greenwood_statistic,
+    pareto_survival,
+    sample_exponentials,
+    sample_tails,
 )
 
 
 @pytest.mark.parametrize("shape", [-0.4, -0.2, 0.0, 0.3, 0.8])
 def test_grimshaw_finds_the_likeliest(shape: float) -> None:
     excess = stats.genpareto.rvs(shape, scale=3, size=2000, random_state=1)
-    found = grimshaw(excess)
+    found = fit_grimshaw(excess)
     assert found == (pytest.approx(shape, abs=0.1), pytest.approx(3, rel=0.15))
     other = stats.genpareto.fit(excess, floc=0)
 
@@ -30,15 +34,15 @@ def test_grimshaw_finds_the_likeliest(shape: float) -> None:
 
 def test_grimshaw_knows_units() -> None:
     excess = stats.genpareto.rvs(0.2, size=300, random_state=2)
-    shape, scale = grimshaw(excess)
-    assert grimshaw(excess * 1e-9) == (pytest.approx(shape, abs=1e-6), pytest.approx(scale * 1e-9, rel=1e-6))
+    shape, scale = fit_grimshaw(excess)
+    assert fit_grimshaw(excess * 1e-9) == (pytest.approx(shape, abs=1e-6), pytest.approx(scale * 1e-9, rel=1e-6))
 
 
 def test_survival_by_formula() -> None:
     excess = np.array([-1.0, 0, 1, 5, 20])
     for shape in (-0.3, 0, 0.5):
         expected = stats.genpareto.sf(np.maximum(excess, 0), shape, scale=2)
-        assert survival(excess, shape, 2) == pytest.approx(expected, abs=1e-8)
+        assert pareto_survival(excess, shape, 2) == pytest.approx(expected, abs=1e-8)
 
 
 def test_anderson_darling_by_scipy() -> None:
@@ -110,17 +114,19 @@ def test_what_is_likely_holds_the_truth_as_often_as_it_says(shape: float) -> Non
     for seed in range(60):
         random = np.random.default_rng(seed)
         excess = stats.genpareto.rvs(shape, size=100, random_state=random)
-        shapes, scales = likely_tails(excess, random).T
-        low, high = np.quantile(survival(np.full(len(shapes), score), shapes, scales), (0.025, 0.975))
+        shapes, scales = sample_tails(excess, random).T
+        low, high = np.quantile(pareto_survival(np.full(len(shapes), score), shapes, scales), (0.025, 0.975))
         inside += low <= 1e-3 <= high
     assert inside >= 53
 
 
 def test_likely_exponentials_have_the_exact_mean() -> None:
     excess = np.array([0.5, 1, 2, 0.3])
-    shapes, scales = likely_exponentials(excess, np.random.default_rng(0)).T
+    shapes, scales = sample_exponentials(excess, np.random.default_rng(0)).T
     assert not shapes.any()
-    assert np.mean(survival(np.full(len(scales), 6.0), shapes, scales)) == pytest.approx((1 + 6 / 3.8) ** -4, rel=0.1)
+    assert np.mean(pareto_survival(np.full(len(scales), 6.0), shapes, scales)) == pytest.approx(
+        (1 + 6 / 3.8) ** -4, rel=0.1
+    )
 
 
 def test_few_peaks_by_the_exact_formula() -> None:
@@ -164,7 +170,7 @@ def test_few_peaks_of_which_one_is_far_out_are_refused() -> None:
     tail, reason = fit_tail(scores)
     assert tail is None
     assert "10 peaks above the 0.99 quantile fail their test, p = 0.0" in reason
-    assert greenwood(np.array([1.0, 1]), 0, 1) == 0.5
+    assert greenwood_statistic(np.array([1.0, 1]), 0, 1) == 0.5
 
 
 def test_no_tail_of_too_few_peaks() -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.anomaly.events import Event, find_events
-from lstm_ae.anomaly.measures import findings, ranking, volumes
+from lstm_ae.detection.events import Event, find_events
+from lstm_ae.detection.metrics import event_metrics, ranking_metrics, volume_under_surface
 from lstm_ae.errors import DataError
 
 
@@ -34,7 +34,7 @@ def test_volumes_are_those_of_aeon(made: tuple[np.ndarray, np.ndarray], buffer: 
 
     On longer series it takes 250 of the thresholds and the trapezoids between them; on 20,000 rows that made 0.004.
     """
-    assert volumes(*made, buffer) == pytest.approx((pr, roc), abs=1e-11)
+    assert volume_under_surface(*made, buffer) == pytest.approx((pr, roc), abs=1e-11)
 
 
 def plainly(labels: np.ndarray, scores: np.ndarray, buffer: int) -> tuple[float, float]:
@@ -74,38 +74,38 @@ def test_volumes_by_the_definition(seed: int, rows: int, buffer: int, ties: bool
     scores = random.normal(size=rows)
     scores = scores.round(0) if ties else scores
     if labels.any() and len(np.unique(scores)) > 1:
-        assert volumes(labels, scores, buffer) == pytest.approx(plainly(labels, scores, buffer), abs=1e-9)
+        assert volume_under_surface(labels, scores, buffer) == pytest.approx(plainly(labels, scores, buffer), abs=1e-9)
 
 
 def test_without_a_buffer_roc_is_the_usual_one_times_existing() -> None:
     labels, scores = case(200, [(50, 80)], 0.5)
-    found = ranking(labels, scores, 0)
+    found = ranking_metrics(labels, scores, 0)
     assert found.vus_roc == pytest.approx(found.auc_roc)
     assert found.vus_pr == pytest.approx(found.auc_pr, abs=0.02)
 
 
 def test_perfect_scores() -> None:
     labels = np.array([0, 0, 1, 1, 0, 0])
-    assert ranking(labels, labels + np.array([0, 0, 0.5, 0, 0.1, 0]), 0) == (1, 1, 1, 1)
+    assert ranking_metrics(labels, labels + np.array([0, 0, 0.5, 0, 0.1, 0]), 0) == (1, 1, 1, 1)
 
 
 def test_a_lag_costs_less_with_a_buffer() -> None:
     labels = np.zeros(300, int)
     labels[100:140] = 1
     late = np.roll(labels, 10).astype(float)
-    assert volumes(labels, late, 40)[0] > volumes(labels, late, 0)[0] + 0.05
+    assert volume_under_surface(labels, late, 40)[0] > volume_under_surface(labels, late, 0)[0] + 0.05
 
 
 def test_constant_scores_rank_nothing() -> None:
     labels = np.array([0, 1, 1, 0, 0, 0, 0, 0])
-    assert ranking(labels, np.full(8, 3.0), 0) == (0.25, 0.5, 0.25, 0.5)
+    assert ranking_metrics(labels, np.full(8, 3.0), 0) == (0.25, 0.5, 0.25, 0.5)
 
 
 def test_no_label_and_nothing_but_labels() -> None:
     scores = np.arange(5.0)
-    assert np.isnan(ranking(np.zeros(5), scores, 3)).all()
-    assert np.isnan(ranking(np.ones(5), np.full(5, np.nan), 3)).all()
-    everything = ranking(np.ones(5), scores, 3)
+    assert np.isnan(ranking_metrics(np.zeros(5), scores, 3)).all()
+    assert np.isnan(ranking_metrics(np.ones(5), np.full(5, np.nan), 3)).all()
+    everything = ranking_metrics(np.ones(5), scores, 3)
     assert everything[::2] == (1, 1)
     assert np.isnan(everything[1::2]).all()
 
@@ -115,19 +115,19 @@ def test_rows_without_a_score_take_no_part() -> None:
     gaps = scores.copy()
     gaps[120:124] = np.nan
     less = np.where(np.arange(200) < 118, labels, 0)
-    assert ranking(labels, gaps, 0) == pytest.approx(
-        ranking(np.delete(less, range(120, 124)), np.delete(scores, range(120, 124)), 0)
+    assert ranking_metrics(labels, gaps, 0) == pytest.approx(
+        ranking_metrics(np.delete(less, range(120, 124)), np.delete(scores, range(120, 124)), 0)
     )
-    assert np.isfinite(ranking(labels, gaps, 30)).all()
+    assert np.isfinite(ranking_metrics(labels, gaps, 30)).all()
 
 
 def test_slopes_end_with_their_segment() -> None:
     labels, scores = case(100, [(40, 50)], 0.5)
     segment = np.arange(100) // 50
-    alone = volumes(labels, scores, 20, segment)
-    assert alone != volumes(labels, scores, 20)
+    alone = volume_under_surface(labels, scores, 20, segment)
+    assert alone != volume_under_surface(labels, scores, 20)
     far = np.insert(labels, 50, [0] * 30), np.insert(scores, 50, [np.nan] * 30)
-    assert alone == pytest.approx(volumes(*far, 20))
+    assert alone == pytest.approx(volume_under_surface(*far, 20))
 
 
 def event(first: int, last: int) -> Event:
@@ -141,7 +141,7 @@ SCORES = np.zeros(100)
 
 def test_findings_by_hand() -> None:
     events = [event(5, 6), event(15, 21), event(25, 26), event(57, 70), event(72, 79)]
-    found = findings(LABELS, SCORES, events)
+    found = event_metrics(LABELS, SCORES, events)
     assert found.precision == 3 / 5
     assert found.recall == 2 / 3
     assert found.f1 == pytest.approx(2 * 0.6 * (2 / 3) / (0.6 + 2 / 3))
@@ -150,7 +150,7 @@ def test_findings_by_hand() -> None:
 
 
 def test_one_event_over_two_ranges_finds_both() -> None:
-    found = findings(LABELS, SCORES, [event(29, 50)])
+    found = event_metrics(LABELS, SCORES, [event(29, 50)])
     assert (found.precision, found.recall, found.delays) == (1, 2 / 3, (9, 0))
 
 
@@ -158,29 +158,29 @@ def test_a_hit_is_not_adjusted() -> None:
     """One step in a range is one event found late; the other rows of the range are not counted as found."""
     scores = np.zeros(100)
     scores[59] = 1
-    found = findings(LABELS, scores, find_events(scores[:, None], scores, 0.5, join=1))
+    found = event_metrics(LABELS, scores, find_events(scores[:, None], scores, 0.5, join=1))
     assert (found.found, found.delays) == (1, (9,))
-    assert ranking(LABELS, scores, 0).auc_pr < 0.3
+    assert ranking_metrics(LABELS, scores, 0).auc_pr < 0.3
 
 
 def test_findings_that_do_not_exist() -> None:
-    none = findings(LABELS, SCORES, [])
+    none = event_metrics(LABELS, SCORES, [])
     assert np.isnan(none.precision)
     assert (none.recall, none.f1, none.false, none.delays) == (0, 0, 0, ())
-    nothing = findings(np.zeros(100), SCORES, [event(3, 4)])
+    nothing = event_metrics(np.zeros(100), SCORES, [event(3, 4)])
     assert np.isnan([nothing.recall, nothing.f1]).all()
     assert (nothing.precision, nothing.false) == (0, 1)
-    assert np.isnan(findings(np.zeros(100), SCORES, [])[:3]).all()
+    assert np.isnan(event_metrics(np.zeros(100), SCORES, [])[:3]).all()
 
 
 def test_a_range_without_a_score_is_left_out() -> None:
     scores = SCORES.copy()
     scores[80:85] = np.nan
-    assert findings(LABELS, scores, [event(20, 20)]).ranges == 2
+    assert event_metrics(LABELS, scores, [event(20, 20)]).ranges == 2
 
 
 def test_refusals() -> None:
     with pytest.raises(DataError, match=r"one value a row. Received: \(3,\) and \(4,\)"):
-        ranking(np.zeros(3), np.zeros(4), 1)
+        ranking_metrics(np.zeros(3), np.zeros(4), 1)
     with pytest.raises(DataError, match="Scores must be finite"):
-        volumes(np.ones(2), np.array([1, np.inf]), 1)
+        volume_under_surface(np.ones(2), np.array([1, np.inf]), 1)

@@ -4,7 +4,7 @@ import zoneinfo
 
 import numpy as np
 
-from lstm_ae.anomaly.outstanding import of_outstanding, outstanding
+from lstm_ae.detection.outliers import describe_outlying_rows, find_outlying_rows
 
 NAN = float("nan")
 
@@ -12,27 +12,29 @@ NAN = float("nan")
 def test_the_stretch_around_a_score_far_above_most() -> None:
     scores = np.array([NAN, 1, 2, 1, 2, 1, 30, 90, 40, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2])
     segment = np.zeros(len(scores), np.int32)
-    first, last, times = outstanding(scores, segment) or (0, 0, 0)
+    first, last, times = find_outlying_rows(scores, segment) or (0, 0, 0)
     assert (first, last, times) == (6, 8, 45)
     segment[8:] = 1
-    assert (outstanding(scores, segment) or (0, 0, 0))[:2] == (6, 7)
-    assert outstanding(np.minimum(scores, 19), segment) is None
-    assert outstanding(np.zeros(9), np.zeros(9, np.int32)) is None
-    assert outstanding(np.full(9, NAN), np.zeros(9, np.int32)) is None
+    assert (find_outlying_rows(scores, segment) or (0, 0, 0))[:2] == (6, 7)
+    assert find_outlying_rows(np.minimum(scores, 19), segment) is None
+    assert find_outlying_rows(np.zeros(9), np.zeros(9, np.int32)) is None
+    assert find_outlying_rows(np.full(9, NAN), np.zeros(9, np.int32)) is None
 
 
 def test_it_may_stand_at_either_end() -> None:
     scores = np.r_[99.0, np.ones(20)]
-    assert (outstanding(scores, np.zeros(21, np.int32)) or ())[:2] == (0, 0)
-    assert (outstanding(scores[::-1], np.zeros(21, np.int32)) or ())[:2] == (20, 20)
+    assert (find_outlying_rows(scores, np.zeros(21, np.int32)) or ())[:2] == (0, 0)
+    assert (find_outlying_rows(scores[::-1], np.zeros(21, np.int32)) or ())[:2] == (20, 20)
 
 
 def test_it_is_told_by_the_clocks_of_the_table() -> None:
     scores, segment = np.r_[np.ones(20), 99.0, 98.0, 1.0], np.zeros(23, np.int32)
     time = np.datetime64("2024-07-01", "ns") + np.arange(23) * np.timedelta64(1, "h")
-    assert of_outstanding(scores, segment, time, None).startswith(
+    assert describe_outlying_rows(scores, segment, time, None).startswith(
         "2024-07-01 20:00:00 to 2024-07-01 21:00:00, in the validation part and so taken for normal, scores 99 times "
     )
-    assert of_outstanding(scores, segment, time, zoneinfo.ZoneInfo("Europe/Berlin")).startswith("2024-07-01 22:00:00+")
-    assert of_outstanding(scores, segment, None, None).startswith("row 20 to row 21, ")
-    assert not of_outstanding(np.ones(9), np.zeros(9, np.int32), None, None)
+    assert describe_outlying_rows(scores, segment, time, zoneinfo.ZoneInfo("Europe/Berlin")).startswith(
+        "2024-07-01 22:00:00+"
+    )
+    assert describe_outlying_rows(scores, segment, None, None).startswith("row 20 to row 21, ")
+    assert not describe_outlying_rows(np.ones(9), np.zeros(9, np.int32), None, None)

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lstm_ae.anomaly.scores import BLOCK, Overlap, averages, row_scores, summed, weighted, weights_of
+from lstm_ae.detection.scores import (
+    BLOCK,
+    Overlap,
+    feature_weights,
+    mean_errors,
+    row_scores,
+    sum_windows,
+    weight_errors,
+)
 
 CASES = st.tuples(
     st.integers(1, 7),  # window
@@ -45,13 +53,20 @@ def plainly(errors: np.ndarray, smooth: int) -> np.ndarray:
 
 def test_by_hand() -> None:
     errors = np.array([[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]])
-    assert averages(errors).ravel().tolist() == [1, 3, 5, 8, 10, 12]
-    assert averages(errors, smooth=3).ravel().tolist() == [2, 3, pytest.approx(16 / 3), pytest.approx(23 / 3), 10, 11]
+    assert mean_errors(errors).ravel().tolist() == [1, 3, 5, 8, 10, 12]
+    assert mean_errors(errors, smooth=3).ravel().tolist() == [
+        2,
+        3,
+        pytest.approx(16 / 3),
+        pytest.approx(23 / 3),
+        10,
+        11,
+    ]
 
 
 def test_a_missing_value_takes_no_part() -> None:
     errors = np.array([[[1.0, np.nan], [2, 8]], [[np.nan, 6], [4, np.nan]]])
-    by_feature = averages(errors)
+    by_feature = mean_errors(errors)
     assert by_feature[:, 0].tolist() == [1, 2, 4]
     assert by_feature[1, 1] == 7
     assert np.isnan(by_feature[[0, 2], 1]).all()
@@ -64,7 +79,7 @@ def test_a_missing_value_takes_no_part() -> None:
 def test_the_definition(case: tuple[int, int, int, int, float, int]) -> None:
     window, windows, features, smooth, missing, seed = case
     errors = errors_of(window, windows, features, missing, seed)
-    np.testing.assert_allclose(averages(errors, smooth), plainly(errors, smooth), rtol=1e-9)
+    np.testing.assert_allclose(mean_errors(errors, smooth), plainly(errors, smooth), rtol=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,7 +87,7 @@ def test_the_definition(case: tuple[int, int, int, int, float, int]) -> None:
 def test_a_stream_scores_as_all_at_once(case: tuple[int, int, int, int, float, int], sizes: list[int]) -> None:
     window, windows, features, smooth, missing, seed = case
     errors = errors_of(window, windows, features, missing, seed)
-    whole = averages(errors, smooth)
+    whole = mean_errors(errors, smooth)
     overlap, done = Overlap(smooth), 0
     stops = [*np.minimum(np.cumsum(sizes, dtype=int), windows).tolist(), windows]
     for start, stop in zip([0, *stops], stops, strict=False):
@@ -94,7 +109,7 @@ def test_where_the_series_was_cut_does_not_matter(
     errors = errors_of(window, windows, features, missing, seed)
     first = data.draw(st.integers(0, windows - 1))
     last = data.draw(st.integers(first + 1, windows))
-    whole, part = averages(errors, smooth), averages(errors[first:last], smooth)
+    whole, part = mean_errors(errors, smooth), mean_errors(errors[first:last], smooth)
     edge = window - 1 + smooth // 2
     inside = slice(edge, len(part) - edge)
     if len(part) > 2 * edge:
@@ -104,33 +119,33 @@ def test_where_the_series_was_cut_does_not_matter(
 def test_more_than_one_block_at_a_time() -> None:
     window = 64
     errors = np.random.default_rng(0).random((3 * BLOCK // window + 5, window), np.float32)
-    whole = averages(errors)
+    whole = mean_errors(errors)
     assert whole.shape == (len(errors) + window - 1, 1)
     rows = np.array([0, 1, BLOCK // window, BLOCK // window + 1, len(errors), len(whole) - 1])
     for row in rows:
         of = [errors[k, row - k] for k in range(max(0, row - window + 1), min(len(errors), row + 1))]
         assert whole[row, 0] == pytest.approx(np.mean(of, dtype=np.float64))
-    assert averages(iter(np.array_split(errors, 7))) == pytest.approx(whole, rel=1e-12)
+    assert mean_errors(iter(np.array_split(errors, 7))) == pytest.approx(whole, rel=1e-12)
 
 
 def test_one_huge_error_leaves_no_rounding_behind() -> None:
     errors = np.full((60, 4), 1e-6)
     errors[3] = 1e15
-    after = averages(errors, smooth=5)[12:, 0]
+    after = mean_errors(errors, smooth=5)[12:, 0]
     assert after == pytest.approx(1e-6, rel=1e-9)
 
 
 def test_windows_of_a_view_and_no_windows() -> None:
     view = sliding_window_view(np.arange(6.0), 3)
-    assert averages(view).ravel().tolist() == [0, 1, 2, 3, 4, 5]
-    assert averages(np.empty((0, 4, 2))).shape == (3, 2)
-    assert np.isnan(averages(np.empty((0, 4, 2)))).all()
+    assert mean_errors(view).ravel().tolist() == [0, 1, 2, 3, 4, 5]
+    assert mean_errors(np.empty((0, 4, 2))).shape == (3, 2)
+    assert np.isnan(mean_errors(np.empty((0, 4, 2)))).all()
     assert Overlap().rest().shape == (0, 1)
 
 
 def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"\(windows, window\[, features\]\). Received: shape \(3,\)"):
-        averages(np.zeros(3))
+        mean_errors(np.zeros(3))
     overlap = Overlap()
     overlap.add(np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"one shape. Received: \(4, 1\) after \(3, 1\)"):
@@ -142,7 +157,7 @@ def test_refusals() -> None:
 def test_a_column_that_is_told_badly_does_not_hide_the_others() -> None:
     random = np.random.default_rng(0)
     normal = random.gamma(10, [0.0002, 0.1], (1000, 2))
-    weights = weights_of(normal, np.ones(2))
+    weights = feature_weights(normal, np.ones(2))
     usual = normal.mean(axis=0)
     np.testing.assert_allclose(weights, np.sqrt(usual.mean() / usual))
     # An error that the first never has, and the second always.
@@ -153,10 +168,10 @@ def test_a_column_that_is_told_badly_does_not_hide_the_others() -> None:
 
 def test_missing_errors_weigh_nothing() -> None:
     normal = np.column_stack([np.full(4, 0.002), [0.5, 1.5, 1.0, np.nan]])
-    weights = weights_of(normal, np.ones(2))
+    weights = feature_weights(normal, np.ones(2))
     np.testing.assert_allclose(weights, np.sqrt([0.501 / 0.002, 0.501]))
-    assert weights_of(normal[:, :1], np.ones(1)).tolist() == [1]
-    added = weighted(summed, weights)(np.ones((3, 2, 2)))
+    assert feature_weights(normal[:, :1], np.ones(1)).tolist() == [1]
+    added = weight_errors(sum_windows, weights)(np.ones((3, 2, 2)))
     np.testing.assert_allclose(added.sums[1], 2 * weights)
     assert added.counts[1].tolist() == [2, 2]
 
@@ -166,6 +181,6 @@ def test_what_is_given_back_to_a_hundredth_is_weighed_no_more() -> None:
     normal = np.column_stack([np.full(3, 1e-9), np.full(3, 1e-9), np.full(3, np.nan), np.full(3, 1.0)])
     mean = (1 + 2e-9) / 3
     np.testing.assert_allclose(
-        weights_of(normal, np.array([4.0, 0, 0, 1])), np.sqrt([mean / 4e-4, 1, 1, mean]), rtol=1e-6
+        feature_weights(normal, np.array([4.0, 0, 0, 1])), np.sqrt([mean / 4e-4, 1, 1, mean]), rtol=1e-6
     )
-    assert weights_of(np.zeros((3, 2)), np.ones(2)).tolist() == [1, 1]
+    assert feature_weights(np.zeros((3, 2)), np.ones(2)).tolist() == [1, 1]

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lstm_ae.anomaly.events import ranges
-from lstm_ae.anomaly.thresholds import Threshold, fit_threshold
-from lstm_ae.config.rules import Rule, parse_threshold
+from lstm_ae.config.threshold import Rule, parse_threshold
+from lstm_ae.detection.events import true_ranges
+from lstm_ae.detection.thresholds import Threshold, fit_threshold
 from lstm_ae.errors import ConfigError, DataError
 
 MINUTES = np.timedelta64(5, "m")
@@ -85,7 +85,7 @@ def test_a_budget_is_kept() -> None:
     found = fit_threshold(parse_threshold("budget:1/day"), NOISE[:5000], 1, step=MINUTES)
     assert found.alarms.per(288).expected == pytest.approx(1)
     days = 15_000 / 288
-    alarms = len(ranges(NOISE[5000:] > found.value))
+    alarms = len(true_ranges(NOISE[5000:] > found.value))
     expected = found.alarms.per(15_000)
     assert expected.low < alarms < expected.high
     assert alarms == pytest.approx(days, rel=0.35)
@@ -97,7 +97,7 @@ def test_alarms_are_events_not_steps() -> None:
     slow = np.repeat(NOISE[:2000], 10)
     found = fit_threshold(parse_threshold("budget:1/day"), slow, 10, smooth=9, step=MINUTES)
     days = len(slow) / 288
-    assert len(ranges(slow > found.value, 10)) == pytest.approx(days, rel=0.25)
+    assert len(true_ranges(slow > found.value, 10)) == pytest.approx(days, rel=0.25)
     by_steps = fit_threshold(Rule("quantile", 1 - 1 / 288), slow, 10, smooth=9)
     assert by_steps.value > found.value
 
@@ -130,10 +130,10 @@ def test_a_budget_without_a_tail_counts_events() -> None:
         found = fit_threshold(Rule("budget", number, "day"), scores, 10, step=MINUTES)
         allowed = int(number * rows)
         assert found.fell_back
-        assert len(ranges(scores > found.value, 10)) <= allowed
+        assert len(true_ranges(scores > found.value, 10)) <= allowed
         assert f"{allowed} events in 4000 normal scores, as no tail fits" in found.how
         # With the event whose score it is there would be one too many.
-        assert len(ranges(scores >= found.value, 10)) > allowed
+        assert len(true_ranges(scores >= found.value, 10)) > allowed
     rare = fit_threshold(Rule("budget", 1e-3, "day"), scores, 10, step=MINUTES)
     assert rare.value == scores.max()
     assert "the highest of 4000 normal scores, too few for so few alarms" in rare.how

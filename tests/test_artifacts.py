@@ -22,11 +22,11 @@ import tensorflow as tf
 from searches import call, refused, tree
 from served_models import ask, run, service
 
-from lstm_ae import export
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
-from lstm_ae.export import LAST, versions_at
+from lstm_ae.export import saved_model
+from lstm_ae.export.saved_model import LAST, list_versions
 from lstm_ae.models import archive
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier, pooled_classifier
@@ -34,7 +34,7 @@ from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.report.network import read_network
 from lstm_ae.run import Run
-from lstm_ae.serving.loading import loader
+from lstm_ae.serving.loading import make_loader
 
 ROOT = Path(__file__).parents[1] / "saved_models"
 
@@ -340,9 +340,9 @@ def test_every_model_that_we_build_is_known(tmp_path: Path) -> None:
         for kind in kinds if number in (0, len(kinds)) else kinds[:1]:
             lines = np.ones(({"company": 3, "window": 0}.get(kind, 1), features), np.float32)
             in_own_units(network, Scale(kind, lines, lines)).save(path)  # type: ignore[arg-type]
-            config, held = archive.contents(path)
-            archive.require_known(config)
-            assert 0 < archive.numbers_asked(config) <= archive.require_plain(held)
+            config, held = archive.read_archive(path)
+            archive.require_known_classes(config)
+            assert 0 < archive.count_declared_weights(config) <= archive.require_plain_weights(held)
     assert archive.load(path, network.count_params()).name == "model"
 
 
@@ -443,7 +443,7 @@ def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind
     before = tree(Path.cwd())
 
     made = service(Path.cwd())
-    made.catalogue._load = loader(trust=False)
+    made.catalogue._load = make_loader(trust=False)
 
     async def work(made: Any) -> Any:
         found = await ask(made, "GET", "/v1/models/toy"), await ask(made, "POST", "/v1/models/toy:predict", {})
@@ -467,7 +467,7 @@ def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind
 def test_what_a_server_takes_for_a_version_an_export_counts_and_nothing_else(tmp_path: Path) -> None:
     for name in ("abc", "01", "1", "-1", "7", "\u0664", str(LAST + 1), "9" * 40, ".export-x"):
         (tmp_path / name).mkdir()  # 7 is half copied: the number is taken all the same
-    assert sorted(versions_at(tmp_path)) == [1, 1, 7]
+    assert sorted(list_versions(tmp_path)) == [1, 1, 7]
 
 
 def test_there_is_no_version_after_the_last(tmp_path: Path) -> None:
@@ -476,7 +476,7 @@ def test_there_is_no_version_after_the_last(tmp_path: Path) -> None:
 
     def publish() -> str:
         (tmp_path / "beside").mkdir(exist_ok=True)
-        return export._publish(tmp_path / "beside", base).name
+        return saved_model._publish(tmp_path / "beside", base).name
 
     assert publish() == "1"
     (base / str(LAST)).mkdir()

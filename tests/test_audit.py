@@ -8,12 +8,11 @@ from price_makers import days_of, prices
 
 from lstm_ae import experiment
 from lstm_ae.config import Snp
-from lstm_ae.data.prices import prepare
-from lstm_ae.data.quotes import read_quotes
+from lstm_ae.data.prices import prepare_prices, read_quotes
 from lstm_ae.errors import ConfigError
-from lstm_ae.tasks import audit as audits
-from lstm_ae.tasks.errors import Way
-from lstm_ae.tasks.snp import build, load
+from lstm_ae.forecasting.price_metrics import ForecastMethod
+from lstm_ae.studies import snp_audit as audits
+from lstm_ae.studies.snp import build, load
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,7 @@ def test_a_model_of_another_scale_is_found(path):
 
 def test_a_peek_at_the_day_to_forecast_is_found(path):
     split = load(Snp(data=path, window=6)).test
-    peek = Way(lambda past, company, following: past[:, -1:] + 0.1 * following, 6, 1)
+    peek = ForecastMethod(lambda past, company, following: past[:, -1:] + 0.1 * following, 6, 1)
     (finding,) = audits._future(peek, split)
     assert finding.outcome == "leak"
     assert finding.text.startswith(f"the day to forecast was raised by half: {split.samples} of {split.samples}")
@@ -84,7 +83,8 @@ def test_a_peek_at_the_day_to_forecast_is_found(path):
 def test_a_known_open_is_no_peek_but_another_price_is(path):
     split = load(Snp(data=path, window=6, inputs="ohlc", with_open=True)).test  # high, open, low, close
     of = {
-        place: Way(lambda past, company, following, k=place: following[..., k : k + 1], 6, 1, True) for place in (1, 3)
+        place: ForecastMethod(lambda past, company, following, k=place: following[..., k : k + 1], 6, 1, True)
+        for place in (1, 3)
     }
     assert [audits._future(of[place], split)[0].outcome for place in (1, 3)] == ["passed", "leak"]
 
@@ -95,7 +95,7 @@ def test_days_smoothed_with_those_after_them_are_found(path, choices, monkeypatc
 
     def smoothed(config, quotes):
         values = {name: (column + np.r_[column[1:], column[-1:]]) / 2 for name, column in quotes.values.items()}
-        return prepare(config, quotes._replace(values=values))
+        return prepare_prices(config, quotes._replace(values=values))
 
     config, quotes = Snp(data=path, window=6, units=2, **choices), read_quotes(path)
     data = smoothed(config, quotes)
@@ -111,7 +111,7 @@ def test_a_backwards_look_within_the_window_is_found(path):
     split = load(Snp(data=path, window=6)).test
     past = keras.Input((None, 1), name="past")
     model = keras.Model({"past": past}, {"future": past[:, ::-1]})
-    way = Way(lambda past, company, following: past[:, -1:], 6, 1)
+    way = ForecastMethod(lambda past, company, following: past[:, -1:], 6, 1)
     (finding,) = audits._later_days(model, way, split)
     assert finding.outcome == "leak"
 
@@ -134,7 +134,9 @@ def test_a_forecast_is_none(path, tmp_path):
 def test_changes_unrelated_to_the_actual_ones_are_a_copy(path):
     data = load(Snp(data=path, window=6))
     random = np.random.default_rng(0)
-    noise = Way(lambda past, company, _: past[:, -1:] * np.exp(random.normal(0, 0.01, (len(past), 1, 1))), 6, 1)
+    noise = ForecastMethod(
+        lambda past, company, _: past[:, -1:] * np.exp(random.normal(0, 0.01, (len(past), 1, 1))), 6, 1
+    )
     assert audits._copy(noise, data).text.startswith("as good as a copy of yesterday, unrelated to what came")
 
 

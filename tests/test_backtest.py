@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from price_makers import days_of, prices
 
-from lstm_ae import backtest as backtests
-from lstm_ae.backtest import Fold, backtest
+from lstm_ae.backtest import prices as backtests
+from lstm_ae.backtest.prices import PriceFold, backtest_prices
 from lstm_ae.config import Snp
-from lstm_ae.data import selection
-from lstm_ae.data.prices import prepare
-from lstm_ae.data.quotes import read_quotes
-from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.data import prices as selection
+from lstm_ae.data.prices import prepare_prices, read_quotes
+from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.files import as_json, read_object, write
 
 DAYS = 400
@@ -43,7 +42,7 @@ def test_days_by_hand(path, refit):
     every = list(backtests._origins(quotes, 4, config, refit))
     assert len(every) == 4
     for number, parts in enumerate(every):
-        data = prepare(config, quotes, parts)
+        data = prepare_prices(config, quotes, parts)
         first = 200 + 50 * number
         known = first - 5 if refit else 195
         held = int(known * 0.85)
@@ -59,7 +58,7 @@ def test_companies_held_out_train_nothing(path):
     config, quotes = config_of(path), read_quotes(path)
     held = []
     for parts in backtests._companies(quotes, 2, seed=3):
-        data = prepare(config, quotes, parts, held_out=True)
+        data = prepare_prices(config, quotes, parts, held_out=True)
         names = [
             {data.symbols[line] for line in np.unique(split.company[split.starts])}
             for split in (data.train, data.validation, data.test)
@@ -85,11 +84,11 @@ def test_stopped_and_gone_on_with(path, tmp_path, by, refit):
             raise Stop
 
     config = config_of(path, epochs=2)
-    whole = backtest(config, 3, tmp_path / "whole", by=by, refit=refit)
+    whole = backtest_prices(config, 3, tmp_path / "whole", by=by, refit=refit)
     with pytest.raises(Stop):
-        backtest(config, 3, tmp_path / "part", by=by, refit=refit, notify=stop)
+        backtest_prices(config, 3, tmp_path / "part", by=by, refit=refit, notify=stop)
     seen = []
-    part = backtest(config, 3, tmp_path / "part", by=by, refit=refit, finished=seen.append)
+    part = backtest_prices(config, 3, tmp_path / "part", by=by, refit=refit, finished=seen.append)
     assert [fold.number for fold in seen] == [1, 2, 3]
     assert part.folds == seen
     for one, other in zip(part.folds, whole.folds, strict=True):
@@ -101,7 +100,7 @@ def test_stopped_and_gone_on_with(path, tmp_path, by, refit):
 
 
 def test_what_all_folds_say_together(path, tmp_path):
-    found = backtest(config_of(path), 2, tmp_path / "two")
+    found = backtest_prices(config_of(path), 2, tmp_path / "two")
     daily = {name: np.concatenate([fold.daily[name] for fold in found.folds]) for name in found.folds[0].daily}
     assert len(np.unique(daily["days"])) == DAYS // 2
     means = {name: values.mean() for name, values in daily.items() if name not in ("days", "model")}
@@ -119,13 +118,13 @@ def test_what_all_folds_say_together(path, tmp_path):
 
 @pytest.mark.slow
 def test_another_backtest_in_its_place_is_refused(path, tmp_path):
-    backtest(config_of(path), 2, tmp_path / "here")
+    backtest_prices(config_of(path), 2, tmp_path / "here")
     with pytest.raises(ConfigError, match="was begun with other options or data"):
-        backtest(config_of(path), 3, tmp_path / "here")
+        backtest_prices(config_of(path), 3, tmp_path / "here")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/note").touch()
     with pytest.raises(ConfigError, match=r"is not empty and holds no backtest\.json"):
-        backtest(config_of(path), 2, tmp_path / "full")
+        backtest_prices(config_of(path), 2, tmp_path / "full")
 
 
 @pytest.mark.parametrize(
@@ -146,12 +145,14 @@ def test_another_backtest_in_its_place_is_refused(path, tmp_path):
 )
 def test_what_cannot_be_done(path, tmp_path, choices, more, error, words):
     with pytest.raises(error, match=words):
-        backtest(config_of(path, **choices), 300, tmp_path / "out", **more)
+        backtest_prices(config_of(path, **choices), 300, tmp_path / "out", **more)
 
 
 @pytest.mark.slow
 def test_only_the_days_asked_for_are_divided(path, tmp_path):
-    found = backtest(config_of(path, start="2015-08-03", end="2016-03-31", symbols=("BBB",)), 2, tmp_path / "some")
+    found = backtest_prices(
+        config_of(path, start="2015-08-03", end="2016-03-31", symbols=("BBB",)), 2, tmp_path / "some"
+    )
     assert found.folds[0].first > "2015-11-20"
     assert (found.folds[-1].last, found.folds[0].tested) == ("2016-03-31", 1)
 
@@ -166,30 +167,30 @@ def test_without_refit_it_goes_on_after_its_first_fold(path, tmp_path):
 
     config = config_of(path)
     with pytest.raises(Stop):
-        backtest(config, 2, tmp_path / "part", refit=False, finished=stop)
-    part = backtest(config, 2, tmp_path / "part", refit=False)
-    whole = backtest(config, 2, tmp_path / "whole", refit=False)
+        backtest_prices(config, 2, tmp_path / "part", refit=False, finished=stop)
+    part = backtest_prices(config, 2, tmp_path / "part", refit=False)
+    whole = backtest_prices(config, 2, tmp_path / "whole", refit=False)
     np.testing.assert_allclose(part.folds[1].daily["model"], whole.folds[1].daily["model"], rtol=1e-3)
 
 
 def test_other_data_in_the_same_file_is_another_backtest(tmp_path):
     path = prices(tmp_path, days_of("AAA", 300))
-    backtest(config_of(path), 2, tmp_path / "out")
+    backtest_prices(config_of(path), 2, tmp_path / "out")
     prices(tmp_path, days_of("AAA", 301))
     with pytest.raises(ConfigError, match="was begun with other options or data"):
-        backtest(config_of(path), 2, tmp_path / "out")
+        backtest_prices(config_of(path), 2, tmp_path / "out")
 
 
 def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
     first, last = (
-        Fold(number, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
+        PriceFold(number, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
         for number in (1, 2)
     )
     monkeypatch.setattr(backtests, "_trained", lambda *_: None)
-    monkeypatch.setattr(backtests, "tested", lambda kept, data, number: (first, last)[number - 1])
+    monkeypatch.setattr(backtests, "test_price_fold", lambda kept, data, number: (first, last)[number - 1])
     monkeypatch.setattr(backtests, "against_each", lambda *_, **__: {})
     told = []
-    folds = backtest(config_of(path), 2, tmp_path, prepared=told.append).folds
+    folds = backtest_prices(config_of(path), 2, tmp_path, prepared=told.append).folds
     assert [fold.data for fold in folds] == told
     assert [data["text"].partition(" of ")[2].split(", ")[:2] for data in told] == [
         ["4 companies", "1,200 rows"],
@@ -200,28 +201,28 @@ def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
     del old["data"]
     write(tmp_path / "fold-1.json", as_json(old))
     again = []
-    folds = backtest(config_of(path), 2, tmp_path, prepared=again.append).folds
+    folds = backtest_prices(config_of(path), 2, tmp_path, prepared=again.append).folds
     assert [data["sha256"] for data in again] == [told[1]["sha256"]]
     assert folds[0].data == {}
 
 
 def test_folds_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
-    fold = Fold(1, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
+    fold = PriceFold(1, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
     monkeypatch.setattr(backtests, "_trained", lambda *_: None)
-    monkeypatch.setattr(backtests, "tested", lambda *_: fold)
+    monkeypatch.setattr(backtests, "test_price_fold", lambda *_: fold)
     monkeypatch.setattr(backtests, "against_each", lambda *_, **__: {})
-    assert backtest(config_of(path), 2, tmp_path).notes == []
+    assert backtest_prices(config_of(path), 2, tmp_path).notes == []
     first = read_object(tmp_path / "fold-1.json")
     assert set(first["versions"]) > {"keras", "lstm-ae"}
     first["versions"]["keras"] = "2.15"
     write(tmp_path / "fold-1.json", as_json(first))
-    assert backtest(config_of(path), 2, tmp_path).notes == ["1 of 2 folds are of other versions: keras 2.15"]
+    assert backtest_prices(config_of(path), 2, tmp_path).notes == ["1 of 2 folds are of other versions: keras 2.15"]
 
 
 def test_companies_not_asked_for_are_in_no_group(path):
-    quotes = selection.asked(config_of(path, symbols=("AAA", "CCC")), read_quotes(path))
+    quotes = selection.select_quotes(config_of(path, symbols=("AAA", "CCC")), read_quotes(path))
     for parts in backtests._companies(quotes, 2, seed=0):
-        data = prepare(config_of(path), quotes, parts, held_out=True)
+        data = prepare_prices(config_of(path), quotes, parts, held_out=True)
         assert data.train.samples
         assert data.test.samples
 
@@ -235,11 +236,11 @@ def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
         crowded = np.arange(50) == 49 * (number - 1)
         ours = np.where(crowded, 1.05, 0.9 + 0.001 * np.arange(50))
         daily = {"days": some, "model": ours.tolist(), "persistence": [1.0] * 50, "linear": [0.5] * 50}
-        return backtests.Fold(number, some[0], some[-1], 1, 1, {}, daily, np.where(crowded, 1000, 1).tolist())
+        return backtests.PriceFold(number, some[0], some[-1], 1, 1, {}, daily, np.where(crowded, 1000, 1).tolist())
 
     monkeypatch.setattr(backtests, "_trained", lambda *_: None)
-    monkeypatch.setattr(backtests, "tested", tested)
-    verdicts = backtest(config_of(path), 2, tmp_path / "out").verdicts
+    monkeypatch.setattr(backtests, "test_price_fold", tested)
+    verdicts = backtest_prices(config_of(path), 2, tmp_path / "out").verdicts
     assert list(verdicts) == ["linear", "persistence"]
     found = verdicts["persistence"]
     ours = 2 * 1000 * 1.05 + sum(0.9 + 0.001 * k for day in (range(1, 50), range(49)) for k in day)
@@ -256,7 +257,7 @@ def test_a_fold_may_be_tested_untrained(path, tmp_path, monkeypatch):
         return model, fitted._replace(best_epoch=0)
 
     monkeypatch.setattr(backtests, "learn", untrained)
-    assert [fold.epochs for fold in backtest(config_of(path), 2, tmp_path / "x").folds] == [0, 0]
+    assert [fold.epochs for fold in backtest_prices(config_of(path), 2, tmp_path / "x").folds] == [0, 0]
 
 
 def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch):
@@ -269,17 +270,17 @@ def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch)
         )
 
     monkeypatch.setattr(backtests, "learn", diverge)
-    with pytest.raises(Diverged, match="Fold 1: the loss became NaN or infinite in epoch 1; no epoch was good"):
-        backtest(config_of(path), 2, tmp_path / "x")
+    with pytest.raises(DivergedError, match="Fold 1: the loss became NaN or infinite in epoch 1; no epoch was good"):
+        backtest_prices(config_of(path), 2, tmp_path / "x")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("content", ['{"number"', '{"number": 1}', "[]"])
 def test_a_damaged_fold_is_named(path, tmp_path, content):
-    backtest(config_of(path), 2, tmp_path / "out")
+    backtest_prices(config_of(path), 2, tmp_path / "out")
     damaged = tmp_path / "out/fold-2.json"
     damaged.write_text(content)
     with pytest.raises(DataError, match=r"fold-2\.json' is damaged or of another version; delete it, and the same"):
-        backtest(config_of(path), 2, tmp_path / "out")
+        backtest_prices(config_of(path), 2, tmp_path / "out")
     damaged.unlink()
-    assert len(backtest(config_of(path), 2, tmp_path / "out").folds) == 2
+    assert len(backtest_prices(config_of(path), 2, tmp_path / "out").folds) == 2

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lstm_ae import baselines
-from lstm_ae.baselines import Known, fit, known_of, regressors, weekday
-from lstm_ae.data.scaling import Scale, fixed
+from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.forecasting import price_baselines
+from lstm_ae.forecasting.price_baselines import KnownPrices, fit_price_baselines, known_prices, regressors, weekday_of
 
 MONDAY = np.datetime64("2024-01-01")
 
@@ -24,19 +24,19 @@ def data_of(
 ) -> Data:
     first, second = len(series) * 6 // 10, len(series) * 8 // 10
     parts = [panel(series[a:b], span, a) for a, b in ((0, first), (first, second), (second, len(series)))]
-    return Data(*parts, scale or fixed(), Source("made", "", "CC0"), ("", "A"), names)
+    return Data(*parts, scale or fixed_scale(), Source("made", "", "CC0"), ("", "A"), names)
 
 
 def test_weekdays() -> None:
     days = np.array(["1969-12-31", "1970-01-01", "2024-01-01", "2024-02-29", "2023-12-31"], "datetime64[D]")
-    assert weekday(days).tolist() == [2, 3, 0, 3, 6]
+    assert weekday_of(days).tolist() == [2, 3, 0, 3, 6]
 
 
 def test_a_line_is_drift() -> None:
     data = data_of(np.arange(100.0) * 3 + 5, span=6)
-    found = fit(data, 4, 2, with_open=False)
+    found = fit_price_baselines(data, 4, 2, with_open=False)
     assert found.drift == pytest.approx(3)
-    known = known_of(data, data.test, slice(0, 2), 4, with_open=False)
+    known = known_prices(data, data.test, slice(0, 2), 4, with_open=False)
     assert known.change.tolist() == [[3, 6], [3, 6]]
     said = found.changes(known)
     assert said["persistence"].tolist() == [[0, 0], [0, 0]]
@@ -50,10 +50,10 @@ def test_a_week_is_seen_by_the_weekday() -> None:
     steps = np.array([4.0, 0, 1, -1, -4])
     series = 100 + np.cumsum(np.tile(steps, 40))
     data = data_of(series, span=5)
-    found = fit(data, 3, 2, with_open=False)
+    found = fit_price_baselines(data, 3, 2, with_open=False)
     np.testing.assert_allclose(found.weekday[:5], steps, atol=1e-5)
     assert found.weekday[5:].tolist() == [found.drift] * 2
-    known = known_of(data, data.test, slice(None), 3, with_open=False)
+    known = known_prices(data, data.test, slice(None), 3, with_open=False)
     np.testing.assert_allclose(found.changes(known)["weekday"], known.change, atol=1e-4)
 
 
@@ -64,9 +64,9 @@ def test_a_linear_rule_is_found_with_as_many_days_as_it_needs() -> None:
     for _ in range(600):
         change.append(0.95 * change[-5] + random.normal(0, 0.1))
     data = data_of(np.cumsum(change), span=9)
-    found = fit(data, 8, 1, with_open=False)
+    found = fit_price_baselines(data, 8, 1, with_open=False)
     assert found.days == 6
-    known = known_of(data, data.test, slice(None), 8, with_open=False)
+    known = known_prices(data, data.test, slice(None), 8, with_open=False)
     error = found.changes(known)["linear"] - known.change
     assert np.mean(error**2) < 0.3 * np.mean(known.change**2)
 
@@ -77,36 +77,40 @@ def test_an_open_that_is_known_is_used() -> None:
     opens = np.r_[high[1:], high[-1]]  # an open that is the day's own high
     series = np.stack([high, np.r_[high[0], opens[:-1]]], axis=1)
     data = data_of(series, span=4, names=("high (USD)", "open (USD)"))
-    known = known_of(data, data.test, slice(None), 3, with_open=True)
+    known = known_prices(data, data.test, slice(None), 3, with_open=True)
     np.testing.assert_allclose(known.opens - known.past[:, -1, 0], known.change[:, 0], atol=1e-4)
-    said = fit(data, 3, 1, with_open=True).changes(known)
+    said = fit_price_baselines(data, 3, 1, with_open=True).changes(known)
     np.testing.assert_allclose(said["linear"], known.change, atol=1e-3)
     assert (
-        abs(fit(data, 3, 1, with_open=False).changes(known._replace(opens=None))["linear"] - known.change).max() > 0.3
+        abs(
+            fit_price_baselines(data, 3, 1, with_open=False).changes(known._replace(opens=None))["linear"]
+            - known.change
+        ).max()
+        > 0.3
     )
 
 
 def test_what_the_regression_reads() -> None:
     past = np.array([[[1, 10, 7], [2, 20, 9]]], np.float32)
-    known = Known(past, None, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), volume=False)
+    known = KnownPrices(past, None, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), volume=False)
     assert regressors(known, 2).tolist() == [[-1, 8, 5, 0, 18, 7]]
     assert regressors(known._replace(volume=True), 2).tolist() == [[-1, 8, -2, 0, 18, 0]]
     assert regressors(known._replace(opens=np.array([5.0])), 1).tolist() == [[0, 18, 7, 3]]
 
 
 def test_nothing_is_fitted_on_validation_or_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "DAYS", (2,))
+    monkeypatch.setattr(price_baselines, "DAYS", (2,))
     series = 50 + np.cumsum(np.random.default_rng(0).normal(0, 1, 200))
     other = series.copy()
     other[120:] *= 3
-    first, second = (fit(data_of(values, span=5), 4, 1, with_open=False) for values in (series, other))
+    first, second = (fit_price_baselines(data_of(values, span=5), 4, 1, with_open=False) for values in (series, other))
     assert (first.drift, first.weekday.tolist()) == (second.drift, second.weekday.tolist())
     assert first.linear.weights.tolist() == second.linear.weights.tolist()
 
 
 def test_the_random_walk_has_the_quantiles_of_the_changes() -> None:
     data = data_of(np.cumsum(np.random.default_rng(0).normal(0, 2, 5000)), span=6)
-    walk = fit(data, 3, 3, with_open=False).walk
+    walk = fit_price_baselines(data, 3, 3, with_open=False).walk
     assert walk.shape == (3, 199)
     assert walk[0, 99] == pytest.approx(0, abs=0.15)
     assert walk[2, 159] == pytest.approx(2 * 3**0.5 * 0.84, rel=0.1)  # the 80 % quantile of a normal is 0.84

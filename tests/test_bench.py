@@ -15,7 +15,7 @@ from searches import Said, call
 
 from lstm_ae.bench import detecting, scaling, servers, serving, tuning
 from lstm_ae.bench.load import Load
-from lstm_ae.bench.training import Shape, profile
+from lstm_ae.bench.training import Shape, profile_step
 from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
 from lstm_ae.config import Toy
 from lstm_ae.errors import ConfigError
@@ -95,7 +95,7 @@ def test_searches_are_compared() -> None:
 
 
 def test_a_profile_names_the_parts_of_a_step() -> None:
-    parts = profile(Shape(2, 3, 1, 4), 3)
+    parts = profile_step(Shape(2, 3, 1, 4), 3)
     assert list(parts) == ["call a graph", "cut the batch", "forward", "backward", "clip and update"]
 
 
@@ -136,11 +136,11 @@ def test_both_searches_are_given_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     assert call("bench tune --patience 3").code == 2
     asked: list[Toy] = []
 
-    def searches(config: Toy, *_: Any, **more: Any) -> list[tuning.Searched]:
+    def searches(config: Toy, *_: Any, **more: Any) -> list[tuning.SearchTiming]:
         asked.append(config)
-        return [tuning.Searched("ours", 1.0, 18, 0.5)]
+        return [tuning.SearchTiming("ours", 1.0, 18, 0.5)]
 
-    monkeypatch.setattr(tuning, "searches", searches)
+    monkeypatch.setattr(tuning, "time_searches", searches)
     for line in ("--epochs 30 --schedule constant --kernel keras", "--preset report", "--layers 2 --no-stock"):
         said = call(f"bench tune {line}")
         assert said.code == 0, said.err
@@ -176,7 +176,7 @@ def test_searches_are_timed_in_turn() -> None:
 
 
 def test_what_is_searched_has_the_rows_and_columns_asked_for() -> None:
-    assert detecting.table_of(detecting.Search(10, 3, 2, 300), 300).values.shape == (300, 2)
+    assert detecting.make_table(detecting.DetectionLoad(10, 3, 2, 300), 300).values.shape == (300, 2)
     said = call("bench detect --window 10 --rows 9")
     assert said.code == 2
     assert "--rows must be at least --window, 10. Received: 9" in said.err
@@ -200,7 +200,7 @@ def test_rounds_go_to_and_fro_after_one_that_warms_up(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(serving, "put_under_load", load)
     found: Any = {by: SimpleNamespace(port=port, path="/") for port, by in enumerate(("ours", servers.PLAIN))}
-    rows = serving.under_load(found, b"", rounds=2, seconds=5, done=lambda _: None)
+    rows = serving.measure_load(found, b"", rounds=2, seconds=5, done=lambda _: None)
     order = [(port, clients) for clients in serving.CLIENTS for port in (0, 1)]
     assert [(port, clients) for port, clients, _ in asked] == order + order[::-1] + order
     assert [seconds for *_, seconds in asked] == [1.0] * 6 + [5] * 12
@@ -216,16 +216,16 @@ def test_memory_of_a_server_that_answers_nothing_is_no_memory(monkeypatch: pytes
 
     monkeypatch.setattr(serving, "put_under_load", load)
     server: Any = SimpleNamespace(port=1, path="/", process=SimpleNamespace(pid=os.getpid()))
-    seen = serving.memory(server, b"", requests=5, done=lambda _: None)
+    seen = serving.measure_memory(server, b"", requests=5, done=lambda _: None)
     assert [number for number, _ in seen] == list(range(11))
     with pytest.raises(ChildProcessError, match="1 of 2 requests failed"):
-        serving.memory(server, b"", requests=20, done=lambda _: None)
+        serving.measure_memory(server, b"", requests=20, done=lambda _: None)
 
 
 def test_the_plain_server_needs_a_run(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     with (
         pytest.raises(ConfigError, match=r"needs '.*model\.keras'; give a run, or add --no-plain"),
-        servers.servers(tmp_path, plain=True),
+        servers.start_servers(tmp_path, plain=True),
     ):
         pass

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lstm_ae.card import MARK, card, write_card
-from lstm_ae.run import Run, measured
+from lstm_ae.export.card import MARK, card, write_card
+from lstm_ae.run import Run, measured_parts
 
 ROOT = Path(__file__).parents[1] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
@@ -36,7 +36,7 @@ def test_everything_that_must_be_known_is_there(name):
         "## Limits",
     ):
         assert wanted in text
-    for part, row in measured(metrics).items():
+    for part, row in measured_parts(metrics).items():
         for measure, metric in row.items():
             (line,) = [
                 line
@@ -149,7 +149,7 @@ def test_it_says_what_goes_in(name: str, said: str) -> None:
 
 
 def test_the_order_of_mixed_pixels_stands_beside_the_model() -> None:
-    from lstm_ae.data.digits import permutation
+    from lstm_ae.data.digits import pixel_permutation
 
     found = json.loads((ROOT / "mnist-permuted/1/assets.extra/manifest.json").read_text())
-    assert found["order"] == permutation().tolist()
+    assert found["order"] == pixel_permutation().tolist()

@@ -9,27 +9,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.config import Series
-from lstm_ae.data.classes import counted_by, drawn, labels_of_series
-from lstm_ae.data.measurements import Measurements, read_measurements
-from lstm_ae.data.padding import cut_back, own_rows, padded
-from lstm_ae.data.scaling import fixed
-from lstm_ae.data.series import prepare
-from lstm_ae.data.windows import Data, Source, Split
-from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.figures.classes import confusion, trust
-from lstm_ae.logistic import (
-    Logistic,
+from lstm_ae.classification.baselines import (
+    LogisticRegression,
     _as_one,
     _fitted,
     _Samples,
-    fit_logistic,
+    fit_logistic_regression,
     log_loss,
-    read_logistic,
-    write_logistic,
+    read_logistic_regression,
+    write_logistic_regression,
 )
-from lstm_ae.tasks.series.settling import Settled, settle
-from lstm_ae.verdicts import mcnemar
+from lstm_ae.config import Series
+from lstm_ae.data.class_labels import draw_series_order, encode_labels, find_series_labels
+from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.padding import original_rows, pad_segments, remove_padding
+from lstm_ae.data.preparation import prepare_table
+from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.plots.classes import confusion, reliability
+from lstm_ae.significance import compare_classifiers
+from lstm_ae.studies.series.defaults import CompletedConfig, load_complete
 
 NAN = float("nan")
 
@@ -41,8 +41,8 @@ def table_of(rows: list[str], header: str = "run,a,kind", **options: Any) -> tup
     return config, read_measurements(config)
 
 
-def settled(rows: list[str], header: str = "run,a,kind", **options: Any) -> Settled:
-    return settle(table_of(rows, header, **options)[0])
+def settled(rows: list[str], header: str = "run,a,kind", **options: Any) -> CompletedConfig:
+    return load_complete(table_of(rows, header, **options)[0])
 
 
 def runs(series: int, rows: int = 4, classes: int = 2) -> list[str]:
@@ -50,7 +50,7 @@ def runs(series: int, rows: int = 4, classes: int = 2) -> list[str]:
     return [f"r{name},{name + row},{'abcdefgh'[name % classes]}" for name in range(series) for row in range(rows)]
 
 
-def notes(found: Settled) -> str:
+def notes(found: CompletedConfig) -> str:
     return "\n".join(found.data.source.notes)
 
 
@@ -67,7 +67,7 @@ def test_whole_series_are_told_apart_where_each_has_one_class() -> None:
         assert split.label is not None
         assert (split.windows()[:, 0, 0] % 2 == split.label).all()
     # What was settled leaves nothing open, and makes the same of the table.
-    again = settle(config)
+    again = load_complete(config)
     assert again.config == config
     assert again.data.source.sha256 == data.source.sha256
     assert not any(note.startswith(("split_by", "window", "classes")) for note in again.data.source.notes)
@@ -220,7 +220,7 @@ def test_choices_that_cannot_be(options: dict[str, Any], words: str) -> None:
 
 def test_labels_are_counted_by_the_classes_of_a_run() -> None:
     _, table = table_of(["0,1,1.0", "0,2,2", "0,3,x", "0,4,", "0,5,7", "0,6,1"])
-    found = counted_by(table, ("2", "1", "x"))
+    found = encode_labels(table, ("2", "1", "x"))
     assert found.labels is not None
     assert found.labels.tolist() == [1, 0, 2, -1, -1, 1]
     assert found.classes == ("2", "1", "x")
@@ -228,8 +228,8 @@ def test_labels_are_counted_by_the_classes_of_a_run() -> None:
 
 def test_the_label_of_a_series() -> None:
     _, table = table_of(["0,1,a", "0,2,", "1,1,b", "2,1,"])
-    assert labels_of_series(table).tolist() == [0, 1, -1]  # type: ignore[union-attr]
-    assert labels_of_series(table_of(["0,1,a", "0,2,b"])[1]) is None
+    assert find_series_labels(table).tolist() == [0, 1, -1]  # type: ignore[union-attr]
+    assert find_series_labels(table_of(["0,1,a", "0,2,b"])[1]) is None
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=120))
@@ -237,9 +237,9 @@ def test_the_label_of_a_series() -> None:
 def test_series_are_drawn_evenly(kinds: list[int]) -> None:
     """All places are taken once, and those of a class lie apart: of any class with ten series each part gets some."""
     _, table = table_of([f"{k},1,{kind}" for k, kind in enumerate(kinds)])
-    place = drawn(table)
+    place = draw_series_order(table)
     assert sorted(place) == pytest.approx((np.arange(len(kinds)) + 0.5) / len(kinds))
-    np.testing.assert_array_equal(place, drawn(table))
+    np.testing.assert_array_equal(place, draw_series_order(table))
     for kind in set(kinds):
         own = place[np.array(kinds) == kind]
         if len(own) >= 10:
@@ -248,22 +248,22 @@ def test_series_are_drawn_evenly(kinds: list[int]) -> None:
 
 def test_padding_by_hand() -> None:
     config, table = table_of(["x,1,a", "x,2,a", "y,3,b", "y,4,b", "y,5,b"], window=3, split_by="series")
-    before = prepare(config, table)
-    after = padded(before)
+    before = prepare_table(config, table)
+    after = pad_segments(before)
     np.testing.assert_array_equal(after.grid.values[:, 0], [NAN, 1, 2, 3, 4, 5])
     assert after.grid.series.tolist() == after.grid.segment.tolist() == [0, 0, 0, 1, 1, 1]
     assert after.grid.times.tolist() == [-1, 0, 1, 0, 1, 2]
     assert after.grid.known.tolist() == [False, True, True, True, True, True]
     assert after.grid.labels.tolist() == [-1, 0, 0, 1, 1, 1]  # type: ignore[union-attr]
     assert after.part.tolist() == [before.part[0], *before.part.tolist()]
-    np.testing.assert_array_equal(padded(after).grid.values, after.grid.values)
-    own = own_rows(after.grid)
+    np.testing.assert_array_equal(pad_segments(after).grid.values, after.grid.values)
+    own = original_rows(after.grid)
     assert own.tolist() == after.grid.known.tolist()
-    back = cut_back(after, own)
+    back = remove_padding(after, own)
     np.testing.assert_array_equal(back.grid.values, before.grid.values)
     assert back.grid.labels.tolist() == before.grid.labels.tolist()  # type: ignore[union-attr]
-    assert cut_back(before, own_rows(before.grid)) is before
-    every = padded(before, "rows")
+    assert remove_padding(before, original_rows(before.grid)) is before
+    every = pad_segments(before, "rows")
     np.testing.assert_array_equal(every.grid.values[:, 0], [NAN, NAN, 1, 2, NAN, NAN, 3, 4, 5])
     assert every.grid.times.tolist() == [-2, -1, 0, 1, -2, -1, 0, 1, 2]
 
@@ -272,12 +272,12 @@ def test_each_short_segment_can_be_padded() -> None:
     """A series with a long gap, whose second half holds a window: its first half gets one as well."""
     rows = [f"x,2024-01-01 {hour:02}:00,{hour},a" for hour in (0, 1, 10, 12, 13)]
     config, table = table_of(rows, "run,time,a,kind", window=3, split_by="series", max_gap=1, freq="1h")
-    before = prepare(config, table)
-    assert padded(before) is before
-    after = padded(before, "segments")
+    before = prepare_table(config, table)
+    assert pad_segments(before) is before
+    after = pad_segments(before, "segments")
     np.testing.assert_array_equal(after.grid.values[:, 0], [NAN, 0, 1, 10, NAN, 12, 13])
     # The missing row within the second half stays: the table could have had it.
-    assert own_rows(after.grid).tolist() == [False, True, True, True, True, True, True]
+    assert original_rows(after.grid).tolist() == [False, True, True, True, True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_each_short_segment_can_be_padded() -> None:
 def test_rows_of_a_long_gap_are_not_padded(where: Any, padded_values: list[float]) -> None:
     rows = [f"x,{value},a" for value in (1, 2, "", "", 5, 6, 7)]
     config, table = table_of(rows, window=3, split_by="series", max_gap=1)
-    after = padded(prepare(config, table), where)
+    after = pad_segments(prepare_table(config, table), where)
     np.testing.assert_array_equal(after.grid.values[:, 0], padded_values)
 
 
@@ -302,13 +302,15 @@ def test_padding_has_a_limit() -> None:
     with pytest.raises(
         DataError, match="10,000 stretches shorter than the window of 1000 steps would be padded with 9,99"
     ):
-        padded(prepare(config, table), "segments")
+        pad_segments(prepare_table(config, table), "segments")
 
 
 def test_padding_has_times() -> None:
     rows = [f"x,2024-01-01 0{hour}:00,1,a" for hour in range(2)] + ["y,2024-01-01 05:00,1,b"]
     config, table = table_of(rows, "run,time,a,kind", window=3, split_by="series")
-    times = padded(prepare(config, table)).grid.times.view("datetime64[ns]").astype("datetime64[h]").astype(str)
+    times = (
+        pad_segments(prepare_table(config, table)).grid.times.view("datetime64[ns]").astype("datetime64[h]").astype(str)
+    )
     assert [time[-5:] for time in times] == ["31T23", "01T00", "01T01", "01T03", "01T04", "01T05"]
 
 
@@ -317,8 +319,8 @@ def test_padding_has_times() -> None:
 def test_padding_loses_nothing(lengths: list[int], window: int, every: bool) -> None:
     rows = [f"{name},{100 * name + row},a" for name, length in enumerate(lengths) for row in range(length)]
     config, table = table_of(rows, window=window, split_by="series")
-    before = prepare(config, table)
-    after = padded(before, "rows" if every else "series")
+    before = prepare_table(config, table)
+    after = pad_segments(before, "rows" if every else "series")
     np.testing.assert_array_equal(after.grid.values[after.grid.known], before.grid.values)
     counts = np.bincount(after.grid.segment).tolist()
     assert counts == [length + window - 1 if every else max(length, window) for length in lengths]
@@ -333,15 +335,15 @@ def test_mcnemar_by_hand() -> None:
     """Nine to one: twice (1 + 10) of 1024. The others say nothing."""
     ours = np.array([True] * 9 + [False] + [True] * 80 + [False] * 10)
     theirs = np.array([False] * 9 + [True] + [True] * 80 + [False] * 10)
-    found = mcnemar(ours, theirs, name="it", what="windows")
+    found = compare_classifiers(ours, theirs, name="it", what="windows")
     assert found.p == pytest.approx(22 / 1024)
     assert found.statistic == pytest.approx(8 / math.sqrt(10))
     assert found.skill == pytest.approx(1 - 11 / 19)
     assert str(found) == "beats it (accuracy 89.00% against 81.00% in 100 windows, p = 0.021)"
-    assert mcnemar(theirs, ours, name="it", what="windows").outcome == "loses to"
-    same = mcnemar(ours, ours, name="it", what="windows")
+    assert compare_classifiers(theirs, ours, name="it", what="windows").outcome == "loses to"
+    same = compare_classifiers(ours, ours, name="it", what="windows")
     assert (same.outcome, same.p, same.statistic) == ("ties with", 1, 0)
-    assert mcnemar(ours[5:], theirs[5:], name="it", what="windows").outcome == "ties with"  # four to one
+    assert compare_classifiers(ours[5:], theirs[5:], name="it", what="windows").outcome == "ties with"  # four to one
 
 
 def test_log_loss_by_hand() -> None:
@@ -356,14 +358,14 @@ def labelled_data(windows: np.ndarray, label: np.ndarray, classes: int) -> Data:
     starts = np.arange(samples, dtype=np.int64) * span
     split = Split(windows.reshape(-1, features).astype(np.float32), starts, span, label=label.astype(np.int32))
     names = tuple(str(place) for place in range(classes))
-    return Data(split, split, split, fixed(), Source("t", "", ""), classes=names)
+    return Data(split, split, split, fixed_scale(), Source("t", "", ""), classes=names)
 
 
 def test_logistic_regression_reads_values_and_what_is_missing() -> None:
     random = np.random.default_rng(0)
     windows, label = random.normal(size=(300, 4, 2)), random.integers(0, 2, 300)
     by_value = windows + 3 * label[:, None, None]
-    found = fit_logistic(labelled_data(by_value, label, 3))
+    found = fit_logistic_regression(labelled_data(by_value, label, 3))
     assert (found.weights.shape, found.missing, found.windows) == ((8, 3), False, 300)
     said = found.probabilities(by_value)
     assert said.shape == (300, 3)
@@ -373,7 +375,7 @@ def test_logistic_regression_reads_values_and_what_is_missing() -> None:
     # Nothing but which value is missing tells the class.
     holed = windows.copy()
     holed[label == 1, 2, 0] = NAN
-    found = fit_logistic(labelled_data(holed, label, 2))
+    found = fit_logistic_regression(labelled_data(holed, label, 2))
     assert found.missing
     assert (found.probabilities(holed).argmax(axis=1) == label).mean() > 0.97
 
@@ -388,12 +390,12 @@ def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path
     components, regression = _fitted(_Samples(columns, label), _Samples(columns, label), classes)
     assert (components is None) == (wide == 3)
     weights, bias = _as_one(components, regression, classes)
-    fitted = Logistic(fixed(), False, weights, bias, 200)
+    fitted = LogisticRegression(fixed_scale(), False, weights, bias, 200)
     reduced = columns if components is None else components.transform(columns)
     said = fitted.probabilities(columns[:, None])
     np.testing.assert_allclose(said, regression.predict_proba(reduced), rtol=1e-4, atol=1e-6)
-    write_logistic(tmp_path / "l.npz", fitted)
-    np.testing.assert_array_equal(read_logistic(tmp_path / "l.npz").probabilities(columns[:, None]), said)
+    write_logistic_regression(tmp_path / "l.npz", fitted)
+    np.testing.assert_array_equal(read_logistic_regression(tmp_path / "l.npz").probabilities(columns[:, None]), said)
 
 
 def test_a_rare_class_is_fitted_as_well() -> None:
@@ -401,7 +403,7 @@ def test_a_rare_class_is_fitted_as_well() -> None:
     label = np.zeros(30_000, np.int32)
     label[[101, 20_007]] = 1
     windows = np.random.default_rng(0).normal(size=(30_000, 2, 1)) + 5 * label[:, None, None]
-    found = fit_logistic(labelled_data(windows, label, 2))
+    found = fit_logistic_regression(labelled_data(windows, label, 2))
     assert (found.probabilities(windows)[label == 1].argmax(axis=1) == 1).all()
 
 
@@ -409,7 +411,7 @@ def test_wide_windows_are_reduced() -> None:
     random = np.random.default_rng(0)
     label = random.integers(0, 2, 120)
     windows = random.normal(size=(120, 60, 10)) + label[:, None, None]
-    found = fit_logistic(labelled_data(windows, label, 2))
+    found = fit_logistic_regression(labelled_data(windows, label, 2))
     assert np.linalg.matrix_rank(found.weights) == 1  # of two classes the second against the first
     assert (found.probabilities(windows).argmax(axis=1) == label).all()
 
@@ -436,7 +438,7 @@ def test_many_classes_share_a_line() -> None:
 
 def test_what_a_probability_is_worth() -> None:
     said = np.array([[0.95, 0.05], [0.95, 0.05], [0.3, 0.7], [0.3, 0.7]])
-    drawn_ = trust(said, np.array([0, 1, 1, 1]), ["a", "b"])
+    drawn_ = reliability(said, np.array([0, 1, 1, 1]), ["a", "b"])
     points = drawn_.axes[0].collections[0].get_offsets()
     np.testing.assert_allclose(points, [[70, 100], [95, 50]])
     bars = drawn_.axes[1].patches

@@ -10,20 +10,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from lstm_ae_cli.classifying import _show
-from lstm_ae_cli.talk import Talk
+from lstm_ae_cli.console import Console
+from lstm_ae_cli.series_classification import _show
 from searches import call, refused
 
-from lstm_ae.classification import Classifier, classified, classify, columns, counts, judged, rows_of
+from lstm_ae.apply.classify import (
+    Classifier,
+    class_columns,
+    class_of_rows,
+    classify,
+    classify_prepared,
+    count_classes,
+    judge_classification,
+)
 from lstm_ae.config import Series
-from lstm_ae.data.classes import labelled
-from lstm_ae.data.frames import Marked, measurements_of
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.class_labels import choose_classes
+from lstm_ae.data.frames import RowCodes, measurements_from_rows
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError
 from lstm_ae.models.classifier import pooled_classifier
 from lstm_ae.run import open_run
-from lstm_ae.steps import Steps
+from lstm_ae.training.steps import TrainingSteps
 
 NAN = float("nan")
 QUICK = "--units 16 --epochs 30 --batch-size 16 --learning-rate 0.02"
@@ -89,11 +97,11 @@ def test_the_loss_of_a_label_alone_is_its_cross_entropy() -> None:
     windows = np.random.default_rng(0).normal(size=(6, 4, 1)).astype(np.float32)
     label = np.array([0, 1, 1, 0, 2, 1], np.int32)
     split = Split(windows.reshape(-1, 1), np.arange(6, dtype=np.int64) * 4, 4, label=label)
-    data = Data(split, split, split, fixed(), Source("t", "", ""))
+    data = Data(split, split, split, fixed_scale(), Source("t", "", ""))
     network = pooled_classifier(config_of(), steps=4, features=1, classes=3, missing=False)
     optimizer = keras.optimizers.Adam()
     optimizer.build(network.trainable_variables)
-    steps = Steps(network, optimizer, data, batch_size=6, parts=2, reconstruction_weight=0.9)
+    steps = TrainingSteps(network, optimizer, data, batch_size=6, parts=2, reconstruction_weight=0.9)
     assert steps.names == ["loss", "label_accuracy"]
     said = np.asarray(network({"sequence": windows})["label"])
     told = steps.validate()
@@ -139,12 +147,12 @@ def test_answers_depend_on_the_series_alone(place: Path) -> None:
     """Not on the order of rows or of series, nor on which others there are; labels do not matter either."""
     run, table = open_run(place / "run"), walks(12, seed=2)
     table.to_csv("all.csv", index=False)
-    every = pd.DataFrame(columns(classify(run, "all.csv"))).set_index("walk")
+    every = pd.DataFrame(class_columns(classify(run, "all.csv"))).set_index("walk")
     table.sample(frac=1, random_state=0).drop(columns="kind").to_csv("some.csv", index=False)
-    mixed = pd.DataFrame(columns(classify(run, "some.csv"))).set_index("walk")
+    mixed = pd.DataFrame(class_columns(classify(run, "some.csv"))).set_index("walk")
     pd.testing.assert_frame_equal(mixed.loc[every.index], every, rtol=1e-5)
     table[table["walk"] == "w5"].to_csv("one.csv", index=False)
-    (alone,) = pd.DataFrame(columns(classify(run, "one.csv")))["probability"]
+    (alone,) = pd.DataFrame(class_columns(classify(run, "one.csv")))["probability"]
     assert alone == pytest.approx(every.loc["w5", "probability"], rel=1e-5)
 
 
@@ -228,17 +236,17 @@ def test_rows_by_hand() -> None:
     """The window of two that ends with each row; in `every_row` the first one's begins before."""
     config = config_of(window=2, classes=("x", "y", "z"), freq="rows", max_gap=2, split_by="time", value_cols=("a",))
     values = np.array([[0], [1], [2], [NAN], [NAN], [1]], float)
-    labels = Marked(("kind",), np.array([0, 0, 1, 2, 2, -1], np.int32), ("x", "y", "z"))
-    table = measurements_of(values, ["a"], labels=labels)
-    found = classified(answering(config), table)
+    labels = RowCodes(("kind",), np.array([0, 0, 1, 2, 2, -1], np.int32), ("x", "y", "z"))
+    table = measurements_from_rows(values, ["a"], labels=labels)
+    found = classify_prepared(answering(config), table)
     assert not found.of_series
     assert found.ends.tolist() == [1, 2, 3, 4, 5]
     assert found.answers.tolist() == [0, 1, 2, -1, 1]
     assert found.truth.tolist() == [0, 1, 2, 2, -1]
-    assert judged(found) == (3, 1.0, 1.0)
-    said = rows_of(found)
+    assert judge_classification(found) == (3, 1.0, 1.0)
+    said = class_of_rows(found)
     assert np.isnan(said).all(axis=1).tolist() == [True, False, False, False, True, False]
-    every = rows_of(classified(answering(config), table, every_row=True))
+    every = class_of_rows(classify_prepared(answering(config), table, every_row=True))
     np.testing.assert_array_equal(every[1:], said[1:])
     assert every[0].tolist() == [1, 0, 0]
 
@@ -251,13 +259,13 @@ def test_rows_that_the_table_does_not_have_are_not_counted(duplicates: str, caps
     config = config_of(
         window=2, classes=("x", "y"), freq="1min", max_gap=4, split_by="time", value_cols=("a",), duplicates=duplicates
     )
-    table = measurements_of(np.array([[1.0]] * 2 + [[0.0]] * (len(minutes) - 2)), ["a"], index)
-    found = classified(answering(config), table)
+    table = measurements_from_rows(np.array([[1.0]] * 2 + [[0.0]] * (len(minutes) - 2)), ["a"], index)
+    found = classify_prepared(answering(config), table)
     assert found.ends.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
     assert found.known.tolist() == [True] + [False] * 4 + [True] * 3
-    assert counts(found) == {"x": 3, "y": 1}
-    assert sum(said != "" for said in columns(found)["class"]) == 4 + (duplicates == "mean")
-    _show(found, counts(found), None, Talk())
+    assert count_classes(found) == {"x": 3, "y": 1}
+    assert sum(said != "" for said in class_columns(found)["class"]) == 4 + (duplicates == "mean")
+    _show(found, count_classes(found), None, Console())
     out = capsys.readouterr().out
     assert [line.split() for line in out.splitlines()[1:3]] == [["x", "3", "75.0%"], ["y", "1", "25.0%"]]
     assert "1 rows without a class: no whole window with a value ends there" in out
@@ -277,20 +285,20 @@ def test_gaps_in_a_table_are_no_windows_of_the_document(place: Path) -> None:
 
 def test_series_by_hand() -> None:
     """Whole series in any order; a series' answer is that of all of its rows."""
-    series = Marked(("walk",), np.array([1, 0, 1, 0, 1], np.int32), ("p", "q"))
-    table = measurements_of(np.array([[1], [2], [0], [0], [0]], float), ["a"], series=series)
+    series = RowCodes(("walk",), np.array([1, 0, 1, 0, 1], np.int32), ("p", "q"))
+    table = measurements_from_rows(np.array([[1], [2], [0], [0], [0]], float), ["a"], series=series)
     config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=3, split_by="series", id_col=("walk",))
-    found = classified(answering(config), table)
+    found = classify_prepared(answering(config), table)
     assert found.of_series
     assert found.prepared.grid.series[found.ends].tolist() == [0, 1]
-    assert rows_of(found).argmax(axis=1).tolist() == [1, 2, 1, 2, 1]
-    assert columns(found)["walk"] == ["p", "q"]
-    assert columns(found)["class"] == ["z", "y"]
-    assert judged(found) is None
+    assert class_of_rows(found).argmax(axis=1).tolist() == [1, 2, 1, 2, 1]
+    assert class_columns(found)["walk"] == ["p", "q"]
+    assert class_columns(found)["class"] == ["z", "y"]
+    assert judge_classification(found) is None
     # A column of the table is not overwritten by an answer.
     layout = found.prepared.table.layout._replace(ids=("class",))
     with pytest.raises(ConfigError, match="The column 'class' has the name of an answer that is written"):
-        columns(found._replace(prepared=found.prepared._replace(table=table._replace(layout=layout))))
+        class_columns(found._replace(prepared=found.prepared._replace(table=table._replace(layout=layout))))
 
 
 @pytest.mark.parametrize("short", [None, "drop"])
@@ -305,8 +313,8 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
     def said(*names: str) -> Any:
         places = np.repeat(np.arange(len(names), dtype=np.int32), [len(rows[name]) for name in names])
         values = np.concatenate([rows[name] for name in names])[:, None]
-        table = measurements_of(values, ["a"], series=Marked(("walk",), places, names))
-        answers = rows_of(classified(last, table, every_row=True))
+        table = measurements_from_rows(values, ["a"], series=RowCodes(("walk",), places, names))
+        answers = class_of_rows(classify_prepared(last, table, every_row=True))
         none = np.isnan(answers[:, 0])
         found = np.where(none, -1, np.where(none[:, None], 0, answers).argmax(axis=1))
         return {name: found[places == place].tolist() for place, name in enumerate(names)}
@@ -322,21 +330,24 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
 
 def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None:
     config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="time", id_col=("walk",))
-    series = Marked(("walk",), np.array([0, 0, 1, 1, 1, 1], np.int32), ("short", "long"))
-    table = measurements_of(np.array([[2], [0], [1], [2], [0], [0]], float), ["a"], series=series)
-    found = classified(answering(config), table, every_row=True)
+    series = RowCodes(("walk",), np.array([0, 0, 1, 1, 1, 1], np.int32), ("short", "long"))
+    table = measurements_from_rows(np.array([[2], [0], [1], [2], [0], [0]], float), ["a"], series=series)
+    found = classify_prepared(answering(config), table, every_row=True)
     assert not found.of_series
-    assert rows_of(found).argmax(axis=1).tolist() == [2, 2, 1, 1, 1, 2]
-    assert np.isnan(rows_of(classified(answering(config), table))).all(axis=1).tolist() == [True] * 4 + [False] * 2
+    assert class_of_rows(found).argmax(axis=1).tolist() == [2, 2, 1, 1, 1, 2]
+    assert (
+        np.isnan(class_of_rows(classify_prepared(answering(config), table))).all(axis=1).tolist()
+        == [True] * 4 + [False] * 2
+    )
 
 
 def test_settling_keeps_a_config_that_is_settled() -> None:
-    series = Marked(("walk",), np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
-    labels = Marked(("kind",), np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))
-    table = measurements_of(np.zeros((36, 1)), ["a"], series=series, labels=labels)
-    once = labelled(config_of(id_col=("walk",)), table)
+    series = RowCodes(("walk",), np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
+    labels = RowCodes(("kind",), np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))
+    table = measurements_from_rows(np.zeros((36, 1)), ["a"], series=series, labels=labels)
+    once = choose_classes(config_of(id_col=("walk",)), table)
     assert (once.config.window, once.config.split_by) == (3, "series")
-    twice = labelled(once.config, table)
+    twice = choose_classes(once.config, table)
     assert (twice.config, twice.inferred) == (once.config, {})
 
 
@@ -366,7 +377,7 @@ def test_an_export_names_the_classes(place: Path) -> None:
 
 
 def test_what_is_trained_is_measured_and_drawn_again(place: Path) -> None:
-    from lstm_ae.opening import open_trained
+    from lstm_ae.experiment import open_trained
 
     run = open_run(place / "run")
     opened = open_trained(run)

@@ -252,7 +252,7 @@ def test_mnist_names_the_digit_in_a_picture(run):
 
 
 def test_a_trained_model_names_pictures_without_its_data(run, monkeypatch):
-    monkeypatch.setattr("lstm_ae.tasks.mnist.load", lambda config: pytest.fail("the data was read"))
+    monkeypatch.setattr("lstm_ae.studies.mnist.load", lambda config: pytest.fail("the data was read"))
     assert run("mnist predict 'one digit.png' --run latest")[0] == 0
     code, _, err = run("mnist predict 'one digit.png' --run latest --units 99")
     assert code == 2

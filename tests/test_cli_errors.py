@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from lstm_ae_cli import main
-from lstm_ae_cli.errors import explained
+from lstm_ae_cli.errors import explain_error
 from processes import CEILING
 
-from lstm_ae import about as asked
+from lstm_ae import run as asked
 
 TINY = "--sequences 100 --epochs 1 --units 2"
 LSTMAE = [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())"]
@@ -75,7 +75,7 @@ def test_a_full_disk_while_training(refused, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "new/.state.npz.part")
 
-    monkeypatch.setattr("lstm_ae.keeper.save_state", full)
+    monkeypatch.setattr("lstm_ae.training.checkpoint.save_state", full)
     text = "No space left on device 'new/.state.npz.part'; free some space, or write elsewhere"
     assert refused(f"toy train {TINY} --out new", 1) == text
     assert not [name for name in os.listdir("new") if name.endswith(".part")]
@@ -97,7 +97,7 @@ def test_a_full_disk_while_training(refused, monkeypatch):
     ],
 )
 def test_other_errors(error, text, code):
-    said, number = explained(error)
+    said, number = explain_error(error)
     assert said.startswith(text)
     assert number == code
 
@@ -173,10 +173,10 @@ def test_resuming_with_other_versions(refused, empty_directory, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("lstm_ae_cli.talk.Bar.__call__", stop)
+        patch.setattr("lstm_ae_cli.console.TrainingBar.__call__", stop)
         text = "Interrupted; the state is saved. Go on with: lstmae toy train --resume --out 'a  b'"
         assert refused(f"toy train {TINY} --out 'a  b'", 130) == text
-    monkeypatch.setattr("lstm_ae.about.versions", lambda: {"keras": "4"})
+    monkeypatch.setattr("lstm_ae.run.installed_versions", lambda: {"keras": "4"})
     assert refused("toy train --resume --out 'a  b'", 2).startswith("This training cannot go on: its versions had ")
 
 

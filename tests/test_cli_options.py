@@ -6,11 +6,10 @@ import shlex
 
 import pytest
 from lstm_ae_cli import main
-from lstm_ae_cli.fields import option
-from lstm_ae_cli.options import Given, runs_like
+from lstm_ae_cli.options import GivenOptions, complete_runs, make_option
 
 from lstm_ae.config import TASKS
-from lstm_ae.options import declared, flag
+from lstm_ae.config.options import declared_options, flag_name
 
 
 @pytest.fixture
@@ -136,13 +135,13 @@ def test_a_config_file_that_cannot_be_used(refused, empty_directory, content, co
 def test_every_option_of_a_config_is_on_the_command_line_and_rests_on_its_file(empty_directory):
     for task, kind in TASKS.items():
         (empty_directory / "c.json").write_text(json.dumps({"task": task, "config": {"seed": 7, "units": 3}}))
-        given = Given(units=5)
+        given = GivenOptions(units=5)
         given.file = empty_directory / "c.json"
         config = given.config(kind)
         assert (config.seed, config.units) == (7, 5)
-        for field in declared(kind):
-            (details,) = option(field).__metadata__
-            assert list(details.param_decls or [details.default]) == [flag(field.name)]
+        for field in declared_options(kind):
+            (details,) = make_option(field).__metadata__
+            assert list(details.param_decls or [details.default]) == [flag_name(field.name)]
             assert details.help.startswith(field.option.help.removesuffix("."))
 
 
@@ -185,5 +184,5 @@ def test_show_completion(capsys, monkeypatch, shell):
 
 
 def test_runs_complete_to_directories(empty_directory):
-    assert runs_like("") == ["latest"]
-    assert inspect.signature(runs_like).parameters.keys() == {"incomplete"}
+    assert complete_runs("") == ["latest"]
+    assert inspect.signature(complete_runs).parameters.keys() == {"incomplete"}

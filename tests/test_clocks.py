@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from lstm_ae.config import Reading, Series
-from lstm_ae.data.arriving import read_arriving
-from lstm_ae.data.frames import names_of_rows
-from lstm_ae.data.inspection import inspect
+from lstm_ae.data.checks import inspect_table
+from lstm_ae.data.frames import row_names
 from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.stream import read_incoming
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.tasks.series import settling
+from lstm_ae.studies.series import defaults
 
 HOURS = np.datetime64("2024-01-30T00") + np.arange(96)
 
@@ -58,7 +58,7 @@ def test_the_time_of_day_is_joined_to_the_date(names: str, date: str, clock: str
     assert hours(table) == HOURS.tolist()
     assert (table.layout.clock, table.layout.values) == (column, ("a", "b"))
     assert table.layout.inferred["clock_col"] == f"{column!r}, as it holds the time of day"
-    found = inspect(Reading(data="t.csv", window=4))
+    found = inspect_table(Reading(data="t.csv", window=4))
     assert found.usable
     assert str(found.step) == "1h"
     assert (found.findings, found.others) == ((), {})
@@ -80,18 +80,18 @@ def test_it_may_stand_before_the_date_or_be_named() -> None:
 
 def test_one_that_might_be_it_is_offered_and_none_is_a_name_of_series() -> None:
     of_hours("Date;from;a;b")
-    finding = inspect(Reading(data="t.csv")).findings[0]
+    finding = inspect_table(Reading(data="t.csv")).findings[0]
     assert finding.text.startswith("92 rows with the time of another")
     assert finding.fixes == ({"clock_col": "from"}, {"duplicates": "mean"})
-    assert inspect(Reading(data="t.csv", clock_col="from", window=4)).usable
+    assert inspect_table(Reading(data="t.csv", clock_col="from", window=4)).usable
     with pytest.raises(DataError, match=r"Add --clock-col 'from'; or .*--duplicates mean"):
-        settling.settle(Series(data="t.csv", freq="1d"))
+        defaults.load_complete(Series(data="t.csv", freq="1d"))
     written("Date,from,a", [f"2024-01-01,{k:02}:00,{k % 3}" for k in range(24)])
-    assert {"clock_col": "from"} in inspect(Reading(data="t.csv")).findings[0].fixes
+    assert {"clock_col": "from"} in inspect_table(Reading(data="t.csv")).findings[0].fixes
     written("Date,Hour,a", [f"{str(h)[:10]},{int(str(h)[11:13])},{k % 3}.5" for k, h in enumerate(HOURS)])
-    finding = inspect(Reading(data="t.csv")).findings[0]
+    finding = inspect_table(Reading(data="t.csv")).findings[0]
     assert finding.fixes == ({"clock_col": "Hour"}, {"duplicates": "mean"})
-    found = inspect(Reading(data="t.csv", clock_col="Hour", window=4))
+    found = inspect_table(Reading(data="t.csv", clock_col="Hour", window=4))
     assert found.usable
     assert (str(found.step), found.table.layout.values) == ("1h", ("a",))
     assert found.table.times.view("datetime64[ns]").astype("datetime64[h]").tolist() == HOURS.tolist()
@@ -165,23 +165,26 @@ def test_what_cannot_be_joined(header: str, row: str, options: dict[str, Any], p
 
 def test_a_run_keeps_it() -> None:
     of_hours("Date;Time;a;b")
-    config = settling.settle(Series(data="t.csv", window=4)).config
+    config = defaults.load_complete(Series(data="t.csv", window=4)).config
     assert (config.time_col, config.clock_col, config.freq, config.date_order) == ("Date", "Time", "1h", "dmy")
-    table = settling.table_of(dataclasses.replace(config, data="t.csv"))
+    table = defaults.read_labelled_table(dataclasses.replace(config, data="t.csv"))
     # One row at a time, of which no first rows tell anything.
     rows = pathlib.Path("t.csv").read_text().splitlines(keepends=True)
     pieces = iter([*(row.encode() for row in rows), b""])
-    _, chunks = read_arriving(lambda size: next(pieces), "standard input", config)
+    _, chunks = read_incoming(lambda size: next(pieces), "standard input", config)
     assert np.concatenate([chunk.times for chunk in chunks]).tolist() == table.table.times.tolist()
     # What is written can be read again.
-    cells = names_of_rows(table)["Date"].tolist()
+    cells = row_names(table)["Date"].tolist()
     again = written("Date,a,b", [f"{cell},{k},1" for k, cell in enumerate(cells)], "again.csv")
-    assert settling.table_of(dataclasses.replace(config, data=again)).table.times.tolist() == table.table.times.tolist()
-    _, chunks = read_arriving(io.BytesIO(pathlib.Path(again).read_bytes()).read, "standard input", config)
+    assert (
+        defaults.read_labelled_table(dataclasses.replace(config, data=again)).table.times.tolist()
+        == table.table.times.tolist()
+    )
+    _, chunks = read_incoming(io.BytesIO(pathlib.Path(again).read_bytes()).read, "standard input", config)
     assert np.concatenate([chunk.times for chunk in chunks]).tolist() == table.table.times.tolist()
     days = written("Date,a,b", [f"0{k + 1}/02/2024,{k},1" for k in range(9)], "days.csv")
     with pytest.raises(ConfigError, match="--clock-col names 'Time', no column"):
-        settling.table_of(dataclasses.replace(config, data=days))
+        defaults.read_labelled_table(dataclasses.replace(config, data=days))
 
 
 @pytest.mark.parametrize("kind", ["days", "moments", "text"])

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from lstm_ae.figures.base import png
-from lstm_ae.figures.comparison import look, over_epochs
+from lstm_ae.plots.base import png
+from lstm_ae.plots.comparison import compare_histories, training_style
 
 ONE = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_loss": [1.0, 0.1, 0.01], "val_label_accuracy": [0.5, 0.7, 0.9]}
 TWO = {"epoch": [1, 2], "val_loss": [2.0, 0.2], "val_label_accuracy": [0.4, 0.8], "val_label_loss": [1, 2]}
 
 
 def test_a_panel_for_each_shared_measure_and_a_line_for_each_run():
-    drawn = over_epochs({"runs/one": ONE, "runs/two": TWO})
+    drawn = compare_histories({"runs/one": ONE, "runs/two": TWO})
     loss, accuracy = drawn.axes
     assert loss.get_ylabel() == "Validation loss"
     assert accuracy.get_ylabel() == "Validation label accuracy (%)"
@@ -24,19 +24,19 @@ def test_a_panel_for_each_shared_measure_and_a_line_for_each_run():
 
 
 def test_no_two_runs_look_alike():
-    assert len({tuple(look(place).values()) for place in range(49)}) == 49
-    loss = over_epochs({f"run {number}": ONE for number in range(8)}).axes[0]
+    assert len({tuple(training_style(place).values()) for place in range(49)}) == 49
+    loss = compare_histories({f"run {number}": ONE for number in range(8)}).axes[0]
     first, eighth = loss.lines[0], loss.lines[7]
     assert first.get_color() == eighth.get_color()
     assert first.get_linestyle() != eighth.get_linestyle()
 
 
 def test_one_epoch_is_a_dot():
-    drawn = over_epochs({"a": {"epoch": [1], "val_loss": [0.5]}, "b": {"epoch": [1], "val_loss": [float("nan")]}})
+    drawn = compare_histories({"a": {"epoch": [1], "val_loss": [0.5]}, "b": {"epoch": [1], "val_loss": [float("nan")]}})
     assert drawn.axes[0].lines[0].get_marker() == "o"
     assert png(drawn)
 
 
 def test_nothing_in_common():
     with pytest.raises(ValueError, match="no measure in common"):
-        over_epochs({"a": ONE, "b": {"epoch": [1], "val_mse": [0.5]}})
+        compare_histories({"a": ONE, "b": {"epoch": [1], "val_mse": [0.5]}})

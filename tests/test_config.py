@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from lstm_ae.about import config_from
 from lstm_ae.config import TASKS, Config, Mnist, Snp, Toy, task_of
+from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.config.presets import load_preset
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import as_json, parse_json
-from lstm_ae.options import declared, flag
-from lstm_ae.presets import preset
+from lstm_ae.run import config_in_record
 
 
 def refused(kind: type[Config], **choices: Any) -> str:
@@ -132,7 +132,7 @@ def test_inputs_that_do_not_go_together(choices: dict[str, Any], words: str) -> 
 def test_rules_and_their_messages(kind: type[Config], name: str, value: Any, rule: str) -> None:
     text = refused(kind, **{name: value})
     assert rule in text
-    assert text.startswith(flag(name))
+    assert text.startswith(flag_name(name))
     assert len(text) < 400
 
 
@@ -175,16 +175,16 @@ def test_the_reports_names_of_the_classifiers() -> None:
 @pytest.mark.parametrize(
     ("kind", "base", "chosen", "given_up"),
     [
-        (Mnist, preset("mnist", "pixels"), {"model": "v4"}, {"pool", "every"}),
-        (Mnist, preset("mnist", "pixels"), {"latent": "vector"}, {"pool", "every"}),
-        (Mnist, preset("mnist", "best"), {"model": "V3"}, {"head"}),
-        (Toy, preset("toy", "best"), {"optimizer": "sgd"}, {"beta_2", "epsilon"}),
+        (Mnist, load_preset("mnist", "pixels"), {"model": "v4"}, {"pool", "every"}),
+        (Mnist, load_preset("mnist", "pixels"), {"latent": "vector"}, {"pool", "every"}),
+        (Mnist, load_preset("mnist", "best"), {"model": "V3"}, {"head"}),
+        (Toy, load_preset("toy", "best"), {"optimizer": "sgd"}, {"beta_2", "epsilon"}),
         # One thing that is given up takes another with it.
-        (Toy, preset("toy", "code"), {"latent": "steps"}, {"decoder_start", "delay_line", "code"}),
-        (Toy, preset("toy", "code"), {"cell": "gru"}, {"delay_line"}),
+        (Toy, load_preset("toy", "code"), {"latent": "steps"}, {"decoder_start", "delay_line", "code"}),
+        (Toy, load_preset("toy", "code"), {"cell": "gru"}, {"delay_line"}),
         (Toy, {}, {"units": 3}, set()),
-        (Toy, preset("toy", "code"), {"units": 8}, set()),
-        (Snp, preset("snp", "best"), {"goal": "reconstruct"}, {"inputs", "last_day_only"}),
+        (Toy, load_preset("toy", "code"), {"units": 8}, set()),
+        (Snp, load_preset("snp", "best"), {"goal": "reconstruct"}, {"inputs", "last_day_only"}),
     ],
 )
 def test_what_is_chosen_wins_over_what_it_rests_on(
@@ -199,14 +199,14 @@ def test_what_is_chosen_wins_over_what_it_rests_on(
 
 def test_a_run_of_before_an_option_had_a_rule_is_read() -> None:
     about = {"task": "mnist", "config": Mnist(model="v3").to_dict() | {"head": 128}}
-    assert config_from(about, Path("config.json")) == Mnist(model="v3")
+    assert config_in_record(about, Path("config.json")) == Mnist(model="v3")
     with pytest.raises(ConfigError, match=r"'config.json': --units must be"):
-        config_from({"task": "mnist", "config": {"units": 0}}, Path("config.json"))
+        config_in_record({"task": "mnist", "config": {"units": 0}}, Path("config.json"))
 
 
 def test_what_was_chosen_is_never_given_up() -> None:
     with pytest.raises(ConfigError, match="--pool is for --model head-on-code"):
-        Mnist.chosen(preset("mnist", "pixels"), {"model": "v4", "pool": "mean"})
+        Mnist.chosen(load_preset("mnist", "pixels"), {"model": "v4", "pool": "mean"})
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_nan_is_not_written_as_json() -> None:
 
 @pytest.mark.parametrize("kind", TASKS.values())
 def test_every_option_explains_itself(kind: type[Config]) -> None:
-    for field in declared(kind):
+    for field in declared_options(kind):
         assert field.option.help.endswith("."), field.name
         assert field.option.rule(field.kind), field.name
         assert kind(**{field.name: field.default}) == kind()

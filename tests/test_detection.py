@@ -18,26 +18,26 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from lstm_ae_cli.detecting import _show
-from lstm_ae_cli.talk import Talk, _finite
+from lstm_ae_cli.console import Console, _finite
+from lstm_ae_cli.series_detection import _show
 from searches import Said, call
 from test_streaming import detector_of
 
-from lstm_ae import detection
-from lstm_ae.anomaly.baseline import Components
-from lstm_ae.anomaly.normal import of_windows, score_rows, usual_rule, usual_smooth
-from lstm_ae.anomaly.thresholds import Alarms
+from lstm_ae.apply import detect
+from lstm_ae.apply.detect import as_json, describe_detection, event_columns
 from lstm_ae.config import Series
-from lstm_ae.data.scaling import Scale, fixed
+from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.detected import as_json, event_columns, words
+from lstm_ae.detection.baselines import PrincipalComponents
+from lstm_ae.detection.calibration import default_rule, default_smooth, score_rows, windowwise
+from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.experiment import open_trained
 from lstm_ae.models.autoencoder import pooled_autoencoder
-from lstm_ae.opening import open_trained
 from lstm_ae.run import open_run
-from lstm_ae.steps import Steps
-from lstm_ae.tasks import series
-from lstm_ae.tasks.series import codes, settling
+from lstm_ae.studies import series
+from lstm_ae.studies.series import defaults, reconstruction
+from lstm_ae.training.steps import TrainingSteps
 
 QUICK = "--units 8 --code 4 --epochs 8 --batch-size 32 --learning-rate 0.01 --smooth 1"
 
@@ -109,14 +109,14 @@ def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
     def theirs(windows: np.ndarray) -> np.ndarray:
         return (3 - windows) + noise.uniform(-0.01, 0.01, windows.shape)
 
-    found = codes.judge(split, ours, theirs, "PCA with 4 numbers")
+    found = reconstruction.judge_reconstruction(split, ours, theirs, "PCA with 4 numbers")
     assert (found.outcome, found.baseline) == ("beats", "PCA with 4 numbers")
     assert found.skill == pytest.approx(1 - 1 / (1.5 - 1 / 118), abs=0.01)
     assert found.halves[0] > 10 > 4 > abs(found.halves[1])
     # Components that keep a window as it is leave nothing to compare.
-    it = Components(np.zeros((5, 1), np.float32), np.eye(5, dtype=np.float32))
-    assert codes.lossless(it)
-    assert not codes.lossless(it._replace(axes=it.axes[:4]))
+    it = PrincipalComponents(np.zeros((5, 1), np.float32), np.eye(5, dtype=np.float32))
+    assert reconstruction.is_lossless(it)
+    assert not reconstruction.is_lossless(it._replace(axes=it.axes[:4]))
     metrics = open_run(place / "run").metrics()
     for part in ("validation", "test"):
         baselines = metrics[part]["reconstruction_mse"]["baselines"]
@@ -125,7 +125,7 @@ def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
 
 def test_the_verdict_is_on_the_better_baseline(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the windows' means give more back than the principal components, these are no merit."""
-    monkeypatch.setattr(codes, "errors_of_components", lambda components, scale: lambda windows: 100 + 0 * windows)
+    monkeypatch.setattr(reconstruction, "component_errors", lambda components, scale: lambda windows: 100 + 0 * windows)
     with contextlib.chdir(place):
         found = open_trained(open_run("run")).evaluate()
     assert [verdict.baseline for verdict in found.verdicts.values()] == ["mean of the window"] * 2
@@ -145,7 +145,9 @@ def test_series_that_move_together_are_one_piece_of_evidence() -> None:
         times = np.concatenate([np.arange(first, hours) for first in begins]) * 3600 * 10**9
         segment = np.repeat(np.arange(series, dtype=np.int32), [hours - first for first in begins])
         split = Split(values, window_starts(segment, span), span, segment, time=times.view("datetime64[ns]"))
-        found = codes.judge(split, lambda windows: 5 + windows, lambda windows: 5 + 0 * windows, "x")
+        found = reconstruction.judge_reconstruction(
+            split, lambda windows: 5 + windows, lambda windows: 5 + 0 * windows, "x"
+        )
         rejected += found.p < 0.05
     assert rejected <= 0.2 * rounds
 
@@ -166,7 +168,7 @@ def test_what_pads_short_series_is_no_normal_row() -> None:
     # Elapsed seconds are of no calendar.
     assert run.metrics()["threshold"]["rule"] == "pot:0.001"
     normal, _ = run.normal()
-    data = settling.load(run.config())  # type: ignore[arg-type]
+    data = defaults.load(run.config())  # type: ignore[arg-type]
     assert np.isnan(data.validation.series).any()
     np.testing.assert_array_equal(np.isnan(normal.scores), np.isnan(data.validation.series[:, 0]))
     said = call("series detect padded beats.csv --scores s.csv --json")
@@ -232,7 +234,7 @@ def test_a_good_table_has_no_events(place: Path) -> None:
 def test_columns_are_found_by_name(place: Path, tmp_path: Path) -> None:
     other = pump(tmp_path / "other.csv", broken=True, order=("state", "heat", "time", "flow"))
     run = open_run(place / "run")
-    found, same = detection.detect(run, str(other)), detection.detect(run, str(place / "bad.csv"))
+    found, same = detect.detect(run, str(other)), detect.detect(run, str(place / "bad.csv"))
     np.testing.assert_array_equal(found.ours.scores, same.ours.scores)
 
 
@@ -240,7 +242,7 @@ def test_where_a_table_is_cut_does_not_matter(place: Path, tmp_path: Path) -> No
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)
     (tmp_path / "part.csv").write_text("".join([lines[0], *lines[301:]]))
     run = open_run(place / "run")
-    whole, part = (detection.detect(run, str(path)).ours.scores for path in (place / "bad.csv", tmp_path / "part.csv"))
+    whole, part = (detect.detect(run, str(path)).ours.scores for path in (place / "bad.csv", tmp_path / "part.csv"))
     np.testing.assert_allclose(part[23:], whole[323:], rtol=1e-5, atol=1e-6)
 
 
@@ -355,15 +357,15 @@ def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
     ]
     Path("t.csv").write_text("\n".join(("time,a,b,label", *rows)) + "\n")
     detector = detector_of(3, 2, value_cols=("a", "b"), time_col="time", label_col="label")
-    prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
-    found = detection.search(detector, prepared, "fixed:1e9")
+    prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data="t.csv"))
+    found = detect.search_series(detector, prepared, "fixed:1e9")
     assert np.flatnonzero(found.labelled()).tolist() == [*range(20, 30)]
     assert found.judged["model"].findings.ranges == 1
     # The missing rows themselves are all that the raw values do not rank first.
     assert found.judged["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
 
 
-def judged_by(labels: list[str], rule: str, **options: Any) -> detection.Detection:
+def judged_by(labels: list[str], rule: str, **options: Any) -> detect.Detection:
     """A table of an anomaly at minutes 30 to 32, labelled so, searched by a run that has not seen it."""
     times = [f"2024-01-01 00:{minute:02}:{second:02}" for minute in range(60) for second in (0, 20)]
     values = [9 * (30 <= minute < 33) for minute in range(60)]
@@ -375,8 +377,8 @@ def judged_by(labels: list[str], rule: str, **options: Any) -> detection.Detecti
     Path("t.csv").write_text("\n".join(("time,a,label", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", **options)
     run: Any = SimpleNamespace(config=lambda: detector.config, normal=lambda: None)
-    with mock.patch.object(detection, "detector_of", return_value=detector):
-        return detection.detect(run, "t.csv", rule=rule, label_col="label")
+    with mock.patch.object(detect, "load_detector", return_value=detector):
+        return detect.detect(run, "t.csv", rule=rule, label_col="label")
 
 
 @pytest.mark.parametrize("words_", [("0", "1"), ("false", "TRUE"), ("0.0", "1.0"), ("False", "1"), ("NA", "true")])
@@ -389,7 +391,7 @@ def test_labels_may_be_words(words_: tuple[str, str]) -> None:
 @pytest.mark.parametrize(("label", "said"), [("0", "0 labelled ranges, 1 false event"), ("", "0 labelled ranges, 1")])
 def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
     found = judged_by([label] * 59 + ["0"], "fixed:2")
-    lines = words(found)
+    lines = describe_detection(found)
     assert any(line.startswith(f"model: {said}") for line in lines)
     assert not any(line.startswith("raw values") or "VUS" in line for line in lines)
     document = as_json(found)
@@ -417,22 +419,22 @@ def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
 def test_false_alarms_are_told_in_numbers_for_people(alarms: tuple[float, float, float], said: str) -> None:
     found = judged_by(["0"] * 60, "fixed:2")
     rows = np.count_nonzero(~np.isnan(found.ours.scores))
-    threshold = found.ours.threshold._replace(alarms=Alarms(*(number / rows for number in alarms)))
+    threshold = found.ours.threshold._replace(alarms=ExpectedAlarms(*(number / rows for number in alarms)))
     found = found._replace(ours=found.ours._replace(threshold=threshold))
-    assert any(line.endswith(f"normal rows: {said}") for line in words(found))
+    assert any(line.endswith(f"normal rows: {said}") for line in describe_detection(found))
 
 
 @pytest.mark.parametrize(("p", "said"), [((1e-6, 0.05), "about 3"), ((1e-6,), "fewer than 0.1"), ((), None)])
 def test_the_weakest_event_is_told_by_the_normal_rows_that_score_as_high(p: tuple[float, ...], said: str) -> None:
     found = judged_by(["0"] * 60, "fixed:2")
     events = [found.ours.events[0]._replace(p=each) for each in p]
-    lines = words(found._replace(ours=found.ours._replace(events=events)))
+    lines = describe_detection(found._replace(ours=found.ours._replace(events=events)))
     told = [line.rpartition(": ")[2] for line in lines if "weakest event" in line]
     assert told == ([said] if said else [])
 
 
 def test_labels_are_looked_at_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detection, "score_rows", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr(detect, "score_rows", lambda *_: pytest.fail("searched"))
     with pytest.raises(ConfigError, match=r"--label-col must hold 0 and 1, or false and true, .+ Received: broken, ok"):
         judged_by(["ok", "broken"] * 30, "fixed:2")
 
@@ -449,15 +451,15 @@ def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFi
     rows = [f"2024-01-01 00:{k:02},{name},{9 * (k == 30) * (name == 'q')}" for name in "pq" for k in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
-    prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
-    found = detection.search(detector, prepared, "fixed:1")
+    prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data="t.csv"))
+    found = detect.search_series(detector, prepared, "fixed:1")
     columns = event_columns(found)
     assert list(columns)[:4] == ["series", "start", "end", "peak"]
     assert (columns["series"], columns["peak"]) == (["q"], ["2024-01-01 00:30:00"])
     (event,) = as_json(found)["anomalies"]
     assert (event["series"], event["peak"]) == ("q", "2024-01-01 00:30:00")
-    assert list(event_columns(detection.search(detector, prepared, "fixed:1e9"))) == list(columns)
-    _show(found, Talk())
+    assert list(event_columns(detect.search_series(detector, prepared, "fixed:1e9"))) == list(columns)
+    _show(found, Console())
     assert re.search(r"\nq .* 2024-01-01 00:30:00 ", capsys.readouterr().out)
 
 
@@ -465,9 +467,9 @@ def test_a_budget_is_told_to_be_one_for_each_series() -> None:
     rows = [f"2024-01-01 00:{minute:02},{name},{minute % 7}" for name in "pq" for minute in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
-    prepared = settling.table_of(dataclasses.replace(detector.config, data="t.csv"))
+    prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data="t.csv"))
     for rule, said in (("budget:1/hour", "budget:1/hour a series, on average over 2: "), ("fixed:2", "fixed:2: fixed")):
-        line = words(detection.search(detector, prepared, rule))[0]
+        line = describe_detection(detect.search_series(detector, prepared, rule))[0]
         assert f", {said}" in line
 
 
@@ -485,8 +487,8 @@ def test_missing_values_take_no_part_in_the_loss() -> None:
     split = Split(values, np.array([0, 2]), 2)
     config = Series(units=2, code=1)
     network = pooled_autoencoder(config, steps=2, features=1, missing=True)
-    data = Data(split, split, split, fixed(), Source("", "", ""))
-    steps = Steps(network, None, data, batch_size=2, parts=1)
+    data = Data(split, split, split, fixed_scale(), Source("", "", ""))
+    steps = TrainingSteps(network, None, data, batch_size=2, parts=1)
     windows = split.windows()
     given_back = network({"sequence": windows})["reconstruction"].numpy()
     assert np.isfinite(given_back).all()
@@ -503,9 +505,9 @@ def test_what_is_missing_is_read_as_usual(told: bool) -> None:
     if told:
         series[3, 0] = np.nan
     split = Split(series, np.arange(9), 4)
-    data = Data(split, split, split, fixed(), Source("", "", ""))
+    data = Data(split, split, split, fixed_scale(), Source("", "", ""))
     assert data.usual == pytest.approx((1001.090909 if told else 1001.0, 6.0))
-    model = codes.build(Series(units=3, code=2, scale="none"), data)
+    model = reconstruction.build(Series(units=3, code=2, scale="none"), data)
     windows = split.windows(slice(0, 1)).copy()
     windows[0, 2] = np.nan
     instead = windows.copy()
@@ -525,7 +527,9 @@ def test_gradients_are_finite_where_values_are_missing() -> None:
     values = np.ones((8, 2), np.float32)
     values[3] = np.nan
     split = Split(values, np.array([0, 4]), 4)
-    steps = Steps(network, None, Data(split, split, split, fixed(), Source("", "", "")), batch_size=2, parts=2)
+    steps = TrainingSteps(
+        network, None, Data(split, split, split, fixed_scale(), Source("", "", "")), batch_size=2, parts=2
+    )
     gradients, _ = steps.gradients(tf.constant([0, 1], tf.int64))
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
@@ -540,7 +544,7 @@ def test_a_missing_value_is_told_apart_from_the_mean() -> None:
 def test_scores_stay_within_their_segment() -> None:
     segment = np.repeat([0, 1, 2], [5, 2, 6])
     values = np.arange(13.0)[:, None]
-    errors = of_windows(lambda windows: windows - windows.mean(axis=1, keepdims=True), 3)
+    errors = windowwise(lambda windows: windows - windows.mean(axis=1, keepdims=True), 3)
     found = score_rows(errors, values, segment, 3, 1)
     assert np.isnan(found[5:7]).all()  # shorter than a window
     # Each row is the mean of its places: -1, 0 and 1 around the middle of a window.
@@ -550,17 +554,17 @@ def test_scores_stay_within_their_segment() -> None:
 
 def test_usual_choices() -> None:
     hour = 3_600_000_000_000
-    assert str(usual_rule(hour, 24)) == str(usual_rule(hour, 168)) == "budget:1/month"
+    assert str(default_rule(hour, 24)) == str(default_rule(hour, 168)) == "budget:1/month"
     # A month is one window, or of 30 rows one would be an alarm.
-    assert str(usual_rule(24 * hour, 30)) == str(usual_rule(24 * hour, 7)) == "budget:1/year"
-    assert str(usual_rule(168 * hour, 30)) == str(usual_rule(0, 8)) == "pot:0.001"
-    assert [usual_smooth(window) for window in (2, 8, 288)] == [1, 1, 36]
+    assert str(default_rule(24 * hour, 30)) == str(default_rule(24 * hour, 7)) == "budget:1/year"
+    assert str(default_rule(168 * hour, 30)) == str(default_rule(0, 8)) == "pot:0.001"
+    assert [default_smooth(window) for window in (2, 8, 288)] == [1, 1, 36]
 
 
 def test_a_window_scale_needs_whole_windows(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{k % 7 if k % 10 else ''},{k % 3}\n" for k in range(300)))
     with pytest.raises(ConfigError, match="--scale window needs values without gaps"):
-        settling.settle(Series(data=str(tmp_path / "t.csv"), window=10, scale="window"))
+        defaults.load_complete(Series(data=str(tmp_path / "t.csv"), window=10, scale="window"))
 
 
 def test_gaps_are_trained_over_and_scored(tmp_path: Path) -> None:
@@ -569,7 +573,7 @@ def test_gaps_are_trained_over_and_scored(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{cell},{k % 5}\n" for k, cell in enumerate(cells)))
     said = call("series train t.csv --window 20 --out run --units 4 --epochs 2")
     assert said.code == 0, said.err
-    found = detection.detect(open_run("run"), "t.csv")
+    found = detect.detect(open_run("run"), "t.csv")
     missing = np.array([not cell for cell in cells])
     assert np.isfinite(found.ours.scores[~missing]).all()
     assert window_starts(found.prepared.grid.segment, 20).size > 0
@@ -580,7 +584,7 @@ def test_what_is_kept_is_read_again(place: Path) -> None:
     assert (normal.window, normal.smooth, normal.step) == (24, 1, 3_600_000_000_000)
     assert scale.kind == "fixed"
     opened = open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
-    again = codes.normal(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
+    again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.scores, normal.scores, rtol=1e-5)
     (place / "spoilt").mkdir()
     for name in ("config.json", "metrics.json"):
@@ -598,13 +602,13 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
     run = open_run(place / "run")
     said = call(f"export {place}/run")
     assert said.code == 0, said.err
-    values = settling.table_of(run.config(), None).grid.values[:200]  # type: ignore[arg-type]
+    values = defaults.read_labelled_table(run.config(), None).grid.values[:200]  # type: ignore[arg-type]
     values[50:52] = values[80:83] = np.nan  # one gap is short, one is long
     segment = np.repeat([0, 1, 2], [80, 3, 117])
     loaded = tf.saved_model.load(str(place / "run" / "1"))
     answer = loaded.signatures["score"](sequence=np.stack([values, values[::-1]]))
     normal, scale = run.normal()
-    errors, _ = normal.weigh(*[of_windows(codes.errors_of(run.model(), scale), 24)] * 2)
+    errors, _ = normal.weigh(*[windowwise(reconstruction.model_errors(run.model(), scale), 24)] * 2)
     assert normal.weights is not None
     assert np.ptp(normal.weights[0]) > 0.01
     for place_, turn in enumerate((slice(None), slice(None, None, -1))):
@@ -620,17 +624,17 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
 def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     import tensorflow as tf
 
-    from lstm_ae.exporting.detector import Detector, row_scores
+    from lstm_ae.export.score_endpoint import ScoreParameters, score_function
     from lstm_ae.models.scaling import in_own_units
 
-    scale = fixed(2.0, 3.0)
+    scale = fixed_scale(2.0, 3.0)
     model = in_own_units(pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
     rows = np.random.default_rng(0).normal(2, 3, (1, 30, 1)).astype(np.float32)
     rows[0, 10:12] = np.nan
     rows[0, 20:30] = np.nan
-    call_, specs = row_scores(model, Detector(0.5, smooth))
+    call_, specs = score_function(model, ScoreParameters(0.5, smooth))
     got = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows)})["score"][0].numpy()
-    errors = of_windows(codes.errors_of(model, scale), 5)
+    errors = windowwise(reconstruction.model_errors(model, scale), 5)
     expected = score_rows(errors, rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     assert np.isnan(got[-1])
@@ -644,13 +648,13 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
     """At every place a gap can have: the scores are those of the table on its grid, as `series detect` has it."""
     import tensorflow as tf
 
-    from lstm_ae.data.frames import measurements_of
-    from lstm_ae.data.padding import own_rows, padded
-    from lstm_ae.data.series import prepare
-    from lstm_ae.exporting.detector import Detector, row_scores
+    from lstm_ae.data.frames import measurements_from_rows
+    from lstm_ae.data.padding import original_rows, pad_segments
+    from lstm_ae.data.preparation import prepare_table
+    from lstm_ae.export.score_endpoint import ScoreParameters, score_function
     from lstm_ae.models.scaling import in_own_units
 
-    scale = fixed(2.0, 3.0)
+    scale = fixed_scale(2.0, 3.0)
     model = in_own_units(pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
     rows = np.random.default_rng(0).normal(2, 3, (4, 40, 1)).astype(np.float32)
     for series_, gaps in enumerate(
@@ -658,16 +662,16 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
     ):
         for first, end in gaps:
             rows[series_, first:end] = np.nan
-    errors = of_windows(codes.errors_of(model, scale), 5)
-    call_, specs = row_scores(model, Detector(0.5, 7, (), 2, pads))
+    errors = windowwise(reconstruction.model_errors(model, scale), 5)
+    call_, specs = score_function(model, ScoreParameters(0.5, 7, (), 2, pads))
     graph = tf.function(call_, input_signature=[specs])
     config = Series(freq="rows", max_gap=2, window=5)
     for length in (40, 3):
         got = graph({"sequence": tf.constant(rows[:, :length])})["score"].numpy()
         for each, said in zip(rows[:, :length], got, strict=True):
-            prepared = prepare(config, measurements_of(each, ["a"]))
-            grid = (padded(prepared, "segments") if pads else prepared).grid
-            found = score_rows(errors, grid.values, grid.segment, 5, 7)[own_rows(grid)]
+            prepared = prepare_table(config, measurements_from_rows(each, ["a"]))
+            grid = (pad_segments(prepared, "segments") if pads else prepared).grid
+            found = score_rows(errors, grid.values, grid.segment, 5, 7)[original_rows(grid)]
             np.testing.assert_allclose(said, found[:, 0], rtol=1e-4)
 
 
@@ -677,7 +681,7 @@ def test_scores_of_many_rows_hold_few_windows_at_a_time(
 ) -> None:
     import tensorflow as tf
 
-    from lstm_ae.exporting.detector import BLOCK, Detector, row_scores
+    from lstm_ae.export.score_endpoint import BLOCK, ScoreParameters, score_function
     from lstm_ae.models.scaling import in_own_units
 
     sizes, frame = [0], tf.signal.frame
@@ -687,19 +691,19 @@ def test_scores_of_many_rows_hold_few_windows_at_a_time(
         sizes.append(tf.size(found))
         return found
 
-    scale = fixed(2.0, 3.0)
+    scale = fixed_scale(2.0, 3.0)
     model = in_own_units(pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
     values = np.random.default_rng(0).normal(2, 3, (series, rows, 1)).astype(np.float32)
     values[0, rows // 2] = np.nan
     monkeypatch.setattr(tf.signal, "frame", spy)
-    call_, _ = row_scores(model, Detector(0.5, smooth))
+    call_, _ = score_function(model, ScoreParameters(0.5, smooth))
     # Called as it is, not as a graph: then each size is there to be read.
     got = call_({"sequence": tf.constant(values)})
     assert max(map(int, sizes)) <= max(BLOCK, series) * 5
     assert got["score"].shape == got["anomaly"].shape == (series, rows)
     assert got["threshold"].shape == (series,)
     for each in {0, series - 1} if rows >= 5 else ():
-        errors = of_windows(codes.errors_of(model, scale), 5)
+        errors = windowwise(reconstruction.model_errors(model, scale), 5)
         expected = score_rows(errors, values[each], np.zeros(rows, np.int32), 5, smooth)[:, 0]
         np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 

@@ -31,7 +31,7 @@ def nowhere(monkeypatch, tmp_path):
 def test_rows_columns_and_pixels_by_hand():
     image = np.arange(784, dtype=np.uint8).reshape(1, 28, 28)  # wraps at 256: pixel (r, c) is (28 r + c) % 256
     images = np.concatenate([image, image[:, ::-1]])
-    rows, columns, pixels = (digits.as_rows(images, read) for read in ("rows", "columns", "pixels"))
+    rows, columns, pixels = (digits.images_to_rows(images, read) for read in ("rows", "columns", "pixels"))
     assert (rows.shape, columns.shape, pixels.shape) == ((56, 28), (56, 28), (1568, 1))
     assert rows.dtype == columns.dtype == pixels.dtype == np.float32
     assert rows[0, :3].tolist() == [0, 1, 2]

@@ -7,59 +7,59 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.anomaly.normal import of_windows, windows_of
-from lstm_ae.anomaly.scores import summed
-from lstm_ae.config.reading import Step
+from lstm_ae.apply.encode import decode_rows, encode_rows, mean_squared_error, reconstruct_rows
+from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.grid import Grid
-from lstm_ae.encoding import decoded, encoded, mean_squared_error, reconstructed
+from lstm_ae.detection.calibration import sliding_windows, windowwise
+from lstm_ae.detection.scores import sum_windows
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.halves import Halves, empty
+from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows
 
 
 def grid_of(values: Any, segment: Any = None) -> Grid:
     values = np.asarray(values, np.float32).reshape(len(values), -1)
     rows = len(values)
     segment = np.zeros(rows, np.int32) if segment is None else np.asarray(segment, np.int32)
-    return Grid(Step(), np.zeros(rows, np.int32), segment, np.arange(rows), values, None, np.ones(rows, bool))
+    return Grid(TimeStep(), np.zeros(rows, np.int32), segment, np.arange(rows), values, None, np.ones(rows, bool))
 
 
 # The code is the window's last value; a window is given back as that value throughout.
-LAST = Halves(
+LAST = SlidingAutoencoder(
     window=2,
     features=1,
     code=1,
     encode=lambda rows: rows[1:],
-    decode=lambda codes: summed(np.repeat(codes[:, None], 2, axis=1)),
-    rebuild=of_windows(lambda windows: np.repeat(windows[:, -1:], 2, axis=1), 2),
-    errors=of_windows(lambda windows: np.square(windows - windows[:, -1:]), 2),
+    decode=lambda codes: sum_windows(np.repeat(codes[:, None], 2, axis=1)),
+    rebuild=windowwise(lambda windows: np.repeat(windows[:, -1:], 2, axis=1), 2),
+    errors=windowwise(lambda windows: np.square(windows - windows[:, -1:]), 2),
 )
 
 
 def test_the_code_is_of_the_window_that_ends_there() -> None:
-    found = encoded(LAST, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]))
+    found = encode_rows(LAST, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]))
     np.testing.assert_array_equal(found.ravel(), [np.nan, 2, 4, np.nan, 16])
 
 
 def test_a_row_given_back_is_the_mean_of_its_windows() -> None:
     grid = grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
     # Row 1 stands in the windows that end with rows 1 and 2, which give it back as 2 and as 4.
-    np.testing.assert_array_equal(reconstructed(LAST, grid).ravel(), [2, 3, 4, 16, 16])
-    np.testing.assert_array_equal(decoded(LAST, encoded(LAST, grid), grid.segment).ravel(), [2, 3, 4, 16, 16])
+    np.testing.assert_array_equal(reconstruct_rows(LAST, grid).ravel(), [2, 3, 4, 16, 16])
+    np.testing.assert_array_equal(decode_rows(LAST, encode_rows(LAST, grid), grid.segment).ravel(), [2, 3, 4, 16, 16])
 
 
 def test_a_segment_shorter_than_a_window_has_nothing() -> None:
     grid = grid_of([1, 2, 4], [0, 1, 1])
-    np.testing.assert_array_equal(reconstructed(LAST, grid).ravel(), [np.nan, 4, 4])
-    np.testing.assert_array_equal(encoded(LAST, grid).ravel(), [np.nan, np.nan, 4])
+    np.testing.assert_array_equal(reconstruct_rows(LAST, grid).ravel(), [np.nan, 4, 4])
+    np.testing.assert_array_equal(encode_rows(LAST, grid).ravel(), [np.nan, np.nan, 4])
 
 
 def test_a_window_without_values_tells_nothing() -> None:
     halves = LAST._replace(encode=lambda rows: np.nan_to_num(rows[1:]))
-    found = encoded(halves, grid_of([1, np.nan, np.nan, 8]))
+    found = encode_rows(halves, grid_of([1, np.nan, np.nan, 8]))
     np.testing.assert_array_equal(found.ravel(), [np.nan, 0, np.nan, 8])
     rows = np.array([1, np.nan, np.nan, np.nan, 8])[:, None]
-    assert empty(rows, 2).tolist() == [False, True, True, False]
-    assert empty(rows, 5).tolist() == [False]
+    assert empty_windows(rows, 2).tolist() == [False, True, True, False]
+    assert empty_windows(rows, 5).tolist() == [False]
 
 
 def test_the_error_is_the_mean_over_windows() -> None:
@@ -73,7 +73,7 @@ def test_the_error_is_the_mean_over_windows() -> None:
 
 def test_codes_that_cannot_be_undone() -> None:
     with pytest.raises(ConfigError, match=r"--scale window .*; reconstruct the rows themselves, or train with --scale"):
-        decoded(LAST._replace(decode=None), np.ones((3, 1)), np.zeros(3, int))
+        decode_rows(LAST._replace(decode=None), np.ones((3, 1)), np.zeros(3, int))
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9, width=32), st.integers(0, 5)), min_size=1, max_size=40), st.integers(1, 6))
@@ -81,17 +81,17 @@ def test_a_code_of_everything_gives_everything_back(rows: list[tuple[float, int]
     """With a window itself for its code, rows come back as they were, wherever a window holds them."""
     values = np.array([value for value, _ in rows], np.float32)[:, None]
     segment = np.cumsum([step == 0 for _, step in rows])
-    halves = Halves(
+    halves = SlidingAutoencoder(
         window,
         1,
         window,
-        encode=lambda rows: windows_of(rows, window)[..., 0],
-        decode=lambda codes: summed(codes),
-        rebuild=of_windows(lambda windows: windows, window),
-        errors=of_windows(lambda windows: windows * 0, window),
+        encode=lambda rows: sliding_windows(rows, window)[..., 0],
+        decode=lambda codes: sum_windows(codes),
+        rebuild=windowwise(lambda windows: windows, window),
+        errors=windowwise(lambda windows: windows * 0, window),
     )
     grid = grid_of(values, segment)
     held = np.repeat(np.bincount(segment) >= window, np.bincount(segment))
     wanted = np.where(held[:, None], values, np.nan)
-    for found in (reconstructed(halves, grid), decoded(halves, encoded(halves, grid), grid.segment)):
+    for found in (reconstruct_rows(halves, grid), decode_rows(halves, encode_rows(halves, grid), grid.segment)):
         np.testing.assert_allclose(found, wanted, rtol=1e-6)

@@ -6,22 +6,30 @@ import numpy as np
 import pytest
 from test_baselines import data_of
 
-from lstm_ae.baselines import fit
-from lstm_ae.data.scaling import Scale, fixed
-from lstm_ae.tasks.errors import Errors, Way, calibrate, errors, judge, measures, usual_change
+from lstm_ae.data.scaling import Scale, fixed_scale
+from lstm_ae.forecasting.price_baselines import fit_price_baselines
+from lstm_ae.forecasting.price_metrics import (
+    ForecastMethod,
+    PriceErrors,
+    calibrate_price_intervals,
+    judge_prices,
+    mean_absolute_change,
+    price_errors,
+    price_metrics,
+)
 
 LOGARITHMS = Scale("log", np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
 
 
 def naive(given, ahead, times=1.0):
     """Forecasts: the last known value, times something."""
-    return Way(lambda past, company, following: np.repeat(times * past[:, -1:], ahead, axis=1), given, ahead)
+    return ForecastMethod(lambda past, company, following: np.repeat(times * past[:, -1:], ahead, axis=1), given, ahead)
 
 
 def found_of(series, way, scale=None, calibration=None):
     data = data_of(np.asarray(series, float), way.given + way.ahead, scale=scale)
-    fitted = fit(data, way.given, way.ahead, with_open=False)
-    return data, errors(way, data, data.test, fitted, calibration)
+    fitted = fit_price_baselines(data, way.given, way.ahead, with_open=False)
+    return data, price_errors(way, data, data.test, fitted, calibration)
 
 
 def test_by_hand():
@@ -30,8 +38,8 @@ def test_by_hand():
     data, found = found_of([*train, 100, 100, 100, 100, 100, 110, 99, 99], naive(2, 1, 0.9), LOGARITHMS)
     assert found.own[""][:, 0].tolist() == pytest.approx([0, 9.9])
     assert found.own["persistence"][:, 0].tolist() == pytest.approx([-11, 0])
-    measured = measures(found, usual_change(data))
-    assert usual_change(data)[1] == pytest.approx((2 + 1 + 2 + 1 + 2 + 1 + 2 + 1 + 2 + 1 + 2) / 11)
+    measured = price_metrics(found, mean_absolute_change(data))
+    assert mean_absolute_change(data)[1] == pytest.approx((2 + 1 + 2 + 1 + 2 + 1 + 2 + 1 + 2 + 1 + 2) / 11)
     log = math.log(0.9)
     expected = {
         "last_day_mse": (log**2 / 2, log**2 / 2),
@@ -55,7 +63,7 @@ def test_shares_and_ratios_by_hand():
     """Four forecasts of a day, of which persistence errs by 1, 2, 2 and 1 and we by 1, 1, 0 and -2."""
     own = {"": np.array([[1.0], [1], [0], [-2]]), "persistence": np.array([[1.0], [2], [2], [1]])}
     change = np.array([[1.0], [2], [-2], [0]])
-    found = Errors(
+    found = PriceErrors(
         scaled=own,
         own=own,
         log={name: values / 100 for name, values in own.items()},
@@ -66,7 +74,7 @@ def test_shares_and_ratios_by_hand():
         inside={80: np.array([[True], [True], [False], [True]])},
         crps={"": np.array([[0.1], [0.2], [0.3], [0.4]]), "random walk": np.full((4, 1), 0.5)},
     )
-    measured = measures(found, np.array([np.nan, 2.0]))
+    measured = price_metrics(found, np.array([np.nan, 2.0]))
     assert measured["skill"].value == pytest.approx(1 - 6 / 10)
     assert measured["theil_u"].value == pytest.approx(math.sqrt(0.6))
     assert measured["mase"].value == pytest.approx(0.5)
@@ -76,7 +84,7 @@ def test_shares_and_ratios_by_hand():
     # A day for which no change is said is not judged, and where most have none there is nothing to judge.
     for says, share in (([0.5, 0, -2, 3], 1.0), ([0.5, -1, 0, 0], 0.5), ([0, 0, -2, 3], math.nan), ([0] * 4, math.nan)):
         found.said[""] = np.array(says, float)[:, None]
-        assert measures(found, None)["direction"].value == pytest.approx(share, nan_ok=True)
+        assert price_metrics(found, None)["direction"].value == pytest.approx(share, nan_ok=True)
     assert measured["coverage_80"].value == pytest.approx(0.75)
     assert measured["crps"].value == pytest.approx(0.25)
     assert measured["crps"].baselines == {"random walk": 0.5}
@@ -84,7 +92,7 @@ def test_shares_and_ratios_by_hand():
 
 def test_perfect_persistence_leaves_no_skill_to_have():
     _, found = found_of([5.0] * 40, naive(3, 2))
-    measured = measures(found, np.array([np.nan, 1]), step=2)
+    measured = price_metrics(found, np.array([np.nan, 1]), step=2)
     assert math.isnan(measured["skill"].value)
     assert math.isnan(measured["theil_u"].value)
     assert math.isnan(measured["direction"].value)
@@ -92,7 +100,7 @@ def test_perfect_persistence_leaves_no_skill_to_have():
 
 
 def test_a_forecast_below_nothing_counts_as_a_hundredth():
-    _, found = found_of(np.linspace(50, 60, 40), naive(3, 1, -1), fixed())
+    _, found = found_of(np.linspace(50, 60, 40), naive(3, 1, -1), fixed_scale())
     assert found.log[""].max() < math.log(100) + 0.1
     assert found.own[""].min() > 100
 
@@ -101,7 +109,7 @@ def test_each_day_ahead_is_told_apart():
     """A line: persistence is 2 behind after a day, 6 behind after three; drift is right."""
     _, found = found_of(np.arange(100.0) * 2 + 5, naive(4, 3))
     for step in (1, 2, 3):
-        metric = measures(found, np.array([np.nan, 2]), step)["mase"]
+        metric = price_metrics(found, np.array([np.nan, 2]), step)["mase"]
         assert metric.value == pytest.approx(step)
         assert metric.baselines["drift"] == pytest.approx(0, abs=1e-4)
 
@@ -110,11 +118,11 @@ def test_intervals_and_scores_come_with_a_calibration():
     series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, 4000))
     way = naive(10, 3)
     data = data_of(series, 13)
-    calibration = calibrate(way, data)
+    calibration = calibrate_price_intervals(way, data)
     assert calibration.quantiles.shape == (3, 199)
     _, found = found_of(series, way, calibration=calibration)
     for step in (1, 3):
-        measured = measures(found, usual_change(data), step)
+        measured = price_metrics(found, mean_absolute_change(data), step)
         assert measured["coverage_80"].value == pytest.approx(0.8, abs=0.06)
         assert measured["coverage_95"].value == pytest.approx(0.95, abs=0.03)
         # Nothing can be better than what the walk was drawn from, nor is the calibrated one much worse.
@@ -128,30 +136,30 @@ def test_an_interval_that_too_few_errors_tell_is_not_judged():
     """Of 21 windows of validation the outermost but one errors are the ends of 80 %, and of 95 % there is none."""
     series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, 120))
     way = naive(3, 1)
-    data, found = found_of(series, way, calibration=calibrate(way, data_of(series, 4)))
+    data, found = found_of(series, way, calibration=calibrate_price_intervals(way, data_of(series, 4)))
     assert data.validation.samples == 21
-    measured = measures(found, usual_change(data))
+    measured = price_metrics(found, mean_absolute_change(data))
     assert 0 < measured["coverage_80"].value <= 1
     assert "coverage_95" not in measured
 
 
 def test_no_calibration_without_validation():
-    assert calibrate(naive(15, 6), data_of(np.arange(100.0), 8)) is None
+    assert calibrate_price_intervals(naive(15, 6), data_of(np.arange(100.0), 8)) is None
 
 
 def test_the_verdict_is_on_squared_errors_of_the_days_asked():
     random = np.random.default_rng(0)
     series = 100 + np.cumsum(np.tile([3.0, -3.0], 100) + random.normal(0, 0.1, 200))
-    way = Way(lambda past, company, following: past[:, -2:], 4, 2)  # two days ago, then yesterday
+    way = ForecastMethod(lambda past, company, following: past[:, -2:], 4, 2)  # two days ago, then yesterday
     _, found = found_of(series, way)
-    first, second, both = (judge(found, step, "persistence") for step in (1, 2, None))
+    first, second, both = (judge_prices(found, step, "persistence") for step in (1, 2, None))
     assert (first.outcome, second.outcome) == ("beats", "ties with")
     assert math.isnan(second.p)  # the same forecast
     errors_1, errors_2 = (found.scaled[name] ** 2 for name in ("", "persistence"))
     assert first.skill == pytest.approx(1 - errors_1[:, 0].mean() / errors_2[:, 0].mean())
     assert both.skill == pytest.approx(1 - errors_1.mean() / errors_2.mean())
     # The linear regression sees the pattern as well, so that beating persistence is no merit.
-    assert [(judge(found, step).outcome, judge(found, step).baseline) for step in (1, None)] == [
+    assert [(judge_prices(found, step).outcome, judge_prices(found, step).baseline) for step in (1, None)] == [
         ("ties with", "linear"),
         ("ties with", "linear"),
     ]
@@ -168,7 +176,7 @@ def test_against_utilsforecast():
     before = data.test.series[rows - 1, 0].astype(float)
     frame = pd.DataFrame({"unique_id": 1, "ds": range(len(truth)), "y": truth, "ours": 0.99 * before, "last": before})
     train = pd.DataFrame({"unique_id": 1, "ds": range(-240, 0), "y": data.train.series[:, 0].astype(float)})
-    measured = measures(found, usual_change(data))
+    measured = price_metrics(found, mean_absolute_change(data))
     for name in ("mae", "rmse"):
         theirs = getattr(losses, name)(frame, ["ours", "last"])
         assert measured[name].value == pytest.approx(theirs["ours"].item(), rel=1e-5)

@@ -18,19 +18,19 @@ from test_cli import commands
 from typer.main import get_command
 
 from lstm_ae.config import Toy
+from lstm_ae.config.space import Axis
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.estimate import searches, training
-from lstm_ae.estimate.durations import Duration, Estimate, Pace, Part, Work
-from lstm_ae.estimate.training import Measured
-from lstm_ae.run import Run, create
-from lstm_ae.search.oracles import trials_of
-from lstm_ae.search.plan import Plan
-from lstm_ae.search.trials import Objective
-from lstm_ae.space import Axis
-from lstm_ae.tasks.toy import load
+from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart, TrainingPace, TrainingWork
+from lstm_ae.estimate.training import MeasuredTraining
+from lstm_ae.run import Run, create_run
+from lstm_ae.search.oracles import count_trials
+from lstm_ae.search.plan import SearchPlan
+from lstm_ae.search.trial import Objective
+from lstm_ae.studies.toy import load
 
-PACE = Pace(start=2.0, step=Duration(0.5, 0.75), window=Duration(0.25, 0.5), save=0.125)
-WORK = Work(epochs=2, steps=10, windows=4)
+PACE = TrainingPace(start=2.0, step=Duration(0.5, 0.75), window=Duration(0.25, 0.5), save=0.125)
+WORK = TrainingWork(epochs=2, steps=10, windows=4)
 SMALL = "--sequences 200 --epochs 2 --units 2 --batch-size 64"
 
 
@@ -45,31 +45,31 @@ def test_a_training_by_hand() -> None:
         ("save", 0.375),
     ]
     assert PACE.parts(WORK)[1].how == "2 epochs of 10 steps, 500 ms each"
-    parts = (Part("a", "", Duration(1, 2)), Part("b", "", Duration(3, 5)))
-    assert Estimate(parts, None, 0, 0, ()).duration == Duration(4, 7)
+    parts = (EstimatePart("a", "", Duration(1, 2)), EstimatePart("b", "", Duration(3, 5)))
+    assert CommandEstimate(parts, None, 0, 0, ()).duration == Duration(4, 7)
 
 
-def measured(finish: float) -> Measured:
-    return Measured(PACE, WORK, Duration(finish, finish), parameters=5, state=100, run=1000)
+def measured(finish: float) -> MeasuredTraining:
+    return MeasuredTraining(PACE, WORK, Duration(finish, finish), parameters=5, state=100, run=1000)
 
 
-def plan(**choices: Any) -> Plan:
+def plan(**choices: Any) -> SearchPlan:
     axes = (Axis("learning_rate", (0.1, 0.01)), Axis("units", (4, 2, 8)))
     details: dict[str, Any] = {"config": Toy(sequences=100, epochs=2), "axes": axes, "objective": Objective("val_loss")}
-    return Plan(**details | choices)
+    return SearchPlan(**details | choices)
 
 
 def test_a_search_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def measure(config: Toy, data: Any, *, finish: bool = True, seconds: float = 0) -> Measured:
+    def measure(config: Toy, data: Any, *, finish: bool = True, seconds: float = 0) -> MeasuredTraining:
         seen.append((config.units, config.learning_rate))
         half = PACE._replace(start=1.0, step=Duration(0.25, 0.5))
         return measured(3.0) if config.units == 8 else measured(0)._replace(pace=half)
 
     monkeypatch.setattr(searches, "measure", measure)
     asked = plan(repeats=2)
-    found = searches.estimate(asked, load(asked.config), jobs=1, keep=2, refit=True)
+    found = searches.estimate_search(asked, load(asked.config), jobs=1, keep=2, refit=True)
     assert seen == [(8, 0.1), (2, 0.1)]
     # The small one takes 1 + 5 + 3 + 0.375 = 9.375 s, the large one 15.375: 12 trainings of 12.375 s.
     whole = {part.name: part.duration.usual for part in found.parts}
@@ -84,7 +84,7 @@ def test_settings_that_differ_in_no_size_are_timed_once(monkeypatch: pytest.Monk
     calls = []
     monkeypatch.setattr(searches, "measure", lambda *a, **b: calls.append(a) or measured(1.0))
     asked = plan(axes=(Axis("learning_rate", (0.1, 0.01)), Axis("clip", low=1.0, high=5.0)), search="random", trials=4)
-    found = searches.estimate(asked, load(asked.config), jobs=1)
+    found = searches.estimate_search(asked, load(asked.config), jobs=1)
     assert len(calls) == 1
     assert found.parts[0].duration == Duration(4 * 15.375, 4 * 23.375)
     assert "one was timed" in found.notes[0]
@@ -93,17 +93,17 @@ def test_settings_that_differ_in_no_size_are_timed_once(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("jobs", "rounds"), [(2, 2), (3, 1), (8, 1)])
 def test_rounds_of_parallel_trials_are_whole(monkeypatch: pytest.MonkeyPatch, jobs: int, rounds: int) -> None:
     one = measured(1.0)
-    monkeypatch.setattr(searches, "_beside", lambda *_: searches.Ends(one, one, 0.0, None))
+    monkeypatch.setattr(searches, "_beside", lambda *_: searches.SearchExtremes(one, one, 0.0, None))
     asked = plan(axes=(Axis("learning_rate", (0.1, 0.01, 0.001)),))
-    found = searches.estimate(asked, load(asked.config), jobs=jobs)
+    found = searches.estimate_search(asked, load(asked.config), jobs=jobs)
     assert found.parts[0].duration.usual == pytest.approx(rounds * 15.375)
 
 
 def test_what_hyperband_comes_to_by_hand() -> None:
     # Of 9 epochs: 3 settings for 9; 5 for 3, 2 of them for 6 more; 9 for 1, 3 of them for 2 more, 1 for 6 more.
-    found = trials_of(plan(config=Toy(epochs=9), search="hyperband"))
+    found = count_trials(plan(config=Toy(epochs=9), search="hyperband"))
     assert found == (3 + 5 + 2 + 9 + 3 + 1, 27 + 15 + 12 + 9 + 6 + 6)
-    assert trials_of(plan()) == (6, None)
+    assert count_trials(plan()) == (6, None)
 
 
 @given(samples=st.integers(1, 300), most=st.integers(2, 100))
@@ -174,8 +174,8 @@ def test_many_windows_are_measured_in_part(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(training, "MEASURED", 20)
     config = Toy(sequences=200, epochs=1, units=2)
     data = load(config)
-    run = create(tmp_path / "run", config, data.source, data.symbols, "")
-    other = create(tmp_path / "other", config, data.source, data.symbols, "")
+    run = create_run(tmp_path / "run", config, data.source, data.symbols, "")
+    other = create_run(tmp_path / "other", config, data.source, data.symbols, "")
     fitted = training.Fitted([{"epoch": 1.0}], 1, "", False, 0.0)
     trained = training._Trained(None, fitted)
     found = training._finished(measured(0), (run, other), config, data, trained, figures=True)

@@ -25,12 +25,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from lstm_ae import detection
+from lstm_ae.apply import detect
 from lstm_ae.config import Series
-from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, SequenceClassifier, autoencoder, base, detector
-from lstm_ae.keeper import Keeper
 from lstm_ae.run import open_run
+from lstm_ae.training.checkpoint import Checkpointer
 
 DAY, BROKEN = 24, slice(24 * 10, 24 * 11)
 SMALL: dict[str, Any] = {"code": 4, "units": 6, "epochs": 5, "batch_size": 32, "learning_rate": 0.02}
@@ -102,7 +102,7 @@ def test_fitting_is_what_the_command_does(place: Path, fitted: AnomalyDetector) 
 
 def test_a_run_of_the_command_is_loaded(place: Path, fitted: AnomalyDetector) -> None:
     loaded = AnomalyDetector.load(place / "run")
-    found = detection.detect(open_run(place / "run"), str(place / "bad.csv"))
+    found = detect.detect(open_run(place / "run"), str(place / "bad.csv"))
     np.testing.assert_array_equal(-loaded.score_samples(BAD), found.ours.scores)
     assert loaded.window == loaded.window_ == DAY
     assert {name: loaded.get_params()[name] for name in SMALL} == SMALL
@@ -166,12 +166,12 @@ def test_an_autoencoder_of_a_detectors_run_is_fitted_anew(monkeypatch: pytest.Mo
 def test_a_loss_that_becomes_nan_leaves_the_weights_of_the_last_good_epoch(
     monkeypatch: pytest.MonkeyPatch, good: int
 ) -> None:
-    judge = Keeper.on_epoch_end
+    judge = Checkpointer.on_epoch_end
 
-    def diverge(self: Keeper, epoch: int, logs: Any = None) -> None:
+    def diverge(self: Checkpointer, epoch: int, logs: Any = None) -> None:
         judge(self, epoch, logs if epoch < good else logs | {"val_loss": np.nan})
 
-    monkeypatch.setattr(Keeper, "on_epoch_end", diverge)
+    monkeypatch.setattr(Checkpointer, "on_epoch_end", diverge)
     model, rows = AnomalyDetector(**TINY | {"epochs": 3}), GOOD.to_numpy()[:60]
     why = f"^The loss became NaN or infinite in epoch {good + 1}; "
     if good:
@@ -181,7 +181,7 @@ def test_a_loss_that_becomes_nan_leaves_the_weights_of_the_last_good_epoch(
             model.fit(rows)
         assert np.isfinite(model.score_samples(rows)).all()
     else:
-        with pytest.raises(Diverged, match=why + "no epoch was good. Give a lower learning_rate$"):
+        with pytest.raises(DivergedError, match=why + "no epoch was good. Give a lower learning_rate$"):
             model.fit(rows)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lstm_ae.evaluation import Mean, Verdict, principal_components, sample_means, skill
-from lstm_ae.verdicts import against_each, diebold_mariano, hardest, verdict
+from lstm_ae.evaluation import RunningMean, Verdict, pca_error, sample_means, skill
+from lstm_ae.significance import against_each, compare_forecasts, diebold_mariano, hardest
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,11 @@ def test_skill_over_nothing_is_nan() -> None:
 
 
 def test_a_mean_over_pieces() -> None:
-    mean = Mean()
+    mean = RunningMean()
     mean.add(np.array([1.0, 2.0, 3.0]))
     mean.add(np.array([[10.0]]))
     assert mean.value == 4
-    flags = Mean()
+    flags = RunningMean()
     flags.add(np.array([True, False]))
     flags.add(np.array([True, True]))
     assert flags.value == 0.75
@@ -34,7 +34,7 @@ def test_a_mean_over_pieces() -> None:
 
 def test_a_mean_is_summed_in_double_precision() -> None:
     """In float32, 2**24 + 1 is 2**24."""
-    mean = Mean()
+    mean = RunningMean()
     mean.add(np.array([2**24], np.float32))
     for _ in range(3):
         mean.add(np.array([1], np.float32))
@@ -42,7 +42,7 @@ def test_a_mean_is_summed_in_double_precision() -> None:
 
 
 def test_a_mean_along_axes_keeps_the_rest_apart() -> None:
-    mean = Mean()
+    mean = RunningMean()
     mean.add(np.array([[1.0, 10.0], [3.0, 30.0]]), axis=0)
     mean.add(np.array([[5.0, 50.0]]), axis=0)
     assert (mean.total / mean.count).tolist() == [3, 30]
@@ -109,7 +109,7 @@ def losses(first: float, second: float, seed: int = 0) -> tuple[np.ndarray, np.n
 )
 def test_the_verdict(ours: float, theirs: float, outcome: str) -> None:
     errors, baseline = losses(ours, theirs)
-    found = verdict(errors, baseline, DAYS, name="persistence", steps=1)
+    found = compare_forecasts(errors, baseline, DAYS, name="persistence", steps=1)
     assert (found.outcome, found.baseline) == (outcome, "persistence")
     assert found.skill == pytest.approx(1 - errors.mean() / baseline.mean())
     assert (found.p < 0.05) == (outcome != "ties with")
@@ -121,11 +121,11 @@ def test_the_margin_of_a_skill_is_students(crowded: bool) -> None:
     errors, baseline = losses(1.0, 1.05)
     errors[0] += 3
     counts = np.r_[40, np.ones(59)] if crowded else np.ones(60)
-    found = verdict(errors, baseline, np.arange(60), name="x", steps=1, counts=counts)
+    found = compare_forecasts(errors, baseline, np.arange(60), name="x", steps=1, counts=counts)
     low, high = stats.ttest_1samp(errors - baseline, 0).confidence_interval()
     assert found.margin == pytest.approx((high - low) / 2 / np.average(baseline, weights=counts))
-    assert math.isnan(verdict(errors[:9], baseline[:9], np.arange(9), name="x", steps=1).margin)
-    assert math.isnan(verdict(errors, 0 * errors, np.arange(60), name="x", steps=1).margin)
+    assert math.isnan(compare_forecasts(errors[:9], baseline[:9], np.arange(9), name="x", steps=1).margin)
+    assert math.isnan(compare_forecasts(errors, 0 * errors, np.arange(60), name="x", steps=1).margin)
 
 
 def test_the_verdict_counts_days_not_samples() -> None:
@@ -135,22 +135,22 @@ def test_the_verdict_counts_days_not_samples() -> None:
     daily = (errors - baseline).reshape(20, 3).mean(axis=1)
     statistic, expected = diebold_mariano(daily, 1)
     for order in (np.arange(60), shuffled):
-        found = verdict(errors[order], baseline[order], DAYS[order], name="x", steps=1)
+        found = compare_forecasts(errors[order], baseline[order], DAYS[order], name="x", steps=1)
         assert (found.statistic, found.p) == pytest.approx((statistic, expected), rel=1e-9)
         assert found.halves == pytest.approx([diebold_mariano(half, 1)[0] for half in (daily[:10], daily[10:])])
-    copies = verdict(np.tile(errors, 5), np.tile(baseline, 5), np.tile(DAYS, 5), name="x", steps=1)
+    copies = compare_forecasts(np.tile(errors, 5), np.tile(baseline, 5), np.tile(DAYS, 5), name="x", steps=1)
     assert copies.p == pytest.approx(expected, rel=1e-9)
     # Means over some forecasts of a day say the same as these.
     apart = np.r_[np.arange(0, 60, 3), np.arange(60).reshape(20, 3)[:, 1:].ravel()]
     ours, theirs = (np.r_[of[apart[:20]], of[apart[20:]].reshape(20, 2).mean(axis=1)] for of in (errors, baseline))
     counts = np.repeat([1, 2], 20)
-    means = verdict(ours, theirs, np.tile(DAYS[::3], 2), name="x", steps=1, counts=counts)
+    means = compare_forecasts(ours, theirs, np.tile(DAYS[::3], 2), name="x", steps=1, counts=counts)
     assert (means.skill, means.p) == pytest.approx((found.skill, expected), rel=1e-9)
 
 
 def test_equal_forecasts_tie() -> None:
     errors, _ = losses(1, 1)
-    found = verdict(errors, errors, DAYS, name="persistence", steps=1)
+    found = compare_forecasts(errors, errors, DAYS, name="persistence", steps=1)
     assert found.outcome == "ties with"
     assert found.skill == 0
     assert math.isnan(found.p)
@@ -158,7 +158,7 @@ def test_equal_forecasts_tie() -> None:
 
 def test_too_few_days_decide_nothing() -> None:
     errors, baseline = losses(1, 2)
-    found = verdict(errors[:12], baseline[:12], DAYS[:12], name="persistence", steps=1)
+    found = compare_forecasts(errors[:12], baseline[:12], DAYS[:12], name="persistence", steps=1)
     assert found.outcome == "undecided against"
     assert math.isnan(found.p)
     assert str(found) == f"undecided against persistence (skill {found.skill:+.2%}, p not computable)"
@@ -166,11 +166,11 @@ def test_too_few_days_decide_nothing() -> None:
 
 def test_a_rout_is_worse_without_a_test() -> None:
     errors, baseline = losses(20, 1)
-    found = verdict(errors[:12], baseline[:12], DAYS[:12], name="PCA", steps=1)
+    found = compare_forecasts(errors[:12], baseline[:12], DAYS[:12], name="PCA", steps=1)
     assert found.outcome == "is worse than"
     assert str(found).startswith("is worse than PCA (error x1")
     assert str(found).endswith(", p not computable)")
-    won = verdict(baseline[:12], errors[:12], DAYS[:12], name="PCA", steps=1)
+    won = compare_forecasts(baseline[:12], errors[:12], DAYS[:12], name="PCA", steps=1)
     assert won.outcome == "undecided against"  # what cannot be tested is not praised
 
 
@@ -178,7 +178,7 @@ def test_a_rout_that_is_not_significant_is_no_tie() -> None:
     """One day in twenty is a disaster."""
     errors, baseline = losses(1, 1)
     errors[:3] += 100
-    found = verdict(errors, baseline, DAYS, name="x", steps=1)
+    found = compare_forecasts(errors, baseline, DAYS, name="x", steps=1)
     assert found.skill < -1
     assert found.p > 0.05
     assert found.outcome == "undecided against"
@@ -218,16 +218,16 @@ def test_principal_components_against_the_singular_vectors(samples: int, values:
     mean = train.mean(axis=0)
     axes = np.linalg.svd(train - mean, full_matrices=False)[2][:3]
     expected = np.mean(((test - mean) @ axes.T @ axes + mean - test) ** 2)
-    assert principal_components(train, test, 3) == pytest.approx(expected, rel=1e-6)
+    assert pca_error(train, test, 3) == pytest.approx(expected, rel=1e-6)
 
 
 def test_principal_components_by_hand() -> None:
     """Training on the diagonal of a square: one number keeps what lies on it and loses what lies across."""
     train = np.array([[-1.0, -1.0], [1.0, 1.0], [2.0, 2.0], [-2.0, -2.0]])
-    assert principal_components(train, np.array([[3.0, 3.0]]), 1) == pytest.approx(0, abs=1e-12)
-    assert principal_components(train, np.array([[1.0, -1.0]]), 1) == pytest.approx(1)
+    assert pca_error(train, np.array([[3.0, 3.0]]), 1) == pytest.approx(0, abs=1e-12)
+    assert pca_error(train, np.array([[1.0, -1.0]]), 1) == pytest.approx(1)
     # More numbers than there are values lose nothing.
-    assert principal_components(train, np.array([[1.0, -1.0]]), 9) == pytest.approx(0, abs=1e-12)
+    assert pca_error(train, np.array([[1.0, -1.0]]), 9) == pytest.approx(0, abs=1e-12)
 
 
 def test_better_by_the_day_and_worse_by_the_sample_decides_nothing() -> None:
@@ -236,7 +236,7 @@ def test_better_by_the_day_and_worse_by_the_sample_decides_nothing() -> None:
     days = np.r_[np.arange(99), np.full(1000, 99)]
     baseline = np.ones(1099)
     errors = np.r_[0.9 + 0.01 * random.normal(size=99), np.full(1000, 1.05)]
-    found = verdict(errors, baseline, days, name="persistence", steps=1)
+    found = compare_forecasts(errors, baseline, days, name="persistence", steps=1)
     assert found.p < 0.05
     assert found.skill < 0 < found.statistic
     assert found.outcome == "undecided against"

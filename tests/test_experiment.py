@@ -10,23 +10,23 @@ import filelock
 import numpy as np
 import pytest
 
-from lstm_ae import about, experiment
+from lstm_ae import experiment, run
 from lstm_ae import run as runs
 from lstm_ae.config import Config, Mnist, Snp, Toy
-from lstm_ae.data import selection
+from lstm_ae.data import prices
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import ConfigError, DataError, Diverged
+from lstm_ae.errors import ConfigError, DataError, DivergedError
+from lstm_ae.experiment import LoadedRun, open_trained
 from lstm_ae.files import save_state
-from lstm_ae.opening import Opened, open_trained
 from lstm_ae.run import Run
-from lstm_ae.tasks import task
-from lstm_ae.training import Progress
+from lstm_ae.studies import load_study
+from lstm_ae.training.loop import Progress
 
 TOY = Toy(sequences=40, units=2, epochs=2, batch_size=16, latent="vector", dropout=0.2, seed=7, deterministic=True)
 
 
 def load(config: Config) -> Data:
-    return task(runs.task_of(config)).load(config)
+    return load_study(runs.task_of(config)).load(config)
 
 
 def trained(config: Config, where: str = "here", **choices: Any) -> Run:
@@ -60,7 +60,7 @@ def some_digits(folder: Path) -> str:
     return str(path)
 
 
-def same_again(run: Run, config: Config) -> Opened:
+def same_again(run: Run, config: Config) -> LoadedRun:
     """What every study promises: a run measures and draws itself again from its directory alone."""
     assert run.finished
     assert not run.state.exists()
@@ -117,7 +117,7 @@ def test_predictions_are_a_table_in_the_run(toy: Run) -> None:
 
 @pytest.mark.parametrize("goal", [pytest.param("predict", marks=pytest.mark.slow), "reconstruct"])
 def test_snp_again_from_its_directory(goal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 20)
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 20)
     config = Snp(data=some_prices(tmp_path), goal=goal, window=6, units=2, epochs=1)
     run = trained(config)
     opened = same_again(run, config)
@@ -196,11 +196,11 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
 def test_a_part_of_other_versions_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     state, data = Path("state.npz"), load(TOY)
     now = experiment.identity_in(state, TOY, data)
-    assert now == experiment.identity(TOY, data) | {"versions": about.versions()}
+    assert now == experiment.identity(TOY, data) | {"versions": run.installed_versions()}
     save_state(state, {"identity": now}, {"variable": [np.zeros(3)]})
     assert experiment.identity_in(state, TOY, data) == now
     assert state.exists()
-    monkeypatch.setattr("lstm_ae.about.versions", lambda: {"keras": "4"})
+    monkeypatch.setattr("lstm_ae.run.installed_versions", lambda: {"keras": "4"})
     assert experiment.identity_in(state, TOY, data)["versions"] == {"keras": "4"}
     assert not state.exists()
     save_state(state, {"identity": experiment.identity(TOY, data)}, {})  # of a version that did not note them
@@ -217,7 +217,7 @@ def test_a_training_that_fails_lets_go_of_its_run(monkeypatch: pytest.MonkeyPatc
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(experiment, "learn", fail)
+    monkeypatch.setattr(experiment, "fit_model", fail)
     with pytest.raises(RuntimeError, match="no memory") as held:
         trained(TOY)
     with filelock.FileLock(Run(Path("here")).lock, timeout=0):
@@ -243,7 +243,7 @@ def test_without_one_good_epoch_only_the_config_is_kept() -> None:
     config = Toy(sequences=10, units=2, epochs=2)
     data = load(config)
     huge = data._replace(train=data.train._replace(series=np.full_like(data.train.series, 1e30)))
-    with pytest.raises(Diverged) as caught:
+    with pytest.raises(DivergedError) as caught:
         experiment.train(config, huge, out=Path("here"))
     text = str(caught.value)
     assert text.startswith("The loss became NaN or infinite in epoch 1 (try a lower --learning-rate, or --clip 1); ")
@@ -255,7 +255,7 @@ def test_without_one_good_epoch_only_the_config_is_kept() -> None:
 
 def test_a_loss_turned_nan_leaves_a_run_with_the_last_good_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two good epochs, then a weight overflows; the run is whole, with the model of the best of the two."""
-    from lstm_ae.training import Keeper
+    from lstm_ae.training.loop import Keeper
 
     judge = Keeper.on_epoch_end
 
@@ -266,7 +266,7 @@ def test_a_loss_turned_nan_leaves_a_run_with_the_last_good_weights(monkeypatch: 
             weight.assign(np.full(weight.shape, math.nan))
 
     monkeypatch.setattr(Keeper, "on_epoch_end", poison)
-    with pytest.raises(Diverged) as caught:
+    with pytest.raises(DivergedError) as caught:
         trained(Toy(sequences=20, units=2, epochs=5, batch_size=4))
     run = Run(Path("here"))
     best = run.metrics()["training"]["best_epoch"]

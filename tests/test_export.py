@@ -16,23 +16,23 @@ import tensorflow as tf
 from processes import finished, started
 from served_models import drawn
 
-from lstm_ae import export as exporting
 from lstm_ae.config import Mnist, Series, Snp, Toy
-from lstm_ae.data.scaling import fixed, logarithms, min_max_per_company
-from lstm_ae.errors import ConfigError, DataError, Unproven
-from lstm_ae.export import Endpoint, Exported, export
-from lstm_ae.exporting import admission, probe, verification
-from lstm_ae.exporting.detector import BLOCK, Detector
-from lstm_ae.exporting.endpoints import endpoints
-from lstm_ae.exporting.samples import samples
-from lstm_ae.exporting.verification import Case
+from lstm_ae.data.scaling import company_scale, fixed_scale, log_scale
+from lstm_ae.errors import ConfigError, DataError, UnprovenError
+from lstm_ae.export import admission, probe, verification
+from lstm_ae.export import saved_model as exporting
+from lstm_ae.export.endpoints import model_endpoints
+from lstm_ae.export.samples import sample_endpoints
+from lstm_ae.export.saved_model import Endpoint, ExportResult, export
+from lstm_ae.export.score_endpoint import BLOCK, ScoreParameters
+from lstm_ae.export.verification import VerificationCase
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.rollout import rollout
-from lstm_ae.models.scaling import in_own_units, network_of
+from lstm_ae.models.scaling import in_own_units, inner_network
 
-COMPANIES = min_max_per_company(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
+COMPANIES = company_scale(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
 INPUTS = {
     "past": np.array([[[100], [95], [99]], [[12], [44], [30]], [[7], [9], [8]]], np.float32),
     "company": np.array([1, 2, 0], np.int32),
@@ -45,27 +45,27 @@ def model() -> Any:
 
 
 @pytest.fixture(scope="module")
-def exported(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(model: Any, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     """Proven for real, in a process that has neither Keras nor this package."""
     return export(model, tmp_path_factory.mktemp("served") / "snp")
 
 
 def small(**choices: Any) -> Any:
-    return in_own_units(drawn(autoencoder(Toy(units=2, **choices), steps=3, features=1)), fixed())
+    return in_own_units(drawn(autoencoder(Toy(units=2, **choices), steps=3, features=1)), fixed_scale())
 
 
 @pytest.fixture
 def one_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what does not depend on which there are: an endpoint takes half a second."""
-    monkeypatch.setattr(exporting, "endpoints", lambda model, detector: endpoints(model, detector)[:1])
+    monkeypatch.setattr(exporting, "endpoints", lambda model, detector: model_endpoints(model, detector)[:1])
 
 
 def called(model: Any, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    (call,) = [each.call for each in endpoints(model) if each.name == name]
+    (call,) = [each.call for each in model_endpoints(model) if each.name == name]
     return {key: value.numpy() for key, value in call({k: tf.constant(v) for k, v in inputs.items()}).items()}
 
 
-def test_what_was_written(exported: Exported) -> None:
+def test_what_was_written(exported: ExportResult) -> None:
     assert exported.directory.name == "1"
     assert exported.endpoints == [
         Endpoint("serving_default", ["company", "past"], ["future"]),
@@ -79,7 +79,7 @@ def test_what_was_written(exported: Exported) -> None:
     assert exported.directory.stat().st_mode & 0o777 == 0o755
 
 
-def test_the_endpoints_say_what_the_model_says(model: Any, exported: Exported) -> None:
+def test_the_endpoints_say_what_the_model_says(model: Any, exported: ExportResult) -> None:
     loaded = tf.saved_model.load(str(exported.directory))
     inputs = {name: tf.constant(value) for name, value in INPUTS.items()}
     for name in ("serving_default", "predict"):
@@ -109,7 +109,7 @@ def test_the_endpoints_say_what_the_model_says(model: Any, exported: Exported) -
             },
         ),
         (
-            lambda: in_own_units(classifier(Mnist(units=2), steps=4, features=3, classes=10), fixed()),
+            lambda: in_own_units(classifier(Mnist(units=2), steps=4, features=3, classes=10), fixed_scale()),
             {
                 "serving_default": ["reconstruction", "label"],
                 "reconstruct": ["reconstruction"],
@@ -125,7 +125,7 @@ def test_the_endpoints_say_what_the_model_says(model: Any, exported: Exported) -
         (
             lambda: in_own_units(
                 step_forecaster(Snp(units=2, inputs="ohlc", with_open=True, scale="log")),
-                logarithms(
+                log_scale(
                     np.exp(np.random.default_rng(0).normal(0, 1, (9, 4))).astype(np.float32),
                     np.zeros(9, np.int32),
                     volume=False,
@@ -148,9 +148,9 @@ def test_an_endpoint_for_each_thing_a_model_can_do(
 
 
 def test_a_score_of_rows_is_proven_over_joined_windows_and_blocks() -> None:
-    scale = fixed(2.0, 3.0)
+    scale = fixed_scale(2.0, 3.0)
     model = in_own_units(drawn(pooled_autoencoder(Series(units=2, code=2), steps=5, features=2, missing=True)), scale)
-    asked = list(samples(model, endpoints(model, Detector(0.5, 3))))
+    asked = list(sample_endpoints(model, model_endpoints(model, ScoreParameters(0.5, 3))))
     shapes = {
         name: [given["sequence"].shape for (own, *_), given in asked if own == name] for name in ("score", "encode")
     }
@@ -167,7 +167,7 @@ def test_the_score_is_the_squared_error_of_scaled_values() -> None:
     network = autoencoder(Toy(units=2), steps=2, features=2)
     network.set_weights([np.zeros(weight.shape) for weight in network.get_weights()])
     network.get_layer("reconstruction").set_weights([np.zeros((2, 2)), np.ones(2)])
-    model = in_own_units(network, fixed(10, 2))
+    model = in_own_units(network, fixed_scale(10, 2))
     window = np.array([[[14, 10], [12, 18]]], np.float32)
     assert called(model, "score", {"sequence": window})["score"].tolist() == [[(1 + 1) / 2, (0 + 9) / 2]]
     assert called(model, "reconstruct", {"sequence": window})["reconstruction"].tolist() == [[[12, 12], [12, 12]]]
@@ -179,7 +179,7 @@ def test_missing_values_do_not_count() -> None:
     network.set_weights([np.zeros(weight.shape) for weight in network.get_weights()])
     network.get_layer("reconstruction").set_weights([np.zeros((2, 2)), np.ones(2)])
     window = np.array([[[3, np.nan], [np.nan, np.nan]]], np.float32)
-    said = called(in_own_units(network, fixed()), "score", {"sequence": window})["score"]
+    said = called(in_own_units(network, fixed_scale()), "score", {"sequence": window})["score"]
     np.testing.assert_array_equal(said, [[4, np.nan]])
 
 
@@ -189,7 +189,9 @@ def test_the_code_is_what_the_encoder_hands_over() -> None:
         network = autoencoder(Toy(units=1, latent=latent), steps=1, features=1)
         encoder = network.get_layer("encoder_1")
         encoder.set_weights([np.zeros((1, 4)), np.zeros((1, 4)), np.array([0.0, 0, 1, 0])])
-        code = called(in_own_units(network, fixed()), "encode", {"sequence": np.zeros((1, 1, 1), np.float32)})["code"]
+        code = called(in_own_units(network, fixed_scale()), "encode", {"sequence": np.zeros((1, 1, 1), np.float32)})[
+            "code"
+        ]
         assert code.shape == shape
         assert code.item() == pytest.approx(0.5 * np.tanh(0.5 * np.tanh(1)), rel=1e-6)
 
@@ -198,7 +200,7 @@ def test_the_code_is_all_that_the_decoder_needs() -> None:
     """Decoded by the model's other layers, it gives the reconstruction."""
     model = small(latent="vector", bidirectional=True)
     window = np.random.default_rng(0).normal(size=(4, 3, 1)).astype(np.float32)
-    network, code = network_of(model), called(model, "encode", {"sequence": window})["code"]
+    network, code = inner_network(model), called(model, "encode", {"sequence": window})["code"]
     assert code.shape == (4, 4)
     hidden = tf.constant(code)
     for name in ("repeat", "decoder_1", "reconstruction"):
@@ -207,7 +209,7 @@ def test_the_code_is_all_that_the_decoder_needs() -> None:
 
 
 def test_the_class_is_the_most_probable() -> None:
-    model = in_own_units(drawn(classifier(Mnist(units=2), steps=4, features=3, classes=10)), fixed())
+    model = in_own_units(drawn(classifier(Mnist(units=2), steps=4, features=3, classes=10)), fixed_scale())
     said = called(model, "classify", {"sequence": np.random.default_rng(0).normal(size=(9, 4, 3)).astype(np.float32)})
     assert said["class"].dtype == np.int32
     assert said["class"].tolist() == said["label"].argmax(axis=1).tolist()
@@ -253,7 +255,7 @@ def test_layers_get_their_kernels_back(tmp_path: Path, one_endpoint: None, monke
         inside.extend(layer.use_cudnn for layer in recurrent)
         return 0.0
 
-    monkeypatch.setattr(verification, "prove", look)
+    monkeypatch.setattr(verification, "verify_export", look)
     export(model, tmp_path)
     assert inside == [False, False]
     assert [layer.use_cudnn for layer in recurrent] == before
@@ -264,7 +266,7 @@ def test_what_is_not_proven_is_not_published(
 ) -> None:
     monkeypatch.setattr(verification, "in_fresh_process", lambda *_: {"difference": None, "error": "it is wrong"})
     (tmp_path / "3").mkdir()
-    with pytest.raises(Unproven, match=r"^The exported model: it is wrong; nothing was published$"):
+    with pytest.raises(UnprovenError, match=r"^The exported model: it is wrong; nothing was published$"):
         export(small(), tmp_path)
 
     def interrupt(*_: Any) -> None:
@@ -274,28 +276,28 @@ def test_what_is_not_proven_is_not_published(
     with pytest.raises(KeyboardInterrupt):
         export(small(), tmp_path)
     monkeypatch.setattr(admission.judgment, "find_forbidden", lambda _: ["WriteFile"])
-    with pytest.raises(Unproven, match=r"^The exported model contains forbidden parts: WriteFile; nothing"):
+    with pytest.raises(UnprovenError, match=r"^The exported model contains forbidden parts: WriteFile; nothing"):
         export(small(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
 
 
 def test_damaged_weights_are_told_as_such(tmp_path: Path) -> None:
     model = small()
-    network_of(model).get_layer("reconstruction").bias.assign([float("nan")])
+    inner_network(model).get_layer("reconstruction").bias.assign([float("nan")])
     with pytest.raises(DataError, match="answers with NaN or infinity, so its weights are damaged; train a new run"):
         export(model, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_a_wrong_answer_is_noticed(exported: Exported, tmp_path: Path) -> None:
+def test_a_wrong_answer_is_noticed(exported: ExportResult, tmp_path: Path) -> None:
     """The check itself, with expectations that are off."""
-    one = probe.check(str(exported.directory), str(_cases(tmp_path, _answers(exported))))
+    one = probe.check_cases(str(exported.directory), str(_cases(tmp_path, _answers(exported))))
     assert one == {"difference": 0.0, "error": ""}
     off = [
         case._replace(expected={"future": case.expected["future"] * np.float32(1.00001)}) for case in _answers(exported)
     ]
-    found = probe.check(str(exported.directory), str(_cases(tmp_path, off)))
+    found = probe.check_cases(str(exported.directory), str(_cases(tmp_path, off)))
     assert found["error"] == "endpoint 'serving_default' differs from the trained model by 1e-05, more than 1e-06"
     for wrong, text in (
         (
@@ -306,27 +308,31 @@ def test_a_wrong_answer_is_noticed(exported: Exported, tmp_path: Path) -> None:
         ({"future": np.full((3, 3, 1), np.nan, np.float32)}, "gives NaN in 'future' where the trained model does not"),
         ({"past": np.zeros((3, 3, 1), np.float32)}, "has the outputs ['future'] in place of ['past']"),
     ):
-        found = probe.check(str(exported.directory), str(_cases(tmp_path, [Case("predict", INPUTS, wrong)])))
+        found = probe.check_cases(
+            str(exported.directory), str(_cases(tmp_path, [VerificationCase("predict", INPUTS, wrong)]))
+        )
         assert found["error"].startswith(f"endpoint 'predict' {text}")
-    nowhere = probe.check(str(exported.directory), str(_cases(tmp_path, [Case("encode", INPUTS, None)])))
+    nowhere = probe.check_cases(
+        str(exported.directory), str(_cases(tmp_path, [VerificationCase("encode", INPUTS, None)]))
+    )
     assert nowhere["error"].startswith("endpoint 'encode' does not run (")
-    lost = probe.check(str(tmp_path / "lost"), str(tmp_path / "cases.npz"))
+    lost = probe.check_cases(str(tmp_path / "lost"), str(tmp_path / "cases.npz"))
     assert lost["error"].startswith("it does not load (")
 
 
-def _answers(exported: Exported) -> list[Case]:
+def _answers(exported: ExportResult) -> list[VerificationCase]:
     loaded = tf.saved_model.load(str(exported.directory))
     inputs = {name: tf.constant(value) for name, value in INPUTS.items()}
     said = loaded.signatures["serving_default"](**inputs)
-    return [Case("serving_default", INPUTS, {"future": said["future"].numpy()})]
+    return [VerificationCase("serving_default", INPUTS, {"future": said["future"].numpy()})]
 
 
-def _cases(folder: Path, cases: list[Case]) -> Path:
-    (folder / "cases.npz").write_bytes(verification.packed(cases))
+def _cases(folder: Path, cases: list[VerificationCase]) -> Path:
+    (folder / "cases.npz").write_bytes(verification.pack_cases(cases))
     return folder / "cases.npz"
 
 
-def test_a_process_that_dies_or_hangs(exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_or_hangs(exported: ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = (exported.directory, tmp_path / "cases.npz", tmp_path / "report.json")
     program = tmp_path / "probe.py"
     monkeypatch.setattr(probe, "__file__", str(program))
@@ -350,7 +356,7 @@ def test_the_fresh_process_finds_packages_where_this_one_does(tmp_path: Path, mo
 
 
 @pytest.mark.slow
-def test_the_fresh_process_has_tensorflow_alone(exported: Exported, tmp_path: Path) -> None:
+def test_the_fresh_process_has_tensorflow_alone(exported: ExportResult, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     verification.in_fresh_process(exported.directory, _cases(tmp_path, _answers(exported)), report)
     assert json.loads(report.read_text()) == {"difference": 0.0, "error": "", "modules": []}
@@ -361,7 +367,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def test_each_weight_is_stored_once(model: Any, exported: Exported) -> None:
+def test_each_weight_is_stored_once(model: Any, exported: ExportResult) -> None:
     stored = tf.train.load_checkpoint(str(exported.directory / "variables" / "variables")).get_variable_to_shape_map()
     sizes = [math.prod(shape) for name, shape in stored.items() if name.endswith("VARIABLE_VALUE")]
     assert sum(sizes) == model.count_params()

@@ -13,10 +13,10 @@ from graphs import edit_graph, function, save_plain
 from served_models import ask, run, save, service
 
 from lstm_ae.errors import DataError
-from lstm_ae.exporting import admission, warmup
-from lstm_ae.exporting.admission import Forbidden, admit
-from lstm_ae.serving.loading import loader
-from lstm_ae.serving.manifests import read_manifest
+from lstm_ae.export import admission, warmup
+from lstm_ae.export.admission import ForbiddenGraphError, admit_version
+from lstm_ae.serving.loading import make_loader
+from lstm_ae.serving.manifest import read_manifest
 
 DATA = "variables/variables.data-00000-of-00001"
 FILES = (
@@ -59,7 +59,7 @@ def test_entries_that_are_not_regular_files_are_refused(
     path.unlink(missing_ok=True)
     spoil(path)
     text = "cannot be read" if spoil is dangling else "is not a regular file"
-    with pytest.raises(DataError, match=f"'model/1/{name}' {text}"), admit(version, trust=trust):
+    with pytest.raises(DataError, match=f"'model/1/{name}' {text}"), admit_version(version, trust=trust):
         pass
 
 
@@ -76,7 +76,7 @@ def test_large_files_are_refused(version: Path, name: str) -> None:
     most = admission.LARGEST_WEIGHTS if name.startswith("variables/") else admission.LARGEST
     (version / name).touch()
     os.truncate(version / name, most + 1)  # without taking room
-    with pytest.raises(DataError, match=f"'model/1/{name}' is larger than {most:,} bytes"), admit(version):
+    with pytest.raises(DataError, match=f"'model/1/{name}' is larger than {most:,} bytes"), admit_version(version):
         pass
 
 
@@ -84,23 +84,23 @@ def test_large_weights_in_several_files_are_refused(version: Path) -> None:
     for name in ("variables/a", "variables/b"):
         (version / name).touch()
         os.truncate(version / name, admission.LARGEST_WEIGHTS // 2)
-    with pytest.raises(DataError, match="bytes of weights"), admit(version):
+    with pytest.raises(DataError, match="bytes of weights"), admit_version(version):
         pass
 
 
 def test_deep_and_full_folders_are_refused(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (version / "assets.extra").mkdir()
     (version / "assets.extra/again").symlink_to(version.absolute())
-    with pytest.raises(DataError, match="more files or folders than a model does"), admit(version):
+    with pytest.raises(DataError, match="more files or folders than a model does"), admit_version(version):
         pass
     (version / "assets.extra/again").unlink()
     monkeypatch.setattr(admission, "MOST_FILES", 3)
-    with pytest.raises(DataError, match="more files or folders than a model does"), admit(version):
+    with pytest.raises(DataError, match="more files or folders than a model does"), admit_version(version):
         pass
 
 
 def test_changes_after_the_check_are_not_loaded(version: Path) -> None:
-    with admit(version) as folder:
+    with admit_version(version) as folder:
         shutil.rmtree(version / "assets", ignore_errors=True)
         pipe(version / "fingerprint.pb.new")
         (version / "fingerprint.pb.new").replace(version / "fingerprint.pb")
@@ -111,9 +111,12 @@ def test_changes_after_the_check_are_not_loaded(version: Path) -> None:
     assert not folder.exists()
     assert not Path("written").exists()
     (version / "fingerprint.pb").unlink()
-    with pytest.raises(Forbidden, match="'model/1' contains forbidden parts: WriteFile"), admit(version):
+    with (
+        pytest.raises(ForbiddenGraphError, match="'model/1' contains forbidden parts: WriteFile"),
+        admit_version(version),
+    ):
         pass
-    with admit(version, trust=True) as folder:
+    with admit_version(version, trust=True) as folder:
         assert folder == version
 
 
@@ -133,7 +136,7 @@ def test_files_are_copied_where_links_are_impossible(version: Path, monkeypatch:
         raise OSError("A required privilege is not held by the client")
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
-    with admit(version) as folder:
+    with admit_version(version) as folder:
         assert (folder / DATA).read_bytes() == (version / DATA).read_bytes()
         assert not (folder / DATA).is_symlink()
 
@@ -147,7 +150,7 @@ def test_other_models_are_served_beside_one_with_a_pipe(name: str, empty_directo
     path.unlink(missing_ok=True)
     pipe(path)
     made = service(Path("models"))
-    made.catalogue._load = loader(trust=False)
+    made.catalogue._load = make_loader(trust=False)
 
     async def work(made: Any) -> Any:
         bad = await ask(made, "GET", "/v1/models/bad")
@@ -184,7 +187,7 @@ def test_a_damaged_graph_is_a_data_error_of_one_line(plain: Path, part: str, fou
 
     bad = edit_graph(plain, Path("1"), edit)
     with pytest.raises(DataError, match=r"^'1' cannot be loaded \(") as raised:
-        loader(trust=False)("plain", 1, bad)
+        make_loader(trust=False)("plain", 1, bad)
     assert found in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -195,4 +198,4 @@ def test_a_damaged_warm_up_file_is_a_data_error(plain: Path, empty_directory: Pa
     with tf.io.TFRecordWriter(str(bad / warmup.FILE)) as file:
         file.write(b"\xff")
     with pytest.raises(DataError, match=f"{warmup.FILE} is damaged"):
-        loader(trust=False)("plain", 1, bad)
+        make_loader(trust=False)("plain", 1, bad)

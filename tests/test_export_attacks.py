@@ -10,7 +10,7 @@ from graphs import X, edit_graph, function, node, save_plain
 from tensorflow.core.framework.types_pb2 import DT_FLOAT, DT_RESOURCE, DT_VARIANT
 
 from lstm_ae.errors import DataError
-from lstm_ae.exporting import graph, judgment, operations
+from lstm_ae.export import graph_check, operations
 from lstm_ae.serving.loading import open_version
 
 # Computations of the softsign, at the top level or inside another function.
@@ -137,7 +137,7 @@ def without_the_saver(path: Path, saver: str) -> Path:
 
 
 def forbidden(path: Path) -> list[str]:
-    return judgment.find_forbidden(graph.read_graph(path))
+    return graph_check.find_forbidden(graph_check.read_graph(path))
 
 
 @pytest.mark.parametrize("op", EVILS)

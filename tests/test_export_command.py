@@ -11,8 +11,8 @@ import pytest
 from lstm_ae_cli import main
 from searches import call
 
-from lstm_ae.examples import examples
-from lstm_ae.exporting import admission
+from lstm_ae.export import admission
+from lstm_ae.export.examples import examples
 from lstm_ae.run import open_run
 
 ROOT = Path(__file__).parents[1] / "saved_models"

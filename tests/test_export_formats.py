@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from lstm_ae.config import Mnist, Snp, Toy
-from lstm_ae.data.scaling import Scale, fixed, min_max_per_company
-from lstm_ae.errors import ConfigError, Unproven
-from lstm_ae.export import expected, export
-from lstm_ae.exporting import formats
-from lstm_ae.exporting.endpoints import endpoints
-from lstm_ae.exporting.formats import FORMATS, convert, require_installed
+from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
+from lstm_ae.errors import ConfigError, UnprovenError
+from lstm_ae.export import formats
+from lstm_ae.export.endpoints import model_endpoints
+from lstm_ae.export.formats import FORMATS, convert, require_installed
+from lstm_ae.export.saved_model import expected_answers, export
 from lstm_ae.files import read_object
 from lstm_ae.installation import install_hint
 from lstm_ae.models.autoencoder import autoencoder
@@ -21,7 +21,7 @@ from lstm_ae.models.classifier import classifier
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.scaling import in_own_units
 
-COMPANIES = min_max_per_company(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
+COMPANIES = company_scale(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
 
 
 def made(network: Any, scale: Scale) -> Any:
@@ -31,15 +31,15 @@ def made(network: Any, scale: Scale) -> Any:
 
 
 MODELS = {
-    "lstm-steps": lambda: made(autoencoder(Toy(units=3), steps=6, features=1), fixed(1, 2)),
+    "lstm-steps": lambda: made(autoencoder(Toy(units=3), steps=6, features=1), fixed_scale(1, 2)),
     "gru-both-vector-2": lambda: made(
         autoencoder(Toy(units=3, cell="gru", bidirectional=True, latent="vector", layers=2), steps=6, features=1),
-        fixed(),
+        fixed_scale(),
     ),
     "lstm-state": lambda: made(
-        autoencoder(Toy(units=3, latent="vector", code=2, decoder_start="code"), steps=6, features=1), fixed()
+        autoencoder(Toy(units=3, latent="vector", code=2, decoder_start="code"), steps=6, features=1), fixed_scale()
     ),
-    "classifier": lambda: made(classifier(Mnist(units=3), steps=4, features=3, classes=10), fixed(0, 255)),
+    "classifier": lambda: made(classifier(Mnist(units=3), steps=4, features=3, classes=10), fixed_scale(0, 255)),
     "companies": lambda: made(step_forecaster(Snp(units=3)), COMPANIES),
 }
 
@@ -55,8 +55,8 @@ def test_each_says_what_the_model_says(form: str, name: str, tmp_path: Path) -> 
     for module in FORMATS[form].modules:
         pytest.importorskip(module)
     model = MODELS[name]()
-    own = endpoints(model)[0]
-    cases = list(expected(model, [own], 9))
+    own = model_endpoints(model)[0]
+    cases = list(expected_answers(model, [own], 9))
     found = convert(model, own, cases, tmp_path, [form])
     assert list(found) == [form]
     assert found[form] <= 1e-5
@@ -96,8 +96,8 @@ def test_openvino_agrees(tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     pytest.importorskip("tf2onnx")
     model = MODELS["lstm-steps"]()
-    own = endpoints(model)[0]
-    cases = list(expected(model, [own], 9))
+    own = model_endpoints(model)[0]
+    cases = list(expected_answers(model, [own], 9))
     convert(model, own, cases, tmp_path, ["onnx"])
     core = openvino.Core()
     compiled = core.compile_model(
@@ -129,12 +129,12 @@ def test_what_is_not_installed_or_not_known(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_one_that_says_something_else(answer: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = MODELS["lstm-steps"]()
-    own = endpoints(model)[0]
+    own = model_endpoints(model)[0]
 
     def run(inputs: Any) -> dict[str, Any]:
         return {"reconstruction": answer(model(dict(inputs))["reconstruction"].numpy()).astype(np.float32)}
 
     monkeypatch.setitem(FORMATS, "odd", formats.Format("odd", (), lambda *_: b"", lambda _: run))
-    with pytest.raises(Unproven, match=text):
-        convert(model, own, expected(model, [own]), tmp_path, ["odd"])
+    with pytest.raises(UnprovenError, match=text):
+        convert(model, own, expected_answers(model, [own]), tmp_path, ["odd"])
     assert not (tmp_path / "odd").exists()

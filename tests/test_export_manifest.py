@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_ae import verify as verifying
-from lstm_ae.errors import DataError, Unproven
-from lstm_ae.export import export_run
-from lstm_ae.exporting import manifest, warmup
-from lstm_ae.exporting.graph import read_graph, signatures
-from lstm_ae.exporting.samples import of_signature
-from lstm_ae.exporting.verification import Case
+from lstm_ae.errors import DataError, UnprovenError
+from lstm_ae.export import manifest, warmup
+from lstm_ae.export import versions as verifying
+from lstm_ae.export.graph_check import read_graph, signatures
+from lstm_ae.export.samples import sample_signature
+from lstm_ae.export.saved_model import export_run
+from lstm_ae.export.verification import VerificationCase
+from lstm_ae.export.versions import VerifiedVersion, verify_versions
 from lstm_ae.files import as_json, read_object
 from lstm_ae.run import Run
-from lstm_ae.verify import Verified, verify
 
 ROOT = Path(__file__).parents[1] / "saved_models"
 KEPT = ("config.json", "metrics.json", "model.keras")
@@ -43,9 +43,11 @@ def run(exported: Path, empty_directory: Path) -> Path:
 
 
 def _prove_here(patch: pytest.MonkeyPatch) -> None:
-    from lstm_ae.exporting import probe, verification
+    from lstm_ae.export import probe, verification
 
-    patch.setattr(verification, "in_fresh_process", lambda version, cases, _: probe.check(str(version), str(cases)))
+    patch.setattr(
+        verification, "in_fresh_process", lambda version, cases, _: probe.check_cases(str(version), str(cases))
+    )
 
 
 def test_the_manifest_says_what_the_run_knows(exported: Path) -> None:
@@ -88,7 +90,7 @@ def test_an_empty_file_has_the_known_hash(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/b").touch()
     nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert manifest.hashes(tmp_path) == {"a/b": nothing}
+    assert manifest.hash_files(tmp_path) == {"a/b": nothing}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_what_else_its_user_must_know(
     name: str, key: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: dict[str, Any] = {}
-    monkeypatch.setattr("lstm_ae.export.export", lambda model, base, about, **_: written.update(about))
+    monkeypatch.setattr("lstm_ae.export.saved_model.export", lambda model, base, about, **_: written.update(about))
     export_run(Run(ROOT / name), tmp_path)
     assert written[key] == value
 
@@ -133,31 +135,31 @@ def test_numbers_on_the_wire() -> None:
     assert warmup._varint(127) == b"\x7f"
     assert warmup._varint(128) == b"\x80\x01"
     assert warmup._varint(150) == b"\x96\x01"
-    assert warmup.field(2, b"testing") == b"\x12\x07testing"
+    assert warmup.encode_field(2, b"testing") == b"\x12\x07testing"
 
 
 def test_requests_too_large_for_a_server_are_left_out(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lstm_ae.export import _requests
-    from lstm_ae.exporting.endpoints import endpoints
+    from lstm_ae.export.endpoints import model_endpoints
+    from lstm_ae.export.saved_model import _requests
 
     model = Run(exported).model()
-    made = endpoints(model)
-    monkeypatch.setattr("lstm_ae.export.MESSAGE", 32 * 30 * 4 - 1)
+    made = model_endpoints(model)
+    monkeypatch.setattr("lstm_ae.export.saved_model.MESSAGE", 32 * 30 * 4 - 1)
     assert len(list(_requests(model, made, 1, 30))) == 4
     assert list(_requests(model, made, 32, 30)) == []
 
 
 def test_a_run_is_verified_against_its_model(run: Path, proven_here: None) -> None:
     names = ["encode", "reconstruct", "score", "serving_default"]
-    assert list(verify(run)) == [Verified(run / "1", names, 0.0, [])]
-    assert list(verify(run / "1")) == [Verified(run / "1", names, 0.0, [])]
+    assert list(verify_versions(run)) == [VerifiedVersion(run / "1", names, 0.0, [])]
+    assert list(verify_versions(run / "1")) == [VerifiedVersion(run / "1", names, 0.0, [])]
 
 
 def test_a_version_elsewhere_is_verified_alone(run: Path, proven_here: None) -> None:
     version = Path(shutil.copytree(run / "1", "served/007"))
-    (one,) = verify(Path("served"))
+    (one,) = verify_versions(Path("served"))
     assert one.directory == version
     assert one.difference is None
     assert one.unchecked == ["whether it says what the trained model says, since no run lies around it"]
@@ -170,17 +172,17 @@ def test_old_versions_say_what_could_not_be_checked(proven_here: None) -> None:
         Path("old").mkdir(exist_ok=True)
         shutil.copy(ROOT / "toy" / name, "old")
     shutil.copytree(ROOT / "toy" / "1", "old/1", ignore=shutil.ignore_patterns("assets.extra"))
-    (one,) = verify(Path("old"))
+    (one,) = verify_versions(Path("old"))
     assert one.difference == 0
     assert "serving_default" in one.endpoints
     assert one.unchecked == ["whether its files are as they were exported, since it has no manifest"]
 
 
 def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstm_ae.verify._verified", lambda version: version.name)
+    monkeypatch.setattr("lstm_ae.export.versions._verified", lambda version: version.name)
     for name in ("10", "2", "03", "abc", "-1", "²", ".export-1"):
         (run / name).mkdir()
-    assert list(verify(run)) == ["1", "2", "03", "10"]
+    assert list(verify_versions(run)) == ["1", "2", "03", "10"]
 
 
 @pytest.mark.parametrize(
@@ -210,8 +212,8 @@ def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pyt
 )
 def test_a_version_that_is_not_as_it_was(run: Path, spoil: Any, text: str) -> None:
     spoil(run / "1")
-    with pytest.raises(Unproven) as raised:
-        list(verify(run))
+    with pytest.raises(UnprovenError) as raised:
+        list(verify_versions(run))
     assert text in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -236,17 +238,17 @@ def test_a_version_whose_manifest_was_forged(run: Path, proven_here: None) -> No
     content[-4000] ^= 0x40
     weights.write_bytes(content)
     _forge(version)
-    with pytest.raises(Unproven, match=r"^'toy/1': (endpoint '\w+' (differs|gives)|it does not load)"):
-        list(verify(run))
+    with pytest.raises(UnprovenError, match=r"^'toy/1': (endpoint '\w+' (differs|gives)|it does not load)"):
+        list(verify_versions(run))
     tf.saved_model.save(_Evil(), str(version))
     _forge(version)
-    with pytest.raises(Unproven, match=r"^'toy/1' contains forbidden parts: WriteFile$"):
-        list(verify(run))
+    with pytest.raises(UnprovenError, match=r"^'toy/1' contains forbidden parts: WriteFile$"):
+        list(verify_versions(run))
     assert not Path("written").exists()
     (version / "saved_model.pb").write_bytes(b"")
     _forge(version)
-    with pytest.raises(Unproven, match=r"^'toy/1/saved_model.pb' is damaged"):
-        list(verify(run))
+    with pytest.raises(UnprovenError, match=r"^'toy/1/saved_model.pb' is damaged"):
+        list(verify_versions(run))
 
 
 class _Evil(tf.Module):
@@ -258,7 +260,7 @@ class _Evil(tf.Module):
 
 def _forge(version: Path) -> None:
     content = read_object(version / manifest.FILE)
-    (version / manifest.FILE).write_bytes(as_json(content | {"files": manifest.hashes(version)}))
+    (version / manifest.FILE).write_bytes(as_json(content | {"files": manifest.hash_files(version)}))
 
 
 def test_other_peoples_models_are_tried_by_their_signatures(empty_directory: Path, proven_here: None) -> None:
@@ -280,12 +282,12 @@ def test_other_peoples_models_are_tried_by_their_signatures(empty_directory: Pat
 
     other = Other()
     tf.saved_model.save(other, "other/1", signatures={"good": other.good, "text": other.text})
-    (one,) = verify(Path("other"))
+    (one,) = verify_versions(Path("other"))
     assert one.endpoints == ["good"]
     assert one.unchecked[2:] == ["the endpoint 'text', which wants text or leaves its inputs' shape open"]
     tf.saved_model.save(other, "other/2", signatures={"infinite": other.infinite})
-    with pytest.raises(Unproven, match=r"^'other/2': endpoint 'infinite' gives NaN or infinity in 'y'$"):
-        list(verify(Path("other/2")))
+    with pytest.raises(UnprovenError, match=r"^'other/2': endpoint 'infinite' gives NaN or infinity in 'y'$"):
+        list(verify_versions(Path("other/2")))
 
 
 def test_what_needs_a_window_of_rows_is_tried_with_more(empty_directory: Path, proven_here: None) -> None:
@@ -302,44 +304,46 @@ def test_what_needs_a_window_of_rows_is_tried_with_more(empty_directory: Path, p
 
     made = Detector()
     tf.saved_model.save(made, "other/1", signatures={"serving_default": made.own, "score": made.score})
-    (one,) = verify(Path("other"))
+    (one,) = verify_versions(Path("other"))
     assert one.endpoints == ["score", "serving_default"]
 
 
 def test_inputs_of_a_signature() -> None:
     described = signatures(read_graph(ROOT / "snp" / "1"))["forecast"]["inputs"]
-    made = of_signature(described, 2)
+    made = sample_signature(described, 2)
     assert made is not None
     assert made["horizon"].tolist() == [3, 3]
     assert made["horizon"].dtype == np.int32
     assert made["past"].shape == (2, 30, 4)
     assert (made["past"] >= 1).all()
-    made = of_signature({"a": {"dtype": "int64", "shape": [None, 2]}, "b": {"dtype": "bool", "shape": []}}, 3)
+    made = sample_signature({"a": {"dtype": "int64", "shape": [None, 2]}, "b": {"dtype": "bool", "shape": []}}, 3)
     assert made is not None
     assert made["a"].tolist() == [[0, 0], [1, 1], [2, 2]]
     assert made["b"].shape == ()
-    assert of_signature({"a": {"dtype": "float32", "shape": None}}, 3) is None
+    assert sample_signature({"a": {"dtype": "float32", "shape": None}}, 3) is None
 
 
 def test_where_there_is_nothing_to_verify(empty_directory: Path) -> None:
     Path("x/abc").mkdir(parents=True)
     text = r"^'x' holds no exported version; give a folder that lstmae export has written$"
     with pytest.raises(DataError, match=text):
-        list(verify(Path("x")))
+        list(verify_versions(Path("x")))
 
 
 def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.ones((1, 3, 1), np.float32)
-    cases = [Case("score", {"sequence": series}, {}) for series in (whole, np.where(whole > 1, whole, np.nan))]
-    tried: list[list[Case]] = []
+    cases = [
+        VerificationCase("score", {"sequence": series}, {}) for series in (whole, np.where(whole > 1, whole, np.nan))
+    ]
+    tried: list[list[VerificationCase]] = []
     monkeypatch.setattr(verifying, "answers_of", lambda _: cases)
     monkeypatch.setattr(verifying, "prove", lambda _, found, __: tried.append(found) or 0.0)
-    (one,) = verify(run)
+    (one,) = verify_versions(run)
     assert [any(case is one for one in tried[0]) for case in cases] == [True, False]
     (told,) = one.unchecked
     assert told.startswith("what it says of series with long gaps")
     path = run / "1" / manifest.FILE
     path.write_bytes(as_json(read_object(path) | {"max_gap": 2}))
-    (one,) = verify(run)
+    (one,) = verify_versions(run)
     assert [any(case is one for one in tried[1]) for case in cases] == [True, True]
     assert one.unchecked == []

@@ -19,9 +19,9 @@ from processes import CEILING
 from tensorflow.python.framework import op_def_registry
 
 from lstm_ae.errors import DataError
-from lstm_ae.exporting import graph, operations
-from lstm_ae.exporting.judgment import find_forbidden
-from lstm_ae.exporting.operations import ALLOWED
+from lstm_ae.export import graph_check, operations
+from lstm_ae.export.graph_check import find_forbidden
+from lstm_ae.export.operations import ALLOWED
 
 ROOT = Path(__file__).parents[1] / "saved_models"
 SHIPPED = sorted(ROOT.glob("*/[0-9]*"))
@@ -43,7 +43,7 @@ def saved(path: Path, function: Callable[[Any], Any], **objects: Any) -> Path:
 
 
 def forbidden(version: Path) -> list[str]:
-    return find_forbidden(graph.read_graph(version))
+    return find_forbidden(graph_check.read_graph(version))
 
 
 def edited(plain: Path, edit: Callable[[Any], None]) -> list[str]:
@@ -208,7 +208,7 @@ import json, sys
 for name in ("keras", "tf_keras"):
     sys.modules[name] = None
 from pathlib import Path
-from lstm_ae.exporting import graph, judgment, manifest, probe
+from lstm_ae.export import graph, judgment, manifest, probe
 before = "tensorflow" in sys.modules
 print(json.dumps([before, judgment.find_forbidden(graph.read_graph(Path(sys.argv[1])))]))
 """
@@ -263,10 +263,10 @@ def test_files_that_are_none(plain: Path, empty_directory: Path) -> None:
             forbidden(path)
     whole = (plain / "saved_model.pb").read_bytes()
     (path / "saved_model.pb").write_bytes(whole)
-    assert graph.read_graph(path, limit=len(whole)).HasField("object_graph_def")
+    assert graph_check.read_graph(path, limit=len(whole)).HasField("object_graph_def")
     with pytest.raises(DataError, match=f"is larger than {len(whole) - 1:,} bytes"):
-        graph.read_graph(path, limit=len(whole) - 1)
-    for name in graph.OTHER_FORMS:  # TensorFlow would load what was not judged
+        graph_check.read_graph(path, limit=len(whole) - 1)
+    for name in graph_check.OTHER_FORMS:  # TensorFlow would load what was not judged
         (path / name).touch()
         with pytest.raises(DataError, match=f"^'model/{name}' is a form of SavedModel that is not read here"):
             forbidden(path)
@@ -282,4 +282,4 @@ def test_a_damaged_file_is_an_error_of_ours(plain: Path, tmp_path: Path, place: 
     (tmp_path / "saved_model.pb").write_bytes(whole[:place] if cut else whole)
     with contextlib.suppress(DataError):
         assert all(isinstance(name, str) for name in forbidden(tmp_path))
-        graph.signatures(graph.read_graph(tmp_path))
+        graph_check.signatures(graph_check.read_graph(tmp_path))

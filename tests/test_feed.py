@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_window
+from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
 from lstm_ae.data.windows import Split
-from lstm_ae.feed import Feed, order
+from lstm_ae.training.batches import Batches, shuffled_order
 
 ANY = SimpleNamespace(shape=(None, None, 1))
 
@@ -41,7 +41,7 @@ def lists(tensors: dict[str, Any]) -> dict[str, Any]:
 
 def whole(series: Split, scale: Scale, outputs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """All samples in one batch."""
-    inputs, targets = Feed(series, scale, outputs).cut(np.arange(series.samples))
+    inputs, targets = Batches(series, scale, outputs).cut(np.arange(series.samples))
     return lists(inputs), lists(targets)
 
 
@@ -49,19 +49,19 @@ SERIES = split([10, 12, 14, 18, 30], [0, 2], 3)
 
 
 def test_a_reconstruction_aims_at_its_own_input() -> None:
-    inputs, targets = whole(SERIES, fixed(10, 4), RECONSTRUCTION)
+    inputs, targets = whole(SERIES, fixed_scale(10, 4), RECONSTRUCTION)
     assert inputs == {"sequence": [[0, 0.5, 1], [1, 2, 5]]}
     assert targets == {"reconstruction": inputs["sequence"]}
 
 
 def test_the_future_is_the_window_shifted_by_one_step() -> None:
-    inputs, targets = whole(SERIES, fixed(10, 4), FUTURE)
+    inputs, targets = whole(SERIES, fixed_scale(10, 4), FUTURE)
     assert inputs == {"past": [[0, 0.5], [1, 2]]}
     assert targets == {"future": [[0.5, 1], [2, 5]]}
 
 
 def test_the_last_day_alone() -> None:
-    inputs, targets = whole(SERIES, fixed(10, 4), LAST_DAY)
+    inputs, targets = whole(SERIES, fixed_scale(10, 4), LAST_DAY)
     assert inputs == {"past": [[0, 0.5], [1, 2]]}
     assert targets == {"future": [[1], [5]]}
 
@@ -71,7 +71,7 @@ def test_a_known_open_is_that_of_the_day_to_forecast() -> None:
     series = np.array([[10, 1], [11, 2], [12, 3], [13, 4]], np.float32)
     both = Split(series, np.array([0, 1], np.int64), 3)
     told = SimpleNamespace(output=network(future=(None, None, 1)).output, input={"past": ANY, "open": None})
-    inputs, targets = Feed(both, fixed(), told).cut(np.array([0, 1]))
+    inputs, targets = Batches(both, fixed_scale(), told).cut(np.array([0, 1]))
     assert inputs["past"].numpy().tolist() == [[[10, 1], [11, 2]], [[11, 2], [12, 3]]]
     assert inputs["open"].numpy().tolist() == [[3], [4]]
     assert targets["future"].numpy().tolist() == [[[11], [12]], [[12], [13]]]
@@ -79,7 +79,7 @@ def test_a_known_open_is_that_of_the_day_to_forecast() -> None:
 
 def test_labels_go_with_their_samples() -> None:
     digits = split([0, 51, 102, 153, 204, 255], [0, 3], 3, label=np.array([7, 2], np.int32))
-    inputs, targets = whole(digits, fixed(0, 255), DIGIT)
+    inputs, targets = whole(digits, fixed_scale(0, 255), DIGIT)
     np.testing.assert_allclose(inputs["sequence"], [[0, 0.2, 0.4], [0.6, 0.8, 1]], rtol=1e-6)
     assert targets["label"] == [7, 2]
     assert targets["reconstruction"] == inputs["sequence"]
@@ -88,7 +88,7 @@ def test_labels_go_with_their_samples() -> None:
 def test_each_company_by_its_own_range() -> None:
     series = split([2, 4, 10, 100, 150, 200], [0, 3], 3, company=np.array([1, 1, 1, 2, 2, 2], np.int32))
     assert series.company is not None
-    scale = min_max_per_company(series.series, series.company, 2)
+    scale = company_scale(series.series, series.company, 2)
     inputs, targets = whole(series, scale, FUTURE)
     assert inputs == {"past": [[0, 0.25], [0, 0.5]]}
     assert targets == {"future": [[0.25, 1], [0.5, 1]]}
@@ -97,28 +97,28 @@ def test_each_company_by_its_own_range() -> None:
 def test_a_window_is_scaled_by_what_it_reads_alone() -> None:
     """The day to be forecast has no part in the range: 18 lies past the top of 10 to 14."""
     series = split([10, 12, 14, 18, 5, 5, 5, 6], [0, 4], 4)
-    inputs, targets = whole(series, per_window(1), LAST_DAY)
+    inputs, targets = whole(series, window_scale(1), LAST_DAY)
     assert inputs == {"past": [[0, 0.5, 1], [0, 0, 0]]}
     assert targets == {"future": [[2], [1]]}  # (18 - 10) / 4; a constant window is divided by 1
 
 
 def test_a_reconstructed_window_is_scaled_as_a_whole() -> None:
-    inputs, _ = whole(split([10, 12, 18], [0], 3), per_window(1), RECONSTRUCTION)
+    inputs, _ = whole(split([10, 12, 18], [0], 3), window_scale(1), RECONSTRUCTION)
     assert inputs == {"sequence": [[0, 0.25, 1]]}
 
 
-@pytest.mark.parametrize("scale", [fixed(3, 7), per_window(1)], ids=["fixed", "window"])
+@pytest.mark.parametrize("scale", [fixed_scale(3, 7), window_scale(1)], ids=["fixed", "window"])
 def test_fed_as_the_scale_says(scale: Scale) -> None:
     random = np.random.default_rng(0)
     series = Split(random.uniform(1, 100, (20, 1)).astype(np.float32), np.arange(15), 4)
-    inputs, _ = Feed(series, scale, FUTURE).cut(np.arange(15))
+    inputs, _ = Batches(series, scale, FUTURE).cut(np.arange(15))
     past = series.windows()[:, :-1]
     offset, span = scale.of(past)
     np.testing.assert_allclose(inputs["past"], (past - offset) / span, rtol=1e-5, atol=1e-6)
 
 
 def test_samples_come_in_the_order_asked_for() -> None:
-    inputs, _ = Feed(SERIES, fixed(10, 4), RECONSTRUCTION).cut(np.array([1, 0, 1]))
+    inputs, _ = Batches(SERIES, fixed_scale(10, 4), RECONSTRUCTION).cut(np.array([1, 0, 1]))
     assert lists(inputs)["sequence"] == [[1, 2, 5], [0, 0.5, 1], [1, 2, 5]]
 
 
@@ -128,7 +128,7 @@ VALUES = np.random.default_rng(0).random((50, 1), np.float32)
 
 @pytest.mark.parametrize(
     "scale",
-    [fixed(3, 7), per_window(1), min_max_per_company(VALUES, COMPANY, 2)],
+    [fixed_scale(3, 7), window_scale(1), company_scale(VALUES, COMPANY, 2)],
     ids=["fixed", "window", "company"],
 )
 def test_a_series_in_a_file_gives_the_same_batches(tmp_path: Path, scale: Scale) -> None:
@@ -136,7 +136,9 @@ def test_a_series_in_a_file_gives_the_same_batches(tmp_path: Path, scale: Scale)
     mapped = np.memmap(tmp_path / "series", np.float32, "w+", shape=values.shape)
     mapped[:] = values
     for outputs in (FUTURE, RECONSTRUCTION):
-        feeds = [Feed(Split(series, np.arange(40), 4, company=COMPANY), scale, outputs) for series in (values, mapped)]
+        feeds = [
+            Batches(Split(series, np.arange(40), 4, company=COMPANY), scale, outputs) for series in (values, mapped)
+        ]
         index = np.array([39, 0, 7])
         in_memory, in_file = [tf.function(feed.cut)(index) for feed in feeds]
         for ours, theirs in zip(in_memory, in_file, strict=True):
@@ -144,7 +146,7 @@ def test_a_series_in_a_file_gives_the_same_batches(tmp_path: Path, scale: Scale)
 
 
 def orders(seed: int, first: int, last: int) -> list[list[int]]:
-    return [order(11, seed, epoch).numpy().tolist() for epoch in range(first, last)]
+    return [shuffled_order(11, seed, epoch).numpy().tolist() for epoch in range(first, last)]
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
@@ -169,12 +171,12 @@ def test_a_horizon_follows_the_steps_that_are_read() -> None:
     ahead = SimpleNamespace(
         output=network(future=(None, 1, 1)).output, input={"past": SimpleNamespace(shape=(None, 2, 1))}
     )
-    inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed(), ahead)
+    inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed_scale(), ahead)
     assert inputs == {"past": [[1, 2], [2, 3]]}
     assert targets == {"future": [[3], [4]]}
     two = SimpleNamespace(
         output=network(future=(None, 2, 1)).output, input={"past": SimpleNamespace(shape=(None, 1, 1))}
     )
-    inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed(), two)
+    inputs, targets = whole(split([1, 2, 3, 4], [0, 1], 3), fixed_scale(), two)
     assert inputs == {"past": [[1], [2]]}
     assert targets == {"future": [[2, 3], [3, 4]]}

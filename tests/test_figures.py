@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from lstm_ae.figures import base, digits, forecasts, prices, signals
+from lstm_ae.plots import base, digits, forecasts, prices, signals
 
 ODD = ["$A_B$", "_HIDDEN", "Consolidated Holdings of Somewhere International", "日本"]
 RNG = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def history(epochs):
     }
 
 
-PANELS = [base.Panel("loss", "Loss", "log"), base.Panel("label_accuracy", "Accuracy", "percent")]
+PANELS = [base.HistoryPanel("loss", "Loss", "log"), base.HistoryPanel("label_accuracy", "Accuracy", "percent")]
 
 
 @pytest.mark.parametrize("epochs", [1, 10, 60])
@@ -88,7 +88,7 @@ def test_curves_without_validation_or_numbers():
 
 def test_png_is_the_same_twice_and_leaves_the_settings_alone():
     before = dict(matplotlib.rcParams)
-    made = [base.titled(base.curves(history(5), PANELS), "$A_B$ " * 40) for _ in range(2)]
+    made = [base.with_title(base.curves(history(5), PANELS), "$A_B$ " * 40) for _ in range(2)]
     first, second = (base.png(drawn) for drawn in made)
     assert first.startswith(b"\x89PNG")
     assert first == second == base.png(made[0])
@@ -304,8 +304,8 @@ def test_a_legend_stays_within_its_figure():
 def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_largest_shares() -> None:
     from types import SimpleNamespace
 
-    from lstm_ae.anomaly.events import Event
-    from lstm_ae.detected import draw
+    from lstm_ae.apply.detect import detection_figure
+    from lstm_ae.detection.events import Event
 
     rows, columns = 40, 8
     names = [f"sensor {k}" for k in range(columns)]
@@ -323,7 +323,7 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     events = [Event(25, 27, 26, 9.0, 0.1, shares, False)]
     ours = SimpleNamespace(events=events, scores=np.full(rows, 0.5), threshold=SimpleNamespace(value=2.0))
     found = SimpleNamespace(prepared=SimpleNamespace(grid=grid, table=table), ours=ours, judged={})
-    drawn = checked(draw(found))  # type: ignore[arg-type]
+    drawn = checked(detection_figure(found))  # type: ignore[arg-type]
     assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(2, 8)), "Score"]
     said = " ".join(drawn.get_suptitle().split())
     assert said == "right, the most events of 2 series; 6 of 8 columns: the largest shares in the events"
@@ -333,7 +333,7 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     assert "03:00" in ticks  # of 00:00 to 09:30 in UTC, an hour and then two ahead
     assert "02:00" not in ticks  # which that night's clocks leave out
     found.ours.events, table.clock = [], None
-    drawn = checked(draw(found))  # type: ignore[arg-type]
+    drawn = checked(detection_figure(found))  # type: ignore[arg-type]
     assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(6)), "Score"]
     assert drawn.get_suptitle() == "left, the first of 2 series; 6 of 8 columns: the first"
     assert drawn.axes[-1].get_xlabel() == "Time"

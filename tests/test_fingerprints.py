@@ -6,23 +6,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_ae.appraisal import of_known_windows
+from lstm_ae.apply.evaluate import describe_known_windows
 from lstm_ae.config import Reading
 from lstm_ae.data import fingerprints
-from lstm_ae.data.fingerprints import fingerprints_of, prints_of, read_fingerprints, write_fingerprints
+from lstm_ae.data.fingerprints import fingerprint_windows, hash_windows, read_fingerprints, write_fingerprints
 from lstm_ae.data.measurements import read_measurements
-from lstm_ae.data.series import Prepared, load_series, prepare
+from lstm_ae.data.preparation import PreparedTable, load_series, prepare_table
 from lstm_ae.errors import DataError
 
 WINDOW = 8
 HOURS = np.datetime_as_string(np.datetime64("2024-01-01T00:00") + 60 * np.arange(400).astype("timedelta64[m]"))
 
 
-def table_of(values: np.ndarray, times: Any = HOURS, **options: Any) -> tuple[Reading, Prepared]:
+def table_of(values: np.ndarray, times: Any = HOURS, **options: Any) -> tuple[Reading, PreparedTable]:
     rows = [f"{time},{'' if np.isnan(value) else value}" for time, value in zip(times, values.tolist(), strict=False)]
     Path("t.csv").write_text("\n".join(["t,a", *rows]) + "\n")
     config = Reading(data="t.csv", window=WINDOW, **options)
-    return config, prepare(config, read_measurements(config))
+    return config, prepare_table(config, read_measurements(config))
 
 
 def noise(seed: int, rows: int = 400) -> np.ndarray:
@@ -33,7 +33,7 @@ def test_a_window_is_told_by_its_values() -> None:
     values = np.random.default_rng(0).integers(0, 2, size=(300, 2)).astype(np.float32)
     values[40:44, 0] = np.nan
     starts, span = np.arange(298, dtype=np.int64), 3
-    prints = prints_of(values, starts, span)
+    prints = hash_windows(values, starts, span)
     windows = [values[start : start + span] for start in starts]
     kept = [window.tobytes() for window in windows if len(np.unique(window, axis=0)) > 1]
     assert len(prints) == len(kept)
@@ -46,33 +46,33 @@ def test_zeros_and_missing_values_have_one_form() -> None:
     other = np.array([[-0.0], [1.0], [0.0]], np.float32)
     other.view(np.uint32)[2] = 0x7FC00001  # another NaN
     start = np.zeros(1, np.int64)
-    assert prints_of(one, start, 3).tolist() == prints_of(other, start, 3).tolist()
+    assert hash_windows(one, start, 3).tolist() == hash_windows(other, start, 3).tolist()
 
 
 @pytest.mark.parametrize("elapsed", [False, True])
 def test_windows_of_training_and_validation_are_found_and_no_others(elapsed: bool) -> None:
     times = range(400) if elapsed else HOURS
     config, prepared = table_of(noise(0), times)
-    known = fingerprints_of(load_series(config, prepared))
+    known = fingerprint_windows(load_series(config, prepared))
     learned = 280 + 60 - 2 * (WINDOW - 1)
     assert known.windows == len(known.prints) == learned
     assert known.found_in(prepared) == (learned, 400 - WINDOW + 1)
-    (note,) = of_known_windows(prepared, known)
+    (note,) = describe_known_windows(prepared, known)
     assert f"{learned} of 393 windows" in note
     assert ("2024-01-01 to 2024-01-15 03:00:00" in note) == (not elapsed)
     # Later rows, and other rows at the same times.
-    assert of_known_windows(table_of(noise(0)[340:], HOURS[340:])[1], known) == []
-    assert of_known_windows(table_of(noise(1), times)[1], known) == []
+    assert describe_known_windows(table_of(noise(0)[340:], HOURS[340:])[1], known) == []
+    assert describe_known_windows(table_of(noise(1), times)[1], known) == []
     # The same rows at other times, after others.
     moved = table_of(np.r_[noise(1, 100), noise(0)[:100]], times)[1]
     assert known.found_in(moved) == (100 - WINDOW + 1, 200 - WINDOW + 1)
-    assert of_known_windows(moved, None) == []
+    assert describe_known_windows(moved, None) == []
 
 
 def test_of_many_windows_some_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprints, "KEPT", 50)
     config, prepared = table_of(noise(0))
-    known = fingerprints_of(load_series(config, prepared))
+    known = fingerprint_windows(load_series(config, prepared))
     assert (known.windows, len(known.prints)) == (326, 50)
     assert known.found_in(prepared)[0] == 326
     half, _ = known.found_in(table_of(noise(0)[:200])[1])
@@ -82,13 +82,13 @@ def test_of_many_windows_some_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_constant_stretch_is_no_evidence() -> None:
     values = np.where(np.arange(400) % 40 < 20, 0.0, noise(0))
     config, prepared = table_of(values)
-    known = fingerprints_of(load_series(config, prepared))
+    known = fingerprint_windows(load_series(config, prepared))
     assert known.found_in(table_of(np.r_[np.zeros(50), noise(1, 50)])[1])[0] == 0
 
 
 def test_they_come_back_from_their_file(tmp_path: Path) -> None:
     config, prepared = table_of(noise(0))
-    known, path = fingerprints_of(load_series(config, prepared)), tmp_path / "fingerprints.npz"
+    known, path = fingerprint_windows(load_series(config, prepared)), tmp_path / "fingerprints.npz"
     write_fingerprints(path, known)
     again = read_fingerprints(path)
     assert again.windows == known.windows

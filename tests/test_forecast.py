@@ -14,17 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import call
 
-from lstm_ae import outlook, rolling, seasonal
+from lstm_ae.apply import forecast
+from lstm_ae.backtest import tables
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.measurements import read_measurements
-from lstm_ae.data.scaling import fixed
-from lstm_ae.data.series import prepare
+from lstm_ae.data.preparation import prepare_table
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
-from lstm_ae.opening import open_trained
+from lstm_ae.experiment import open_trained
+from lstm_ae.forecasting import table_baselines, table_metrics
 from lstm_ae.run import Run, open_run
-from lstm_ae.tasks.series import forecasts, outcomes, settling
+from lstm_ae.studies.series import defaults, forecasting
 
 NAN = float("nan")
 HOURS = 24 * 40
@@ -59,20 +61,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_last_known_value() -> None:
     past = np.array([[[1.0, NAN], [2.0, 5.0], [NAN, NAN]], [[NAN, NAN], [NAN, 1.0], [3.0, 2.0]]])
-    assert seasonal.last_known(past)[:, 0].tolist() == [[2, 5], [3, 2]]
-    assert seasonal.last_known(np.full((1, 3, 1), NAN)).tolist() == [[[0]]]
-    assert seasonal.persistence(past, 2)[0].tolist() == [[2, 5], [2, 5]]
+    assert table_baselines.last_known_values(past)[:, 0].tolist() == [[2, 5], [3, 2]]
+    assert table_baselines.last_known_values(np.full((1, 3, 1), NAN)).tolist() == [[[0]]]
+    assert table_baselines.persistence(past, 2)[0].tolist() == [[2, 5], [2, 5]]
 
 
 def test_the_last_season_over_again() -> None:
     past = np.array([1.0, 2, 3, 4, NAN, 6])[None, :, None]
-    assert seasonal.repeated(past, 4, 3).ravel().tolist() == [4, 6, 6, 4], "a missing value is the last known one"
-    assert seasonal.repeated(past, 3, 2).ravel().tolist() == [6, 6, 6]
+    assert table_baselines.repeat_season(past, 4, 3).ravel().tolist() == [4, 6, 6, 4], (
+        "a missing value is the last known one"
+    )
+    assert table_baselines.repeat_season(past, 3, 2).ravel().tolist() == [6, 6, 6]
 
 
-def prepared(frame: pd.DataFrame, **options: Any) -> settling.Settled:
+def prepared(frame: pd.DataFrame, **options: Any) -> defaults.CompletedConfig:
     frame.to_csv("t.csv")
-    return settling.settle(Series(data="t.csv", task="forecast", **options))
+    return defaults.load_complete(Series(data="t.csv", task="forecast", **options))
 
 
 def test_the_season_is_found_on_validation() -> None:
@@ -96,13 +100,15 @@ def test_each_column_has_a_season_of_its_own() -> None:
     settled = prepared(calendar(), **options)
     assert settled.data.seasons == (None, 24)
     assert settled.config.season is None
-    assert settling.settle(settled.config).data.seasons == (None, 24), "as it is found by whoever reads the config"
+    assert defaults.load_complete(settled.config).data.seasons == (None, 24), (
+        "as it is found by whoever reads the config"
+    )
     past = settled.data.test.windows(slice(0, 5))[:, :30]
-    fitted = seasonal.Seasonal(settled.data.seasons, None, np.zeros(6, np.float32))
+    fitted = table_baselines.TableBaselines(settled.data.seasons, None, np.zeros(6, np.float32))
     name, said = next(iter(fitted.said(past).items()))
     assert name == "season by column"
     assert (said[..., 0] == past[:, -1:, 0]).all()
-    np.testing.assert_array_equal(said[..., 1], seasonal.repeated(past[..., 1:], 6, 24)[..., 0])
+    np.testing.assert_array_equal(said[..., 1], table_baselines.repeat_season(past[..., 1:], 6, 24)[..., 0])
     assert prepared(calendar(), **options, season=12).data.seasons == (12, 12)
     # Of a single column, and where all are alike, the option says it.
     assert prepared(table()[["load"]], window=60, horizon=6).config.season == 24
@@ -197,15 +203,18 @@ def test_a_column_that_carries_the_verdict_is_named() -> None:
     random = np.random.default_rng(0)
     squared = {"": random.uniform(1, 2, 100), "season by column": random.uniform(3, 4, 100)}
     by_feature = {"": np.array([2.5, 0.5]), "season by column": np.array([2.0, 5.0])}
-    found = outcomes.Outcome(squared, squared, {"": np.ones(1)}, by_feature, {}, np.arange(100))
-    columns = outcomes.by_column(found, ("price", "hour"), (None, 12))
+    found = table_metrics.TableErrors(squared, squared, {"": np.ones(1)}, by_feature, {}, np.arange(100))
+    columns = table_metrics.skill_by_column(found, ("price", "hour"), (None, 12))
     assert columns["price"][:2] == ("persistence", pytest.approx(-0.25))
     assert columns["hour"][:2] == ("season of 12 steps", pytest.approx(0.9))
     assert (columns["price"].others, columns["hour"].others) == (pytest.approx(0.9), pytest.approx(-0.25))
-    assert str(outcomes.judge(found, ("price", "hour"))).endswith(", but -25.00% without the column hour)")
+    assert str(table_metrics.judge_table(found, ("price", "hour"))).endswith(", but -25.00% without the column hour)")
     even = found._replace(by_feature=found.by_feature | {"": np.array([1.5, 0.5])})
-    assert "without" not in str(outcomes.judge(even, ("price", "hour")))
-    assert outcomes.by_column(found._replace(by_feature={"": [1], "season by column": [2]}), ("a",), (None,)) == {}
+    assert "without" not in str(table_metrics.judge_table(even, ("price", "hour")))
+    assert (
+        table_metrics.skill_by_column(found._replace(by_feature={"": [1], "season by column": [2]}), ("a",), (None,))
+        == {}
+    )
 
 
 def test_a_window_that_nobody_chose_holds_the_strongest_season() -> None:
@@ -223,7 +232,7 @@ def test_a_window_that_nobody_chose_holds_the_strongest_season() -> None:
 def test_the_regression_finds_a_linear_rule() -> None:
     series = np.sin(0.3 * np.arange(500))
     settled = prepared(pd.DataFrame({"a": series}), window=8, horizon=3, scale="none", value_cols=("a",))
-    fitted = seasonal.fit(settled.data, 8)
+    fitted = table_baselines.fit_table_baselines(settled.data, 8)
     window = settled.data.test.windows()
     said = fitted.said(window[:, :8])
     assert list(said)[-1] == "linear regression"
@@ -236,20 +245,22 @@ def test_the_regression_of_business_days() -> None:
     frame = pd.DataFrame({"a": np.arange(600.0)}, pd.Index(days, name="time"))
     settled = prepared(frame, window=14, horizon=9, scale="none", freq="1d", max_gap=6)
     assert np.isnan(settled.data.train.windows()[:, 14:]).any(axis=(1, 2)).all()
-    fitted = seasonal.fit(settled.data, 14)
+    fitted = table_baselines.fit_table_baselines(settled.data, 14)
     window = settled.data.test.windows()
     error = fitted.said(window[:, :14])["linear regression"] - window[:, 14:]
     assert np.nanmax(abs(error)) < 1.5
     # Nothing to learn from leaves the last value.
     train = settled.data.train._replace(series=np.full_like(settled.data.train.series, NAN))
-    said = seasonal.fit(settled.data._replace(train=train), 14).said(window[:, :14])["linear regression"]
-    np.testing.assert_array_equal(said, seasonal.persistence(window[:, :14], 9))
+    said = table_baselines.fit_table_baselines(settled.data._replace(train=train), 14).said(window[:, :14])[
+        "linear regression"
+    ]
+    np.testing.assert_array_equal(said, table_baselines.persistence(window[:, :14], 9))
 
 
 def test_the_untrained_network_is_the_regression() -> None:
     settled = prepared(table(), window=30, horizon=6, units=3)
-    model = forecasts.build(settled.config, settled.data)
-    fitted = seasonal.fit(settled.data, 30)
+    model = forecasting.build(settled.config, settled.data)
+    fitted = table_baselines.fit_table_baselines(settled.data, 30)
     window = settled.data.train.windows()
     window = window[np.isnan(window).any(axis=(1, 2))][:50]
     scaled = settled.data.scale.scaled(window, window)[:, :30]
@@ -283,10 +294,12 @@ def test_errors_by_hand() -> None:
     assert split.windows()[..., 0].tolist()[0] == pytest.approx([6, 7, 8, 9])
     window = split.windows()[..., 0]
     assert np.isnan(window[1, 3])
-    fitted = seasonal.Seasonal((None,), np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
+    fitted = table_baselines.TableBaselines((None,), np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
     spread = np.zeros((1, 2, 199), np.float32)
     spread[..., 19], spread[..., 179] = -1, 1
-    found = outcomes.outcome(Constant(2, [9.0, 9.0]), data._replace(scale=fixed()), split, fitted, spread)
+    found = table_metrics.table_errors(
+        Constant(2, [9.0, 9.0]), data._replace(scale=fixed_scale()), split, fitted, spread
+    )
     errors = np.square(9 - window[:, 2:])
     assert found.squared[""].tolist() == pytest.approx([errors[0].mean(), errors[1, 0]])
     assert found.by_step[""].tolist() == pytest.approx([errors[:, 0].mean(), errors[0, 1]])
@@ -295,7 +308,7 @@ def test_errors_by_hand() -> None:
     naive = np.square(window[:, 1:2] - window[:, 2:])
     assert found.squared["persistence"].tolist() == pytest.approx([naive[0].mean(), naive[1, 0]])
     assert found.inside[80] == pytest.approx(np.nanmean(np.where(np.isnan(window[:, 2:]), NAN, errors <= 1)))
-    measured = outcomes.measures(found)
+    measured = table_metrics.table_metrics(found)
     assert measured["skill"].value == pytest.approx(
         1 - np.mean(found.squared[""]) / np.mean(found.squared["persistence"])
     )
@@ -307,13 +320,13 @@ def test_forecasts_of_one_step_are_one_moment() -> None:
     time = np.concatenate([minutes, minutes + 1]).astype("datetime64[s]").astype("datetime64[ns]")
     starts = np.r_[np.arange(17), 20 + np.arange(17)]
     split = Split(np.zeros((40, 1), np.float32), starts, 4, time=time)
-    moments = outcomes._moments(split, 3)
+    moments = table_metrics._moments(split, 3)
     assert moments[:17].tolist() == moments[17:].tolist() == time[2:19].astype(np.int64).tolist()
-    assert outcomes._moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
+    assert table_metrics._moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
     # From July on, a step of 30 days would join February and March.
     months = np.arange("2023-07", "2024-09", dtype="datetime64[M]").astype("datetime64[ns]")
     monthly = Split(np.zeros((14, 1), np.float32), np.arange(12), 3, time=months)
-    assert len(np.unique(outcomes._moments(monthly, 2))) == 12
+    assert len(np.unique(table_metrics._moments(monthly, 2))) == 12
 
 
 def test_what_a_training_says(place: Path) -> None:
@@ -377,8 +390,8 @@ def test_the_lines_that_are_written(place: Path) -> None:
 
 def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
     run = open_run(place / "run")
-    forecaster = outlook.forecaster_of(run)
-    far = outlook.forecast_file(run, str(place / "t.csv"), horizon=15, levels=(80,))
+    forecaster = forecast.load_forecaster(run)
+    far = forecast.forecast_file(run, str(place / "t.csv"), horizon=15, levels=(80,))
     past, pieces = far.past, []
     for _ in range(3):
         future = np.asarray(forecaster.model({"past": past})["future"])
@@ -392,14 +405,14 @@ def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
 
 
 def test_steps_without_an_interval_are_told_of(place: Path) -> None:
-    forecaster = outlook.forecaster_of(open_run(place / "run"))
+    forecaster = forecast.load_forecaster(open_run(place / "run"))
     series = read_measurements(Reading(data=str(place / "t.csv")))
-    given = prepare(forecaster.config, series)
-    known = outlook.forecast_table(forecaster, given, levels=(95,))
+    given = prepare_table(forecaster.config, series)
+    known = forecast.forecast_table(forecaster, given, levels=(95,))
     assert not known.remarks
     spread = forecaster.spread.copy()
     spread[1, 3:] = np.inf
-    found = outlook.forecast_table(forecaster._replace(spread=spread), given, levels=(95,))
+    found = forecast.forecast_table(forecaster._replace(spread=spread), given, levels=(95,))
     assert np.isnan(found.intervals[95][0][0]).tolist() == [[False, step >= 3] for step in range(6)]
     (remark,) = found.remarks
     assert remark.startswith("heat has steps without an interval: fewer than 5 validation errors")
@@ -412,11 +425,11 @@ def test_a_part_with_few_windows_has_intervals_of_every_level() -> None:
     sales = 100 + 20 * np.sin(2 * np.pi * np.arange(240) / 12) + 3 * random.normal(size=240)
     settled = prepared(pd.DataFrame({"a": sales}, months), units=3)
     assert settled.data.validation.samples == 25
-    model = forecasts.build(settled.config, settled.data)
-    fitted = seasonal.fit(settled.data, 24)
-    spread = outcomes.spread_of(model, settled.data, fitted)
+    model = forecasting.build(settled.config, settled.data)
+    fitted = table_baselines.fit_table_baselines(settled.data, 24)
+    spread = table_metrics.error_quantiles(model, settled.data, fitted)
     assert np.isfinite(spread).all()
-    found = outcomes.outcome(model, settled.data, settled.data.test, fitted, spread)
+    found = table_metrics.table_errors(model, settled.data, settled.data.test, fitted, spread)
     assert 0.7 < found.inside[80] < 0.95
     assert found.inside[95] > 0.9
 
@@ -428,7 +441,7 @@ def test_an_exported_forecast_is_that_of_the_command(place: Path) -> None:
     said = call(f"export {place}/run --to models --name load")
     assert said.code == 0, said.err
     loaded = tf.saved_model.load("models/load/1")
-    far = outlook.forecast_file(open_run(place / "run"), str(place / "t.csv"), horizon=8)
+    far = forecast.forecast_file(open_run(place / "run"), str(place / "t.csv"), horizon=8)
     past = tf.constant(far.past)
     assert set(loaded.signatures) == {"serving_default", "predict", "forecast"}
     future = loaded.signatures["forecast"](past=past, horizon=tf.constant([8]))["future"]
@@ -454,7 +467,7 @@ def test_several_series_of_which_one_is_too_short(place: Path) -> None:
     assert frame["pump"].tolist() == ["a"] * 6
     table(seed=2).iloc[:20].assign(pump="b").to_csv("short.csv")
     with pytest.raises(DataError, match="has no 30 rows in a row at its end"):
-        outlook.forecast_file(open_run("many"), "short.csv")
+        forecast.forecast_file(open_run("many"), "short.csv")
 
 
 @pytest.mark.parametrize(
@@ -519,7 +532,7 @@ def test_a_column_that_is_called_as_an_answer() -> None:
 def test_repetition_repeats(season: int, horizon: int, seed: int) -> None:
     cycle = np.random.default_rng(seed).normal(size=season)
     series = np.resize(cycle, 24 + horizon)
-    said = seasonal.repeated(series[None, :24, None], horizon, season)
+    said = table_baselines.repeat_season(series[None, :24, None], horizon, season)
     np.testing.assert_array_equal(said.ravel(), series[24:])
 
 
@@ -530,7 +543,7 @@ def fitted() -> SequenceForecaster:
 
 def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, place: Path) -> None:
     loaded = SequenceForecaster.load(place / "run")
-    said = outlook.forecast_file(open_run(place / "run"), str(place / "t.csv"), levels=(80,))
+    said = forecast.forecast_file(open_run(place / "run"), str(place / "t.csv"), levels=(80,))
     mine = fitted.predict(table())
     assert mine.index.equals(pd.date_range("2024-04-10", periods=6, freq="h", name="time"))
     assert list(mine) == ["load", "heat"]
@@ -575,7 +588,7 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
     frame = table(hours=24 * 60)
     frame.to_csv("t.csv")
     config = Series(data="t.csv", task="forecast", window=30, horizon=6, units=2, epochs=1, stride=3)
-    first = rolling.roll(config, 2, Path("out"))
+    first = tables.backtest_table(config, 2, Path("out"))
     assert [fold.number for fold in first.folds] == [1, 2]
     one, two = first.folds
     # The second half in two pieces: the last window of each ends 6 hours before its piece does.
@@ -589,18 +602,18 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
     assert next(iter(skills)) == min(skills, key=skills.get)
     Path("out/fold-2.json").unlink()
     trained = []
-    learn = rolling.learn
-    monkeypatch.setattr(rolling, "learn", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
-    again = rolling.roll(config, 2, Path("out"))
+    learn = tables.learn
+    monkeypatch.setattr(tables, "learn", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
+    again = tables.backtest_table(config, 2, Path("out"))
     assert len(trained) == 1
     assert again.verdicts["baseline"].skill == pytest.approx(first.verdicts["baseline"].skill, rel=1e-5)
     with pytest.raises(ConfigError, match="was begun with other options"):
-        rolling.roll(config, 3, Path("out"))
+        tables.backtest_table(config, 3, Path("out"))
     frame.assign(load=frame["load"] + 1).to_csv("t.csv")
     with pytest.raises(ConfigError, match="was begun with other options or data"):
-        rolling.roll(config, 2, Path("out"))
+        tables.backtest_table(config, 2, Path("out"))
     with pytest.raises(ConfigError, match="divides the rows itself"):
-        rolling.roll(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, Path("out2"))
+        tables.backtest_table(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, Path("out2"))
 
 
 @pytest.mark.slow
@@ -632,8 +645,8 @@ def test_labels_are_no_part_of_what_a_forecast_needs() -> None:
 
 
 def test_names_that_a_spreadsheet_would_execute(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    columns = outlook.columns
-    monkeypatch.setattr(outlook, "columns", lambda ahead: columns(ahead) | {"@x": ["=1"] * 6})
+    columns = forecast.forecast_columns
+    monkeypatch.setattr(forecast, "forecast_columns", lambda ahead: columns(ahead) | {"@x": ["=1"] * 6})
     for options, written in (("", ("'@x", "'=1")), ("--keep-formulas", ("@x", "=1"))):
         said = call(f"series forecast {place}/run {place}/t.csv --out next.csv {options}")
         assert said.code == 0, said.err

@@ -11,8 +11,8 @@ import pytest
 from searches import Said, call
 
 from lstm_ae.config import Series
-from lstm_ae.data.arriving import read_arriving
-from lstm_ae.tasks.series import settling
+from lstm_ae.data.stream import read_incoming
+from lstm_ae.studies.series import defaults
 
 WORDS = "--missing Fehler,defekt"
 
@@ -42,34 +42,34 @@ OTHERWISE = "--skip-rows 0 --encoding utf-8 --decimal point"
 
 def test_a_run_keeps_how_its_table_is_written() -> None:
     Path("t.csv").write_bytes(german())
-    settled = settling.settle(Series(data="t.csv", skip_rows=2, missing=("Fehler", "defekt"), epochs=1))
+    settled = defaults.load_complete(Series(data="t.csv", skip_rows=2, missing=("Fehler", "defekt"), epochs=1))
     config = settled.config
     kept = (config.skip_rows, config.encoding, config.decimal, config.thousands, config.column_units)
     assert kept == (2, "cp1252", "comma", "point", ("Außentemperatur=°C",))
     notes = settled.data.source.notes
     assert any("'Bemerkung', 'Zustand' hold no numbers and are left out" in note for note in notes)
-    table = settling.table_of(config).table
+    table = defaults.read_labelled_table(config).table
     assert table.values[0].tolist() == [10, np.float32(2220.12)]
     # One row at a time, of which no first rows tell anything.
     pieces = iter([*german().splitlines(keepends=True), b""])
-    _, chunks = read_arriving(lambda size: next(pieces), "standard input", config)
+    _, chunks = read_incoming(lambda size: next(pieces), "standard input", config)
     np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks]), table.values)
     # Another one may be written otherwise.
     Path("e.csv").write_bytes(english())
     reading = {"skip_rows": 0, "encoding": "utf-8", "decimal": "point", "date_order": None}
-    other = dataclasses.replace(settling.read_as(config, reading), data="e.csv")
-    np.testing.assert_array_equal(settling.table_of(other).table.values, table.values)
+    other = dataclasses.replace(defaults.read_with_run_config(config, reading), data="e.csv")
+    np.testing.assert_array_equal(defaults.read_labelled_table(other).table.values, table.values)
 
 
 def test_options_for_another_table_are_added_to_those_of_a_run() -> None:
     config = Series(decimal="comma", thousands="point", column_units=("a=%", "b=kg"), missing=("x",))
-    found = settling.read_as(config, {"decimal": "point", "column_units": ("b=lb",), "missing": ("y",)})
+    found = defaults.read_with_run_config(config, {"decimal": "point", "column_units": ("b=lb",), "missing": ("y",)})
     assert (found.decimal, found.thousands) == ("point", None)
     assert found.column_units == ("a=%", "b=lb")
     assert found.missing == ("x", "y")
-    found = settling.read_as(config, {"thousands": "comma"})
+    found = defaults.read_with_run_config(config, {"thousands": "comma"})
     assert (found.decimal, found.thousands) == (None, "comma")
-    assert settling.read_as(config, {}) == config
+    assert defaults.read_with_run_config(config, {}) == config
 
 
 @pytest.fixture(scope="module")

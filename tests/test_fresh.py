@@ -9,17 +9,17 @@ from lstm_ae_cli import main
 from price_makers import days_of, prices
 
 from lstm_ae import experiment
-from lstm_ae.baselines import read_baselines, write_baselines
 from lstm_ae.config import Snp
-from lstm_ae.data.prices import fresh
-from lstm_ae.data.scaling import fixed, min_max_per_company
+from lstm_ae.data.prices import load_new_prices
+from lstm_ae.data.scaling import company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.opening import open_fresh, open_trained
+from lstm_ae.experiment import open_on_new_data, open_trained
+from lstm_ae.forecasting.price_baselines import read_baselines, write_baselines
+from lstm_ae.forecasting.price_metrics import price_errors, price_metrics
 from lstm_ae.run import Run
-from lstm_ae.tasks.errors import errors, measures
-from lstm_ae.tasks.forecasting import against_more, evaluate_new, one_day, predict
-from lstm_ae.tasks.multistep import multistep
-from lstm_ae.tasks.snp import load
+from lstm_ae.studies.snp import load
+from lstm_ae.studies.snp_multistep import forecast_multistep
+from lstm_ae.studies.snp_one_step import compare_more_baselines, evaluate_new, forecast_one_day, predict
 
 LONG_AGO = np.datetime64("2000-01-01")
 
@@ -38,12 +38,12 @@ def run(place):
 
 def opened_on(run, *companies):
     path = prices(run.directory.parent, *companies, name="new.csv")
-    return open_fresh(run, Snp.from_dict(run.config().to_dict() | {"data": path}))
+    return open_on_new_data(run, Snp.from_dict(run.config().to_dict() | {"data": path}))
 
 
 def test_known_companies_keep_their_lines_and_others_get_lines_of_their_own(tmp_path):
     path = prices(tmp_path, days_of("AAA", 5), days_of("NEW", 4), days_of("ZZZ", 2))
-    data = fresh(Snp(data=path, window=3), fixed(), ("", "AAA", "BBB"), LONG_AGO)
+    data = load_new_prices(Snp(data=path, window=3), fixed_scale(), ("", "AAA", "BBB"), LONG_AGO)
     assert data.symbols == ("", "AAA", "BBB", "NEW", "ZZZ")
     assert data.test.companies().tolist() == [1, 1, 3]  # NEW has three days and one after them
     assert (data.train.samples, data.validation.samples, data.test.span) == (0, 0, 4)
@@ -51,8 +51,10 @@ def test_known_companies_keep_their_lines_and_others_get_lines_of_their_own(tmp_
 
 
 def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
-    scale = min_max_per_company(np.array([[0], [100]], np.float32), np.array([1, 1], np.int32), 1)
-    data = fresh(Snp(data=prices(tmp_path, days_of("NEW", 5)), window=3, scale="company"), scale, ("", "AAA"), LONG_AGO)
+    scale = company_scale(np.array([[0], [100]], np.float32), np.array([1, 1], np.int32), 1)
+    data = load_new_prices(
+        Snp(data=prices(tmp_path, days_of("NEW", 5)), window=3, scale="company"), scale, ("", "AAA"), LONG_AGO
+    )
     past = data.test.windows()[:, :-1]
     offset, _ = data.scale.of(past, data.test.companies())
     assert offset.ravel().tolist() == past.min(axis=1).ravel().tolist()
@@ -60,7 +62,7 @@ def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
 
 def test_too_few_days_are_refused(tmp_path):
     with pytest.raises(DataError, match="no company has 9 days in a row"):
-        fresh(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed(), ("", "AAA"), LONG_AGO)
+        load_new_prices(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed_scale(), ("", "AAA"), LONG_AGO)
 
 
 def test_the_calibration_survives_the_directory(run):
@@ -111,7 +113,7 @@ def test_and_so_it_is_beside_further_baselines(refit):
     pytest.importorskip("statsforecast", reason="the extra [baselines] is not installed")
     opened = open_trained(refit)
     wide, _, _ = refit.calibration()
-    found = against_more(opened.model, opened.data, (), wide)
+    found = compare_more_baselines(opened.model, opened.data, (), wide)
     assert found.metrics["test"]["coverage_80"].value == 1
     errors = found.metrics["test"]["last_day_mse"].baselines
     assert found.verdicts["test"].baseline == min(errors, key=errors.__getitem__)
@@ -144,8 +146,8 @@ def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
     own = open_trained(run)
     wanted = own.evaluate().metrics["test"]["skill"].baselines
     again = run.baselines().cut(8, 1)
-    found_again = errors(one_day(own.model, 8), own.data, own.data.test, again)
-    assert measures(found_again, None)["skill"].baselines == pytest.approx(wanted, abs=0.02)
+    found_again = price_errors(forecast_one_day(own.model, 8), own.data, own.data.test, again)
+    assert price_metrics(found_again, None)["skill"].baselines == pytest.approx(wanted, abs=0.02)
     assert list(metrics["crps"].baselines) == ["persistence", "random walk"]
     assert "mase" not in metrics
     assert metrics["coverage_80"].value == pytest.approx(0.8, abs=0.1)
@@ -184,7 +186,9 @@ def test_days_that_training_knew_are_not_forecast_again(tmp_path, after, forecas
     """Twenty days up to the last of validation, and so many more: only those are forecast, and the day after all."""
     rows = days_of("AAA", 20 + after)
     until = np.datetime64(rows[19].split(",")[1])
-    data = fresh(Snp(data=prices(tmp_path, rows, days_of("NEW", 12)), window=8), fixed(), ("", "AAA"), until)
+    data = load_new_prices(
+        Snp(data=prices(tmp_path, rows, days_of("NEW", 12)), window=8), fixed_scale(), ("", "AAA"), until
+    )
     days = data.test.time[data.test.starts + 8]
     known = data.test.companies() == 1
     assert known.sum() == forecast
@@ -202,7 +206,9 @@ def test_days_that_the_run_knew_are_not_counted(run):
     calibration, *_ = run.calibration()
     opened = opened_on(run, rows[: known + 20], days_of("NEW", 30, seed=5))
     seen = run.about()["data"]["symbols"], until
-    everything, new = (multistep(opened.model, opened.data, calibration=calibration, seen=of) for of in (None, seen))
+    everything, new = (
+        forecast_multistep(opened.model, opened.data, calibration=calibration, seen=of) for of in (None, seen)
+    )
     # Windows of eight rows, four given: of AAA eight rows and twenty after them, of NEW thirty.
     assert everything.windows == (28 - 8 + 1) + (30 - 8 + 1)
     assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
@@ -268,19 +274,19 @@ def test_a_day_that_has_just_opened_is_forecast_from_its_open(place, capsys):
 def test_many_days(run):
     calibration, *_ = run.calibration()
     few = opened_on(run, days_of("NEW", 10, seed=5))
-    result = multistep(few.model, few.data, 5, calibration=calibration, paths=7)
+    result = forecast_multistep(few.model, few.data, 5, calibration=calibration, paths=7)
     assert (result.steps, result.verdict, result.windows) == ([], None, 0)
     assert len(result.table["predicted"]) == 5
     assert [name for name in result.paths if name.startswith("path")] == [f"path_{k}" for k in range(1, 8)]
     more = opened_on(run, days_of("NEW", 60, seed=5))
-    result = multistep(more.model, more.data, 5, calibration=calibration)
+    result = forecast_multistep(more.model, more.data, 5, calibration=calibration)
     assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
     assert result.windows == 60 - 8 - 5 + 1
     assert list(result.steps[0].metrics["mae"].baselines) == ["persistence"]
-    result = multistep(more.model, more.data, 5, calibration=calibration, baselines=run.baselines())
+    result = forecast_multistep(more.model, more.data, 5, calibration=calibration, baselines=run.baselines())
     assert list(result.steps[4].metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
     with pytest.raises(ConfigError, match=r"up to 20 days ahead; choose a --horizon of at most that\. Received: 21"):
-        multistep(more.model, more.data, 21, calibration=calibration)
+        forecast_multistep(more.model, more.data, 21, calibration=calibration)
 
 
 def test_what_ended_long_before_is_not_forecast_again(run):

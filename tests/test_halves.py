@@ -8,15 +8,15 @@ import numba
 import numpy as np
 import pytest
 
-from lstm_ae import halves
-from lstm_ae.anomaly.scores import Sums, summed
 from lstm_ae.config import Series
-from lstm_ae.data.scaling import Scale, fixed, per_window
-from lstm_ae.halves import Halves, by_keras, empty, halves_of
-from lstm_ae.kernels.overlapping import COUNT, _gated
+from lstm_ae.data.scaling import Scale, fixed_scale, window_scale
+from lstm_ae.detection.scores import RowSums, sum_windows
 from lstm_ae.kernels.vectors import LANES, load, store
+from lstm_ae.kernels.windows import COUNT, _gated
+from lstm_ae.models import sliding
 from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.scaling import in_own_units
+from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide, slide_with_keras
 
 # Of the largest number, as float32 rounds over some hundred steps.
 ROUNDING = 1e-6
@@ -52,8 +52,8 @@ def rows_of(count: int, features: int, *, missing: bool = False) -> Any:
 
 
 def assert_near(got: Any, wanted: Any) -> None:
-    if isinstance(wanted, Sums):
-        assert isinstance(got, Sums)
+    if isinstance(wanted, RowSums):
+        assert isinstance(got, RowSums)
         assert got.window == wanted.window
         np.testing.assert_array_equal(got.counts, wanted.counts)
         got, wanted = got.sums / np.maximum(got.counts, 1), wanted.sums / np.maximum(wanted.counts, 1)
@@ -62,7 +62,7 @@ def assert_near(got: Any, wanted: Any) -> None:
     assert np.nanmax(np.abs(got - wanted), initial=0) <= ROUNDING * np.nanmax(np.abs(wanted), initial=1e-20)
 
 
-def compare(ours: Halves, theirs: Halves, rows: Any) -> None:
+def compare(ours: SlidingAutoencoder, theirs: SlidingAutoencoder, rows: Any) -> None:
     for name in ("encode", "rebuild", "errors"):
         assert_near(getattr(ours, name)(rows), getattr(theirs, name)(rows))
     codes = theirs.encode(rows)
@@ -78,11 +78,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "both directions": {"bidirectional": True, "missing": True},
     "dropout": {"dropout": 0.5},
     "another decoder": {"decoder_units": 9, "gates": "chrono"},
-    "one number a step": {"features": 1, "scale": fixed()},
+    "one number a step": {"features": 1, "scale": fixed_scale()},
     "many": {"units": 17, "code": 20, "features": 19},
     "two steps": {"steps": 2, "features": 1},
-    "not scaled": {"scale": fixed(), "fill": (0.5, -2.0)},
-    "not scaled, with missing values": {"scale": fixed(), "fill": (0.5, -2.0), "missing": True},
+    "not scaled": {"scale": fixed_scale(), "fill": (0.5, -2.0)},
+    "not scaled, with missing values": {"scale": fixed_scale(), "fill": (0.5, -2.0), "missing": True},
 }
 
 
@@ -95,7 +95,7 @@ FORMS = [
 @pytest.mark.parametrize("options", FORMS)
 def test_the_kernels_compute_what_keras_computes(options: dict[str, Any]) -> None:
     model = model_of(**options)
-    ours, theirs = halves_of(model, "standard"), by_keras(model, "standard")
+    ours, theirs = slide(model, "standard"), slide_with_keras(model, "standard")
     assert ours.reason == ""
     # More blocks than cores, the last of them with one window.
     compare(
@@ -104,13 +104,13 @@ def test_the_kernels_compute_what_keras_computes(options: dict[str, Any]) -> Non
 
 
 @pytest.fixture(scope="module")
-def both() -> tuple[Halves, Halves]:
+def both() -> tuple[SlidingAutoencoder, SlidingAutoencoder]:
     model = model_of(missing=True)
-    return halves_of(model, "standard"), by_keras(model, "standard")
+    return slide(model, "standard"), slide_with_keras(model, "standard")
 
 
 @pytest.mark.parametrize("windows", [1, COUNT - 1, COUNT, COUNT + 1])
-def test_any_number_of_windows(both: tuple[Halves, Halves], windows: int) -> None:
+def test_any_number_of_windows(both: tuple[SlidingAutoencoder, SlidingAutoencoder], windows: int) -> None:
     ours, theirs = both
     rows = rows_of(windows + 11, 2)
     assert ours.encode(rows).shape == (windows, 3)
@@ -118,7 +118,9 @@ def test_any_number_of_windows(both: tuple[Halves, Halves], windows: int) -> Non
     compare(ours, theirs, rows)
 
 
-def test_on_one_core_and_on_three(both: tuple[Halves, Halves], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_one_core_and_on_three(
+    both: tuple[SlidingAutoencoder, SlidingAutoencoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, rows = both[0], rows_of(5 * COUNT, 2, missing=True)
     found = []
     for cores in (1, 3):
@@ -131,14 +133,14 @@ def test_on_one_core_and_on_three(both: tuple[Halves, Halves], monkeypatch: pyte
 def test_windows_without_values_are_not_given_back() -> None:
     model = model_of(3, 1, missing=True)
     rows = np.array([1, 2, np.nan, np.nan, np.nan, np.nan, 7], np.float32)[:, None]
-    assert empty(rows, 3).tolist() == [False, False, True, True, False]
-    for made in (halves_of(model, "standard"), by_keras(model, "standard")):
+    assert empty_windows(rows, 3).tolist() == [False, False, True, True, False]
+    for made in (slide(model, "standard"), slide_with_keras(model, "standard")):
         # Of the five windows those from row 0, 1 and 4 on.
         assert made.rebuild(rows).counts.ravel().tolist() == [1, 2, 2, 1, 1, 1, 1]
         assert made.errors(rows).counts.ravel().tolist() == [1, 2, 0, 0, 0, 0, 1]
 
 
-def test_numbers_beyond_float32_stay_in_their_windows(both: tuple[Halves, Halves]) -> None:
+def test_numbers_beyond_float32_stay_in_their_windows(both: tuple[SlidingAutoencoder, SlidingAutoencoder]) -> None:
     rows = rows_of(100, 2)
     whole = both[0].errors(rows)
     rows[50] = 3e38
@@ -165,7 +167,7 @@ def test_a_gate_of_large_values_does_not_overflow() -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-30)
 
 
-def test_rows_far_out_are_computed_as_keras_does(both: tuple[Halves, Halves]) -> None:
+def test_rows_far_out_are_computed_as_keras_does(both: tuple[SlidingAutoencoder, SlidingAutoencoder]) -> None:
     # Outliers, and a sensor that is stuck.
     random = np.random.default_rng(2)
     rows = rows_of(60, 2)
@@ -180,13 +182,13 @@ def test_rows_far_out_are_computed_as_keras_does(both: tuple[Halves, Halves]) ->
         ({"cell": "gru"}, "standard", "there is no kernel for GRU"),
         ({"layers": 2}, "standard", "it has more layers than one in each half"),
         ({"layers": 2, "bidirectional": True}, "standard", "it has more layers than one in each half"),
-        ({"scale": per_window(2)}, "window", "each window has a scale of its own"),
+        ({"scale": window_scale(2)}, "window", "each window has a scale of its own"),
     ],
     ids=["gru", "layers", "layers in both directions", "window"],
 )
 def test_what_the_kernels_do_not_cover_is_left_to_keras(options: dict[str, Any], scale: str, reason: str) -> None:
     model = model_of(**options)
-    made = halves_of(model, scale)
+    made = slide(model, scale)
     assert made.reason == reason
     rows = rows_of(20, 2)
     windows = np.stack([rows[first : first + 12] for first in range(9)])
@@ -200,40 +202,40 @@ def test_what_the_kernels_do_not_cover_is_left_to_keras(options: dict[str, Any],
 
 def test_a_network_that_only_looks_alike_is_left_to_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of()
-    assert halves_of(model, "standard").reason == ""
-    assert halves_of(model, "standard", "keras").reason == "--kernel keras"
+    assert slide(model, "standard").reason == ""
+    assert slide(model, "standard", "keras").reason == "--kernel keras"
     # As if the network had been trained with other waves.
-    monkeypatch.setattr("lstm_ae.overlapping.POSITION_PERIODS", (1, 2, 4, 8, 17))
-    made = halves_of(model, "standard")
+    monkeypatch.setattr("lstm_ae.models.sliding.POSITION_PERIODS", (1, 2, 4, 8, 17))
+    made = slide(model, "standard")
     assert made.reason == "the kernels of this package give something else"
-    assert_near(made.errors(rows_of(30, 2)), by_keras(model, "standard").errors(rows_of(30, 2)))
+    assert_near(made.errors(rows_of(30, 2)), slide_with_keras(model, "standard").errors(rows_of(30, 2)))
 
 
 def test_what_differs_far_out_alone_is_left_to_keras() -> None:
-    def made(most: float) -> Halves:
-        def errors(rows: Any) -> Sums:
-            return summed(
+    def made(most: float) -> SlidingAutoencoder:
+        def errors(rows: Any) -> RowSums:
+            return sum_windows(
                 np.stack([np.minimum(abs(rows[k : k + 12]).max(), most) + rows[k : k + 12] for k in (0, 1, 2)])
             )
 
-        return Halves(12, 2, 3, lambda rows: rows, None, errors, errors)
+        return SlidingAutoencoder(12, 2, 3, lambda rows: rows, None, errors, errors)
 
     nothing, one = np.zeros(2, np.float32), np.ones(2, np.float32)
-    assert halves._agree(made(1e9), made(1e9), nothing, one)
+    assert sliding._agree(made(1e9), made(1e9), nothing, one)
     for most in (5, 50):
-        assert not halves._agree(made(most), made(1e9), nothing, one)
+        assert not sliding._agree(made(most), made(1e9), nothing, one)
 
 
 def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstm_ae.kernels.choice.unavailable", lambda: "the kernels cannot be compiled here")
-    assert halves.halves_of(model_of(), "standard").reason == "the kernels cannot be compiled here"
+    monkeypatch.setattr("lstm_ae.kernels.choice.unavailable_reason", lambda: "the kernels cannot be compiled here")
+    assert sliding.slide(model_of(), "standard").reason == "the kernels cannot be compiled here"
 
 
 def test_without_numba_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     import lstm_ae
 
     monkeypatch.delattr(lstm_ae, "overlapping", raising=False)
-    monkeypatch.setitem(sys.modules, "lstm_ae.overlapping", None)
-    made = halves.halves_of(model_of(), "standard")
+    monkeypatch.setitem(sys.modules, "lstm_ae.models.sliding", None)
+    made = sliding.slide(model_of(), "standard")
     assert made.reason.startswith("the kernels cannot be compiled here (ModuleNotFoundError: ")
     assert made.errors(rows_of(30, 2)).sums.shape == (30, 2)

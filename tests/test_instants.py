@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.data.forms import Form, form_of, looks_like_times
-from lstm_ae.data.instants import BadCell, read_moments
-from lstm_ae.data.zones import to_utc
+from lstm_ae.data.time_zones import to_utc
+from lstm_ae.data.timestamps import BadCell, TimeForm, infer_form, looks_like_times, parse_times
 from lstm_ae.errors import DataError
 
 NOON = "2024-03-05T12:00:00"
@@ -18,9 +17,9 @@ BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 
 
 def moments(*cells: str, order: str | None = None, unit: str | None = None) -> list[str]:
-    form = form_of(cells, "t", order=order, unit=unit)
+    form = infer_form(cells, "t", order=order, unit=unit)
     assert form is not None
-    return np.datetime_as_string(read_moments(cells, form).astype("datetime64[ns]"), "s").tolist()
+    return np.datetime_as_string(parse_times(cells, form).astype("datetime64[ns]"), "s").tolist()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_day_and_month_are_told_apart_by_what_can_be() -> None:
     assert moments("3.15.2024") == ["2024-03-15T00:00:00"]
     assert moments("3/5/2024", order="mdy") == ["2024-03-05T00:00:00"]
     with pytest.raises(DataError, match="--date-order dmy"):
-        form_of(["3/5/2024"], "t")
+        infer_form(["3/5/2024"], "t")
 
 
 @pytest.mark.parametrize(("cell", "hour"), [("12:30 AM", 0), ("1:30 am", 1), ("12:30 PM", 12), ("11:30 pm", 23)])
@@ -75,11 +74,11 @@ def test_hours_of_half_days(cell: str, hour: int) -> None:
 
 def test_units_are_told_by_the_years_they_lead_to() -> None:
     assert moments("0.5", unit="s") == ["1970-01-01T00:00:00"]
-    assert read_moments(["0.5", "2"], Form("s", "", True)).tolist() == [500_000_000, 2_000_000_000]
-    assert read_moments(["1709640000000000001"], Form("ns", "", True)).tolist() == [1_709_640_000_000_000_001]
+    assert parse_times(["0.5", "2"], TimeForm("s", "", True)).tolist() == [500_000_000, 2_000_000_000]
+    assert parse_times(["1709640000000000001"], TimeForm("ns", "", True)).tolist() == [1_709_640_000_000_000_001]
     for cells in (["7.5", "8"], ["202401", "202402"]):
         with pytest.raises(DataError, match="--time-unit"):
-            form_of(cells, "t")
+            infer_form(cells, "t")
 
 
 @pytest.mark.parametrize(
@@ -99,13 +98,13 @@ def test_units_are_told_by_the_years_they_lead_to() -> None:
 def test_numbers_count_from_1970_or_from_a_start_of_their_own(
     cells: list[str], unit: str | None, expected: tuple[str, bool]
 ) -> None:
-    form = form_of(cells, "t", unit=unit)
+    form = infer_form(cells, "t", unit=unit)
     assert form is not None
     assert (form.unit, form.elapsed) == expected
     if form.unit == "steps":
-        assert read_moments(cells, form).tolist() == [int(float(cell)) for cell in cells]
+        assert parse_times(cells, form).tolist() == [int(float(cell)) for cell in cells]
         with pytest.raises(BadCell, match="between two steps"):
-            read_moments([*cells, "2.5"], form)
+            parse_times([*cells, "2.5"], form)
 
 
 @pytest.mark.parametrize(
@@ -157,10 +156,10 @@ def test_years_of_two_digits_change_least(cells: list[str], expected: list[str])
 
 def test_years_of_two_digits_that_nothing_tells_are_refused_with_the_orders() -> None:
     with pytest.raises(DataError, match="--date-order dmy or --date-order mdy or --date-order ymd"):
-        form_of(["01/02/03"], "t")
+        infer_form(["01/02/03"], "t")
     assert moments("01/02/03", order="ymd") == ["2001-02-03T00:00:00"]
     with pytest.raises(BadCell, match="'13/13/20' is not a moment of the calendar"):
-        read_moments(["13/13/20"], Form("", "dmy", False))
+        parse_times(["13/13/20"], TimeForm("", "dmy", False))
 
 
 def test_what_only_resembles_a_date_is_none() -> None:
@@ -168,7 +167,7 @@ def test_what_only_resembles_a_date_is_none() -> None:
     assert not looks_like_times(["12/34/56"], "date")
     assert not looks_like_times(["mar 12", "may 5"], "x")
     assert not looks_like_times(["marble 2024"], "date")
-    assert form_of(["Mon Mar 5 12:00:00 EST 2024"], "t") is None
+    assert infer_form(["Mon Mar 5 12:00:00 EST 2024"], "t") is None
 
 
 def test_what_looks_like_times() -> None:
@@ -202,7 +201,7 @@ def test_dates_of_digits_alone_are_told_from_times_since_1970() -> None:
 @pytest.mark.parametrize("others", [["2024013100"], ["2024013100", "202401310000"]])
 def test_no_moments_of_digits_alone(cell: str, problem: str, others: list[str]) -> None:
     with pytest.raises(BadCell) as caught:
-        read_moments([*others, cell], Form("", "", False, compact=True))
+        parse_times([*others, cell], TimeForm("", "", False, compact=True))
     assert caught.value.place == len(others)
     assert repr(cell) in caught.value.problem
     assert problem in caught.value.problem
@@ -232,7 +231,7 @@ def test_months_with_a_dot_are_told_by_the_heading_and_by_all_cells() -> None:
 )
 def test_no_moments(cell: str) -> None:
     with pytest.raises(BadCell) as caught:
-        read_moments(["2024-01-01", cell], Form("", "dmy", False))
+        parse_times(["2024-01-01", cell], TimeForm("", "dmy", False))
     assert caught.value.place == 1
     assert repr(cell) in caught.value.problem
 
@@ -242,8 +241,8 @@ def test_no_moments(cell: str) -> None:
 def test_what_python_writes_is_read_to_the_microsecond(written: list[datetime.datetime]) -> None:
     expected = np.array(written, "datetime64[ns]").astype(np.int64).tolist()
     for text in ([str(moment) for moment in written], [moment.isoformat() for moment in written]):
-        assert read_moments(text, Form("", "dmy", False)).tolist() == expected
-        assert read_moments([f"{cell}+00:00" for cell in text], Form("", "dmy", True)).tolist() == expected
+        assert parse_times(text, TimeForm("", "dmy", False)).tolist() == expected
+        assert parse_times([f"{cell}+00:00" for cell in text], TimeForm("", "dmy", True)).tolist() == expected
 
 
 def local(*cells: str) -> np.ndarray:
@@ -313,6 +312,6 @@ def test_nanoseconds_are_kept() -> None:
     """Whether one cell has them or all, with an offset or without."""
     cells = ["2024-03-05 12:00:00.123456789", "2024-03-05 12:00:00.1234567", "2024-03-05 12:00:00"]
     for given_cells in (cells, [f"{cell}+00:00" for cell in cells], [cell.replace("-", "/") for cell in cells]):
-        form = form_of(given_cells, "t")
+        form = infer_form(given_cells, "t")
         assert form is not None
-        assert (read_moments(given_cells, form) % 10**9).tolist() == [123_456_789, 123_456_700, 0]
+        assert (parse_times(given_cells, form) % 10**9).tolist() == [123_456_789, 123_456_700, 0]

@@ -3,26 +3,26 @@
 import numpy as np
 import pytest
 
-from lstm_ae.intervals import (
+from lstm_ae.forecasting.intervals import (
     QUANTILES,
-    bounds,
-    calibrated,
-    conformal,
+    calibrate_intervals,
+    conformal_quantiles,
+    crps,
     effective_number,
-    pinball,
-    predictive,
-    volatility,
+    interval_bounds,
+    predictive_quantiles,
+    recent_volatility,
 )
 
 
 def test_levels_are_places_among_the_quantiles() -> None:
     for level, ends in ((80, (0.1, 0.9)), (95, (0.025, 0.975)), (1, (0.495, 0.505)), (99, (0.005, 0.995))):
-        assert QUANTILES[list(bounds(level))] == pytest.approx(ends)
+        assert QUANTILES[list(interval_bounds(level))] == pytest.approx(ends)
 
 
 def test_conformal_quantiles_are_rounded_outwards() -> None:
     """Of 19 scores 1 to 19, the k-th is above a new one with probability k / 20."""
-    quantiles = conformal(np.arange(1.0, 20)[:, None])[0]
+    quantiles = conformal_quantiles(np.arange(1.0, 20)[:, None])[0]
     at = dict(zip(QUANTILES.round(3).tolist(), quantiles.tolist(), strict=True))
     assert (at[0.95], at[0.9], at[0.5], at[0.05], at[0.1]) == (19, 18, 10, 1, 2)
     assert (at[0.925], at[0.075]) == (19, 1)  # 18.5 and 1.5
@@ -32,15 +32,15 @@ def test_conformal_quantiles_are_rounded_outwards() -> None:
 
 def test_each_day_ahead_has_quantiles_of_its_own() -> None:
     scores = np.random.default_rng(0).normal(0, [1, 5], (1000, 2))
-    quantiles = conformal(scores)
+    quantiles = conformal_quantiles(scores)
     assert quantiles.shape == (2, 199)
     assert quantiles[1, 179] / quantiles[0, 179] == pytest.approx(5, rel=0.15)
 
 
 def test_volatility_weighs_the_last_day_most() -> None:
     past = np.array([[[0], [1], [1]], [[0], [0], [-1]], [[2], [2], [2]]], np.float32)
-    assert volatility(past).tolist() == pytest.approx([0.94 / 1.94, 1 / 1.94, 0])
-    assert volatility(past[:, :1]).tolist() == [0, 0, 0]
+    assert recent_volatility(past).tolist() == pytest.approx([0.94 / 1.94, 1 / 1.94, 0])
+    assert recent_volatility(past[:, :1]).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("level", [50, 80, 95])
@@ -51,9 +51,9 @@ def test_intervals_hold_as_often_as_they_say(level: int) -> None:
     past = np.cumsum(wild[:, None] * random.normal(size=(8000, 40)), axis=1)[..., None]
     error = (wild * random.normal(size=8000))[:, None]
     known, new = slice(None, 4000), slice(4000, None)
-    found = calibrated(error[known], error[known], volatility(past[known]))
+    found = calibrate_intervals(error[known], error[known], recent_volatility(past[known]))
     spread = found.spread(past[new])
-    low, high = bounds(level)
+    low, high = interval_bounds(level)
     inside = (spread[..., low] <= error[new]) & (error[new] <= spread[..., high])
     assert inside.mean() == pytest.approx(level / 100, abs=0.02)
     for kind in (wild[new] < 1.5, wild[new] > 4):
@@ -61,14 +61,14 @@ def test_intervals_hold_as_often_as_they_say(level: int) -> None:
 
 
 def test_a_calm_window_is_not_without_risk() -> None:
-    found = calibrated(np.array([[1.0], [-1.0]]), np.ones((2, 1)), np.array([2.0, 4.0]))
+    found = calibrate_intervals(np.array([[1.0], [-1.0]]), np.ones((2, 1)), np.array([2.0, 4.0]))
     assert found.calmest == pytest.approx(0.3)
     assert found.volatility(np.zeros((1, 5, 1))).tolist() == pytest.approx([0.3])
 
 
 def test_shocks_are_errors_times_volatility() -> None:
     residuals = np.array([[1.0, 10.0], [-2.0, -20.0]])
-    found = calibrated(np.ones((2, 1)), residuals, np.ones(2))
+    found = calibrate_intervals(np.ones((2, 1)), residuals, np.ones(2))
     past = np.array([[[0], [3]], [[0], [6]]], np.float32)
     shocks = found.shocks(past, 50, seed=1)
     assert shocks.shape == (2, 50, 2)
@@ -79,7 +79,7 @@ def test_shocks_are_errors_times_volatility() -> None:
 
 
 def test_the_score_of_a_point_is_its_absolute_error() -> None:
-    assert pinball(np.full((2, 199), 3.0), np.array([5.0, 1.0])) == pytest.approx([2, 2])
+    assert crps(np.full((2, 199), 3.0), np.array([5.0, 1.0])) == pytest.approx([2, 2])
 
 
 def test_the_score_of_a_normal_by_its_formula() -> None:
@@ -88,7 +88,7 @@ def test_the_score_of_a_normal_by_its_formula() -> None:
 
     quantiles, truth = stats.norm.ppf(QUANTILES), np.array([-1.0, 0, 2.5])
     exact = truth * (2 * stats.norm.cdf(truth) - 1) + 2 * stats.norm.pdf(truth) - 1 / np.sqrt(np.pi)
-    assert pinball(np.tile(quantiles, (3, 1)), truth) == pytest.approx(exact, abs=0.01)
+    assert crps(np.tile(quantiles, (3, 1)), truth) == pytest.approx(exact, abs=0.01)
 
 
 def test_errors_that_overlap_say_less_than_as_many_independent_ones() -> None:
@@ -120,18 +120,18 @@ def test_quantiles_for_a_new_error_by_hand() -> None:
     from scipy import stats
 
     errors = np.arange(-19.0, 20)[:, None]
-    low, high = bounds(95)
-    many = predictive(errors, np.array([1e9]))[0]
+    low, high = interval_bounds(95)
+    many = predictive_quantiles(errors, np.array([1e9]))[0]
     assert many[[low, 99, high]] == pytest.approx([-19, 0, 19])
-    few = predictive(errors, np.array([5.0]))[0]
+    few = predictive_quantiles(errors, np.array([5.0]))[0]
     wider = stats.t.ppf(0.975, 4) / stats.norm.ppf(0.975) * np.sqrt(1 + 1 / 5)
     assert few[[low, 99, high]] == pytest.approx([-19 * wider, 0, 19 * wider])
     # Beyond the outermost error a normal distribution goes on.
-    ten = predictive(np.arange(-4.5, 5)[:, None], np.array([1e9]))[0]
-    assert ten[bounds(99)[1]] == pytest.approx(stats.norm.ppf(0.995) * np.std(np.arange(10), ddof=1))
+    ten = predictive_quantiles(np.arange(-4.5, 5)[:, None], np.array([1e9]))[0]
+    assert ten[interval_bounds(99)[1]] == pytest.approx(stats.norm.ppf(0.995) * np.std(np.arange(10), ddof=1))
     assert (np.diff(ten) >= 0).all()
-    assert np.isinf(predictive(np.arange(4.0)[:, None], np.array([4.0]))).all()
-    nothing = predictive(np.array([[1.0, np.nan]] * 6), np.array([6.0, 1.0]))
+    assert np.isinf(predictive_quantiles(np.arange(4.0)[:, None], np.array([4.0]))).all()
+    nothing = predictive_quantiles(np.array([[1.0, np.nan]] * 6), np.array([6.0, 1.0]))
     assert np.isfinite(nothing[0]).all()
     assert np.isinf(nothing[1]).all()
 
@@ -146,8 +146,11 @@ def test_intervals_of_forecasts_that_overlap_hold_as_often_as_they_say(walks: bo
         errors = np.cumsum(values)[ahead:] - np.cumsum(values)[:-ahead] if walks else values[ahead:]
         known, new = errors[:count, None], errors[count + ahead :]
         independent = effective_number(known, np.arange(count))
-        for name, spread in (("conformal", conformal(known)), ("predictive", predictive(known, independent))):
-            low, high = (spread[0, place] for place in bounds(80))
+        for name, spread in (
+            ("conformal", conformal_quantiles(known)),
+            ("predictive", predictive_quantiles(known, independent)),
+        ):
+            low, high = (spread[0, place] for place in interval_bounds(80))
             held[name].append(float(((new >= low) & (new <= high)).mean()))
     assert 0.78 < np.mean(held["predictive"]) < 0.87
     assert np.mean(held["conformal"]) == pytest.approx(0.63 if walks else 0.8, abs=0.03)

@@ -10,16 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from searches import call
 
+from lstm_ae.backtest.tables import start_backtest
 from lstm_ae.config import Reading, Series
+from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import parse_step
-from lstm_ae.data.cadence import common_step, even_step, missing_share, slots
-from lstm_ae.data.findings import changed_by, together
-from lstm_ae.data.inspection import Inspection, inspect
+from lstm_ae.data.checks import TableInspection, apply_fix, combine_fixes, inspect_table
+from lstm_ae.data.grid import common_step, even_step, grid_slots, missing_share
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.errors import DataError
-from lstm_ae.options import flag
-from lstm_ae.origins import begun
-from lstm_ae.tasks.series import settling
+from lstm_ae.studies.series import defaults
 
 Seconds = NDArray[np.float64]
 
@@ -67,8 +66,8 @@ def table_of(seconds: Seconds, **options: Any) -> Reading:
     return Reading(data="t.csv", **options)
 
 
-def settled(fix: Any, **options: Any) -> settling.Settled:
-    return settling.settle(changed_by(Series(data="t.csv", epochs=1, **options), fix))  # type: ignore[arg-type]
+def settled(fix: Any, **options: Any) -> defaults.CompletedConfig:
+    return defaults.load_complete(apply_fix(Series(data="t.csv", epochs=1, **options), fix))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", TABLES)
@@ -85,7 +84,7 @@ def test_an_even_step_of_a_counter_and_of_no_times() -> None:
     step = even_step(table)
     assert str(step) == "50steps"
     assert step is not None
-    assert (np.diff(slots(table, step)) <= 1).mean() > 0.9
+    assert (np.diff(grid_slots(table, step)) <= 1).mean() > 0.9
     Path("t.csv").write_text("a\n" + "1.5\n2.5\n" * 9)
     assert even_step(read_measurements(Reading(data="t.csv"))) is None
 
@@ -94,7 +93,7 @@ def share_of(seconds: Seconds, every: str | None = None) -> float:
     table = read_measurements(table_of(seconds))
     step = common_step(table) if every is None else parse_step(every)
     assert step is not None
-    return missing_share(table, slots(table, step))
+    return missing_share(table, grid_slots(table, step))
 
 
 def test_nights_weekends_and_outages_are_not_missing() -> None:
@@ -111,12 +110,12 @@ def test_nights_weekends_and_outages_are_not_missing() -> None:
 @pytest.mark.parametrize("case", TABLES)
 def test_whatever_a_check_advises_can_be_trained_on(case: str) -> None:
     config = table_of(TABLES[case][0])
-    found = inspect(config)
+    found = inspect_table(config)
     assert found.usable is (case == "twice a day")
     fixes = [fix for finding in found.findings for fix in finding.fixes]
     assert fixes
-    for fix in (*fixes, together(config, found.findings)):
-        again = inspect(changed_by(config, fix))
+    for fix in (*fixes, combine_fixes(config, found.findings)):
+        again = inspect_table(apply_fix(config, fix))
         assert again.usable, fix
         assert settled(fix).data.train.samples > 0
         # A grid that is followed holds not far more rows than the table.
@@ -128,7 +127,7 @@ def test_a_step_of_few_places_is_not_advised() -> None:
 
 
 def test_outages_are_no_reason_for_the_step_that_is_there() -> None:
-    found = inspect(table_of(np.r_[0:100, 150:230, 290:350] * 60))
+    found = inspect_table(table_of(np.r_[0:100, 150:230, 290:350] * 60))
     assert found.usable
     (note,) = (finding for finding in found.findings if "have no row" in finding.text)
     assert note.fixes == ({"freq": "rows"},)
@@ -136,30 +135,30 @@ def test_outages_are_no_reason_for_the_step_that_is_there() -> None:
 
 def test_rows_that_meet_in_time_and_a_grid_that_is_missing_are_two_problems() -> None:
     config = table_of(np.repeat(daily(8, 17), 2), freq="1h")
-    found = inspect(config)
+    found = inspect_table(config)
     assert [finding.fatal for finding in found.findings] == [True, True]
-    fix = together(config, found.findings)
+    fix = combine_fixes(config, found.findings)
     assert fix == {"freq": "12h", "duplicates": "mean"}
-    assert inspect(changed_by(config, fix)).usable
+    assert inspect_table(apply_fix(config, fix)).usable
     assert settled(fix).data.train.samples > 0
 
 
-def fixes_of(found: Inspection) -> list[Any]:
+def fixes_of(found: TableInspection) -> list[Any]:
     (problem,) = (finding for finding in found.findings if finding.fatal)
     return [dict(fix) for fix in problem.fixes]
 
 
 def test_a_grid_far_finer_than_the_rows_is_not_advised() -> None:
-    found = inspect(table_of(poisson()))
+    found = inspect_table(table_of(poisson()))
     assert fixes_of(found) == [{"freq": "30s", "duplicates": "mean"}, {"freq": "rows"}, {"duplicates": "mean"}]
     assert not any("have no row" in finding.text or "No window" in finding.text for finding in found.findings)
     # Where rows have a step, it is.
-    regular = inspect(table_of(np.arange(4000) * 60, freq="1h"))
+    regular = inspect_table(table_of(np.arange(4000) * 60, freq="1h"))
     assert fixes_of(regular) == [{"freq": "1min"}, {"duplicates": "mean"}]
 
 
 def test_means_come_first_where_few_rows_are_too_near() -> None:
-    found = inspect(table_of(stray()))
+    found = inspect_table(table_of(stray()))
     assert found.clash is not None
     assert found.clash.rows == 2
     assert fixes_of(found)[0] == {"duplicates": "mean"}
@@ -179,7 +178,7 @@ def test_means_come_first_where_few_rows_are_too_near() -> None:
 def test_a_grid_that_is_mostly_missing_is_refused_with_what_trains(case: str, options: dict[str, Any]) -> None:
     seconds, even = TABLES[case]
     config = table_of(seconds, **options)
-    found = inspect(config)
+    found = inspect_table(config)
     assert not found.usable
     with pytest.raises(DataError, match=r"'t.csv': .*% of the steps of \w+ have no row\. Add .*--freq rows$") as error:
         settled({}, **options)
@@ -188,29 +187,31 @@ def test_a_grid_that_is_mostly_missing_is_refused_with_what_trains(case: str, op
     assert ways == ([f"--freq {even} --duplicates {rule}"] if even else []) + ["--freq rows"]
     for way in ways:
         words = shlex.split(way)
-        fix = {name: words[words.index(flag(name)) + 1] for name in ("freq", "duplicates") if flag(name) in words}
-        assert inspect(changed_by(config, fix)).usable
+        fix = {
+            name: words[words.index(flag_name(name)) + 1] for name in ("freq", "duplicates") if flag_name(name) in words
+        }
+        assert inspect_table(apply_fix(config, fix)).usable
         assert settled({**options, **fix}).data.train.samples > 0
     # A rolling origin trains as well.
     with pytest.raises(DataError, match="have no row"):
-        begun(changed_by(Series(data="t.csv", task="forecast"), options), 3)  # type: ignore[arg-type]
+        start_backtest(apply_fix(Series(data="t.csv", task="forecast"), options), 3)  # type: ignore[arg-type]
 
 
 def test_a_run_searches_tables_that_are_mostly_missing() -> None:
     table_of(np.arange(400) * 60)
     config = settled({"window": 5, "max_gap": 100}).config
     table_of(np.arange(0, 400, 10) * 60)
-    assert not settling.table_of(config).grid.known.all()
+    assert not defaults.read_labelled_table(config).grid.known.all()
 
 
 def test_rows_of_one_time_can_be_trained_on_and_a_check_says_so() -> None:
     config = table_of(np.zeros(100))
-    (finding,) = inspect(config).findings
+    (finding,) = inspect_table(config).findings
     assert not finding.fatal
     assert finding.fixes == ({"freq": "rows"},)
     for fix in ({}, *finding.fixes):
         assert str(settled(fix).config.freq) == "rows"
-    assert inspect(changed_by(config, finding.fixes[0])).findings == ()
+    assert inspect_table(apply_fix(config, finding.fixes[0])).findings == ()
 
 
 @pytest.mark.slow

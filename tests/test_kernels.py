@@ -18,13 +18,13 @@ from processes import CEILING
 
 from lstm_ae import experiment
 from lstm_ae.config import Mnist, Toy
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.kernels import choice, compiled
-from lstm_ae.kernels.choice import accelerated, choices
+from lstm_ae.kernels.choice import accelerate, choose_kernels
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
-from lstm_ae.training import fit
+from lstm_ae.training.loop import fit
 
 # Of a tensor's largest absolute entry.
 TOLERANCE = 1e-5
@@ -57,7 +57,7 @@ def measured(network: Any, inputs: list[Any], kernel: str) -> list[Any]:
         variables = [variable.value for variable in network.trainable_variables]
         return outputs, tape.gradient(loss, [*inputs, *variables], unconnected_gradients="zero")
 
-    with accelerated(network, kernel) as made:
+    with accelerate(network, kernel) as made:
         assert all(not choice.reason for choice in made) == (kernel == "auto")
         outputs, gradients = run([tf.constant(value) for value in inputs])
     return [*outputs, *gradients]
@@ -178,7 +178,7 @@ def data(samples: int) -> Data:
         label = (np.arange(samples) % 3).astype(np.int32)
         return Split(values, np.arange(samples) * STEPS, STEPS, label=label)
 
-    return Data(split(0), split(1), split(2), fixed(), Source("made", "abc", "CC0"))
+    return Data(split(0), split(1), split(2), fixed_scale(), Source("made", "abc", "CC0"))
 
 
 def trained(path: Path, config: Toy | Mnist) -> tuple[list[float], list[Any]]:
@@ -257,7 +257,7 @@ def test_what_was_trained_stays_plain_keras(tmp_path: Path) -> None:
 
 def reasons(layer: Any, kernel: str = "auto") -> list[str]:
     given = keras.Input((5, 2))
-    return [made.reason for made in choices(keras.Model(given, layer(given)), kernel)]
+    return [made.reason for made in choose_kernels(keras.Model(given, layer(given)), kernel)]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_masked_sequences_are_left_to_keras() -> None:
 
 
 def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "unavailable", lambda: "the kernels cannot be compiled here")
+    monkeypatch.setattr(choice, "unavailable_reason", lambda: "the kernels cannot be compiled here")
     assert reasons(layers.LSTM(3)) == ["the kernels cannot be compiled here"]
 
 
@@ -310,7 +310,7 @@ def test_what_keeps_the_kernels_away_is_told(error: Exception, said: str, monkey
 
     monkeypatch.delitem(sys.modules, "lstm_ae.kernels.operation", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Refusing(), *sys.meta_path])
-    assert choice.unavailable.__wrapped__() == f"the kernels cannot be compiled here {said}"
+    assert choice.unavailable_reason.__wrapped__() == f"the kernels cannot be compiled here {said}"
 
 
 @pytest.mark.slow
@@ -341,7 +341,7 @@ except tf.errors.ResourceExhaustedError as error:
 
 def test_a_gpu_takes_its_own_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"] if kind == "GPU" else [])
-    assert choice.unavailable.__wrapped__() == "a GPU is there, and Keras' cuDNN layers use it"
+    assert choice.unavailable_reason.__wrapped__() == "a GPU is there, and Keras' cuDNN layers use it"
 
 
 def test_nothing_compiled_is_left_beside_the_source() -> None:

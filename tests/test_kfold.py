@@ -8,16 +8,16 @@ import pytest
 from price_makers import days_of, prices
 from searches import call
 
-from lstm_ae import kfold as folding
+from lstm_ae.backtest import kfold as folding
+from lstm_ae.backtest.kfold import kfold
 from lstm_ae.config import Snp
-from lstm_ae.data import selection
-from lstm_ae.data.quotes import read_quotes
+from lstm_ae.config.space import Axis
+from lstm_ae.data import prices as selection
+from lstm_ae.data.prices import read_quotes
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, write
-from lstm_ae.kfold import kfold
-from lstm_ae.run import create
-from lstm_ae.space import Axis
-from lstm_ae.training import Fitted
+from lstm_ae.run import create_run
+from lstm_ae.training.loop import TrainingResult
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_blocks_by_hand(path, turn):
     """170 of 200 days come before the test part: five blocks of 34, in the second round 17 days on."""
     quotes = read_quotes(path)
     days = np.unique(quotes.day)
-    every = [parts(quotes)[: len(days)] for parts in folding.blocks(quotes, 5, 5, turn)]
+    every = [parts(quotes)[: len(days)] for parts in folding.kfold_blocks(quotes, 5, 5, turn)]
     assert len(every) == 5
     for number, part in enumerate(every):
         assert (part[170:] == 2).all()
@@ -78,7 +78,7 @@ def test_what_means_nothing_beside_a_value_is_left_out_as_in_a_search(path, tmp_
 
     def learn(config, data, **details):
         learned.append((config.gates, config.memory))
-        return None, Fitted([{"epoch": 1.0, "val_loss": float(len(learned))}], 1, "", False, 0.0)
+        return None, TrainingResult([{"epoch": 1.0, "val_loss": float(len(learned))}], 1, "", False, 0.0)
 
     monkeypatch.setattr(folding, "learn", learn)
     monkeypatch.setattr(folding, "train", lambda config, *_, **__: SimpleNamespace(config=config, about=dict))
@@ -100,7 +100,7 @@ def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
     if "versions" in left:
         data = folding.prepare(config, read_quotes(path))
         winner.rmdir()
-        create(winner, config, data.source, data.symbols, "kfold")
+        create_run(winner, config, data.source, data.symbols, "kfold")
         (winner / "state.npz").touch()
     if left == "other versions":
         monkeypatch.setattr(folding, "versions", lambda: {"keras": "4"})
@@ -129,11 +129,11 @@ def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, m
     def choose(config, axes, folds, out, *, prepared, **_):
         for each in (data, data, other):
             prepared(each)
-        return folding.Chosen(
-            [folding.Setting({"window": 5}, [[1.0], [1.0]]), folding.Setting({"window": 9}, [[2.0]])], winner
+        return folding.KfoldResult(
+            [folding.KfoldSetting({"window": 5}, [[1.0], [1.0]]), folding.KfoldSetting({"window": 9}, [[2.0]])], winner
         )
 
-    monkeypatch.setattr("lstm_ae.kfold.kfold", choose)
+    monkeypatch.setattr("lstm_ae.backtest.kfold.kfold", choose)
     said = call(f"snp kfold --data {path} --window 5,9 --out {tmp_path / 'out'} --json")
     assert said.code == 0
     for line in (f"data: {data['text']} (licence: own)", f"data: {other['text']} (licence: own)", "  1 row dropped"):
@@ -148,7 +148,7 @@ def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, m
 def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     versions = folding.versions()
     monkeypatch.setattr(
-        folding, "learn", lambda *_, **__: (None, Fitted([{"epoch": 1.0, "val_loss": 1.0}], 1, "", False, 0.0))
+        folding, "learn", lambda *_, **__: (None, TrainingResult([{"epoch": 1.0, "val_loss": 1.0}], 1, "", False, 0.0))
     )
     winner = SimpleNamespace(about=lambda: {"versions": versions})
     monkeypatch.setattr(folding, "train", lambda *_, **__: winner)

@@ -13,9 +13,9 @@ from searches import call
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.prices import load
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.tasks.series import settling
+from lstm_ae.studies.series import defaults
 
 ROWS, WINDOW = 400, 12
 RANDOM = np.random.default_rng(0)
@@ -31,7 +31,7 @@ def data_of(*columns: Any) -> Data:
         rows = values[int(first * len(values)) : int(last * len(values))]
         segment = np.zeros(len(rows), np.int32)
         splits.append(Split(rows, window_starts(segment, WINDOW + 1), WINDOW + 1, segment))
-    return Data(*splits, fixed(), Source("made", "", ""))
+    return Data(*splits, fixed_scale(), Source("made", "", ""))
 
 
 def later(steps: int) -> Any:
@@ -145,11 +145,11 @@ def test_a_planted_column_of_a_table_is_leaky() -> None:
     frame = pd.DataFrame({"load": later(0), "plan": later(1), "wind": noise()})
     frame.to_csv("t.csv", index=False)
     options: dict[str, Any] = {"data": "t.csv", "window": WINDOW, "horizon": 3}
-    leaky = settling.settle(Series(task="forecast", **options)).data.source.leaky
+    leaky = defaults.load_complete(Series(task="forecast", **options)).data.source.leaky
     assert leaky.startswith("plan probably contains the future: one step ahead, load follows from it almost perfectly")
     assert "wind" not in leaky
     frame.assign(plan=noise(3)).to_csv("t.csv", index=False)
-    assert settling.settle(Series(task="forecast", **options)).data.source.leaky == ""
+    assert defaults.load_complete(Series(task="forecast", **options)).data.source.leaky == ""
 
 
 @pytest.mark.slow

@@ -12,23 +12,22 @@ import numpy as np
 import pytest
 from searches import Said, call
 
-from lstm_ae.card import card
+from lstm_ae.apply.detect import load_detector
+from lstm_ae.apply.stream import Stream
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import REREAD
-from lstm_ae.data.frames import Marked, measurements_of
-from lstm_ae.data.inspection import inspect
-from lstm_ae.data.levels import Levels, of_unknown_series
-from lstm_ae.data.remarks import of_another
-from lstm_ae.data.scales import lines_of
+from lstm_ae.data.checks import inspect_table, new_table_warnings
+from lstm_ae.data.frames import RowCodes, measurements_from_rows
+from lstm_ae.data.preparation import scale_lines
+from lstm_ae.data.series_scales import SeriesScales, describe_unknown_series
 from lstm_ae.data.windows import Data
-from lstm_ae.detection import detector_of
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.examples import examples
-from lstm_ae.feed import Feed
+from lstm_ae.export.card import card
+from lstm_ae.export.examples import examples
 from lstm_ae.run import open_run
-from lstm_ae.streaming import Stream
-from lstm_ae.tasks import series
-from lstm_ae.tasks.series import settling
+from lstm_ae.studies import series
+from lstm_ae.studies.series import defaults
+from lstm_ae.training.batches import Batches
 
 # Level and deviation of each machine.
 MACHINES = {"large": (10_000.0, 3000.0), "middle": (100.0, 30.0), "small": (1.0, 0.02)}
@@ -76,7 +75,7 @@ def said(line: str, folder: Path) -> Said:
 
 def settled(folder: Path, **options: Any) -> Data:
     config = Series(data=str(folder / "good.csv"), id_col=("machine",), window=12, scale="series", **options)
-    return settling.settle(config).data
+    return defaults.load_complete(config).data
 
 
 def test_the_scale_is_of_each_series_training_rows(place: Path) -> None:
@@ -88,7 +87,7 @@ def test_the_scale_is_of_each_series_training_rows(place: Path) -> None:
         for column, key in enumerate("ab"):
             assert data.scale.offset[line, column] == pytest.approx(own[key].mean(), rel=1e-5)
             assert data.scale.range[line, column] == pytest.approx(own[key].std(), rel=1e-4)
-    together = settling.settle(Series(data=str(place / "good.csv"), id_col=("machine",), window=12)).data.scale
+    together = defaults.load_complete(Series(data=str(place / "good.csv"), id_col=("machine",), window=12)).data.scale
     np.testing.assert_array_equal(data.scale.offset[:1], together.offset)
     np.testing.assert_array_equal(data.scale.range[:1], together.range)
     level = data.levelled
@@ -109,7 +108,7 @@ def test_a_feed_scales_rows_by_their_series(place: Path, tmp_path: Path, mapped:
     network = SimpleNamespace(
         output={"reconstruction": SimpleNamespace(shape=(None, 12, 2))}, input={"sequence": SimpleNamespace()}
     )
-    inputs, _ = Feed(split, data.scale, network).cut(np.arange(split.samples))
+    inputs, _ = Batches(split, data.scale, network).cut(np.arange(split.samples))
     level = data.levelled
     windows = level.train.windows()
     np.testing.assert_allclose(inputs["sequence"], level.scale.scaled(windows, windows), atol=1e-5)
@@ -168,7 +167,7 @@ def test_rows_are_given_back_in_their_own_units(place: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stream_scores_as_the_table(place: Path) -> None:
-    detector = detector_of(open_run(place / "run"))
+    detector = load_detector(open_run(place / "run"))
     assert said("detect run bad.csv --scores scores.csv", place).code == 0
     wanted: dict[str, list[float]] = {}
     for line in (place / "scores.csv").read_text().splitlines()[1:]:
@@ -199,9 +198,9 @@ def test_a_stream_tells_once_of_a_series_without_a_scale(place: Path, monkeypatc
 def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
     values = np.r_[np.arange(60.0) % 7, 1000 + np.arange(9.0) % 7][:, None]
     places = np.repeat(np.arange(2), (60, 9)).astype(np.int32)
-    rows = measurements_of(values, ["a"], series=Marked(("id",), places, ("long", "short")))
+    rows = measurements_from_rows(values, ["a"], series=RowCodes(("id",), places, ("long", "short")))
     config = Series(id_col=("id",), window=7, scale="series", freq="rows", max_gap=0)
-    data = settling.settle_table(config, rows).data
+    data = defaults.complete_from_table(config, rows).data
     assert data.symbols == ("", "long")
     assert np.unique(data.train.company).tolist() == [0, 1]
     assert [note for note in data.source.notes if note.startswith("scale: ")] == [
@@ -214,7 +213,7 @@ def test_a_check_tells_of_series_without_a_scale(place: Path) -> None:
     table(place / "few.csv", MACHINES | {"late": (5.0, 1.0)})
     lines = (place / "few.csv").read_text().splitlines(keepends=True)
     (place / "few.csv").write_text("".join(lines[: 3 * ROWS + 10]))
-    found = inspect(Reading(data=str(place / "few.csv"), id_col=("machine",), window=12, scale="series"))
+    found = inspect_table(Reading(data=str(place / "few.csv"), id_col=("machine",), window=12, scale="series"))
     (text,) = [finding.text for finding in found.findings if "scale" in finding.text]
     assert text.startswith("1 of 4 series had too few values")
     assert text.endswith(": late")
@@ -231,25 +230,25 @@ def test_a_card_and_examples_tell_the_series(place: Path) -> None:
 
 def test_a_run_that_has_lost_its_names(place: Path) -> None:
     data = settled(place)
-    later = settling.table_of(
+    later = defaults.read_labelled_table(
         Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1)
     )
     with pytest.raises(DataError, match="The run names 2 series and its scale has 4"):
-        Levels(data.scale, ("", "large")).levelled(later)
+        SeriesScales(data.scale, ("", "large")).levelled(later)
 
 
 def test_names_that_a_run_does_not_know() -> None:
-    assert lines_of(("", "b", "a"), ("a", "c", "b", "")).tolist() == [2, 0, 1, 0]
-    assert of_unknown_series((), ("a",)) == of_unknown_series(("", "a"), ("a",)) == ""
+    assert scale_lines(("", "b", "a"), ("a", "c", "b", "")).tolist() == [2, 0, 1, 0]
+    assert describe_unknown_series((), ("a",)) == describe_unknown_series(("", "a"), ("a",)) == ""
 
 
 def test_a_far_range_is_told_at_each_series_level(place: Path) -> None:
     data = settled(place)
     config = Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1)
-    later = settling.table_of(config)
-    assert of_another(later, data.scale, data.symbols) == []
-    swapped = Levels(data.scale, ("", "small", "middle", "large"))
-    (said_of,) = of_another(later, *swapped)
+    later = defaults.read_labelled_table(config)
+    assert new_table_warnings(later, data.scale, data.symbols) == []
+    swapped = SeriesScales(data.scale, ("", "small", "middle", "large"))
+    (said_of,) = new_table_warnings(later, *swapped)
     assert said_of.startswith("Far from what they were in the training part are 'a' in ")
 
 
@@ -287,7 +286,7 @@ def test_the_verdict_counts_all_series_alike(place: Path) -> None:
                 {"id_col": ("machine",), "scale": "series", "window": 12, "units": 3},
             )
             config = Series.from_dict({"data": data, "task": task} | usual | options)
-            found.append(_measured(*settling.settle(config)))
+            found.append(_measured(*defaults.load_complete(config)))
         # A skill is one less a ratio: that of an untrained network is next to nothing.
         assert found[1] == pytest.approx(found[0], rel=5e-3, abs=1e-5)
 

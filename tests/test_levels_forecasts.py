@@ -73,7 +73,7 @@ def test_measures_do_not_depend_on_the_order_of_series(place: Path) -> None:
 def test_the_exported_model_says_the_same(place: Path, proven_here: None) -> None:
     import tensorflow as tf
 
-    from lstm_ae.export import export_run
+    from lstm_ae.export.saved_model import export_run
 
     run = open_run(place / "run")
     exported = export_run(run, Path("served"))
@@ -95,12 +95,12 @@ def test_the_exported_model_says_the_same(place: Path, proven_here: None) -> Non
 
 
 def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
+    from lstm_ae.backtest.tables import split_fold, start_backtest
     from lstm_ae.config import Series
-    from lstm_ae.origins import begun, divided
 
     options = {"id_col": ("machine",), "scale": "series", "task": "forecast", "window": 12, "horizon": 3}
-    config, rows, _ = begun(Series(data=str(place / "good.csv"), **options), 2)
-    one, two = (divided(config, rows, number, 2).data for number in (1, 2))
+    config, rows, _ = start_backtest(Series(data=str(place / "good.csv"), **options), 2)
+    one, two = (split_fold(config, rows, number, 2).data for number in (1, 2))
     assert one.symbols == two.symbols == ("", *MACHINES)
     for data in (one, two):
         own = data.train.series[data.train.company == 1]

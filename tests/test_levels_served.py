@@ -9,20 +9,20 @@ import pytest
 import tensorflow as tf
 from served_models import drawn
 
-from lstm_ae.anomaly.normal import of_windows, score_rows
-from lstm_ae.anomaly.scores import row_scores as means
 from lstm_ae.config import Series
-from lstm_ae.data.scaling import Scale, fixed
-from lstm_ae.export import export
-from lstm_ae.exporting.detector import Detector, row_scores
-from lstm_ae.exporting.endpoints import endpoints
-from lstm_ae.exporting.samples import samples
-from lstm_ae.halves import halves_of
-from lstm_ae.models.apply import inputs_of
+from lstm_ae.data.scaling import Scale, fixed_scale
+from lstm_ae.detection.calibration import score_rows, windowwise
+from lstm_ae.detection.scores import row_scores as means
+from lstm_ae.export.endpoints import model_endpoints
+from lstm_ae.export.samples import sample_endpoints
+from lstm_ae.export.saved_model import export
+from lstm_ae.export.score_endpoint import ScoreParameters, score_function
 from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.forecaster import horizon_forecaster
-from lstm_ae.models.scaling import in_own_units, levels_of
-from lstm_ae.tasks.series import codes
+from lstm_ae.models.inference import model_inputs
+from lstm_ae.models.scaling import in_own_units, series_scales_of
+from lstm_ae.models.sliding import slide
+from lstm_ae.studies.series import reconstruction
 
 # Of all together, of a small and of a large series.
 SCALE = Scale(
@@ -57,8 +57,8 @@ def rows_of(count: int) -> Any:
 def test_each_series_is_given_back_in_its_own_units(model: Any) -> None:
     """Alike in scaled values, and a line that the model does not have is of all together."""
     own, level = rows_of(STEPS)
-    given_back = model(inputs_of(model, own, LINES))["reconstruction"].numpy()
-    (common,) = model(inputs_of(model, level[:1], None))["reconstruction"].numpy()
+    given_back = model(model_inputs(model, own, LINES))["reconstruction"].numpy()
+    (common,) = model(model_inputs(model, level[:1], None))["reconstruction"].numpy()
     for rows, line in zip(given_back, LINES, strict=True):
         wanted = SCALE.unlevelled(common, np.full(STEPS, line, np.int32))
         np.testing.assert_allclose(rows, wanted, rtol=1e-5)
@@ -66,26 +66,26 @@ def test_each_series_is_given_back_in_its_own_units(model: Any) -> None:
 
 def test_halves_read_levelled_rows(model: Any) -> None:
     level = rows_of(40)[1][0]
-    halves, levels = halves_of(model, "series"), levels_of(model, ("", "small", "large"))
+    halves, levels = slide(model, "series"), series_scales_of(model, ("", "small", "large"))
     assert halves.reason == ""
     np.testing.assert_array_equal(levels.scale.offset, SCALE.offset)
     np.testing.assert_array_equal(levels.scale.range, SCALE.range)
-    same = halves_of(in_own_units(model.get_layer("network"), SCALE.together), "standard")
+    same = slide(in_own_units(model.get_layer("network"), SCALE.together), "standard")
     for name in ("encode", "errors", "rebuild"):
         for found, wanted in zip(getattr(halves, name)(level), getattr(same, name)(level), strict=True):
             np.testing.assert_array_equal(found, wanted)
-    assert levels_of(in_own_units(model.get_layer("network"), fixed()), ()).names == ()
+    assert series_scales_of(in_own_units(model.get_layer("network"), fixed_scale()), ()).names == ()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["model", "forecaster"])
 def test_saved_and_exported_alike(kind: str, request: pytest.FixtureRequest, tmp_path: Path, proven_here: None) -> None:
     model = request.getfixturevalue(kind)
-    inputs = inputs_of(model, rows_of(STEPS)[0], LINES)
+    inputs = model_inputs(model, rows_of(STEPS)[0], LINES)
     expected = model(inputs)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    exported = export(loaded, tmp_path / "served", detector=Detector(0.5, 3) if kind == "model" else None)
+    exported = export(loaded, tmp_path / "served", detector=ScoreParameters(0.5, 3) if kind == "model" else None)
     assert exported.difference <= 1e-6
     assert all("series" in endpoint.inputs for endpoint in exported.endpoints)
     served = tf.saved_model.load(str(exported.directory))
@@ -96,11 +96,11 @@ def test_saved_and_exported_alike(kind: str, request: pytest.FixtureRequest, tmp
 def test_the_score_of_rows_is_that_of_levelled_ones(model: Any) -> None:
     own, level = rows_of(30)
     own[:, 10] = level[:, 10] = np.nan
-    call, specs = row_scores(model, Detector(0.5, 3, (1.0, 4.0)))
+    call, specs = score_function(model, ScoreParameters(0.5, 3, (1.0, 4.0)))
     assert specs["series"].dtype == tf.int32
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     got = tf.function(call, input_signature=[specs])(given)["score"].numpy()
-    errors = of_windows(codes.errors_of(model, SCALE.together), STEPS)
+    errors = windowwise(reconstruction.model_errors(model, SCALE.together), STEPS)
     wanted = means(score_rows(errors, level[0], np.zeros(30, np.int32), STEPS, 3) * [1, 4])
     for scores in got:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)
@@ -108,7 +108,7 @@ def test_the_score_of_rows_is_that_of_levelled_ones(model: Any) -> None:
 
 def test_an_export_is_tried_with_several_series(model: Any) -> None:
     """Also over blocks of windows that have to be joined, where each row of the batch is one series."""
-    asked = list(samples(model, endpoints(model, Detector(0.5, 3))))
+    asked = list(sample_endpoints(model, model_endpoints(model, ScoreParameters(0.5, 3))))
     for _, inputs in asked:
         assert inputs["series"].tolist() == list(range(len(inputs["sequence"])))
     assert asked[-1].endpoint.name == "score"

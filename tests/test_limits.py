@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
-from lstm_ae.figures.limits import limits as draw
-from lstm_ae.limits import limits
+from lstm_ae.plots.code_limits import limits as draw
+from lstm_ae.studies.toy_code_limits import code_limits
 
 
 def part(values: np.ndarray) -> Split:
@@ -16,13 +16,13 @@ def part(values: np.ndarray) -> Split:
 
 def data_of(train: np.ndarray, validation: np.ndarray) -> Data:
     nothing = part(validation[:1])
-    return Data(part(train), part(validation), nothing, fixed(), Source("made up", "", ""))
+    return Data(part(train), part(validation), nothing, fixed_scale(), Source("made up", "", ""))
 
 
 def test_the_last_values_and_the_mean_by_hand() -> None:
     # Means of training 1 and 10; errors of validation 1 and 4 on average.
     data = data_of(np.array([[0.0, 8.0], [2.0, 12.0]]), np.array([[0.0, 12.0], [2.0, 8.0]]))
-    one, all_ = limits([data], [(1, 0.25), (5, None)])
+    one, all_ = code_limits([data], [(1, 0.25), (5, None)])
     assert all_.mean == one.mean == pytest.approx(2.5)
     assert one.last == pytest.approx(0.5)  # the second value is kept
     assert all_.last == 0
@@ -32,11 +32,11 @@ def test_the_last_values_and_the_mean_by_hand() -> None:
 def test_baselines_are_means_over_the_data_of_every_seed() -> None:
     random = np.random.default_rng(0)
     every = [data_of(random.normal(size=(50, 4)), random.normal(size=(20, 4))) for _ in range(3)]
-    (mean,) = limits(every, [(2, None)])
-    each = [next(limits([data], [(2, None)])) for data in every]
+    (mean,) = code_limits(every, [(2, None)])
+    each = [next(code_limits([data], [(2, None)])) for data in every]
     assert mean.pca == pytest.approx(np.mean([one.pca for one in each]))
     assert mean.last == pytest.approx(np.mean([one.last for one in each]))
-    (whole,) = limits(every, [(4, None)])
+    (whole,) = code_limits(every, [(4, None)])
     assert whole.pca == 0
 
 
@@ -44,7 +44,7 @@ def test_a_linear_code_of_what_lies_in_a_plane() -> None:
     random = np.random.default_rng(0)
     directions = random.normal(size=(2, 6))
     train, validation = random.normal(size=(500, 2)) @ directions, random.normal(size=(100, 2)) @ directions
-    one, two = limits([data_of(train, validation)], [(1, None), (2, None)])
+    one, two = code_limits([data_of(train, validation)], [(1, None), (2, None)])
     assert two.pca < 1e-8 < one.pca < one.mean
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from lstm_ae.config import Reading
-from lstm_ae.data import delimited as delimited_module
-from lstm_ae.data import lines as lines_module
-from lstm_ae.data.arriving import read_arriving
+from lstm_ae.data import csv_reader as delimited_module
+from lstm_ae.data import text as lines_module
 from lstm_ae.data.columns import id_columns
 from lstm_ae.data.measurements import Measurements, read_measurements
-from lstm_ae.data.telling import Elapsed, told, told_all, told_each
+from lstm_ae.data.stream import read_incoming
+from lstm_ae.data.time_zones import Elapsed, format_each_time, format_time, format_times
 from lstm_ae.errors import ConfigError, DataError
 
 HEAD = "time,a,b\n"
@@ -324,7 +324,7 @@ def test_numbers_that_stand_for_missing_however_they_are_written(cell: str, deci
         text, words = text.replace(".", ","), ("-999", "-999,9", "1e20", "x")
     table = read(text, missing=words)
     np.testing.assert_array_equal(table.values[:, 0], [1.5, np.nan, -998.5])
-    _, chunks = read_arriving(io.BytesIO(text.encode()).read, "standard input", Reading(missing=words))
+    _, chunks = read_incoming(io.BytesIO(text.encode()).read, "standard input", Reading(missing=words))
     np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks]), table.values)
 
 
@@ -517,8 +517,8 @@ def test_elapsed_seconds_are_told_as_they_were_written() -> None:
     table = read("t,a\n0,5\n0.25,6\n0.5,7\n", time_col="t", time_unit="s")
     assert table.times.tolist() == [0, 250_000_000, 500_000_000]
     assert isinstance(table.zone, Elapsed)
-    assert told_all(table.times, table.zone).tolist() == [0, 0.25, 0.5]
-    assert (told(250_000_000, table.zone), told_each(table.times, table.zone)) == ("0.25", [0, 0.25, 0.5])
+    assert format_times(table.times, table.zone).tolist() == [0, 0.25, 0.5]
+    assert (format_time(250_000_000, table.zone), format_each_time(table.times, table.zone)) == ("0.25", [0, 0.25, 0.5])
     with pytest.raises(ConfigError, match="Leave --time-zone out"):
         read("t,a\n0,5\n0.25,6\n", time_col="t", time_unit="s", time_zone="Europe/Berlin")
 
@@ -529,11 +529,11 @@ def test_counters_keep_all_their_digits() -> None:
     for unit, size in (("steps", 1), ("ns", 1)):
         table = read(text, time_col="t", time_unit=unit)
         assert table.zone == Elapsed(size)
-        assert told_each(table.times, table.zone) == told_all(table.times, table.zone).tolist() == counted
-        assert told(counted[0], table.zone) == "9007199254740993"
+        assert format_each_time(table.times, table.zone) == format_times(table.times, table.zone).tolist() == counted
+        assert format_time(counted[0], table.zone) == "9007199254740993"
     # Whole numbers beside a fraction too.
     micro = np.array([(2**53 + 1) * 1000, (2**53 + 2) * 1000 + 500])
-    assert told_each(micro, Elapsed(1000)) == [2**53 + 1, 2**53 + 2.5]
+    assert format_each_time(micro, Elapsed(1000)) == [2**53 + 1, 2**53 + 2.5]
 
 
 def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -589,7 +589,7 @@ def test_a_run_refuses_other_units(units: tuple[str, ...], cells: str, words: st
     config = Reading(data="t.csv", column_units=units)
     readers = (
         lambda: read_measurements(config, of_run=True).values,
-        lambda: next(read_arriving(io.BytesIO(content.encode()).read, "standard input", config)[1]).values,
+        lambda: next(read_incoming(io.BytesIO(content.encode()).read, "standard input", config)[1]).values,
     )
     for reader in readers:
         if words:
@@ -653,12 +653,12 @@ def test_codecs_that_are_not_of_text_are_refused(name: str) -> None:
 
 def test_a_stream_has_an_encoding_and_titles_as_a_file_has() -> None:
     content = ("Anlage Süd\n\n" + GERMAN).encode("cp1252")
-    layout, chunks = read_arriving(io.BytesIO(content).read, "standard input", Reading(skip_rows=2))
+    layout, chunks = read_incoming(io.BytesIO(content).read, "standard input", Reading(skip_rows=2))
     (chunk,) = chunks
     assert layout.values == ("Außentemperatur",)
     assert (chunk.values[:, 0].tolist(), chunk.lines.tolist()) == ([1, 2, 3], [4, 5, 6])
     with pytest.raises(DataError, match=r"'Anlage Süd' is a title.*--skip-rows 2"):
-        read_arriving(io.BytesIO(content).read, "standard input", Reading())
+        read_incoming(io.BytesIO(content).read, "standard input", Reading())
 
 
 def test_a_wide_table_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -671,7 +671,7 @@ def test_a_wide_table_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
         parquet.write_table(pyarrow.table({f"c{k}": [1.0, 2.0] for k in range(width)}), "t.parquet")
         readers = (
             lambda text=text: read(text).values,
-            lambda text=text: next(read_arriving(io.BytesIO(text).read, "standard input", Reading())[1]).values,
+            lambda text=text: next(read_incoming(io.BytesIO(text).read, "standard input", Reading())[1]).values,
             lambda: read_measurements(Reading(data="t.parquet")).values,
         )
         for reader in readers:

@@ -28,7 +28,7 @@ from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.models.autoencoder import autoencoder
-from lstm_ae.training import fit
+from lstm_ae.training.loop import fit
 rows = int(sys.argv[1])
 series = np.memmap(sys.argv[2], np.float32, "r", shape=(rows, 1))
 split = Split(series, np.arange(0, rows - 20, rows // 2000), 20)
@@ -43,7 +43,7 @@ print(int(own.split()[1]) / 1024)
 LOOKED_AT = """
 import sys
 from lstm_ae.config import Reading
-from lstm_ae.data.inspection import inspect
+from lstm_ae.data.checks import inspect
 from lstm_ae.estimate.memory import peak_memory
 told = []
 found = inspect(Reading(data=sys.argv[1]), lambda rows, share: told.append(share))
@@ -59,7 +59,7 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from lstm_ae import experiment
 from lstm_ae.config import Toy
-from lstm_ae.tasks import task
+from lstm_ae.studies import task
 config = Toy(sequences=200_000, epochs=1, units=2, batch_size=8192)
 data = task("toy").load(config)
 held = []

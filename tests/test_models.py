@@ -14,18 +14,18 @@ import pytest
 import tensorflow as tf
 
 from lstm_ae.config import CLASSIFIERS, Mnist, Snp, Toy
-from lstm_ae.data.scaling import Scale, fixed, min_max_per_company
-from lstm_ae.export import export
-from lstm_ae.models.apply import inputs_of
-from lstm_ae.models.archive import load, normalize
+from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
+from lstm_ae.export.saved_model import export
+from lstm_ae.models.archive import load, normalize_archive
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.forecaster import step_forecaster
-from lstm_ae.models.scaling import in_own_units, network_of
-from lstm_ae.tasks.reconstruction import code_size
+from lstm_ae.models.inference import model_inputs
+from lstm_ae.models.scaling import in_own_units, inner_network
+from lstm_ae.studies.reconstruction import code_size
 
 SAMPLES, STEPS = 5, 4
-COMPANIES = min_max_per_company(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
+COMPANIES = company_scale(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
 LOSSES = {"reconstruction": "mse", "future": "mse", "label": "sparse_categorical_crossentropy"}
 
 
@@ -45,7 +45,7 @@ def _autoencoder(latent: str, cell: str, bidirectional: bool, layers: int, **mor
     shape = (STEPS, 2)
     return Form(
         lambda: autoencoder(config, steps=STEPS, features=2),
-        fixed(3, 20),
+        fixed_scale(3, 20),
         "sequence",
         shape,
         {"reconstruction": (SAMPLES, *shape)},
@@ -57,7 +57,7 @@ def _classifier(model: str, shape: tuple[int, int], latent: str, dropout: float)
     config = Mnist(units=3, **head, model=model, latent=latent, dropout=dropout, reconstruction_weight=0.3)
     return Form(
         lambda: classifier(config, steps=shape[0], features=shape[1], classes=3),
-        fixed(0, 255),
+        fixed_scale(0, 255),
         "sequence",
         shape,
         {"reconstruction": (SAMPLES, *shape), "label": (SAMPLES, 3)},
@@ -148,7 +148,7 @@ def test_names_and_shapes(form: Form, model: Any) -> None:
     assert set(model.output_names) == set(form.outputs)
     if "label" in outputs:
         np.testing.assert_allclose(np.sum(outputs["label"], axis=1), 1, rtol=1e-5)
-    assert len({layer.name for layer in network_of(model).layers}) == len(network_of(model).layers)
+    assert len({layer.name for layer in inner_network(model).layers}) == len(inner_network(model).layers)
 
 
 def test_saved_loaded_and_exported_alike(form: Form, model: Any, tmp_path: Path, proven_here: None) -> None:
@@ -188,11 +188,11 @@ def test_equal_models_give_equal_files(form: Form, model: Any, tmp_path: Path) -
     for one in (model, in_own_units(form.network(), form.scale)):
         one.set_weights(model.get_weights())
         one.save(path)
-        contents.append(normalize(path))
+        contents.append(normalize_archive(path))
     assert contents[0] == contents[1]
 
     path.write_bytes(contents[0])
-    loaded, inputs = load(path, network_of(model).count_params()), own_inputs(form)
+    loaded, inputs = load(path, inner_network(model).count_params()), own_inputs(form)
     expected = model(inputs)
     assert list(loaded.output) == list(expected)
     for name, value in loaded(inputs).items():
@@ -261,7 +261,7 @@ def test_an_untrained_forecaster_of_changes_is_persistence(cell: str, last_day_o
     config = Snp(units=4, cell=cell, last_day_only=last_day_only, layers=2)
     model = in_own_units(step_forecaster(config, typical=0.013), COMPANIES)
     past = np.random.default_rng(0).uniform(20, 900, (5, 7, 1)).astype(np.float32)
-    future = model(inputs_of(model, past, np.array([1, 2, 0, 1, 9], np.int32)))["future"]
+    future = model(model_inputs(model, past, np.array([1, 2, 0, 1, 9], np.int32)))["future"]
     np.testing.assert_allclose(future, past[:, -1:] if last_day_only else past, rtol=1e-6)
 
 
@@ -281,7 +281,7 @@ def test_a_forecaster_never_looks_ahead(target: str, cell: str) -> None:
     other = past.copy()
     other[:, 4:] += 30
     company = np.array([1, 2], np.int32)
-    first, second = (model(inputs_of(model, series, company))["future"].numpy() for series in (past, other))
+    first, second = (model(model_inputs(model, series, company))["future"].numpy() for series in (past, other))
     np.testing.assert_array_equal(first[:, :4], second[:, :4])
     assert np.abs(first[:, 4:] - second[:, 4:]).min() > 1e-3
 
@@ -317,7 +317,7 @@ def test_typical_change_only_scales() -> None:
     ],
 )
 def test_the_size_of_the_code(choices: dict[str, Any], numbers: int | None) -> None:
-    model = in_own_units(autoencoder(Toy(units=3, **choices), steps=4, features=1), fixed())
+    model = in_own_units(autoencoder(Toy(units=3, **choices), steps=4, features=1), fixed_scale())
     assert code_size(model) == numbers
 
 

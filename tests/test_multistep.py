@@ -8,14 +8,14 @@ from test_errors import found_of
 from test_rollout import constant_output
 
 from lstm_ae.config import Snp
-from lstm_ae.data import selection
+from lstm_ae.data import prices as selection
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.forecasting.price_metrics import ForecastMethod, price_metrics
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.scaling import in_own_units
-from lstm_ae.tasks.errors import Way, measures
-from lstm_ae.tasks.forecasting import evaluate, predict
-from lstm_ae.tasks.multistep import multistep
-from lstm_ae.tasks.snp import build, load
+from lstm_ae.studies.snp import build, load
+from lstm_ae.studies.snp_multistep import forecast_multistep
+from lstm_ae.studies.snp_one_step import evaluate, predict
 
 GROWTH = 1.01
 
@@ -45,7 +45,7 @@ def model(data):
 
 
 def test_past_the_end_each_day_has_its_date_and_price(model, data):
-    result = multistep(model, data, 4)
+    result = forecast_multistep(model, data, 4)
     table = result.table
     assert table["symbol"] == ["AAA"] * 4 + ["BBB"] * 4
     assert table["step"] == [1, 2, 3, 4] * 2
@@ -59,14 +59,14 @@ def test_past_the_end_each_day_has_its_date_and_price(model, data):
 
 
 def test_the_second_half_of_the_last_window_stands_beside_the_truth(model, data):
-    result = multistep(model, data)
+    result = forecast_multistep(model, data)
     assert result.table["date"][:3] == ["2020-07-24", "2020-07-27", "2020-07-28"]
     np.testing.assert_allclose(result.table["predicted"], result.table["actual"], rtol=1e-4)
     np.testing.assert_allclose(result.table["actual"][:3], 50 * GROWTH ** np.arange(147, 150), rtol=1e-5)
 
 
 def test_what_is_right_is_told_so_on_every_day_ahead(model, data):
-    result = multistep(model, data, 5)
+    result = forecast_multistep(model, data, 5)
     assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
     for step in result.steps:
         assert step.metrics["skill"].value == pytest.approx(1, abs=1e-4)
@@ -82,7 +82,7 @@ def test_what_is_right_is_told_so_on_every_day_ahead(model, data):
 
 def test_the_band_of_the_skill_is_the_tests_own(model, data):
     days = len(np.unique(data.test.time)) - 6
-    result = multistep(model, data, days // 3 + 3)
+    result = forecast_multistep(model, data, days // 3 + 3)
     known = [np.isfinite(step.persistence.margin) for step in result.steps]
     assert known[0]
     assert not known[-1]
@@ -92,20 +92,20 @@ def test_the_band_of_the_skill_is_the_tests_own(model, data):
 
 def test_a_wave_of_five_days_is_forecast_in_phase():
     wave = np.tile([10.0, 12, 15, 11, 9], 40)
-    week_ago = Way(lambda past, company, following: past[:, -5:], 7, 5)
+    week_ago = ForecastMethod(lambda past, company, following: past[:, -5:], 7, 5)
     _, found = found_of(wave, week_ago)
     for step in range(1, 6):
-        measured = measures(found, None, step)
+        measured = price_metrics(found, None, step)
         assert measured["mae"].value == 0
         # Persistence repeats the last value: right again after five days only.
         assert (measured["mae"].baselines["persistence"] == 0) == (step == 5)
 
 
 def test_paths_start_where_the_forecast_does(model, data):
-    result = multistep(model, data, 3, paths=50, seed=4)
+    result = forecast_multistep(model, data, 3, paths=50, seed=4)
     paths = np.array([result.paths[f"path_{k}"] for k in range(1, 51)])
     assert paths.shape == (50, 6)
-    again = multistep(model, data, 3, paths=50, seed=4)
+    again = forecast_multistep(model, data, 3, paths=50, seed=4)
     assert again.paths == result.paths
     # The errors on validation were next to nothing, and so is what is drawn from them.
     np.testing.assert_allclose(paths, np.tile(result.table["predicted"], (50, 1)), rtol=1e-3)
@@ -113,12 +113,12 @@ def test_paths_start_where_the_forecast_does(model, data):
 
 def test_too_few_days(model, data):
     with pytest.raises(ConfigError, match="No company has 206 training days in a row for a window of 6 days"):
-        multistep(model, data, 200)
+        forecast_multistep(model, data, 200)
     short = data._replace(test=data.test._replace(series=data.test.series[:5], starts=data.test.starts[:0],
                                                   segment=data.test.segment[:5], company=data.test.company[:5],
                                                   time=data.test.time[:5]))  # fmt: skip
     with pytest.raises(DataError, match="No company has 6 test days in a row"):
-        multistep(model, short)
+        forecast_multistep(model, short)
 
 
 def rows_with(change, count=120):
@@ -146,7 +146,7 @@ def test_blemishes_cost_no_more_than_themselves(change, tmp_path, model):
     """They are kept as they are, or no window crosses them; what comes out stays finite."""
     path = prices(tmp_path, rows_with(change), growing("BBB", 120, start=7))
     data = load(Snp(data=path, window=3))
-    result = multistep(model, data, 2)
+    result = forecast_multistep(model, data, 2)
     assert all(np.isfinite(result.table["predicted"]))
     assert np.isfinite(result.steps[0].metrics["skill"].value)
     told = any("gap" in note for note in data.source.notes)
@@ -163,7 +163,7 @@ class Repeats:
         return past[:, -5:][:, np.arange(ahead) % 5]
 
     def way(self, given, ahead):
-        return Way(lambda past, company, following: self(past, company, ahead), given, ahead)
+        return ForecastMethod(lambda past, company, following: self(past, company, ahead), given, ahead)
 
 
 @pytest.mark.parametrize("horizon", [None, 5, 7])
@@ -172,8 +172,8 @@ def test_a_wave_of_five_days_is_told_day_by_day(tmp_path, monkeypatch, model, ho
     wave = [50.0, 52, 57, 51, 48]
     rows = [f"AAA,{day},{v},{v},{v},{v},5" for day, v in zip(days, wave * 30, strict=True)]
     data = load(Snp(data=prices(tmp_path, rows), window=10))
-    monkeypatch.setattr("lstm_ae.tasks.multistep.Rollout", Repeats)
-    found = multistep(model, data, horizon)
+    monkeypatch.setattr("lstm_ae.studies.snp_multistep.Rollout", Repeats)
+    found = forecast_multistep(model, data, horizon)
     assert all(step.metrics["skill"].value == pytest.approx(1) for step in found.steps if step.step % 5)
     if horizon is None:
         wanted, dates = (wave * 30)[-5:], days[-5:]
@@ -190,7 +190,7 @@ def test_a_company_with_a_hole_in_its_last_window_is_not_forecast(tmp_path, mode
     broken = growing("AAA", 120)
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
     data = load(Snp(data=prices(tmp_path, broken, growing("BBB", 120, start=7)), window=6))
-    assert set(multistep(model, data, 2).table["symbol"]) == {"BBB"}
+    assert set(forecast_multistep(model, data, 2).table["symbol"]) == {"BBB"}
     after = predict(model, data, data.test)
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
 
@@ -201,7 +201,7 @@ def test_without_any_company_up_to_its_end_nothing_follows(tmp_path, model):
     data = load(Snp(data=prices(tmp_path, broken), window=6))
     assert None not in predict(model, data, data.test)["actual"]
     with pytest.raises(DataError, match="No company has 6 days in a row up to its last one"):
-        multistep(model, data, 2)
+        forecast_multistep(model, data, 2)
 
 
 def test_windows_of_a_shuffled_split_stay_in_their_part(tmp_path):
@@ -214,7 +214,7 @@ def test_windows_of_a_shuffled_split_stay_in_their_part(tmp_path):
 
 
 def test_intervals_are_judged_at_the_levels_asked_for(model, data):
-    found = multistep(model, data, 2, levels=(50, 90))
+    found = forecast_multistep(model, data, 2, levels=(50, 90))
     assert [name for name in found.steps[0].metrics if name.startswith("coverage")] == ["coverage_50", "coverage_90"]
 
 
@@ -228,7 +228,7 @@ def test_the_open_is_known_of_one_day_alone(data):
     config = Snp(units=2, inputs="ohlc", with_open=True, last_day_only=True)
     told = in_own_units(step_forecaster(config), data.scale._replace(offset=np.zeros((1, 4)), range=np.ones((1, 4))))
     with pytest.raises(ConfigError, match="not told the day's open"):
-        multistep(told, data, 2)
+        forecast_multistep(told, data, 2)
 
 
 def test_a_company_of_31_rows_is_left_out(tmp_path, monkeypatch):

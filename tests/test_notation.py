@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae.config import Reading
-from lstm_ae.data.notation import (
+from lstm_ae.data.number_notation import (
     MARKS,
     BadNumber,
-    Notation,
-    Problem,
-    notation_of,
-    numbers_of,
-    problem_of,
+    CellProblem,
+    NumberNotation,
+    describe_text_column,
+    find_cell_problem,
+    infer_notation,
+    infer_unit,
+    parse_number,
+    parse_numbers,
     split_unit,
-    unit_of,
-    value_of,
-    why_text,
 )
 from lstm_ae.errors import ConfigError, DataError
 
@@ -83,15 +83,15 @@ def test_what_is_no_number(cell: str) -> None:
     ],
 )
 def test_the_unit_of_a_column(cells: list[str], unit: str | None) -> None:
-    assert unit_of(cells) == unit
+    assert infer_unit(cells) == unit
 
 
 def test_why_a_column_is_of_text() -> None:
-    assert why_text(["on", "off"]) == "holds no numbers"
-    assert why_text(["true", "False"]) == "holds true and false instead of 1 and 0"
-    assert why_text(["1 kg", "2 lb", "3 kg"]) == "holds numbers in different units ('kg', 'lb')"
-    assert why_text(["(1)", "(2.5)", "3"]) == "holds numbers in parentheses instead of negative ones"
-    assert why_text(["1", "off", "ERR"]) == "holds more words, such as 'off', than numbers"
+    assert describe_text_column(["on", "off"]) == "holds no numbers"
+    assert describe_text_column(["true", "False"]) == "holds true and false instead of 1 and 0"
+    assert describe_text_column(["1 kg", "2 lb", "3 kg"]) == "holds numbers in different units ('kg', 'lb')"
+    assert describe_text_column(["(1)", "(2.5)", "3"]) == "holds numbers in parentheses instead of negative ones"
+    assert describe_text_column(["1", "off", "ERR"]) == "holds more words, such as 'off', than numbers"
 
 
 AMBIGUOUS = "can part decimals or thousands.*--decimal comma, or --decimal point"
@@ -130,18 +130,18 @@ def test_the_marks_of_a_table(cells: list[str], options: dict[str, Any], notatio
     config = Reading(**options)
     if isinstance(notation, str):
         with pytest.raises(DataError, match=notation):
-            notation_of({"a": cells}, config, "t.csv")
+            infer_notation({"a": cells}, config, "t.csv")
     else:
-        assert notation_of({"a": cells}, config, "t.csv")[:2] == notation
+        assert infer_notation({"a": cells}, config, "t.csv")[:2] == notation
 
 
 def test_the_mark_of_decimals_of_one_column_tells_what_another_has_between_thousands() -> None:
-    assert notation_of({"a": ["10,050", "9"], "b": ["10.1", "5"]}, Reading(), "t.csv")[:2] == ("point", "comma")
-    assert notation_of({"a": ["10.050", "9"], "b": ["10,1", "5"]}, Reading(), "t.csv")[:2] == ("comma", "point")
+    assert infer_notation({"a": ["10,050", "9"], "b": ["10.1", "5"]}, Reading(), "t.csv")[:2] == ("point", "comma")
+    assert infer_notation({"a": ["10.050", "9"], "b": ["10,1", "5"]}, Reading(), "t.csv")[:2] == ("comma", "point")
     # 1,000 among such numbers may well be 1.0.
-    assert notation_of({"a": ["0.247", "1,000"], "b": ["5"]}, Reading(), "t.csv")[:2] == ("point", None)
+    assert infer_notation({"a": ["0.247", "1,000"], "b": ["5"]}, Reading(), "t.csv")[:2] == ("point", None)
     with pytest.raises(DataError, match=r"'t\.csv', column 'a': the comma in '10,050'"):
-        notation_of({"b": ["5"], "a": ["10,050"]}, Reading(), "'t.csv'")
+        infer_notation({"b": ["5"], "a": ["10,050"]}, Reading(), "'t.csv'")
 
 
 @given(
@@ -161,9 +161,9 @@ def test_what_is_written_is_read_again(
     written = f"{value:,.{digits}f}".replace(",", "\0").replace(".", MARKS[decimal])
     written = written.replace("\0", MARKS[thousands][-1] if thousands else "")
     cell = f"{unit} {written}" if before and unit == "$" else f"{written} {unit}".strip()
-    read = Notation(decimal, thousands)
-    assert value_of(cell, read, unit) == value
-    assert numbers_of([cell, "", "7" + unit], read, unit).tolist()[::2] == [value, 7]
+    read = NumberNotation(decimal, thousands)
+    assert parse_number(cell, read, unit) == value
+    assert parse_numbers([cell, "", "7" + unit], read, unit).tolist()[::2] == [value, 7]
     assert split_unit(cell) is not None
 
 
@@ -190,19 +190,19 @@ PROBLEMS = [
 def test_what_is_wrong_is_named(
     cell: str, notation: dict[str, Any], unit: str, text: str, option: dict[str, Any]
 ) -> None:
-    read = Notation(**notation)
-    assert value_of(cell, read, unit) is None
-    found = problem_of(cell, read, unit)
+    read = NumberNotation(**notation)
+    assert parse_number(cell, read, unit) is None
+    found = find_cell_problem(cell, read, unit)
     assert found.text.startswith(text)
     assert found.option == option
     with pytest.raises(BadNumber) as caught:
-        numbers_of([f"7{unit}", f" {cell} "], read, unit)
+        parse_numbers([f"7{unit}", f" {cell} "], read, unit)
     assert (caught.value.place, caught.value.problem) == (1, found)
 
 
 def test_cells_that_are_refused_are_told_of_and_missing() -> None:
-    told: list[tuple[int, Problem]] = []
-    values = numbers_of(["1", "x", "", "inf", "2"], refuse=lambda place, problem: told.append((place, problem)))
+    told: list[tuple[int, CellProblem]] = []
+    values = parse_numbers(["1", "x", "", "inf", "2"], refuse=lambda place, problem: told.append((place, problem)))
     np.testing.assert_array_equal(values, [1, math.nan, math.nan, math.nan, 2])
     assert [(place, problem.text) for place, problem in told] == [(1, "is not a number"), (3, "is infinite")]
 

@@ -10,28 +10,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lstm_ae_cli.live import _lines
-from lstm_ae_cli.results import remark
-from lstm_ae_cli.talk import Talk
+from lstm_ae_cli.console import Console
+from lstm_ae_cli.series_detection import _lines
+from lstm_ae_cli.training import show_note
 from test_streaming import detector_of
 
+from lstm_ae.apply.detect import event_columns, score_columns, search_series
+from lstm_ae.apply.forecast import TableForecast
+from lstm_ae.apply.forecast import forecast_columns as columns_of
+from lstm_ae.apply.stream import Stream
 from lstm_ae.config import Series
-from lstm_ae.data.arriving import read_arriving
-from lstm_ae.data.forms import form_of
-from lstm_ae.data.frames import names_of_rows
-from lstm_ae.data.inspection import inspect
-from lstm_ae.data.instants import read_moments
+from lstm_ae.data.checks import inspect_table, new_table_warnings
+from lstm_ae.data.frames import row_names
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.remarks import of_another
-from lstm_ae.data.telling import told, told_all, told_each
-from lstm_ae.data.zones import zone_of
-from lstm_ae.detected import event_columns, score_columns
-from lstm_ae.detection import search
+from lstm_ae.data.stream import read_incoming
+from lstm_ae.data.time_zones import format_each_time, format_time, format_times, infer_zone
+from lstm_ae.data.timestamps import infer_form, parse_times
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.outlook import Outlook
-from lstm_ae.outlook import columns as columns_of
-from lstm_ae.streaming import Stream
-from lstm_ae.tasks.series import settling
+from lstm_ae.studies.series import defaults
 
 
 def written(header: str, rows: list[str], name: str = "t.csv") -> str:
@@ -46,11 +42,11 @@ def minutes(count: int, every: int = 5, start: str = "2024-03-05T10:00") -> list
 
 def settled(header: str, rows: list[str], **options: Any) -> Series:
     """The config of a run that is trained on these rows."""
-    return settling.settle(Series(data=written(header, rows), window=4, **options)).config
+    return defaults.load_complete(Series(data=written(header, rows), window=4, **options)).config
 
 
 def other(config: Series, header: str, rows: list[str]) -> Measurements:
-    return settling.table_of(dataclasses.replace(config, data=written(header, rows, "other.csv"))).table
+    return defaults.read_labelled_table(dataclasses.replace(config, data=written(header, rows, "other.csv"))).table
 
 
 def pieces_of(*texts: str) -> Any:
@@ -65,7 +61,7 @@ def test_a_column_that_is_empty_now_is_missing_in_all_rows() -> None:
     assert table.layout.values == ("a", "b")
     assert np.isnan(table.values).all(axis=0).tolist() == [False, True]
     with pytest.raises(DataError, match=r"the column 'b' holds no value in any row. Leave it out of --value-cols"):
-        settling.settle(dataclasses.replace(config, data="other.csv"))
+        defaults.load_complete(dataclasses.replace(config, data="other.csv"))
     with pytest.raises(DataError, match=r"no row holds a value of a, b. Give a table with values"):
         other(config, "time,a,b", [f"{time},," for time in minutes(50)])
 
@@ -80,7 +76,7 @@ def test_dates_and_decimals_are_written_as_in_the_first_table() -> None:
     table = other(config, "time;a", later)
     assert str(table.times[-1].view("datetime64[ns]"))[:13] == "2024-05-06T23"
     assert table.values[[30, 31], 0].tolist() == [2, 3.25]
-    _, chunks = read_arriving(pieces_of("time;a\n", *(f"{row}\n" for row in later[29:32])), "standard input", config)
+    _, chunks = read_incoming(pieces_of("time;a\n", *(f"{row}\n" for row in later[29:32])), "standard input", config)
     assert [chunk.values.tolist() for chunk in chunks] == [[[1]], [[2]], [[3.25]]]
     plain = settled("time,a", [f"{time},{k % 7}.5" for k, time in enumerate(minutes(100))])
     assert (plain.date_order, plain.decimal) == (None, None)
@@ -102,16 +98,16 @@ def test_a_table_may_be_written_otherwise() -> None:
         "decimal": "comma",
         "time_zone": "Asia/Tokyo",
     }
-    table = other(settling.read_as(config, told), "when;a", later)
+    table = other(defaults.read_with_run_config(config, told), "when;a", later)
     assert str(table.times[0].view("datetime64[ns]"))[:16] == "2024-04-02T01:00"
     np.testing.assert_array_equal(table.values[:4, 0], [1.5, np.nan, np.nan, 2])
-    assert settling.read_as(config, None) == settling.read_as(config, {}) == config
+    assert defaults.read_with_run_config(config, None) == defaults.read_with_run_config(config, {}) == config
     with pytest.raises(
         ConfigError, match="--window is of a training; of another table there are --time-col, --clock-col"
     ):
-        settling.read_as(config, {"window": 5})
+        defaults.read_with_run_config(config, {"window": 5})
     with pytest.raises(ConfigError, match="--duplicates must be one of error, first, last, mean"):
-        settling.read_as(config, {"duplicates": "twice"})
+        defaults.read_with_run_config(config, {"duplicates": "twice"})
 
 
 def test_a_coarser_table_is_told_of() -> None:
@@ -119,7 +115,7 @@ def test_a_coarser_table_is_told_of() -> None:
 
     def said(every: int, **options: Any) -> list[str]:
         path = written("time,a", [f"{time},{k % 7}" for k, time in enumerate(minutes(100, every))], "other.csv")
-        return of_another(settling.table_of(dataclasses.replace(config, data=path, **options)))
+        return new_table_warnings(defaults.read_labelled_table(dataclasses.replace(config, data=path, **options)))
 
     assert said(5) == []
     assert said(10) == [
@@ -138,17 +134,17 @@ def test_rows_that_are_far_from_those_of_the_training_are_told_of(scale: str, to
     for names in ("a,b", "a"):
         lines = [f"{time},{k},{k % 5}" for k, time in enumerate(minutes(1000))]
         lines = lines if names == "a,b" else [line.rpartition(",")[0] for line in lines]
-        settled = settling.settle(Series(data=written(f"time,{names}", lines[:100]), window=4, scale=scale))
-        later = settling.whole(settled.config, other(settled.config, f"time,{names}", lines[500:]))
+        settled = defaults.load_complete(Series(data=written(f"time,{names}", lines[:100]), window=4, scale=scale))
+        later = defaults.whole_table(settled.config, other(settled.config, f"time,{names}", lines[500:]))
         text = "Far from what they were in the training part are 'a' in 100% of the rows; scores there say that alone"
-        assert [said.startswith(text) for said in of_another(later, settled.data.scale)] == [True] * told
-        known = settling.whole(settled.config, other(settled.config, f"time,{names}", lines[:120]))
-        assert of_another(known, settled.data.scale) == []
+        assert [said.startswith(text) for said in new_table_warnings(later, settled.data.scale)] == [True] * told
+        known = defaults.whole_table(settled.config, other(settled.config, f"time,{names}", lines[:120]))
+        assert new_table_warnings(known, settled.data.scale) == []
 
 
 def test_remarks_are_told_before_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    remark(["A.", "B."], Talk())
-    remark(["C."], Talk(quiet=True))
+    show_note(["A.", "B."], Console())
+    show_note(["C."], Console(quiet=True))
     assert capsys.readouterr() == ("", "note: A.\nnote: B.\n")
 
 
@@ -166,18 +162,18 @@ def test_series_that_are_small_beside_others_are_told_of(scale: str, told: bool)
         "1 of 4 series are small beside the others and share one scale with them, so that little is seen in them "
         "(small varies by 2 in a, all together by 1.96e+03); train with --scale series"
     )
-    notes = settling.settle(config).data.source.notes
+    notes = defaults.load_complete(config).data.source.notes
     assert [note for note in notes if note.startswith("scale: ")] == [f"scale: {text}"] * told
-    fixes = [finding.fixes for finding in inspect(config).findings if finding.text == text]
+    fixes = [finding.fixes for finding in inspect_table(config).findings if finding.text == text]
     assert fixes == [({"scale": "series"}, {"scale": "window"})] * told
 
 
 def test_missing_rows_are_told_of_before_a_training() -> None:
     rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3 or k < 200]
-    notes = settling.settle(Series(data=written("time,a", rows), window=4)).data.source.notes
+    notes = defaults.load_complete(Series(data=written("time,a", rows), window=4)).data.source.notes
     assert not any(note.startswith("missing rows") for note in notes)
     rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3]
-    notes = settling.settle(Series(data=written("time,a", rows), window=4, freq="5min")).data.source.notes
+    notes = defaults.load_complete(Series(data=written("time,a", rows), window=4, freq="5min")).data.source.notes
     assert notes[-2] == "missing rows: 33.2% of the steps of 5min have no row; they are taken for missing"
 
 
@@ -188,22 +184,22 @@ def test_missing_rows_are_told_of_before_a_training() -> None:
 )
 def test_times_that_are_told_with_their_offset_are_read_as_the_same(numbers: list[int], size: int, name: str) -> None:
     times, zone = np.array(numbers) * 10**9 // size, zoneinfo.ZoneInfo(name)
-    one_by_one = [told(int(time), zone) for time in times]
-    for texts in (told_all(times, zone).tolist(), told_each(times, zone), one_by_one):
-        form = form_of(texts, "time")
+    one_by_one = [format_time(int(time), zone) for time in times]
+    for texts in (format_times(times, zone).tolist(), format_each_time(times, zone), one_by_one):
+        form = infer_form(texts, "time")
         assert form is not None
         assert form.aware
-        assert read_moments(texts, form).tolist() == times.tolist()
+        assert parse_times(texts, form).tolist() == times.tolist()
 
 
 def test_times_are_told_as_they_were_written() -> None:
     noon = 1_709_640_000 * 10**9  # 2024-03-05 12:00 UTC
-    assert told(noon) == "2024-03-05 12:00:00"
-    assert told(noon, zoneinfo.ZoneInfo("Europe/Berlin")) == "2024-03-05 13:00:00+01:00"
-    assert told(noon, datetime.UTC) == "2024-03-05 12:00:00+00:00"
-    assert told_all(np.array([noon])).tolist() == ["2024-03-05T12:00:00"]
+    assert format_time(noon) == "2024-03-05 12:00:00"
+    assert format_time(noon, zoneinfo.ZoneInfo("Europe/Berlin")) == "2024-03-05 13:00:00+01:00"
+    assert format_time(noon, datetime.UTC) == "2024-03-05 12:00:00+00:00"
+    assert format_times(np.array([noon])).tolist() == ["2024-03-05T12:00:00"]
     autumn = np.array([0, 3600]) * 10**9 + 1_729_987_200 * 10**9
-    assert told_all(autumn, zoneinfo.ZoneInfo("Europe/Berlin")).tolist() == [
+    assert format_times(autumn, zoneinfo.ZoneInfo("Europe/Berlin")).tolist() == [
         "2024-10-27T02:00:00+02:00",
         "2024-10-27T02:00:00+01:00",
     ]
@@ -217,26 +213,26 @@ def test_what_is_written_can_be_read_by_the_same_run(suffix: str, zone: str | No
     config = settled("time,a", [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(100))], time_zone=zone)
     rows = [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(30))]
     path = written("time,a", rows, "other.csv")
-    prepared = settling.table_of(dataclasses.replace(config, data=path))
-    cells = names_of_rows(prepared)["time"].tolist()
+    prepared = defaults.read_labelled_table(dataclasses.replace(config, data=path))
+    cells = row_names(prepared)["time"].tolist()
     assert cells[0].endswith(told_as or ":00")
     assert (len(cells[0]) > 19) == bool(told_as)
     again = [f"{cell},{k % 7}" for k, cell in enumerate(cells)]
     assert other(config, "time,a", again).times.tolist() == prepared.table.times.tolist()
-    layout, chunks = read_arriving(pieces_of("time,a\n", *(f"{row}\n" for row in again)), "standard input", config)
+    layout, chunks = read_incoming(pieces_of("time,a\n", *(f"{row}\n" for row in again)), "standard input", config)
     assert np.concatenate([chunk.times for chunk in chunks]).tolist() == prepared.table.times.tolist()
-    assert str(zone_of(layout, config)) == str(prepared.table.zone)
+    assert str(infer_zone(layout, config)) == str(prepared.table.zone)
     if zone:
         with pytest.raises(ConfigError, match="--time-zone is for times without an offset"):
-            settling.settle(dataclasses.replace(config, data="other.csv"))
+            defaults.load_complete(dataclasses.replace(config, data="other.csv"))
 
 
 def test_every_output_tells_times_by_the_clocks_of_its_input() -> None:
     rows = [f"2024-03-05 10:{minute:02},{9 * (minute == 30)}" for minute in range(60)]
     path = written("time,a", rows)
     detector = detector_of(3, value_cols=("a",), time_col="time", time_zone="Europe/Berlin")
-    prepared = settling.table_of(dataclasses.replace(detector.config, data=path))
-    found = search(detector, prepared, "fixed:1")
+    prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data=path))
+    found = search_series(detector, prepared, "fixed:1")
     assert event_columns(found)["peak"] == ["2024-03-05 10:30:00+01:00"]
     assert score_columns(found)["time"][0] == "2024-03-05T10:00:00+01:00"
     stream = Stream(detector)
@@ -246,5 +242,7 @@ def test_every_output_tells_times_by_the_clocks_of_its_input() -> None:
     assert last.startswith("['2024-03-05T10:59:00+01:00', ")
     empty = np.zeros((1, 1, 1))
     ahead = prepared.grid.times[-1:, None] + 60 * 10**9
-    outlook = Outlook(prepared.table, np.zeros(1, int), (), True, ahead, ahead, empty, empty, empty, "none", {}, 1)
+    outlook = TableForecast(
+        prepared.table, np.zeros(1, int), (), True, ahead, ahead, empty, empty, empty, "none", {}, 1
+    )
     assert columns_of(outlook)["time"].tolist() == ["2024-03-05T11:00:00+01:00"]

@@ -10,14 +10,14 @@ import pytest
 from lstm_ae_cli import main
 
 from lstm_ae.config import TASKS
+from lstm_ae.config.presets import PRESETS, SAYS, load_preset
 from lstm_ae.errors import ConfigError
-from lstm_ae.presets import PRESETS, SAYS, preset
 
 
 @pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in PRESETS.items() for name in names])
 def test_every_preset_is_a_config_other_than_the_usual_one(task: str, name: str) -> None:
     kind = TASKS[task]
-    made = kind.from_dict(preset(task, name))
+    made = kind.from_dict(load_preset(task, name))
     assert made != kind()
     assert all(made.to_dict()[field] == value for field, value in PRESETS[task][name].items())
 
@@ -55,7 +55,7 @@ def test_every_preset_says_what_it_is() -> None:
 
 def test_a_name_that_is_none() -> None:
     with pytest.raises(ConfigError, match=r"--preset of snp must be one of report\b.*Received: 'bets'"):
-        preset("snp", "bets")
+        load_preset("snp", "bets")
 
 
 def test_options_beside_a_preset_win(capsys: pytest.CaptureFixture[str]) -> None:

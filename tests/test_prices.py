@@ -16,12 +16,11 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Snp
-from lstm_ae.data import selection
-from lstm_ae.data.prices import load
-from lstm_ae.data.quotes import Quotes, read_quotes
+from lstm_ae.data import prices
+from lstm_ae.data.prices import Quotes, load, read_quotes
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
-from lstm_ae.tasks.panel import days_after
+from lstm_ae.studies.snp_one_step import next_days
 
 HEAD = "symbol,date,open,high,low,close,volume"
 DATA_DIR = os.environ.get("LSTMAE_DATA_DIR", "")
@@ -33,7 +32,7 @@ needs_snp500 = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def few_days_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 2)
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 2)
     monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)
 
 
@@ -291,7 +290,7 @@ def test_a_constant_price_is_scaled_to_0(tmp_path: pathlib.Path) -> None:
 
 
 def test_short_companies_are_left_out_and_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 10)
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 10)
     rows = [row("A", i, 1 + i) for i in range(20)] + [row("B", i, 1) for i in range(5, 20)]
     data = reconstruct(written(tmp_path, rows))
     assert data.symbols == ("", "A")
@@ -463,7 +462,7 @@ def traded(rows: list[tuple[str, int, float | None]], number: int) -> bool:
 
 
 def test_shipped_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 250)
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
     data = load(Snp())
     assert data.symbols == ("", "AAPL", "GOOG", "IBM", "MSFT")
     assert data.source.notes == ("1 company with fewer than 250 training days left out: FB (0)",)
@@ -505,7 +504,7 @@ def test_environment(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
 @needs_snp500
 @pytest.mark.slow
 def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 250)
+    monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
     data = load(Snp(data=str(SNP500), field="open"))
     assert len(data.symbols) == 493
     assert [split.samples for split in parts(data)] == [413_236, 78_228, 78_228]  # counted by a plain loop as well
@@ -528,7 +527,7 @@ def test_a_gap_stays_one_where_its_row_is_left_out() -> None:
         {"high": np.arange(8.0)},
         np.array([0, 0, 1, 0, 0, 0, 1, 0], bool),
     )
-    left, part = selection.used(quotes, np.array([0, 0, -1, 0, 1, -1, -1, 0], np.int32))
+    left, part = prices.rows_of_parts(quotes, np.array([0, 0, -1, 0, 1, -1, -1, 0], np.int32))
     assert left.values["high"].tolist() == [0, 1, 3, 4, 7]
     assert left.gap.tolist() == [False, False, True, False, False]
     assert part.tolist() == [0, 0, 0, 1, 0]
@@ -539,7 +538,7 @@ def test_weekly_rows_are_followed_by_weeks(tmp_path: pathlib.Path) -> None:
     lines = [f"WEEK,{day},1,{2 + k % 3},1,1,5" for k, day in enumerate(fridays)]
     data = reconstruct(written(tmp_path, lines))
     assert "rows 7 days apart, which count as days here: 1 company (WEEK)" in data.source.notes
-    after = days_after(data.test, len(data.test.series) - 1, 3).astype(str).tolist()
+    after = next_days(data.test, len(data.test.series) - 1, 3).astype(str).tolist()
     assert after == ["2017-01-06", "2017-01-13", "2017-01-20"]
 
 
@@ -567,4 +566,4 @@ def test_a_stock_beside_what_is_traded_every_day_keeps_its_windows(tmp_path: pat
     assert train.time is not None
     for row, on in zip(last, (np.busday_offset, lambda day, count, roll: day + count), strict=True):
         expected = on(train.time[row], np.arange(1, 6), roll="backward")
-        assert days_after(train, row, 5).tolist() == expected.tolist()
+        assert next_days(train, row, 5).tolist() == expected.tolist()

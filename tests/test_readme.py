@@ -9,7 +9,7 @@ from lstm_ae_cli import app
 from searches import call
 from typer.main import get_command
 
-from lstm_ae.space import Axis
+from lstm_ae.config.space import Axis
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,16 +13,16 @@ from keras import layers
 
 from lstm_ae import experiment
 from lstm_ae.config import Mnist, Toy
-from lstm_ae.data.digits import as_images, as_rows, permutation
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.digits import images_to_rows, pixel_permutation, rows_to_images
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
-from lstm_ae.deform import Deform
 from lstm_ae.errors import ConfigError
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
-from lstm_ae.models.initial import recurrent_layers, set_initial_values
-from lstm_ae.optimizers import optimizer_of
-from lstm_ae.training import Fitted, Progress, fit
+from lstm_ae.models.initializers import recurrent_layers, set_initial_values
+from lstm_ae.training.deformation import Deformation
+from lstm_ae.training.loop import Progress, TrainingResult, fit
+from lstm_ae.training.optimizer import make_optimizer
 
 
 def built(config: Toy) -> Any:
@@ -127,7 +127,7 @@ def test_what_is_saved_names_no_initialiser_of_ours(tmp_path: Path) -> None:
 )
 def test_learning_rates_worked_by_hand(schedule: str, warmup: float, rates: list[float]) -> None:
     """At the start, after a quarter of the 20 steps, half of them, three quarters, all."""
-    optimizer = optimizer_of(Toy(learning_rate=0.1, schedule=schedule, warmup=warmup, epochs=4), 5)
+    optimizer = make_optimizer(Toy(learning_rate=0.1, schedule=schedule, warmup=warmup, epochs=4), 5)
     optimizer.build([])
     found = []
     for step in (0, 5, 10, 15, 20):
@@ -137,7 +137,7 @@ def test_learning_rates_worked_by_hand(schedule: str, warmup: float, rates: list
 
 
 def test_options_of_the_optimizer_reach_it() -> None:
-    optimizer = optimizer_of(Toy(optimizer="adamw", beta_2=0.9, weight_decay=0.02, average=0.5, clip=3), 1)
+    optimizer = make_optimizer(Toy(optimizer="adamw", beta_2=0.9, weight_decay=0.02, average=0.5, clip=3), 1)
     found = (optimizer.beta_2, optimizer.weight_decay, optimizer.use_ema, optimizer.ema_momentum)
     assert (*found, optimizer.global_clipnorm) == (0.9, 0.02, True, 0.5, 3)
 
@@ -181,7 +181,7 @@ def split(seed: int) -> Split:
     return Split(values, np.arange(12) * STEPS, STEPS)
 
 
-DATA = Data(split(0), split(1), split(2), fixed(), Source("made", "abc", "CC0"))
+DATA = Data(split(0), split(1), split(2), fixed_scale(), Source("made", "abc", "CC0"))
 
 
 def test_averages_of_the_weights_are_judged_and_kept(tmp_path: Path) -> None:
@@ -262,10 +262,10 @@ def picture(read: str, amount: float, step: int = 0, part: int = 0, seed: int = 
     image = np.zeros((number, 28, 28), np.float32)
     image[:, 5:23, 12:15] = 1  # an upright bar
     image[:, 20:23, 12:20] = 1  # with a foot to the right
-    window = as_rows(image, read).reshape(number, -1, 28 if read in ("rows", "columns") else 1)
-    changed = Deform(read, amount, seed).apply(tf.constant(window), tf.constant(step), part).numpy()
+    window = images_to_rows(image, read).reshape(number, -1, 28 if read in ("rows", "columns") else 1)
+    changed = Deformation(read, amount, seed).apply(tf.constant(window), tf.constant(step), part).numpy()
     assert changed.shape == window.shape
-    return as_images(changed, read)
+    return rows_to_images(changed, read)
 
 
 def test_no_amount_leaves_a_digit_as_it_is() -> None:
@@ -298,11 +298,11 @@ def test_a_deformed_digit_keeps_most_of_its_ink_and_its_place() -> None:
 
 
 def test_permuted_pixels_are_an_order_of_all_and_go_back() -> None:
-    assert sorted(permutation()) == list(range(784))
+    assert sorted(pixel_permutation()) == list(range(784))
     image = np.random.default_rng(0).integers(0, 256, (2, 28, 28)).astype(np.uint8)
-    series = as_rows(image, "permuted")
+    series = images_to_rows(image, "permuted")
     assert series.shape == (2 * 784, 1)
-    np.testing.assert_array_equal(as_images(series, "permuted"), image)
+    np.testing.assert_array_equal(rows_to_images(series, "permuted"), image)
 
 
 class Digits(NamedTuple):
@@ -311,7 +311,7 @@ class Digits(NamedTuple):
     config: Mnist
     data: Data
 
-    def fit(self, state: Path, **changes: Any) -> tuple[Fitted, Any]:
+    def fit(self, state: Path, **changes: Any) -> tuple[TrainingResult, Any]:
         notify = changes.pop("notify", None)
         config = dataclasses.replace(self.config, **changes)
         experiment.seed(config)
@@ -322,9 +322,9 @@ class Digits(NamedTuple):
 @pytest.fixture
 def digits() -> Digits:
     images = np.random.default_rng(0).integers(0, 256, (12, 28, 28)).astype(np.uint8)
-    part = Split(as_rows(images, "columns"), np.arange(12) * 28, 28, label=(np.arange(12) % 10).astype(np.int32))
+    part = Split(images_to_rows(images, "columns"), np.arange(12) * 28, 28, label=(np.arange(12) % 10).astype(np.int32))
     config = Mnist(units=2, epochs=1, batch_size=6, label_smoothing=0.1, deform=1.0, read="columns")
-    return Digits(config, Data(part, part, part, fixed(0, 255), Source("made", "", "")))
+    return Digits(config, Data(part, part, part, fixed_scale(0, 255), Source("made", "", "")))
 
 
 @pytest.mark.slow

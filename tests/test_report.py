@@ -22,26 +22,24 @@ from report_makers import HOSTILE, SAVED, Page, changed, found_anomalies, made, 
 from searches import call, refused
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.figures.base import figure, label
+from lstm_ae.formatting import format_cell, format_duration, format_name, format_number
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.scaling import in_own_units
+from lstm_ae.plots.base import figure, label
 from lstm_ae.report import charts
-from lstm_ae.report.beside import said
-from lstm_ae.report.compare import side_by_side
-from lstm_ae.report.gather import RunFacts, gather
-from lstm_ae.report.measures import Measure
+from lstm_ae.report.charts import svg
+from lstm_ae.report.comparison import compare_runs
+from lstm_ae.report.facts import MeasuredValue, RunFacts, gather_run, gather_search
+from lstm_ae.report.figures import fit_figures, read_figures
 from lstm_ae.report.network import Layer, read_network
-from lstm_ae.report.page import MARK, gather_all, render, require_own, write_report
-from lstm_ae.report.pictures import fitting, read_pictures
-from lstm_ae.report.searches import gather_search
-from lstm_ae.report.vectors import svg
-from lstm_ae.words import duration, number, short, words
+from lstm_ae.report.page import MARK, gather_sources, render_report, require_own, write_report
+from lstm_ae.report.source_report import reported_values
 
 
 def page_of(*places: str, **options: int) -> Page:
-    return Page(render(gather_all(places), command="lstmae report", written="today", **options).html)
+    return Page(render_report(gather_sources(places), command="lstmae report", written="today", **options).html)
 
 
 # The model
@@ -62,7 +60,7 @@ def test_the_layers_of_a_model_and_their_parameters() -> None:
 
 def test_a_decoder_that_starts_from_its_code_reads_as_others_do(tmp_path: Path) -> None:
     config = Toy(units=3, latent="vector", code=2, decoder_start="code")
-    in_own_units(autoencoder(config, steps=4, features=1), fixed()).save(tmp_path / "m.keras")
+    in_own_units(autoencoder(config, steps=4, features=1), fixed_scale()).save(tmp_path / "m.keras")
     reads = {layer.name: layer.reads for layer in read_network(tmp_path / "m.keras").layers}
     assert (reads["decoder_1"], reads["from_code"]) == ("any × 4 × 2", "any × 2")
 
@@ -107,11 +105,11 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_numbers(value: object, text: str) -> None:
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def test_durations_names_and_cells() -> None:
-    assert [duration(s) for s in (0.254, 9.9, 59.4, 59.6, 238.17, 7300)] == [
+    assert [format_duration(s) for s in (0.254, 9.9, 59.4, 59.6, 238.17, 7300)] == [
         "0.25 s",
         "9.9 s",
         "59 s",
@@ -119,8 +117,11 @@ def test_durations_names_and_cells() -> None:
         "3 min 58 s",
         "2 h 01 min",
     ]
-    assert [words(name) for name in ("val_label_loss", "interval_loss")] == ["validation label loss", "interval loss"]
-    assert [short(cell) for cell in ("0.6864300958", "2024-01-01 00.00", "104.3", "")] == [
+    assert [format_name(name) for name in ("val_label_loss", "interval_loss")] == [
+        "validation label loss",
+        "interval loss",
+    ]
+    assert [format_cell(cell) for cell in ("0.6864300958", "2024-01-01 00.00", "104.3", "")] == [
         "0.68643",
         "2024-01-01 00.00",
         "104.3",
@@ -133,15 +134,15 @@ numbers = st.floats(-1e6, 1e6)
 
 @given(numbers, st.dictionaries(st.text(max_size=5), numbers), st.booleans())
 def test_better_means_than_every_baseline(value: float, baselines: dict[str, float], higher: bool) -> None:
-    measure = Measure("test", "error", value, "", baselines | {"wanted": 0.0}, higher)
+    measure = MeasuredValue("test", "error", value, "", baselines | {"wanted": 0.0}, higher)
     rivals = [other for name, other in baselines.items() if name != "wanted"]
     sign = 1 if higher else -1
     assert measure.better == (min(sign * (value - other) for other in rivals) > 0 if rivals else None)
 
 
 def test_what_cannot_be_computed_is_not_compared() -> None:
-    assert Measure("test", "error", None, "", {"mean": 1.0}, False).better is None
-    assert Measure("test", "error", 0.5, "", {"mean": None, "last": 1.0}, False).beats == {"last": True}
+    assert MeasuredValue("test", "error", None, "", {"mean": 1.0}, False).better is None
+    assert MeasuredValue("test", "error", 0.5, "", {"mean": None, "last": 1.0}, False).beats == {"last": True}
 
 
 @pytest.mark.parametrize(
@@ -166,14 +167,14 @@ def test_what_cannot_be_computed_is_not_compared() -> None:
     ],
 )
 def test_the_source_reports_number(config: Toy | Mnist | Snp | Series, expected: list[tuple[float, str]]) -> None:
-    assert [(line.value, line.but) for line in said(config)] == expected
+    assert [(line.value, line.but) for line in reported_values(config)] == expected
 
 
 def test_what_keeps_a_forecast_from_being_compared_with_the_source_report() -> None:
-    (line,) = said(Snp())
+    (line,) = reported_values(Snp())
     assert "range" in line.but
     assert "shuffles" in line.but
-    (line,) = said(Snp(target="level"))
+    (line,) = reported_values(Snp(target="level"))
     assert line.but == "the report shuffles its windows, this run divides them by date"
 
 
@@ -192,7 +193,7 @@ def test_prices_of_another_kind_are_not_compared_with_the_source_report(
     changes: dict[str, Any], companies: str, but: str
 ) -> None:
     config = Snp(**{"target": "level", "scale": "report", "split": "report", **changes})
-    (line,) = said(config, f"'p.csv': high of {companies}, 9,000 rows, 2014-01-01 to 2017-12-31")
+    (line,) = reported_values(config, f"'p.csv': high of {companies}, 9,000 rows, 2014-01-01 to 2017-12-31")
     assert line.but == but
 
 
@@ -207,14 +208,14 @@ def test_persistence_stands_beside_the_source_reports_number() -> None:
 
 def facts(where: str, *details: object, **more: object) -> RunFacts:
     made(where, *details, **more)  # type: ignore[arg-type]
-    return gather(Path(where))
+    return gather_run(Path(where))
 
 
 def test_runs_side_by_side() -> None:
     lower, higher = metric(0.25), metric(0.5, higher=True, unit="", mean=0.1)
     one = facts("a", Toy(units=2), test={"mse": lower, "accuracy": higher, "coverage": metric(0.8, wanted=0.8)})
     two = facts("b", Toy(units=4), test={"mse": metric(0.125), "accuracy": higher, "coverage": metric(0.7, wanted=0.8)})
-    found = side_by_side([one, two])
+    found = compare_runs([one, two])
     assert (found.names, found.note) == (("a", "b"), "")
     assert [(row.name, row.values) for row in found.options] == [("units", ("2", "4"))]
     assert {row.name: (row.values, row.best) for row in found.measures} == {
@@ -231,13 +232,13 @@ def test_scaled_errors_of_two_scales_have_no_best() -> None:
     test = {"mse": metric(0.2), "mae": metric(0.4, unit="USD")}
     one = facts("a", Snp(scale="log"), test=test)
     two = facts("b", Snp(scale="company"), test={"mse": metric(0.1), "mae": metric(0.5, unit="USD")})
-    best = {row.name: row.best for row in side_by_side([one, two]).measures}
+    best = {row.name: row.best for row in compare_runs([one, two]).measures}
     assert (best["test: mse"], best["test: mae"]) == ((), (0,))
 
 
 def test_of_two_studies_what_both_have_is_compared() -> None:
     made("a", Toy(units=2)), made("b", Snp(units=4))
-    found = side_by_side([gather(Path("a")), gather(Path("b"))])
+    found = compare_runs([gather_run(Path("a")), gather_run(Path("b"))])
     rows = {row.name: row.values for row in found.options}
     assert (rows["study"], rows["units"]) == (("toy", "snp"), ("2", "4"))
     assert not {"window", "sequences"} & set(rows)
@@ -245,14 +246,16 @@ def test_of_two_studies_what_both_have_is_compared() -> None:
     made("c", Toy(units=2))
     assert "Over the epochs" in page_of("a", "c").text
     Path("c/config.json").unlink()
-    assert {"study", "units"} <= {row.name for row in side_by_side([gather(Path("a")), gather(Path("c"))]).options}
+    assert {"study", "units"} <= {
+        row.name for row in compare_runs([gather_run(Path("a")), gather_run(Path("c"))]).options
+    }
 
 
 def test_leaky_runs_do_not_compare_with_others() -> None:
     made("a"), made("b")
     about = Path("a/config.json")
     changed(about, data=json.loads(about.read_text())["data"] | {"leaky": "it shuffles"})
-    found = side_by_side([gather(Path("a")), gather(Path("b"))])
+    found = compare_runs([gather_run(Path("a")), gather_run(Path("b"))])
     assert [(row.name, row.values) for row in found.options] == [("leaky", ("it shuffles", "-"))]
     assert found.note.startswith("Some of the runs are leaky")
 
@@ -266,7 +269,7 @@ def test_leaky_runs_do_not_compare_with_others() -> None:
     ],
 )
 def test_runs_that_do_not_compare(config: Toy | Mnist, sha: str, note: str) -> None:
-    found = side_by_side([facts("a", losses=(1.0,)), facts("b", config, sha=sha, test={"mse": metric(0.1)})])
+    found = compare_runs([facts("a", losses=(1.0,)), facts("b", config, sha=sha, test={"mse": metric(0.1)})])
     assert re.search(note, found.note)
     assert not any(row.best for row in found.measures)
 
@@ -281,20 +284,20 @@ def test_a_chart_says_what_it_shows() -> None:
         "val_loss": [4.0, 2.0, 3.0],
         "seconds": [1.0, 2.0, 3.0],
     }
-    (chart,) = charts.training(history, 2)
+    (chart,) = charts.training_charts(history, 2)
     assert chart.text == (
         "Loss over 3 epochs: training from 1 to 0.75, lowest 0.5 in epoch 2, highest 1 in epoch 1; "
         "validation from 4 to 3, lowest 2 in epoch 2, highest 4 in epoch 1. The weights of epoch 2 were kept."
     )
-    chart = charts.scores([1.0, 2.0, 5.0], 4.0)
+    chart = charts.normal_score_chart([1.0, 2.0, 5.0], 4.0)
     assert chart.text == "3 scores of normal rows, from 1 to 5. The threshold is 4; 1 of them are above it."
-    chart = charts.detected(np.arange(5), [1, 9, 9, np.nan, 8], np.array([0, 1, 1, 0, 1], bool), None)
+    chart = charts.score_chart(np.arange(5), [1, 9, 9, np.nan, 8], np.array([0, 1, 1, 0, 1], bool), None)
     assert chart.text == "5 rows, 3 of them anomalies, in 2 stretches."
 
 
 def test_the_untrained_start_is_drawn_and_told_of_where_it_was_kept() -> None:
     history = {"epoch": [0.0, 1.0, 2.0], "loss": [math.nan, 9.0, 0.5], "val_loss": [0.4, 0.6, 0.7]}
-    (chart,) = charts.training(history, 0)
+    (chart,) = charts.training_charts(history, 0)
     assert chart.text.startswith("Loss over 2 epochs: training from 9 to 0.5, lowest 0.5 in epoch 2")
     assert "validation from 0.4 to 0.7, lowest 0.4 in epoch 0" in chart.text
     assert chart.text.endswith("The weights of epoch 0 (the untrained start) were kept.")
@@ -302,21 +305,21 @@ def test_the_untrained_start_is_drawn_and_told_of_where_it_was_kept() -> None:
     run = made("b", training=training)
     rows = [{"epoch": 0.0, "val_loss": 0.1}, *run.history()]
     run.write_history(rows)
-    found = gather(run.directory)
+    found = gather_run(run.directory)
     assert found.history["epoch"] == [0, 1, 2, 3]
     assert math.isnan(found.history["loss"][0])
     assert "the weights of epoch 0 (the untrained start) are kept" in page_of("b").text
     run.write_history([{"epoch": 1.0, "val_loss": 0.1}, *run.history()[1:]])
-    assert gather(run.directory).history == {}
+    assert gather_run(run.directory).history == {}
 
 
 def test_only_shared_measures_are_drawn_together() -> None:
     one = {"epoch": [1.0], "val_loss": [1.0], "val_accuracy": [0.5]}
     two = {"epoch": [1.0, 2.0], "val_loss": [3.0, 2.0]}
-    (chart,) = charts.together({"a": one, HOSTILE: two})
+    (chart,) = charts.compare_charts({"a": one, HOSTILE: two})
     assert chart.title == "Validation loss"
     assert "a: 1; " in chart.text
-    assert charts.together({"a": {"epoch": [1.0], "loss": [1.0]}, "b": two}) == []
+    assert charts.compare_charts({"a": {"epoch": [1.0], "loss": [1.0]}, "b": two}) == []
 
 
 @pytest.mark.parametrize("themed", [True, False])
@@ -347,27 +350,27 @@ def test_figures_that_have_no_room_shrink_or_stay_away(tmp_path: Path) -> None:
     made("a")
     noise = figure(height=2.0)
     noise.axes[0].imshow(np.random.default_rng(0).random((50, 50)))
-    from lstm_ae.figures.base import png
+    from lstm_ae.plots.base import png
 
     for name in ("one", "two"):
         (tmp_path / f"{name}.png").write_bytes(png(noise))
     (tmp_path / "cut.png").write_bytes(png(noise)[:-20])
     (tmp_path / "text.png").write_text("no picture")
-    pictures, damaged = read_pictures(tmp_path, tmp_path, None, "")
+    pictures, damaged = read_figures(tmp_path, tmp_path, None, "")
     assert [picture.name for picture in pictures] == ["one", "two"]
     assert damaged == ["cut.png", "text.png"]
-    assert fitting(pictures, 10**7) == pictures
+    assert fit_figures(pictures, 10**7) == pictures
     size = len(pictures[0].png)
-    first, _ = fitting(pictures, size)
+    first, _ = fit_figures(pictures, size)
     assert first is not None
     assert len(first.png) < size / 2
     assert first.png.startswith(b"\x89PNG")
-    assert fitting(pictures, 10) == [None, None]
+    assert fit_figures(pictures, 10) == [None, None]
     assert "no room for the figure reconstruction" in page_of("a", room=10).text
 
 
 def test_a_figure_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    picture = gather(made("a b").directory).pictures[1]
+    picture = gather_run(made("a b").directory).pictures[1]
     assert (picture.name, picture.command) == ("reconstruction", "lstmae toy plot --run 'a b'")
     assert "Samples of the test part" in picture.shows
 
@@ -573,7 +576,7 @@ def test_a_run_with_a_part_gone_is_told_without_it(name: str) -> None:
 def test_a_run_with_a_damaged_part_is_told_without_it(name: str, content: bytes) -> None:
     found_anomalies("a")
     Path("a", name).write_bytes(content)
-    told = gather(Path("a"))
+    told = gather_run(Path("a"))
     assert [each for each in told.missing if re.match(DAMAGED[name], each)]
 
 
@@ -590,14 +593,14 @@ def test_a_run_with_a_damaged_part_is_told_without_it(name: str, content: bytes)
 def test_edited_metrics_cost_only_what_was_edited(key: str, value: object, sentence: str) -> None:
     run = found_anomalies("a")
     changed(run.directory / "metrics.json", **{key: value})
-    told = gather(Path("a"))
+    told = gather_run(Path("a"))
     assert [each.split(":")[0] for each in told.missing] == [sentence]
 
 
 def test_a_config_of_another_version_is_told_as_it_stands() -> None:
     run = made("a")
     changed(run.directory / "config.json", config={"units": 7, "gone": "<i>"}, versions="odd")
-    told = gather(Path("a"))
+    told = gather_run(Path("a"))
     assert [(each.name, each.value) for each in told.choices] == [("units", "7"), ("gone", "<i>")]
     assert "Unknown key 'gone'" in told.missing[0]
     assert "gone <i>" in page_of("a").text

@@ -11,13 +11,13 @@ import pytest
 from report_makers import SAVED, found_anomalies, made, metric, searched
 
 from lstm_ae.config import Toy
-from lstm_ae.report.page import gather_all, render, write_report
+from lstm_ae.report.page import gather_sources, render_report, write_report
 from lstm_ae.tour import toy
-from lstm_ae.tour.journey import plan
+from lstm_ae.tour.claims import TourData
 from lstm_ae.tour.levels import LEVELS
-from lstm_ae.tour.page import render as render_tour
-from lstm_ae.tour.parts import Ground
-from lstm_ae.tour.results import outcomes
+from lstm_ae.tour.page import render_tour
+from lstm_ae.tour.results import read_results
+from lstm_ae.tour.runs import plan_tour
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 DRIVER, CHROMIUM = Path("/usr/bin/chromedriver"), Path("/usr/bin/chromium")
@@ -40,7 +40,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         long = shutil.copytree(SAVED / "toy", 8 * "a_name_that_cannot_break_")
         saved = [str(long), *(str(SAVED / name) for name in ("toy", "snp", "mnist-rows"))]
         places = ["one", "two", "pump", "search", *saved]
-        page = render(gather_all(places), command="lstmae report", written="today")
+        page = render_report(gather_sources(places), command="lstmae report", written="today")
     assert len(page.html) < 5_000_000
     return write_report(place / "report.html", page.html)
 
@@ -184,11 +184,11 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(place):
         measured = {"reconstruction_mse": metric(0.25, **{"mean sequence": 0.5})}
         level, seeds = LEVELS["smoke"], (0, 1)
-        parts = list(toy.parts(level, Ground()))
-        for number, leg in enumerate(plan(parts, seeds, Path("t"), lambda config: "abc")):
+        parts = list(toy.parts(level, TourData()))
+        for number, leg in enumerate(plan_tour(parts, seeds, Path("t"), lambda config: "abc")):
             made(f"t/{number}", leg.config, validation=measured)
-        legs = plan(parts, seeds, Path("t"), lambda config: "abc")
-        told = outcomes(parts, seeds, legs)
+        legs = plan_tour(parts, seeds, Path("t"), lambda config: "abc")
+        told = read_results(parts, seeds, legs)
         page = render_tour(told, legs, Path("t"), level, command="lstmae report --tour", written="today")
     return write_report(place / "report.html", page.html)
 

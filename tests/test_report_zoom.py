@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from report_makers import HOSTILE, Page, found_anomalies, made
 
-from lstm_ae.anomaly.sketch import Sketches, sketch
-from lstm_ae.report import zoom
-from lstm_ae.report.gather import gather
-from lstm_ae.report.page import gather_all, render
-from lstm_ae.report.zoom import step_of, told, zooms
+from lstm_ae.detection.sketch import TableSketch, sketch_series
+from lstm_ae.report import interactive_chart
+from lstm_ae.report.facts import gather_run
+from lstm_ae.report.interactive_chart import format_chart_time, interactive_charts, round_step
+from lstm_ae.report.page import gather_sources, render_report
 from lstm_ae.run import Run
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -23,13 +23,13 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 def searched(
     rows: int = 11, *, dated: bool = True, name: str = "temp", several: int = 1, points: int = 10_000
-) -> Sketches:
+) -> TableSketch:
     """A series of rows at a minute (or rows by number) with one event in its rows 4 and 5."""
     step = 60_000_000_000 if dated else 1
     times = np.arange(rows) * step + (np.datetime64("2024-01-01", "ns").astype(np.int64) if dated else 0)
     scores = np.where(np.isin(np.arange(rows), (4, 5)), 100.0, 1.0)
     parts = [
-        sketch(
+        sketch_series(
             times,
             np.zeros(rows, int),
             np.sin(np.arange(rows))[:, None],
@@ -44,11 +44,11 @@ def searched(
     ]
     texts = {"end": "e", "peak": "k", "score": 100.0, "p": 0.001, "columns": f"{name} 100%", "provisional": False}
     events = [{"start": f"{name} event {k}", **texts, "at": [k, 0]} for k in range(several)]
-    return Sketches(dated, step, 10.0, "fixed:10", tuple(parts), events)
+    return TableSketch(dated, step, 10.0, "fixed:10", tuple(parts), events)
 
 
 def page_of(*runs: str) -> Page:
-    return Page(render(gather_all(runs), command="lstmae report", written="today").html)
+    return Page(render_report(gather_sources(runs), command="lstmae report", written="today").html)
 
 
 def with_events(where: str, **details: object) -> Run:
@@ -65,7 +65,7 @@ def test_events_of_several_series_tell_whose_they_are() -> None:
 
 
 def test_a_chart_by_hand() -> None:
-    (chart,) = zooms(searched(), 100)
+    (chart,) = interactive_charts(searched(), 100)
     # Two panels, 92 high below 26 each; the drawing is 800 wide, its lines run from 64 to 788.
     assert [(panel.name, panel.top, panel.bottom) for panel in chart.panels] == [
         ("temp", 26, 118),
@@ -94,16 +94,16 @@ def test_a_chart_by_hand() -> None:
 
 
 def test_a_chart_in_words() -> None:
-    (chart,) = zooms(searched(), 100)
+    (chart,) = interactive_charts(searched(), 100)
     assert chart.title == "The table and its events"
     assert chart.text == (
         "11 rows from 2024-01-01 00:00 to 2024-01-01 00:10 UTC: temp, and the score; 1 event above the threshold of 10."
     )
-    _, other = zooms(searched(dated=False, several=2), 100)
+    _, other = interactive_charts(searched(dated=False, several=2), 100)
     assert other.title == "The series temp1 and its events"
     assert other.text.startswith("11 rows from row 0 to row 10: temp, and the score; 1 event")
     assert [text for text, _ in other.ticks] == ["0", "2", "4", "6", "8", "10"]
-    (long,) = zooms(searched(1000), 100)
+    (long,) = interactive_charts(searched(1000), 100)
     assert "Of each line 100 points at most are kept" in long.text
 
 
@@ -113,18 +113,18 @@ def test_missing_values_break_a_line() -> None:
     values = one.lines[0].values.copy()
     values[3] = np.nan
     changed = found._replace(series=(one._replace(lines=(one.lines[0]._replace(values=values), one.lines[1])),))
-    (chart,) = zooms(changed, 100)
+    (chart,) = interactive_charts(changed, 100)
     assert chart.panels[0].path.count("M") == 2
     assert json.loads(chart.data)["lines"][0]["y"][3] is None
 
 
 @pytest.mark.parametrize(("constant", "scores"), [(np.nan, 1.0), (3.0, 0.0), (3.0, np.nan)])
 def test_a_line_without_width(constant: float, scores: float) -> None:
-    found = sketch(
+    found = sketch_series(
         np.arange(5), np.zeros(5, int), np.full((5, 1), constant), np.full(5, scores), np.empty((0, 2), int),
         series="", names=("a",), around=1,
     )  # fmt: skip
-    (chart,) = zooms(Sketches(False, 1, 2.0, "fixed:2", (found,), ()), 100)
+    (chart,) = interactive_charts(TableSketch(False, 1, 2.0, "fixed:2", (found,), ()), 100)
     assert "no event above the threshold of 2" in chart.text
     assert "nan" not in chart.data + chart.panels[0].path + chart.panels[1].path
 
@@ -143,23 +143,23 @@ def test_a_line_without_width(constant: float, scores: float) -> None:
     ],
 )
 def test_steps_between_times(least: float, dated: bool, step: float) -> None:
-    assert step_of(least, dated) == step
+    assert round_step(least, dated) == step
 
 
 def test_a_few_times_always_stand_below_a_chart() -> None:
     """No step is more than 2.5 times the one before: a third of what is shown becomes five sixths at most."""
-    assert all(after <= 2.5 * before for before, after in itertools.pairwise(zoom.STEPS))
+    assert all(after <= 2.5 * before for before, after in itertools.pairwise(interactive_chart.STEPS))
 
 
 def test_times_in_few_characters() -> None:
     place = 1_704_164_645_678  # 2024-01-02 03:04:05.678
-    assert [told(place, step, True) for step in (DAY, MINUTE, 1000, 5)] == [
+    assert [format_chart_time(place, step, True) for step in (DAY, MINUTE, 1000, 5)] == [
         "2024-01-02",
         "01-02 03:04",
         "03:04:05",
         "03:04:05.678",
     ]
-    assert told(12_345, 5, False) == "12,345"
+    assert format_chart_time(12_345, 5, False) == "12,345"
 
 
 def test_the_page_has_one_script_and_its_policy_names_it() -> None:
@@ -207,7 +207,7 @@ def test_whatever_a_detection_holds_is_only_text() -> None:
 def test_a_damaged_detection_is_said() -> None:
     run = with_events("a")
     (run.directory / "detection.npz").write_bytes(b"x")
-    told_of = gather(Path("a")).missing
+    told_of = gather_run(Path("a")).missing
     assert [each.split(":")[0] for each in told_of] == ["The events are not drawn"]
 
 
@@ -215,6 +215,6 @@ def test_many_long_series_stay_below_five_megabytes() -> None:
     places = [f"run{k}" for k in range(4)]
     for place in places:
         with_events(place, rows=100_000, several=4)
-    html = render(gather_all(places), command="lstmae report", written="today").html
-    assert len(html.encode()) < zoom.ROOM * 12 + 1_000_000
+    html = render_report(gather_sources(places), command="lstmae report", written="today").html
+    assert len(html.encode()) < interactive_chart.ROOM * 12 + 1_000_000
     assert html.count('class="line') == 4 * 4 * 2

@@ -13,7 +13,7 @@ from test_report_browser import contrast, driver, resize, scheme  # noqa: F401
 from test_report_browser import pytestmark as browser_is_there
 from test_report_zoom import searched
 
-from lstm_ae.report.page import gather_all, render, write_report
+from lstm_ae.report.page import gather_sources, render_report, write_report
 
 pytestmark = browser_is_there
 WIDTH = 1000
@@ -26,7 +26,7 @@ def zoomed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(place):
         found_anomalies("a").write_detection(searched(1001))
         found_anomalies("b").write_detection(searched(101, dated=False, several=2))
-        page = render(gather_all(["a", "b"]), command="lstmae report", written="today")
+        page = render_report(gather_sources(["a", "b"]), command="lstmae report", written="today")
     return write_report(place / "report.html", page.html)
 
 

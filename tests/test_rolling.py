@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_ae import origins, rolling
+from lstm_ae.backtest import tables
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import DataError
-from lstm_ae.tasks.series import outcomes, settling
+from lstm_ae.forecasting import table_metrics
+from lstm_ae.studies.series import defaults
 
 WINDOW, HORIZON = 5, 2
 
@@ -39,9 +40,9 @@ def targets(split: Split) -> list[float]:
     return np.unique(split.windows()[:, WINDOW:]).tolist()
 
 
-def folds_of(config: Series, folds: int) -> list[origins.Divided]:
-    config, table, _ = origins.begun(config, folds)
-    return [origins.divided(config, table, number, folds) for number in range(1, folds + 1)]
+def folds_of(config: Series, folds: int) -> list[tables.FoldData]:
+    config, table, _ = tables.start_backtest(config, folds)
+    return [tables.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
 
 
 def test_series_of_unlike_length_are_tested_once_each() -> None:
@@ -76,7 +77,7 @@ def test_a_training_that_looks_ahead_says_so() -> None:
     whole = {"early": 120, "late": 80}
     config = config_of(series_of(whole, begins), id_col=("pump",), time_col="day")
     tested = 120 * 3 // 20 - HORIZON + 1
-    data = settling.settle(config).data
+    data = defaults.load_complete(config).data
     assert data.test.samples == tested + 80 * 3 // 20 - HORIZON + 1
     assert data.source.leaky == (
         f"{tested} of {data.test.samples} test windows forecast what is earlier than training rows of other series; "
@@ -85,42 +86,44 @@ def test_a_training_that_looks_ahead_says_so() -> None:
     for fold in folds_of(config, 2):
         assert not fold.data.source.leaky
     together = config_of(series_of({"x": 100, "y": 90}, dict.fromkeys("xy", "2020-01-01")), id_col=("pump",))
-    assert not settling.settle(together).data.source.leaky
+    assert not defaults.load_complete(together).data.source.leaky
 
 
 def test_too_many_folds_for_the_times() -> None:
     frame = series_of({"x": 40, "y": 40}, {"x": "2020-01-01", "y": "2020-01-01"})
     with pytest.raises(DataError, match=r"t\.csv.* holds too few times for 30 folds; lower --folds"):
-        origins.begun(config_of(frame, id_col=("pump",), time_col="day"), 30)
+        tables.start_backtest(config_of(frame, id_col=("pump",), time_col="day"), 30)
 
 
 def test_what_leaves_no_window_is_told_with_options_that_a_backtest_takes() -> None:
     config = config_of(series_of({"x": 150}, {"x": "2020-01-01"}), time_col="day")
     with pytest.raises(DataError, match=r"validation part .*\. Give a .* --horizon than 14, .*, or more rows$"):
-        origins.begun(dataclasses.replace(config, horizon=14), 2)
+        tables.start_backtest(dataclasses.replace(config, horizon=14), 2)
     with pytest.raises(DataError, match=r"test part .* a shorter --window than 5, fewer --folds, or more rows$"):
-        origins.begun(config, 60)
+        tables.start_backtest(config, 60)
 
 
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folds without a model: it errs by 0.9 and more, its baselines by 1."""
 
-    def outcome(model: Any, data: Any, split: Split, *_: Any) -> outcomes.Outcome:
+    def outcome(model: Any, data: Any, split: Split, *_: Any) -> table_metrics.TableErrors:
         ours = 0.9 + 0.001 * (np.arange(split.samples) % 7)
         squared = {"": ours, "last value": np.ones_like(ours), "linear regression": np.ones_like(ours)}
         means = {name: errors.mean(keepdims=True) for name, errors in squared.items()}
-        return outcomes.Outcome(squared, squared, {"": np.ones(HORIZON)}, means, {}, outcomes._moments(split, WINDOW))
+        return table_metrics.TableErrors(
+            squared, squared, {"": np.ones(HORIZON)}, means, {}, table_metrics._moments(split, WINDOW)
+        )
 
-    monkeypatch.setattr(rolling, "_trained", lambda *_: (None, 1))
-    monkeypatch.setattr(rolling, "fit", lambda *_: SimpleNamespace(seasons=(None,)))
-    monkeypatch.setattr(outcomes, "steps_of", lambda _: WINDOW)
-    monkeypatch.setattr(outcomes, "spread_of", lambda *_: None)
-    monkeypatch.setattr(outcomes, "outcome", outcome)
+    monkeypatch.setattr(tables, "_trained", lambda *_: (None, 1))
+    monkeypatch.setattr(tables, "fit", lambda *_: SimpleNamespace(seasons=(None,)))
+    monkeypatch.setattr(table_metrics, "past_steps", lambda _: WINDOW)
+    monkeypatch.setattr(table_metrics, "error_quantiles", lambda *_: None)
+    monkeypatch.setattr(table_metrics, "table_errors", outcome)
 
 
 def test_without_times_rows_of_two_folds_are_not_one_moment(untrained: None) -> None:
-    found = rolling.roll(config_of(series_of({"x": 200})), 2, Path("out"))
+    found = tables.backtest_table(config_of(series_of({"x": 200})), 2, Path("out"))
     one, two = found.folds
     assert (one.first, one.last, two.first, two.last) == ("99", "147", "149", "197")
     assert one.moments == list(range(99, 148))
@@ -129,16 +132,18 @@ def test_without_times_rows_of_two_folds_are_not_one_moment(untrained: None) -> 
 
 def test_times_are_told_by_the_clocks_of_the_table(untrained: None) -> None:
     config = config_of(series_of({"x": 200}, {"x": "2020-01-01"}), time_col="day", time_zone="Asia/Tokyo")
-    assert rolling.roll(config, 2, Path("out")).folds[0].first == "2020-04-09 00:00:00+09:00"
+    assert tables.backtest_table(config, 2, Path("out")).folds[0].first == "2020-04-09 00:00:00+09:00"
 
 
 def test_every_forecast_counts_and_short_series_are_named(untrained: None) -> None:
     lengths = {"x": 200, "y": 200, "tiny": 6}
     begins = dict.fromkeys(lengths, "2020-01-01")
-    found = rolling.roll(config_of(series_of(lengths, begins), id_col=("pump",), time_col="day"), 2, Path("out"))
+    found = tables.backtest_table(
+        config_of(series_of(lengths, begins), id_col=("pump",), time_col="day"), 2, Path("out")
+    )
     assert [fold.left_out for fold in found.folds] == [["tiny"], ["tiny"]]
     for fold in found.folds:
         assert sum(fold.counts) == fold.windows
         assert set(fold.counts) == {2}
     fold = found.folds[0]._replace(errors={"model": [1, 4], "baseline": [2, 2], "linear": [1, 1]}, counts=[3, 1])
-    assert rolling.skills(fold) == (1 - 7 / 8, 1 / 2)
+    assert tables.fold_skills(fold) == (1 - 7 / 8, 1 / 2)

@@ -7,14 +7,14 @@ import pytest
 import tensorflow as tf
 
 from lstm_ae.config import Snp
-from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_window
-from lstm_ae.models.apply import inputs_of
+from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
 from lstm_ae.models.forecaster import step_forecaster, stepper
+from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.rollout import HORIZON, rollout
-from lstm_ae.models.scaling import in_own_units, network_of, scaling_of, unscaled
+from lstm_ae.models.scaling import in_own_units, inner_network, inner_scaling, undo_scaling
 
 # Company 1 goes from 100 to 108, company 2 from 0 to 20.
-COMPANIES = min_max_per_company(np.array([[100], [108], [0], [20]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
+COMPANIES = company_scale(np.array([[100], [108], [0], [20]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
 
 
 def random_weights(network: Any, seed: int = 0) -> Any:
@@ -33,13 +33,13 @@ def constant_output(network: Any, layer: str, value: float) -> Any:
 
 def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int) -> np.ndarray:
     """The same forecast the slow way: the whole window through the network again for every step, in scaled values."""
-    scaled = scaling_of(model)(inputs_of(model, past, company))
+    scaled = inner_scaling(model)(model_inputs(model, past, company))
     window = scaled["scaled"].numpy()
     steps = window.shape[1]
     for _ in range(horizon):
-        following = network_of(model)({"past": window})["future"].numpy()[:, -1:]
+        following = inner_network(model)({"past": window})["future"].numpy()[:, -1:]
         window = np.concatenate([window, following], axis=1)
-    return unscaled(model, tf.constant(window[:, steps:]), scaled).numpy()
+    return undo_scaling(model, tf.constant(window[:, steps:]), scaled).numpy()
 
 
 @pytest.mark.parametrize("last_day_only", [False, True])
@@ -52,7 +52,7 @@ def test_equal_to_feeding_the_growing_window_again(cell: str, target: str, last_
     past = np.random.default_rng(1).uniform(1, 110, (3, 5, 1)).astype(np.float32)
     company = np.array([1, 2, 0], np.int32)
     expected = refed(model, past, company, 4)
-    got = rollout(model)(inputs_of(model, past, company), tf.constant([4, 4, 4])).numpy()
+    got = rollout(model)(model_inputs(model, past, company), tf.constant([4, 4, 4])).numpy()
     assert got.shape == (3, 4, 1)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     assert np.ptp(got, axis=1).min() > 1e-3  # no fixed point that would make the comparison idle
@@ -64,8 +64,8 @@ LOGARITHMS = Scale("log", np.full((1, 5), 1, np.float32), np.array([[0.1, 0.1, 0
 @pytest.mark.parametrize(
     ("inputs", "scale"),
     [
-        (None, fixed(5, 3)),
-        (None, per_window(1)),
+        (None, fixed_scale(5, 3)),
+        (None, window_scale(1)),
         ("ohlc", LOGARITHMS._replace(offset=LOGARITHMS.offset[:, :4], range=LOGARITHMS.range[:, :4])),
         ("ohlcv", LOGARITHMS),
     ],
@@ -75,7 +75,7 @@ def test_several_features_and_other_scales(inputs: str | None, scale: Any) -> No
     config = Snp(units=3, goal="predict", inputs=inputs)
     model = in_own_units(random_weights(step_forecaster(config)), scale)
     past = np.random.default_rng(1).uniform(1, 9, (2, 4, len(config.fields))).astype(np.float32)
-    got = rollout(model)(inputs_of(model, past, None), tf.constant([3, 3])).numpy()
+    got = rollout(model)(model_inputs(model, past, None), tf.constant([3, 3])).numpy()
     np.testing.assert_allclose(got, refed(model, past, None, 3), rtol=2e-5)
     if inputs:
         high, prices = got[..., 0], got[..., :4]  # high, open, low, close
@@ -90,7 +90,7 @@ def test_shocks_are_added_to_what_the_next_day_is_made_from() -> None:
     model = in_own_units(step_forecaster(Snp(units=2)), scale)
     past = np.array([[[50], [100]]], np.float32)
     shocks = np.array([[[1], [-2], [0.5]]], np.float32)
-    future = rollout(model)(inputs_of(model, past, None), tf.constant([3]), tf.constant(shocks))
+    future = rollout(model)(model_inputs(model, past, None), tf.constant([3]), tf.constant(shocks))
     expected = 100 * np.exp(0.1 * np.cumsum([1, -2, 0.5]))
     np.testing.assert_allclose(future[0, :, 0], expected, rtol=1e-5)
 
@@ -100,7 +100,7 @@ def test_shocks_keep_the_high_highest() -> None:
     model = in_own_units(step_forecaster(Snp(units=2, inputs="ohlc")), scale)
     past = np.array([[[11, 10, 9, 10]]], np.float32)
     shocks = np.random.default_rng(0).normal(0, 3, (1, 6, 4)).astype(np.float32)
-    future = rollout(model)(inputs_of(model, past, None), tf.constant([6]), tf.constant(shocks)).numpy()
+    future = rollout(model)(model_inputs(model, past, None), tf.constant([6]), tf.constant(shocks)).numpy()
     assert (future.max(axis=-1) == future[..., 0]).all()
     assert (future.min(axis=-1) == future[..., 2]).all()
 
@@ -110,7 +110,7 @@ def test_a_constant_change_makes_a_line() -> None:
     network = constant_output(step_forecaster(Snp(units=2), typical=0.5), "relative_change", 0.5)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100], [106]], [[3], [1], [10]]], np.float32)
-    future = rollout(model)(inputs_of(model, past, np.array([1, 2], np.int32)), tf.constant([4, 4]))
+    future = rollout(model)(model_inputs(model, past, np.array([1, 2], np.int32)), tf.constant([4, 4]))
     np.testing.assert_allclose(future[..., 0], [[108, 110, 112, 114], [15, 20, 25, 30]], rtol=1e-6)
 
 
@@ -118,7 +118,7 @@ def test_an_unknown_company_moves_by_its_windows_range() -> None:
     network = constant_output(step_forecaster(Snp(units=2), typical=1.0), "relative_change", -0.25)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[1004], [1000], [1002]]], np.float32)  # a range of 4, so a step of -1
-    future = rollout(model)(inputs_of(model, past, None), tf.constant([3]))
+    future = rollout(model)(model_inputs(model, past, None), tf.constant([3]))
     np.testing.assert_allclose(future[..., 0], [[1001, 1000, 999]], rtol=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_a_constant_level_stays() -> None:
     network = constant_output(step_forecaster(Snp(units=2, target="level")), "level", 0.75)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100]]], np.float32)
-    future = rollout(model)(inputs_of(model, past, np.array([1], np.int32)), tf.constant([3]))
+    future = rollout(model)(model_inputs(model, past, np.array([1], np.int32)), tf.constant([3]))
     np.testing.assert_allclose(future[..., 0], [[106, 106, 106]], rtol=1e-6)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lstm_ae import about, files
+from lstm_ae import files, run
 from lstm_ae import run as runs
 from lstm_ae.config import Config, Mnist, Snp, Toy
 from lstm_ae.data.windows import Source
@@ -26,7 +26,7 @@ METRICS = {
 
 
 def created(where: str | None = "here", config: Config | None = None, source: Source = SOURCE) -> Run:
-    return runs.create(where and Path(where), config or Toy(), source, ("", "AAPL"), "lstmae toy train")
+    return runs.create_run(where and Path(where), config or Toy(), source, ("", "AAPL"), "lstmae toy train")
 
 
 def finished(where: str, config: Config | None = None, source: Source = SOURCE, at: str = "") -> Run:
@@ -202,7 +202,7 @@ def test_a_run_of_another_study_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'here' is a run of toy; give one of snp, or use lstmae toy"):
         runs.open_run("here", "snp")
     with pytest.raises(ConfigError, match=r"config.json' is a config of toy; give one of snp"):
-        about.read_config(Path("here"), "snp")
+        run.read_config(Path("here"), "snp")
 
 
 @pytest.mark.parametrize("where", ["nowhere", "a file"])
@@ -215,7 +215,7 @@ def test_where_there_is_no_run(where: str) -> None:
 def test_a_config_file_by_its_run_or_itself() -> None:
     created("here", Snp(clip=2))
     for path in ("here", "here/config.json"):
-        assert Snp.from_dict(about.read_config(Path(path), "snp")) == Snp(clip=2)
+        assert Snp.from_dict(run.read_config(Path(path), "snp")) == Snp(clip=2)
 
 
 def test_latest_is_the_newest_finished_one_of_the_study() -> None:
@@ -231,29 +231,29 @@ def test_latest_is_the_newest_finished_one_of_the_study() -> None:
     Path("runs/broken/config.json").write_text("{")
     assert runs.open_run("latest", "toy").directory == Path("runs/a")
     assert runs.open_run("latest").directory == Path("runs/b")
-    assert [run.directory.name for run in runs.all_runs()] == ["c", "b", "a", "z"]
-    assert [run.directory.name for run in runs.all_runs(Path("nowhere"))] == []
+    assert [run.directory.name for run in runs.list_runs()] == ["c", "b", "a", "z"]
+    assert [run.directory.name for run in runs.list_runs(Path("nowhere"))] == []
 
 
 def test_found_by_config_and_data() -> None:
     config = Toy(units=3)
     finished("runs/old", config, at="2020-01-01T00:00:00Z")
-    assert runs.find(config, SOURCE) == Run(Path("runs/old"))
+    assert runs.find_run(config, SOURCE) == Run(Path("runs/old"))
     finished("runs/new", config, at="2021-01-01T00:00:00Z")
     changed(created("runs/unfinished", config), created="2022-01-01T00:00:00Z")
     changed(finished("runs/no config", config), config=None, created="2022-01-01T00:00:00Z")
     finished("runs/other config", Toy(units=4), at="2022-01-01T00:00:00Z")
     finished("runs/other data", config, SOURCE._replace(sha256="def"), at="2022-01-01T00:00:00Z")
-    assert runs.find(config, SOURCE) == Run(Path("runs/new"))
+    assert runs.find_run(config, SOURCE) == Run(Path("runs/new"))
     older = config.to_dict()
     del older["decoder_start"]
     changed(finished("runs/before an option", config), config=older, created="2023-01-01T00:00:00Z")
-    assert runs.find(config, SOURCE) == Run(Path("runs/before an option"))
+    assert runs.find_run(config, SOURCE) == Run(Path("runs/before an option"))
     changed(Run(Path("runs/before an option")), created="2019-01-01T00:00:00Z")
     # What the data is called does not matter, only what it is.
-    assert runs.find(config, SOURCE._replace(text="elsewhere", notes=())) == Run(Path("runs/new"))
-    assert runs.find(Toy(units=5), SOURCE) is None
-    assert runs.find(config, SOURCE._replace(sha256="0")) is None
+    assert runs.find_run(config, SOURCE._replace(text="elsewhere", notes=())) == Run(Path("runs/new"))
+    assert runs.find_run(Toy(units=5), SOURCE) is None
+    assert runs.find_run(config, SOURCE._replace(sha256="0")) is None
 
 
 def test_a_history_comes_back_exactly() -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from searches import call
 
-from lstm_ae.opening import open_fresh, open_trained
-from lstm_ae.run import measured as measured_of
+from lstm_ae.experiment import open_on_new_data, open_trained
+from lstm_ae.run import measured_parts as measured_of
 from lstm_ae.run import open_run
-from lstm_ae.tasks import task
+from lstm_ae.studies import load_study
 
 ROOT = Path(__file__).parents[1] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
@@ -40,7 +40,7 @@ def test_the_recorded_metrics_come_out_again(name, monkeypatch):
         assert call("series example pump.csv").code == 0  # what the model was trained on
     elif hasattr(config, "data"):
         config = dataclasses.replace(config, data=None)
-    data = task(study).load(config)
+    data = load_study(study).load(config)
     opened = open_trained(run, data)
     within = {}
     if study == "mnist":
@@ -59,13 +59,13 @@ def test_the_recorded_metrics_come_out_again(name, monkeypatch):
 def test_the_saved_model_equals_the_trained_one(name):
     import tensorflow as tf
 
-    from lstm_ae.models.apply import inputs_of
+    from lstm_ae.models.inference import model_inputs
 
     run = open_run(ROOT / name)
     model = run.model()
     (series,) = (tensor for key, tensor in model.input.items() if key != "company")
     values = np.random.default_rng(0).uniform(1, 50, (2, *(size or 30 for size in series.shape[1:])))
-    inputs = inputs_of(model, values.astype(np.float32), None)
+    inputs = model_inputs(model, values.astype(np.float32), None)
     loaded = tf.saved_model.load(str(run.directory / "1"))
     for key, value in loaded.signatures["serving_default"](**inputs).items():
         np.testing.assert_allclose(value, model(inputs)[key], rtol=1e-5, atol=1e-5)
@@ -124,7 +124,7 @@ def test_the_shipped_forecaster_forecasts_other_prices(tmp_path):
 
     run = open_run(ROOT / "snp")
     config = dataclasses.replace(run.config(), data=prices(tmp_path, days_of("NEW", 60)))
-    opened = open_fresh(run, config)
+    opened = open_on_new_data(run, config)
     table = opened.task.predict(opened.model, opened.data)
     assert len(table["predicted"]) == 60 - 30 + 1
     assert np.isfinite(np.array(table["predicted"], float)).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lstm_ae.data.scaling import Scale, fixed, min_max_per_company, per_series, per_window, usable
+from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, nonzero_ranges, series_scale, window_scale
 
 # Company 1 goes from 2 to 10, company 2 stands still at 5, company 3 has no training row.
 ROWS = np.array([[2], [10], [4], [5], [5]], np.float32)
@@ -11,7 +11,7 @@ LINES = np.array([1, 1, 1, 2, 2], np.int32)
 
 
 def companies() -> Scale:
-    return min_max_per_company(ROWS, LINES, 3)
+    return company_scale(ROWS, LINES, 3)
 
 
 def test_minimum_and_range_of_each_company() -> None:
@@ -23,7 +23,7 @@ def test_minimum_and_range_of_each_company() -> None:
 
 
 def test_each_feature_has_its_own_range() -> None:
-    scale = min_max_per_company(np.array([[1, 100], [3, 900]], np.float32), np.array([1, 1], np.int32), 1)
+    scale = company_scale(np.array([[1, 100], [3, 900]], np.float32), np.array([1, 1], np.int32), 1)
     assert scale.offset.tolist() == [[0, 0], [1, 100]]
     assert scale.range.tolist() == [[1, 1], [2, 800]]
 
@@ -41,7 +41,7 @@ def machines() -> Scale:
     """Of all together mean 10 and deviation 4; series 1 goes from 2 to 4, 2 stands still, 3 has one value."""
     rows = np.array([[2], [4], [2], [4], [np.nan], [5], [5], [5], [5], [77], [99]], np.float32)
     lines = np.array([1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 0], np.int32)
-    return per_series(rows, lines, 4, fixed(10, 4), fewest=4)
+    return series_scale(rows, lines, 4, fixed_scale(10, 4), fewest=4)
 
 
 def test_mean_and_deviation_of_each_series() -> None:
@@ -55,7 +55,7 @@ def test_mean_and_deviation_of_each_series() -> None:
 
 def test_what_varies_by_less_than_its_digits_stands_still() -> None:
     rows = np.array([[1000], [np.nextafter(np.float32(1000), np.float32(2000))]] * 4, np.float32)
-    assert per_series(rows, np.ones(8, np.int32), 2, fixed(0, 50), fewest=4).range[1].item() == 50
+    assert series_scale(rows, np.ones(8, np.int32), 2, fixed_scale(0, 50), fewest=4).range[1].item() == 50
 
 
 def test_levelled_rows_keep_their_scaled_values() -> None:
@@ -72,7 +72,7 @@ def test_levelled_rows_keep_their_scaled_values() -> None:
     np.testing.assert_allclose(own, common, rtol=1e-6)
     np.testing.assert_allclose(scale.unlevelled(level, line), rows, rtol=1e-6)
     assert scale.together.kind == "fixed"
-    assert fixed(1, 2).levelled(rows, line) is rows
+    assert fixed_scale(1, 2).levelled(rows, line) is rows
     assert np.isinf(scale.levelled(np.full((1, 1), 3e38, np.float32), np.ones(1, np.int32)))
 
 
@@ -85,29 +85,29 @@ def test_an_unknown_company_scales_by_its_window(company: int) -> None:
 
 def test_without_companies_the_window_decides() -> None:
     past = np.array([[[3], [7]], [[6], [6]]], np.float32)
-    for scale in (per_window(1), companies()):
+    for scale in (window_scale(1), companies()):
         offset, span = scale.of(past)
         assert offset.ravel().tolist() == [3, 6]
         assert span.ravel().tolist() == [4, 1]  # a constant window is divided by 1
 
 
 def test_a_fixed_scale_is_the_same_everywhere() -> None:
-    offset, span = fixed(10, 255).of(np.zeros((2, 3, 4), np.float32))
+    offset, span = fixed_scale(10, 255).of(np.zeros((2, 3, 4), np.float32))
     assert offset.shape == span.shape == (2, 1, 4)
     assert set(offset.ravel()) == {10}
     assert set(span.ravel()) == {255}
 
 
 def test_a_range_of_zero_becomes_one() -> None:
-    assert usable(np.array([0, 3, 1e-30], np.float32)).tolist() == [1, 3, np.float32(1e-30)]
+    assert nonzero_ranges(np.array([0, 3, 1e-30], np.float32)).tolist() == [1, 3, np.float32(1e-30)]
 
 
 @pytest.mark.parametrize(
     ("scale", "company"),
     [
-        (fixed(), None),
-        (fixed(7, 255), None),
-        (per_window(1), None),
+        (fixed_scale(), None),
+        (fixed_scale(7, 255), None),
+        (window_scale(1), None),
         (companies(), [1, 2, 3, 0, -5, 99]),
         (machines(), [1, 2, 3, 0, -5, 99]),
     ],
@@ -116,7 +116,7 @@ def test_a_range_of_zero_becomes_one() -> None:
 def test_the_graph_scales_as_numpy_does(scale: Scale, company: list[int] | None) -> None:
     import keras
 
-    from lstm_ae.models.scaling import in_own_units, network_of, scaling_of
+    from lstm_ae.models.scaling import in_own_units, inner_network, inner_scaling
 
     past = np.random.default_rng(0).uniform(1, 100, (6, 4, 1)).astype(np.float32)
     past[2] = 5  # a constant window
@@ -129,13 +129,13 @@ def test_the_graph_scales_as_numpy_does(scale: Scale, company: list[int] | None)
     model = in_own_units(network, scale)
 
     offset, span = scale.of(past, lines)
-    got = {key: value.numpy() for key, value in scaling_of(model)(inputs).items()}
+    got = {key: value.numpy() for key, value in inner_scaling(model)(inputs).items()}
     np.testing.assert_array_equal(got["offset"], offset)
     np.testing.assert_array_equal(got["range"], span)
     np.testing.assert_allclose(got["scaled"], (past - offset) / span, rtol=1e-6, atol=1e-7)
     # The way back undoes it: a network that changes nothing is a model that changes nothing.
     np.testing.assert_allclose(model(inputs)["future"], past, rtol=1e-6)
-    assert network_of(model) is network
+    assert inner_network(model) is network
     assert list(model.input) == list(inputs)
     assert not model.trainable_variables
 
@@ -148,7 +148,7 @@ def test_labels_have_no_unit() -> None:
     sequence = keras.Input((2, 1), name="sequence")
     half = keras.layers.Rescaling(0.5)(sequence)
     network = keras.Model({"sequence": sequence}, {"reconstruction": half, "label": half[:, 0]}, name="network")
-    outputs = in_own_units(network, fixed(100, 10))({"sequence": np.array([[[120], [140]]], np.float32)})
+    outputs = in_own_units(network, fixed_scale(100, 10))({"sequence": np.array([[[120], [140]]], np.float32)})
     assert outputs["label"].numpy().tolist() == [[1.0]]  # (120 - 100) / 10 * 0.5
     assert outputs["reconstruction"].numpy().ravel().tolist() == [110, 120]  # 100 + 10 * (1, 2)
 
@@ -165,5 +165,5 @@ def test_a_sample_is_scaled_alike_in_any_batch(samples: int, features: int) -> N
     for steps in (3, 1):
         series = keras.Input((None, features), name="past")
         network = keras.Model({"past": series}, {"future": series[:, -steps:]}, name="network")
-        model = in_own_units(network, per_window(features))
+        model = in_own_units(network, window_scale(features))
         np.testing.assert_allclose(model({"past": past})["future"], past[:, -steps:], rtol=1e-5)

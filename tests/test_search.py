@@ -16,11 +16,11 @@ from lstm_ae import experiment
 from lstm_ae.config import Toy
 from lstm_ae.run import Run
 from lstm_ae.search import executors
-from lstm_ae.search.claims import REPORT
-from lstm_ae.search.driver import Clock
-from lstm_ae.search.job import Outcome
-from lstm_ae.search.trials import COMPLETED, Execution
-from lstm_ae.tasks import task
+from lstm_ae.search.job import JobOutcome
+from lstm_ae.search.report_claims import REPORT
+from lstm_ae.search.search import TimeBudget
+from lstm_ae.search.trial import COMPLETED, Execution
+from lstm_ae.studies import load_study
 
 CONFIG = Toy(sequences=60, epochs=2, batch_size=16, deterministic=True, seed=3)
 
@@ -38,7 +38,7 @@ def no_training(monkeypatch):
 @pytest.mark.slow
 def test_the_table_is_that_of_trainings_one_by_one_and_the_winner_has_the_very_weights(grid, monkeypatch):
     monkeypatch.setattr(Run, "write_figures", lambda *_: [])
-    data = task("toy").load(CONFIG)
+    data = load_study("toy").load(CONFIG)
     scores, runs = {}, {}
     for number, (units, clip) in enumerate([(2, 1.0), (2, 5.0), (3, 1.0), (3, 5.0)]):
         config = dataclasses.replace(CONFIG, units=units, clip=clip)
@@ -185,10 +185,10 @@ def faked(monkeypatch, scores):
     def fake(job, load, notify):
         config = job.config
         score = scores(config)
-        return Outcome(job.number, COMPLETED, (Execution(config["seed"], score, 8, 8, "", 1.0, (score,)),))
+        return JobOutcome(job.number, COMPLETED, (Execution(config["seed"], score, 8, 8, "", 1.0, (score,)),))
 
     monkeypatch.setattr(executors, "run", fake)
-    monkeypatch.setattr("lstm_ae.search.tuner.complete_best", lambda *_: [Run(Path("none"))])
+    monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])
 
 
 def test_the_grid_of_the_report_with_its_values_beside_ours(monkeypatch):
@@ -231,14 +231,14 @@ def test_every_study_searches_the_same_grid(monkeypatch):
 
 @pytest.mark.slow
 def test_what_diverges_or_fails_is_shown_with_its_reason_while_the_search_goes_on(monkeypatch):
-    build = task("toy").build
+    build = load_study("toy").build
 
     def failing(config, data):
         if config.units == 3:
             raise ArithmeticError("no model\nof three units")
         return build(config, data)
 
-    monkeypatch.setattr(task("toy"), "build", failing)
+    monkeypatch.setattr(load_study("toy"), "build", failing)
     # Plain gradient descent with a rate of 10 and no clipping leaves the numbers within an epoch.
     line = "toy tune --learning-rate 10,0.01 --units 2,3 --optimizer sgd --clip 0 --sequences 60 --epochs 1"
     said = call(f"{line} --batch-size 1 --jobs 1 --out s")
@@ -266,7 +266,7 @@ def test_where_all_fail_the_reasons_are_told(monkeypatch):
     def failing(config, data):
         raise ArithmeticError(f"no {config.units}")
 
-    monkeypatch.setattr(task("toy"), "build", failing)
+    monkeypatch.setattr(load_study("toy"), "build", failing)
     said = call(f"toy tune --units 2,3,4,5 {SMALL} --out s")
     assert (said.code, said.out) == (1, "")
     reasons = "; ".join(f"trial {k}: ArithmeticError: no {units}" for k, units in enumerate((2, 3, 4, 5)))
@@ -290,7 +290,7 @@ def test_a_full_disk_is_no_trials_fault(s, monkeypatch):
 
     cut_after_two(s)
     before = journal_of(s)
-    monkeypatch.setattr(task("toy"), "build", failing)
+    monkeypatch.setattr(load_study("toy"), "build", failing)
     said = call("toy tune --resume --out s --jobs 1")
     assert (said.code, said.out) == (1, "")
     assert said.last.startswith("No space left on device")
@@ -305,7 +305,7 @@ def test_a_full_disk_is_no_trials_fault(s, monkeypatch):
 def test_time_that_is_over_stops_within_a_trial_and_resuming_gives_the_same_table(grid, s, monkeypatch):
     begun = s / "states/0002-0.npz"
 
-    class Stub(Clock):
+    class Stub(TimeBudget):
         """Time is over as soon as trial 2 has left a state."""
 
         @property
@@ -314,7 +314,7 @@ def test_time_that_is_over_stops_within_a_trial_and_resuming_gives_the_same_tabl
 
     cut_after_two(s)
     with monkeypatch.context() as patch:
-        patch.setattr("lstm_ae.search.driver.Clock", Stub)
+        patch.setattr("lstm_ae.search.search.TimeBudget", Stub)
         said = call("toy tune --resume --out s --jobs 1 --max-time 1s --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from digit_makers import npz
 from lstm_ae_cli import main
-from lstm_ae_cli.options import Given
-from lstm_ae_cli.searching import divided
+from lstm_ae_cli.options import GivenOptions
+from lstm_ae_cli.search import split_values
 
 from lstm_ae.config import CLASSIFIERS, Mnist
-from lstm_ae.estimate.searches import corners
-from lstm_ae.judging import CONFIRMED, OPEN, REFUTED
-from lstm_ae.search.digits import MODELS, WEIGHTS, classifier_findings, rows, weight_findings
-from lstm_ae.search.trials import COMPLETED, FAILED, Execution, Trial
-from lstm_ae.space import Axis
+from lstm_ae.config.space import Axis
+from lstm_ae.estimate.searches import corner_settings
+from lstm_ae.search.report_claims import MODELS, WEIGHTS, classifier_findings, classifier_rows, weight_findings
+from lstm_ae.search.trial import COMPLETED, FAILED, Execution, Trial
+from lstm_ae.significance import CONFIRMED, OPEN, REFUTED
 
 
 def trial(name: str, value: Any, accuracies: list[float], errors: list[float], status: str = COMPLETED) -> Trial:
@@ -94,7 +94,9 @@ def test_the_best_compromise_is_what_nothing_else_comes_near(
 
 
 def test_the_table_stands_in_the_order_of_the_values_with_the_reports_names() -> None:
-    header, table = rows([*models(v4=[0.9, 0.92], v3=[0.8, 0.8])], "model", [CLASSIFIERS["v3"], CLASSIFIERS["v4"]])
+    header, table = classifier_rows(
+        [*models(v4=[0.9, 0.92], v3=[0.8, 0.8])], "model", [CLASSIFIERS["v3"], CLASSIFIERS["v4"]]
+    )
     assert [row[0] for row in table] == ["two-autoencoders (V3)", "two-autoencoders-mlp (V4)"]
     assert table[1][header.index("accuracy")] == pytest.approx(0.91)
     assert table[1][header.index("its spread")] == pytest.approx(0.02 / 2**0.5)
@@ -103,12 +105,14 @@ def test_the_table_stands_in_the_order_of_the_values_with_the_reports_names() ->
 
 @pytest.mark.parametrize("order", ["head-on-code,v4", "v4,head-on-code"])
 def test_options_of_one_model_stand_beside_all_of_them(order: str) -> None:
-    given = Given({"model": Axis("model", tuple(order.replace("v4", CLASSIFIERS["v4"]).split(","))), "pool": "both"})
-    config, (axis,) = divided(given, Mnist)
+    given = GivenOptions(
+        {"model": Axis("model", tuple(order.replace("v4", CLASSIFIERS["v4"]).split(","))), "pool": "both"}
+    )
+    config, (axis,) = split_values(given, Mnist)
     assert (config.model, config.pool) == ("head-on-code", "both")  # type: ignore[attr-defined]
     tried = {config.with_values({"model": value}).pool for value in axis.values}  # type: ignore[attr-defined]
     assert tried == {"both", "last"}
-    assert len(list(corners(config, [axis]))) == 2
+    assert len(list(corner_settings(config, [axis]))) == 2
 
 
 @pytest.mark.slow
@@ -121,8 +125,8 @@ def test_no_test_digit_is_read(
     def refuse(*_: object) -> None:
         raise AssertionError("something was measured or drawn on the test part")
 
-    monkeypatch.setattr("lstm_ae.tasks.mnist.evaluate", refuse)
-    monkeypatch.setattr("lstm_ae.tasks.mnist.figures", refuse)
+    monkeypatch.setattr("lstm_ae.studies.mnist.evaluate", refuse)
+    monkeypatch.setattr("lstm_ae.studies.mnist.figures", refuse)
     line = ["mnist", verb, "--data", "digits.npz", "--units", "2", "--epochs", "1", "--repeats", "2", "--jobs", "1"]
     # What one of the models alone knows leaves the others as they are.
     line += ["--every", "7", "--pool", "mean"] if verb == "compare" else []

@@ -11,10 +11,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from lstm_ae.figures import base
-from lstm_ae.figures.grid import MARKS, heat
-from lstm_ae.figures.scores import places, shades
-from lstm_ae.figures.trials import curves, parallel
+from lstm_ae.plots import base
+from lstm_ae.plots.grid import MARKS, heat
+from lstm_ae.plots.scores import axis_positions, score_colours
+from lstm_ae.plots.trials import curves, parallel
 
 NAMES = ["units", "learning_rate", "clip"]
 LEVELS = [(8, 16, 32), (0.001, 0.01, 0.1), (1.0, 5.0)]
@@ -88,7 +88,7 @@ def test_heat_marks_the_highest_or_the_one_it_is_told():
 
 @pytest.mark.parametrize(("scores", "log"), [([1, 11], True), ([1, 9], False), ([0, 11], False), ([-1, 11], False)])
 def test_colours_are_logarithmic_beyond_ten_times(scores, log):
-    assert isinstance(shades(np.array([*scores, math.nan])), LogNorm) is log
+    assert isinstance(score_colours(np.array([*scores, math.nan])), LogNorm) is log
 
 
 def test_heat_tells_failed_from_not_tried():
@@ -230,16 +230,16 @@ def test_parallel_of_few_and_of_many(options, trials):
     ],
 )
 def test_listed_numbers_choose_their_scale(values, middle):
-    place, ticks = places(values, None, str)
+    place, ticks = axis_positions(values, None, str)
     assert place(values[1]) == pytest.approx(middle)
     assert len(ticks) == len(values)
 
 
 def test_crowded_ticks_are_left_out():
-    place, ticks = places((0, 1, 2, 1000), None, str)
+    place, ticks = axis_positions((0, 1, 2, 1000), None, str)
     assert list(ticks.values()) == ["0", "1000"]
     assert place(1000) == 1
-    assert places((4, 4), None, str)[0](4) == 0.5
+    assert axis_positions((4, 4), None, str)[0](4) == 0.5
 
 
 def test_curves_draw_the_best_on_top():

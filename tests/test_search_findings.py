@@ -5,13 +5,13 @@ import math
 import pytest
 
 from lstm_ae.config import Snp, Toy
-from lstm_ae.search.claims import REPORT, report_findings, reported
-from lstm_ae.search.findings import Finding, findings
-from lstm_ae.search.plan import Plan
-from lstm_ae.search.presentation import columns, statements
-from lstm_ae.search.trials import COMPLETED, FAILED, PRUNED, RUNNING, Execution, Objective, Trial
-from lstm_ae.space import REPORT as SPACE
-from lstm_ae.space import Axis
+from lstm_ae.config.space import REPORT as SPACE
+from lstm_ae.config.space import Axis
+from lstm_ae.search.findings import OptionFinding, findings
+from lstm_ae.search.plan import SearchPlan
+from lstm_ae.search.report_claims import REPORT, report_findings, reported_loss
+from lstm_ae.search.results import result_columns, result_statements
+from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, RUNNING, Execution, Objective, Trial
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
 RATES, UNITS, CLIPS = (
@@ -56,7 +56,7 @@ def test_the_grid_of_the_report():
         "clip 1 better than clip 5 in 7 of 9 pairs",
         "the winner has clip 5",
     ]
-    assert lines[5] == Finding("units", (16, 32), 5, 6, None, lines[5].text)
+    assert lines[5] == OptionFinding("units", (16, 32), 5, 6, None, lines[5].text)
     assert lines[6].values == (32, 16, 8)
     assert lines[-2][:5] == ("clip", (1.0, 5.0), 7, 9, None)
     assert lines[-1][:5] == ("clip", (5.0,), 0, 0, None)
@@ -188,11 +188,11 @@ def test_trials_without_a_score_are_left_out():
 def test_what_the_report_says_of_a_setting():
     assert len(REPORT) == 18
     assert min(REPORT, key=REPORT.__getitem__) == (0.1, 16, 5.0)
-    assert reported("toy", {"learning_rate": 0.01, "units": 32, "clip": 5}) == 0.0009240137333108578
-    assert reported("mnist", {"learning_rate": 0.01, "units": 32, "clip": 5}) is None
-    assert reported("toy", {"learning_rate": 0.02, "units": 32, "clip": 5}) is None
-    assert reported("toy", {"units": 32}) is None
-    assert reported("toy", {"learning_rate": 0.01, "units": 32, "clip": 5, "latent": "vector"}) is None
+    assert reported_loss("toy", {"learning_rate": 0.01, "units": 32, "clip": 5}) == 0.0009240137333108578
+    assert reported_loss("mnist", {"learning_rate": 0.01, "units": 32, "clip": 5}) is None
+    assert reported_loss("toy", {"learning_rate": 0.02, "units": 32, "clip": 5}) is None
+    assert reported_loss("toy", {"units": 32}) is None
+    assert reported_loss("toy", {"learning_rate": 0.01, "units": 32, "clip": 5, "latent": "vector"}) is None
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ def test_what_the_report_says_of_a_setting():
 def test_other_networks_than_the_reports_are_not_judged_by_it(network):
     trials = grid()
     for config, claims in ((Toy(), 3), (Toy(**network), 0)):
-        plan = Plan(config=config, axes=SPACE.axes, objective=LOSS)
-        assert len([line for line in statements(plan, trials) if line.startswith('"')]) == claims
-        assert ("report" in columns(plan, trials)[0]) == bool(claims)
+        plan = SearchPlan(config=config, axes=SPACE.axes, objective=LOSS)
+        assert len([line for line in result_statements(plan, trials) if line.startswith('"')]) == claims
+        assert ("report" in result_columns(plan, trials)[0]) == bool(claims)
     # Where it is searched, the trials of the report's network are.
     (name, other), usual = *network.items(), getattr(Toy(), *network)
-    plan = Plan(config=Toy(), axes=(*SPACE.axes, Axis(name, (usual, other))), objective=LOSS)
+    plan = SearchPlan(config=Toy(), axes=(*SPACE.axes, Axis(name, (usual, other))), objective=LOSS)
     both = [one._replace(values=one.values | {name: value}) for one in trials for value in (usual, other)]
-    header, rows = columns(plan, both)
+    header, rows = result_columns(plan, both)
     place = header.index("report")
     assert [row[place] is None for row in rows] == [False, True] * len(trials)
 
@@ -220,13 +220,14 @@ def test_windows_whose_losses_are_of_other_days_are_not_set_beside_each_other():
     values = [{"window": window, "units": units} for window in (10, 40) for units in (8, 16)]
     trials = [trial(k, each, 1.0 - k / 10) for k, each in enumerate(values)]
     same, other = (
-        statements(Plan(config=Snp(last_day_only=last), axes=axes, objective=LOSS), trials) for last in (True, False)
+        result_statements(SearchPlan(config=Snp(last_day_only=last), axes=axes, objective=LOSS), trials)
+        for last in (True, False)
     )
     assert same[:2] == ["window 40 better than window 10 in 2 of 2 pairs", "the winner has window 40"]
     assert other[:2] == same[2:4]
     assert other[2].startswith("window is not judged: losses over all days of longer and shorter windows are not of")
     assert len(other) == 3
-    assert statements(Plan(config=Snp(), axes=axes, objective=LOSS), []) == []
+    assert result_statements(SearchPlan(config=Snp(), axes=axes, objective=LOSS), []) == []
 
 
 def test_the_claims_of_the_report_on_its_own_values():

@@ -9,8 +9,8 @@ from searches import GRID, SMALL, call, refused
 from test_search import faked
 
 from lstm_ae.run import Run
-from lstm_ae.search.folder import Folder, open_search
-from lstm_ae.tasks import task
+from lstm_ae.search.directory import SearchDirectory, open_search
+from lstm_ae.studies import load_study
 
 
 def run_at(place, *versions, finished=True):
@@ -30,7 +30,7 @@ def names(place):
 def test_what_was_exported_stays_where_another_trial_wins(tmp_path):
     trials = tmp_path / "trials"
     run_at(trials / "0003", "1", "figures"), run_at(trials / "0004", "figures"), run_at(trials / "0007")
-    Folder(tmp_path).tidy([], [7], [])
+    SearchDirectory(tmp_path).tidy([], [7], [])
     assert names(trials) == ["0003", "0007"]
     assert (trials / "0003/1").is_dir()
 
@@ -38,7 +38,7 @@ def test_what_was_exported_stays_where_another_trial_wins(tmp_path):
 def test_a_former_winner_stays_until_the_new_ones_run_is_written(tmp_path):
     trials = tmp_path / "trials"
     run_at(trials / "0003")
-    folder = Folder(tmp_path)
+    folder = SearchDirectory(tmp_path)
     folder.tidy([], [7], [])
     assert names(trials) == ["0003"]
     run_at(trials / "0007", finished=False)
@@ -55,7 +55,7 @@ def test_what_a_user_has_put_there_is_left_alone(tmp_path):
     (tmp_path / "states").mkdir()
     for name in ("0003-0.npz", "0003-copy-0.npz", "3rd-0.npz"):
         (tmp_path / "states" / name).write_text("")
-    Folder(tmp_path).tidy([], [], [])
+    SearchDirectory(tmp_path).tidy([], [], [])
     assert names(trials) == ["0003-copy", "3rd"]
     assert names(tmp_path / "states") == ["3rd-0.npz"]
 
@@ -72,7 +72,7 @@ def test_the_same_words_go_on_with_a_search_that_gave_up_parts_of_its_preset(tmp
 def test_a_refit_that_was_exported_is_put_aside_for_the_next(s):
     folder = open_search(s)
     plan = folder.plan()
-    source = task("toy").load(plan.config).source
+    source = load_study("toy").load(plan.config).source
 
     def anew():
         return folder.new_run(folder.refit, plan, plan.config, source, ())
@@ -130,7 +130,7 @@ def test_one_reason_of_many_trials_is_told_once(monkeypatch, failing):
     def build(config, data):
         raise ArithmeticError("no such thing")
 
-    monkeypatch.setattr(task("toy"), "build", build)
+    monkeypatch.setattr(load_study("toy"), "build", build)
     units = ",".join(map(str, range(1, failing + 1)))
     said = call(f"toy tune --units {units} --sequences 60 --jobs 1 --out s")
     which = {2: "trials 0, 1", 6: "trials 0, 1, 2 and 3 more"}[failing]

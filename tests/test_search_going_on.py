@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from searches import GRID, SMALL, call, cut_after_two, journal_of, refused, table_of, tree
 
-from lstm_ae import training
 from lstm_ae.config import Toy
 from lstm_ae.installation import install_hint
 from lstm_ae.run import Run
-from lstm_ae.search.folder import open_search
-from lstm_ae.search.job import Job, Loader, OtherData, key_of, run
-from lstm_ae.search.trials import Objective
-from lstm_ae.search.tuner import opened
-from lstm_ae.search.workers import cores, how, usual_jobs
+from lstm_ae.search.directory import open_search
+from lstm_ae.search.executors import cores, default_jobs, describe_exit
+from lstm_ae.search.job import DataLoader, OtherDataError, TrialJob, data_key, run_job
+from lstm_ae.search.search import open_record
+from lstm_ae.search.trial import Objective
+from lstm_ae.training import loop
 
 
 @pytest.mark.slow
@@ -137,16 +137,18 @@ def test_a_search_of_another_command_names_it(s):
 
 def test_a_trial_on_other_data_ends_the_search(s):
     about = json.loads((s / "search.json").read_text())
-    job = Job(2, "toy", open_search(s).plan().config.to_dict(), "states/0002", Objective("val_loss"), sha256="0" * 64)
-    with pytest.raises(OtherData, match="Trial 2 was to be trained on 60 generated sequences"):
-        run(job, Loader(), lambda step: None)
-    assert run(job._replace(sha256=about["data"]["sha256"]), Loader(), lambda step: None).status == "completed"
+    job = TrialJob(
+        2, "toy", open_search(s).plan().config.to_dict(), "states/0002", Objective("val_loss"), sha256="0" * 64
+    )
+    with pytest.raises(OtherDataError, match="Trial 2 was to be trained on 60 generated sequences"):
+        run_job(job, DataLoader(), lambda step: None)
+    assert run_job(job._replace(sha256=about["data"]["sha256"]), DataLoader(), lambda step: None).status == "completed"
 
 
 def test_data_that_has_moved_is_the_same_data(s):
     folder = open_search(s)
     moved = dataclasses.replace(folder.plan(), config=dataclasses.replace(folder.plan().config, sequences=60), trials=9)
-    with opened(folder, plan=moved) as record:
+    with open_record(folder, plan=moved) as record:
         assert record.plan == moved
     assert open_search(s).plan() == moved
 
@@ -238,7 +240,7 @@ def test_hopeless_trainings_are_stopped_and_never_win():
 
 def test_a_trial_may_be_worth_what_its_untrained_start_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from lstm_ae.experiment import seed
-    from lstm_ae.tasks import task
+    from lstm_ae.studies import load_study
 
     config = Toy(sequences=20, units=2, epochs=2)
     history = [
@@ -249,10 +251,12 @@ def test_a_trial_may_be_worth_what_its_untrained_start_is(monkeypatch: pytest.Mo
 
     def learn(config: Toy, data: Any, **details: Any) -> Any:
         seed(config)
-        return task("toy").build(config, data), training.Fitted(history, 0, "", False, 2.0)
+        return load_study("toy").build(config, data), loop.TrainingResult(history, 0, "", False, 2.0)
 
     monkeypatch.setattr("lstm_ae.search.job.learn", learn)
-    (execution,) = run(Job(0, "toy", config.to_dict(), "s/0", Objective("val_loss")), Loader(), print).executions
+    (execution,) = run_job(
+        TrialJob(0, "toy", config.to_dict(), "s/0", Objective("val_loss")), DataLoader(), print
+    ).executions
     assert (execution.score, execution.best_epoch, execution.epochs) == (0.25, 0, 2)
     # What is pruned by, and drawn, is the progress of the training.
     assert execution.curve == (0.75, 0.5)
@@ -318,18 +322,18 @@ def test_refitting_keeps_averages_and_tells_divergence(monkeypatch):
     line = f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 --average 0.9 {SMALL} --out s"
     assert call(line).code == 0
     own = []
-    kept = training._averaged
+    kept = loop._averaged
 
     def noting(network, keeper):
         own.append([np.array(variable) for variable in network.trainable_variables])
         return kept(network, keeper)
 
-    monkeypatch.setattr(training, "_averaged", noting)
+    monkeypatch.setattr(loop, "_averaged", noting)
     assert call("toy tune --resume --out s --refit").code == 0
     weights = Run(Path("s/refit")).model().get_layer("network").trainable_variables
     assert not np.array_equal(own[-1][0], np.array(weights[0]))
     monkeypatch.setattr(
-        "lstm_ae.search.winner.learn", lambda *_, **__: (None, training.Fitted([], 0, "NaN", True, 0.0))
+        "lstm_ae.search.search.learn", lambda *_, **__: (None, loop.TrainingResult([], 0, "NaN", True, 0.0))
     )
     shutil.rmtree("s/refit")
     said = call("toy tune --resume --out s")  # that it was asked for is remembered
@@ -367,25 +371,25 @@ def test_hyperband_continues_trainings_and_leaves_the_best_only():
 
 def test_the_usual_number_at_once(s):
     plan = open_search(s).plan()
-    assert usual_jobs(plan) == min(cores(), 4)
-    assert usual_jobs(dataclasses.replace(plan, prune=True)) == 1
-    assert usual_jobs(dataclasses.replace(plan, search="bayesian", trials=4)) == 1
+    assert default_jobs(plan) == min(cores(), 4)
+    assert default_jobs(dataclasses.replace(plan, prune=True)) == 1
+    assert default_jobs(dataclasses.replace(plan, search="bayesian", trials=4)) == 1
     wide = dataclasses.replace(plan, axes=plan.axes[1:], config=dataclasses.replace(plan.config, units=128))
-    assert usual_jobs(wide) == 1
+    assert default_jobs(wide) == 1
 
 
 def test_how_a_worker_ended_is_told():
-    assert how(-9) == "it was killed (SIGKILL); is there enough memory?"
-    assert how(-11) == "it was killed (SIGSEGV)"
-    assert how(-200) == "it was killed (signal 200)"
-    assert how(1) == "it ended with exit code 1; see workers.log in the search's directory"
+    assert describe_exit(-9) == "it was killed (SIGKILL); is there enough memory?"
+    assert describe_exit(-11) == "it was killed (SIGSEGV)"
+    assert describe_exit(-200) == "it was killed (signal 200)"
+    assert describe_exit(1) == "it ended with exit code 1; see workers.log in the search's directory"
 
 
 def test_what_is_of_the_model_loads_no_data_anew() -> None:
-    usual = key_of(Toy())
+    usual = data_key(Toy())
     vector = {"latent": "vector", "units": 50, "decoder_start": "code", "delay_line": True, "code": 8, "clip": 2.0}
-    assert key_of(Toy(**vector)) == key_of(Toy(latent="vector", bidirectional=True)) == usual
-    assert key_of(Toy(sequences=100)) != usual
+    assert data_key(Toy(**vector)) == data_key(Toy(latent="vector", bidirectional=True)) == usual
+    assert data_key(Toy(sequences=100)) != usual
 
 
 @pytest.mark.slow

@@ -7,32 +7,42 @@ import math
 import pytest
 
 from lstm_ae.config import Mnist, Toy
+from lstm_ae.config.space import Axis, Space
 from lstm_ae.data.windows import Source
-from lstm_ae.search.folder import create
-from lstm_ae.search.job import Outcome, judge_by, state_of
-from lstm_ae.search.journal import ASKED, DROPPED, TOLD, Entry, Journal, told
-from lstm_ae.search.plan import Plan
-from lstm_ae.search.record import Record
-from lstm_ae.search.trials import COMPLETED, FAILED, LOST, PRUNED, RUNNING, Execution, Objective, Trial, seconds_trained
-from lstm_ae.search.tuner import opened
-from lstm_ae.space import Axis, Space
+from lstm_ae.search.directory import create_search
+from lstm_ae.search.job import JobOutcome, execution_state, median_rule
+from lstm_ae.search.journal import ASKED, DROPPED, TOLD, Journal, JournalEntry, ended_trials
+from lstm_ae.search.plan import SearchPlan
+from lstm_ae.search.search import open_record
+from lstm_ae.search.state import SearchRecord
+from lstm_ae.search.trial import (
+    COMPLETED,
+    FAILED,
+    LOST,
+    PRUNED,
+    RUNNING,
+    Execution,
+    Objective,
+    Trial,
+    total_training_seconds,
+)
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
 RATE = Axis("learning_rate", low=1e-4, high=0.1, log=True)
 UNITS = Axis("units", low=1, high=64)
 FEW = Axis("units", (1, 2, 3, 4, 5, 6, 7, 8))
 PLANS = {
-    "grid": Plan(
+    "grid": SearchPlan(
         config=Toy(epochs=8),
         axes=(Axis("learning_rate", (0.1, 0.01)), Axis("units", (8, 16, 32))),
         objective=LOSS,
         prune=True,
     ),
-    "random": Plan(
+    "random": SearchPlan(
         config=Toy(epochs=8), axes=(RATE, UNITS), search="random", trials=6, repeats=2, objective=LOSS, prune=True
     ),
-    "hyperband": Plan(config=Toy(epochs=4), axes=(RATE, UNITS), search="hyperband", objective=LOSS),
-    "bayesian": Plan(config=Toy(), axes=(UNITS,), search="bayesian", trials=5, objective=LOSS),
+    "hyperband": SearchPlan(config=Toy(epochs=4), axes=(RATE, UNITS), search="hyperband", objective=LOSS),
+    "bayesian": SearchPlan(config=Toy(), axes=(UNITS,), search="bayesian", trials=5, objective=LOSS),
 }
 
 
@@ -40,7 +50,7 @@ def record_of(plan, journal):
     journal.cut()
     entries, damaged = journal.read()
     assert not damaged
-    return Record(plan, Space(plan.axes), journal, entries)
+    return SearchRecord(plan, Space(plan.axes), journal, entries)
 
 
 def outcome_of(trial, repeats=1):
@@ -52,11 +62,11 @@ def outcome_of(trial, repeats=1):
         for seed, score in enumerate(scores)
     )
     if trial.number == 1:
-        return Outcome(trial.number, PRUNED, executions[:1], "pruned after epoch 4: 1, where the median was 0.5")
+        return JobOutcome(trial.number, PRUNED, executions[:1], "pruned after epoch 4: 1, where the median was 0.5")
     if trial.number == 2:
         diverged = executions[0]._replace(score=math.nan, best_epoch=0, curve=())
-        return Outcome(trial.number, FAILED, (diverged,), "the loss became NaN or infinite in epoch 1")
-    return Outcome(trial.number, COMPLETED, executions)
+        return JobOutcome(trial.number, FAILED, (diverged,), "the loss became NaN or infinite in epoch 1")
+    return JobOutcome(trial.number, COMPLETED, executions)
 
 
 def finish(record):
@@ -127,7 +137,7 @@ def test_where_any_line_is_damaged_its_trial_is_run_again_and_no_other(whole, tm
         assert journal.read()[1] == [place + 1]
         journal.mend()
         hit = json.loads(line)["number"]
-        kept = [trial for trial in told(journal.read()[0]) if trial.number != hit]
+        kept = [trial for trial in ended_trials(journal.read()[0]) if trial.number != hit]
         record = record_of(plan, journal)
         assert [trial.number for trial in record.pending] in ([hit], [])
         assert repr([trial for trial in record.trials if trial.number != hit]) == repr(kept)
@@ -144,7 +154,7 @@ def test_who_only_looks_sees_the_same_trials_without_an_oracle(whole, tmp_path):
     for place in range(len(lines) + 1):
         journal = Journal(tmp_path / f"{place}")
         journal.path.write_bytes(b"".join(lines[:place]))
-        assert repr(told(journal.read()[0])) == after[place][0]
+        assert repr(ended_trials(journal.read()[0])) == after[place][0]
 
 
 def a_journal(tmp_path):
@@ -161,9 +171,9 @@ def test_a_journal_gives_back_what_was_added(tmp_path):
     entries, damaged = journal.read()
     assert damaged == []
     assert entries == [
-        Entry("asked", {"number": 0, "values": {"units": 8}, "bar": []}),
-        Entry("told", {"number": 0, "status": "failed", "executions": [], "reason": "ö \n\u2028 \udcff"}),
-        Entry("dropped", {"number": 0}),
+        JournalEntry("asked", {"number": 0, "values": {"units": 8}, "bar": []}),
+        JournalEntry("told", {"number": 0, "status": "failed", "executions": [], "reason": "ö \n\u2028 \udcff"}),
+        JournalEntry("dropped", {"number": 0}),
     ]
 
 
@@ -272,14 +282,14 @@ def test_what_is_told_of_an_ended_or_unknown_trial_changes_nothing(tmp_path):
 
 def test_more_trials_than_the_journal_has_are_asked_for_and_fewer_leave_those_it_has(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")
-    plan = Plan(config=Toy(), axes=(RATE, UNITS), search="random", trials=4, objective=LOSS)
+    plan = SearchPlan(config=Toy(), axes=(RATE, UNITS), search="random", trials=4, objective=LOSS)
     four = finish(record_of(plan, journal)).trials
-    fewer = record_of(Plan(**vars(plan) | {"trials": 2}), journal)
+    fewer = record_of(SearchPlan(**vars(plan) | {"trials": 2}), journal)
     assert repr(fewer.trials) == repr(four)
     assert fewer.ask().trial is None
-    six = finish(record_of(Plan(**vars(plan) | {"trials": 6}), journal)).trials
+    six = finish(record_of(SearchPlan(**vars(plan) | {"trials": 6}), journal)).trials
     assert repr(six[:4]) == repr(four)
-    at_once = record_of(Plan(**vars(plan) | {"trials": 6}), Journal(tmp_path / "other.jsonl"))
+    at_once = record_of(SearchPlan(**vars(plan) | {"trials": 6}), Journal(tmp_path / "other.jsonl"))
     assert repr(finish(at_once).trials) == repr(six)
 
 
@@ -293,13 +303,13 @@ def with_curves(plan, journal, curves):
     for status, curve in curves:
         trial = record.ask().trial
         executions = (Execution(0, min(curve, default=math.nan), len(curve), 1, "", 0.0, curve),)
-        record.tell(Outcome(trial.number, status, executions, ""))
+        record.tell(JobOutcome(trial.number, status, executions, ""))
     return record, record.ask().trial
 
 
 def test_the_bar_is_the_median_of_the_best_until_each_epoch(tmp_path):
     """Worked by hand, of 8 epochs. The first quarter (epochs 1 and 2) is no bar."""
-    plan = Plan(config=Toy(epochs=8), axes=(FEW,), objective=LOSS, prune=True)
+    plan = SearchPlan(config=Toy(epochs=8), axes=(FEW,), objective=LOSS, prune=True)
     curves = [
         curve_of(9, 8, 7, 6, 5, 4, 3, 2),
         curve_of(5, 9, 9, 3, 9, 9, 9, 1),  # its best: 5, 5, 5, 3, 3, 3, 3, 1
@@ -317,7 +327,7 @@ def test_the_bar_is_the_median_of_the_best_until_each_epoch(tmp_path):
 
 
 def test_the_bar_of_an_accuracy_is_one_from_below(tmp_path):
-    plan = Plan(config=Mnist(epochs=4), axes=(FEW,), objective=ACCURACY, prune=True)
+    plan = SearchPlan(config=Mnist(epochs=4), axes=(FEW,), objective=ACCURACY, prune=True)
     curves = [curve_of(0.1, 0.9, 0.2, 0.3), curve_of(0.2, 0.3, 0.4, 0.5), curve_of(0.3, 0.2, 0.1, 0.6)]
     journal = Journal(tmp_path / "journal.jsonl")
     record, trial = with_curves(plan, journal, curves)
@@ -327,14 +337,14 @@ def test_the_bar_of_an_accuracy_is_one_from_below(tmp_path):
 
 
 def test_there_is_no_bar_where_nobody_asked_for_pruning(tmp_path):
-    plan = Plan(config=Toy(epochs=2), axes=(FEW,), objective=LOSS)
+    plan = SearchPlan(config=Toy(epochs=2), axes=(FEW,), objective=LOSS)
     record, _ = with_curves(plan, Journal(tmp_path / "journal.jsonl"), [curve_of(1, 1)] * 5)
     assert record.bars == [()] * 6
 
 
 def test_a_training_is_judged_by_its_best_so_far_and_never_after_the_last_epoch():
     def judged(bar, *curve, objective=LOSS):
-        return judge_by(bar, objective)([{objective.name: value} for value in curve])
+        return median_rule(bar, objective)([{objective.name: value} for value in curve])
 
     bar = (math.inf, 5.0, 4.0, 3.0)
     assert judged(bar, 100.0) == ""
@@ -399,10 +409,12 @@ def test_the_seconds_of_a_search_count_each_epoch_once():
         return Trial(number, {"units": 8}, COMPLETED, executions, parent=parent)
 
     alone = [trial(0, 3.0, 2.0), trial(1, 5.0)]
-    assert seconds_trained(alone) == 10.0
+    assert total_training_seconds(alone) == 10.0
     # Of repeats the first goes on from where the other one's was; the others begin anew.
-    assert seconds_trained([*alone, trial(2, 9.0, 8.0, parent=0)]) == 10 + (9 - 3) + 8
-    assert seconds_trained([*alone, trial(2, 2.0, parent=1), trial(3, parent=1), trial(4, 1.0, parent=9)]) == 13.0
+    assert total_training_seconds([*alone, trial(2, 9.0, 8.0, parent=0)]) == 10 + (9 - 3) + 8
+    assert (
+        total_training_seconds([*alone, trial(2, 2.0, parent=1), trial(3, parent=1), trial(4, 1.0, parent=9)]) == 13.0
+    )
 
 
 def test_the_best_are_completed_and_of_different_settings(tmp_path):
@@ -437,20 +449,20 @@ def test_of_a_setting_that_hyperband_trains_on_the_best_is_kept_once(tmp_path):
 
 def test_a_repair_runs_nothing_again_but_what_was_damaged(tmp_path):
     """Of the runner-up nothing is kept; while the winner is run again it is the best, for the time being."""
-    plan = Plan(config=Toy(), axes=(FEW,), objective=LOSS)
-    folder = create(tmp_path / "s", plan, Source("made up", "", ""), (), "")
-    with opened(folder) as record:
+    plan = SearchPlan(config=Toy(), axes=(FEW,), objective=LOSS)
+    folder = create_search(tmp_path / "s", plan, Source("made up", "", ""), (), "")
+    with open_record(folder) as record:
         finish(record)
         winner, _ = record.best(2)
-    damaged = state_of(folder.states(winner.number), 0)
+    damaged = execution_state(folder.states(winner.number), 0)
     damaged.write_bytes(b"")
-    with opened(folder, repair=True) as record:
+    with open_record(folder, repair=True) as record:
         assert record.pending == [winner._replace(status=RUNNING, executions=())]
     assert not damaged.exists()
 
 
 def test_an_accuracy_is_best_where_it_is_highest(tmp_path):
-    plan = Plan(config=Mnist(), axes=(FEW,), objective=ACCURACY)
+    plan = SearchPlan(config=Mnist(), axes=(FEW,), objective=ACCURACY)
     trials = [trial_of(0, 8, 0.5), trial_of(1, 16, 0.9), trial_of(2, 4, 0.7), trial_of(3, 5, math.nan)]
     record = made(record_of(plan, Journal(tmp_path / "journal.jsonl")), *trials)
     assert [trial.number for trial in record.best(9)] == [1, 2, 0, 3]

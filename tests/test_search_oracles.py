@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 
 from lstm_ae.config import Mnist, Toy
+from lstm_ae.config.space import REPORT, Axis, Space
 from lstm_ae.errors import ConfigError
 from lstm_ae.search.oracles import Oracle
-from lstm_ae.search.plan import Plan
-from lstm_ae.search.trials import COMPLETED, FAILED, LOST, PRUNED, RUNNING, Execution, Objective
-from lstm_ae.space import REPORT, Axis, Space
+from lstm_ae.search.plan import SearchPlan
+from lstm_ae.search.trial import COMPLETED, FAILED, LOST, PRUNED, RUNNING, Execution, Objective
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
 RATE = Axis("learning_rate", low=1e-4, high=0.1, log=True)
@@ -21,7 +21,7 @@ DROPOUT = Axis("dropout", low=0.0, high=0.5)
 
 def plan_of(search, *axes, trials=None, seed=0, epochs=9, objective=LOSS, config=None):
     config = Toy(seed=seed, epochs=epochs) if config is None else config
-    return Plan(config=config, axes=axes, search=search, trials=trials, objective=objective)
+    return SearchPlan(config=config, axes=axes, search=search, trials=trials, objective=objective)
 
 
 def oracle_of(search, *axes, **details):

@@ -4,30 +4,30 @@ import json
 from pathlib import Path
 
 import pytest
-from lstm_ae_cli.options import Given
-from lstm_ae_cli.searching import Asked, planned
+from lstm_ae_cli.options import GivenOptions
+from lstm_ae_cli.search import SearchRequest, make_plan
 from searches import SMALL, call, refused
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
+from lstm_ae.config.space import Axis, Space
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimate import searches
-from lstm_ae.estimate.durations import Duration, Estimate, Part
-from lstm_ae.estimate.searches import corners
+from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart
+from lstm_ae.estimate.searches import corner_settings
 from lstm_ae.run import Run
 from lstm_ae.search import executors
-from lstm_ae.search.driver import _copied
-from lstm_ae.search.job import Outcome
-from lstm_ae.search.oracles import Oracle, trials_of
-from lstm_ae.search.plan import Plan, objective_of, objectives_of, of_other_days, on_the_same_days
-from lstm_ae.search.trials import Execution, Objective, Trial
-from lstm_ae.space import Axis, Space
+from lstm_ae.search.job import JobOutcome
+from lstm_ae.search.oracles import Oracle, count_trials
+from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, describe_unaligned_days, study_objectives
+from lstm_ae.search.search import _copied
+from lstm_ae.search.trial import Execution, Objective, Trial
 
 LOSS = Objective("val_loss")
 LISTS = (Axis("units", (2, 3)), Axis("clip", (0.0, 1.0, 5.0)))
 
 
 def plan(search, axes=LISTS, config=None, **more):
-    return Plan(config=config or Toy(), axes=axes, search=search, objective=LOSS, **more)
+    return SearchPlan(config=config or Toy(), axes=axes, search=search, objective=LOSS, **more)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_no_more_settings_than_there_are(search, axes, trials, size):
 def test_windows_are_judged_on_the_same_days():
     window, units = Axis("window", (5, 90, 30)), Axis("units", (2, 3))
     config, every = Snp(last_day_only=True), Snp()
-    assert on_the_same_days(config, [units, window]) == Snp(last_day_only=True, validate_after=90)
-    assert on_the_same_days(config, [Axis("window", low=5, high=60)]).validate_after == 60
+    assert align_days(config, [units, window]) == Snp(last_day_only=True, validate_after=90)
+    assert align_days(config, [Axis("window", low=5, high=60)]).validate_after == 60
     for given, axes in ((config, [units]), (every, [window]), (Toy(), [units])):
-        assert on_the_same_days(given, axes) == given
-    assert not of_other_days(config, [window])
-    assert not of_other_days(every, [units])
-    assert "--last-day-only judges all lengths of --window on the same days" in of_other_days(every, [window])
-    asked = planned(Given(window=window, last_day_only=True), Snp, Asked())
+        assert align_days(given, axes) == given
+    assert not describe_unaligned_days(config, [window])
+    assert not describe_unaligned_days(every, [units])
+    assert "--last-day-only judges all lengths of --window on the same days" in describe_unaligned_days(every, [window])
+    asked = make_plan(GivenOptions(window=window, last_day_only=True), Snp, SearchRequest())
     assert asked.config.validate_after == 90
     tried = asked.config.with_values({"window": 5})
     assert (tried.window, tried.validate_after) == (5, 90)
@@ -67,32 +67,32 @@ def test_hyperband_comes_to_no_more_than_it_may():
     axes = (Axis("units", low=1, high=64),)
     for trials, epochs in ((5, 5), (9, 9), (11, 9 + 2 * 2), (13, 9 + 3 * 2 + 6), (14, 9 + 3 * 2 + 6 + 3)):
         asked = plan("hyperband", axes, Toy(epochs=9), trials=trials)
-        assert trials_of(asked) == (trials, epochs)
+        assert count_trials(asked) == (trials, epochs)
         oracle = Oracle(asked, Space(axes))
         number = 0
         while trial := oracle.ask().trial:
             number += 1
             oracle.tell(trial._replace(status="failed"))
         assert number <= trials
-    whole, every = trials_of(plan("hyperband", axes, Toy(epochs=9), trials=1000))
-    assert (whole, every) == trials_of(plan("hyperband", axes, Toy(epochs=9)))
+    whole, every = count_trials(plan("hyperband", axes, Toy(epochs=9), trials=1000))
+    assert (whole, every) == count_trials(plan("hyperband", axes, Toy(epochs=9)))
 
 
 def test_of_hyperbands_repeats_the_first_one_alone_goes_on():
     axes = (Axis("units", low=1, high=64),)
     asked = plan("hyperband", axes, Toy(epochs=3), repeats=2)
     # 3 settings for 1 epoch, 1 of them for 3; 2 for 3: of the one that goes on, the repeat begins anew.
-    assert trials_of(asked) == (6, 2 * 3 + (2 + 3) + 2 * 2 * 3)
+    assert count_trials(asked) == (6, 2 * 3 + (2 + 3) + 2 * 2 * 3)
 
 
 def test_settings_with_everything_small_or_large_are_looked_at_first():
     numbers = [Axis(name, (1, 2)) for name in ("units", "layers", "batch_size", "decoder_units", "window", "stride")]
     axes = [Axis("code", (2, 1)), *(axis for axis in numbers if axis.name in Toy.__dataclass_fields__)]
     config = Toy(latent="vector")
-    first, second, *_ = corners(config, axes)
+    first, second, *_ = corner_settings(config, axes)
     assert (first.code, first.units, first.layers, first.batch_size) == (1, 1, 1, 1)
     assert (second.code, second.units, second.layers, second.batch_size) == (2, 2, 2, 2)
-    settings = list(corners(config, axes))
+    settings = list(corner_settings(config, axes))
     assert len(settings) == len(set(settings))
     # Code 2 of units 1 is not allowed.
     assert len(settings) == 2 ** len(axes) * 3 / 4
@@ -100,7 +100,7 @@ def test_settings_with_everything_small_or_large_are_looked_at_first():
 
 def test_names_are_all_looked_at_with_small_and_large_numbers_first():
     axes = [Axis("units", (2, 8)), Axis("cell", ("lstm", "gru")), Axis("layers", (1, 3))]
-    found = [(config.cell, config.units, config.layers) for config in corners(Toy(), axes)]
+    found = [(config.cell, config.units, config.layers) for config in corner_settings(Toy(), axes)]
     assert found[:4] == [("lstm", 2, 1), ("lstm", 8, 3), ("gru", 2, 1), ("gru", 8, 3)]
     assert len(set(found)) == len(found) == 8
 
@@ -112,7 +112,7 @@ def test_the_largest_of_many_settings_is_found():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(searches, "network_of", lambda model: model)
         patch.setattr(searches, "task", lambda name: Stub(seen))
-        _, large = searches.extremes(corners(Toy(), axes), lambda config: Stub(seen))
+        _, large = searches.extreme_settings(corner_settings(Toy(), axes), lambda config: Stub(seen))
     assert (large.layers, large.units, large.epochs) == (2, 4, 9)
     assert len(seen) == searches.BUILT
 
@@ -135,14 +135,14 @@ class Stub:
 
 
 def test_what_a_study_can_go_by():
-    names = [objective.name for objective in objectives_of(Mnist())]
+    names = [objective.name for objective in study_objectives(Mnist())]
     assert names == ["val_label_accuracy", "val_loss", "val_label_loss", "val_reconstruction_loss"]
     for task in ("anomaly", "reconstruct", "forecast"):
-        assert objectives_of(Series(task=task)) == (LOSS,)
-        assert objective_of(Series(task=task), None) == LOSS
+        assert study_objectives(Series(task=task)) == (LOSS,)
+        assert choose_objective(Series(task=task), None) == LOSS
     classes = Series(task="classify", label_col="kind")
-    assert objective_of(classes, "val_label_accuracy").higher_is_better
-    assert objective_of(classes, None) == LOSS
+    assert choose_objective(classes, "val_label_accuracy").higher_is_better
+    assert choose_objective(classes, None) == LOSS
 
 
 def test_no_search_of_digits_goes_by_what_they_are_not_trained_for():
@@ -153,11 +153,11 @@ def test_no_search_of_digits_goes_by_what_they_are_not_trained_for():
         (0.0, ["val_label_accuracy", "val_loss", "val_label_loss"]),
     ):
         config = Mnist(reconstruction_weight=weight)
-        assert [objective.name for objective in objectives_of(config, LISTS)] == wanted
-        assert objective_of(config, None, LISTS).name == wanted[0]
-        assert objectives_of(config, [weights]) == objectives_of(Mnist())
+        assert [objective.name for objective in study_objectives(config, LISTS)] == wanted
+        assert choose_objective(config, None, LISTS).name == wanted[0]
+        assert study_objectives(config, [weights]) == study_objectives(Mnist())
     given = {"reconstruction_weight": 1.0, "units": Axis("units", (2, 4))}
-    assert planned(Given(given), Mnist, Asked()).objective == LOSS
+    assert make_plan(GivenOptions(given), Mnist, SearchRequest()).objective == LOSS
 
 
 @pytest.mark.parametrize(
@@ -193,18 +193,20 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(line, mes
 def test_what_can_be_compared_is_not_refused():
     weights = Axis("reconstruction_weight", (0.1, 0.5))
     for objective in (None, "val_label_loss", "val_reconstruction_loss", "val_label_accuracy"):
-        found = planned(Given({"reconstruction_weight": weights}), Mnist, Asked(objective=objective))
+        found = make_plan(GivenOptions({"reconstruction_weight": weights}), Mnist, SearchRequest(objective=objective))
         assert found.objective.name == objective or objective is None
     with pytest.raises(ConfigError, match="val_loss is weighted"):
-        planned(Given({"reconstruction_weight": weights}), Mnist, Asked(objective="val_loss"))
-    planned(Given({"units": Axis("units", (2, 4))}), Mnist, Asked(objective="val_loss", prune=True))
+        make_plan(GivenOptions({"reconstruction_weight": weights}), Mnist, SearchRequest(objective="val_loss"))
+    make_plan(GivenOptions({"units": Axis("units", (2, 4))}), Mnist, SearchRequest(objective="val_loss", prune=True))
     # What was begun before this was refused can still be read.
-    assert Plan.from_dict(plan("grid", (Axis("epochs", (1, 2)),), prune=True).to_dict()).prune
+    assert SearchPlan.from_dict(plan("grid", (Axis("epochs", (1, 2)),), prune=True).to_dict()).prune
 
 
 def test_a_dry_run_says_that_it_takes_no_heed_of_the_time(monkeypatch):
-    part = Part("train", "2 trials", Duration(1.0, 2.0))
-    monkeypatch.setattr(searches, "estimate", lambda *_, **__: Estimate((part,), None, 0, 0, ("as it is",)))
+    part = EstimatePart("train", "2 trials", Duration(1.0, 2.0))
+    monkeypatch.setattr(
+        searches, "estimate_search", lambda *_, **__: CommandEstimate((part,), None, 0, 0, ("as it is",))
+    )
     line = f"toy tune --units 2,3 {SMALL} --dry-run"
     assert "--max-time" not in call(line).out
     said = call(f"{line} --max-time 10m")
@@ -220,10 +222,10 @@ def test_a_setting_that_diverged_is_not_trained_again_and_a_copy_takes_no_time(m
         trained.append(units)
         stopped = "the loss became NaN or infinite in epoch 1" if units == 4 else ""
         execution = Execution(0, 1 / units, 1, 1, stopped, 2.0, (1 / units,))
-        return Outcome(job.number, "failed" if stopped else "completed", (execution,), stopped)
+        return JobOutcome(job.number, "failed" if stopped else "completed", (execution,), stopped)
 
     monkeypatch.setattr(executors, "run", fake)
-    monkeypatch.setattr("lstm_ae.search.tuner.complete_best", lambda *_: [Run(Path("none"))])
+    monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])
     said = call(f"toy tune --units 2,3,4,5 --search bayesian --trials 9 {SMALL} --out s --json")
     assert said.code == 0, said.err
     trials = sorted(json.loads(said.out)["trials"], key=lambda trial: trial["number"])

@@ -12,26 +12,32 @@ import pytest
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading, Series
-from lstm_ae.config.reading import Step, parse_step
+from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data import season
-from lstm_ae.data.inspection import inspect
+from lstm_ae.data.checks import inspect_table, table_warnings
 from lstm_ae.data.measurements import Measurements, read_measurements
-from lstm_ae.data.remarks import remarks
-from lstm_ae.data.season import Located, autocorrelation, calendar_periods, coarser, find_seasons, usual_steps
-from lstm_ae.data.series import Prepared, prepare
+from lstm_ae.data.preparation import PreparedTable, prepare_table
+from lstm_ae.data.season import (
+    PlacedSeries,
+    autocorrelation,
+    calendar_periods,
+    choose_coarser_step,
+    choose_default_steps,
+    find_seasons,
+)
 
 Floats = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, int], Floats]
 
 
-def step(text: str) -> Step:
+def step(text: str) -> TimeStep:
     found = parse_step(text)
     assert found is not None
     return found
 
 
-def located(values: Floats) -> Located:
-    return Located(np.arange(len(values)), np.asarray(values, float))
+def located(values: Floats) -> PlacedSeries:
+    return PlacedSeries(np.arange(len(values)), np.asarray(values, float))
 
 
 def seasons(values: Floats, every: str = "rows") -> tuple[int, ...]:
@@ -177,7 +183,7 @@ def test_series_are_examined_together() -> None:
     random, hours = np.random.default_rng(0), np.arange(600)
     walks = [located(random.normal(size=600).cumsum()) for _ in range(2)]
     days = [located(5 * wave(600, 24) + random.normal(size=600)) for _ in range(2)]
-    holes = [Located(each.places[hours % 10 > 1], each.values[hours % 10 > 1]) for each in days]
+    holes = [PlacedSeries(each.places[hours % 10 > 1], each.values[hours % 10 > 1]) for each in days]
     assert find_seasons([*walks, *holes], (24, 168)).steps == (24,)
     assert find_seasons(walks, (24, 168)).steps == ()
     assert find_seasons([]).steps == ()
@@ -185,7 +191,7 @@ def test_series_are_examined_together() -> None:
 
 def test_a_table_of_few_rows_far_apart_takes_no_memory() -> None:
     places = np.arange(100) * 10**10
-    assert find_seasons([Located(places, np.random.default_rng(0).normal(size=100))], (24,)).steps == ()
+    assert find_seasons([PlacedSeries(places, np.random.default_rng(0).normal(size=100))], (24,)).steps == ()
 
 
 def test_autocorrelation_by_hand() -> None:
@@ -221,7 +227,7 @@ def test_the_filter_keeps_a_season_removes_a_trend_and_is_shorter_than_a_period(
     ],
 )
 def test_a_step_that_makes_a_season_short_enough(every: str, length: int, wider: str | None) -> None:
-    found = coarser(step(every), length)
+    found = choose_coarser_step(step(every), length)
     assert (found and str(found)) == wider
 
 
@@ -238,8 +244,8 @@ def table_of(values: dict[str, Floats] | Floats, every: str) -> Measurements:
     return read_measurements(Reading(data="t.csv"))
 
 
-def prepared_of(values: dict[str, Floats] | Floats, every: str, **options: Any) -> Prepared:
-    return prepare(Series(data="t.csv", task="forecast", **options), table_of(values, every))
+def prepared_of(values: dict[str, Floats] | Floats, every: str, **options: Any) -> PreparedTable:
+    return prepare_table(Series(data="t.csv", task="forecast", **options), table_of(values, every))
 
 
 def test_two_hundred_and_forty_months_get_the_season_that_check_finds() -> None:
@@ -247,7 +253,7 @@ def test_two_hundred_and_forty_months_get_the_season_that_check_finds() -> None:
     values = 100 + 20 * wave(240, 12) + 3 * random.normal(size=240)
     found = prepared_of(values, "1mo")
     assert (found.window, found.horizon) == (24, 12)
-    assert inspect(Reading(data="t.csv")).prepared.window == 12
+    assert inspect_table(Reading(data="t.csv")).prepared.window == 12
 
 
 def test_a_short_table_keeps_a_window_of_two_seasons() -> None:
@@ -261,9 +267,9 @@ def test_a_short_table_keeps_a_window_of_two_seasons() -> None:
 def test_the_column_in_which_most_repeats_decides() -> None:
     random = np.random.default_rng(0)
     table = table_of({"noise": random.normal(size=800), "load": wave(800, 24) + random.normal(size=800) / 4}, "1h")
-    found = usual_steps(table, step("1h"), np.ones(800, bool))
+    found = choose_default_steps(table, step("1h"), np.ones(800, bool))
     assert found[:3] == (24, 24, "24 steps, the season of load")
-    assert season.seasons_of(table, step("1h"), np.ones(800, bool)) == ((), (24,))
+    assert season.find_column_seasons(table, step("1h"), np.ones(800, bool)) == ((), (24,))
 
 
 def test_no_row_after_the_training_part_is_looked_at() -> None:
@@ -279,14 +285,16 @@ def test_rows_known_to_be_anomalies_are_not_looked_at() -> None:
     odd = rows % 100 < 50
     values = np.where(odd, 5 * wave(1000, 11), wave(1000, 20)) + random.normal(size=1000) / 4
     table_of({"a": values, "odd": odd.astype(float)}, "1h")
-    found = [inspect(Reading(data="t.csv", value_cols=("a",), label_col=label)).prepared for label in ("odd", None)]
+    found = [
+        inspect_table(Reading(data="t.csv", value_cols=("a",), label_col=label)).prepared for label in ("odd", None)
+    ]
     assert [each.window for each in found] == [20, 11]
 
 
 @pytest.mark.parametrize("noise", ["white", "trend", "random walk"])
 def test_without_a_season_a_day_is_the_default(noise: str) -> None:
     table = table_of(NOISES[noise](np.random.default_rng(0), 1000), "1h")
-    found = usual_steps(table, step("1h"), np.ones(1000, bool))
+    found = choose_default_steps(table, step("1h"), np.ones(1000, bool))
     assert found == (24, 24, "24 steps, a day", False, None, "")
 
 
@@ -295,23 +303,23 @@ def test_a_season_that_no_default_window_holds() -> None:
     values = minutes(np.random.default_rng(0))[:14_400]
     table_of(values, "1min")
     config = Reading(data="t.csv")
-    found = inspect(config)
+    found = inspect_table(config)
     assert found.prepared.window == 30
     assert "1,440 steps" in found.prepared.inferred["window"]
     (finding,) = found.findings
     assert not finding.fatal
     assert "1,440 steps (1d)" in finding.text
     assert finding.fixes == ({"freq": "5min", "duplicates": "mean"},)
-    said = remarks(config, found.prepared)["season"]
+    said = table_warnings(config, found.prepared)["season"]
     assert "--freq 5min --duplicates mean" in said
     assert "--window 1440" in said
-    again = inspect(Reading(data="t.csv", freq="5min", duplicates="mean")).prepared.usual
+    again = inspect_table(Reading(data="t.csv", freq="5min", duplicates="mean")).prepared.usual
     assert again is not None
     assert again.season == 288
-    assert not remarks(config, prepare(Reading(data="t.csv", window=30), found.table)).get("season")
+    assert not table_warnings(config, prepare_table(Reading(data="t.csv", window=30), found.table)).get("season")
     # Without times there is no step to aggregate to.
     pd.DataFrame({"a": values}).to_csv("t.csv", index=False)
-    (finding,) = inspect(config).findings
+    (finding,) = inspect_table(config).findings
     assert finding.fixes[0]["window"] == pytest.approx(1440, rel=0.01)
 
 
@@ -345,5 +353,5 @@ def test_seasons_of_real_series(name: str, column: str, every: str, found: tuple
 def test_default_windows_of_real_tables(name: str, window: int, most: int) -> None:
     path = str(Path(os.environ["LSTMAE_DATA_DIR"]) / name)
     table = read_measurements(Reading(data=path))
-    assert prepare(Reading(data=path), table).window == window
-    assert prepare(Series(data=path, task="forecast"), table).window == most
+    assert prepare_table(Reading(data=path), table).window == window
+    assert prepare_table(Series(data=path, task="forecast"), table).window == most

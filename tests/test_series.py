@@ -10,18 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Reading, Series
-from lstm_ae.config.reading import Step, parse_step
-from lstm_ae.data.cadence import clash_of, common_step, gaps_of, slots
-from lstm_ae.data.grid import on_grid
-from lstm_ae.data.inspection import inspect
-from lstm_ae.data.known import prepare_normal
+from lstm_ae.config.reading import TimeStep, parse_step
+from lstm_ae.data.checks import inspect_table, table_warnings
+from lstm_ae.data.grid import common_step, find_duplicate_times, find_gaps, grid_slots, regularize
 from lstm_ae.data.measurements import Measurements, read_measurements
-from lstm_ae.data.remarks import remarks
-from lstm_ae.data.series import Prepared, load_series, prepare, windows_of
+from lstm_ae.data.preparation import PreparedTable, cut_windows, load_series, prepare_normal, prepare_table
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.tasks import parts
+from lstm_ae.studies import evaluated_parts
 
-HOUR = Step(3_600_000_000_000)
+HOUR = TimeStep(3_600_000_000_000)
 
 
 def table_of(rows: list[str], header: str = "t,a", **options: Any) -> tuple[Reading, Measurements]:
@@ -39,34 +36,36 @@ def hourly(values: list[float] | np.ndarray, **options: Any) -> tuple[Reading, M
     return table_of(rows, **options)
 
 
-def prepared_of(pair: tuple[Reading, Measurements]) -> Prepared:
-    return prepare(*pair)
+def prepared_of(pair: tuple[Reading, Measurements]) -> PreparedTable:
+    return prepare_table(*pair)
 
 
 @pytest.mark.parametrize(
     ("text", "step", "shown"),
     [
-        ("5min", Step(300_000_000_000), "5min"),
+        ("5min", TimeStep(300_000_000_000), "5min"),
         ("h", HOUR, "1h"),
         ("60min", HOUR, "1h"),
-        ("1500ms", Step(1_500_000_000), "1500ms"),
-        ("7d", Step(604_800_000_000_000), "1w"),
-        ("1mo", Step(months=1), "1mo"),
-        ("1y", Step(months=12), "1y"),
-        ("18mo", Step(months=18), "18mo"),
-        ("10steps", Step(steps=10), "10steps"),
-        ("step", Step(steps=1), "1step"),
-        ("rows", Step(), "rows"),
+        ("1500ms", TimeStep(1_500_000_000), "1500ms"),
+        ("7d", TimeStep(604_800_000_000_000), "1w"),
+        ("1mo", TimeStep(months=1), "1mo"),
+        ("1y", TimeStep(months=12), "1y"),
+        ("18mo", TimeStep(months=18), "18mo"),
+        ("10steps", TimeStep(steps=10), "10steps"),
+        ("step", TimeStep(steps=1), "1step"),
+        ("rows", TimeStep(), "rows"),
     ],
 )
-def test_steps_by_name(text: str, step: Step, shown: str) -> None:
+def test_steps_by_name(text: str, step: TimeStep, shown: str) -> None:
     assert parse_step(text) == step
     assert str(step) == shown
     assert parse_step(shown) == step
 
 
-@given(st.one_of(st.integers(0, 36500 * 86_400 * 10**9).map(Step), st.integers(1, 1200).map(lambda n: Step(0, n))))
-def test_a_step_is_written_as_it_is_read(step: Step) -> None:
+@given(
+    st.one_of(st.integers(0, 36500 * 86_400 * 10**9).map(TimeStep), st.integers(1, 1200).map(lambda n: TimeStep(0, n)))
+)
+def test_a_step_is_written_as_it_is_read(step: TimeStep) -> None:
     """Whatever step is inferred can be stored in the config of a run."""
     assert parse_step(str(step)) == step
 
@@ -126,12 +125,12 @@ def test_the_grid_follows_rows_a_little_faster_than_the_step() -> None:
     )
     step = common_step(table)
     assert str(step) == "61s"
-    assert slots(table, step, follow=True).tolist() == [*range(1000)] * 2
-    prepared = prepare(config, table)
+    assert grid_slots(table, step, follow=True).tolist() == [*range(1000)] * 2
+    prepared = prepare_table(config, table)
     assert len(prepared.grid.times) == 2000
     assert prepared.grid.known.all()
     # Two thirds of a step are another step.
-    clash = clash_of(table, slots(table, Step(90 * 10**9), follow=True))
+    clash = find_duplicate_times(table, grid_slots(table, TimeStep(90 * 10**9), follow=True))
     assert clash is not None
     assert clash.rows > 600
 
@@ -139,61 +138,61 @@ def test_the_grid_follows_rows_a_little_faster_than_the_step() -> None:
 def test_the_most_common_step_and_its_gaps() -> None:
     _, table = table_of([f"2024-01-01 {hour:02}:00,1" for hour in (0, 1, 2, 5, 6, 7, 12)])
     assert common_step(table) == HOUR
-    assert slots(table, HOUR).tolist() == [0, 1, 2, 5, 6, 7, 12]
-    assert gaps_of(table, slots(table, HOUR), 3) == (2, 6, 4, 5, 1, 0)
+    assert grid_slots(table, HOUR).tolist() == [0, 1, 2, 5, 6, 7, 12]
+    assert find_gaps(table, grid_slots(table, HOUR), 3) == (2, 6, 4, 5, 1, 0)
 
 
 def test_a_step_that_jitters() -> None:
     random = np.random.default_rng(0)
     seconds = np.arange(300) * 60 + random.uniform(-2, 2, 300)
     _, table = table_of([f"{1_700_000_000 + second:.3f},1" for second in seconds])
-    assert common_step(table) == Step(60_000_000_000)
-    assert (np.diff(slots(table, Step(60_000_000_000))) == 1).all()
+    assert common_step(table) == TimeStep(60_000_000_000)
+    assert (np.diff(grid_slots(table, TimeStep(60_000_000_000))) == 1).all()
 
 
 @pytest.mark.parametrize(
     ("dates", "step"),
     [
-        ([f"{year}-{month:02}-01" for year in (2020, 2021) for month in range(1, 13)], Step(months=1)),
-        ([f"{year}-{month:02}-28" for year in (2020, 2021) for month in (3, 6, 9, 12)], Step(months=3)),
-        ([f"{year}-12-31" for year in range(2000, 2020)], Step(months=12)),
-        ([f"2024-01-{day:02}" for day in range(1, 29)], Step(86_400_000_000_000)),
+        ([f"{year}-{month:02}-01" for year in (2020, 2021) for month in range(1, 13)], TimeStep(months=1)),
+        ([f"{year}-{month:02}-28" for year in (2020, 2021) for month in (3, 6, 9, 12)], TimeStep(months=3)),
+        ([f"{year}-12-31" for year in range(2000, 2020)], TimeStep(months=12)),
+        ([f"2024-01-{day:02}" for day in range(1, 29)], TimeStep(86_400_000_000_000)),
     ],
 )
-def test_months_are_counted_by_the_calendar(dates: list[str], step: Step) -> None:
+def test_months_are_counted_by_the_calendar(dates: list[str], step: TimeStep) -> None:
     config, table = table_of([f"{date},1" for date in dates])
     assert common_step(table) == step
-    assert on_grid(table, step, 0, config).known.all()
+    assert regularize(table, step, 0, config).known.all()
 
 
 def test_days_in_a_zone_with_daylight_saving_are_days() -> None:
     """Midnights in Berlin are 23, 24 or 25 hours apart."""
     days = np.datetime64("2024-01-01") + np.arange(366)
     config, table = table_of([f"{day},1" for day in days], time_zone="Europe/Berlin")
-    assert common_step(table) == Step(86_400_000_000_000)
-    assert len(on_grid(table, common_step(table), 0, config).times) == 366
+    assert common_step(table) == TimeStep(86_400_000_000_000)
+    assert len(regularize(table, common_step(table), 0, config).times) == 366
 
 
 @pytest.mark.parametrize(("options", "usual"), [({}, 24), ({"horizon": 12}, None), ({"window": 200}, 200)])
 def test_no_row_is_kept_for_a_test_where_another_table_is_it(options: dict[str, Any], usual: int | None) -> None:
     config, table = hourly(np.sin(np.arange(500) * 2 * np.pi / 24).round(3), split="0.6,0.4,0", **options)
-    found = prepare(config, table)
+    found = prepare_table(config, table)
     assert np.bincount(found.part, minlength=3).tolist() == [300, 200, 0]
     assert usual in (None, found.window)
     data = load_series(config, found)
     assert (data.train.samples > 0, data.validation.samples > 0, data.test.samples) == (True, True, 0)
     assert data.latest is data.validation
-    assert list(parts(data)) == ["validation"]
-    inspection = inspect(config)
+    assert list(evaluated_parts(data)) == ["validation"]
+    inspection = inspect_table(config)
     assert inspection.usable
     assert inspection.windows == (data.train.samples, data.validation.samples, 0)
 
 
 def test_rows_outside_the_normal_ranges_are_a_test_whatever_its_share() -> None:
     config, table = hourly(np.arange(200.0) % 7, split="0.6,0.4,0", window=5, normal=("..2024-01-05",))
-    data = load_series(config, prepare(config, table))
+    data = load_series(config, prepare_table(config, table))
     assert data.test.samples == 200 - 4 * 24 - 5 + 1
-    assert list(parts(data)) == ["validation", "test"]
+    assert list(evaluated_parts(data)) == ["validation", "test"]
 
 
 def test_known_anomalies_are_no_test_where_no_row_is_kept_for_one() -> None:
@@ -207,41 +206,41 @@ def test_known_anomalies_are_no_test_where_no_row_is_kept_for_one() -> None:
 def test_a_counter_has_steps_and_gaps_of_its_own() -> None:
     rows = [f"{10 * k},{k % 7}" for k in range(60) if k not in (20, 41, 42, 43)]
     config, table = table_of(rows, window=4, max_gap=1)
-    found = prepare(config, table)
+    found = prepare_table(config, table)
     assert str(found.grid.step) == "10steps"
     assert found.inferred["freq"] == "10steps, the most common step"
     assert found.grid.known.tolist() == [k != 20 for k in range(60) if k not in (41, 42, 43)]
     assert found.grid.times.tolist() == [10 * k for k in range(60) if k not in (41, 42, 43)]
     assert (found.grid.segment == (found.grid.times > 410)).all()
-    split = windows_of(found, config)[0]
+    split = cut_windows(found, config)[0]
     assert split.time is None
-    found = prepare(replace(config, freq="20steps", duplicates="mean"), table)
+    found = prepare_table(replace(config, freq="20steps", duplicates="mean"), table)
     assert str(found.grid.step) == "20steps"
     with pytest.raises(ConfigError, match="--freq must be of steps, as in 1step"):
-        prepare(replace(config, freq="1h"), table)
+        prepare_table(replace(config, freq="1h"), table)
     with pytest.raises(ConfigError, match="--freq must be of time, as in 1h"):
-        prepare(*hourly([1, 2, 3], freq="2steps"))
+        prepare_table(*hourly([1, 2, 3], freq="2steps"))
     with pytest.raises(DataError, match="400 has the time of line"):
-        prepare(*table_of([*rows, "400,3"]))
+        prepare_table(*table_of([*rows, "400,3"]))
 
 
 @pytest.mark.parametrize("bound", ["100..300", "..300", "99.5..300", "100..299.1"])
 def test_a_range_of_elapsed_numbers_may_be_normal(bound: str) -> None:
     config, table = table_of([f"{k},{k % 7}" for k in range(600)], window=4, normal=(bound,))
     inside = np.arange(600) < 300 if bound.startswith(".") else (np.arange(600) >= 100) & (np.arange(600) < 300)
-    np.testing.assert_array_equal(prepare(config, table).part < 2, inside)
+    np.testing.assert_array_equal(prepare_table(config, table).part < 2, inside)
     with pytest.raises(ConfigError, match="--normal must be numbers"):
-        prepare(replace(config, normal=("2024-01-01..",)), table)
+        prepare_table(replace(config, normal=("2024-01-01..",)), table)
 
 
 def test_short_gaps_are_filled_and_long_ones_part() -> None:
     config, table = table_of([f"2024-01-01 {hour:02}:00,{hour}" for hour in (0, 1, 3, 4, 8, 9)])
-    grid = on_grid(table, HOUR, 1, config)
+    grid = regularize(table, HOUR, 1, config)
     np.testing.assert_array_equal(grid.values[:, 0], [0, 1, np.nan, 3, 4, 8, 9])
     assert grid.segment.tolist() == [0, 0, 0, 0, 0, 1, 1]
     assert grid.known.tolist() == [True, True, False, True, True, True, True]
     assert (grid.times // HOUR.nanoseconds % 24).tolist() == [0, 1, 2, 3, 4, 8, 9]
-    whole = on_grid(table, HOUR, 3, config)
+    whole = regularize(table, HOUR, 3, config)
     assert len(whole.values) == 10
     assert set(whole.segment.tolist()) == {0}
 
@@ -252,7 +251,7 @@ def test_rows_without_a_value_are_as_those_that_are_missing() -> None:
     values = dict.fromkeys((1, 2, 5, 6, 14), "")  # those missing between 3 and 12: 5 and 6 are there, and 9 and 10 hold
     rows = [f"2024-01-01 {hour:02}:00,{values.get(hour, hour)},x" for hour in hours]
     config, table = table_of(rows, "t,a,label", label_col="label")
-    grid = on_grid(table, HOUR, 2, config)
+    grid = regularize(table, HOUR, 2, config)
     np.testing.assert_array_equal(
         grid.values[:, 0], [0, np.nan, np.nan, 3, np.nan, np.nan, 9, 10, np.nan, 12, 13, np.nan]
     )
@@ -263,9 +262,9 @@ def test_rows_without_a_value_are_as_those_that_are_missing() -> None:
     assert grid.labels is not None
     assert grid.labels.tolist() == [0] * 8 + [-1] + [0] * 3
     # One more step before and one less after.
-    grid = on_grid(table, HOUR, 1, config)
+    grid = regularize(table, HOUR, 1, config)
     assert grid.segment.tolist() == [0, 1, 1, 2, 3, 3, 4, 4, 4, 4, 4, 4]
-    assert on_grid(table, HOUR, 5, config).valued.all()
+    assert regularize(table, HOUR, 5, config).valued.all()
 
 
 def test_an_outage_parts_a_table_whether_its_rows_are_written_or_not() -> None:
@@ -276,23 +275,23 @@ def test_an_outage_parts_a_table_whether_its_rows_are_written_or_not() -> None:
     kept = table._replace(
         series=table.series[held], times=table.times[held], values=table.values[held], lines=table.lines[held]
     )
-    grid, other = on_grid(table, HOUR, 1, config), on_grid(kept, HOUR, 1, config)
+    grid, other = regularize(table, HOUR, 1, config), regularize(kept, HOUR, 1, config)
     np.testing.assert_array_equal(grid.values[grid.valued], other.values)
     np.testing.assert_array_equal(np.diff(grid.segment[grid.valued]) > 0, np.diff(other.segment) > 0)
     # So it is where rows just follow, whose longest gap is then told of.
-    found = prepare(replace(config, freq="rows"), table)
+    found = prepare_table(replace(config, freq="rows"), table)
     assert np.diff(found.grid.segment).nonzero()[0].tolist() == [49, 89, 119, 121]
     assert found.inferred["max_gap"] == "1 step"
     data = load_series(config, found)
     assert np.isfinite(data.train.windows()).all()
     # An outage is no room for a window.
     values[:150] = np.nan
-    assert prepare(*hourly(values)).window == 2
+    assert prepare_table(*hourly(values)).window == 2
 
 
 def test_a_missing_month_stands_where_it_would_have_been() -> None:
     config, table = table_of(["2024-01-15,1", "2024-02-15,2", "2024-04-15,3"])
-    grid = on_grid(table, Step(months=1), 1, config)
+    grid = regularize(table, TimeStep(months=1), 1, config)
     assert grid.times.astype("datetime64[ns]").astype("datetime64[M]").astype(str).tolist() == [
         "2024-01",
         "2024-02",
@@ -307,13 +306,13 @@ TWICE = ["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:00,5", "2024
 @pytest.mark.parametrize(("rule", "value"), [("first", 2), ("last", np.nan), ("mean", 3.5)])
 def test_rows_at_one_time(rule: str, value: float) -> None:
     config, table = table_of(TWICE, duplicates=rule)
-    np.testing.assert_array_equal(on_grid(table, HOUR, 0, config).values[:, 0], [1, value, 9])
+    np.testing.assert_array_equal(regularize(table, HOUR, 0, config).values[:, 0], [1, value, 9])
 
 
 def test_rows_at_one_time_are_refused_with_the_option() -> None:
     config, table = table_of(TWICE)
     with pytest.raises(DataError, match=r"line 4: 2024-01-01 01:00:00 has the time of line 3.*--duplicates mean"):
-        on_grid(table, HOUR, 0, config)
+        regularize(table, HOUR, 0, config)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +324,7 @@ def test_rows_of_the_hour_that_autumn_repeats_are_refused_with_the_option(
     """Of a run that was trained on rows of summer alone, say."""
     config, table = table_of([f"2024-10-{day} 0{hour}:00,1" for hour in (1, 2, 2, 3)], **options)
     with pytest.raises(DataError, match="has the time of line 3") as caught:
-        on_grid(table, HOUR, 0, config)
+        regularize(table, HOUR, 0, config)
     hint = "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
     assert (hint in str(caught.value)) == hinted
 
@@ -333,13 +332,13 @@ def test_rows_of_the_hour_that_autumn_repeats_are_refused_with_the_option(
 def test_rows_too_near_are_refused_with_the_option() -> None:
     config, table = table_of(["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:20,5", "2024-01-01 02:00,9"])
     with pytest.raises(DataError, match=r"line 4: .* is only 20min after line 3, too near for a step of 1h"):
-        on_grid(table, HOUR, 0, config)
+        regularize(table, HOUR, 0, config)
 
 
 def test_a_grid_that_is_far_too_fine() -> None:
     config, table = table_of([f"2024-01-{day:02},1" for day in range(1, 29)], freq="1s", max_gap=100_000)
     with pytest.raises(DataError, match="longer --freq"):
-        prepare(config, table)
+        prepare_table(config, table)
 
 
 @pytest.mark.parametrize("freq", ["1h", "1ns", "1mo"])
@@ -347,11 +346,11 @@ def test_rows_that_are_counted_have_no_step_in_time(freq: str) -> None:
     pathlib.Path("t.csv").write_text("a\n1\n2\n3\n")
     for options in ({}, {"duplicates": "mean"}):
         config = Reading(data="t.csv", freq=freq, **options)
-        for asked in (lambda given: prepare(given, read_measurements(given)), inspect):
+        for asked in (lambda given: prepare_table(given, read_measurements(given)), inspect_table):
             with pytest.raises(ConfigError, match=r"--freq needs a column of times; name it with --time-col, or leave"):
                 asked(config)
     config = Reading(data="t.csv", freq="rows")
-    assert prepare(config, read_measurements(config)).grid.known.all()
+    assert prepare_table(config, read_measurements(config)).grid.known.all()
 
 
 def test_rows_may_be_taken_as_they_follow() -> None:
@@ -371,13 +370,13 @@ def test_rows_may_be_taken_as_they_follow() -> None:
 def test_a_window_to_forecast_from_says_why(values: Any, horizon: int | None, said: str) -> None:
     _, table = hourly(values)
     config = Series(data="t.csv", task="forecast", horizon=horizon)
-    assert prepare(config, table).inferred["window"].startswith(said)
+    assert prepare_table(config, table).inferred["window"].startswith(said)
 
 
 def test_where_no_season_is_found_a_window_to_forecast_from_says_so() -> None:
     noise = np.random.default_rng(0).normal(size=2000)
     _, table = table_of([f"2024-01-01 00:{k // 60:02}:{k % 60:02},{value:.3f}" for k, value in enumerate(noise)])
-    found = prepare(Series(data="t.csv", task="forecast"), table).inferred
+    found = prepare_table(Series(data="t.csv", task="forecast"), table).inferred
     assert found["horizon"] == "30 steps, as no season was found"
     assert found["window"] == "60 steps, twice 30, as no season was found"
 
@@ -412,17 +411,17 @@ def test_the_scale_is_of_the_training_rows() -> None:
     values = np.r_[np.tile([0.0, 10.0], 35), np.full(30, 1000.0)]
     for scale, offset, width in (("standard", 5, 5), ("minmax", 0, 10), ("none", 0, 1)):
         config, table = hourly(values, window=5, scale=scale)
-        data = load_series(config, prepare(config, table))
+        data = load_series(config, prepare_table(config, table))
         assert (float(data.scale.offset[0, 0]), float(data.scale.range[0, 0])) == (offset, width)
     config, table = hourly(values, window=5, scale="window")
-    assert load_series(config, prepare(config, table)).scale.kind == "window"
+    assert load_series(config, prepare_table(config, table)).scale.kind == "window"
 
 
 def test_missing_values_stay_missing_and_scale_without_them() -> None:
     config, table = table_of(
         [f"{k},{'' if k % 4 == 0 else k % 2}" for k in range(100)], "n,a", value_cols=("a",), window=5
     )
-    data = load_series(config, prepare(config, table))
+    data = load_series(config, prepare_table(config, table))
     assert np.isnan(data.train.series[::4, 0]).all()
     assert np.isfinite(data.scale.offset).all()
     assert float(data.scale.offset[0, 0]) == pytest.approx(35 / 52, abs=0.02)
@@ -431,12 +430,12 @@ def test_missing_values_stay_missing_and_scale_without_them() -> None:
 def test_a_window_without_any_value_is_none() -> None:
     rows = [f"{'' if 10 <= k < 20 else k},1" for k in range(100)]
     config, table = table_of(rows, "a,b", value_cols=("a",), window=5, max_gap=10)
-    assert load_series(config, prepare(config, table)).train.samples == 66 - 6
+    assert load_series(config, prepare_table(config, table)).train.samples == 66 - 6
 
 
 def test_training_comes_from_what_is_normal() -> None:
     config, table = hourly(np.arange(100), window=4, normal=("..2024-01-02", "2024-01-04..2024-01-04 04:00"))
-    data = load_series(config, prepare(config, table))
+    data = load_series(config, prepare_table(config, table))
     normal = [*range(24), *range(72, 76)]
     cut = round(28 * 0.7 / 0.85)
     assert data.train.series[:, 0].tolist() == normal[:cut]
@@ -447,9 +446,9 @@ def test_training_comes_from_what_is_normal() -> None:
 
 def test_normal_is_told_by_the_clocks_of_the_zone_or_by_rows() -> None:
     config, table = hourly(np.arange(100), window=4, normal=("..2024-01-02",), time_zone="Asia/Tokyo")
-    assert (prepare(config, table).part < 2).sum() == 24
+    assert (prepare_table(config, table).part < 2).sum() == 24
     config, table = table_of([str(k) for k in range(100)], "a", window=4, normal=("10..40",))
-    assert np.flatnonzero(prepare(config, table).part < 2).tolist() == list(range(10, 40))
+    assert np.flatnonzero(prepare_table(config, table).part < 2).tolist() == list(range(10, 40))
 
 
 @pytest.mark.parametrize(
@@ -464,7 +463,7 @@ def test_normal_is_told_by_the_clocks_of_the_zone_or_by_rows() -> None:
 def test_ranges_that_cannot_be(normal: str, piece: str) -> None:
     config, table = hourly(np.arange(100), window=4, normal=(normal,))
     with pytest.raises(ConfigError, match=piece):
-        prepare(config, table)
+        prepare_table(config, table)
 
 
 def test_whole_series_can_be_divided() -> None:
@@ -483,7 +482,7 @@ def test_whole_series_can_be_divided() -> None:
 def test_too_few_rows(rows: int) -> None:
     config, table = hourly(np.arange(rows), window=5)
     with pytest.raises(DataError, match=r"holds no window of 5 rows .*--window"):
-        load_series(config, prepare(config, table))
+        load_series(config, prepare_table(config, table))
 
 
 def test_where_gaps_leave_no_window_the_error_says_so() -> None:
@@ -491,17 +490,17 @@ def test_where_gaps_leave_no_window_the_error_says_so() -> None:
     days = np.busday_offset("2024-01-01", np.arange(60))
     config, table = table_of([f"{day},{k}" for k, day in enumerate(days)], window=10, max_gap=1)
     with pytest.raises(DataError) as caught:
-        load_series(config, prepare(config, table))
+        load_series(config, prepare_table(config, table))
     assert str(caught.value).endswith(
         "holds no window of 10 rows ('t.csv': 60 rows). Gaps part the rows into 12 stretches: give a longer --max-gap "
         "(now 1), --freq rows, a shorter --window than 10, another --split, or more rows"
     )
     for changed in ({"max_gap": 2}, {"freq": "rows"}):
         again = replace(config, window=4, **changed)
-        assert min(part.samples for part in load_series(again, prepare(again, table))[:3]) > 0
+        assert min(part.samples for part in load_series(again, prepare_table(again, table))[:3]) > 0
     config, table = hourly(np.arange(6), window=5)
     with pytest.raises(DataError, match=r"rows\)\. Give a shorter --window than 5, another --split, or more rows$"):
-        load_series(config, prepare(config, table))
+        load_series(config, prepare_table(config, table))
 
 
 def shops(**options: Any) -> tuple[Reading, Measurements]:
@@ -513,22 +512,22 @@ def shops(**options: Any) -> tuple[Reading, Measurements]:
 
 def test_windows_cross_gaps_that_come_again_and_again() -> None:
     config, table = shops()
-    found = prepare(config, table)
-    assert (found.max_gap, found.window, found.grid.step) == (2, 7, Step(24 * HOUR.nanoseconds))
+    found = prepare_table(config, table)
+    assert (found.max_gap, found.window, found.grid.step) == (2, 7, TimeStep(24 * HOUR.nanoseconds))
     assert found.inferred["max_gap"] == "2 steps, as gaps of that length come again and again"
-    said = remarks(config, found)["missing rows"]
+    said = table_warnings(config, found)["missing rows"]
     assert said == "28.2% of the steps of 1d have no row; they are taken for missing"
-    (note,) = inspect(config).findings
+    (note,) = inspect_table(config).findings
     assert (note.text, note.fixes) == ("28% of the steps of 1d have no row; they are taken for missing", ())
-    found = prepare(config := replace(config, horizon=7), table)
+    found = prepare_table(config := replace(config, horizon=7), table)
     assert (found.max_gap, found.window) == (2, 28)
     config, table = shops(max_gap=1)
-    found = prepare(config, table)
+    found = prepare_table(config, table)
     assert found.max_gap == 1
     assert found.inferred["window"] == (
         "2 steps, half the longest run of rows that every part has, as 102 gaps of more than 1 step part them"
     )
-    assert remarks(replace(config, window=4), found._replace(window=4))["missing rows"].startswith(
+    assert table_warnings(replace(config, window=4), found._replace(window=4))["missing rows"].startswith(
         "no window crosses 102 gaps of more than 1 step, which costs 59.5% of the windows"
     )
 
@@ -536,9 +535,9 @@ def test_windows_cross_gaps_that_come_again_and_again() -> None:
 def test_nights_are_crossed_and_what_is_rare_or_mostly_missing_is_not() -> None:
     start, hours = np.datetime64("2024-01-01T00:00"), np.arange(24 * 60)
 
-    def of(kept: np.ndarray) -> Prepared:
+    def of(kept: np.ndarray) -> PreparedTable:
         rows = [f"{start + np.timedelta64(hour, 'h')},{abs(hour % 24 - 14)}" for hour in hours[kept].tolist()]
-        return prepare(*table_of(rows))
+        return prepare_table(*table_of(rows))
 
     assert of((hours % 24 >= 6) & (hours % 24 < 22))[3:6] == (24, 0, 8)
     assert of(hours % 24 < 8).max_gap == 2  # two thirds would be missing
@@ -560,7 +559,7 @@ def test_nights_are_not_crossed_by_a_window_that_fits_between_them(options: dict
     hours = np.datetime64("2024-01-01T00:00") + np.arange(24 * 60) * np.timedelta64(1, "h")
     rows = [f"{hour},{k % 24}" for k, hour in enumerate(hours) if k % 24 >= 6]
     config, table = table_of(rows, **options)
-    found = prepare(config, table)
+    found = prepare_table(config, table)
     assert found.max_gap == max_gap
     assert all(part.samples for part in load_series(config, found)[:3])
 
@@ -568,7 +567,7 @@ def test_nights_are_not_crossed_by_a_window_that_fits_between_them(options: dict
 def test_a_column_without_a_value_in_training() -> None:
     config, table = table_of([f"{k},{k if k > 90 else ''}" for k in range(100)], "a,b", window=5)
     with pytest.raises(DataError, match="'b' has no value in the training part"):
-        load_series(config, prepare(config, table))
+        load_series(config, prepare_table(config, table))
 
 
 @given(
@@ -586,7 +585,7 @@ def test_no_value_stands_in_two_parts(hours: list[int], window: int, horizon: in
         [row.replace("T", " ").replace(",", ":00,") for row in rows],
         window=window, horizon=horizon or None, max_gap=max_gap, split=split, freq="1h",
     )  # fmt: skip
-    found = prepare(config, table)
+    found = prepare_table(config, table)
     parts = [found.grid.values[found.part == place, 0] for place in range(3)]
     seen = [value for part in parts for value in part.tolist() if not np.isnan(value)]
     assert sorted(seen) == sorted(hours)

@@ -8,10 +8,9 @@ import pytest
 from lstm_ae_cli import main
 
 from lstm_ae.config import Reading
-from lstm_ae.data.findings import changed_by, together
-from lstm_ae.data.inspection import inspect
+from lstm_ae.data.checks import apply_fix, combine_fixes, inspect_table
 from lstm_ae.data.measurements import read_measurements
-from lstm_ae.data.series import load_series, prepare
+from lstm_ae.data.preparation import load_series, prepare_table
 from lstm_ae.errors import DataError
 
 
@@ -28,20 +27,20 @@ def machines(rows: int, sizes: Any, classes: str = "") -> str:
 
 def test_a_table_without_windows_is_not_advised_to_divide_series_that_have_a_scale_each() -> None:
     config = Reading(data=machines(60, range(1, 7)), id_col=("m",), window=24, scale="series")
-    (problem,) = (finding for finding in inspect(config).findings if finding.fatal)
+    (problem,) = (finding for finding in inspect_table(config).findings if finding.fatal)
     assert [set(fix) for fix in problem.fixes] == [{"window"}]
     table = read_measurements(config)
     with pytest.raises(DataError, match=r"another --split, or more rows$"):
-        load_series(config, prepare(config, table))
+        load_series(config, prepare_table(config, table))
 
 
 def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys: pytest.CaptureFixture[str]) -> None:
     name = machines(60, np.geomspace(1, 1e5, 6))
     config = Reading(data=name, id_col=("m",), window=24)
-    findings = inspect(config).findings
+    findings = inspect_table(config).findings
     assert [finding.fixes[0] for finding in findings if finding.fixes] == [{"split_by": "series"}, {"scale": "series"}]
-    assert together(config, findings) == {"split_by": "series"}
-    assert inspect(changed_by(config, together(config, findings))).usable
+    assert combine_fixes(config, findings) == {"split_by": "series"}
+    assert inspect_table(apply_fix(config, combine_fixes(config, findings))).usable
     main(["series", "check", name, "--id-col", "m", "--window", "24"])
     # It would be the command of the first alone.
     assert "The first of each" not in capsys.readouterr().out
@@ -54,7 +53,7 @@ def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys:
 def test_series_of_classes_are_not_advised_a_scale_each(classes: str, options: dict[str, Any], each: bool) -> None:
     label = {"label_col": "cls"} if classes else {}
     config = Reading(data=machines(99, np.geomspace(1, 1e4, 6), classes), id_col=("m",), window=4, **label, **options)
-    (finding,) = (finding for finding in inspect(config).findings if "small beside the others" in finding.text)
+    (finding,) = (finding for finding in inspect_table(config).findings if "small beside the others" in finding.text)
     assert finding.text.endswith("; train with --scale series" if each else "apart, or with --scale window")
     assert finding.fixes == ({"scale": "series"}, {"scale": "window"}) * each
 
@@ -75,13 +74,13 @@ def of_two_sites(rows: int = 40) -> str:
 @pytest.mark.parametrize("given", [(), ("site",), ("machine",)])
 def test_columns_that_tell_series_apart_together_are_advised_before_means(given: tuple[str, ...]) -> None:
     config = Reading(data=of_two_sites(), id_col=given, window=4)
-    problem = inspect(config).findings[0]
+    problem = inspect_table(config).findings[0]
     assert problem.fatal
     first, *_, last = problem.fixes
     assert set(first["id_col"]) == {"site", "machine"}
     assert last == {"duplicates": "mean"}
-    fixed = inspect(changed_by(config, first))
+    fixed = inspect_table(apply_fix(config, first))
     assert fixed.usable
     assert len(fixed.table.ids) == 4
     with pytest.raises(DataError, match=r"--id-col (site,machine|machine,site), or --duplicates mean"):
-        prepare(config, read_measurements(config))
+        prepare_table(config, read_measurements(config))

@@ -13,14 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lstm_ae_cli import main
-from lstm_ae_cli.series import command_line
+from lstm_ae_cli.series import check_command
 from processes import CEILING
 
 from lstm_ae.config import Reading
-from lstm_ae.data.findings import Finding, together
-from lstm_ae.data.inspection import inspect
+from lstm_ae.data.checks import Finding, combine_fixes, inspect_table, table_warnings
 from lstm_ae.data.measurements import read_measurements
-from lstm_ae.data.remarks import remarks
 from lstm_ae.errors import ConfigError, DataError
 
 HEAD = "time,a\n"
@@ -39,7 +37,7 @@ def hours(count: int, start: str = "2024-01-01T00:00") -> list[str]:
 def found(*lines: str, **options: Any) -> dict[str, Any]:
     """The text of each finding, with its fixes."""
     name = written(list(lines[1:]), lines[0])
-    return {finding.text: finding for finding in inspect(Reading(data=name, **options)).findings}
+    return {finding.text: finding for finding in inspect_table(Reading(data=name, **options)).findings}
 
 
 @pytest.fixture
@@ -289,7 +287,7 @@ def test_ranges_are_repeated_and_names_with_commas_quoted(called: Any) -> None:
 
 def test_a_command_can_be_copied_into_a_shell() -> None:
     config = Reading(data="-a b.csv", missing=("-999", "it's"), value_cols=("x", "y z"), normal=("..2024-01-01 10:00",))
-    line = command_line(config, {"duplicates": "mean"})
+    line = check_command(config, {"duplicates": "mean"})
     assert shlex.split(line)[3:] == [
         "./-a b.csv",
         "--value-cols", "x,y z",
@@ -301,7 +299,7 @@ def test_a_command_can_be_copied_into_a_shell() -> None:
 
 def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
     def fixes(*found: dict[str, Any]) -> Any:
-        return together(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in found])
+        return combine_fixes(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in found])
 
     assert fixes({"id_col": ("i",)}, {"label_col": "l"}) == {"id_col": ("i",), "label_col": "l"}
     assert fixes({"value_cols": ("a", "b", "l")}, {"label_col": "l"}, {"value_cols": ("b", "c", "l")}) == {
@@ -314,11 +312,11 @@ def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
 
 def test_rows_that_pad_short_series_are_no_rows() -> None:
     rows = [f"r{name},{k}" for name in range(10) for k in range(3)]
-    found = inspect(Reading(data=written(rows, "id,a"), id_col=("id",), split_by="series", window=30))
+    found = inspect_table(Reading(data=written(rows, "id,a"), id_col=("id",), split_by="series", window=30))
     assert found.windows == (7, 1, 2)
     assert len(found.prepared.part) == 30
     assert found.usable
-    assert not inspect(Reading(data="t.csv", id_col=("id",), split_by="series", window=30, short="drop")).usable
+    assert not inspect_table(Reading(data="t.csv", id_col=("id",), split_by="series", window=30, short="drop")).usable
 
 
 def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any) -> None:
@@ -380,9 +378,9 @@ def test_a_class_that_may_stand_for_no_label_is_told_of() -> None:
 
 def test_a_training_is_told_of_lost_digits_and_of_columns_that_count() -> None:
     written([f"{hour},{k},{1e6 + k % 9 / 10:.3f},{k % 7}" for k, hour in enumerate(hours(200))], "when,id,fine,x")
-    found = inspect(Reading(data="t.csv", window=5))
+    found = inspect_table(Reading(data="t.csv", window=5))
     assert found.prepared is not None
-    said = remarks(Reading(window=5), found.prepared)
+    said = table_warnings(Reading(window=5), found.prepared)
     assert list(said) == ["counters", "digits"]
     assert said["counters"].startswith("'id' rises in every row, as a counter")
     assert said["digits"].startswith("'fine' varies by 0.8")
@@ -434,9 +432,9 @@ def test_numbers_that_stand_for_missing_ones_are_told_of(case: str) -> None:
     notes = [note for text, note in column_of(values).items() if text.startswith("Far from all other values")]
     assert [note.fixes for note in notes] == [({"missing": numbers},)] * bool(numbers)
     if numbers:
-        again = inspect(Reading(data="t.csv", window=5, missing=numbers))
+        again = inspect_table(Reading(data="t.csv", window=5, missing=numbers))
         assert np.nanmax(np.abs(again.table.values[:, 0])) < 100
-        said = remarks(Reading(window=5), inspect(Reading(data="t.csv", window=5)).prepared)["far values"]
+        said = table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)["far values"]
         assert said == notes[0].text
         assert said.endswith(f"name it with --missing={','.join(numbers)}")
 
@@ -461,11 +459,11 @@ def test_labels_among_the_values_are_told_of(case: str) -> None:
     notes = [note for text, note in column_of(values, name=name).items() if "is modelled as a value, though" in text]
     assert [note.fixes for note in notes] == [({"label_col": name}, {"value_cols": ("x",)})] * told
     config = Reading(data="t.csv", window=5)
-    assert ("labels" in remarks(config, inspect(config).prepared)) == told
+    assert ("labels" in table_warnings(config, inspect_table(config).prepared)) == told
     for options in ({"label_col": name}, {"value_cols": (name, "x")}):
         config = Reading(data="t.csv", window=5, **options)
         if case not in ("zeros", "an alarm of many values"):
-            assert "labels" not in remarks(config, inspect(config).prepared)
+            assert "labels" not in table_warnings(config, inspect_table(config).prepared)
 
 
 def test_labels_beside_those_that_are_named_are_told_of_too(called: Any) -> None:
@@ -503,14 +501,14 @@ TOTALS: dict[str, tuple[Any, bool]] = {
 def test_running_totals_are_told_of(case: str) -> None:
     values, told = TOTALS[case]
     assert any(text.startswith("'a' never falls, unless to begin anew") for text in column_of(values)) == told
-    said = remarks(Reading(window=5), inspect(Reading(data="t.csv", window=5)).prepared)
+    said = table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)
     assert ("totals" in said) == told
 
 
 def test_a_column_that_is_constant_in_training_is_told_of() -> None:
     text = "'a' has one value in the training part and others later: any change counts"
     assert any(note.startswith(text) for note in column_of(np.arange(200) // 150))
-    said = remarks(Reading(window=5), inspect(Reading(data="t.csv", window=5)).prepared)
+    said = table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)
     assert said["constants"].startswith(text)
     assert not any("in the training part" in note for note in column_of(np.ones(200)))
     assert not any("in the training part" in note for note in column_of(STRETCHES, name="failure"))
@@ -543,11 +541,11 @@ def test_series_that_alternate_are_told_of(rows: list[str], told: bool) -> None:
         ({"id_col": ("machine",)},)
     ] * told
     config = Reading(data="t.csv", window=5)
-    said = remarks(config, inspect(config).prepared)
+    said = table_warnings(config, inspect_table(config).prepared)
     assert ("series" in said) == told
     if told:
         assert notes[0].text == said["series"]
-        again = inspect(Reading(data="t.csv", window=5, id_col=("machine",)))
+        again = inspect_table(Reading(data="t.csv", window=5, id_col=("machine",)))
         assert (str(again.step), again.gaps.places, len(again.findings)) == ("10min", 0, 0)
 
 
@@ -573,7 +571,7 @@ def test_columns_that_count_are_told_of(case: str, called: Any) -> None:
     header, row, counters = COUNTING[case]
     written([row(k, hour) for k, hour in enumerate(hours(200))], header)
     options = {"id_col": ("s",)} if "s" in header.split(",") else {}
-    found = inspect(Reading(data="t.csv", window=5, **options)).findings
+    found = inspect_table(Reading(data="t.csv", window=5, **options)).findings
     said = [finding for finding in found if " in every row, as " in finding.text]
     assert len(said) == bool(counters)
     for finding in said:
@@ -584,7 +582,7 @@ def test_columns_that_count_are_told_of(case: str, called: Any) -> None:
         more = ({"time_col": "time", "time_unit": "s"},) if counters == ["time"] else ()
         assert finding.fixes[1:] == more
         for fix in finding.fixes:
-            again = inspect(Reading(data="t.csv", window=5, **options, **fix))
+            again = inspect_table(Reading(data="t.csv", window=5, **options, **fix))
             assert again.usable
             assert again.table.layout.values == ("x",)
 
@@ -607,8 +605,8 @@ def test_gaps_that_part_and_steps_that_are_none(called: Any) -> None:
         "after 2024-01-05 03:00:00"
     )
     assert "; 2 gaps with 1 row missing and 10 without any value, no dup" in called("series check t.csv --window 20")[1]
-    assert inspect(Reading(data="t.csv", window=20)).gaps == (2, 1, 10, 99, 1, 10)
-    assert inspect(Reading(data="t.csv", window=20, freq="rows")).gaps == (1, 0, 10, 99, 1, 10)
+    assert inspect_table(Reading(data="t.csv", window=20)).gaps == (2, 1, 10, 99, 1, 10)
+    assert inspect_table(Reading(data="t.csv", window=20, freq="rows")).gaps == (1, 0, 10, 99, 1, 10)
     shifts = [hour for hour in hours(600) if hour[-5:] in ("08:00", "17:00")]
     (note,) = found(HEAD.strip(), *(f"{hour},{k * k % 23}" for k, hour in enumerate(shifts))).values()
     assert note.text.endswith("as if rows had no regular step")
@@ -652,7 +650,7 @@ def test_whatever_a_file_holds_it_is_told_in_one_line(
     path = empty_directory / "t.csv"
     path.write_text(text)
     try:
-        content = inspect(Reading(data=str(path), **choices))
+        content = inspect_table(Reading(data=str(path), **choices))
     except (DataError, ConfigError) as error:
         said, problem = [str(error)], True
     else:

@@ -13,10 +13,10 @@ import pytest
 import tensorflow as tf
 from served_models import ask, run, save, service
 
-from lstm_ae.serving.folders import Model, Policy, choose, versions_in
-from lstm_ae.serving.loading import loader
-from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.rest import Asked, answer
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.folders import ServedModel, VersionPolicy, choose_versions, versions_in
+from lstm_ae.serving.loading import make_loader
+from lstm_ae.serving.rest import RestRequest, respond
 from lstm_ae.serving.service import Service
 
 PREDICT = "/v1/models/plus:predict"
@@ -50,7 +50,7 @@ def error(made: Service, *request: Any, **headers: str) -> tuple[int, str]:
 
 def test_rest_predicts(models: Path) -> None:
     rows, columns, upper, second, first, label = asked(
-        service(models, Policy("all"), [("plus", "old", 1)]),
+        service(models, VersionPolicy("all"), [("plus", "old", 1)]),
         ("POST", PREDICT, {"instances": [[1.0], [2.5]]}),
         ("POST", PREDICT, {"inputs": {"x": [[1.0], [2.5]]}, "signature_name": "serving_default"}),
         ("POST", "/V1/Models/plus:PREDICT", {"instances": [[1]]}),
@@ -70,7 +70,7 @@ def test_rest_predicts(models: Path) -> None:
 
 def test_rest_status_and_metadata(models: Path) -> None:
     both, one, about = asked(
-        service(models, Policy("all"), [("plus", "new", 2)]),
+        service(models, VersionPolicy("all"), [("plus", "new", 2)]),
         ("GET", "/v1/models/plus"),
         ("GET", "/v1/models/plus/versions/1"),
         ("GET", "/v1/models/plus/labels/new/metadata"),
@@ -257,11 +257,11 @@ def test_which_folders_are_versions(tmp_path: Path) -> None:
 
 
 def test_policies() -> None:
-    assert choose({1, 2, 3}, Policy()) == {3}
-    assert choose({1, 2, 3}, Policy("latest", 2)) == {2, 3}
-    assert choose({1, 2, 3}, Policy("all")) == {1, 2, 3}
-    assert choose({1, 2, 3}, Policy("specific", versions=(1, 9))) == {1}
-    assert choose(set(), Policy()) == set()
+    assert choose_versions({1, 2, 3}, VersionPolicy()) == {3}
+    assert choose_versions({1, 2, 3}, VersionPolicy("latest", 2)) == {2, 3}
+    assert choose_versions({1, 2, 3}, VersionPolicy("all")) == {1, 2, 3}
+    assert choose_versions({1, 2, 3}, VersionPolicy("specific", versions=(1, 9))) == {1}
+    assert choose_versions(set(), VersionPolicy()) == set()
 
 
 def test_a_new_version_is_taken_up_and_a_rollback_as_well(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_models_that_touch_files_need_trust(tmp_path: Path) -> None:
     ((status, content),) = asked(service(tmp_path), request)
     assert status == 200  # the tests' own service trusts
     careful = service(tmp_path)
-    careful.catalogue._load = loader(trust=False)
+    careful.catalogue._load = make_loader(trust=False)
     ((status, content),) = asked(careful, request)
     assert (status, content["error"]) == (404, "Servable not found for request: Latest(evil)")
     ((status, content),) = asked(careful, ("GET", "/v1/models/evil"))
@@ -561,7 +561,7 @@ def test_a_server_that_stops_takes_no_more(models: Path) -> None:
 
 def coming(made: Service, body: Any) -> Any:
     """A request whose body comes by a function of its own."""
-    return answer(made, Asked("POST", PREDICT, {}, body))
+    return respond(made, RestRequest("POST", PREDICT, {}, body))
 
 
 def test_what_is_on_its_way_when_the_server_stops_is_answered(models: Path) -> None:
@@ -604,7 +604,7 @@ def test_no_time_left_is_not_all_the_time(models: Path) -> None:
         found = made.catalogue.find("plus")
         with pytest.raises(Refusal) as caught:
             await made.predict(found, found.signature(""), {"x": np.ones((1, 1), np.float32)}, 0.0)
-        assert caught.value.code == Code.DEADLINE_EXCEEDED
+        assert caught.value.code == StatusCode.DEADLINE_EXCEEDED
 
     run(service(models), work)
 
@@ -626,7 +626,7 @@ def test_a_disk_that_does_not_answer_takes_no_model_away(tmp_path: Path, monkeyp
 
 def test_a_label_goes_over_once_its_version_answers(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
-    wanted = [Model("plus", tmp_path / "plus", Policy("all"), (("stable", 1),))]
+    wanted = [ServedModel("plus", tmp_path / "plus", VersionPolicy("all"), (("stable", 1),))]
 
     async def work(made: Service) -> list[int]:
         made.catalogue.wanted = lambda: wanted

@@ -17,8 +17,8 @@ from served_models import ask, run, save, service
 from servers import live
 
 from lstm_ae.serving import batching, server
-from lstm_ae.serving.apart import LARGE, Apart
-from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.json_workers import LARGE, JsonWorkers
 
 PREDICT = "/v1/models/plus:predict"
 ROW = np.arange(20_000, dtype=float) / 8
@@ -33,8 +33,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def apart() -> Iterator[Apart]:
-    made = Apart()
+def apart() -> Iterator[JsonWorkers]:
+    made = JsonWorkers()
     yield made
     made.close()
 
@@ -57,11 +57,11 @@ def test_large_requests_are_answered_and_refused_as_small_ones(models: Path) -> 
 
 
 def test_a_refusal_comes_through_whole() -> None:
-    said = pickle.loads(pickle.dumps(Refusal(Code.INVALID_ARGUMENT, "too large", http=413)))
-    assert (said.code, said.message, said.http) == (Code.INVALID_ARGUMENT, "too large", 413)
+    said = pickle.loads(pickle.dumps(Refusal(StatusCode.INVALID_ARGUMENT, "too large", http=413)))
+    assert (said.code, said.message, said.http) == (StatusCode.INVALID_ARGUMENT, "too large", 413)
 
 
-def test_what_is_small_stays_here_and_what_is_large_goes_to_a_light_process(apart: Apart) -> None:
+def test_what_is_small_stays_here_and_what_is_large_goes_to_a_light_process(apart: JsonWorkers) -> None:
     async def work() -> list[Any]:
         heavy = "'tensorflow' in __import__('sys').modules"
         return [
@@ -75,7 +75,7 @@ def test_what_is_small_stays_here_and_what_is_large_goes_to_a_light_process(apar
     assert not heavy
 
 
-def test_a_process_that_dies_takes_no_request_with_it(apart: Apart) -> None:
+def test_a_process_that_dies_takes_no_request_with_it(apart: JsonWorkers) -> None:
     async def work() -> list[int]:
         first = await apart.call(LARGE, os.getpid)
         os.kill(first, signal.SIGKILL)
@@ -106,13 +106,13 @@ def test_a_thread_at_work_is_told_from_one_that_waits(monkeypatch: pytest.Monkey
         begun.set()
         end.wait(30)
 
-    batcher = batching.Batcher(batching.Batching())
+    batcher = batching.Batcher(batching.BatchingConfig())
     batcher._workers[0]._pool.submit(work)
     assert begun.wait(10)
     batcher.close()
-    assert server.at_work(0.01)
+    assert server.is_busy(0.01)
     end.set()
-    assert not server.at_work(10.0)
+    assert not server.is_busy(10.0)
 
 
 def test_signals_stop_the_server_where_the_loop_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_signals_stop_the_server_where_the_loop_knows_none(monkeypatch: pytest.M
 
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         monkeypatch.setattr(loop, "add_signal_handler", refuse)
-        server.at_signals(loop, stop.set)
+        server.stop_on_signals(loop, stop.set)
         signal.raise_signal(number)
         return await asyncio.wait_for(stop.wait(), 10)
 

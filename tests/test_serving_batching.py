@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lstm_ae.serving import batching as module
-from lstm_ae.serving.batching import Batcher, Batching
-from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.batching import Batcher, BatchingConfig
+from lstm_ae.serving.errors import Refusal, StatusCode
 
 
 def calls(batcher: Batcher, answers: Any, *rows: int, key: Any = "k", deadline: float = 10.0) -> list[Any]:
@@ -37,7 +37,7 @@ def test_requests_that_wait_ride_together() -> None:
         sizes.append(len(inputs["x"]))
         return {"y": inputs["x"] * 2}
 
-    answers = calls(Batcher(Batching(size=8, threads=1)), double, *[1] * 20)
+    answers = calls(Batcher(BatchingConfig(size=8, threads=1)), double, *[1] * 20)
     assert [answer["y"].tolist() for answer in answers] == [[2.0 * k] for k in range(20)]
     # The first finds the thread free; the others gather behind it.
     assert sizes == [1, 8, 8, 3]
@@ -50,7 +50,7 @@ def test_a_batch_waits_for_company_if_told_to() -> None:
         sizes.append(len(inputs["x"]))
         return inputs
 
-    calls(Batcher(Batching(size=8, wait=0.2, threads=2)), same, 1, 2, 3)
+    calls(Batcher(BatchingConfig(size=8, wait=0.2, threads=2)), same, 1, 2, 3)
     assert sizes == [6]
 
 
@@ -61,7 +61,7 @@ def test_a_large_request_is_cut_and_put_together_again() -> None:
         sizes.append(len(inputs["x"]))
         return {"y": np.arange(len(inputs["x"])) + inputs["x"]}
 
-    (answer,) = calls(Batcher(Batching(size=4, threads=1)), same, 10)
+    (answer,) = calls(Batcher(BatchingConfig(size=4, threads=1)), same, 10)
     assert sizes == [4, 4, 2]
     assert answer["y"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
 
@@ -73,7 +73,7 @@ def test_batches_of_allowed_sizes_are_filled_up() -> None:
         sizes.append(len(inputs["x"]))
         return inputs
 
-    answers = calls(Batcher(Batching(size=8, threads=1, sizes=(2, 8))), same, 1, 1, 2)
+    answers = calls(Batcher(BatchingConfig(size=8, threads=1, sizes=(2, 8))), same, 1, 1, 2)
     assert sizes == [2, 8]
     assert [answer["x"].tolist() for answer in answers] == [[0], [1], [2, 2]]
 
@@ -81,10 +81,10 @@ def test_batches_of_allowed_sizes_are_filled_up() -> None:
 def test_a_bad_request_fails_alone() -> None:
     def picky(inputs: Any) -> Any:
         if (inputs["x"] == 3).any():
-            raise Refusal(Code.INVALID_ARGUMENT, "three")
+            raise Refusal(StatusCode.INVALID_ARGUMENT, "three")
         return inputs
 
-    answers = calls(Batcher(Batching(size=8, threads=1)), picky, *[1] * 6)
+    answers = calls(Batcher(BatchingConfig(size=8, threads=1)), picky, *[1] * 6)
     assert [str(a) if isinstance(a, Refusal) else a["x"].item() for a in answers] == [0, 1, 2, "three", 4, 5]
 
 
@@ -96,7 +96,7 @@ def test_a_full_queue_refuses() -> None:
         return inputs
 
     async def work() -> list[Any]:
-        batcher = Batcher(Batching(size=2, queue=2, threads=1))
+        batcher = Batcher(BatchingConfig(size=2, queue=2, threads=1))
         at = asyncio.get_running_loop().time() + 10
         made = [asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=at)) for _ in range(7)]
         await asyncio.sleep(0)
@@ -108,16 +108,16 @@ def test_a_full_queue_refuses() -> None:
 
     refused = [answer for answer in asyncio.run(work()) if isinstance(answer, Refusal)]
     # One runs, four wait.
-    assert [refusal.code for refusal in refused] == [Code.UNAVAILABLE, Code.UNAVAILABLE]
+    assert [refusal.code for refusal in refused] == [StatusCode.UNAVAILABLE, StatusCode.UNAVAILABLE]
 
 
 def test_nobody_gets_rows_of_anothers_answer() -> None:
     def twice(inputs: Any) -> Any:
         return {"y": np.repeat(inputs["x"], 2)}
 
-    answers = calls(Batcher(Batching(size=8, threads=1)), twice, 1, 1, 1)
+    answers = calls(Batcher(BatchingConfig(size=8, threads=1)), twice, 1, 1, 1)
     assert [answer["y"].tolist() for answer in answers] == [[0, 0], [1, 1], [2, 2]]  # each alone, as without batching
-    for batching in (Batching(size=2, threads=1), Batching(size=8, threads=1, sizes=(4, 8))):
+    for batching in (BatchingConfig(size=2, threads=1), BatchingConfig(size=8, threads=1, sizes=(4, 8))):
         (answer,) = calls(Batcher(batching), twice, 3)
         assert isinstance(answer, Refusal)
         assert answer.message.startswith("The model does not answer row by row: send fewer rows")
@@ -131,7 +131,7 @@ def test_what_rides_alone_fills_the_queue_as_well() -> None:
         return inputs
 
     async def work() -> list[Any]:
-        batcher = Batcher(Batching(size=64, queue=2, threads=1))
+        batcher = Batcher(BatchingConfig(size=64, queue=2, threads=1))
         at = asyncio.get_running_loop().time() + 10
         made = [asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 0, deadline=at)) for _ in range(7)]
         await asyncio.sleep(0)
@@ -155,7 +155,7 @@ def test_a_deadline_ends_waiting_and_what_is_late_is_not_run() -> None:
         return inputs
 
     async def work() -> list[Any]:
-        batcher = Batcher(Batching(size=1, threads=1))
+        batcher = Batcher(BatchingConfig(size=1, threads=1))
         now = asyncio.get_running_loop().time()
         first = asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=now + 10))
         await asyncio.sleep(0)  # it starts
@@ -167,7 +167,7 @@ def test_a_deadline_ends_waiting_and_what_is_late_is_not_run() -> None:
         batcher.close()
         return [caught.value.code]
 
-    assert asyncio.run(work()) == [Code.DEADLINE_EXCEEDED]
+    assert asyncio.run(work()) == [StatusCode.DEADLINE_EXCEEDED]
     assert ran == [0.0]
 
 
@@ -179,7 +179,7 @@ def test_requests_that_wait_for_company_are_all_answered() -> None:
         return inputs
 
     async def work() -> list[Any]:
-        batcher = Batcher(Batching(size=4, wait=0.005, threads=1))
+        batcher = Batcher(BatchingConfig(size=4, wait=0.005, threads=1))
         at = asyncio.get_running_loop().time() + 5
         made = []
         for number in range(60):
@@ -203,7 +203,7 @@ class Calls:
     """
 
     def __init__(self, limit: float = 600.0, **options: Any) -> None:
-        self.batcher = Batcher(Batching(**options), limit)
+        self.batcher = Batcher(BatchingConfig(**options), limit)
         self.go = threading.Event()
         self.ran: list[tuple[str, int]] = []
         self.reported: list[Any] = []
@@ -278,9 +278,9 @@ def test_a_late_call_is_reported_until_it_ends() -> None:
         running = calls.ask("endless", held=True, deadline=0.02)
         await calls.until(lambda: calls.ran)
         waiting = calls.ask("endless", held=True)
-        assert await code_of(running) == Code.DEADLINE_EXCEEDED
-        assert await code_of(waiting) == Code.UNAVAILABLE
-        assert await code_of(calls.ask("endless")) == Code.UNAVAILABLE
+        assert await code_of(running) == StatusCode.DEADLINE_EXCEEDED
+        assert await code_of(waiting) == StatusCode.UNAVAILABLE
+        assert await code_of(calls.ask("endless")) == StatusCode.UNAVAILABLE
         await calls.ask("plus")
         assert calls.reported == [("late", "endless", False)]
         calls.go.set()
@@ -299,7 +299,7 @@ def test_every_model_has_a_queue_of_its_own() -> None:
         await calls.until(lambda: calls.ran)
         waiting = [calls.ask("slow", held=True) for _ in range(2)]
         await asyncio.sleep(0)
-        assert await code_of(calls.ask("slow")) == Code.UNAVAILABLE
+        assert await code_of(calls.ask("slow")) == StatusCode.UNAVAILABLE
         other = calls.ask("plus")
         calls.go.set()
         await asyncio.gather(first, other, *waiting)
@@ -329,7 +329,7 @@ def test_a_late_long_call_keeps_out_other_long_ones_of_its_model_alone() -> None
         running = calls.ask("endless", held=True, long=True)
         await calls.until(lambda: calls.reported)
         assert calls.reported == [("late", "endless", True)]
-        assert await code_of(calls.ask("endless", long=True)) == Code.UNAVAILABLE
+        assert await code_of(calls.ask("endless", long=True)) == StatusCode.UNAVAILABLE
         await asyncio.gather(calls.ask("endless"), calls.ask("plus", long=True))
         calls.go.set()
         await running
@@ -363,7 +363,7 @@ def test_a_large_request_that_fails_is_not_gone_on_with() -> None:
 
     def failing(inputs: Any) -> Any:
         ran.append(len(inputs["x"]))
-        raise Refusal(Code.INVALID_ARGUMENT, "no")
+        raise Refusal(StatusCode.INVALID_ARGUMENT, "no")
 
-    (answer,) = calls(Batcher(Batching(size=2, threads=1)), failing, 40)
-    assert (answer.code, ran) == (Code.INVALID_ARGUMENT, [2])
+    (answer,) = calls(Batcher(BatchingConfig(size=2, threads=1)), failing, 40)
+    assert (answer.code, ran) == (StatusCode.INVALID_ARGUMENT, [2])

@@ -19,8 +19,8 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.serving import callers
-from lstm_ae.serving.protos import to_array, to_proto
+from lstm_ae.serving import client
+from lstm_ae.serving.grpc_server import to_array, to_proto
 from lstm_ae.serving.servable import PREDICT, Servable, signature_definitions
 
 URL = "http://tfs:8501"
@@ -63,7 +63,7 @@ def rest(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             raise urllib.error.HTTPError(path, said.status, "", {}, io.BytesIO(said.content))  # type: ignore[arg-type]
         return io.BytesIO(said.content)
 
-    monkeypatch.setattr(callers, "_open", open_)
+    monkeypatch.setattr(client, "_open", open_)
 
 
 @pytest.fixture
@@ -89,17 +89,17 @@ def grpc(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 said.outputs[name].CopyFrom(to_proto(array))
             return said
 
-    monkeypatch.setattr(callers.prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
+    monkeypatch.setattr(client.prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
 
 
 def test_other_signatures_need_not_be_readable(rest: None, grpc: None) -> None:
     for where in (URL, "grpc://tfs:8500"):
-        assert callers.caller(where, "plus", None, "").signature.name == "serving_default"
+        assert client.connect(where, "plus", None, "").signature.name == "serving_default"
         with pytest.raises(ConfigError, match="--signature must be one of forecast, half, kinds") as caught:
-            callers.caller(where, "plus", None, "__saved_model_init_op")
+            client.connect(where, "plus", None, "__saved_model_init_op")
         assert "init_op" not in str(caught.value).split("Received")[0]
         with pytest.raises(ConfigError, match=r"float16, which are not served\); choose another by --signature"):
-            callers.caller(where, "plus", None, "half")
+            client.connect(where, "plus", None, "half")
 
 
 KINDS = {"number": 1, "text": "a,\N{SNOWMAN}", "truth": True, "long": 2, "double": 0.1}
@@ -128,10 +128,10 @@ def test_text_goes_there_and_back(rest: None, grpc: None, tmp_path: Path) -> Non
 
 def test_an_interrupted_call_of_texts_is_gone_on_with(version: Path, tmp_path: Path) -> None:
     (tmp_path / "k.jsonl").write_text((json.dumps(KINDS) + "\n") * 3)
-    from lstm_ae.serving.bulk import _hash
-    from lstm_ae.serving.samples import read_samples
+    from lstm_ae.serving.client import _hash
+    from lstm_ae.serving.inputs import read_samples
 
-    signature = callers.caller("plus", None, None, "kinds").signature
+    signature = client.connect("plus", None, None, "kinds").signature
     assert _hash(read_samples(Path("k.jsonl"), signature)) == _hash(read_samples(Path("k.jsonl"), signature))
 
 
@@ -150,18 +150,18 @@ def test_a_refusal_is_read_although_the_server_stopped_reading() -> None:
         server.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/models/x:predict"
         with pytest.raises(DataError, match="refuses: too big"):
-            callers._json(url, b"0" * 20_000_000)
+            client._json(url, b"0" * 20_000_000)
         server.join()
     with pytest.raises(DataError, match="cannot be reached"):
-        callers._json(url, b"0")
+        client._json(url, b"0")
 
 
 def test_a_strangers_answer_is_told(rest: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = callers.caller(URL, "plus", None, "")
+    found = client.connect(URL, "plus", None, "")
     for answer in ({}, {"outputs": [[1], [2, 3]]}, {"outputs": "x"}, []):
-        monkeypatch.setattr(callers, "_json", lambda url, body, answer=answer: answer)
+        monkeypatch.setattr(client, "_json", lambda url, body, answer=answer: answer)
         with pytest.raises(DataError, match="does not answer as TensorFlow Serving does"):
             found.call({})
         if "outputs" not in answer:
             with pytest.raises(DataError, match="does not answer as TensorFlow Serving does"):
-                callers.caller(URL, "plus", None, "")
+                client.connect(URL, "plus", None, "")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lstm_ae.serving import models
-from lstm_ae.serving.folders import Model, Policy, discover
-from lstm_ae.serving.models import Catalogue, State
-from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.workers import Workers
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.folders import ServedModel, VersionPolicy, discover_models
+from lstm_ae.serving.models import Catalogue, VersionState
+from lstm_ae.serving.workers import JobThreads
 
 
 def version(folder: Path, name: str, number: int = 1) -> None:
@@ -46,7 +46,7 @@ async def until(true: Callable[[], bool], work: Callable[[], Any] | None = None)
     raise AssertionError
 
 
-def refusal(call: Callable[..., Any], *given: Any, **named: Any) -> tuple[Code, str]:
+def refusal(call: Callable[..., Any], *given: Any, **named: Any) -> tuple[StatusCode, str]:
     with pytest.raises(Refusal) as caught:
         call(*given, **named)
     return caught.value.code, caught.value.message
@@ -63,25 +63,25 @@ def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Even
     version(tmp_path, "plus")
 
     async def work() -> None:
-        wanted = [Model("plus", tmp_path / "plus", labels=(("stable", 1),))]
+        wanted = [ServedModel("plus", tmp_path / "plus", labels=(("stable", 1),))]
         catalogue = Catalogue(lambda: wanted, loads_after(go, "plus"))
         # Before the first look nobody knows.
         for call in (catalogue.find, catalogue.statuses):
-            assert refusal(call, "plus")[0] == refusal(call, "plus", label="stable")[0] == Code.UNAVAILABLE
+            assert refusal(call, "plus")[0] == refusal(call, "plus", label="stable")[0] == StatusCode.UNAVAILABLE
         await catalogue.look()
         await until(lambda: catalogue.states() == [("plus", 1, "LOADING")])
-        assert [status.state for status in catalogue.statuses("plus")] == [State.LOADING]
+        assert [status.state for status in catalogue.statuses("plus")] == [VersionState.LOADING]
         for given in ({}, {"version": 1}, {"label": "stable"}):
             code, message = refusal(catalogue.find, "plus", **given)
             assert (code.http, "LOADING" in message) == (503, True)
-        assert refusal(catalogue.find, "plus", 2)[0] == refusal(catalogue.find, "other")[0] == Code.NOT_FOUND
-        assert refusal(catalogue.find, "plus", label="x")[0] == Code.INVALID_ARGUMENT
+        assert refusal(catalogue.find, "plus", 2)[0] == refusal(catalogue.find, "other")[0] == StatusCode.NOT_FOUND
+        assert refusal(catalogue.find, "plus", label="x")[0] == StatusCode.INVALID_ARGUMENT
         # Looks do not wait for a load, nor begin it anew.
         await catalogue.look()
         go.set()
         await until(catalogue.ready)
         assert catalogue.find("plus", label="stable").version == 1
-        assert refusal(catalogue.find, "plus", 2)[0] == Code.NOT_FOUND
+        assert refusal(catalogue.find, "plus", 2)[0] == StatusCode.NOT_FOUND
         catalogue.close()
 
     asyncio.run(work())
@@ -95,7 +95,7 @@ def test_a_load_that_never_ends_is_passed_by(
         version(tmp_path, name)
 
     async def work() -> None:
-        catalogue = Catalogue(lambda: discover(tmp_path, Policy()), loads_after(go, "endless"))
+        catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy()), loads_after(go, "endless"))
         await catalogue.look()
         await until(lambda: catalogue.names() == ["plus", "zeta"])
         assert not catalogue.ready()
@@ -117,12 +117,12 @@ def test_a_late_version_is_reported_and_served_once_it_has_loaded(tmp_path: Path
         return stand_in(name, number, directory)
 
     async def work() -> None:
-        catalogue = Catalogue(lambda: [Model("plus", tmp_path / "plus")], load, limit=0.01)
+        catalogue = Catalogue(lambda: [ServedModel("plus", tmp_path / "plus")], load, limit=0.01)
         await catalogue.refresh()
         (status,) = catalogue.statuses("plus")
-        assert (status.state, "within 0.01 s" in status.error) == (State.LOADING, True)
+        assert (status.state, "within 0.01 s" in status.error) == (VersionState.LOADING, True)
         assert catalogue.states() == [("plus", 1, "ERROR")]
-        assert refusal(catalogue.find, "plus")[0] == Code.UNAVAILABLE
+        assert refusal(catalogue.find, "plus")[0] == StatusCode.UNAVAILABLE
         await catalogue.refresh()  # neither waits nor loads it twice
         go.set()
         await until(catalogue.ready, catalogue.look)
@@ -148,7 +148,7 @@ def test_a_folder_that_hangs_is_passed_by(tmp_path: Path, go: threading.Event, m
     monkeypatch.setattr(Path, "iterdir", hanging)
 
     async def work() -> None:
-        catalogue = Catalogue(lambda: discover(tmp_path, Policy()), stand_in)
+        catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
         await until(catalogue.ready, catalogue.look)
         hangs.set()
         version(tmp_path, "plus", 2)
@@ -167,14 +167,14 @@ def test_a_version_set_aside_is_given_to_no_request(tmp_path: Path) -> None:
     version(tmp_path, "zeta")
 
     async def work() -> None:
-        catalogue = Catalogue(lambda: discover(tmp_path, Policy()), stand_in)
+        catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
         await catalogue.refresh()
         plus = catalogue.find("plus")
         catalogue.set_aside(plus, "A call has not ended.")
         code, message = refusal(catalogue.find, "plus")
-        assert (code, "A call has not ended" in message) == (Code.UNAVAILABLE, True)
+        assert (code, "A call has not ended" in message) == (StatusCode.UNAVAILABLE, True)
         assert catalogue.states() == [("plus", 1, "SET_ASIDE"), ("zeta", 1, "AVAILABLE")]
-        assert catalogue.statuses("plus")[0].state == State.END
+        assert catalogue.statuses("plus")[0].state == VersionState.END
         assert not catalogue.ready()
         await catalogue.refresh()
         assert catalogue.find("zeta").version == 1
@@ -196,7 +196,7 @@ def test_a_version_set_aside_is_given_to_no_request(tmp_path: Path) -> None:
 def test_jobs_take_their_turn_and_long_ones_let_others_begin(go: threading.Event) -> None:
     async def work() -> list[str]:
         began: list[str] = []
-        workers = Workers("job", 1, patience=0.01)
+        workers = JobThreads("job", 1, patience=0.01)
 
         def job(name: str) -> str:
             began.append(name)

@@ -11,14 +11,14 @@ from served_models import save
 from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.serving.batching import Batching
-from lstm_ae.serving.configs import models_of, read_models
-from lstm_ae.serving.container import INSIDE, tensorflow_serving
-from lstm_ae.serving.folders import Model, Policy, discover
+from lstm_ae.serving.batching import BatchingConfig
+from lstm_ae.serving.container import INSIDE, write_tensorflow_serving
+from lstm_ae.serving.errors import Refusal
+from lstm_ae.serving.folders import ServedModel, VersionPolicy, discover_models
+from lstm_ae.serving.models_config import models_of, read_models
 from lstm_ae.serving.ports import Ports
-from lstm_ae.serving.refusals import Refusal
-from lstm_ae.serving.server import Manners
-from lstm_ae.serving.service import Limits
+from lstm_ae.serving.server import ServerConfig
+from lstm_ae.serving.service import RequestLimits
 
 TENSORFLOW = "model_platform: 'tensorflow'"
 
@@ -83,8 +83,10 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     (tmp_path / "b b" / "7").mkdir(parents=True)
     for place in ("a/1", "b b/7"):
         (tmp_path / place / "saved_model.pb").touch()
-    path, command = tensorflow_serving(
-        tmp_path, discover(tmp_path, Policy("all"), [("a", "stable", 1)]), ports=Ports("127.0.0.1", 81, 80)
+    path, command = write_tensorflow_serving(
+        tmp_path,
+        discover_models(tmp_path, VersionPolicy("all"), [("a", "stable", 1)]),
+        ports=Ports("127.0.0.1", 81, 80),
     )
     found = model_server_config_pb2.ModelServerConfig()
     text_format.Parse(path.read_text(), found)
@@ -102,8 +104,8 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     assert "--model_config_file=/models/models.config" in command
     assert "--allow_version_labels_for_unavailable_models" in command
     assert models_of(found) == [
-        Model("a", Path("/models/a"), Policy("all"), (("stable", 1),)),
-        Model("b b", Path("/models/b b"), Policy("all")),
+        ServedModel("a", Path("/models/a"), VersionPolicy("all"), (("stable", 1),)),
+        ServedModel("b b", Path("/models/b b"), VersionPolicy("all")),
     ]
 
 
@@ -118,7 +120,9 @@ def test_tensorflow_serving_writes_bytes_too(tmp_path: Path) -> None:
 def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
     (tmp_path / "one" / "3").mkdir(parents=True)
     (tmp_path / "one" / "3" / "saved_model.pb").touch()
-    path, command = tensorflow_serving(tmp_path / "one", discover(tmp_path / "one", Policy("latest", 2)), ports=Ports())
+    path, command = write_tensorflow_serving(
+        tmp_path / "one", discover_models(tmp_path / "one", VersionPolicy("latest", 2)), ports=Ports()
+    )
     assert f"-v {tmp_path / 'one'}:/models/one:ro" in command
     assert command.endswith("--model_config_file=/models/one/models.config")
     assert 'base_path: "/models/one"' in path.read_text()
@@ -129,14 +133,14 @@ def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
 def test_tensorflow_serving_gets_the_same_options(tmp_path: Path) -> None:
     (tmp_path / "one" / "3").mkdir(parents=True)
     (tmp_path / "one" / "3" / "saved_model.pb").touch()
-    models = discover(tmp_path, Policy())
-    _, command = tensorflow_serving(
+    models = discover_models(tmp_path, VersionPolicy())
+    _, command = write_tensorflow_serving(
         tmp_path,
         models,
         ports=Ports("::1", 81, None),
-        manners=Manners(poll=2.5),
-        batching=Batching(8, 0.002, sizes=(4, 8)),
-        limits=Limits(seconds=0.5),
+        manners=ServerConfig(poll=2.5),
+        batching=BatchingConfig(8, 0.002, sizes=(4, 8)),
+        limits=RequestLimits(seconds=0.5),
     )
     assert "--rm -p '[::1]:81:8501' -v" in command
     assert command.endswith(
@@ -152,8 +156,12 @@ def test_tensorflow_serving_gets_the_same_options(tmp_path: Path) -> None:
         "allowed_batch_sizes: 8",
     ]
     with pytest.raises(ConfigError, match="no counterpart of --drain, --allowed-host, --max-body; leave these out"):
-        tensorflow_serving(
-            tmp_path, models, ports=Ports(), manners=Manners(drain_seconds=1, hosts=("x",)), limits=Limits(body=1)
+        write_tensorflow_serving(
+            tmp_path,
+            models,
+            ports=Ports(),
+            manners=ServerConfig(drain_seconds=1, hosts=("x",)),
+            limits=RequestLimits(body=1),
         )
 
 
@@ -185,7 +193,7 @@ def test_models_behind_links(tmp_path: Path) -> None:
     served = tmp_path / "served"
     save(served / "plus", 1)
     (served / "same").symlink_to("plus")
-    path, _ = tensorflow_serving(served, discover(served, Policy()), ports=Ports())
+    path, _ = write_tensorflow_serving(served, discover_models(served, VersionPolicy()), ports=Ports())
     assert [str(model.base) for model in read_models(path)] == ["/models/plus", "/models/plus"]
     (served / "link").symlink_to(tmp_path / "elsewhere")
     said = call("serve served --tf-serving")
@@ -227,7 +235,9 @@ def test_a_configuration_from_a_file(tmp_path: Path) -> None:
         "model_config_list { config { name: 'x' base_path: 'sub' model_type: TENSORFLOW "
         "model_version_policy { specific { versions: 4 } } } }"
     )
-    assert read_models(tmp_path / "models.config") == [Model("x", tmp_path / "sub", Policy("specific", versions=(4,)))]
+    assert read_models(tmp_path / "models.config") == [
+        ServedModel("x", tmp_path / "sub", VersionPolicy("specific", versions=(4,)))
+    ]
     (tmp_path / "models.config").write_text("models {")
     with pytest.raises(ConfigError, match=r"is not TensorFlow Serving's models\.config"):
         read_models(tmp_path / "models.config")

@@ -33,13 +33,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from lstm_ae.exporting import admission
-from lstm_ae.serving.folders import Model, Policy
-from lstm_ae.serving.reading import read_request
-from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.rpc import grpc_server
+from lstm_ae.export import admission
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.folders import ServedModel, VersionPolicy
+from lstm_ae.serving.grpc_server import grpc_server
+from lstm_ae.serving.json_codec import read_request, write_answer
 from lstm_ae.serving.service import Service
-from lstm_ae.serving.writing import write_answer
 
 # A name of every letter that a path may hold only in another form.
 RESERVED = "model!#$%&'()*+,/:;=?@[]"
@@ -67,7 +66,7 @@ class Served(NamedTuple):
         try:
             return getattr(stubs(self.channel), name)(request, timeout=CEILING)
         except grpc.RpcError as error:
-            return Refusal(Code[error.code().name], error.details())  # type: ignore[attr-defined]
+            return Refusal(StatusCode[error.code().name], error.details())  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +77,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     save_of_examples(folder / "examples")
     save(folder / "plus", 1)
     made = service(folder)
-    every = Policy("all")
+    every = VersionPolicy("all")
     models = [
-        Model("half", folder / "half", every, (("stable", 123), (f"latest{RESERVED}", 124))),
-        Model(RESERVED, folder / "half", every, (("latest", 124), (f"latest{RESERVED}", 124))),
-        Model("examples", folder / "examples"),
-        Model("plus", folder / "plus"),
+        ServedModel("half", folder / "half", every, (("stable", 123), (f"latest{RESERVED}", 124))),
+        ServedModel(RESERVED, folder / "half", every, (("latest", 124), (f"latest{RESERVED}", 124))),
+        ServedModel("examples", folder / "examples"),
+        ServedModel("plus", folder / "plus"),
     ]
     made.catalogue.wanted = lambda: models
     loop = asyncio.new_event_loop()
@@ -210,7 +209,7 @@ def test_json_tensor_test_reads(case: str) -> None:
     if isinstance(expected, str):
         with pytest.raises(Refusal, match=expected) as caught:
             read()
-        assert caught.value.code is Code.INVALID_ARGUMENT
+        assert caught.value.code is StatusCode.INVALID_ARGUMENT
         return
     found = read()
     assert found.rows == ("instances" in body)
@@ -289,7 +288,7 @@ def test_json_tensor_test_writes(case: str) -> None:
     if isinstance(expected, str):
         with pytest.raises(Refusal, match=expected) as caught:
             write_answer(outputs, rows=rows)
-        assert caught.value.code is Code.INVALID_ARGUMENT
+        assert caught.value.code is StatusCode.INVALID_ARGUMENT
     else:
         assert json.loads(write_answer(outputs, rows=rows)) == {"predictions" if rows else "outputs": expected}
 
@@ -342,8 +341,8 @@ def test_json_tensor_test_examples(served: Served, case: str, method: str) -> No
         status, content = served.rest("POST", f"/v1/models/half:{method}", body.encode())
         assert (status, expected in content["error"]) == (400, True), content
         return
-    from lstm_ae.serving.protos import to_example
-    from lstm_ae.serving.reading import read_examples
+    from lstm_ae.serving.grpc_server import to_example
+    from lstm_ae.serving.json_codec import read_examples
 
     found = read_examples(body.encode())
     assert found.signature == ("own" if "own" in body else "")
@@ -356,7 +355,7 @@ def test_json_tensor_test_examples(served: Served, case: str, method: str) -> No
 
 
 def test_json_tensor_test_results() -> None:
-    from lstm_ae.serving.writing import write_classification, write_regression
+    from lstm_ae.serving.json_codec import write_classification, write_regression
 
     labels, scores = texts(["car", "bus"], ["car", "bus"]), np.float32([[0.2, 0.8], [0.9, 0.1]])
     results = [[["car", 0.2], ["bus", 0.8]], [["car", 0.9], ["bus", 0.1]]]
@@ -1129,7 +1128,7 @@ def test_grpc_writes_bytes_where_asked_to(served: Served) -> None:
 
 def test_a_model_of_examples_needs_no_trust(served: Served) -> None:
     """`admission.check` raises `Forbidden` for a model that contains forbidden parts."""
-    assert admission.check(served.made.catalogue.find("examples").directory)
+    assert admission.check_version(served.made.catalogue.find("examples").directory)
 
 
 def test_signatures_of_examples_are_described(served: Served) -> None:
@@ -1155,7 +1154,7 @@ def test_examples_are_limited_and_counted(served: Served) -> None:
         status, content = served.rest("POST", f"{HALF}:regress", body)
     finally:
         served.made.limits = limits
-    assert (answer.code, status) == (Code.INVALID_ARGUMENT, 400)
+    assert (answer.code, status) == (StatusCode.INVALID_ARGUMENT, 400)
     assert "At most 1 instances" in answer.message
     assert "At most 1 instances" in content["error"]
     counted = served.made.metrics.text().decode()

@@ -13,11 +13,11 @@ from served_models import run, save, service
 from tensorflow_serving.apis import model_management_pb2
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.serving.callers import caller
-from lstm_ae.serving.folders import Model, Policy
-from lstm_ae.serving.models import State
-from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.rpc import _Models
+from lstm_ae.serving.client import connect
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.folders import ServedModel, VersionPolicy
+from lstm_ae.serving.grpc_server import _Models
+from lstm_ae.serving.models import VersionState
 from lstm_ae.serving.service import Service
 
 
@@ -72,7 +72,7 @@ def test_a_configured_folder_that_cannot_be_read_is_waited_for(tmp_path: Path, u
     save(tmp_path / "plus", 1)
     save(tmp_path / "other", 1)
     made = service(tmp_path)
-    made.catalogue.wanted = lambda: [Model(name, tmp_path / name) for name in ("other", "plus")]
+    made.catalogue.wanted = lambda: [ServedModel(name, tmp_path / name) for name in ("other", "plus")]
     unreadable.add("other")
 
     async def work(made: Service) -> None:
@@ -84,19 +84,19 @@ def test_a_configured_folder_that_cannot_be_read_is_waited_for(tmp_path: Path, u
 def test_a_damaged_newcomer_leaves_the_server_ready(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     made = service(tmp_path)
-    models = [Model("plus", tmp_path / "plus")]
+    models = [ServedModel("plus", tmp_path / "plus")]
     made.catalogue.wanted = lambda: models
 
     async def work(made: Service) -> None:
         (tmp_path / "broken" / "1").mkdir(parents=True)
         (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"no")
-        models.append(Model("broken", tmp_path / "broken"))
+        models.append(ServedModel("broken", tmp_path / "broken"))
         await made.catalogue.refresh()
-        assert [status.state for status in made.catalogue.statuses("broken")] == [State.END]
+        assert [status.state for status in made.catalogue.statuses("broken")] == [VersionState.END]
         assert made.catalogue.ready()
         # One that has served and serves no more is missed, until nobody wants it any longer.
         save(tmp_path / "late", 1)
-        models[1] = Model("late", tmp_path / "late")
+        models[1] = ServedModel("late", tmp_path / "late")
         await made.catalogue.refresh()
         shutil.rmtree(tmp_path / "late" / "1")
         await made.catalogue.refresh()
@@ -128,8 +128,8 @@ def test_a_model_damaged_from_the_start_is_waited_for(tmp_path: Path) -> None:
 def test_a_folder_that_holds_nothing_to_serve_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path / "plus", 1)
     made = service(tmp_path)
-    lost = Model("lost", tmp_path / "lost", Policy("specific", versions=(7,)))
-    made.catalogue.wanted = lambda: [Model("plus", tmp_path / "plus"), lost]
+    lost = ServedModel("lost", tmp_path / "lost", VersionPolicy("specific", versions=(7,)))
+    made.catalogue.wanted = lambda: [ServedModel("plus", tmp_path / "plus"), lost]
 
     async def work(made: Service) -> None:
         await made.catalogue.refresh()
@@ -143,26 +143,34 @@ def test_predict_passes_over_what_it_cannot_read(tmp_path: Path, unreadable: set
     save(tmp_path / "plus", 1)
     (tmp_path / "lost+found").mkdir()
     unreadable.add("lost+found")
-    assert caller(str(tmp_path), None, None, "").model == "plus/1"
+    assert connect(str(tmp_path), None, None, "").model == "plus/1"
     with pytest.raises(ConfigError, match="--model must be one of plus"):
-        caller(str(tmp_path), "lost+found", None, "")
+        connect(str(tmp_path), "lost+found", None, "")
 
 
 @pytest.mark.parametrize(
     ("model", "code", "words"),
     [
-        (Model("plus", Path("pulse")), Code.NOT_FOUND, "Could not find any versions of model plus to serve at 'pulse'"),
-        (Model("plus", Path("plus"), Policy("specific", versions=(7,))), Code.NOT_FOUND, "nothing was changed"),
-        (Model("locked", Path("locked")), Code.FAILED_PRECONDITION, "cannot be read (Permission denied)"),
         (
-            Model("plus", Path("plus"), labels=(("stable", 2),)),
-            Code.FAILED_PRECONDITION,
+            ServedModel("plus", Path("pulse")),
+            StatusCode.NOT_FOUND,
+            "Could not find any versions of model plus to serve at 'pulse'",
+        ),
+        (
+            ServedModel("plus", Path("plus"), VersionPolicy("specific", versions=(7,))),
+            StatusCode.NOT_FOUND,
+            "nothing was changed",
+        ),
+        (ServedModel("locked", Path("locked")), StatusCode.FAILED_PRECONDITION, "cannot be read (Permission denied)"),
+        (
+            ServedModel("plus", Path("plus"), labels=(("stable", 2),)),
+            StatusCode.FAILED_PRECONDITION,
             "Request to assign label to version 2 of model plus, which is not currently available for inference",
         ),
     ],
 )
 def test_a_configuration_with_a_typo_changes_nothing(
-    tmp_path: Path, unreadable: set[str], model: Model, code: Code, words: str
+    tmp_path: Path, unreadable: set[str], model: ServedModel, code: StatusCode, words: str
 ) -> None:
     save(tmp_path / "plus", 1)
     unreadable.add("locked")
@@ -200,19 +208,19 @@ def test_a_reload_says_what_did_not_become_available(tmp_path: Path) -> None:
     async def work(made: Service) -> None:
         assert (await reload(made, "plus", versions=(1,))).error_code == 0
         status = await reload(made, "plus", "broken", versions=(1, 3))
-        assert status.error_code == Code.UNKNOWN
+        assert status.error_code == StatusCode.UNKNOWN
         assert status.error_message.startswith("3 servable(s) did not become available: {{{name: ")
         assert "{{name: plus version: 3} due to error: there is no such version}" in status.error_message
         assert "{{name: broken version: 3} due to error: '" in status.error_message
         assert "is damaged" in status.error_message
         assert made.catalogue.find("plus").version == 1
-        assert (await reload(made, "nowhere")).error_code == Code.NOT_FOUND
+        assert (await reload(made, "nowhere")).error_code == StatusCode.NOT_FOUND
 
     run(service(tmp_path), work)
 
 
 def _status(answer: Any) -> Any:
-    return getattr(grpc.StatusCode, Code(answer.status.error_code).name)
+    return getattr(grpc.StatusCode, StatusCode(answer.status.error_code).name)
 
 
 def test_one_models_failure_keeps_no_other_from_its_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +230,7 @@ def test_one_models_failure_keeps_no_other_from_its_update(tmp_path: Path, monke
     async def work(made: Service) -> None:
         update = made.catalogue._update
 
-        async def failing(model: Model) -> None:
+        async def failing(model: ServedModel) -> None:
             if model.name == "other":
                 raise ValueError("other")
             await asyncio.sleep(0.05)

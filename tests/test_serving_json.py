@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_ae.serving import cells
-from lstm_ae.serving.reading import Asked, read_request
-from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.writing import write_answer
+from lstm_ae.serving import json_values
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.json_codec import PredictRequest, read_request, write_answer
 
 DTYPES = {
     "float": np.float32,
@@ -23,7 +22,7 @@ DTYPES = {
 }
 
 
-def read(body: str | bytes, **inputs: str) -> Asked:
+def read(body: str | bytes, **inputs: str) -> PredictRequest:
     """Read a request of inputs with these kinds."""
     dtypes = {name: np.dtype(DTYPES[kind]) for name, kind in inputs.items()}
     return read_request(body.encode() if isinstance(body, str) else body, {"serving_default": dtypes, "s": dtypes})
@@ -33,7 +32,7 @@ def refused(body: str | bytes, **inputs: str) -> str:
     """What a request is refused with."""
     with pytest.raises(Refusal) as caught:
         read(body, **inputs)
-    assert caught.value.code is Code.INVALID_ARGUMENT
+    assert caught.value.code is StatusCode.INVALID_ARGUMENT
     assert caught.value.http == 400
     assert "\n" not in caught.value.message
     return caught.value.message
@@ -186,7 +185,7 @@ def test_a_number_too_large_does_not_become_another(cell: int, kind: str, monkey
     def wrapping(values: Any, dtype: Any) -> Any:
         return np.asarray(values, np.int64).astype(dtype)
 
-    monkeypatch.setattr(cells, "np", SimpleNamespace(**vars(np) | {"array": wrapping}))
+    monkeypatch.setattr(json_values, "np", SimpleNamespace(**vars(np) | {"array": wrapping}))
     assert "Type: Number is not of expected type" in refused(f'{{"instances": [1, {cell}]}}', x=kind)
 
 
@@ -198,7 +197,7 @@ def test_several_inputs_need_names() -> None:
 def test_an_error_repeats_no_more_than_a_thousand_characters() -> None:
     assert len(refused('{"signature_name": "' + "x" * 10_000_000 + '", "instances": 5}', x="float")) == 1000
     with pytest.raises(Refusal) as caught:
-        raise Refusal(Code.INVALID_ARGUMENT, "x" * 5000)
+        raise Refusal(StatusCode.INVALID_ARGUMENT, "x" * 5000)
     assert len(caught.value.message) == 1000
 
 

@@ -13,11 +13,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lstm_ae.serving import connections
-from lstm_ae.serving.connections import Busy, Sweeper, connections_for
-from lstm_ae.serving.limiter import Limiter, client_of, peer_of
-from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.rpc import grpc_server
-from lstm_ae.serving.service import Limits
+from lstm_ae.serving.connections import BusyConnections, ConnectionSweeper, connections_for
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.grpc_server import grpc_server
+from lstm_ae.serving.limiter import RequestLimiter, client_key, peer_of
+from lstm_ae.serving.service import RequestLimits
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ from lstm_ae.serving.service import Limits
 )
 def test_who_is_at_the_other_side(address: str, peer: str, client: str) -> None:
     assert peer_of(address) == peer
-    assert client_of(peer) == client
+    assert client_key(peer) == client
 
 
 class Requests:
     """Requests to a limiter, each of which has its place until its body has come, or it is told to end."""
 
-    def __init__(self, limiter: Limiter) -> None:
+    def __init__(self, limiter: RequestLimiter) -> None:
         self.limiter = limiter
         self.inside: list[str] = []
 
@@ -73,7 +73,7 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def refused(task: "asyncio.Task[Any]") -> Code:
+async def refused(task: "asyncio.Task[Any]") -> StatusCode:
     with pytest.raises(Refusal) as caught:
         await task
     return caught.value.code
@@ -81,7 +81,7 @@ async def refused(task: "asyncio.Task[Any]") -> Code:
 
 def test_no_client_takes_all_places() -> None:
     async def work() -> None:
-        made = Requests(Limiter(4))
+        made = Requests(RequestLimiter(4))
         tasks = [made.come("a") for _ in range(5)]
         await settle()
         assert made.inside == ["a"] * 3
@@ -102,12 +102,12 @@ def test_no_client_takes_all_places() -> None:
 
 def test_too_many_requests_are_refused_and_others_until_their_deadline() -> None:
     async def work() -> None:
-        made = Requests(Limiter(2, 2))
+        made = Requests(RequestLimiter(2, 2))
         tasks = [made.come("a") for _ in range(6)]
         await settle()
-        assert await refused(made.come("a")) == Code.UNAVAILABLE
+        assert await refused(made.come("a")) == StatusCode.UNAVAILABLE
         await end(tasks.pop())
-        assert await refused(made.come("a", seconds=0.01)) == Code.DEADLINE_EXCEEDED
+        assert await refused(made.come("a", seconds=0.01)) == StatusCode.DEADLINE_EXCEEDED
         await end(*tasks)
         assert not made.limiter._queue
 
@@ -116,7 +116,7 @@ def test_too_many_requests_are_refused_and_others_until_their_deadline() -> None
 
 def test_who_leaves_while_waiting_takes_no_place() -> None:
     async def work() -> None:
-        made = Requests(Limiter(1, 1))
+        made = Requests(RequestLimiter(1, 1))
         first, second, third = made.come("a"), made.come("b"), made.come("c")
         await settle()
         first.cancel()
@@ -132,13 +132,13 @@ def test_who_leaves_while_waiting_takes_no_place() -> None:
 
 def test_slow_bodies_lose_their_places_to_those_that_wait() -> None:
     async def work() -> None:
-        never, made = asyncio.Event(), Requests(Limiter(4, 3, slow=0.05))
+        never, made = asyncio.Event(), Requests(RequestLimiter(4, 3, slow=0.05))
         slow = [made.come("a", body=never) for _ in range(3)]
         working = made.come("b")
         await asyncio.sleep(0.2)
         assert made.inside == ["a", "a", "a", "b"]  # nobody waits
         waiting = [made.come("a"), made.come("c")]
-        assert await refused(slow[0]) == await refused(slow[1]) == Code.DEADLINE_EXCEEDED
+        assert await refused(slow[0]) == await refused(slow[1]) == StatusCode.DEADLINE_EXCEEDED
         for _ in range(300):
             if "c" in made.inside:
                 break
@@ -151,10 +151,10 @@ def test_slow_bodies_lose_their_places_to_those_that_wait() -> None:
 
 
 def test_a_body_has_a_deadline() -> None:
-    async def work() -> Code:
-        return await refused(Requests(Limiter()).come("a", body=asyncio.Event(), seconds=0.01))
+    async def work() -> StatusCode:
+        return await refused(Requests(RequestLimiter()).come("a", body=asyncio.Event(), seconds=0.01))
 
-    assert asyncio.run(work()) == Code.DEADLINE_EXCEEDED
+    assert asyncio.run(work()) == StatusCode.DEADLINE_EXCEEDED
 
 
 @contextlib.contextmanager
@@ -183,8 +183,8 @@ def test_connections_without_a_request_are_closed_where_there_are_many(monkeypat
     # The clients' ends are in this process as well.
     monkeypatch.setattr(connections.os, "listdir", lambda path, listed=connections.os.listdir: listed(path) * 2)
     with connected(12) as (port, pairs), connected(1) as (_, (other,)):
-        busy = Busy()
-        sweeper = Sweeper([port], 8, busy)
+        busy = BusyConnections()
+        sweeper = ConnectionSweeper([port], 8, busy)
         peers = [peer_of("{}:{}".format(*client.getsockname())) for client, _ in pairs]
         with busy.during(peers[0]), busy.during(peers[3]):
             assert sweeper.sweep() == 0  # all may be about to ask
@@ -206,7 +206,7 @@ def test_the_clients_with_most_connections_lose_them_first(monkeypatch: pytest.M
     monkeypatch.setattr(connections, "_connections", lambda ports: iter(there))
     monkeypatch.setattr(connections, "_close", lambda number, peer: closed.append(peer) or True)
     monkeypatch.setattr(connections.sys, "platform", "linux")
-    sweeper = Sweeper([80], 8, Busy())
+    sweeper = ConnectionSweeper([80], 8, BusyConnections())
     sweeper.sweep()
     sweeper.sweep()
     assert len(closed) == 4
@@ -227,9 +227,9 @@ def test_connections_leave_files_for_the_rest() -> None:
 class Serving:
     """A gRPC server of the health service, and what is asked of it."""
 
-    def __init__(self, seconds: float, limits: Limits = Limits()) -> None:  # noqa: B008
+    def __init__(self, seconds: float, limits: RequestLimits = RequestLimits()) -> None:  # noqa: B008
         self.service: Any = SimpleNamespace(
-            limits=limits, limiter=Limiter(4), busy=Busy(), ready=lambda: True, catalogue=None
+            limits=limits, limiter=RequestLimiter(4), busy=BusyConnections(), ready=lambda: True, catalogue=None
         )
         self.seconds = seconds
 
@@ -287,4 +287,4 @@ def test_calls_without_messages_lock_nobody_out_of_the_health_service() -> None:
         return found.status
 
     # Without limits of time but the client's own.
-    assert asyncio.run(Serving(600.0, Limits(seconds=600.0)).ask(work)) == health_pb2.HealthCheckResponse.SERVING
+    assert asyncio.run(Serving(600.0, RequestLimits(seconds=600.0)).ask(work)) == health_pb2.HealthCheckResponse.SERVING

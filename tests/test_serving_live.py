@@ -38,9 +38,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from lstm_ae.serving.protos import described, to_array
-from lstm_ae.serving.refusals import Refusal
-from lstm_ae.serving.servable import Signature, Spec
+from lstm_ae.serving.errors import Refusal
+from lstm_ae.serving.grpc_server import described_tensor, to_array
+from lstm_ae.serving.servable import Signature, TensorSpec
 
 PREDICT = "/v1/models/plus:predict"
 ONE = {"instances": [[1.0]]}
@@ -175,14 +175,14 @@ def test_what_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Path, monk
     ):
         with pytest.raises(Refusal, match=r"up to 100 bytes\. Its shape says: 1"):
             to_array("x", spoilt(tensor), 100)
-    signature = Signature("s", {"x": Spec(np.dtype(np.float32), (None, None))}, {}, True)
+    signature = Signature("s", {"x": TensorSpec(np.dtype(np.float32), (None, None))}, {}, True)
     made = service(tmp_path, limits={"instances": 10})
     for shape, words in (
         ((11, 1), "At most 10 instances"),
         ((1, 100_001), "at most 100000 steps"),
     ):
         sizes = " ".join(f"dim {{ size: {size} }}" for size in shape)
-        said = described("x", spoilt(f"dtype: DT_FLOAT tensor_shape {{ {sizes} }} float_val: 1"))
+        said = described_tensor("x", spoilt(f"dtype: DT_FLOAT tensor_shape {{ {sizes} }} float_val: 1"))
         with pytest.raises(Refusal, match=words):
             made.check(signature, {"x": said})
 

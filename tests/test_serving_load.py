@@ -11,7 +11,7 @@ import pytest
 from served_models import save
 from servers import Live, live
 
-from lstm_ae.bench.load import put_under_load
+from lstm_ae.bench.load import apply_load
 
 PREDICT = "/v1/models/plus:predict"
 ONE = json.dumps({"instances": [[1.0]]}).encode()
@@ -115,7 +115,7 @@ def test_memory_stays_as_it_is(tmp_path: Path) -> None:
     with live(tmp_path) as server:
         seen = []
         for requests in (5000, 10_000, 10_000):
-            took = put_under_load(server.rest, PREDICT, ONE, clients=64, seconds=300, requests=requests)
+            took = apply_load(server.rest, PREDICT, ONE, clients=64, seconds=300, requests=requests)
             assert took.failed == 0
             seen.append(resident(server))
     assert max(seen[1:]) - seen[0] < 8, seen

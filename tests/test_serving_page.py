@@ -11,23 +11,24 @@ import numpy as np
 import pytest
 from served_models import ask, run, save, service
 
-from lstm_ae.serving import openapi, schemas, static
-from lstm_ae.serving.folders import Policy
-from lstm_ae.serving.manifests import LARGEST, Example, examples, read_manifest, told
-from lstm_ae.serving.rest import Answer
-from lstm_ae.serving.servable import Signature, Spec
-from lstm_ae.serving.service import Limits
+from lstm_ae.serving import openapi, web_page
+from lstm_ae.serving import openapi as schemas
+from lstm_ae.serving.folders import VersionPolicy
+from lstm_ae.serving.manifest import LARGEST, SignatureExample, describe_manifest, manifest_examples, read_manifest
+from lstm_ae.serving.rest import RestResponse
+from lstm_ae.serving.servable import Signature, TensorSpec
+from lstm_ae.serving.service import RequestLimits
 
 FLOAT, INT, TEXT = np.dtype(np.float32), np.dtype(np.int32), np.dtype(object)
-ONE = Signature("serving_default", {"x": Spec(FLOAT, (None, None, 4))}, {"y": Spec(FLOAT, (None, 4))}, True)
+ONE = Signature("serving_default", {"x": TensorSpec(FLOAT, (None, None, 4))}, {"y": TensorSpec(FLOAT, (None, 4))}, True)
 TWO = Signature(
     "forecast",
-    {"horizon": Spec(INT, (None,)), "past": Spec(FLOAT, (None, 30, 1))},
-    {"future": Spec(FLOAT, (None, None, 1)), "spread": Spec(FLOAT, (None, None, 1))},
+    {"horizon": TensorSpec(INT, (None,)), "past": TensorSpec(FLOAT, (None, 30, 1))},
+    {"future": TensorSpec(FLOAT, (None, None, 1)), "spread": TensorSpec(FLOAT, (None, None, 1))},
     True,
 )
-WHOLE = Signature("whole", {"x": Spec(FLOAT, (None, 2))}, {"total": Spec(FLOAT, ())}, False)
-LIMITS = Limits(instances=7, window=50, horizon=9)
+WHOLE = Signature("whole", {"x": TensorSpec(FLOAT, (None, 2))}, {"total": TensorSpec(FLOAT, ())}, False)
+LIMITS = RequestLimits(instances=7, window=50, horizon=9)
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +50,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def answers(folder: Path, *requests: tuple[Any, ...], page: bool = True, labels: Any = ()) -> list[Answer]:
-    made = service(folder, Policy("all"), labels)
+def answers(folder: Path, *requests: tuple[Any, ...], page: bool = True, labels: Any = ()) -> list[RestResponse]:
+    made = service(folder, VersionPolicy("all"), labels)
     made.page = page
 
-    async def all_of_them(made: Any) -> list[Answer]:
+    async def all_of_them(made: Any) -> list[RestResponse]:
         return [await ask(made, *request) for request in requests]
 
-    found: list[Answer] = run(made, all_of_them)
+    found: list[RestResponse] = run(made, all_of_them)
     return found
 
 
@@ -129,7 +130,7 @@ def test_a_manifest_is_told_at_the_path_of_its_model(described: Any) -> None:
 def test_a_signature_without_outputs_is_described() -> None:
     """One odd model must not take the description from all others."""
     odd = Signature("odd", {}, {}, batched=False)
-    assert schemas.answer({"odd": odd})["anyOf"][0]["properties"]["outputs"]["properties"] == {}
+    assert schemas.response_schema({"odd": odd})["anyOf"][0]["properties"]["outputs"]["properties"] == {}
 
 
 def test_the_description_is_openapi(described: Any) -> None:
@@ -152,7 +153,7 @@ def test_request_of_a_single_input() -> None:
     def named(schema: Any) -> Any:
         return {"type": "object", "properties": {"x": schema}, "required": ["x"], "additionalProperties": False}
 
-    rows, columns = schemas.request({ONE.name: ONE}, LIMITS)["anyOf"]
+    rows, columns = schemas.request_schema({ONE.name: ONE}, LIMITS)["anyOf"]
     assert rows["properties"] == {
         "signature_name": {"const": "serving_default"},
         "instances": {"type": "array", "items": {"anyOf": [one, named(one)]}, "minItems": 1, "maxItems": 7},
@@ -163,7 +164,7 @@ def test_request_of_a_single_input() -> None:
 
 
 def test_request_of_several_inputs_names_its_signature() -> None:
-    rows, columns = schemas.request({TWO.name: TWO}, LIMITS)["anyOf"]
+    rows, columns = schemas.request_schema({TWO.name: TWO}, LIMITS)["anyOf"]
     assert rows["required"] == ["instances", "signature_name"]
     row = rows["properties"]["instances"]["items"]
     assert row["required"] == ["horizon", "past"]
@@ -173,7 +174,7 @@ def test_request_of_several_inputs_names_its_signature() -> None:
 
 
 def test_answers_stand_alone_or_by_name() -> None:
-    forms = schemas.answer({ONE.name: ONE, TWO.name: TWO, WHOLE.name: WHOLE})["anyOf"]
+    forms = schemas.response_schema({ONE.name: ONE, TWO.name: TWO, WHOLE.name: WHOLE})["anyOf"]
     assert [list(form["properties"]) for form in forms] == [["predictions"], ["outputs"]] * 2 + [["outputs"]]
     one, _, two, _, whole = forms
     assert one["properties"]["predictions"]["items"]["description"] == "float32, shape (4)"
@@ -182,22 +183,22 @@ def test_answers_stand_alone_or_by_name() -> None:
 
 
 def test_what_has_no_rows_is_asked_by_columns_only() -> None:
-    (form,) = schemas.request({WHOLE.name: WHOLE}, LIMITS)["anyOf"]
+    (form,) = schemas.request_schema({WHOLE.name: WHOLE}, LIMITS)["anyOf"]
     assert form["required"] == ["inputs", "signature_name"]
 
 
 @pytest.mark.parametrize(
     ("spec", "schema"),
     [
-        (Spec(INT, ()), {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}),
-        (Spec(np.dtype(bool), ()), {"type": "boolean"}),
-        (Spec(np.dtype(np.float64), ()), {"type": "number"}),
-        (Spec(TEXT, None), {"description": "object values in lists, nested to any depth"}),
+        (TensorSpec(INT, ()), {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}),
+        (TensorSpec(np.dtype(bool), ()), {"type": "boolean"}),
+        (TensorSpec(np.dtype(np.float64), ()), {"type": "number"}),
+        (TensorSpec(TEXT, None), {"description": "object values in lists, nested to any depth"}),
     ],
 )
-def test_cells(spec: Spec, schema: Any) -> None:
-    assert schemas.tensor(spec) == schema
-    assert "b64" in json.dumps(schemas.tensor(Spec(TEXT, (2,))))
+def test_cells(spec: TensorSpec, schema: Any) -> None:
+    assert schemas.tensor_schema(spec) == schema
+    assert "b64" in json.dumps(schemas.tensor_schema(TensorSpec(TEXT, (2,))))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_a_manifest_is_read_leniently(tmp_path: Path, content: bytes, found: Any
 
 def test_without_a_manifest_nothing_is_told(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == {}
-    assert told({"task": "toy", "files": {}, "read": None}) == {"task": "toy"}
+    assert describe_manifest({"task": "toy", "files": {}, "read": None}) == {"task": "toy"}
 
 
 @pytest.mark.parametrize(
@@ -240,8 +241,10 @@ def test_without_a_manifest_nothing_is_told(tmp_path: Path) -> None:
 )
 def test_examples_that_do_not_fit_are_left_out(one: Any) -> None:
     good = {"name": "good", "inputs": {"x": [1]}}
-    assert examples({"examples": [one, good]}, {ONE.name: ONE}) == [Example("good", "serving_default", {"x": [1]})]
-    assert examples({"examples": one}, {ONE.name: ONE}) == []
+    assert manifest_examples({"examples": [one, good]}, {ONE.name: ONE}) == [
+        SignatureExample("good", "serving_default", {"x": [1]})
+    ]
+    assert manifest_examples({"examples": one}, {ONE.name: ONE}) == []
 
 
 @pytest.mark.parametrize("name", ["a", "a_x", "a_x5F", "a~", "a+", "a_x2B", "ä", "a/b", "a-1"])
@@ -252,7 +255,7 @@ def test_names_of_components_are_of_allowed_letters_and_tell_names_apart(name: s
 
 
 def test_the_page_and_its_files_are_served(models: Path) -> None:
-    paths = list(static.page())
+    paths = list(web_page.page_files())
     assert {"/", "/page/main.js", "/page/page.css", "/page/icon.svg"} <= set(paths)
     for path, found in zip(paths, answers(models, *(("GET", path) for path in paths)), strict=True):
         assert found.status == 200
@@ -264,7 +267,7 @@ def test_the_page_and_its_files_are_served(models: Path) -> None:
 
 
 def test_the_page_names_no_other_host_and_only_files_that_are_there() -> None:
-    page = static.page()
+    page = web_page.page_files()
     for path, file in page.items():
         text = file.content.decode()
         assert set(re.findall(r"https?://[^\s\"'`]+", text)) <= {"http://www.w3.org/2000/svg"}, path
@@ -305,7 +308,7 @@ def test_reading_manifests_holds_nobody_up(models: Path, monkeypatch: pytest.Mon
     made = service(models)
     ticks = 0
 
-    async def watch(made: Any) -> Answer:
+    async def watch(made: Any) -> RestResponse:
         nonlocal ticks
         loop = asyncio.get_running_loop()
         reading, read = asyncio.Event(), asyncio.Event()

@@ -10,21 +10,21 @@ import pytest
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving import http
-from lstm_ae.serving.connections import Busy
-from lstm_ae.serving.http import _Application, _Body, host_of, names_of, open_paths
-from lstm_ae.serving.ports import end_unread, place, until_it_listens
-from lstm_ae.serving.refusals import Refusal
-from lstm_ae.serving.service import Limits
+from lstm_ae.serving.connections import BusyConnections
+from lstm_ae.serving.errors import Refusal
+from lstm_ae.serving.http import _Application, _Body, allowed_hosts, open_paths, requested_host
+from lstm_ae.serving.ports import reset_unread_connections, resolve_address, until_it_listens
+from lstm_ae.serving.service import RequestLimits
 
 
 def test_a_name_becomes_an_address() -> None:
-    address, port = place("localhost", 0)
+    address, port = resolve_address("localhost", 0)
     assert address in ("127.0.0.1", "::1")
     assert port > 0
-    assert place("127.0.0.1", 0)[0] == "127.0.0.1"
-    assert place("0.0.0.0", 0)[0] == "0.0.0.0"
+    assert resolve_address("127.0.0.1", 0)[0] == "127.0.0.1"
+    assert resolve_address("0.0.0.0", 0)[0] == "0.0.0.0"
     with pytest.raises(ConfigError, match=r"--rest-port 8501 of no\.such\.host\.invalid cannot be had"):
-        place("no.such.host.invalid", 8501)
+        resolve_address("no.such.host.invalid", 8501)
 
 
 def test_of_several_addresses_one_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,10 +32,10 @@ def test_of_several_addresses_one_that_can_be_had(monkeypatch: pytest.MonkeyPatc
     kinds = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
     both: list[Any] = [(socket.AF_INET6, *kinds[1:], ("::1", 0, 0, 0)), (*kinds, taken), (*kinds, free)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **named: both)
-    assert place("name", 0)[0] == "127.0.0.1"
+    assert resolve_address("name", 0)[0] == "127.0.0.1"
     both[:] = [(*kinds, taken)]
     with pytest.raises(ConfigError, match="of name cannot be had"):
-        place("name", 0)
+        resolve_address("name", 0)
 
 
 def test_what_ends_before_it_listens_is_not_announced() -> None:
@@ -44,7 +44,7 @@ def test_what_ends_before_it_listens_is_not_announced() -> None:
             if error is not None:
                 raise error
 
-        await until_it_listens(*place("127.0.0.1", 0), asyncio.create_task(serve()))
+        await until_it_listens(*resolve_address("127.0.0.1", 0), asyncio.create_task(serve()))
 
     with pytest.raises(ValueError, match="no address"):
         asyncio.run(work(ValueError("no address")))
@@ -84,7 +84,7 @@ def test_a_server_at_all_addresses_is_asked_at_one(address: str, near: str, monk
 def test_names_that_are_answered(
     address: str, name: str, hosts: tuple[str, ...], known: set[str], unknown: set[str]
 ) -> None:
-    found = names_of(address, name, hosts)
+    found = allowed_hosts(address, name, hosts)
     assert found is not None
     assert known <= found
     assert not unknown & found
@@ -99,7 +99,7 @@ def test_probes_are_answered_by_any_name() -> None:
 
 def status_for(path: str, headers: Any, authority: str | None = None) -> int:
     """The status of an answer by a server that is called localhost."""
-    service: Any = SimpleNamespace(page=False, limits=Limits(), busy=Busy())
+    service: Any = SimpleNamespace(page=False, limits=RequestLimits(), busy=BusyConnections())
     application = _Application(service, frozenset({"localhost"}), open_paths("127.0.0.1"))
     told: list[int] = []
     protocol = SimpleNamespace(response_bytes=lambda status, *_: told.append(status))
@@ -129,12 +129,12 @@ def status_for(path: str, headers: Any, authority: str | None = None) -> int:
     ],
 )
 def test_a_host_header_is_read_as_a_whole(host: str, name: str | None) -> None:
-    assert host_of(None, [("accept", "*/*"), ("Host", host)]) == name
+    assert requested_host(None, [("accept", "*/*"), ("Host", host)]) == name
 
 
 def test_a_request_calls_the_server_by_exactly_one_name() -> None:
     twice = [("host", "localhost"), ("host", "evil.example")]
-    assert host_of(None, []) is host_of(None, twice) is None
+    assert requested_host(None, []) is requested_host(None, twice) is None
     # A target that is a whole URL counts in place of the header.
     assert status_for("/v2", [("host", "localhost")], "evil.example:80") == 403
     assert status_for("/v2", [("host", "evil.example")], "localhost:80") == 404
@@ -216,18 +216,18 @@ def test_what_nobody_has_read_is_discarded(headers: dict[str, str], left: int) -
 
 
 def test_a_server_for_others_answers_to_any_name() -> None:
-    assert names_of("0.0.0.0", "0.0.0.0", ()) is None
-    assert names_of("10.0.0.1", "machine.example", ()) is None
+    assert allowed_hosts("0.0.0.0", "0.0.0.0", ()) is None
+    assert allowed_hosts("10.0.0.1", "machine.example", ()) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends such connections by itself")
 def test_connections_have_a_limit_for_what_nobody_reads() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as other:
         port = listening.getsockname()[1]
-        assert end_unread(port, 2.5)
+        assert reset_unread_connections(port, 2.5)
         for server, wanted in ((listening, 2500), (other, 0)):
             with socket.create_connection(server.getsockname()):
                 connection, _ = server.accept()
                 with connection:
                     assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == wanted
-    assert not end_unread(port, 2.5)
+    assert not reset_unread_connections(port, 2.5)

@@ -12,15 +12,19 @@ from served_models import save
 from servers import live
 
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.serving import bulk
-from lstm_ae.serving.callers import Caller, caller
-from lstm_ae.serving.samples import Samples, exact, read_samples
-from lstm_ae.serving.servable import Signature, Spec
+from lstm_ae.serving import client
+from lstm_ae.serving.client import SignatureClient, connect
+from lstm_ae.serving.inputs import FileSamples, convert_exactly, read_samples
+from lstm_ae.serving.servable import Signature, TensorSpec
 
 FLOAT = np.dtype(np.float32)
-SERIES = Signature("serving_default", {"past": Spec(FLOAT, (None, None, 1))}, {"y": Spec(FLOAT, (None, None, 1))}, True)
-DIGITS = Signature("serving_default", {"sequence": Spec(FLOAT, (None, 2, 2))}, {"y": Spec(FLOAT, (None, 3))}, True)
-FORECAST = SERIES._replace(inputs=SERIES.inputs | {"horizon": Spec(np.dtype(np.int32), (None,))})
+SERIES = Signature(
+    "serving_default", {"past": TensorSpec(FLOAT, (None, None, 1))}, {"y": TensorSpec(FLOAT, (None, None, 1))}, True
+)
+DIGITS = Signature(
+    "serving_default", {"sequence": TensorSpec(FLOAT, (None, 2, 2))}, {"y": TensorSpec(FLOAT, (None, 3))}, True
+)
+FORECAST = SERIES._replace(inputs=SERIES.inputs | {"horizon": TensorSpec(np.dtype(np.int32), (None,))})
 
 
 @pytest.fixture
@@ -105,7 +109,7 @@ def test_files_that_do_not_fit(tmp_path: Path, name: str, content: Any, options:
     assert "\n" not in str(caught.value)
 
 
-def doubled(calls: list[int], stop_at: int = 99) -> Caller:
+def doubled(calls: list[int], stop_at: int = 99) -> SignatureClient:
     """A caller that is interrupted at its n-th call."""
 
     def call_(inputs: Any) -> Any:
@@ -114,46 +118,46 @@ def doubled(calls: list[int], stop_at: int = 99) -> Caller:
             raise KeyboardInterrupt
         return {"y": inputs["past"] * 2}
 
-    return Caller("m/1", "abc", SERIES, call_)
+    return SignatureClient("m/1", "abc", SERIES, call_)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, ending: str) -> None:
-    samples = Samples({"past": np.arange(20, dtype=np.float32).reshape(10, 2, 1)})
+    samples = FileSamples({"past": np.arange(20, dtype=np.float32).reshape(10, 2, 1)})
     out, other = tmp_path / f"out.{ending}", tmp_path / f"other.{ending}"
     told: list[int] = []
-    bulk.predict(doubled([]), samples, other, batch=3, notify=lambda done, of: told.append(done))
+    client.predict_file(doubled([]), samples, other, batch=3, notify=lambda done, of: told.append(done))
     assert told == [3, 6, 9, 10]
     with pytest.raises(KeyboardInterrupt):
-        bulk.predict(doubled([], 3), samples, out, batch=3, notify=lambda done, of: None)
+        client.predict_file(doubled([], 3), samples, out, batch=3, notify=lambda done, of: None)
     assert not out.exists()
     part = tmp_path / f".out.{ending}.part"
     with part.open("ab") as file:
         file.write(b"half a li")  # what a power cut leaves
     calls: list[int] = []
-    assert bulk.predict(doubled(calls), samples, out, batch=3, notify=lambda done, of: None) == (10, 6)
+    assert client.predict_file(doubled(calls), samples, out, batch=3, notify=lambda done, of: None) == (10, 6)
     assert calls == [3, 1]
     assert out.read_bytes() == other.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"other.{ending}", f"out.{ending}"]
 
 
 def test_what_another_call_has_begun_is_left_alone(tmp_path: Path) -> None:
-    samples = Samples({"past": np.zeros((4, 2, 1), np.float32)})
+    samples = FileSamples({"past": np.zeros((4, 2, 1), np.float32)})
     with pytest.raises(KeyboardInterrupt):
-        bulk.predict(doubled([], 2), samples, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
-    others = Samples({"past": np.ones((4, 2, 1), np.float32)})
+        client.predict_file(doubled([], 2), samples, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
+    others = FileSamples({"past": np.ones((4, 2, 1), np.float32)})
     with pytest.raises(ConfigError, match="is of another model or other data"):
-        bulk.predict(doubled([]), others, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
+        client.predict_file(doubled([]), others, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
     for other in ({"model": "m/2"}, {"source": "http://else:8501"}):
         with pytest.raises(ConfigError, match="is of another model or other data"):
-            bulk.predict(
+            client.predict_file(
                 doubled([])._replace(**other), samples, tmp_path / "o.csv", batch=1, notify=lambda done, of: None
             )
     (tmp_path / "there.csv").touch()
     with pytest.raises(ConfigError, match="is there already"):
-        bulk.predict(doubled([]), samples, tmp_path / "there.csv", batch=1, notify=lambda done, of: None)
+        client.predict_file(doubled([]), samples, tmp_path / "there.csv", batch=1, notify=lambda done, of: None)
     with pytest.raises(ConfigError, match=r"must end in \.jsonl or \.csv"):
-        bulk.predict(doubled([]), samples, tmp_path / "o.xls", batch=1, notify=lambda done, of: None)
+        client.predict_file(doubled([]), samples, tmp_path / "o.xls", batch=1, notify=lambda done, of: None)
 
 
 def test_columns_of_a_table_are_named(tmp_path: Path) -> None:
@@ -161,9 +165,13 @@ def test_columns_of_a_table_are_named(tmp_path: Path) -> None:
         count = len(inputs["past"])
         return {"code": np.zeros((count, 2), np.float32), "class": np.ones(count, np.int32), "y": inputs["past"]}
 
-    samples = Samples({"past": np.zeros((1, 2, 1), np.float32)})
-    bulk.predict(
-        Caller("m/1", "abc", SERIES, answer), samples, tmp_path / "o.csv", batch=8, notify=lambda done, of: None
+    samples = FileSamples({"past": np.zeros((1, 2, 1), np.float32)})
+    client.predict_file(
+        SignatureClient("m/1", "abc", SERIES, answer),
+        samples,
+        tmp_path / "o.csv",
+        batch=8,
+        notify=lambda done, of: None,
     )
     assert (tmp_path / "o.csv").read_text() == "sample,code_1,code_2,class,y_1,y_2\n0,0.0,0.0,1,0.0,0.0\n"
 
@@ -202,7 +210,7 @@ def test_rows_of_many_horizons_make_an_even_table(tmp_path: Path, interrupted: b
     save(tmp_path / "plus", 1)
     horizons = np.array([1, 3, 2, 1])
     np.savez(tmp_path / "x.npz", x=np.arange(4.0)[:, None], horizon=horizons)
-    found = caller("plus", None, None, "forecast")
+    found = connect("plus", None, None, "forecast")
     samples = read_samples(tmp_path / "x.npz", found.signature)
     expected = {"o.csv": "sample,future_1,future_2,future_3\n0,0.0,,\n1,1.0,1.0,1.0\n2,2.0,2.0,\n3,3.0,,\n"}
     expected["o.jsonl"] = "[0.0, NaN, NaN]\n[1.0,1.0,1.0]\n[2.0, 2.0, NaN]\n[3.0, NaN, NaN]\n"
@@ -217,8 +225,10 @@ def test_rows_of_many_horizons_make_an_even_table(tmp_path: Path, interrupted: b
                 return found.call(inputs)
 
             with pytest.raises(KeyboardInterrupt):
-                bulk.predict(found._replace(call=call_), samples, Path(out), batch=1, notify=lambda done, of: None)
-        bulk.predict(found, samples, Path(out), batch=1, notify=lambda done, of: None)
+                client.predict_file(
+                    found._replace(call=call_), samples, Path(out), batch=1, notify=lambda done, of: None
+                )
+        client.predict_file(found, samples, Path(out), batch=1, notify=lambda done, of: None)
         assert Path(out).read_text() == text
 
 
@@ -226,15 +236,15 @@ def test_a_table_of_uneven_answers_is_refused(tmp_path: Path) -> None:
     def answer(inputs: Any) -> Any:
         return {"y": np.zeros((len(inputs["past"]), int(inputs["past"][0, 0, 0])), np.float32)}
 
-    samples = Samples({"past": np.array([[[2]], [[3]]], np.float32)})
+    samples = FileSamples({"past": np.array([[[2]], [[3]]], np.float32)})
     with pytest.raises(DataError, match="From sample 1 on the answers have other columns than before"):
-        bulk.predict(
-            Caller("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
+        client.predict_file(
+            SignatureClient("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
         )
     # Nor is it gone on with where another call has stopped.
     with pytest.raises(DataError, match="From sample 1 on"):
-        bulk.predict(
-            Caller("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
+        client.predict_file(
+            SignatureClient("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
         )
     assert not Path("o.csv").exists()
 
@@ -252,23 +262,23 @@ def test_rows_of_several_lines_are_gone_on_with(tmp_path: Path, cut: int, kept: 
             raise KeyboardInterrupt
         return answer(inputs)
 
-    samples = Samples({"past": np.arange(4, dtype=np.float32).reshape(4, 1, 1)})
-    made = Caller("m/1", "abc", SERIES, answer)
-    bulk.predict(made, samples, Path("whole.csv"), batch=1, notify=lambda done, of: None)
+    samples = FileSamples({"past": np.arange(4, dtype=np.float32).reshape(4, 1, 1)})
+    made = SignatureClient("m/1", "abc", SERIES, answer)
+    client.predict_file(made, samples, Path("whole.csv"), batch=1, notify=lambda done, of: None)
     with pytest.raises(KeyboardInterrupt):
-        bulk.predict(made._replace(call=stopped), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+        client.predict_file(made._replace(call=stopped), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
     part = Path(".o.csv.part")
     part.write_bytes(part.read_bytes()[: len(part.read_bytes()) - cut])
-    assert bulk.predict(made, samples, Path("o.csv"), batch=1, notify=lambda done, of: None) == (4, kept)
+    assert client.predict_file(made, samples, Path("o.csv"), batch=1, notify=lambda done, of: None) == (4, kept)
     assert Path("o.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
 def test_a_header_alone_is_not_gone_on_with(tmp_path: Path) -> None:
-    samples = Samples({"past": np.zeros((1, 1, 1), np.float32)})
+    samples = FileSamples({"past": np.zeros((1, 1, 1), np.float32)})
     with pytest.raises(KeyboardInterrupt):
-        bulk.predict(doubled([], 1), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+        client.predict_file(doubled([], 1), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
     Path(".o.csv.part").write_text("sample,y\n0,0")
-    bulk.predict(doubled([]), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+    client.predict_file(doubled([]), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
     assert Path("o.csv").read_text() == "sample,y\n0,0.0\n"
 
 
@@ -289,16 +299,20 @@ def test_a_header_alone_is_not_gone_on_with(tmp_path: Path) -> None:
 )
 def test_no_number_becomes_another(values: list[Any], dtype: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
-        exact(np.array(values), np.dtype(dtype))
+        convert_exactly(np.array(values), np.dtype(dtype))
 
 
 def test_numbers_that_a_type_has() -> None:
-    assert exact(np.array([2.0, -(2.0**31)]), np.dtype(np.int32)).tolist() == [2, -(2**31)]
-    assert exact(np.array([2**64 - 1], np.uint64), np.dtype(np.uint64)).tolist() == [2**64 - 1]
-    assert exact(np.array([1.0, 0.0]), np.dtype(np.bool_)).tolist() == [True, False]
-    assert exact(np.array([0.1, np.inf, -np.inf]), np.dtype(np.float32)).tolist() == [np.float32(0.1), np.inf, -np.inf]
-    assert np.isnan(exact(np.array([np.nan]), np.dtype(np.float32))).all()
-    assert exact(np.array([7], np.float16), np.dtype(np.int64)).tolist() == [7]
+    assert convert_exactly(np.array([2.0, -(2.0**31)]), np.dtype(np.int32)).tolist() == [2, -(2**31)]
+    assert convert_exactly(np.array([2**64 - 1], np.uint64), np.dtype(np.uint64)).tolist() == [2**64 - 1]
+    assert convert_exactly(np.array([1.0, 0.0]), np.dtype(np.bool_)).tolist() == [True, False]
+    assert convert_exactly(np.array([0.1, np.inf, -np.inf]), np.dtype(np.float32)).tolist() == [
+        np.float32(0.1),
+        np.inf,
+        -np.inf,
+    ]
+    assert np.isnan(convert_exactly(np.array([np.nan]), np.dtype(np.float32))).all()
+    assert convert_exactly(np.array([7], np.float16), np.dtype(np.int64)).tolist() == [7]
 
 
 def test_options_and_files_with_other_numbers_are_refused(tmp_path: Path) -> None:
@@ -311,22 +325,22 @@ def test_options_and_files_with_other_numbers_are_refused(tmp_path: Path) -> Non
     (tmp_path / "t.csv").write_text("v\n1\n0.1\n")
     for text in ("2.5", "1e12", "nan", "99999999999"):
         with pytest.raises(ConfigError, match="--set horizon: the model takes int32 there"):
-            read_samples(Path("t.csv"), FORECAST, constants=bulk.constants_of([f"horizon={text}"]))
+            read_samples(Path("t.csv"), FORECAST, constants=client.parse_constants([f"horizon={text}"]))
     for text in ("2", "2.0", "2e0"):
-        found = read_samples(Path("t.csv"), FORECAST, constants=bulk.constants_of([f"horizon={text}"]))
+        found = read_samples(Path("t.csv"), FORECAST, constants=client.parse_constants([f"horizon={text}"]))
         assert found.inputs["horizon"].tolist() == [2]
-    assert bulk.constants_of(["n=9007199254740993"]) == {"n": 9007199254740993}
+    assert client.parse_constants(["n=9007199254740993"]) == {"n": 9007199254740993}
 
 
 def test_which_model(tmp_path: Path) -> None:
     save(tmp_path / "a", 1)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "2").symlink_to(tmp_path / "a" / "1")
-    assert caller(str(tmp_path / "a" / "1"), None, None, "").model == "a/1"
-    assert caller(str(tmp_path / "a" / "1"), "a", 1, "").model == "a/1"
-    assert caller(str(tmp_path), "b", 2, "").model == "b/2"
+    assert connect(str(tmp_path / "a" / "1"), None, None, "").model == "a/1"
+    assert connect(str(tmp_path / "a" / "1"), "a", 1, "").model == "a/1"
+    assert connect(str(tmp_path), "b", 2, "").model == "b/2"
     save(tmp_path / "else" / "a", 1, amount=2.0)
-    one, same, other = (caller(str(tmp_path / name), None, None, "") for name in ("a/1", "b/2", "else/a/1"))
+    one, same, other = (connect(str(tmp_path / name), None, None, "") for name in ("a/1", "b/2", "else/a/1"))
     assert (other.model, other.source == one.source) == (one.model, False)
     assert same.source == one.source
     for where, model, version, words in (
@@ -338,8 +352,8 @@ def test_which_model(tmp_path: Path) -> None:
         ("http://127.0.0.1:1", None, None, "--model must name"),
     ):
         with pytest.raises(ConfigError, match=words):
-            caller(str(where), model, version, "")
+            connect(str(where), model, version, "")
     with pytest.raises(ConfigError, match="does not answer sample by sample"):
-        caller(str(tmp_path / "a"), None, None, "whole")
+        connect(str(tmp_path / "a"), None, None, "whole")
     with pytest.raises(DataError, match="There is no folder"):
-        caller("nowhere", None, None, "")
+        connect("nowhere", None, None, "")

@@ -8,16 +8,16 @@ import pytest
 from searches import call
 
 from lstm_ae.config import Series
-from lstm_ae.tasks.series import settling, sizes
-from lstm_ae.tasks.series.sizes import usual_batch, usual_epoch
+from lstm_ae.studies.series import defaults
+from lstm_ae.studies.series.defaults import default_batch_size, default_epoch_steps
 
 
 def test_few_windows_make_small_steps_and_a_code_is_smaller_than_a_window() -> None:
     config = Series(data="t.csv")
-    sizes = [usual_batch(config, windows)[0] for windows in (1, 400, 639, 640, 1377, 5119, 5120, 10**6)]
+    sizes = [default_batch_size(config, windows)[0] for windows in (1, 400, 639, 640, 1377, 5119, 5120, 10**6)]
     assert sizes == [8, 8, 8, 16, 32, 64, 128, 128]
-    assert usual_batch(config, 741)[1] == ("batch_size: 16, as there are 741 windows to train on",)
-    assert usual_batch(dataclasses.replace(config, batch_size=128), 1) == (128, ())
+    assert default_batch_size(config, 741)[1] == ("batch_size: 16, as there are 741 windows to train on",)
+    assert default_batch_size(dataclasses.replace(config, batch_size=128), 1) == (128, ())
     frame = pd.DataFrame({"v": np.sin(np.arange(200.0)), "w": 1.0})
     frame.to_csv("t.csv", index=False)
     for columns, window, code, words in (
@@ -25,27 +25,27 @@ def test_few_windows_make_small_steps_and_a_code_is_smaller_than_a_window() -> N
         (("v", "w"), 7, 4, "code: 4 numbers, a third of the 14 of a window"),
         (("v", "w"), 30, 16, ""),
     ):
-        found, data = settling.settle(dataclasses.replace(config, value_cols=columns, window=window))
+        found, data = defaults.load_complete(dataclasses.replace(config, value_cols=columns, window=window))
         told = [note for note in data.source.notes if note.startswith("code")]
         assert (found.code, told) == (code, [words] if words else [])
         assert found.batch_size == 8
-    found, data = settling.settle(dataclasses.replace(config, value_cols=("v",), window=7, code=7))
+    found, data = defaults.load_complete(dataclasses.replace(config, value_cols=("v",), window=7, code=7))
     assert found.code == 7
     assert any("code: 7 are no fewer numbers than the 7 of a window" in note for note in data.source.notes)
 
 
 def test_an_epoch_of_a_large_table_draws_some_of_its_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Series(data="t.csv")
-    assert usual_epoch(config, 128, 100_000, 40) == (None, ())
-    steps, (note,) = usual_epoch(config, 128, 700_000, 30)
+    assert default_epoch_steps(config, 128, 100_000, 40) == (None, ())
+    steps, (note,) = default_epoch_steps(config, 128, 700_000, 30)
     assert steps == 1041
     assert note == "steps_per_epoch: 1,041, so that an epoch draws 133,248 of 700,000 windows"
-    assert usual_epoch(config, 128, 10**6, 10**6)[0] == 1
-    assert usual_epoch(dataclasses.replace(config, steps_per_epoch=7), 128, 700_000, 30) == (7, ())
+    assert default_epoch_steps(config, 128, 10**6, 10**6)[0] == 1
+    assert default_epoch_steps(dataclasses.replace(config, steps_per_epoch=7), 128, 700_000, 30) == (7, ())
     pd.DataFrame({"v": np.sin(np.arange(400.0))}).to_csv("t.csv", index=False)
-    assert settling.settle(dataclasses.replace(config, window=20)).config.steps_per_epoch is None
-    monkeypatch.setattr(sizes, "ROWS", 2000)
-    found, data = settling.settle(dataclasses.replace(config, window=20))
+    assert defaults.load_complete(dataclasses.replace(config, window=20)).config.steps_per_epoch is None
+    monkeypatch.setattr(defaults, "ROWS", 2000)
+    found, data = defaults.load_complete(dataclasses.replace(config, window=20))
     assert found.steps_per_epoch == 2000 // (8 * 20)
     assert data.source.notes[-1].startswith("steps_per_epoch: 12")
 

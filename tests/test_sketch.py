@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.anomaly.events import Event
-from lstm_ae.anomaly.sketch import Sketches, read_sketches, sketch, thinned, write_sketches
-from lstm_ae.config.reading import Step
-from lstm_ae.detection import Detection
+from lstm_ae.apply.detect import Detection, sketch_detection
+from lstm_ae.config.reading import TimeStep
+from lstm_ae.detection.events import Event
+from lstm_ae.detection.sketch import TableSketch, read_sketches, sketch_series, thin_line, write_sketches
 from lstm_ae.errors import DataError
-from lstm_ae.sketches import sketches_of
 
 NONE = np.empty((0, 2), np.int64)
 
@@ -22,12 +21,12 @@ NONE = np.empty((0, 2), np.int64)
 def test_thinning_by_hand() -> None:
     values = np.array([0, 9, 1, 1, 2, 2, 2, -3, 5, 5])
     # Ten rows for four points: two stretches of five rows, the lowest and the highest of each.
-    assert thinned(values, NONE, 0, 4).tolist() == [0, 1, 7, 8]
-    assert thinned(values, NONE, 0, 10).tolist() == list(range(10))
+    assert thin_line(values, NONE, 0, 4).tolist() == [0, 1, 7, 8]
+    assert thin_line(values, NONE, 0, 10).tolist() == list(range(10))
     # The event's row and one on either side are kept; what is left is one stretch of ten rows and its two ends.
-    assert thinned(values, np.array([[4, 4]]), 1, 6).tolist() == [1, 3, 4, 5, 7]
+    assert thin_line(values, np.array([[4, 4]]), 1, 6).tolist() == [1, 3, 4, 5, 7]
     # An event that would take more than half of the points is thinned like the rest.
-    assert thinned(values, np.array([[2, 6]]), 1, 6).tolist() == [0, 1, 4, 7, 8]
+    assert thin_line(values, np.array([[2, 6]]), 1, 6).tolist() == [0, 1, 4, 7, 8]
 
 
 @given(
@@ -38,7 +37,7 @@ def test_thinning_by_hand() -> None:
 )
 def test_what_thinning_keeps(values: list[float], points: int, event: int, around: int) -> None:
     array, place = np.array(values), min(event, len(values) - 1)
-    kept = thinned(array, np.array([[place, place]]), around, points)
+    kept = thin_line(array, np.array([[place, place]]), around, points)
     assert len(kept) <= max(points, 4)
     assert (np.diff(kept) > 0).all()
     if not np.isnan(array).all():
@@ -48,16 +47,16 @@ def test_what_thinning_keeps(values: list[float], points: int, event: int, aroun
         assert set(near) <= set(kept.tolist())
 
 
-def made(rows: int = 6, points: int = 100) -> Sketches:
+def made(rows: int = 6, points: int = 100) -> TableSketch:
     times = np.arange(rows) * 60_000_000_000
     segment = np.repeat([0, 1], [rows // 2, rows - rows // 2])
     values = np.arange(2.0 * rows).reshape(rows, 2)
     scores = np.where(np.arange(rows) == 1, np.nan, np.arange(rows) / 2)
-    one = sketch(
+    one = sketch_series(
         times, segment, values, scores, np.array([[4, 5]]), series="", names=("a", "b"), around=2, points=points
     )
     event = {"start": "x", "score": 2.5, "at": [0, 0]}
-    return Sketches(True, 60_000_000_000, 1.75, "fixed:1.75", (one,), [event])
+    return TableSketch(True, 60_000_000_000, 1.75, "fixed:1.75", (one,), [event])
 
 
 def test_lines_break_off_between_segments() -> None:
@@ -99,7 +98,7 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
         series=owner,
         segment=owner,
         values=np.arange(rows * columns).reshape(rows, columns),
-        step=Step(),
+        step=TimeStep(),
     )
     ids = [f"series {k}" for k in range(6)]
     table = SimpleNamespace(ids=ids, layout=SimpleNamespace(time=None, dated=False, values=names), clock=None)
@@ -108,7 +107,7 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
     events = [Event(k, k + 1, k, 9.0, 0.1, (0.0, 0.5, 0.0, 0.2, 0.3), False) for k in starts]
     ours = SimpleNamespace(events=events, scores=np.ones(rows), threshold=SimpleNamespace(value=2.0, rule="fixed:2"))
     found: Any = Detection(SimpleNamespace(grid=grid, table=table, window=4), None, ours, None, {})  # type: ignore[arg-type]
-    kept = sketches_of(found)
+    kept = sketch_detection(found)
     assert [one.series for one in kept.series] == ["series 0", "series 2", "series 3", "series 5"]
     assert [line.name for line in kept.series[3].lines] == ["column 1", "column 3", "column 4", "score"]
     assert kept.series[3].lines[0].values.tolist() == [251 + 5 * k for k in range(10)]

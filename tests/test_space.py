@@ -8,19 +8,19 @@ import pytest
 from lstm_ae_cli import main
 
 from lstm_ae.config import TASKS, Mnist, Snp, Toy
+from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.config.space import REPORT, Axis, Space, find_axes, is_searchable, parse_axis
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import declared, flag
-from lstm_ae.space import REPORT, Axis, Space, axes_of, read, searchable
-from lstm_ae.tasks import task
+from lstm_ae.studies import load_study
 
 
 def field_of(name, kind=Toy):
-    return next(field for field in declared(kind) if field.name == name)
+    return next(field for field in declared_options(kind) if field.name == name)
 
 
 def refusal(name, text, kind=Toy):
     with pytest.raises(ConfigError) as caught:
-        read(field_of(name, kind), text)
+        parse_axis(field_of(name, kind), text)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -46,7 +46,7 @@ def refusal(name, text, kind=Toy):
     ],
 )
 def test_lists_and_ranges_are_read_in_the_types_of_their_options(name, text, expected):
-    got = read(field_of(name), text)
+    got = parse_axis(field_of(name), text)
     assert got == expected
     for ours, theirs in zip(numbers(got), numbers(expected), strict=True):
         assert type(ours) is type(theirs)
@@ -59,7 +59,7 @@ def numbers(value):
 
 
 def test_other_spellings_of_a_choice_are_read_as_well():
-    assert read(field_of("model", Mnist), "V1,v4") == Axis("model", ("linear-on-input", "two-autoencoders-mlp"))
+    assert parse_axis(field_of("model", Mnist), "V1,v4") == Axis("model", ("linear-on-input", "two-autoencoders-mlp"))
     assert "lists 'linear-on-input' twice" in refusal("model", "V1,linear-on-input", Mnist)
 
 
@@ -138,8 +138,8 @@ def test_the_command_line_refuses_in_one_line_and_makes_nothing(capsys, empty_di
 
 def test_every_option_of_a_model_or_its_training_can_be_listed():
     for kind in TASKS.values():
-        for field in declared(kind):
-            if not searchable(field):
+        for field in declared_options(kind):
+            if not is_searchable(field):
                 assert not field.option.tunable or field.kind in (bool, tuple)
                 continue
             if field.option.choices:
@@ -147,8 +147,8 @@ def test_every_option_of_a_model_or_its_training_can_be_listed():
             else:
                 two = (field.option.minimum, field.option.minimum + 1) if field.kind is int else (0.25, 0.5)
             two = [str(value) for value in two]
-            axis = read(field, ",".join(two))
-            assert isinstance(axis, Axis), flag(field.name)
+            axis = parse_axis(field, ",".join(two))
+            assert isinstance(axis, Axis), flag_name(field.name)
             assert [str(value) for value in axis.values] == [str(field.kind(item)) for item in two]
 
 
@@ -179,7 +179,7 @@ def test_an_axis_is_shown_as_it_is_typed():
     }
     for text, axis in shown.items():
         assert str(axis) == text
-        assert read(field_of(axis.name), text) == axis
+        assert parse_axis(field_of(axis.name), text) == axis
 
 
 class Answers:
@@ -224,20 +224,20 @@ def test_axes_of_a_space_and_of_a_function_are_what_they_ask_for():
         Axis("learning_rate", low=1e-4, high=0.1, log=True),
         Axis("layers", low=1, high=8),
     )
-    listed = axes_of(Space(axes), Toy())
+    listed = find_axes(Space(axes), Toy())
     assert listed == axes
     assert isinstance(listed[2].low, int)
 
     def space(hp, config):
         return Toy(units=hp.Choice("units", [8, 16]), clip=hp.Float("clip", 0.5, 5.0, sampling="log"))
 
-    assert axes_of(space, Toy()) == (Axis("units", (8, 16)), Axis("clip", low=0.5, high=5.0, log=True))
+    assert find_axes(space, Toy()) == (Axis("units", (8, 16)), Axis("clip", low=0.5, high=5.0, log=True))
 
 
 @pytest.mark.parametrize("config", [Toy(units=3), Mnist(units=3), Snp(units=3)], ids=["toy", "mnist", "snp"])
 def test_the_space_of_every_study_is_the_grid_of_the_report(config):
-    space = task(next(name for name, kind in TASKS.items() if type(config) is kind)).space
-    axes = axes_of(space, config)
+    space = load_study(next(name for name, kind in TASKS.items() if type(config) is kind)).space
+    axes = find_axes(space, config)
     assert axes == REPORT.axes
     assert {axis.name: axis.values for axis in axes} == {
         "learning_rate": (0.1, 0.01, 0.001),

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from processes import CEILING, until_gone, until_there
 
-from lstm_ae.starting import follow_parent, uncollected
+from lstm_ae.startup import follow_parent, pause_garbage_collection
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def thawed():
 
 def test_the_collector_rests_and_goes_on(thawed):
     before = gc.get_freeze_count()
-    with uncollected():
+    with pause_garbage_collection():
         assert not gc.isenabled()
         kept = [[] for _ in range(1000)]
     assert gc.isenabled()
@@ -35,7 +35,7 @@ def test_the_collector_rests_and_goes_on(thawed):
 
 
 def test_the_collector_goes_on_after_an_error(thawed):
-    with pytest.raises(ImportError), uncollected():
+    with pytest.raises(ImportError), pause_garbage_collection():
         raise ImportError
     assert gc.isenabled()
 
@@ -43,7 +43,7 @@ def test_the_collector_goes_on_after_an_error(thawed):
 def test_a_collector_that_was_off_stays_off(thawed):
     gc.disable()
     try:
-        with uncollected():
+        with pause_garbage_collection():
             pass
         assert not gc.isenabled()
     finally:
@@ -54,9 +54,9 @@ def test_a_collector_that_was_off_stays_off(thawed):
     "begun",
     [
         "from lstm_ae_cli.backend import import_tensorflow\n"
-        "from lstm_ae_cli.talk import Talk\n"
+        "from lstm_ae_cli.console import Talk\n"
         "import_tensorflow(Talk())",
-        "from lstm_ae.search.workers import prepare\nprepare(1, '/dev/null')",
+        "from lstm_ae.search.executors import prepare\nprepare(1, '/dev/null')",
     ],
     ids=["command", "worker"],
 )
@@ -87,14 +87,14 @@ threading.Event().wait()
 """
 CHILD = """
 import multiprocessing
-from lstm_ae.starting import run_child
+from lstm_ae.startup import run_child
 process = multiprocessing.get_context("spawn").Process(target=run_child, args=("endless", "never"))
 process.start()
 process.join()
 """
 WORKER = """
 from pathlib import Path
-from lstm_ae.search.workers import Worker
+from lstm_ae.search.executors import Worker
 Worker(1, Path("log")).process.join()
 """
 

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from lstm_ae_cli.stops import signals, until_stopped
+from lstm_ae_cli.errors import handle_signals, until_stopped
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
@@ -23,7 +23,7 @@ def handlers():
 
 @pytest.mark.parametrize("number", BOTH)
 def test_the_first_signal_interrupts_and_the_second_does_not_disturb_that(number):
-    with signals() as came:
+    with handle_signals() as came:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
         signal.raise_signal(number)
@@ -31,7 +31,7 @@ def test_the_first_signal_interrupts_and_the_second_does_not_disturb_that(number
 
 
 def test_signals_while_the_interrupted_process_ends_are_ignored():
-    with signals(), pytest.raises(KeyboardInterrupt):
+    with handle_signals(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert handlers() == [signal.SIG_IGN] * 2
 
@@ -39,7 +39,7 @@ def test_signals_while_the_interrupted_process_ends_are_ignored():
 def test_the_third_signal_ends_the_process(monkeypatch):
     codes = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    with signals():
+    with handle_signals():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
@@ -50,14 +50,14 @@ def test_the_third_signal_ends_the_process(monkeypatch):
 
 def test_without_a_signal_the_handlers_come_back():
     before = handlers()
-    with signals(), until_stopped(lambda size: b"x" * size):
+    with handle_signals(), until_stopped(lambda size: b"x" * size):
         assert handlers() != before
     assert handlers() == before
 
 
 def test_what_the_caller_ignores_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with signals() as came:
+    with handle_signals() as came:
         signal.raise_signal(signal.SIGINT)
     assert came == []
 
@@ -67,7 +67,7 @@ def test_a_signal_ends_a_stream_and_not_the_work_on_it():
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the signal ends the reading")
 
-    with signals() as came:
+    with handle_signals() as came:
         with until_stopped(waiting) as read:
             assert read(1) == b""
             signal.raise_signal(signal.SIGINT)

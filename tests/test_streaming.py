@@ -7,26 +7,26 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.anomaly.baseline import Components
-from lstm_ae.anomaly.normal import Normal, of_windows, score_rows
-from lstm_ae.anomaly.scores import row_scores
+from lstm_ae.apply.detect import RunDetector
+from lstm_ae.apply.stream import FinalScores, Stream
 from lstm_ae.config import Series
-from lstm_ae.data.arriving import Arriving, read_arriving
-from lstm_ae.data.frames import measurements_of
-from lstm_ae.data.levels import Levels
+from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.padding import own_rows, padded
-from lstm_ae.data.scaling import fixed
-from lstm_ae.data.series import prepare
-from lstm_ae.detection import Detector
+from lstm_ae.data.padding import original_rows, pad_segments
+from lstm_ae.data.preparation import prepare_table
+from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.series_scales import SeriesScales
+from lstm_ae.data.stream import IncomingLines, read_incoming
+from lstm_ae.detection.baselines import PrincipalComponents
+from lstm_ae.detection.calibration import NormalScores, score_rows, windowwise
+from lstm_ae.detection.scores import row_scores
 from lstm_ae.errors import DataError
-from lstm_ae.streaming import Decided, Stream
 
 MINUTE = 60 * 10**9
 START = 1_704_067_200 * 10**9  # 2024-01-01
 
 
-def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: Any) -> Detector:
+def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: Any) -> RunDetector:
     """Its errors are a window's squared distances from its mean, values of each place weighing differently."""
 
     def errors(windows: Any) -> Any:
@@ -35,41 +35,43 @@ def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: 
 
     names = tuple(f"value {number}" for number in range(features))
     config = Series(**{"window": window, "freq": "1min", "max_gap": 2, "value_cols": names} | options)
-    components = Components(np.zeros((window, features), np.float32), np.zeros((1, window * features), np.float32))
+    components = PrincipalComponents(
+        np.zeros((window, features), np.float32), np.zeros((1, window * features), np.float32)
+    )
     scores = np.random.default_rng(0).exponential(size=400)
-    normal = Normal(scores, scores, np.zeros(400, np.int32), components, smooth, MINUTE)
-    adding = of_windows(errors, window)
-    return Detector(config, normal, Levels(fixed()), adding, adding)
+    normal = NormalScores(scores, scores, np.zeros(400, np.int32), components, smooth, MINUTE)
+    adding = windowwise(errors, window)
+    return RunDetector(config, normal, SeriesScales(fixed_scale()), adding, adding)
 
 
-def joined(parts: list[Decided], series: str = "") -> Decided:
+def joined(parts: list[FinalScores], series: str = "") -> FinalScores:
     rows = [np.array([name == series for name in part.series], bool) for part in parts]
-    return Decided(
+    return FinalScores(
         [series for own in rows for _ in range(own.sum())],
         *(np.concatenate([column[own] for column, own in zip(columns, rows, strict=True)]) for columns in
           list(zip(*parts, strict=True))[1:]),
     )  # fmt: skip
 
 
-def at_once(detector: Detector, table: Measurements) -> tuple[Any, Any]:
-    prepared = prepare(detector.config, table)
-    prepared = padded(prepared, "segments") if detector.config.short == "pad" else prepared
+def at_once(detector: RunDetector, table: Measurements) -> tuple[Any, Any]:
+    prepared = prepare_table(detector.config, table)
+    prepared = pad_segments(prepared, "segments") if detector.config.short == "pad" else prepared
     grid, normal = prepared.grid, detector.normal
-    own = own_rows(grid)
+    own = original_rows(grid)
     scores = score_rows(detector.ours, grid.values, grid.segment, normal.window, normal.smooth)
     return grid.times[own], scores[own]
 
 
-def table_of(detector: Detector, times: Any, values: Any) -> Measurements:
+def table_of(detector: RunDetector, times: Any, values: Any) -> Measurements:
     import pandas as pd
 
     index = None if times is None else pd.DatetimeIndex(np.asarray(times).view("datetime64[ns]"))
-    return measurements_of(values, detector.config.value_cols, index)
+    return measurements_from_rows(values, detector.config.value_cols, index)
 
 
 def test_by_hand() -> None:
     """Windows of two rows, each row's error ten times its value: a score is the mean of what its windows say of it."""
-    detector = detector_of(2)._replace(ours=of_windows(lambda windows: windows * np.array([[1.0], [3.0]]), 2))
+    detector = detector_of(2)._replace(ours=windowwise(lambda windows: windows * np.array([[1.0], [3.0]]), 2))
     stream = Stream(detector, "fixed:5")
     assert stream.delay == 1
     first = stream.push(np.array([[1.0]]), np.array([START]))
@@ -162,7 +164,7 @@ def test_any_cutting_gives_what_all_at_once_gives(
     steps, off, values_ = zip(*rows, strict=True)
     times = np.sort(START + MINUTE * np.cumsum(steps) + np.array(off) * 10**9)
     values = np.array([np.nan if value is None else value for value in values_], np.float32)[:, None]
-    stream, parts, start = Stream(detector), list[Decided](), 0
+    stream, parts, start = Stream(detector), list[FinalScores](), 0
     while start < len(times):
         size = sizes[len(parts) % len(sizes)] if sizes else len(times)
         piece = slice(start, start + size)
@@ -200,7 +202,7 @@ def test_rows_a_little_off_the_step_are_followed(rows: list[tuple[int, int]], ap
     steps, off = (np.array(column) for column in zip(*rows, strict=True))
     times = START + ((apart * np.cumsum(steps) + off) * 10**9).astype(np.int64)
     values = np.arange(len(times), dtype=np.float32)[:, None]
-    stream, parts, start = Stream(detector), list[Decided](), 0
+    stream, parts, start = Stream(detector), list[FinalScores](), 0
     if apart == 50 and len(times) > 10:
         times, values = times[:10], values[:10]
     while start < len(times):
@@ -318,7 +320,7 @@ def test_rows_that_are_refused_may_be_left_out(size: int) -> None:
     bad = np.array([2, 5, 8])
     times, values = START + (MINUTE * minutes).astype(np.int64), np.arange(11.0)[:, None] ** 2
     detector = detector_of(3)
-    stream, parts, said = Stream(detector), list[Decided](), list[str]()
+    stream, parts, said = Stream(detector), list[FinalScores](), list[str]()
     for start in range(0, len(times), size):
         own = slice(start, start + size)
         ids = ["a", "b"] * len(times[own])
@@ -358,7 +360,7 @@ READING = {"time_col": "time", "value_cols": ("a", "b"), "freq": "1min"}
 
 
 def read(*texts: str | bytes, **options: Any) -> list[tuple[Any, Any]]:
-    _, chunks = read_arriving(pieces_of(*texts), "standard input", Series(**READING | options))
+    _, chunks = read_incoming(pieces_of(*texts), "standard input", Series(**READING | options))
     return [(((chunk.times - START) // MINUTE).tolist(), chunk.values.tolist()) for chunk in chunks]
 
 
@@ -378,7 +380,7 @@ def test_rows_that_cannot_be_read_may_be_left_out() -> None:
     for texts in ((text,), text.splitlines(keepends=True)):
         said.clear()
         config = Series(**READING)  # type: ignore[arg-type]
-        _, chunks = read_arriving(pieces_of(*texts), "standard input", config, lambda error: said.append(str(error)))
+        _, chunks = read_incoming(pieces_of(*texts), "standard input", config, lambda error: said.append(str(error)))
         assert [row for chunk in chunks for row in chunk.values.tolist()] == [[1, 2], [5, 6]]
         assert [line.split(":")[0] for line in said] == [
             "standard input, line 3",
@@ -390,7 +392,7 @@ def test_rows_that_cannot_be_read_may_be_left_out() -> None:
 @pytest.mark.parametrize("bad", ["2024-01-01 00:02,1\n", "2024-01-01 00:02,x,2\n", '2024-01-01 00:02,"1"2,2\n'])
 def test_rows_before_one_that_cannot_be_read_are_given_on(bad: str) -> None:
     good = "time,a,b\n2024-01-01 00:00,1,2\n2024-01-01 00:01,3,4\n"
-    _, chunks = read_arriving(pieces_of(good + bad), "standard input", Series(**READING))  # type: ignore[arg-type]
+    _, chunks = read_incoming(pieces_of(good + bad), "standard input", Series(**READING))  # type: ignore[arg-type]
     found: list[Any] = []
     with pytest.raises(DataError, match="standard input, line 4"):
         found.extend(row for chunk in chunks for row in chunk.values.tolist())
@@ -404,11 +406,11 @@ def test_nothing_is_waited_for_that_is_not_needed() -> None:
         asked.append(size)
         return [b"time,a,b\n2024-01-01 00:00,1,2\n\n", b"2024-01-01 00:01,1,2\n", b""][len(asked) - 1]
 
-    _, chunks = read_arriving(reading, "standard input", Series(**READING))
+    _, chunks = read_incoming(reading, "standard input", Series(**READING))
     assert len(next(chunks).lines) == 1
     assert len(asked) == 1
     assert len(list(chunks)) == 1
-    arriving = Arriving(pieces_of("a\n\nb\n\n", "c"), "x")
+    arriving = IncomingLines(pieces_of("a\n\nb\n\n", "c"), "x")
     assert (arriving.first(2), arriving.held, next(arriving), arriving.held) == (
         ["a\n", "\n", "b\n", "\n"],
         3,

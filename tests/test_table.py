@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lstm_ae.data import lines as lines_module
-from lstm_ae.data import table as table_module
-from lstm_ae.data.table import Table, read_csv
+from lstm_ae.data import csv_reader as table_module
+from lstm_ae.data import text as lines_module
+from lstm_ae.data.csv_reader import CsvColumns, read_csv
 from lstm_ae.errors import DataError
 
 HEAD = "name,day,x,y\n"
@@ -25,7 +25,7 @@ GOOD = HEAD + "A,2020-01-01,1,2.5\nB,2020-01-02,-3,4e2\n"
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100)
 
 
-def read(path: str | os.PathLike[str]) -> Table:
+def read(path: str | os.PathLike[str]) -> CsvColumns:
     return read_csv(path, text=("name", "day"), numbers=("x", "y"))
 
 
@@ -44,7 +44,7 @@ def refusal(path: str | os.PathLike[str]) -> str:
     return text
 
 
-def same(table: Table) -> bool:
+def same(table: CsvColumns) -> bool:
     names = [table.text["name"].values[code] for code in table.text["name"].codes]
     return (
         names == ["A", "B"]

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from searches import call
 
-from lstm_ae.anomaly.normal import of_windows
+from lstm_ae.apply.encode import OpenTable, code_columns, reconstruction_columns
 from lstm_ae.config import Series
-from lstm_ae.data.frames import measurements_of
-from lstm_ae.data.levels import Levels
-from lstm_ae.data.scaling import fixed
-from lstm_ae.data.series import prepare
+from lstm_ae.data.frames import measurements_from_rows
+from lstm_ae.data.preparation import prepare_table
+from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.series_scales import SeriesScales
+from lstm_ae.detection.calibration import windowwise
 from lstm_ae.estimators import SequenceAutoencoder
-from lstm_ae.halves import Halves
+from lstm_ae.models.sliding import SlidingAutoencoder
 from lstm_ae.run import open_run
-from lstm_ae.tables import Opened, code_columns, reconstruction_columns
 
 QUICK = "--task reconstruct --units 4 --code 3 --epochs 1 --window 8"
 
@@ -122,10 +122,10 @@ def test_refused(place: Path, line: str, code: int, words: str) -> None:
 
 def test_times_keep_their_parts_of_a_second() -> None:
     index = pd.DatetimeIndex(["2024-01-01 00:00:00.5", "2024-01-01 00:00:00.0", "2024-01-01 00:00:01.0"], name="when")
-    table = measurements_of(np.array([[2.0], [1], [3]]), ["a"], index)
-    same = of_windows(lambda windows: windows, 2)
-    sums = Halves(2, 1, 1, lambda rows: rows[1:] + rows[:-1], None, same, same)
-    opened = Opened(prepare(Series(window=2, freq="500ms"), table), sums, Levels(fixed()))
+    table = measurements_from_rows(np.array([[2.0], [1], [3]]), ["a"], index)
+    same = windowwise(lambda windows: windows, 2)
+    sums = SlidingAutoencoder(2, 1, 1, lambda rows: rows[1:] + rows[:-1], None, same, same)
+    opened = OpenTable(prepare_table(Series(window=2, freq="500ms"), table), sums, SeriesScales(fixed_scale()))
     assert code_columns(opened)["when"].tolist() == [
         "2024-01-01T00:00:00.500000000",
         "2024-01-01T00:00:00.000000000",

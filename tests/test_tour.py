@@ -17,47 +17,47 @@ import pytest
 from digit_makers import npz
 from hypothesis import given
 from hypothesis import strategies as st
-from lstm_ae_cli.tour import _teller
+from lstm_ae_cli.report import _teller
 from report_makers import HOSTILE, Page, changed, made, metric, picture
 from scipy import stats
 from searches import call, refused
 from typer.main import get_command
 
-from lstm_ae import judging
+from lstm_ae import significance
 from lstm_ae.config import Config, Mnist, Toy
 from lstm_ae.data import digits as all_digits
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
-from lstm_ae.judging import (
+from lstm_ae.significance import (
     CONFIRMED,
     OPEN,
     REFUTED,
-    Judged,
-    Sample,
-    alike,
-    better,
-    compromise,
-    every,
-    fails,
-    reaches,
+    Decision,
+    SettingResult,
+    decide_alike,
+    decide_all,
+    decide_better,
+    decide_compromise,
+    decide_missed,
+    decide_reached,
 )
-from lstm_ae.tour import digits, journey, stocks, toy
-from lstm_ae.tour.commands import command_of
-from lstm_ae.tour.ground import companies
-from lstm_ae.tour.journey import MISSING, OUTDATED, THERE, UNFINISHED, Leg, plan
-from lstm_ae.tour.levels import LEVELS, Level, level_of
-from lstm_ae.tour.measuring import Facts, Quantity, baseline_of, facts_of, value_of
-from lstm_ae.tour.page import render
-from lstm_ae.tour.parts import BASELINE, Claim, Ground, Part, Setting
-from lstm_ae.tour.parts import reaches as reaching
-from lstm_ae.tour.results import outcomes
+from lstm_ae.tour import digits, runs, stocks, toy
+from lstm_ae.tour.claims import BASELINE, TourClaim, TourData, TourPart, TourSetting
+from lstm_ae.tour.claims import reaches as reaching
+from lstm_ae.tour.commands import training_command
+from lstm_ae.tour.data import choose_companies
+from lstm_ae.tour.levels import LEVELS, TourLevel, find_level
+from lstm_ae.tour.measurements import MeasuredRun, TourQuantity, baseline_value, measured_value, read_run_facts
+from lstm_ae.tour.page import render_tour
+from lstm_ae.tour.results import read_results
+from lstm_ae.tour.runs import MISSING, OUTDATED, THERE, UNFINISHED, TourTraining, plan_tour
 
 
-def accurate(name: str, *values: float) -> Sample:
-    return Sample(name, values, "%", higher=True)
+def accurate(name: str, *values: float) -> SettingResult:
+    return SettingResult(name, values, "%", higher=True)
 
 
-def wrong(name: str, *values: float) -> Sample:
-    return Sample(name, values, log=True)
+def wrong(name: str, *values: float) -> SettingResult:
+    return SettingResult(name, values, log=True)
 
 
 # The rules
@@ -65,7 +65,7 @@ def wrong(name: str, *values: float) -> Sample:
 
 def test_a_difference_by_welchs_test_worked_by_hand() -> None:
     # Means 2 and 5; variances 1 over 3 and 2 over 2; error sqrt(1/3 + 1); freedom (4/3)^2 / ((1/3)^2 / 2 + 1) = 1.684.
-    found = judging.difference(accurate("a", 1, 2, 3), accurate("b", 4, 6))
+    found = significance.welch_difference(accurate("a", 1, 2, 3), accurate("b", 4, 6))
     assert found is not None
     assert found.value == -3
     error, freedom = math.sqrt(4 / 3), (16 / 9) / (1 / 18 + 1)
@@ -74,17 +74,17 @@ def test_a_difference_by_welchs_test_worked_by_hand() -> None:
 
 
 def test_errors_are_compared_as_logarithms() -> None:
-    found = judging.difference(wrong("a", 1e-4, 1e-4), wrong("b", 1e-2, 1e-2))
+    found = significance.welch_difference(wrong("a", 1e-4, 1e-4), wrong("b", 1e-2, 1e-2))
     assert found is not None
     assert found == (pytest.approx(2), pytest.approx(2), pytest.approx(2), 0)
 
 
 def test_separate_networks_help() -> None:
     v3, v2 = accurate("V3", 0.971, 0.973, 0.969), accurate("V2", 0.943, 0.939, 0.947)
-    assert better(v3, v2) == Judged(
+    assert decide_better(v3, v2) == Decision(
         CONFIRMED, "97.10 % ± 0.20 (V3) against 94.30 % ± 0.40 (V2) over 3 seeds, p = 0.0018"
     )
-    assert better(v2, v3).verdict == REFUTED
+    assert decide_better(v2, v3).verdict == REFUTED
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_separate_networks_help() -> None:
     ],
 )
 def test_better_by_so_much(ours: tuple[float, ...], verdict: str, end: str) -> None:
-    judged = better(accurate("a", *ours), accurate("b", 0.95, 0.9505), by=0.01)
+    judged = decide_better(accurate("a", *ours), accurate("b", 0.95, 0.9505), by=0.01)
     assert judged.verdict == verdict, str(judged)
     assert str(judged).endswith(end) or judged.figures.endswith(end)
 
 
 def test_what_chance_explains_is_not_decidable() -> None:
-    judged = better(accurate("a", 0.5, 0.7), accurate("b", 0.4, 0.65))
+    judged = decide_better(accurate("a", 0.5, 0.7), accurate("b", 0.4, 0.65))
     assert (judged.verdict, judged.why) == (OPEN, "p is not below 0.05")
 
 
@@ -114,16 +114,16 @@ def test_what_chance_explains_is_not_decidable() -> None:
 )
 def test_one_seed_decides_no_comparison(ours: tuple[float, ...], theirs: tuple[float, ...], end: str) -> None:
     for judged in (
-        better(accurate("a", *ours), accurate("b", *theirs)),
-        alike(accurate("a", *ours), accurate("b", *theirs), 0.5),
-        compromise([accurate("a", *ours)], [[accurate("b", *theirs)]]),
+        decide_better(accurate("a", *ours), accurate("b", *theirs)),
+        decide_alike(accurate("a", *ours), accurate("b", *theirs), 0.5),
+        decide_compromise([accurate("a", *ours)], [[accurate("b", *theirs)]]),
     ):
         assert (judged.verdict, judged.why) == (OPEN, end)
 
 
 def test_seeds_that_agree_to_the_last_bit() -> None:
-    assert better(accurate("a", 0.5, 0.5), accurate("b", 0.4, 0.4)).verdict == CONFIRMED
-    assert better(accurate("a", 0.4, 0.4), accurate("b", 0.4, 0.4)).verdict == OPEN
+    assert decide_better(accurate("a", 0.5, 0.5), accurate("b", 0.4, 0.4)).verdict == CONFIRMED
+    assert decide_better(accurate("a", 0.4, 0.4), accurate("b", 0.4, 0.4)).verdict == OPEN
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_seeds_that_agree_to_the_last_bit() -> None:
     ],
 )
 def test_alike_within_a_margin(theirs: tuple[float, ...], verdict: str, end: str) -> None:
-    judged = alike(accurate("a", 0.981, 0.982, 0.983), accurate("b", *theirs), 0.005)
+    judged = decide_alike(accurate("a", 0.981, 0.982, 0.983), accurate("b", *theirs), 0.005)
     assert (judged.verdict, (judged.why or judged.figures).endswith(end)) == (verdict, True)
 
 
 def test_alike_within_a_factor() -> None:
-    assert alike(wrong("a", 1e-3, 1.1e-3), wrong("b", 1.1e-3, 1.2e-3), 2).verdict == CONFIRMED
-    judged = alike(wrong("a", 1e-3, 1.01e-3), wrong("b", 9e-3, 9.1e-3), 2)
+    assert decide_alike(wrong("a", 1e-3, 1.1e-3), wrong("b", 1.1e-3, 1.2e-3), 2).verdict == CONFIRMED
+    judged = decide_alike(wrong("a", 1e-3, 1.01e-3), wrong("b", 9e-3, 9.1e-3), 2)
     assert (judged.verdict, "more than a factor of 2 apart" in judged.figures) == (REFUTED, True)
 
 
@@ -157,57 +157,57 @@ def test_alike_within_a_factor() -> None:
     ],
 )
 def test_a_threshold_is_reached_by_every_seed(values: tuple[float, ...], whole: bool, verdict: str) -> None:
-    assert reaches(accurate("V4", *values), 0.98, whole=whole).verdict == verdict
+    assert decide_reached(accurate("V4", *values), 0.98, whole=whole).verdict == verdict
 
 
 def test_a_threshold_counts_only_past_the_baseline() -> None:
     baseline = wrong("persistence", 2e-4)
-    judged = reaches(wrong("LSTM", 2.5e-4), 3e-4, whole=True, baseline=baseline)
-    assert judged == Judged(REFUTED, "0.00025 (LSTM), the threshold is 0.0003, the baseline persistence has 0.0002")
-    assert reaches(wrong("LSTM", 1e-4), 3e-4, whole=True, baseline=baseline).verdict == CONFIRMED
+    judged = decide_reached(wrong("LSTM", 2.5e-4), 3e-4, whole=True, baseline=baseline)
+    assert judged == Decision(REFUTED, "0.00025 (LSTM), the threshold is 0.0003, the baseline persistence has 0.0002")
+    assert decide_reached(wrong("LSTM", 1e-4), 3e-4, whole=True, baseline=baseline).verdict == CONFIRMED
 
 
 def test_a_failure_is_the_reverse() -> None:
-    assert fails(accurate("pixels", 0.11, 0.13), 0.2, whole=True).verdict == CONFIRMED
-    assert fails(accurate("pixels", 0.11, 0.13), 0.2, whole=False).verdict == OPEN
-    assert fails(accurate("pixels", 0.97), 0.2, whole=False).verdict == REFUTED
+    assert decide_missed(accurate("pixels", 0.11, 0.13), 0.2, whole=True).verdict == CONFIRMED
+    assert decide_missed(accurate("pixels", 0.11, 0.13), 0.2, whole=False).verdict == OPEN
+    assert decide_missed(accurate("pixels", 0.97), 0.2, whole=False).verdict == REFUTED
 
 
 def test_a_compromise_is_beaten_by_none_in_both() -> None:
-    def setting(name: str, accuracy: float, error: float) -> list[Sample]:
+    def setting(name: str, accuracy: float, error: float) -> list[SettingResult]:
         # Two seeds, a thousandth apart.
         return [accurate(name, accuracy, accuracy + 1e-3), wrong(name, error, error * 1.001)]
 
     half, sharp, fine = setting("0.5", 0.9, 1e-3), setting("0.1", 0.95, 1e-2), setting("0.9", 0.8, 1e-4)
     # Where one gains what another loses, any of them may be called a compromise, the ends as well.
     for middle, others in ((half, [sharp, fine]), (sharp, [half, fine]), (fine, [half, sharp])):
-        judged = compromise(middle, others)
+        judged = decide_compromise(middle, others)
         assert judged.verdict == OPEN
         assert judged.why.startswith("neither surely better nor surely worse in both: ")
-    judged = compromise(half, [setting("0.1", 0.8, 1e-2), setting("0.9", 0.7, 1e-1)])
+    judged = decide_compromise(half, [setting("0.1", 0.8, 1e-2), setting("0.9", 0.7, 1e-1)])
     assert (judged.verdict, judged.figures.endswith("each of the other 2 is worse in both")) == (CONFIRMED, True)
-    judged = compromise(half, [sharp, setting("0.7", 0.95, 1e-4)])
+    judged = decide_compromise(half, [sharp, setting("0.7", 0.95, 1e-4)])
     assert (judged.verdict, judged.figures.endswith("better in both: 0.7")) == (REFUTED, True)
-    judged = compromise(half, [sharp, setting("0.4", 0.9, 1e-3)])
+    judged = decide_compromise(half, [sharp, setting("0.4", 0.9, 1e-3)])
     assert (judged.verdict, judged.why) == (OPEN, "neither surely better nor surely worse in both: 0.1, 0.4")
 
 
 def test_a_compromise_needs_every_number() -> None:
     half, none = accurate("0.5", 0.9, 0.9), accurate("0.1")
-    assert compromise([half], [[none]]).why == "a number is missing"
+    assert decide_compromise([half], [[none]]).why == "a number is missing"
     assert str(wrong("a", 1e-5, 1.4e-5)) == "1.2e−5 ± 2.8e−6"
 
 
 def test_a_tiny_share_is_no_nought() -> None:
-    assert str(Sample("a", (1e-5, 3e-5), "%")) == "0.002 %"
-    assert str(Sample("a", (0.0, 0.0), "%")) == "0.00 % ± 0.00"
+    assert str(SettingResult("a", (1e-5, 3e-5), "%")) == "0.002 %"
+    assert str(SettingResult("a", (0.0, 0.0), "%")) == "0.00 % ± 0.00"
 
 
 def test_a_claim_of_several_comparisons() -> None:
-    yes, no, unsure = Judged(CONFIRMED, "a"), Judged(REFUTED, "b"), Judged(OPEN, "c", "one seed")
-    assert every([yes, yes]) == Judged(CONFIRMED, "a; a")
-    assert every([yes, unsure, unsure]) == Judged(OPEN, "a; c; c", "one seed")
-    assert every([yes, unsure, no]) == Judged(REFUTED, "a; c; b")
+    yes, no, unsure = Decision(CONFIRMED, "a"), Decision(REFUTED, "b"), Decision(OPEN, "c", "one seed")
+    assert decide_all([yes, yes]) == Decision(CONFIRMED, "a; a")
+    assert decide_all([yes, unsure, unsure]) == Decision(OPEN, "a; c; c", "one seed")
+    assert decide_all([yes, unsure, no]) == Decision(REFUTED, "a; c; b")
     assert str(unsure) == "c: not decidable, since one seed"
 
 
@@ -218,13 +218,13 @@ shares = st.lists(st.floats(0.01, 0.99), min_size=2, max_size=4).map(tuple)
 def test_what_is_better_one_way_is_worse_the_other(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
     turned = {CONFIRMED: REFUTED, REFUTED: CONFIRMED, OPEN: OPEN}
     there, back = (
-        better(accurate("a", *ours), accurate("b", *theirs)),
-        better(accurate("b", *theirs), accurate("a", *ours)),
+        decide_better(accurate("a", *ours), accurate("b", *theirs)),
+        decide_better(accurate("b", *theirs), accurate("a", *ours)),
     )
     assert back.verdict == turned[there.verdict]
     # An error is the reverse of an accuracy.
-    assert better(Sample("a", ours), Sample("b", theirs)).verdict == back.verdict
-    assert better(accurate("a", *ours), accurate("a", *ours)).verdict == OPEN
+    assert decide_better(SettingResult("a", ours), SettingResult("b", theirs)).verdict == back.verdict
+    assert decide_better(accurate("a", *ours), accurate("a", *ours)).verdict == OPEN
 
 
 # The numbers
@@ -261,39 +261,39 @@ STEPS = {
         (stocks.MOVES, 0.25, None),
     ],
 )
-def test_numbers_of_a_run(quantity: Quantity, value: float | None, baseline: float | None) -> None:
-    facts = Facts(METRICS, STEPS)
-    assert value_of(facts, quantity) == value
-    assert baseline_of(facts, quantity) == baseline
+def test_numbers_of_a_run(quantity: TourQuantity, value: float | None, baseline: float | None) -> None:
+    facts = MeasuredRun(METRICS, STEPS)
+    assert measured_value(facts, quantity) == value
+    assert baseline_value(facts, quantity) == baseline
 
 
 def test_a_run_without_steps_has_no_numbers_of_them() -> None:
-    assert value_of(Facts(METRICS, None), stocks.MOVES) is None
-    assert value_of(Facts(METRICS, {}), stocks.FAR) is None
+    assert measured_value(MeasuredRun(METRICS, None), stocks.MOVES) is None
+    assert measured_value(MeasuredRun(METRICS, {}), stocks.FAR) is None
 
 
 def test_steps_are_read_and_damaged_ones_refused() -> None:
     run = made("a")
     run.write_table("steps", {"step": [1, 2], "rmse": [0.5, None]})
-    steps = facts_of(run).steps
+    steps = read_run_facts(run).steps
     assert steps is not None
     assert steps["rmse"][0] == 0.5
     assert math.isnan(steps["rmse"][1])
     Path("a/steps.csv").write_text("step,rmse\n1,x\n")
     with pytest.raises(DataError, match=r"steps\.csv' is damaged; delete it"):
-        facts_of(run)
+        read_run_facts(run)
 
 
 # The parts
 
 
-def every_part(level: Level) -> list[Part]:
-    ground = Ground("digits.npz", None, ("IBM",), whole_digits=False)
+def every_part(level: TourLevel) -> list[TourPart]:
+    ground = TourData("digits.npz", None, ("IBM",), whole_digits=False)
     return [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
 
 
 @pytest.mark.parametrize("level", LEVELS.values(), ids=LEVELS)
-def test_every_claim_speaks_of_settings_that_are_trained(level: Level) -> None:
+def test_every_claim_speaks_of_settings_that_are_trained(level: TourLevel) -> None:
     parts = every_part(level)
     assert len({part.key for part in parts}) == len(parts) == 12
     for part in parts:
@@ -302,9 +302,9 @@ def test_every_claim_speaks_of_settings_that_are_trained(level: Level) -> None:
         assert not part.shown or part.shown in names
         asked = set()
 
-        def numbers(name: str, quantity: Quantity, asked: set[str] = asked) -> Sample:
+        def numbers(name: str, quantity: TourQuantity, asked: set[str] = asked) -> SettingResult:
             asked.add(name.removeprefix(BASELINE))
-            return Sample(name, (0.5, 0.6), quantity.unit, quantity.higher, quantity.log)
+            return SettingResult(name, (0.5, 0.6), quantity.unit, quantity.higher, quantity.log)
 
         for claim in part.claims:
             assert claim.rule(numbers).verdict in (CONFIRMED, REFUTED, OPEN)
@@ -334,10 +334,10 @@ def test_the_smoke_level_trains_each_value_of_the_grids_in_few_settings() -> Non
 
 
 def test_levels() -> None:
-    assert level_of("full").whole
+    assert find_level("full").whole
     assert [len(level.seeds) for level in LEVELS.values()] == [1, 2, 3]
     with pytest.raises(ConfigError, match="--level must be one of smoke, short, full"):
-        level_of("long")
+        find_level("long")
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_levels() -> None:
     ],
 )
 def test_companies(names: str, most: int | None, chosen: tuple[str, ...]) -> None:
-    assert companies(tuple(names.split()), most) == chosen
+    assert choose_companies(tuple(names.split()), most) == chosen
 
 
 class Captured(LstmAeError):
@@ -371,7 +371,7 @@ def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -
     command = get_command(app)
     for config in trainings("smoke"):
         with pytest.raises(Captured):
-            command(shlex.split(command_of(config, Path("a b")))[1:], standalone_mode=False)
+            command(shlex.split(training_command(config, Path("a b")))[1:], standalone_mode=False)
         assert caught.pop() == (config, Path("a b"))
 
 
@@ -381,21 +381,23 @@ def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -
 SMALL = Toy(sequences=20, epochs=1)
 OTHER = Toy(sequences=20, epochs=1, units=2)
 LOSS = toy.LOSS
-PART = Part(
+PART = TourPart(
     key="toy",
     title="A signal",
     where="Part 1",
     told="It is given back.",
-    settings=(Setting("one", (SMALL,), 0.25), Setting("both", (SMALL, OTHER))),
+    settings=(TourSetting("one", (SMALL,), 0.25), TourSetting("both", (SMALL, OTHER))),
     quantities=(LOSS,),
-    claims=(Claim("it works", reaching("one", LOSS, 0.3, whole=True), "Confirmed where it comes to 0.3."),),
+    claims=(TourClaim("it works", reaching("one", LOSS, 0.3, whole=True), "Confirmed where it comes to 0.3."),),
     shown="one",
     figures=("reconstruction",),
 )
 
 
-def planned(parts: tuple[Part, ...] = (PART,), seeds: tuple[int, ...] = (0,), folder: str = "t") -> list[Leg]:
-    return plan(parts, seeds, Path(folder), lambda config: "abc")
+def planned(
+    parts: tuple[TourPart, ...] = (PART,), seeds: tuple[int, ...] = (0,), folder: str = "t"
+) -> list[TourTraining]:
+    return plan_tour(parts, seeds, Path(folder), lambda config: "abc")
 
 
 def run_of(where: str, config: Config, loss: float, **more: Any) -> Any:
@@ -424,7 +426,7 @@ def test_a_run_counts_by_its_config_and_data_wherever_it_lies() -> None:
 
 def test_where_the_data_lies_does_not_matter() -> None:
     made("t/mine", Mnist(data="here.npz"))
-    part = PART._replace(settings=(Setting("one", (Mnist(data="there.npz"),)),))
+    part = PART._replace(settings=(TourSetting("one", (Mnist(data="there.npz"),)),))
     assert [leg.state for leg in planned((part,))] == [THERE]
 
 
@@ -461,13 +463,13 @@ def test_an_unfinished_run_of_other_versions_is_trained_anew(monkeypatch: pytest
     said: list[str] = []
     bar = SimpleNamespace(clear=lambda: None)
     told = _teller(SimpleNamespace(say=said.append), bar)
-    assert journey.travel(legs, lambda config: None, told) == []  # type: ignore[arg-type,return-value]
+    assert runs.run_tour(legs, lambda config: None, told) == []  # type: ignore[arg-type,return-value]
     assert said == [
         "training 1 of 1: toy, one, seed 0, begun anew: it was begun with other versions, which cannot go on"
     ]
     assert [leg.state for leg in planned()] == [THERE, THERE]
     # Who goes on with the old legs, as after an interruption, leaves a finished run alone.
-    assert journey.travel(legs, lambda config: None, told) == []  # type: ignore[arg-type,return-value]
+    assert runs.run_tour(legs, lambda config: None, told) == []  # type: ignore[arg-type,return-value]
 
 
 def test_what_a_killed_training_left_at_its_very_start_is_used_again() -> None:
@@ -482,8 +484,8 @@ def test_only_what_is_missing_is_trained(monkeypatch: pytest.MonkeyPatch) -> Non
     made("t/mine", SMALL)
     done = []
     monkeypatch.setattr(experiment, "train", lambda config, data, **details: done.append((config, details["out"])))
-    events: list[journey.Event] = []
-    assert journey.travel(planned(), lambda config: None, events.append) == []  # type: ignore[arg-type,return-value]
+    events: list[runs.TourProgress] = []
+    assert runs.run_tour(planned(), lambda config: None, events.append) == []  # type: ignore[arg-type,return-value]
     assert done == [(OTHER, Path("t/toy-01-seed-0"))]
     assert [(event.number, event.of) for event in events] == [(1, 1)]
 
@@ -491,10 +493,12 @@ def test_only_what_is_missing_is_trained(monkeypatch: pytest.MonkeyPatch) -> Non
 # The page
 
 
-def page_of(parts: tuple[Part, ...], level: str = "smoke", seeds: tuple[int, ...] = (0,), **details: Any) -> Page:
+def page_of(parts: tuple[TourPart, ...], level: str = "smoke", seeds: tuple[int, ...] = (0,), **details: Any) -> Page:
     legs = planned(parts, seeds)
-    told = outcomes(parts, seeds, legs)
-    return Page(render(told, legs, Path("t"), LEVELS[level], command="lstmae report", written="today", **details).html)
+    told = read_results(parts, seeds, legs)
+    return Page(
+        render_tour(told, legs, Path("t"), LEVELS[level], command="lstmae report", written="today", **details).html
+    )
 
 
 def test_the_page_of_a_part() -> None:
@@ -559,8 +563,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
         run_of("t/b", OTHER, 0.25)
         path = run.directory / "config.json"
         changed(path, data=json.loads(path.read_text())["data"] | {"leaky": HOSTILE})
-        said = Claim(HOSTILE, PART.claims[0].rule, HOSTILE)
-        settings = (Setting(HOSTILE, (SMALL,), 0.25), *PART.settings)
+        said = TourClaim(HOSTILE, PART.claims[0].rule, HOSTILE)
+        settings = (TourSetting(HOSTILE, (SMALL,), 0.25), *PART.settings)
         part = PART._replace(title=HOSTILE, told=HOSTILE, claims=(said,), settings=settings, draws=SMALL)
         Path("t/figures").mkdir()
         Path("t/figures/toy-data.png").write_bytes(picture())
@@ -695,15 +699,15 @@ def test_a_tour_goes_on_where_it_was_stopped(toy_alone: None, monkeypatch: pytes
 
 @pytest.mark.slow
 def test_fewer_digits_of_all(toy_alone: None) -> None:
-    from lstm_ae.tour.ground import settle, survey
+    from lstm_ae.tour.data import choose_data, survey_data
 
-    found = survey("digits.npz")
-    ground, load = settle(LEVELS["smoke"], found, Path())
+    found = survey_data("digits.npz")
+    ground, load = choose_data(LEVELS["smoke"], found, Path())
     assert ground.digits is not None
     data = load(Mnist(data=ground.digits))
     assert [split.samples for split in (data.train, data.validation, data.test)] == [50, 10, 10]
     whole = all_digits.load(Mnist(data="digits.npz"))
     assert np.isin(data.test.series.reshape(10, -1), whole.test.series.reshape(whole.test.samples, -1)).all()
-    assert settle(LEVELS["smoke"], found, Path())[0] == ground
-    scratch, load = settle(LEVELS["smoke"], found, Path("nowhere"), Path())
+    assert choose_data(LEVELS["smoke"], found, Path())[0] == ground
+    scratch, load = choose_data(LEVELS["smoke"], found, Path("nowhere"), Path())
     assert load(Mnist(data=scratch.digits)).source.sha256 == data.source.sha256

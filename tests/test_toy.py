@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from lstm_ae.config import Toy
-from lstm_ae.data.toy import generate, load
+from lstm_ae.data.toy import generate_signals, load
 
 
 def test_the_formula_by_hand() -> None:
-    values, centres = generate(40, seed=3)
+    values, centres = generate_signals(40, seed=3)
     assert values.shape == (40, 50)
     assert values.dtype == np.float32
     # The same generator's undamped numbers, drawn again.
@@ -20,7 +20,7 @@ def test_the_formula_by_hand() -> None:
 
 
 def test_centres_reach_20_and_30_and_no_further() -> None:
-    values, centres = generate(2000, seed=0)
+    values, centres = generate_signals(2000, seed=0)
     assert set(centres) == set(range(20, 31))
     damped = values[np.abs(np.arange(50) - centres[:, None]) <= 5].reshape(2000, 11)
     assert damped.min() >= 0
@@ -32,7 +32,7 @@ def test_centres_reach_20_and_30_and_no_further() -> None:
 
 
 def test_the_seed_decides() -> None:
-    first, again, other = (generate(20, seed)[0] for seed in (1, 1, 2))
+    first, again, other = (generate_signals(20, seed)[0] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -40,7 +40,7 @@ def test_the_seed_decides() -> None:
 def test_sixty_twenty_twenty() -> None:
     data = load(Toy(sequences=50, seed=9))
     assert [split.samples for split in data[:3]] == [30, 10, 10]
-    values, _ = generate(50, 9)
+    values, _ = generate_signals(50, 9)
     assert np.array_equal(np.concatenate([split.windows()[..., 0] for split in data[:3]]), values)
     assert data.train.windows().shape == (30, 50, 1)
     assert all(split.label is None and split.company is None for split in data[:3])

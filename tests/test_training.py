@@ -10,15 +10,16 @@ import keras
 import numpy as np
 import pytest
 
-from lstm_ae import experiment, keeper, training
+from lstm_ae import experiment
 from lstm_ae.config import Series, Toy
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.estimate.training import work_of
-from lstm_ae.feed import Feed, order
+from lstm_ae.estimate.training import training_work
 from lstm_ae.models.autoencoder import autoencoder
-from lstm_ae.training import Fitted, Progress, fit
+from lstm_ae.training import checkpoint, loop
+from lstm_ae.training.batches import Batches, shuffled_order
+from lstm_ae.training.loop import Progress, TrainingResult, fit
 
 STEPS = 4
 # Everything that has a state: dropout draws, the optimizer's averages, a falling learning rate, early stopping.
@@ -42,7 +43,7 @@ def split(samples: int, seed: int) -> Split:
     return Split(values, np.arange(samples) * STEPS, STEPS)
 
 
-DATA = Data(split(12, 0), split(6, 1), split(6, 2), fixed(), Source("made", "abc", "CC0"))
+DATA = Data(split(12, 0), split(6, 1), split(6, 2), fixed_scale(), Source("made", "abc", "CC0"))
 
 
 def network_for(config: Toy) -> Any:
@@ -58,14 +59,14 @@ def fitted(
     notify: Callable[[Progress], None] | None = None,
     callbacks: tuple[Any, ...] = (),
     every: float = 0,
-) -> tuple[Fitted, Any]:
+) -> tuple[TrainingResult, Any]:
     network = network_for(config)
     result = fit(network, data, config, state=state, identity=identity, notify=notify, callbacks=callbacks, every=every)
     return result, network
 
 
 def error_on(network: Any, part: Split) -> float:
-    inputs, targets = Feed(part, fixed(), network).cut(np.arange(part.samples))
+    inputs, targets = Batches(part, fixed_scale(), network).cut(np.arange(part.samples))
     return float(np.mean((network(inputs)["reconstruction"] - targets["reconstruction"]) ** 2))
 
 
@@ -79,7 +80,7 @@ def arrays(state: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Any, Path]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, Any, Path]:
     state = tmp_path_factory.mktemp("whole") / "state.npz"
     told: list[Progress] = []
     result, network = fitted(state, notify=told.append)
@@ -103,7 +104,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Any
     ids=["before the first epoch", "in the very first epoch", "within the second epoch", "between two epochs"],
 )
 def test_resumed_to_the_last_bit(
-    uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, epoch: int, step: int, finished: bool
+    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, epoch: int, step: int, finished: bool
 ) -> None:
     whole, expected, expected_state = uninterrupted
     state = tmp_path / "state.npz"
@@ -129,11 +130,11 @@ def test_resumed_to_the_last_bit(
 
 
 def test_steps_shorter_than_the_clock_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: 5.0, perf_counter=lambda: 5.0))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 5.0, perf_counter=lambda: 5.0))
     assert fitted(tmp_path / "state.npz", every=0.2)[0].epochs == CONFIG.epochs
 
 
-def test_history_holds_an_epoch_a_row(uninterrupted: tuple[Fitted, Any, Path]) -> None:
+def test_history_holds_an_epoch_a_row(uninterrupted: tuple[TrainingResult, Any, Path]) -> None:
     result, _, _ = uninterrupted
     assert [row["epoch"] for row in result.history] == [0, 1, 2, 3]
     assert {"loss", "val_loss", "seconds", "learning_rate"} <= set(result.history[1])
@@ -143,18 +144,18 @@ def test_history_holds_an_epoch_a_row(uninterrupted: tuple[Fitted, Any, Path]) -
     assert result.best_epoch == best["epoch"]
 
 
-def test_the_untrained_start_is_epoch_0(uninterrupted: tuple[Fitted, Any, Path]) -> None:
+def test_the_untrained_start_is_epoch_0(uninterrupted: tuple[TrainingResult, Any, Path]) -> None:
     start = uninterrupted[0].history[0]
     assert set(start) == {"epoch", "val_loss", "seconds"}
     assert start["val_loss"] == pytest.approx(error_on(network_for(CONFIG), DATA.validation), rel=1e-6)
 
 
 def test_judging_the_start_changes_no_number_of_the_training(
-    uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout draws, shuffling and the optimizer go on as if nothing had been evaluated before the first epoch."""
-    monkeypatch.setattr(keeper.Keeper, "judge_start", lambda self, logs: self.save())
-    monkeypatch.setattr(training, "_named_validation", unless_first(training._named_validation))
+    monkeypatch.setattr(checkpoint.Checkpointer, "judge_start", lambda self, logs: self.save())
+    monkeypatch.setattr(loop, "_named_validation", unless_first(loop._named_validation))
     result, network = fitted(tmp_path / "state.npz")
     assert without_seconds(result.history) == without_seconds(uninterrupted[0].history)[1:]
     for got, wanted in zip(network.variables, uninterrupted[1].variables, strict=True):
@@ -178,20 +179,22 @@ def test_an_epoch_of_few_steps_draws_its_windows_anew(tmp_path: Path, monkeypatc
     network, told = network_for(Toy(units=2)), []
     found = fit(network, DATA, config, state=tmp_path / "s.npz", identity={}, notify=told.append, every=0)
     assert {(progress.step, progress.steps) for progress in told if progress.epoch} == {(1, 2), (2, 2)}
-    drawn = [order(12, config.seed, epoch)[:10].numpy() for epoch in range(2)]
+    drawn = [shuffled_order(12, config.seed, epoch)[:10].numpy() for epoch in range(2)]
     assert set(drawn[0]) != set(drawn[1])
     losses = [error_on(network, DATA.train._replace(starts=DATA.train.starts[samples])) for samples in drawn]
     assert [row["loss"] for row in found.history[1:]] == pytest.approx(losses, rel=1e-4)
     assert found.history[-1]["val_loss"] == pytest.approx(error_on(network, DATA.validation), rel=1e-4)
     # With fewer validation windows than are judged by at least, none is left out.
-    monkeypatch.setattr(training, "VALIDATED", 3)
-    assert training.limit_validation(DATA, config).validation.starts.tolist() == [0, 2 * STEPS, 5 * STEPS]
-    assert training.limit_validation(DATA, CONFIG) is DATA
-    assert work_of(config, DATA) == (2, 2, 3)
-    assert work_of(CONFIG, DATA) == (3, 3, 6)
+    monkeypatch.setattr(loop, "VALIDATED", 3)
+    assert loop.limit_validation(DATA, config).validation.starts.tolist() == [0, 2 * STEPS, 5 * STEPS]
+    assert loop.limit_validation(DATA, CONFIG) is DATA
+    assert training_work(config, DATA) == (2, 2, 3)
+    assert training_work(CONFIG, DATA) == (3, 3, 6)
 
 
-def test_a_finished_training_is_not_trained_further(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
+def test_a_finished_training_is_not_trained_further(
+    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path
+) -> None:
     whole, expected, expected_state = uninterrupted
     state = tmp_path / "state.npz"
     state.write_bytes(expected_state.read_bytes())
@@ -242,7 +245,7 @@ class StopIn(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def test_a_callback_that_stops_within_an_epoch(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
+def test_a_callback_that_stops_within_an_epoch(uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path) -> None:
     """What was begun does not count, and the training can go on as if it had not been."""
     state, whole = tmp_path / "state.npz", without_seconds(uninterrupted[0].history)
     result, network = fitted(state, callbacks=(StopIn(2, 2),))
@@ -252,7 +255,9 @@ def test_a_callback_that_stops_within_an_epoch(uninterrupted: tuple[Fitted, Any,
     assert without_seconds(fitted(state)[0].history) == whole
 
 
-def test_a_callback_that_stops_with_the_last_step(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path) -> None:
+def test_a_callback_that_stops_with_the_last_step(
+    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path
+) -> None:
     result, _ = fitted(tmp_path / "state.npz", callbacks=(StopIn(2, 3),))
     assert without_seconds(result.history) == without_seconds(uninterrupted[0].history)[:3]
     assert result.stopped == ""
@@ -313,18 +318,18 @@ def test_a_training_of_no_epoch_leaves_the_start(tmp_path: Path) -> None:
 
 
 def test_a_state_from_before_an_option_goes_on(
-    uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = tmp_path / "state.npz"
     state.write_bytes(uninterrupted[2].read_bytes())
-    load = keeper.load_state
+    load = checkpoint.load_state
 
     def older(*args: Any) -> Any:
         meta, groups = load(*args)
         del meta["identity"]["config"]["decoder_start"]
         return meta, groups
 
-    monkeypatch.setattr(keeper, "load_state", older)
+    monkeypatch.setattr(checkpoint, "load_state", older)
     assert fitted(state)[0].history == uninterrupted[0].history
     with pytest.raises(ConfigError, match="its config had decoder_start zero, now it is code"):
         fitted(state, identity=IDENTITY | {"config": CONFIG.to_dict() | {"decoder_start": "code"}})
@@ -340,7 +345,7 @@ def test_a_state_from_before_an_option_goes_on(
     ids=["config", "data", "versions"],
 )
 def test_a_state_of_something_else_is_refused(
-    uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, identity: dict[str, Any], message: str
+    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, identity: dict[str, Any], message: str
 ) -> None:
     state = tmp_path / "state.npz"
     content = uninterrupted[2].read_bytes()
@@ -353,7 +358,7 @@ def test_a_state_of_something_else_is_refused(
 
 
 @pytest.mark.parametrize("keep", [0, 100, -10], ids=["empty", "cut", "cut at the end"])
-def test_a_cut_state_is_refused(uninterrupted: tuple[Fitted, Any, Path], tmp_path: Path, keep: int) -> None:
+def test_a_cut_state_is_refused(uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, keep: int) -> None:
     state = tmp_path / "state.npz"
     content = uninterrupted[2].read_bytes()[:keep]
     state.write_bytes(content)

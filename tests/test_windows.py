@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
 from lstm_ae.errors import DataError
 
@@ -93,7 +93,7 @@ def test_batches_drop_no_sample(size: int, lengths: list[int]) -> None:
 def test_an_empty_part_is_named() -> None:
     split = two_companies()
     empty = split._replace(starts=np.empty(0, np.int64))
-    data = Data(split, empty, split, fixed(), Source("some.csv", "0", "CC0"))
+    data = Data(split, empty, split, fixed_scale(), Source("some.csv", "0", "CC0"))
     with pytest.raises(DataError, match=r"The validation part holds no window of 2 rows \(some.csv\)\. Do this"):
         require_samples(data, "Do this")
     full = data._replace(validation=split)

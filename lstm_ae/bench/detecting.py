@@ -7,11 +7,11 @@ import numpy as np
 
 from lstm_ae.bench.turns import Contestant, Lap
 from lstm_ae.config import Series
-from lstm_ae.data.frames import measurements_of
+from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.data.measurements import Measurements
 
 
-class Search(NamedTuple):
+class DetectionLoad(NamedTuple):
     """What is searched, by what: steps of a window, hidden units, columns and rows of the table."""
 
     window: int
@@ -20,7 +20,7 @@ class Search(NamedTuple):
     rows: int
 
 
-def contestants(search: Search, rounds: int) -> dict[str, Contestant]:
+def contestants(search: DetectionLoad, rounds: int) -> dict[str, Contestant]:
     """Ours and Keras, and of ours the scores alone: no principal components beside them, no threshold, no events."""
     return {
         "ours": functools.partial(_search, search, rounds, "auto"),
@@ -30,47 +30,49 @@ def contestants(search: Search, rounds: int) -> dict[str, Contestant]:
     }
 
 
-def table_of(search: Search, rows: int) -> Measurements:
+def make_table(search: DetectionLoad, rows: int) -> Measurements:
     """Made-up columns with a season of a window each."""
     step = 2 * np.pi * np.arange(rows)[:, None] / search.window
     noise = np.random.default_rng(0).normal(0, 0.1, (rows, search.features))
     names = [f"value {number}" for number in range(search.features)]
-    return measurements_of(np.sin(step + np.arange(search.features)) + noise, names)
+    return measurements_from_rows(np.sin(step + np.arange(search.features)) + noise, names)
 
 
-def _detector(search: Search, kernel: str) -> Any:
+def _detector(search: DetectionLoad, kernel: str) -> Any:
     """An untrained one, which is as fast as any."""
-    from lstm_ae.anomaly.normal import of_windows
-    from lstm_ae.data.levels import Levels
-    from lstm_ae.detection import Detector
-    from lstm_ae.halves import halves_of
-    from lstm_ae.tasks import series
-    from lstm_ae.tasks.series import codes, settling
+    from lstm_ae.apply.detect import RunDetector
+    from lstm_ae.data.series_scales import SeriesScales
+    from lstm_ae.detection.calibration import windowwise
+    from lstm_ae.models.sliding import slide
+    from lstm_ae.studies import series
+    from lstm_ae.studies.series import defaults, reconstruction
 
     config = Series(window=search.window, units=search.units, freq="rows", max_gap=0)
-    config, data = settling.settle_table(config, table_of(search, 20 * search.window))
+    config, data = defaults.complete_from_table(config, make_table(search, 20 * search.window))
     model = series.build(config, data)
-    normal = codes.normal(model, data, config)
-    by_components = of_windows(codes.errors_of_components(normal.components, data.scale), search.window)
-    return Detector(config, normal, Levels(data.scale), halves_of(model, config.scale, kernel).errors, by_components)
+    normal = reconstruction.score_normal_rows(model, data, config)
+    by_components = windowwise(reconstruction.component_errors(normal.components, data.scale), search.window)
+    return RunDetector(
+        config, normal, SeriesScales(data.scale), slide(model, config.scale, kernel).errors, by_components
+    )
 
 
-def _search(search: Search, rounds: int, kernel: str, lap: Lap) -> None:
-    from lstm_ae import detection
-    from lstm_ae.tasks.series.settling import whole
+def _search(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:
+    from lstm_ae.apply import detect
+    from lstm_ae.studies.series.defaults import whole_table
 
     detector = _detector(search, kernel)
-    table = table_of(search, search.rows)
+    table = make_table(search, search.rows)
     for _ in range(rounds + 1):
-        detection.search(detector, whole(detector.config, table))
+        detect.search_series(detector, whole_table(detector.config, table))
         lap()
 
 
-def _score(search: Search, rounds: int, kernel: str, lap: Lap) -> None:
-    from lstm_ae.anomaly.normal import score_rows
+def _score(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:
+    from lstm_ae.detection.calibration import score_rows
 
     detector = _detector(search, kernel)
-    values, segment = table_of(search, search.rows).values, np.zeros(search.rows, np.int32)
+    values, segment = make_table(search, search.rows).values, np.zeros(search.rows, np.int32)
     for _ in range(rounds + 1):
         score_rows(detector.ours, values, segment, search.window, detector.normal.smooth)
         lap()

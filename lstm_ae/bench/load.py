@@ -26,7 +26,7 @@ class Load(NamedTuple):
     failed: int
 
 
-def put_under_load(port: int, path: str, body: bytes, *, clients: int, seconds: float, requests: int = 0) -> Load:
+def apply_load(port: int, path: str, body: bytes, *, clients: int, seconds: float, requests: int = 0) -> Load:
     """Ask a server on loopback, from a process of its own.
 
     Args:

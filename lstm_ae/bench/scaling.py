@@ -4,7 +4,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from lstm_ae.bench.training import Shape, laps_of
+from lstm_ae.bench.training import Shape, measure_laps
 from lstm_ae.bench.turns import Spread, silence, spread
 
 BASE = Shape(16, 50, 1)
@@ -16,7 +16,7 @@ GROWTH: dict[str, list[Shape]] = {
 SAMPLES = (9_000, 18_000, 36_000, 72_000)
 
 
-class Point(NamedTuple):
+class ScalingPoint(NamedTuple):
     """A measured size.
 
     Args:
@@ -30,46 +30,46 @@ class Point(NamedTuple):
     growth: float | None
 
 
-def scaling(rounds: int, done: Callable[[str], None]) -> Iterator[Point]:
+def scaling(rounds: int, done: Callable[[str], None]) -> Iterator[ScalingPoint]:
     """Measure every size of every axis; `done` is told what was measured."""
     for axis, shapes in GROWTH.items():
-        before: Point | None = None
+        before: ScalingPoint | None = None
         for shape in shapes:
-            taken = [1000 * seconds / shape.laps for seconds in laps_of(shape, rounds)]
+            taken = [1000 * seconds / shape.laps for seconds in measure_laps(shape, rounds)]
             before = _point(axis, getattr(shape, axis), taken, before)
             done(f"{axis} {before.size}")
             yield before
     before = None
     for samples in SAMPLES:
-        taken = [1000 * seconds for seconds in laps_of(BASE, rounds, samples=samples)]
+        taken = [1000 * seconds for seconds in measure_laps(BASE, rounds, samples=samples)]
         before = _point("data", samples, taken, before)
         done(f"data {samples}")
         yield before
 
 
-def _point(axis: str, size: int, taken: list[float], before: Point | None) -> Point:
+def _point(axis: str, size: int, taken: list[float], before: ScalingPoint | None) -> ScalingPoint:
     found = spread(taken)
     growth = None
     if before:
         growth = found.median / before.milliseconds.median / (size / before.size)
-    return Point(axis, size, found, growth)
+    return ScalingPoint(axis, size, found, growth)
 
 
-class Beside(NamedTuple):
+class TwoProcesses(NamedTuple):
     """Training steps a second of one process alone, and of two at once, together."""
 
     alone: float
     together: float
 
 
-def two_processes(rounds: int) -> Beside:
+def two_processes(rounds: int) -> TwoProcesses:
     """Train the base shape in one process, then in two at the same time."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(2, silence) as pool:
         pool.map(_rate, [1, 1])  # both have imported and compiled
         (alone,) = pool.map(_rate, [rounds])
-        return Beside(alone, sum(pool.map(_rate, [rounds, rounds], chunksize=1)))
+        return TwoProcesses(alone, sum(pool.map(_rate, [rounds, rounds], chunksize=1)))
 
 
 def _rate(rounds: int) -> float:
-    return BASE.laps / spread(laps_of(BASE, rounds)).median
+    return BASE.laps / spread(measure_laps(BASE, rounds)).median

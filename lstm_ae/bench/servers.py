@@ -34,10 +34,10 @@ class Server(NamedTuple):
     started: float
 
 
-def sample(folder: Path) -> tuple[str, dict[str, Any]]:
+def sample_request(folder: Path) -> tuple[str, dict[str, Any]]:
     """The one input of the newest version below `folder`, and an instance of it."""
     from lstm_ae.serving.folders import versions_in
-    from lstm_ae.serving.servable import DEFAULT, signature_definitions, signature_of
+    from lstm_ae.serving.servable import DEFAULT, parse_signature, signature_definitions
 
     versions = versions_in(folder)
     if not versions:
@@ -45,7 +45,7 @@ def sample(folder: Path) -> tuple[str, dict[str, Any]]:
     definitions = signature_definitions(versions[max(versions)])
     if DEFAULT not in definitions:
         raise DataError(f"{str(versions[max(versions)])!r} has no signature {DEFAULT}; export it by lstmae export")
-    signature = signature_of(DEFAULT, definitions[DEFAULT])
+    signature = parse_signature(DEFAULT, definitions[DEFAULT])
     if len(signature.inputs) != 1:
         raise ConfigError(f"The model must have one input. Received: {', '.join(signature.inputs)}")
     ((name, spec),) = signature.inputs.items()
@@ -55,11 +55,11 @@ def sample(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def servers(folder: Path, *, plain: bool) -> Iterator[dict[str, Server]]:
+def start_servers(folder: Path, *, plain: bool) -> Iterator[dict[str, Server]]:
     """Our server with and without batching and, where asked for, the plain one, all answering."""
     if plain and not (folder / "model.keras").is_file():
         raise ConfigError(f"The plain server needs {str(folder / 'model.keras')!r}; give a run, or add --no-plain")
-    _, body = sample(folder)
+    _, body = sample_request(folder)
     content = json.dumps(body).encode()
     start = [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())", "serve", str(folder)]
     path = f"/v1/models/{folder.resolve().name}:predict"

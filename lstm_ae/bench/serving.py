@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_ae.bench.load import Load, put_under_load
+from lstm_ae.bench.load import Load, apply_load
 from lstm_ae.bench.servers import PLAIN, Server
 from lstm_ae.bench.turns import Spread, ratios, silence, spread
 
@@ -21,7 +21,7 @@ SIZES = (16, 64, 256, 1024)
 WARMING = 1.0
 
 
-class Row(NamedTuple):
+class ServingRow(NamedTuple):
     """What one server did under so many clients.
 
     Args:
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     failed: int
 
 
-class Share(NamedTuple):
+class BatchShare(NamedTuple):
     """Samples a second at one batch size, over rounds.
 
     Args:
@@ -58,9 +58,9 @@ class Share(NamedTuple):
     rest_share: Spread
 
 
-def under_load(
+def measure_load(
     found: dict[str, Server], body: bytes, *, rounds: int, seconds: float, done: Callable[[str], None]
-) -> list[Row]:
+) -> list[ServingRow]:
     """Every server under 1, 8 and 64 clients, in turn, some rounds after one that only warms up.
 
     Every other round goes backwards, so that nobody always follows the same one.
@@ -69,23 +69,23 @@ def under_load(
     for number in range(rounds + 1):
         for by, clients in reversed(laps) if number % 2 else laps:
             server, span = found[by], seconds if number else min(seconds, WARMING)
-            load = put_under_load(server.port, server.path, body, clients=clients, seconds=span)
+            load = apply_load(server.port, server.path, body, clients=clients, seconds=span)
             if number:
                 laps[by, clients].append(load)
         done(f"round {number} of {rounds}" if number else "warmed up")
     return [_row(by, clients, taken, laps.get((PLAIN, clients))) for (by, clients), taken in laps.items()]
 
 
-def _row(by: str, clients: int, taken: list[Load], plain: list[Load] | None) -> Row:
+def _row(by: str, clients: int, taken: list[Load], plain: list[Load] | None) -> ServingRow:
     rates = [load.rate for load in taken]
     # A server that answers nothing has no rate to be compared with.
     slow = [load.rate for load in plain or ()]
     times = ratios(rates, slow) if slow and all(slow) else None
     p50, p95, p99 = (statistics.median(column) for column in zip(*(load[1:4] for load in taken), strict=True))
-    return Row(by, clients, spread(rates), times, p50, p95, p99, sum(load.failed for load in taken))
+    return ServingRow(by, clients, spread(rates), times, p50, p95, p99, sum(load.failed for load in taken))
 
 
-def shares(folder: Path, server: Server, *, rounds: int, seconds: float) -> list[Share]:
+def measure_batch_sizes(folder: Path, server: Server, *, rounds: int, seconds: float) -> list[BatchShare]:
     """Samples a second at several batch sizes: gRPC and REST beside calling the SavedModel directly in a loop."""
     with multiprocessing.get_context("spawn").Pool(1, silence) as pool:
         places = (str(folder), f"grpc://127.0.0.1:{server.grpc}", f"http://127.0.0.1:{server.port}")
@@ -99,18 +99,18 @@ def shares(folder: Path, server: Server, *, rounds: int, seconds: float) -> list
     return [_share(size, *(list(column) for column in zip(*rates, strict=True))) for size, rates in laps.items()]
 
 
-def _share(size: int, direct: list[float], grpc: list[float], rest: list[float]) -> Share:
-    return Share(size, spread(direct), spread(grpc), spread(rest), ratios(grpc, direct), ratios(rest, direct))
+def _share(size: int, direct: list[float], grpc: list[float], rest: list[float]) -> BatchShare:
+    return BatchShare(size, spread(direct), spread(grpc), spread(rest), ratios(grpc, direct), ratios(rest, direct))
 
 
 _CALLERS: dict[str, Any] = {}
 
 
 def _rate(where: str, model: str, size: int, seconds: float) -> float:
-    from lstm_ae.serving.callers import caller
+    from lstm_ae.serving.client import connect
 
     if where not in _CALLERS:
-        _CALLERS[where] = caller(where, model, None, "")
+        _CALLERS[where] = connect(where, model, None, "")
     found = _CALLERS[where]
     ((name, spec),) = found.signature.inputs.items()
     shape = [size, *(length or 50 for length in (spec.shape or ())[1:])]
@@ -123,7 +123,9 @@ def _rate(where: str, model: str, size: int, seconds: float) -> float:
     return calls * size / (time.perf_counter() - began)
 
 
-def memory(server: Server, body: bytes, *, requests: int, done: Callable[[str], None]) -> list[tuple[int, float]]:
+def measure_memory(
+    server: Server, body: bytes, *, requests: int, done: Callable[[str], None]
+) -> list[tuple[int, float]]:
     """Resident megabytes of the server's process after so many requests, ten times.
 
     Raises `ChildProcessError` where requests fail: a server that answers nothing needs no memory.
@@ -131,7 +133,7 @@ def memory(server: Server, body: bytes, *, requests: int, done: Callable[[str], 
     found = [(0, _resident(server))]
     part = max(1, requests // 10)
     for tenth in range(1, 11):
-        load = put_under_load(server.port, server.path, body, clients=64, seconds=3600, requests=part)
+        load = apply_load(server.port, server.path, body, clients=64, seconds=3600, requests=part)
         if load.failed:
             raise ChildProcessError(
                 f"{load.failed} of {part} requests failed; the memory of such a server says nothing"
@@ -146,7 +148,7 @@ def _resident(server: Server) -> float:
     return pages * 4096 / 1e6
 
 
-def importing() -> float:
+def measure_import() -> float:
     """Seconds in which a new process imports TensorFlow, the median of three."""
     taken = []
     for _ in range(3):

@@ -17,7 +17,7 @@ import numpy as np
 
 from lstm_ae.bench.turns import Contestant, Lap
 from lstm_ae.config import Toy
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 
 
@@ -57,7 +57,7 @@ def contestants(shape: Shape, rounds: int) -> dict[str, Contestant]:
     return found
 
 
-def sequences(shape: Shape, samples: int | None = None) -> Any:
+def make_sequences(shape: Shape, samples: int | None = None) -> Any:
     """Noise, `(samples, steps, features)`, as many as a lap takes: speed does not depend on what is learnt."""
     samples = samples or shape.laps * shape.batch
     return np.random.default_rng(0).random((samples, shape.steps, shape.features), np.float32)
@@ -77,17 +77,17 @@ def config_of(shape: Shape, epochs: int, **others: Any) -> Toy:
     )
 
 
-def ours(shape: Shape, values: Any, laps: int, lap: Lap, **others: Any) -> None:
+def train_ours(shape: Shape, values: Any, laps: int, lap: Lap, **others: Any) -> None:
     """Train with this package."""
     from lstm_ae.models.autoencoder import autoencoder
-    from lstm_ae.training import fit
+    from lstm_ae.training.loop import fit
 
     config = config_of(shape, laps, **others)
 
     def split(part: Any) -> Split:
         return Split(part.reshape(-1, shape.features), np.arange(len(part)) * shape.steps, shape.steps)
 
-    data = Data(split(values), split(values[:16]), split(values[:16]), fixed(), Source("noise", "", ""))
+    data = Data(split(values), split(values[:16]), split(values[:16]), fixed_scale(), Source("noise", "", ""))
     network = autoencoder(config, steps=shape.steps, features=shape.features)
     with tempfile.TemporaryDirectory() as folder:
         fit(
@@ -101,7 +101,7 @@ def ours(shape: Shape, values: Any, laps: int, lap: Lap, **others: Any) -> None:
 
 
 def _ours(shape: Shape, rounds: int, lap: Lap) -> None:
-    ours(shape, sequences(shape), rounds + 1, lap)
+    train_ours(shape, make_sequences(shape), rounds + 1, lap)
 
 
 def _keras(shape: Shape, rounds: int, lap: Lap) -> None:
@@ -109,7 +109,7 @@ def _keras(shape: Shape, rounds: int, lap: Lap) -> None:
     import keras
     import tensorflow as tf
 
-    values = sequences(shape)
+    values = make_sequences(shape)
     given = keras.Input((shape.steps, shape.features))
     hidden = keras.layers.LSTM(shape.units, return_sequences=True)(given)
     hidden = keras.layers.LSTM(shape.units, return_sequences=True)(hidden)
@@ -135,7 +135,7 @@ def _torch(shape: Shape, rounds: int, threads: int, lap: Lap) -> None:
             return self.output(self.decoder(self.encoder(sequence)[0])[0])
 
     torch.set_num_threads(threads)
-    model, data = Autoencoder(), torch.from_numpy(sequences(shape))
+    model, data = Autoencoder(), torch.from_numpy(make_sequences(shape))
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     for _ in range(rounds + 1):
         for index in torch.randperm(len(data)).split(shape.batch):
@@ -147,7 +147,7 @@ def _torch(shape: Shape, rounds: int, threads: int, lap: Lap) -> None:
         lap()
 
 
-def peak(seconds: float = 1.0) -> float:
+def measure_peak_flops(seconds: float = 1.0) -> float:
     """The fastest matrix product of this machine, in floating-point operations a second, all cores."""
     import tensorflow as tf
 
@@ -163,7 +163,7 @@ def peak(seconds: float = 1.0) -> float:
     return float(2 * size**3 / best)
 
 
-def profile(shape: Shape, repeats: int = 100) -> dict[str, float]:
+def profile_step(shape: Shape, repeats: int = 100) -> dict[str, float]:
     """Median milliseconds of a step's parts: what each adds to those before it.
 
     The parts are run as graphs of their own, one call a step; in training many steps are one call.
@@ -171,20 +171,22 @@ def profile(shape: Shape, repeats: int = 100) -> dict[str, float]:
     import keras
     import tensorflow as tf
 
-    from lstm_ae.feed import Feed
-    from lstm_ae.kernels.choice import accelerated
+    from lstm_ae.kernels.choice import accelerate
     from lstm_ae.models.autoencoder import autoencoder
-    from lstm_ae.steps import Steps
+    from lstm_ae.training.batches import Batches
+    from lstm_ae.training.steps import TrainingSteps
 
-    values = sequences(shape)[: 4 * shape.batch]
+    values = make_sequences(shape)[: 4 * shape.batch]
     split = Split(values.reshape(-1, shape.features), np.arange(len(values)) * shape.steps, shape.steps)
     config = config_of(shape, 1)
-    data = Data(split, split, split, fixed(), Source("noise", "", ""))
+    data = Data(split, split, split, fixed_scale(), Source("noise", "", ""))
     network = autoencoder(config, steps=shape.steps, features=shape.features)
     optimizer = keras.optimizers.Adam(RATE, global_clipnorm=CLIP)
     optimizer.build(network.trainable_variables)
-    steps = Steps(network, optimizer, data, batch_size=shape.batch, parts=config.parts, reconstruction_weight=1.0)
-    feed, index = Feed(split, fixed(), network), tf.range(shape.batch, dtype=tf.int64)
+    steps = TrainingSteps(
+        network, optimizer, data, batch_size=shape.batch, parts=config.parts, reconstruction_weight=1.0
+    )
+    feed, index = Batches(split, fixed_scale(), network), tf.range(shape.batch, dtype=tf.int64)
 
     def update(variables: Any) -> Any:
         optimizer.apply([variable.value * 1e-3 for variable in variables], variables)
@@ -197,7 +199,7 @@ def profile(shape: Shape, repeats: int = 100) -> dict[str, float]:
         "backward": lambda: steps.gradients(index)[0],
         "update": lambda: update(network.trainable_variables),
     }
-    with accelerated(network, config.kernel):
+    with accelerate(network, config.kernel):
         graphs = {name: tf.function(stage) for name, stage in stages.items()}
         for graph in graphs.values():
             graph()
@@ -217,8 +219,8 @@ def profile(shape: Shape, repeats: int = 100) -> dict[str, float]:
     }
 
 
-def laps_of(shape: Shape, rounds: int, samples: int | None = None) -> list[float]:
+def measure_laps(shape: Shape, rounds: int, samples: int | None = None) -> list[float]:
     """Seconds of ours for each of some laps (of so many samples), the first, which warms up, left out."""
     ends = [time.perf_counter()]
-    ours(shape, sequences(shape, samples), rounds + 1, lambda: ends.append(time.perf_counter()))
+    train_ours(shape, make_sequences(shape, samples), rounds + 1, lambda: ends.append(time.perf_counter()))
     return [end - begin for begin, end in itertools.pairwise(ends)][1:]

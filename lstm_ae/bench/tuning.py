@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 
 from lstm_ae.bench.turns import Lap, Runner
 from lstm_ae.config import Toy
+from lstm_ae.config.options import flag_name
+from lstm_ae.config.space import REPORT
 from lstm_ae.data.toy import load
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import flag
-from lstm_ae.space import REPORT
 
 # What both sides of the comparison are given, and how ours is computed.
 _BOTH = {*(axis.name for axis in REPORT.axes), "sequences", "epochs", "batch_size", "schedule", "seed", "patience"}
 _COMPUTING = {"parts", "kernel"}
 
 
-class Searched(NamedTuple):
+class SearchTiming(NamedTuple):
     """A search that has ended.
 
     Args:
@@ -39,22 +39,22 @@ class Searched(NamedTuple):
     best: float
 
 
-def require_stock(config: Toy) -> None:
+def require_stock_search(config: Toy) -> None:
     """Raise `ConfigError` where a config has what the stock search does not do as well."""
     usual = Toy().to_dict()
     for name, value in config.to_dict().items():
         if name not in _BOTH | _COMPUTING and value != usual[name]:
             raise ConfigError(
-                f"{flag(name)} is for ours alone, not for KerasTuner beside it. Leave it out, or add --no-stock"
+                f"{flag_name(name)} is for ours alone, not for KerasTuner beside it. Leave it out, or add --no-stock"
             )
 
 
-def searches(config: Toy, jobs: int, *, stock: bool, done: Callable[[str], None]) -> Iterator[Searched]:
+def time_searches(config: Toy, jobs: int, *, stock: bool, done: Callable[[str], None]) -> Iterator[SearchTiming]:
     """Search the report's grid in turn: with one job, with so many, and with stock Keras and KerasTuner.
 
     Args:
         config: sequences, epochs, batch and all that is not searched. KerasTuner's stops no training early, so its
-            patience is to be 0; see `require_stock` as well.
+            patience is to be 0; see `require_stock_search` as well.
         stock: whether to run the last, which takes longest by far.
         done: told who has begun.
     """
@@ -69,7 +69,7 @@ def searches(config: Toy, jobs: int, *, stock: bool, done: Callable[[str], None]
         with tempfile.TemporaryDirectory() as folder, Runner(functools.partial(contestant, Path(folder))) as runner:
             seconds = runner.run_a_lap()
             told = json.loads((Path(folder) / "told.json").read_text())
-        yield Searched(name, seconds, told["trials"], told["best"])
+        yield SearchTiming(name, seconds, told["trials"], told["best"])
 
 
 class _Silent:
@@ -86,22 +86,20 @@ class _Silent:
 
 
 def _ours(config: Toy, jobs: int, place: Path, lap: Lap) -> None:
-    from lstm_ae.search import folder as folders
-    from lstm_ae.search.driver import Clock, drive
-    from lstm_ae.search.executors import Executor, Here
-    from lstm_ae.search.job import Loader, key_of
-    from lstm_ae.search.plan import Plan, objective_of
-    from lstm_ae.search.tuner import opened
-    from lstm_ae.search.workers import Workers, cores
+    from lstm_ae.search import directory as folders
+    from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores
+    from lstm_ae.search.job import DataLoader, data_key
+    from lstm_ae.search.plan import SearchPlan, choose_objective
+    from lstm_ae.search.search import TimeBudget, open_record, run_trials
 
     data = load(config)
-    plan = Plan(config=config, axes=REPORT.axes, objective=objective_of(config, None))
-    folder = folders.create(place / "search", plan, data.source, data.symbols, "lstmae bench tune")
-    executor: Executor = Here(Loader({key_of(config): data}), lambda step: None, lambda: False)
+    plan = SearchPlan(config=config, axes=REPORT.axes, objective=choose_objective(config, None))
+    folder = folders.create_search(place / "search", plan, data.source, data.symbols, "lstmae bench tune")
+    executor: Executor = LocalExecutor(DataLoader({data_key(config): data}), lambda step: None, lambda: False)
     if jobs > 1:
-        executor = Workers(jobs, max(1, cores() // jobs), lambda step: None, folder.log)
-    with opened(folder) as record:
-        drive(record, folder, executor, _Silent(), clock=Clock(None))
+        executor = WorkerPool(jobs, max(1, cores() // jobs), lambda step: None, folder.log)
+    with open_record(folder) as record:
+        run_trials(record, folder, executor, _Silent(), clock=TimeBudget(None))
         _tell(place, [trial.score for trial in record.trials])
     lap()
 

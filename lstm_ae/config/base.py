@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
+from lstm_ae.config.options import Options, option
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import Options, option
 
 # Optimizers that average squared gradients.
 ADAMS = ("adam", "adamw", "nadam")
@@ -111,7 +111,7 @@ BIDIRECTIONAL = option(False, "Let the encoder read the sequence in both directi
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Reconstructing(Config):
+class ReconstructionConfig(Config):
     """What those studies choose as well whose models give a sequence back."""
 
     latent: str = option(

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from lstm_ae.config.base import Config, Reconstructing
+from lstm_ae.config.base import Config, ReconstructionConfig
+from lstm_ae.config.options import option, redefault
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import option, redefault
 
 # The report's names for its classifiers, as its reader will type them.
 CLASSIFIERS = {
@@ -18,7 +18,7 @@ MANY_STATES = (("model", ("head-on-code",)), ("latent", ("steps",)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Mnist(Reconstructing):
+class Mnist(ReconstructionConfig):
     """The report's second study: digits read as sequences, reconstructed and classified together."""
 
     data: str | None = option(None, "An .npz in Keras' form or a folder with the four IDX files.", tunable=False)

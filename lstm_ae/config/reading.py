@@ -6,8 +6,8 @@ import re
 import zoneinfo
 from typing import NamedTuple
 
+from lstm_ae.config.options import Options, flag_name, option
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import Options, flag, option
 
 # Nanoseconds of each unit of a step; months differ in length and are counted by the calendar.
 UNITS = {
@@ -30,7 +30,7 @@ REREAD = (
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
 
 
-class Step(NamedTuple):
+class TimeStep(NamedTuple):
     """From one row to the next: nanoseconds, months of the calendar, or a counter's steps; 0 where rows just follow."""
 
     nanoseconds: int = 0
@@ -42,9 +42,9 @@ class Step(NamedTuple):
         """By how much times rise, nanoseconds or a counter's steps; 0 where it is not even."""
         return self.nanoseconds or self.steps
 
-    def resized(self, size: int) -> "Step":
+    def resized(self, size: int) -> "TimeStep":
         """A step of the same kind, of nanoseconds or a counter."""
-        return Step(steps=size) if self.steps else Step(size)
+        return TimeStep(steps=size) if self.steps else TimeStep(size)
 
     def __str__(self) -> str:
         """As `--freq` takes it."""
@@ -59,21 +59,21 @@ class Step(NamedTuple):
         return "rows"
 
 
-def parse_step(text: str) -> Step | None:
+def parse_step(text: str) -> TimeStep | None:
     """The step that `5min`, `h`, `1mo`, `10steps` or `rows` names; None where it names none."""
     if text == "rows":
-        return Step()
+        return TimeStep()
     found = FREQ.fullmatch(text)
     number = int(found[1] or 1) if found else 0
     if not found or not number:
         return None
     if found[2] in ("mo", "y"):
         months = number * (12 if found[2] == "y" else 1)
-        return Step(months=months) if months <= 1200 else None
+        return TimeStep(months=months) if months <= 1200 else None
     if found[2].startswith("step"):
-        return Step(steps=number) if number < 2**62 else None
+        return TimeStep(steps=number) if number < 2**62 else None
     size = number * UNITS[found[2]]
-    return Step(size) if size <= 36500 * UNITS["d"] else None
+    return TimeStep(size) if size <= 36500 * UNITS["d"] else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -249,7 +249,9 @@ class Reading(Options):
                 )
         for name in ("split_by", "scale"):
             if getattr(self, name) == "series" and not self.id_col:
-                raise ConfigError(f"{flag(name)} series needs --id-col, the column that tells the series apart. Add it")
+                raise ConfigError(
+                    f"{flag_name(name)} series needs --id-col, the column that tells the series apart. Add it"
+                )
         if self.split_by == self.scale == "series":
             raise ConfigError(
                 "--scale series needs training rows of all series, --split-by series has none of some. Change one"
@@ -286,13 +288,15 @@ class Reading(Options):
             value = getattr(self, name)
             if len(set(value)) < len(value):
                 twice = next(item for item in value if value.count(item) > 1)
-                raise ConfigError(f"{flag(name)} names {twice[:60]!r} more than once. Name each column once")
+                raise ConfigError(f"{flag_name(name)} names {twice[:60]!r} more than once. Name each column once")
         users: dict[str, str] = {}
         for name in ("time_col", "clock_col", "id_col", "label_col", "value_cols"):
             value = getattr(self, name)
             for column in value if isinstance(value, tuple) else filter(None, (value,)):
                 if users.setdefault(column, name) != name:
-                    raise ConfigError(f"{flag(users[column])} and {flag(name)} both name {column[:60]!r}. Change one")
+                    raise ConfigError(
+                        f"{flag_name(users[column])} and {flag_name(name)} both name {column[:60]!r}. Change one"
+                    )
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -321,7 +325,7 @@ class Reading(Options):
         return self.split_by == "series" and not self.forecasts and self.scale != "window" and self.short != "drop"
 
     @property
-    def step(self) -> Step | None:
+    def step(self) -> TimeStep | None:
         """The step of `freq`; None where it is to be found."""
         return None if self.freq is None else parse_step(self.freq)
 

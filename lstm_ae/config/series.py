@@ -3,10 +3,10 @@
 import dataclasses
 
 from lstm_ae.config.base import BIDIRECTIONAL, Config
+from lstm_ae.config.options import option, redefault
 from lstm_ae.config.reading import Reading
-from lstm_ae.config.rules import parse_threshold
+from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import option, redefault
 
 # Options that some tasks alone know.
 FINDING = (("task", ("anomaly",)),)
@@ -71,7 +71,7 @@ class Series(Reading, Config):
     decoder_units: int | None = redefault(Config, "decoder_units", None, needs=DECODING)
     bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 32)
-    # What is trained holds a number, see `lstm_ae.tasks.series.settling`.
+    # What is trained holds a number, see `lstm_ae.studies.series.defaults`.
     batch_size: int | None = redefault(  # type: ignore[assignment]
         Config,
         "batch_size",

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from lstm_ae.config.base import Config, Reconstructing
+from lstm_ae.config.base import Config, ReconstructionConfig
+from lstm_ae.config.options import option, redefault
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import option, redefault
 
 # The prices of a day.
 PRICES = ("open", "high", "low", "close")
@@ -13,7 +13,7 @@ RECONSTRUCT = (("goal", ("reconstruct",)),)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Snp(Reconstructing):
+class Snp(ReconstructionConfig):
     """The report's third study: stock prices, reconstructed or forecast."""
 
     data: str | None = option(
@@ -76,8 +76,8 @@ class Snp(Reconstructing):
         needs=PREDICT,
     )
     # A forecaster reads forward only and keeps every step.
-    bidirectional: bool = redefault(Reconstructing, "bidirectional", False, needs=RECONSTRUCT)
-    latent: str = redefault(Reconstructing, "latent", "steps", needs=RECONSTRUCT)
+    bidirectional: bool = redefault(ReconstructionConfig, "bidirectional", False, needs=RECONSTRUCT)
+    latent: str = redefault(ReconstructionConfig, "latent", "steps", needs=RECONSTRUCT)
     units: int = redefault(Config, "units", 32)
     schedule: str = redefault(Config, "schedule", "cosine")
     clip: float = redefault(Config, "clip", 5.0)

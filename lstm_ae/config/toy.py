@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from lstm_ae.config.base import Config, Reconstructing
-from lstm_ae.options import option, redefault
+from lstm_ae.config.base import Config, ReconstructionConfig
+from lstm_ae.config.options import option, redefault
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Toy(Reconstructing):
+class Toy(ReconstructionConfig):
     """The report's first study: noise with a damped stretch, to be reconstructed."""
 
     epochs: int = redefault(Config, "epochs", 8)

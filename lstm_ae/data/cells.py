@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
+from lstm_ae.config.options import flag_name
 from lstm_ae.data.columns import missing_numbers, missing_words
-from lstm_ae.data.notation import Notation, Problem, numbers_of
+from lstm_ae.data.number_notation import CellProblem, NumberNotation, parse_numbers
 from lstm_ae.errors import DataError
-from lstm_ae.options import flag
-from lstm_ae.words import shown
+from lstm_ae.formatting import quote
 
 LARGEST = float(np.finfo(np.float32).max)
 BEYOND = f"beyond {LARGEST:.2g}, the largest number of 32 bits"
@@ -34,7 +34,7 @@ class BadCells:
     """
 
     column: str
-    problem: Problem
+    problem: CellProblem
     error: DataError
     row: int
     words: collections.Counter[str]
@@ -50,7 +50,9 @@ class CellReader:
         lenient: whether cells that are no numbers are gathered in `bad` and missing; else the first one is raised.
     """
 
-    def __init__(self, config: Reading, name: str, place: str, notation: Notation, *, lenient: bool = False) -> None:
+    def __init__(
+        self, config: Reading, name: str, place: str, notation: NumberNotation, *, lenient: bool = False
+    ) -> None:
         self.name, self.place, self.notation, self.lenient = name, place, notation, lenient
         self.words = missing_words(config) if config.missing else None
         self.numbers = missing_numbers(config, notation)
@@ -68,14 +70,14 @@ class CellReader:
         if self.words:
             cells = ["" if cell.strip().lower() in self.words else cell for cell in cells]
         unit = self.notation.units.get(column, "")
-        values = numbers_of(
+        values = parse_numbers(
             cells, self.notation, unit, lambda at, problem: self._refuse(cells[at], rows[at], column, problem)
         )
         advice = "Correct it, or give the column in another unit"
-        return self.narrow(values, cells, rows, column, Problem(f"is {BEYOND}", advice))
+        return self.narrow(values, cells, rows, column, CellProblem(f"is {BEYOND}", advice))
 
     def narrow(
-        self, values: NDArray[np.float64], cells: Any, rows: Sequence[int], column: str, problem: Problem
+        self, values: NDArray[np.float64], cells: Any, rows: Sequence[int], column: str, problem: CellProblem
     ) -> NDArray[np.float32]:
         """Return numbers in 32 bits, NaN where they stand for a missing value.
 
@@ -87,7 +89,7 @@ class CellReader:
             DataError: as `read`.
         """
         if self.numbers:
-            values[are_missing(values, self.numbers)] = np.nan
+            values[match_missing_numbers(values, self.numbers)] = np.nan
         with np.errstate(over="ignore"):
             narrow = values.astype(np.float32)
         large = np.isinf(narrow)
@@ -97,11 +99,11 @@ class CellReader:
             narrow[large] = np.nan
         return narrow
 
-    def _refuse(self, cell: object, row: int, column: str, problem: Problem) -> None:
+    def _refuse(self, cell: object, row: int, column: str, problem: CellProblem) -> None:
         word, key = str(cell).strip(), (column, problem.text)
         if key not in self.bad:
             where = f"{self.name}, {self.place} {row}, column {column!r}"
-            error = DataError(f"{where}: {shown(word)} {describe_problem(word, problem)}")
+            error = DataError(f"{where}: {quote(word)} {describe_cell_problem(word, problem)}")
             if not self.lenient:
                 raise error
             self.bad[key] = BadCells(column, problem, error, row, collections.Counter())
@@ -110,15 +112,15 @@ class CellReader:
             words[word] += 1
 
 
-def describe_problem(word: str, problem: Problem) -> str:
+def describe_cell_problem(word: str, problem: CellProblem) -> str:
     """Return what is wrong with a cell and the ways to solve it, as the end of a sentence."""
-    ways = [problem.advice, *(f"add {flag(name)} {value}" for name, value in problem.option.items())]
+    ways = [problem.advice, *(f"add {flag_name(name)} {value}" for name, value in problem.option.items())]
     if problem.word:
         ways.append(f"add --missing {word}" if re.fullmatch(r"\w[\w.-]{0,40}", word) else "add it to --missing")
     return f"{problem.text}. {', or '.join(ways)}, or name the columns to read with --value-cols"
 
 
-def are_missing(values: NDArray[np.float64], numbers: Sequence[float]) -> NDArray[np.bool_]:
+def match_missing_numbers(values: NDArray[np.float64], numbers: Sequence[float]) -> NDArray[np.bool_]:
     """Return which values are one of the `missing_numbers`, to the digits that 32 bits hold."""
     single = np.array([number for number in numbers if abs(number) <= LARGEST], np.float32)
     with np.errstate(over="ignore"):

@@ -10,14 +10,33 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from lstm_ae.config import Reading
+from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import STEPS
-from lstm_ae.data.clocks import CLOCKS, are_clocks, are_days, joined, usual_clock
-from lstm_ae.data.forms import Form, counts_steps, date_of, form_of, looks_like_times, seem_times
-from lstm_ae.data.notation import MISSING, PLAIN, Notation, notation_of, unit_of, value_of, why_text
-from lstm_ae.data.woven import are_woven
+from lstm_ae.data.interleaving import are_interleaved
+from lstm_ae.data.number_notation import (
+    MISSING,
+    PLAIN,
+    NumberNotation,
+    describe_text_column,
+    infer_notation,
+    infer_unit,
+    parse_number,
+)
+from lstm_ae.data.timestamps import (
+    CLOCKS,
+    TimeForm,
+    are_clock_times,
+    are_dates,
+    choose_clock_column,
+    counts_steps,
+    infer_form,
+    join_date_and_clock,
+    looks_like_times,
+    parse_date_parts,
+    resembles_times,
+)
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.options import flag
-from lstm_ae.words import heading, listed, shown
+from lstm_ae.formatting import format_heading, format_names, quote
 
 Kind = Literal["time", "number", "text", "empty"]
 
@@ -50,7 +69,7 @@ class Layout(NamedTuple):
     names: tuple[str, ...]
     kinds: Mapping[str, Kind]
     time: str | None
-    form: Form | None
+    form: TimeForm | None
     aware: bool
     values: tuple[str, ...]
     ids: tuple[str, ...]
@@ -103,9 +122,9 @@ def missing_words(config: Reading) -> frozenset[str]:
     return MISSING | {word.lower() for word in config.missing}
 
 
-def missing_numbers(config: Reading, notation: Notation = PLAIN) -> tuple[float, ...]:
+def missing_numbers(config: Reading, notation: NumberNotation = PLAIN) -> tuple[float, ...]:
     """Return those of the words that are numbers: -999 stands for -999.0 as well."""
-    numbers = [value_of(word, notation) for word in config.missing]
+    numbers = [parse_number(word, notation) for word in config.missing]
     return tuple(number for number in numbers if number is not None and not math.isnan(number))
 
 
@@ -115,18 +134,18 @@ def present_cells(cells: Sequence[str], config: Reading) -> list[str]:
     return [cell for cell in cells if cell.lower() not in words]
 
 
-def kind_of(cells: Sequence[str], column: str) -> Kind:
+def infer_kind(cells: Sequence[str], column: str) -> Kind:
     """Return what most of a column's first cells are, those that are `present_cells`."""
     if not cells:
         return "empty"
     if looks_like_times(cells, column):
         return "time"
-    return "text" if unit_of(cells) is None else "number"
+    return "text" if infer_unit(cells) is None else "number"
 
 
 def with_notation(
     layout: Layout, first: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool
-) -> tuple[Layout, Notation]:
+) -> tuple[Layout, NumberNotation]:
     """Return the layout with what its first rows show of how numbers are written, and the notation itself.
 
     Args:
@@ -137,7 +156,7 @@ def with_notation(
     Raises:
         DataError: as `notation_of` and `require_units` say.
     """
-    notation = notation_of({name: first[name] for name in layout.values if name in first}, config, where)
+    notation = infer_notation({name: first[name] for name in layout.values if name in first}, config, where)
     require_units(layout, notation, config, where, of_run=of_run)
     inferred, settings = dict(layout.inferred), dict(layout.settings)
     if notation.decimal == "comma" and config.decimal is None:
@@ -147,13 +166,15 @@ def with_notation(
         settings["thousands"] = notation.thousands
     if notation.units and notation.units != config.units_by_column:
         units = notation.units.items()
-        inferred["column_units"] = listed([f"{shown(unit)} of {heading(name)}" for name, unit in units])
+        inferred["column_units"] = format_names([f"{quote(unit)} of {format_heading(name)}" for name, unit in units])
         settings["column_units"] = tuple(f"{name}={unit}" for name, unit in units)
-    texts = {name: why_text(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"}
+    texts = {
+        name: describe_text_column(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"
+    }
     return layout._replace(inferred=inferred, settings=settings, texts=texts), notation
 
 
-def require_units(layout: Layout, notation: Notation, config: Reading, where: str, *, of_run: bool) -> None:
+def require_units(layout: Layout, notation: NumberNotation, config: Reading, where: str, *, of_run: bool) -> None:
     """Raise `DataError` where the numbers of a column have another unit than they should.
 
     Args:
@@ -165,20 +186,20 @@ def require_units(layout: Layout, notation: Notation, config: Reading, where: st
         unit, wanted = notation.units.get(column, ""), told.get(column, "")
         if unit == wanted or not (wanted or of_run) or (of_run and not unit):
             continue
-        has = f"has the unit {shown(unit)}" if unit else "has no unit"
+        has = f"has the unit {quote(unit)}" if unit else "has no unit"
         if of_run:
             raise DataError(
                 f"{where}: the column {column[:80]!r} {has}, and the run was trained "
-                f"{f'on {shown(wanted)}' if wanted else 'without one'}. Convert the column; or add --column-units "
-                f"{shown(f'{column}={unit}')} if its numbers mean the same"
+                f"{f'on {quote(wanted)}' if wanted else 'without one'}. Convert the column; or add --column-units "
+                f"{quote(f'{column}={unit}')} if its numbers mean the same"
             )
         raise DataError(
-            f"{where}: the column {column[:80]!r} {has} in the first rows, not {shown(wanted)} as in --column-units. "
+            f"{where}: the column {column[:80]!r} {has} in the first rows, not {quote(wanted)} as in --column-units. "
             "Correct one of the two"
         )
 
 
-def layout_of(
+def infer_layout(
     names: Sequence[str],
     kinds: Mapping[str, Kind],
     cells: Callable[[str], Sequence[str]],
@@ -216,16 +237,17 @@ def layout_of(
     clock, clocks = _clock(names, kinds, cells, time, config, where)
     moments: Sequence[str] = () if time is None else cells(time)
     if clock is not None:
-        moments = joined(moments, cells(clock), missing_words(config))
+        moments = join_date_and_clock(moments, cells(clock), missing_words(config))
         if config.clock_col is None:
-            inferred["clock_col"] = f"{shown(clock)}, as it holds the time of day"
+            inferred["clock_col"] = f"{quote(clock)}, as it holds the time of day"
     form = None if time is None or (time in typed and clock is None) else _form(time, moments, config, where, inferred)
     values = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, clock, index, *taken}
     )
     if not config.value_cols:
         inferred["value_cols"] = (
-            f"{listed(list(map(heading, values)))}, as {'they hold' if len(values) > 1 else 'it holds'} numbers"
+            f"{format_names(list(map(format_heading, values)))}, as "
+            f"{'they hold' if len(values) > 1 else 'it holds'} numbers"
         )
     if not any(kinds[name] == "number" or config.value_cols for name in values):
         raise DataError(
@@ -233,7 +255,7 @@ def layout_of(
             "name their columns with --value-cols to see what is wrong with them"
         )
     if index in names and index not in (time, *values, *taken):
-        inferred["index"] = f"{shown(index)} counts the rows and is left out"
+        inferred["index"] = f"{quote(index)} counts the rows and is left out"
     apart = () if time is None else _apart(names, kinds, cells, moments, config.id_col, {time, index, clock, *taken})
     return Layout(
         tuple(names),
@@ -250,7 +272,7 @@ def layout_of(
         clocks,
         ()
         if config.id_col
-        else tuple(ids for ids in apart if are_woven(moments, names_of_series(list(map(cells, ids))), form)),
+        else tuple(ids for ids in apart if are_interleaved(moments, names_of_series(list(map(cells, ids))), form)),
         ({"date_order": form.order} if form and "date_order" in inferred else {})
         | ({"time_unit": STEPS} if form and form.unit == STEPS else {}),
     )
@@ -268,19 +290,19 @@ def _usual_time(
     free = [name for name in names if name not in taken]
     times = [name for name in free if kinds[name] == "time"]
     if times:
-        rest = f" ({listed(list(map(heading, times[1:])))} also)" if times[1:] else ""
-        return times[0], f"{shown(times[0])}, as it holds times{rest}"
+        rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
+        return times[0], f"{quote(times[0])}, as it holds times{rest}"
     series = names_of_series(list(map(cells, config.id_col))) if config.id_col else None
     for name in free:
         if kinds[name] == "number" and counts_steps(cells(name), name, series):
-            return name, f"{shown(name)}, as it counts steps"
+            return name, f"{quote(name)}, as it counts steps"
     words = missing_words(config)
     for name in free if not config.value_cols else ():
         held = [cell for cell in cells(name) if cell.lower() not in words]
-        if kinds[name] == "text" and seem_times(held, name, first=name == names[0]):
-            what = "the time of a day alone" if are_clocks(held, ()) else "times that cannot be read"
+        if kinds[name] == "text" and resembles_times(held, name, first=name == names[0]):
+            what = "the time of a day alone" if are_clock_times(held, ()) else "times that cannot be read"
             raise DataError(
-                f"{where}: the column {name[:80]!r} seems to hold {what}. Its first cell is {shown(held[0])}. Write "
+                f"{where}: the column {name[:80]!r} seems to hold {what}. Its first cell is {quote(held[0])}. Write "
                 "YYYY-MM-DD HH:MM:SS, give --time-col another column, or name the columns to model with --value-cols, "
                 "and rows are counted"
             )
@@ -296,7 +318,7 @@ def _clock(
     where: str,
 ) -> tuple[str | None, tuple[str, ...]]:
     """The column of the time of day that belongs to the dates, if any, and where there is none those that might be."""
-    if time is None or not are_days(cells(time), missing_words(config)):
+    if time is None or not are_dates(cells(time), missing_words(config)):
         if config.clock_col in names:
             problem = "no column holds dates" if time is None else f"{time[:80]!r} does not hold dates alone"
             raise ConfigError(f"--clock-col is the time of day beside dates, and {problem}. Leave it out")
@@ -307,25 +329,25 @@ def _clock(
         return config.clock_col, ()
     taken = {*config.id_col, config.label_col, *config.value_cols}
     rest = [name for name in names if kinds[name] == "text" and name not in taken]
-    clocks = [name for name in rest if are_clocks(cells(name), missing_words(config))]
+    clocks = [name for name in rest if are_clock_times(cells(name), missing_words(config))]
     clock = None
     if config.time_col is None:  # who names the dates would name the time of day as well
         ids = names_of_series(list(map(cells, config.id_col))) if config.id_col else None
-        clock = usual_clock(clocks, cells(time), ids)
+        clock = choose_clock_column(clocks, cells(time), ids)
     return clock, () if clock else tuple(clocks)
 
 
-def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]) -> Form:
+def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]) -> TimeForm:
     """How the column of the times is to be read; what nobody told is added to `inferred`."""
     words = missing_words(config)
     held = [cell for cell in cells if cell.lower() not in words]
     try:
-        form = form_of(held, column, order=config.date_order, unit=config.time_unit) if held else None
+        form = infer_form(held, column, order=config.date_order, unit=config.time_unit) if held else None
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
     if form is None:
-        first = f"Its first cell is {shown(held[0])}" if held else "Its first cells are empty"
-        if held and are_clocks(held, ()):
+        first = f"Its first cell is {quote(held[0])}" if held else "Its first cells are empty"
+        if held and are_clock_times(held, ()):
             first += ", the time of a day; that is for --clock-col, beside a column of dates"
         raise DataError(
             f"{where}: the column {column[:80]!r} does not hold times. {first}. Give --time-col another column, or "
@@ -335,7 +357,7 @@ def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferr
         inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
         if form.unit == STEPS:
             inferred["time_unit"] = f"{STEPS}, as no unit leads to 1990 to 2100"
-    if form.order and config.date_order is None and any(found and found["a"] for found in map(date_of, held)):
+    if form.order and config.date_order is None and any(found and found["a"] for found in map(parse_date_parts, held)):
         orders = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
         inferred["date_order"] = f"{orders[form.order]}, as the first rows show"
     return form
@@ -357,7 +379,7 @@ def _apart(
     for name in names:
         if kinds[name] in ("text", "number") and name not in taken:
             column = cells(name)
-            if CLOCKS.fullmatch(name.strip()) or are_clocks(column, ()):
+            if CLOCKS.fullmatch(name.strip()) or are_clock_times(column, ()):
                 continue
             if kinds[name] == "number" and not all(map(str.isdigit, column)):
                 continue
@@ -378,13 +400,15 @@ def _apart(
 
 
 def _held(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:
-    return listed([f"{shown(name)[:60]} ({kinds[name]})" for name in names])
+    return format_names([f"{quote(name)[:60]} ({kinds[name]})" for name in names])
 
 
 def _require(column: str, option: str, names: Sequence[str], where: str) -> None:
     if column not in names:
         near = difflib.get_close_matches(column, names, 3)
         hint = (
-            f"Did you mean {', '.join(map(shown, near))}?" if near else f"There are {listed([shown(n) for n in names])}"
+            f"Did you mean {', '.join(map(quote, near))}?"
+            if near
+            else f"There are {format_names([quote(n) for n in names])}"
         )
-        raise ConfigError(f"{flag(option)} names {column[:60]!r}, no column of {where}. {hint}")
+        raise ConfigError(f"{flag_name(option)} names {column[:60]!r}, no column of {where}. {hint}")

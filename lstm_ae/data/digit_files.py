@@ -41,7 +41,7 @@ class Digits(NamedTuple):
     test_labels: Bytes
 
 
-def read(path: str) -> Digits:
+def read_digits(path: str) -> Digits:
     """Read an .npz, or a folder with `mnist.npz` or the four IDX files.
 
     Raises:
@@ -74,7 +74,7 @@ def _located(folder: str, stem: str) -> str | None:
 
 
 @contextmanager
-def opened(path: str, advice: str = ADVICE) -> Iterator[IO[bytes]]:
+def open_file(path: str, advice: str = ADVICE) -> Iterator[IO[bytes]]:
     """A regular, readable, not empty file of bearable size, open; `DataError` for everything else."""
     try:
         status = os.stat(path)
@@ -93,7 +93,7 @@ def opened(path: str, advice: str = ADVICE) -> Iterator[IO[bytes]]:
 
 
 def _read_npz(path: str) -> Digits:
-    with opened(path) as file:
+    with open_file(path) as file:
         start = file.read(4)
         if start != b"PK\3\4":
             raise DataError(f"{path!r} is not an .npz: it must start with PK. Received: {start!r}. {ADVICE}")
@@ -136,7 +136,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
 def _read_idx(path: str) -> NDArray[Any]:
     image = "images" in os.path.basename(path)
     magic, size = (0x803, 16) if image else (0x801, 8)
-    with opened(path) as file:
+    with open_file(path) as file:
         try:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)

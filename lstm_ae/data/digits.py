@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from lstm_ae.config import Mnist
 from lstm_ae.data import digit_files, scaling
 from lstm_ae.data.digit_files import Digits
-from lstm_ae.data.digit_picture import read_image
+from lstm_ae.data.digit_images import read_image
 from lstm_ae.data.windows import Data, Source, Split, fingerprint
 from lstm_ae.errors import DataError
 
-__all__ = ["as_images", "as_rows", "load", "read_image", "stratified_order"]
+__all__ = ["images_to_rows", "load", "read_image", "rows_to_images", "stratified_order"]
 
 Index = NDArray[np.int64]
 
@@ -72,7 +72,7 @@ def load(config: Mnist) -> Data:
         train=_split(digits.images, digits.labels, order[:train], config.read),
         validation=_split(digits.images, digits.labels, order[train:], config.read),
         test=_split(digits.test_images, digits.test_labels, np.arange(len(digits.test_labels)), config.read),
-        scale=scaling.fixed(0, WHITE),
+        scale=scaling.fixed_scale(0, WHITE),
         source=Source(
             text=f"{text}: {count[0]} training, {count[1]} validation and {count[2]} test digits",
             sha256=fingerprint(*digits),
@@ -83,7 +83,7 @@ def load(config: Mnist) -> Data:
     )
 
 
-def as_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -> NDArray[np.float32]:
+def images_to_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -> NDArray[np.float32]:
     """Lay images `(n, 28, 28)` out as the rows of a series, float32.
 
     `read` is "rows" (the 28 rows from top to bottom: `(n * 28, 28)`), "columns" (from left to right, each read
@@ -93,30 +93,30 @@ def as_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -> NDArr
     if read == "columns":
         images = images.transpose(0, 2, 1)
     if read == "permuted":
-        images = images.reshape(len(images), -1)[:, permutation()]
+        images = images.reshape(len(images), -1)[:, pixel_permutation()]
     return images.astype(np.float32, order="C").reshape(-1, 1 if read in ("pixels", "permuted") else SIDE)
 
 
-def as_windows(images: NDArray[np.uint8], read: str) -> NDArray[np.float32]:
+def images_to_windows(images: NDArray[np.uint8], read: str) -> NDArray[np.float32]:
     """Images `(n, 28, 28)` as sequences `(n, steps, features)`, float32."""
-    rows = as_rows(images, read)
+    rows = images_to_rows(images, read)
     return rows.reshape(len(images), -1, rows.shape[1])
 
 
-def read_of(feature_names: tuple[str, ...]) -> str:
+def reading_of_features(feature_names: tuple[str, ...]) -> str:
     """How digits were read whose features have these names."""
     return next(read for read, names in _FEATURES.items() if names == feature_names)
 
 
-def as_images(series: NDArray[np.float32], read: str) -> NDArray[np.float32]:
-    """The reverse of `as_rows`: a series of any shape as `(n, 28, 28)`."""
+def rows_to_images(series: NDArray[np.float32], read: str) -> NDArray[np.float32]:
+    """The reverse of `images_to_rows`: a series of any shape as `(n, 28, 28)`."""
     if read == "permuted":
-        series = series.reshape(-1, SIDE * SIDE)[:, np.argsort(permutation())]
+        series = series.reshape(-1, SIDE * SIDE)[:, np.argsort(pixel_permutation())]
     images = series.reshape(-1, SIDE, SIDE)
     return images.transpose(0, 2, 1) if read == "columns" else images
 
 
-def permutation() -> Index:
+def pixel_permutation() -> Index:
     """The order in which "permuted" reads the pixels (the task of Le, Jaitly and Hinton 2015), `(784,)`."""
     return np.random.default_rng(SPLIT_SEED).permutation(SIDE * SIDE)
 
@@ -134,7 +134,7 @@ def stratified_order(labels: NDArray[np.uint8]) -> Index:
 def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8], index: Index, read: str) -> Split:
     steps = SIDE * SIDE if read in ("pixels", "permuted") else SIDE
     return Split(
-        series=as_rows(images[index], read),
+        series=images_to_rows(images[index], read),
         starts=np.arange(len(index), dtype=np.int64) * steps,
         span=steps,
         label=labels[index].astype(np.int32),
@@ -143,12 +143,12 @@ def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8], index: Index, r
 
 def _found(data: str | None) -> _Found:
     if data is not None:
-        return _whole(digit_files.read(data), f"MNIST from {data!r}")
+        return _whole(digit_files.read_digits(data), f"MNIST from {data!r}")
     notes: tuple[str, ...] = ()
     folder = os.environ.get("LSTMAE_DATA_DIR", "")
     if folder:
         if digit_files.holds_digits(folder):
-            return _whole(digit_files.read(folder), f"MNIST from {folder!r}")
+            return _whole(digit_files.read_digits(folder), f"MNIST from {folder!r}")
         notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds neither mnist.npz nor MNIST's IDX files, so it was passed over.",)
     try:
         digits = _downloaded()
@@ -177,7 +177,7 @@ def _downloaded() -> Digits:
     cache = os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "datasets", "mnist.npz")
     if os.path.lexists(cache):
         with contextlib.suppress(DataError):  # a download that was cut: Keras fetches it anew
-            return digit_files.read(cache)
+            return digit_files.read_digits(cache)
     _require_network()
     import keras
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.instants import Times
-from lstm_ae.data.series import Prepared
+from lstm_ae.data.preparation import PreparedTable
+from lstm_ae.data.timestamps import Times
 from lstm_ae.data.windows import Data, window_starts
 from lstm_ae.files import load_state, save_state
 
@@ -22,7 +22,7 @@ KEPT = 1000
 BASE = 0x9E3779B97F4A7C15
 
 
-class Fingerprints(NamedTuple):
+class WindowFingerprints(NamedTuple):
     """Some of the windows that a model was trained and chosen on.
 
     Args:
@@ -35,29 +35,31 @@ class Fingerprints(NamedTuple):
     prints: Prints
     times: Times
 
-    def found_in(self, prepared: Prepared) -> tuple[int, int]:
+    def found_in(self, prepared: PreparedTable) -> tuple[int, int]:
         """Return about how many windows of a table the model has learned from, and how many windows it has."""
         grid, span = prepared.grid, prepared.window + prepared.horizon
         starts = window_starts(grid.segment, span)
-        there = prints_of(grid.values, starts, span)
+        there = hash_windows(grid.values, starts, span)
         known = int(np.isin(there, self.prints).sum())
         return min(round(known * self.windows / max(len(self.prints), 1)), len(there)), len(there)
 
 
-def fingerprints_of(data: Data) -> Fingerprints:
+def fingerprint_windows(data: Data) -> WindowFingerprints:
     """Return those of the training and the validation part."""
     kept, ends = [], []
     for split in (data.train, data.validation):
-        kept.append(prints_of(split.series, split.starts, split.span))
+        kept.append(hash_windows(split.series, split.starts, split.span))
         if split.time is not None and split.samples:
             ends += [split.time[split.starts].min(), split.time[split.starts + split.span - 1].max()]
     prints = np.concatenate(kept)
     index = np.unique(np.linspace(0, len(prints) - 1, min(KEPT, len(prints))).astype(np.int64))
     times = np.array(ends, "datetime64[ns]").astype(np.int64)
-    return Fingerprints(len(prints), np.unique(prints[index]), np.array([times.min(), times.max()]) if ends else times)
+    return WindowFingerprints(
+        len(prints), np.unique(prints[index]), np.array([times.min(), times.max()]) if ends else times
+    )
 
 
-def prints_of(values: NDArray[np.float32], starts: NDArray[np.int64], span: int) -> Prints:
+def hash_windows(values: NDArray[np.float32], starts: NDArray[np.int64], span: int) -> Prints:
     """Return a number for each window that its values decide, `(windows,)`; without windows whose rows are all alike.
 
     Args:
@@ -87,12 +89,12 @@ def _mixed(numbers: Prints) -> Prints:
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def read_fingerprints(path: Path) -> Fingerprints:
+def read_fingerprints(path: Path) -> WindowFingerprints:
     """Return what `write_fingerprints` has written; raises `DataError` where it is damaged."""
     meta, groups = load_state(path, {"prints": 1, "times": 1})
-    return Fingerprints(meta["windows"], groups["prints"][0], groups["times"][0])
+    return WindowFingerprints(meta["windows"], groups["prints"][0], groups["times"][0])
 
 
-def write_fingerprints(path: Path, found: Fingerprints) -> None:
+def write_fingerprints(path: Path, found: WindowFingerprints) -> None:
     """Write which windows a model has learned from."""
     save_state(path, {"windows": found.windows}, {"prints": [found.prints], "times": [found.times]})

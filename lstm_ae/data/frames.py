@@ -7,18 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.data.columns import Layout, id_columns
-from lstm_ae.data.grid import rows_of
-from lstm_ae.data.instants import Times
+from lstm_ae.data.grid import grid_row_of_each
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.series import Prepared
-from lstm_ae.data.telling import told_all
+from lstm_ae.data.preparation import PreparedTable
+from lstm_ae.data.time_zones import format_times
+from lstm_ae.data.timestamps import Times
 from lstm_ae.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Marked(NamedTuple):
+class RowCodes(NamedTuple):
     """A number for each row: of its series, or of its class.
 
     Args:
@@ -32,14 +32,14 @@ class Marked(NamedTuple):
     names: tuple[str, ...]
 
 
-def measurements_of(
+def measurements_from_rows(
     values: NDArray[Any],
     names: Sequence[str],
     index: "pd.Index[Any] | None" = None,
     name: str = "X",
     *,
-    series: Marked | None = None,
-    labels: Marked | None = None,
+    series: RowCodes | None = None,
+    labels: RowCodes | None = None,
 ) -> Measurements:
     """The rows of an array, of one series or several.
 
@@ -58,7 +58,7 @@ def measurements_of(
     Raises:
         DataError: a time is missing, or the index has the name of a column.
     """
-    times = None if index is None else times_of(index, name)
+    times = None if index is None else index_times(index, name)
     column, unsorted = None, 0
     place = np.zeros(len(values), np.int32) if series is None else series.places
     order = np.argsort(place, kind="stable").astype(np.int32)
@@ -103,7 +103,7 @@ def measurements_of(
     )
 
 
-def times_of(index: "pd.Index[Any]", name: str = "X") -> Times | None:
+def index_times(index: "pd.Index[Any]", name: str = "X") -> Times | None:
     """The times of an index in nanoseconds since 1970, `(rows,)`; None where it holds none.
 
     Times without a zone are taken for UTC, and a period for the moment when it begins.
@@ -126,18 +126,18 @@ def times_of(index: "pd.Index[Any]", name: str = "X") -> Times | None:
         ) from None
 
 
-def in_rows_of(prepared: Prepared, found: NDArray[Any]) -> NDArray[Any]:
+def to_table_rows(prepared: PreparedTable, found: NDArray[Any]) -> NDArray[Any]:
     """What was found for each row of the grid, `(grid's rows, ...)`, for each row of the table as they stood there:
     `(rows, ...)`."""
-    rows = rows_of(prepared.table, prepared.grid)
+    rows = grid_row_of_each(prepared.table, prepared.grid)
     return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
 
 
-def names_of_rows(prepared: Prepared) -> dict[str, Any]:
+def row_names(prepared: PreparedTable) -> dict[str, Any]:
     """What tells the rows apart, under the names that the table has for it."""
     table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
     columns: dict[str, Any] = {}
     columns |= id_columns(table.layout.ids, [table.ids[place] for place in table.series[order]])
     if table.layout.time is not None:
-        columns[table.layout.time] = told_all(table.times[order], table.zone)
+        columns[table.layout.time] = format_times(table.times[order], table.zone)
     return columns

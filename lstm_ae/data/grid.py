@@ -1,23 +1,317 @@
-"""From the times that a table has to rows at a regular step: missing rows are NaN, long gaps part the series.
+"""The regular time grid of a table: its sampling interval, its gaps, its rows, and the times that follow it."""
 
-A row without any value tells as little as one that is missing, and a gap is as long as both together. Rows within a
-long gap stay on the grid, in segments that hold no value.
-"""
-
-from typing import NamedTuple
+import datetime
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
-from lstm_ae.config.reading import Step
-from lstm_ae.data.cadence import Flags, clash_of, moment, repeats_hour, slots, starts_of
-from lstm_ae.data.flags import CLASSES
-from lstm_ae.data.instants import Times
+from lstm_ae.config.options import flag_name
+from lstm_ae.config.reading import UNITS, TimeStep
+from lstm_ae.data.anomaly_labels import CLASSES
 from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.time_zones import Elapsed, format_time, to_utc, utc_offsets
+from lstm_ae.data.timestamps import Times
 from lstm_ae.errors import DataError
-from lstm_ae.options import flag
-from lstm_ae.words import heading, shown
+from lstm_ae.formatting import format_heading, quote
+
+Flags = NDArray[np.bool_]
+
+# A gap's length comes again and again where so many gaps in a series have it, and so large a share of the long ones.
+OFTEN, COMMON = 3, 0.1
+
+# Numbers of each unit that people use as a step, and the same as nanoseconds, ascending.
+ROUND = {
+    **dict.fromkeys(("ns", "us", "ms"), (1, 2, 5, 10, 20, 50, 100, 200, 500)),
+    **dict.fromkeys(("s", "min"), (1, 2, 5, 10, 15, 20, 30)),
+    "h": (1, 2, 3, 4, 6, 8, 12),
+    "d": (1, 2, 5, 10, 30),
+    "w": (1, 2),
+}
+
+SIZES = tuple(sorted(UNITS[unit] * number for unit, numbers in ROUND.items() for number in numbers))
+
+# An even step is at least and at most so many median steps; at least this share of at least so many places that are
+# taken follow one another.
+LEAST, MOST, EVEN, FEWEST = 0.5, 100, 0.9, 20
+
+# The largest share of a grid that may be missing.
+MOST_MISSING = 0.5
+
+# Days of one, three and twelve months of the calendar.
+MONTHS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
+
+
+def run_starts(series: NDArray[np.int32]) -> Flags:
+    """Where a run of equal numbers begins."""
+    begins: Flags = np.r_[True, series[1:] != series[:-1]]
+    return begins
+
+
+def common_step(table: Measurements) -> TimeStep:
+    """The most common time from one row to the next, within series; by the calendar where it is about a month.
+
+    Times that jitter are counted in a unit about a twentieth of their step. A counter's step is one of steps.
+    """
+    if table.layout.time is None:
+        return TimeStep()
+    steps = _advances(table, table.times)
+    if not len(steps):
+        return TimeStep()
+    middle = int(np.median(steps))
+    unit = max(size for size in UNITS.values() if size == 1 or size * 20 <= middle)
+    found, counts = np.unique((steps + unit // 2) // unit, return_counts=True)
+    most = int(counts.argmax())
+    size = int(found[most] if counts[most] * 2 >= len(steps) else round(middle / unit)) * unit
+    if counts[most] * 2 >= len(steps):
+        exact, times = np.unique(steps[(steps + unit // 2) // unit == found[most]], return_counts=True)
+        if times.max() * 2 >= times.sum():
+            size = int(exact[times.argmax()])
+    if table.layout.counts:
+        return TimeStep(steps=size)
+    for months, (low, high) in MONTHS.items():
+        if (
+            low <= middle / UNITS["d"] <= high
+            and ((steps / UNITS["d"] >= low) & (steps / UNITS["d"] <= high)).mean() > 0.8
+        ):
+            months_of = grid_slots(table, TimeStep(months=months))
+            again = (np.diff(months_of) == 0) & ~run_starts(table.series)[1:] & (np.diff(table.times) > 0)
+            if not again.any():
+                return TimeStep(months=months)
+    return TimeStep(size)
+
+
+def grid_slots(table: Measurements, step: TimeStep, *, follow: bool = False) -> Times:
+    """The place of each row on the grid of its series, `(rows,)`, from 0: the nearest one.
+
+    Args:
+        follow: whether the grid of a series moves with rows that come a little faster than the step, see `follow_grid`;
+            rows that are far faster do not move it.
+    """
+    first = run_starts(table.series)
+    if step == TimeStep():
+        counted: Times = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
+        return counted
+    places = grid_positions(table.times, table.times[first][np.cumsum(first) - 1], step)
+    if not follow or step.months:
+        return places
+    meet = (np.diff(places, prepend=-1) == 0) & (np.diff(table.times, prepend=0) * 2 >= step.size) & ~first
+    moved = places.copy()
+    begins = np.r_[np.flatnonzero(first), len(first)]
+    for number in np.unique(np.searchsorted(begins, np.flatnonzero(meet), side="right") - 1):
+        own = slice(begins[number], begins[number + 1])
+        times = table.times[own]
+        begun = int(times[0])
+        found = follow_grid(times, step, begun=begun, origin=begun, place=-1, before=begun)
+        if found.too_fast is not None:
+            return places
+        moved[own] = found.places
+    return moved
+
+
+def missing_share(table: Measurements, places: Times) -> float:
+    """Return the share of a grid's places that no row takes, from the first to the last of each series.
+
+    It is 0 where at most half of the places that are taken have a gap before them: what is missing then are nights,
+    weekends, or outages of a table whose step is right.
+
+    Args:
+        places: `(rows,)` as of `grid_slots`.
+    """
+    steps = _advances(table, places)
+    return 1 - len(steps) / float(steps.sum(dtype=np.float64)) if (steps > 1).sum() * 2 > len(steps) else 0.0
+
+
+def even_step(table: Measurements) -> TimeStep | None:
+    """Return the shortest usual step at which nearly all places that are taken follow one another.
+
+    Rows that meet at this step must be merged.
+
+    Returns:
+        None where no step from half the median to a hundred medians is so.
+    """
+    times = _advances(table, table.times)
+    if table.layout.time is None or not len(times):
+        return None
+    middle = float(np.median(times))
+    sizes = [n * 10**power for power in range(19) for n in (1, 2, 5)] if table.layout.counts else SIZES
+    for size in sizes:
+        if LEAST * middle <= size <= MOST * middle:
+            step = TimeStep(steps=size) if table.layout.counts else TimeStep(size)
+            steps = _advances(table, grid_slots(table, step))
+            if len(steps) >= FEWEST and (steps == 1).mean() >= EVEN:
+                return step
+    return None
+
+
+def _advances(table: Measurements, along: Times) -> Times:
+    """Return by how much times or places rise from row to row within series, where they do."""
+    steps = np.diff(along)
+    return steps[(steps > 0) & ~run_starts(table.series)[1:]]
+
+
+class FollowedGrid(NamedTuple):
+    """Places of rows on a grid that follows them, `(rows,)`, its origin after them, and the row that was too fast."""
+
+    places: Times
+    origin: int
+    too_fast: int | None = None
+
+
+def follow_grid(times: Times, step: TimeStep, *, begun: int, origin: int, place: int, before: int) -> FollowedGrid:
+    """The next rows of a series on a grid that follows them.
+
+    A row in the place of the one before, though half a step or more after it, has the next place, and the grid moves
+    so that the row stands right there: clocks that run a little fast never catch up with the grid. Where rows have
+    taken so many more places than their time holds steps that their step is another one, it ends there.
+
+    Args:
+        times: `(rows,)` ascending.
+        step: not of months.
+        begun: the time of the series' first row.
+        origin: where place 0 is.
+        place, before: of the row before these, and its time; -1 and any where there is none.
+    """
+    size, start, width = step.size, 0, 256
+    places = np.empty(len(times), np.int64)
+    while start < len(times):
+        block = times[start : start + width]
+        found = grid_positions(block, np.full_like(block, origin), step)
+        meet = (np.diff(found, prepend=place) <= 0) & (np.diff(block, prepend=before) * 2 >= size)
+        count = int(meet.argmax()) + 1 if meet.any() else len(block)
+        places[start : start + count] = found[:count]
+        if meet.any():
+            places[start + count - 1] = (found[count - 2] if count > 1 else place) + 1
+            origin = int(block[count - 1] - places[start + count - 1] * size)
+            if int(places[start + count - 1]) * size > 1.1 * (int(block[count - 1]) - begun) + 10 * size:
+                return FollowedGrid(places, origin, start + count - 1)
+            width = 256
+        else:
+            width *= 2
+        start += count
+        place, before = int(places[start - 1]), int(times[start - 1])
+    return FollowedGrid(places, origin)
+
+
+def grid_positions(times: Times, origin: Times, step: TimeStep) -> Times:
+    """The place of each moment on a grid that begins at `origin`, the nearest one; alike in shape."""
+    if step.months:
+        month, start = (
+            moments.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64) for moments in (times, origin)
+        )
+        places: Times = (month - start) // step.months
+    else:
+        places = (times - origin + step.size // 2) // step.size
+    return places
+
+
+class DuplicateTimes(NamedTuple):
+    """Rows that meet in one place of the grid: how many are too many, two of them, and the nanoseconds between."""
+
+    rows: int
+    first: int
+    second: int
+    apart: int
+
+    @property
+    def same_time(self) -> bool:
+        """Whether their times agree."""
+        return self.apart == 0
+
+
+def find_duplicate_times(table: Measurements, places: Times) -> DuplicateTimes | None:
+    """What meets in one place; None where nothing does."""
+    again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
+    rows = np.flatnonzero(again)
+    if not len(rows):
+        return None
+    second = int(rows[0])
+    return DuplicateTimes(len(rows), second - 1, second, int(table.times[second] - table.times[second - 1]))
+
+
+def repeats_hour(table: Measurements, places: Times) -> bool:
+    """Whether all rows that meet may be those of the hour that daylight saving repeats, by clocks whose zone is not
+    known, or another one than was told."""
+    again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
+    times = table.times[again]
+    if isinstance(table.zone, datetime.tzinfo):
+        times = times + utc_offsets(times, table.zone) * UNITS["min"]
+    return not table.layout.aware and bool(in_autumn(times).all())
+
+
+def in_autumn(times: Times) -> Flags:
+    """Which times are before four o'clock on a Sunday of September to November."""
+    moments = times.astype("datetime64[ns]")
+    days = moments.astype("datetime64[D]")
+    month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    sunday = (days.astype(np.int64) + 3) % 7 == 6
+    early = (moments - days) < np.timedelta64(4, "h")
+    found: Flags = sunday & early & (month >= 9) & (month <= 11)
+    return found
+
+
+def describe_time(table: Measurements, row: int) -> str:
+    """A row's time in UTC, for people, or as it was written; its number without a column of times."""
+    if table.layout.time is None:
+        return f"row {table.times[row]}"
+    return format_time(int(table.times[row]), table.zone if isinstance(table.zone, Elapsed) else None)
+
+
+class Gaps(NamedTuple):
+    """What is missing between rows that hold a value.
+
+    Args:
+        places: in how many places there is a gap: rows are missing, or too many in a row hold no value.
+        rows: that are missing, in all.
+        longest: steps of the longest gap.
+        before: the row before it.
+        long: gaps that no window crosses.
+        empty: rows in these that hold no value.
+    """
+
+    places: int
+    rows: int
+    longest: int
+    before: int
+    long: int
+    empty: int
+
+
+def find_gaps(table: Measurements, places: Times, max_gap: int) -> Gaps:
+    """The gaps within series between rows at these `grid_slots`.
+
+    Args:
+        max_gap: steps of the longest one that a window may cross.
+    """
+    missing = np.where(run_starts(table.series), 0, np.diff(places, prepend=0) - 1)
+    held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
+    steps, empty = np.diff(places[held]) - 1, np.diff(held) - 1
+    inside = table.series[held[1:]] == table.series[held[:-1]]
+    long = inside & (steps > max_gap)
+    steps = np.where(inside & (long | (steps > empty)), steps, 0)
+    longest = int(steps.argmax()) if len(steps) else 0
+    return Gaps(
+        int((steps > 0).sum()),
+        int(np.maximum(missing, 0).sum()),
+        int(steps.max(initial=0)),
+        int(held[longest]) if len(held) else 0,
+        int(long.sum()),
+        int(empty[long].sum()),
+    )
+
+
+def common_gaps(table: Measurements, places: Times, max_gap: int) -> list[int]:
+    """The lengths of gaps that come again and again, as of weekends or nights, ascending, beyond `max_gap`.
+
+    Those are left out with which, and all shorter ones, more of the grid would be missing than is there.
+    """
+    held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
+    steps = (np.diff(places[held]) - 1)[np.diff(table.series[held]) == 0]
+    lengths, counts = np.unique(steps[steps > max_gap], return_counts=True)
+    often = lengths[(counts >= OFTEN * len(table.ids)) & (counts >= COMMON * counts.sum())]
+    return [int(length) for length in often if steps[(steps > 0) & (steps <= length)].sum() <= len(held)]
+
 
 # Filled gaps may make a table so many times longer, and no more.
 GROWTH = 20
@@ -36,7 +330,7 @@ class Grid(NamedTuple):
         known: `(rows,)` bool, False for rows that the table does not have.
     """
 
-    step: Step
+    step: TimeStep
     series: NDArray[np.int32]
     segment: NDArray[np.int32]
     times: Times
@@ -47,12 +341,14 @@ class Grid(NamedTuple):
     @property
     def valued(self) -> Flags:
         """Which rows are of a segment that holds a value, `(rows,)`."""
-        first = starts_of(self.segment)
-        found: Flags = np.logical_or.reduceat(held_by(self.values), np.flatnonzero(first))[np.cumsum(first) - 1]
+        first = run_starts(self.segment)
+        found: Flags = np.logical_or.reduceat(rows_with_values(self.values), np.flatnonzero(first))[
+            np.cumsum(first) - 1
+        ]
         return found
 
 
-def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> Grid:
+def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Reading) -> Grid:
     """The table's rows at a regular step.
 
     Args:
@@ -61,8 +357,8 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
     Raises:
         DataError: rows meet in one place and `--duplicates` does not say what then, or the grid is far too fine.
     """
-    places = slots(table, step, follow=config.duplicates == "error")
-    clash = clash_of(table, places)
+    places = grid_slots(table, step, follow=config.duplicates == "error")
+    clash = find_duplicate_times(table, places)
     if clash and config.duplicates == "error":
         ids = f" of {table.ids[table.series[clash.first]]!r}" if len(table.ids) > 1 else ""
         why = (
@@ -72,37 +368,38 @@ def on_grid(table: Measurements, step: Step, max_gap: int, config: Reading) -> G
             f"step of {step}"
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
-        clock = f"--clock-col {shown(table.layout.clocks[0])}; or " if table.layout.clocks else ""
-        names = ",".join(map(heading, table.layout.apart[0])) if table.layout.apart else ""
+        clock = f"--clock-col {quote(table.layout.clocks[0])}; or " if table.layout.clocks else ""
+        names = ",".join(map(format_heading, table.layout.apart[0])) if table.layout.apart else ""
         apart = f"--id-col {names}" if names else "--id-col with the column that tells series apart"
         if clash.same_time and repeats_hour(table, places):
             other = "another " if config.time_zone else ""
             clock += f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
         raise DataError(
-            f"{table.where(clash.second)}: {moment(table, clash.second)}{ids} {why}{rest}. Add {clock}{apart}, or "
+            f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids} {why}{rest}. Add "
+            f"{clock}{apart}, or "
             "--duplicates mean (or first, last)"
         )
-    kept, values, labels = merged(
+    kept, values, labels = merge_duplicates(
         table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == CLASSES
     )
     series, places = table.series[kept], places[kept]
-    parting = parting_of(places, held_by(values), starts_of(series), max_gap)
+    parting = find_segments(places, rows_with_values(values), run_starts(series), max_gap)
     rows = int(parting.advance.sum())
     if rows > GROWTH * max(len(kept), 1000):
         raise DataError(
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {rows:,} rows for "
-            f"{len(kept):,}. Give a longer --freq, a smaller {flag('max_gap')}, or --freq rows"
+            f"{len(kept):,}. Give a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows"
         )
-    return laid_out(step, series, table.times[kept], values, labels, parting.advance, parting.parted)
+    return insert_missing_rows(step, series, table.times[kept], values, labels, parting.advance, parting.parted)
 
 
-def held_by(values: NDArray[np.float32]) -> Flags:
+def rows_with_values(values: NDArray[np.float32]) -> Flags:
     """Which rows hold a value, `(rows,)`."""
     held: Flags = np.asarray(~np.isnan(values).all(axis=1))
     return held
 
 
-class Parting(NamedTuple):
+class Segmentation(NamedTuple):
     """Where rows stand on the grid, `(rows,)` each.
 
     Args:
@@ -116,7 +413,7 @@ class Parting(NamedTuple):
     apart: Flags
 
 
-def parting_of(places: Times, held: Flags, first: Flags, max_gap: int) -> Parting:
+def find_segments(places: Times, held: Flags, first: Flags, max_gap: int) -> Segmentation:
     """Where rows begin a segment.
 
     Args:
@@ -136,11 +433,11 @@ def parting_of(places: Times, held: Flags, first: Flags, max_gap: int) -> Partin
         apart[rows] = high - low - 1 > max_gap
     advance = np.where(first, 1, np.diff(places, prepend=0))
     parted = first | (advance - 1 > max_gap) | np.diff(apart, prepend=False) | (apart & (advance > 1))
-    return Parting(np.where(parted, 1, advance), parted, apart)
+    return Segmentation(np.where(parted, 1, advance), parted, apart)
 
 
-def laid_out(
-    step: Step,
+def insert_missing_rows(
+    step: TimeStep,
     series: NDArray[np.int32],
     times: Times,
     values: NDArray[np.float32],
@@ -179,17 +476,17 @@ def laid_out(
     return Grid(step, series[source], segment, times, spread, labels, known)
 
 
-def rows_of(table: Measurements, grid: Grid) -> NDArray[np.int64]:
+def grid_row_of_each(table: Measurements, grid: Grid) -> NDArray[np.int64]:
     """Which row of the grid each row of the table has gone into, `(rows,)`."""
     rows: NDArray[np.int64] = np.flatnonzero(grid.known)
     if len(rows) < len(table.times):  # some have met
-        places = slots(table, grid.step)
-        begins = starts_of(table.series) | np.r_[True, places[1:] != places[:-1]]
+        places = grid_slots(table, grid.step)
+        begins = run_starts(table.series) | np.r_[True, places[1:] != places[:-1]]
         rows = rows[np.cumsum(begins) - 1]
     return rows
 
 
-def merged(
+def merge_duplicates(
     series: NDArray[np.int32],
     values: NDArray[np.float32],
     labels: NDArray[np.int32] | None,
@@ -202,7 +499,7 @@ def merged(
 
     With `highest` the mean of rows has the highest of their labels.
     """
-    begins = starts_of(series) | np.r_[True, places[1:] != places[:-1]]
+    begins = run_starts(series) | np.r_[True, places[1:] != places[:-1]]
     first = np.flatnonzero(begins)
     if len(first) == len(places):
         return first, values, labels
@@ -217,3 +514,67 @@ def merged(
     sums = np.add.reduceat(np.where(held, values, 0), first, axis=0, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         return kept, (sums / counts).astype(np.float32), labels
+
+
+DAY = UNITS["d"]
+
+MONTH = np.timedelta64(1, "M")
+
+
+def future_times(table: Measurements, series: NDArray[Any], last: Times, step: TimeStep, horizon: int) -> Times:
+    """The times of the steps behind some rows, `(n, horizon)`.
+
+    A day or a month later the clocks of the table's zone show the same hour, whether or not they were put back.
+
+    Args:
+        series: `(n,)` places in the table's ids.
+        last: `(n,)` the times of the rows.
+    """
+    count = np.arange(1, horizon + 1)
+    zone = table.zone if isinstance(table.zone, datetime.tzinfo) else None
+    if not step.months and step.size % DAY:
+        zone = None
+    local = _local(last, zone)
+    if step.months:
+        ahead = _months_ahead(local, count * step.months, _days(table, zone)[series])
+    else:
+        ahead = local[:, None] + count * step.size
+    if zone is None:
+        return ahead
+    utc, _ = to_utc(ahead.ravel(), zone, np.repeat(np.arange(len(last), dtype=np.int32), horizon))
+    return utc.reshape(ahead.shape)
+
+
+def _local(times: Times, zone: datetime.tzinfo | None) -> Times:
+    """What the clocks of a zone show."""
+    return times if zone is None else times + utc_offsets(times, zone) * UNITS["min"]
+
+
+def _days(table: Measurements, zone: datetime.tzinfo | None) -> NDArray[np.int64]:
+    """The day of the month on which all rows of a series are, as far as their months have it, `(series,)`.
+
+    31 where each is the last day of its month; 0 where they have no day in common.
+    """
+    days = _local(table.times, zone).view("datetime64[ns]").astype("datetime64[D]")
+    month = days.astype("datetime64[M]")
+    day = (days - month.astype("datetime64[D]")).astype(np.int64) + 1
+    length = ((month + MONTH).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    first = np.flatnonzero(run_starts(table.series))
+    highest = np.maximum.reduceat(day, first)
+    of = np.repeat(highest, np.diff(np.r_[first, len(day)]))
+    found = np.where(np.logical_and.reduceat(day == np.minimum(of, length), first), highest, 0)
+    found = np.where(np.logical_and.reduceat(day == length, first), 31, found)
+    by_series = np.zeros(len(table.ids), np.int64)
+    by_series[table.series[first]] = found
+    return by_series
+
+
+def _months_ahead(last: Times, months: NDArray[np.int64], days: NDArray[np.int64]) -> Times:
+    """The same day of later months, as far as these have it, `(n, steps)`; the last row's own where `days` is 0."""
+    month = last.view("datetime64[ns]").astype("datetime64[M]")
+    own = (last.view("datetime64[ns]").astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64) + 1
+    later = month[:, None] + months.astype("timedelta64[M]")
+    start, end = (found.astype("datetime64[D]").astype(np.int64) for found in (later, later + MONTH))
+    day = np.minimum(start + np.where(days, days, own)[:, None] - 1, end - 1)
+    ahead: Times = day * DAY + (last % DAY)[:, None]
+    return ahead

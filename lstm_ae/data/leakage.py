@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.words import gain
+from lstm_ae.formatting import format_skill
 
 Numbers = NDArray[Any]
 
@@ -72,7 +72,7 @@ def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
     """Describe leaks for people, by the names of the columns; "" where there is none."""
     said = [
         f"{names[leak.source]} probably contains the future: one step ahead, {names[leak.target]} follows from it "
-        f"almost perfectly (skill {gain(leak.skill)}; from its own past {gain(leak.own)})"
+        f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own)})"
         for leak in leaks[:MOST]
     ]
     if not said:

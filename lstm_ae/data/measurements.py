@@ -13,17 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
+from lstm_ae.config.options import flag_name
 from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, missing_numbers
-from lstm_ae.data.delimited import Chunk, read_delimited
-from lstm_ae.data.instants import Times
-from lstm_ae.data.lines import stable_file
-from lstm_ae.data.notation import MISSING, NUMBER
-from lstm_ae.data.telling import Elapsed, Zone
-from lstm_ae.data.zones import in_utc, zone_of
+from lstm_ae.data.csv_reader import Chunk, read_delimited
+from lstm_ae.data.number_notation import MISSING, NUMBER
+from lstm_ae.data.text import stable_file
+from lstm_ae.data.time_zones import Elapsed, Zone, infer_zone, table_times_to_utc
+from lstm_ae.data.timestamps import Times
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.options import flag
-from lstm_ae.words import heading, listed, shown
+from lstm_ae.formatting import format_heading, format_names, quote
 
 Progress = Callable[[int, float], None]
 
@@ -113,7 +112,7 @@ def read_measurements(
     """
     if config.data is None:
         raise ConfigError("--data must name the table to read. Received: None")
-    name = shown(config.data)
+    name = quote(config.data)
     with stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
         layout, chunks, reader = _source(file, name, config, of_run=of_run, lenient=lenient)
@@ -147,7 +146,7 @@ def _source(
     if magic == b"PAR1":
         for option in TEXT if not of_run else ():
             if getattr(config, option):
-                raise ConfigError(f"{flag(option)} is for text, and {name} is a Parquet file. Leave it out")
+                raise ConfigError(f"{flag_name(option)} is for text, and {name} is a Parquet file. Leave it out")
         from lstm_ae.data.parquet import read_parquet
 
         return read_parquet(file, name, config, of_run=of_run, lenient=lenient)
@@ -205,14 +204,15 @@ def _without_empty(layout: Layout, columns: _Columns, name: str, config: Reading
     empty = [column for column, some in zip(layout.values, held, strict=True) if not some]
     if not any(held):
         raise DataError(
-            f"{name}: no row holds a value of {listed(list(map(heading, empty)))}. Give a table with values"
+            f"{name}: no row holds a value of {format_names(list(map(format_heading, empty)))}. Give a "
+            "table with values"
         )
     if config.value_cols:
         raise DataError(f"{name}: the column {empty[0][:80]!r} holds no value in any row. Leave it out of --value-cols")
     kept = tuple(column for column, some in zip(layout.values, held, strict=True) if some)
     said = {
-        "value_cols": f"{listed(list(map(heading, kept)))}, as they hold numbers",
-        "empty": f"{listed(list(map(heading, empty)))} left out, without any value",
+        "value_cols": f"{format_names(list(map(format_heading, kept)))}, as they hold numbers",
+        "empty": f"{format_names(list(map(format_heading, empty)))} left out, without any value",
     }
     inferred = {**layout.inferred, **said}
     return layout._replace(values=kept, inferred=inferred), columns._replace(values=columns.values[:, held])
@@ -224,7 +224,7 @@ def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config:
     series = columns.ids if columns.ids is not None else np.zeros(rows, np.int32)
     times = columns.times
     if times is not None:
-        times = in_utc(times, series, layout, columns.lines, name, place, config)
+        times = table_times_to_utc(times, series, layout, columns.lines, name, place, config)
     # By series in the order of the file, to see what is out of order, then by time.
     order = None if columns.ids is None else np.argsort(series, kind="stable")
     ordered = series if order is None else series[order]
@@ -255,7 +255,7 @@ def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config:
         classes,
         taken(columns.lines),
         unsorted,
-        zone_of(layout, config),
+        infer_zone(layout, config),
     )
 
 

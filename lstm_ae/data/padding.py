@@ -5,15 +5,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.cadence import starts_of
-from lstm_ae.data.grid import GROWTH, Grid
-from lstm_ae.data.series import Prepared
+from lstm_ae.data.grid import GROWTH, Grid, run_starts
+from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import DataError
 
 Where = Literal["series", "segments", "rows"]
 
 
-def padded(prepared: Prepared, where: Where = "series", of: NDArray[np.bool_] | None = None) -> Prepared:
+def pad_segments(
+    prepared: PreparedTable, where: Where = "series", of: NDArray[np.bool_] | None = None
+) -> PreparedTable:
     """Put missing rows at the beginning of segments that hold a value, up to one window of rows.
 
     Args:
@@ -25,7 +26,7 @@ def padded(prepared: Prepared, where: Where = "series", of: NDArray[np.bool_] | 
         DataError: that would be far more rows than there are.
     """
     grid, window = prepared.grid, prepared.window
-    first = np.flatnonzero(starts_of(grid.segment))
+    first = np.flatnonzero(run_starts(grid.segment))
     length = np.diff(np.r_[first, len(grid.segment)])
     held = grid.valued[first]
     more = np.maximum(window - length, 0)
@@ -67,21 +68,21 @@ def padded(prepared: Prepared, where: Where = "series", of: NDArray[np.bool_] | 
     )
 
 
-def own_rows(grid: Grid) -> NDArray[np.bool_]:
-    """Which rows of a grid were not put there by `padded`, `(rows,)`: a segment begins with a row that is known."""
-    return begun(grid.segment, grid.known)
+def original_rows(grid: Grid) -> NDArray[np.bool_]:
+    """Return which rows of a grid `pad_segments` did not add, `(rows,)`: a segment begins with a known row."""
+    return rows_from_first_value(grid.segment, grid.known)
 
 
-def begun(segment: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def rows_from_first_value(segment: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The rows from the first known one of their segment on, `(rows,)`."""
-    begins = starts_of(segment)
+    begins = run_starts(segment)
     counted = np.cumsum(known)
     before: NDArray[np.int64] = (counted - known)[begins][np.cumsum(begins) - 1]
     return counted > before
 
 
-def cut_back(prepared: Prepared, own: NDArray[np.bool_]) -> Prepared:
-    """The rows of `own_rows` alone."""
+def remove_padding(prepared: PreparedTable, own: NDArray[np.bool_]) -> PreparedTable:
+    """The rows of `original_rows` alone."""
     if own.all():
         return prepared
     grid = prepared.grid

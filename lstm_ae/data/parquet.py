@@ -8,21 +8,28 @@ import numpy as np
 
 from lstm_ae.config import Reading
 from lstm_ae.data.cells import BEYOND, CellReader
-from lstm_ae.data.clocks import joined
 from lstm_ae.data.columns import (
     Kind,
     Layout,
-    kind_of,
-    layout_of,
+    infer_kind,
+    infer_layout,
     missing_words,
     names_of_series,
     present_cells,
     with_notation,
 )
-from lstm_ae.data.delimited import CHUNK_CELLS, Chunk, limit_columns, sample_rows
-from lstm_ae.data.forms import NAMES, counts_from_1970, looks_like_times
-from lstm_ae.data.instants import YEARS, BadCell, Times, read_moments
-from lstm_ae.data.notation import Problem
+from lstm_ae.data.csv_reader import CHUNK_CELLS, Chunk, limit_columns, sample_rows
+from lstm_ae.data.number_notation import CellProblem
+from lstm_ae.data.timestamps import (
+    NAMES,
+    YEARS,
+    BadCell,
+    Times,
+    counts_from_1970,
+    join_date_and_clock,
+    looks_like_times,
+    parse_times,
+)
 from lstm_ae.errors import DataError
 from lstm_ae.installation import install_hint
 
@@ -80,13 +87,13 @@ def read_parquet(
             kinds[field.name] = "empty"
         elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
             texts[field.name] = present_cells(cells(field.name), config)
-            kinds[field.name] = kind_of(texts[field.name], field.name)
+            kinds[field.name] = infer_kind(texts[field.name], field.name)
         else:
             kinds[field.name] = "text"
     typed = {field.name for field in schema if types.is_timestamp(field.type) or types.is_date(field.type)}
     aware = {field.name for field in schema if types.is_timestamp(field.type) and field.type.tz is not None}
     index = next((column for column in schema.names if column == "__index_level_0__"), None)
-    layout = layout_of(
+    layout = infer_layout(
         schema.names, kinds, cells, config, name, typed=frozenset(typed), aware=frozenset(aware), index=index
     )
     layout, notation = with_notation(layout, texts, config, name, of_run=of_run)
@@ -142,9 +149,9 @@ def _times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) ->
     if layout.form is not None:
         cells = _moments(column)
         if layout.clock is not None:
-            cells = joined(cells, _texts(batch.column(layout.clock)), missing_words(config))
+            cells = join_date_and_clock(cells, _texts(batch.column(layout.clock)), missing_words(config))
         try:
-            return read_moments(cells, layout.form)
+            return parse_times(cells, layout.form)
         except BadCell as error:
             raise fail(error.place, error.problem) from None
     if column.null_count:
@@ -176,5 +183,5 @@ def _values(column: Any, heading: str, rows: Any, reader: CellReader) -> Any:
             f"{reader.name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
         )
     values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
-    problem = Problem(f"is infinite or {BEYOND}", "Correct it, or leave the cell empty")
+    problem = CellProblem(f"is infinite or {BEYOND}", "Correct it, or leave the cell empty")
     return reader.narrow(values, values, rows, heading, problem)

@@ -1,30 +1,427 @@
-"""Stock prices as windows: chosen, split by date, then scaled.
+"""Stock prices: read, select, split, scale, and cut them into windows."""
 
-A window holds consecutive trading days of one company. It never reaches over a missing value, a missing day or the
-border of a split; what is dropped for that is counted in the notes.
-"""
-
-from collections.abc import Callable, Sequence
+import datetime
+import difflib
+import importlib.resources
+import os
+import pathlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config import Snp
-from lstm_ae.data import selection
+from lstm_ae.config import PRICES, Snp
+from lstm_ae.config.options import flag_name
+from lstm_ae.data.csv_reader import CsvColumns, TextColumn, read_csv
 from lstm_ae.data.leakage import describe_leaks, find_leaks
-from lstm_ae.data.quotes import Quotes, read_quotes
-from lstm_ae.data.scaling import Scale, fixed, logarithms, min_max_per_company, per_window
-from lstm_ae.data.selection import take
-from lstm_ae.data.windows import OPEN, Data, Source, Split, fingerprint, require_samples, window_starts
-from lstm_ae.errors import DataError
-from lstm_ae.words import count, listed
+from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, log_scale, window_scale
+from lstm_ae.data.windows import OPEN, Data, KnownOpen, Source, Split, fingerprint, require_samples, window_starts
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import format_count, format_names, quote
+
+MAX_PRICE = 1e9
+
+MAX_VOLUME = 1e15
+
+MAX_PAUSE = np.timedelta64(10, "D")
+
+# The share of the calendar's days from which on a company has a calendar of its own, if it has rows of so many days.
+LACKING, YEAR = 0.02, 250
+
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+SHIPPED = "stocks.csv.gz, shipped with the package"
+
+LICENCES = {"snp500.csv.gz": "MIT (CNuge/kaggle-code)"}
+
+
+class Quotes(NamedTuple):
+    """All rows of a file, by company in alphabetical order, then by day.
+
+    Args:
+        name: the file, for people.
+        licence: of the data.
+        notes: about where they were found.
+        symbols: names of the companies, upper case.
+        company: `(rows,)` int32, places in `symbols`.
+        day: `(rows,)` datetime64[D].
+        values: `(rows,)` float64 for each of `PRICES` and for "volume" that the file has; NaN where missing.
+        gap: `(rows,)` bool, True where days are missing between a row and the company's row before it.
+    """
+
+    name: str
+    licence: str
+    notes: tuple[str, ...]
+    symbols: tuple[str, ...]
+    company: NDArray[np.int32]
+    day: NDArray[np.datetime64]
+    values: dict[str, NDArray[np.float64]]
+    gap: NDArray[np.bool_]
+
+
+def read_quotes(path: str | None, fields: Sequence[str] = (*PRICES, "volume")) -> Quotes:
+    """Read `path`, else `snp500.csv.gz` in the directory `LSTMAE_DATA_DIR`, else the file of the package.
+
+    Args:
+        path: a CSV with the columns symbol, date and some of the prices and the volume.
+        fields: the columns that must be there besides symbol and date.
+
+    Raises:
+        DataError: a table that `read_csv` refuses, a date that is none, a price that is not above 0, a repeated day.
+    """
+    notes: tuple[str, ...] = ()
+    folder = os.environ.get("LSTMAE_DATA_DIR", "")
+    if path is None and folder:
+        found = os.path.join(folder, "snp500.csv.gz")
+        if os.path.exists(found):
+            path = found
+        else:
+            notes = (f"LSTMAE_DATA_DIR ({quote(folder)}) holds no snp500.csv.gz; the shipped file was read",)
+    if path is not None:
+        licence = LICENCES.get(pathlib.Path(path).name, "as given by the file's owner")
+        return _checked(_read(path, fields), quote(path), licence, notes)
+    with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
+        return _checked(_read(shipped, fields), SHIPPED, "public domain", notes)
+
+
+def _read(path: str | os.PathLike[str], fields: Sequence[str]) -> CsvColumns:
+    # Kaggle's own file calls the symbol "Name".
+    aliases = {"symbol": ("ticker", "name")}
+    table = read_csv(path, text=("symbol", "date"), numbers=(), optional=(*PRICES, "volume"), aliases=aliases)
+    if lacking := [field for field in fields if field not in table.numbers]:
+        prices = [price for price in PRICES if price in table.numbers]
+        advice = f", or model {prices[-1]} alone: --field {prices[-1]} without --inputs" if prices else ""
+        raise DataError(f"{table.name}: the header lacks {', '.join(lacking)}. Add what is missing{advice}")
+    return table
+
+
+def _checked(table: CsvColumns, name: str, licence: str, notes: tuple[str, ...]) -> Quotes:
+    for column in PRICES:
+        if column not in table.numbers:
+            continue
+        value = table.numbers[column]
+        # As float32, which is how prices are kept: 1e-50 would become 0.
+        wrong = (value.astype(np.float32) <= 0) | (value >= MAX_PRICE)
+        if wrong.any():
+            row = int(wrong.argmax())
+            rule = f"a price must be above 0 and below {MAX_PRICE:g}. Received: {value[row]:g}"
+            raise table.error(row, f"column {column!r}: {rule}. Correct it, or leave the cell empty if it is unknown")
+    volume = table.numbers.get("volume", np.empty(0))
+    wrong = (volume < 0) | (volume >= MAX_VOLUME)
+    if wrong.any():
+        row = int(wrong.argmax())
+        rule = f"a volume must be 0 or more and below {MAX_VOLUME:g}. Received: {volume[row]:g}"
+        raise table.error(row, f"column 'volume': {rule}. Correct it, or leave the cell empty if it is unknown")
+    days = _days(table)
+    symbols, company = _companies(table)
+    order = np.lexsort((table.lines, days, company))
+    company, days = company[order], days[order]
+    same = company[1:] == company[:-1]
+    repeated = np.flatnonzero(same & (days[1:] == days[:-1]))
+    if len(repeated):
+        at = min(repeated, key=lambda i: table.lines[order[i + 1]])
+        first, second = order[at], order[at + 1]
+        raise table.error(
+            second,
+            f"{symbols[company[at]]} on {days[at]} stands on line {table.lines[first]} already. Remove one of the two",
+        )
+    values = {column: numbers[order] for column, numbers in table.numbers.items()}
+    gap, apart = _gaps(company, days)
+    if len(apart):
+        named = ", ".join(symbols[i] for i in apart[:10]) + (f" and {len(apart) - 10} more" if len(apart) > 10 else "")
+        days_of = f"{named} {'has' if len(apart) == 1 else 'have'} a calendar unlike that of most here"
+        notes += (f"{days_of}: only pauses of more than {MAX_PAUSE.astype(int)} days are gaps there",)
+    return Quotes(name, licence, notes, symbols, company, days, values, gap)
+
+
+def _first_row(text: TextColumn, code: int) -> int:
+    return int((text.codes == code).argmax())
+
+
+def _days(table: CsvColumns) -> NDArray[np.datetime64]:
+    text = table.text["date"]
+    days = []
+    for code, value in enumerate(text.values):
+        # Codes are given in the order of the rows, so the first bad value is the one on the earliest line.
+        day = parse_day(value)
+        if day is None:
+            rule = "must be a day of the calendar, written YYYY-MM-DD, without time or zone"
+            raise table.error(_first_row(text, code), f"column 'date' {rule}. Received: {quote(value)}. Correct it")
+        days.append(day)
+    return np.array(days, "datetime64[D]")[text.codes]
+
+
+def parse_day(value: str) -> datetime.date | None:
+    """The day that `YYYY-MM-DD` names; None where it names none."""
+    try:
+        return datetime.date.fromisoformat(value) if DATE.fullmatch(value) else None
+    except ValueError:
+        return None
+
+
+def _companies(table: CsvColumns) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    text = table.text["symbol"]
+    names = [value.upper() for value in text.values]
+    for code, value in enumerate(names):
+        # A cell that starts like a formula would become one wherever results are opened in a spreadsheet.
+        if not value or not value.isprintable() or len(value) > 40 or value[0] in "=+-@":
+            rule = "must be a name of 1 to 40 characters that does not start with =, +, - or @. Received:"
+            raise table.error(_first_row(text, code), f"column 'symbol' {rule} {quote(value)}. Correct it")
+    symbols = tuple(sorted(set(names)))
+    place = {symbol: i for i, symbol in enumerate(symbols)}
+    return symbols, np.array([place[value] for value in names], np.int32)[text.codes]
+
+
+def _gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Where a day of the calendar, or more than `MAX_PAUSE`, lies between a row and the one before.
+
+    The calendar is the file's own: days on which at least half of the companies listed then have a row. A company is
+    listed from its first to its last row.
+
+    Returns:
+        The gaps, `(rows,)`, and the companies that have a calendar of their own, as a stock has beside currencies: they
+        lack too many days for those to be missing.
+    """
+    days, at = np.unique(day, return_inverse=True)
+    first = np.flatnonzero(np.r_[True, company[1:] != company[:-1]])
+    last = np.r_[first[1:], len(company)] - 1
+    change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[last] + 1, minlength=len(days) + 1)
+    listed = np.cumsum(change)[:-1]
+    traded = 2 * np.bincount(at, minlength=len(days)) >= listed
+    before = np.r_[0, np.cumsum(traded)]  # calendar days before each day
+    pause, lacking = np.zeros(len(company), bool), np.zeros(len(company), np.int64)
+    pause[1:], lacking[1:] = day[1:] - day[:-1] > MAX_PAUSE, before[at[1:]] - before[at[:-1] + 1]
+    pause[first], lacking[first] = False, 0
+    lacked = np.add.reduceat(np.where(pause, 0, lacking), first)
+    own = (lacked > LACKING * (before[at[last] + 1] - before[at[first]])) & (last - first >= YEAR)
+    gap = pause | ((lacking > 0) & ~own[company])
+    return gap, np.flatnonzero(own)
+
+
+MIN_TRAINING_DAYS = 250
+
+# Rows that are usually so far apart are no days.
+SPACED = np.timedelta64(5, "D")
+
+Flags = NDArray[np.bool_]
+
+
+def select_quotes(config: Snp, quotes: Quotes) -> Quotes:
+    """The rows of the companies and days that a config asks for."""
+    first, last = _date(config, "start"), _date(config, "end")
+    if first and last and first >= last:
+        raise ConfigError(f"--start must be before --end. Received: --start {first}, --end {last}")
+    return take_rows(quotes, _chosen(quotes, config.symbols, first, last))
+
+
+def _date(config: Snp, name: str) -> datetime.date | None:
+    value = getattr(config, name)
+    day = parse_day(value)
+    if value and day is None:
+        raise ConfigError(f"{flag_name(name)} must be a day written YYYY-MM-DD. Received: {value[:40]!r}")
+    return day
+
+
+def take_rows(quotes: Quotes, rows: Flags) -> Quotes:
+    """The rows of these flags."""
+    values = {field: values[rows] for field, values in quotes.values.items()}
+    return quotes._replace(company=quotes.company[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
+
+
+def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[str]]:
+    """The rows of whole days, what is known of days that have just opened, and a note on those that nothing is made of.
+
+    Such a day is a company's last row, if of its prices it has the open alone. It must follow a whole day.
+    """
+    last = np.r_[quotes.company[1:] != quotes.company[:-1], True]
+    missing = {name: np.isnan(quotes.values[name]) for name in PRICES if name in quotes.values}
+    unknown = np.logical_and.reduce([flags for name, flags in missing.items() if name != "open"])
+    flags = last & unknown & ~missing["open"]
+    whole = ~np.logical_or.reduce(list(missing.values()))
+    follows = ~quotes.gap & np.r_[False, whole[:-1] & (quotes.company[1:] == quotes.company[:-1])]
+    found = {
+        quotes.symbols[quotes.company[row]]: KnownOpen(quotes.day[row], float(quotes.values["open"][row]))
+        for row in np.flatnonzero(flags & follows)
+    }
+    left = [quotes.symbols[i] for i in quotes.company[flags & ~follows]]
+    notes = (
+        [f"the open of {format_count(len(left), 'company')} follows no whole day: {format_names(left)}"] if left else []
+    )
+    return take_rows(quotes, ~flags), found, notes
+
+
+def describe_open_days(opens: Mapping[str, KnownOpen]) -> list[str]:
+    """A note about days that have just opened."""
+    if not opens:
+        return []
+    latest = max(opening.day for opening in opens.values())
+    return [f"the open of a day to forecast is known of {format_count(len(opens), 'company')}, the latest of {latest}"]
+
+
+def rows_left_out(config: Snp, quotes: Quotes) -> Flags:
+    """The rows that a config's companies and last day leave out; its first day does not matter here."""
+    last = _date(config, "end")
+    later = quotes.day > np.datetime64(last) if last else np.zeros(len(quotes.day), bool)
+    return later | (~_chosen(quotes, config.symbols, None, None) if config.symbols else False)
+
+
+def rows_of_parts(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, NDArray[np.int32]]:
+    """The rows of a part, and their part; a gap stays one where the row that it was found at is of none (-1)."""
+    keep = part >= 0
+    crossed = np.cumsum(quotes.gap)
+    left, company = crossed[keep], quotes.company[keep]
+    quotes = take_rows(quotes, keep)
+    gap = np.zeros(len(left), bool)
+    gap[1:] = (left[1:] > left[:-1]) & (company[1:] == company[:-1])
+    return quotes._replace(gap=gap | quotes.gap), part[keep]
+
+
+def _chosen(quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None) -> Flags:
+    """The rows of the wanted companies and days."""
+    wanted = {symbol.strip().upper(): symbol for symbol in symbols}
+    for name, given in wanted.items():
+        if name not in quotes.symbols:
+            near = difflib.get_close_matches(name, quotes.symbols, 3)
+            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(quotes.symbols)
+            raise ConfigError(f"--symbols names {given[:40]!r}, no company of {quotes.name}. {hint}")
+    rows = np.isin(quotes.company, [i for i, name in enumerate(quotes.symbols) if not wanted or name in wanted])
+    if first:
+        rows &= quotes.day >= np.datetime64(first)
+    if last:
+        rows &= quotes.day <= np.datetime64(last)
+    if not rows.any():
+        raise DataError(
+            f"{quotes.name} holds no rows of these companies from {first or 'its start'} to {last or 'its end'}: "
+            f"it goes from {quotes.day.min()} to {quotes.day.max()}. Change --start, --end or --symbols"
+        )
+    return rows
+
+
+def describe_left_out(quotes: Quotes, days: NDArray[np.int64], enough: Flags) -> list[str]:
+    """A note about companies without enough training days, `(companies,)` each; `DataError` where none has enough."""
+    present = np.unique(quotes.company)
+    short = [i for i in present if not enough[i]]
+    if not short:
+        return []
+    if len(short) == len(present):
+        most = max(short, key=lambda i: days[i])
+        raise DataError(
+            f"{quotes.name}: no company has {MIN_TRAINING_DAYS} training days; {quotes.symbols[most]} has the most, "
+            f"{days[most]}. Give more days with --data, widen --start and --end, or choose other --symbols"
+        )
+    named = format_names([f"{quotes.symbols[i]} ({days[i]})" for i in short])
+    return [
+        f"{format_count(len(short), 'company')} with fewer than {MIN_TRAINING_DAYS} training days left out: {named}"
+    ]
+
+
+def assign_segments(
+    quotes: Quotes, part: NDArray[np.int32], missing: Flags, span: int, field: str, notes: list[str]
+) -> NDArray[np.int32]:
+    """Segment of each row that is not missing; what missing values and gaps cost is added to the notes."""
+    change = np.ones(len(part), bool)
+    change[1:] = (quotes.company[1:] != quotes.company[:-1]) | (part[1:] != part[:-1])
+    # A missing row starts a segment that the rows after it go on with; then it is taken out.
+    holes, keep = change | missing, ~missing
+    steps = [_ids(change), _ids(holes)[keep], _ids(holes | quotes.gap)[keep]]
+    windows = [len(window_starts(segment, span)) for segment in steps]
+    if missing.any():
+        lost = f"{format_count(windows[0] - windows[1], 'window')} that would touch them dropped"
+        notes.append(f"{format_count(int(missing.sum()), 'missing value')} of {field}: {lost}")
+    if quotes.gap.any():
+        where = np.unique(quotes.company[quotes.gap])
+        named = format_names([quotes.symbols[i] for i in where])
+        gaps = (
+            f"{format_count(int(quotes.gap.sum()), 'gap')} in the days of "
+            f"{format_count(len(where), 'company')} ({named})"
+        )
+        notes.append(f"{gaps}: {format_count(windows[1] - windows[2], 'window')} that would cross them dropped")
+    return steps[-1]
+
+
+def _ids(breaks: Flags) -> NDArray[np.int32]:
+    return np.cumsum(breaks, dtype=np.int32)
+
+
+def rows_with_missing(quotes: Quotes, fields: Sequence[str]) -> Flags:
+    """The rows in which one of the fields has no value."""
+    found: Flags = np.logical_or.reduce([np.isnan(quotes.values[field]) for field in fields])
+    return found
+
+
+def fingerprint_quotes(quotes: Quotes) -> str:
+    """sha256 of all rows."""
+    names = np.frombuffer("\n".join(quotes.symbols).encode(), np.uint8)
+    values = [quotes.values[name] for name in sorted(quotes.values)]
+    return fingerprint(names, quotes.company, quotes.day.astype(np.int64), *values)
+
+
+def rows_seen_in_training(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> Flags:
+    """Rows of known companies up to a day, but for the last `window` of them, which later days are forecast from.
+
+    Those too where a company's rows end long before that day.
+    """
+    of_known = np.array([symbol in known for symbol in quotes.symbols])[quotes.company]
+    before = of_known & (quotes.day <= until)
+    left = np.bincount(quotes.company[before], minlength=len(quotes.symbols))[quotes.company]
+    first = np.r_[True, quotes.company[1:] != quotes.company[:-1]]
+    place = np.arange(len(before)) - np.maximum.accumulate(np.where(first, np.arange(len(before)), 0))
+    ends = np.full(len(quotes.symbols), np.datetime64("0001-01-01", "D"))
+    np.maximum.at(ends, quotes.company, quotes.day)
+    found: Flags = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.company])
+    return found
+
+
+def describe_spacing(quotes: Quotes) -> list[str]:
+    """Notes about companies whose rows are no days, but weeks for instance."""
+    within = quotes.company[1:] == quotes.company[:-1]
+    step, company = np.diff(quotes.day)[within], quotes.company[1:][within]
+    usual = {number: np.median(step[company == number]) for number in np.unique(company)}
+    notes = []
+    for apart in sorted({days for days in usual.values() if days >= SPACED}):
+        names = [quotes.symbols[number] for number, days in usual.items() if days == apart]
+        days = apart.astype(int)
+        notes.append(
+            f"rows {days} days apart, which count as days here: {format_count(len(names), 'company')} "
+            f"({format_names(names)})"
+        )
+    return notes
+
+
+def describe_swapped(quotes: Quotes) -> list[str]:
+    """A note about rows whose high is below their low."""
+    if not {"high", "low"} <= set(quotes.values):
+        return []
+    rows = quotes.values["high"] < quotes.values["low"]
+    if not rows.any():
+        return []
+    at = int(rows.argmax())
+    example = f"{quotes.symbols[quotes.company[at]]} on {quotes.day[at]}"
+    return [f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})"]
+
+
+def price_values(quotes: Quotes, fields: Sequence[str]) -> NDArray[np.float32]:
+    """The fields' values, `(rows, features)`."""
+    # Of a volume the logarithm is used, and a day without trade has none.
+    columns = [np.maximum(quotes.values[field], 1) if field == "volume" else quotes.values[field] for field in fields]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def field_names(fields: Sequence[str]) -> tuple[str, ...]:
+    """The fields with their units."""
+    return tuple(f"{field} ({'shares' if field == 'volume' else 'USD'})" for field in fields)
+
 
 TRAIN, VALIDATION = 70, 85  # percent of the days after which a part ends
 
 LEAKY_SPLIT = "windows were shuffled before they were divided: most days of a test window stand in training windows too"
+
 LEAKY_SCALE = "the scale was fitted on all days, those of validation and test as well"
 
 Parts = Callable[[Quotes], NDArray[np.int32]]
+
 """From rows to their part: 0 training, 1 validation, 2 test, -1 none."""
 
 
@@ -38,7 +435,7 @@ def load(config: Snp) -> Data:
         ConfigError: an unknown symbol, a date that is none.
         DataError: a file that cannot be used, or too few days.
     """
-    return prepare(config, read_quotes(config.data, config.fields))
+    return prepare_prices(config, read_quotes(config.data, config.fields))
 
 
 def describe_future(config: Snp, data: Data) -> str:
@@ -47,20 +444,20 @@ def describe_future(config: Snp, data: Data) -> str:
     return describe_leaks(leaks, config.fields)
 
 
-def holds_more(config: Snp) -> bool:
+def has_new_rows(config: Snp) -> bool:
     """Whether a file has companies, or days after the last one, that a config leaves out of it."""
     limited = config.end or config.symbols
-    return bool(limited) and bool(selection.hidden(config, read_quotes(config.data, config.fields)).any())
+    return bool(limited) and bool(rows_left_out(config, read_quotes(config.data, config.fields)).any())
 
 
-def by_date(quotes: Quotes) -> NDArray[np.int32]:
+def split_by_date(quotes: Quotes) -> NDArray[np.int32]:
     """The days of all companies are divided together."""
     days, at = np.unique(quotes.day, return_inverse=True)
     ends = [len(days) * TRAIN // 100, len(days) * VALIDATION // 100]
     return np.searchsorted(ends, at, side="right").astype(np.int32)
 
 
-def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bool = False) -> Data:
+def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *, held_out: bool = False) -> Data:
     """What `load` makes of a file's rows.
 
     Args:
@@ -68,34 +465,34 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
         held_out: whether companies without any training day stay.
     """
     fields = config.fields
-    quotes = selection.asked(config, quotes)
-    quotes, opens, late = selection.opened(quotes) if config.with_open else (quotes, {}, [])
+    quotes = select_quotes(config, quotes)
+    quotes, opens, late = split_open_days(quotes) if config.with_open else (quotes, {}, [])
     part = parts(quotes) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
-    quotes, part = selection.used(quotes, part)
-    missing = selection.missing(quotes, fields)
+    quotes, part = rows_of_parts(quotes, part)
+    missing = rows_with_missing(quotes, fields)
     days = np.bincount(quotes.company[(part == 0) & ~missing], minlength=len(quotes.symbols))
-    enough = (days >= selection.MIN_TRAINING_DAYS) | (held_out & (days == 0))
-    notes = [*quotes.notes, *selection.left_out(quotes, days, enough), *selection.told_opens(opens), *late]
+    enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
+    notes = [*quotes.notes, *describe_left_out(quotes, days, enough), *describe_open_days(opens), *late]
     keep = enough[quotes.company]
-    quotes, part, missing = take(quotes, keep), part[keep], missing[keep]
+    quotes, part, missing = take_rows(quotes, keep), part[keep], missing[keep]
 
     span = config.window + (config.goal == "predict")
-    segment = selection.segments(quotes, part, missing, span, " or ".join(fields), notes)
-    notes += [*selection.swapped(quotes), *selection.spaced(quotes)]
-    quotes, part = take(quotes, ~missing), part[~missing]
+    segment = assign_segments(quotes, part, missing, span, " or ".join(fields), notes)
+    notes += [*describe_swapped(quotes), *describe_spacing(quotes)]
+    quotes, part = take_rows(quotes, ~missing), part[~missing]
     kept, place = np.unique(quotes.company, return_inverse=True)
     company = (place + 1).astype(np.int32)
     symbols = ("", *(quotes.symbols[i] for i in kept))
-    series = selection.series_of(quotes, fields)
+    series = price_values(quotes, fields)
     whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
     if none := sorted({symbols[line] for line in np.setdiff1d(company, company[whole.starts])}):
-        notes.append(f"{count(len(none), 'company')} without {span} days in a row: {listed(none)}")
+        notes.append(f"{format_count(len(none), 'company')} without {span} days in a row: {format_names(none)}")
     splits = _by_date(whole, part, config) if config.split == "time" else _shuffled(whole, config)
     scale, leaky = _scale(config, whole, splits[0], len(kept))
     if config.split == "report":
         leaky = "; ".join(filter(None, (LEAKY_SPLIT, leaky)))
     source = _source(quotes, fields, series, company, symbols, notes, leaky)
-    data = Data(*splits, scale, source, symbols, selection.names_of(fields), opens=opens)
+    data = Data(*splits, scale, source, symbols, field_names(fields), opens=opens)
     if config.goal == "predict" and (future := describe_future(config, data)):
         data = data._replace(source=source._replace(leaky="; ".join(filter(None, (leaky, future)))))
     advice = f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
@@ -105,7 +502,7 @@ def prepare(config: Snp, quotes: Quotes, parts: Parts = by_date, *, held_out: bo
     return require_samples(data, advice + why)
 
 
-def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64) -> Data:
+def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64) -> Data:
     """Rows that a trained model is to forecast from, all of them in `test`; training and validation are empty.
 
     Of companies that it was trained on only the days after `until` are forecast, and the window before them read.
@@ -120,31 +517,35 @@ def fresh(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64)
         DataError: a file that cannot be used, or no window in it.
     """
     quotes = read_quotes(config.data, config.fields)
-    quotes, opens, late = selection.opened(quotes) if config.with_open else (quotes, {}, [])
-    fields, notes = config.fields, [*quotes.notes, *selection.told_opens(opens), *late]
-    seen = selection.seen(quotes, known, until, config.window)
+    quotes, opens, late = split_open_days(quotes) if config.with_open else (quotes, {}, [])
+    fields, notes = config.fields, [*quotes.notes, *describe_open_days(opens), *late]
+    seen = rows_seen_in_training(quotes, known, until, config.window)
     if seen.any():
-        notes.append(f"{count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again")
-    quotes = take(quotes, ~seen)
-    missing, part = selection.missing(quotes, fields), np.zeros(len(quotes.day), np.int32)
-    segment = selection.segments(quotes, part, missing, config.window, " or ".join(fields), notes)
-    notes += [*selection.swapped(quotes), *selection.spaced(quotes)]
-    quotes = take(quotes, ~missing)
+        notes.append(
+            f"{format_count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again"
+        )
+    quotes = take_rows(quotes, ~seen)
+    missing, part = rows_with_missing(quotes, fields), np.zeros(len(quotes.day), np.int32)
+    segment = assign_segments(quotes, part, missing, config.window, " or ".join(fields), notes)
+    notes += [*describe_swapped(quotes), *describe_spacing(quotes)]
+    quotes = take_rows(quotes, ~missing)
     symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.symbols)))
     lines = np.array([symbols.index(symbol) for symbol in quotes.symbols], np.int32)
     company = lines[quotes.company]
-    series = selection.series_of(quotes, fields)
+    series = price_values(quotes, fields)
     whole = Split(series, window_starts(segment, config.window), config.window, segment, company, quotes.day)
     short = np.setdiff1d(company, company[whole.starts])
     if len(short):
-        named = listed([symbols[line] for line in short])
-        notes.append(f"{count(len(short), 'company')} with fewer than {config.window} days in a row left out: {named}")
+        named = format_names([symbols[line] for line in short])
+        notes.append(
+            f"{format_count(len(short), 'company')} with fewer than {config.window} days in a row left out: {named}"
+        )
     if not whole.samples:
         raise DataError(f"{quotes.name}: no company has {config.window} days in a row, which the model reads")
     source = _source(quotes, fields, series, company, symbols, notes, "")
     empty = whole._replace(starts=whole.starts[:0])
     test = whole.recut(config.window + 1)
-    return Data(empty, empty, test, scale, source, symbols, selection.names_of(fields), opens=opens)
+    return Data(empty, empty, test, scale, source, symbols, field_names(fields), opens=opens)
 
 
 def _source(
@@ -158,7 +559,8 @@ def _source(
 ) -> Source:
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
     return Source(
-        f"{quotes.name}: {', '.join(fields)} of {count(len(np.unique(company)), 'company')}, {len(series):,} rows, "
+        f"{quotes.name}: {', '.join(fields)} of {format_count(len(np.unique(company)), 'company')}, "
+        f"{len(series):,} rows, "
         f"{quotes.day.min()} to {quotes.day.max()}",
         fingerprint(series, company, quotes.day.astype(np.int64), quotes.gap, names),
         quotes.licence,
@@ -190,14 +592,14 @@ def _shuffled(whole: Split, config: Snp) -> tuple[Split, Split, Split]:
 def _scale(config: Snp, whole: Split, train: Split, companies: int) -> tuple[Scale, str]:
     """The scale, and why it flatters; rows of windows of the training part alone decide where the split has no days."""
     if config.scaling == "none":
-        return fixed(), ""
+        return fixed_scale(), ""
     if config.scaling == "window":
-        return per_window(whole.features), ""
+        return window_scale(whole.features), ""
     fitted = whole if config.scaling == "report" else train
     series, company, segment = fitted.series, fitted.company, fitted.segment_ids()
     assert company is not None
     if config.scaling == "report":
-        return min_max_per_company(series, company, companies), LEAKY_SCALE
+        return company_scale(series, company, companies), LEAKY_SCALE
     if config.split == "report":
         covered = np.zeros(len(series) + 1, np.int64)
         np.add.at(covered, train.starts, 1)
@@ -205,5 +607,5 @@ def _scale(config: Snp, whole: Split, train: Split, companies: int) -> tuple[Sca
         rows = np.cumsum(covered)[:-1] > 0
         series, company, segment = series[rows], company[rows], segment[rows]
     if config.scaling == "log":
-        return logarithms(series, segment, volume=config.fields[-1] == "volume"), ""
-    return min_max_per_company(series, company, companies), ""
+        return log_scale(series, segment, volume=config.fields[-1] == "volume"), ""
+    return company_scale(series, company, companies), ""

@@ -44,7 +44,7 @@ class Scale(NamedTuple):
             line = self._lines(np.zeros(len(past), np.int32) if company is None else company)
             return self.offset[line][:, None], self.range[line][:, None]
         low = past.min(axis=1, keepdims=True)
-        span = usable(past.max(axis=1, keepdims=True) - low)
+        span = nonzero_ranges(past.max(axis=1, keepdims=True) - low)
         if self.kind == "window" or company is None:
             return low, span
         known = ((company > 0) & (company < len(self.offset)))[:, None, None]
@@ -111,17 +111,17 @@ class Scale(NamedTuple):
         return np.where((line > 0) & (line < len(self.offset)), line, 0)
 
 
-def fixed(offset: float = 0.0, range: float = 1.0) -> Scale:
+def fixed_scale(offset: float = 0.0, range: float = 1.0) -> Scale:
     """One offset and one range for every feature and sample."""
     return Scale("fixed", np.full((1, 1), offset, np.float32), np.full((1, 1), range, np.float32))
 
 
-def per_window(features: int) -> Scale:
+def window_scale(features: int) -> Scale:
     """Each window by its own minimum and range."""
     return Scale("window", np.empty((0, features), np.float32), np.empty((0, features), np.float32))
 
 
-def min_max_per_company(series: Floats, company: NDArray[np.int32], companies: int) -> Scale:
+def company_scale(series: Floats, company: NDArray[np.int32], companies: int) -> Scale:
     """Minimum and range of each company's rows (Kaggle's and the report's `MinMaxScaler`, one a company).
 
     Args:
@@ -135,10 +135,10 @@ def min_max_per_company(series: Floats, company: NDArray[np.int32], companies: i
     np.maximum.at(high, company, series)
     seen = np.isfinite(low)
     low = np.where(seen, low, np.float32(0))
-    return Scale("company", low, usable(np.where(seen, high - low, np.float32(1))))
+    return Scale("company", low, nonzero_ranges(np.where(seen, high - low, np.float32(1))))
 
 
-def per_series(series: Floats, line: NDArray[np.int32], lines: int, together: Scale, fewest: int) -> Scale:
+def series_scale(series: Floats, line: NDArray[np.int32], lines: int, together: Scale, fewest: int) -> Scale:
     """Mean and standard deviation of each series' rows, NaN aside; those of all together in line 0.
 
     A column with few values in a series has those of all together there. One that is constant in it, to the digits of
@@ -163,10 +163,10 @@ def per_series(series: Floats, line: NDArray[np.int32], lines: int, together: Sc
     own = (count >= fewest) & (np.arange(lines) > 0)[:, None]
     varies = own & (width > np.finfo(np.float32).eps * abs(mean))
     offset, span = np.where(own, mean, together.offset), np.where(varies, width, together.range)
-    return Scale("series", offset.astype(np.float32), usable(span.astype(np.float32)))
+    return Scale("series", offset.astype(np.float32), nonzero_ranges(span.astype(np.float32)))
 
 
-def logarithms(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> Scale:
+def log_scale(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> Scale:
     """Logarithms in multiples of a usual change: what a day adds to one is about 1.
 
     All prices share the first one's mean and range, so that the difference of two scaled prices is their ratio.
@@ -180,17 +180,17 @@ def logarithms(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> S
     own = [0, -1] if volume else [0]
     level = np.log(series[:, own], dtype=np.float64)
     change = np.diff(level, axis=0)[within]
-    offset, width = level.mean(axis=0), usable(change.std(axis=0).astype(np.float32))
+    offset, width = level.mean(axis=0), nonzero_ranges(change.std(axis=0).astype(np.float32))
     of = np.zeros(series.shape[1], int)
     of[-1] = len(own) - 1
     return Scale("log", offset[of][None].astype(np.float32), width[of][None])
 
 
-def usable(range: Floats) -> Floats:
+def nonzero_ranges(range: Floats) -> Floats:
     """Ranges with 0 (a constant series) replaced by 1, so that dividing keeps the series at 0."""
     return np.where(range > 0, range, np.float32(1)).astype(np.float32)
 
 
-def scale_of(meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> Scale:
+def read_scale(meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> Scale:
     """The scale that a file of arrays holds in its group "scale", with its kind beside."""
     return Scale(meta["kind"], *groups["scale"])

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.config.reading import UNITS, Step
-from lstm_ae.data.cadence import SIZES, slots, starts_of
+from lstm_ae.config.reading import UNITS, TimeStep
+from lstm_ae.data.grid import SIZES, grid_slots, run_starts
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.words import heading
+from lstm_ae.formatting import format_heading
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ PEAKS = 3
 YEAR = 365.2425
 
 
-class Seasons(NamedTuple):
+class ColumnSeasons(NamedTuple):
     """The seasons of a column.
 
     Args:
@@ -65,7 +65,7 @@ class Seasons(NamedTuple):
     share: float = 0.0
 
 
-class Usual(NamedTuple):
+class DefaultSteps(NamedTuple):
     """Default numbers of steps.
 
     Args:
@@ -85,7 +85,7 @@ class Usual(NamedTuple):
     column: str = ""
 
 
-def usual_steps(table: Measurements, step: Step, training: NDArray[np.bool_]) -> Usual:
+def choose_default_steps(table: Measurements, step: TimeStep, training: NDArray[np.bool_]) -> DefaultSteps:
     """Return the default steps that the training rows of a table suggest.
 
     Of several columns, the one in which the largest share of the variance repeats decides.
@@ -96,21 +96,23 @@ def usual_steps(table: Measurements, step: Step, training: NDArray[np.bool_]) ->
     found = list(_search(table, step, training, COLUMNS))
     best = max(range(len(found)), key=lambda column: found[column].share)
     seasons = found[best].steps
-    column = heading(table.layout.values[best]) if len(table.layout.values) > 1 else ""
+    column = format_heading(table.layout.values[best]) if len(table.layout.values) > 1 else ""
     if fits := [steps for steps in seasons if steps <= LONGEST]:
         why = f"{fits[0]} steps, the season of {column or 'the values'}"
-        return Usual(fits[0], fits[-1], why, found=True, column=column)
+        return DefaultSteps(fits[0], fits[-1], why, found=True, column=column)
     day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
     long = seasons[0] if seasons else None
     if 2 * SHORTEST <= day <= LONGEST:
-        return Usual(day, day, f"{day} steps, a day", long=long, column=column)
+        return DefaultSteps(day, day, f"{day} steps, a day", long=long, column=column)
     if long is None:
-        return Usual(USUAL, USUAL, f"{USUAL} steps, as no season was found")
+        return DefaultSteps(USUAL, USUAL, f"{USUAL} steps, as no season was found")
     why = f"{USUAL} steps, as the season of {long:,} steps is longer than {LONGEST}"
-    return Usual(USUAL, USUAL, why, long=long, column=column)
+    return DefaultSteps(USUAL, USUAL, why, long=long, column=column)
 
 
-def seasons_of(table: Measurements, step: Step, training: NDArray[np.bool_]) -> tuple[tuple[int, ...], ...]:
+def find_column_seasons(
+    table: Measurements, step: TimeStep, training: NDArray[np.bool_]
+) -> tuple[tuple[int, ...], ...]:
     """Return the seasons of every column in the training rows of a table.
 
     Args:
@@ -119,7 +121,7 @@ def seasons_of(table: Measurements, step: Step, training: NDArray[np.bool_]) -> 
     return tuple(found.steps for found in _search(table, step, training, len(table.layout.values)))
 
 
-class Located(NamedTuple):
+class PlacedSeries(NamedTuple):
     """A series of one quantity: places on its grid, ascending from 0, and the values there; NaN where missing."""
 
     places: NDArray[np.int64]
@@ -148,12 +150,12 @@ class Located(NamedTuple):
         return found
 
 
-def _search(table: Measurements, step: Step, training: NDArray[np.bool_], columns: int) -> Iterator[Seasons]:
+def _search(table: Measurements, step: TimeStep, training: NDArray[np.bool_], columns: int) -> Iterator[ColumnSeasons]:
     """Yield the seasons of the first columns. The longest series are examined, each at its end."""
     columns = min(columns, len(table.layout.values))
     rows = np.flatnonzero(training)
-    places = slots(table, step)[rows]
-    begins = np.flatnonzero(starts_of(table.series[rows])) if len(rows) else rows
+    places = grid_slots(table, step)[rows]
+    begins = np.flatnonzero(run_starts(table.series[rows])) if len(rows) else rows
     ends = np.append(begins[1:], len(rows))
     most = max(min(ROWS, VALUES // columns), FEWEST)
     longest = [slice(begins[k], ends[k]) for k in np.argsort(begins - ends, kind="stable")[:SERIES]]
@@ -162,11 +164,11 @@ def _search(table: Measurements, step: Step, training: NDArray[np.bool_], column
     periods = calendar_periods(step)
     for column in range(columns):
         values = table.values[rows, column].astype(np.float64)
-        series = [Located(places[piece] - places[piece.start], values[piece]) for piece in chosen]
+        series = [PlacedSeries(places[piece] - places[piece.start], values[piece]) for piece in chosen]
         yield find_seasons(series, periods, most)
 
 
-def calendar_periods(step: Step) -> tuple[int, ...]:
+def calendar_periods(step: TimeStep) -> tuple[int, ...]:
     """Return the steps of an hour, a day, a week and a year, as far as they are whole numbers.
 
     >>> calendar_periods(Step(months=1)), calendar_periods(Step(UNITS["h"]))
@@ -181,18 +183,18 @@ def calendar_periods(step: Step) -> tuple[int, ...]:
     return tuple(steps for steps in (*whole, round(YEAR * UNITS["d"] / step.nanoseconds)) if steps >= SHORTEST)
 
 
-def coarser(step: Step, season: int) -> Step | None:
+def choose_coarser_step(step: TimeStep, season: int) -> TimeStep | None:
     """Return the shortest usual step that makes a season short enough for a default window; None if there is none."""
     if not step.nanoseconds:
         return None
     length = season * step.nanoseconds
     for wider in SIZES:
         if not (wider <= step.nanoseconds or wider % step.nanoseconds or length % wider) and length // wider <= LONGEST:
-            return Step(wider)
+            return TimeStep(wider)
     return None
 
 
-def find_seasons(series: Sequence[Located], calendar: Sequence[int] = (), rows: int = ROWS) -> Seasons:
+def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), rows: int = ROWS) -> ColumnSeasons:
     """Find the seasons of one quantity.
 
     Args:
@@ -219,8 +221,8 @@ def find_seasons(series: Sequence[Located], calendar: Sequence[int] = (), rows: 
         if longest and longest // 3 < period <= whole // 3:
             found = _test_means(series, period, rows)
             if found and found.holds(LEVEL / 2 / len(calendar)):
-                return Seasons((period,), found.repeated)
-    return Seasons(steps, share)
+                return ColumnSeasons((period,), found.repeated)
+    return ColumnSeasons(steps, share)
 
 
 def _standard(values: Floats) -> Floats:
@@ -330,7 +332,7 @@ def _test(pieces: Sequence[Floats], period: int) -> _Evidence | None:
     )
 
 
-def _test_means(series: Sequence[Located], period: int, rows: int) -> _Evidence | None:
+def _test_means(series: Sequence[PlacedSeries], period: int, rows: int) -> _Evidence | None:
     """Test a long period on means over several steps, of which few enough span all rows."""
     whole = max(each.steps for each in series)
     width = next((n for n in range(-(-whole // rows), period // SHORTEST + 1) if period % n == 0), None)

@@ -18,7 +18,7 @@ KINDS = ("level", "stairs", "run")
 WALKS = 150
 
 
-class Example(NamedTuple):
+class ExampleTable(NamedTuple):
     """A synthetic table.
 
     Args:
@@ -110,9 +110,9 @@ def walks(seed: int) -> Columns:
 
 # By the task of `lstmae series train` that a table is for.
 EXAMPLES = {
-    "anomaly": Example(pump, 60, "a pump, its failures on days 48, 51, and 54 labeled in the column failure"),
-    "forecast": Example(load, 120, "the hourly electric load of a town, and its temperature"),
-    "classify": Example(walks, None, f"{WALKS} walks, their kinds in the column kind"),
+    "anomaly": ExampleTable(pump, 60, "a pump, its failures on days 48, 51, and 54 labeled in the column failure"),
+    "forecast": ExampleTable(load, 120, "the hourly electric load of a town, and its temperature"),
+    "classify": ExampleTable(walks, None, f"{WALKS} walks, their kinds in the column kind"),
 }
 
 

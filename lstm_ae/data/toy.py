@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Toy
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Floats, Source, Split, fingerprint
 
 STEPS = 50
@@ -12,7 +12,7 @@ DAMPING = 0.1
 HALF_WIDTH = 5
 
 
-def generate(sequences: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
+def generate_signals(sequences: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
     """Draw the signals.
 
     Returns:
@@ -29,7 +29,7 @@ def generate(sequences: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
 
 def load(config: Toy) -> Data:
     """Generate the data and divide it 60/20/20, sample by sample."""
-    values, _ = generate(config.sequences, config.seed)
+    values, _ = generate_signals(config.sequences, config.seed)
     first, second = round(0.6 * config.sequences), round(0.8 * config.sequences)
     train, validation, test = (_split(part) for part in (values[:first], values[first:second], values[second:]))
     source = Source(
@@ -37,7 +37,7 @@ def load(config: Toy) -> Data:
         fingerprint(values),
         "CC0 (generated)",
     )
-    return Data(train, validation, test, fixed(), source)
+    return Data(train, validation, test, fixed_scale(), source)
 
 
 def _split(values: Floats) -> Split:

@@ -102,12 +102,12 @@ class Split(NamedTuple):
 
         Of long samples there are fewer than `size` in one.
         """
-        size = at_once(self, size)
+        size = inference_batch_size(self, size)
         for start in range(0, self.samples, size):
             yield slice(start, min(start + size, self.samples))
 
 
-def at_once(split: Split, most: int = 1024) -> int:
+def inference_batch_size(split: Split, most: int = 1024) -> int:
     """Samples that a network is given at a time where no gradient is kept: fewer where they are large."""
     return max(1, min(most, NUMBERS // (split.span * split.features)))
 
@@ -130,7 +130,7 @@ class Source(NamedTuple):
     leaky: str = ""
 
 
-class Opening(NamedTuple):
+class KnownOpen(NamedTuple):
     """What is known of a day on its morning: the day, and its open in USD."""
 
     day: np.datetime64
@@ -161,7 +161,7 @@ class Data(NamedTuple):
     feature_names: tuple[str, ...] = ("value",)
     seasons: tuple[int | None, ...] = ()
     classes: tuple[str, ...] = ()
-    opens: Mapping[str, Opening] = {}
+    opens: Mapping[str, KnownOpen] = {}
 
     @property
     def latest(self) -> Split:
@@ -203,7 +203,7 @@ class Data(NamedTuple):
         return again._replace(starts=np.intersect1d(again.starts, split.starts, assume_unique=True))
 
 
-def joined(data: Data) -> Data:
+def join_training(data: Data) -> Data:
     """Train and validation as one training part. No window crosses from one to the other; the scale stays."""
     one, other = data.train, data.validation
     rows = len(one.series)

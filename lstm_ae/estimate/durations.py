@@ -3,7 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
-from lstm_ae.words import count
+from lstm_ae.formatting import format_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Duration:
         return Duration(self.usual * times, self.slowest * times)
 
 
-class Part(NamedTuple):
+class EstimatePart(NamedTuple):
     """A part of what a command does: its name, how it was reckoned, and how long it takes."""
 
     name: str
@@ -28,7 +28,7 @@ class Part(NamedTuple):
     duration: Duration
 
 
-class Estimate(NamedTuple):
+class CommandEstimate(NamedTuple):
     """What a command will take.
 
     Args:
@@ -39,7 +39,7 @@ class Estimate(NamedTuple):
         notes: what the numbers rest on.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[EstimatePart, ...]
     memory: int | None
     disk: int
     meanwhile: int
@@ -51,7 +51,7 @@ class Estimate(NamedTuple):
         return sum((part.duration for part in self.parts), Duration(0, 0))
 
 
-class Work(NamedTuple):
+class TrainingWork(NamedTuple):
     """What is to be done in a training: epochs, training steps and validation windows of each."""
 
     epochs: int
@@ -59,7 +59,7 @@ class Work(NamedTuple):
     windows: int
 
 
-class Pace(NamedTuple):
+class TrainingPace(NamedTuple):
     """How fast a training goes here.
 
     Args:
@@ -74,32 +74,32 @@ class Pace(NamedTuple):
     window: Duration
     save: float
 
-    def of(self, work: Work) -> Duration:
+    def of(self, work: TrainingWork) -> Duration:
         """The duration of a training."""
         return sum((part.duration for part in self.parts(work)), Duration(0, 0))
 
-    def before_epochs(self, work: Work) -> Duration:
+    def before_epochs(self, work: TrainingWork) -> Duration:
         """The duration of what a training does before its first epoch."""
         start = Duration(1, 1) * (self.start + self.save)
         return start + self.window * work.windows
 
-    def parts(self, work: Work) -> tuple[Part, ...]:
+    def parts(self, work: TrainingWork) -> tuple[EstimatePart, ...]:
         """A training's parts."""
         epochs, steps, windows = work
-        each = f"{count(epochs, 'epoch')} of"
+        each = f"{format_count(epochs, 'epoch')} of"
         return (
-            Part("compile", "the model is built and its graphs are traced", Duration(self.start, self.start)),
-            Part(
+            EstimatePart("compile", "the model is built and its graphs are traced", Duration(self.start, self.start)),
+            EstimatePart(
                 "train",
-                f"{each} {count(steps, 'step')}, {1000 * self.step.usual:.3g} ms each",
+                f"{each} {format_count(steps, 'step')}, {1000 * self.step.usual:.3g} ms each",
                 self.step * (epochs * steps),
             ),
-            Part(
+            EstimatePart(
                 "validate",
-                f"the start and {each} {count(windows, 'window')}",
+                f"the start and {each} {format_count(windows, 'window')}",
                 self.window * ((epochs + 1) * windows),
             ),
-            Part(
+            EstimatePart(
                 "save",
                 f"the state, before the first epoch and after each: {1000 * self.save:.0f} ms",
                 Duration(1, 1) * ((epochs + 1) * self.save),

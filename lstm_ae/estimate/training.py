@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_ae.config import Config, task_of
-from lstm_ae.data.windows import Data, at_once
-from lstm_ae.estimate.durations import Duration, Estimate, Pace, Part, Work
+from lstm_ae.data.windows import Data, inference_batch_size
+from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart, TrainingPace, TrainingWork
 from lstm_ae.estimate.memory import peak_memory
-from lstm_ae.experiment import complete, seed
-from lstm_ae.feed import order
-from lstm_ae.keeper import Keeper
-from lstm_ae.kernels.choice import accelerated
-from lstm_ae.models.scaling import network_of
-from lstm_ae.run import Run, create
-from lstm_ae.steps import Steps, steps_of
-from lstm_ae.tasks import task
-from lstm_ae.training import Fitted, limit_validation, prepared
+from lstm_ae.experiment import finish_run, seed
+from lstm_ae.kernels.choice import accelerate
+from lstm_ae.models.scaling import inner_network
+from lstm_ae.run import Run, create_run
+from lstm_ae.studies import load_study
+from lstm_ae.training.batches import shuffled_order
+from lstm_ae.training.checkpoint import Checkpointer
+from lstm_ae.training.loop import TrainingResult, limit_validation, prepare_training
+from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
 
 # Seconds of training steps to time, and of one call of them, which is what a training reports after.
 SECONDS, EVERY = 3.0, 0.2
@@ -33,7 +33,7 @@ LEAST = 3
 MEASURED = 10_000
 
 
-class Measured(NamedTuple):
+class MeasuredTraining(NamedTuple):
     """What was seen of a training.
 
     Args:
@@ -45,23 +45,23 @@ class Measured(NamedTuple):
         run: bytes of the finished run; 0 where `finish` was not asked for.
     """
 
-    pace: Pace
-    work: Work
+    pace: TrainingPace
+    work: TrainingWork
     finish: Duration
     parameters: int
     state: int
     run: int
 
 
-def estimate(config: Config, data: Data, *, command: str = "") -> Estimate:
+def estimate_training(config: Config, data: Data, *, command: str = "") -> CommandEstimate:
     """What `lstm_ae.experiment.train` takes for a config, from the loaded data to the finished run."""
-    found = measure(config, data, command=command)
-    finish = Part("finish", "the model is measured, drawn and saved", found.finish)
-    notes = [f"{found.parameters:,} parameters", *of_patience(config)]
+    found = measure_training(config, data, command=command)
+    finish = EstimatePart("finish", "the model is measured, drawn and saved", found.finish)
+    notes = [f"{found.parameters:,} parameters", *describe_patience(config)]
     # Two further copies of the weights: those that were averaged, and their own beside them.
     averages = 8 * found.parameters if config.average else 0
     memory = peak_memory()
-    return Estimate(
+    return CommandEstimate(
         (*found.pace.parts(found.work), finish),
         None if memory is None else memory + averages,
         found.run,
@@ -74,13 +74,13 @@ def estimate(config: Config, data: Data, *, command: str = "") -> Estimate:
 MEMORY = "memory is the peak of this process, which has trained, measured and saved; that of a GPU is not counted"
 
 
-def of_patience(config: Config) -> list[str]:
+def describe_patience(config: Config) -> list[str]:
     """A note on trainings that end before their last epoch, where they may."""
     ends = f"training ends earlier after {config.patience} epochs without a better validation loss"
     return [ends] if 0 < config.patience < config.epochs else []
 
 
-def measure(
+def measure_training(
     config: Config,
     data: Data,
     *,
@@ -88,7 +88,7 @@ def measure(
     figures: bool = True,
     seconds: float = SECONDS,
     command: str = "",
-) -> Measured:
+) -> MeasuredTraining:
     """Train a few steps and see what that takes.
 
     Args:
@@ -101,56 +101,60 @@ def measure(
         found, trained = _measured(config, data, Path(folder), seconds)
         if not finish:
             return found
-        runs = [create(Path(folder) / name, config, data.source, data.symbols, command) for name in ("run", "again")]
+        runs = [
+            create_run(Path(folder) / name, config, data.source, data.symbols, command) for name in ("run", "again")
+        ]
         return _finished(found, runs, config, data, trained, figures=figures)
 
 
-def work_of(config: Config, data: Data) -> Work:
+def training_work(config: Config, data: Data) -> TrainingWork:
     """Return what a training has to do."""
-    steps = steps_of(data.train, config.batch_size, getattr(config, "steps_per_epoch", None))
-    return Work(config.epochs, steps, limit_validation(data, config).validation.samples)
+    steps = steps_per_epoch(data.train, config.batch_size, getattr(config, "steps_per_epoch", None))
+    return TrainingWork(config.epochs, steps, limit_validation(data, config).validation.samples)
 
 
 class _Trained(NamedTuple):
     """A model after a few steps, and what is known of them."""
 
     model: Any
-    fitted: Fitted
+    fitted: TrainingResult
 
 
-def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple[Measured, _Trained]:
+def _measured(config: Config, data: Data, folder: Path, seconds: float) -> tuple[MeasuredTraining, _Trained]:
     began = time.monotonic()
     seed(config)
-    model = task(task_of(config)).build(config, data)
-    network, state = network_of(model), folder / "state.npz"
-    some = data.validation.thin(4 * at_once(data.validation))
-    steps = prepared(network, data._replace(validation=some), config)
+    model = load_study(task_of(config)).build(config, data)
+    network, state = inner_network(model), folder / "state.npz"
+    some = data.validation.thin(4 * inference_batch_size(data.validation))
+    steps = prepare_training(network, data._replace(validation=some), config)
     variables = list(network.variables)
-    keeper = Keeper(config, variables, list(steps.optimizer.variables), state, {}, None, steps.count)
+    keeper = Checkpointer(config, variables, list(steps.optimizer.variables), state, {}, None, steps.count)
     # The state of the start, which every training saves first; the later ones are as large.
     save = _seconds(keeper.save)
-    with accelerated(network, config.kernel):
+    with accelerate(network, config.kernel):
         row, calls = _time_steps(steps, config, began, seconds)
         first, validations = _time_validation(steps, row)
     steps.release()
     step, whole = _duration(calls[1:]), _duration(validations)
-    pace = Pace(
+    pace = TrainingPace(
         max(0.0, calls[0] - step.usual) + max(0.0, first - whole.usual),
         step,
         whole * (1 / steps.validation_feed.samples),
         save,
     )
-    work = work_of(config, data)
+    work = training_work(config, data)
     start = {name: row[name] for name in row if name.startswith("val_") or name == "seconds"}
-    found = Measured(pace, work, Duration(0, 0), int(network.count_params()), state.stat().st_size, 0)
+    found = MeasuredTraining(pace, work, Duration(0, 0), int(network.count_params()), state.stat().st_size, 0)
     for variable, value in zip(variables, keeper.best, strict=True):  # a few steps may have spoilt the weights
         variable.assign(value)
-    return found, _Trained(model, Fitted([{"epoch": 0.0, **start}, row], 1, "", False, 0.0))
+    return found, _Trained(model, TrainingResult([{"epoch": 0.0, **start}, row], 1, "", False, 0.0))
 
 
-def _time_steps(steps: Steps, config: Config, began: float, seconds: float) -> tuple[dict[str, float], list[float]]:
+def _time_steps(
+    steps: TrainingSteps, config: Config, began: float, seconds: float
+) -> tuple[dict[str, float], list[float]]:
     """A row of a history, and the seconds of training steps: since `began` for the first, the mean of calls then."""
-    sequence = order(steps.train_feed.samples, config.seed, 0)
+    sequence = shuffled_order(steps.train_feed.samples, config.seed, 0)
     none = dict.fromkeys(steps.names, 0.0)
     values = steps.train(sequence, 0, 1, none)
     calls = [time.monotonic() - began]
@@ -170,7 +174,7 @@ def _time_steps(steps: Steps, config: Config, began: float, seconds: float) -> t
     return {"epoch": 1.0, **row}, calls
 
 
-def _time_validation(steps: Steps, row: dict[str, float]) -> tuple[float, list[float]]:
+def _time_validation(steps: TrainingSteps, row: dict[str, float]) -> tuple[float, list[float]]:
     """The seconds of the first validation, and of later ones; what it says is added to the row."""
     first = _seconds(steps.validate)
     later = [_seconds(steps.validate) for _ in range(LEAST)]
@@ -179,13 +183,13 @@ def _time_validation(steps: Steps, row: dict[str, float]) -> tuple[float, list[f
 
 
 def _finished(
-    found: Measured, runs: Sequence[Run], config: Config, data: Data, trained: _Trained, *, figures: bool
-) -> Measured:
+    found: MeasuredTraining, runs: Sequence[Run], config: Config, data: Data, trained: _Trained, *, figures: bool
+) -> MeasuredTraining:
     """Complete a run that is trained, and see what that takes of time and disk."""
 
     def taken(run: Run, most: int) -> tuple[float, int]:
         few = data._replace(validation=data.validation.thin(most), test=data.test.thin(most))
-        return _seconds(lambda: complete(run, config, few, *trained, figures=figures)), _measured_on(few)
+        return _seconds(lambda: finish_run(run, config, few, *trained, figures=figures)), _measured_on(few)
 
     run, other = runs
     whole, windows = taken(run, MEASURED)

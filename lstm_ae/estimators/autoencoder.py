@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from lstm_ae import encoding
+from lstm_ae.apply import encode
 from lstm_ae.config import Series
-from lstm_ae.data.frames import measurements_of
+from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.several import last_level, series_by_scale
-from lstm_ae.tasks.series.settling import whole
+from lstm_ae.estimators.several import last_index_level, series_by_scale
+from lstm_ae.studies.series.defaults import whole_table
 
 
 class SequenceAutoencoder(TransformerMixin, Estimator):
@@ -81,7 +81,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         row. The first `window_ - 1` rows, also those after a long gap, end no window: their codes are NaN.
         """
         prepared = self._prepared(X)
-        codes = encoding.encoded(self._packed.halves, self._packed.levels.levelled(prepared).grid)
+        codes = encode.encode_rows(self._packed.halves, self._packed.levels.levelled(prepared).grid)
         return self._rows(prepared, codes, X, self.get_feature_names_out())
 
     def inverse_transform(self, X: Any) -> Frame:
@@ -98,14 +98,14 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         codes = np.asarray(X, np.float32)
         if codes.ndim != 2 or codes.shape[1] != halves.code:
             raise ValueError(f"X must be codes (rows, {halves.code}), as transform returns. Received: {codes.shape}")
-        index = last_level(X) if isinstance(X, pd.DataFrame) else None
+        index = last_index_level(X) if isinstance(X, pd.DataFrame) else None
         names = [*(f"code {place}" for place in range(halves.code)), "there"]
         # Rows without a code are no gap: windows after them may hold these rows. Nor have codes a scale.
         series = series_by_scale(X, config.scale)
-        table = measurements_of(np.c_[codes, np.ones(len(codes), np.float32)], names, index, series=series)
+        table = measurements_from_rows(np.c_[codes, np.ones(len(codes), np.float32)], names, index, series=series)
         freq = "rows" if table.layout.time is None else config.freq
-        prepared = whole(replace(config, freq=freq, scale="none"), table)
-        rows = encoding.decoded(halves, prepared.grid.values[:, :-1], prepared.grid.segment)
+        prepared = whole_table(replace(config, freq=freq, scale="none"), table)
+        rows = encode.decode_rows(halves, prepared.grid.values[:, :-1], prepared.grid.segment)
         rows = self._packed.levels.unlevelled(prepared, rows)
         return self._rows(prepared, rows, X, list(config.value_cols))
 
@@ -115,7 +115,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         The mean over all windows in which the row stands, later rows included; NaN where it stands in none.
         """
         prepared = self._prepared(X)
-        rows = encoding.reconstructed(self._packed.halves, self._packed.levels.levelled(prepared).grid)
+        rows = encode.reconstruct_rows(self._packed.halves, self._packed.levels.levelled(prepared).grid)
         rows = self._packed.levels.unlevelled(prepared, rows)
         return self._rows(prepared, rows, X, list(self._packed.config.value_cols))
 
@@ -123,7 +123,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         """Minus the mean squared error of all windows' reconstructions, in scaled values; `y` is ignored."""
         prepared = self._packed.levels.levelled(self._prepared(X))
         halves = self._packed.halves
-        return -encoding.mean_squared_error(halves.errors, prepared.grid, halves.window)
+        return -encode.mean_squared_error(halves.errors, prepared.grid, halves.window)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names of the code's numbers: code0, code1, ..."""

@@ -22,18 +22,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lstm_ae import experiment
 from lstm_ae.config import Series
-from lstm_ae.config.reading import Step
-from lstm_ae.data.frames import Marked, in_rows_of, measurements_of
-from lstm_ae.data.levels import of_unknown_series
+from lstm_ae.config.reading import TimeStep
+from lstm_ae.data.checks import ABOUT
+from lstm_ae.data.frames import RowCodes, measurements_from_rows, to_table_rows
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.remarks import ABOUT
-from lstm_ae.data.series import Prepared
-from lstm_ae.errors import ConfigError, DataError, Diverged
-from lstm_ae.estimators.packed import Packed, pack
-from lstm_ae.estimators.several import series_by_scale, unnamed
+from lstm_ae.data.preparation import PreparedTable
+from lstm_ae.data.series_scales import describe_unknown_series
+from lstm_ae.errors import ConfigError, DataError, DivergedError
+from lstm_ae.estimators.packed import RunFiles, read_run_files
+from lstm_ae.estimators.several import default_column_names, series_by_scale
+from lstm_ae.formatting import format_epoch
 from lstm_ae.run import Run
-from lstm_ae.tasks.series.settling import settle_table, whole
-from lstm_ae.words import epoch_name
+from lstm_ae.studies.series.defaults import complete_from_table, whole_table
 
 Numbers = NDArray[Any]
 Frame = Any  # an array for an array, of pandas for what is of pandas
@@ -73,12 +73,12 @@ class Estimator(BaseEstimator):
         return self._train(config, self._measurements(X, reset=True, series=series))
 
     def _train(self, config: Series, table: Measurements) -> Self:
-        if table.layout.time is None and config.step not in (None, Step()):
+        if table.layout.time is None and config.step not in (None, TimeStep()):
             raise ConfigError(
                 f"options names freq {config.freq!r}, and X has no times. Give a frame with an index of times, or "
                 "leave freq out"
             )
-        settled = settle_table(config, table)
+        settled = complete_from_table(config, table)
         for note in settled.data.source.notes:
             if note.partition(": ")[0] in ABOUT:
                 warnings.warn(note, UserWarning, stacklevel=3)  # told of the line that calls `fit`
@@ -86,18 +86,18 @@ class Estimator(BaseEstimator):
             run, command = Run(Path(place) / "run"), f"{type(self).__name__}.fit"
             try:
                 experiment.train(settled.config, settled.data, out=run.directory, command=command, figures=False)
-            except Diverged as error:
+            except DivergedError as error:
                 # The error's own words name options of the command, and a folder that is gone by then.
                 why = str(error).partition(" (")[0]
                 if not run.finished:
-                    raise Diverged(f"{why}; no epoch was good. Give a lower learning_rate") from None
-                epoch = epoch_name(run.metrics()["training"]["best_epoch"])
+                    raise DivergedError(f"{why}; no epoch was good. Give a lower learning_rate") from None
+                epoch = format_epoch(run.metrics()["training"]["best_epoch"])
                 warnings.warn(
                     f"{why}; the weights are those of {epoch}. Give a lower learning_rate",
                     ConvergenceWarning,
                     stacklevel=3,
                 )
-            return self._keep(pack(run.directory))
+            return self._keep(read_run_files(run.directory))
 
     def save(self, path: str | Path) -> Path:
         """Write the run into a new or empty directory, for `load` and for the commands; returns where."""
@@ -111,7 +111,7 @@ class Estimator(BaseEstimator):
         Raises:
             ConfigError, DataError: there is no such run, it is unfinished or damaged, or of another study.
         """
-        packed = pack(path)
+        packed = read_run_files(path)
         if packed.config.task not in cls._reads:
             raise DataError(
                 f"{str(path)!r} is a run of --task {packed.config.task}; fit a new {cls.__name__}, or train one by "
@@ -121,7 +121,7 @@ class Estimator(BaseEstimator):
         asked = replace(packed.config, freq=None) if packed.freq_found else packed.config
         loaded, names = cls(**cls._parameters(asked)), asked.value_cols
         loaded.n_features_in_ = len(names)
-        if names != unnamed(len(names)):
+        if names != default_column_names(len(names)):
             loaded.feature_names_in_ = np.array(names, object)
         return loaded._keep(packed)
 
@@ -131,7 +131,7 @@ class Estimator(BaseEstimator):
         An endpoint for each thing that the model can do, as `lstmae export` says. Returns where it is.
         """
         check_is_fitted(self)
-        from lstm_ae.export import export_run
+        from lstm_ae.export.saved_model import export_run
 
         with self._packed.opened() as run:
             return export_run(run, Path(path)).directory
@@ -163,14 +163,14 @@ class Estimator(BaseEstimator):
         options = {name: values[name] for name in rest if values[name] != usual[name]}
         return {name: values[name] for name in own} | {"random_state": config.seed, "options": options or None}
 
-    def _keep(self, packed: Packed) -> Self:
+    def _keep(self, packed: RunFiles) -> Self:
         self._packed = packed
         self.window_ = packed.config.window
         self.metrics_ = packed.metrics
         return self
 
     def _measurements(
-        self, X: Any, *, reset: bool, series: Marked | None = None, labels: Marked | None = None
+        self, X: Any, *, reset: bool, series: RowCodes | None = None, labels: RowCodes | None = None
     ) -> Measurements:
         if isinstance(X, pd.Series):
             X = X.to_frame()
@@ -188,7 +188,7 @@ class Estimator(BaseEstimator):
                 f"X, row {row}, column {column}: {values[row, column]:g} is too large for single precision. Divide the "
                 "column by a power of ten"
             )
-        names = getattr(self, "feature_names_in_", unnamed(values.shape[1]))
+        names = getattr(self, "feature_names_in_", default_column_names(values.shape[1]))
         index = X.index if isinstance(X, pd.DataFrame) else None
         if isinstance(index, pd.MultiIndex):
             if series is None:
@@ -197,22 +197,22 @@ class Estimator(BaseEstimator):
                     'with a plain index, or scale="series"; lstmae series train --id-col takes many at one scale'
                 )
             index = index.get_level_values(-1)
-        return measurements_of(values, list(names), index, series=series, labels=labels)
+        return measurements_from_rows(values, list(names), index, series=series, labels=labels)
 
-    def _prepared(self, X: Any) -> Prepared:
+    def _prepared(self, X: Any) -> PreparedTable:
         """New rows on the grid of those that were fitted."""
         check_is_fitted(self)
         config = self._packed.config
         table = self._measurements(X, reset=False, series=series_by_scale(X, config.scale))
-        if unknown := of_unknown_series(self._packed.symbols, table.ids):
+        if unknown := describe_unknown_series(self._packed.symbols, table.ids):
             warnings.warn(unknown, UserWarning, stacklevel=3)
         if table.layout.time is None:
             config = replace(config, freq="rows")
-        return whole(config, table)
+        return whole_table(config, table)
 
-    def _rows(self, prepared: Prepared, found: Numbers, X: Any, names: Any) -> Frame:
+    def _rows(self, prepared: PreparedTable, found: Numbers, X: Any, names: Any) -> Frame:
         """Rows of the grid as rows of X: a frame or, of `(rows,)`, a series of pandas where X is of pandas."""
-        rows = in_rows_of(prepared, found)
+        rows = to_table_rows(prepared, found)
         if not isinstance(X, pd.DataFrame | pd.Series):
             return rows
         if rows.ndim == 1:

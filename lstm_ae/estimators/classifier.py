@@ -15,13 +15,13 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from lstm_ae.classification import classified, rows_of
+from lstm_ae.apply.classify import class_of_rows, classify_prepared
 from lstm_ae.config import Series
-from lstm_ae.data.frames import Marked
+from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.packed import Packed
-from lstm_ae.estimators.several import free_name, series_of, taken_by
+from lstm_ae.estimators.packed import RunFiles
+from lstm_ae.estimators.several import column_names, series_of, unused_name
 
 
 class SequenceClassifier(ClassifierMixin, Estimator):
@@ -117,10 +117,10 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             )
         check_consistent_length(X, y)
         places, classes = _classes(y)
-        series, taken = series_of(X, groups), taken_by(X)
+        series, taken = series_of(X, groups), column_names(X)
         if series is not None:
             taken += series.columns
-        labels = Marked((free_name("label", taken),), places, _names(classes))
+        labels = RowCodes((unused_name("label", taken),), places, _names(classes))
         if series is None and (self.options or {}).get("split_by") == "series":
             raise ConfigError('options names "split_by": "series", which needs groups. Give the series of each row')
         table = self._measurements(X, reset=True, series=series, labels=labels)
@@ -155,10 +155,10 @@ class SequenceClassifier(ClassifierMixin, Estimator):
     def _said(self, X: Any, groups: Any) -> NDArray[np.float32]:
         check_is_fitted(self)
         table = self._measurements(X, reset=False, series=series_of(X, groups))
-        said = rows_of(classified(self._packed.classifier, table, every_row=True))
+        said = class_of_rows(classify_prepared(self._packed.classifier, table, every_row=True))
         return np.where(np.isnan(said), np.float32(1 / len(self.classes_)), said)
 
-    def _keep(self, packed: Packed) -> Self:
+    def _keep(self, packed: RunFiles) -> Self:
         super()._keep(packed)
         self.classes_ = _typed(packed.config.classes)
         return self

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from sklearn.base import OutlierMixin
 
+from lstm_ae.apply.detect import Detection, search_series
 from lstm_ae.config import Series
-from lstm_ae.detection import Detection, search
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.packed import Packed
-from lstm_ae.estimators.several import last_level
+from lstm_ae.estimators.packed import RunFiles
+from lstm_ae.estimators.several import last_index_level
 
 
 class AnomalyDetector(OutlierMixin, Estimator):
@@ -127,9 +127,9 @@ class AnomalyDetector(OutlierMixin, Estimator):
 
     def _search(self, X: Any, threshold: str | None = None) -> Detection:
         prepared = self._prepared(X)
-        return search(self._packed.detector, prepared, threshold)
+        return search_series(self._packed.detector, prepared, threshold)
 
-    def _keep(self, packed: Packed) -> Self:
+    def _keep(self, packed: RunFiles) -> Self:
         super()._keep(packed)
         self.threshold_ = float(packed.metrics["threshold"]["value"])
         self.offset_ = -self.threshold_
@@ -139,7 +139,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
 def _moments(found: Detection, X: Any) -> Any:
     """What to call the rows of the grid: moments in the zone of the index, its labels, or numbers."""
     grid = found.prepared.grid
-    index = last_level(X) if isinstance(X, pd.DataFrame | pd.Series) else pd.RangeIndex(len(grid.times))
+    index = last_index_level(X) if isinstance(X, pd.DataFrame | pd.Series) else pd.RangeIndex(len(grid.times))
     if found.prepared.table.layout.time is None:
         return index[found.prepared.table.lines]
     moments = pd.DatetimeIndex(grid.times.view("datetime64[ns]"))

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from lstm_ae import outlook
+from lstm_ae.apply import forecast
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators.base import Estimator, Frame, plain
-from lstm_ae.estimators.several import last_level
-from lstm_ae.words import listed
+from lstm_ae.estimators.several import last_index_level
+from lstm_ae.formatting import format_names
 
 
 class SequenceForecaster(Estimator):
@@ -115,16 +115,16 @@ class SequenceForecaster(Estimator):
         low, high = (found._replace(future=end) for end in found.intervals[level])
         return self._frame(low, X), self._frame(high, X)
 
-    def _outlook(self, X: Any, horizon: int | None, levels: Sequence[int] = ()) -> outlook.Outlook:
+    def _outlook(self, X: Any, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
         prepared = self._prepared(X)
         prepared = prepared._replace(table=prepared.table._replace(zone=_zone(X)))
-        found = outlook.forecast_table(self._packed.forecaster, prepared, horizon=horizon, levels=tuple(levels))
+        found = forecast.forecast_table(self._packed.forecaster, prepared, horizon=horizon, levels=tuple(levels))
         if found.short:
-            text = f"Without {self.window_} rows in a row at their end, so not forecast: {listed(found.short)}"
+            text = f"Without {self.window_} rows in a row at their end, so not forecast: {format_names(found.short)}"
             warnings.warn(text, UserWarning, stacklevel=3)
         return found
 
-    def _frame(self, found: outlook.Outlook, X: Any) -> Frame:
+    def _frame(self, found: forecast.TableForecast, X: Any) -> Frame:
         count, horizon, features = found.future.shape
         rows = found.future.reshape(-1, features)
         if not isinstance(X, pd.DataFrame | pd.Series):
@@ -132,7 +132,7 @@ class SequenceForecaster(Estimator):
         index: pd.Index[Any] = pd.RangeIndex(horizon) if count == 1 else pd.Index(np.tile(np.arange(horizon), count))
         if found.timed:
             index = pd.DatetimeIndex(found.ahead.ravel().view("datetime64[ns]"), name=X.index.names[-1])
-            zone = getattr(last_level(X), "tz", None)
+            zone = getattr(last_index_level(X), "tz", None)
             index = index.tz_localize("UTC").tz_convert(zone) if zone is not None else index
         if isinstance(X.index, pd.MultiIndex):
             # Series have their places in the order in which they come.
@@ -146,7 +146,7 @@ class SequenceForecaster(Estimator):
 
 def _zone(X: Any) -> datetime.tzinfo | None:
     """The zone of an index, None where it has none."""
-    zone = getattr(last_level(X), "tz", None)
+    zone = getattr(last_index_level(X), "tz", None)
     if zone is None or isinstance(zone, datetime.timezone):
         return zone
     # Those of pytz, which pandas has as well, do not answer as others do.

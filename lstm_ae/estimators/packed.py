@@ -8,17 +8,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.classification import Classifier, classifier_of
+from lstm_ae.apply.classify import Classifier, load_classifier
+from lstm_ae.apply.detect import RunDetector, load_detector
+from lstm_ae.apply.forecast import Forecaster, load_forecaster
 from lstm_ae.config import Series
-from lstm_ae.data.levels import Levels
-from lstm_ae.detection import Detector, detector_of
+from lstm_ae.data.series_scales import SeriesScales
 from lstm_ae.errors import DataError
-from lstm_ae.halves import Halves, halves_of
-from lstm_ae.outlook import Forecaster, forecaster_of
+from lstm_ae.models.sliding import SlidingAutoencoder, slide
 from lstm_ae.run import Run, open_run, require_free
 
 
-class Packed:
+class RunFiles:
     """The files of a finished run of a table, and what is made of them on first use.
 
     Args:
@@ -84,10 +84,10 @@ class Packed:
             return run.metrics()
 
     @functools.cached_property
-    def halves(self) -> Halves:
+    def halves(self) -> SlidingAutoencoder:
         """The model, taken apart."""
         with self.opened() as run:
-            return halves_of(run.model(), self.config.scale)
+            return slide(run.model(), self.config.scale)
 
     @functools.cached_property
     def symbols(self) -> tuple[str, ...]:
@@ -96,33 +96,33 @@ class Packed:
             return run.symbols
 
     @functools.cached_property
-    def levels(self) -> Levels:
+    def levels(self) -> SeriesScales:
         """The scale of each series."""
-        from lstm_ae.models.scaling import levels_of
+        from lstm_ae.models.scaling import series_scales_of
 
         with self.opened() as run:
-            return levels_of(run.model(), run.symbols)
+            return series_scales_of(run.model(), run.symbols)
 
     @functools.cached_property
     def classifier(self) -> Classifier:
         """What it tells classes apart by; raises `DataError` where it was not trained to."""
         with self.opened() as run:
-            return classifier_of(run)
+            return load_classifier(run)
 
     @functools.cached_property
-    def detector(self) -> Detector:
+    def detector(self) -> RunDetector:
         """What it finds anomalies by; raises `DataError` where it was not trained to."""
         with self.opened() as run:
-            return detector_of(run)
+            return load_detector(run)
 
     @functools.cached_property
     def forecaster(self) -> Forecaster:
         """What it forecasts by; raises `DataError` where it was not trained to."""
         with self.opened() as run:
-            return forecaster_of(run)
+            return load_forecaster(run)
 
 
-def pack(where: str | Path) -> Packed:
+def read_run_files(where: str | Path) -> RunFiles:
     """Read a finished run of a table into memory.
 
     Raises:
@@ -134,7 +134,7 @@ def pack(where: str | Path) -> Packed:
         files = {str(path.relative_to(run.directory)): path.read_bytes() for path in _files(run)}
     except OSError as error:
         raise DataError(f"The run {str(where)!r} cannot be read: {error}. Restore it, or train a new one") from error
-    return Packed(files, str(where))
+    return RunFiles(files, str(where))
 
 
 def _files(run: Run) -> Iterator[Path]:

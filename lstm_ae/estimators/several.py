@@ -10,11 +10,11 @@ import pandas as pd
 from sklearn.utils import check_consistent_length
 
 from lstm_ae.data.columns import names_of_series
-from lstm_ae.data.frames import Marked
+from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import DataError
 
 
-def series_of(X: Any, groups: Any = None) -> Marked | None:
+def series_of(X: Any, groups: Any = None) -> RowCodes | None:
     """The series of each row; None where there is one.
 
     Args:
@@ -34,11 +34,11 @@ def series_of(X: Any, groups: Any = None) -> Marked | None:
     cells = [list(map(str, names.get_level_values(level))) for level in range(index.nlevels)]
     columns: list[str] = []
     for name in index.names if own else [None] * index.nlevels:
-        columns.append(free_name(str(name or "series"), [*taken_by(X), *columns]))
-    return Marked(tuple(columns), places.astype(np.int32), tuple(names_of_series(cells)))
+        columns.append(unused_name(str(name or "series"), [*column_names(X), *columns]))
+    return RowCodes(tuple(columns), places.astype(np.int32), tuple(names_of_series(cells)))
 
 
-def series_by_scale(X: Any, scale: Any) -> Marked | None:
+def series_by_scale(X: Any, scale: Any) -> RowCodes | None:
     """The series of each row where each has a scale of its own, else None.
 
     Raises `DataError` where X does not tell them.
@@ -54,29 +54,29 @@ def series_by_scale(X: Any, scale: Any) -> Marked | None:
     return found
 
 
-def last_level(X: Any) -> Any:
+def last_index_level(X: Any) -> Any:
     """The index of the rows within their series; None where X has none."""
     index = getattr(X, "index", None)
     return index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
 
 
-def taken_by(X: Any) -> list[str]:
+def column_names(X: Any) -> list[str]:
     """What the columns of X and its times are called."""
     if not isinstance(X, pd.DataFrame | pd.Series):
         return []
     columns, time = list(X.columns) if isinstance(X, pd.DataFrame) else [X.name], X.index.names[-1]
     if not all(isinstance(name, str) for name in columns):
-        columns = list(unnamed(len(columns)))
+        columns = list(default_column_names(len(columns)))
     return [*columns, time if isinstance(time, str) and time else "time"]
 
 
-def free_name(column: str, taken: list[str]) -> str:
+def unused_name(column: str, taken: list[str]) -> str:
     """A name that neither a column of X nor its times have."""
     while column in taken:
         column += "_"
     return column
 
 
-def unnamed(features: int) -> tuple[str, ...]:
+def default_column_names(features: int) -> tuple[str, ...]:
     """What columns without names are called, as scikit-learn does."""
     return tuple(f"x{place}" for place in range(features))

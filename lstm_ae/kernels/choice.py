@@ -13,7 +13,7 @@ from keras import layers
 LOG = logging.getLogger(__name__)
 
 
-class Choice(NamedTuple):
+class KernelChoice(NamedTuple):
     """How a recurrent layer is computed in training; `reason` says why Keras does it, "" where the kernels here do."""
 
     layer: Any
@@ -25,18 +25,18 @@ class Choice(NamedTuple):
 
 
 @functools.cache
-def unavailable() -> str:
+def unavailable_reason() -> str:
     """Why the kernels cannot be used on this machine; "" where they can."""
     if tf.config.list_physical_devices("GPU"):
         return "a GPU is there, and Keras' cuDNN layers use it"
     try:
         import lstm_ae.kernels.operation  # noqa: F401
     except Exception as error:
-        return not_here(error)
+        return compile_failure(error)
     return ""
 
 
-def not_here(error: Exception) -> str:
+def compile_failure(error: Exception) -> str:
     """That compiled kernels cannot be had on this machine, and by what they were kept from it."""
     first = next(iter(str(error).splitlines()), "")
     return f"the kernels cannot be compiled here ({': '.join(filter(None, (type(error).__name__, first)))})"
@@ -54,23 +54,23 @@ def reason_for_keras(layer: Any) -> str:
         return f"it computes in {layer.compute_dtype}"
     if not layer.use_bias or layer.unroll or layer.stateful:
         return "it has no bias, is unrolled or stateful"
-    return unavailable()
+    return unavailable_reason()
 
 
-def choices(network: Any, kernel: str) -> list[Choice]:
+def choose_kernels(network: Any, kernel: str) -> list[KernelChoice]:
     """How each recurrent layer of a network is computed in training.
 
     Args:
         kernel: "auto", or "keras" for Keras alone.
     """
     return [
-        Choice(layer, "--kernel keras" if kernel == "keras" else reason_for_keras(layer))
+        KernelChoice(layer, "--kernel keras" if kernel == "keras" else reason_for_keras(layer))
         for layer, _ in _recurrent(network)
     ]
 
 
 @contextmanager
-def accelerated(network: Any, kernel: str) -> Iterator[list[Choice]]:
+def accelerate(network: Any, kernel: str) -> Iterator[list[KernelChoice]]:
     """Let the kernels here compute the network's layers where they can, in graphs that are traced meanwhile.
 
     The network, its variables and what is saved of it stay Keras' own: only the loop over the steps is exchanged.
@@ -78,7 +78,7 @@ def accelerated(network: Any, kernel: str) -> Iterator[list[Choice]]:
     Args:
         kernel: "auto", or "keras" for Keras alone.
     """
-    made = choices(network, kernel)
+    made = choose_kernels(network, kernel)
     for choice in made:
         LOG.info("%s", choice)
     fast = [choice.layer for choice in made if not choice.reason]

@@ -46,7 +46,7 @@ ALLOWED = {
 }
 
 
-def contents(path: Path) -> tuple[dict[str, Any], bytes]:
+def read_archive(path: Path) -> tuple[dict[str, Any], bytes]:
     """The config and the weights, an HDF5 file, as they lie in the archive; nothing of them is trusted yet.
 
     Raises:
@@ -71,7 +71,7 @@ def contents(path: Path) -> tuple[dict[str, Any], bytes]:
     return parsed, weights
 
 
-def normalize(path: Path) -> bytes:
+def normalize_archive(path: Path) -> bytes:
     """Return an archive that Keras wrote with the same bytes for equal models.
 
     Keras writes the time, memory addresses, and layer names that count all layers the process has made.
@@ -125,9 +125,9 @@ def load(path: Path, parameters: int | None = None) -> Any:
     Raises:
         Exception: what is wrong with the file, in the words of whoever found it.
     """
-    config, weights = contents(path)
-    require_known(config)
-    asked, held = numbers_asked(config), require_plain(weights)
+    config, weights = read_archive(path)
+    require_known_classes(config)
+    asked, held = count_declared_weights(config), require_plain_weights(weights)
     if asked > held:
         raise ValueError(f"its config asks for {asked:,} weights and it holds {held:,}")
     import keras
@@ -141,7 +141,7 @@ def load(path: Path, parameters: int | None = None) -> Any:
     return model
 
 
-def require_known(config: Any) -> None:
+def require_known_classes(config: Any) -> None:
     """Raise `ValueError` where a model's config names a class that is not allowed, or more than its class."""
     for item in _objects(config):
         name, module = item["class_name"], item.get("module")
@@ -154,7 +154,7 @@ def require_known(config: Any) -> None:
             raise ValueError(f"it holds a {name!r} that is compiled")
 
 
-def numbers_asked(config: Any) -> int:
+def count_declared_weights(config: Any) -> int:
     """How many weights Keras would make for a model's config; raises `ValueError` where it does not say.
 
     Each layer says what it was built for, and Keras builds it for that.
@@ -184,7 +184,7 @@ def numbers_asked(config: Any) -> int:
     return total
 
 
-def require_plain(weights: bytes) -> int:
+def require_plain_weights(weights: bytes) -> int:
     """How many numbers an HDF5 file holds; raises `ValueError` where they lie elsewhere, or are not finite."""
     import h5py  # type: ignore[import-untyped]
 

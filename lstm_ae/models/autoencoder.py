@@ -17,12 +17,12 @@ import keras
 from keras import layers, ops
 
 from lstm_ae.config import Series
-from lstm_ae.config.base import Reconstructing
+from lstm_ae.config.base import ReconstructionConfig
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean
 
 
-def autoencoder(config: Reconstructing, *, steps: int, features: int) -> keras.Model:
+def autoencoder(config: ReconstructionConfig, *, steps: int, features: int) -> keras.Model:
     """Build a network from `sequence` to `reconstruction`, both `(batch, steps, features)`, in scaled values.
 
     Args:
@@ -61,7 +61,12 @@ def pooled_autoencoder(
 
 
 def reconstruct(
-    config: Reconstructing, sequence: keras.KerasTensor, *, steps: int, name: str = "reconstruction", prefix: str = ""
+    config: ReconstructionConfig,
+    sequence: keras.KerasTensor,
+    *,
+    steps: int,
+    name: str = "reconstruction",
+    prefix: str = "",
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Apply encoder and decoder to `sequence`.
 

@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from lstm_ae.config import Config
-from lstm_ae.models.encoder import drop, recurrent_layer
+from lstm_ae.models.encoder import apply_dropout, recurrent_layer
 
 # Periods of the position embedding in one sequence. A code repeated a few hundred times tells an LSTM little of time.
 POSITION_PERIODS = tuple(2**k for k in range(5))
@@ -31,7 +31,7 @@ def decode(
             state = [start, ops.zeros_like(start)] if config.cell == "lstm" else [start]
         hidden = layer(hidden, initial_state=state)
         if number < config.layers:
-            hidden = drop(config, hidden, f"{prefix}decoder_{number}")
+            hidden = apply_dropout(config, hidden, f"{prefix}decoder_{number}")
     return hidden
 
 

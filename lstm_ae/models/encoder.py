@@ -12,7 +12,7 @@ from lstm_ae.config import Config
 FILL = "fill"
 
 
-class Filled(NamedTuple):
+class FilledWindow(NamedTuple):
     """A window `(batch, steps, features)` with missing values (NaN), as a network can read it.
 
     Args:
@@ -26,7 +26,7 @@ class Filled(NamedTuple):
     inputs: keras.KerasTensor
 
 
-def fill_missing(sequence: keras.KerasTensor, *, mark: bool, fill: Sequence[float] = ()) -> Filled:
+def fill_missing(sequence: keras.KerasTensor, *, mark: bool, fill: Sequence[float] = ()) -> FilledWindow:
     """Fill the missing values of a window in scaled values.
 
     Args:
@@ -39,7 +39,7 @@ def fill_missing(sequence: keras.KerasTensor, *, mark: bool, fill: Sequence[floa
         values = layers.Rescaling(1.0, offset=list(fill), name=FILL)(values)
     values = ops.where(missing, values, sequence)
     inputs = ops.concatenate([values, ops.cast(missing, "float32")], axis=2) if mark else values
-    return Filled(values, missing, inputs)
+    return FilledWindow(values, missing, inputs)
 
 
 def recurrent_layer(
@@ -56,7 +56,7 @@ def recurrent_layer(
     return kind(units, return_sequences=sequences, return_state=states, name=name)
 
 
-def drop(config: Config, hidden: keras.KerasTensor, name: str) -> keras.KerasTensor:
+def apply_dropout(config: Config, hidden: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Apply dropout after a recurrent layer where the config has some."""
     # Between layers, not inside the recurrence: recurrent dropout has no cuDNN kernel.
     return layers.Dropout(config.dropout, name=f"{name}_dropout")(hidden) if config.dropout else hidden
@@ -75,7 +75,7 @@ def encode(
         layer = recurrent_layer(config, f"{prefix}encoder_{number}", sequences=sequences or number < config.layers)
         if bidirectional:
             layer = layers.Bidirectional(layer, name=f"{prefix}encoder_{number}_both")
-        hidden = drop(config, layer(hidden), f"{prefix}encoder_{number}")
+        hidden = apply_dropout(config, layer(hidden), f"{prefix}encoder_{number}")
     return hidden
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from lstm_ae.models.forecaster import stepper
-from lstm_ae.models.scaling import network_of, scaling_of, unscaled
+from lstm_ae.models.scaling import inner_network, inner_scaling, undo_scaling
 
 HORIZON = tf.TensorSpec((None,), tf.int32, name="horizon")
 
@@ -36,7 +36,7 @@ def one_step(model: Any) -> bool:
 
 
 def _block_by_block(model: Any) -> Callable[..., Any]:
-    scaling, network = scaling_of(model), network_of(model)
+    scaling, network = inner_scaling(model), inner_network(model)
     (_, steps, features), size = network.input["past"].shape, network.output["future"].shape[1]
 
     def forecast(inputs: dict[str, Any], horizon: Any) -> Any:
@@ -54,7 +54,7 @@ def _block_by_block(model: Any) -> Callable[..., Any]:
         batch = tf.shape(scaled["scaled"])[0]
         stacked = tf.reshape(values.stack(), (blocks, batch, size, features))
         stacked = tf.reshape(tf.transpose(stacked, (1, 0, 2, 3)), (batch, blocks * size, features))[:, :count]
-        return _within(horizon, unscaled(model, stacked, scaled))
+        return _within(horizon, undo_scaling(model, stacked, scaled))
 
     return forecast
 
@@ -66,8 +66,8 @@ def _within(horizon: Any, future: Any) -> Any:
 
 
 def _step_by_step(model: Any) -> Callable[..., Any]:
-    scaling, steps = scaling_of(model), stepper(network_of(model))
-    ordered = network_of(model).get_layer("ordered")
+    scaling, steps = inner_scaling(model), stepper(inner_network(model))
+    ordered = inner_network(model).get_layer("ordered")
     state_sizes = [state.shape[1] for state in steps.inputs[2:]]
 
     def forecast(inputs: dict[str, Any], horizon: Any, shocks: Any = None) -> Any:
@@ -89,7 +89,7 @@ def _step_by_step(model: Any) -> Callable[..., Any]:
         *_, values = tf.while_loop(lambda index, *_: index < count, step, start)
         # The reshape is for a horizon of 0: an empty array does not know its shape outside a graph.
         stacked = tf.reshape(values.stack(), (count, tf.shape(past)[0], past.shape[2]))
-        future = unscaled(model, tf.transpose(stacked, (1, 0, 2)), scaled)
+        future = undo_scaling(model, tf.transpose(stacked, (1, 0, 2)), scaled)
         return _within(horizon, future)
 
     return forecast

@@ -1,7 +1,7 @@
 """Scaling inside the graph: the saved model takes and returns the data's own units, and needs no scaler beside it.
 
 `model.keras` is the trained network between a scaling and an unscaling, all of plain Keras layers and operations.
-Training works on the inner network (`network_of`) with values that `lstm_ae.data.scaling.Scale` has scaled by the
+Training works on the inner network (`inner_network`) with values that `lstm_ae.data.scaling.Scale` has scaled by the
 same numbers.
 """
 
@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from lstm_ae.data.levels import Levels
-from lstm_ae.data.scaling import OF_MANY, Scale, fixed
+from lstm_ae.data.scaling import OF_MANY, Scale, fixed_scale
+from lstm_ae.data.series_scales import SeriesScales
 from lstm_ae.data.windows import OPEN
 
 # Class probabilities have no unit; everything else a network returns is a scaled series.
@@ -51,48 +51,48 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
     return model
 
 
-def network_of(model: keras.Model) -> keras.Model:
+def inner_network(model: keras.Model) -> keras.Model:
     """The inner network, on scaled values."""
     return model.get_layer("network")
 
 
-def scaling_of(model: keras.Model) -> keras.Model:
+def inner_scaling(model: keras.Model) -> keras.Model:
     """The inner scaling: the model's inputs to `scaled`, `offset` and `range`."""
     return model.get_layer("scaling")
 
 
-def levels_of(model: keras.Model, names: Sequence[str]) -> Levels:
+def series_scales_of(model: keras.Model, names: Sequence[str]) -> SeriesScales:
     """The scale of each series that a model holds, with their names; without any, one that leaves rows as they are."""
     if "series" not in model.input:
-        return Levels(fixed())
-    (table,) = scaling_of(model).get_layer("table").get_weights()
-    return Levels(Scale("series", *np.split(table, 2, axis=1)), names)
+        return SeriesScales(fixed_scale())
+    (table,) = inner_scaling(model).get_layer("table").get_weights()
+    return SeriesScales(Scale("series", *np.split(table, 2, axis=1)), names)
 
 
-def together(model: keras.Model, values: Any) -> dict[str, Any]:
-    """A model's inputs by name for levelled values `(batch, steps, features)`, see `lstm_ae.data.levels`."""
-    (name,), values = network_of(model).input, ops.convert_to_tensor(values)
+def with_series_scale(model: keras.Model, values: Any) -> dict[str, Any]:
+    """A model's inputs by name for levelled values `(batch, steps, features)`, see `lstm_ae.data.series_scales`."""
+    (name,), values = inner_network(model).input, ops.convert_to_tensor(values)
     lines = {"series": ops.zeros_like(values[:, 0, 0], dtype="int32")} if "series" in model.input else {}
     return {name: values} | lines
 
 
-def levelled(model: keras.Model, inputs: dict[str, Any]) -> Any:
-    """A model's inputs, any number of steps, as `together` takes them: `(batch, any, features)`."""
-    (name,) = network_of(model).input
+def shift_to_series_scale(model: keras.Model, inputs: dict[str, Any]) -> Any:
+    """A model's inputs, any number of steps, as `with_series_scale` takes them: `(batch, any, features)`."""
+    (name,) = inner_network(model).input
     values = inputs[name]
     if "series" not in inputs:
         return values
     # The scale of a series is in the answer to any window of it.
     window = ops.zeros((1, *model.input[name].shape[1:]))
-    common = scaling_of(model)({name: window, "series": ops.zeros(1, "int32")})
+    common = inner_scaling(model)({name: window, "series": ops.zeros(1, "int32")})
     windows = window + ops.cast(ops.zeros_like(inputs["series"]), "float32")[:, None, None]
-    own = scaling_of(model)({name: windows, "series": inputs["series"]})
+    own = inner_scaling(model)({name: windows, "series": inputs["series"]})
     moved = common["offset"] + (values - own["offset"]) / own["range"] * common["range"]
     alike = ops.logical_and(own["offset"] == common["offset"], own["range"] == common["range"])
     return ops.where(alike, values, moved)
 
 
-def unscaled(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
+def undo_scaling(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
     """Scaled values `(batch, any, features)` in own units, by what the model's scaling made of its inputs."""
     ways = [layer for layer in model.layers if layer.name == "unscaling"]
     if not ways:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_ae.errors import DataError
-from lstm_ae.models.archive import contents
+from lstm_ae.models.archive import read_archive
 
 # What a layer is, apart from its kind and name; shown as far as it has them.
 _DETAILS = ("units", "activation", "rate", "return_sequences", "n")
@@ -53,7 +53,7 @@ def read_network(path: Path) -> Network:
     import h5py  # type: ignore[import-untyped]
 
     try:
-        config, weights = contents(path)
+        config, weights = read_archive(path)
         with h5py.File(io.BytesIO(weights)) as file:
             return _network(config["config"], file)
     except FileNotFoundError:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import DataError, LstmAeError
-from lstm_ae.experiment import identity, learn
-from lstm_ae.search.trials import COMPLETED, FAILED, PRUNED, Execution, Objective
-from lstm_ae.tasks import task
+from lstm_ae.experiment import fit_model, identity
+from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, Execution, Objective
+from lstm_ae.studies import load_study
 
 Load = Callable[[Config], Data]
 # Options of single studies that do not change their data.
@@ -22,7 +22,7 @@ ABOUT_MODELS = {
 }
 
 
-class Job(NamedTuple):
+class TrialJob(NamedTuple):
     """A trial to be run. Plain values only, so that it can be sent anywhere.
 
     Args:
@@ -50,7 +50,7 @@ class Job(NamedTuple):
     sha256: str = ""
 
 
-class Step(NamedTuple):
+class JobProgress(NamedTuple):
     """How far a job is: epochs done of one of its executions, and the objective there."""
 
     number: int
@@ -60,15 +60,15 @@ class Step(NamedTuple):
     value: float
 
 
-class OtherData(DataError):
+class OtherDataError(DataError):
     """Who runs a trial has other data than the search was started with."""
 
 
-class Stopped(Exception):
+class JobStopped(Exception):
     """Raised by who is notified, to leave a job as it is."""
 
 
-class Outcome(NamedTuple):
+class JobOutcome(NamedTuple):
     """How a job ended."""
 
     number: int
@@ -77,19 +77,19 @@ class Outcome(NamedTuple):
     reason: str = ""
 
 
-class Lost(NamedTuple):
+class LostJob(NamedTuple):
     """A job whose worker died, and how."""
 
     number: int
     how: str
 
 
-def state_of(states: str, execution: int) -> Path:
+def execution_state(states: str, execution: int) -> Path:
     """The training state of one of a trial's executions."""
     return Path(f"{states}-{execution}.npz")
 
 
-def run(job: Job, load: Load, notify: Callable[[Step], None]) -> Outcome:
+def run_job(job: TrialJob, load: Load, notify: Callable[[JobProgress], None]) -> JobOutcome:
     """Train a trial; go on with it where it has been begun.
 
     Whatever is wrong with the setting is its outcome. Errors of the system (a full disk, other data) are raised: they
@@ -101,31 +101,31 @@ def run(job: Job, load: Load, notify: Callable[[Step], None]) -> Outcome:
         for number in range(job.repeats):
             seeded = dataclasses.replace(config, seed=(config.seed + number) % 2**32)
             data = load(seeded)
-            if job.sha256 and key_of(seeded) == key_of(config) and data.source.sha256 != job.sha256:
-                raise OtherData(
+            if job.sha256 and data_key(seeded) == data_key(config) and data.source.sha256 != job.sha256:
+                raise OtherDataError(
                     f"Trial {job.number} was to be trained on {data.source.text}, which is not the data of the search; "
                     "give every machine the same file by --data or LSTMAE_DATA_DIR"
                 )
             execution, status = _execute(job, number, seeded, data, notify)
             done.append(execution)
             if status != COMPLETED:
-                return Outcome(job.number, status, tuple(done), execution.stopped)
-    except (OSError, OtherData, Stopped):
+                return JobOutcome(job.number, status, tuple(done), execution.stopped)
+    except (OSError, OtherDataError, JobStopped):
         raise
     except Exception as error:
-        return Outcome(job.number, FAILED, tuple(done), _why(error))
-    return Outcome(job.number, COMPLETED, tuple(done))
+        return JobOutcome(job.number, FAILED, tuple(done), _why(error))
+    return JobOutcome(job.number, COMPLETED, tuple(done))
 
 
 def _execute(
-    job: Job, number: int, config: Config, data: Data, notify: Callable[[Step], None]
+    job: TrialJob, number: int, config: Config, data: Data, notify: Callable[[JobProgress], None]
 ) -> tuple[Execution, str]:
     import keras
 
-    from lstm_ae.keeper import trained_epochs
-    from lstm_ae.models.scaling import network_of
+    from lstm_ae.models.scaling import inner_network
+    from lstm_ae.training.checkpoint import trained_epochs
 
-    state = state_of(job.states, number)
+    state = execution_state(job.states, number)
     state.parent.mkdir(parents=True, exist_ok=True)
     # Without the parent's state the same training is begun anew, and of the parent's the first execution's is kept.
     if job.parent and number == 0 and not state.exists() and Path(job.parent).exists():
@@ -133,14 +133,14 @@ def _execute(
         shutil.copyfile(job.parent, beside)
         beside.replace(state)
     name, epochs = job.objective.name, job.until or config.epochs
-    judge = judge_by(job.bar, job.objective)
+    judge = median_rule(job.bar, job.objective)
 
     def tell(progress: Any) -> None:
         value = float(progress.values.get(name, float("nan")))
-        notify(Step(job.number, number, progress.epoch - (not progress.finished), epochs, value))
+        notify(JobProgress(job.number, number, progress.epoch - (not progress.finished), epochs, value))
 
     keras.backend.clear_session(free_memory=False)
-    model, fitted = learn(
+    model, fitted = fit_model(
         config, data, state=state, identity=identity(config, data), notify=tell, until=job.until, judge=judge
     )
     trained, best = trained_epochs(fitted.history), fitted.best
@@ -153,13 +153,13 @@ def _execute(
         fitted.stopped,
         round(fitted.seconds, 3),
         tuple(curve),
-        best | {"parameters": float(network_of(model).count_params())},
+        best | {"parameters": float(inner_network(model).count_params())},
     )
     pruned = bool(trained) and bool(judge(trained))
     return execution, FAILED if fitted.diverged else PRUNED if pruned else COMPLETED
 
 
-def judge_by(bar: tuple[float, ...], objective: Objective) -> Callable[[list[dict[str, float]]], str]:
+def median_rule(bar: tuple[float, ...], objective: Objective) -> Callable[[list[dict[str, float]]], str]:
     """The median rule of Golovin et al. 2017 (Vizier): worse at its best than the median of the others' best."""
 
     def judge(history: list[dict[str, float]]) -> str:
@@ -180,7 +180,7 @@ def _why(error: Exception) -> str:
     return text if isinstance(error, LstmAeError) else f"{type(error).__name__}: {text}"
 
 
-class Loader:
+class DataLoader:
     """Loads a study's data, and keeps what it loaded last: the data depends on a part of the config only."""
 
     def __init__(self, given: Mapping[str, Data] | None = None) -> None:
@@ -188,14 +188,14 @@ class Loader:
 
     def __call__(self, config: Config) -> Data:
         """The data of a config."""
-        key = key_of(config)
+        key = data_key(config)
         if key not in self.kept:
             self.kept.clear()
-            self.kept[key] = task(task_of(config)).load(config)
+            self.kept[key] = load_study(task_of(config)).load(config)
         return self.kept[key]
 
 
-def key_of(config: Config) -> str:
+def data_key(config: Config) -> str:
     """What of a config decides its data: the seed, and those options of its study that are not about the model."""
     shared = {field.name for field in dataclasses.fields(Config)} - {"seed"}
     return repr({name: value for name, value in config.to_dict().items() if name not in shared | ABOUT_MODELS})

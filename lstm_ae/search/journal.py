@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_ae.files import parse_json, write
-from lstm_ae.search.trials import RUNNING, Execution, Trial, proposed
+from lstm_ae.search.trial import RUNNING, Execution, Trial, trial_of_proposal
 
 # What happened to a trial: an oracle proposed it; it ended; it has to be run again, since what it left is damaged.
 ASKED, TOLD, DROPPED = "asked", "told", "dropped"
 _NEEDED = {ASKED: {"number", "values"}, TOLD: {"number", "status", "executions", "reason"}, DROPPED: {"number"}}
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """A readable line."""
 
     event: str
@@ -32,7 +32,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> tuple[list[Entry], list[int]]:
+    def read(self) -> tuple[list[JournalEntry], list[int]]:
         """The entries, and the numbers (from 1) of lines that cannot be read.
 
         A last line that was cut off is neither.
@@ -71,7 +71,7 @@ class Journal:
         write(self.path, "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
 
 
-def _entry(line: bytes) -> Entry | None:
+def _entry(line: bytes) -> JournalEntry | None:
     """A line's entry; None where it has none."""
     try:
         content = parse_json(line.decode())
@@ -81,10 +81,10 @@ def _entry(line: bytes) -> Entry | None:
         return None
     event = content.pop("event", None)
     known = isinstance(event, str) and set(content) >= _NEEDED.get(event, {"event"})
-    return Entry(event, content) if known else None
+    return JournalEntry(event, content) if known else None
 
 
-def executions_of(content: Mapping[str, Any]) -> tuple[Execution, ...]:
+def executions_in_entry(content: Mapping[str, Any]) -> tuple[Execution, ...]:
     """A trial's trainings, as an entry on its end has them."""
     return tuple(
         Execution(**row | {"score": math.nan if row["score"] is None else row["score"], "curve": tuple(row["curve"])})
@@ -92,16 +92,16 @@ def executions_of(content: Mapping[str, Any]) -> tuple[Execution, ...]:
     )
 
 
-def told(entries: Iterable[Entry]) -> list[Trial]:
+def ended_trials(entries: Iterable[JournalEntry]) -> list[Trial]:
     """The trials of a journal as they stand there: for who only wants to look, without an oracle."""
     trials: dict[int, Trial] = {}
     for event, content in entries:
         number = content["number"]
         if event == ASKED:
-            trials[number] = proposed(number, content["values"])._replace(status=RUNNING)
+            trials[number] = trial_of_proposal(number, content["values"])._replace(status=RUNNING)
         elif event == DROPPED and number in trials:
             trials[number] = trials[number]._replace(status=RUNNING, executions=(), reason="")
         elif number in trials:
             ended = {key: content[key] for key in ("status", "reason")}
-            trials[number] = trials[number]._replace(executions=executions_of(content), **ended)
+            trials[number] = trials[number]._replace(executions=executions_in_entry(content), **ended)
     return list(trials.values())

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, task_of
+from lstm_ae.config.options import flag_name
+from lstm_ae.config.space import Axis
 from lstm_ae.errors import ConfigError
-from lstm_ae.options import flag
-from lstm_ae.search.trials import Objective
-from lstm_ae.space import Axis
+from lstm_ae.search.trial import Objective
 
 SEARCHES = ("grid", "random", "bayesian", "hyperband")
-# What a study's search can go by, its usual one first; see `objectives_of`.
+# What a study's search can go by, its usual one first; see `study_objectives`.
 OBJECTIVES = {
     "toy": (Objective("val_loss"),),
     "mnist": (
@@ -27,7 +27,7 @@ OBJECTIVES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
+class SearchPlan:
     """Everything that decides which settings a search tries and what comes of each.
 
     Args:
@@ -53,7 +53,7 @@ class Plan:
             raise ConfigError(f"--search must be one of {', '.join(SEARCHES)}. Received: {self.search!r}")
         if not self.axes:
             raise ConfigError("There is nothing to search: list values of an option, as in --units 8,16")
-        ranges = [flag(axis.name) for axis in self.axes if not axis.values]
+        ranges = [flag_name(axis.name) for axis in self.axes if not axis.values]
         if self.search == "grid" and ranges:
             raise ConfigError(
                 f"{ranges[0]} is a range, which a grid cannot walk through; list its values, or choose --search random"
@@ -98,7 +98,7 @@ class Plan:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "Plan":
+    def from_dict(cls, content: Mapping[str, Any]) -> "SearchPlan":
         """Back from JSON."""
         others = {key: content[key] for key in ("search", "trials", "repeats", "prune")}
         return cls(
@@ -109,7 +109,7 @@ class Plan:
         )
 
 
-def objectives_of(config: Config, axes: Iterable[Axis] = ()) -> tuple[Objective, ...]:
+def study_objectives(config: Config, axes: Iterable[Axis] = ()) -> tuple[Objective, ...]:
     """What a search of a study can go by, the usual one first: only what its models are trained for.
 
     Args:
@@ -124,9 +124,9 @@ def objectives_of(config: Config, axes: Iterable[Axis] = ()) -> tuple[Objective,
     return tuple(objective for objective in found if not untrained or untrained not in objective.name)
 
 
-def objective_of(config: Config, name: str | None, axes: Iterable[Axis] = ()) -> Objective:
-    """A study's objective of this name, or its usual one; `axes` as of `objectives_of`."""
-    allowed = objectives_of(config, axes)
+def choose_objective(config: Config, name: str | None, axes: Iterable[Axis] = ()) -> Objective:
+    """A study's objective of this name, or its usual one; `axes` as of `study_objectives`."""
+    allowed = study_objectives(config, axes)
     for objective in allowed:
         if name in (None, objective.name):
             return objective
@@ -139,7 +139,7 @@ def objective_of(config: Config, name: str | None, axes: Iterable[Axis] = ()) ->
     raise ConfigError(f"--objective of {study} must be one of {names}. Received: {name!r}")
 
 
-def require_comparable(plan: Plan) -> None:
+def require_comparable_trials(plan: SearchPlan) -> None:
     """Raise `ConfigError` where the trials of a plan could not be set beside each other.
 
     Only for a search that begins: what an older one has found can still be looked at.
@@ -152,14 +152,14 @@ def require_comparable(plan: Plan) -> None:
         )
     name = plan.objective.name
     if name == "val_loss" and "reconstruction_weight" in searched:
-        others = " or ".join(o.name for o in objectives_of(plan.config) if o.name != name)
+        others = " or ".join(o.name for o in study_objectives(plan.config) if o.name != name)
         raise ConfigError(
             "--objective val_loss is weighted by --reconstruction-weight, so it says nothing where that is searched. "
             f"Give --objective {others}. Received: --reconstruction-weight {searched['reconstruction_weight']}"
         )
 
 
-def on_the_same_days(config: Config, axes: Sequence[Axis]) -> Config:
+def align_days(config: Config, axes: Sequence[Axis]) -> Config:
     """The config with which forecasts of the day after windows of all searched lengths are judged on the same days.
 
     A window lies within its part, so that longer ones leave out its first days, which may be calm or wild.
@@ -170,7 +170,7 @@ def on_the_same_days(config: Config, axes: Sequence[Axis]) -> Config:
     return dataclasses.replace(config, validate_after=longest) if config.last_day_only else config
 
 
-def of_other_days(config: Config, axes: Sequence[Axis]) -> str:
+def describe_unaligned_days(config: Config, axes: Sequence[Axis]) -> str:
     """That losses of searched windows are not of the same days, in words; "" where they are."""
     if not _longest(axes) or not isinstance(config, Snp) or config.split != "time" or config.last_day_only:
         return ""
@@ -185,22 +185,22 @@ def _longest(axes: Sequence[Axis]) -> int | None:
     return next((int(max(axis.values, default=axis.high)) for axis in axes if axis.name == "window"), None)
 
 
-def difference(before: Plan, now: Plan) -> str:
+def plan_difference(before: SearchPlan, now: SearchPlan) -> str:
     """The first thing in which two plans differ, in words; "" where they agree. More trials are no difference."""
     old, new = ({axis.name: axis for axis in plan.axes} for plan in (before, now))
     for name in dict.fromkeys([*old, *new]):
         if old.get(name) != new.get(name):
             was, wanted = (str(axes[name]) if name in axes else "not searched" for axes in (old, new))
-            return f"{flag(name)} was {was}, and now it is {wanted}"
+            return f"{flag_name(name)} was {was}, and now it is {wanted}"
     if list(old) != list(new):
         return f"the options were searched in the order {', '.join(old)}, and now it is {', '.join(new)}"
     one, other = before.config.to_dict(), now.config.to_dict()
     for name, value in one.items():
         if value != other[name] and name not in ("data", *old):
-            return f"{flag(name)} was {value}, and now it is {other[name]}"
+            return f"{flag_name(name)} was {value}, and now it is {other[name]}"
     for name in ("search", "repeats", "prune"):
         if getattr(before, name) != getattr(now, name):
-            return f"{flag(name)} was {getattr(before, name)}, and now it is {getattr(now, name)}"
+            return f"{flag_name(name)} was {getattr(before, name)}, and now it is {getattr(now, name)}"
     if before.objective != now.objective:
         return f"--objective was {before.objective.name}, and now it is {now.objective.name}"
     return ""

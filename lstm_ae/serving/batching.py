@@ -16,9 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.rows import Tensors, by_row, count, filled, joined, part
-from lstm_ae.serving.workers import Workers
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.tensors import (
+    Tensors,
+    concatenate_tensors,
+    count_rows,
+    fill_rows,
+    require_row_outputs,
+    take_rows_of,
+)
+from lstm_ae.serving.workers import JobThreads
 
 Run = Callable[[Tensors], Tensors]
 # What the names of the threads begin with.
@@ -27,7 +34,7 @@ CALLING = "model"
 CALL_PATIENCE = 1.0
 
 
-class Batching(NamedTuple):
+class BatchingConfig(NamedTuple):
     """How requests are gathered.
 
     Args:
@@ -106,7 +113,7 @@ class Batcher:
         limit: seconds of a call; one that takes longer is late, and nothing like it is called until it has ended.
     """
 
-    def __init__(self, batching: Batching, limit: float = 60.0) -> None:
+    def __init__(self, batching: BatchingConfig, limit: float = 60.0) -> None:
         self.batching, self.limit = batching, limit
         self._late: Callable[[Any, bool, str], None] = lambda owner, long, reason: None
         self._ended: Callable[[Any, bool], None] = lambda owner, long: None
@@ -114,7 +121,7 @@ class Batcher:
         self._loads: dict[Hashable, _Load] = {}
         # By whether they are for long calls.
         self._ready: tuple[deque[tuple[Hashable, _Lane]], ...] = (deque(), deque())
-        self._workers = Workers(CALLING, batching.threads, CALL_PATIENCE), Workers(f"{CALLING}-long", 1, limit)
+        self._workers = JobThreads(CALLING, batching.threads, CALL_PATIENCE), JobThreads(f"{CALLING}-long", 1, limit)
 
     def watch(self, late: Callable[[Any, bool, str], None], ended: Callable[[Any, bool], None]) -> None:
         """Report calls that are late.
@@ -152,9 +159,9 @@ class Batcher:
         limit = self.batching.size
         load = self._loads.get(owner, _Load())
         if load.waiting >= self.batching.queue * limit:
-            raise Refusal(Code.UNAVAILABLE, "The queue of requests is full; try again later")
+            raise Refusal(StatusCode.UNAVAILABLE, "The queue of requests is full; try again later")
         if load.late[long]:
-            raise Refusal(Code.UNAVAILABLE, self._reason())
+            raise Refusal(StatusCode.UNAVAILABLE, self._reason())
         target = _Target(run, owner, long)
         if rows > limit:
             return await self._in_parts(key, target, inputs, rows, deadline)
@@ -169,10 +176,10 @@ class Batcher:
 
         async def ride() -> None:
             for start in starts:
-                some = part(inputs, slice(start, start + self.batching.size))
+                some = take_rows_of(inputs, slice(start, start + self.batching.size))
                 try:
-                    answer = await self._one((key, "parts"), target, some, count(some), deadline)
-                    answers[start] = by_row(answer, count(some))
+                    answer = await self._one((key, "parts"), target, some, count_rows(some), deadline)
+                    answers[start] = require_row_outputs(answer, count_rows(some))
                 except BaseException:
                     for _ in starts:  # what is left would be in vain
                         pass
@@ -181,7 +188,7 @@ class Batcher:
         for end in await asyncio.gather(*(ride() for _ in range(self.batching.threads)), return_exceptions=True):
             if end is not None:
                 raise end
-        return joined([answers[start] for start in sorted(answers)])
+        return concatenate_tensors([answers[start] for start in sorted(answers)])
 
     async def _one(self, key: Hashable, target: _Target, inputs: Tensors, rows: int, deadline: float) -> Tensors:
         loop = asyncio.get_running_loop()
@@ -200,7 +207,7 @@ class Batcher:
             async with asyncio.timeout_at(deadline):
                 return await item.answer
         except TimeoutError:
-            raise Refusal(Code.DEADLINE_EXCEEDED, "The deadline has passed before there was an answer") from None
+            raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline has passed before there was an answer") from None
 
     def close(self) -> None:
         """End the threads, without waiting for what runs in them."""
@@ -283,7 +290,7 @@ class Batcher:
                 for item in lane.items:
                     load.waiting -= self._weight(item)
                     if not item.answer.done():
-                        item.answer.set_exception(Refusal(Code.UNAVAILABLE, self._reason()))
+                        item.answer.set_exception(Refusal(StatusCode.UNAVAILABLE, self._reason()))
                 lane.items.clear()
                 lane.rows = 0
         if load.late[long] == 1:
@@ -328,8 +335,11 @@ def _call(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Ten
 def _ride(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Tensors]:
     if len(requests) == 1 and not sizes:
         return [run(requests[0])]
-    together = joined(requests)
-    whole = filled(together, sizes)
-    outputs = by_row(run(whole), count(whole))
-    ends = np.cumsum([count(request) for request in requests])
-    return [part(outputs, slice(end - count(request), end)) for end, request in zip(ends, requests, strict=True)]
+    together = concatenate_tensors(requests)
+    whole = fill_rows(together, sizes)
+    outputs = require_row_outputs(run(whole), count_rows(whole))
+    ends = np.cumsum([count_rows(request) for request in requests])
+    return [
+        take_rows_of(outputs, slice(end - count_rows(request), end))
+        for end, request in zip(ends, requests, strict=True)
+    ]

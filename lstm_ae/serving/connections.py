@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
-from lstm_ae.serving.limiter import client_of, peer_of
+from lstm_ae.serving.limiter import client_key, peer_of
 
 # Seconds between two looks.
 PERIOD = 0.25
@@ -42,7 +42,7 @@ def connections_for(requests: int) -> int:
     return max(1, min(wanted, (soft - OTHER_FILES) // 2))
 
 
-class Busy:
+class BusyConnections:
     """The connections that have a request in progress, by `peer_of`."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Busy:
                 del self._counts[peer]
 
 
-class Sweeper:
+class ConnectionSweeper:
     """Closes connections without a request, where there are too many.
 
     Args:
@@ -71,7 +71,7 @@ class Sweeper:
         most: connections of each.
     """
 
-    def __init__(self, ports: list[int], most: int, busy: Busy) -> None:
+    def __init__(self, ports: list[int], most: int, busy: BusyConnections) -> None:
         self._ports, self._most, self._busy = ports, most, busy
         # Those that had no request at the last look: others may be about to send one.
         self._idle: set[str] = set()
@@ -87,9 +87,9 @@ class Sweeper:
             found[port][peer] = number
         idle = {port: [peer for peer in ours if peer not in self._busy] for port, ours in found.items()}
         for port, ours in found.items():
-            counts = Counter(map(client_of, idle[port]))
+            counts = Counter(map(client_key, idle[port]))
             old = [peer for peer in idle[port] if peer in self._idle]
-            old.sort(key=lambda peer: -counts[client_of(peer)])
+            old.sort(key=lambda peer: -counts[client_key(peer)])
             for peer in old[: max(0, len(ours) - limit)]:
                 closed += _close(ours[peer], peer)
         self._idle = {peer for peers in idle.values() for peer in peers}

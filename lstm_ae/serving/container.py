@@ -10,11 +10,11 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import write
-from lstm_ae.serving.batching import Batching
-from lstm_ae.serving.folders import Model
-from lstm_ae.serving.ports import Ports, bracketed
-from lstm_ae.serving.server import Manners
-from lstm_ae.serving.service import Limits
+from lstm_ae.serving.batching import BatchingConfig
+from lstm_ae.serving.folders import ServedModel
+from lstm_ae.serving.ports import Ports, bracket_host
+from lstm_ae.serving.server import ServerConfig
+from lstm_ae.serving.service import RequestLimits
 
 # Where TensorFlow Serving's image looks by custom.
 INSIDE = PurePosixPath("/models")
@@ -37,14 +37,14 @@ _LACKING = {
 }
 
 
-def tensorflow_serving(
+def write_tensorflow_serving(
     folder: Path,
-    models: Sequence[Model],
+    models: Sequence[ServedModel],
     *,
     ports: Ports,
-    manners: Manners = Manners(),  # noqa: B008
-    batching: Batching = Batching(),  # noqa: B008
-    limits: Limits = Limits(),  # noqa: B008
+    manners: ServerConfig = ServerConfig(),  # noqa: B008
+    batching: BatchingConfig = BatchingConfig(),  # noqa: B008
+    limits: RequestLimits = RequestLimits(),  # noqa: B008
 ) -> tuple[Path, str]:
     """Write `models.config` for TensorFlow Serving into a folder of models, and `batching.config` where it is to batch.
 
@@ -86,24 +86,24 @@ def tensorflow_serving(
     published = [(ports.rest, 8501)] if ports.grpc is None else [(ports.grpc, 8500), (ports.rest, 8501)]
     words = ["docker", "run", "--rm"]
     for outside, port in published:
-        words += ["-p", f"{bracketed(ports.host)}:{outside}:{port}"]
+        words += ["-p", f"{bracket_host(ports.host)}:{outside}:{port}"]
     words += ["-v", f"{root}:{top}:ro", "tensorflow/serving", f"--model_config_file={top / path.name}"]
     if any(model.labels for model in models):
         words.append("--allow_version_labels_for_unavailable_models=true")
-    if manners.poll != Manners().poll:
+    if manners.poll != ServerConfig().poll:
         words.append(f"--file_system_poll_wait_seconds={math.ceil(manners.poll)}")
-    if limits.seconds != Limits().seconds:
+    if limits.seconds != RequestLimits().seconds:
         words.append(f"--rest_api_timeout_in_ms={math.ceil(1000 * limits.seconds)}")
     if manners.tensor_content:
         words.append("--enable_serialization_as_tensor_content=true")
     # It batches nothing unless told to.
-    if batching != Batching() and batching.size > 1:
+    if batching != BatchingConfig() and batching.size > 1:
         file = _write(root / "batching.config", _parameters(batching))
         words += ["--enable_batching=true", f"--batching_parameters_file={top / file.name}"]
     return path, shlex.join(words)
 
 
-def _lacking(*given: Manners | Limits) -> Iterator[str]:
+def _lacking(*given: ServerConfig | RequestLimits) -> Iterator[str]:
     """The options that differ from their defaults and that TensorFlow Serving lacks."""
     for one in given:
         for name, value in one._asdict().items():
@@ -111,7 +111,7 @@ def _lacking(*given: Manners | Limits) -> Iterator[str]:
                 yield _LACKING[name]
 
 
-def _parameters(batching: Batching) -> str:
+def _parameters(batching: BatchingConfig) -> str:
     """A `BatchingParameters` message as text; its own module is not in the package of clients."""
     values = {
         "max_batch_size": batching.size,

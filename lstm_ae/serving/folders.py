@@ -13,7 +13,7 @@ from lstm_ae.errors import ConfigError, DataError
 LARGEST = 2**63 - 1
 
 
-class Policy(NamedTuple):
+class VersionPolicy(NamedTuple):
     """Which of a model's versions are served.
 
     Args:
@@ -31,7 +31,7 @@ class Policy(NamedTuple):
         return f"{self.kind} {self.newest}" if self.newest > 1 else self.kind
 
 
-class Model(NamedTuple):
+class ServedModel(NamedTuple):
     """What is to be served under a name: the folder of its versions, which of them, and names of some of them.
 
     Args:
@@ -40,7 +40,7 @@ class Model(NamedTuple):
 
     name: str
     base: Path
-    policy: Policy = Policy()
+    policy: VersionPolicy = VersionPolicy()
     labels: tuple[tuple[str, int], ...] = ()
     sure: bool = True
 
@@ -65,7 +65,7 @@ def versions_in(base: Path) -> dict[int, Path]:
     return {number: folder if (folder := base / str(number)).is_dir() else path for number, path in found.items()}
 
 
-def choose(found: Iterable[int], policy: Policy) -> set[int]:
+def choose_versions(found: Iterable[int], policy: VersionPolicy) -> set[int]:
     """The versions that a policy serves of those that are there."""
     if policy.kind == "all":
         return set(found)
@@ -74,7 +74,7 @@ def choose(found: Iterable[int], policy: Policy) -> set[int]:
     return set(sorted(found)[-policy.newest :])
 
 
-def require_served(models: Sequence[Model]) -> None:
+def require_served(models: Sequence[ServedModel]) -> None:
     """Refuse to start a server for nothing, or with labels that none could ask by.
 
     Raises:
@@ -85,7 +85,7 @@ def require_served(models: Sequence[Model]) -> None:
     for model in models:
         # One that cannot be read now may hold any version.
         with contextlib.suppress(OSError):
-            chosen[model.name] = choose(versions_in(model.base), model.policy)
+            chosen[model.name] = choose_versions(versions_in(model.base), model.policy)
     if len(chosen) == len(models) and not any(chosen.values()):
         each = ", ".join(f"{model.name!r} (versions {model.policy}) in {str(model.base)!r}" for model in models)
         raise DataError(f"There is no version to serve of {each}; give versions that are there")
@@ -98,7 +98,9 @@ def require_served(models: Sequence[Model]) -> None:
                 )
 
 
-def discover(folder: Path, policy: Policy, labels: Iterable[tuple[str, str, int]] = ()) -> list[Model]:
+def discover_models(
+    folder: Path, policy: VersionPolicy, labels: Iterable[tuple[str, str, int]] = ()
+) -> list[ServedModel]:
     """The models in a folder: itself where it holds versions, else each of its folders that does.
 
     One of its folders that cannot be read is among them, not `sure`.
@@ -113,7 +115,9 @@ def discover(folder: Path, policy: Policy, labels: Iterable[tuple[str, str, int]
         {folder.resolve(): True} if versions_in(folder) else {path: _holds(path) for path in _inside(folder)}
     )
     return [
-        Model(base.name, base, policy, tuple((label, n) for name, label, n in labels if name == base.name), bool(held))
+        ServedModel(
+            base.name, base, policy, tuple((label, n) for name, label, n in labels if name == base.name), bool(held)
+        )
         for base, held in sorted(bases.items())
         if held is not False
     ]

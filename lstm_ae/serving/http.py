@@ -17,10 +17,10 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from lstm_ae.serving.limiter import client_of, peer_of
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
+from lstm_ae.serving.limiter import client_key, peer_of
 from lstm_ae.serving.openapi import METRICS
-from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.rest import Answer, Asked, answer, too_large
+from lstm_ae.serving.rest import RestRequest, RestResponse, body_too_large, respond
 from lstm_ae.serving.service import Service
 
 LOG = logging.getLogger(__name__)
@@ -50,10 +50,10 @@ def http_server(
         name: by which the address was asked for.
         connections: at the same time; further ones wait until others are closed.
         header_seconds: a connection that has not sent its headers by then is closed.
-        hosts: see `names_of`.
+        hosts: see `allowed_hosts`.
     """
     return Server(
-        _Application(service, names_of(address, name, hosts), open_paths(address)),
+        _Application(service, allowed_hosts(address, name, hosts), open_paths(address)),
         address=address,
         port=port,
         interface=Interfaces.RSGI,
@@ -80,7 +80,7 @@ def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def names_of(address: str, name: str, hosts: Iterable[str]) -> frozenset[str] | None:
+def allowed_hosts(address: str, name: str, hosts: Iterable[str]) -> frozenset[str] | None:
     """The names by which clients may call a server; None where any will do.
 
     One that listens on this machine only answers to its own names and `hosts`: a page from elsewhere could reach it by
@@ -92,13 +92,13 @@ def names_of(address: str, name: str, hosts: Iterable[str]) -> frozenset[str] | 
     return frozenset(one.lower() for one in LOOPBACK | hosts | {address, name})
 
 
-STRANGER = Answer(403, b'{"error": "This server is not known by that name; see --allowed-host"}')
-NAMELESS = Answer(400, b'{"error": "A request needs one Host header, such as localhost:8501"}')
+STRANGER = RestResponse(403, b'{"error": "This server is not known by that name; see --allowed-host"}')
+NAMELESS = RestResponse(400, b'{"error": "A request needs one Host header, such as localhost:8501"}')
 # A name or an address of IPv4, or one of IPv6 in brackets; then perhaps a port.
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]]+))(?::[0-9]*)?", re.IGNORECASE | re.ASCII)
 
 
-def host_of(authority: str | None, headers: Iterable[tuple[str, str]]) -> str | None:
+def requested_host(authority: str | None, headers: Iterable[tuple[str, str]]) -> str | None:
     """Return the name that a request calls the server by, in lower case; None where there is no valid one.
 
     Args:
@@ -119,20 +119,20 @@ class _Application:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         peer = peer_of(scope.client)
         with self.service.busy.during(peer):
-            await self._serve(scope, protocol, client_of(peer))
+            await self._serve(scope, protocol, client_key(peer))
 
     async def _serve(self, scope: Any, protocol: Any, client: str) -> None:
         headers = {name.lower(): value for name, value in scope.headers.items()}
         body = _Body(headers, protocol, self.service.limits.body)
         try:
-            found = self._stranger(scope) or await answer(
-                self.service, Asked(scope.method, scope.path, headers, body.read, client)
+            found = self._stranger(scope) or await respond(
+                self.service, RestRequest(scope.method, scope.path, headers, body.read, client)
             )
         except asyncio.CancelledError:
             raise
         except Exception:
             LOG.exception("request failed", extra={"path": scope.path[:200]})
-            found = Answer(500, b'{"error": "Internal error; the log of the server says more"}')
+            found = RestResponse(500, b'{"error": "Internal error; the log of the server says more"}')
         sent = [("content-type", found.kind), *found.headers]
         if scope.method == "HEAD":
             protocol.response_empty(found.status, [*sent, ("content-length", str(len(found.content)))])
@@ -140,11 +140,11 @@ class _Application:
             protocol.response_bytes(found.status, sent, found.content)
         await body.discard()
 
-    def _stranger(self, scope: Any) -> Answer | None:
+    def _stranger(self, scope: Any) -> RestResponse | None:
         """The refusal of a request that calls the server by no name of its own."""
         if self.hosts is None or scope.path in self.paths:
             return None
-        name = host_of(scope.authority, scope.headers.items())
+        name = requested_host(scope.authority, scope.headers.items())
         if name is None:
             return NAMELESS
         return None if name in self.hosts else STRANGER
@@ -170,7 +170,7 @@ class _Body:
     async def read(self) -> bytes:
         """Return the whole body; refuse one that is too large, too slow or cut off."""
         if self._length is not None and self._length > self._limit:
-            raise too_large(self._limit)
+            raise body_too_large(self._limit)
         parts, size, ends = [], 0, 0
         forgiven = asyncio.get_running_loop().time() + GRACE
         try:
@@ -180,15 +180,15 @@ class _Body:
                     size += len(part)
                     ends += not part
                     if size > self._limit:
-                        raise too_large(self._limit)
+                        raise body_too_large(self._limit)
                     time.reschedule(forgiven + size / RATE)
         except TimeoutError:
             told = f"The body must come at {RATE} bytes a second or faster; send it again"
-            raise Refusal(Code.DEADLINE_EXCEEDED, told, http=408) from None
+            raise Refusal(StatusCode.DEADLINE_EXCEEDED, told, http=408) from None
         # granian has no error for a connection that ends early or a chunk that is none: an empty part stands for it,
         # and another one for the end. A body with trailers looks alike, and is refused as well.
         if ends > 1 or self._length not in (None, size):
-            raise invalid("The body is cut off, or its chunks are damaged; send the request again")
+            raise invalid_argument("The body is cut off, or its chunks are damaged; send the request again")
         return b"".join(parts)
 
     async def discard(self) -> None:

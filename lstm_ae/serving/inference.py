@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.serving.refusals import Code, Refusal, invalid
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.servable import DEFAULT, Servable, Signature
 from lstm_ae.serving.service import Service
 
@@ -19,7 +19,7 @@ REGRESS = "tensorflow/serving/regress"
 INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
 
 
-class Classes(NamedTuple):
+class Classification(NamedTuple):
     """A classifier's result: the label (text) and the score of each class, both `(examples, classes)`."""
 
     labels: NDArray[Any]
@@ -45,8 +45,8 @@ async def infer(
     """
     signature = servable.signatures.get(name or DEFAULT)
     if signature is None:
-        raise invalid(f"No signature was found with the name: {name or DEFAULT}")
-    require(signature, method)
+        raise invalid_argument(f"No signature was found with the name: {name or DEFAULT}")
+    require_example_signature(signature, method)
     return await _run(service, servable, method, signature, examples, seconds)
 
 
@@ -69,31 +69,31 @@ async def infer_many(
     for name, method in tasks:
         signature = servable.signatures.get(name or DEFAULT)
         if (name or DEFAULT) in chosen:
-            raise invalid(f"Duplicate evaluation of signature: {name or DEFAULT}")
+            raise invalid_argument(f"Duplicate evaluation of signature: {name or DEFAULT}")
         if signature is None:
-            raise invalid(f"Requested signature not found in model graph: {name or DEFAULT}")
+            raise invalid_argument(f"Requested signature not found in model graph: {name or DEFAULT}")
         if method not in (CLASSIFY, REGRESS):
-            raise Refusal(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
-        require(signature, method)
+            raise Refusal(StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
+        require_example_signature(signature, method)
         chosen[signature.name] = method, signature
     if len({servable.definitions[name].inputs[INPUTS].name for name in chosen}) > 1:
-        raise invalid("Input tensor must be the same for all Signatures.")
+        raise invalid_argument("Input tensor must be the same for all Signatures.")
     asked = [_run(service, servable, method, found, examples, seconds) for method, found in chosen.values()]
     return list(await asyncio.gather(*asked))
 
 
-def require(signature: Signature, method: str) -> None:
+def require_example_signature(signature: Signature, method: str) -> None:
     """Refuse a signature that does not fit CLASSIFY or REGRESS."""
     kind = "classification" if method == CLASSIFY else "regression"
     if signature.method != method:
-        raise invalid(f"Expected {kind} signature method_name to be {method}. Was: {signature.method}")
+        raise invalid_argument(f"Expected {kind} signature method_name to be {method}. Was: {signature.method}")
     if len(signature.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
+        raise invalid_argument("Expected one input Tensor.")
     count = len(signature.outputs)
     if method == CLASSIFY and count not in (1, 2):
-        raise invalid(f"Expected one or two output Tensors, found {count}")
+        raise invalid_argument(f"Expected one or two output Tensors, found {count}")
     if method == REGRESS and count != 1:
-        raise invalid("Expected one output Tensor.")
+        raise invalid_argument("Expected one output Tensor.")
     if INPUTS not in signature.inputs:
         raise _unfinished(f"No {kind} inputs found in SignatureDef", signature)
     if method == CLASSIFY and not {CLASSES, SCORES} & signature.outputs.keys():
@@ -105,7 +105,7 @@ def require(signature: Signature, method: str) -> None:
 
 def _unfinished(words: str, signature: Signature) -> Refusal:
     names = f"inputs {', '.join(signature.inputs)}; outputs {', '.join(signature.outputs)}"
-    return Refusal(Code.FAILED_PRECONDITION, f"{words}. Signature {signature.name!r} has {names}")
+    return Refusal(StatusCode.FAILED_PRECONDITION, f"{words}. Signature {signature.name!r} has {names}")
 
 
 async def _run(
@@ -117,7 +117,7 @@ async def _run(
     seconds: float | None,
 ) -> Any:
     if not examples:
-        raise invalid("Input is empty.")
+        raise invalid_argument("Input is empty.")
     service.limit_instances(len(examples))
     inputs = np.empty(len(examples), object)
     inputs[:] = examples
@@ -129,29 +129,29 @@ async def _run(
 
 def _values(values: NDArray[Any], examples: int) -> NDArray[Any]:
     if values.ndim != 1 and not (values.ndim == 2 and values.shape[1] == 1):
-        raise invalid(
+        raise invalid_argument(
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got " + _listed(values)
         )
     if len(values) != examples:
-        raise invalid(f"Input batch size did not match output batch size: {examples} vs. {len(values)}")
+        raise invalid_argument(f"Input batch size did not match output batch size: {examples} vs. {len(values)}")
     if values.dtype != np.float32:
-        raise invalid(f"Expected output Tensor of DT_FLOAT. Got: {_type(values)}")
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT. Got: {_type(values)}")
     return values.reshape(examples)
 
 
-def _classes(labels: NDArray[Any] | None, scores: NDArray[Any] | None, examples: int) -> Classes:
+def _classes(labels: NDArray[Any] | None, scores: NDArray[Any] | None, examples: int) -> Classification:
     """Check the outputs and fill in a missing one: empty labels, or scores of zero."""
     for name, array, dtype in ((CLASSES, labels, "STRING"), (SCORES, scores, "FLOAT")):
         if array is None:
             continue
         if array.ndim != 2:
-            raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got {_listed(array)}")
+            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_listed(array)}")
         if _type(array) != f"DT_{dtype}":
-            raise invalid(f"Expected {name} Tensor of DT_{dtype}. Got: {_type(array)}")
+            raise invalid_argument(f"Expected {name} Tensor of DT_{dtype}. Got: {_type(array)}")
         if len(array) != examples:
-            raise invalid(f"Expected {name} output batch size of {examples}. Got: {len(array)}")
+            raise invalid_argument(f"Expected {name} output batch size of {examples}. Got: {len(array)}")
     if labels is not None and scores is not None and labels.shape != scores.shape:
-        raise invalid(
+        raise invalid_argument(
             f"Tensors class and score should match in dim_size(1). Got {labels.shape[1]} vs. {scores.shape[1]}"
         )
     if scores is None:
@@ -163,8 +163,8 @@ def _classes(labels: NDArray[Any] | None, scores: NDArray[Any] | None, examples:
             try:
                 texts[place] = label.decode()
             except UnicodeDecodeError:
-                raise invalid(f"Output {CLASSES!r} holds bytes that are no text") from None
-    return Classes(texts, scores)
+                raise invalid_argument(f"Output {CLASSES!r} holds bytes that are no text") from None
+    return Classification(texts, scores)
 
 
 def _listed(array: NDArray[Any]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 from urllib.parse import unquote
 
-from lstm_ae.serving.refusals import Code, Refusal
+from lstm_ae.serving.errors import Refusal, StatusCode
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 WAITING = 2
 
 
-class Place:
+class RequestSlot:
     """A request in progress.
 
     Attributes:
@@ -45,7 +45,7 @@ class Place:
                 return await message
         except TimeoutError:
             told = "The request came slowly while others waited" if self.evicted else "The request did not come in time"
-            raise Refusal(Code.DEADLINE_EXCEEDED, f"{told}; send it again", http=408) from None
+            raise Refusal(StatusCode.DEADLINE_EXCEEDED, f"{told}; send it again", http=408) from None
         finally:
             self.coming = None
 
@@ -56,7 +56,7 @@ class Place:
             self.coming.reschedule(asyncio.get_running_loop().time())
 
 
-class Limiter:
+class RequestLimiter:
     """Lets so many requests be in progress.
 
     Args:
@@ -67,23 +67,23 @@ class Limiter:
 
     def __init__(self, places: int = 256, per_client: int = 0, slow: float = 1.0) -> None:
         self.places, self.per_client, self._slow = places, per_client or max(1, places * 3 // 4), slow
-        self._taken: set[Place] = set()
+        self._taken: set[RequestSlot] = set()
         self._counts: Counter[str] = Counter()
-        self._queue: deque[tuple[Place, asyncio.Future[None]]] = deque()
+        self._queue: deque[tuple[RequestSlot, asyncio.Future[None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
-    async def enter(self, client: str, deadline: float) -> AsyncIterator[Place]:
+    async def enter(self, client: str, deadline: float) -> AsyncIterator[RequestSlot]:
         """A place, once there is one.
 
         Args:
-            client: see `client_of`.
+            client: see `client_key`.
             deadline: by the event loop's clock.
 
         Raises:
             Refusal: too many wait already, or the deadline has passed.
         """
-        place = Place(client)
+        place = RequestSlot(client)
         if self._has_room(client):
             self._take(place)
         else:
@@ -96,14 +96,14 @@ class Limiter:
     def _has_room(self, client: str) -> bool:
         return len(self._taken) < self.places and self._counts[client] < self.per_client
 
-    def _take(self, place: Place) -> None:
+    def _take(self, place: RequestSlot) -> None:
         self._taken.add(place)
         self._counts[place.client] += 1
 
-    async def _wait(self, place: Place, deadline: float) -> None:
+    async def _wait(self, place: RequestSlot, deadline: float) -> None:
         own = sum(other.client == place.client for other, _ in self._queue)
         if len(self._queue) >= WAITING * self.places or own >= WAITING * self.per_client:
-            raise Refusal(Code.UNAVAILABLE, "Too many requests at a time; try again later")
+            raise Refusal(StatusCode.UNAVAILABLE, "Too many requests at a time; try again later")
         turn = asyncio.get_running_loop().create_future()
         waiter = place, turn
         self._queue.append(waiter)
@@ -118,10 +118,10 @@ class Limiter:
             else:
                 self._queue.remove(waiter)
             if isinstance(error, TimeoutError):
-                raise Refusal(Code.DEADLINE_EXCEEDED, "Too many requests at a time; try again later") from None
+                raise Refusal(StatusCode.DEADLINE_EXCEEDED, "Too many requests at a time; try again later") from None
             raise
 
-    def _leave(self, place: Place) -> None:
+    def _leave(self, place: RequestSlot) -> None:
         self._taken.discard(place)
         self._counts[place.client] -= 1
         if not self._counts[place.client]:
@@ -163,7 +163,7 @@ def peer_of(address: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def client_of(peer: str) -> str:
+def client_key(peer: str) -> str:
     """Return who is at the other side: an address of IPv4, or the network of one of IPv6, whose owner has them all."""
     host = peer.rpartition(":")[0].strip("[]")
     return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host else host

@@ -10,12 +10,12 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from lstm_ae.errors import DataError
-from lstm_ae.exporting.admission import Forbidden, admit
-from lstm_ae.exporting.warmup import FILE
-from lstm_ae.serving.manifests import changed, read_manifest
-from lstm_ae.serving.protos import to_array
-from lstm_ae.serving.refusals import Refusal
-from lstm_ae.serving.servable import Servable, check
+from lstm_ae.export.admission import ForbiddenGraphError, admit_version
+from lstm_ae.export.warmup import FILE
+from lstm_ae.serving.errors import Refusal
+from lstm_ae.serving.grpc_server import to_array
+from lstm_ae.serving.manifest import find_changed_files, read_manifest
+from lstm_ae.serving.servable import Servable, check_tensors
 
 LOG = logging.getLogger(__name__)
 # TensorFlow Serving reads no more.
@@ -33,15 +33,15 @@ def open_version(directory: Path, *, trust: bool) -> Iterator[Path]:
         DataError: the version has changed since its export, or must not be served.
     """
     try:
-        with admit(directory, trust=trust) as folder:
-            if not trust and (wrong := changed(folder, read_manifest(directory))):
+        with admit_version(directory, trust=trust) as folder:
+            if not trust and (wrong := find_changed_files(folder, read_manifest(directory))):
                 raise DataError(f"{str(directory)!r}: {wrong}. Copy or export it again, or pass --trust to load it")
             yield folder
-    except Forbidden as error:
+    except ForbiddenGraphError as error:
         raise DataError(f"{error}. Pass --trust to load it; it can then read and write files") from error
 
 
-def loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
+def make_loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
     """What loads versions.
 
     Args:
@@ -64,7 +64,7 @@ def _warm_up(servable: Servable, requests: Path) -> None:
             request = log.predict_log.request
             signature = servable.signature(request.model_spec.signature_name)
             inputs = {key: to_array(key, proto) for key, proto in request.inputs.items()}
-            check(signature, inputs)
+            check_tensors(signature, inputs)
             servable.run(signature.name, inputs)
         except Refusal as refusal:
             told = {"model": servable.name, "version": servable.version, "reason": str(refusal)}

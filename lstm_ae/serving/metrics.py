@@ -44,7 +44,7 @@ class _Versions:
         yield metric
 
 
-class Metrics:
+class ServerMetrics:
     """What has been asked and how it ended."""
 
     def __init__(self) -> None:

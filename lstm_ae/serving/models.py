@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from lstm_ae.serving.folders import Model, choose, versions_in
-from lstm_ae.serving.refusals import Code, Refusal, invalid
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
+from lstm_ae.serving.folders import ServedModel, choose_versions, versions_in
 from lstm_ae.serving.servable import Servable
-from lstm_ae.serving.workers import Workers
+from lstm_ae.serving.workers import JobThreads
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ LOADING = "loader"
 LOAD_PATIENCE, LOOK_SECONDS = 10.0, 10.0
 
 
-class State(enum.IntEnum):
+class VersionState(enum.IntEnum):
     """Where a version is in its life, numbered as TensorFlow Serving numbers it."""
 
     START = 10
@@ -40,11 +40,11 @@ class State(enum.IntEnum):
     END = 50
 
 
-class Status(NamedTuple):
+class VersionStatus(NamedTuple):
     """A version's state and, where its loading failed, why."""
 
     version: int
-    state: State
+    state: VersionState
     error: str = ""
 
 
@@ -64,7 +64,7 @@ class _Entry:
 
     def __init__(self) -> None:
         self.serving: dict[int, Servable] = {}
-        self.statuses: dict[int, Status] = {}
+        self.statuses: dict[int, VersionStatus] = {}
         self.labels: dict[str, int] = {}
         self.aside: dict[int, str] = {}
         self.loads: dict[int, asyncio.Future[Servable]] = {}
@@ -76,7 +76,7 @@ class _Entry:
     def coming(self, version: int | None) -> bool:
         """Whether a version, or any where None, is yet to be loaded, or the folder to be read."""
         return not self.looked or any(
-            status.state in (State.START, State.LOADING)
+            status.state in (VersionState.START, VersionState.LOADING)
             for number, status in self.statuses.items()
             if version in (None, number)
         )
@@ -94,7 +94,7 @@ class Catalogue:
 
     def __init__(
         self,
-        wanted: Callable[[], Iterable[Model]],
+        wanted: Callable[[], Iterable[ServedModel]],
         load: Callable[[str, int, Path], Servable],
         retry: float = 30.0,
         limit: float = 300.0,
@@ -104,13 +104,13 @@ class Catalogue:
         self._wrong: dict[str, str] = {}
         # The models without which there is no readiness; None before the first look.
         self._needed: set[str] | None = None
-        self._models: list[Model] = []
-        self._listing: asyncio.Future[list[Model]] | None = None
+        self._models: list[ServedModel] = []
+        self._listing: asyncio.Future[list[ServedModel]] | None = None
         self._looking = asyncio.Lock()
         self._updates: set[asyncio.Task[None]] = set()
         # Each load counts for itself: one at a time keeps memory low, and one that hangs is passed by.
-        self._loader = Workers(LOADING, 1, LOAD_PATIENCE)
-        self._looker = Workers(f"{LOADING}-look", 4, 1.0)
+        self._loader = JobThreads(LOADING, 1, LOAD_PATIENCE)
+        self._looker = JobThreads(f"{LOADING}-look", 4, 1.0)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """A version that is in memory: the one asked for, or the highest."""
@@ -122,12 +122,12 @@ class Catalogue:
         if entry is None or number is None or number not in entry.serving:
             if self._needed is None or (entry and entry.coming(version)):
                 raise _loading(which)
-            raise Refusal(Code.NOT_FOUND, f"Servable not found for request: {which}")
+            raise Refusal(StatusCode.NOT_FOUND, f"Servable not found for request: {which}")
         if reason := entry.aside.get(number):
-            raise Refusal(Code.UNAVAILABLE, f"Servable not available for request: {which}. {reason}")
+            raise Refusal(StatusCode.UNAVAILABLE, f"Servable not available for request: {which}. {reason}")
         return entry.serving[number]
 
-    def statuses(self, name: str, version: int | None = None, label: str | None = None) -> list[Status]:
+    def statuses(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
         """What has become of a model's versions, the highest first."""
         entry = self._entries.get(name)
         if label is not None:
@@ -136,9 +136,9 @@ class Catalogue:
         if not known:
             if self._needed is None or (entry and entry.coming(None)):
                 raise _loading(f"Latest({name})")
-            raise Refusal(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+            raise Refusal(StatusCode.NOT_FOUND, f"Could not find any versions of model {name}")
         if version is not None and version not in known:
-            raise Refusal(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
+            raise Refusal(StatusCode.NOT_FOUND, f"Could not find version {version} of model {name}")
         return [known[number] for number in sorted(known, reverse=True) if version in (None, number)]
 
     def _labeled(self, name: str, label: str) -> int:
@@ -149,7 +149,7 @@ class Catalogue:
             return version
         if self._needed is None or (entry and not entry.looked):
             raise _loading(f"Label({name}, {label})")
-        raise invalid(f"Unrecognized servable version label: {label}")
+        raise invalid_argument(f"Unrecognized servable version label: {label}")
 
     def names(self) -> list[str]:
         """The models of which a version is in memory."""
@@ -174,7 +174,7 @@ class Catalogue:
         )
 
     def states(self) -> list[tuple[str, int, str]]:
-        """The name and number of every version, and its state: a `State`'s name, "ERROR" or "SET_ASIDE"."""
+        """The name and number of every version, and its state: a `VersionState`'s name, "ERROR" or "SET_ASIDE"."""
         return [
             (name, number, "SET_ASIDE" if number in entry.aside else "ERROR" if status.error else status.state.name)
             for name, entry in sorted(self._entries.items())
@@ -191,7 +191,7 @@ class Catalogue:
         entry = self._entries.get(servable.name)
         if entry and entry.serving.get(servable.version) is servable:
             entry.aside[servable.version] = reason
-            entry.statuses[servable.version] = Status(servable.version, State.END, reason)
+            entry.statuses[servable.version] = VersionStatus(servable.version, VersionState.END, reason)
             LOG.error(
                 "version set aside", extra={"model": servable.name, "version": servable.version, "reason": reason}
             )
@@ -200,7 +200,7 @@ class Catalogue:
         """Serve a version that was set aside."""
         entry = self._entries.get(servable.name)
         if entry and entry.serving.get(servable.version) is servable and entry.aside.pop(servable.version, None):
-            entry.statuses[servable.version] = Status(servable.version, State.AVAILABLE)
+            entry.statuses[servable.version] = VersionStatus(servable.version, VersionState.AVAILABLE)
             LOG.info("version taken back", extra={"model": servable.name, "version": servable.version})
 
     async def look(self) -> None:
@@ -220,7 +220,7 @@ class Catalogue:
             if end is not None:
                 raise end
 
-    async def follow(self, models: list[Model]) -> None:
+    async def follow(self, models: list[ServedModel]) -> None:
         """Serve these models from now on.
 
         Raises:
@@ -233,16 +233,16 @@ class Catalogue:
                 found = await self._listed(await self._looker.queue(partial(versions_in, model.base)))
             except OSError as error:
                 told = f"The base_path of model {model.name} cannot be read ({error.strerror or error})"
-                raise Refusal(Code.FAILED_PRECONDITION, f"{told}; nothing was changed") from error
-            chosen[model.name] = choose(found, model.policy)
+                raise Refusal(StatusCode.FAILED_PRECONDITION, f"{told}; nothing was changed") from error
+            chosen[model.name] = choose_versions(found, model.policy)
             if not chosen[model.name]:
                 told = f"Could not find any versions of model {model.name} to serve at {str(model.base)!r}"
-                raise Refusal(Code.NOT_FOUND, f"{told}; nothing was changed")
+                raise Refusal(StatusCode.NOT_FOUND, f"{told}; nothing was changed")
             for label, version in model.labels:
                 if version not in chosen[model.name]:
                     told = f"Request to assign label to version {version} of model {model.name}, which is not currently"
                     raise Refusal(
-                        Code.FAILED_PRECONDITION, f"{told} available for inference ({label}); nothing was changed"
+                        StatusCode.FAILED_PRECONDITION, f"{told} available for inference ({label}); nothing was changed"
                     )
             chosen[model.name] |= set(model.policy.versions)
         async with self._looking:
@@ -258,7 +258,7 @@ class Catalogue:
         ]
         if missing:
             told = f"{len(missing)} servable(s) did not become available: {{{', '.join(missing)}}}"
-            raise Refusal(Code.UNKNOWN, told)
+            raise Refusal(StatusCode.UNKNOWN, told)
 
     def close(self) -> None:
         """Load nothing more, without waiting for what is being loaded."""
@@ -271,7 +271,7 @@ class Catalogue:
         status = self._entries[name].statuses.get(version) if name in self._entries else None
         return status.error if status and status.error else "there is no such version"
 
-    async def _look(self) -> list[Model]:
+    async def _look(self) -> list[ServedModel]:
         """The models that are wanted now; those that are wanted no longer are let go."""
         async with self._looking:
             self._listing = listing = self._listing or await self._looker.queue(lambda: list(self.wanted()))
@@ -297,7 +297,7 @@ class Catalogue:
             self._wrong = {name: reason for name, reason in self._wrong.items() if name in models}
             return list(models.values())
 
-    async def _update(self, model: Model) -> None:
+    async def _update(self, model: ServedModel) -> None:
         entry = self._entries.get(model.name)
         if entry is None:
             return
@@ -312,7 +312,7 @@ class Catalogue:
             finally:
                 if entry.listing and entry.listing[1].done():
                     entry.listing, entry.looked = None, True
-            chosen = choose(found, model.policy)
+            chosen = choose_versions(found, model.policy)
             if chosen:
                 self._wrong.pop(model.name, None)
             else:
@@ -321,7 +321,7 @@ class Catalogue:
             new = sorted(chosen - set(entry.serving))
             for version in new:
                 if version not in entry.failed and version not in entry.loads:
-                    entry.statuses[version] = Status(version, State.START)
+                    entry.statuses[version] = VersionStatus(version, VersionState.START)
             for label, version in model.labels:
                 entry.labels.setdefault(label, version)
             ends = await asyncio.gather(
@@ -364,7 +364,7 @@ class Catalogue:
         try:
             load = late or await self._loader.queue(partial(self._load, name, version, directory))
             entry.loads[version] = load
-            entry.statuses[version] = Status(version, State.LOADING)
+            entry.statuses[version] = VersionStatus(version, VersionState.LOADING)
             if not await _ended(load, self._limit):
                 raise _LateError(f"The version has not loaded within {self._limit:g} s, and is served once it has")
             del entry.loads[version]
@@ -372,9 +372,9 @@ class Catalogue:
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             if isinstance(error, _LateError):
-                entry.statuses[version] = Status(version, State.LOADING, first)
+                entry.statuses[version] = VersionStatus(version, VersionState.LOADING, first)
             else:
-                entry.statuses[version] = Status(version, State.END, first[:500])
+                entry.statuses[version] = VersionStatus(version, VersionState.END, first[:500])
                 entry.failed[version] = time.monotonic()
             LOG.error("version cannot be loaded", extra={"model": name, "version": version, "reason": first})
             return False
@@ -382,7 +382,7 @@ class Catalogue:
         entry.serving[version] = servable
         if self._needed is not None and self._entries.get(name) is entry:
             self._needed.add(name)
-        entry.statuses[version] = Status(version, State.AVAILABLE)
+        entry.statuses[version] = VersionStatus(version, VersionState.AVAILABLE)
         seconds = round(time.monotonic() - began, 3)
         LOG.info("version loaded", extra={"model": name, "version": version, "seconds": seconds})
         return True
@@ -392,7 +392,7 @@ class Catalogue:
         for version in versions:
             del entry.serving[version]
             entry.aside.pop(version, None)
-            entry.statuses[version] = Status(version, State.END)
+            entry.statuses[version] = VersionStatus(version, VersionState.END)
             LOG.info("version unloaded", extra={"model": name, "version": version})
 
 
@@ -401,7 +401,9 @@ class _LateError(Exception):
 
 
 def _loading(which: str) -> Refusal:
-    return Refusal(Code.UNAVAILABLE, f"Servable not yet available for request: {which}. It is LOADING; try again later")
+    return Refusal(
+        StatusCode.UNAVAILABLE, f"Servable not yet available for request: {which}. It is LOADING; try again later"
+    )
 
 
 async def _ended(future: "asyncio.Future[Any]", seconds: float) -> bool:

@@ -1,25 +1,156 @@
-"""`/openapi.json`: what this server serves at the moment, as OpenAPI 3.1.
+"""`/openapi.json`: what this server serves at the moment, as OpenAPI 3.1."""
 
-Every path of every version in memory is written out, since each has a schema of its own. What an export says of itself
-(its data, licence, metrics) stands as `x-lstmae` at the path of its model.
-Source: https://spec.openapis.org/oas/v3.1.1.html.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import numpy as np
+
 from lstm_ae import __version__
-from lstm_ae.serving import schemas
 from lstm_ae.serving.inference import CLASSIFY, REGRESS
-from lstm_ae.serving.manifests import examples, read_manifest, told
+from lstm_ae.serving.manifest import describe_manifest, manifest_examples, read_manifest
 from lstm_ae.serving.metrics import CONTENT_TYPE
 from lstm_ae.serving.models import Catalogue
-from lstm_ae.serving.servable import Servable
-from lstm_ae.serving.service import Limits
+from lstm_ae.serving.servable import DEFAULT, HORIZON, Servable, Signature, TensorSpec
+from lstm_ae.serving.service import RequestLimits
+
+Schema = dict[str, Any]
+
+_TEXT = {
+    "oneOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
+            "required": ["b64"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def request_schema(signatures: Mapping[str, Signature], limits: RequestLimits) -> Schema:
+    """A predict request to any of a model's signatures, within the limits of the server."""
+    return {"anyOf": [form for each in signatures.values() for form in _forms(each, limits)]}
+
+
+def response_schema(signatures: Mapping[str, Signature]) -> Schema:
+    """What a predict request is answered with."""
+    forms = []
+    for each in signatures.values():
+        if each.batched:
+            row = _of_one_or_all(each.outputs, 1)
+            forms.append(_object({"predictions": {"type": "array", "items": row}}, f"{each.name}, asked by instances"))
+        columns = _of_one_or_all(each.outputs, 0)
+        forms.append(_object({"outputs": columns}, f"{each.name}, asked by inputs"))
+    return {"anyOf": forms}
+
+
+def examples_schema(names: Sequence[str], limits: RequestLimits) -> Schema:
+    """Describe a classify or regress request to one of these signatures."""
+    value = {"anyOf": [{"type": ["number", "boolean"]}, *_TEXT["oneOf"]]}
+    example = {"type": "object", "additionalProperties": {"anyOf": [value, {"type": "array", "items": value}]}}
+    return {
+        "type": "object",
+        "properties": {
+            "signature_name": {"enum": [*names]},
+            "context": example | {"description": "features shared by all examples"},
+            "examples": {"type": "array", "items": example, "minItems": 1, "maxItems": limits.instances},
+        },
+        "required": ["examples", *([] if DEFAULT in names else ["signature_name"])],
+    }
+
+
+def results_schema(item: Schema) -> Schema:
+    """Describe the answer to a classify or regress request, one item per example."""
+    return _object({"results": {"type": "array", "items": item}})
+
+
+def _forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
+    """Row by row under `instances` where inputs and outputs have rows, and column by column under `inputs`."""
+    forms = [(f"{signature.name}, by inputs", "inputs", "instances", _inputs(signature, limits, 0))]
+    if signature.batched:
+        rows = {"type": "array", "items": _inputs(signature, limits, 1), "minItems": 1, "maxItems": limits.instances}
+        forms.insert(0, (f"{signature.name}, by instances", "instances", "inputs", rows))
+    needed = [] if signature.name == DEFAULT else ["signature_name"]
+    return [
+        {
+            "title": title,
+            "type": "object",
+            "properties": {"signature_name": {"const": signature.name}, key: schema, other: False},
+            "required": [key, *needed],
+        }
+        for title, key, other, schema in forms
+    ]
+
+
+def _inputs(signature: Signature, limits: RequestLimits, skipped: int) -> Schema:
+    """All inputs by name; the value of a single one may stand alone as well."""
+    most = limits.instances if signature.batched else limits.window
+    made = {
+        name: tensor_schema(
+            spec, skipped, largest=(most, limits.window), cell=_horizon(limits) if name == HORIZON else None
+        )
+        for name, spec in signature.inputs.items()
+    }
+    return _object(made) if len(made) > 1 else {"anyOf": [*made.values(), _object(made)]}
+
+
+def _of_one_or_all(outputs: Mapping[str, TensorSpec], skipped: int) -> Schema:
+    """Return the schema of a single output, or of an object of all outputs if there are several or none."""
+    made = {name: tensor_schema(spec, skipped) for name, spec in outputs.items()}
+    return _object(made) if len(made) != 1 else next(iter(made.values()))
+
+
+def _object(properties: Schema, title: str = "") -> Schema:
+    made: Schema = {"type": "object", "properties": properties, "required": [*properties]}
+    return made | {"additionalProperties": False} | ({"title": title} if title else {})
+
+
+def tensor_schema(
+    spec: TensorSpec, skipped: int = 0, *, largest: tuple[int, int] | None = None, cell: Schema | None = None
+) -> Schema:
+    """Nested lists of an input or output.
+
+    Args:
+        skipped: dimensions that are left out in front: 1 for a row of it.
+        largest: how long a list may be where the shape leaves its size open: the outermost one, and those within.
+        cell: what the values must be, where not all of the dtype are taken.
+    """
+    if spec.shape is None:
+        return {"description": f"{spec.dtype.name} values in lists, nested to any depth"}
+    schema = cell or _cell(spec.dtype)
+    for place, size in reversed([*enumerate(spec.shape)][skipped:]):
+        schema = {"type": "array", "items": schema, "minItems": 1 if size is None else size}
+        if size is not None or largest:
+            schema["maxItems"] = size if size is not None else (largest or ())[min(place, 1)]
+    if spec.shape[skipped:]:
+        schema["description"] = f"{spec.dtype.name}, shape {_shown(spec.shape[skipped:])}"
+    return schema
+
+
+def _cell(dtype: "np.dtype[Any]") -> Schema:
+    if dtype.kind == "f":
+        return {"type": "number"}
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
+    others: Schema = {"b": {"type": "boolean"}, "O": _TEXT}
+    return dict(others.get(dtype.kind, {}))
+
+
+def _horizon(limits: RequestLimits) -> Schema:
+    return {"type": "integer", "minimum": 0, "maximum": limits.horizon}
+
+
+def _shown(shape: Sequence[int | None]) -> str:
+    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
+
 
 JSON = "application/json"
+
 METRICS = "/monitoring/prometheus/metrics"
+
 # What `/ready` counts.
 UNAVAILABLE = ("loading", "failed", "set_aside")
 
@@ -34,16 +165,19 @@ _REFUSALS = {
     "503": "The model is loading or set aside, the queue is full, or the server is about to stop; try again later.",
     "504": "There was no answer within the time limit.",
 }
+
 _ASKING = ("400", "404")
+
 # The method, and the schema of one example's result, by the verb of the path.
 _PAIR = {"type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}], "minItems": 2, "maxItems": 2}
+
 _OF_EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "classify": (CLASSIFY, {"type": "array", "items": _PAIR, "description": "label and score of each class"}),
     "regress": (REGRESS, {"type": "number"}),
 }
 
 
-class Served(NamedTuple):
+class ServedVersions(NamedTuple):
     """A model's versions and labels in memory, at one moment."""
 
     name: str
@@ -51,16 +185,18 @@ class Served(NamedTuple):
     labels: dict[str, int]
 
 
-def served(catalogue: Catalogue) -> list[Served]:
+def served_versions(catalogue: Catalogue) -> list[ServedVersions]:
     """What is in memory and can be asked for by a path: names that a path cannot hold as they are are left out."""
     return [
-        Served(name, catalogue.versions(name), {key: n for key, n in catalogue.labels(name).items() if _plain(key)})
+        ServedVersions(
+            name, catalogue.versions(name), {key: n for key, n in catalogue.labels(name).items() if _plain(key)}
+        )
         for name in catalogue.names()
         if _plain(name)
     ]
 
 
-def document(models: list[Served], limits: Limits) -> dict[str, Any]:
+def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dict[str, Any]:
     """The description; reads the manifests, so it may take a while."""
     paths: dict[str, Any] = {
         "/health": {"get": _get("health", "Whether the server lives.", _state("alive"))},
@@ -80,17 +216,21 @@ def document(models: list[Served], limits: Limits) -> dict[str, Any]:
     for model in models:
         for number, servable in model.versions.items():
             key, manifest = _key(model.name, number), read_manifest(servable.directory)
-            found = examples(manifest, servable.signatures)
-            bodies[key] = _body(schemas.request(servable.signatures, limits), found)
-            answers[key] = {"description": "What the model says."} | _content(JSON, schemas.answer(servable.signatures))
-            about = {"name": model.name, "version": str(number), "labels": _labels(model, number)} | told(manifest)
+            found = manifest_examples(manifest, servable.signatures)
+            bodies[key] = _body(request_schema(servable.signatures, limits), found)
+            answers[key] = {"description": "What the model says."} | _content(
+                JSON, response_schema(servable.signatures)
+            )
+            about = {"name": model.name, "version": str(number), "labels": _labels(model, number)} | describe_manifest(
+                manifest
+            )
             for path, operation in _ways(model, number):
                 paths[path] = {"x-lstmae": about} | _status(operation)
                 paths[f"{path}/metadata"] = _metadata(operation)
                 paths[f"{path}:predict"] = _predict(operation, key)
                 for verb, (method, item) in _OF_EXAMPLES.items():
                     if names := [one.name for one in servable.signatures.values() if one.method == method]:
-                        paths[f"{path}:{verb}"] = _examples(operation, verb, schemas.examples(names, limits), item)
+                        paths[f"{path}:{verb}"] = _examples(operation, verb, examples_schema(names, limits), item)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -109,7 +249,7 @@ def document(models: list[Served], limits: Limits) -> dict[str, Any]:
     }
 
 
-def _ways(model: Served, number: int) -> Iterator[tuple[str, str]]:
+def _ways(model: ServedVersions, number: int) -> Iterator[tuple[str, str]]:
     """Paths that lead to a version, each with the start of its operations' names."""
     base, name = f"/v1/models/{model.name}", _key(model.name)
     if number == max(model.versions):
@@ -119,7 +259,7 @@ def _ways(model: Served, number: int) -> Iterator[tuple[str, str]]:
         yield f"{base}/labels/{label}", f"{name}-label-{_key(label)}"
 
 
-def _labels(model: Served, number: int) -> list[str]:
+def _labels(model: ServedVersions, number: int) -> list[str]:
     return sorted(label for label, labelled in model.labels.items() if labelled == number)
 
 
@@ -157,7 +297,7 @@ def _predict(operation: str, key: str) -> dict[str, Any]:
 
 
 def _examples(operation: str, verb: str, schema: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    answer = {"description": "One result per example."} | _content(JSON, schemas.results(item))
+    answer = {"description": "One result per example."} | _content(JSON, results_schema(item))
     return {
         "post": {
             "operationId": f"{operation}-{verb}",
@@ -204,6 +344,7 @@ def _key(name: str, number: int | None = None) -> str:
 
 
 _TEXTS = {"type": "string"}
+
 _SCHEMAS = {
     "Error": {
         "type": "object",

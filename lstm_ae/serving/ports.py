@@ -21,7 +21,7 @@ class Ports(NamedTuple):
     grpc: int | None = 8500
 
 
-def place(host: str, port: int) -> tuple[str, int]:
+def resolve_address(host: str, port: int) -> tuple[str, int]:
     """The address that a host's name stands for, and the port there, a free one for 0.
 
     granian takes addresses only, and says little where it cannot have a port. Of several addresses the first of IPv4
@@ -46,10 +46,10 @@ def place(host: str, port: int) -> tuple[str, int]:
     raise _refused(host, port, first)
 
 
-def bind(server: grpc.aio.Server, ports: Ports, address: str) -> int:
+def bind_grpc(server: grpc.aio.Server, ports: Ports, address: str) -> int:
     """Let a gRPC server listen at an address; returns the port."""
     try:
-        return int(server.add_insecure_port(f"{bracketed(address)}:{ports.grpc or 0}"))
+        return int(server.add_insecure_port(f"{bracket_host(address)}:{ports.grpc or 0}"))
     except RuntimeError as error:
         raise ConfigError(
             f"--grpc-port {ports.grpc} of {ports.host} cannot be had; "
@@ -57,7 +57,7 @@ def bind(server: grpc.aio.Server, ports: Ports, address: str) -> int:
         ) from error
 
 
-def bracketed(host: str) -> str:
+def bracket_host(host: str) -> str:
     """A host as it stands before a port."""
     return f"[{host}]" if ":" in host else host
 
@@ -79,7 +79,7 @@ async def until_it_listens(address: str, port: int, serving: "asyncio.Task[None]
     raise ConfigError(f"The server of HTTP ended before it listened at {address}:{port}; give another --host")
 
 
-def end_unread(port: int, seconds: float) -> bool:
+def reset_unread_connections(port: int, seconds: float) -> bool:
     """Let the system end connections to a port whose client takes nothing of what is sent for so long.
 
     granian writes without a limit of time, so that a few such clients would hold all connections for ever; and as it

@@ -14,15 +14,21 @@ from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
 
-from lstm_ae.serving import metrics, openapi, static
+from lstm_ae.serving import metrics, openapi, web_page
+from lstm_ae.serving.errors import LONGEST, Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.folders import LARGEST
+from lstm_ae.serving.grpc_server import to_example
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, infer
-from lstm_ae.serving.protos import to_example
-from lstm_ae.serving.reading import Examples, read_examples, read_request
-from lstm_ae.serving.refusals import LONGEST, Code, Refusal, invalid
+from lstm_ae.serving.json_codec import (
+    ExampleRequest,
+    read_examples,
+    read_request,
+    write_answer,
+    write_classification,
+    write_regression,
+)
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
-from lstm_ae.serving.writing import write_answer, write_classification, write_regression
 
 JSON = "application/json"
 
@@ -38,7 +44,7 @@ _ABOUT_ANY_NAME = re.compile(_WHICH.format(".") + _METADATA, re.IGNORECASE | re.
 _COUNTED = dict(zip(("LOADING", "ERROR", "SET_ASIDE"), openapi.UNAVAILABLE, strict=True)) | {"START": "loading"}
 
 
-class Asked(NamedTuple):
+class RestRequest(NamedTuple):
     """A request as HTTP brings it.
 
     Args:
@@ -55,7 +61,7 @@ class Asked(NamedTuple):
     client: str = ""
 
 
-class Answer(NamedTuple):
+class RestResponse(NamedTuple):
     """What goes back."""
 
     status: int
@@ -64,7 +70,7 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-async def answer(service: Service, asked: Asked) -> Answer:
+async def respond(service: Service, asked: RestRequest) -> RestResponse:
     """The answer to any request whatever."""
     try:
         if asked.path.lower().startswith("/v1/"):
@@ -74,22 +80,22 @@ async def answer(service: Service, asked: Asked) -> Answer:
         return _refused(refusal)
 
 
-def _refused(refusal: Refusal) -> Answer:
+def _refused(refusal: Refusal) -> RestResponse:
     # ASCII, so that whatever a client has sent, half a surrogate pair as well, can be said back.
-    return Answer(refusal.http, json.dumps({"error": refusal.message}).encode())
+    return RestResponse(refusal.http, json.dumps({"error": refusal.message}).encode())
 
 
-async def _versioned(service: Service, asked: Asked) -> Answer:
+async def _versioned(service: Service, asked: RestRequest) -> RestResponse:
     if asked.method == "POST" and (call := _matched(service, asked.path, _CALL, _CALL_ANY_NAME)):
         return await service.counted("rest", call["name"], _call(service, asked, call))
     if asked.method == "GET" and asked.path.lower() == "/v1/models":
-        raise invalid("Missing model name in request.")
+        raise invalid_argument("Missing model name in request.")
     if asked.method == "GET" and (about := _matched(service, asked.path, _ABOUT, _ABOUT_ANY_NAME)):
         version = _version(about["version"])
         if about["metadata"]:
             return _as_json(metadata(service, about["name"], version, about["label"]))
         return _as_json(_status(service, about["name"], version, about["label"]))
-    raise invalid(f"Malformed request: {asked.method} {asked.path}")
+    raise invalid_argument(f"Malformed request: {asked.method} {asked.path}")
 
 
 def _matched(
@@ -103,35 +109,37 @@ def _matched(
     return found if found and service.catalogue.serves(found["name"]) else None
 
 
-async def _other(service: Service, asked: Asked) -> Answer:
-    page = static.page() if service.page else {}
+async def _other(service: Service, asked: RestRequest) -> RestResponse:
+    page = web_page.page_files() if service.page else {}
     if asked.method not in ("GET", "HEAD"):
         known = asked.path in ("/health", "/ready", "/openapi.json", openapi.METRICS) or asked.path in page
         raise Refusal(
-            Code.UNIMPLEMENTED, f"{asked.method} is not for {asked.path}; use GET", http=405 if known else 404
+            StatusCode.UNIMPLEMENTED, f"{asked.method} is not for {asked.path}; use GET", http=405 if known else 404
         )
     if asked.path == "/health":
-        return Answer(200, b'{"status": "alive"}')
+        return RestResponse(200, b'{"status": "alive"}')
     if asked.path == "/ready":
         return _ready(service)
     if asked.path == openapi.METRICS:
-        return Answer(200, service.metrics.text(), metrics.CONTENT_TYPE)
+        return RestResponse(200, service.metrics.text(), metrics.CONTENT_TYPE)
     if asked.path == "/openapi.json":
-        models = openapi.served(service.catalogue)
-        return _as_json(await asyncio.to_thread(openapi.document, models, service.limits))
+        models = openapi.served_versions(service.catalogue)
+        return _as_json(await asyncio.to_thread(openapi.openapi_document, models, service.limits))
     if file := page.get(asked.path):
-        return Answer(200, file.content, file.kind, static.HEADERS)
-    raise Refusal(Code.NOT_FOUND, f"There is nothing at {asked.path}")
+        return RestResponse(200, file.content, file.kind, web_page.HEADERS)
+    raise Refusal(StatusCode.NOT_FOUND, f"There is nothing at {asked.path}")
 
 
-def _ready(service: Service) -> Answer:
+def _ready(service: Service) -> RestResponse:
     """Whether requests are welcome, and how many versions are not available; not which, for anybody may ask."""
     ready = service.ready()
     counts = Counter(_COUNTED[state] for _, _, state in service.catalogue.states() if state in _COUNTED)
-    return Answer(200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | counts).encode())
+    return RestResponse(
+        200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | counts).encode()
+    )
 
 
-async def _call(service: Service, asked: Asked, call: re.Match[str]) -> Answer:
+async def _call(service: Service, asked: RestRequest, call: re.Match[str]) -> RestResponse:
     service.admit()
     servable = service.catalogue.find(call["name"], _version(call["version"]), call["label"])
     deadline = asyncio.get_running_loop().time() + service.limits.seconds
@@ -141,8 +149,8 @@ async def _call(service: Service, asked: Asked, call: re.Match[str]) -> Answer:
 
 
 async def _answered(
-    service: Service, asked: Asked, call: re.Match[str], servable: Servable, body: bytes, deadline: float
-) -> Answer:
+    service: Service, asked: RestRequest, call: re.Match[str], servable: Servable, body: bytes, deadline: float
+) -> RestResponse:
     now = asyncio.get_running_loop().time
     method = call["method"].lower()
     read = partial(read_request, signatures=servable.dtypes) if method == "predict" else read_examples
@@ -152,20 +160,20 @@ async def _answered(
                 body = await asyncio.to_thread(_unpacked, body, encoding, service.limits.body)
             found: Any = await service.apart.call(len(body), read, body)
     except TimeoutError:
-        raise Refusal(Code.DEADLINE_EXCEEDED, "The deadline has passed before the request was read") from None
+        raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline has passed before the request was read") from None
     if method == "predict":
         outputs = await service.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
         size = sum(array.nbytes for array in outputs.values())
-        return Answer(200, await service.apart.call(size, write_answer, outputs, rows=found.rows))
+        return RestResponse(200, await service.apart.call(size, write_answer, outputs, rows=found.rows))
     examples = await asyncio.to_thread(_serialized, found)
     if method == "classify":
         classes = await infer(service, servable, CLASSIFY, found.signature, examples, deadline - now())
-        return Answer(200, await service.apart.call(classes.scores.nbytes, write_classification, *classes))
+        return RestResponse(200, await service.apart.call(classes.scores.nbytes, write_classification, *classes))
     values = await infer(service, servable, REGRESS, found.signature, examples, deadline - now())
-    return Answer(200, await service.apart.call(values.nbytes, write_regression, values))
+    return RestResponse(200, await service.apart.call(values.nbytes, write_regression, values))
 
 
-def _serialized(found: Examples) -> list[bytes]:
+def _serialized(found: ExampleRequest) -> list[bytes]:
     context = to_example(found.context)
     return [context + to_example(example) for example in found.examples]
 
@@ -175,29 +183,31 @@ def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
     if encoding.strip().lower() in ("", "identity"):
         return body
     if encoding.strip().lower() != "gzip":
-        raise Refusal(Code.INVALID_ARGUMENT, f"Content-Encoding may be gzip or none. Received: {encoding}", http=415)
+        raise Refusal(
+            StatusCode.INVALID_ARGUMENT, f"Content-Encoding may be gzip or none. Received: {encoding}", http=415
+        )
     unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         content = unpacking.decompress(body, limit + 1)
     except zlib.error:
-        raise invalid("The body is said to be gzip and is not") from None
+        raise invalid_argument("The body is said to be gzip and is not") from None
     if len(content) > limit:
-        raise too_large(limit)
+        raise body_too_large(limit)
     if not unpacking.eof:
-        raise invalid("The gzip body is cut off")
+        raise invalid_argument("The gzip body is cut off")
     return content
 
 
-def too_large(limit: int) -> Refusal:
+def body_too_large(limit: int) -> Refusal:
     """The refusal of a body over the limit."""
-    return Refusal(Code.INVALID_ARGUMENT, f"The body may have at most {limit} bytes", http=413)
+    return Refusal(StatusCode.INVALID_ARGUMENT, f"The body may have at most {limit} bytes", http=413)
 
 
 def _version(text: str | None) -> int | None:
     if text is None:
         return None
     if len(text) > 30 or int(text) > LARGEST:
-        raise invalid(f"Failed to convert version: {text} to numeric.")
+        raise invalid_argument(f"Failed to convert version: {text} to numeric.")
     return int(text)
 
 
@@ -227,5 +237,5 @@ def metadata(service: Service, name: str, version: int | None, label: str | None
     }
 
 
-def _as_json(content: Mapping[str, Any]) -> Answer:
-    return Answer(200, json.dumps(content, indent=1).encode() + b"\n")
+def _as_json(content: Mapping[str, Any]) -> RestResponse:
+    return RestResponse(200, json.dumps(content, indent=1).encode() + b"\n")

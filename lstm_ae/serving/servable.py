@@ -19,11 +19,11 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from lstm_ae.errors import DataError
-from lstm_ae.exporting.graph import read_graph_file
-from lstm_ae.exporting.manifest import FILE as MANIFEST
-from lstm_ae.serving.cells import type_name
-from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.rows import Tensors
+from lstm_ae.export.graph_check import read_graph_file
+from lstm_ae.export.manifest import FILE as MANIFEST
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
+from lstm_ae.serving.json_values import type_name
+from lstm_ae.serving.tensors import Tensors
 
 # What a client of a rollout asks for; rows with another one are answered in another shape.
 HORIZON = "horizon"
@@ -38,14 +38,14 @@ DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, Recursio
 STARTUP = "__saved_model_"
 
 
-class Spec(NamedTuple):
+class TensorSpec(NamedTuple):
     """An input's or output's dtype (object means bytes) and shape; None is a size that is open, or the whole shape."""
 
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...] | None
 
 
-class Sent(NamedTuple):
+class SentTensor(NamedTuple):
     """What a message says of its tensor, which is not yet laid out in memory."""
 
     dtype: np.dtype[Any]
@@ -62,8 +62,8 @@ class Signature(NamedTuple):
     """
 
     name: str
-    inputs: dict[str, Spec]
-    outputs: dict[str, Spec]
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
     batched: bool
     method: str = PREDICT
     exact: bool = True
@@ -88,8 +88,8 @@ class Servable:
         try:
             self.definitions = signature_definitions(folder, directory)
             self.signatures = {
-                key: signature_of(key, found)._replace(exact=exported)
-                for key, found in callable_ones(self.definitions).items()
+                key: parse_signature(key, found)._replace(exact=exported)
+                for key, found in callable_signatures(self.definitions).items()
             }
             # The loaded object owns the variables: it must live as long as its functions do.
             self._loaded = tf.saved_model.load(str(folder))
@@ -111,7 +111,7 @@ class Servable:
         """A signature by name, "" being the usual one; refuses one that is not there."""
         found = self.signatures.get(name or DEFAULT)
         if found is None:
-            raise Refusal(Code.FAILED_PRECONDITION, f'Serving signature key "{name or DEFAULT}" not found.')
+            raise Refusal(StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name or DEFAULT}" not found.')
         return found
 
     def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
@@ -132,7 +132,7 @@ class Servable:
         except tf.errors.OpError as error:
             raise Refusal(_code(error.error_code), _after(remark, error.message)) from None
         except (TypeError, ValueError) as error:
-            raise invalid(_after(remark, str(error))) from None
+            raise invalid_argument(_after(remark, str(error))) from None
 
     def _relaxed(self, name: str) -> Any:
         """Return a signature's function without its check of shapes."""
@@ -152,18 +152,18 @@ def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
     """Refuse inputs other than the signature's."""
     sent, expected = inputs.keys(), signature.inputs.keys()
     if len(sent) != len(expected):
-        raise invalid(
+        raise invalid_argument(
             f"input size does not match signature: {len(sent)}!={len(expected)} len({_names(sent)}) != "
             f"len({_names(expected)}). Sent extra: {_names(sent - expected)}. Missing but required: "
             f"{_names(expected - sent)}."
         )
     for name in sorted(sent - expected):
-        raise invalid(
+        raise invalid_argument(
             f"input tensor alias not found in signature: {name}. Inputs expected to be in the set {_names(expected)}."
         )
 
 
-def check(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent]) -> None:
+def check_tensors(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> None:
     """Refuse tensors, or what is said of them, whose names or dtypes differ from the signature.
 
     An exact signature refuses other shapes as well.
@@ -172,12 +172,12 @@ def check(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent]) -> No
     for name, spec in signature.inputs.items():
         if inputs[name].dtype != spec.dtype:
             sent, expected = type_name(inputs[name].dtype), type_name(spec.dtype)
-            raise invalid(f"Expected input {name} to be {expected} but {sent} is provided.")
+            raise invalid_argument(f"Expected input {name} to be {expected} but {sent} is provided.")
     if signature.exact and (unfit := shape_mismatch(signature, inputs)):
-        raise invalid(unfit)
+        raise invalid_argument(unfit)
 
 
-def shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent]) -> str:
+def shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> str:
     """Describe the first input whose shape differs from the signature; "" if all match."""
     for name, spec in signature.inputs.items():
         shape = inputs[name].shape
@@ -219,12 +219,12 @@ def signature_definitions(folder: Path, directory: Path | None = None) -> dict[s
     return {key: serving[0].signature_def[key] for key in sorted(serving[0].signature_def)}
 
 
-def callable_ones(definitions: Mapping[str, SignatureDef]) -> dict[str, SignatureDef]:
+def callable_signatures(definitions: Mapping[str, SignatureDef]) -> dict[str, SignatureDef]:
     """Return the signatures that a client can call."""
     return {key: definitions[key] for key in sorted(definitions) if not key.startswith(STARTUP)}
 
 
-def signature_of(name: str, definition: SignatureDef) -> Signature:
+def parse_signature(name: str, definition: SignatureDef) -> Signature:
     """What a definition says, in numpy's terms."""
     inputs = {key: _spec(info) for key, info in sorted(definition.inputs.items())}
     outputs = {key: _spec(info) for key, info in sorted(definition.outputs.items())}
@@ -236,11 +236,11 @@ def signature_of(name: str, definition: SignatureDef) -> Signature:
     return Signature(name, inputs, outputs, batched, definition.method_name)
 
 
-def _spec(info: Any) -> Spec:
+def _spec(info: Any) -> TensorSpec:
     dtype = np.dtype(tf.dtypes.as_dtype(info.dtype).as_numpy_dtype)
     if info.tensor_shape.unknown_rank:
-        return Spec(dtype, None)
-    return Spec(dtype, tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim))
+        return TensorSpec(dtype, None)
+    return TensorSpec(dtype, tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim))
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
@@ -255,8 +255,8 @@ def _names(names: Iterable[str]) -> str:
     return f"{{{','.join(sorted(names))}}}"
 
 
-def _code(number: int) -> Code:
-    return Code(number) if number in Code.__members__.values() else Code.UNKNOWN
+def _code(number: int) -> StatusCode:
+    return StatusCode(number) if number in StatusCode.__members__.values() else StatusCode.UNKNOWN
 
 
 def _after(remark: str, message: str) -> str:

@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_ae.serving.batching import CALLING, Batcher, Batching
-from lstm_ae.serving.connections import PERIOD, Sweeper, connections_for
-from lstm_ae.serving.folders import Model
+from lstm_ae.serving.batching import CALLING, Batcher, BatchingConfig
+from lstm_ae.serving.connections import PERIOD, ConnectionSweeper, connections_for
+from lstm_ae.serving.errors import Refusal, StatusCode
+from lstm_ae.serving.folders import ServedModel
+from lstm_ae.serving.grpc_server import grpc_server
 from lstm_ae.serving.http import http_server
-from lstm_ae.serving.limiter import Limiter
-from lstm_ae.serving.metrics import Metrics
+from lstm_ae.serving.limiter import RequestLimiter
+from lstm_ae.serving.metrics import ServerMetrics
 from lstm_ae.serving.models import LOADING, Catalogue
-from lstm_ae.serving.ports import Ports, bind, end_unread, place, until_it_listens
-from lstm_ae.serving.refusals import Code, Refusal
-from lstm_ae.serving.rpc import grpc_server
+from lstm_ae.serving.ports import Ports, bind_grpc, reset_unread_connections, resolve_address, until_it_listens
 from lstm_ae.serving.servable import Servable
-from lstm_ae.serving.service import Limits, Service
+from lstm_ae.serving.service import RequestLimits, Service
 
 LOG = logging.getLogger(__name__)
 
 
-class Manners(NamedTuple):
+class ServerConfig(NamedTuple):
     """How the server treats folders and connections.
 
     Args:
@@ -55,13 +55,13 @@ class Manners(NamedTuple):
 
 async def serve(
     root: Path,
-    wanted: Callable[[], Iterable[Model]],
+    wanted: Callable[[], Iterable[ServedModel]],
     load: Callable[[str, int, Path], Servable],
     *,
     ports: Ports,
-    manners: Manners,
-    batching: Batching,
-    limits: Limits,
+    manners: ServerConfig,
+    batching: BatchingConfig,
+    limits: RequestLimits,
     page: bool,
     listening: Callable[[Ports, Service], None],
 ) -> bool:
@@ -81,22 +81,24 @@ async def serve(
         ConfigError: the address or a port cannot be had.
     """
     catalogue, batcher = Catalogue(wanted, load, limit=manners.load_seconds), Batcher(batching, limits.seconds)
-    limiter = Limiter(manners.concurrency, manners.per_client)
-    service = Service(catalogue, batcher, Metrics(), limits, limiter=limiter, page=page)
+    limiter = RequestLimiter(manners.concurrency, manners.per_client)
+    service = Service(catalogue, batcher, ServerMetrics(), limits, limiter=limiter, page=page)
     connections = connections_for(manners.concurrency)
 
-    async def reload(models: list[Model]) -> None:
+    async def reload(models: list[ServedModel]) -> None:
         for model in models:
             if not model.base.resolve().is_relative_to(root.resolve()):
-                raise Refusal(Code.PERMISSION_DENIED, f"The base_path of {model.name!r} is not in the served folder")
+                raise Refusal(
+                    StatusCode.PERMISSION_DENIED, f"The base_path of {model.name!r} is not in the served folder"
+                )
         await catalogue.follow(models)
 
-    address, port = place(ports.host, ports.rest)
+    address, port = resolve_address(ports.host, ports.rest)
     ports = ports._replace(rest=port)
     rpc = None
     if ports.grpc is not None:
         rpc = grpc_server(service, reload, connections, manners.header_seconds, content=manners.tensor_content)
-        ports = ports._replace(grpc=bind(rpc, ports, address))
+        ports = ports._replace(grpc=bind_grpc(rpc, ports, address))
         await rpc.start()
     http = http_server(
         service,
@@ -109,10 +111,10 @@ async def serve(
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    at_signals(loop, stop.set)
+    stop_on_signals(loop, stop.set)
     looking = asyncio.create_task(_look(catalogue, manners.poll))
     own = [port for port in (ports.rest, ports.grpc) if port is not None]
-    sweeping = asyncio.create_task(_sweep(Sweeper(own, connections, service.busy)))
+    sweeping = asyncio.create_task(_sweep(ConnectionSweeper(own, connections, service.busy)))
     serving = asyncio.create_task(http.serve())
     stopping = asyncio.create_task(stop.wait())
     begun = asyncio.create_task(until_it_listens(address, ports.rest, serving))
@@ -121,7 +123,7 @@ async def serve(
         await asyncio.wait([begun, stopping], return_when=asyncio.FIRST_COMPLETED)
         if begun.done():
             begun.result()
-            end_unread(ports.rest, limits.seconds)
+            reset_unread_connections(ports.rest, limits.seconds)
             listening(ports, service)
             await asyncio.wait([stopping, serving, looking], return_when=asyncio.FIRST_COMPLETED)
         for task in (looking, serving):
@@ -148,10 +150,10 @@ async def serve(
         catalogue.close()
         service.apart.close()
         LOG.info("stopped")
-    return at_work()
+    return is_busy()
 
 
-def at_work(seconds: float = 0.2) -> bool:
+def is_busy(seconds: float = 0.2) -> bool:
     """Whether a thread that calls or loads a model is not done within so long; one that waits for work ends at once."""
     end = time.monotonic() + seconds
     threads = [thread for thread in threading.enumerate() if thread.name.startswith((CALLING, LOADING))]
@@ -160,7 +162,7 @@ def at_work(seconds: float = 0.2) -> bool:
     return any(thread.is_alive() for thread in threads)
 
 
-def at_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+def stop_on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
     """Call `stop` on the loop at SIGTERM and SIGINT, which the loops of Windows know nothing of."""
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
@@ -169,7 +171,7 @@ def at_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Non
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
-async def _sweep(sweeper: Sweeper) -> None:
+async def _sweep(sweeper: ConnectionSweeper) -> None:
     while True:
         if closed := sweeper.sweep():
             LOG.warning("connections without a request closed", extra={"connections": closed})

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
-from lstm_ae.serving.apart import Apart
 from lstm_ae.serving.batching import Batcher, Run
-from lstm_ae.serving.connections import Busy
-from lstm_ae.serving.limiter import Limiter
-from lstm_ae.serving.metrics import Metrics
+from lstm_ae.serving.connections import BusyConnections
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
+from lstm_ae.serving.json_workers import JsonWorkers
+from lstm_ae.serving.limiter import RequestLimiter
+from lstm_ae.serving.metrics import ServerMetrics
 from lstm_ae.serving.models import Catalogue
-from lstm_ae.serving.refusals import Code, Refusal, invalid
-from lstm_ae.serving.rows import Tensors
-from lstm_ae.serving.servable import HORIZON, Sent, Servable, Signature, check, count_samples
+from lstm_ae.serving.servable import HORIZON, SentTensor, Servable, Signature, check_tensors, count_samples
+from lstm_ae.serving.tensors import Tensors
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 LONG = 1000
 
 
-class Limits(NamedTuple):
+class RequestLimits(NamedTuple):
     """What one request may ask for.
 
     Args:
@@ -61,15 +61,15 @@ class Service:
         self,
         catalogue: Catalogue,
         batcher: Batcher,
-        metrics: Metrics,
-        limits: Limits,
+        metrics: ServerMetrics,
+        limits: RequestLimits,
         *,
-        limiter: Limiter | None = None,
+        limiter: RequestLimiter | None = None,
         page: bool = True,
     ) -> None:
         self.catalogue, self.batcher, self.metrics, self.limits = catalogue, batcher, metrics, limits
-        self.limiter, self.busy = limiter or Limiter(), Busy()
-        self.page, self.apart = page, Apart()
+        self.limiter, self.busy = limiter or RequestLimiter(), BusyConnections()
+        self.page, self.apart = page, JsonWorkers()
         self.leaving = self.draining = False
         self.running = 0
         metrics.watch(catalogue.states)
@@ -82,7 +82,7 @@ class Service:
     def admit(self) -> None:
         """Refuse a request that comes once the server is stopping; what it has begun with it ends."""
         if self.draining:
-            raise Refusal(Code.UNAVAILABLE, "The server is stopping; ask another one")
+            raise Refusal(StatusCode.UNAVAILABLE, "The server is stopping; ask another one")
 
     async def predict(
         self, servable: Servable, signature: Signature, inputs: Mapping[str, NDArray[Any]], seconds: float | None = None
@@ -135,38 +135,38 @@ class Service:
 
         return run
 
-    def check(self, signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent]) -> None:
+    def check(self, signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> None:
         """Refuse inputs, or what is said of them, that are not the signature's, or larger than the limits."""
-        check(signature, inputs)
+        check_tensors(signature, inputs)
         limits = self.limits
         for name, array in inputs.items():
             if signature.batched and array.shape:
                 self.limit_instances(array.shape[0])
             sizes = array.shape[1:] if signature.batched else array.shape
             if max(sizes, default=0) > limits.window:
-                raise invalid(f"Input {name!r} may have at most {limits.window} steps. Received: {max(sizes)}")
+                raise invalid_argument(f"Input {name!r} may have at most {limits.window} steps. Received: {max(sizes)}")
         self._limit_elements("inputs", sum(math.prod(array.shape) for array in inputs.values()))
 
     def limit_instances(self, count: int) -> None:
         """Refuse more rows than the limit."""
         if count > self.limits.instances:
-            raise invalid(f"At most {self.limits.instances} instances a request. Received: {count}")
+            raise invalid_argument(f"At most {self.limits.instances} instances a request. Received: {count}")
 
     def _limit_elements(self, what: str, count: int) -> None:
         if count > self.limits.elements:
-            raise invalid(
+            raise invalid_argument(
                 f"The {what} of a request may have at most {self.limits.elements} elements; send fewer rows or steps. "
                 f"Received: {count}"
             )
 
     def _limit_steps(self, signature: Signature, inputs: Mapping[str, NDArray[Any]], rows: int) -> int:
         """Refuse a rollout over the limits, and what would answer more than they allow; returns the steps of a row."""
-        steps = ahead = steps_in(signature, inputs)
+        steps = ahead = free_size(signature, inputs)
         if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iu":
             for ahead in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
                 if not 0 <= ahead <= self.limits.horizon:
-                    raise invalid(f"Input {HORIZON!r} must be 0 to {self.limits.horizon}. Received: {ahead}")
-        self._limit_elements("outputs", answered_by(signature, rows, ahead))
+                    raise invalid_argument(f"Input {HORIZON!r} must be 0 to {self.limits.horizon}. Received: {ahead}")
+        self._limit_elements("outputs", count_outputs(signature, rows, ahead))
         return max(steps, ahead)
 
     async def counted(self, protocol: str, model: str, work: Awaitable[T]) -> T:
@@ -195,7 +195,7 @@ class Service:
             self.metrics.answered(protocol, known, code, time.perf_counter() - began)
 
 
-def steps_in(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
+def free_size(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
     """Return the largest size of an input that the signature leaves open, besides the number of rows."""
     longest = 1
     for name, array in inputs.items():
@@ -206,7 +206,7 @@ def steps_in(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
     return longest
 
 
-def answered_by(signature: Signature, rows: int, steps: int) -> int:
+def count_outputs(signature: Signature, rows: int, steps: int) -> int:
     """Return how many elements the outputs have, as far as the signature tells, where open sizes are of steps."""
     shapes = [spec.shape for spec in signature.outputs.values() if spec.shape is not None]
     if signature.batched:

@@ -20,7 +20,7 @@ MOST_THREADS = 1024
 INTER_OP_THREADS = 64
 
 
-class Workers:
+class JobThreads:
     """Runs jobs in threads, so many at a time.
 
     A job that takes longer than `patience` gives its place to another one and goes on beside it.

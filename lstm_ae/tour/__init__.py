@@ -1,1 +1,2 @@
-"""The source report again: `parts` says what it claims, `journey` trains what is missing, `lstm_ae.judging` decides."""
+"""The source report again: `parts` says what it claims, `journey` trains what is missing, `lstm_ae.significance`
+decides."""

@@ -5,16 +5,16 @@ from collections.abc import Container
 from pathlib import Path
 
 from lstm_ae.config import Config, task_of
-from lstm_ae.options import declared, flag
-from lstm_ae.presets import PRESETS
+from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.config.presets import PRESETS
 
 
-def command_of(config: Config, out: Path) -> str:
+def training_command(config: Config, out: Path) -> str:
     """The command that trains a config into a directory."""
-    return f"lstmae {task_of(config)} train {options_of(config)} --out {shlex.quote(str(out))}"
+    return f"lstmae {task_of(config)} train {command_options(config)} --out {shlex.quote(str(out))}"
 
 
-def options_of(config: Config, leave_out: Container[str] = ()) -> str:
+def command_options(config: Config, leave_out: Container[str] = ()) -> str:
     """The options that make a config: from the report's preset where that is shorter.
 
     Args:
@@ -28,12 +28,12 @@ def options_of(config: Config, leave_out: Container[str] = ()) -> str:
 
 def _differing(config: Config, base: Config, leave_out: Container[str]) -> list[str]:
     words: list[str] = []
-    for field in declared(type(config)):
+    for field in declared_options(type(config)):
         value = getattr(config, field.name)
         if value == getattr(base, field.name) or field.name in leave_out:
             continue
         if field.kind is bool:
-            words.append(flag(field.name) if value else flag(f"no_{field.name}"))
+            words.append(flag_name(field.name) if value else flag_name(f"no_{field.name}"))
         else:
-            words += [flag(field.name), ",".join(value) if isinstance(value, tuple) else f"{value}"]
+            words += [flag_name(field.name), ",".join(value) if isinstance(value, tuple) else f"{value}"]
     return words

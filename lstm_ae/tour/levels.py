@@ -8,7 +8,7 @@ from lstm_ae.errors import ConfigError
 WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
-class Level(NamedTuple):
+class TourLevel(NamedTuple):
     """A size of the tour.
 
     Args:
@@ -43,7 +43,7 @@ class Level(NamedTuple):
 LEVELS = {
     level.name: level
     for level in (
-        Level(
+        TourLevel(
             "smoke",
             seeds=(0,),
             sequences=500,
@@ -57,7 +57,7 @@ LEVELS = {
             says="Only smoke: a small part of the data and of the settings, one epoch, one seed. It shows that "
             "everything runs; its numbers say nothing about the report's.",
         ),
-        Level(
+        TourLevel(
             "short",
             seeds=(0, 1),
             sequences=12_000,
@@ -70,7 +70,7 @@ LEVELS = {
             whole=False,
             says="Short: a part of the data, few epochs, two seeds. Its verdicts hold for these alone.",
         ),
-        Level(
+        TourLevel(
             "full",
             seeds=(0, 1, 2),
             sequences=60_000,
@@ -87,7 +87,7 @@ LEVELS = {
 }
 
 
-def level_of(name: str) -> Level:
+def find_level(name: str) -> TourLevel:
     """The level of a name; raises `ConfigError` where there is none."""
     if name not in LEVELS:
         raise ConfigError(f"--level must be one of {', '.join(LEVELS)}. Received: {name[:40]!r}")

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.judging import OPEN, Judged, Sample
 from lstm_ae.run import Run
-from lstm_ae.tour.journey import Leg, configs_of
-from lstm_ae.tour.measuring import Facts, Quantity, baseline_of, facts_of, value_of
-from lstm_ae.tour.parts import BASELINE, Claim, Numbers, Part
+from lstm_ae.significance import OPEN, Decision, SettingResult
+from lstm_ae.tour.claims import BASELINE, Numbers, TourClaim, TourPart
+from lstm_ae.tour.measurements import MeasuredRun, TourQuantity, baseline_value, measured_value, read_run_facts
+from lstm_ae.tour.runs import TourTraining, setting_configs
 
 
-class Row(NamedTuple):
+class SettingRow(NamedTuple):
     """A setting as it is told.
 
     Args:
@@ -25,27 +25,27 @@ class Row(NamedTuple):
 
     name: str
     reported: float | None
-    reached: tuple[tuple[Sample, Sample | None], ...]
-    legs: tuple[Leg, ...]
+    reached: tuple[tuple[SettingResult, SettingResult | None], ...]
+    legs: tuple[TourTraining, ...]
 
 
-class Answer(NamedTuple):
+class ClaimResult(NamedTuple):
     """A claim with its verdict."""
 
-    claim: Claim
-    judged: Judged
+    claim: TourClaim
+    judged: Decision
 
 
-class Outcome(NamedTuple):
+class PartResult(NamedTuple):
     """What a part came to; `leaky` says why its numbers flatter, "" where they do not."""
 
-    part: Part
-    rows: tuple[Row, ...]
-    answers: tuple[Answer, ...]
+    part: TourPart
+    rows: tuple[SettingRow, ...]
+    answers: tuple[ClaimResult, ...]
     leaky: str
 
 
-class Told(NamedTuple):
+class TourResults(NamedTuple):
     """All outcomes, a sentence for everything that could not be read, and what the numbers rest on.
 
     Args:
@@ -54,16 +54,16 @@ class Told(NamedTuple):
         read: how many trainings that is.
     """
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PartResult, ...]
     missing: tuple[str, ...]
     sources: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     read: int = 0
 
 
-def outcomes(parts: Sequence[Part], seeds: Sequence[int], legs: Sequence[Leg]) -> Told:
+def read_results(parts: Sequence[TourPart], seeds: Sequence[int], legs: Sequence[TourTraining]) -> TourResults:
     """Read the runs of all parts and decide the claims; what is missing is left out and said."""
-    facts: dict[Config, Facts] = {}
+    facts: dict[Config, MeasuredRun] = {}
     leaks: dict[Config, str] = {}
     missing = []
     sources: dict[str, None] = {}
@@ -72,51 +72,51 @@ def outcomes(parts: Sequence[Part], seeds: Sequence[int], legs: Sequence[Leg]) -
         run = Run(leg.directory)
         try:
             about = run.about()
-            facts[leg.config], leaks[leg.config] = facts_of(run), str(about["data"]["leaky"])
+            facts[leg.config], leaks[leg.config] = read_run_facts(run), str(about["data"]["leaky"])
             sources[f"{about['data']['text']} (licence: {about['data']['licence']})"] = None
             made[_made_by(about)] = None
         except (DataError, ConfigError) as error:
             missing.append(f"{leg.setting}, seed {leg.config.seed}: {error}")
     of = {leg.config: leg for leg in legs}
     found = tuple(_outcome(part, seeds, facts, leaks, of) for part in parts)
-    return Told(found, tuple(missing), tuple(sources), tuple(made), len(legs) - len(missing))
+    return TourResults(found, tuple(missing), tuple(sources), tuple(made), len(legs) - len(missing))
 
 
 def _outcome(
-    part: Part,
+    part: TourPart,
     seeds: Sequence[int],
-    facts: Mapping[Config, Facts],
+    facts: Mapping[Config, MeasuredRun],
     leaks: Mapping[Config, str],
-    legs: Mapping[Config, Leg],
-) -> Outcome:
-    def numbers(name: str, quantity: Quantity) -> Sample:
+    legs: Mapping[Config, TourTraining],
+) -> PartResult:
+    def numbers(name: str, quantity: TourQuantity) -> SettingResult:
         setting = name.removeprefix(BASELINE)
-        read = baseline_of if name.startswith(BASELINE) else value_of
+        read = baseline_value if name.startswith(BASELINE) else measured_value
         values = []
         for seed in seeds:
-            found = [read(facts[c], quantity) if c in facts else None for c in configs_of(part, setting, (seed,))]
+            found = [read(facts[c], quantity) if c in facts else None for c in setting_configs(part, setting, (seed,))]
             known = [value for value in found if value is not None]
             if len(known) == len(found):
                 values.append(_middle(known, quantity.log))
         named = quantity.rival if name.startswith(BASELINE) else setting
-        return Sample(named, tuple(values), quantity.unit, quantity.higher, quantity.log)
+        return SettingResult(named, tuple(values), quantity.unit, quantity.higher, quantity.log)
 
-    def baseline(name: str, quantity: Quantity) -> Sample | None:
+    def baseline(name: str, quantity: TourQuantity) -> SettingResult | None:
         found = numbers(f"{BASELINE}{name}", quantity)
         return found if found.values else None
 
     rows = tuple(
-        Row(
+        SettingRow(
             setting.name,
             setting.reported,
             tuple((numbers(setting.name, each), baseline(setting.name, each)) for each in part.quantities),
-            tuple(legs[config] for config in configs_of(part, setting.name, seeds[:1]) if config in legs),
+            tuple(legs[config] for config in setting_configs(part, setting.name, seeds[:1]) if config in legs),
         )
         for setting in part.settings
     )
-    answers = tuple(Answer(claim, _decided(claim, numbers, len(seeds))) for claim in part.claims)
-    reasons = (leaks.get(config, "") for s in part.settings for config in configs_of(part, s.name, seeds))
-    return Outcome(part, rows, answers, max(reasons, key=len, default=""))
+    answers = tuple(ClaimResult(claim, _decided(claim, numbers, len(seeds))) for claim in part.claims)
+    reasons = (leaks.get(config, "") for s in part.settings for config in setting_configs(part, s.name, seeds))
+    return PartResult(part, rows, answers, max(reasons, key=len, default=""))
 
 
 def _made_by(about: Mapping[str, Any]) -> str:
@@ -126,11 +126,11 @@ def _made_by(about: Mapping[str, Any]) -> str:
     return f"{about.get('machine', 'a machine that is not known')} ({shown})"
 
 
-def _decided(claim: Claim, numbers: Numbers, seeds: int) -> Judged:
+def _decided(claim: TourClaim, numbers: Numbers, seeds: int) -> Decision:
     """The verdict on a claim, which fewer seeds than were to be trained, and a single one, leave open."""
     fewest = [seeds]
 
-    def counted(name: str, quantity: Quantity) -> Sample:
+    def counted(name: str, quantity: TourQuantity) -> SettingResult:
         found = numbers(name, quantity)
         if not name.startswith(BASELINE):
             fewest.append(len(found.values))

@@ -4,21 +4,23 @@ from collections.abc import Iterator
 from itertools import product
 
 from lstm_ae.config import Toy
-from lstm_ae.presets import preset
-from lstm_ae.tour.commands import options_of
-from lstm_ae.tour.levels import Level
-from lstm_ae.tour.measuring import Quantity
-from lstm_ae.tour.parts import Claim, Ground, Part, Setting, better, every, reaches
+from lstm_ae.config.presets import load_preset
+from lstm_ae.tour.claims import TourClaim, TourData, TourPart, TourSetting, all_rules, better, reaches
+from lstm_ae.tour.commands import command_options
+from lstm_ae.tour.levels import TourLevel
+from lstm_ae.tour.measurements import TourQuantity
 
-LOSS = Quantity("error of the reconstruction", "reconstruction_mse", "validation", log=True, baseline="mean sequence")
+LOSS = TourQuantity(
+    "error of the reconstruction", "reconstruction_mse", "validation", log=True, baseline="mean sequence"
+)
 RATES, UNITS, CLIPS = (0.1, 0.01, 0.001), (8, 16, 32), (1.0, 5.0)
 REPORTED = 0.00016683299145370256
 
 
-def parts(level: Level, ground: Ground) -> Iterator[Part]:
+def parts(level: TourLevel, ground: TourData) -> Iterator[TourPart]:
     """The part of the synthetic signal."""
     chosen = Toy.from_dict(
-        preset("toy", "report") | {"sequences": level.sequences, "epochs": level.epochs["toy"]},
+        load_preset("toy", "report") | {"sequences": level.sequences, "epochs": level.epochs["toy"]},
     )
     grid = {
         (rate, units, clip): Toy.from_dict(chosen.to_dict() | {"learning_rate": rate, "units": units, "clip": clip})
@@ -29,40 +31,40 @@ def parts(level: Level, ground: Ground) -> Iterator[Part]:
         return tuple(config for key, config in grid.items() if key[at] == value)
 
     best = "the report's best (0.1, 16, 5)"
-    yield Part(
+    yield TourPart(
         key="toy",
         title="A synthetic signal, reconstructed",
         where="Part 1",
         told="Noise with a damped stretch around steps 20 to 30 is given back by an autoencoder, in a grid over the "
         "learning rate, the hidden units and the clipping of the gradient.",
         command=f"lstmae toy tune --repeats {len(level.seeds)} --learning-rate 0.1,0.01,0.001 --units 8,16,32 "
-        "--clip 1,5 " + options_of(chosen, ("learning_rate", "units", "clip")),
+        "--clip 1,5 " + command_options(chosen, ("learning_rate", "units", "clip")),
         settings=(
-            Setting(best, (chosen,), REPORTED),
-            *(Setting(f"learning rate {rate:g}", those(0, rate)) for rate in RATES),
-            *(Setting(f"{units} units", those(1, units)) for units in UNITS),
-            *(Setting(f"clip {clip:g}", those(2, clip)) for clip in CLIPS),
+            TourSetting(best, (chosen,), REPORTED),
+            *(TourSetting(f"learning rate {rate:g}", those(0, rate)) for rate in RATES),
+            *(TourSetting(f"{units} units", those(1, units)) for units in UNITS),
+            *(TourSetting(f"clip {clip:g}", those(2, clip)) for clip in CLIPS),
         ),
         quantities=(LOSS,),
         claims=(
-            Claim(
+            TourClaim(
                 "validation loss 0.000167 with learning rate 0.1, hidden size 16, clip 5",
                 reaches(best, LOSS, REPORTED, whole=level.whole),
                 "Confirmed where that setting comes to 0.000167 or less, and below the mean sequence, with every seed.",
             ),
-            Claim(
+            TourClaim(
                 "learning rate = 0.1 was the best",
-                every(*(better("learning rate 0.1", f"learning rate {rate:g}", LOSS) for rate in RATES[1:])),
+                all_rules(*(better("learning rate 0.1", f"learning rate {rate:g}", LOSS) for rate in RATES[1:])),
                 "Confirmed where it is better than 0.01 and than 0.001, over the grid's settings.",
             ),
-            Claim(
+            TourClaim(
                 "a strong tendency of gradient_clip = 1 to be better",
                 better("clip 1", "clip 5", LOSS),
                 "Confirmed where 1 is better than 5, over the grid's settings.",
             ),
-            Claim(
+            TourClaim(
                 "the bigger the hidden state size, the better the performance",
-                every(better("32 units", "16 units", LOSS), better("16 units", "8 units", LOSS)),
+                all_rules(better("32 units", "16 units", LOSS), better("16 units", "8 units", LOSS)),
                 "Confirmed where 32 units are better than 16, and 16 than 8, over the grid's settings.",
             ),
         ),

@@ -1,0 +1,157 @@
+"""`--dry-run`: what a long command will take, in place of the command itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.config import Config, Series, Snp
+from lstm_ae.errors import ConfigError
+
+from . import training
+from .backend import import_tensorflow
+from .console import Console, format_clock
+from .options import GivenOptions
+
+
+def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
+    """The dry run of a study's `train`, or of `series train`."""
+
+    def dry_run(
+        *,
+        given: GivenOptions,
+        talk: Console,
+        out: Path | None,
+        resume: bool,
+        data: str | None = None,
+        tensorboard: bool = False,
+    ) -> None:
+        from lstm_ae.run import require_free
+
+        _require_new(resume)
+        if out is not None:
+            require_free(out)
+        if kind is Series and data is None:
+            raise ConfigError("Give the table to train on: lstmae series train DATA --dry-run")
+        config = given.config(kind, **({"data": data} if kind is Series else {}))
+        import_tensorflow(talk)
+        config, loaded = training.complete_config(config, talk)
+        from lstm_ae.estimate.training import estimate_training
+        from lstm_ae.run import command_line
+
+        talk.say("timing some steps ...")
+        show_estimate(estimate_training(config, loaded, command=command_line()), talk)
+
+    return dry_run
+
+
+def show_search_estimate(given: GivenOptions, asked: Any, kind: type[Config], talk: Console) -> None:
+    """The dry run of a search."""
+    from lstm_ae.run import require_free
+
+    from . import search
+
+    _require_new(asked.resume)
+    if asked.engine != "local":
+        raise ConfigError("--dry-run is for --engine local, since it times this machine; leave one of them out")
+    if asked.out is not None:
+        require_free(asked.out)
+    plan = search.make_plan(given, kind, asked)
+    import_tensorflow(talk)
+    plan, data = search.complete_plan(plan, talk)
+    from lstm_ae.estimate.searches import estimate_search
+    from lstm_ae.search.executors import default_jobs
+
+    jobs, keep = asked.jobs or default_jobs(plan), 1 if asked.keep is None else asked.keep
+    talk.say(f"timing settings of {search.describe_plan(plan)}, {jobs} at once ...")
+    found = estimate_search(plan, data, jobs=jobs, keep=keep, refit=asked.refit)
+    if asked.seconds is not None:
+        found = found._replace(notes=(*found.notes, "this is the whole search, whatever --max-time says"))
+    show_estimate(found, talk)
+
+
+def show_backtest_estimate(
+    config: Config, talk: Console, out: Path | None, folds: int, by: str, *, refit: bool
+) -> None:
+    """The dry run of a backtest."""
+    _require_no_folder(out)
+    import_tensorflow(talk)
+    from lstm_ae.estimate.folds import estimate_backtest
+
+    assert isinstance(config, Snp)
+    talk.say("timing a training and a test ...")
+    show_estimate(estimate_backtest(config, folds, by=by, refit=refit), talk)
+
+
+def show_table_backtest_estimate(config: Series, talk: Console, out: Path | None, folds: int) -> None:
+    """The dry run of a backtest of anyone's own table."""
+    _require_no_folder(out)
+    import_tensorflow(talk)
+    from lstm_ae.estimate.folds import estimate_table_backtest
+
+    bar = talk.progress()
+    talk.say("timing a training and a test ...")
+    found = estimate_table_backtest(config, folds, bar.reading)
+    bar.clear()
+    show_estimate(found, talk)
+
+
+def show_kfold_estimate(given: GivenOptions, talk: Console, out: Path | None, folds: int, keep: float) -> None:
+    """The dry run of a choice by folds."""
+    from .search import split_values
+
+    _require_no_folder(out)
+    config, axes = split_values(given, Snp)
+    import_tensorflow(talk)
+    from lstm_ae.estimate.folds import estimate_kfold
+
+    assert isinstance(config, Snp)
+    talk.say("timing settings ...")
+    show_estimate(estimate_kfold(config, axes, folds, keep=keep), talk)
+
+
+def _require_no_folder(out: Path | None) -> None:
+    """What is begun in a folder would be gone on with there, and takes less than the whole."""
+    if out is not None and out.exists():
+        raise ConfigError(f"--dry-run is for what is begun anew, and --out {str(out)!r} exists; leave one of them out")
+
+
+def _require_new(resume: bool) -> None:
+    if resume:
+        raise ConfigError("--dry-run is for what is begun anew, and --resume goes on; leave one of them out")
+
+
+def show_estimate(found: Any, talk: Console) -> None:
+    """Show an estimate."""
+    talk.document(describe_estimate(found, talk))
+
+
+def describe_estimate(found: Any, talk: Console) -> dict[str, Any]:
+    """Show an estimate; returned is what a document says of it."""
+    rows = [(part.name, part.duration.usual, part.duration.slowest, part.how) for part in found.parts]
+    whole = found.duration
+    talk.table(["part", "seconds", "slowest", "how"], rows)
+    talk.show(
+        f"duration: {format_clock(whole.usual)}, or {format_clock(whole.slowest)} if all were like the slowest timed"
+    )
+    memory = "not known on this system" if found.memory is None else _size(found.memory)
+    talk.show(f"memory: {memory}")
+    talk.show(f"disk: {_size(found.disk)} in the end, and {_size(found.meanwhile)} more meanwhile")
+    for note in found.notes:
+        talk.show(f"  {note}")
+    talk.show("Nothing was trained to its end, and nothing is left behind.")
+    return {
+        "seconds": whole.usual,
+        "seconds_slowest": whole.slowest,
+        "parts": [
+            {"name": p.name, "how": p.how, "seconds": p.duration.usual, "seconds_slowest": p.duration.slowest}
+            for p in found.parts
+        ],
+        "memory_bytes": found.memory,
+        "disk_bytes": found.disk,
+        "disk_bytes_meanwhile": found.meanwhile,
+        "notes": list(found.notes),
+    }
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

@@ -1,0 +1,117 @@
+"""`lstmae mnist compare` and `weights`: test the source report's claims about its classifiers."""
+
+from typing import Any
+
+import typer
+
+from lstm_ae.config import Mnist
+from lstm_ae.config.options import check_value
+from lstm_ae.config.space import Axis
+
+from . import dry_run
+from .console import Console
+from .options import GivenOptions, Out, command, make_option
+from .tune import JOBS, REPEATS, Repair, Resume
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the study of digits."""
+
+    def dry_compare(*, given: GivenOptions, talk: Console, **values: Any) -> None:
+        from lstm_ae.search.report_claims import MODELS
+
+        dry_run.show_search_estimate(*_asked("compare", given, Axis("model", MODELS), **values), Mnist, talk)
+
+    def dry_weights(*, given: GivenOptions, talk: Console, **values: Any) -> None:
+        from lstm_ae.search.report_claims import WEIGHTS
+
+        axis = Axis("reconstruction_weight", WEIGHTS)
+        dry_run.show_search_estimate(*_asked("weights", given, axis, **values), Mnist, talk)
+
+    @command(
+        app,
+        "compare",
+        "lstmae mnist compare --units 2 --epochs 1 --jobs 1",
+        Mnist,
+        hide=("model",),
+        dry_run=dry_compare,
+    )
+    def compare(
+        *,
+        repeats: make_option(REPEATS) = None,  # type: ignore[valid-type]
+        jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
+        resume: Resume = False,
+        repair: Repair = False,
+        out: Out = None,
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Train the report's four classifiers and the head on the shared code alike, and compare them."""
+        from lstm_ae.search.report_claims import MODELS, classifier_findings
+
+        asked = {"repeats": repeats, "jobs": jobs, "resume": resume, "repair": repair, "out": out}
+        _compare("compare", given, talk, Axis("model", MODELS), classifier_findings, **asked)
+
+    @command(
+        app,
+        "weights",
+        "lstmae mnist weights --units 2 --epochs 1 --jobs 1",
+        Mnist,
+        hide=("reconstruction_weight",),
+        dry_run=dry_weights,
+    )
+    def weights(
+        *,
+        repeats: make_option(REPEATS) = None,  # type: ignore[valid-type]
+        jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
+        resume: Resume = False,
+        repair: Repair = False,
+        out: Out = None,
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Train with several shares of the reconstruction in the loss, and compare what both tasks gain and lose (which
+        share weights with --model v2 and head-on-code only)."""
+        from lstm_ae.search.report_claims import SHARING, WEIGHTS, weight_findings
+
+        asked = {"repeats": repeats, "jobs": jobs, "resume": resume, "repair": repair, "out": out}
+        config = _compare("weights", given, talk, Axis("reconstruction_weight", WEIGHTS), weight_findings, **asked)
+        if config.model not in SHARING:
+            talk.say("the two tasks of this model share no weights and do not compete for them; --model v2 lets them")
+
+
+def _asked(verb: str, given: GivenOptions, axis: Axis, **asked: Any) -> tuple[GivenOptions, Any]:
+    """The grid over one option, and what else was typed."""
+    from . import search
+
+    listed = GivenOptions(given | {axis.name: axis}).resting(given)
+    for field in (REPEATS, JOBS):
+        check_value(field, asked[field.name])
+    return listed, search.SearchRequest(verb, keep=0, varied=axis.name, **asked)
+
+
+def _compare(verb: str, given: GivenOptions, talk: Console, axis: Axis, findings: Any, **asked: Any) -> Any:
+    """A grid over one option, of which no model is kept and no test digit is read; returns what all have in common."""
+    from lstm_ae.search.report_claims import classifier_rows
+
+    from . import search
+    from .search import require_results
+
+    listed, typed = _asked(verb, given, axis, **asked)
+    folder, plan, found, _ = search.search(listed, Mnist, typed, talk)
+    require_results(folder, found)
+    header, table = classifier_rows(found.trials, axis.name, axis.values)
+    folder.write_table({column: [row[place] for row in table] for place, column in enumerate(header)})
+    talk.table(header, table)
+    told = [str(line) for line in findings(found.trials)]
+    for line in told:
+        talk.show(line)
+    talk.show(f"table: {folder.directory / 'table.csv'}")
+    talk.document(
+        {
+            "search": str(folder.directory),
+            "trials": [{"values": t.values, "executions": [e._asdict() for e in t.executions]} for t in found.trials],
+            "findings": told,
+        }
+    )
+    return plan.config

@@ -1,0 +1,89 @@
+"""`lstmae series classify`: the class of every row of a table, or of every series."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .backend import import_tensorflow
+from .console import Console
+from .options import Formulas, GivenOptions, RunArgument, command
+from .training import require_table, show_files, show_note
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "classify", "lstmae series classify latest walks.csv --out classes.csv", reads=True)
+    def classify(
+        run: RunArgument,
+        data: Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")],
+        *,
+        out: Annotated[
+            Path,
+            typer.Option(
+                metavar="<file>",
+                help="The .csv or .parquet file to write: a line for each series where a window is a whole one, else "
+                "for each row.",
+            ),
+        ],
+        label_col: Annotated[
+            str | None, typer.Option(metavar="<name>", help="Column of known classes: judge the answers by it.")
+        ] = None,
+        keep_formulas: Formulas = False,
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Say to which class the window that ends with each row belongs, or each series where it is one window."""
+        from lstm_ae.run import open_run
+
+        require_table("--out", out)
+        found = open_run(run, "series")
+        found.metrics()
+        import_tensorflow(talk)
+        from lstm_ae.apply import classify as classification
+        from lstm_ae.data.checks import new_table_warnings
+        from lstm_ae.table_files import write_table
+
+        bar = talk.progress()
+        answers = classification.classify(found, data, label_col=label_col, reading=given, progress=bar.reading)
+        bar.clear()
+        show_note(new_table_warnings(answers.prepared), talk)
+        path = write_table(out, classification.class_columns(answers), keep_formulas=keep_formulas)
+        counts, judged = classification.count_classes(answers), classification.judge_classification(answers)
+        _show(answers, counts, judged, talk)
+        show_files(talk, {"classes": path})
+        talk.document(
+            {
+                "run": str(found.directory),
+                "of": "series" if answers.of_series else "rows",
+                "windows": int(answers.known.sum()),
+                "classes": counts,
+                "unknown": list(answers.unknown),
+                "judged": None if judged is None else judged._asdict(),
+                "out": str(path),
+            }
+        )
+
+
+def _show(answers: Any, counts: dict[str, int], judged: Any, talk: Console) -> None:
+    """How many windows of each class, and how right that is where it is known."""
+    from lstm_ae.formatting import format_count, format_heading, format_names
+
+    of = "series" if answers.of_series else "rows"
+    total = sum(counts.values())
+    talk.table(
+        ["class", of, "share"],
+        [(format_heading(name), number, f"{number / max(total, 1):.1%}") for name, number in counts.items() if number],
+    )
+    prepared = answers.prepared
+    # Of rows that have met in one time there is one.
+    missing = (len(prepared.table.ids) if answers.of_series else int(prepared.grid.known.sum())) - total
+    if missing:
+        why = "it holds no value" if answers.of_series else "no whole window with a value ends there"
+        talk.show(f"{missing:,} {of} without a class: {why}")
+    if answers.unknown:
+        names = format_names(list(map(format_heading, answers.unknown)))
+        talk.show(f"{format_count(len(answers.unknown), 'label')} unknown to the run and not judged: {names}")
+    if judged is not None:
+        talk.show(f"accuracy {judged.accuracy:.2%}, macro-F1 {judged.macro_f1:.3f} of {judged.windows:,} labelled {of}")

@@ -1,0 +1,363 @@
+"""`lstmae series train`, `detect`: find anomalies in a table, or in rows as they arrive."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lstm_ae.config import Series
+from lstm_ae.config.options import declared_options
+from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.errors import ConfigError, DataError
+
+from . import dry_run, training
+from .backend import import_tensorflow
+from .console import Console
+from .errors import until_stopped
+from .options import Formulas, GivenOptions, Out, RunArgument, command
+from .training import require_png, require_table, show_files, show_note, show_training
+
+if TYPE_CHECKING:
+    from lstm_ae.apply.stream import FinalScores
+    from lstm_ae.data.time_zones import Zone
+
+
+NAME = "standard input"
+
+# Rows left out that are said one by one.
+MOST = 10
+
+
+class SkippedRows:
+    """Rows of a stream that could not be taken, a line on stderr for each of the first, and then ever fewer."""
+
+    def __init__(self, talk: Console) -> None:
+        self.talk, self.count = talk, 0
+
+    def __call__(self, error: DataError) -> None:
+        """One more."""
+        self.count += 1
+        if self.count <= MOST:
+            self.talk.say(f"left out: {error}")
+        elif self.count & (self.count - 1) == 0:  # a power of two
+            self.talk.say(f"left out: {error}; {self.count:,} rows so far")
+
+    def end(self) -> None:
+        """Say how many there were."""
+        from lstm_ae.formatting import format_count
+
+        if self.count:
+            self.talk.say(f"{format_count(self.count, 'row')} left out")
+
+
+def follow(
+    run: Any,
+    talk: Console,
+    threshold: str | None,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    skip_bad: bool = False,
+    keep_formulas: bool = False,
+) -> None:
+    """Write a line for every row as soon as its score is decided, and the rest when the stream ends.
+
+    It ends as well with a row that cannot be taken; with `skip_bad` that is said and left out.
+
+    CSV; with `--json` a JSON object a line.
+    """
+    from lstm_ae.apply.detect import load_detector
+    from lstm_ae.apply.stream import Stream
+    from lstm_ae.data.csv_reader import raise_refusal
+    from lstm_ae.data.series_scales import describe_unknown_series
+    from lstm_ae.data.stream import read_incoming
+    from lstm_ae.data.time_zones import infer_zone
+    from lstm_ae.studies.series.defaults import read_with_run_config
+    from lstm_ae.table_files import table
+
+    detector = load_detector(run)
+    config = read_with_run_config(detector.config, reading)
+    stream = Stream(detector._replace(config=config), threshold)
+    talk.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
+    talk.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
+    with until_stopped(lambda size: os.read(0, size)) as read:
+        # What a training was told to learn from is not known of rows that come.
+        left_out = SkippedRows(talk)
+        refuse = left_out if skip_bad else raise_refusal
+        layout, chunks = read_incoming(read, NAME, dataclasses.replace(config, label_col=None), refuse)
+        timed, zone = layout.time is not None, infer_zone(layout, config)
+        stream.zone = None if layout.dated else zone
+        # The columns' own scores stand in the order of their names, whatever the order in which they come.
+        names = layout.values if len(layout.values) > 1 else ()
+        columns = [*(["series"] if layout.ids else []), "time", "score", "p", "anomaly", "final"]
+        columns += [f"score {name}" for name in names]
+
+        def line(cells: list[Any]) -> str:
+            if talk.json:
+                return json.dumps(dict(zip(columns, cells, strict=True)))
+            return table(None, [cells], keep_formulas=keep_formulas).decode().removesuffix("\n")
+
+        if not talk.json:
+            _write([line(columns)])
+        problem = None
+        try:
+            for chunk in chunks:
+                new = [name for name in dict.fromkeys(chunk.ids or ()) if name not in stream.tracks]
+                if unknown := describe_unknown_series(detector.levels.names, new):
+                    show_note([unknown], talk)
+                found = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
+                _write(_lines(found, columns, line, timed=timed, zone=zone))
+        except DataError as error:
+            problem = error
+        _write(_lines(stream.end(), columns, line, timed=timed, zone=zone))
+        left_out.end()
+        if problem:
+            raise problem
+
+
+def refuse_files(given: dict[str, Any]) -> None:
+    """Refuse options that need a whole table: a stream has no end that they could wait for."""
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{name} needs a whole table, and - is a stream; give a table's path, or leave it out")
+
+
+def _lines(
+    found: "FinalScores", columns: list[str], line: Callable[[list[Any]], str], *, timed: bool, zone: "Zone"
+) -> Iterator[str]:
+    from lstm_ae.data.time_zones import format_each_time
+
+    times = format_each_time(found.times, zone) if timed else found.times.tolist()
+    values: list[Any] = [found.series] if "series" in columns else []
+    values += [times, *(column.tolist() for column in (found.scores, found.p, found.anomaly, found.final))]
+    values += [column.tolist() for column in found.by_feature.T][: len(columns) - len(values)]
+    for row in zip(*values, strict=True):
+        yield line([None if cell != cell else cell for cell in row])
+
+
+def _write(lines: Any) -> None:
+    """All at once, for whoever waits for them."""
+    if text := "".join(f"{line}\n" for line in lines):
+        print(text, end="", flush=True)
+
+
+Table = Annotated[str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
+
+# A network is hardly trained whose error is so many times that of principal components, and no so many times smaller
+# than that of the windows' means.
+FAR_WORSE = 3
+
+_THRESHOLD = next(field for field in declared_options(Series) if field.name == "threshold")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @command(
+        app,
+        "train",
+        "lstmae series train pump.csv --epochs 5",
+        Series,
+        hide=("data",),
+        dry_run=dry_run.show_training_estimate(Series),
+    )
+    def train(
+        data: Table = None,
+        *,
+        out: Out = None,
+        resume: Annotated[
+            bool,
+            typer.Option("--resume", metavar="", help="Continue the unfinished run at --out, or the latest one."),
+        ] = False,
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Train a model of a table; every choice that is left open is found and said."""
+        if resume:
+            if data is not None:
+                given["data"] = data
+            _show_trained(talk, training.resume(given, Series, talk, out=out))
+            return
+        if data is None:
+            raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to go on with a run")
+        config = given.config(Series, data=data)
+        import_tensorflow(talk)
+        found, loaded = training.complete_config(config, talk)
+        if config.task == "anomaly" and not config.normal:
+            marked = ", but those that --label-col marks" * (config.label_col is not None)
+            talk.say(
+                f"  normal: all rows of the training and validation parts are taken for normal{marked} (see --normal)"
+            )
+        _show_trained(talk, training.train(found, talk, out=out, data=loaded))
+
+    @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
+    def detect(
+        run: RunArgument,
+        data: Annotated[
+            str,
+            typer.Argument(
+                help="The table to search, with the columns of the one trained on; - for rows that come on standard "
+                "input, each answered as soon as its score is final."
+            ),
+        ],
+        *,
+        threshold: Annotated[
+            str | None,
+            typer.Option(metavar="<rule>", help=_THRESHOLD.option.help.replace("default: ", "default: as trained; ")),
+        ] = None,
+        events: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="<file>", help="Where the events go, a .csv or .parquet file (default: events.csv in the run)."
+            ),
+        ] = None,
+        scores: Annotated[
+            Path | None, typer.Option(metavar="<file>", help="Write every row's score as a .csv or .parquet file.")
+        ] = None,
+        figure: Annotated[
+            Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
+        ] = None,
+        label_col: Annotated[
+            str | None, typer.Option(metavar="<name>", help="Column of 0 and 1: judge the scores by it.")
+        ] = None,
+        skip_bad: Annotated[
+            bool,
+            typer.Option(
+                "--skip-bad",
+                metavar="",
+                help="Of a stream, go on past rows that cannot be read or come late, and say so; else they end it.",
+            ),
+        ] = False,
+        keep_formulas: Formulas = False,
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Find the anomalies in a table: events with their time, their p-value and the columns that caused them."""
+        from lstm_ae.run import open_run
+
+        for name, path in (("--events", events), ("--scores", scores)):
+            # Before the search, which may take long.
+            if path is not None:
+                require_table(name, path)
+        if figure is not None:
+            require_png(figure)
+        if threshold is not None:
+            parse_threshold(threshold)
+        if data == "-":
+            refuse_files({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
+        elif skip_bad:
+            raise ConfigError("--skip-bad is for rows that come on standard input; give - as DATA, or leave it out")
+        opened = open_run(run, "series")
+        opened.metrics()
+        import_tensorflow(talk)
+        if data == "-":
+            follow(opened, talk, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
+            return
+        from lstm_ae.apply import detect as detected
+        from lstm_ae.apply import detect as detection
+        from lstm_ae.apply.detect import sketch_detection
+        from lstm_ae.apply.evaluate import describe_known_windows
+        from lstm_ae.data.checks import new_table_warnings
+        from lstm_ae.files import write
+        from lstm_ae.plots.base import png
+        from lstm_ae.table_files import write_table
+
+        bar = talk.progress()
+        found = detection.detect(
+            opened,
+            data,
+            rule=threshold,
+            label_col=label_col,
+            reading=given,
+            progress=bar.reading,
+            scoring=bar.scoring,
+        )
+        bar.clear()
+        notes = new_table_warnings(found.prepared, opened.normal()[1], opened.symbols)
+        rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
+        show_note(
+            (*notes, *describe_known_windows(found.prepared, opened.fingerprints()), *([rests] if rests else [])), talk
+        )
+        _show(found, talk)
+        files = {}
+        if events is not None:
+            files["events"] = write_table(events, detected.event_columns(found), keep_formulas=keep_formulas)
+        if scores is not None:
+            files["scores"] = write_table(scores, detected.score_columns(found), keep_formulas=keep_formulas)
+        if figure is not None:
+            files["figure"] = write(figure, png(detected.detection_figure(found)))
+        try:
+            if events is None:
+                files["events"] = write_table(
+                    opened.directory / "events.csv", detected.event_columns(found), keep_formulas=keep_formulas
+                )
+            if figure is None:
+                files["figure"] = write(
+                    opened.directory / "figures" / "detection.png", png(detected.detection_figure(found))
+                )
+            opened.write_detection(sketch_detection(found))
+        except OSError as error:
+            if not files:
+                raise
+            # What was asked for is written; a run that belongs to somebody else stays as it is.
+            talk.say(f"not kept in {opened.directory} ({error.strerror or error})")
+        show_files(talk, files)
+        talk.document(detected.as_json(found) | {name: str(path) for name, path in files.items()})
+
+
+def _show_trained(talk: Console, run: Any) -> None:
+    """What a training came to, and what comes next."""
+    config, metrics = run.config(), run.metrics()
+    show_training(talk, run)
+    if note := _too_short(config.epochs, metrics):
+        talk.say(note)
+    if not config.tests:
+        talk.say(f"next: lstmae series evaluate {run.directory} DATA, as no row was kept for a test")
+    if config.task == "forecast":
+        talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
+    if config.task == "anomaly":
+        threshold = metrics["threshold"]
+        show_note([threshold["note"]] if "note" in threshold else [], talk)
+        # One threshold for all: a series whose scores are high has more of the alarms, a calm one fewer.
+        budget = bool(config.id_col) and threshold["rule"].startswith("budget")
+        each = " a series, on average" if budget else ""
+        talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}{each}: {threshold['how']}")
+        talk.say(f"next: lstmae series detect {run.directory} DATA")
+    elif config.task == "classify":
+        talk.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
+
+
+def _too_short(epochs: int, metrics: dict[str, Any]) -> str:
+    """That the network is hardly better than the windows' means, and principal components are far better; else ""."""
+    measured = metrics["validation"].get("reconstruction_mse")
+    # Components that are as many as the numbers of a window have no error, and no verdict.
+    if measured is None or "validation" not in metrics.get("verdict", {}):
+        return ""
+    error, baselines = measured["value"], measured["baselines"]
+    (name, linear), constant = next(iter(baselines.items())), baselines["mean of the window"]
+    if not (0 < FAR_WORSE * linear < error and constant < FAR_WORSE * error):
+        return ""
+    stopped = "It stopped early: give a longer --patience"
+    more = f"Give more --epochs (now {epochs}), or a smaller --batch-size"
+    return (
+        f"note: the network errs {error / linear:.1f} times as much as {name}: it has learned too little to find more "
+        f"than gross anomalies. {stopped if metrics['training']['stopped'] else more}"
+    )
+
+
+def _show(found: Any, talk: Console) -> None:
+    """The events, the threshold and what false alarms to expect, and the same of the baseline."""
+    from lstm_ae.apply import detect
+
+    rows = detect.event_rows(found)
+    if rows:
+        names = [name for name in rows[0] if name != "provisional"]
+        told = [row | {"end": row["end"] + " (provisional)" * row["provisional"]} for row in rows]
+        talk.table(names, [tuple(row[name] for name in names) for row in told])
+    else:
+        talk.show("No anomaly found.")
+    for line in detect.describe_detection(found):
+        talk.show(line)

@@ -1,0 +1,144 @@
+"""`lstmae series encode`, `reconstruct`, `evaluate` and `plot`: a table in; a table, measures or a figure out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lstm_ae.config.options import flag_name
+from lstm_ae.errors import ConfigError
+
+from .backend import import_tensorflow
+from .console import Console
+from .options import Formulas, GivenOptions, RunArgument, command
+from .training import require_png, require_table, show_files, show_metrics, show_note
+
+Table = Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")]
+
+Rows = Annotated[Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, a row for each row.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
+    def encode(
+        run: RunArgument, data: Table, *, out: Rows, keep_formulas: Formulas = False, given: GivenOptions, talk: Console
+    ) -> None:
+        """Write the code of the window that ends with each row; empty where no whole window does."""
+        from lstm_ae.apply.encode import code_columns
+
+        _write(run, data, out, given, talk, code_columns, keep_formulas=keep_formulas)
+
+    @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
+    def reconstruct(
+        run: RunArgument, data: Table, *, out: Rows, keep_formulas: Formulas = False, given: GivenOptions, talk: Console
+    ) -> None:
+        """Write every row as the model gives it back, missing values too: the mean over the windows that hold it."""
+        from lstm_ae.apply.encode import reconstruction_columns
+
+        _write(run, data, out, given, talk, reconstruction_columns, keep_formulas=keep_formulas)
+
+    @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
+    def evaluate(
+        run: RunArgument,
+        data: Annotated[
+            str | None, typer.Argument(metavar="DATA", help="A table to measure on; the one trained on if none.")
+        ] = None,
+        *,
+        label_col: Annotated[
+            str | None, typer.Option(metavar="<name>", help="Column of known classes, or of 0 and 1 for anomalies.")
+        ] = None,
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Measure a run on another table, beside the baselines that it has kept, or again on the parts of its own."""
+        from lstm_ae.run import open_run
+
+        options = [*(["label_col"] if label_col is not None else []), *given]
+        if data is None and options:
+            raise ConfigError(f"{flag_name(options[0])} is for another table; give it as DATA")
+        found = open_run(run, "series")
+        found.metrics()
+        import_tensorflow(talk)
+        from lstm_ae.experiment import open_trained
+
+        bar = talk.progress()
+        if data is None:
+            opened = open_trained(found)
+            evaluation, leaky = opened.evaluate(), opened.data.source.leaky
+            bar.clear()
+        else:
+            from lstm_ae.apply.evaluate import evaluate_table
+
+            notes: list[str] = []
+            evaluation = evaluate_table(
+                found, data, label_col=label_col, reading=given, progress=bar.reading, remark=notes.append
+            )
+            bar.clear()
+            show_note(notes, talk)
+            leaky = ""
+        metrics = evaluation.as_json()
+        show_metrics(talk, metrics, leaky)
+        talk.document({"run": str(found.directory), "data": data, "metrics": metrics})
+
+    @command(app, "plot", "lstmae series plot latest pump.csv", reads=True)
+    def plot(
+        run: RunArgument,
+        data: Table,
+        *,
+        figure: Annotated[
+            Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
+        ] = None,
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Draw a table's columns with what the model gives back of them."""
+        from lstm_ae.apply import encode as tables
+        from lstm_ae.files import write
+        from lstm_ae.plots.base import png
+
+        if figure is not None:
+            require_png(figure)
+        found, opened = _opened(run, data, given, talk)
+        drawn = png(tables.figure(opened))
+        path = write(figure, drawn) if figure is not None else found.write_figure("table", drawn)
+        show_files(talk, {"figure": path})
+        talk.document({"run": str(found.directory), "figure": str(path)})
+
+
+def _opened(run: str, data: str, given: GivenOptions, talk: Console) -> tuple[Any, Any]:
+    from lstm_ae.run import open_run
+
+    found = open_run(run, "series")
+    found.metrics()
+    import_tensorflow(talk)
+    from lstm_ae.apply.encode import open_table
+    from lstm_ae.data.checks import new_table_warnings
+
+    bar = talk.progress()
+    opened = open_table(found, data, bar.reading, reading=given)
+    bar.clear()
+    show_note(new_table_warnings(opened.prepared, symbols=opened.levels.names), talk)
+    return found, opened
+
+
+def _write(
+    run: str,
+    data: str,
+    out: Path,
+    given: GivenOptions,
+    talk: Console,
+    columns: Callable[[Any], dict[str, Any]],
+    *,
+    keep_formulas: bool,
+) -> None:
+    require_table("--out", out)
+    found, opened = _opened(run, data, given, talk)
+    from lstm_ae.table_files import write_table
+
+    path = write_table(out, columns(opened), keep_formulas=keep_formulas)
+    rows = len(opened.prepared.table.lines)
+    show_files(talk, {"rows": path})
+    talk.document({"run": str(found.directory), "rows": rows, "out": str(path)})

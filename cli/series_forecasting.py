@@ -1,0 +1,220 @@
+"""`lstmae series forecast` and `backtest`: what follows a table, and how often that was right."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lstm_ae.config import Series
+from lstm_ae.config.options import check_value, declared_options
+from lstm_ae.errors import InsufficientSkillError
+from lstm_ae.formatting import format_skill
+
+from . import dry_run as estimating
+from .backend import import_tensorflow
+from .console import Console
+from .options import Formulas, GivenOptions, RunArgument, command, make_option
+from .snp import FOLDS, SKILL, Folder, Level, interruption_note, new_results_folder, parse_levels
+from .training import require_png, require_table, show_files, show_note, show_verdicts
+
+_HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
+
+# Lines of the table that is shown.
+MOST = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    _backtest(app)
+
+    @command(app, "forecast", "lstmae series forecast latest pump.csv --out next.csv", reads=True)
+    def forecast(
+        run: RunArgument,
+        data: Annotated[str, typer.Argument(help="The table to go on from, with the columns of the one trained on.")],
+        *,
+        out: Annotated[
+            Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, a row for each step ahead.")
+        ],
+        horizon: Annotated[
+            int | None,
+            typer.Option(
+                metavar="<int>",
+                help="Steps to forecast (default: as trained); further ahead the model reads its own forecasts.",
+            ),
+        ] = None,
+        level: Level = "80,95",
+        figure: Annotated[
+            Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
+        ] = None,
+        keep_formulas: Formulas = False,
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Forecast what follows a table, from the last rows of every series on."""
+        from lstm_ae.run import open_run
+
+        require_table("--out", out)
+        if figure is not None:
+            require_png(figure)
+        asked = parse_levels(level)
+        check_value(_HORIZON, horizon)
+        found = open_run(run, "series")
+        metrics = found.metrics()
+        import_tensorflow(talk)
+        from lstm_ae.apply import forecast as outlook
+        from lstm_ae.files import write
+        from lstm_ae.plots.base import png
+        from lstm_ae.table_files import write_table
+
+        bar = talk.progress()
+        ahead = outlook.forecast_file(found, data, horizon=horizon, levels=asked, reading=given, progress=bar.reading)
+        bar.clear()
+        columns = outlook.forecast_columns(ahead)
+        _show(columns, ahead, talk)
+        for part, verdict in metrics.get("verdict", {}).items():
+            talk.show(f"Of its training, on {part}: {verdict['text']}")
+        shares = [
+            (name.rpartition("_"), of) for name, of in metrics.get("test", {}).items() if name.startswith("coverage_")
+        ]
+        if held := [f"{level} % held {of['value']:.1%}" for (_, _, level), of in shares]:
+            talk.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
+        drawn = png(outlook.figure(ahead))
+        files = {
+            "forecast": write_table(out, columns, keep_formulas=keep_formulas),
+            "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
+        }
+        show_files(talk, files)
+        talk.document(
+            {
+                "run": str(found.directory),
+                "series": len(ahead.ids),
+                "left_out": list(ahead.short),
+                "steps": ahead.future.shape[1],
+                "baseline": ahead.baseline,
+                **{name: str(path) for name, path in files.items()},
+            }
+        )
+
+
+def _backtest(app: typer.Typer) -> None:
+    def dry_run(
+        *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, talk: Console
+    ) -> None:
+        number, _ = check_value(FOLDS, folds), check_value(SKILL, require_skill)
+        estimating.show_table_backtest_estimate(given.config(Series, data=data, task="forecast"), talk, out, number)
+
+    example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
+
+    @command(app, "backtest", example, Series, hide=("data", "task"), dry_run=dry_run)
+    def backtest(
+        data: Annotated[str, typer.Argument(help="The table: CSV, plain or compressed, or Parquet.")],
+        *,
+        folds: make_option(FOLDS) = 5,  # type: ignore[valid-type]
+        out: Folder = None,
+        require_skill: make_option(SKILL) = None,  # type: ignore[valid-type]
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Train and test a forecaster on one stretch of time after the other, each after all that came before."""
+        number, wanted = check_value(FOLDS, folds), check_value(SKILL, require_skill)
+        found = show_table_backtest(given.config(Series, data=data, task="forecast"), talk, out, number)
+        if wanted is not None and not found >= wanted:
+            raise InsufficientSkillError(
+                f"The skill over all folds is {format_skill(found)}, less than --require-skill {wanted:g}"
+            )
+
+
+def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: int) -> float:
+    """Backtest a config; show each fold and what they say together. Returns the skill over all."""
+    out = out or new_results_folder("backtest")
+    import_tensorflow(talk)
+    from lstm_ae.backtest.tables import backtest_table, fold_skills
+    from lstm_ae.evaluation import Evaluation
+    from lstm_ae.files import write
+    from lstm_ae.plots.base import png
+    from lstm_ae.plots.forecasts import skill_by_fold
+
+    bar = talk.progress()
+    started = []
+
+    def notify(number: int, told_of: Any) -> None:
+        if number not in started:
+            started.append(number)
+            bar.clear()
+            talk.say(f"fold {number} of {folds}")
+        bar(told_of)
+
+    def finished(fold: Any) -> None:
+        bar.clear()
+        talk.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
+
+    def begins(notes: tuple[str, ...]) -> None:
+        bar.clear()
+        talk.say("found in the rows of fold 1, and so for all folds:")
+        for note in notes:
+            talk.say(f"  {note}")
+
+    try:
+        result = backtest_table(
+            config, folds, out, reading=bar.reading, begins=begins, notify=notify, finished=finished
+        )
+    except KeyboardInterrupt:
+        bar.clear()
+        raise interruption_note(out) from None
+    rows = []
+    for fold in result.folds:
+        ours, linear = fold_skills(fold)
+        judged, test = fold.evaluation["verdict"]["test"], fold.evaluation["test"]
+        words = f"{judged['outcome']} {judged['baseline']}"
+        covered = [f"{test[name]['value']:.1%}" if name in test else "-" for name in ("coverage_80", "coverage_95")]
+        cells = (fold.windows, format_skill(ours), format_skill(linear), words, judged["p"])
+        rows.append((fold.number, fold.first, fold.last, *cells, *covered))
+    talk.table(["fold", "first", "last", "windows", "skill", "linear", "verdict", "p", "in 80 %", "in 95 %"], rows)
+    for fold in result.folds:
+        if fold.left_out:
+            talk.show(f"Left out of fold {fold.number}, without a window to forecast from: {_some(fold.left_out)}")
+    for note in result.notes:
+        talk.show(note)
+    show_verdicts(talk, result.verdicts, "baseline")
+    gained, linear_gained = zip(*map(fold_skills, result.folds), strict=True)
+    names = [f"{fold.first} to {fold.last}" for fold in result.folds]
+    numbers = [fold.number for fold in result.folds]
+    drawn = skill_by_fold(numbers, names, gained, linear_gained, result.verdicts["baseline"].baseline)
+    files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
+    show_files(talk, files)
+    kept = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline", "left_out")
+    talk.document(
+        {
+            "folds": [{key: getattr(fold, key) for key in kept} for fold in result.folds],
+            "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
+            "notes": result.notes,
+        }
+        | {name: str(path) for name, path in files.items()}
+    )
+    return result.verdicts["baseline"].skill
+
+
+def _show(columns: dict[str, Any], ahead: Any, talk: Console) -> None:
+    """The first lines, what is left out, and how far intervals reach."""
+    from lstm_ae.formatting import format_count
+
+    show_note(ahead.remarks, talk)
+    rows = len(next(iter(columns.values())))
+    shown = list(columns)[:8]
+    first = f", the first {MOST} lines" if rows > MOST else ""
+    more = f", {len(shown)} of {len(columns)} columns" if len(columns) > len(shown) else ""
+    talk.show(f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead{first}{more}")
+    talk.table(shown, [tuple(_plain(columns[name][row]) for name in shown) for row in range(min(rows, MOST))])
+    if ahead.short:
+        talk.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {_some(ahead.short)}")
+    if ahead.intervals and ahead.future.shape[1] > ahead.known:
+        talk.show(f"No intervals after step {ahead.known}: there are no validation errors beyond it")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _plain(cell: Any) -> Any:
+    return cell.item() if hasattr(cell, "item") else cell

@@ -1,0 +1,127 @@
+"""`lstmae toy limits`: the error that a code of k numbers allows, trained and not."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lstm_ae.config import Toy
+from lstm_ae.config.options import check_value
+from lstm_ae.config.space import Axis
+from lstm_ae.errors import ConfigError
+
+from . import dry_run
+from .console import Console
+from .options import GivenOptions, Out, command, make_option
+from .tune import JOBS, REPEATS, Repair, Resume
+
+SIZES = "8,16,32,50"
+
+PRESET = "code"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the toy study."""
+
+    @command(
+        app,
+        "limits",
+        "lstmae toy limits --sizes 2,4 --sequences 500 --epochs 1 --jobs 1",
+        Toy,
+        hide=("latent", "code"),
+        preset=PRESET,
+        dry_run=_dry_run,
+    )
+    def limits(
+        *,
+        sizes: Annotated[
+            str | None,
+            typer.Option(metavar="<int,...>", help=f"Numbers in the code (default: {SIZES})."),
+        ] = None,
+        repeats: make_option(REPEATS) = None,  # type: ignore[valid-type]
+        jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
+        resume: Resume = False,
+        repair: Repair = False,
+        out: Out = None,
+        given: GivenOptions,
+        talk: Console,
+    ) -> None:
+        """Train autoencoders with codes of several sizes, and set those of linear codes beside them."""
+        from . import search
+
+        listed, asked = _asked(given, sizes=sizes, repeats=repeats, jobs=jobs, resume=resume, repair=repair, out=out)
+        folder, plan, found, data = search.search(listed, Toy, asked, talk)
+        _show(talk, folder, plan, found, data)
+
+
+def _dry_run(*, given: GivenOptions, talk: Console, **values: Any) -> None:
+    dry_run.show_search_estimate(*_asked(given, **values), Toy, talk)
+
+
+def _asked(given: GivenOptions, *, sizes: str | None, **others: Any) -> tuple[GivenOptions, Any]:
+    """The grid over sizes of the code, and what else was typed."""
+    from . import search
+
+    listed = GivenOptions(given | {"latent": "vector"}).resting(given)
+    if not (given.file or given.preset or others["resume"]):
+        listed.preset = PRESET
+    if sizes is not None or not others["resume"]:
+        numbers = _sizes(sizes or SIZES)
+        if not others["resume"]:
+            listed.config(Toy, code=max(numbers))
+        listed["code"] = Axis("code", numbers)
+    keep = len(listed["code"].values) if "code" in listed else None
+    for field in (REPEATS, JOBS):
+        check_value(field, others[field.name])
+    return listed, search.SearchRequest("limits", "code", keep=keep, **others)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        numbers = [int(item) for item in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
+        raise ConfigError(f"--sizes must be different whole numbers from 1, such as {SIZES}. Received: {text!r}")
+    return tuple(sorted(numbers))
+
+
+def _show(talk: Console, folder: Any, plan: Any, found: Any, data: Any) -> None:
+    from lstm_ae.plots.base import png
+    from lstm_ae.plots.code_limits import limits as draw
+    from lstm_ae.studies.toy import load
+    from lstm_ae.studies.toy_code_limits import code_limits
+
+    from .search import require_results
+    from .training import show_files
+
+    require_results(folder, found)
+    scores = {trial.values["code"]: trial for trial in found.trials if trial.scored}
+    axis = next(axis for axis in plan.axes if axis.name == "code")
+    # Each repeat has signals of its own.
+    seeds = range(plan.config.seed + 1, plan.config.seed + plan.repeats)
+    every = [data, *(load(dataclasses.replace(plan.config, seed=seed % 2**32)) for seed in seeds)]
+    rows = list(code_limits(every, [(size, scores[size].score if size in scores else None) for size in axis.values]))
+    header = ["numbers", "mse", "spread", "mse of PCA", "times PCA", "last values", "mean"]
+    spreads = [scores[row.size].spread if row.size in scores else None for row in rows]
+    times = [row.model / row.pca if row.model is not None and row.pca else None for row in rows]
+    cells = [
+        (row.size, row.model, spread, row.pca, ratio, row.last, row.mean)
+        for row, spread, ratio in zip(rows, spreads, times, strict=True)
+    ]
+    folder.write_table({name: [row[place] for row in cells] for place, name in enumerate(header)})
+    drawn = draw(
+        [row.size for row in rows],
+        {
+            "LSTM autoencoder": [row.model for row in rows],
+            "PCA (the best linear code)": [row.pca for row in rows],
+            "The last values": [row.last for row in rows],
+            "The mean": [row.mean for row in rows],
+        },
+    )
+    talk.table(header, cells)
+    figure = folder.write_figure("limits", png(drawn))
+    files: dict[str, Path] = {"table": folder.directory / "table.csv", "figure": figure}
+    show_files(talk, files | {"runs": folder.directory / "trials"})
+    talk.document({"search": str(folder.directory), "limits": [row._asdict() for row in rows], "figure": str(figure)})

@@ -1,0 +1,1 @@
+"""Apply a trained run to a table: detect, classify, encode, forecast, evaluate."""

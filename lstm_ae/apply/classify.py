@@ -1,0 +1,250 @@
+"""The classes of another table's windows by a trained run: of every row, or of every series where each is a window."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Series
+from lstm_ae.data.class_labels import encode_labels, spread_series_labels
+from lstm_ae.data.columns import id_columns
+from lstm_ae.data.frames import row_names, to_table_rows
+from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.padding import pad_segments
+from lstm_ae.data.preparation import PreparedTable, prepare_table
+from lstm_ae.data.windows import window_starts
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import Run
+from lstm_ae.studies.series.classification import macro_f1
+from lstm_ae.studies.series.defaults import read_with_run_config, reading_config, require_complete_windows
+
+Numbers = NDArray[Any]
+
+Floats = NDArray[np.float32]
+
+# Windows that are classified at a time.
+BATCH = 2048
+
+
+class Classifier(NamedTuple):
+    """What a run tells windows apart by, ready to be applied to any number of tables.
+
+    Args:
+        probabilities: of windows `(windows, window, features)` in own units, NaN where missing, `(windows, classes)`.
+    """
+
+    config: Series
+    probabilities: Callable[[Numbers], Floats]
+
+
+class ClassifiedTable(NamedTuple):
+    """The windows of a table, told apart.
+
+    Args:
+        prepared: the table on its grid.
+        names: of the classes.
+        ends: `(windows,)` int64, the row of the grid that ends each window.
+        probability: `(windows, classes)`, NaN where a window holds no value.
+        single: `(series,)` which series are one window, whose answer is that of all of their rows.
+        unknown: labels in the table that the run does not know.
+    """
+
+    prepared: PreparedTable
+    names: tuple[str, ...]
+    ends: NDArray[np.int64]
+    probability: Floats
+    single: NDArray[np.bool_]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def of_series(self) -> bool:
+        """Whether every window is a whole series."""
+        return bool(self.single.all())
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """`(windows,)` the place of the most probable class; -1 where a window holds no value."""
+        none = np.isnan(self.probability[:, 0])
+        return np.where(none, -1, np.where(none[:, None], 0, self.probability).argmax(axis=1))
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """`(windows,)` whether the table has the row that ends the window; some stand in gaps that were filled."""
+        return self.prepared.grid.known[self.ends]
+
+    @property
+    def truth(self) -> NDArray[np.int32]:
+        """`(windows,)` the place of the class that the table says; -1 where it says none."""
+        labels = self.prepared.grid.labels
+        return np.full(len(self.ends), -1, np.int32) if labels is None else labels[self.ends]
+
+
+class ClassificationQuality(NamedTuple):
+    """How right the answers to labelled windows are."""
+
+    windows: int
+    accuracy: float
+    macro_f1: float
+
+
+def load_classifier(run: Run) -> Classifier:
+    """A run's own.
+
+    Raises:
+        ConfigError, DataError: the run is unfinished or damaged, or tells no classes apart.
+    """
+    import tensorflow as tf
+
+    from lstm_ae.models.inference import input_signature
+
+    config = run.config()
+    if not isinstance(config, Series) or config.task != "classify":
+        raise DataError(
+            f"The run {str(run.directory)!r} tells no classes apart; train one by lstmae series train --task classify"
+        )
+    model = run.model()
+    function = tf.function(lambda inputs: model(inputs, training=False)["label"])
+    call = function.get_concrete_function(input_signature(model))
+    return Classifier(config, lambda windows: call(sequence=tf.constant(windows, tf.float32)).numpy())
+
+
+def classify(
+    run: Run,
+    data: str,
+    *,
+    label_col: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> ClassifiedTable:
+    """Tell the windows of a table apart.
+
+    Args:
+        data: the table, with the columns of the one that the run was trained on, in any order.
+        label_col: a column of known classes, to judge the answers by.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
+
+    Raises:
+        ConfigError, DataError: the table cannot be read so, or the run tells no classes apart.
+    """
+    classifier = load_classifier(run)
+    classifier = classifier._replace(config=read_with_run_config(classifier.config, reading))
+    config = reading_config(classifier.config, data, label_col)
+    return classify_prepared(classifier, read_measurements(config, progress, of_run=True))
+
+
+def classify_prepared(classifier: Classifier, table: Measurements, *, every_row: bool = False) -> ClassifiedTable:
+    """Tell the windows of a table apart.
+
+    Args:
+        every_row: give every row a window, also where it begins before its series, with missing rows there; but for
+            series that are one window as they are, whatever others are.
+
+    Raises:
+        DataError: no window fits into the table.
+    """
+    config, names = classifier.config, classifier.config.classes
+    found = encode_labels(table, names)
+    unknown = tuple(name for name, place in zip(table.classes, _places(table, found), strict=True) if place < 0)
+    by_series = config.split_by == "series" and bool(table.layout.ids)
+    if by_series:
+        found = spread_series_labels(found)
+    reading = reading_config(config, config.data)
+    if table.layout.time is None:
+        reading = replace(reading, freq="rows")
+    prepared = prepare_table(reading, found)
+    whole = pad_segments(prepared) if by_series and config.short != "drop" else prepared
+    starts = _starts(whole)
+    single = (np.bincount(whole.grid.series[starts], minlength=len(table.ids)) <= 1) & by_series
+    if every_row and not single.all():
+        whole = pad_segments(whole, "rows", ~single)
+        starts = _starts(whole)
+    elif not single.all():
+        # A line is written for each row, and those of one window are counted as one.
+        single[:] = False
+    if not len(starts) and whole.grid.valued.any():
+        raise DataError(
+            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
+        )
+    require_complete_windows(reading, whole)
+    probability = np.empty((len(starts), len(names)), np.float32)
+    for first in range(0, len(starts), BATCH):
+        windows = whole.grid.values[starts[first : first + BATCH, None] + np.arange(whole.window)]
+        said = classifier.probabilities(windows)
+        said[np.isnan(windows).all(axis=(1, 2))] = np.nan
+        probability[first : first + BATCH] = said
+    return ClassifiedTable(whole, names, starts + whole.window - 1, probability, single, unknown)
+
+
+def _starts(prepared: PreparedTable) -> NDArray[np.int64]:
+    """The first rows of all windows but those within a long gap."""
+    starts = window_starts(prepared.grid.segment, prepared.window)
+    return starts[prepared.grid.valued[starts]]
+
+
+def _places(table: Measurements, found: Measurements) -> list[int]:
+    """Where the names of a table's labels stand among the classes; -1 for one that does not."""
+    if table.labels is None or found.labels is None:
+        return []
+    places = np.full(len(table.classes) + 1, -1)
+    places[table.labels] = found.labels
+    return [int(place) for place in places[:-1]]
+
+
+def judge_classification(found: ClassifiedTable) -> ClassificationQuality | None:
+    """How right the answers are; None where no window has a known class."""
+    known = (found.truth >= 0) & (found.answers >= 0)
+    truth, said = found.truth[known], found.answers[known]
+    if not len(truth):
+        return None
+    return ClassificationQuality(len(truth), float((truth == said).mean()), macro_f1(truth, said))
+
+
+def class_of_rows(found: ClassifiedTable) -> Floats:
+    """What is said of every row of the table, in its order: `(rows, classes)`; NaN where none ends with it.
+
+    Where a series is one window, it is said of all of its rows.
+    """
+    grid = found.prepared.grid
+    spread = np.full((len(grid.series), len(found.names)), np.nan, np.float32)
+    spread[found.ends] = found.probability
+    by_series = np.full((len(found.single), len(found.names)), np.nan, np.float32)
+    by_series[grid.series[found.ends]] = found.probability
+    alike = found.single[grid.series]
+    spread[alike] = by_series[grid.series[alike]]
+    said: Floats = to_table_rows(found.prepared, spread)
+    return said
+
+
+def class_columns(found: ClassifiedTable) -> dict[str, Any]:
+    """A line for each series, where a window is a whole one, or for each row: its class and the probability of all.
+
+    Empty where no window ends with the row, or none of its values is there.
+
+    Raises:
+        ConfigError: a column that tells rows apart has the name of an answer.
+    """
+    table = found.prepared.table
+    if found.of_series:
+        named: dict[str, Any] = {**id_columns(table.layout.ids, table.ids)}
+        said = np.full((len(table.ids), len(found.names)), np.nan, np.float32)
+        said[found.prepared.grid.series[found.ends]] = found.probability
+    else:
+        named, said = row_names(found.prepared), class_of_rows(found)
+    none = np.isnan(said[:, 0])
+    best = np.where(none[:, None], 0, said).argmax(axis=1)
+    answer = {
+        "class": ["" if empty else found.names[place] for empty, place in zip(none, best, strict=True)],
+        "probability": said.max(axis=1),
+    } | {f"probability {name}": said[:, place] for place, name in enumerate(found.names)}
+    for name in named:
+        if name in answer:
+            raise ConfigError(f"The column {name!r} has the name of an answer that is written; rename it in the table")
+    return named | answer
+
+
+def count_classes(found: ClassifiedTable) -> dict[str, int]:
+    """How many windows that end with a row of the table are said to be of each class."""
+    answers = found.answers[found.known]
+    return dict(zip(found.names, np.bincount(answers[answers >= 0], minlength=len(found.names)).tolist(), strict=True))

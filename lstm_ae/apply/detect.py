@@ -1,0 +1,403 @@
+"""Detect anomalies in a table with a trained run: scores, events, the baseline, and labels where there are some."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lstm_ae.config import Series
+from lstm_ae.config.threshold import UNITS, parse_threshold
+from lstm_ae.data.anomaly_labels import flag_table
+from lstm_ae.data.measurements import Progress, read_measurements
+from lstm_ae.data.padding import original_rows, remove_padding
+from lstm_ae.data.preparation import PreparedTable, known_anomalies
+from lstm_ae.data.series_scales import SeriesScales
+from lstm_ae.data.time_zones import format_time, format_times
+from lstm_ae.detection.calibration import Adding, NormalScores, ScoredSeries, find_anomalies, score_rows, windowwise
+from lstm_ae.detection.events import Event
+from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
+from lstm_ae.detection.scores import row_scores
+from lstm_ae.detection.sketch import COLUMNS, SERIES, TableSketch, sketch_series
+from lstm_ae.formatting import format_count
+from lstm_ae.models.sliding import slide
+from lstm_ae.run import Run
+from lstm_ae.studies.series import defaults, reconstruction
+
+Numbers = NDArray[Any]
+
+
+class LabelledQuality(NamedTuple):
+    """How well scores rank labelled rows, and how well events meet labelled ranges."""
+
+    ranking: RankingMetrics
+    findings: EventMetrics
+
+
+class Detection(NamedTuple):
+    """What a table was found to hold.
+
+    Args:
+        prepared: the table on its grid.
+        ours, baseline: by the model, and by as many principal components as its code has numbers.
+        judged: by name ("model", "PCA", "raw values") where there are labels.
+    """
+
+    prepared: PreparedTable
+    normal: NormalScores
+    ours: ScoredSeries
+    baseline: ScoredSeries
+    judged: dict[str, LabelledQuality]
+
+    def when(self, row: int) -> str:
+        """The time of a row, or its number."""
+        time, measurements = int(self.prepared.grid.times[row]), self.prepared.table
+        return format_time(time, measurements.zone) if measurements.layout.time is not None else str(time)
+
+    def series(self, row: int) -> str | None:
+        """The name of a row's series; None where there is one series."""
+        ids = self.prepared.table.ids
+        return ids[self.prepared.grid.series[row]] if len(ids) > 1 else None
+
+    def labelled(self) -> Numbers:
+        """Which rows are known to be anomalies, `(rows,)` bool."""
+        return known_anomalies(self.prepared.table, self.prepared.grid)
+
+
+class RunDetector(NamedTuple):
+    """What a run searches tables by, ready to be applied to any number of them.
+
+    Args:
+        ours, baseline: squared errors of windows at every row, levelled, by the model and by as many principal
+            components as its code has numbers; each column's times its weight.
+    """
+
+    config: Series
+    normal: NormalScores
+    levels: SeriesScales
+    ours: Adding
+    baseline: Adding
+
+
+def load_detector(run: Run) -> RunDetector:
+    """A run's own.
+
+    Raises:
+        ConfigError, DataError: the run is damaged, or does not find anomalies.
+    """
+    config = run.config()
+    assert isinstance(config, Series)
+    # Which rule is the usual one may change; a run's threshold does not.
+    rule = run.metrics().get("threshold", {}).get("rule")
+    config = dataclasses.replace(config, threshold=config.threshold or rule)
+    normal, scale = run.normal()
+    by_components = windowwise(reconstruction.component_errors(normal.components, scale.together), normal.window)
+    errors = normal.weigh(slide(run.model(), config.scale).errors, by_components)
+    return RunDetector(config, normal, SeriesScales(scale, run.symbols), *errors)
+
+
+def detect(
+    run: Run,
+    data: str,
+    *,
+    rule: str | None = None,
+    label_col: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    scoring: Progress | None = None,
+) -> Detection:
+    """Search a table for anomalies.
+
+    Args:
+        data: the table, with the columns of the one that the run was trained on, in any order.
+        rule: of the threshold; that of the run where None.
+        label_col: a column of known anomalies, 0 or 1, or false or true.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
+        progress: is told the rows read so far, and the share of the file.
+        scoring: the same of the rows scored.
+
+    Raises:
+        ConfigError, DataError: the table cannot be read so, or the run does not find anomalies.
+    """
+    config = run.config()
+    assert isinstance(config, Series)
+    run.normal()  # before the table, which may take long to read
+    config = dataclasses.replace(defaults.read_with_run_config(config, reading), data=data, label_col=label_col)
+    # Labels are looked at before the search, which may take long.
+    prepared = defaults.whole_table(config, flag_table(read_measurements(config, progress, of_run=True)))
+    return search_series(load_detector(run), prepared, rule, scoring)
+
+
+def search_series(
+    detector: RunDetector, prepared: PreparedTable, rule: str | None = None, progress: Progress | None = None
+) -> Detection:
+    """Search a table that is on its grid; `rule` is of the threshold, that of the detector where None."""
+    normal, grid, values = detector.normal, prepared.grid, detector.levels.levelled(prepared).grid.values
+    asked = parse_threshold(rule) if rule else reconstruction.threshold_rule(detector.config, normal)
+    found, own = [], original_rows(grid)
+    prepared = remove_padding(prepared, own)
+    kept: Any = slice(None) if prepared.grid is grid else own
+    for errors, scores in ((detector.ours, normal.scores), (detector.baseline, normal.baseline)):
+        # The model's part takes longest; the other follows at its end.
+        told = progress if errors is detector.ours else None
+        by_feature = score_rows(errors, values, grid.segment, normal.window, normal.smooth, told)
+        threshold = normal.threshold(asked, scores)
+        found.append(find_anomalies(by_feature[kept], normal, threshold, prepared.grid.segment, prepared.grid.series))
+    ours, baseline = found
+    judged = {}
+    if prepared.grid.labels is not None:
+        scale = detector.levels.scale.together
+        away = np.square((values[kept] - scale.offset) / scale.range) if scale.kind == "fixed" else None
+        judged = _judged(prepared, ours, baseline, None if away is None else row_scores(away), normal.window)
+    return Detection(prepared, normal, ours, baseline, judged)
+
+
+def _judged(
+    prepared: PreparedTable, ours: ScoredSeries, baseline: ScoredSeries, raw: Numbers | None, window: int
+) -> dict[str, LabelledQuality]:
+    """Scores and events against the labels; rows without a score or a label count as ordinary and unsuspicious.
+
+    What no row, or every row, is labelled for is NaN.
+    """
+    grid, labels = prepared.grid, known_anomalies(prepared.table, prepared.grid)
+    found = {}
+    for name, scores, events in (("model", ours.scores, ours.events), ("PCA", baseline.scores, baseline.events)):
+        found[name] = _judge(labels, scores, events, window, grid.segment)
+    if raw is not None:
+        found["raw values"] = _judge(labels, raw, [], window, grid.segment)
+    return found
+
+
+def _judge(labels: Numbers, scores: Numbers, events: Sequence[Any], window: int, segment: Numbers) -> LabelledQuality:
+    filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
+    return LabelledQuality(
+        ranking_metrics(labels, filled, window, segment), event_metrics(labels, filled, events, segment)
+    )
+
+
+# Expected counts below it are not told apart.
+LEAST = 0.1
+
+
+def event_rows(found: Detection) -> list[dict[str, Any]]:
+    """The events for a screen or a file: times, score, p-value, and the columns that caused them.
+
+    Where there are several series, that of each stands first.
+    """
+    names = found.prepared.table.layout.values
+    rows = []
+    for event in found.ours.events:
+        shares = sorted(zip(event.shares, names, strict=True), reverse=True)
+        causes = ", ".join(f"{name} {share:.0%}" for share, name in shares[:3] if share >= 0.005)
+        series = found.series(event.peak)
+        rows.append(
+            ({} if series is None else {"series": series})
+            | {
+                "start": found.when(event.first),
+                "end": found.when(event.last),
+                "peak": found.when(event.peak),
+                "score": event.score,
+                "p": event.p,
+                "columns": causes,
+                "provisional": event.provisional,
+            }
+        )
+    return rows
+
+
+def event_columns(found: Detection) -> dict[str, Sequence[Any]]:
+    """The events as columns of a table."""
+    rows = event_rows(found)
+    several = ("series",) if len(found.prepared.table.ids) > 1 else ()
+    names = (*several, "start", "end", "peak", "score", "p", "columns", "provisional")
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def score_columns(found: Detection) -> dict[str, Any]:
+    """Every row of the grid: its time, score, p-value, whether it is an anomaly, and the score of each column."""
+    names, grid = found.prepared.table.layout.values, found.prepared.grid
+    timed = found.prepared.table.layout.time is not None
+    columns: dict[str, Any] = {}
+    if len(found.prepared.table.ids) > 1:
+        columns["series"] = [found.prepared.table.ids[place] for place in grid.series]
+    columns["time"] = format_times(grid.times, found.prepared.table.zone) if timed else grid.times
+    columns |= {
+        "score": found.ours.scores,
+        "p": found.ours.p,
+        "anomaly": found.ours.scores > found.ours.threshold.value,
+    }
+    if len(names) > 1:
+        columns |= {f"score {name}": found.ours.by_feature[:, k] for k, name in enumerate(names)}
+    return columns
+
+
+def describe_detection(found: Detection) -> list[str]:
+    """Threshold, false alarms to expect, the baseline, and the labels, a line each."""
+    ours, rows = found.ours, int(np.count_nonzero(~np.isnan(found.ours.scores)))
+    lines = [
+        f"threshold {ours.threshold.value:.4g}, {ours.threshold.rule}{_for_each(found)}: {ours.threshold.how}",
+        f"{format_count(len(ours.events), 'event')} in {format_count(rows, 'row')}{_time(found, rows)}",
+        *_by_chance(found, rows),
+    ]
+    if unscored := len(ours.scores) - rows:
+        have = "has" if unscored == 1 else "have"
+        lines.append(f"{format_count(unscored, 'row')} {have} no score: without a value, or in no whole window")
+    agreed = _agreed(found)
+    lines.append(
+        f"{found.normal.components.name}: {format_count(len(found.baseline.events), 'event')} by the same rule, "
+        f"{agreed} among these"
+    )
+    for name, judged in found.judged.items():
+        measures = (("VUS-PR", judged.ranking.vus_pr), ("AUC-PR", judged.ranking.auc_pr))
+        told = [f"{measure} {value:.3f}" for measure, value in measures if value == value]
+        if name != "raw values":
+            of = format_count(judged.findings.ranges, "labelled range")
+            told += [
+                f"{judged.findings.found} of {of} found" if judged.findings.ranges else of,
+                format_count(judged.findings.false, "false event"),
+            ]
+        if told:
+            lines.append(f"{name}: {', '.join(told)}")
+    return lines
+
+
+def _for_each(found: Detection) -> str:
+    """That a budget is one for each of several series, which side by side raise so many times the alarms."""
+    series = len(found.prepared.table.ids)
+    return f" a series, on average over {series:,}" if found.ours.threshold.rule.kind == "budget" and series > 1 else ""
+
+
+def _by_chance(found: Detection, rows: int) -> list[str]:
+    """What as many normal rows would give: events, and rows that stand out as much as the weakest event found."""
+    expected, low, high = found.ours.threshold.alarms.per(rows)
+    interval = f"95% interval: {_short(low)} to {_short(high)}"
+    lines = [f"false alarms expected in as many normal rows: {_about(expected)} ({interval})"]
+    if events := found.ours.events:
+        weakest = max(event.p for event in events)
+        lines.append(f"normal rows expected to score as high as the weakest event: {_about(rows * weakest)}")
+    return lines
+
+
+def _about(number: float) -> str:
+    return f"about {_short(number)}" if number >= LEAST else f"fewer than {LEAST}"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0")
+
+
+def _agreed(found: Detection) -> int:
+    """Events of the baseline that meet one of the model's."""
+    ours = [(event.first, event.last) for event in found.ours.events]
+    return sum(any(a <= event.last and event.first <= b for a, b in ours) for event in found.baseline.events)
+
+
+def _time(found: Detection, rows: int) -> str:
+    # Rows of several series lie beside one another.
+    if not found.normal.step or len(found.prepared.table.ids) > 1:
+        return ""
+    seconds = rows * found.normal.step / 1e9
+    unit = next((unit for unit in ("month", "week", "day", "hour") if seconds >= UNITS[unit]), "hour")
+    return f" ({seconds / UNITS[unit]:.1f} {unit}s)"
+
+
+def as_json(found: Detection) -> dict[str, Any]:
+    """All of it but the rows."""
+    expected = found.ours.threshold.alarms.per(int(np.count_nonzero(~np.isnan(found.ours.scores))))
+    return {
+        "threshold": found.ours.threshold.value,
+        "rule": str(found.ours.threshold.rule),
+        "how": found.ours.threshold.how,
+        "expected_false_alarms": {"mean": expected.expected, "low": expected.low, "high": expected.high},
+        "anomalies": event_rows(found),
+        "pca_events": len(found.baseline.events),
+        "judged": {
+            name: judged.ranking._asdict() | {"found": judged.findings.found, "false": judged.findings.false}
+            for name, judged in found.judged.items()
+        },
+    }
+
+
+def largest_contributors(events: Sequence[Event], columns: int, most: int) -> list[int]:
+    """So many columns, in their order: those with the largest shares in the events, or the first where there are none.
+
+    >>> from types import SimpleNamespace as Event
+    >>> largest_shares([Event(shares=[0.1, 0.2, 0.7])], 3, 2)
+    [1, 2]
+    """
+    shares = np.sum([event.shares for event in events], axis=0) if events else np.zeros(columns)
+    return sorted(np.argsort(-shares, kind="stable")[:most].tolist())
+
+
+def detection_figure(found: Detection) -> Figure:
+    """Columns, events, scores and threshold; of several series the one with the most events."""
+    from lstm_ae.plots.anomalies import MOST, anomalies
+
+    grid, measurements = found.prepared.grid, found.prepared.table
+    names, ids = measurements.layout.values, measurements.ids
+    places = [grid.series[event.peak] for event in found.ours.events]
+    shown = int(np.bincount(places).argmax()) if places else 0
+    own = [event for event in found.ours.events if grid.series[event.peak] == shown]
+    columns = largest_contributors(own, len(names), MOST)
+    told = []
+    if len(ids) > 1:
+        told.append(f"{ids[shown]}, {'the most events' if places else 'the first'} of {len(ids):,} series")
+    if len(columns) < len(names):
+        which = "the largest shares in the events" if own else "the first"
+        told.append(f"{len(columns)} of {len(names):,} columns: {which}")
+    rows = np.flatnonzero(grid.series == shown)
+    first = int(rows[0])
+    return anomalies(
+        measurements.axis(grid.times[rows]),
+        grid.values[rows][:, columns],
+        found.ours.scores[rows],
+        found.ours.threshold.value,
+        [(event.first - first, event.last - first) for event in own],
+        names=[names[column] for column in columns],
+        labels=found.labelled()[rows] if found.judged else None,
+        zone=measurements.clock,
+        title="; ".join(told),
+    )
+
+
+def sketch_detection(found: Detection) -> TableSketch:
+    """The series with the most events, their columns with the largest shares in them, their scores, and all events."""
+    grid, measurements, events = found.prepared.grid, found.prepared.table, found.ours.events
+    owners = np.array([grid.series[event.peak] for event in events], np.int64)
+    counts = np.bincount(owners, minlength=len(measurements.ids))
+    kept = sorted(np.argsort(-counts, kind="stable")[:SERIES].tolist())
+    names, made = measurements.layout.values, []
+    dated = measurements.layout.dated
+    # What is not dated is drawn by the numbers of rows.
+    step = 1 if dated else max(grid.step.size, 1)
+    for place in kept:
+        rows = np.flatnonzero(grid.series == place)
+        own = [event for event, owner in zip(events, owners, strict=True) if owner == place]
+        columns = largest_contributors(own, len(names), COLUMNS)
+        made.append(
+            sketch_series(
+                grid.times[rows] // step,
+                grid.segment[rows],
+                grid.values[rows][:, columns],
+                found.ours.scores[rows],
+                np.array([(event.first, event.last) for event in own], np.int64).reshape(-1, 2) - rows[0],
+                series=str(measurements.ids[place]) if len(measurements.ids) > 1 else "",
+                names=[names[column] for column in columns],
+                around=2 * found.prepared.window,
+            )
+        )
+    listed = []
+    for number, (row, owner) in enumerate(zip(event_rows(found), owners.tolist(), strict=True)):
+        at = [kept.index(owner), int(np.count_nonzero(owners[:number] == owner))] if owner in kept else None
+        listed.append(row | {"at": at})
+    return TableSketch(
+        dated,
+        grid.step.nanoseconds if dated else 1,
+        found.ours.threshold.value,
+        str(found.ours.threshold.rule),
+        tuple(made),
+        tuple(listed),
+        measurements.clock is not None,
+    )

@@ -1,0 +1,151 @@
+"""Encode and reconstruct a table row by row with a trained run."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lstm_ae.data.frames import row_names, to_table_rows
+from lstm_ae.data.grid import Grid
+from lstm_ae.data.measurements import Progress
+from lstm_ae.data.padding import original_rows
+from lstm_ae.data.preparation import PreparedTable
+from lstm_ae.data.series_scales import SeriesScales
+from lstm_ae.detection.calibration import BATCH, Adding, score_rows, window_blocks, window_segments
+from lstm_ae.detection.scores import mean_errors
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide
+from lstm_ae.run import Run
+from lstm_ae.studies.series import defaults
+
+Numbers = NDArray[Any]
+
+Floats = NDArray[np.float32]
+
+
+def encode_rows(halves: SlidingAutoencoder, grid: Grid) -> Floats:
+    """The code of the window that ends with each row, `(rows, code)`; NaN where a window would begin before its
+    segment, or holds no value."""
+    found, window = np.full((len(grid.values), halves.code), np.nan, np.float32), halves.window
+    for first, end in window_segments(grid.segment, window):
+        for place in window_blocks(first, end, window):
+            rows = grid.values[place]
+            nothing = empty_windows(rows, window)[:, None]
+            found[place.start + window - 1 : place.stop] = np.where(nothing, np.float32(np.nan), halves.encode(rows))
+    return found
+
+
+def decode_rows(halves: SlidingAutoencoder, codes: Numbers, segment: Numbers) -> Floats:
+    """Rows given back from codes as `encode_rows` lays them out: `(rows, code)` to `(rows, features)`.
+
+    Raises:
+        ConfigError: the model scales each window by its own range.
+    """
+    decode = halves.decode
+    if decode is None:
+        raise ConfigError(
+            "Codes of a model with --scale window do not tell the size of what they stand for; reconstruct the rows "
+            "themselves, or train with --scale standard"
+        )
+    found = np.full((len(codes), halves.features), np.nan, np.float32)
+    for first, end in window_segments(segment, halves.window):
+        ends = range(first + halves.window - 1, end, BATCH)
+        found[first:end] = mean_errors(decode(codes[start : min(start + BATCH, end)]) for start in ends)
+    return found
+
+
+def reconstruct_rows(halves: SlidingAutoencoder, grid: Grid) -> Floats:
+    """Every row given back, `(rows, features)`, missing values too; NaN where a row stands in no window."""
+    rows = score_rows(halves.rebuild, grid.values, grid.segment, halves.window, smooth=1)
+    return rows.astype(np.float32)
+
+
+def mean_squared_error(errors: Adding, grid: Grid, window: int) -> float:
+    """The mean squared error of all windows, in scaled values, as a run tells it of its test part.
+
+    Args:
+        errors: of the windows at every row of some rows, of a model or of its baseline.
+
+    Raises:
+        DataError: no window holds a value.
+    """
+    total = count = 0.0
+    for first, end in window_segments(grid.segment, window):
+        for place in window_blocks(first, end, window):
+            added = errors(grid.values[place])
+            total, count = total + added.sums.sum(), count + added.counts.sum()
+    if not count:
+        raise DataError(f"No window of {window} rows holds a value, so there is no error to tell; give other rows")
+    return float(total / count)
+
+
+class OpenTable(NamedTuple):
+    """A table on its grid, and the model that reads it levelled."""
+
+    prepared: PreparedTable
+    halves: SlidingAutoencoder
+    levels: SeriesScales
+
+    def given_back(self) -> NDArray[np.float32]:
+        """Every row of the grid as the model gives it back, `(rows, features)`, in the table's units."""
+        rows = reconstruct_rows(self.halves, self.levels.levelled(self.prepared).grid)
+        return self.levels.unlevelled(self.prepared, rows)
+
+
+def open_table(
+    run: Run, data: str, progress: Progress | None = None, *, reading: Mapping[str, Any] | None = None
+) -> OpenTable:
+    """Read a table as a run's config says.
+
+    Args:
+        data: the table, with the columns of the one that the run was trained on, in any order.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
+
+    Raises:
+        ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
+    """
+    from lstm_ae.models.scaling import series_scales_of
+
+    config = defaults.config_of(run, "anomaly", "reconstruct")
+    model = run.model()
+    halves = slide(model, config.scale)
+    config = dataclasses.replace(defaults.read_with_run_config(config, reading), data=data, label_col=None)
+    prepared = defaults.read_labelled_table(config, progress)
+    return OpenTable(prepared, halves, series_scales_of(model, run.symbols))
+
+
+def code_columns(opened: OpenTable) -> dict[str, Any]:
+    """Series, time, and the code of the window that ends with each row: code0, code1, ...; NaN where there is none."""
+    codes = to_table_rows(opened.prepared, encode_rows(opened.halves, opened.levels.levelled(opened.prepared).grid))
+    return row_names(opened.prepared) | {f"code{place}": codes[:, place] for place in range(opened.halves.code)}
+
+
+def reconstruction_columns(opened: OpenTable) -> dict[str, Any]:
+    """Series, time, and every value given back under its own name, missing ones too; NaN where no window holds it."""
+    rows = to_table_rows(opened.prepared, opened.given_back())
+    names = opened.prepared.table.layout.values
+    return row_names(opened.prepared) | {name: rows[:, place] for place, name in enumerate(names)}
+
+
+def figure(opened: OpenTable) -> Figure:
+    """The columns and what is given back of them; of several series the first."""
+    from lstm_ae.plots.anomalies import MOST, reconstruction
+
+    grid, table = opened.prepared.grid, opened.prepared.table
+    rows = (grid.series == grid.series[0]) & original_rows(grid)
+    names, told = table.layout.values, []
+    if len(table.ids) > 1:
+        told.append(f"{table.ids[grid.series[0]]}, the first of {len(table.ids):,} series")
+    if len(names) > MOST:
+        told.append(f"the first {MOST} of {len(names):,} columns")
+    return reconstruction(
+        table.axis(grid.times[rows]),
+        grid.values[rows],
+        opened.given_back()[rows],
+        names=names,
+        zone=table.clock,
+        title="; ".join(told),
+    )

@@ -1,0 +1,206 @@
+"""What a run of a table is worth on another table, one that it was neither trained nor judged on."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lstm_ae.apply import classify, detect, encode
+from lstm_ae.apply.forecast import load_forecaster
+from lstm_ae.config import Series
+from lstm_ae.data.checks import new_table_warnings
+from lstm_ae.data.fingerprints import WindowFingerprints
+from lstm_ae.data.measurements import Progress
+from lstm_ae.data.preparation import PreparedTable
+from lstm_ae.data.time_zones import format_time
+from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.detection.calibration import windowwise
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.evaluation import Evaluation, Metric, Metrics
+from lstm_ae.forecasting import table_baselines, table_metrics
+from lstm_ae.formatting import format_count
+from lstm_ae.models.sliding import slide
+from lstm_ae.run import Run
+from lstm_ae.studies.series import classification as classes
+from lstm_ae.studies.series import reconstruction
+from lstm_ae.studies.series.defaults import read_labelled_table, read_with_run_config
+
+PART = "new data"
+
+TrainingPeriod = Callable[[PreparedTable], None]
+
+
+def evaluate_table(
+    run: Run,
+    data: str,
+    *,
+    label_col: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    remark: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Measure a run on a table, the baselines that it has kept beside it, as the part "new data".
+
+    A run that was trained on validation as well has kept none.
+
+    - forecast: errors after every window, beside its last value, its last season and the linear regression; a verdict
+    - classify: accuracy, macro-F1 and log loss by `label_col`, beside logistic regression; a verdict
+    - anomaly with `label_col`: how well scores rank the labelled rows, and events meet labelled ranges, never
+      point-adjusted, beside principal components
+    - anomaly and reconstruct otherwise: the mean squared error of what is given back, beside principal components; a
+      verdict
+
+    Args:
+        data: the table, with the columns of the one that the run was trained on, in any order.
+        label_col: a column of known classes, or of 0 and 1 for known anomalies.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
+        remark: is told what is worth a word about the table.
+
+    Raises:
+        ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
+    """
+    config = run.config()
+    assert isinstance(config, Series)
+    config = read_with_run_config(config, reading)
+    run.metrics()
+    known = run.fingerprints()
+    if config.task in ("forecast", "reconstruct") and label_col is not None:
+        raise ConfigError(f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}")
+
+    def seen(prepared: PreparedTable) -> None:
+        if remark:
+            for text in (*new_table_warnings(prepared, symbols=run.symbols), *describe_known_windows(prepared, known)):
+                remark(text)
+
+    if config.task == "forecast":
+        return _forecasts(run, config, data, progress, seen)
+    if config.task == "classify":
+        return _classes(run, data, label_col or config.label_col, reading, progress, seen)
+    if label_col is not None:
+        found = detect.detect(run, data, label_col=label_col, reading=reading, progress=progress)
+        seen(found.prepared)
+        labels = found.labelled()
+        if not labels.any() or labels.all():
+            raise DataError(
+                f"{label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out"
+            )
+        return Evaluation({PART: _anomalies(found.judged)})
+    return _reconstructions(run, config, data, progress, seen)
+
+
+def describe_known_windows(prepared: PreparedTable, known: WindowFingerprints | None) -> list[str]:
+    """Return a note where a table holds windows that a run was trained and chosen on; empty where it holds none."""
+    found, windows = known.found_in(prepared) if known else (0, 0)
+    if known is None or not found:
+        return []
+    table, when = prepared.table, ""
+    if table.layout.dated and len(known.times):
+        when = f" ({' to '.join(format_time(int(time), table.zone) for time in known.times)})"
+    return [
+        f"About {found:,} of {format_count(windows, 'window')} of {table.name} were among those that the "
+        "run was trained and "
+        f"chosen on{when}; results on them are optimistic. Evaluate on {'later' if when else 'other'} rows"
+    ]
+
+
+def _reconstructions(
+    run: Run, config: Series, data: str, progress: Progress | None, seen: TrainingPeriod
+) -> Evaluation:
+    from lstm_ae.models.scaling import series_scales_of
+
+    kept, model = run.components(), run.model()
+    halves, levels = slide(model, config.scale), series_scales_of(model, run.symbols)
+    prepared = read_labelled_table(dataclasses.replace(config, data=data, label_col=None), progress)
+    seen(prepared)
+    prepared = levels.levelled(prepared)
+    metric = Metric(encode.mean_squared_error(halves.errors, prepared.grid, halves.window), "scaled")
+    if kept is None:
+        return Evaluation({PART: {"reconstruction_mse": metric}})
+    components, scale = kept[0], kept[1].together
+    linear = reconstruction.component_errors(components, scale)
+    theirs = encode.mean_squared_error(windowwise(linear, halves.window), prepared.grid, halves.window)
+    metric = metric._replace(baselines={components.name: theirs})
+    if reconstruction.is_lossless(components):
+        return Evaluation({PART: {"reconstruction_mse": metric}})
+    judged = reconstruction.judge_reconstruction(
+        _whole(prepared, halves.window), reconstruction.model_errors(model, scale), linear, components.name
+    )
+    return Evaluation({PART: {"reconstruction_mse": metric}}, {PART: judged})
+
+
+def _forecasts(run: Run, config: Series, data: str, progress: Progress | None, seen: TrainingPeriod) -> Evaluation:
+    forecaster = load_forecaster(run)
+    assert config.horizon is not None
+    prepared = read_labelled_table(dataclasses.replace(config, data=data, label_col=None), progress)
+    seen(prepared)
+    split = _whole(prepared, prepared.window + config.horizon)._replace(company=forecaster.levels.lines(prepared))
+    if not split.samples:
+        raise DataError(
+            f"{prepared.table.name} has no run of {split.span} rows without a long gap, as a window and what follows "
+            "it need; give more rows"
+        )
+    nothing = split._replace(starts=split.starts[:0])
+    source = Source(prepared.table.name, "", "")
+    whole = Data(nothing, nothing, split, forecaster.levels.scale, source, feature_names=prepared.table.layout.values)
+    weights, bias = run.regression() or (None, np.zeros(config.horizon, np.float32))
+    fitted = table_baselines.TableBaselines(forecaster.seasons, weights, bias)
+    found = table_metrics.table_errors(forecaster.model, whole, split, fitted, forecaster.spread)
+    columns = table_metrics.skill_by_column(found, whole.feature_names, forecaster.seasons)
+    judged = table_metrics.judge_table(found, whole.feature_names)
+    return Evaluation({PART: table_metrics.table_metrics(found)}, {PART: judged}, columns={PART: columns})
+
+
+def _whole(prepared: PreparedTable, span: int) -> Split:
+    """Every window of a table that holds a value."""
+    grid = prepared.grid
+    starts = window_starts(grid.segment, span)
+    held = np.r_[0, np.cumsum(~np.isnan(grid.values).all(axis=1))]
+    starts = starts[held[starts + span] > held[starts]]
+    times = grid.times.view("datetime64[ns]") if prepared.table.layout.dated else None
+    return Split(grid.values, starts, span, grid.segment, time=times)
+
+
+def _classes(
+    run: Run,
+    data: str,
+    label_col: str | None,
+    reading: Mapping[str, Any] | None,
+    progress: Progress | None,
+    seen: TrainingPeriod,
+) -> Evaluation:
+    regression = run.logistic()
+    found = classify.classify(run, data, label_col=label_col, reading=reading, progress=progress)
+    seen(found.prepared)
+    grid, window = found.prepared.grid, found.prepared.window
+    known = (found.truth >= 0) & (found.answers >= 0)
+    if not known.any():
+        raise DataError(
+            f"The column {label_col!r} holds no class that the run knows ({', '.join(found.names[:5])}) where a window "
+            "ends, so nothing can be judged; give another --label-col"
+        )
+    split = Split(grid.values, found.ends[known] - window + 1, window, label=found.truth[known])
+    linear = None
+    if regression is not None:
+        linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
+    most = int(np.bincount(found.truth[known]).argmax())
+    metrics, judged = classes.compare(
+        split, found.probability[known], linear, frequent=most, name=found.names[most], shares=None
+    )
+    return Evaluation({PART: metrics}, {PART: judged} if judged else {})
+
+
+def _anomalies(judged: dict[str, detect.LabelledQuality]) -> dict[str, Metric]:
+    metrics: Metrics = {}
+    for name, of in judged.items():
+        numbers: dict[str, Any] = of.ranking._asdict()
+        if name != "raw values":  # which no threshold is for
+            numbers |= {f"event_{key}": getattr(of.findings, key) for key in ("precision", "recall", "f1", "false")}
+        metrics[name] = {
+            key: Metric(float(value), "", higher_is_better=key != "event_false") for key, value in numbers.items()
+        }
+    ours = metrics.pop("model")
+    return {
+        key: metric._replace(baselines={name: row[key].value for name, row in metrics.items() if key in row})
+        for key, metric in ours.items()
+    }

@@ -1,0 +1,266 @@
+"""What follows a table, by a trained run: each series from its last rows on."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lstm_ae.config import Series
+from lstm_ae.config.reading import TimeStep
+from lstm_ae.data.checks import new_table_warnings
+from lstm_ae.data.columns import id_columns
+from lstm_ae.data.grid import future_times
+from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.preparation import PreparedTable, prepare_table
+from lstm_ae.data.series_scales import SeriesScales
+from lstm_ae.data.time_zones import format_times
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.forecasting import table_metrics
+from lstm_ae.forecasting.intervals import COUNTABLE
+from lstm_ae.forecasting.table_baselines import season_name, seasonal_naive
+from lstm_ae.formatting import format_heading, format_names
+from lstm_ae.run import Run
+from lstm_ae.studies.series.defaults import config_of, read_with_run_config
+
+Numbers = NDArray[Any]
+
+# Windows that go through the model at once.
+AT_ONCE = 1024
+
+
+class Forecaster(NamedTuple):
+    """What a run forecasts by.
+
+    Args:
+        spread: `(features, horizon, 199)` quantiles of its errors on validation, scaled.
+        seasons: of each column, see `lstm_ae.forecasting.table_baselines.TableBaselines`.
+    """
+
+    config: Series
+    model: Any
+    levels: SeriesScales
+    spread: Numbers
+    seasons: tuple[int | None, ...]
+
+
+class TableForecast(NamedTuple):
+    """Forecasts of the steps behind a table, of every series that has a window there.
+
+    Args:
+        table: what was read.
+        ids: places of the series in `table.ids`.
+        short: names of the series that are left out, as a long gap or too few rows stand before their end.
+        timed: whether steps have times.
+        times, ahead: `(n, window)` and `(n, horizon)` int64 nanoseconds in UTC, or row numbers.
+        past: `(n, window, features)`, NaN where missing.
+        future, naive: `(n, horizon, features)`, by the model and by the baseline; NaN where the window holds no value.
+        baseline: its name.
+        intervals: by level in per cent the two ends, each like `future`; NaN after step `known`.
+        known: steps that the run was trained to forecast.
+        remarks: what is worth a word about the table.
+    """
+
+    table: Measurements
+    ids: NDArray[np.int64]
+    short: tuple[str, ...]
+    timed: bool
+    times: Numbers
+    ahead: Numbers
+    past: Numbers
+    future: Numbers
+    naive: Numbers
+    baseline: str
+    intervals: dict[int, tuple[Numbers, Numbers]]
+    known: int
+    remarks: tuple[str, ...] = ()
+
+
+def load_forecaster(run: Run) -> Forecaster:
+    """A run's own.
+
+    Raises:
+        ConfigError, DataError: the run is damaged, or does not forecast.
+    """
+    config = config_of(run, "forecast")
+    spread, scale = run.spread()
+    seasons = run.metrics().get("seasons", [config.season] * len(spread))
+    known = [None, *range(2, (config.window or 0) + 1)]
+    if not isinstance(seasons, list) or len(seasons) != len(spread) or not all(season in known for season in seasons):
+        raise DataError(f"The metrics.json of {str(run.directory)!r} is damaged at 'seasons'; train a new run")
+    return Forecaster(config, run.model(), SeriesScales(scale, run.symbols), spread, tuple(seasons))
+
+
+def forecast_file(
+    run: Run,
+    data: str,
+    *,
+    horizon: int | None = None,
+    levels: tuple[int, ...] = (),
+    reading: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> TableForecast:
+    """Forecast what follows a file; see `forecast_table`.
+
+    Args:
+        data: the table, with the columns of the one that the run was trained on, in any order.
+        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
+    """
+    config = config_of(run, "forecast")
+    run.spread()  # before the table, which may take long to read
+    config = dataclasses.replace(read_with_run_config(config, reading), data=data, label_col=None)
+    table = read_measurements(config, progress, of_run=True)
+    return forecast_table(load_forecaster(run), prepare_table(config, table), horizon=horizon, levels=levels)
+
+
+def forecast_table(
+    forecaster: Forecaster, prepared: PreparedTable, *, horizon: int | None = None, levels: tuple[int, ...] = ()
+) -> TableForecast:
+    """Forecast what follows a table on its grid.
+
+    Args:
+        horizon: steps; that of the run where None. Further ahead the model reads its own forecasts.
+        levels: per cent; each adds an interval.
+
+    Raises:
+        ConfigError: a horizon above 100,000 steps.
+        DataError: no series ends with a window.
+    """
+    config, window = forecaster.config, prepared.window
+    assert config.horizon is not None
+    steps = config.horizon if horizon is None else horizon
+    if not 1 <= steps <= 100_000:
+        raise ConfigError(f"--horizon must be 1 to 100,000. Received: {steps}")
+    grid, table = prepared.grid, prepared.table
+    last = np.flatnonzero(np.r_[grid.series[1:] != grid.series[:-1], True])
+    held = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
+    held &= grid.valued[last]
+    if not held.any():
+        raise DataError(
+            f"{table.name} has no {window} rows in a row at its end, without a long gap, as a window needs; give more "
+            "rows"
+        )
+    last = last[held]
+    rows = last[:, None] + np.arange(-window + 1, 1)
+    past = grid.values[rows]
+    if config.scale == "window" and np.isnan(past).any():
+        raise DataError(f"{table.name} has missing values in its last {window} rows, which --scale window cannot read")
+    scale, lines = forecaster.levels.scale, forecaster.levels.lines(prepared)[last]
+    future = _rolled(forecaster.model, past, lines, steps)
+    naive = seasonal_naive(past, steps, forecaster.seasons)
+    # Of a column without any value in the window nothing is known.
+    unknown = np.broadcast_to(np.isnan(past).all(axis=1, keepdims=True), future.shape)
+    future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
+    said = scale.scaled(future, past, lines)
+    # Rows that follow one another as they stand have times, but what comes has none.
+    timed = table.layout.time is not None and grid.step != TimeStep()
+    if timed:
+        ahead = future_times(table, grid.series[last], grid.times[last], grid.step, steps)
+    else:
+        ahead = last[:, None] + np.arange(1, steps + 1)
+    return TableForecast(
+        table,
+        grid.series[last].astype(np.int64),
+        tuple(table.ids[place] for place in np.setdiff1d(grid.series, grid.series[last])),
+        timed,
+        grid.times[rows] if timed else rows,
+        ahead,
+        past,
+        future,
+        naive,
+        season_name(forecaster.seasons),
+        {
+            level: table_metrics.prediction_intervals(scale, said, past, forecaster.spread, level, lines)
+            for level in levels
+        },
+        config.horizon,
+        (
+            *new_table_warnings(prepared, symbols=forecaster.levels.names),
+            *(_without_interval(forecaster.spread[:, :steps], table) if levels else ()),
+        ),
+    )
+
+
+def _without_interval(spread: Numbers, table: Measurements) -> list[str]:
+    """Say which columns have steps without an interval."""
+    names = [format_heading(table.layout.values[k]) for k in np.flatnonzero(np.isinf(spread).any(axis=(1, 2)))]
+    if not names:
+        return []
+    return [
+        f"{format_names(names)} {'has' if len(names) == 1 else 'have'} steps without an interval: fewer "
+        f"than {COUNTABLE} "
+        "validation errors are known there. Train with more rows, or with a larger validation share of --split"
+    ]
+
+
+def _rolled(model: Any, past: Numbers, lines: NDArray[np.int32], horizon: int) -> Numbers:
+    """`(n, horizon, features)` in own units."""
+    import tensorflow as tf
+
+    from lstm_ae.models.inference import input_signature, model_inputs
+    from lstm_ae.models.rollout import HORIZON, rollout
+
+    roll = tf.function(rollout(model), input_signature=[input_signature(model), HORIZON])
+    found = []
+    for start in range(0, len(past), AT_ONCE):
+        piece = slice(start, start + AT_ONCE)
+        given = model_inputs(model, past[piece], lines[piece])
+        found.append(roll(given, np.full(len(past[piece]), horizon, np.int32)).numpy())
+    return np.concatenate(found)
+
+
+def forecast_columns(outlook: TableForecast) -> dict[str, Any]:
+    """A row for each step behind each series: series, time, step, and of every column its forecast, the baseline's and
+    two ends a level.
+
+    Raises:
+        ConfigError: a column that tells rows apart, or a value, has the name of an answer.
+    """
+    layout, horizon = outlook.table.layout, outlook.future.shape[1]
+    found: dict[str, Any] = {}
+    found |= id_columns(layout.ids, [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)])
+    if outlook.timed:
+        found[str(layout.time)] = format_times(outlook.ahead.ravel(), outlook.table.zone)
+    if "step" in (*found, *layout.values):
+        raise ConfigError("The table has a column 'step', which the steps ahead are called. Rename it")
+    found["step"] = np.tile(np.arange(1, horizon + 1), len(outlook.ids))
+    for k, name in enumerate(layout.values):
+        found[name] = outlook.future[..., k].ravel()
+        found[f"{name} {outlook.baseline}"] = outlook.naive[..., k].ravel()
+        for level, (low, high) in outlook.intervals.items():
+            found[f"{name} low_{level}"] = low[..., k].ravel()
+            found[f"{name} high_{level}"] = high[..., k].ravel()
+    return found
+
+
+def figure(outlook: TableForecast, most: int = 4) -> Figure:
+    """The first series and columns, so many panels in all."""
+    from lstm_ae.plots.table_forecasts import forecasts as drawn
+
+    table = outlook.table
+    names = table.layout.values
+    whole = len(outlook.ids) * len(names)
+    panels = [(n, k) for n in range(len(outlook.ids)) for k in range(len(names))][:most]
+    which, column = (np.array(places) for places in zip(*panels, strict=True))
+    times, ahead = (values[which] for values in (outlook.times, outlook.ahead))
+    if outlook.timed:
+        times, ahead = table.axis(times), table.axis(ahead)
+
+    def taken(values: Numbers) -> Numbers:
+        return values[which, :, column]
+
+    return drawn(
+        times,
+        taken(outlook.past),
+        ahead,
+        taken(outlook.future),
+        taken(outlook.naive),
+        baseline=outlook.baseline,
+        names=[table.ids[outlook.ids[n]] for n in which],
+        quantities=[names[k] for k in column],
+        intervals={level: (taken(low), taken(high)) for level, (low, high) in outlook.intervals.items()},
+        zone=table.clock,
+        title=f"The first {most} of {whole:,} forecasts, a column of a series each" if whole > most else "",
+    )

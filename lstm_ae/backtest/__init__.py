@@ -1,0 +1,1 @@
+"""Train and test many times over: rolling origins and folds."""

@@ -1,0 +1,191 @@
+"""How a choice is declared: one dataclass field holds an option's name, type, default, range and help.
+
+The command line, `config.json` and the tuner read the same field, so none of them can disagree with it.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from lstm_ae.errors import ConfigError
+
+
+class Option(NamedTuple):
+    """What stands in a field's metadata.
+
+    Args:
+        aliases: other spellings of a choice.
+        tunable: whether a search may try several values.
+        repeated: whether each item of a list has the option's name before it, because items may hold commas.
+        needs: other options and the values that they must have for this one to mean anything.
+    """
+
+    help: str
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    choices: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = types.MappingProxyType({})
+    tunable: bool = True
+    repeated: bool = False
+    needs: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    def rule(self, kind: type) -> str:
+        """The range in words, for help and errors."""
+        if self.choices:
+            return "one of " + ", ".join((*self.choices, *map(str.upper, self.aliases)))
+        words = [
+            {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, "a list of names")
+        ]
+        for text, bound in (
+            ("above", self.above),
+            ("at least", self.minimum),
+            ("below", self.below),
+            ("at most", self.maximum),
+        ):
+            if math.isfinite(bound):
+                words.append(f"{text} {bound:g}" if bound < 1e6 else f"{text} {bound:.0f}")
+        return words[0] + (" " + " and ".join(words[1:]) if words[1:] else "")
+
+
+def option(default: Any, help: str, **rules: Any) -> Any:
+    """Declare a field of a config: its default, its help, and the rules of `Option`."""
+    return dataclasses.field(default=default, metadata={"option": Option(help, **rules)})
+
+
+def redefault(base: type, name: str, default: Any, **rules: Any) -> Any:
+    """The field `name` of `base` with another default; help and other rules stay where they were written."""
+    field = base.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return option(default, **(field.metadata["option"]._asdict() | rules))
+
+
+def flag_name(name: str) -> str:
+    """How a field is spelled on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def spell_option(name: str, *values: Any) -> str:
+    """How a field with one of these values is spelled on the command line.
+
+    >>> spelled("optimizer", "adam", "adamw", "nadam"), spelled("delay_line", False)
+    ('--optimizer adam, adamw or nadam', '--no-delay-line')
+    """
+    if isinstance(values[0], bool):
+        return flag_name(name if values[0] else f"no_{name}")
+    *others, last = map(str, values)
+    return f"{flag_name(name)} {', '.join(others)} or {last}" if others else f"{flag_name(name)} {last}"
+
+
+class Declared(NamedTuple):
+    """A field as its readers need it: `kind` is the type without `None`."""
+
+    name: str
+    kind: type
+    optional: bool
+    default: Any
+    option: Option
+
+
+def declared_options(config: type) -> list[Declared]:
+    """Every option of a config class, in the order of declaration."""
+    hints = typing.get_type_hints(config)
+    result = []
+    for field in dataclasses.fields(config):
+        hint = hints[field.name]
+        members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        kind = next(member for member in members if member is not types.NoneType)
+        kind = typing.get_origin(kind) or kind
+        result.append(Declared(field.name, kind, types.NoneType in members, field.default, field.metadata["option"]))
+    return result
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of configs: checks every field on construction and reads and writes itself as JSON."""
+
+    def __post_init__(self) -> None:
+        fields = declared_options(type(self))
+        for field in fields:
+            object.__setattr__(self, field.name, check_value(field, getattr(self, field.name)))
+        for field in fields:
+            if getattr(self, field.name) == field.default:
+                continue
+            for name, values in field.option.needs:
+                if (found := getattr(self, name)) not in values:
+                    raise ConfigError(
+                        f"{flag_name(field.name)} is for {spell_option(name, *values)}. Received: "
+                        f"{spell_option(name, found)}"
+                    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, in JSON's types."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config of a mapping; raises `ConfigError` for a key that is no field."""
+        names = [field.name for field in declared_options(cls)]
+        for key in values:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, 1)
+                hint = f"Did you mean {near[0]!r}?" if near else "Known are: " + ", ".join(names) + "."
+                raise ConfigError(f"Unknown key {key!r} in the config of {cls.__name__.lower()}. {hint}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+    @classmethod
+    def chosen(cls, base: Mapping[str, Any], chosen: Mapping[str, Any]) -> Self:
+        """The config of `base` where `chosen` wins: what means nothing beside it, `base` gives up.
+
+        Raises:
+            ConfigError: as `from_dict`; so too where two things that were chosen do not go together.
+        """
+        values, fields = {**base, **chosen}, declared_options(cls)
+        known = {field.name: field for field in fields}
+
+        def value(name: str) -> Any:
+            return check_value(known[name], values[name]) if name in values else known[name].default
+
+        # An option that is given up may be what another one needs.
+        for _ in fields:
+            for field in fields:
+                unmet = any(value(name) not in allowed for name, allowed in field.option.needs)
+                if unmet and field.name not in chosen:
+                    values.pop(field.name, None)
+        return cls.from_dict(values)
+
+
+def check_value(field: Declared, value: Any) -> Any:
+    """The value in the field's own type, or a `ConfigError` that states the rule."""
+    if value is None and field.optional:
+        return None
+    rule = field.option
+    problem = ConfigError(f"{flag_name(field.name)} must be {rule.rule(field.kind)}. Received: {_shown(value)}")
+    if field.kind is float and type(value) is int:
+        with contextlib.suppress(OverflowError):
+            value = float(value)
+    if field.kind is str and isinstance(value, str):
+        value = rule.aliases.get(value.lower(), value)
+    if type(value) is not field.kind:
+        raise problem
+    if rule.choices and value not in rule.choices:
+        raise problem
+    if isinstance(value, tuple) and not all(isinstance(item, str) and item for item in value):
+        raise problem
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        inside = rule.minimum <= value <= rule.maximum and rule.above < value < rule.below
+        if not inside or not math.isfinite(value):  # in this order: isfinite fails on whole numbers past 1e308
+            raise problem
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,898 @@
+"""Check a table: errors with the options that fix them, and warnings about a table that can be used."""
+
+import collections
+import itertools
+import re
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading
+from lstm_ae.config.reading import UNITS, TimeStep
+from lstm_ae.data.anomaly_labels import looks_like_flags
+from lstm_ae.data.grid import (
+    MOST_MISSING,
+    DuplicateTimes,
+    Gaps,
+    common_gaps,
+    common_step,
+    describe_time,
+    even_step,
+    find_duplicate_times,
+    find_gaps,
+    grid_slots,
+    missing_share,
+    repeats_hour,
+    run_starts,
+)
+from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.number_notation import MISSING
+from lstm_ae.data.padding import original_rows, pad_segments
+from lstm_ae.data.preparation import PreparedTable, cut_windows, prepare_for_any_task, scale_lines, scale_names
+from lstm_ae.data.scaling import Scale
+from lstm_ae.data.season import LONGEST, choose_coarser_step
+from lstm_ae.data.series_scales import describe_unknown_series
+from lstm_ae.data.split import PARTS, parts_wanted
+from lstm_ae.data.timestamps import CLOCKS, NAMES, Times
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import ConfigError
+from lstm_ae.formatting import format_count, format_heading, format_names, quote
+
+# Numbers that loggers commonly write where there is no value.
+KNOWN = (
+    "-9999", "-999", "-99", "-99999", "9999", "99999", "999999", "65535", "32767", "-32768", "2147483647",
+    "-2147483648", "4294967295", "1e20", "1e30", "-1e20", "-1e30",
+)  # fmt: skip
+
+# How many times its usual spread a number lies beyond a column's others: one of those, any other, and one that comes
+# only once or twice.
+BEYOND_KNOWN, BEYOND, BEYOND_ALL = 3, 10, 1_000
+
+# Headings of labels, whatever they hold, and words in those of columns of 0 and 1 that mark what is not normal.
+LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
+
+MARKS = re.compile(
+    r"(^|[\W_])(anomal(y|ous|ies)|outliers?|labels?|fail(s|ed|ures?)?|fault(s|y)?|defect(s|ive)?|broken|break(down|age)s?|"
+    r"attack(s|ed)?|intrusions?|events?|alarms?|ground_?truth|machine_?status)($|[\W_\d])",
+    re.IGNORECASE,
+)
+
+# A column of 0 and 1 marks something where so few rows at most have a 1, so many in a row.
+RARE, STRETCH = 0.1, 3
+
+# Rows that tell a total from values that rise by chance, and how often it may begin anew.
+ENOUGH, RESETS = 30, 2
+
+
+def find_sentinels(table: Measurements) -> dict[str, list[str]]:
+    """By column the numbers, as text, that stand far from all others, again and again or so far that these are one."""
+    found = {}
+    for name, column in zip(table.layout.values, table.values.T, strict=True):
+        if numbers := _sentinels(column[~np.isnan(column)]):
+            found[name] = numbers
+    return found
+
+
+def _sentinels(values: NDArray[np.float32]) -> list[str]:
+    known = {float(np.float32(text)): text for text in KNOWN}
+    found: list[str] = []
+    while len(values):
+        for extreme in (float(values.min()), float(values.max())):
+            rest, text = values[values != extreme], known.get(extreme)
+            times = len(values) - len(rest)
+            # Zero is off, and what is common or one of a few numbers is a state.
+            if extreme == 0 or len(rest) < ENOUGH or times > len(rest):
+                continue
+            away = max(float(rest.min()) - extreme, extreme - float(rest.max()))
+            # One that comes seldom may be a value, but not beside which all others would be one.
+            away /= BEYOND_ALL if times < (2 if text else 3) else BEYOND_KNOWN if text else BEYOND
+            if not 0 < float(rest.std(dtype=np.float64)) < away or np.ptp(np.quantile(rest, [0.25, 0.75])) >= away:
+                continue
+            if text is None and (5 * times > len(rest) or len(np.unique(rest)) < 10):
+                continue
+            found.append(text or np.format_float_positional(np.float32(extreme), trim="-"))
+            values = rest
+            break
+        else:
+            break
+    return found
+
+
+def describe_sentinels(table: Measurements) -> str:
+    """Which columns hold numbers that seem to stand for a missing value; "" where none does."""
+    found = find_sentinels(table)
+    if not found:
+        return ""
+    told = []
+    for name, numbers in list(found.items())[:10]:
+        column = table.values[:, table.layout.values.index(name)]
+        rows = [f"{text} ({format_count(int((column == np.float32(text)).sum()), 'row')})" for text in numbers]
+        told.append(f"{quote(name)} {', '.join(rows)}")
+    more = f" and {len(found) - 10} more" if len(found) > 10 else ""
+    return (
+        f"Far from all other values are of {'; of '.join(told)}{more}; where that stands for a missing value, name it "
+        f"with --missing={','.join(sentinel_values(found))}"
+    )
+
+
+def sentinel_values(found: dict[str, list[str]]) -> list[str]:
+    """All the different numbers of `find_sentinels`."""
+    return list(dict.fromkeys(text for numbers in found.values() for text in numbers))
+
+
+def find_label_columns(config: Reading, table: Measurements) -> dict[str, str]:
+    """By column why it seems to hold labels, though it is modelled; none where values were named."""
+    names = table.layout.values
+    if config.value_cols or len(names) < 2:
+        return {}
+    found = {}
+    for name, column in zip(names, table.values.T, strict=True):
+        held = column[~np.isnan(column)]
+        one = held == 1
+        binary = bool(one.any() and not one.all() and (one | (held == 0)).all())
+        runs = int(np.count_nonzero(np.diff(one.astype(np.int8), prepend=0) > 0))
+        if (LABELS.fullmatch(name.strip()) and not (config.forecasts and not binary)) or (
+            binary and MARKS.search(name.strip())
+        ):
+            found[name] = "its name says that it is a label"
+        elif binary and one.mean() <= RARE and one.sum() >= STRETCH * runs:
+            found[name] = "it holds 0 and 1 alone, and 1 rarely and in stretches, as labels do"
+    return found
+
+
+def describe_label_columns(config: Reading, table: Measurements) -> str:
+    """Which columns are modelled and seem to be labels; "" where none is."""
+    found = find_label_columns(config, table)
+    told = [f"{quote(name)} is modelled as a value, though {why}" for name, why in list(found.items())[:3]]
+    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+    solved = "name it with --label-col, or " if table.layout.label is None else ""
+    return f"{'; '.join(told)}{more}; {solved}leave it out with --value-cols" if told else ""
+
+
+def find_totals(table: Measurements) -> list[str]:
+    """The columns that never fall, but where they begin anew, while they rise in many rows."""
+    found = []
+    for name, column in zip(table.layout.values, table.values.T, strict=True):
+        held = np.flatnonzero(~np.isnan(column))
+        if len(held) < ENOUGH:
+            continue
+        series = table.series[held]
+        first = run_starts(series)
+        change = np.diff(column[held].astype(np.float64))[~first[1:]]
+        rises, falls = change[change > 0], change[change < 0]
+        width = float(column[held].max()) - float(column[held].min())
+        if (
+            len(rises) >= max(10, len(change) / 10)
+            and rises.max() < 0.5 * rises.sum()
+            # It is what has come together since that is lost, most of it.
+            and len(falls) <= RESETS * int(first.sum())
+            and (falls < -0.5 * width / (1 + RESETS)).all()
+        ):
+            found.append(name)
+    return found
+
+
+def describe_totals(table: Measurements, counters: list[str]) -> str:
+    """Which columns but counters only rise, and are modelled as values; "" where none does."""
+    names = [name for name in find_totals(table) if name not in counters]
+    if not names:
+        return ""
+    verbs = "never falls" if len(names) == 1 else "never fall"
+    whose = "is modelled as a value" if len(names) == 1 else "are modelled as values"
+    return (
+        f"{format_names([quote(name) for name in names])} {verbs}, unless to begin anew, as running totals "
+        f"do, and {whose}: "
+        "later rows lie beyond all that a training sees; give the differences from row to row, or leave it out with "
+        "--value-cols"
+    )
+
+
+def describe_constants(prepared: PreparedTable, besides: Collection[str] = ()) -> str:
+    """Which columns have one value in the training part and others elsewhere; "" where none does.
+
+    Args:
+        besides: columns of which something else is told.
+    """
+    values = prepared.grid.values
+    train = prepared.part == 0
+    names = []
+    for name, column in zip(prepared.table.layout.values, values.T, strict=True):
+        held, own = column[~np.isnan(column)], column[train & ~np.isnan(column)]
+        if name not in besides and len(own) and own.min() == own.max() and held.min() < held.max():
+            names.append(name)
+    if not names:
+        return ""
+    return (
+        f"{format_names([quote(name) for name in names])} {'has' if len(names) == 1 else 'have'} one value "
+        "in the training "
+        "part and others later: any change counts, the more the smaller its unit; leave it out with --value-cols, or "
+        "give another --split"
+    )
+
+
+# What remarks are about, as the notes of a training begin.
+ABOUT = (
+    "missing rows",
+    "season",
+    "scale",
+    "counters",
+    "digits",
+    "totals",
+    "far values",
+    "labels",
+    "constants",
+    "series",
+    "columns",
+)
+
+# The share of missing rows or values that is worth a word.
+MANY = 0.2
+
+# How many deviations, or ranges, a value lies from those of the training part to be far.
+FAR = 4
+
+# How many times less a series varies than all together until it is hardly seen beside them, and until that is told of
+# where no series may have a scale of its own.
+APART, HELD_OUT = 3, 10
+
+# Headings of columns that count, whose values rise in every row if not by as much.
+COUNTERS = re.compile(
+    r"((row|line|record|sample|reading|scan|seq(uence)?|step|obs(ervation)?)?[ _-]*"
+    r"(id|index|idx|no\.?|nr\.?|num(ber)?|#)|counter)"
+    r"|(t|time([ _-]?step)?|elapsed([ _-]?time)?|uptime|seconds)([ _-]*(s|sec|seconds|ms|min|h)|\s*[\[(].*[\])])?",
+    re.IGNORECASE,
+)
+
+# Rows that tell a counter from values that rise by chance.
+COUNTER_ROWS = 10
+
+
+def table_warnings(config: Reading, prepared: PreparedTable) -> dict[str, str]:
+    """About a table to train on, by what they are about."""
+    table = prepared.table
+    said = (
+        describe_missing_rows(prepared),
+        describe_long_season(prepared),
+        describe_unequal_scales(config, prepared) or describe_unknown_series(scale_names(config, prepared), table.ids),
+        describe_counters(table),
+        describe_lost_digits(table),
+        describe_totals(table, find_counters(table)),
+        describe_sentinels(table),
+        describe_label_columns(config, table),
+        describe_constants(prepared, find_label_columns(config, table)),
+        describe_interleaved(table),
+        describe_excluded_columns(config, table),
+    )
+    return {name: words for name, words in zip(ABOUT, said, strict=True) if words}
+
+
+def describe_lookahead(data: Data, window: int) -> str:
+    """That training holds what comes later than forecasts of the test part; "" where it does not.
+
+    Series that are divided each in its own time do not end their training at one time.
+
+    Args:
+        window: steps before a forecast.
+    """
+    train, test = data.train, data.test
+    if train.time is None or test.time is None:
+        return ""
+    known = train.time[train.starts + train.span - 1].max()
+    early = int((test.time[test.starts + window] < known).sum())
+    if not early:
+        return ""
+    verb = "forecasts" if early == 1 else "forecast"
+    return (
+        f"{early:,} of {format_count(test.samples, 'test window')} {verb} what is earlier than training "
+        "rows of other series; "
+        "series backtest divides all series at the same times"
+    )
+
+
+def describe_long_season(prepared: PreparedTable) -> str:
+    """Return the season that no default window holds and what to do about it; "" where there is none."""
+    usual = prepared.usual
+    if usual is None or usual.long is None:
+        return ""
+    length, rows, step = usual.long, "", prepared.grid.step
+    if step.nanoseconds:
+        rows = f" ({TimeStep(length * step.nanoseconds)})"
+    wider = choose_coarser_step(step, length)
+    return (
+        f"{usual.column or 'The values'} repeat{'s' * bool(usual.column)} after {length:,} steps{rows}, more than the "
+        f"{LONGEST} of a default window. "
+        + (f"Aggregate with --freq {wider} --duplicates mean, or give" if wider else "Give")
+        + f" --window {length}"
+    )
+
+
+def describe_excluded_columns(config: Reading, table: Measurements) -> str:
+    """Return which columns are left out as they are not of numbers, and why; "" where none is, or values are named."""
+    layout = table.layout
+    roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
+    names: dict[str, list[str]] = {}
+    for name, reason in {} if config.value_cols else layout.texts.items():
+        if name not in roles:
+            names.setdefault(reason, []).append(quote(name))
+    told = [
+        f"{format_names(columns)} {reason if len(columns) == 1 else reason.replace('holds', 'hold', 1)} and "
+        f"{'is' if len(columns) == 1 else 'are'} left out"
+        for reason, columns in names.items()
+    ]
+    return "; ".join(told[:10]) + (f"; and others in {len(told) - 10} more ways" if len(told) > 10 else "")
+
+
+def of_missing_steps(share: float, step: TimeStep) -> str:
+    """Return which share of the steps has no row."""
+    return f"{'Over 99%' if share > 0.99 else f'{share:.0%}'} of the steps of {step} have no row"
+
+
+def describe_counters(table: Measurements) -> str:
+    """Which columns count, and are modelled as values; "" where none does."""
+    names = find_counters(table)
+    if not names:
+        return ""
+    verbs = "rises in every row, as a counter or elapsed time does, and is modelled as a value"
+    if len(names) > 1:
+        verbs = "rise in every row, as counters or elapsed time do, and are modelled as values"
+    return f"{format_names([quote(name) for name in names])} {verbs}"
+
+
+def describe_interleaved(table: Measurements) -> str:
+    """Which column tells series apart whose rows alternate in time, though they are taken for one; "" where none."""
+    if not table.layout.woven:
+        return ""
+    names = " and ".join(map(quote, table.layout.woven[0]))
+    return (
+        f"Rows with one value of {names} follow one another far more evenly than all together, as where "
+        "several series are mixed; tell them apart with --id-col"
+    )
+
+
+def describe_lost_digits(table: Measurements) -> str:
+    """Return which columns vary so little for their size that 32 bits, of about seven digits, do not hold how; "" where
+    none does."""
+    lost = []
+    for name, column in zip(table.layout.values, table.values.T, strict=True):
+        held = column[~np.isnan(column)]
+        if not len(held):
+            continue
+        lowest, highest = float(held.min()), float(held.max())
+        span, size = highest - lowest, max(abs(lowest), abs(highest))
+        if 0 < span < 1e-5 * size:
+            lost.append(f"{quote(name)} varies by {span:.2g} around {size:.7g}")
+    if not lost:
+        return ""
+    return f"{format_names(lost)}, of which 32 bits lose digits; subtract the level from the values"
+
+
+def new_table_warnings(prepared: PreparedTable, scale: Scale | None = None, symbols: Sequence[str] = ()) -> list[str]:
+    """About a table that comes after the one that a run was trained on.
+
+    Args:
+        scale: what its values had; None tells nothing of values.
+        symbols: names of its series that had a scale of their own.
+    """
+    words = [
+        describe_step_change(prepared),
+        describe_missing_rows(prepared),
+        describe_unknown_series(symbols, prepared.table.ids),
+    ]
+    if scale is not None and scale.together.kind == "fixed" and not np.array_equal(scale.range[0], [1]):  # of no scale
+        words.append(describe_range_change(prepared, scale, symbols))
+    return [text for text in words if text]
+
+
+def describe_step_change(prepared: PreparedTable) -> str:
+    """Whether rows are commonly further apart than on the grid; "" where they are not."""
+    step, own = prepared.grid.step, common_step(prepared.table)
+    if not step.size or own.size < 1.5 * step.size:
+        return ""
+    return (
+        f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}; give rows "
+        f"every {step}, or a run trained with --freq {own}"
+    )
+
+
+def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequence[str] = ()) -> str:
+    """Which columns are mostly beyond what a training can have seen much of; "" where none is.
+
+    No more than a sixteenth of any numbers lies four deviations from their mean, and none that many ranges.
+    """
+    far, table = [], prepared.table
+    values = scale.levelled(table.values, scale_lines(symbols, table.ids)[table.series])
+    for name, column, offset, width in zip(table.layout.values, values.T, scale.offset[0], scale.range[0], strict=True):
+        held = column[~np.isnan(column)]
+        if len(held) and (share := float((np.abs(held - offset) > FAR * width).mean())) > MANY:
+            far.append(f"{quote(name)} in {share:.0%} of the rows")
+    return (
+        f"Far from what they were in the training part are {format_names(far)}; scores there say that "
+        "alone. Train again on "
+        "rows like these, or on the differences of values that keep rising"
+        if far
+        else ""
+    )
+
+
+def describe_missing_rows(prepared: PreparedTable) -> str:
+    """How many rows of the grid the table does not have, and windows that gaps cost; "" where they are not many."""
+    grid, span = prepared.grid, prepared.window + prepared.horizon
+    own = original_rows(grid)
+    said, share = [], 1 - float(grid.known[own].mean())
+    if share > MANY:
+        said.append(f"{share:.1%} of the steps of {grid.step} have no row; they are taken for missing")
+    there = grid.valued & own
+    runs, wholes = (np.unique(numbers[there], return_counts=True)[1] for numbers in (grid.segment, grid.series))
+    windows, most = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
+    if most and (lost := 1 - windows / most) > MANY:
+        gaps = f"{format_count(len(runs) - len(wholes), 'gap')} of more than {format_count(prepared.max_gap, 'step')}"
+        said.append(f"no window crosses {gaps}, which costs {lost:.1%} of the windows")
+    return "; ".join(said)
+
+
+def describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
+    """Whether some series vary far less than all together, whose scale they share; "" where none does."""
+    grid, ids = prepared.grid, prepared.table.ids
+    if len(ids) < 2 or config.scale not in ("standard", "minmax"):
+        return ""
+    rows = prepared.part == 0
+    series = grid.series[rows]
+    small: set[int] = set()
+    apart = APART if allows_scale_by_series(config, prepared.table) else HELD_OUT
+    worst, example = float(apart), ""
+    for name, values in zip(prepared.table.layout.values, grid.values[rows].T.astype(np.float64), strict=True):
+        held = ~np.isnan(values)
+        if not held.any():
+            continue
+        values, of = values[held] - values[held].mean(), series[held]
+        counts = np.maximum(np.bincount(of, minlength=len(ids)), 1)
+        centre = np.bincount(of, values, len(ids)) / counts
+        own = np.sqrt(np.bincount(of, np.square(values - centre[of]), len(ids)) / counts)
+        together = float(values.std())
+        # One that never varies is small at any scale.
+        times = np.divide(together, own, out=np.zeros(len(ids)), where=own > 1e-9 * together)
+        small |= set(np.flatnonzero(times > apart).tolist())
+        if times.max() > worst:
+            worst, which = float(times.max()), int(times.argmax())
+            example = (
+                f"{format_heading(ids[which])} varies by {own[which]:.3g} in {format_heading(name)}, "
+                f"all together by {together:.3g}"
+            )
+    if not small:
+        return ""
+    return (
+        f"{len(small):,} of {len(ids):,} series are small beside the others and share one scale with them, so that "
+        f"little is seen in them ({example}); "
+        + (
+            "train with --scale series"
+            if allows_scale_by_series(config, prepared.table)
+            else "train groups of like size apart, or with --scale window"
+        )
+    )
+
+
+def allows_scale_by_series(config: Reading, table: Measurements) -> bool:
+    """Whether each series may have a scale; of those that are classified or divided as wholes, some are held out."""
+    classified = getattr(config, "task", "") == "classify" or not (config.forecasts or looks_like_flags(table.classes))
+    return config.split_by != "series" and not classified
+
+
+def find_counters(table: Measurements) -> list[str]:
+    """The columns of values that rise in every row of each series: evenly, or in time, or as their heading says."""
+    found = []
+    for k, name in enumerate(table.layout.values):
+        held = np.flatnonzero(~np.isnan(table.values[:, k]))
+        first = run_starts(table.series[held])[1:]
+        values = table.values[held, k].astype(np.float64)
+        rise, rows, apart = (np.diff(numbers)[~first] for numbers in (values, held, table.times[held]))
+        if len(rise) < COUNTER_ROWS - 1:
+            continue
+        # What 32 bits leave of a value is no better.
+        loose = 2 * float(np.finfo(np.float32).eps) * float(np.abs(values).max())
+        if (rise > 0).all() and (
+            COUNTERS.fullmatch(name.strip())
+            or np.ptp(rise / rows) <= 0.01 * (rise / rows).mean() + loose
+            or ((apart > 0).all() and (abs(rise - apart * (rise.sum() / apart.sum())) <= 0.01 * rise + loose).all())
+        ):
+            found.append(name)
+    return found
+
+
+# Different words that may all stand for a missing value; more are the text of a column that is none of numbers.
+WORDS = 20
+
+# Rows of a regular table that come too near to another, at most: so few are stray ones.
+STRAY = 0.02
+
+
+class Finding(NamedTuple):
+    """Something that its reader should know.
+
+    Args:
+        text: one sentence.
+        fatal: whether nothing can be trained before it is solved.
+        fixes: options, by field of the config, that solve it; the best first.
+    """
+
+    text: str
+    fatal: bool
+    fixes: tuple[Mapping[str, Any], ...] = ()
+
+
+class ColumnSummary(NamedTuple):
+    """One column that is modelled, over the rows of the table."""
+
+    name: str
+    minimum: float
+    mean: float
+    maximum: float
+    missing: float
+
+
+def combine_fixes(config: Reading, findings: Sequence[Finding]) -> Mapping[str, Any]:
+    """The best fix of each finding, all at once, but for those that are refused beside the ones before them."""
+    fixes: list[Mapping[str, Any]] = []
+    for finding in findings:
+        more = [*fixes, *finding.fixes[:1]]
+        with suppress(ConfigError):
+            apply_fix(config, _merged(more))
+            fixes = more
+    return _merged(fixes)
+
+
+def _merged(fixes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
+    if words := [word for fix in fixes for word in fix.get("missing", ())]:
+        merged["missing"] = tuple(dict.fromkeys(words))
+    lists = [set(fix["value_cols"]) for fix in fixes if "value_cols" in fix]
+    if lists:
+        taken = {*merged.get("id_col", ()), merged.get("label_col")}
+        kept = [name for name in merged["value_cols"] if name not in taken and all(name in names for names in lists)]
+        # Where nothing would be left, none of these is followed.
+        merged = (
+            {**merged, "value_cols": tuple(kept)} if kept else {k: v for k, v in merged.items() if k != "value_cols"}
+        )
+    return merged
+
+
+def apply_fix(config: Reading, fix: Mapping[str, Any]) -> Reading:
+    """The same choices with these fields changed."""
+    return type(config).from_dict({**config.to_dict(), **fix})
+
+
+def check_cells(table: Measurements, config: Reading) -> list[Finding]:
+    """Return the cells that are no numbers: one finding for all that have the same problem, with their words."""
+    values, found = set(table.layout.values), []
+    key = lambda cells: (cells.column not in values, cells.problem.text)  # noqa: E731
+    for _, group in itertools.groupby(sorted(table.bad, key=key), key):
+        columns = list(group)
+        first, words = min(columns, key=lambda cells: cells.row), collections.Counter[str]()
+        for cells in columns:
+            words.update(cells.words)
+        problem, names = first.problem, {cells.column for cells in columns}
+        told = [f"{quote(word)[:60]} ({format_count(times, 'cell')})" for word, times in words.most_common()]
+        text = (
+            f"{format_names(told)} in {format_names([quote(cells.column)[:60] for cells in columns])}, the "
+            f"first in {table.place} "
+            f"{first.row}: such a cell {problem.text}"
+        )
+        fixes: list[Mapping[str, Any]] = [{name: value} for name, value in problem.option.items()]
+        if problem.word and len(words) <= WORDS and names <= values:
+            fixes.append({"missing": (*config.missing, *words)})
+        if rest := tuple(name for name in table.layout.values if name not in names):
+            fixes.append({"value_cols": rest})
+        found.append(Finding(text if fixes else f"{text}. {problem.advice}", True, tuple(fixes)))
+    return found
+
+
+def check_duplicates(
+    table: Measurements, step: TimeStep, clash: DuplicateTimes | None, config: Reading
+) -> list[Finding]:
+    """Rows at the same time, or so near that they meet on the grid."""
+    if clash is None:
+        return []
+    first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
+    rows, when = format_count(clash.rows, "row"), describe_time(table, clash.second)
+    if config.duplicates != "error":
+        return [Finding(f"{rows} met others in time; of those {config.duplicates} was kept", False)]
+    fixes: list[Mapping[str, Any]] = [{"id_col": ids} for ids in table.layout.apart[:2]]
+    if table.layout.clocks:
+        fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
+    last: list[Mapping[str, Any]] = [{"duplicates": "mean"}]
+    if clash.same_time:
+        text = f"{rows} with the time of another: {first} and {second} are both at {when}"
+        if repeats_hour(table, grid_slots(table, step)):
+            # Of two hours there is no mean, and which zone it is nobody but their owner knows.
+            last = []
+            other = f", though not in {config.time_zone}" if config.time_zone else ""
+            text += (
+                f", in an hour that daylight saving repeats{other}: give --time-zone ZONE, the zone of these clocks, "
+                "such as Europe/London or America/New_York"
+            )
+        fixes = [*_hours(table), *fixes]
+    else:
+        text = f"{rows} too near for a step of {step}: {second} is only {step.resized(clash.apart)} after {first}"
+        gap = np.diff(table.times)
+        finer = step.resized(int(gap[(gap > 0) & ~run_starts(table.series)[1:]].min()))
+        places = grid_slots(table, finer)
+        last = last if missing_share(table, grid_slots(table, step)) <= MOST_MISSING else []
+        if find_duplicate_times(table, places) is None and missing_share(table, places) <= MOST_MISSING:
+            fixes.append({"freq": str(finer)})
+        elif even_step(table) != step:
+            fixes += even_ways(table, step, config)
+        if clash.rows <= STRAY * len(table.times):
+            fixes, last = [*last, *fixes], []
+    return [Finding(text, True, (*fixes, *last))]
+
+
+def even_ways(table: Measurements, step: TimeStep, config: Reading) -> list[Mapping[str, Any]]:
+    """Return the options that read a table whose rows do not follow at a step, the best first."""
+    even = even_step(table)
+    rule = "mean" if config.duplicates == "error" else config.duplicates
+    return [*([{"freq": str(even), "duplicates": rule}] if even not in (None, step) else []), {"freq": "rows"}]
+
+
+def _hours(table: Measurements) -> list[Mapping[str, Any]]:
+    """Columns of numbers that may be the hours of days whose dates repeat."""
+    if (table.times % UNITS["d"]).any() or not table.layout.dated or table.layout.clock:
+        return []
+    return [
+        {"clock_col": name}
+        for name, values in zip(table.layout.values, table.values.T, strict=True)
+        if CLOCKS.fullmatch(name.strip()) and ((values >= 0) & (values < 24) & (values == np.round(values))).all()
+    ]
+
+
+def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config: Reading) -> list[Finding]:
+    """Parts that hold no window."""
+    wanted = [PARTS[place] for place in parts_wanted(config)]
+    empty = [name for name, held in zip(wanted, windows, strict=False) if not held]
+    if not empty:
+        return []
+    rows = [
+        f"{format_count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(wanted)
+    ]
+    span = f"window of {prepared.window} steps" + (f" and {prepared.horizon} ahead" if prepared.horizon else "")
+    held = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
+    runs = np.unique(prepared.grid.segment[prepared.grid.valued], return_counts=True)[1]
+    text = (
+        f"{held if len(empty) < len(wanted) else f'No part holds a {span}'}: there are "
+        f"{', '.join(rows)}, and at most {runs.max(initial=0):,} without a long gap"
+    )
+    if known := prepared.inferred.get("label_col"):
+        text += f"; {known}, but in those of --task classify"
+    fixes: list[Mapping[str, Any]] = []
+    tries: list[dict[str, Any]] = [{}]
+    if len(prepared.table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale):
+        tries.insert(0, {"split_by": "series"})
+    if len(runs) > len(prepared.table.ids):
+        tries.append({"freq": "rows"})
+    for fix in tries:
+        for window in (config.window, None):
+            changed = apply_fix(config, fix | {"window": window, "duplicates": _kept(config)})
+            found = prepare_for_any_task(changed, prepared.table)
+            found = pad_segments(found, "segments") if changed.may_pad else found
+            if all(cut_windows(found, changed)[place].samples for place in parts_wanted(config)):
+                fixes.append(fix if window == config.window else fix | {"window": found.window})
+                break
+    return [Finding(text if fixes else f"{text}. More rows are needed, or another --split", True, tuple(fixes))]
+
+
+def _kept(config: Reading) -> str:
+    return "first" if config.duplicates == "error" else config.duplicates
+
+
+def check_times(table: Measurements, step: TimeStep, config: Reading) -> list[Finding]:
+    """Return what is odd about the order of rows: all of one time, out of order, or of several series."""
+    found, layout = [], table.layout
+    if layout.time is not None and step == TimeStep() and config.step is None:
+        fixes: list[Mapping[str, Any]] = [{"clock_col": name} for name in layout.clocks[:1]]
+        fixes += [{"id_col": ids} for ids in layout.apart[:1]]
+        of = " of a series" if len(table.ids) > 1 else ""
+        text = f"No two rows{of} differ in time; they are taken as they follow, as with --freq rows"
+        found.append(Finding(text, False, (*fixes, {"freq": "rows"})))
+    if text := describe_interleaved(table):
+        found.append(Finding(text, False, tuple({"id_col": ids} for ids in table.layout.woven[:2])))
+    if table.unsorted:
+        found.append(
+            Finding(f"{format_count(table.unsorted, 'row')} stood after a later one; rows are sorted by time", False)
+        )
+    return found
+
+
+def mostly_missing(table: Measurements, step: TimeStep, places: Times, config: Reading) -> list[Finding]:
+    """Return that most steps have no row, and other steps."""
+    share = missing_share(table, places)
+    if share <= MOST_MISSING:
+        return []
+    return [Finding(of_missing_steps(share, step), True, tuple(even_ways(table, step, config)))]
+
+
+def in_steps(
+    table: Measurements, step: TimeStep, gaps: Gaps, prepared: PreparedTable, config: Reading
+) -> list[Finding]:
+    """Return how many steps have no row, and the gaps that no window crosses."""
+    found = []
+    share = gaps.rows / max(gaps.rows + len(table.lines), 1)
+    # As weekends may be.
+    crossed = any(gap <= prepared.max_gap for gap in common_gaps(table, grid_slots(table, step), 1))
+    if share > MANY:
+        why = "; they are taken for missing" if crossed else ", as if rows had no regular step"
+        fixes = () if crossed else tuple(even_ways(table, step, config))
+        found.append(Finding(of_missing_steps(share, step) + why, False, fixes))
+    if (crossed or share <= MANY) and gaps.longest > prepared.max_gap:
+        without = f", {format_count(gaps.empty, 'row')} without any value among them" if gaps.empty else ""
+        text = (
+            f"No window crosses {format_count(gaps.long, 'gap')} of more than "
+            f"{format_count(prepared.max_gap, 'step')}{without}; the "
+            f"longest is of {gaps.longest:,} after {describe_time(table, gaps.before)}"
+        )
+        fill: tuple[Mapping[str, Any], ...] = ({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ()
+        found.append(Finding(text, False, fill))
+    return found
+
+
+def check_season_length(prepared: PreparedTable) -> list[Finding]:
+    """A season that is longer than a default window."""
+    text = describe_long_season(prepared)
+    if not text or prepared.usual is None or prepared.usual.long is None:
+        return []
+    wider = choose_coarser_step(prepared.grid.step, prepared.usual.long)
+    fix = {"freq": str(wider), "duplicates": "mean"} if wider else {"window": prepared.usual.long}
+    return [Finding(text, False, (fix,))]
+
+
+def check_series(config: Reading, prepared: PreparedTable) -> list[Finding]:
+    """Series that are too small for the scale that they share, or have none of their own though they should."""
+    if unknown := describe_unknown_series(scale_names(config, prepared), prepared.table.ids):
+        return [Finding(unknown, False)]
+    text = describe_unequal_scales(config, prepared)
+    fixes: tuple[Mapping[str, Any], ...] = (
+        ({"scale": "series"},) if allows_scale_by_series(config, prepared.table) else ()
+    )
+    if fixes and not np.isnan(prepared.grid.values).any():
+        fixes += ({"scale": "window"},)
+    return [Finding(text, False, fixes)] if text else []
+
+
+def check_columns(prepared: PreparedTable, features: tuple[ColumnSummary, ...], config: Reading) -> list[Finding]:
+    """Columns that are constant, that count, are often missing, too finely graded, labels or text."""
+    table = prepared.table
+    found = []
+
+    def without(names: list[str]) -> tuple[Mapping[str, Any], ...]:
+        named = set(names)
+        rest = tuple(feature.name for feature in features if feature.name not in named)
+        return ({"value_cols": rest},) if rest else ()
+
+    constant = [feature.name for feature in features if feature.minimum == feature.maximum]
+    if constant:
+        verbs = "has one value in all rows and tells" if len(constant) == 1 else "have one value each and tell"
+        large = any(feature.minimum == feature.maximum and abs(feature.maximum) >= 1e5 for feature in features)
+        digits = ", to the seven digits of 32 bits," if large else ""
+        text = f"{format_names([quote(name) for name in constant])}{digits} {verbs} nothing"
+        found.append(Finding(text, False, without(constant)))
+    if counters := find_counters(table):
+        fixes = without(counters)
+        if fixes and table.layout.time is None and NAMES.search(counters[0]):
+            fixes += ({"time_col": counters[0], "time_unit": "s"},)
+        found.append(Finding(describe_counters(table), False, fixes))
+    rare = [feature for feature in features if feature.missing > MANY]
+    if rare:
+        shares = [f"{quote(feature.name)} ({feature.missing:.0%})" for feature in rare]
+        text = f"Values are missing in many rows of {format_names(shares)}"
+        if len(rare) == 1:
+            text = f"{quote(rare[0].name)} is missing in {rare[0].missing:.0%} of the rows"
+        found.append(Finding(text, False, without([feature.name for feature in rare])))
+    if text := describe_lost_digits(table):
+        found.append(Finding(text, False))
+    if text := describe_totals(table, counters):
+        found.append(Finding(text, False))
+    if text := describe_sentinels(table):
+        found.append(Finding(text, False, ({"missing": (*config.missing, *sentinel_values(find_sentinels(table)))},)))
+    if text := describe_label_columns(config, table):
+        names = list(find_label_columns(config, table))
+        fixes = without(names)
+        if table.layout.label is None:
+            others_too = fixes[0] if fixes and len(names) > 1 else {}
+            fixes = ({"label_col": names[0], **others_too}, *fixes)
+        found.append(Finding(text, False, fixes))
+    if text := describe_constants(prepared, find_label_columns(config, table)):
+        found.append(Finding(text, False))
+    if odd := [name for name in table.classes if name.lower() in MISSING]:
+        verbs = "is a class" if len(odd) == 1 else "are classes"
+        text = (
+            f"{format_names([quote(name) for name in odd])} {verbs}; where that stands for no label, "
+            "name it with --missing"
+        )
+        found.append(Finding(text, False, ({"missing": (*config.missing, *odd)},)))
+    if not (config.forecasts or looks_like_flags(table.classes)):
+        text = (
+            f"{quote(table.layout.label)} holds classes for --task classify; to find anomalies it must hold 0 and 1, 1 "
+            "for a row known to be one, or be left out"
+        )
+        found.append(Finding(text, False))
+    if text := describe_excluded_columns(config, table):
+        found.append(Finding(text, False))
+    return found
+
+
+class TableInspection(NamedTuple):
+    """What a table holds.
+
+    Args:
+        table: as it was read.
+        step, gaps, clash: of its rows in time.
+        features: the columns to model.
+        others: the other columns, with what they hold.
+        prepared: on its grid and divided.
+        windows: how many each of `PARTS` holds.
+        findings: what is wrong, the worst first.
+    """
+
+    table: Measurements
+    step: TimeStep
+    gaps: Gaps
+    clash: DuplicateTimes | None
+    features: tuple[ColumnSummary, ...]
+    others: Mapping[str, str]
+    prepared: PreparedTable
+    windows: tuple[int, int, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether a model can be trained on it as it is."""
+        return not any(finding.fatal for finding in self.findings)
+
+
+def inspect_table(config: Reading, progress: Progress | None = None) -> TableInspection:
+    """Read a table and look for what is wrong with it.
+
+    Raises:
+        ConfigError, DataError: what leaves nothing to be looked at, as `read_measurements` and `prepare` say.
+    """
+    table = read_measurements(config, progress, lenient=True)
+    step = config.step or common_step(table)
+    places = grid_slots(table, step, follow=config.duplicates == "error")
+    clash = find_duplicate_times(table, places)
+    # What is wrong otherwise is told as well.
+    lenient = config if clash is None or config.duplicates != "error" else apply_fix(config, {"duplicates": "first"})
+    prepared = prepare_for_any_task(lenient, table)
+    filled = pad_segments(prepared, "segments") if config.may_pad else prepared
+    train, validation, test = cut_windows(filled, config)
+    windows = (train.samples, validation.samples, test.samples)
+    features = _features(table)
+    gaps = find_gaps(table, places, prepared.max_gap)
+    layout = table.layout
+    roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
+    others = {name: layout.kinds[name] for name in layout.names if name not in roles}
+    # Where the advice is another grid, gaps and windows of this one say nothing.
+    near = clash is not None and not clash.same_time and config.duplicates == "error"
+    uneven = mostly_missing(table, step, places, config)
+    findings = [
+        *check_cells(table, config),
+        *check_duplicates(table, step, clash, config),
+        *(uneven if not near else []),
+        *([] if uneven else check_windows(prepared, windows, config)),
+        *check_times(table, step, config),
+        *([] if near or uneven else in_steps(table, step, gaps, prepared, config)),
+        *check_season_length(prepared),
+        *check_columns(prepared, features, config),
+        *check_series(config, prepared),
+    ]
+    findings.sort(key=lambda finding: not finding.fatal)
+    return TableInspection(table, step, gaps, clash, features, others, prepared, windows, tuple(findings))
+
+
+def _features(table: Measurements) -> tuple[ColumnSummary, ...]:
+    found = []
+    for k, name in enumerate(table.layout.values):
+        values = table.values[:, k]
+        missing = float(np.isnan(values).mean())
+        mean = float(np.nanmean(values, dtype=np.float64))
+        found.append(ColumnSummary(name, float(np.nanmin(values)), mean, float(np.nanmax(values)), missing))
+    return tuple(found)

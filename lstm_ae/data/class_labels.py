@@ -1,0 +1,209 @@
+"""The classes of a table: which there are, whether whole series have one, and the windows that have one.
+
+A window has the class of its last row. Where each series has one class throughout, a window is a whole series, and
+whole series are divided: a model that has seen a series' beginning would know its end by its series, not by its class.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Series
+from lstm_ae.data.grid import common_step, grid_slots
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.windows import Data, Split, fingerprint
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import format_count, format_heading, format_names
+
+# More different labels than this are numbers, not classes.
+MOST = 1000
+
+# So many series, each of one class, are divided as wholes.
+MANY = 10
+
+# Steps of the longest series, at most, where a window is a whole one.
+LONGEST = 1000
+
+
+class LabelledTable(NamedTuple):
+    """A table whose labels count the classes to tell apart, what the config leaves open about them, and in words."""
+
+    config: Series
+    table: Measurements
+    inferred: dict[str, str]
+
+
+def choose_classes(config: Series, table: Measurements) -> LabelledTable:
+    """Settle what to tell apart, what is divided, and the window where it is a whole series.
+
+    Raises:
+        ConfigError: a class that was asked for is not there.
+        DataError: there is one class alone, or far too many.
+    """
+    names = config.classes or table.classes
+    _require_classes(names, config, table)
+    inferred = {} if config.classes else {"classes": format_names(list(map(format_heading, names)))}
+    table = encode_labels(table, names)
+    several = bool(table.layout.ids)
+    own = find_series_labels(table) if several else None
+    split_by, window, max_gap = config.split_by, config.window, config.max_gap
+    if split_by is None:
+        split_by, why = _usual_division(table, own) if several else ("time", "")
+        if why:
+            inferred["split_by"] = f"{split_by}, as {why}"
+    if own is not None and split_by == "series":
+        table = spread_series_labels(table)
+        step = config.step or common_step(table)
+        longest = int(grid_slots(table, step, follow=config.duplicates == "error").max()) + 1
+        if window is None and longest <= LONGEST:
+            window = max(longest, 2)
+            inferred["window"] = f"{window} steps, the longest series"
+            if max_gap is None:
+                max_gap = window
+                if table.layout.time is not None:
+                    inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as a series is one window"
+    found = replace(config, classes=names, split_by=split_by, window=window, max_gap=max_gap)
+    return LabelledTable(found, table, inferred)
+
+
+def _usual_division(table: Measurements, own: NDArray[np.int32] | None) -> tuple[str, str]:
+    """What is divided, and why."""
+    if own is None:
+        assert table.labels is not None
+        mixed = _by_series(table, table.labels)[1]
+        return "time", f"{format_heading(table.ids[mixed[0]])} has more than one class"
+    series = int((own >= 0).sum())
+    if series < MANY:
+        return "time", f"fewer than {MANY} series have a class"
+    return "series", f"each of {series:,} has one class throughout"
+
+
+def _require_classes(names: Sequence[str], config: Series, table: Measurements) -> None:
+    label, found = format_heading(str(config.label_col)), format_names(list(map(format_heading, table.classes)))
+    for name in names:
+        if name not in table.classes:
+            raise ConfigError(f"--classes names {format_heading(name)}, which {label} does not hold. It holds {found}")
+    if len(names) < 2:
+        raise DataError(
+            f"{table.name}: {label} holds {f'one class alone, {found}' if names else 'no class'}, so there is nothing "
+            "to tell apart. Name another --label-col, or give rows of other classes"
+        )
+    if len(names) > MOST:
+        raise DataError(
+            f"{table.name}: {label} holds {len(names):,} different labels, and classes are at most {MOST:,}. Name a "
+            "column of classes, or those to tell apart by --classes"
+        )
+
+
+def encode_labels(table: Measurements, names: Sequence[str]) -> Measurements:
+    """The same table with labels that count these classes; -1 where a row has another one or none.
+
+    A name that is not among them is compared as a number: 1.0 is the class 1.
+    """
+    if table.labels is None:
+        return table
+    places = {name: place for place, name in enumerate(names)}
+    # No number is equal to NaN.
+    numbers = {_number(name): place for name, place in places.items()}
+    of = [places.get(name, numbers.get(_number(name), -1)) for name in table.classes]
+    return table._replace(labels=np.array([*of, -1], np.int32)[table.labels], classes=tuple(names))
+
+
+def _number(name: str) -> float:
+    """The number that a name stands for; NaN where it stands for none."""
+    try:
+        return float(name)
+    except ValueError:
+        return float("nan")
+
+
+def find_series_labels(table: Measurements) -> NDArray[np.int32] | None:
+    """The one label of each series, `(series,)`, -1 where none of its rows has one; None where one has several."""
+    if table.labels is None:
+        return None
+    found, mixed = _by_series(table, table.labels)
+    return None if len(mixed) else found
+
+
+def _by_series(table: Measurements, labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """A label of each series, -1 where it has none, and the series that have several."""
+    known = labels >= 0
+    series, labels = table.series[known], labels[known]
+    found = np.full(len(table.ids), -1, np.int32)
+    found[series] = labels
+    return found, np.unique(series[found[series] != labels])
+
+
+def spread_series_labels(table: Measurements) -> Measurements:
+    """The same table with the label of a series in all of its rows, where each series has one."""
+    own = find_series_labels(table)
+    return table if own is None else table._replace(labels=own[table.series])
+
+
+def draw_series_order(table: Measurements) -> NDArray[np.float64]:
+    """Where each series stands between 0 and 1 when whole series are divided, `(series,)`; always drawn alike.
+
+    Where each has one label, classes are spread evenly: one after the other, at multiples of the golden ratio, any few
+    of which lie far apart.
+    """
+    size = len(table.ids)
+    order = np.random.default_rng(0).permutation(size)
+    labels = find_series_labels(table)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+        order = order[np.argsort((np.arange(size) * (5**0.5 - 1) / 2) % 1)]
+    place = np.empty(size)
+    place[order] = (np.arange(size) + 0.5) / size
+    return place
+
+
+def keep_known_classes(data: Data, config: Series) -> Data:
+    """The same data without windows that have no class; what that means is told in notes.
+
+    Raises:
+        DataError: a part has no window with a class, or training has windows of one class alone.
+    """
+    parts = {"training": data.train, "validation": data.validation, "test": data.test}
+    kept = {name: _with_label(split) for name, split in parts.items()}
+    label = format_heading(str(config.label_col))
+    for name, split in kept.items():
+        if not split.samples and (name != "test" or config.tests):
+            raise DataError(
+                f"The {name} part holds no window whose last row has a class in {label}. Give --split-by series where "
+                "series have classes, another --split, or label more rows"
+            )
+    labels = {name: split.label for name, split in kept.items() if split.label is not None}
+    counts = {name: np.bincount(label, minlength=len(config.classes)) for name, label in labels.items()}
+    seen = counts["training"] > 0
+    if seen.sum() < 2:
+        raise DataError(
+            "The training part holds windows of one class alone, "
+            f"{format_heading(config.classes[int(seen.argmax())])}; give "
+            "--split-by series where series have classes, or rows of more classes in its time"
+        )
+    notes = list(data.source.notes)
+    if dropped := sum(split.samples for split in parts.values()) - sum(split.samples for split in kept.values()):
+        notes.append(f"{format_count(dropped, 'window')} without a class left out")
+    for place in np.flatnonzero(~seen & (counts["validation"] + counts["test"] > 0)):
+        judged = " and ".join(f"{counts[name][place]:,} {name}" for name in ("validation", "test"))
+        notes.append(
+            f"no training window is of {format_heading(config.classes[place])}; its {judged} windows count as errors"
+        )
+    classes = np.frombuffer("\n".join((data.source.sha256, *config.classes)).encode(), np.uint8)
+    source = data.source._replace(notes=tuple(notes), sha256=fingerprint(classes, *labels.values()))
+    return data._replace(
+        train=kept["training"],
+        validation=kept["validation"],
+        test=kept["test"],
+        source=source,
+        classes=config.classes,
+    )
+
+
+def _with_label(split: Split) -> Split:
+    assert split.label is not None
+    known = split.label >= 0
+    return split._replace(starts=split.starts[known], label=split.label[known])

@@ -1,0 +1,590 @@
+"""Read CSV files strictly: every cell is understood, or the file is refused with the line that breaks a rule."""
+
+import bisect
+import collections
+import csv
+import io
+import itertools
+import os
+import re
+import types
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading
+from lstm_ae.data.cells import CellReader
+from lstm_ae.data.columns import (
+    Layout,
+    infer_kind,
+    infer_layout,
+    missing_words,
+    names_of_series,
+    present_cells,
+    with_notation,
+)
+from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
+from lstm_ae.data.text import TextEncoding, decode_file, read_lines, stable_file
+from lstm_ae.data.timestamps import CLOCK, STAMP, BadCell, Times, join_date_and_clock, parse_date_parts, parse_times
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import quote
+
+# The likelier ones first: a file with semicolons may well hold decimal commas.
+CELL_SEPARATORS = (";", "\t", "|", ",")
+
+# Characters of the first rows that are enough to see the separator.
+ENOUGH = 1 << 18
+
+# A cell in quotes. Nothing in it is tried twice, so that no text makes the search slow.
+QUOTED = re.compile(r'(?:^|(?<=[;\t|,]))[ ]*"((?:[^"]|"")*+)"(?=[ ]*(?:[;\t|,]|$))', re.MULTILINE)
+
+# A row's line in the file, and its cells.
+Row = tuple[int, list[str]]
+
+
+def infer_separator(head: Sequence[str]) -> str:
+    """Return the mark between the cells: the one that gives most rows the same width and most cells a value.
+
+    A mark within quotes separates nothing, whichever mark is tried.
+    """
+    some = max(2, bisect.bisect(list(itertools.accumulate(map(len, head))), ENOUGH))
+    bare = QUOTED.sub(_unquoted, "".join(head[:some])).split("\n")
+    rows = [line for line in bare if line.strip()]
+    fits = {mark: _fit(rows, mark) for mark in CELL_SEPARATORS}
+    return max(CELL_SEPARATORS, key=fits.__getitem__) if any(fits.values()) else ","
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    return "0" if _is_held(match[1].strip()) else "text"
+
+
+def _fit(rows: Sequence[str], mark: str) -> float:
+    """How well a mark separates the cells of rows without quotes, from 0 to 1.1."""
+    split = [row.split(mark) for row in rows]
+    widths = collections.Counter(len(cells) for cells in split if len(cells) > 1)
+    if not widths:
+        return 0
+    agreeing = widths.most_common(1)[0][1] / len(split)
+    cells = [cell.strip() for row in split[:20] for cell in row[:50]]
+    return agreeing * (0.1 + sum(map(_is_held, cells)) / len(cells))
+
+
+def require_width(rows: Sequence[Row], width: int, name: str) -> None:
+    """Raise `ConfigError` where the first row is not as wide as the names of `--columns` are many."""
+    line, cells = rows[0]
+    if len(cells) == width:
+        return
+    titles = next((row for row, other in rows if len(other) == width), 0)
+    hint = f"; or add --skip-rows {titles - 1}, where titles stand above line {titles}" if titles else ""
+    raise ConfigError(
+        f"--columns must name all {len(cells)} columns of {name}, line {line}. Received: {width} names{hint}"
+    )
+
+
+def refuse_title(rows: Sequence[Row], name: str) -> None:
+    """Raise `DataError` where a title stands above the header, alone on its line or beside empty cells.
+
+    Args:
+        rows: the first rows; the header, if there is no title.
+    """
+    (start, first), *rest = rows
+    width, times = collections.Counter(len(cells) for _, cells in rest).most_common(1)[0] if rest else (0, 0)
+    if width < 2 or 2 * times <= len(rest):
+        return
+    line, cells = next(row for row in rest if len(row[1]) == width)
+    held, title = ([cell.strip() for cell in row if cell.strip()] for row in (cells, first))
+    if any(map(_is_value, held)):
+        # A header that is only too short has several cells, and two numbers may be one with a decimal comma.
+        alone = len(first) == 1 and not _is_value(title[0]) and (width > 2 or parse_date_parts(held[0]))
+        if not alone:
+            return
+        names = f" --columns {_invented([cell.strip() for cell in cells])}"
+    else:
+        below = [row for _, row in rest[1:] if len(row) == width]
+        padded = len(first) == width and line == rest[0][0] and any(map(_is_value, below[0] if below else ()))
+        if len(title) >= len(held) or (len(first) == width and not padded) or any(map(_is_value, title)):
+            return
+        names = ""
+    raise DataError(
+        f"{name}, line {start}: {quote(title[0] if title else '')} is a title; the table begins in line {line} with "
+        f"{', '.join(quote(cell)[:40] for cell in cells[:6])}. Add --skip-rows {line - 1}{names}"
+    )
+
+
+def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Collection[str], name: str) -> None:
+    """Raise `DataError` where the first row below the names holds no value and those below it do, as one of units.
+
+    Args:
+        names: of the columns.
+        sample: the first rows below the header.
+        words: lower case, that stand for a missing value.
+    """
+    (line, first), *rest = sample
+    if len(rest) < 2 or any(len(row) != len(names) for _, row in sample):
+        return
+    held = {place: cell.strip() for place, cell in enumerate(first) if cell.strip().lower() not in words}
+    if len(held) < 2 or any(map(_is_value, held.values())):
+        return
+    below = {place: [row[place].strip() for _, row in rest[:20]] for place in held}
+    filled = [place for place, cells in below.items() if 2 * sum(map(_is_held, cells)) > len(cells)]
+    if len(filled) < 2 or any(held[place] in below[place] for place in filled):
+        return
+    raise DataError(
+        f"{name}, line {line}: the row holds no values, as one of units or a second header does "
+        f"({', '.join(quote(held[place])[:40] for place in filled[:6])}). Add --skip-rows {line} --columns "
+        f"{_call(names)}, or remove the line"
+    )
+
+
+def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped: int = 0) -> tuple[str, ...]:
+    """Return the names of the columns, those without heading counted; `DataError` where the first row is no header.
+
+    Args:
+        skipped: lines above the header that were.
+    """
+    cells = [cell.strip() for cell in header]
+    plain = [k for k, cell in enumerate(cells) if _is_value(cell)]
+    counted = cells == [str(k) for k in range(len(cells))]
+    if (
+        plain
+        and not counted
+        and (not sample or any(parse_date_parts(cells[k]) for k in plain) or _alike(cells, sample))
+    ):
+        received = ", ".join(quote(cell)[:40] for cell in cells[:6]) + (", ..." if len(cells) > 6 else "")
+        fewer = f", or skip fewer than --skip-rows {skipped}" if skipped else ""
+        raise DataError(
+            f"{where}: there is no header. Name the columns: --columns {_invented(cells)}{fewer}. Received: {received}"
+        )
+    names = tuple(cell or f"column {k + 1}" for k, cell in enumerate(cells))
+    if len(set(names)) < len(names):
+        twice = collections.Counter(names).most_common(1)[0][0]
+        raise DataError(
+            f"{where}: the column {twice[:80]!r} stands there more than once. Rename or remove one; or take the line "
+            "out and name all columns with --columns"
+        )
+    return names
+
+
+def _invented(cells: Sequence[str]) -> str:
+    """Names for `--columns`, by the cells of the first row."""
+    names = [f"c{k + 1}" for k in range(len(cells))]
+    if cells and (parse_date_parts(cells[0]) or STAMP.fullmatch(cells[0])):
+        names[0] = "time"
+        # A heading by which it will be known.
+        names = ["clock" if CLOCK.fullmatch(cell) else name for name, cell in zip(names, cells, strict=True)]
+    return _call(names)
+
+
+def _call(names: Sequence[str]) -> str:
+    """Names as `--columns` takes them; of many the first."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names[:12])
+    line = text.getvalue() + (",..." if len(names) > 12 else "")
+    return line if re.fullmatch(r"[\w,.+-]+", line) else quote(line)
+
+
+def _alike(cells: list[str], sample: Sequence[Row]) -> bool:
+    """Whether the first row holds values wherever the second one does."""
+    return all(
+        _is_value(first) for first, second in zip(cells, sample[0][1], strict=False) if _is_value(second.strip())
+    )
+
+
+def _is_value(cell: str) -> bool:
+    """Return whether a cell is a number or a date; one with a unit may be a heading, as 10m of a wind is."""
+    written = split_unit(cell)
+    return bool((written and not written.unit) or parse_date_parts(cell))
+
+
+def _is_held(cell: str) -> bool:
+    """Return whether a cell below a header is a number or a date."""
+    return is_number(cell) or bool(parse_date_parts(cell))
+
+
+def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> str | None:
+    """A first column without heading that counts the rows, as pandas writes it."""
+    name, cells = next(iter(columns.items()))
+    unnamed = header[0].strip() in ("", "Unnamed: 0", "index")
+    counts = all(cell.isdigit() for cell in cells) and [int(cell) for cell in cells] == [
+        int(cells[0]) + k for k in range(len(cells))
+    ]
+    return name if unnamed and counts and len(columns) > 1 else None
+
+
+# Larger chunks fall out of the processor caches: 50,000 rows at a time take twice as long.
+CHUNK = 5_000
+
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+class TextColumn(NamedTuple):
+    """A text column: `values[codes[row]]`. The distinct values, blanks stripped, stand once."""
+
+    codes: NDArray[np.int32]
+    values: tuple[str, ...]
+
+
+class CsvColumns(NamedTuple):
+    """What `read_csv` read.
+
+    Args:
+        name: the file as errors name it.
+        text: text columns by the names asked for.
+        numbers: `(rows,)` float64 columns by the names asked for; NaN where a value is missing.
+        lines: `(rows,)` int64, the line in the file on which each row starts, from 1.
+    """
+
+    name: str
+    text: dict[str, TextColumn]
+    numbers: dict[str, NDArray[np.float64]]
+    lines: NDArray[np.int64]
+
+    def error(self, row: int, problem: str) -> DataError:
+        """An error that names the file and the row's line."""
+        return DataError(f"{self.name}, line {self.lines[row]}: {problem}")
+
+
+def read_csv(
+    path: str | os.PathLike[str],
+    *,
+    text: Sequence[str],
+    numbers: Sequence[str],
+    optional: Sequence[str] = (),
+    aliases: Mapping[str, Sequence[str]] = types.MappingProxyType({}),
+) -> CsvColumns:
+    """Read the asked columns of a comma-separated UTF-8 file with a header, plain or compressed.
+
+    Columns may stand in any order and case; others are ignored. Blank lines are skipped. A number is missing where
+    its cell is empty or NA, N/A, null, None, nan or -.
+
+    Args:
+        path: a regular file.
+        text, numbers: names of the columns, lower case.
+        optional: names of further columns of numbers, which the file need not have.
+        aliases: other headings under which a column is accepted where its own name is absent, lower case.
+
+    Raises:
+        DataError: the file is not such a table; one line with the file, the line, the rule and what was received.
+    """
+    name = quote(path)
+    with stable_file(path) as file:
+        rows = split_rows(read_lines(file, name), name)
+        start, header = next(rows, (0, []))
+        if not header:
+            raise DataError(f"{name} is empty. Give a file with the columns {', '.join((*text, *numbers))}")
+        place = _places(header, (*text, *numbers), optional, aliases, f"{name}, line {start}")
+        numbers = [*numbers, *(column for column in optional if column in place)]
+        index: dict[str, collections.defaultdict[str, int]] = {
+            column: collections.defaultdict(itertools.count().__next__) for column in text
+        }
+        parts: dict[str, list[NDArray[np.int32] | NDArray[np.float64]]] = {column: [] for column in place}
+        starts = []
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            numbered, wide = zip(*chunk, strict=True)
+            if set(map(len, wide)) != {len(header)}:
+                raise uneven_row_error(chunk, len(header), name)
+            columns = list(zip(*wide, strict=True))
+            starts.append(np.array(numbered, np.int64))
+            for column in text:
+                codes = map(index[column].__getitem__, map(str.strip, columns[place[column]]))
+                parts[column].append(np.fromiter(codes, np.int32, len(chunk)))
+            for column in numbers:
+                cells = columns[place[column]]
+                try:
+                    parts[column].append(parse_numbers(cells))
+                except BadNumber as error:
+                    raise DataError(bad_cell(error, cells, numbered, column, name)) from None
+    if not starts:
+        raise DataError(f"{name} has a header and no rows. Give a file with data")
+    return CsvColumns(
+        name,
+        {
+            column: TextColumn(np.concatenate(parts.pop(column)).astype(np.int32), tuple(index[column]))
+            for column in text
+        },
+        {column: np.concatenate(parts.pop(column)).astype(np.float64) for column in numbers},
+        np.concatenate(starts),
+    )
+
+
+def split_rows(
+    source: Iterable[str], name: str, separator: str = ",", first: int = 1
+) -> Iterator[tuple[int, list[str]]]:
+    """Return each row that is not blank, with the line on which it starts; `first` is that of the source's first."""
+    reader = csv.reader(source, delimiter=separator, strict=True)
+    start = first
+    try:
+        for row in reader:
+            if len(row) > 1 or (row and row[0].strip()):
+                yield start, row
+            start = reader.line_num + first
+    except csv.Error as error:
+        reason = str(error)
+        if "end of data" in reason or "field larger" in reason:
+            problem = 'a quote (") is opened and not closed. Close it, or remove it'
+        elif "expected after" in reason:
+            problem = 'text follows a closing quote ("). Write a quote inside a cell twice'
+        else:
+            problem = f"not CSV ({reason}). Correct the line"
+        raise DataError(f"{name}, line {start}: {problem}") from None
+
+
+def _places(
+    header: list[str],
+    needed: Sequence[str],
+    optional: Sequence[str],
+    aliases: Mapping[str, Sequence[str]],
+    where: str,
+) -> dict[str, int]:
+    """Where each needed column stands in the header, and each optional one that is there."""
+    found = [cell.strip().lower() for cell in header]
+    place, missing = {}, []
+    for name in (*needed, *optional):
+        heading = next((heading for heading in (name, *aliases.get(name, ())) if heading in found), None)
+        if heading is None:
+            missing += [name] * (name in needed)
+        elif found.count(heading) > 1:
+            raise DataError(f"{where}: the column {heading!r} stands there more than once. Rename or remove one")
+        else:
+            place[name] = found.index(heading)
+    if not missing:
+        return place
+    line = ",".join(header)
+    for mark, word in SEPARATORS.items():
+        if line.count(mark) > line.count(","):
+            raise DataError(
+                f"{where}: the cells are separated by {word}. Convert the file to commas, and to decimal points"
+            )
+    received = ", ".join(quote(cell)[:40] for cell in header[:12]) + (", ..." if len(header) > 12 else "")
+    if not place and any(NUMBER.fullmatch(cell.strip()) for cell in header):
+        raise DataError(f"{where}: there is no header. Put {','.join(needed)} above the data. Received: {received}")
+    raise DataError(f"{where}: the header lacks {', '.join(missing)}. Name the columns so. Received: {received}")
+
+
+def uneven_row_error(chunk: Sequence[tuple[int, list[str]]], width: int, name: str) -> DataError:
+    """The error about the first row whose cells are not as many as the header's."""
+    line, row = next((line, row) for line, row in chunk if len(row) != width)
+    advice = (
+        "Add what is missing; leave an unknown cell empty between its commas"
+        if len(row) < width
+        else 'Take out the extra commas: no decimal comma, no thousands separator, text with commas in quotes (")'
+    )
+    return DataError(f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}")
+
+
+def bad_cell(
+    error: BadNumber, cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
+) -> str:
+    """Return where a cell stands that is no number, and why; `numbered` holds the cells' lines, or rows."""
+    where, problem = f"{name}, {place} {numbered[error.place]}, column {column!r}", error.problem
+    return f"{where}: {quote(cells[error.place])} {problem.text}. {problem.advice}"
+
+
+# Rows that tell what a file holds, and how many cells of a wide one are enough.
+SAMPLE, SAMPLE_CELLS = 1_000, 500_000
+
+# Cells of a piece.
+CHUNK_CELLS = 1_000_000
+
+MAX_COLUMNS = 10_000
+
+
+class Chunk(NamedTuple):
+    """Some rows of a table.
+
+    Args:
+        lines: `(rows,)` int32, where each stands in the file, from 1.
+        times: `(rows,)` nanoseconds; None where rows are counted.
+        values: `(rows, features)` float32, NaN where missing.
+        ids, labels: a cell a row; None without such a column.
+    """
+
+    lines: NDArray[np.int32]
+    times: Times | None
+    values: NDArray[np.float32]
+    ids: Sequence[str] | None
+    labels: Sequence[str] | None
+
+
+def read_delimited(
+    file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
+) -> tuple[Layout, Iterator[Chunk], CellReader]:
+    """Return what an open CSV file holds, its rows piece by piece, and what reads their numbers.
+
+    Args:
+        of_run: the config is a run's, see `require_units`.
+        lenient: as of `CellReader`.
+
+    Raises:
+        DataError: at once or with a later piece: one line with the file, the line, the rule and the option that helps.
+    """
+    encoding, source = decode_file(file, name, config.encoding)
+    source = itertools.islice(source, config.skip_rows, None)
+    head = list(itertools.islice(source, 50))
+    separator = infer_separator(head)
+    rows = split_rows(itertools.chain(head, source), name, separator, config.skip_rows + 1)
+    start, header = first_row(rows, name, config)
+    sample = list(itertools.islice(rows, sample_rows(len(header))))
+    layout, sample, notation = infer_table(start, header, sample, separator, name, config, of_run=of_run)
+    layout = with_encoding(layout, encoding)
+    following = itertools.chain(sample, rows)
+    size = max(1, min(CHUNK, CHUNK_CELLS // len(header)))
+    pieces = iter(lambda: list(itertools.islice(following, size)), [])
+    reader = CellReader(config, name, "line", notation, lenient=lenient)
+    return layout, map(chunk_parser(layout, config, name, separator, reader), pieces), reader
+
+
+def first_row(rows: Iterator[Row], name: str, config: Reading) -> Row:
+    """Return the first row of a text, the header where there is one; `DataError` where no row is, or it is too wide."""
+    start, cells = next(rows, (0, []))
+    if not cells and config.skip_rows:
+        raise DataError(f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Give fewer")
+    if not cells:
+        raise DataError(f"{name} is empty. Give a header and rows")
+    limit_columns(len(cells), f"{name}, line {start}")
+    return start, cells
+
+
+def limit_columns(columns: int, where: str) -> None:
+    """Raise `DataError` where a table has more columns than a model could be trained on in any useful time."""
+    if columns > MAX_COLUMNS:
+        raise DataError(
+            f"{where}: the table has {columns:,} columns; at most {MAX_COLUMNS:,} are read. Keep those to model, or "
+            "split the table"
+        )
+
+
+def sample_rows(columns: int) -> int:
+    """Return how many of its first rows show what a table with so many columns holds."""
+    return max(10, min(SAMPLE, SAMPLE_CELLS // max(columns, 1)))
+
+
+def with_encoding(layout: Layout, encoding: TextEncoding) -> Layout:
+    """Return the layout with the encoding of the text, where that was chosen by its looks."""
+    if not encoding.example:
+        return layout
+    words = f"{encoding.name}, as in {quote(encoding.example)}"
+    return layout._replace(
+        inferred={**layout.inferred, "encoding": words}, settings={**layout.settings, "encoding": encoding.name}
+    )
+
+
+def infer_table(
+    start: int, header: list[str], sample: list[Row], separator: str, name: str, config: Reading, *, of_run: bool
+) -> tuple[Layout, list[Row], NumberNotation]:
+    """Return what a table's columns are for by its first rows, these rows, and how its numbers are written.
+
+    Args:
+        start, header: the first row and its line; one of the rows where the config names the columns.
+
+    Raises:
+        ConfigError, DataError: as `read_delimited` says.
+    """
+    where = f"{name}, line {start}"
+    if config.columns:
+        sample = [(start, header), *sample]
+        require_width(sample, len(config.columns), name)
+        names = config.columns
+    else:
+        refuse_title([(start, header), *sample], name)
+        names = read_headings(header, sample, where, config.skip_rows)
+    if not sample:
+        raise DataError(f"{name} has a header and no rows. Give a file with data")
+    refuse_second_header(names, sample, missing_words(config), name)
+    if any(len(row) != len(names) for _, row in sample):
+        raise _uneven(sample, len(names), name, separator)
+    columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
+    first = {column: present_cells(cells, config) for column, cells in columns.items()}
+    kinds = {column: infer_kind(cells, column) for column, cells in first.items()}
+    if len(names) == 1 and kinds[names[0]] == "text":
+        raise DataError(
+            f"{where}: the rows have one cell each, such as {quote(sample[0][1][0])}, which is no number. Separate the "
+            "cells of a row by commas, semicolons, tabs or bars"
+        )
+    layout = infer_layout(names, kinds, columns.__getitem__, config, where, index=is_row_number_column(header, columns))
+    layout, notation = with_notation(layout, first, config, where, of_run=of_run)
+    return layout, sample, notation
+
+
+def chunk_parser(
+    layout: Layout, config: Reading, name: str, separator: str, reader: CellReader
+) -> Callable[[Sequence[Row]], Chunk]:
+    """Return a function that makes arrays of some of a table's rows.
+
+    Args:
+        layout, config, name, separator: as `infer_table` takes and returns them.
+        reader: reads the columns of numbers.
+    """
+    place = {column: k for k, column in enumerate(layout.names)}
+
+    def chunk_of(rows: Sequence[Row]) -> Chunk:
+        numbered, cells = zip(*rows, strict=True)
+        if set(map(len, cells)) != {len(layout.names)}:
+            raise _uneven(rows, len(layout.names), name, separator)
+        columns = list(zip(*cells, strict=True))
+        times = None
+        if layout.time is not None and layout.form is not None:
+            moments = list(map(str.strip, columns[place[layout.time]]))
+            if layout.clock is not None:
+                moments = join_date_and_clock(
+                    moments, list(map(str.strip, columns[place[layout.clock]])), missing_words(config)
+                )
+            try:
+                times = parse_times(moments, layout.form)
+            except BadCell as error:
+                raise DataError(
+                    f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"
+                ) from None
+        values = np.empty((len(rows), len(layout.values)), np.float32)
+        for k, column in enumerate(layout.values):
+            values[:, k] = reader.read(columns[place[column]], numbered, column)
+        ids = None
+        if layout.ids:
+            ids = names_of_series([list(map(str.strip, columns[place[column]])) for column in layout.ids])
+        labels = None if layout.label is None else list(map(str.strip, columns[place[layout.label]]))
+        return Chunk(np.array(numbered, np.int32), times, values, ids, labels)
+
+    return chunk_of
+
+
+def _uneven(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:
+    error = uneven_row_error(chunk, width, name)
+    if separator == ",":
+        return error
+    problem, _, _ = str(error).partition(". ")
+    word = {";": "semicolons", "\t": "tabs", "|": "bars"}[separator]
+    return DataError(f"{problem}. Write as many cells between {word} in each row, an unknown one empty")
+
+
+Made = TypeVar("Made")
+
+Refuse = Callable[[DataError], Any]
+
+
+def raise_refusal(error: DataError) -> None:
+    """Refuse a row by raising what is wrong with it."""
+    raise error
+
+
+def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refuse = raise_refusal) -> Iterator[Made]:
+    """What `act` makes of rows, all at once where it can: it is tried on ever smaller pieces, in their order.
+
+    Args:
+        act: makes something of a piece of the rows, one at least; where it raises `DataError` it has changed nothing.
+        refuse: is told what is wrong with a row; what was made of those before it has been given by then.
+    """
+    try:
+        made = act(rows)
+    except DataError as error:
+        problem = error
+    else:
+        yield made
+        return
+    if len(rows) == 1:
+        refuse(problem)
+        return
+    half = len(rows) // 2
+    yield from apply_in_parts(rows[:half], act, refuse)
+    yield from apply_in_parts(rows[half:], act, refuse)

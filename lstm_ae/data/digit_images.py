@@ -1,0 +1,138 @@
+"""A picture from disk, made into a digit as MNIST's were.
+
+LeCun et al. (1998), section III.A: size-normalised into 20x20 pixels keeping the aspect ratio, anti-aliased, then
+placed in 28x28 with the centre of mass in the middle; the middle is index 14, as it is in the 60,000 digits.
+"""
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from lstm_ae.data.digit_files import open_file
+from lstm_ae.errors import DataError
+
+Floats = NDArray[np.float32]
+
+ADVICE = "Give a PNG or JPEG that shows one digit on a plain ground"
+
+PIXELS = 100_000_000  # more than a telephone's camera takes, and 1 GB while it is reduced
+
+CONTRAST = 24  # of 255; less is paper or noise, no digit
+
+SPECK = 0.02  # of the largest stroke; smaller pieces are dirt
+
+
+def read_image(path: str) -> Floats:
+    """Read a picture of one digit and make it like MNIST's: light on dark, fitted, centred.
+
+    Colour, transparency, size and polarity are free; a picture that is 28x28, light on dark, is taken as it is.
+
+    Returns:
+        `(28, 28)` float32, whole numbers from 0 to 255.
+
+    Raises:
+        DataError: not a regular file, not a PNG or JPEG, too large, or blank.
+    """
+    grey = _grey(path)
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    ground = np.median(border)
+    if np.ptp(grey) < CONTRAST:
+        raise DataError(f"{path!r} must show a digit. Received: pixels that are all alike. {ADVICE}")
+    dark_ground = ground <= (float(grey.min()) + float(grey.max())) / 2
+    if grey.shape == (28, 28) and dark_ground and ground <= 16 and grey.max() >= 128:
+        return np.rint(grey)
+    ink = np.clip(grey - ground if dark_ground else ground - grey, 0, None)
+    noise = float(np.abs(border - ground).max())
+    return _centred(_fitted(_stretched(ink, noise)))
+
+
+def _grey(path: str) -> Floats:
+    """Brightness `(height, width)`, 0 to 255, upright; what is transparent contrasts with what is not."""
+    image = _picture(path)
+    if image.mode.startswith("I"):  # 16 bits a pixel, which convert("L") would cut off at 255
+        deep = np.asarray(image, np.float32).clip(0, 65535)
+        # Cameras and scanners of 10 to 14 bits leave the upper ones empty.
+        bits = max(8, int(deep.max()).bit_length())
+        return np.asarray(deep * (255 / (2**bits - 1)), np.float32)
+    grey = np.asarray(image.convert("RGB").convert("L"), np.float32)
+    if image.mode != "RGBA":
+        return grey
+    opaque = np.asarray(image.getchannel("A"), np.float32) / 255
+    if opaque.max() == 0:
+        raise DataError(f"{path!r} must show a digit. Received: a picture that is all transparent. {ADVICE}")
+    behind = 255 if np.average(grey, weights=opaque) < 128 else 0
+    return np.asarray(grey * opaque + behind * (1 - opaque), np.float32)
+
+
+def _picture(path: str) -> Image.Image:
+    """The picture, decoded: mode "RGBA" where it has transparency, "I" or "I;16" where it is deep, else "RGB"."""
+    with open_file(path, ADVICE) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(file, formats=("PNG", "JPEG")) as source:
+                if source.width * source.height > PIXELS:
+                    raise Image.DecompressionBombError
+                image = ImageOps.exif_transpose(source)
+                if not image.mode.startswith("I"):
+                    clear = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+                    image = image.convert("RGBA" if clear else "RGB")
+                image.thumbnail((2048, 2048))
+                return image
+        except Image.DecompressionBombError:
+            raise DataError(f"{path!r} must have at most {PIXELS:,} pixels. Received: more. Scale it down") from None
+        except Exception:  # Pillow's decoders raise many kinds; each means that this is no picture
+            raise DataError(f"{path!r} is no picture that can be read: damaged, or of another kind. {ADVICE}") from None
+
+
+def _stretched(ink: Floats, noise: float) -> Floats:
+    """Ink cut to its box and brought to 0 to 255: the ground's noise falls to 0, the stroke's middle rises to 255."""
+    middle = _otsu(ink)
+    strokes = _without_specks(ink > middle)
+    low, high = min(middle / 2, noise), float(np.median(ink[strokes]))
+    rows, columns = np.flatnonzero(strokes.any(1)), np.flatnonzero(strokes.any(0))
+    box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return ((box - low) / (high - low) * 255).clip(0, 255).astype(np.float32)
+
+
+def _without_specks(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The strokes but for pieces that are small beside all of them."""
+    from scipy.ndimage import label
+
+    pieces, count = label(strokes, np.ones((3, 3)))
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    large = sizes >= max(SPECK * sizes.max(), 1)
+    return np.asarray(large[pieces])
+
+
+def _otsu(ink: Floats) -> float:
+    """The level that parts ground from stroke with the least variance on both sides (Otsu, 1979)."""
+    counts, edges = np.histogram(ink, 256)
+    levels = (edges[:-1] + edges[1:]) / 2
+    below, total = np.cumsum(counts)[:-1], np.cumsum(counts * levels)
+    above = ink.size - below
+    between = below * above * (total[:-1] / below - (total[-1] - total[:-1]) / above) ** 2
+    return float(edges[np.argmax(between) + 1])
+
+
+def _fitted(box: Floats) -> Floats:
+    """The box scaled so that its longer side has 20 pixels."""
+    height, width = box.shape
+    factor = 20 / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    image = Image.fromarray(box).resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(image, np.float32).clip(0, 255)
+
+
+def _centred(digit: Floats) -> Floats:
+    """The digit in 28x28 with its centre of mass at index 14, as near as whole pixels and the edges allow."""
+    result = np.zeros((28, 28), np.float32)
+    at = []
+    for axis, length in enumerate(digit.shape):
+        mass = digit.sum(axis=1 - axis)
+        centre = float((mass * np.arange(length)).sum() / mass.sum())
+        at.append(min(max(round(14 - centre), 0), 28 - length))
+    result[at[0] : at[0] + digit.shape[0], at[1] : at[1] + digit.shape[1]] = np.rint(digit)
+    return result

@@ -1,0 +1,438 @@
+"""From a table to training, validation, and test windows: grid, split, scale, cut."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading
+from lstm_ae.config.reading import TimeStep
+from lstm_ae.data.anomaly_labels import flag_table, looks_like_flags, parse_flags
+from lstm_ae.data.grid import (
+    Grid,
+    common_gaps,
+    common_step,
+    grid_row_of_each,
+    grid_slots,
+    regularize,
+    rows_with_values,
+    run_starts,
+)
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.scaling import Scale, fixed_scale, nonzero_ranges, series_scale, window_scale
+from lstm_ae.data.season import DefaultSteps, choose_default_steps
+from lstm_ae.data.split import PARTS, assign_parts, longest_run, number_runs, parts_wanted
+from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import format_count
+
+
+def fit_scale(config: Reading, train: Split, table: Measurements, window: int, lines: int) -> Scale:
+    """The scale of the training rows, NaN aside.
+
+    Args:
+        window: values that a column of a series must have for a scale of its own.
+        lines: of a scale by series.
+
+    Raises:
+        DataError: a column without a value.
+    """
+    if config.scale == "none":
+        return fixed_scale()
+    if config.scale == "window":
+        return window_scale(train.features)
+    values = train.series
+    for k, column in enumerate(table.layout.values):
+        if np.isnan(values[:, k]).all():
+            raise DataError(
+                f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
+                "--value-cols, or give another --split"
+            )
+    low: NDArray[Any]
+    if config.scale == "minmax":
+        low, width = np.nanmin(values, axis=0), np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
+    else:
+        low = np.asarray(np.nanmean(values, axis=0, dtype=np.float64))
+        width = np.asarray(np.nanstd(values, axis=0, dtype=np.float64))
+    together = Scale("fixed", low[None].astype(np.float32), nonzero_ranges(width[None].astype(np.float32)))
+    if train.company is None:
+        return together
+    return series_scale(values, train.company, lines, together, window)
+
+
+def scale_lines(names: Sequence[str], ids: Sequence[str]) -> NDArray[np.int32]:
+    """The place in `names` of each series, `(ids,)`; 0 where it has none."""
+    places = {name: line for line, name in enumerate(names) if line}
+    return np.array([places.get(name, 0) for name in ids], np.int32)
+
+
+# What limits default lengths, in words.
+LONGEST_RUN = "the longest run of rows that every part has"
+
+# From a grid to the part of each of its rows, places in `PARTS`.
+Parts = Callable[[Grid], NDArray[np.int8]]
+
+
+class PreparedTable(NamedTuple):
+    """A table that is ready to be cut.
+
+    Args:
+        table: as it was read.
+        grid: its rows at a regular step.
+        part: `(rows,)` int8 of the grid's rows, places in `PARTS`.
+        window: steps that the model reads.
+        horizon: steps that it forecasts; 0 where it forecasts none.
+        max_gap: missing rows in a row that were filled.
+        inferred: what nobody told, by field of the config, in words.
+        usual: what defaults rest on; None where the config leaves no length open.
+    """
+
+    table: Measurements
+    grid: Grid
+    part: NDArray[np.int8]
+    window: int
+    horizon: int
+    max_gap: int
+    inferred: Mapping[str, str]
+    usual: DefaultSteps | None = None
+
+
+class PartitionedTable(NamedTuple):
+    """The grid of a table, the part of each row of it, and the parts, places in `PARTS`, that must hold windows."""
+
+    grid: Grid
+    part: NDArray[np.int8]
+    wanted: range
+
+
+class WindowLengths(NamedTuple):
+    """Steps of the window and the horizon.
+
+    Args:
+        window, horizon: the steps; a horizon of 0 forecasts none.
+        reasons: why those that were not given are so, by field of the config.
+        seasonal: whether the window is a season.
+    """
+
+    window: int
+    horizon: int
+    reasons: Mapping[str, str]
+    seasonal: bool = False
+
+    def fit(self, partition: PartitionedTable) -> bool:
+        """Return whether every part holds such windows: a default more than once, and one that was given at all.
+
+        A default horizon comes so often after a window that a test of forecasts, which overlap, is possible.
+        """
+        times = 2 if self.reasons else 1
+        futures = 3 * self.horizon - 1 if "horizon" in self.reasons else self.horizon
+        train, *later = self._runs(partition)
+        if not self.horizon:
+            return all((run.rows >= times * self.window).any() for run in (train, *later))
+        held = [(run.rows + np.minimum(run.before, self.window) >= self.window + futures).any() for run in later]
+        return bool((train.rows >= times * (self.window + self.horizon)).any()) and all(held)
+
+    def reach(self, partition: PartitionedTable) -> int:
+        """Return the rows of the longest run that every part has, with those before it that a first window reads."""
+        most = self.window if self.horizon else 0
+        return min(int((run.rows + np.minimum(run.before, most)).max(initial=0)) for run in self._runs(partition))
+
+    def shortened(self, partition: PartitionedTable) -> "WindowLengths":
+        """Return as much of the defaults as the parts hold."""
+        window, horizon, reasons = self.window, self.horizon, dict(self.reasons)
+        train, *later = self._runs(partition)
+        longest = min(int(run.rows.max(initial=0)) for run in (train, *later))
+        if "horizon" in reasons:
+            futures = min(int((run.rows + np.minimum(run.before, window)).max(initial=0)) for run in later) - window
+            most = max((futures + 1) // 3, longest // 4, 1)
+            if most < horizon:
+                horizon = most
+                share = "third" if most > longest // 4 else "quarter"
+                reasons["horizon"] = f"{format_count(horizon, 'step')}, a {share} of {LONGEST_RUN}"
+        if "window" in reasons:
+            if horizon and not self.seasonal:
+                window = min(window, max(2 * horizon, 2))
+            half, of = longest // 2, LONGEST_RUN
+            most = int(train.rows.max(initial=0)) // 2
+            if horizon and WindowLengths(max(min(window, most - horizon), 2), horizon, reasons).fit(partition):
+                # Validation and test need no room for the window, which rows before them make up.
+                half, of = most, "the training rows"
+            if window > half - horizon:
+                window = max(half - horizon, 2)
+                reasons["window"] = f"{window} steps, {'what the horizon leaves of ' * bool(horizon)}half {of}"
+            elif window < self.window:
+                reasons["window"] = f"{window} steps, twice the horizon"
+        return WindowLengths(window, horizon, reasons, self.seasonal)
+
+    def _runs(self, partition: PartitionedTable) -> list["_Runs"]:
+        """Return the runs of every part."""
+        runs = number_runs(partition.grid, partition.part)
+        begins = np.flatnonzero(run_starts(runs))
+        rows = np.diff(np.append(begins, len(runs)))
+        whole = run_starts(partition.grid.segment)
+        before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
+        part, held = partition.part[begins], partition.grid.valued[begins]
+        return [_Runs(rows[held & (part == place)], before[held & (part == place)]) for place in partition.wanted]
+
+
+class _Runs(NamedTuple):
+    """Runs of rows of one part: their rows, and those that stand before each in its segment, `(runs,)`."""
+
+    rows: NDArray[np.int64]
+    before: NDArray[np.int64]
+
+
+def prepare_table(
+    config: Reading,
+    table: Measurements,
+    parts: Parts | None = None,
+    hidden: Callable[[Grid], NDArray[np.bool_]] | None = None,
+) -> PreparedTable:
+    """Put a table on its grid and divide it; what the config leaves open is found.
+
+    Args:
+        parts: divides the rows; None where the config says how.
+        hidden: names the rows that no default is found in, beside those of validation and test.
+
+    Raises:
+        ConfigError: `normal` or `freq` does not fit the table.
+        DataError: rows that meet, or a grid far too fine, as `on_grid` says.
+    """
+    inferred = dict(table.layout.inferred)
+    step = step_of(config, table)
+    if config.step is None and table.layout.time is not None:
+        inferred["freq"] = f"{step}, " + ("the most common step" if step != TimeStep() else "as no two times differ")
+
+    def partition_of(max_gap: int) -> PartitionedTable:
+        grid = regularize(table, step, max_gap, config)
+        return PartitionedTable(grid, parts(grid) if parts else assign_parts(config, table, grid), parts_wanted(config))
+
+    lengths, usual, max_gap = _given_lengths(config), None, config.max_gap
+    if lengths is None:
+        # Before gaps are filled: the longest gap that is depends on the window.
+        found = partition_of(1 if max_gap is None else max_gap)
+        training = found.part == 0
+        if hidden is not None:
+            training &= ~hidden(found.grid)
+        usual = choose_default_steps(table, step, training[grid_row_of_each(table, found.grid)])
+        lengths = _default_lengths(config, usual)
+    if max_gap is None:
+        max_gap = max(1, lengths.window // 10)
+        if table.layout.time is not None or not rows_with_values(table.values).all():
+            inferred["max_gap"] = format_count(max_gap, "step")
+    found = partition_of(max_gap)
+    if config.max_gap is None and not lengths.fit(found):
+        for gap in common_gaps(table, grid_slots(table, step), max_gap):
+            wider = partition_of(gap)
+            if lengths.reach(wider) > lengths.reach(found):
+                max_gap, found = gap, wider
+                inferred["max_gap"] = f"{format_count(gap, 'step')}, as gaps of that length come again and again"
+            if lengths.fit(found):
+                break
+    if not lengths.fit(found):
+        lengths = lengths.shortened(found)
+        if (gaps := int((run_starts(found.grid.segment) & found.grid.valued).sum()) - len(table.ids)) > 0:
+            why = (
+                f", as {format_count(gaps, 'gap')} of more than {format_count(max_gap, 'step')} "
+                f"part{'s' * (gaps == 1)} them"
+            )
+            lengths = lengths._replace(
+                reasons={name: words + why * words.endswith(LONGEST_RUN) for name, words in lengths.reasons.items()}
+            )
+    return PreparedTable(
+        table, *found[:2], lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.reasons}, usual
+    )
+
+
+def step_of(config: Reading, table: Measurements) -> TimeStep:
+    """Return the step of `freq`, else the most common one of a table.
+
+    Raises:
+        ConfigError: `freq` does not fit the table.
+    """
+    step = config.step
+    if step is None:
+        return common_step(table)
+    if step != TimeStep() and table.layout.time is None:
+        raise ConfigError("--freq needs a column of times; name it with --time-col, or leave --freq out")
+    if step != TimeStep() and bool(step.steps) != table.layout.counts:
+        kind = "steps, as in 1step, since they" if table.layout.counts else "time, as in 1h, since they do not"
+        raise ConfigError(f"--freq must be of {kind} count in {table.layout.time!r}. Received: {config.freq}")
+    return step
+
+
+def _given_lengths(config: Reading) -> WindowLengths | None:
+    """Return the lengths that a config gives; None where it leaves one open."""
+    if config.window is None or (config.horizon is None and config.forecasts):
+        return None
+    return WindowLengths(config.window, config.horizon or 0, {})
+
+
+def _default_lengths(config: Reading, usual: DefaultSteps) -> WindowLengths:
+    """Return the default lengths, beside what the config gives."""
+    window, horizon, reasons = config.window, config.horizon or 0, {}
+    if config.forecasts and config.horizon is None:
+        horizon, reasons["horizon"] = usual.season, usual.why
+    if window is None:
+        window, reasons["window"] = usual.season, usual.why
+        if horizon:
+            window = usual.strongest + usual.season
+            reasons["window"] = f"{window} steps, twice {usual.why.replace(' steps', '', 1)}"
+            if usual.strongest > usual.season:
+                reasons["window"] = f"{window} steps, the seasons of {usual.season} and {usual.strongest} together"
+            if horizon > window:
+                window = horizon
+                reasons["window"] = f"{window} steps, as many as the horizon"
+    return WindowLengths(window, horizon, reasons, usual.found)
+
+
+def cut_windows(prepared: PreparedTable, config: Reading) -> tuple[Split, Split, Split]:
+    """The three parts, cut into windows; a part may be empty, as test is where no row is kept for one."""
+    return tuple(_split(prepared, config, place) for place in range(len(PARTS)))  # type: ignore[return-value]
+
+
+def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False) -> Data:
+    """What a model trains on.
+
+    Args:
+        folds: whether folds divide the rows, so that no --split does.
+
+    Raises:
+        DataError: a part without a window, or a column without a value in the training part.
+    """
+    train, validation, test = cut_windows(prepared, config)
+    table = prepared.table
+    of = f" of {len(table.ids):,} series" if len(table.ids) > 1 else ""
+    names = np.frombuffer("\n".join((*table.ids, *table.layout.values)).encode(), np.uint8)
+    source = Source(
+        f"{table.name}: {format_count(len(table.lines), 'row')}{of}",
+        fingerprint(names, table.series, table.times, table.values),
+        "as given by the file's owner",
+        tuple(f"{name}: {words}" for name, words in prepared.inferred.items()),
+    )
+    symbols = scale_names(config, prepared)
+    scale = fit_scale(config, train, table, prepared.window, len(symbols))
+    data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values)
+    several = len(table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale)
+    why, ways = [], []  # type: list[str], list[str]
+    if known := prepared.inferred.get("label_col"):
+        why.append(known)
+    stretches = int((run_starts(prepared.grid.segment) & prepared.grid.valued).sum())
+    if stretches > len(table.ids):
+        why.append(f"gaps part the rows into {stretches:,} stretches")
+        ways += [f"a longer --max-gap (now {prepared.max_gap})", "--freq rows"]
+    if prepared.horizon > 1:
+        ways.append(f"a shorter --horizon than {prepared.horizon}")
+    if prepared.window > 2:
+        ways.append(f"a shorter --window than {prepared.window}")
+    if folds:
+        ways += [] if test.samples else ["fewer --folds"]
+    else:
+        ways += ["another --split", *(["--split-by series"] if several else [])]
+    hint = f"{'; '.join(why)}{': ' * bool(why)}give {', '.join([*ways, 'or more rows'])}"
+    return require_samples(data, hint[0].upper() + hint[1:], tests=config.tests)
+
+
+def scale_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...]:
+    """The names of the lines of a scale by series, "" the first; empty where another scale is asked for.
+
+    A series has a line where a column of it holds as many training values as a window has steps.
+    """
+    if config.scale != "series":
+        return ()
+    grid, ids = prepared.grid, prepared.table.ids
+    train = prepared.part == 0
+    series, there = grid.series[train], ~np.isnan(grid.values[train])
+    most = np.max([np.bincount(series, column, len(ids)) for column in there.T], axis=0)
+    return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
+
+
+def window_rows_of_part(prepared: PreparedTable, place: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the grid rows that windows of a part are cut from, and the number of the run that each is of.
+
+    The first forecasts of validation and test read the window of rows before them; all that they forecast is of the
+    part.
+    """
+    runs = number_runs(prepared.grid, prepared.part)
+    begins = np.flatnonzero(run_starts(runs))
+    ends = np.append(begins[1:], len(runs))
+    if prepared.horizon and place:
+        whole = run_starts(prepared.grid.segment)
+        segments = np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
+        begins = np.maximum(begins - prepared.window, segments)
+    chosen = np.flatnonzero(prepared.part[ends - 1] == place)
+    rows = [np.arange(begins[run], ends[run]) for run in chosen]
+    numbers = np.repeat(chosen, (ends - begins)[chosen]).astype(np.int32)
+    return np.concatenate(rows) if rows else np.zeros(0, np.int64), numbers
+
+
+def _split(prepared: PreparedTable, config: Reading, place: int) -> Split:
+    grid, span = prepared.grid, prepared.window + prepared.horizon
+    rows, segment = window_rows_of_part(prepared, place)
+    values = grid.values[rows]
+    starts = window_starts(segment, span, config.stride if place == 0 else 1)
+    # A window without any value tells nothing.
+    held = np.r_[0, np.cumsum(~np.isnan(values).all(axis=1))]
+    starts = starts[held[starts + span] > held[starts]]
+    if place == 2 and not config.tests:
+        starts = starts[:0]
+    labels = None if grid.labels is None else grid.labels[rows][starts + prepared.window - 1]
+    times = grid.times[rows].view("datetime64[ns]") if prepared.table.layout.dated else None
+    symbols = scale_names(config, prepared)
+    lines = scale_lines(symbols, prepared.table.ids)[grid.series[rows]] if symbols else None
+    return Split(values, starts, span, segment, lines, times, labels)
+
+
+def known_anomalies(table: Measurements, grid: Grid) -> NDArray[np.bool_]:
+    """Which rows of the grid are known to be anomalies, `(rows,)`; so are missing rows between two of them."""
+    positive = [place for place, flag in enumerate(parse_flags(table.classes)) if flag == 1]
+    if grid.labels is None:
+        return np.zeros(len(grid.times), bool)
+    labels = np.isin(grid.labels, positive)
+    # Missing rows have known ones of their segment on both sides.
+    known = np.flatnonzero(grid.known)
+    after = np.cumsum(grid.known)
+    before, behind = known[np.maximum(after - 1, 0)], known[np.minimum(after, len(known) - 1)]
+    found: NDArray[np.bool_] = labels | (~grid.known & labels[before] & labels[behind])
+    return found
+
+
+def keep_anomalies_in_test(prepared: PreparedTable) -> PreparedTable:
+    """Rows known to be anomalies in the test part, so that no window of training and validation holds one."""
+    moved = known_anomalies(prepared.table, prepared.grid) & (prepared.part < 2)
+    if not moved.any():
+        return prepared
+    part = np.where(moved, np.int8(2), prepared.part)
+    one = moved.sum() == 1
+    rows = (
+        f"{format_count(int(moved.sum()), 'row')} known to be "
+        f"{'an anomaly is' if one else 'anomalies are'} in no window of "
+    )
+    rows += "training and validation"
+    return prepared._replace(part=part, inferred={**prepared.inferred, "label_col": rows})
+
+
+def prepare_normal(config: Reading, table: Measurements) -> PreparedTable:
+    """As `prepare_table`, for a model of what is normal: rows known to be anomalies are left to the test.
+
+    Where no usual window is left beside them, it is shorter.
+
+    Raises:
+        ConfigError: labels that are not 0 and 1; or as `prepare_table` says.
+        DataError: as `prepare_table` says.
+    """
+    table = flag_table(table)
+    prepared = keep_anomalies_in_test(prepare_table(config, table, hidden=lambda grid: known_anomalies(table, grid)))
+    longest = longest_run(prepared.grid, prepared.part, parts_wanted(config))
+    if config.window is not None or config.may_pad or not 4 <= longest < prepared.window:
+        return prepared
+    window = longest // 2
+    words = f"{window} steps, half the longest run of rows without a known anomaly that every part has"
+    return prepared._replace(window=window, inferred={**prepared.inferred, "window": words})
+
+
+def prepare_for_any_task(config: Reading, table: Measurements) -> PreparedTable:
+    """As a training prepares a table whose task nobody told: to forecast, to find anomalies, or else to classify."""
+    normal = not config.forecasts and looks_like_flags(table.classes)
+    return prepare_normal(config, table) if normal else prepare_table(config, table)

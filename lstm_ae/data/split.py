@@ -1,0 +1,105 @@
+"""Split the rows of a table into training, validation, and test parts."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading
+from lstm_ae.data.class_labels import draw_series_order
+from lstm_ae.data.grid import Grid, run_starts
+from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.time_zones import Elapsed, to_utc
+from lstm_ae.data.timestamps import BadCell, infer_form, parse_times
+from lstm_ae.errors import ConfigError, DataError
+
+PARTS = ("training", "validation", "test")
+
+
+def assign_parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]:
+    """The part of each row of the grid."""
+    normal = _normal(config, table, grid)
+    shares = np.array(config.shares)
+    if normal is None:
+        inside = np.ones(len(grid.series), bool)
+    else:
+        # Training and validation share what is normal; the rest is the test.
+        inside, shares = normal, np.r_[shares[:2] / shares[:2].sum(), 0]
+    cuts = np.cumsum(shares)[:2] / shares.sum()
+    if config.split_by == "series":
+        placed = draw_series_order(table)[grid.series]
+    else:
+        counted = np.cumsum(inside)
+        first = run_starts(grid.series)
+        before = (counted - inside)[first][np.cumsum(first) - 1]
+        rows = np.bincount(grid.series, weights=inside, minlength=len(table.ids))[grid.series]
+        placed = (counted - before - 0.5) / np.maximum(rows, 1)
+    part = np.searchsorted(cuts, placed, side="right").astype(np.int8)
+    if normal is not None:
+        part = np.minimum(part, 1)
+        part[~inside] = 2
+    return part
+
+
+def _normal(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.bool_] | None:
+    """The rows within the ranges known to be normal; None where all are."""
+    if not config.normal:
+        return None
+    inside = np.zeros(len(grid.times), bool)
+    for text in config.normal:
+        start, _, end = (piece.strip() for piece in text.partition(".."))
+        low = _bound(start, text, config, table) if start else np.iinfo(np.int64).min
+        high = _bound(end, text, config, table) if end else np.iinfo(np.int64).max
+        if low >= high:
+            raise ConfigError(f"--normal {text} ends before it starts. Give START..END with START first")
+        inside |= (grid.times >= low) & (grid.times < high)
+    if not inside.any():
+        raise ConfigError(
+            f"--normal {', '.join(config.normal)} holds no row of {table.name}. Give times within its own"
+        )
+    return inside
+
+
+def _bound(text: str, whole: str, config: Reading, table: Measurements) -> int:
+    if table.layout.time is None:
+        if not text.isdigit():
+            raise ConfigError(f"--normal must name rows, as in 0..5000, as the table has no times. Received: {whole}")
+        return int(text)
+    order = table.layout.form.order if table.layout.form else None
+    try:
+        if isinstance(table.zone, Elapsed):
+            number = float(text) * table.zone.size
+            return math.ceil(number) if table.layout.counts else round(number)
+        form = infer_form([text], "--normal", order=config.date_order or order or "dmy")
+        if form is None or form.unit:
+            raise BadCell(0, "")
+        moment = parse_times([text], form)
+    except ValueError:
+        raise ConfigError(
+            f"--normal must be numbers, as in 0..5000, as {table.layout.time!r} holds elapsed ones. Received: {whole}"
+        ) from None
+    except (BadCell, DataError):
+        raise ConfigError(f"--normal must be times, as in 2014-04-01..2014-04-10 12:00. Received: {whole}") from None
+    if config.zone is not None and config.time_zone is not None and not form.aware:
+        moment, _ = to_utc(moment, config.zone)
+    return int(moment[0])
+
+
+def number_runs(grid: Grid, part: NDArray[np.int8]) -> NDArray[np.int32]:
+    """A number for each run of rows in one segment and one part, `(rows,)`."""
+    begins = np.r_[True, (grid.segment[1:] != grid.segment[:-1]) | (part[1:] != part[:-1])]
+    return np.cumsum(begins, dtype=np.int32) - 1
+
+
+def parts_wanted(config: Reading) -> range:
+    """The parts, places in `PARTS`, that must hold windows: all, or no test where no row is kept for one."""
+    return range(len(PARTS) if config.tests else 2)
+
+
+def longest_run(grid: Grid, part: NDArray[np.int8], wanted: range) -> int:
+    """Rows of the longest run without a long gap that each of the `parts_wanted` has."""
+    runs = number_runs(grid, part)
+    lengths = np.bincount(runs)
+    first = run_starts(runs)
+    of, held = part[first], grid.valued[first]
+    return min(int(lengths[held & (of == place)].max(initial=0)) for place in wanted)

@@ -1,0 +1,333 @@
+"""Rows that arrive over time: a CSV that grows, and the grid of a series whose rows are still coming."""
+
+import collections
+import itertools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config import Reading
+from lstm_ae.config.reading import UNITS, TimeStep
+from lstm_ae.data.cells import CellReader
+from lstm_ae.data.columns import Layout
+from lstm_ae.data.csv_reader import (
+    CHUNK,
+    Chunk,
+    Refuse,
+    Row,
+    apply_in_parts,
+    chunk_parser,
+    first_row,
+    infer_separator,
+    infer_table,
+    raise_refusal,
+    split_rows,
+    with_encoding,
+)
+from lstm_ae.data.grid import (
+    find_segments,
+    follow_grid,
+    grid_positions,
+    in_autumn,
+    insert_missing_rows,
+    merge_duplicates,
+    rows_with_values,
+)
+from lstm_ae.data.text import decode_blocks
+from lstm_ae.data.time_zones import Zone, context_before, format_time, table_times_to_utc
+from lstm_ae.data.timestamps import Times
+from lstm_ae.errors import DataError
+
+BLOCK = 1 << 16
+
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
+
+
+class IncomingLines:
+    """The lines of a text that comes piece by piece, and how many of them are at hand.
+
+    Args:
+        read: returns some bytes as soon as there are any, no more than it is asked for, and none at the end.
+        name: how errors call the text.
+        encoding: as of `decode_file`.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], name: str, encoding: str | None = None) -> None:
+        self.encoding, self.blocks = decode_blocks(_blocks(read, name), name, encoding)
+        self.lines = collections.deque[str]()
+        # Lines up to the last that is not blank: waiting for a row behind that would be waiting for another piece.
+        self.held = 0
+        self.broken: DataError | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        while not self.lines:
+            self._take()
+        self.held = max(0, self.held - 1)
+        return self.lines.popleft()
+
+    def first(self, count: int) -> list[str]:
+        """The first lines that are not blank, and those between them, which still come; fewer if there are no more."""
+        while sum(bool(line.strip()) for line in self.lines) < count:
+            try:
+                self._take()
+            except StopIteration:
+                break
+        return list(self.lines)
+
+    def _take(self) -> None:
+        self.lines.extend(next(self.blocks))
+        self.held = max((place for place, line in enumerate(self.lines, 1) if line.strip()), default=0)
+
+    def at_hand(self, rows: Iterator[Row]) -> list[Row]:
+        """The next of the rows made of these lines, one at least, and those that need not be waited for."""
+        if self.broken:
+            raise self.broken
+        found = list(itertools.islice(rows, 1))
+        try:
+            while found and self.held and len(found) < CHUNK and (row := next(rows, None)):
+                found.append(row)
+        except DataError as error:
+            self.broken = error  # of what comes behind these
+        return found
+
+
+def read_incoming(
+    read: Callable[[int], bytes], name: str, config: Reading, refuse: Refuse = raise_refusal
+) -> tuple[Layout, Iterator[Chunk]]:
+    """What a CSV text holds, and its rows as they come, times in UTC.
+
+    How it is written is taken from its header and the first rows that come with it.
+
+    Args:
+        read, name: as of `IncomingLines`.
+        config: with the columns of times and values; what it leaves open is found.
+        refuse: is told what is wrong with a row that cannot be read; raises it where not given.
+
+    Raises:
+        ConfigError, DataError: as `read_delimited` says, at once or with a later piece.
+    """
+    arriving = IncomingLines(read, name, config.encoding)
+    for _ in itertools.islice(arriving, config.skip_rows):
+        pass
+    separator = infer_separator(arriving.first(1 if config.columns else 2))
+    rows = split_rows(arriving, name, separator, config.skip_rows + 1)
+    start, header = first_row(rows, name, config)
+    sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
+    # A row of another width tells nothing, and is refused when its turn comes.
+    even = [row for row in sample if len(row[1]) == len(config.columns or header)]
+    layout, _, notation = infer_table(start, header, even or sample, separator, name, config, of_run=True)
+    layout = with_encoding(layout, arriving.encoding)
+    sample = [(start, header), *sample] if config.columns else sample
+    chunk_of, convert = (
+        chunk_parser(layout, config, name, separator, CellReader(config, name, "line", notation)),
+        _to_utc(layout, name, config),
+    )
+    pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
+    found = (apply_in_parts(piece, lambda part: convert(chunk_of(part)), refuse) for piece in pieces)
+    return layout, itertools.chain.from_iterable(found)
+
+
+def _blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
+    block = read(BLOCK)
+    if block.startswith(PACKED):
+        raise DataError(f"{name} is compressed. Unpack it on the way, as zcat does")
+    while block:
+        yield block
+        block = read(BLOCK)
+
+
+def _to_utc(layout: Layout, name: str, config: Reading) -> Callable[[Chunk], Chunk]:
+    """What gives one piece after the other in UTC; what was before a piece tells the hour that autumn repeats."""
+    before: dict[str, Times] = {}
+
+    def convert(chunk: Chunk) -> Chunk:
+        if chunk.times is None or layout.aware or config.zone is None or config.time_zone is None:
+            return chunk
+        utc, after = np.empty_like(chunk.times), {}
+        ids = np.array([""] * len(utc) if chunk.ids is None else chunk.ids)
+        for series in np.unique(ids).tolist():
+            own = np.flatnonzero(ids == series)
+            known = before.get(series, chunk.times[:0])
+            local = np.concatenate([known, chunk.times[own]])
+            lines = np.concatenate([np.full(len(known), chunk.lines[own[0]], np.int32), chunk.lines[own]])
+            converted = table_times_to_utc(local, np.zeros(len(local), np.int32), layout, lines, name, "line", config)
+            utc[own], after[series] = converted[len(known) :], context_before(local, converted, config.zone)
+        before.update(after)
+        return chunk._replace(times=utc)
+
+    return convert
+
+
+Floats = NDArray[np.float32]
+
+
+class GridPiece(NamedTuple):
+    """Rows one step apart.
+
+    Args:
+        begins: whether they follow a long gap, so that nothing that crosses it means anything.
+        times: `(rows,)` int64 nanoseconds in UTC, or row numbers; of a missing row when it would have been.
+        values: `(rows, features)`, NaN where missing.
+    """
+
+    begins: bool
+    times: Times
+    values: Floats
+
+
+class IncomingGrid:
+    """The grid of one series.
+
+    A row is on it once no other can take its place, and one without any value once it is known whether its gap is long.
+
+    Args:
+        config: of a run, with nothing left open.
+        features: numbers a row.
+        name: of the series, for errors; "" where there is one.
+        zone: how errors tell times.
+    """
+
+    def __init__(self, config: Reading, features: int, name: str = "", zone: Zone = None) -> None:
+        self.zone = zone
+        self.of = f" of {name!r}" if name else ""
+        self.step, self.rule, self.max_gap = config.step or TimeStep(), config.duplicates, config.max_gap or 0
+        self.zoned = config.time_zone is not None
+        self.counted = 0
+        # Once there are any: times of the first row, of place 0, of the newest row and of the newest that is on the
+        # grid, and its place.
+        self.begun = self.origin = self.newest = self.last = self.place = -1
+        # Rows of the newest place, while others may still join them.
+        self.held = (np.empty(0, np.int64), np.empty((0, features), np.float32))
+        # Times and places of the newest row with a value and of those without one since, in a long gap of the newest
+        # alone; how many of these are on the grid.
+        self.gap, self.laid = (np.empty(0, np.int64), np.empty(0, np.int64)), 1
+
+    def push(self, values: Floats, times: Times | None = None) -> list[GridPiece]:
+        """Take the next rows and return those that are on the grid now.
+
+        Args:
+            values: `(rows, features)`, NaN where missing; one row at least.
+            times: `(rows,)` int64 nanoseconds since 1970 in UTC; None where rows just follow one another.
+
+        Raises:
+            DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error";
+                none of them is taken.
+        """
+        counted = np.arange(self.counted, self.counted + len(values))
+        times = counted if times is None else times
+        if not self.counted:
+            self.begun = self.origin = self.newest = int(times[0])
+        self._refuse_late(times)
+        origin = self.origin
+        if self.step == TimeStep():
+            self.counted, self.newest = self.counted + len(values), int(times[-1])
+            return self._laid_out(times, values, counted)
+        times, values = np.concatenate([self.held[0], times]), np.concatenate([self.held[1], values])
+        if self.rule == "error" and not self.step.months:
+            places, origin, fast = follow_grid(
+                times, self.step, begun=self.begun, origin=self.origin, place=self.place, before=self.last
+            )
+        else:
+            places, fast = self._places(times), None
+        if self.rule == "error":
+            self._refuse_clash(times, places, fast)
+        self.counted, self.newest, self.origin = self.counted + len(counted), int(times[-1]), origin
+        new = places > self.place
+        times, values, places = times[new], values[new], places[new]
+        if self.rule in ("last", "mean") and len(places):
+            newest = places == places[-1]
+            self.held = times[newest], values[newest]
+            times, values, places = times[~newest], values[~newest], places[~newest]
+        return self._laid_out(times, values, places)
+
+    def end(self) -> list[GridPiece]:
+        """What is left, as no more will come."""
+        times, values = self.held
+        return self._laid_out(times, values, self._places(times), over=True)
+
+    def _places(self, times: Times) -> Times:
+        return grid_positions(times, np.full_like(times, self.origin), self.step)
+
+    def _refuse_late(self, times: Times) -> None:
+        late = np.flatnonzero(np.diff(times, prepend=self.newest) < 0)
+        if len(late):
+            at = int(late[0])
+            before = int(times[at - 1]) if at else self.newest
+            raise DataError(
+                f"A row{self.of} at {self._told(times[at])} comes after one at {self._told(before)}; rows of a stream "
+                f"must come in the order of time. {self._hint(times[at], before)}"
+                "Sort them, or write them to a file and search that"
+            )
+
+    def _told(self, time: int | np.int64) -> str:
+        return format_time(int(time), self.zone)
+
+    def _hint(self, time: np.int64, before: int) -> str:
+        """What helps where clocks may have gone back from the one time to the other."""
+        back = before - int(time) <= UNITS["h"] and not self.zoned and in_autumn(np.array([time])).all()
+        return "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour. " if back else ""
+
+    def _refuse_clash(self, times: Times, places: Times, fast: int | None) -> None:
+        known = places if fast is None else places[:fast]
+        again = np.flatnonzero(np.diff(known, prepend=self.place) == 0)
+        if not len(again) and fast is None:
+            return
+        at = int(again[0]) if len(again) else fast or 0
+        apart = int(times[at]) - (int(times[at - 1]) if at else self.last)
+        why = "has the time of the one before"
+        if apart:
+            why = f"is only {self.step.resized(apart)} after the one before, too near"
+        hint = "" if apart else self._hint(times[at], int(times[at]))
+        raise DataError(
+            f"A row{self.of} at {self._told(times[at])} {why}{'' if len(again) else ', as others were,'} for a step of "
+            f"{self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that tells series "
+            "apart, or train with another --freq"
+        )
+
+    def _laid_out(self, times: Times, values: Floats, places: Times, *, over: bool = False) -> list[GridPiece]:
+        """Rows of places that nothing can join any more, and what is missing between them and the row before.
+
+        Args:
+            over: whether no more will come, so that rows without a value wait for none.
+        """
+        if len(times):
+            kept, values, _ = merge_duplicates(np.zeros(len(times), np.int32), values, None, places, self.rule)
+            times, places = times[kept], places[kept]
+            if self.place < 0:  # what a first row follows
+                self.gap = times[:1], places[:1] - 1
+            self.last, self.place = int(times[-1]), int(places[-1])
+        waiting = len(self.gap[0])
+        times, places = np.r_[self.gap[0], times], np.r_[self.gap[1], places]
+        if len(times) <= self.laid:
+            return []
+        values = np.concatenate([np.full((waiting, values.shape[1]), np.nan, np.float32), values])
+        held = rows_with_values(values)
+        held[0] = True
+        parting = find_segments(places, held, np.arange(len(times)) == 0, self.max_gap)
+        newest, apart = int(np.flatnonzero(held)[-1]), bool(parting.apart[-1])
+        start, end = self.laid, len(times) if over or apart else newest + 1
+        self.gap = (times[[newest, -1]], places[[newest, -1]]) if apart else (times[newest:], places[newest:])
+        self.laid = 1 + apart
+        if end <= start:
+            return []
+        # The row before stands in front, and is left out again.
+        grid = insert_missing_rows(
+            self.step,
+            np.zeros(end - start + 1, np.int32),
+            times[start - 1 : end],
+            values[start - 1 : end],
+            None,
+            np.r_[1, parting.advance[start:end]],
+            np.r_[True, parting.parted[start:end]],
+        )
+        times, values, segment = grid.times[1:], grid.values[1:], grid.segment[1:]
+        bounds = [*np.searchsorted(segment, np.arange(segment[0], segment[-1] + 1)).tolist(), len(segment)]
+        return [
+            GridPiece(bool(segment[first]), times[first:end], values[first:end])
+            for first, end in itertools.pairwise(bounds)
+        ]

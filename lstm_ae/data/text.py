@@ -1,0 +1,298 @@
+"""Read the lines of a text file, plain or compressed, block by block."""
+
+import bz2
+import codecs
+import contextlib
+import gzip
+import io
+import itertools
+import lzma
+import os
+import re
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple
+
+from lstm_ae.errors import DataError
+from lstm_ae.formatting import quote
+
+BLOCK = 1 << 20
+
+MAX_LINE = 1 << 20
+
+MAX_BYTES = 4 << 30
+
+MAX_LINES = 50_000_000
+
+EXPECTED = "Give a CSV file, plain or compressed with gzip, bzip2 or xz"
+
+KINDS = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"PAR1": "a Parquet file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "a NumPy array",
+    b"SQLite format 3": "a SQLite database",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"<!DOCTYPE": "an HTML page",
+    b"<html": "an HTML page",
+}
+
+# What a text may begin with to show its encoding; that of UTF-16 is the beginning of UTF-32's.
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+# What Windows writes in Western Europe and America.
+WESTERN = "cp1252"
+
+CAPITALS = r"\xc0-\xd6\xd8-\xde\u0160\u0152\u017d\u0178"
+
+# What words of these languages do not have: a capital with an accent inside, three letters with one in a row, or a
+# sign between two letters, but for spaces, dashes, apostrophes, points and degrees.
+STRANGE = re.compile(
+    rf"[a-z][{CAPITALS}]|[A-Z][{CAPITALS}][a-z]|[^\W\d_\x00-\x7f]{{3}}"
+    r"|[^\W\d_][^\w\x00-\x7f\xa0\xad\xb0\xb7\u2013\u2014\u2019\u2026][^\W\d_]"
+)
+
+
+class TextEncoding(NamedTuple):
+    """How a text is encoded.
+
+    Args:
+        name: the codec, as Python calls it.
+        example: a piece of the text that made it the likeliest one; "" where it was told, or is certain.
+    """
+
+    name: str
+    example: str = ""
+
+
+@contextlib.contextmanager
+def stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a regular file for reading; `DataError` where it is none, cannot be read, or changes until it is closed."""
+    name = quote(path)
+    try:
+        # Looking first, because opening some devices already acts on them; without O_NONBLOCK a FIFO would hang.
+        _require_regular(os.stat(path), name)
+        file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{name} does not exist. Check the path") from None
+    except PermissionError:
+        raise DataError(f"{name} may not be read by this user. Change its permissions or copy it") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{name} cannot be opened ({reason}). Check the path") from None
+    with file:
+        before = os.fstat(file.fileno())
+        _require_regular(before, name)
+        changed = DataError(f"{name} changed while it was read. Wait until it is complete, or copy it and use the copy")
+        try:
+            yield file
+        except DataError:
+            if _changed(before, file):
+                raise changed from None
+            raise
+        if _changed(before, file):
+            raise changed
+
+
+def _require_regular(status: os.stat_result, name: str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError(f"{name} is a directory. Give a file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{name} is not a regular file (a pipe, socket or device). Write its content to a file first")
+
+
+def _changed(before: os.stat_result, file: BinaryIO) -> bool:
+    after = os.fstat(file.fileno())
+    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+
+
+def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
+    r"""Return the lines of an open file of UTF-8, or of UTF-16 with its mark, as text ending in ``\n``.
+
+    Args:
+        file: open at its start; compression is known by the first bytes.
+        name: how errors call the file.
+
+    Raises:
+        DataError: binary content, another encoding, a NUL, a broken archive, or a limit of this module passed.
+    """
+    return decode_file(file, name, "utf-8")[1]
+
+
+def decode_file(file: BinaryIO, name: str, encoding: str | None) -> tuple[TextEncoding, Iterator[str]]:
+    r"""Return how an open file is encoded, and its lines, whether they ended in ``\n``, ``\r\n`` or ``\r``.
+
+    Args:
+        encoding: the one to read it with; None chooses between UTF-8 and cp1252 by the first block.
+
+    Raises:
+        DataError: as `read_lines` says, at once or with a later line.
+    """
+    found, pieces = decode_blocks(_blocks(file, name), name, encoding)
+    return found, _counted(pieces, name)
+
+
+def _counted(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
+    number = 0
+    for found in pieces:
+        number += len(found)
+        if number > MAX_LINES:
+            raise DataError(f"{name} has more than {MAX_LINES} lines. Give a shorter file")
+        yield from found
+
+
+def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> tuple[TextEncoding, Iterator[list[str]]]:
+    """Return how blocks of bytes are encoded, by the first of them, and the lines that end in each.
+
+    What is left at the end is a line as well.
+    """
+    first = b""
+    while len(first) < 4 and (block := next(blocks, b"")):  # a mark is never cut
+        first += block
+    told = None if encoding is None else codecs.lookup(encoding).name
+    found, size = _encoding_of(first, name, told)
+    return found, _lines_of(itertools.chain([first[size:]], blocks), name, found.name, told)
+
+
+def _lines_of(blocks: Iterator[bytes], name: str, encoding: str, told: str | None) -> Iterator[list[str]]:
+    decode = codecs.getincrementaldecoder(encoding)().decode
+    number, rest = 0, ""
+    for block in itertools.chain(blocks, [b""]):
+        try:
+            text = rest + decode(block, not block)
+        except UnicodeDecodeError as error:
+            before = rest + error.object[: error.start].decode(encoding, "replace")
+            line, byte = number + len(_split(before + "x")), error.object[error.start]
+            raise _undecodable(f"{name}, line {line}: byte 0x{byte:02x}", encoding, told) from None
+        # A \r at the very end may be the first half of a \r\n.
+        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1 if block else len(text)
+        found, rest = _split(text[:end]), text[end:]
+        if "\0" in text[:end]:
+            line = number + next(i for i, line in enumerate(found, 1) if "\0" in line)
+            raise DataError(f"{name}, line {line}: holds a NUL character. Remove it; text has none")
+        if end > MAX_LINE and max(map(len, found)) > MAX_LINE:
+            raise _too_long(number + next(i for i, line in enumerate(found, 1) if len(line) > MAX_LINE), name)
+        number += len(found)
+        if len(rest) > MAX_LINE:
+            raise _too_long(number + 1, name)
+        yield found
+
+
+def _undecodable(where: str, encoding: str, told: str | None) -> DataError:
+    usual = "UTF-8" if encoding == "utf-8" else encoding
+    if told == "utf-8":
+        return DataError(f"{where} is not {usual}. Save the file as UTF-8")
+    if told is not None or encoding == WESTERN:
+        return DataError(f"{where} is not {usual}. Give another --encoding, or save the file as UTF-8")
+    return DataError(
+        f"{where} is not {usual}. Give its --encoding, such as {WESTERN} for Windows in Western Europe, or save the "
+        "file as UTF-8"
+    )
+
+
+def _encoding_of(head: bytes, name: str, told: str | None) -> tuple[TextEncoding, int]:
+    """Return the encoding of a text by its first block, and the size of the mark that shows it."""
+    for mark, encoding in MARKS:
+        if head.startswith(mark):
+            _refuse_binary(head[len(mark) :].decode(encoding, "replace").encode(), name)
+            return TextEncoding(encoding), len(mark)
+    if told is not None and told.startswith(("utf-16", "utf-32")):
+        return TextEncoding(told), 0
+    _refuse_binary(head, name)
+    if told is None:
+        example = "" if _is_utf_8(head) else _western(head)
+        return TextEncoding(WESTERN if example else "utf-8", example), 0
+    one_byte = not told.startswith("utf") and len(bytes(range(256)).decode(told, "replace")) == 256
+    if one_byte and not head.isascii() and _is_utf_8(head):
+        # Text with one byte a character is never UTF-8 by chance.
+        raise DataError(f"{name} is UTF-8, not {told}. Give --encoding utf-8")
+    return TextEncoding(told), 0
+
+
+def _is_utf_8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _western(head: bytes) -> str:
+    """Return a word of a text with letters or signs of cp1252; "" where it does not look like such a text."""
+    try:
+        text = head.decode(WESTERN)
+    except UnicodeDecodeError:
+        return ""
+    found = re.search(r"[^\s;,|\"]*[^\x00-\x7f][^\s;,|\"]*", text)
+    return found[0][:40] if found and not STRANGE.search(text) else ""
+
+
+def _split(text: str) -> list[str]:
+    # Not str.splitlines: that splits at form feeds and Unicode separators inside cells as well.
+    return list(io.StringIO(text, newline=None))
+
+
+def _too_long(line: int, name: str) -> DataError:
+    return DataError(f"{name}, line {line}: is longer than {MAX_LINE} characters. {EXPECTED}, a row on each line")
+
+
+def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
+    total = 0
+    try:
+        read = _reader(file)
+        while block := read(BLOCK):
+            total += len(block)
+            if total > MAX_BYTES:
+                raise DataError(f"{name} holds more than {MAX_BYTES} bytes once unpacked. Give a smaller file")
+            yield block
+    except EOFError:
+        raise DataError(f"{name} is cut short: its compressed data end too early. Copy or download it again") from None
+    except (OSError, zlib.error, lzma.LZMAError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise DataError(f"{name} is damaged or unreadable ({reason}). Copy or download it again") from None
+
+
+def _reader(file: BinaryIO) -> Callable[[int], bytes]:
+    head = file.read(6)
+    file.seek(0)
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file).read
+    if head.startswith(b"BZh"):
+        return bz2.BZ2File(file).read
+    if head == b"\xfd7zXZ\0":
+        return lzma.LZMAFile(file).read
+    return file.read
+
+
+def _refuse_binary(block: bytes, name: str) -> None:
+    head = block[:1024]
+    kind = next((kind for magic, kind in KINDS.items() if head.startswith(magic)), "")
+    if not kind and head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")):
+        kind = "compressed twice"
+    if not kind and b"ustar" in head[257:263]:
+        kind = "a tar archive"
+    if not kind and len(head) > 1:
+        even, odd = (half.count(0) / len(half) for half in (head[::2], head[1::2]))
+        if min(even, odd) == 0 and max(even, odd) > 0.4:
+            raise DataError(
+                f"{name} is UTF-16 text without the mark that says so. Save it as UTF-8, or give --encoding "
+                f"utf-16-{'be' if even else 'le'}"
+            )
+        control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head) / len(head)
+        kind = "binary" if control > 0.1 else ""
+    if kind:
+        raise DataError(f"{name} is {kind}, not CSV text. {EXPECTED}")

@@ -1,0 +1,546 @@
+"""Timestamps: recognize their form and read them."""
+
+import datetime
+import itertools
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.config.reading import STEPS, UNITS
+from lstm_ae.errors import DataError
+from lstm_ae.formatting import quote
+
+# Times that are numbers are taken for seconds where those lead into these years, else for ms, us or ns.
+FIRST, LAST = 631_152_000, 4_102_444_800  # 1990 and 2100, in seconds
+
+# Numbers of a unit that was told are elapsed time where they begin within a year of 0.
+NEAR_START = 366 * UNITS["d"]
+
+DATE = re.compile(
+    r"(?:(?P<y>\d{4})(?P<s>[-/.])(?P<m>\d{1,2})(?:(?P=s)(?P<d>\d{1,2}))?"
+    r"|(?P<a>\d{1,2})(?P<t>[-/.])(?P<b>\d{1,2})(?P=t)(?P<z>\d{4}|\d{2})|(?P<c>\d{8}))"
+    r"(?:(?:[Tt]|,?\s+)(?P<h>\d{1,2})(?::?(?P<n>\d{2})(?::?(?P<sec>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
+    r"\s*(?P<half>[AaPp][Mm])?"
+    r"\s*(?P<zone>Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?)?",
+    re.ASCII,
+)
+
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
+
+# A month that is a number as well. One digit may be October, of which a program has cut the 0.
+MONTH = re.compile(r"(1[89]|2[01])\d{2}\.(0[1-9]|1[0-2])", re.ASCII)
+
+# YYYYMMDDHH, YYYYMMDDHHMM or YYYYMMDDHHMMSS. Before 1900 these were seconds of today.
+STAMP = re.compile(
+    r"(?P<day>(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))(?P<clock>([01]\d|2[0-3])([0-5]\d([0-5]\d)?)?)", re.ASCII
+)
+
+NAMES = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
+
+MONTHS = re.compile(r"month|monat", re.IGNORECASE)
+
+# Headings of elapsed time and of counters of steps, and of those that never begin anew.
+ELAPSED = re.compile(
+    r"(t|ts|time([ _-]?(stamp|step|index|idx))?|zeit|elapsed([ _-]?time)?|uptime|second|tick|step|sample([ _-]?no)?)s?"
+    r"([ _-]*(s|sec|seconds|ms|us|min|h)|\s*[\[(].*[\])])?",
+    re.IGNORECASE,
+)
+
+CALENDAR = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
+
+# Digits that are a year and a month, which no counter of steps has in all of its rows.
+YEAR_MONTH = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])", re.ASCII)
+
+WORDS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+GERMAN = {"jän": "jan", "mär": "mar", "mae": "mar", "mrz": "mar", "mai": "may", "okt": "oct", "dez": "dec"}
+
+_WORD = (
+    r"(?:jan(?:uary|uar)?|jänner|feb(?:ruary|ruar)?|mar(?:ch)?|märz?|maerz|mrz|apr(?:il)?|may|mai|june?|juni|july?|juli|"
+    r"aug(?:ust)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?)\.?"
+)
+
+_WEEKDAY = (
+    r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?|(?:mon|diens|donners|frei|sams|sonn)tag|"
+    r"mittwoch|mo|di|mi|do|fr|sa|so)\.?,?\s+"
+)
+
+_GAP = r"[-/\s,.]"
+
+# 2 Jan 2024, Jan 2 2024, 2024-Jan-2, Jan 2024, 2024 Jan, and Jan 2 10:00:00 2024 as `date` writes it.
+WORDED = re.compile(
+    rf"(?:{_WEEKDAY})?(?:"
+    rf"(?P<d1>[0-9]{{1,2}})(?:st|nd|rd|th)?{_GAP}*(?P<m1>{_WORD}){_GAP}*(?P<y1>[0-9]{{4}}|[0-9]{{2}}(?![0-9:]))"
+    rf"|(?P<m2>{_WORD}){_GAP}*(?P<d2>[0-9]{{1,2}})(?:st|nd|rd|th)?{_GAP}+(?P<y2>[0-9]{{4}})"
+    rf"|(?P<y3>[0-9]{{4}}){_GAP}*(?P<m3>{_WORD}){_GAP}*(?P<d3>[0-9]{{1,2}})"
+    rf"|(?P<m4>{_WORD}){_GAP}*(?P<y4>[0-9]{{4}})|(?P<y5>[0-9]{{4}}){_GAP}*(?P<m5>{_WORD})"
+    rf"|(?P<m6>{_WORD})\s+(?P<d6>[0-9]{{1,2}})\s+(?P<clock>[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?)\s+"
+    r"(?:(?P<zone>UTC|GMT)\s+)?(?P<y6>[0-9]{4})"
+    r")(?P<rest>[T\s,:].*)?",
+    re.IGNORECASE,
+)
+
+DATED = re.compile(rf"(?:{_WEEKDAY})(?=[0-9])", re.IGNORECASE)
+
+# Years of two digits up to this one are of this century.
+CENTURY = 68
+
+# Where the day, the month and the year stand.
+ORDERS = {"dmy": (0, 1, 2), "mdy": (1, 0, 2), "ymd": (2, 1, 0)}
+
+# What a cell holds that is meant as a time, and letters that may stand in one.
+_MEANT = re.compile(
+    rf"(?<!\d)(19|20)\d{{2}}(?!\d)|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}|\d{{1,2}}:\d{{2}}|{_WORD}\W*\d|\d\W*{_WORD}",
+    re.IGNORECASE,
+)
+
+_LETTERS = re.compile(rf"{_WORD}|{_WEEKDAY}|am|pm|utc|gmt|kw|st|nd|rd|th|[tzqwh]", re.IGNORECASE)
+
+
+class TimeForm(NamedTuple):
+    """How a column's cells are to be read.
+
+    Args:
+        unit: of cells that are numbers, `STEPS` for a counter; "" where they are dates.
+        order: of dates that do not begin with a year of four digits: "dmy", "mdy" or "ymd"; "" where none of the first
+            rows has such.
+        aware: whether each cell has an offset of its own, or needs none.
+        compact: whether they are dates of digits alone, with the hour, as in 2024013123.
+        worded: whether months or weekdays have names.
+        elapsed: whether numbers count from a start that nobody dated.
+    """
+
+    unit: str
+    order: str
+    aware: bool
+    compact: bool = False
+    worded: bool = False
+    elapsed: bool = False
+
+
+def parse_date_parts(cell: str) -> re.Match[str] | None:
+    """The parts of a date; None where the cell is none, as 1013.25 is none, which may be a month only by its form."""
+    found = DATE.fullmatch(month_name_to_digits(cell))
+    return None if found and not found["c"] and NUMBER.fullmatch(cell) else found
+
+
+def month_name_to_digits(cell: str, order: str = "") -> str:
+    """A date with the name of its month as digits, the year first, and without a weekday; any other cell as it is.
+
+    A year of two digits remains, as in 02-Jan-24, where `order` does not tell it from the day.
+    """
+    found = WORDED.fullmatch(cell)
+    if not found:
+        return DATED.sub("", cell, count=1) if cell[:1].isalpha() else cell
+    number, form = next((found[f"m{form}"], form) for form in range(1, 7) if found[f"m{form}"])
+    word = number[:3].lower()
+    month = WORDS.index(GERMAN.get(word, word)) + 1
+    year, day = found[f"y{form}"], "" if form in (4, 5) else found[f"d{form}"]
+    clock = found["rest"] or ""
+    if form == 6:
+        clock = f" {found['clock']}{found['zone'] or ''}"
+    clock = f" {clock.lstrip('Tt ,:')}" if clock.strip("Tt ,:") else ""
+    if len(year) == 2:
+        if not order:
+            return f"{day}/{month}/{year}{clock}"
+        day, year = (day, year) if order != "ymd" else (year, day)
+        year = expand_year(year)
+    return f"{year}-{month:02}" + (f"-{day:0>2}" if day else "") + clock
+
+
+def expand_year(year: str) -> str:
+    """A year of two digits in four, 1969 to 2068."""
+    return year if len(year) > 2 else f"{20 if int(year) <= CENTURY else 19}{year:0>2}"
+
+
+def infer_form(
+    cells: Sequence[str], column: str, *, order: str | None = None, unit: str | None = None
+) -> TimeForm | None:
+    """How the first cells of a column are to be read as moments; None where most of them are none.
+
+    Args:
+        cells: blanks stripped, none of them missing.
+        order, unit: what the reader of the file was told.
+
+    Raises:
+        DataError: the day and the month cannot be told apart, or the unit cannot.
+    """
+    if unit is None and are_digit_stamps(cells, named=True):
+        return TimeForm("", "", aware=False, compact=True)
+    months = all(MONTH.fullmatch(cell) for cell in cells)
+    found = [DATE.fullmatch(cell) if months else parse_date_parts(cell) for cell in cells]
+    dates = [match for match in found if match and not (match["c"] and match["h"] is None and unit)]
+    if 2 * len(dates) > len(cells) and (unit is None or not all(NUMBER.fullmatch(cell) for cell in cells)):
+        worded = any(month_name_to_digits(cell) != cell for cell in cells)
+        loose = [match for match in dates if match["a"]]
+        aware = 2 * sum(match["zone"] is not None for match in dates) > len(dates)
+        if not order and 2 * len(loose) > len(dates):
+            order = _order(loose, column, named=any(WORDED.fullmatch(cell) for cell in cells))
+        return TimeForm("", order or "", aware, worded=worded)
+    numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
+    if not numbers or 2 * len(numbers) <= len(cells):
+        return None
+    elapsed = unit == STEPS or (unit is not None and abs(numbers[0]) * UNITS[unit] < NEAR_START)
+    if unit is None:
+        unit = _unit(numbers, column)
+        elapsed = unit == STEPS
+    return TimeForm(unit, "", aware=True, elapsed=elapsed)
+
+
+def looks_like_times(cells: Sequence[str], column: str) -> bool:
+    """Whether a column that nobody named holds moments; numbers do only where the heading and their size say so."""
+    named = bool(NAMES.search(column))
+    if are_digit_stamps(cells, named=named):
+        return True
+    dates = {cell: found for cell in cells if (found := parse_date_parts(cell))}
+    if 2 * sum(cell in dates for cell in cells) > len(cells):
+        # Three pairs of digits may be anything.
+        short = [found for found in dates.values() if found["a"] and len(found["z"]) == 2]
+        sure = named or any(found["t"] != "-" or found["h"] for found in short)
+        if 2 * len(short) > len(dates) and not (sure and _possible(short, ORDERS)):
+            return False
+        return named or not all(map(str.isdigit, dates))
+    if (named or MONTHS.search(column)) and all(MONTH.fullmatch(cell) for cell in cells):
+        return True
+    return named and counts_from_1970(cells)
+
+
+def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
+    """Whether a column of numbers that nobody named counts the steps of its rows: by its heading, where they rise.
+
+    Args:
+        cells: of the first rows, in their order.
+        series: `(rows,)` which series each is of; None where there is one, or nobody has told them apart.
+    """
+    if not all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in cells) or len(cells) < 3:
+        return False
+    if all(YEAR_MONTH.fullmatch(cell) for cell in cells):
+        return False
+    order = range(len(cells)) if series is None else np.argsort(np.array(series), kind="stable").tolist()
+    numbers = [float(cells[row]) for row in order]
+    # Where series follow one another each begins anew.
+    falls = sum(after <= before for before, after in itertools.pairwise(numbers))
+    if ELAPSED.fullmatch(column.strip()):
+        return falls <= len(set(series or ())) or 3 * falls < len(cells)
+    return bool(CALENDAR.fullmatch(column.strip())) and not falls
+
+
+def resembles_times(cells: Sequence[str], column: str, *, first: bool) -> bool:
+    """Whether most cells are meant as times, though they cannot be read as such.
+
+    Args:
+        first: the column stands at the left, where times do, so that its heading need not say so.
+    """
+    if not (first or NAMES.search(column)):
+        return False
+    meant = [cell for cell in cells if _MEANT.search(cell)]
+    if not NAMES.search(column):
+        meant = [cell for cell in meant if not any(map(str.isalpha, _LETTERS.sub("", cell)))]
+    return 2 * len(meant) > len(cells)
+
+
+def are_digit_stamps(cells: Sequence[str], *, named: bool) -> bool:
+    """Whether cells are dates of digits alone, with the hour.
+
+    Args:
+        named: the column is known for times, or its heading says so. In another one ten digits may be any number.
+    """
+    found = [cell for cell in cells if STAMP.fullmatch(cell)]
+    if cells and len(found) == len(cells):
+        return named or min(map(len, cells)) > 10
+    # Among times since 1970 there may be some that look so.
+    return named and 2 * len(found) > len(cells) and min(map(len, found)) > 10
+
+
+def expand_stamp(cell: str) -> str:
+    """2024013123 as 20240131T2300; what is not written so remains as it is."""
+    found = STAMP.fullmatch(cell)
+    return f"{found['day']}T{found['clock'].ljust(4, '0')}" if found else cell
+
+
+def counts_from_1970(cells: Sequence[str]) -> bool:
+    """Whether most cells are numbers and lead from 1970, in some unit, to the years around today."""
+    numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
+    return 2 * len(numbers) > len(cells) and any(
+        FIRST <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST for unit in ("s", "ms", "us", "ns")
+    )
+
+
+def _order(loose: Sequence[re.Match[str]], column: str, *, named: bool) -> str:
+    """The order of dates that do not begin with a year of four digits.
+
+    Args:
+        named: months have names and were put between the other two numbers.
+    """
+    if named or 2 * sum(len(found["z"]) == 2 for found in loose) > len(loose):
+        return _short_order(loose, column, [name for name in ORDERS if not (named and name == "mdy")])
+    first, second = (max(int(found[part]) for found in loose) for part in "ab")
+    if first > 12 >= second:
+        return "dmy"
+    if second > 12 >= first:
+        return "mdy"
+    a, b, mark = int(loose[0]["a"]), int(loose[0]["b"]), loose[0]["t"]
+    # Dots are written with the day first; where both are past 12 some cell is wrong, and will be named.
+    if mark == "." or first > 12:
+        return "dmy"
+    raise DataError(
+        f"column {column!r}: {a}{mark}{b} can be {_month(b, a)} or {_month(a, b)}, and the first rows do not tell. Add "
+        "--date-order dmy (day first) or --date-order mdy (month first)"
+    )
+
+
+def _possible(loose: Sequence[re.Match[str]], orders: Iterable[str]) -> list[str]:
+    """The orders in which all of these are days of a month."""
+    parts = [tuple(int(found[part]) for part in "abz") for found in loose]
+    return [
+        name
+        for name in orders
+        if all(1 <= date[ORDERS[name][0]] <= 31 and 1 <= date[ORDERS[name][1]] <= 12 for date in parts)
+    ]
+
+
+def _short_order(loose: Sequence[re.Match[str]], column: str, orders: Sequence[str]) -> str:
+    """The order of dates with years of two digits: days change most often from row to row, and years least."""
+    possible = _possible(loose, orders)
+    if len(possible) > 1:
+        parts = np.array([[int(found[part]) for part in "abz"] for found in loose])
+        changes = (np.diff(parts, axis=0) != 0).sum(axis=0)
+        counts = {name: changes[list(ORDERS[name])] for name in possible}
+        likely = [name for name, (day, month, year) in counts.items() if day >= month >= year and day > year]
+        possible = likely if len(likely) == 1 else possible
+    if len(possible) == 1:
+        return possible[0]
+    # Where none is possible some cell is wrong, and will be named.
+    if not possible or "mdy" not in orders or loose[0]["t"] == ".":
+        return "dmy"
+    date = loose[0]["t"].join(loose[0][part] for part in "abz")
+    raise DataError(
+        f"column {column!r}: {date} can be read as "
+        f"{' or '.join(possible)} (d: day, m: month, y: year), and the first rows do not tell. Add --date-order "
+        f"{' or --date-order '.join(possible)}"
+    )
+
+
+def _month(month: int, day: int) -> str:
+    try:
+        return f"{day} {datetime.date(2000, month, 1):%B}"
+    except ValueError:
+        return f"day {day} of month {month}"
+
+
+def _unit(numbers: Sequence[float], column: str) -> str:
+    for unit in ("s", "ms", "us", "ns"):
+        if FIRST <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST:
+            return unit
+    example = f"column {column!r}: numbers like {numbers[0]:.12g}"
+    if all(YEAR_MONTH.fullmatch(f"{number:.12g}") for number in numbers):
+        raise DataError(f"{example} seem to be months. Write them as YYYY-MM, or add --time-unit steps to count them")
+    if all(number.is_integer() for number in numbers):
+        return STEPS
+    raise DataError(
+        f"{example} are times since 1970 in no usual unit, nor do they count steps. Tell the unit of elapsed time with "
+        "--time-unit s, ms, us or ns; or leave --time-col out and name the columns to model with --value-cols, and "
+        "rows are counted"
+    )
+
+
+Times = NDArray[np.int64]
+
+EPOCH = datetime.datetime(1970, 1, 1)
+
+# Years that 64 bits of nanoseconds reach.
+YEARS = range(1678, 2262)
+
+OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}:?\d{2})$", re.ASCII)
+
+# Characters of a time to the microsecond, and to the nanosecond.
+LENGTHS = (26, 29)
+
+UNPLAIN = re.compile(r"[^0-9:T. \-]")
+
+
+class BadCell(Exception):
+    """A cell that is no moment: its place among those given, and what is wrong."""
+
+    def __init__(self, place: int, problem: str) -> None:
+        super().__init__(problem)
+        self.place, self.problem = place, problem
+
+
+def parse_times(cells: Sequence[str], form: TimeForm) -> Times:
+    """The cells, blanks stripped, as nanoseconds: in UTC where the form is aware, else as a local clock shows them.
+
+    Raises:
+        BadCell: with the place of the first cell that is none.
+    """
+    if form.unit:
+        return _numbers(cells, form)
+    if form.worded:
+        cells = [month_name_to_digits(cell, form.order) for cell in cells]
+    offset, plain = None if form.aware else 0, cells
+    if form.aware and (end := OFFSET.search(cells[0])):
+        # One offset for all is the usual case; what is left is plain.
+        suffix = end[0]
+        if all(cell.endswith(suffix) for cell in cells):
+            plain, offset = [cell[: -len(suffix)] for cell in cells], _minutes(end[1])
+    plain = _parted(plain) if form.compact else _year_first(plain, form.order)
+    joined = "".join(plain)
+    if (
+        offset is not None
+        and not UNPLAIN.search(joined)
+        and joined.count("-") == 2 * len(plain)
+        and min(map(len, plain)) >= 10
+        and max(map(len, plain)) <= LENGTHS[1]
+        # What follows a second blank numpy takes for an offset.
+        and not any(" " in cell[11:] for cell in plain)
+    ):
+        try:
+            times = np.array(plain, "datetime64[us]").astype(np.int64)
+        except ValueError:
+            pass
+        else:
+            low, high = (np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (YEARS.start, YEARS.stop))
+            if ((times >= low) & (times < high)).all():
+                # To microseconds first, which hold every year: nanoseconds beyond 2262 would wrap around.
+                if max(map(len, plain)) > LENGTHS[0]:
+                    exact = np.array(plain, "datetime64[ns]").astype(np.int64)
+                else:
+                    exact = times * 1000
+                return exact - offset * UNITS["min"]
+    return np.array([_moment(cell, form, place) for place, cell in enumerate(cells)], np.int64)
+
+
+def _year_first(cells: Sequence[str], order: str) -> Sequence[str]:
+    """Dates like 31.12.2024 in the order of ISO 8601, if all have this width; else as they are."""
+    if not order or not all(cell[2:3] in ("/", ".", "-") and cell[2:3] == cell[5:6] for cell in cells):
+        return cells
+    if order == "dmy":
+        return [f"{cell[6:10]}-{cell[3:5]}-{cell[:2]}{cell[10:]}" for cell in cells]
+    return [f"{cell[6:10]}-{cell[:5].replace(cell[2], '-')}{cell[10:]}" for cell in cells]
+
+
+def _parted(cells: Sequence[str]) -> Sequence[str]:
+    """Dates of digits alone in the marks of ISO 8601, if all are as long and no longer; else as they are."""
+    length = len(cells[0])
+    if length not in (10, 12, 14) or not all(len(cell) == length and cell.isdigit() for cell in cells):
+        return cells
+    rest = ["0000", "00", ""][length // 2 - 5]
+    digits = [cell + rest for cell in cells]
+    return [f"{d[:4]}-{d[4:6]}-{d[6:8]} {d[8:10]}:{d[10:12]}:{d[12:]}" for d in digits]
+
+
+def _numbers(cells: Sequence[str], form: TimeForm) -> Times:
+    size = 1 if form.unit == STEPS else UNITS[form.unit]
+    limit = 9e18 / size
+    try:
+        values = np.array(list(map(int, cells)), np.int64)
+        if (abs(values) < limit).all():
+            return values * size
+    except (ValueError, OverflowError):
+        pass
+    for place, cell in enumerate(cells):
+        if not NUMBER.fullmatch(cell) or not abs(float(cell)) < limit:
+            raise BadCell(place, f"{quote(cell)} is not a time. Correct it, or remove the row")
+        if form.unit == STEPS and not float(cell).is_integer():
+            raise BadCell(place, f"{quote(cell)} is between two steps. Correct it, or tell a --time-unit")
+    # To the microsecond, which is what a double holds of today's seconds.
+    if size < 1000:
+        return np.rint(np.array(cells, np.float64) * size).astype(np.int64)
+    return np.rint(np.array(cells, np.float64) * (size // 1000)).astype(np.int64) * 1000
+
+
+def _moment(cell: str, form: TimeForm, place: int) -> int:
+    if not cell:
+        raise BadCell(place, "the time is missing. Write it, or remove the row")
+    found = DATE.fullmatch(expand_stamp(cell) if form.compact else month_name_to_digits(cell, form.order))
+    if not found:
+        raise BadCell(place, f"{quote(cell)} is not a time. Write it as YYYY-MM-DD HH:MM:SS, or remove the row")
+    if found["c"]:
+        year, month, day = found["c"][:4], found["c"][4:6], found["c"][6:]
+    elif found["y"]:
+        year, month, day = found["y"], found["m"], found["d"] or "1"
+    elif not form.order:
+        raise BadCell(place, f"{quote(cell)} does not begin with the year, unlike the first rows. Write all in one way")
+    else:
+        written = (found["a"], found["b"], found["z"])
+        day, month, year = (written[place] for place in ORDERS[form.order])
+        year = expand_year(year)
+    hour = int(found["h"] or 0)
+    if found["half"]:
+        hour = hour % 12 + 12 * (found["half"].lower() == "pm") if 1 <= hour <= 12 else 99
+    try:
+        moment = datetime.datetime(int(year), int(month), int(day), hour, int(found["n"] or 0), int(found["sec"] or 0))
+    except ValueError as error:
+        hint = "" if found["y"] or found["c"] else f" with --date-order {form.order}"
+        raise BadCell(
+            place, f"{quote(cell)} is not a moment of the calendar{hint} ({error}). Correct it, or remove the row"
+        ) from None
+    if moment.year not in YEARS:
+        raise BadCell(place, f"{quote(cell)} is outside the years {YEARS.start} to {YEARS.stop - 1}. Correct it")
+    if form.aware != (found["zone"] is not None):
+        has = "no offset from UTC, unlike" if form.aware else "an offset from UTC, unlike"
+        raise BadCell(place, f"{quote(cell)} has {has} the first rows. Write all times in one way")
+    nanoseconds = (moment - EPOCH) // datetime.timedelta(microseconds=1) * 1000 + int((found["f"] or "0").ljust(9, "0"))
+    return nanoseconds - _minutes(found["zone"] or "Z") * UNITS["min"]
+
+
+def _minutes(offset: str) -> int:
+    """An offset in minutes; `+0200` and `+02:00` are 120."""
+    if offset[0] not in "+-":
+        return 0
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    return (-1 if offset[0] == "-" else 1) * (60 * int(digits[:2]) + int(digits[2:]))
+
+
+CLOCK = re.compile(
+    r"([01]?\d|2[0-3])(:[0-5]\d(:[0-5]\d([.,]\d{1,9})?)?|\.[0-5]\d\.[0-5]\d)\s*([AaPp][Mm])?"
+    r"\s*(Z|z|UTC|GMT|[+-]\d{2}(:?\d{2})?)?",
+    re.ASCII,
+)
+
+DOTS = re.compile(r"^(\d{1,2})\.(\d{2})\.(\d{2})", re.ASCII)
+
+# Not any heading with a time in it: a day has a sunrise time as well.
+CLOCKS = re.compile(
+    r"((local|utc|gmt|obs(ervation)?|sampl(e|ing)|log|record(ed|ing)?|measur(ed|ing|ement))[ _-]*)?"
+    r"(time|clock|hour|hh:?mm(:?ss)?|uhrzeit|zeit|heure|hora|ora|tijd)([ _-]*(of[ _-]day|utc|gmt|local))?"
+    r"(\s*[\[(].*[\])])?",
+    re.IGNORECASE,
+)
+
+
+def are_clock_times(cells: Sequence[str], words: Collection[str]) -> bool:
+    """Whether most cells are times of a day; `words` stand for a missing one."""
+    held = [cell for cell in cells if cell.lower() not in words]
+    return 2 * sum(CLOCK.fullmatch(cell) is not None for cell in held) > len(held)
+
+
+def are_dates(cells: Sequence[str], words: Collection[str]) -> bool:
+    """Whether most cells are dates with the day and without the time of it."""
+    held = [cell for cell in cells if cell.lower() not in words]
+    days = [found for found in map(parse_date_parts, held) if found and (found["d"] or found["b"] or found["c"])]
+    return 2 * sum(found["h"] is None for found in days) > len(held)
+
+
+def choose_clock_column(columns: Sequence[str], days: Sequence[str], ids: Sequence[str] | None) -> str | None:
+    """The one of these columns of clock times that is the dates' own: by its heading, where dates repeat.
+
+    Args:
+        days, ids: `(rows,)` the dates, and the names of the series.
+    """
+    if len(set(days if ids is None else zip(ids, days, strict=True))) == len(days):
+        return None
+    return next((name for name in columns if CLOCKS.fullmatch(name.strip())), None)
+
+
+def join_date_and_clock(days: Sequence[str], clocks: Sequence[str], words: Collection[str]) -> list[str]:
+    """Dates and times of the day as one, `(rows,)`; empty where one of the two is missing."""
+    # Some loggers write 18.00.00, which is no time elsewhere.
+    marked = [DOTS.sub(r"\1:\2:\3", clock) for clock in clocks]
+    return [
+        "" if day.lower() in words or clock.lower() in words else f"{day} {clock}"
+        for day, clock in zip(days, marked, strict=True)
+    ]

@@ -1,0 +1,107 @@
+"""Admission: check a version before TensorFlow loads it, and let TensorFlow load only what was checked.
+
+TensorFlow opens any file with the right name: it waits forever for a pipe and reads a device without end. A folder that
+others can write to may also change between the check and the load.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lstm_ae.errors import DataError
+from lstm_ae.export import graph_check, warmup
+from lstm_ae.export.graph_check import FILE, parse_graph, read_graph_file
+from lstm_ae.files import require_regular
+from lstm_ae.temporary import temporary_folder
+
+# Limits in bytes: of all weights together, and of any other file.
+LARGEST_WEIGHTS, LARGEST = 2**34, 2**28
+
+MOST_FILES, DEEPEST = 10_000, 4
+
+
+class ForbiddenGraphError(DataError):
+    """A SavedModel that contains what a served model must not contain."""
+
+
+@contextmanager
+def admit_version(version: Path, *, trust: bool = False, name: str = "") -> Iterator[Path]:
+    """Check a version and yield a folder to load it from, which exists until the block ends.
+
+    The folder contains the checked graph, and links to the weights and the warm-up requests.
+
+    Args:
+        version: the folder that contains `saved_model.pb`.
+        trust: check only the kinds and sizes of the files, and yield the version's own folder.
+        name: the name of the version in errors (default: its path).
+
+    Raises:
+        Forbidden: the graph contains what a served model must not contain.
+        DataError: a file is missing, damaged, too large, or not a regular file.
+    """
+    if trust:
+        _list_files(version)
+        yield version
+        return
+    content, links = check_version(version, name)
+    with temporary_folder("lstmae") as folder:
+        (folder / FILE).write_bytes(content)
+        for path in links:
+            _link(version / path, folder / path)
+        yield folder
+
+
+def check_version(version: Path, name: str = "") -> tuple[bytes, list[str]]:
+    """Check a version; return the content of `saved_model.pb` and the paths of the other files that loading reads.
+
+    Raises:
+        Forbidden, DataError: see `admit_version`.
+    """
+    files, content = _list_files(version), read_graph_file(version)
+    if found := graph_check.find_forbidden(parse_graph(content, version)):
+        raise ForbiddenGraphError(f"{name or repr(str(version))} contains forbidden parts: {', '.join(found[:5])}")
+    return content, files
+
+
+def _list_files(version: Path) -> list[str]:
+    """Return the paths within a version of its weights and warm-up requests.
+
+    Raises:
+        DataError: an entry is neither a regular file nor a folder, or is too large.
+    """
+    found, weights, count = [], 0, 0
+    waiting = [("", 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        try:
+            names = sorted(os.listdir(version / folder))
+        except OSError as error:
+            raise DataError(f"{str(version / folder)!r} cannot be read: {error.strerror}") from error
+        count += len(names)
+        if count > MOST_FILES or depth > DEEPEST:
+            raise DataError(f"{str(version)!r} contains more files or folders than a model does. Remove them.")
+        for name in names:
+            path = f"{folder}{name}"
+            if (version / path).is_dir():
+                waiting.append((f"{path}/", depth + 1))
+                continue
+            try:
+                size = require_regular(version / path, LARGEST_WEIGHTS if folder == "variables/" else LARGEST)
+            except OSError as error:
+                raise DataError(f"{str(version / path)!r} cannot be read: {error.strerror}") from error
+            weights += size if folder == "variables/" else 0
+            if folder == "variables/" or path == warmup.FILE:
+                found.append(path)
+    if weights > LARGEST_WEIGHTS:
+        raise DataError(f"{str(version)!r} has more than {LARGEST_WEIGHTS:,} bytes of weights. Use a smaller model.")
+    return found
+
+
+def _link(path: Path, link: Path) -> None:
+    link.parent.mkdir(exist_ok=True)
+    try:
+        link.symlink_to(path.absolute())
+    except OSError:  # Windows, where links need a privilege
+        shutil.copyfile(path, link)

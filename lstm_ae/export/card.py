@@ -1,0 +1,236 @@
+"""The model card: what a person must know before using a model, as Markdown beside its exported versions."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.config import Config, Mnist, Series, Snp
+from lstm_ae.files import write
+from lstm_ae.formatting import format_epoch, format_heading
+from lstm_ae.run import Run, measured_parts
+
+# A card with this line may be written anew; one without it has been changed by somebody.
+MARK = "<!-- written by lstmae export -->"
+
+_PURPOSE = {
+    "toy": "Gives back noise with a damped stretch: sequences of 50 numbers, as the toy study generates them.",
+    "mnist": "Gives back a handwritten digit and says which one it is.",
+    "series": "Gives back a window of a table's columns; what it gives back badly is unusual.",
+    "classify": "Says to which class a window of a table's columns belongs.",
+    "forecast": "Forecasts the rows that follow a window of a table's columns",
+    "predict": "Forecasts daily prices",
+    "reconstruct": "Gives back a window of daily prices.",
+}
+
+# Of digits, by the share of the reconstruction in the loss, where the other output is not trained.
+_ONE_LOSS = {
+    0.0: "Says which handwritten digit it is; what it gives back means nothing, as that was not trained.",
+    1.0: "Gives back a handwritten digit; the class that it says means nothing, as that was not trained.",
+}
+
+_LIMITS = {
+    "toy": "Has seen generated sequences only, and is for trying out reconstruction and serving.",
+    "mnist": "Has seen centred, light digits on dark ground, 28 by 28 pixels. Anything else gets a digit as well, "
+    "and the probabilities do not tell that it is none.",
+    "series": "Has seen the rows under Data only. Other columns, units or steps of time make its scores meaningless.",
+    "forecast": "Has seen the rows under Data only. Measure it against the baselines on your own rows before any use; "
+    "no forecast knows what will change the series from then on.",
+    "classify": "Has seen the rows under Data only. What is of no class that it knows gets one of them as well, and "
+    "the probabilities do not tell that it is of none.",
+    "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
+    "any use; it is no advice to trade.",
+    "prices given back": "Has seen the companies and years under Data only.",
+}
+
+_READ = {
+    "rows": "the 28 rows of a picture from top to bottom, 28 pixels each",
+    "columns": "the 28 columns of a picture from left to right, 28 pixels each",
+    "pixels": "the 784 pixels of a picture, row by row",
+    "permuted": "the 784 pixels of a picture in the `order` of the manifest in `assets.extra`, which counts them from "
+    "0, row by row",
+}
+
+_UNITLESS = {
+    "code": "what the encoder hands to the decoder",
+    "score": "how badly a step is given back, the mean over its numbers of the squared error of scaled values",
+    "label": "the probability of each class",
+    "class": "the number of the most probable class",
+}
+
+
+def card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
+    """A run's model card.
+
+    Args:
+        name: the model's, its title.
+        version: the exported one's, as its folder is called.
+        run: a finished run.
+        endpoints: of the exported version, with `name`, `inputs` and `outputs`.
+    """
+    about, metrics, config = run.about(), run.metrics(), run.config()
+    data, training, task = about["data"], metrics["training"], about["task"]
+    made = {
+        "command": f"`{about['command']}`",
+        "created": f"{str(about['created'])[:10]}, on {about['machine']}",
+        "versions": ", ".join(f"{package} {number}" for package, number in about["versions"].items()),
+        "seed": str(config.seed),
+        "training": _training(training),
+        "parameters": f"{int(training['parameters']):,}",
+    }
+    parts = [
+        f"# {name}",
+        MARK,
+        _purpose(task, config),
+        "## Made by",
+        "\n".join(f"- {key}: {text}" for key, text in made.items()),
+        "## Data",
+        "\n".join(f"- {line}" for line in (data["text"], f"licence: {data['licence']}", f"sha256 {data['sha256']}")),
+    ]
+    if data["notes"]:
+        parts.append("\n".join(f"- {note}" for note in data["notes"]))
+    if data["leaky"]:
+        parts.append(f"**Leaky: {data['leaky']}.** The results below flatter the model.")
+    parts += [
+        "## Results",
+        _weights(metrics, _kind(task, config)),
+        _table(("part", "measure", "value", "baseline"), _results(metrics)),
+        *("Verdict on " + part + ": " + verdict["text"] for part, verdict in metrics.get("verdict", {}).items()),
+        "## Inputs and outputs",
+        _table(
+            ("endpoint", "inputs", "outputs"),
+            [(f"`{e.name}`", ", ".join(e.inputs), ", ".join(e.outputs)) for e in endpoints],
+        ),
+        *_inputs(config),
+        *_outputs(endpoints, metrics),
+        *_classes(config),
+        "Series are in the data's own units. TensorFlow alone runs it:",
+        f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/{version}")\n'
+        'print(loaded.signatures["serving_default"].structured_input_signature)\n```',
+        "## Limits",
+        _LIMITS[_kind(task, config)],
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_card(folder: Path, text: str) -> Path | None:
+    """Write `README.md` beside the versions, unless there is one that somebody else has written; returns where."""
+    path = folder / "README.md"
+    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        return None
+    return write(path, text.encode())
+
+
+def _purpose(task: str, config: Config) -> str:
+    if isinstance(config, Snp) and config.goal == "predict":
+        which = "the day after a window" if config.last_day_only else "the day after every day of a window"
+        known = ", whose open is known" if config.with_open else "; and any number of days ahead"
+        return f"{_PURPOSE['predict']}: {which}{known}."
+    if isinstance(config, Snp):
+        return _PURPOSE["reconstruct"]
+    if isinstance(config, Mnist):
+        order = {"rows": "row by row", "columns": "column by column", "pixels": "pixel by pixel"}
+        how = order.get(config.read, "pixel by pixel in a mixed order")
+        purpose = _ONE_LOSS.get(config.reconstruction_weight, _PURPOSE[task])
+        return f"{purpose} The picture is read {how}."
+    if isinstance(config, Series) and config.task == "forecast":
+        return f"{_PURPOSE['forecast']}: {config.horizon} after {config.window}; and any number of rows ahead."
+    return _PURPOSE[_kind(task, config)]
+
+
+def _kind(task: str, config: Config) -> str:
+    """A study, or what is learned there where that is told of in other words."""
+    if isinstance(config, Snp) and config.goal == "reconstruct":
+        return "prices given back"
+    return config.task if isinstance(config, Series) and config.task in ("classify", "forecast") else task
+
+
+def _classes(config: Config) -> list[str]:
+    """What the numbers of the classes stand for."""
+    if not isinstance(config, Series) or not config.classes:
+        return []
+    named = ", ".join(f"{place} {format_heading(name)}" for place, name in enumerate(config.classes))
+    return [f"Classes: {named}."]
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    if training.get("refit"):
+        return f"{training['seconds']:,.0f} s, {training['refit']}"
+    text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, the weights are those of "
+    return text + format_epoch(training["best_epoch"]) + (f" ({training['stopped']})" if training["stopped"] else "")
+
+
+def _weights(metrics: Mapping[str, Any], kind: str) -> str:
+    """What the weights, and what is told with them, were chosen on."""
+    if not metrics["training"].get("refit"):
+        return "The weights were chosen on the validation part; nothing was chosen on the test part."
+    text = (
+        "The weights are those of the last epoch and have seen the validation part; nothing was chosen on the test part"
+    )
+    told = "threshold is" if metrics.get("threshold") else "intervals are" if kind in ("forecast", "snp") else ""
+    return f"{text}." + (f" The {told} what the trial needed there, which had not learned from it." if told else "")
+
+
+def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for part, row in measured_parts(metrics).items():
+        for measure, metric in row.items():
+            unit = f" {metric['unit']}" if metric["unit"] not in ("", "scaled") else ""
+            baselines = ", ".join(f"{name}: {_number(value)}{unit}" for name, value in metric["baselines"].items())
+            scaled = " (scaled)" if metric["unit"] == "scaled" else ""
+            rows.append((part, measure.replace("_", " ") + scaled, f"{_number(metric['value'])}{unit}", baselines))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "not computable" if value is None else f"{value:.4g}"
+
+
+def _inputs(config: Config) -> list[str]:
+    """What the inputs hold, and in which order; of a forecaster, what comes out as well."""
+    lines = []
+    if isinstance(config, Mnist):
+        lines.append(f"- `sequence`: {_READ[config.read]}; each from 0, the ground, to 255, the brightest ink.")
+    if isinstance(config, Series):
+        given, columns = "past" if config.forecasts else "sequence", ", ".join(map(format_heading, config.value_cols))
+        lines.append(f"- `{given}`: rows of one series, the last one last; of each row, in this order: {columns}.")
+        if config.scale == "series":
+            lines.append(
+                "- `series`: which one, counted in the `symbols` of the manifest in `assets.extra`; 0 is one that the "
+                "model does not know, which is scaled as all together are."
+            )
+    if isinstance(config, Snp):
+        given = "past" if config.goal == "predict" else "sequence"
+        order = ", ".join(f"{field} (shares)" if field == "volume" else f"{field} (USD)" for field in config.fields)
+        lines.append(f"- `{given}`: days of one company, the last one last; of each day, in this order: {order}.")
+        if config.scaling in ("company", "report"):
+            lines.append(
+                "- `company`: which one, counted in the `symbols` of the manifest in `assets.extra`; 0 is one that the "
+                "model does not know, which is scaled by the range of its own window."
+            )
+    if isinstance(config, Snp) and config.goal == "predict":
+        if config.with_open:
+            lines.append("- `open`: the open of the day to forecast, which is known that morning.")
+        said = config.fields[0] if config.with_open else "the same, in the same order"
+        lines.append(f"- `future`: {said}.")
+    return ["\n".join(lines)] if lines else []
+
+
+def _outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> list[str]:
+    """What outputs hold that are not in the data's own units."""
+    known = {name for endpoint in endpoints for name in endpoint.outputs}
+    texts = dict(_UNITLESS)
+    if threshold := metrics.get("threshold"):
+        around = f" and over the {threshold['smooth']} rows around it" if threshold["smooth"] > 1 else ""
+        texts["score"] = (
+            "how unusual a row is, from any number of rows: the squared error of its scaled values, of several columns "
+            f"each over the root of its mean in normal rows, the mean over all windows that hold it{around}"
+        )
+        texts["threshold"] = f"{threshold['value']:.6g}, by the rule {threshold['rule']}"
+        texts["anomaly"] = "whether a row's score is above the threshold"
+    lines = [f"- `{name}`: {text}." for name, text in texts.items() if name in known]
+    return ["\n".join(lines)] if lines else []
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,125 @@
+"""Endpoints: one function for each thing a model can do, all in the data's own units.
+
+| endpoint          | of                  | outputs                                                              |
+|-------------------|---------------------|----------------------------------------------------------------------|
+| `serving_default` | every model         | the model's own                                                      |
+| `reconstruct`     | autoencoders        | `reconstruction` `(batch, steps, features)`                          |
+| `encode`          | autoencoders        | `code` `(batch, n)`; with the latent `steps` `(batch, steps, n)`     |
+| `score`           | autoencoders        | `score` `(batch, steps)`; to find anomalies see `detector`           |
+| `classify`        | classifiers         | `label` `(batch, classes)`, the probabilities; `class` `(batch,)`    |
+| `predict`         | forecasters         | `future`, one step ahead, or the horizon that was trained            |
+| `forecast`        | forecasters         | `future` `(batch, max(horizon), features)`                           |
+
+A forecaster has no `encode`: what its encoder hands over are the states of layers that its decoder and a direct linear
+path share the work with, no code of the window; nor a `score`, since it says nothing of the window itself.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from lstm_ae.export.score_endpoint import ScoreParameters, score_function
+from lstm_ae.models.inference import input_signature
+from lstm_ae.models.rollout import HORIZON, rollout
+from lstm_ae.models.scaling import inner_network, inner_scaling
+
+Tensors = dict[str, Any]
+
+
+class EndpointFunction(NamedTuple):
+    """An endpoint before it is exported: its name, what it does with named tensors, and the types of its inputs."""
+
+    name: str
+    call: Callable[[Tensors], Tensors]
+    specs: dict[str, Any]
+
+
+def model_endpoints(model: Any, detector: ScoreParameters | None = None) -> list[EndpointFunction]:
+    """The endpoints of a model in own units; `serving_default` comes first.
+
+    Args:
+        detector: makes `score` one of rows, with `threshold` and `anomaly`.
+    """
+    own = input_signature(model)
+    calls: dict[str, Callable[[Tensors], Tensors]] = {"serving_default": lambda inputs: model(inputs, training=False)}
+    if "reconstruction" in model.output:
+        calls["reconstruct"] = _only(model, "reconstruction")
+        calls["encode"] = _encode(model)
+        calls["score"] = _score(model)
+    if "label" in model.output:
+        calls["classify"] = _classify(model)
+    if "future" in model.output:
+        calls["predict"] = _only(model, "future")
+    made = [EndpointFunction(name, call, own) for name, call in calls.items()]
+    if detector is not None:
+        made = [
+            EndpointFunction("score", *score_function(model, detector)) if each.name == "score" else each
+            for each in made
+        ]
+    # Of later days the open is not known.
+    if "future" in model.output and "open" not in model.input:
+        made.append(EndpointFunction("forecast", _forecast(model), own | {"horizon": HORIZON}))
+    return made
+
+
+def _only(model: Any, output: str) -> Callable[[Tensors], Tensors]:
+    return lambda inputs: {output: model(inputs, training=False)[output]}
+
+
+def _encode(model: Any) -> Callable[[Tensors], Tensors]:
+    """What the encoder hands to the decoder."""
+    network = inner_network(model)
+    encoder = keras.Model(network.input, network.get_layer("code").output, name="encoder")
+
+    def encode(inputs: Tensors) -> Tensors:
+        return {"code": encoder(_given(model, inputs), training=False)}
+
+    return encode
+
+
+def _score(model: Any) -> Callable[[Tensors], Tensors]:
+    """The reconstruction's error at each step: the mean over the features of the squared error of *scaled* values.
+
+    Own units would let the feature with the largest numbers decide alone: a volume of millions beside a price. Scaled,
+    all features count alike, the mean over the steps is the `reconstruction_mse` of the metrics, and a threshold that
+    was found on validation data holds for every company. Missing values (NaN) do not count; a step of nothing else
+    has no score, NaN.
+    """
+    network = inner_network(model)
+
+    def score(inputs: Tensors) -> Tensors:
+        scaled = _given(model, inputs)
+        (window,) = scaled.values()
+        missing = tf.math.is_nan(window)
+        error = tf.square(network(scaled, training=False)["reconstruction"] - window)
+        total = tf.reduce_sum(tf.where(missing, tf.zeros_like(error), error), axis=-1)
+        return {"score": total / tf.reduce_sum(tf.cast(~missing, total.dtype), axis=-1)}
+
+    return score
+
+
+def _given(model: Any, inputs: Mapping[str, Any]) -> Tensors:
+    """What an autoencoder's network is given: the scaled window."""
+    (name,) = inner_network(model).input
+    return {name: inner_scaling(model)(inputs, training=False)["scaled"]}
+
+
+def _classify(model: Any) -> Callable[[Tensors], Tensors]:
+    def classify(inputs: Tensors) -> Tensors:
+        label = model(inputs, training=False)["label"]
+        return {"label": label, "class": tf.argmax(label, axis=-1, output_type=tf.int32)}
+
+    return classify
+
+
+def _forecast(model: Any) -> Callable[[Tensors], Tensors]:
+    """The rollout to the further input `horizon`, int32, one a row; steps past a row's own horizon are NaN."""
+    roll = rollout(model)
+
+    def forecast(inputs: Tensors) -> Tensors:
+        past = {name: tensor for name, tensor in inputs.items() if name != "horizon"}
+        return {"future": roll(past, inputs["horizon"])}
+
+    return forecast

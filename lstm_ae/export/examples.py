@@ -1,0 +1,65 @@
+"""A few real windows that a run was not fitted to, for a served model's manifest: what to try it with."""
+
+from typing import Any
+
+import numpy as np
+
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import LstmAeError
+from lstm_ae.formatting import format_heading
+from lstm_ae.models.inference import model_inputs
+from lstm_ae.run import Run
+from lstm_ae.studies import load_study
+
+COUNT = 3
+
+# A window of more numbers makes a manifest that nobody reads.
+MOST = 4000
+
+
+def examples(run: Run) -> list[dict[str, Any]]:
+    """Names and inputs of some windows, or none where the run's data is not at hand as it was."""
+    about = run.about()
+    try:
+        data = load_study(about["task"]).load(run.config())
+    except (LstmAeError, OSError):
+        return []
+    model = run.model()
+    (spec,) = (tensor for tensor in model.input.values() if len(tensor.shape) == 3)
+    steps = spec.shape[1] or data.latest.span - ("future" in model.output)
+    if data.source.sha256 != about["data"]["sha256"] or steps * spec.shape[2] > MOST or "open" in model.input:
+        return []
+    index = np.unique(np.linspace(0, data.latest.samples - 1, COUNT).astype(int))
+    # JSON knows no NaN.
+    index = index[np.isfinite(data.latest.windows(index)[:, :steps]).all(axis=(1, 2))]
+    if not len(index):
+        return []
+    window = data.latest.windows(index)[:, :steps]
+    found = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.companies(index)).items()}
+    return [
+        {
+            "name": _name(about["task"], data, sample, steps),
+            "signature": "serving_default",
+            # By way of text, in the digits of a float32.
+            "inputs": {name: [_plain(values[place])] for name, values in found.items()},
+        }
+        for place, sample in enumerate(index)
+    ]
+
+
+def _plain(values: Any) -> Any:
+    array = np.asarray(values)
+    return array.astype(str).astype(np.float64).tolist() if array.dtype.kind == "f" else array.tolist()
+
+
+def _name(study: str, data: Data, sample: int, steps: int) -> str:
+    split = data.latest
+    last = int(split.starts[sample]) + steps - 1
+    when = f" up to {np.datetime_as_string(split.time[last], unit='auto')}" if split.time is not None else ""
+    if split.company is not None:
+        return f"{data.symbols[split.company[last]] or f'Test window {sample}'}{when}"
+    if split.label is not None and study == "mnist":
+        return f"Test digit {sample}, a {split.label[sample]}"
+    if split.label is not None and data.classes:
+        return f"Test window {sample}{when}, of class {format_heading(data.classes[split.label[sample]])}"
+    return f"Test window {sample}{when}"

@@ -1,0 +1,333 @@
+"""Check a SavedModel's graph, read from its file without loading it: what it must not contain."""
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from lstm_ae.errors import DataError
+from lstm_ae.export.operations import ALLOWED, OUTSIDE_FUNCTIONS, RESTORE, SAVE
+from lstm_ae.files import read_regular
+
+LIMIT = 64 * 2**20  # bytes; weights are in other files, and a graph of a few megabytes is large
+
+FILE = "saved_model.pb"
+
+# TensorFlow would load these instead of, or where there is no, saved_model.pb.
+OTHER_FORMS = ("saved_model.cpb", "saved_model.pbtxt")
+
+INITIALIZER = "__saved_model_init_op"
+
+
+def read_graph(version: Path, limit: int = LIMIT) -> Any:
+    """Return the one meta graph of a SavedModel, a `tensorflow.MetaGraphDef`: nodes, functions, signatures, objects.
+
+    Args:
+        version: the folder that holds `saved_model.pb`.
+        limit: largest file to read, in bytes; parsed, it takes some twenty times as much memory.
+
+    Raises:
+        DataError: there is no such file, it is too large, damaged, or in another form than TensorFlow 2 writes.
+    """
+    return parse_graph(read_graph_file(version, limit), version)
+
+
+def read_graph_file(version: Path, limit: int = LIMIT) -> bytes:
+    """Return the content of `saved_model.pb`; raises as `read_graph` does."""
+    path = version / FILE
+    for name in OTHER_FORMS:
+        if os.path.lexists(version / name):
+            raise DataError(f"{str(version / name)!r} is a form of SavedModel that is not read here; save it as {FILE}")
+    if not path.is_file():
+        raise DataError(f"{str(version)!r} is no SavedModel: it has no {FILE}")
+    try:
+        return read_regular(path, limit)
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def parse_graph(content: bytes, version: Path) -> Any:
+    """Return the meta graph in the content of a version's `saved_model.pb`; raises as `read_graph` does."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    path, model = version / FILE, SavedModel()
+    try:
+        model.ParseFromString(content)
+    except Exception:  # protobuf's DecodeError
+        raise DataError(f"{str(path)!r} is damaged; export the model again") from None
+    if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
+        raise DataError(f"{str(path)!r} is damaged, or not in TensorFlow 2's form; export the model again")
+    return model.meta_graphs[0]
+
+
+def signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """Each signature's `inputs` and `outputs`, each a dict by name of `{"dtype": ..., "shape": [...]}`.
+
+    Open sizes are None; so is the shape where not even the rank is known.
+    """
+    return {
+        name: {"inputs": _tensors(signature.inputs), "outputs": _tensors(signature.outputs)}
+        for name, signature in sorted(graph.signature_def.items())
+        if name != INITIALIZER
+    }
+
+
+def _tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    def shape(tensor: Any) -> list[int | None] | None:
+        if tensor.tensor_shape.unknown_rank:
+            return None
+        return [None if size.size < 0 else size.size for size in tensor.tensor_shape.dim]
+
+    try:
+        return {
+            name: {"dtype": tf.dtypes.as_dtype(tensor.dtype).name, "shape": shape(tensor)}
+            for name, tensor in sorted(tensors.items())
+        }
+    except TypeError as error:
+        raise DataError(f"A signature has a tensor without a type ({error}); export the model again") from None
+
+
+# Operations that pass their inputs to a function one for one.
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+
+OBJECTS = frozenset(
+    {"bare_concrete_function", "captured_tensor", "constant", "function", "user_object", "variable", None}
+)
+
+# Identifiers of objects that are loaded as instances of a class of their own.
+PLAIN_OBJECTS = ("_generic_user_object", "_tf_keras_")
+
+# Nodes of one call after inlining. TensorFlow inlines functions before it runs them, and a chain of functions that each
+# call the next one twice grows exponentially.
+LARGEST_CALL = 2**20
+
+# Depth of nested calls. TensorFlow recurses into functions on the stack of its process.
+DEEPEST_CALL = 64
+
+# Values of all constants. A file stores a repeated value once, memory stores every copy.
+LARGEST_CONSTANTS = 2**28
+
+# Types of protobuf fields that contain text.
+TEXTUAL = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE)
+
+# Types that refer to objects, which may belong to other models in the process.
+HANDLES = ("DT_RESOURCE", "DT_VARIANT")
+
+
+def find_forbidden(meta: Any) -> list[str]:
+    """Return descriptions of what a SavedModel must not contain, sorted; empty if it may be served.
+
+    Every node of every function is checked, reachable or not. Only the saver may restore and save weights: its two
+    nodes, their dependencies, and the functions they call, provided that the model refers to them nowhere else. The
+    saver may restore from the model's own files only.
+
+    Args:
+        meta: a `tensorflow.MetaGraphDef`. Nothing of it is loaded or run.
+    """
+    nodes = {node.name: node for node in meta.graph_def.node}
+    functions = {each.signature.name: each for each in meta.graph_def.library.function}
+    found = {*_forms(meta, nodes, functions), *_objects(meta), *_values(meta)}
+    calls = {name: list(_calls(function.node_def, functions)) for name, function in functions.items()}
+    found |= set(_excesses(functions, calls))
+
+    # Any text in these parts may be the name of a function to run.
+    others = [
+        part for field, part in meta.ListFields() if field.name not in ("graph_def", "meta_info_def", "saver_def")
+    ]
+    served = _dependencies(nodes, _texts([meta.signature_def, meta.collection_def]))
+    restoring = _dependencies(nodes, [meta.saver_def.restore_op_name]) - served
+    saving = _dependencies(nodes, [meta.saver_def.save_tensor_name]) - served - restoring
+    library = meta.graph_def.library
+    plain = [nodes[name] for name in set(nodes) - restoring - saving]
+    reached = _reachable(functions, [*others, *plain, *library.gradient, *library.registered_gradients])
+    by_restore = _reachable(functions, [nodes[name] for name in restoring]) - reached
+    by_save = _reachable(functions, [nodes[name] for name in saving]) - reached - by_restore
+    for name, node in nodes.items():
+        more = RESTORE if name in restoring else SAVE if name in saving else frozenset()
+        found |= {node.op} - functions.keys() - ALLOWED - OUTSIDE_FUNCTIONS - more
+    for name, function in functions.items():
+        more = RESTORE if name in by_restore else SAVE if name in by_save else frozenset()
+        found |= {node.op for node in function.node_def} - functions.keys() - ALLOWED - more
+    if _reads_elsewhere(functions, [nodes[name] for name in restoring], _node_of(meta.saver_def.filename_tensor_name)):
+        found.add("a restore from other files")
+    return sorted(found)
+
+
+def _forms(meta: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) -> Iterator[str]:
+    """Yield features that run code or read files and that TensorFlow 2 models do not need."""
+    from tensorflow.python.framework import op_def_registry
+
+    if meta.asset_file_def:
+        yield "asset files"
+    if len(nodes) < len(meta.graph_def.node) or len(functions) < len(meta.graph_def.library.function):
+        yield "duplicate node or function names"
+    for name, function in functions.items():
+        if op_def_registry.get(name) is not None:
+            yield f"a function named like the operation {name}"
+        # TensorFlow may replace a function by any function of the process with the same value, other models' included.
+        if "api_implements" in function.attr:
+            yield "interchangeable functions (api_implements)"
+        if function.signature.attr:
+            yield "parametrized functions"
+    for node in (*nodes.values(), *(node for function in functions.values() for node in function.node_def)):
+        if node.op in functions:
+            yield "function calls without a call operation"
+        for value in node.attr.values():
+            for called in _functions_in(value):
+                if called.attr:
+                    yield "parametrized functions"
+                if called.name not in functions:
+                    yield "calls of missing functions"
+    if any(collection.WhichOneof("kind") not in ("node_list", None) for collection in meta.collection_def.values()):
+        yield "collections that are not node lists"
+
+
+def _objects(meta: Any) -> Iterator[str]:
+    """Yield objects that do more when they are loaded than store variables and functions."""
+    for node in meta.object_graph_def.nodes:
+        kind = node.WhichOneof("kind")
+        if kind not in OBJECTS:
+            yield f"objects of kind {kind}"
+        for name in (node.registered_name, node.registered_saver):
+            if name:
+                yield f"objects registered as {name!r}"
+        plain = kind == "user_object" and node.user_object.identifier.startswith(PLAIN_OBJECTS)
+        for child in node.children:
+            # TensorFlow sets `__call__` on the object's class, which it may share with other models' objects.
+            if child.local_name.startswith("__") and not (plain and child.local_name == "__call__"):
+                yield f"objects that override {child.local_name}"
+
+
+def _values(meta: Any) -> Iterator[str]:
+    """Yield constants that are references, have no size, or do not fit into memory."""
+    from tensorflow.core.framework.types_pb2 import DataType
+
+    total = 0
+    for tensor in _parts([meta], "tensorflow.TensorProto"):
+        kind = DataType.Name(tensor.dtype) if tensor.dtype in DataType.values() else "DT_INVALID"
+        if kind.startswith(HANDLES):
+            yield f"constants of type {kind.removeprefix('DT_').lower()}"
+        sizes = [size.size for size in tensor.tensor_shape.dim]
+        if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
+            yield "constants of unknown size"
+        else:
+            total += math.prod(sizes)
+    if total > LARGEST_CONSTANTS:
+        yield f"constants of more than {LARGEST_CONSTANTS:,} values"
+
+
+def _excesses(functions: Mapping[str, Any], calls: Mapping[str, list[str]]) -> Iterator[str]:
+    """Yield calls that exhaust the memory or the stack of the process."""
+    try:
+        order = list(TopologicalSorter(calls).static_order())
+    except CycleError:
+        yield "recursive functions"
+        return
+    sizes: dict[str, int] = {}
+    depths: dict[str, int] = {}
+    for name in order:
+        inner = calls[name]
+        sizes[name] = min(LARGEST_CALL + 1, len(functions[name].node_def) + sum(sizes[each] for each in inner))
+        depths[name] = 1 + max((depths[each] for each in inner), default=0)
+    if max(sizes.values(), default=0) > LARGEST_CALL:
+        yield f"calls that expand to more than {LARGEST_CALL:,} nodes"
+    if max(depths.values(), default=0) > DEEPEST_CALL:
+        yield f"calls nested more than {DEEPEST_CALL} functions deep"
+
+
+def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filename: str) -> bool:
+    """Return whether weights are restored from any other file than the one passed to the saver.
+
+    Args:
+        restoring: the nodes of the outer graph that restore weights.
+        filename: the node that receives the name of the file.
+    """
+    # Nodes, and the names of those inputs that carry the name of the file.
+    waiting: list[tuple[list[Any], frozenset[str]]] = [(restoring, frozenset({filename, f"{filename}:0"}))]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        inner, own = waiting.pop()
+        for node in inner:
+            if node.op in RESTORE and (not node.input or node.input[0] not in own):
+                return True
+            handed = [place for place, text in enumerate(node.input) if text in own] if node.op in CALLS else []
+            for name in _calls([node], functions):
+                arguments = [argument.name for argument in functions[name].signature.input_arg]
+                known = frozenset(arguments[place] for place in handed if place < len(arguments))
+                if (name, known) not in seen:
+                    seen.add((name, known))
+                    waiting.append((list(functions[name].node_def), known))
+    return False
+
+
+def _reachable(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str]:
+    """Return the functions that messages name in any field, and those that these functions name in turn.
+
+    Calls are not the only way to a function, but every way needs its name.
+    """
+    known: dict[str | bytes, str] = {name: name for name in functions} | {name.encode(): name for name in functions}
+    waiting, seen = list(messages), set[str]()
+    while waiting:
+        for name in {known[text] for text in _texts([waiting.pop()]) if text in known} - seen:
+            seen.add(name)
+            waiting.append(functions[name])
+    return seen
+
+
+def _dependencies(nodes: Mapping[str, Any], tensors: Iterable[str | bytes]) -> set[str]:
+    """Return the names of the nodes that tensors depend on, including their own."""
+    waiting, seen = [_node_of(tensor) for tensor in tensors], set()
+    while waiting:
+        name = waiting.pop()
+        if name in nodes and name not in seen:
+            seen.add(name)
+            waiting += map(_node_of, nodes[name].input)
+    return seen
+
+
+def _node_of(tensor: str | bytes) -> str:
+    text = tensor if isinstance(tensor, str) else tensor.decode(errors="replace")
+    return text.lstrip("^").split(":")[0]
+
+
+def _calls(nodes: Iterable[Any], functions: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the function of every call in nodes."""
+    for node in nodes:
+        if node.op in functions:
+            yield node.op
+        for value in node.attr.values():
+            yield from (called.name for called in _functions_in(value) if called.name in functions)
+
+
+def _functions_in(value: Any) -> list[Any]:
+    return [*([value.func] if value.HasField("func") else []), *value.list.func]
+
+
+def _texts(messages: Iterable[Any]) -> Iterator[str | bytes]:
+    """Yield every string and bytes value in messages, at any depth."""
+    return _parts(messages, "")
+
+
+def _parts(messages: Iterable[Any], kind: str) -> Iterator[Any]:
+    """Yield all messages of a kind at any depth; if the kind is "", all strings and bytes, including keys of maps."""
+    waiting = list(messages)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str | bytes):
+            if not kind:
+                yield value
+        elif isinstance(value, Mapping):
+            waiting += [*value, *value.values()]
+        elif hasattr(value, "ListFields"):
+            if value.DESCRIPTOR.full_name == kind:
+                yield value
+            # Skip numbers: there may be millions.
+            waiting += [part for field, part in value.ListFields() if field.type in TEXTUAL]
+        elif isinstance(value, Sequence):
+            waiting += value

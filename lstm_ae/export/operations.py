@@ -1,0 +1,85 @@
+"""Allowed operations: what a SavedModel may be made of.
+
+A SavedModel is a program, and TensorFlow's operations can read and write files, start Python functions and reach the
+network. The list here names what recurrent, dense, convolutional and attention models compute with; whatever is not on
+it is forbidden, however harmless. Not on it on purpose: files, queues, tables (their creators run while loading),
+Python functions, printing, remote calls, variables made within a function, cuDNN and other operations that a CPU does
+not have. A model may write its own variables: Keras counts its random seeds so, even where nothing is drawn.
+"""
+
+_CONTROL = """
+    Assert Case Const ControlTrigger EnsureShape Enter Exit Identity IdentityN If LoopCond Merge NextIteration NoOp
+    PartitionedCall Placeholder PlaceholderWithDefault PreventGradient StatefulPartitionedCall StatelessCase
+    StatelessIf StatelessWhile StopGradient Switch While
+"""
+
+_VARIABLES = """
+    AssignAddVariableOp AssignSubVariableOp AssignVariableOp DisableCopyOnRead ReadVariableOp ResourceGather
+    ResourceGatherNd VariableShape
+"""
+
+_MATHS = """
+    Abs Acos Acosh Add AddN AddV2 Angle Asin Asinh Atan Atan2 Atanh BesselI0e BesselI1e BitwiseAnd BitwiseOr
+    BitwiseXor Cast Ceil ClipByValue Complex ComplexAbs Conj Cos Cosh Cross Cumprod Cumsum CumulativeLogsumexp
+    Digamma Div DivNoNan Equal Erf Erfc Erfinv Exp Expm1 Floor FloorDiv FloorMod Greater GreaterEqual Igamma Igammac
+    Imag Inv Invert IsFinite IsInf IsNan LeftShift Less LessEqual Lgamma LinSpace Log Log1p LogicalAnd LogicalNot
+    LogicalOr Maximum Minimum Mod Mul MulNoNan Ndtri Neg NextAfter NotEqual Polygamma Pow Range Real RealDiv
+    Reciprocal RightShift Rint Round Rsqrt Sigmoid Sign Sin Sinh Sqrt Square SquaredDifference Sub Tan Tanh
+    TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Zeta
+"""
+
+_REDUCTIONS = """
+    All Any ArgMax ArgMin Bincount DenseBincount EuclideanNorm InTopKV2 Max Mean Min Prod SegmentMax SegmentMean
+    SegmentMin SegmentProd SegmentSum Sum TopKV2 UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd
+    UnsortedSegmentSum
+"""
+
+_SHAPES = """
+    BatchToSpaceND BroadcastArgs BroadcastTo ConcatOffset ConcatV2 DepthToSpace Diag DiagPart DynamicPartition
+    DynamicStitch ExpandDims Fill Gather GatherNd GatherV2 InvertPermutation LowerBound MatrixBandPart
+    MatrixDiagPartV3 MatrixDiagV3 MatrixSetDiagV3 MirrorPad OneHot OnesLike Pack Pad PadV2 ParallelDynamicStitch
+    Rank Reshape ReverseSequence ReverseV2 Roll ScatterNd Select SelectV2 Shape ShapeN Size Slice
+    Snapshot SpaceToBatchND SpaceToDepth Split SplitV Squeeze StridedSlice TensorScatterAdd TensorScatterMax
+    TensorScatterMin TensorScatterSub TensorScatterUpdate TensorStridedSliceUpdate Tile Transpose Unique UniqueV2
+    Unpack UnravelIndex UpperBound Where ZerosLike
+"""
+
+_LINEAR_ALGEBRA = """
+    BatchMatMul BatchMatMulV2 BatchMatMulV3 Cholesky Einsum FFT FFT2D IFFT IFFT2D IRFFT IRFFT2D MatMul
+    MatrixDeterminant MatrixInverse MatrixSolve MatrixTriangularSolve Qr RFFT RFFT2D SelfAdjointEigV2 Svd
+"""
+
+_NETWORKS = """
+    AdjustContrastv2 AdjustHue AdjustSaturation AvgPool AvgPool3D BiasAdd Conv2D Conv2DBackpropInput Conv3D
+    Conv3DBackpropInputV2 CropAndResize DepthwiseConv2dNative Dilation2D Elu FusedBatchNormV3 HSVToRGB
+    ImageProjectiveTransformV3 L2Loss LeakyRelu LogSoftmax LRN MaxPool MaxPool3D MaxPoolV2 Relu Relu6 ResizeArea
+    ResizeBicubic ResizeBilinear ResizeNearestNeighbor RGBToHSV Selu Softmax Softplus Softsign
+"""
+
+_LISTS = """
+    EmptyTensorList TensorListConcatV2 TensorListElementShape TensorListFromTensor TensorListGather
+    TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack TensorListReserve TensorListResize
+    TensorListScatterV2 TensorListSetItem TensorListSplit TensorListStack
+"""
+
+_RANDOM = """
+    Multinomial RandomStandardNormal RandomUniform RandomUniformInt StatelessRandomGetAlg
+    StatelessRandomGetKeyCounter StatelessRandomNormalV2 StatelessRandomUniformIntV2 StatelessRandomUniformV2
+    StatelessTruncatedNormalV2 TruncatedNormal
+"""
+
+# Signatures for Classify and Regress begin with one of these. They parse serialized `tf.Example`s into tensors whose
+# sizes the graph states, and access nothing but memory.
+PARSING = frozenset({"ParseExample", "ParseExampleV2"})
+
+ALLOWED = PARSING.union(
+    (_CONTROL + _VARIABLES + _MATHS + _REDUCTIONS + _SHAPES + _LINEAR_ALGEBRA + _NETWORKS + _LISTS + _RANDOM).split()
+)
+
+# A variable made within a function goes by a name that all models of a process share, and so may be another model's.
+OUTSIDE_FUNCTIONS = frozenset({"VarHandleOp", "VarIsInitializedOp"})
+
+# How every SavedModel reads its own weights, which a server does once, and how it writes them, which none does.
+RESTORE = frozenset({"RestoreV2"})
+
+SAVE = frozenset({"MergeV2Checkpoints", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"})

@@ -1,0 +1,90 @@
+"""A check of a SavedModel by TensorFlow alone: run by its path in a process that finds neither Keras nor this package.
+
+    python -I probe.py VERSION CASES REPORT PATH...
+
+CASES is an `.npz` of arrays, one of them, `plan`, the bytes of a JSON list of `{"endpoint", "inputs", "expected"}`
+whose dicts name the arrays; without `expected` the answers have to be finite, that is all. REPORT becomes a JSON
+object: `difference`, the largest found, relative to the largest value of the output; `error`, "" where all is well.
+The PATHs become `sys.path`, since `-I` leaves out folders where packages may be installed.
+"""
+
+import gc
+import json
+import sys
+from typing import Any
+
+import numpy as np
+
+if __name__ == "__main__":
+    sys.path[:] = sys.argv[4:]
+
+ABSENT = ("keras", "tf_keras", "lstm_ae", "lstm_ae_cli")
+
+
+def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, Any]:
+    """Load a version and compare every case. Errors are returned, in one line each."""
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(version)
+    except Exception as error:  # whatever TensorFlow makes of a damaged model
+        return {"difference": None, "error": f"it does not load ({_line(error)})"}
+    worst = 0.0
+    with np.load(cases, allow_pickle=False) as arrays:
+        for case in json.loads(arrays["plan"].tobytes()):
+            name = case["endpoint"]
+            inputs = {key: tf.constant(arrays[array]) for key, array in case["inputs"].items()}
+            try:
+                got = {key: value.numpy() for key, value in loaded.signatures[name](**inputs).items()}
+            except Exception as error:
+                return {"difference": worst, "error": f"endpoint {name!r} does not run ({_line(error)})"}
+            expected = {key: arrays[array] for key, array in case.get("expected", {}).items()}
+            wrong, difference = compare_outputs(got, expected) if "expected" in case else (check_finite(got), 0.0)
+            worst = max(worst, difference)
+            if not wrong and worst > tolerance:
+                wrong = f"differs from the trained model by {worst:.2g}, more than {tolerance}"
+            if wrong:
+                return {"difference": worst, "error": f"endpoint {name!r} {wrong}"}
+    return {"difference": worst, "error": ""}
+
+
+def compare_outputs(got: dict[str, Any], expected: dict[str, Any]) -> tuple[str, float]:
+    """What is wrong with outputs, "" where nothing is, and their largest difference in parts of the largest value."""
+    if set(got) != set(expected):
+        return f"has the outputs {sorted(got)} in place of {sorted(expected)}", 0.0
+    worst = 0.0
+    for key, value in expected.items():
+        if got[key].shape != value.shape or got[key].dtype != value.dtype:
+            said = f"{got[key].dtype} {list(got[key].shape)} in place of {value.dtype} {list(value.shape)}"
+            return f"gives {key!r} as {said}", worst
+        if not np.array_equal(np.isfinite(value), np.isfinite(got[key])):
+            return f"gives NaN in {key!r} where the trained model does not, or the reverse", worst
+        known = np.isfinite(value)
+        one, other = value[known].astype(np.float64), got[key][known].astype(np.float64)
+        if one.size and not np.array_equal(one, other):
+            worst = max(worst, float(abs(one - other).max() / max(abs(one).max(), 1e-30)))
+    return "", worst
+
+
+def check_finite(got: dict[str, Any]) -> str:
+    """What is wrong with outputs that nothing is known of."""
+    wrong = [key for key, value in got.items() if value.dtype.kind in "fc" and not np.isfinite(value).all()]
+    return f"gives NaN or infinity in {wrong[0]!r}" if wrong else ""
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+if __name__ == "__main__":
+    gc.disable()  # a third of the time of an import of TensorFlow is the collector's, and what it makes stays
+    for absent in ABSENT:  # TensorFlow imports Keras by itself where it finds it
+        sys.modules[absent] = None  # type: ignore[assignment]
+    import tensorflow  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
+    report = check_cases(sys.argv[1], sys.argv[2])
+    found = sorted(name for name in sys.modules if name.split(".")[0] in ABSENT and sys.modules[name])
+    with open(sys.argv[3], "w", encoding="utf-8") as file:
+        json.dump(report | {"modules": found}, file)

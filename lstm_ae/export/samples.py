@@ -1,0 +1,102 @@
+"""Inputs to try a model with: numbers as the model knows them, or, where only a signature is known, of its types."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from lstm_ae.data.scaling import OF_MANY
+from lstm_ae.data.windows import OPEN
+from lstm_ae.export.endpoints import EndpointFunction
+from lstm_ae.export.score_endpoint import BLOCK
+from lstm_ae.models.inference import input_signature
+from lstm_ae.models.scaling import inner_scaling, undo_scaling
+
+STEPS = 30  # where the model leaves the length open
+
+
+class SignatureSample(NamedTuple):
+    """Inputs of an endpoint by name, as arrays."""
+
+    endpoint: EndpointFunction
+    inputs: dict[str, Any]
+
+
+def sample_endpoints(model: Any, made: list[EndpointFunction], *, window: int = STEPS) -> Iterator[SignatureSample]:
+    """For each endpoint one window, three, and, where the length is open, five of another length.
+
+    Five of five steps each: a batch as long as its windows is where an offset of the steps and one of the samples are
+    easily confused. What takes longer series than the model's windows gets three as well that are so long that its
+    blocks of windows have to be joined; two of these have gaps, of one row and of as many as a window has.
+    """
+    (name,) = (name for name, spec in input_signature(model).items() if spec.shape.rank == 3)
+    _, steps, features = input_signature(model)[name].shape
+    for batch, length in ((1, window), (3, window)) if steps else ((1, window), (3, window), (5, 5)):
+        inputs = sample_windows(model, batch, steps or length)
+        for endpoint in made:
+            horizon = {"horizon": np.resize(np.array([2, 5, 0], np.int32), batch)}
+            yield SignatureSample(endpoint, inputs | (horizon if "horizon" in endpoint.specs else {}))
+    for endpoint in made:
+        if steps and endpoint.specs[name].shape[1] is None:
+            count = BLOCK // 3 // steps + 2
+            inputs = sample_windows(model, 3 * count, steps, lines=np.repeat(np.arange(3, dtype=np.int32), count))
+            lines = {key: value[::count] for key, value in inputs.items() if key != name}
+            series = inputs[name].reshape(3, -1, features)
+            series[1, steps] = series[2, steps : 2 * steps] = np.nan
+            yield SignatureSample(endpoint, {name: series} | lines)
+
+
+def sample_windows(
+    model: Any, batch: int, steps: int, seed: int = 0, lines: NDArray[np.int32] | None = None
+) -> dict[str, Any]:
+    """A model's own inputs: windows spread evenly over the range that its scale calls 0 to 1, in own units.
+
+    Args:
+        lines: `(batch,)` of the companies or series; None takes them in turn, "unknown" among them.
+    """
+    random = np.random.default_rng(seed)
+    specs = input_signature(model)
+    (name,) = (key for key, spec in specs.items() if spec.shape.rank == 3)
+    shape = (batch, steps, specs[name].shape[2])
+    lines = np.arange(batch, dtype=np.int32) if lines is None else lines
+    of_many = {key: lines for key in specs if key in OF_MANY}
+    # Where the scale is the window's own it is that of these numbers.
+    plain = {name: tf.constant(random.uniform(1, 100, shape), tf.float32)}
+    known = {key: tf.constant(value) for key, value in of_many.items()}
+    scaled = inner_scaling(model)(plain | known, training=False)
+    series = undo_scaling(model, tf.constant(random.uniform(0, 1, shape), tf.float32), scaled).numpy()
+    opened = {"open": series[:, -1, OPEN]} if "open" in specs else {}
+    return {name: series} | of_many | opened
+
+
+def sample_signature(
+    inputs: Mapping[str, Mapping[str, Any]], batch: int, beside: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any] | None:
+    """Inputs by their types and shapes alone; None where these do not say enough: text, or an unknown rank.
+
+    Numbers are between 1 and 100, whole ones count the samples, a `horizon` is 3 steps.
+
+    Args:
+        inputs: those of a signature, as `lstm_ae.export.graph_check.signatures` describes them.
+        batch: samples, where the signature leaves their number open.
+        beside: the inputs of another endpoint of the model. A length that is open here and not there is the window's:
+            series twice as long are tried, as there may be no answer to shorter ones than a window.
+    """
+    random, made = np.random.default_rng(0), {}
+    for name, tensor in inputs.items():
+        kind = tf.dtypes.as_dtype(tensor["dtype"])
+        if tensor["shape"] is None or not (kind.is_floating or kind.is_integer or kind.is_bool):
+            return None
+        known = (beside or {}).get(name, {}).get("shape") or ()
+        longer = dict(enumerate(2 * size if size else STEPS for size in known))
+        shape = [size or (longer.get(place, STEPS) if place else batch) for place, size in enumerate(tensor["shape"])]
+        if name == "horizon":
+            values = np.full(shape, 3)
+        elif kind.is_floating:
+            values = random.uniform(1, 100, shape)
+        else:
+            values = np.indices(shape)[0] if shape else np.zeros(())
+        made[name] = values.astype(kind.as_numpy_dtype)
+    return made

@@ -1,0 +1,110 @@
+"""The proof of an export: every endpoint, run in a fresh process by TensorFlow alone, against the trained model."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.errors import ConfigError, DataError, UnprovenError
+from lstm_ae.export import probe
+from lstm_ae.export.admission import admit_version, check_version
+from lstm_ae.temporary import temporary_folder
+
+SECONDS = 600
+
+
+class VerificationCase(NamedTuple):
+    """What an endpoint is asked, and what it should answer; `expected` is None where that only has to be finite."""
+
+    endpoint: str
+    inputs: Mapping[str, Any]
+    expected: Mapping[str, Any] | None
+
+
+def require_allowed_operations(version: Path, name: str) -> None:
+    """Raise `Unproven` where a version holds other than allowed operations, or cannot be read."""
+    with _unproven():
+        check_version(version, name)
+
+
+def verify_export(version: Path, cases: Iterable[VerificationCase], name: str) -> float:
+    """Run an exported version on inputs and compare.
+
+    Args:
+        version: the folder of a SavedModel.
+        cases: what to ask, and what should come back.
+        name: what errors call the version.
+
+    Returns:
+        The largest difference in parts of the largest value of its output; 0 means equal to the last bit.
+
+    Raises:
+        Unproven: it holds forbidden operations, does not load or run, or says something else than expected.
+    """
+    with _unproven(), admit_version(version, name=name) as checked, temporary_folder("lstmae") as folder:
+        path = folder / "cases.npz"
+        path.write_bytes(pack_cases(cases))
+        report = in_fresh_process(checked, path, folder / "report.json")
+    if report["error"]:
+        raise UnprovenError(f"{name}: {report['error']}")
+    return float(report["difference"])
+
+
+@contextmanager
+def _unproven() -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise UnprovenError(str(error)) from error
+
+
+def in_fresh_process(version: Path, cases: Path, report: Path) -> dict[str, Any]:
+    """Run `probe` by its path; returns its report. Raises `ConfigError` where its packages cannot be imported there."""
+    # What is exported on a machine with a GPU has to run on one without.
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    paths = [path for path in sys.path if path]
+    command = [sys.executable, "-I", probe.__file__, str(version.absolute()), str(cases), str(report), *paths]
+    try:
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"difference": None, "error": f"it did not answer within {SECONDS} seconds"}
+    if done.returncode or not report.is_file():
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        if unfound := [line for line in lines if line.startswith(("ImportError:", "ModuleNotFoundError:"))]:
+            raise ConfigError(
+                f"The model cannot be checked, as a fresh process cannot import its packages ({unfound[-1][:200]}); "
+                f"install them anew for {sys.executable}"
+            )
+        last = lines[-1:] or ["without a word"]
+        return {"difference": None, "error": f"it ended its process with code {done.returncode} ({last[0][:200]})"}
+    content: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return content
+
+
+def pack_cases(cases: Iterable[VerificationCase]) -> bytes:
+    """The `.npz` that `probe` reads."""
+    arrays: dict[str, Any] = {}
+
+    def stored(values: Mapping[str, Any]) -> dict[str, str]:
+        names = {}
+        for name, value in values.items():
+            names[name] = f"array_{len(arrays)}"
+            arrays[names[name]] = np.asarray(value)
+        return names
+
+    plan = [
+        {"endpoint": endpoint, "inputs": stored(inputs)} | ({} if expected is None else {"expected": stored(expected)})
+        for endpoint, inputs, expected in cases
+    ]
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, plan=np.frombuffer(json.dumps(plan).encode(), np.uint8), **arrays)
+    return content.getvalue()

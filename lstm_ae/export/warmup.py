@@ -1,0 +1,50 @@
+"""The warm-up file of a version: requests that a server answers to itself before the first client asks.
+
+TensorFlow Serving reads `assets.extra/tf_serving_warmup_requests`, a TFRecord of at most 1,000 `PredictionLog`. The
+messages' classes come with `tensorflow-serving-api`, which an export does not need for four nested messages: they are
+encoded here (protobuf.dev, "Encoding"), after the field numbers in `tensorflow_serving/apis/{prediction_log,predict,
+model}.proto`.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+FILE = "assets.extra/tf_serving_warmup_requests"
+
+BATCHES = (1, 32)  # one alone, and as many as a server joins
+
+
+def write_warmup(version: Path, name: str, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Write the requests, each an endpoint and its inputs by name, for the model called `name`."""
+    path = version / FILE
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as file:
+        for endpoint, inputs in requests:
+            file.write(prediction_log(name, endpoint, inputs))
+
+
+def prediction_log(name: str, endpoint: str, inputs: Mapping[str, Any]) -> bytes:
+    """A `PredictionLog` of one `PredictRequest`."""
+    model = encode_field(1, name.encode()) + encode_field(3, endpoint.encode())  # ModelSpec: name, signature_name
+    request = encode_field(1, model)  # PredictRequest: model_spec, inputs
+    for key, value in sorted(inputs.items()):
+        tensor = tf.make_tensor_proto(value).SerializeToString(deterministic=True)
+        request += encode_field(2, encode_field(1, key.encode()) + encode_field(2, tensor))
+    return encode_field(6, encode_field(1, request))  # PredictionLog.predict_log, PredictLog.request
+
+
+def encode_field(number: int, content: bytes) -> bytes:
+    """A field of bytes, text or a message: its number and wire type, the length, the content."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first; all but the last byte have the highest bit set."""
+    low = []
+    while number > 127:
+        low.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*low, number])

@@ -1,0 +1,1 @@
+"""Forecasting: metrics, baselines, and intervals."""

@@ -1,0 +1,70 @@
+"""Exponential smoothing and the Theta method, fitted to each company: baselines of the extra `[baselines]`.
+
+Both choose their own form on all days before the test part (Hyndman et al. 2002; Fiorucci et al. 2016), and are then
+carried on from day to day without being fitted again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.windows import Data, Split
+from lstm_ae.errors import ConfigError
+from lstm_ae.installation import install_hint
+
+# By the names that are typed: statsforecast's.
+MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
+
+
+def classical_changes(
+    names: Sequence[str], data: Data, split: Split, given: int, ahead: int
+) -> dict[str, NDArray[Any]]:
+    """What each of them says of the samples of a split of the test part: changes from the last known value, scaled.
+
+    Args:
+        names: of `MODELS`.
+        split: rows of `data.test`, in samples of `given` days and `ahead`.
+
+    Returns:
+        By statsforecast's name, `(samples, ahead)`.
+
+    Raises:
+        ConfigError: statsforecast is not installed; or the scale is the window's own, which leaves no series.
+    """
+    try:
+        import statsforecast.models as models
+    except ImportError:
+        raise ConfigError(f"--baselines needs statsforecast: {install_hint('baselines')}") from None
+    if data.train.series is data.test.series:
+        raise ConfigError("--baselines needs a split by time. Received: --split report")
+    if data.scale.kind == "window":
+        raise ConfigError("--baselines needs a scale of whole series. Received: --scale window")
+    said = {MODELS[name]: np.zeros((split.samples, ahead)) for name in names}
+    assert split.company is not None
+    assert split.time is not None
+    origins = split.starts + given - 1
+    for line in np.unique(split.company[split.starts]):
+        days, series = _series(data, line)
+        samples = np.flatnonzero(split.company[split.starts] == line)
+        ends = np.searchsorted(days, split.time[origins[samples]]) + 1
+        first = int(np.searchsorted(days, data.test.time.min()))  # type: ignore[union-attr]
+        for name, table in said.items():
+            fitted = getattr(models, name)(season_length=1).fit(series[:first])
+            for sample, end in zip(samples, ends, strict=True):
+                table[sample] = fitted.forward(series[:end], h=ahead)["mean"] - series[end - 1]
+    return said
+
+
+def _series(data: Data, line: int) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+    """The days and scaled values of a company over all parts."""
+    pieces = []
+    for part in data[:3]:
+        assert part.company is not None
+        assert part.time is not None
+        rows = part.company == line
+        scaled = data.scale.scaled(part.series[rows][:, None], part.series[rows][:, None], part.company[rows])
+        pieces.append((part.time[rows], scaled[:, 0, 0].astype(np.float64)))
+    days, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    return days, values

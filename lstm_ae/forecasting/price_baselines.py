@@ -1,0 +1,210 @@
+"""What a forecast has to beat: predictors of the first feature's next days without a recurrent layer.
+
+All work on scaled values and are fitted on the training part alone. Each says the change from the last known value.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.windows import OPEN, Data, Split, join_training
+from lstm_ae.files import load_state, save_state
+from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
+
+Numbers = NDArray[Any]
+
+# Days that the linear regression reads; the number with the smallest error on validation is taken.
+DAYS = (1, 2, 6, 10)
+
+# Windows that are fitted on, spread evenly; more change nothing and take memory.
+MOST = 200_000
+
+MONDAY = np.datetime64("1970-01-05")
+
+
+class KnownPrices(NamedTuple):
+    """What a predictor may know of some samples, and what came, all scaled.
+
+    Args:
+        past: `(samples, days, features)`, the last known days; prices, and last a volume where `volume` is True.
+        opens: `(samples,)` the open of the first day to forecast; None where it is not known.
+        days: `(samples, horizon)` the days to forecast.
+        change: `(samples, horizon)` how far the first feature then was from its last known value.
+    """
+
+    past: Numbers
+    opens: Numbers | None
+    days: NDArray[np.datetime64]
+    change: Numbers
+    volume: bool
+
+
+class LinearCoefficients(NamedTuple):
+    """A linear regression, as fitted: `weights` `(columns, horizon)` and `intercept` `(horizon,)`."""
+
+    weights: Numbers
+    intercept: Numbers
+
+
+class PriceBaselines(NamedTuple):
+    """Fitted predictors.
+
+    Args:
+        drift: the mean change of a day.
+        weekday: `(7,)` the mean change by day of the week, Monday first.
+        linear: the regression from what is known to the change on every day of the horizon.
+        days: the last days that it reads.
+        walk: `(horizon, 199)` quantiles of the changes: what the empirical random walk says of every sample.
+        spread: how far persistence was off on validation, counted as a model's errors are; None where nobody did.
+
+    Without any of these, where there is nothing to fit them on, persistence alone is left.
+    """
+
+    drift: float = 0.0
+    weekday: Numbers | None = None
+    linear: LinearCoefficients | None = None
+    days: int = 0
+    walk: Numbers | None = None
+    spread: Calibration | None = None
+
+    def cut(self, given: int, ahead: int) -> "PriceBaselines":
+        """The same for fewer days ahead; persistence alone where so many days given, or ahead, are too few or many."""
+        if self.linear is None or self.walk is None or given < self.days or ahead > len(self.walk):
+            return PriceBaselines()
+        linear = LinearCoefficients(self.linear.weights[:, :ahead], self.linear.intercept[:ahead])
+        spread = self.spread and self.spread._replace(quantiles=self.spread.quantiles[:ahead])
+        return self._replace(linear=linear, walk=self.walk[:ahead], spread=spread)
+
+    def changes(self, known: KnownPrices) -> dict[str, Numbers]:
+        """The change that each predictor expects of each sample, by name, `(samples, horizon)`."""
+        if self.weekday is None or self.linear is None:
+            return {"persistence": np.zeros(known.days.shape)}
+        ahead = np.arange(1, known.days.shape[1] + 1)
+        said = regressors(known, self.days) @ self.linear.weights + self.linear.intercept
+        return {
+            "persistence": np.zeros(known.days.shape),
+            "drift": np.broadcast_to(self.drift * ahead, known.days.shape),
+            "weekday": np.cumsum(self.weekday[weekday_of(known.days)], axis=1),
+            "linear": said.reshape(known.days.shape),
+        }
+
+
+def fit_price_baselines(
+    data: Data, given: int, ahead: int, *, with_open: bool, days: int | None = None, refit: bool = False
+) -> PriceBaselines:
+    """Fit all predictors on the training part; validation chooses how many days the linear regression reads, and tells
+    how far persistence is off.
+
+    Args:
+        given, ahead: days in a window and days to forecast after it.
+        with_open: whether the open of the first day to forecast is known.
+        days: that the linear regression reads, where that has been chosen.
+        refit: fit once more on train and validation together, as the model was.
+    """
+    from sklearn.linear_model import LinearRegression
+
+    parts = [part if part.span == given + ahead else data.recut(part, given + ahead) for part in data[:2]]
+    seen, judged = (_gathered(data, part, given, with_open=with_open) for part in parts)
+    first = seen.change[:, 0]
+    drift = float(first.mean())
+    which = weekday_of(seen.days[:, 0])
+    count, sums = np.bincount(which, minlength=7), np.bincount(which, first, minlength=7)
+    by_weekday = np.where(count > 0, sums / np.maximum(count, 1), drift)
+    tried = []
+    for number in [days] if days else [number for number in DAYS if number <= given]:
+        linear = LinearRegression().fit(regressors(seen, number), seen.change)
+        tried.append((_squared_error(linear, judged, number), number, linear))
+    _, number, linear = min(tried, key=lambda found: found[:2])
+    # Of a shuffled split, windows of another length would be those of all rows.
+    if refit and data.train.series is not data.test.series:
+        return fit_price_baselines(join_training(data), given, ahead, with_open=with_open, days=number)
+    kept = LinearCoefficients(linear.coef_.T.astype(np.float64), np.asarray(linear.intercept_, np.float64))
+    walk = np.quantile(seen.change, QUANTILES, axis=0).T
+    return PriceBaselines(drift, by_weekday, kept, number, walk, _spread(data, parts[1], given))
+
+
+def write_baselines(path: Path, fitted: PriceBaselines) -> None:
+    """Write what forecasts of new data are compared with."""
+    assert fitted.linear is not None
+    meta, groups = {"drift": fitted.drift, "days": fitted.days}, {"fit": [fitted.weekday, *fitted.linear, fitted.walk]}
+    if fitted.spread is not None:
+        meta["calmest"], groups["spread"] = fitted.spread.calmest, [fitted.spread.quantiles]
+    save_state(path, meta, groups)
+
+
+def read_baselines(path: Path) -> PriceBaselines:
+    """What `write_baselines` has written; raises `DataError` where it is damaged."""
+    meta, groups = load_state(path, {"fit": 4})
+    by_weekday, weights, intercept, walk = groups["fit"]
+    spread = None
+    if "calmest" in meta:
+        (quantiles,) = load_state(path, {"spread": 1})[1]["spread"]
+        spread = Calibration(quantiles, np.empty((0, 1)), meta["calmest"])
+    return PriceBaselines(meta["drift"], by_weekday, LinearCoefficients(weights, intercept), meta["days"], walk, spread)
+
+
+def _spread(data: Data, split: Split, given: int) -> Calibration | None:
+    """The errors of persistence on a part, in multiples of each window's volatility; None where there is no window."""
+    changes, moved = [], []
+    for index in split.batches():
+        window = split.windows(index)
+        scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
+        changes.append((scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64))
+        moved.append(recent_volatility(scaled[:, :given]))
+    if not changes:
+        return None
+    errors = np.concatenate(changes)
+    return calibrate_intervals(errors, errors[:, :1], np.concatenate(moved))
+
+
+def _squared_error(linear: Any, judged: KnownPrices, days: int) -> float:
+    if not len(judged.change):
+        return 0.0
+    return float(np.mean((linear.predict(regressors(judged, days)) - judged.change) ** 2))
+
+
+def _gathered(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
+    """Samples spread evenly over a split."""
+    index = np.unique(np.linspace(0, split.samples - 1, MOST).astype(int)) if split.samples else np.empty(0, int)
+    pieces = [known_prices(data, split, part, given, with_open=with_open) for part in _batches(index)]
+    opens = np.concatenate([piece.opens for piece in pieces]) if with_open else None
+    past, days, change = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3))
+    return KnownPrices(past, opens, days, change, pieces[0].volume)
+
+
+def _batches(index: Numbers, size: int = 16_384) -> Iterator[Numbers]:
+    for start in range(0, max(len(index), 1), size):
+        yield index[start : start + size]
+
+
+def known_prices(data: Data, split: Split, index: Any, given: int, *, with_open: bool) -> KnownPrices:
+    """What is known after the first `given` days of some samples, and what came on the others."""
+    window = split.windows(index)
+    scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
+    assert split.time is not None
+    days = split.time[split.starts[index][:, None] + np.arange(given, split.span)]
+    opens = scaled[:, given, OPEN] if with_open else None
+    change = (scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64)
+    past = scaled[:, max(0, given - DAYS[-1]) : given]
+    return KnownPrices(past, opens, days, change, data.feature_names[-1].startswith("volume"))
+
+
+def regressors(known: KnownPrices, days: int) -> Numbers:
+    """All prices of the last days relative to the last of the first, a volume to its own last; `(samples, columns)`."""
+    past = known.past[:, -days:]
+    base = np.repeat(past[:, -1:, :1], past.shape[2], axis=2)
+    if known.volume:
+        base[..., -1] = past[:, -1:, -1]
+    columns: Numbers = (past - base).reshape(len(past), -1)
+    if known.opens is not None:
+        columns = np.concatenate([columns, (known.opens - past[:, -1, 0])[:, None]], axis=1)
+    return columns
+
+
+def weekday_of(days: NDArray[np.datetime64]) -> Numbers:
+    """0 for a Monday to 6 for a Sunday."""
+    number: Numbers = ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
+    return number

@@ -1,0 +1,212 @@
+"""What a forecast of anyone's own table has to beat: its last value, its last season, and a linear regression.
+
+All work on scaled windows `(samples, steps, features)` with NaN where a value is missing, and say every step of a
+horizon, `(samples, horizon, features)`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.windows import Data, Split, join_training
+from lstm_ae.files import load_state, save_state
+
+Numbers = NDArray[Any]
+
+LINEAR = "linear regression"
+
+# Windows that are fitted and chosen on, spread evenly over their part, and the values that these may hold.
+FITTED, CHOSEN, VALUES = 20_000, 2_000, 20_000_000
+
+# The last steps of a window that the regression reads, at most.
+READ = 1024
+
+# Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
+PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
+
+# A season saves so much of the error of the last value and of any shorter season, or it is not used.
+GAIN = 0.02
+
+
+class TableBaselines(NamedTuple):
+    """Fitted predictors.
+
+    Args:
+        seasons: of each feature, steps after which its values repeat; None where the last value says as much.
+        weights: `(last steps, horizon)` of the regression, one for all features, of values relative to the last
+            known one; None without a regression.
+        bias: `(horizon,)`.
+    """
+
+    seasons: tuple[int | None, ...]
+    weights: Numbers | None
+    bias: Numbers
+
+    def said(self, past: Numbers) -> dict[str, Numbers]:
+        """The forecast of each predictor by name, the one that skill is counted against first."""
+        horizon = len(self.bias)
+        found = {"persistence": persistence(past, horizon)}
+        if any(self.seasons):
+            found = {season_name(self.seasons): seasonal_naive(past, horizon, self.seasons)} | found
+        if self.weights is None:
+            return found
+        level = last_known_values(past)
+        relative = np.nan_to_num(past[:, -len(self.weights) :] - level)
+        linear = np.einsum("nsf,sh->nhf", relative, self.weights, optimize=True) + self.bias[:, None]
+        return found | {LINEAR: level + linear}
+
+
+def write_regression(path: Path, fitted: TableBaselines) -> None:
+    """Write the regression that forecasts of other tables are compared with."""
+    assert fitted.weights is not None
+    save_state(path, {}, {"regression": [fitted.weights, fitted.bias]})
+
+
+def read_regression(path: Path) -> tuple[Numbers, Numbers]:
+    """Read the weights and the bias of `TableBaselines`; raises `DataError` where the file is damaged."""
+    weights, bias = load_state(path, {"regression": 2})[1]["regression"]
+    return weights, bias
+
+
+def last_known_values(past: Numbers) -> Numbers:
+    """The last value of each feature that is there, `(samples, 1, features)`; 0 where none is."""
+    there = ~np.isnan(past)
+    place = past.shape[1] - 1 - there[:, ::-1].argmax(axis=1, keepdims=True)
+    last: Numbers = np.nan_to_num(np.take_along_axis(past, place, axis=1))
+    return last
+
+
+def persistence(past: Numbers, horizon: int) -> Numbers:
+    """The last known value, for every step."""
+    return np.repeat(last_known_values(past), horizon, axis=1)
+
+
+def repeat_season(past: Numbers, horizon: int, season: int) -> Numbers:
+    """The last season over again; a value that is missing in it is the last known one."""
+    again = past[:, past.shape[1] - season + np.arange(horizon) % season]
+    return np.where(np.isnan(again), last_known_values(past), again)
+
+
+def seasonal_naive(past: Numbers, horizon: int, seasons: Sequence[int | None]) -> Numbers:
+    """The last season of each feature over again, or its last known value where it has none."""
+    said = persistence(past, horizon)
+    for season in {season for season in seasons if season}:
+        places = [place for place, of in enumerate(seasons) if of == season]
+        said[..., places] = repeat_season(past[..., places], horizon, season)
+    return said
+
+
+def season_name(seasons: Sequence[int | None]) -> str:
+    """What the baseline to beat is called."""
+    if not any(seasons):
+        return "persistence"
+    return f"season of {seasons[0]} steps" if len(set(seasons)) == 1 else "season by column"
+
+
+def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tuple[int | None, ...]:
+    """Choose, for each feature, the season that forecasts validation windows best; None where it hardly helps.
+
+    Args:
+        steps: of the window, which holds the season; the others of a sample are the horizon.
+        found: of each feature, the seasons of its training rows, ascending.
+    """
+    fitting = [[season for season in seasons if season <= steps] for seasons in found]
+    if not any(fitting):
+        return (None,) * len(found)
+    window = sample_scaled_windows(data, data.validation, CHOSEN, steps)
+    past, truth = window[:, :steps], window[:, steps:]
+    errors = {
+        season: _by_feature(seasonal_naive(past, truth.shape[1], [season] * past.shape[2]), truth)
+        for season in {None, *(season for seasons in fitting for season in seasons)}
+    }
+    chosen: list[int | None] = []
+    for place, seasons in enumerate(fitting):
+        best = None
+        for season in seasons:
+            if errors[season][place] < (1 - GAIN) * errors[best][place]:
+                best = season
+        chosen.append(best)
+    return tuple(chosen)
+
+
+def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> TableBaselines:
+    """Fit the regression on the training part; validation chooses its penalty. The seasons are the data's.
+
+    Args:
+        refit: fit once more on train and validation together, as the model was.
+    """
+    judged = sample_scaled_windows(data, data.validation, CHOSEN, steps)
+    past, truth = judged[:, :steps], judged[:, steps:]
+    tried = _fitted(data, steps, PENALTIES)
+    errors = [_mse(found.said(past)[LINEAR], truth) for found in tried]
+    best = min(range(len(tried)), key=errors.__getitem__)
+    return _fitted(join_training(data), steps, PENALTIES[best : best + 1])[0] if refit else tried[best]
+
+
+def _fitted(data: Data, steps: int, penalties: Sequence[float]) -> list[TableBaselines]:
+    """One for each penalty, all the same where the training part tells nothing."""
+    from sklearn.linear_model import Ridge
+
+    rows, changes = _regression(sample_scaled_windows(data, data.train, FITTED, steps), steps)
+    if not len(rows):
+        weights, bias = np.zeros((rows.shape[1], changes.shape[1]), np.float32), np.zeros(changes.shape[1], np.float32)
+        return [TableBaselines(data.seasons, weights, bias)] * len(penalties)
+    fits = [Ridge(penalty * len(rows), solver="cholesky").fit(rows, changes) for penalty in penalties]
+    return [
+        TableBaselines(data.seasons, ridge.coef_.T.astype(np.float32), ridge.intercept_.astype(np.float32))
+        for ridge in fits
+    ]
+
+
+def sample_scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:
+    """So many samples, spread evenly over a part, scaled; `steps` of each are its window."""
+    index = _spread(split, most)
+    window = split.windows(index)
+    scaled: Numbers = data.scale.scaled(window, window[:, :steps], split.companies(index))
+    return scaled
+
+
+def _spread(split: Split, most: int) -> Numbers:
+    most = min(most, max(VALUES // (split.span * split.features), 20))
+    return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
+
+
+def _regression(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
+    """Each feature of each window: `(rows, steps)` and `(rows, horizon)`, both relative.
+
+    Windows that have their whole future; where fewer than half do, as of business days, all that know some of it, in
+    which a missing value is the one before it.
+    """
+    past, future = windows[:, :steps], windows[:, steps:]
+    level = last_known_values(past)
+    kept, some = ~np.isnan(future).any(axis=1), ~np.isnan(future).all(axis=1)
+    if 2 * kept.sum() < some.sum():
+        kept, future = some, _carried(level, future)
+    rows, changes = (np.moveaxis(values - level, 1, 2)[kept] for values in (past[:, -READ:], future))
+    return np.nan_to_num(rows).astype(np.float64), changes.astype(np.float64)
+
+
+def _carried(level: Numbers, future: Numbers) -> Numbers:
+    """Steps `(samples, horizon, features)` whose missing values are the last known ones, at first the level."""
+    values = np.concatenate([level, future], axis=1)
+    place = np.where(np.isnan(values), 0, np.arange(values.shape[1])[:, None])
+    filled: Numbers = np.take_along_axis(values, np.maximum.accumulate(place, axis=1), axis=1)[:, 1:]
+    return filled
+
+
+def _mse(said: Numbers, truth: Numbers) -> float:
+    """The mean squared error over what is there; NaN where nothing is."""
+    error = np.square(said - truth, dtype=np.float64)
+    there = ~np.isnan(error)
+    return float(error[there].mean()) if there.any() else float("nan")
+
+
+def _by_feature(said: Numbers, truth: Numbers) -> Numbers:
+    """The same of each feature, `(features,)`."""
+    error = np.square(said - truth, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        means: Numbers = np.nansum(error, axis=(0, 1)) / (~np.isnan(error)).sum(axis=(0, 1))
+    return means

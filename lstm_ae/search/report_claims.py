@@ -1,0 +1,226 @@
+"""The source report's claims about its grid and its classifiers, tested on the trials of a search."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lstm_ae.config import CLASSIFIERS
+from lstm_ae.search.findings import compare_values, pair_trials, scored_trials, total_count
+from lstm_ae.search.trial import COMPLETED, RUNNING, WAITING, Execution, Objective, Trial, rank_trials
+from lstm_ae.significance import Decision, SettingResult, decide_better, decide_compromise
+
+# The report's final losses on its toy grid: (learning rate, units), then those with clip 1 and with clip 5.
+_LOSSES = {
+    (0.001, 8): (0.006680924474494532, 0.011700970819219947),
+    (0.001, 16): (0.0022743796871509403, 0.00551831244956702),
+    (0.001, 32): (0.004771144478581846, 0.0016375478444388136),
+    (0.01, 8): (0.0008391543233301491, 0.0013929523120168597),
+    (0.01, 16): (0.0005699509929399937, 0.0006325716603896581),
+    (0.01, 32): (0.0007834084863134194, 0.0009240137333108578),
+    (0.1, 8): (0.0001868635818027542, 0.0009092575746763032),
+    (0.1, 16): (0.00020343929554655915, 0.00016683299145370256),
+    (0.1, 32): (0.1512556802481413, 0.26013437658548355),
+}
+
+# Learning rate, units, clip -> final loss.
+REPORT: Mapping[tuple[float, int, float], float] = {
+    (*pair, clip): loss for pair, losses in _LOSSES.items() for clip, loss in zip((1.0, 5.0), losses, strict=True)
+}
+
+_OPTIONS = ("learning_rate", "units", "clip")
+
+# Its network: an LSTM layer each way, of as many units, the decoder's reading every state.
+NETWORK: Mapping[str, Any] = {
+    "latent": "steps",
+    "cell": "lstm",
+    "layers": 1,
+    "bidirectional": False,
+    "decoder_units": None,
+}
+
+
+class ClaimSupport(NamedTuple):
+    """What one set of trials says of a claim: whether it holds, the pairs in which it does, and that in words."""
+
+    holds: bool
+    better: int
+    pairs: int
+    text: str
+
+    @property
+    def verdict(self) -> str:
+        """Confirmed, or not confirmed."""
+        return "confirmed" if self.holds else "not confirmed"
+
+
+class GridClaim(NamedTuple):
+    """A claim of the report, checked on our trials and on the report's own values."""
+
+    claim: str
+    ours: ClaimSupport
+    report: ClaimSupport
+
+    @property
+    def verdict(self) -> str:
+        """That of our trials: confirmed, or not confirmed."""
+        return self.ours.verdict
+
+    def __str__(self) -> str:
+        return (
+            f'"{self.claim}": {self.ours.verdict} here ({self.ours.text}), '
+            f"{self.report.verdict} by the report's own values ({self.report.text})"
+        )
+
+
+def differs_in_network(values: Mapping[str, Any]) -> str:
+    """The option in which a network of the toy study is of another kind than the report's, "" where it is of the same.
+
+    >>> other_network({"units": 8, "layers": 2}), other_network({"units": 8, "decoder_units": 8})
+    ('layers', '')
+    """
+    for name, usual in NETWORK.items():
+        value = values.get(name, usual)
+        if value != usual and not (name == "decoder_units" and value == values.get("units")):
+            return name
+    return ""
+
+
+def reported_loss(task: str, values: Mapping[str, Any]) -> float | None:
+    """The report's final loss for a setting of the toy study, None where the report does not have it.
+
+    >>> reported("toy", {"learning_rate": 0.1, "units": 16, "clip": 5.0, "seed": 0})
+    0.00016683299145370256
+    """
+    return REPORT.get(_setting(values)) if task == "toy" and not differs_in_network(values) else None
+
+
+def report_findings(trials: Iterable[Trial], objective: Objective, task: str) -> list[GridClaim]:
+    """The report's three claims on its toy grid, checked on our trials and on the report's own values.
+
+    Empty unless all 18 settings have been tried, each to its end or to a failure; other settings play no part. What
+    confirms a claim: learning rate 0.1 is the winner's, and better than the others in most pairs; clip 1 is better in
+    at least three of four pairs; more units are better in most pairs, both from 8 to 16 and from 16 to 32.
+    """
+    ended = [trial for trial in trials if trial.status not in (WAITING, RUNNING)]
+    mine = [trial for trial in ended if reported_loss(task, trial.values) is not None]
+    if len({_setting(trial.values) for trial in mine}) < len(REPORT):
+        return []
+    theirs = [
+        Trial(k, dict(zip(_OPTIONS, setting, strict=True)), COMPLETED, (Execution(0, loss, 0, 0, "", 0.0, ()),))
+        for k, (setting, loss) in enumerate(REPORT.items())
+    ]
+    loss = Objective("final_loss")
+    return [
+        GridClaim(words, check(scored_trials(mine), objective), check(scored_trials(theirs), loss))
+        for words, check in (
+            ("learning rate 0.1 was the best", _rate),
+            ("a strong tendency of clip 1 to be better", _clip),
+            ("the bigger the hidden state, the better", _units),
+        )
+    ]
+
+
+def _rate(trials: Sequence[Trial], objective: Objective) -> ClaimSupport:
+    count = total_count(
+        compare_values(trials, "learning_rate", None, (0.1, other), objective) for other in (0.01, 0.001)
+    )
+    won, end = _won(trials, objective, "learning_rate", 0.1)
+    text = f"learning rate 0.1 better {pair_trials(count.first, count.pairs)}{end}"
+    return ClaimSupport(won and 2 * count.first > count.pairs, count.first, count.pairs, text)
+
+
+def _clip(trials: Sequence[Trial], objective: Objective) -> ClaimSupport:
+    count = compare_values(trials, "clip", None, (1.0, 5.0), objective)
+    text = f"clip 1 better than clip 5 {pair_trials(count.first, count.pairs)}{_won(trials, objective, 'clip', 1.0)[1]}"
+    return ClaimSupport(0 < 3 * count.pairs <= 4 * count.first, count.first, count.pairs, text)
+
+
+def _units(trials: Sequence[Trial], objective: Objective) -> ClaimSupport:
+    steps = {pair: compare_values(trials, "units", None, pair, objective) for pair in ((8, 16), (16, 32))}
+    count = total_count(steps.values())
+    parts = ", ".join(f"{step.second} of {step.pairs} from {low} to {high}" for (low, high), step in steps.items())
+    end = _won(trials, objective, "units", 32)[1]
+    text = f"larger units better {pair_trials(count.second, count.pairs)}: {parts}{end}"
+    return ClaimSupport(all(2 * step.second > step.pairs for step in steps.values()), count.second, count.pairs, text)
+
+
+def _won(trials: Sequence[Trial], objective: Objective, name: str, wanted: float) -> tuple[bool, str]:
+    """Whether the winner has that value, and the end of a sentence that says which it has."""
+    if not trials:
+        return False, ""
+    value = rank_trials(trials, objective)[0].values[name]
+    return value == wanted, f", {'and' if value == wanted else 'but'} the winner has {value:g}"
+
+
+def _setting(values: Mapping[str, Any]) -> Any:
+    return tuple(values.get(name) for name in _OPTIONS)
+
+
+ACCURACY, RECONSTRUCTION = "val_label_accuracy", "val_reconstruction_loss"
+
+MODELS = (*CLASSIFIERS.values(), "head-on-code")
+
+WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+
+# Those whose reconstruction and class come from the same weights, which the share in the loss therefore pulls at.
+SHARING = (CLASSIFIERS["v2"], "head-on-code")
+
+
+class CheckedClaim(NamedTuple):
+    """A finding of the report, and how it is judged here."""
+
+    finding: str
+    judged: Decision
+
+    def __str__(self) -> str:
+        why = f", since {self.judged.why}" if self.judged.why else ""
+        return f'"{self.finding}": {self.judged.verdict}{why} ({self.judged.figures})'
+
+
+def classifier_findings(trials: Sequence[Trial]) -> list[CheckedClaim]:
+    """Separate LSTMs help (V3 against V2), and a deeper head does (V4 against V3), by Welch's test over the seeds."""
+    by_model = {trial.values["model"]: trial for trial in trials if trial.status == COMPLETED}
+    found = []
+    for finding, one, other in (
+        ("separate LSTMs for the two tasks help", "v3", "v2"),
+        ("a deeper head helps", "v4", "v3"),
+    ):
+        names = {short.upper(): CLASSIFIERS[short] for short in (one, other)}
+        if all(name in by_model for name in names.values()):
+            first, second = (_accuracy(by_model[name], short) for short, name in names.items())
+            found.append(CheckedClaim(finding, decide_better(first, second)))
+    return found
+
+
+def weight_findings(trials: Sequence[Trial]) -> list[CheckedClaim]:
+    """Half and half is the best compromise: each other weight is worse in accuracy and in reconstruction."""
+    by_weight = {trial.values["reconstruction_weight"]: trial for trial in trials if trial.status == COMPLETED}
+    half = by_weight.pop(0.5, None)
+    if half is None or not by_weight:
+        return []
+    others = [_both(trial, f"weight {weight:g}") for weight, trial in sorted(by_weight.items())]
+    return [CheckedClaim("half and half is the best compromise", decide_compromise(_both(half, "weight 0.5"), others))]
+
+
+def _both(trial: Trial, name: str) -> tuple[SettingResult, SettingResult]:
+    errors = tuple(execution.measure(RECONSTRUCTION) for execution in trial.executions)
+    return _accuracy(trial, name), SettingResult(f"reconstruction, {name}", errors, log=True)
+
+
+def _accuracy(trial: Trial, name: str) -> SettingResult:
+    return SettingResult(name, tuple(execution.measure(ACCURACY) for execution in trial.executions), "%", higher=True)
+
+
+def classifier_rows(trials: Sequence[Trial], name: str, values: Sequence[Any]) -> tuple[list[str], list[list[Any]]]:
+    """A table of trials by one option, in the order of its values: what was measured on validation digits."""
+    header = [name, "accuracy", "its spread", "reconstruction", "spread", "parameters", "seconds a training", "status"]
+    names = {long: f"{long} ({short.upper()})" for short, long in CLASSIFIERS.items()}
+    found: Mapping[Any, Trial] = {trial.values[name]: trial for trial in trials}
+    table = []
+    for value in values:
+        trial = found[value]
+        sharp, error = trial.measure(ACCURACY), trial.measure(RECONSTRUCTION)
+        size = trial.measure("parameters")[0]
+        seconds = trial.seconds / max(len(trial.executions), 1)
+        cells = [*sharp, *error, int(size) if size == size else None, round(seconds, 1)]
+        table.append([names.get(value, value), *cells, trial.reason or trial.status])
+    return header, table

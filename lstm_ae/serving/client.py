@@ -1,0 +1,416 @@
+"""Predict a whole file with a model in a folder or behind a server's REST or gRPC interface."""
+
+import hashlib
+import http.client
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import grpc
+import numpy as np
+from google.protobuf.json_format import ParseDict
+from numpy.typing import NDArray
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.files import as_json, read_object, sync, write
+from lstm_ae.serving.errors import Refusal
+from lstm_ae.serving.folders import VersionPolicy, discover_models, versions_in
+from lstm_ae.serving.grpc_server import to_array, to_proto
+from lstm_ae.serving.inputs import FileSamples
+from lstm_ae.serving.json_codec import outputs_to_cells, read_outputs, write_lines, write_request
+from lstm_ae.serving.loading import open_version
+from lstm_ae.serving.manifest import version_fingerprint
+from lstm_ae.serving.servable import (
+    DEFAULT,
+    HORIZON,
+    Servable,
+    Signature,
+    callable_signatures,
+    check_tensors,
+    parse_signature,
+)
+from lstm_ae.serving.tensors import Tensors, pad_steps
+from lstm_ae.table_files import table
+
+SECONDS = 120.0
+
+
+class SignatureClient(NamedTuple):
+    """A signature that can be called.
+
+    Args:
+        model: its name and version, which tell one answer from another.
+        source: whose they are: the address of the server, or of a folder the hash of the model's files.
+    """
+
+    model: str
+    source: str
+    signature: Signature
+    call: Callable[[Tensors], Tensors]
+
+
+def connect(
+    where: str, model: str | None, version: int | None, signature: str, *, trust: bool = False
+) -> SignatureClient:
+    """What answers for a model.
+
+    Args:
+        where: a folder of models, of versions, or a version; or the address of a server, `http://host:port` (REST) or
+            `grpc://host:port`.
+        model: its name; may be left out where there is only one.
+        version: None takes the newest.
+        trust: load a model from a folder whatever its operations are.
+
+    Raises:
+        ConfigError: the choice is not clear. DataError: there is no such model, or it cannot be reached.
+    """
+    scheme = urlsplit(where).scheme
+    if scheme in ("http", "https", "grpc"):
+        if not model:
+            raise ConfigError("--model must name the model, since a server has several")
+        return (_over_grpc if scheme == "grpc" else _over_rest)(where, model, version, signature)
+    return _from_folder(Path(where), model, version, signature, trust)
+
+
+def _from_folder(folder: Path, model: str | None, version: int | None, signature: str, trust: bool) -> SignatureClient:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {str(folder)!r}; give one of exported models, or http://host:port")
+    if (folder / "saved_model.pb").is_file():
+        name, number, directory = folder.resolve().parent.name, _number(folder.resolve().name), folder
+        for flag, asked, own in (("--model", model, name), ("--model-version", version, number)):
+            if asked not in (None, own):
+                raise ConfigError(f"{str(folder)!r} is a version: {flag} must be {own}, or left out. Received: {asked}")
+    else:
+        models = {found.name: found for found in discover_models(folder, VersionPolicy()) if found.sure}
+        if not models:
+            raise DataError(f"{str(folder)!r} holds no exported model; make one by lstmae export")
+        if model is None and len(models) > 1:
+            raise ConfigError(f"--model must be one of {', '.join(models)}")
+        name = model or next(iter(models))
+        if name not in models:
+            raise ConfigError(f"--model must be one of {', '.join(models)}. Received: {name!r}")
+        versions = versions_in(models[name].base)
+        number = max(versions) if version is None else version
+        if number not in versions:
+            raise ConfigError(
+                f"--model-version must be one of {', '.join(map(str, sorted(versions)))}. Received: {number}"
+            )
+        directory = versions[number]
+    with open_version(directory, trust=trust) as checked:
+        servable = Servable(name, number, directory, checked)
+    found = _chosen(servable.definitions, signature)
+    return SignatureClient(
+        f"{name}/{number}", version_fingerprint(directory), found, lambda inputs: servable.run(found.name, inputs)
+    )
+
+
+def _over_rest(url: str, model: str, version: int | None, signature: str) -> SignatureClient:
+    path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}" + (
+        f"/versions/{version}" if version is not None else ""
+    )
+    about = _json(f"{path}/metadata", None)
+    try:
+        listed = about["metadata"]["signature_def"]["signature_def"]
+        definitions = {key: ParseDict(one, SignatureDef(), ignore_unknown_fields=True) for key, one in listed.items()}
+        number = about["model_spec"]["version"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _stranger(path, error) from error
+    found = _chosen(definitions, signature)
+    # A newer version that comes while a file is worked on answers differently.
+    path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}/versions/{number}"
+
+    def call(inputs: Tensors) -> Tensors:
+        answer = _json(f"{path}:predict", write_request(found, inputs))
+        try:
+            return read_outputs(found, answer)
+        except ValueError as error:
+            raise _stranger(path, error) from error
+
+    return SignatureClient(f"{model}/{number}", url.rstrip("/"), found, call)
+
+
+def _stranger(path: str, error: Exception) -> DataError:
+    return DataError(
+        f"{path} does not answer as TensorFlow Serving does ({str(error)[:200]!r}); give a server's address"
+    )
+
+
+class _Connection(http.client.HTTPConnection):
+    """Reads the answer of a server that stopped reading the request, too: it says why."""
+
+    def send(self, data: Any) -> None:
+        """Send, as far as the server takes it."""
+        try:
+            super().send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            if self.sock is None:
+                raise
+
+
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
+    pass
+
+
+class _Opener(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_Connection, req)
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_SecureConnection, req, context=ssl.create_default_context())
+
+
+def _open(request: urllib.request.Request) -> Any:
+    return urllib.request.build_opener(_Opener).open(request, timeout=SECONDS)
+
+
+def _json(url: str, body: bytes | None) -> Any:
+    try:
+        with _open(urllib.request.Request(url, body)) as answer:
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            try:
+                said = json.loads(error.read())["error"]
+            except (ValueError, KeyError, TypeError):
+                said = error.reason
+        raise DataError(f"{url} refuses: {str(said)[:300]}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise DataError(
+            f"{url} cannot be reached ({getattr(error, 'reason', error)}); is the server running?"
+        ) from error
+
+
+def _over_grpc(url: str, model: str, version: int | None, signature: str) -> SignatureClient:
+    channel = grpc.insecure_channel(urlsplit(url).netloc, [("grpc.max_receive_message_length", -1)])
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    about = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    about.model_spec.name = model
+    if version is not None:
+        about.model_spec.version.value = version
+    answer = _rpc(url, stub.GetModelMetadata, about)
+    definitions = get_model_metadata_pb2.SignatureDefMap()
+    answer.metadata["signature_def"].Unpack(definitions)
+    found = _chosen(definitions.signature_def, signature)
+    about.model_spec.version.value = answer.model_spec.version.value
+
+    def call(inputs: Tensors) -> Tensors:
+        asked = predict_pb2.PredictRequest(model_spec=about.model_spec)
+        asked.model_spec.signature_name = found.name
+        for name, array in inputs.items():
+            asked.inputs[name].CopyFrom(to_proto(array))
+        outputs = _rpc(url, stub.Predict, asked).outputs
+        return {name: to_array(name, outputs[name]) for name in found.outputs}
+
+    return SignatureClient(f"{model}/{answer.model_spec.version.value}", url.rstrip("/"), found, call)
+
+
+def _rpc(url: str, call: Any, request: Any) -> Any:
+    try:
+        return call(request, timeout=SECONDS)
+    except grpc.RpcError as error:
+        said = str(error.details() if isinstance(error, grpc.Call) else error)
+        raise DataError(f"{url} refuses or cannot be reached: {said[:300]}") from error
+
+
+def _chosen(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
+    """The signature of that name, "" being the usual one; of the others nothing need be readable."""
+    known = callable_signatures(definitions)
+    if (name or DEFAULT) not in known:
+        raise ConfigError(f"--signature must be one of {', '.join(known)}. Received: {name or DEFAULT!r}")
+    try:
+        found = parse_signature(name or DEFAULT, known[name or DEFAULT])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The signature cannot be asked ({error}); choose another by --signature") from error
+    if not found.batched:
+        raise ConfigError(
+            f"The signature {found.name!r} does not answer sample by sample; choose another by --signature"
+        )
+    return found
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else 0
+
+
+def predict_file(
+    caller: SignatureClient,
+    samples: FileSamples,
+    out: Path,
+    *,
+    batch: int,
+    notify: Callable[[int, int], None],
+    keep_formulas: bool = False,
+) -> tuple[int, int]:
+    """Write the answer for every sample to a file: `.jsonl`, one a line, or `.csv`, one a row.
+
+    What an interrupted call of the same model with the same samples has left is kept.
+
+    Args:
+        batch: samples in a call.
+        notify: told after each batch how many samples are done, and of how many.
+        keep_formulas: keep text in a `.csv` that a spreadsheet would execute.
+
+    Returns:
+        How many samples there are, and how many of them an earlier call had done.
+
+    Raises:
+        ConfigError: the file is there already, or has another ending. DataError: the model refuses the samples.
+    """
+    if out.suffix not in (".jsonl", ".csv"):
+        raise ConfigError(f"--out must end in .jsonl or .csv. Received: {str(out)!r}")
+    if out.exists():
+        raise ConfigError(f"--out {str(out)!r} is there already; give another file")
+    part, about = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.about.json")
+    asked = {
+        "model": caller.model,
+        "source": caller.source,
+        "signature": caller.signature.name,
+        "samples": _hash(samples),
+        "keep_formulas": keep_formulas,
+    }
+    head = 1 if out.suffix == ".csv" else 0
+    done = 0
+    if part.exists() and about.exists():
+        if read_object(about) != asked:
+            raise ConfigError(
+                f"{str(part)!r} is of another model or other data, or was begun with other options; "
+                "delete it, or give another --out"
+            )
+        done = max(0, _keep_whole_rows(part, quoted=out.suffix == ".csv") - head)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        write(about, as_json(asked))
+    had = done
+    header = _first_line(part) if head and done else None
+    # A header alone is written anew.
+    with part.open("ab" if done else "wb") as file:
+        while done < len(samples):
+            inputs = samples.part(done, done + batch)
+            rows = len(next(iter(inputs.values())))
+            outputs = _as_far(_answered(caller, inputs, rows), caller.signature, inputs, samples)
+            if head:
+                columns, lines = _rows(outputs, done, keep_formulas=keep_formulas)
+                if header is None:
+                    file.write(columns)
+                elif columns != header:
+                    raise DataError(
+                        f"From sample {done} on the answers have other columns than before; write a .jsonl, or give "
+                        "those samples in a file of their own"
+                    )
+                header = columns
+            else:
+                lines = write_lines(outputs)
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+            done += rows
+            notify(done, len(samples))
+    sync(part)
+    part.rename(out)
+    about.unlink()
+    return done, had
+
+
+def _answered(caller: SignatureClient, inputs: Tensors, rows: int) -> Tensors:
+    try:
+        check_tensors(caller.signature, inputs)
+        outputs = caller.call(inputs)
+    except Refusal as refusal:
+        raise DataError(f"The model refuses the data: {refusal.message}") from None
+    if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
+        raise DataError(f"The signature {caller.signature.name!r} does not answer sample by sample; choose another one")
+    return outputs
+
+
+def _as_far(outputs: Tensors, signature: Signature, inputs: Tensors, samples: FileSamples) -> Tensors:
+    """Rollouts as long as the longest of the whole file, their ends NaN, as those of rows that stop before others."""
+    asked = samples.inputs.get(HORIZON)
+    if asked is None or asked.dtype.kind not in "iu":
+        return outputs
+    own, longest = int(inputs[HORIZON].max()), int(asked.max())
+
+    def rolls(name: str, array: NDArray[Any]) -> bool:
+        shape = signature.outputs[name].shape
+        is_open = shape is None or (len(shape) > 1 and shape[1] is None)
+        return is_open and array.ndim > 1 and array.dtype.kind == "f" and array.shape[1] == own
+
+    return {name: pad_steps(array, longest) if rolls(name, array) else array for name, array in outputs.items()}
+
+
+def _rows(outputs: Tensors, first: int, *, keep_formulas: bool) -> tuple[bytes, bytes]:
+    """A table's header and its rows."""
+    header, columns = ["sample"], []
+    for name, array in outputs_to_cells(outputs).items():
+        flat = array.reshape(len(array), -1)
+        columns.append(flat)
+        header += [name] if flat.shape[1] == 1 else [f"{name}_{place}" for place in _places(array.shape[1:])]
+    rows = [
+        [number, *(cell for array in columns for cell in array[number - first])]
+        for number in range(first, first + len(columns[0]))
+    ]
+    return table(header, [], keep_formulas=keep_formulas), table(None, rows, keep_formulas=keep_formulas)
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline()
+
+
+def _places(shape: Sequence[int]) -> Iterator[str]:
+    """Names of an array's cells, counted from 1; a last size of 1 says nothing."""
+    sizes = shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape
+    for index in np.ndindex(*sizes):
+        yield "_".join(str(place + 1) for place in index)
+
+
+def _keep_whole_rows(path: Path, *, quoted: bool) -> int:
+    """Cut off a last row that is not whole; returns how many are left.
+
+    Args:
+        quoted: whether a line may end within a cell, which then stands in quotes.
+    """
+    count, whole, end, quotes = 0, 0, 0, 0
+    with path.open("r+b") as file:
+        for line in file:
+            end += len(line)
+            quotes += line.count(b'"') if quoted else 0
+            if line.endswith(b"\n") and quotes % 2 == 0:
+                count, whole = count + 1, end
+        file.truncate(whole)
+    return count
+
+
+def _hash(samples: FileSamples) -> str:
+    found = hashlib.sha256()
+    for name, array in samples.inputs.items():
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        for start in range(0, len(array), 4096):
+            part = array[start : start + 4096]
+            # An array of texts holds their addresses.
+            found.update(repr(part.tolist()).encode() if part.dtype.kind == "O" else part.tobytes())
+    return found.hexdigest()
+
+
+def parse_constants(texts: Sequence[str]) -> dict[str, float]:
+    """`name=number` each."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, number = text.partition("=")
+        try:
+            # A whole number by itself: not every one of 64 bits has a float of its own.
+            value = int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise ConfigError(f"--set must be name=number, such as horizon=20. Received: {text!r}")
+        found[name] = value
+    return found

@@ -1,0 +1,229 @@
+"""Files as a model's inputs: rows of a table, windows of a series, arrays, or instances as a server takes them."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.data.csv_reader import read_csv
+from lstm_ae.data.text import read_lines, stable_file
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import format_count, quote
+from lstm_ae.serving.errors import Refusal
+from lstm_ae.serving.json_values import parse_object, to_tensor
+from lstm_ae.serving.servable import Signature
+from lstm_ae.serving.tensors import Tensors
+
+
+class FileSamples(NamedTuple):
+    """All inputs by name, `(samples, ...)`; windows of a series are views of it."""
+
+    inputs: dict[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def part(self, start: int, end: int) -> Tensors:
+        """The inputs of samples `start` to `end`."""
+        return {name: np.ascontiguousarray(array[start:end]) for name, array in self.inputs.items()}
+
+
+def read_samples(
+    path: Path,
+    signature: Signature,
+    *,
+    columns: Sequence[str] = (),
+    window: int | None = None,
+    stride: int = 1,
+    constants: Mapping[str, float] | None = None,
+) -> FileSamples:
+    """A file's samples for a signature.
+
+    - `.csv` (and `.csv.gz`): of a model of steps, `(any, steps or any, features)`, where the file has as many columns
+      as the model features: each row is a step and the file one series, of which windows are cut, so long as the model
+      reads them; of any other model each row is a sample, its cells in the model's order.
+    - `.npy`: the one input; `.npz`: every input by name.
+    - `.jsonl`: an instance a line, as a server takes them.
+
+    Args:
+        columns: of a table; all numeric ones where empty.
+        window: steps of a window; where None those that the model reads, and where that is any number the whole series
+            is one sample.
+        stride: steps from one window's start to the next one's.
+        constants: inputs that are the same for every sample, such as a horizon.
+
+    Raises:
+        ConfigError: an option does not fit the model. DataError: the file does not.
+    """
+    constants = constants or {}
+    for name in constants:
+        spec = signature.inputs.get(name)
+        if spec is None or spec.shape is None or len(spec.shape) != 1:
+            single = [
+                name for name, spec in signature.inputs.items() if spec.shape is not None and len(spec.shape) == 1
+            ]
+            raise ConfigError(f"--set {name}: the inputs of one number a sample are {', '.join(single) or 'none'}")
+    wanted = {name: spec for name, spec in signature.inputs.items() if name not in constants}
+    suffix = "".join(path.suffixes[-2:]).lower()
+    if suffix.endswith((".csv", ".csv.gz")):
+        inputs = _of_table(path, wanted, columns, window, stride)
+    elif columns or window is not None or stride != 1:
+        raise ConfigError("--columns, --window and --stride are for a .csv file; leave them out")
+    elif suffix.endswith(".jsonl"):
+        inputs = _of_lines(path, wanted)
+    elif suffix.endswith((".npy", ".npz")):
+        inputs = _of_arrays(path, wanted)
+    else:
+        raise ConfigError(f"The data must be a .csv, .jsonl, .npy or .npz file. Received: {str(path)!r}")
+    samples = len(next(iter(inputs.values())))
+    if not samples:
+        raise DataError(f"{str(path)!r} holds no sample; give a file with data")
+    for name, value in constants.items():
+        try:
+            inputs[name] = np.repeat(convert_exactly(np.array([value]), signature.inputs[name].dtype), samples)
+        except ValueError as error:
+            raise ConfigError(f"--set {name}: {error}") from None
+    return FileSamples(inputs)
+
+
+def _of_table(
+    path: Path, wanted: Mapping[str, Any], columns: Sequence[str], window: int | None, stride: int
+) -> dict[str, NDArray[Any]]:
+    if len(wanted) != 1:
+        raise ConfigError(
+            f"A table holds one input and this signature has {len(wanted)} ({', '.join(wanted)}); "
+            "set the others by --set, or give a .jsonl or .npz file"
+        )
+    ((name, spec),) = wanted.items()
+    names = [column.lower() for column in columns] or _numeric(path)
+    table = read_csv(path, text=(), numbers=names)
+    values = _cells(path, name, np.stack([table.numbers[column] for column in names], axis=1), spec.dtype)
+    shape: tuple[int | None, ...] = spec.shape or (None, None)
+    steps = shape[1] if len(shape) == 3 else 1
+    if steps is None and shape[2] not in (None, values.shape[1]):
+        raise ConfigError(
+            f"The model reads {shape[2]} column{'s' * (shape[2] != 1)} and the file has {', '.join(names)}; "
+            "choose by --columns"
+        )
+    if steps is None or (steps > 1 and shape[2] == values.shape[1]):
+        if window is not None and steps not in (None, window):
+            raise ConfigError(f"The model reads windows of {steps} rows; leave --window out. Received: {window}")
+        return {name: _windows(values, window or steps, stride, path)}
+    if window is not None or stride != 1:
+        raise ConfigError(
+            "--window and --stride are for a file with a column for each number of a step; leave them out"
+        )
+    sizes = tuple(size for size in shape[1:] if size is not None)
+    if len(sizes) < len(shape) - 1:
+        sizes = (values.shape[1],)
+    if np.prod(sizes) != values.shape[1]:
+        of_steps = f", or {shape[2]} and windows of {steps} rows are cut" if steps and steps > 1 else ""
+        raise ConfigError(
+            f"The model reads {np.prod(sizes)} cells a row{of_steps}, and the file has {values.shape[1]}: "
+            f"{', '.join(names)[:60]}; choose by --columns"
+        )
+    return {name: values.reshape(-1, *sizes)}
+
+
+def _windows(values: NDArray[Any], window: int | None, stride: int, path: Path) -> NDArray[Any]:
+    """Rows `(rows, features)` to `(windows, window, features)`; without a window to the one series."""
+    if window is None:
+        if stride != 1:
+            raise ConfigError("--stride is for windows; give --window too, or leave it out")
+        return values[None]
+    if len(values) < window:
+        raise DataError(f"{str(path)!r} has {format_count(len(values), 'row')}, fewer than a window of {window:,}")
+    views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)[::stride]
+    return views.swapaxes(1, 2)
+
+
+def _numeric(path: Path) -> list[str]:
+    """The headings above cells that are numbers or empty in the first row."""
+    import csv
+
+    with stable_file(path) as file:
+        rows = list(itertools.islice(csv.reader(read_lines(file, quote(path))), 2))
+    if len(rows) < 2:
+        raise DataError(f"{quote(path)} needs a header and at least one row")
+    return [heading.strip().lower() for heading, cell in zip(*rows, strict=False) if _is_number(cell)]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return not cell.strip() or float(cell) is not None
+    except ValueError:
+        return False
+
+
+def _of_lines(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    cells: dict[str, list[Any]] = {name: [] for name in wanted}
+    with stable_file(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                content = parse_object(b'{"v":' + line + b"}")
+                if content.keys() != {"v"}:
+                    raise DataError("there is more than one JSON value")
+                value = content["v"]
+                named = value if isinstance(value, dict) and value.keys() == wanted.keys() else None
+                if named is None and (len(wanted) > 1 or isinstance(value, dict)):
+                    raise DataError(f"an object with the keys {', '.join(wanted)} belongs there")
+                for name, spec in wanted.items():
+                    cells[name].append(to_tensor(value if named is None else named[name], spec.dtype))
+            except (Refusal, DataError) as error:
+                raise DataError(f"{quote(path)}, line {number}: {error}") from None
+    try:
+        return {name: np.stack(values) if values else np.empty(0) for name, values in cells.items()}
+    except ValueError:
+        raise DataError(f"{quote(path)}: the instances differ in shape; put those of one shape into a file") from None
+
+
+def _of_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            found = {next(iter(wanted)): loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded}
+    except FileNotFoundError:
+        raise DataError(f"There is no file {str(path)!r}") from None
+    except Exception as error:
+        raise DataError(
+            f"{str(path)!r} is no file of numpy ({type(error).__name__}); write it by numpy.save"
+        ) from error
+    if found.keys() != wanted.keys():
+        raise DataError(f"{str(path)!r} must hold {', '.join(wanted)}. Received: {', '.join(found)}")
+    if any(array.dtype.kind not in "fiub" or array.ndim == 0 for array in found.values()):
+        raise DataError(f"{str(path)!r} must hold arrays of numbers, one row a sample")
+    if len({len(array) for array in found.values()}) > 1:
+        raise DataError(f"{str(path)!r}: the inputs differ in their number of samples")
+    return {name: _cells(path, name, array, wanted[name].dtype) for name, array in found.items()}
+
+
+def _cells(path: Path, name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    try:
+        return convert_exactly(values, dtype)
+    except ValueError as error:
+        raise DataError(f"{quote(path)}, input {name!r}: {error}") from None
+
+
+def convert_exactly(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The same numbers in another type; a float takes the nearest that it has.
+
+    Raises:
+        ValueError: the type has nothing like one of them.
+    """
+    if dtype.kind == "O":
+        raise ValueError("the model takes text there, which a .jsonl file can hold")
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype.kind == "f":
+            bad = np.isinf(values.astype(dtype)) & ~np.isinf(values)
+        else:
+            low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+            # The largest whole numbers have no float of their own, but the next one, a power of 2, has.
+            bad = ~((values >= low) & (values < high + 1) & (values == np.floor(values)))
+        if bad.any():
+            raise ValueError(f"the model takes {dtype.name} there, which {values[bad][0]!s} is not; change the number")
+        return values.astype(dtype)

@@ -1,0 +1,367 @@
+"""TensorFlow Serving's JSON: requests and answers to and from tensors, strictly checked."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from lstm_ae.serving.errors import Refusal, invalid_argument
+from lstm_ae.serving.json_values import (
+    Tensor,
+    as_bytes,
+    is_base64,
+    json_type,
+    parse_object,
+    regular_array,
+    shape_of,
+    shown,
+    to_tensor,
+)
+from lstm_ae.serving.servable import DEFAULT, Signature
+from lstm_ae.serving.tensors import Tensors
+
+_LONG, _UNSIGNED = np.iinfo(np.int64), np.iinfo(np.uint64)
+
+
+class PredictRequest(NamedTuple):
+    """A request's content.
+
+    Args:
+        signature: "" where none is named.
+        rows: whether it came as `instances`, so that the answer is `predictions`.
+        inputs: tensors by name.
+    """
+
+    signature: str
+    rows: bool
+    inputs: dict[str, Tensor]
+
+
+# The features of an example by name: an array of bytes (object), float32 or int64; None for a feature without values.
+Features = dict[str, Tensor | None]
+
+
+class ExampleRequest(NamedTuple):
+    """The content of a classify or regress request.
+
+    Args:
+        signature: "" if the request names none.
+        context: features shared by all examples.
+    """
+
+    signature: str
+    context: Features
+    examples: list[Features]
+
+
+def read_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any]]]) -> PredictRequest:
+    """A predict request's tensors.
+
+    Args:
+        body: JSON in UTF-8.
+        signatures: the dtypes of their inputs by name (object means bytes).
+
+    Raises:
+        Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words where it has some.
+    """
+    content = parse_object(body)
+    signature = _signature(content)
+    dtypes = signatures.get(signature or DEFAULT)
+    if dtypes is None:
+        raise invalid_argument(f'Serving signature name: "{signature or DEFAULT}" not found in signature def')
+    if not dtypes:
+        raise invalid_argument(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
+    has = [key for key in ("inputs", "instances") if key in content]
+    if len(has) == 2:
+        raise invalid_argument("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
+    if not has:
+        raise invalid_argument("Missing 'inputs' or 'instances' key")
+    rows = has == ["instances"]
+    inputs = _from_rows(content["instances"], dtypes) if rows else _from_columns(content["inputs"], dtypes)
+    return PredictRequest(signature, rows, inputs)
+
+
+def read_examples(body: bytes) -> ExampleRequest:
+    """Read the examples of a classify or regress request.
+
+    Args:
+        body: JSON in UTF-8.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words.
+    """
+    content = parse_object(body)
+    signature = _signature(content)
+    context = _features(content["context"]) if "context" in content else {}
+    if "examples" not in content:
+        raise invalid_argument(
+            f"JSON Value: {shown(content)} When method is classify, key 'examples' is expected and was not found"
+        )
+    examples = content["examples"]
+    if not isinstance(examples, list):
+        raise invalid_argument(f"JSON Value: {shown(content)} Expecting 'examples' value to be an list/array")
+    if not examples:
+        raise invalid_argument(f"JSON Value: {shown(content)} 'examples' value is an empty array")
+    return ExampleRequest(signature, context, [_features(example) for example in examples])
+
+
+def _signature(content: Mapping[str, Any]) -> str:
+    signature = content.get("signature_name", "")
+    if not isinstance(signature, str):
+        raise invalid_argument(
+            f"JSON Value: {shown(signature)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    return signature
+
+
+def _features(example: Any) -> Features:
+    if not isinstance(example, dict):
+        raise invalid_argument(f"Example must be JSON object but got JSON {json_type(example)}")
+    return {name: _feature(name, value if isinstance(value, list) else [value]) for name, value in example.items()}
+
+
+def _feature(name: str, values: list[Any]) -> Tensor | None:
+    """Convert the values of a feature, all of one kind: bytes, float, or int64, to which booleans belong."""
+    kind = ""
+    for value in values:
+        if value is None or isinstance(value, list) or (isinstance(value, dict) and not is_base64(value)):
+            raise invalid_argument(f"Feature: {name[:100]} has element with unexpected JSON type: {json_type(value)}")
+        own = _kind(value)
+        if kind not in ("", own):
+            raise invalid_argument(f"Unexpected element type in feature: {name[:100]} expecting type: {kind}")
+        if own == "int64" and value > _LONG.max:
+            raise invalid_argument(f"Feature: {name[:100]} has uint64_t element. Only int64_t is supported.")
+        kind = own
+    if not values:
+        return None
+    if kind == "bytes":
+        return as_bytes(values)
+    if kind == "int64":
+        return np.array(values, np.int64)
+    return to_tensor(values, np.dtype(np.float32))
+
+
+def _kind(value: Any) -> str:
+    """Return the kind of feature that holds a value; integers beyond 64 bits are read as doubles."""
+    if isinstance(value, str | dict):
+        return "bytes"
+    return "int64" if isinstance(value, int) and _LONG.min <= value <= _UNSIGNED.max else "float"
+
+
+def _from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
+    """From a list of instances, each the value of the one input or an object of all inputs."""
+    if not isinstance(instances, list):
+        raise invalid_argument(f"JSON Value: {shown(instances)} Expecting 'instances' to be an list/array")
+    if not instances:
+        raise invalid_argument("No values in 'instances' array")
+    named = _is_object(instances[0])
+    if not named and len(dtypes) > 1:
+        raise invalid_argument(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            "tensorinfo_map"
+        )
+    for item, value in enumerate(instances):
+        if _is_object(value) != named:
+            which = "object but got list" if named else "value/list but got object"
+            raise invalid_argument(f"Expecting {which} at item {item} of input list")
+        if named and value.keys() != dtypes.keys():
+            if unknown := [name[:100] for name in value if name not in dtypes]:
+                raise invalid_argument(
+                    f"Failed to process element: {item} key: {unknown[0]} of 'instances' list. Error: "
+                    f"INVALID_ARGUMENT: JSON object: does not have named input: {unknown[0]}"
+                )
+            raise invalid_argument(
+                f"Failed to process element: {item} of 'instances' list. JSON object: {shown(value)} keys must be "
+                f"equal to: {','.join(sorted(dtypes))}"
+            )
+    columns = (
+        {name: [value[name] for value in instances] for name in dtypes} if named else {next(iter(dtypes)): instances}
+    )
+    tensors = {}
+    for name, values in columns.items():
+        found = regular_array(values, dtypes[name])
+        tensors[name] = _irregular(name if named else None, values, dtypes[name]) if found is None else found
+    return tensors
+
+
+def _from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
+    """From the value of the one input, or an object of all inputs; other keys are ignored."""
+    if not _is_object(inputs):
+        if len(dtypes) > 1:
+            raise invalid_argument(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+                "tensorinfo_map"
+            )
+        inputs = {next(iter(dtypes)): inputs}
+    for name in dtypes:
+        if name not in inputs:
+            raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
+    return {name: to_tensor(inputs[name], dtype) for name, dtype in dtypes.items()}
+
+
+def _irregular(name: str | None, instances: list[Any], dtype: np.dtype[Any]) -> NoReturn:
+    """Raise what is wrong with the first instance that does not fit."""
+    first = shape_of(instances[0])
+    for item, value in enumerate(instances):
+        try:
+            shape = np.shape(to_tensor(value, dtype))
+            if np.prod(shape) != np.prod(first):
+                raise invalid_argument(f"Expecting tensor size: {int(np.prod(first))} but got: {int(np.prod(shape))}")
+            if shape != first:
+                raise invalid_argument(f"Expecting shape {_listed(first)} but got: {_listed(shape)}")
+        except Refusal as refusal:
+            key = "" if name is None else f" key: {name}"
+            where = f"Failed to process element: {item}{key} of 'instances' list."
+            raise invalid_argument(f"{where} Error: INVALID_ARGUMENT: {refusal.message}") from None
+    raise AssertionError("every instance fits alone, and so do all")
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and not is_base64(value)
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return "[" + ",".join(map(str, shape)) + "]"
+
+
+_COLUMNS = "to get columns instead of rows, send 'inputs' instead of 'instances'"
+
+
+def write_answer(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
+    """The body of a predict answer; floats in their shortest exact form, NaN and Infinity as these words.
+
+    Bytes are text, or `{"b64": ...}` where the output's name ends in `_bytes`.
+
+    Raises:
+        Refusal: INVALID_ARGUMENT where outputs do not have one row for each instance, or JSON has nothing for them.
+    """
+    outputs = _as_text(outputs)
+    if rows:
+        return _dump({"predictions": _rowwise(outputs)}, outputs)
+    return _dump({"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}, outputs)
+
+
+def write_classification(labels: Tensor, scores: Tensor) -> bytes:
+    """Write the body of a classify answer: for each example a list of `[label, score]`.
+
+    Args:
+        labels: text, `(examples, classes)`.
+        scores: `(examples, classes)`.
+    """
+    rows = zip(labels.tolist(), _plain(scores), strict=True)
+    pairs = [[list(pair) for pair in zip(*row, strict=True)] for row in rows]
+    return _dump({"results": pairs}, {"scores": scores})
+
+
+def write_regression(values: Tensor) -> bytes:
+    """Write the body of a regress answer, one number per example."""
+    return _dump({"results": values}, {"results": values})
+
+
+def write_lines(outputs: Mapping[str, Tensor]) -> bytes:
+    """An item of `predictions` a line."""
+    outputs = _as_text(outputs)
+    return b"".join(_dump(row, outputs) + b"\n" for row in _rowwise(outputs))
+
+
+def outputs_to_cells(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The outputs with bytes as text for the cells of a table: base64 where the output's name ends in `_bytes`."""
+    found = _as_text(outputs)
+    for name, array in found.items():
+        if array.dtype.kind == "O" and name.endswith("_bytes"):
+            cells = [cell["b64"] for cell in array.ravel()]
+            found[name] = np.array(cells, object).reshape(array.shape)
+    return found
+
+
+def _rowwise(outputs: Mapping[str, Tensor]) -> Any:
+    """What stands for each instance: the one output's row, or an object of all outputs' rows."""
+    first: int | None = None
+    for name, array in outputs.items():
+        if not array.ndim:
+            raise invalid_argument(f"Tensor name: {name} has no shape information; {_COLUMNS}")
+        if first not in (None, len(array)):
+            raise invalid_argument(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {first}; {_COLUMNS}"
+            )
+        first = len(array)
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    names = list(outputs)
+    return [dict(zip(names, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+
+
+def _as_text(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if not outputs:
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
+    for array in outputs.values():
+        if array.dtype.kind not in "fiubO":
+            raise invalid_argument(f"Failed to write JSON value for tensor type: {array.dtype.name}")
+    return {name: _as_texts(name, array) if array.dtype.kind == "O" else array for name, array in outputs.items()}
+
+
+def _dump(content: Any, outputs: Mapping[str, Tensor]) -> bytes:
+    # orjson writes null for what is not finite, and is some twenty times as fast.
+    if all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()):
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
+    return json.dumps(content, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    array = np.ascontiguousarray(value)
+    if array.dtype.kind == "f":
+        # By way of text, so that a float32 is written with its own few digits, not those of its double.
+        array = array.astype(str).astype(np.float64)
+    return array.tolist() if np.ndim(value) else array.reshape(()).item()
+
+
+def _as_texts(name: str, array: Tensor) -> Tensor:
+    found = np.empty(array.shape, object)
+    for place, cell in np.ndenumerate(array):
+        if name.endswith("_bytes"):
+            found[place] = {"b64": base64.b64encode(cell).decode()}
+            continue
+        try:
+            found[place] = cell.decode()
+        except UnicodeDecodeError:
+            raise invalid_argument(
+                f"Output {name!r} holds bytes that are no text; only one named ..._bytes may"
+            ) from None
+    return found
+
+
+def write_request(signature: Signature, inputs: Tensors) -> bytes:
+    """The body that asks a signature for these inputs; text goes as base64, which any bytes survive."""
+    # orjson writes null for NaN, which no server takes for a number.
+    if all(array.dtype.kind == "f" and np.isfinite(array).all() for array in inputs.values()):
+        return orjson.dumps({"signature_name": signature.name, "inputs": inputs}, option=orjson.OPT_SERIALIZE_NUMPY)
+    plain = {name: (_base64(array) if array.dtype.kind == "O" else array).tolist() for name, array in inputs.items()}
+    return json.dumps({"signature_name": signature.name, "inputs": plain}).encode()
+
+
+def read_outputs(signature: Signature, content: Any) -> Tensors:
+    """An answer's outputs, text as bytes.
+
+    Raises:
+        ValueError: the answer is none of this signature's.
+    """
+    try:
+        outputs = content["outputs"]
+        named = outputs if len(signature.outputs) > 1 else {next(iter(signature.outputs)): outputs}
+        return {
+            name: to_tensor(named[name], spec.dtype) if spec.dtype.kind == "O" else np.array(named[name], spec.dtype)
+            for name, spec in signature.outputs.items()
+        }
+    except (KeyError, TypeError, ValueError, OverflowError, Refusal) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _base64(array: NDArray[Any]) -> NDArray[Any]:
+    found = np.empty(array.shape, object)
+    for place, cell in np.ndenumerate(array):
+        found[place] = {"b64": base64.b64encode(cell).decode()}
+    return found

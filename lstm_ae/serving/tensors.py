@@ -1,0 +1,60 @@
+"""Tensors with a row for each sample, cut, joined and filled up."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.serving.errors import Refusal, StatusCode
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def count_rows(tensors: Mapping[str, Any]) -> int:
+    """How many rows there are."""
+    return len(next(iter(tensors.values())))
+
+
+def take_rows_of(tensors: Mapping[str, Any], rows: slice) -> Tensors:
+    """Some of the rows."""
+    return {name: array[rows] for name, array in tensors.items()}
+
+
+def concatenate_tensors(parts: list[Tensors]) -> Tensors:
+    """The rows of all parts, one below the other."""
+    return parts[0] if len(parts) == 1 else {name: _stacked([part[name] for part in parts]) for name in parts[0]}
+
+
+def pad_steps(array: NDArray[Any], steps: int) -> NDArray[Any]:
+    """A forecast that goes so many steps; what it lacks is NaN, as the ends of rows with a shorter horizon are."""
+    missing = [(0, 0)] * array.ndim
+    missing[1] = (0, steps - array.shape[1])
+    return np.pad(array, missing, constant_values=np.nan)
+
+
+def _stacked(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """One below the other; a part of a forecast that goes less far ends in NaN."""
+    if arrays[0].ndim > 1 and arrays[0].dtype.kind == "f" and len({array.shape[1] for array in arrays}) > 1:
+        longest = max(array.shape[1] for array in arrays)
+        arrays = [pad_steps(array, longest) for array in arrays]
+    return np.concatenate(arrays)
+
+
+def fill_rows(tensors: Tensors, sizes: tuple[int, ...]) -> Tensors:
+    """As many rows as the next of the sizes: the last row goes on to the end."""
+    rows = count_rows(tensors)
+    missing = next((size for size in sizes if size >= rows), rows) - rows
+    if not missing:
+        return tensors
+    return {name: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for name, array in tensors.items()}
+
+
+def require_row_outputs(outputs: Tensors, rows: int) -> Tensors:
+    """The outputs; refuses those of which nobody can tell whose they are."""
+    if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
+        raise Refusal(
+            StatusCode.INTERNAL,
+            "The model does not answer row by row: send fewer rows, or serve it without --allowed-batch-sizes",
+        )
+    return outputs

@@ -1,0 +1,365 @@
+"""Significance tests: Diebold-Mariano, McNemar, Welch, and equivalence tests, and the verdicts that follow from
+them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.evaluation import Verdict, skill
+from lstm_ae.formatting import format_number
+
+Numbers = NDArray[Any]
+
+# The skill of an error twice as large as the baseline's. Without a significant test it is no tie.
+ROUT = -1.0
+
+
+def hardest(losses: Mapping[str, Numbers], counts: Numbers | None = None) -> str:
+    """Return the name of the baseline with the smallest mean loss; of equal ones the first.
+
+    It is chosen on the very samples that the verdict is about. That can only make the verdict on the model stricter.
+
+    Args:
+        losses: `(samples,)` by baseline.
+        counts: `(samples,)` forecasts that each loss is the mean of; None for one each.
+    """
+    return min(losses, key=lambda name: float(np.average(losses[name], weights=counts)))
+
+
+def compare_forecasts(
+    errors: Numbers,
+    baseline: Numbers,
+    days: Numbers,
+    *,
+    name: str,
+    steps: int,
+    kernel: str = "uniform",
+    counts: Numbers | None = None,
+) -> Verdict:
+    """Compare two forecasts by Diebold and Mariano's test with the correction of Harvey, Leybourne and Newbold (1997).
+
+    Series that share a day move together, so the test is on the daily means of the loss difference; its variance has
+    the autocovariances of `steps` - 1 lags, since forecasts of `steps` steps overlap, and is at least Newey and West's.
+    The skill is over all samples: where it has the other sign, nothing is decided. Nor is it where the error is at
+    least twice the baseline's and the test finds no difference; where the test cannot be computed, it is worse.
+
+    Args:
+        errors, baseline: `(samples,)` losses (squared errors) of the model and of the baseline.
+        days: `(samples,)` the day of each forecast.
+        name: the baseline's name.
+        steps: horizon of the forecasts.
+        kernel: as `diebold_mariano` takes it.
+        counts: `(samples,)` forecasts that each loss is the mean of; None for one each.
+    """
+    from scipy import stats
+
+    days, which = np.unique(days, return_inverse=True)
+    counts = np.ones(len(errors)) if counts is None else counts
+    difference = np.bincount(which, counts * (errors - baseline)) / np.bincount(which, counts)
+    gained = skill(float(counts @ errors), float(counts @ baseline))
+    statistic, p = diebold_mariano(difference, steps, kernel)
+    outcome = "beats" if statistic > 0 else "loses to"
+    if np.isnan(p):
+        untested = "is worse than" if gained <= ROUT else "undecided against"
+        outcome = untested if difference.any() else "ties with"
+    elif p >= 0.05:
+        outcome = "undecided against" if gained <= ROUT else "ties with"
+    elif gained * statistic < 0:
+        # A few crowded days against many others: better by the day, worse by the sample, or the reverse.
+        outcome = "undecided against"
+    middle = len(days) // 2
+    first, second = (diebold_mariano(half, steps, kernel)[0] for half in (difference[:middle], difference[middle:]))
+    # In shares of the baseline's loss, as the skill is.
+    unit = float(counts @ baseline) / max(float(counts.sum()), 1.0) or float("nan")
+    margin = float(stats.t.ppf(0.975, len(days) - 1)) * _standard_error(difference, steps, kernel) / unit
+    return Verdict(outcome, name, gained, p, statistic, (first, second), margin=margin)
+
+
+def against_each(
+    errors: Numbers, baselines: Mapping[str, Numbers], days: Numbers, *, steps: int, counts: Numbers
+) -> dict[str, Verdict]:
+    """Compare a forecast with every baseline, the one with the smallest error first; see `compare_forecasts`."""
+    first = hardest(baselines, counts)
+    order = [first, *(name for name in baselines if name != first)]
+    return {
+        name: compare_forecasts(errors, baselines[name], days, name=name, steps=steps, counts=counts) for name in order
+    }
+
+
+def compare_classifiers(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], *, name: str, what: str) -> Verdict:
+    """Compare two classifiers by McNemar's exact test: of the samples that one of them alone names rightly, half each.
+
+    McNemar (1947), "Note on the sampling error of the difference between correlated proportions or percentages". The
+    samples must be independent of one another.
+
+    Args:
+        ours, theirs: `(samples,)` whether the model, and the baseline, are right.
+        name: the baseline's name.
+        what: the noun of a sample, in the plural.
+    """
+    from scipy import stats
+
+    better, worse = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    p = float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    outcome = "ties with" if p >= 0.05 else "beats" if better > worse else "loses to"
+    words = f"accuracy {ours.mean():.2%} against {theirs.mean():.2%} in {len(ours):,} {what}"
+    statistic = (better - worse) / max(better + worse, 1) ** 0.5
+    return Verdict(outcome, name, skill(float(1 - ours.mean()), float(1 - theirs.mean())), p, statistic, words=words)
+
+
+def diebold_mariano(difference: Numbers, steps: int, kernel: str = "uniform") -> tuple[float, float]:
+    """The statistic of a mean loss difference, above 0 where it is negative, and its two-sided p-value.
+
+    Both are NaN with too few days or without any variance.
+
+    Args:
+        difference: `(days,)` the loss less that of the baseline.
+        steps: so many days following one another are dependent.
+        kernel: weights of the autocovariances: "uniform" where those of `steps` or more days apart are 0, as of
+            forecasts that overlap; "bartlett" (Newey and West) where `steps` is a rule of thumb.
+    """
+    from scipy import stats
+
+    error = _standard_error(difference, steps, kernel)
+    if np.isnan(error):
+        return error, error
+    statistic = -float(np.mean(difference)) / error
+    return statistic, float(2 * stats.t.sf(abs(statistic), len(difference) - 1))
+
+
+def _standard_error(difference: Numbers, steps: int, kernel: str) -> float:
+    """Of a mean loss difference, as `diebold_mariano` takes it; NaN where that is."""
+    from statsmodels.stats.sandwich_covariance import S_hac_simple, weights_bartlett, weights_uniform
+
+    days = len(difference)
+    if days < max(10, 2 * steps) or np.ptp(difference) == 0:
+        return float("nan")
+    centred = (difference - np.mean(difference))[:, None]
+    # The uniform kernel's may be far too small, even below 0, where there are few days a horizon.
+    weights = (weights_bartlett, weights_uniform) if kernel == "uniform" else (weights_bartlett,)
+    variance = max(S_hac_simple(centred, steps - 1, each).item() for each in weights) / days
+    harvey = (days + 1 - 2 * steps + steps * (steps - 1) / days) / days
+    return float(np.sqrt(variance / (days * harvey)))
+
+
+CONFIRMED, REFUTED, OPEN = "confirmed", "not confirmed", "not decidable"
+
+SIGNIFICANT = 0.05
+
+
+class SettingResult(NamedTuple):
+    """What a setting reached.
+
+    Args:
+        name: the setting's.
+        values: one number a seed.
+        unit: "%" for shares, which are told in per cent; "" for none.
+        higher: whether more is better.
+        log: whether the logarithms are compared; the values are then above 0.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    unit: str = ""
+    higher: bool = False
+    log: bool = False
+
+    def __str__(self) -> str:
+        """Mean and spread, as in "97.10 % ± 0.20".
+
+        >>> str(Sample("V3", (0.97, 0.98), "%")), str(Sample("loss", (0.0002,)))
+        ('97.50 % ± 0.71', '0.0002')
+        """
+        if not self.values:
+            return "no number"
+        mean = float(np.mean(self.values))
+        spread = float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+        if self.unit == "%" and 0 < mean < 5e-4:
+            return f"{format_number(float(f'{100 * mean:.2g}'))} %"
+        if self.unit == "%":
+            return f"{100 * mean:.2f} %" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+        unit = f" {self.unit}" if self.unit else ""
+        return (
+            format_number(mean) + (f" ± {format_number(float(f'{spread:.2g}'))}" if spread is not None else "") + unit
+        )
+
+    @property
+    def compared(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """The values as they are compared: larger is better."""
+        values = np.asarray(self.values, np.float64)
+        values = np.log10(values) if self.log else values
+        return values if self.higher else -values
+
+
+class Decision(NamedTuple):
+    """A verdict, the figures that decide it in words, and why they do not where they do not; "" where they do."""
+
+    verdict: str
+    figures: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        """All of it: "0.3 (one), the threshold is 0.2: not decidable, since the seeds do not agree"."""
+        return f"{self.figures}: {self.verdict}" + (f", since {self.why}" if self.why else "")
+
+
+class Difference(NamedTuple):
+    """The difference of two means: its value, its 90 % interval, and the two-sided p-value of none."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def welch_difference(ours: SettingResult, theirs: SettingResult) -> Difference | None:
+    """How much better ours is, by Welch's test; None with fewer than two numbers on a side."""
+    from scipy import stats
+
+    one, two = ours.compared, theirs.compared
+    if min(len(one), len(two)) < 2:
+        return None
+    found = float(one.mean() - two.mean())
+    parts = [float(values.var(ddof=1)) / len(values) for values in (one, two)]
+    error = math.sqrt(sum(parts))
+    # Seeds that agree to the last bit leave nothing to chance.
+    if error == 0:
+        return Difference(found, found, found, float(found == 0))
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, (one, two), strict=True))
+    reach = float(stats.t.ppf(1 - SIGNIFICANT, freedom)) * error
+    return Difference(found, found - reach, found + reach, float(2 * stats.t.sf(abs(found) / error, freedom)))
+
+
+def decide_better(ours: SettingResult, theirs: SettingResult, by: float = 0.0) -> Decision:
+    """Whether one setting is better than another; where a claim says how much, `by` at least so much.
+
+    Where logarithms are compared that is a factor.
+    """
+    text = f"{_named(ours)} against {_named(theirs)}"
+    found = welch_difference(ours, theirs)
+    if found is None:
+        return _few(ours, theirs, text)
+    text += f" over {_seeds(ours, theirs)}, p {_p(found.p)}"
+    if not by:
+        if found.p >= SIGNIFICANT:
+            return Decision(OPEN, text, f"p is not below {SIGNIFICANT}")
+        return Decision(CONFIRMED if found.value > 0 else REFUTED, text)
+    wide, told = (math.log10(by), f"a factor of {by:g}") if ours.log else (by, _told(by, ours))
+    if found.low >= wide:
+        return Decision(CONFIRMED, f"{text}, surely by {told} or more")
+    if found.high < wide:
+        return Decision(REFUTED, f"{text}, surely by less than {told}")
+    return Decision(OPEN, text, f"the 90 % interval of the difference reaches over {told}")
+
+
+def decide_alike(ours: SettingResult, theirs: SettingResult, margin: float) -> Decision:
+    """Whether two settings differ by less than a margin, which is a factor where logarithms are compared."""
+    wide = math.log10(margin) if ours.log else margin
+    told = f"a factor of {margin:g}" if ours.log else _told(margin, ours)
+    text = f"{_named(ours)} against {_named(theirs)}"
+    found = welch_difference(ours, theirs)
+    if found is None:
+        return _few(ours, theirs, text)
+    text += f" over {_seeds(ours, theirs)}"
+    if -wide < found.low and found.high < wide:
+        return Decision(CONFIRMED, f"{text}, surely within {told}")
+    if found.low > wide or found.high < -wide:
+        return Decision(REFUTED, f"{text}, surely more than {told} apart")
+    return Decision(OPEN, text, f"the 90 % interval of the difference reaches over {told}")
+
+
+def decide_reached(
+    ours: SettingResult, threshold: float, *, whole: bool, baseline: SettingResult | None = None
+) -> Decision:
+    """Whether a setting comes to a threshold, and past its baseline, with all seeds.
+
+    Args:
+        whole: whether it was trained as long, and on as much, as the claim is about. If not, missing the threshold
+            says nothing: more may reach it.
+    """
+    level = SettingResult("", (threshold,), ours.unit, ours.higher, ours.log)
+    text = f"{_named(ours)}, the threshold is {level}"
+    if baseline is not None and baseline.values:
+        text += f", the baseline {baseline.name} has {baseline}"
+    text += _over(ours)
+    if not ours.values:
+        return Decision(OPEN, text, "a number is missing")
+    over = ours.compared >= level.compared[0]
+    if baseline is not None and baseline.values:
+        over &= ours.compared > baseline.compared.max()
+    if over.all():
+        return Decision(CONFIRMED, text)
+    if not whole:
+        return Decision(
+            OPEN, text, "what is missed with less data or training than the report's may be reached with more"
+        )
+    return Decision(OPEN, text, "the seeds do not agree") if over.any() else Decision(REFUTED, text)
+
+
+def decide_missed(ours: SettingResult, threshold: float, *, whole: bool) -> Decision:
+    """Whether a setting stays worse than a threshold: the reverse of `decide_reached`, without a baseline."""
+    judged = decide_reached(ours, threshold, whole=whole)
+    turned = {CONFIRMED: REFUTED, REFUTED: CONFIRMED, OPEN: OPEN}
+    return judged._replace(verdict=turned[judged.verdict])
+
+
+def decide_compromise(middle: Sequence[SettingResult], others: Sequence[Sequence[SettingResult]]) -> Decision:
+    """Whether the middle setting is the best of all in all measures, which leaves nothing to weigh.
+
+    Confirmed where each of the others is worse in all of them; not confirmed where one is better in all of them; both
+    by Welch's test. Where some are better in one and worse in another, it is a matter of taste. Each setting is a
+    sequence of the same measures.
+    """
+    said = " and ".join(map(str, middle))
+    text = f"{middle[0].name} has {said}"
+    found = [[decide_better(one, other) for one, other in zip(each, middle, strict=True)] for each in others]
+    fewest = min((sample for each in (middle, *others) for sample in each), key=lambda sample: len(sample.values))
+    if len(fewest.values) < 2:
+        return _few(fewest, fewest, text)
+    above = [each[0].name for each, row in zip(others, found, strict=True) if all(x.verdict == CONFIRMED for x in row)]
+    below = [each[0].name for each, row in zip(others, found, strict=True) if all(x.verdict == REFUTED for x in row)]
+    text += f" over {_seeds(middle[0], middle[0])}"
+    if above:
+        return Decision(REFUTED, f"{text}, better in both: {', '.join(above)}")
+    if len(below) == len(others):
+        return Decision(CONFIRMED, f"{text}, each of the other {len(others)} is worse in both")
+    unsure = ", ".join(each[0].name for each in others if each[0].name not in below)
+    return Decision(OPEN, text, f"neither surely better nor surely worse in both: {unsure}")
+
+
+def decide_all(judged: Sequence[Decision]) -> Decision:
+    """A claim of several comparisons: confirmed where all are, not confirmed where one is not."""
+    verdicts = [each.verdict for each in judged]
+    verdict = REFUTED if REFUTED in verdicts else OPEN if OPEN in verdicts else CONFIRMED
+    # Why some of them decide nothing explains a verdict that is open, and no other.
+    whys = dict.fromkeys(each.why for each in judged if each.why and verdict == OPEN)
+    return Decision(verdict, "; ".join(each.figures for each in judged), "; ".join(whys))
+
+
+def _few(ours: SettingResult, theirs: SettingResult, text: str) -> Decision:
+    least = min(len(ours.values), len(theirs.values))
+    return Decision(OPEN, text, "one seed is too few to tell" if least else "a number is missing")
+
+
+def _named(sample: SettingResult) -> str:
+    return f"{sample} ({sample.name})"
+
+
+def _told(margin: float, sample: SettingResult) -> str:
+    return f"{100 * margin:g} point{'s' * (margin != 0.01)}" if sample.unit == "%" else f"{margin:g}"
+
+
+def _p(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+
+
+def _over(sample: SettingResult) -> str:
+    return f", over {_seeds(sample, sample)}" if len(sample.values) > 1 else ""
+
+
+def _seeds(ours: SettingResult, theirs: SettingResult) -> str:
+    counts = sorted({len(ours.values), len(theirs.values)})
+    return " and ".join(map(str, counts)) + " seeds"

@@ -1,0 +1,146 @@
+"""The MNIST study: read a digit step by step, give it back and name it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_ae.config import Mnist
+from lstm_ae.config.space import REPORT
+from lstm_ae.data.digits import WHITE, images_to_windows, load, reading_of_features, rows_to_images
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
+from lstm_ae.plots import base, digits
+from lstm_ae.run import Run
+from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns, store_nothing
+from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
+
+__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+
+keep = store_nothing
+
+CLASSES = 10
+
+SHOWN = 10
+
+
+def build(config: Mnist, data: Data) -> Any:
+    """A classifier from `sequence` `(batch, steps, features)`, 0 to 255, to `reconstruction` and `label`."""
+    from lstm_ae.models.classifier import classifier
+    from lstm_ae.models.initializers import set_initial_values
+    from lstm_ae.models.scaling import in_own_units
+
+    network = classifier(config, steps=data.train.span, features=data.train.features, classes=CLASSES)
+    return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
+
+
+def space(hp: Any, config: Mnist) -> Mnist:
+    """What is searched where nothing else is listed: learning rate, units and clipping, as in the report."""
+    return REPORT(hp, config)
+
+
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+    """Accuracy beside always naming the most frequent digit, and the error of the reconstruction."""
+    from lstm_ae.models.inference import predict_split
+
+    known = all_training_data(data, judged_by)
+    assert known.train.label is not None
+    frequent = np.bincount(known.train.label).argmax()
+    metrics: Metrics = {}
+    for part, split in evaluated_parts(data, judged_by).items():
+        error, right = RunningMean(), RunningMean()
+        for batch in measure_reconstruction(predict_split(model, split), data, error):
+            right.add(batch.outputs["label"].argmax(axis=1) == split.label[batch.samples])
+        baseline = float(np.mean(split.label == frequent))
+        metrics[part] = {
+            "accuracy": Metric(right.value, "", {f"always {frequent}": baseline}, higher_is_better=True),
+            "reconstruction_mse": reconstruction(model, known, split, error),
+        }
+    return Evaluation(metrics)
+
+
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+    """Digits above their reconstructions, loss and accuracy over the epochs, and the confusion matrix."""
+    from lstm_ae.models.inference import model_inputs, predict_split
+
+    window = data.test.windows(slice(0, SHOWN))
+    outputs = model(model_inputs(model, window, None))
+    confusion = np.zeros((CLASSES, CLASSES), np.int64)
+    label = data.test.label
+    assert label is not None
+    for batch in predict_split(model, data.test):
+        np.add.at(confusion, (label[batch.samples], batch.outputs["label"].argmax(axis=1)), 1)
+    return {
+        "reconstruction": digits.reconstructions(
+            pictures(window, data),
+            pictures(outputs["reconstruction"].numpy(), data),
+            label[:SHOWN],
+            outputs["label"].numpy().argmax(axis=1),
+        ),
+        "curves": base.curves(
+            history_columns(history),
+            [
+                base.HistoryPanel("reconstruction_loss", "Reconstruction MSE", "log"),
+                base.HistoryPanel("label_loss", "Cross-entropy", "log"),
+                base.HistoryPanel("label_accuracy", "Accuracy", "percent"),
+            ],
+        ),
+        "confusion": digits.confusion(confusion),
+    }
+
+
+def describe(config: Mnist, data: Data) -> dict[str, Figure]:
+    """The first training digit, read by rows and by pixels."""
+    return {"readings": digits.readings(pictures(data.train.windows(slice(0, 1)), data)[0])}
+
+
+def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    """The class of every test digit, its probability and the error of its reconstruction."""
+    from lstm_ae.models.inference import predict_split
+
+    rows: dict[str, list[Any]] = {
+        "digit": [],
+        "label": [],
+        "predicted": [],
+        "probability": [],
+        "reconstruction_mse": [],
+    }
+    assert data.test.label is not None
+    for batch in predict_split(model, data.test):
+        label = batch.outputs["label"]
+        error = ((batch.outputs["reconstruction"] - batch.window) / data.scale.range) ** 2
+        rows["digit"] += range(batch.samples.start, batch.samples.stop)
+        rows["label"] += data.test.label[batch.samples].tolist()
+        rows["predicted"] += label.argmax(axis=1).tolist()
+        rows["probability"] += list(label.max(axis=1))
+        rows["reconstruction_mse"] += list(error.mean(axis=(1, 2)))
+    return dict(rows)
+
+
+def classify(model: Any, read: str, named: Sequence[tuple[str, Any]]) -> tuple[list[dict[str, Any]], Figure]:
+    """Classify pictures `(28, 28)`, each with its name: label, probability and error of the reconstruction.
+
+    Args:
+        read: how the model reads a digit, as `config.read`.
+
+    Returns:
+        A row a picture, and a drawing of the first ten above their reconstructions.
+    """
+    from lstm_ae.models.inference import model_inputs
+
+    window = images_to_windows(np.stack([image for _, image in named]), read)
+    outputs = {key: value.numpy() for key, value in model(model_inputs(model, window, None)).items()}
+    error = (((outputs["reconstruction"] - window) / WHITE) ** 2).mean(axis=(1, 2))
+    rows = [
+        {"image": path, "label": int(row.argmax()), "probability": float(row.max()), "reconstruction_mse": float(mse)}
+        for (path, _), row, mse in zip(named, outputs["label"], error, strict=True)
+    ]
+    above, below = (rows_to_images(each[:SHOWN], read) / WHITE for each in (window, outputs["reconstruction"]))
+    named_by_model = outputs["label"][:SHOWN].argmax(axis=1)
+    return rows, digits.reconstructions(above, below, predicted=named_by_model, of=len(rows))
+
+
+def pictures(window: Any, data: Data) -> Any:
+    """Sequences `(n, steps, features)` as pictures `(n, 28, 28)` from 0 to 1, whichever way they were read."""
+    return rows_to_images(window, reading_of_features(data.feature_names)) / WHITE

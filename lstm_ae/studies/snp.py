@@ -1,0 +1,158 @@
+"""The stock study: give back a window of prices, or say what comes next, persistence beside every number."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_ae.config import Snp
+from lstm_ae.config.space import REPORT
+from lstm_ae.data.prices import load
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
+from lstm_ae.plots import base, prices
+from lstm_ae.run import Run
+from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns, snp_one_step
+from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
+from lstm_ae.studies.snp_one_step import dates_of, forecasts, latest_windows, quantity_label
+
+__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+
+SHOWN = 20
+
+
+def build(config: Snp, data: Data) -> Any:
+    """A forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
+    from lstm_ae.models.autoencoder import autoencoder
+    from lstm_ae.models.forecaster import step_forecaster
+    from lstm_ae.models.initializers import set_initial_values
+    from lstm_ae.models.scaling import in_own_units
+
+    features = data.train.features
+    if config.goal == "reconstruct":
+        network = autoencoder(config, steps=config.window, features=features)
+    else:
+        network = step_forecaster(config, typical=1.0 if data.scale.kind == "log" else typical_change(data))
+    return in_own_units(set_initial_values(network, config, config.window), data.scale)
+
+
+def typical_change(data: Data, most: int = 4096) -> float:
+    """Standard deviation of a step's change in scaled values, over training windows spread evenly."""
+    index = np.unique(np.linspace(0, data.train.samples - 1, most).astype(int))
+    window = data.train.windows(index)[:, :-1]
+    _, span = data.scale.of(window, data.train.companies(index))
+    return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0
+
+
+def space(hp: Any, config: Snp) -> Snp:
+    """What is searched where nothing else is listed: learning rate, units and clipping, as in the report."""
+    return REPORT(hp, config)
+
+
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+    """Errors of the forecast beside those of predictors without a network, or of what was given back."""
+    if forecasts(model):
+        return snp_one_step.evaluate(model, data, judged_by)
+    from lstm_ae.models.inference import predict_split
+
+    metrics: Metrics = {}
+    for part, split in evaluated_parts(data, judged_by).items():
+        error, absolute, constant = RunningMean(), RunningMean(), RunningMean()
+        for batch in measure_reconstruction(predict_split(model, split), data, error):
+            absolute.add(abs(batch.outputs["reconstruction"] - batch.window))
+            constant.add(abs(batch.window.mean(axis=1, keepdims=True) - batch.window))
+        metrics[part] = {
+            "reconstruction_mse": reconstruction(model, all_training_data(data, judged_by), split, error),
+            "reconstruction_mae": Metric(absolute.value, "USD", {"mean of the window": constant.value}),
+        }
+    return Evaluation(metrics)
+
+
+def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
+    """Write the scale, the baselines and how far forecasts were off on validation, for forecasts of new prices."""
+    if evaluation.kept is not None:
+        calibration, fitted = evaluation.kept
+        run.write_baselines(fitted)
+        if calibration is not None:
+            assert data.validation.time is not None
+            run.write_calibration(calibration, data.scale, str(data.validation.time.max()))
+    return {}
+
+
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+    """The last test window of each company: whole, its last day, and one company along its days; and the loss."""
+    from lstm_ae.models.inference import model_inputs
+
+    index, names = latest_windows(data, data.test, SHOWN)
+    window, company = data.test.windows(index), data.test.companies(index)
+    dates = [dates_of(data.test, start, data.test.span) for start in data.test.starts[index]]
+    loss = base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")])
+    quantity = quantity_label(data)
+    if not forecasts(model):
+        outputs = model(model_inputs(model, window, company))["reconstruction"].numpy()[..., 0]
+        few = slice(0, 2)
+        given_back = prices.reconstruction(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
+        return {"reconstruction": given_back, "loss": loss}
+    given = model_inputs(model, window[:, :-1], company, window[:, -1:])
+    past, truth = window[:, :-1, 0], window[:, 1:, 0]
+    future = model(given)["future"].numpy()[..., 0]
+    drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
+    drawn["skill_by_company"] = prices.skill_by_company(*snp_one_step.skill_by_company(model, data))
+    if future.shape[1] > 1:
+        one = names.index("AAPL") if "AAPL" in names else 0
+        days = [each[1:] for each in dates]
+        drawn["windows"] = prices.windows(days, truth, future, names, quantity=quantity)
+        drawn["window"] = prices.window(days[one], truth[one], future[one], past[one], names[one], quantity=quantity)
+    return drawn
+
+
+def describe(config: Snp, data: Data) -> dict[str, Figure]:
+    """The prices of the first two companies with the borders of the parts."""
+    wholes = [_whole(data, line) for line in range(1, min(3, len(data.symbols)))]
+    borders = []
+    if data.train.series is not data.test.series:
+        borders = [(name, split.time.min()) for name, split in zip(_PARTS, data[:3], strict=True)]  # type: ignore[union-attr]
+    figure = prices.history(
+        [days for days, _ in wholes],
+        [values for _, values in wholes],
+        list(data.symbols[1:3]),
+        quantity=quantity_label(data),
+        boundaries=borders,
+    )
+    companies = len(data.symbols) - 1
+    return {"prices": base.with_title(figure, f"The first 2 of {companies} companies") if companies > 2 else figure}
+
+
+_PARTS = ("train", "validation", "test")
+
+
+def _whole(data: Data, line: int) -> tuple[Any, Any]:
+    """Days and prices of one company over all parts."""
+    pieces = []
+    for split in (data.train, data.validation, data.test):
+        assert split.time is not None
+        rows = split.company == line
+        pieces.append((split.time[rows], split.series[rows, 0]))
+        if data.train.series is data.test.series:
+            break
+    return np.concatenate([days for days, _ in pieces]), np.concatenate([values for _, values in pieces])
+
+
+def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    """The day after every test window beside persistence and truth, or the last day of each, given back."""
+    if forecasts(model):
+        return snp_one_step.predict(model, data, data.test)
+    from lstm_ae.models.inference import predict_split
+
+    split = data.test
+    assert split.company is not None
+    assert split.time is not None
+    rows: dict[str, list[Any]] = {"symbol": [], "date": [], "actual": [], "reconstruction": []}
+    for batch in predict_split(model, split):
+        last = split.starts[batch.samples] + split.span - 1
+        rows["symbol"] += [data.symbols[line] for line in split.company[last]]
+        rows["date"] += split.time[last].astype(str).tolist()
+        rows["actual"] += list(batch.window[:, -1, 0])
+        rows["reconstruction"] += list(batch.outputs["reconstruction"][:, -1, 0])
+    return dict(rows)

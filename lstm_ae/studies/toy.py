@@ -1,0 +1,81 @@
+"""The toy study: give back a noisy signal with a damped stretch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_ae.config import Toy
+from lstm_ae.config.space import REPORT
+from lstm_ae.data.toy import generate_signals, load
+from lstm_ae.data.windows import Data
+from lstm_ae.evaluation import Evaluation, Metrics, RunningMean
+from lstm_ae.plots import base, signals
+from lstm_ae.run import Run
+from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns, store_nothing
+from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
+
+__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+
+keep = store_nothing
+
+
+def build(config: Toy, data: Data) -> Any:
+    """An autoencoder from `sequence` to `reconstruction`, both `(batch, 50, 1)`."""
+    from lstm_ae.models.autoencoder import autoencoder
+    from lstm_ae.models.initializers import set_initial_values
+    from lstm_ae.models.scaling import in_own_units
+
+    network = autoencoder(config, steps=data.train.span, features=data.train.features)
+    return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
+
+
+def space(hp: Any, config: Toy) -> Toy:
+    """What is searched where nothing else is listed: learning rate, units and clipping, as in the report."""
+    return REPORT(hp, config)
+
+
+def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+    """Mean squared error of the reconstruction."""
+    from lstm_ae.models.inference import predict_split
+
+    metrics: Metrics = {}
+    for part, split in evaluated_parts(data, judged_by).items():
+        error = RunningMean()
+        for _ in measure_reconstruction(predict_split(model, split), data, error):
+            pass
+        metrics[part] = {"reconstruction_mse": reconstruction(model, all_training_data(data, judged_by), split, error)}
+    return Evaluation(metrics)
+
+
+def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+    """Two test signals with their reconstructions, and the loss over the epochs."""
+    from lstm_ae.models.inference import model_inputs
+
+    window = data.test.windows(slice(0, 2))
+    given_back = model(model_inputs(model, window, None))["reconstruction"].numpy()
+    return {
+        "reconstruction": signals.reconstructions(window[..., 0], given_back[..., 0]),
+        "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
+    }
+
+
+def describe(config: Toy, data: Data) -> dict[str, Figure]:
+    """The first signals, their damped stretch marked."""
+    values, centres = generate_signals(config.sequences, config.seed)
+    return {"signals": signals.signals(values[:3], centres[:3])}
+
+
+def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    """Every step of every test sequence beside its reconstruction."""
+    from lstm_ae.models.inference import predict_split
+
+    values = np.concatenate([batch.outputs["reconstruction"] for batch in predict_split(model, data.test)])
+    samples, steps, _ = values.shape
+    return {
+        "sample": np.repeat(np.arange(samples), steps).tolist(),
+        "step": np.tile(np.arange(steps), samples).tolist(),
+        "value": list(data.test.windows().ravel()),
+        "reconstruction": list(values.ravel()),
+    }

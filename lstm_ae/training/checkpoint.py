@@ -1,0 +1,206 @@
+"""The state of a training: kept after every epoch, taken up again, and what is decided by it.
+
+Everything that decides the next epoch is in one `.npz`, written beside and renamed: the network's variables (seed
+generators included), the optimizer's, the best weights and the history.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from lstm_ae.config import Config
+from lstm_ae.errors import ConfigError
+from lstm_ae.files import load_state, save_state
+
+
+class Progress(NamedTuple):
+    """Where training stands: told after every step and every epoch (`finished`), epoch 0 included.
+
+    `values` are the running losses and metrics; `seconds` counts from the start of this process's training, which
+    began after `first` epochs.
+    """
+
+    first: int
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    values: Mapping[str, float]
+    seconds: float
+    finished: bool
+
+
+Judge = Callable[[list[dict[str, float]]], str]
+
+
+class Checkpointer(keras.callbacks.Callback):
+    """Keeps the best weights and the training state, stops on NaN or without progress, and tells where it stands."""
+
+    def __init__(
+        self,
+        config: Config,
+        variables: list[Any],
+        optimizer_variables: list[Any],
+        path: Path,
+        identity: Mapping[str, Any],
+        notify: Callable[[Progress], None] | None,
+        steps: int,
+        judge: Judge | None = None,
+        log: Callable[[list[dict[str, float]]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.path, self.identity, self.notify, self.steps = config, path, dict(identity), notify, steps
+        self.judge, self.log = judge or (lambda history: ""), log
+        self.variables, self.optimizer_variables = variables, optimizer_variables
+        self.history: list[dict[str, float]] = []
+        self.best: list[Any] = [np.asarray(variable) for variable in variables]
+        # The weights that the last validation judged, where they are not the variables' own values.
+        self.judged: list[Any] = []
+        self.best_value, self.best_epoch = math.inf, 0
+        self.stopped, self.diverged = "", False
+        self.before, self.started, self.first, self.rate = 0.0, time.monotonic(), 0, 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return completed_epochs(self.history)
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, over all resumptions."""
+        return self.before + time.monotonic() - self.started
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Start the clock."""
+        self.started, self.first = time.monotonic(), self.epoch
+
+    def judge_start(self, logs: Mapping[str, float]) -> None:
+        """Record the untrained network as epoch 0 and save, so that a kill within the first epoch can be resumed.
+
+        Args:
+            logs: its values on the validation split, by their names in the history.
+        """
+        row = {"epoch": 0.0, **{key: float(value) for key, value in logs.items()}, "seconds": self.seconds}
+        self.history.append(row)
+        if math.isfinite(row["val_loss"]):
+            self.best_value = row["val_loss"]
+        self._keep_on_disk(row)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Note the learning rate that the epoch starts with."""
+        self.rate = float(np.asarray(self.model.optimizer.learning_rate))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Stop at once when the running loss is no number any more."""
+        if not math.isfinite(logs["loss"]):
+            self._diverge(self.epoch + 1)
+        self._tell(batch + 1, logs, finished=False)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Judge the epoch, then save. One that another callback has stopped within counts as not begun."""
+        if self.diverged:
+            return
+        if "val_loss" not in logs:
+            self.stopped = f"a callback stopped it in epoch {epoch + 1}"
+            return
+        row = {"epoch": epoch + 1.0, **{key: float(value) for key, value in logs.items()}}
+        row["learning_rate"] = self.rate
+        if not math.isfinite(row["val_loss"]):
+            self._diverge(epoch + 1)
+            return
+        self.history.append({**row, "seconds": self.seconds})
+        if row["val_loss"] < self.best_value:
+            self.best_value, self.best_epoch = row["val_loss"], epoch + 1
+            self.best = self.judged or [np.array(variable) for variable in self.variables]
+        if self.config.patience and epoch + 1 - self._last_progress() >= self.config.patience:
+            self.stopped = f"no better validation loss in {self.config.patience} epochs"
+        self.stopped = self.stopped or self.judge(trained_epochs(self.history))
+        self.model.stop_training = self.model.stop_training or bool(self.stopped)
+        self._keep_on_disk(row)
+
+    def _last_progress(self) -> int:
+        """The best epoch after the start: a network may first move away from a good start and come back later."""
+        return int(min(trained_epochs(self.history), key=lambda row: row["val_loss"])["epoch"])
+
+    def _keep_on_disk(self, row: Mapping[str, float]) -> None:
+        """Save the state and report a completed epoch."""
+        self.save()
+        if self.log:
+            self.log(self.history)
+        self._tell(self.steps if row["epoch"] else 0, row, finished=True)
+
+    def _diverge(self, epoch: int) -> None:
+        self.diverged, self.stopped = True, f"the loss became NaN or infinite in epoch {epoch}"
+        self.model.stop_training = True
+
+    def _tell(self, step: int, values: Mapping[str, Any], *, finished: bool) -> None:
+        if self.notify:
+            epoch = self.epoch if finished else self.epoch + 1
+            numbers = {key: float(value) for key, value in values.items()}
+            elapsed = time.monotonic() - self.started
+            self.notify(Progress(self.first, epoch, self.config.epochs, step, self.steps, numbers, elapsed, finished))
+
+    def save(self) -> None:
+        """Write the training state."""
+        meta = {
+            "identity": self.identity,
+            "history": self.history,
+            "best_value": self.best_value if math.isfinite(self.best_value) else None,
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "seconds": self.seconds,
+        }
+        save_state(self.path, meta, self._groups())
+
+    def _groups(self) -> dict[str, list[Any]]:
+        return {"variable": self.variables, "optimizer": self.optimizer_variables, "best": self.best}
+
+    def restore(self) -> None:
+        """Take up the state on disk, if there is one."""
+        if not self.path.exists():
+            return
+        meta, groups = load_state(
+            self.path,
+            {name: len(values) for name, values in self._groups().items()},
+            "The training state ",
+            "start a new run, or delete that file to start this one from its beginning",
+        )
+        for key, value in self.identity.items():
+            before = meta["identity"].get(key)
+            if key == "config" and isinstance(before, dict):
+                # Options that came later had their usual values.
+                usual = type(self.config)().to_dict()
+                before = {name: usual[name] for name in value if name in usual} | before
+            if before != value:
+                raise ConfigError(
+                    f"This training cannot go on: {_difference(key, before, value)}. Start a new run without --resume"
+                )
+        for name, variables in (("variable", self.variables), ("optimizer", self.optimizer_variables)):
+            for variable, value in zip(variables, groups[name], strict=True):
+                variable.assign(value)
+        self.best, self.history = groups["best"], meta["history"]
+        self.best_epoch, self.stopped, self.before = meta["best_epoch"], meta["stopped"], meta["seconds"]
+        self.best_value = math.inf if meta["best_value"] is None else meta["best_value"]
+
+
+def completed_epochs(history: Sequence[Mapping[str, float]]) -> int:
+    """The number of epochs in a history; the start, epoch 0, is none."""
+    return int(history[-1]["epoch"]) if history else 0
+
+
+def trained_epochs(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """The rows of a history without the start, epoch 0."""
+    return [row for row in history if row["epoch"] >= 1]
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    """What is other than it was; of mappings, the entries that are."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        return "; ".join(f"its {key} had {name} {before.get(name)}, now it is {now.get(name)}" for name in names)
+    return f"its {key} was {before}, now it is {now}"

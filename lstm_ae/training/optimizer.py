@@ -1,0 +1,35 @@
+"""The optimizer of a training and its learning rate over the steps."""
+
+import math
+from typing import Any
+
+import keras
+
+from lstm_ae.config import Config
+
+
+def make_optimizer(config: Config, steps: int) -> Any:
+    """The optimizer of a training of `steps` steps an epoch."""
+    names = {"adam": "Adam", "adamw": "AdamW", "nadam": "Nadam", "rmsprop": "RMSprop", "sgd": "SGD"}
+    others: dict[str, Any] = {"global_clipnorm": config.clip or None}
+    if config.optimizer in ("adam", "adamw", "nadam"):
+        others |= {"beta_2": config.beta_2, "epsilon": config.epsilon}
+    if config.optimizer == "adamw":
+        others["weight_decay"] = config.weight_decay
+    if config.average:
+        others |= {"use_ema": True, "ema_momentum": config.average}
+    return getattr(keras.optimizers, names[config.optimizer])(_rate(config, config.epochs * steps), **others)
+
+
+def _rate(config: Config, steps: int) -> Any:
+    """The learning rate over `steps` steps."""
+    rising = math.ceil(config.warmup * steps)
+    if config.schedule == "cosine":
+        if not rising:
+            return keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - rising), warmup_target=config.learning_rate, warmup_steps=rising
+        )
+    if rising:
+        return keras.optimizers.schedules.PolynomialDecay(0.0, rising, config.learning_rate)
+    return config.learning_rate
