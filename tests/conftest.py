@@ -54,3 +54,39 @@ def grid(tmp_path_factory):
 def s(grid, empty_directory):
     """A finished search in the working directory, to be spoilt."""
     return Path(shutil.copytree(grid.place, "s"))
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    """Return the outcome of a search without an accident, by its kind."""
+    from processes import finished
+    from search_kills import KINDS, outcome
+
+    found = {}
+
+    def reference(kind):
+        if kind not in found:
+            place = tmp_path_factory.mktemp(kind)
+            code, lines = finished(f"{KINDS[kind]} --jobs 1 --out s", place)
+            assert code == 0, lines
+            found[kind] = outcome(place / "s")
+        return found[kind]
+
+    return reference
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """A browser without a window."""
+    from browsers import CHROMIUM, DRIVER, OPTIONS, webdriver
+
+    options = webdriver.ChromeOptions()
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('user')}"):
+        options.add_argument(option)
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    try:
+        yield driver
+    finally:
+        driver.quit()

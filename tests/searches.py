@@ -10,6 +10,11 @@ from typing import NamedTuple
 
 from lstm_ae_cli import main
 
+from lstm_ae.run import Run
+from lstm_ae.search import executors
+from lstm_ae.search.job import JobOutcome
+from lstm_ae.search.trial import COMPLETED, Execution
+
 SMALL = "--sequences 60 --epochs 2 --batch-size 16 --deterministic --jobs 1"
 GRID = f"toy tune --units 2,3 --clip 1,5 {SMALL} --seed 3"
 
@@ -89,3 +94,15 @@ def cut_after_two(place):
 
 def journal_of(place):
     return [json.loads(line) for line in (place / "journal.jsonl").read_text().splitlines()]
+
+
+def faked(monkeypatch, scores):
+    """Trials that end at once, with these scores; no model is made of them."""
+
+    def fake(job, load, notify):
+        config = job.config
+        score = scores(config)
+        return JobOutcome(job.number, COMPLETED, (Execution(config["seed"], score, 8, 8, "", 1.0, (score,)),))
+
+    monkeypatch.setattr(executors, "run", fake)
+    monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])

@@ -2,29 +2,10 @@
 
 import numpy as np
 import pytest
+from price_forecasts import data_of
 
-from lstm_ae.data.scaling import Scale, fixed_scale
-from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.forecasting import price_baselines
 from lstm_ae.forecasting.price_baselines import KnownPrices, fit_price_baselines, known_prices, regressors, weekday_of
-
-MONDAY = np.datetime64("2024-01-01")
-
-
-def panel(series: np.ndarray, span: int, start: int = 0) -> Split:
-    """One company on working days."""
-    days = np.busday_offset(MONDAY, np.arange(start, start + len(series)))
-    segment = np.zeros(len(series), np.int32)
-    values = series.reshape(len(series), -1).astype(np.float32)
-    return Split(values, window_starts(segment, span), span, segment, segment + 1, days)
-
-
-def data_of(
-    series: np.ndarray, span: int, names: tuple[str, ...] = ("high (USD)",), scale: Scale | None = None
-) -> Data:
-    first, second = len(series) * 6 // 10, len(series) * 8 // 10
-    parts = [panel(series[a:b], span, a) for a, b in ((0, first), (first, second), (second, len(series)))]
-    return Data(*parts, scale or fixed_scale(), Source("made", "", "CC0"), ("", "A"), names)
 
 
 def test_weekdays() -> None:

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_baselines import data_of
+from price_forecasts import data_of
 
 from lstm_ae.data.scaling import window_scale
 from lstm_ae.errors import ConfigError

@@ -18,10 +18,10 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from detectors import detector_of
 from lstm_ae_cli.console import Console, _finite
 from lstm_ae_cli.series_detection import _show
 from searches import Said, call
-from test_streaming import detector_of
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detect import as_json, describe_detection, event_columns

@@ -4,17 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from test_baselines import data_of
+from price_forecasts import data_of, found_of
 
 from lstm_ae.data.scaling import Scale, fixed_scale
-from lstm_ae.forecasting.price_baselines import fit_price_baselines
 from lstm_ae.forecasting.price_metrics import (
     ForecastMethod,
     PriceErrors,
     calibrate_price_intervals,
     judge_prices,
     mean_absolute_change,
-    price_errors,
     price_metrics,
 )
 
@@ -24,12 +22,6 @@ LOGARITHMS = Scale("log", np.zeros((1, 1), np.float32), np.ones((1, 1), np.float
 def naive(given, ahead, times=1.0):
     """Forecasts: the last known value, times something."""
     return ForecastMethod(lambda past, company, following: np.repeat(times * past[:, -1:], ahead, axis=1), given, ahead)
-
-
-def found_of(series, way, scale=None, calibration=None):
-    data = data_of(np.asarray(series, float), way.given + way.ahead, scale=scale)
-    fitted = fit_price_baselines(data, way.given, way.ahead, with_open=False)
-    return data, price_errors(way, data, data.test, fitted, calibration)
 
 
 def test_by_hand():

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from machines import MACHINES, ROWS, table
 from searches import Said, call
 
 from lstm_ae.apply.detect import load_detector
@@ -29,30 +30,7 @@ from lstm_ae.studies import series
 from lstm_ae.studies.series import defaults
 from lstm_ae.training.batches import Batches
 
-# Level and deviation of each machine.
-MACHINES = {"large": (10_000.0, 3000.0), "middle": (100.0, 30.0), "small": (1.0, 0.02)}
-ROWS = 240
 QUICK = "--id-col machine --window 12 --max-gap 1 --units 8 --code 4 --epochs 10 --batch-size 32 --learning-rate 0.01"
-
-
-def values_of(machine: str, level: float, deviation: float) -> Any:
-    """Two columns with a season of 12 steps, `(rows, 2)`."""
-    step, random = 2 * np.pi * np.arange(ROWS)[:, None] / 12, np.random.default_rng(len(machine))
-    waves = np.sqrt(2) * np.sin(step + np.arange(2)) + 0.05 * random.normal(size=(ROWS, 2))
-    return level * np.array([1, 2]) + deviation * waves
-
-
-def table(path: Path, machines: dict[str, tuple[float, float]] = MACHINES, spike: float = 0) -> Path:
-    """Hourly values of machines in this order; with a spike of so many deviations of the small one at row 150."""
-    lines = ["machine,time,a,b"]
-    for machine, (level, deviation) in machines.items():
-        values = values_of(machine, level, deviation)
-        if machine == "small":
-            values[150, 0] += spike * deviation
-        times = np.datetime64("2024-01-01T00", "h") + np.arange(ROWS)
-        lines += [f"{machine},{time}:00,{a:.7g},{b:.7g}" for time, (a, b) in zip(times, values, strict=True)]
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 @pytest.fixture(scope="module")

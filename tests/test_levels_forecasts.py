@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from machines import MACHINES, ROWS, table, values_of
 from searches import call
-from test_levels import MACHINES, ROWS, table, values_of
 
 from lstm_ae.run import open_run
 

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
+from price_forecasts import constant_output, data_of, found_of
 from price_makers import prices
-from test_baselines import data_of
-from test_errors import found_of
-from test_rollout import constant_output
 
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from detectors import detector_of
 from hypothesis import given
 from hypothesis import strategies as st
 from lstm_ae_cli.console import Console
 from lstm_ae_cli.series_detection import _lines
 from lstm_ae_cli.training import show_note
-from test_streaming import detector_of
 
 from lstm_ae.apply.detect import event_columns, score_columns, search_series
 from lstm_ae.apply.forecast import TableForecast

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import contrast, pytestmark, resize, scheme  # noqa: F401
 from report_makers import SAVED, found_anomalies, made, metric, searched
 
 from lstm_ae.config import Toy
@@ -18,17 +19,6 @@ from lstm_ae.tour.levels import LEVELS
 from lstm_ae.tour.page import render_tour
 from lstm_ae.tour.results import read_results
 from lstm_ae.tour.runs import plan_tour
-
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-DRIVER, CHROMIUM = Path("/usr/bin/chromedriver"), Path("/usr/bin/chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not DRIVER.exists() or not CHROMIUM.exists(), reason="chromium and chromedriver are missing"),
-]
-OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--lang=en"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +35,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(place / "report.html", page.html)
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('user')}"):
-        options.add_argument(option)
-    options.binary_location = str(CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
 @pytest.fixture
 def browser(driver: Any, report: Path) -> Iterator[Any]:
     """The report, opened. After every test: nothing in the console, and no request but for the file."""
@@ -71,16 +47,6 @@ def browser(driver: Any, report: Path) -> Iterator[Any]:
     asked = {one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"}
     assert report.as_uri() in {url.partition("#")[0] for url in asked}
     assert all(url.startswith((report.as_uri(), "data:image/png;base64,")) for url in asked)
-
-
-def resize(driver: Any, width: int) -> None:
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def scheme(driver: Any, name: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": name}]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 @pytest.mark.parametrize("width", [360, 1280])
@@ -132,18 +98,6 @@ def test_lines_and_texts_stand_out_from_their_ground(browser: Any, ground: str) 
     )
     assert len(set(lines)) >= 2
     assert min(contrast(line, pairs[0][1]) for line in lines) >= 3
-
-
-def contrast(one: str, other: str) -> float:
-    """The contrast of two colours, as WCAG 2.1 has it."""
-
-    def luminance(colour: str) -> float:
-        parts = [int(part) / 255 for part in colour.removeprefix("rgb(").rstrip(")").split(",")]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_all_of_it_is_reached_by_the_keyboard(browser: Any) -> None:

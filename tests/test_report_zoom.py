@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_makers import HOSTILE, Page, found_anomalies, made
+from report_makers import HOSTILE, Page, found_anomalies, made, searched_series
 
 from lstm_ae.detection.sketch import TableSketch, sketch_series
 from lstm_ae.report import interactive_chart
@@ -21,51 +21,25 @@ from lstm_ae.run import Run
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 
-def searched(
-    rows: int = 11, *, dated: bool = True, name: str = "temp", several: int = 1, points: int = 10_000
-) -> TableSketch:
-    """A series of rows at a minute (or rows by number) with one event in its rows 4 and 5."""
-    step = 60_000_000_000 if dated else 1
-    times = np.arange(rows) * step + (np.datetime64("2024-01-01", "ns").astype(np.int64) if dated else 0)
-    scores = np.where(np.isin(np.arange(rows), (4, 5)), 100.0, 1.0)
-    parts = [
-        sketch_series(
-            times,
-            np.zeros(rows, int),
-            np.sin(np.arange(rows))[:, None],
-            scores,
-            np.array([[4, 5]]),
-            series=f"{name}{k}" if several > 1 else "",
-            names=(name,),
-            around=3,
-            points=points,
-        )
-        for k in range(several)
-    ]
-    texts = {"end": "e", "peak": "k", "score": 100.0, "p": 0.001, "columns": f"{name} 100%", "provisional": False}
-    events = [{"start": f"{name} event {k}", **texts, "at": [k, 0]} for k in range(several)]
-    return TableSketch(dated, step, 10.0, "fixed:10", tuple(parts), events)
-
-
 def page_of(*runs: str) -> Page:
     return Page(render_report(gather_sources(runs), command="lstmae report", written="today").html)
 
 
 def with_events(where: str, **details: object) -> Run:
     run = found_anomalies(where)
-    run.write_detection(searched(**details))  # type: ignore[arg-type]
+    run.write_detection(searched_series(**details))  # type: ignore[arg-type]
     return run
 
 
 def test_events_of_several_series_tell_whose_they_are() -> None:
-    run, found = with_events("r", several=2), searched(several=2)
+    run, found = with_events("r", several=2), searched_series(several=2)
     run.write_detection(found._replace(events=[{**event, "series": "pump 3"} for event in found.events]))
     text = page_of("r").text
     assert all(f"pump 3 {time}" in text for time in ("temp event 1", "e", "k"))
 
 
 def test_a_chart_by_hand() -> None:
-    (chart,) = interactive_charts(searched(), 100)
+    (chart,) = interactive_charts(searched_series(), 100)
     # Two panels, 92 high below 26 each; the drawing is 800 wide, its lines run from 64 to 788.
     assert [(panel.name, panel.top, panel.bottom) for panel in chart.panels] == [
         ("temp", 26, 118),
@@ -94,21 +68,21 @@ def test_a_chart_by_hand() -> None:
 
 
 def test_a_chart_in_words() -> None:
-    (chart,) = interactive_charts(searched(), 100)
+    (chart,) = interactive_charts(searched_series(), 100)
     assert chart.title == "The table and its events"
     assert chart.text == (
         "11 rows from 2024-01-01 00:00 to 2024-01-01 00:10 UTC: temp, and the score; 1 event above the threshold of 10."
     )
-    _, other = interactive_charts(searched(dated=False, several=2), 100)
+    _, other = interactive_charts(searched_series(dated=False, several=2), 100)
     assert other.title == "The series temp1 and its events"
     assert other.text.startswith("11 rows from row 0 to row 10: temp, and the score; 1 event")
     assert [text for text, _ in other.ticks] == ["0", "2", "4", "6", "8", "10"]
-    (long,) = interactive_charts(searched(1000), 100)
+    (long,) = interactive_charts(searched_series(1000), 100)
     assert "Of each line 100 points at most are kept" in long.text
 
 
 def test_missing_values_break_a_line() -> None:
-    found = searched()
+    found = searched_series()
     (one,) = found.series
     values = one.lines[0].values.copy()
     values[3] = np.nan
@@ -172,7 +146,7 @@ def test_the_page_has_one_script_and_its_policy_names_it() -> None:
     policy = next(each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy")
     assert f"script-src 'sha256-{digest}';" in (policy or "")
     for sentence in (
-        "1 event in the table that was searched last, by the threshold 10 ( fixed:10 ):",
+        "1 event in the table that was searched_series last, by the threshold 10 ( fixed:10 ):",
         "temp event 0",
         "The start of an event leads to its place in the chart.",
         "Zoom by the wheel, the buttons, or + and −; move by dragging",

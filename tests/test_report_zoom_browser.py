@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_makers import found_anomalies
-from test_report_browser import contrast, driver, resize, scheme  # noqa: F401
-from test_report_browser import pytestmark as browser_is_there
-from test_report_zoom import searched
+from browsers import contrast, resize, scheme
+from browsers import pytestmark as browser_is_there
+from report_makers import found_anomalies, searched_series
 
 from lstm_ae.report.page import gather_sources, render_report, write_report
 
@@ -24,14 +23,14 @@ def zoomed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of two runs: 1,001 rows at a minute with an event in rows 4 and 5, and two series of numbered rows."""
     place = tmp_path_factory.mktemp("zoomed")
     with contextlib.chdir(place):
-        found_anomalies("a").write_detection(searched(1001))
-        found_anomalies("b").write_detection(searched(101, dated=False, several=2))
+        found_anomalies("a").write_detection(searched_series(1001))
+        found_anomalies("b").write_detection(searched_series(101, dated=False, several=2))
         page = render_report(gather_sources(["a", "b"]), command="lstmae report", written="today")
     return write_report(place / "report.html", page.html)
 
 
 @pytest.fixture
-def page(driver: Any, zoomed: Path) -> Iterator[Any]:  # noqa: F811
+def page(driver: Any, zoomed: Path) -> Iterator[Any]:
     """The report, opened at 1000 pixels. After every test: nothing in the console, and no request but for the file."""
     driver.get("about:blank")
     driver.get_log("performance")

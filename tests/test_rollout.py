@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from price_forecasts import constant_output
 
 from lstm_ae.config import Snp
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
@@ -20,14 +21,6 @@ COMPANIES = company_scale(np.array([[100], [108], [0], [20]], np.float32), np.ar
 def random_weights(network: Any, seed: int = 0) -> Any:
     random = np.random.default_rng(seed)
     network.set_weights([random.normal(0, 0.4, weight.shape) for weight in network.get_weights()])
-    return network
-
-
-def constant_output(network: Any, layer: str, value: float) -> Any:
-    """Make a network whose last dense layer says `value` whatever it reads."""
-    dense = network.get_layer(layer)
-    kernel, bias = dense.get_weights()
-    dense.set_weights([np.zeros_like(kernel), np.full_like(bias, value)])
     return network
 
 

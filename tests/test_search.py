@@ -10,16 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from digit_makers import npz
-from searches import SMALL, call, cut_after_two, journal_of, refused, table_of, tree
+from searches import SMALL, call, cut_after_two, faked, journal_of, refused, table_of, tree
 
 from lstm_ae import experiment
 from lstm_ae.config import Toy
 from lstm_ae.run import Run
 from lstm_ae.search import executors
-from lstm_ae.search.job import JobOutcome
 from lstm_ae.search.report_claims import REPORT
 from lstm_ae.search.search import TimeBudget
-from lstm_ae.search.trial import COMPLETED, Execution
 from lstm_ae.studies import load_study
 
 CONFIG = Toy(sequences=60, epochs=2, batch_size=16, deterministic=True, seed=3)
@@ -177,18 +175,6 @@ def test_searches_stand_side_by_side(s):
         "--figure is for runs; a search draws its own. Leave it out"
     )
     assert "search" in refused(f"runs compare s {next(Path('s/trials').iterdir())}", 2)
-
-
-def faked(monkeypatch, scores):
-    """Trials that end at once, with these scores; no model is made of them."""
-
-    def fake(job, load, notify):
-        config = job.config
-        score = scores(config)
-        return JobOutcome(job.number, COMPLETED, (Execution(config["seed"], score, 8, 8, "", 1.0, (score,)),))
-
-    monkeypatch.setattr(executors, "run", fake)
-    monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])
 
 
 def test_the_grid_of_the_report_with_its_values_beside_ours(monkeypatch):

@@ -5,8 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from searches import GRID, SMALL, call, refused
-from test_search import faked
+from searches import GRID, SMALL, call, faked, refused
 
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, open_search

@@ -4,58 +4,12 @@ import json
 import os
 import signal
 
-import numpy as np
 import pytest
 from processes import CEILING, children, finished, started, until, until_gone, until_there, wait_for, workers
+from search_kills import GRID, KINDS, RESUME, assert_equal
 from searches import table_of
 
 pytestmark = pytest.mark.slow
-
-SMALL = "toy tune --deterministic --sequences 2000 --epochs 4 --seed 1"
-GRID = f"{SMALL} --units 2,4 --learning-rate 0.1,0.01"
-KINDS = {
-    "grid": GRID,
-    "random": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search random --trials 4",
-    "repeats": f"{SMALL} --units 2,4 --repeats 2",
-    "bayesian": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search bayesian --trials 5",
-    "hyperband": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search hyperband --trials 8",
-}
-RESUME = "toy tune --resume --out s"
-
-
-def outcome(place):
-    """What must be equal: every trial, and the winner's weights."""
-    import keras
-
-    (winner,) = (place / "trials").iterdir()
-    weights = keras.saving.load_model(winner / "model.keras", compile=False).get_weights()
-    return table_of(place), winner.name, weights
-
-
-def assert_equal(place, reference):
-    table, winner, weights = outcome(place)
-    assert (table, winner) == reference[:2]
-    for one, other in zip(weights, reference[2], strict=True):
-        assert np.array_equal(one, other)
-    left = {path.name for path in place.iterdir() if not path.name.startswith(".")}
-    assert left == {"search.json", "journal.jsonl", "table.csv", "figures", "trials", "states"}
-    assert not list((place / "states").iterdir())
-
-
-@pytest.fixture(scope="module")
-def references(tmp_path_factory):
-    """The outcome of a search without an accident, by its kind."""
-    found = {}
-
-    def reference(kind):
-        if kind not in found:
-            place = tmp_path_factory.mktemp(kind)
-            code, lines = finished(f"{KINDS[kind]} --jobs 1 --out s", place)
-            assert code == 0, lines
-            found[kind] = outcome(place / "s")
-        return found[kind]
-
-    return reference
 
 
 def test_killed_at_ten_moments(references, tmp_path):

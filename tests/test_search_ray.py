@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 from processes import CEILING, children, command_of, finished, started, until, until_gone, until_there
+from search_kills import GRID, RESUME, assert_equal
 from searches import table_of
-from test_search_kills import GRID, RESUME, assert_equal, references
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.slow
-__all__ = ["references"]
 
 ON_RAY = f"{GRID} --engine ray --jobs 2 --out s"
 

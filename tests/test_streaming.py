@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from detectors import MINUTE, detector_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -14,34 +15,12 @@ from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.preparation import prepare_table
-from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.series_scales import SeriesScales
 from lstm_ae.data.stream import IncomingLines, read_incoming
-from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import NormalScores, score_rows, windowwise
+from lstm_ae.detection.calibration import score_rows, windowwise
 from lstm_ae.detection.scores import row_scores
 from lstm_ae.errors import DataError
 
-MINUTE = 60 * 10**9
 START = 1_704_067_200 * 10**9  # 2024-01-01
-
-
-def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: Any) -> RunDetector:
-    """Its errors are a window's squared distances from its mean, values of each place weighing differently."""
-
-    def errors(windows: Any) -> Any:
-        filled = np.nan_to_num(windows)
-        return np.square(windows - filled.mean(axis=1, keepdims=True)) * np.arange(1, window + 1)[:, None]
-
-    names = tuple(f"value {number}" for number in range(features))
-    config = Series(**{"window": window, "freq": "1min", "max_gap": 2, "value_cols": names} | options)
-    components = PrincipalComponents(
-        np.zeros((window, features), np.float32), np.zeros((1, window * features), np.float32)
-    )
-    scores = np.random.default_rng(0).exponential(size=400)
-    normal = NormalScores(scores, scores, np.zeros(400, np.int32), components, smooth, MINUTE)
-    adding = windowwise(errors, window)
-    return RunDetector(config, normal, SeriesScales(fixed_scale()), adding, adding)
 
 
 def joined(parts: list[FinalScores], series: str = "") -> FinalScores:

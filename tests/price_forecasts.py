@@ -1,0 +1,44 @@
+"""Made prices, ready for forecasts, and forecasters that say what they are told."""
+
+from typing import Any
+
+import numpy as np
+
+from lstm_ae.data.scaling import Scale, fixed_scale
+from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.forecasting.price_baselines import fit_price_baselines
+from lstm_ae.forecasting.price_metrics import (
+    price_errors,
+)
+
+MONDAY = np.datetime64("2024-01-01")
+
+
+def panel(series: np.ndarray, span: int, start: int = 0) -> Split:
+    """One company on working days."""
+    days = np.busday_offset(MONDAY, np.arange(start, start + len(series)))
+    segment = np.zeros(len(series), np.int32)
+    values = series.reshape(len(series), -1).astype(np.float32)
+    return Split(values, window_starts(segment, span), span, segment, segment + 1, days)
+
+
+def data_of(
+    series: np.ndarray, span: int, names: tuple[str, ...] = ("high (USD)",), scale: Scale | None = None
+) -> Data:
+    first, second = len(series) * 6 // 10, len(series) * 8 // 10
+    parts = [panel(series[a:b], span, a) for a, b in ((0, first), (first, second), (second, len(series)))]
+    return Data(*parts, scale or fixed_scale(), Source("made", "", "CC0"), ("", "A"), names)
+
+
+def found_of(series, way, scale=None, calibration=None):
+    data = data_of(np.asarray(series, float), way.given + way.ahead, scale=scale)
+    fitted = fit_price_baselines(data, way.given, way.ahead, with_open=False)
+    return data, price_errors(way, data, data.test, fitted, calibration)
+
+
+def constant_output(network: Any, layer: str, value: float) -> Any:
+    """Make a network whose last dense layer says `value` whatever it reads."""
+    dense = network.get_layer(layer)
+    kernel, bias = dense.get_weights()
+    dense.set_weights([np.zeros_like(kernel), np.full_like(bias, value)])
+    return network

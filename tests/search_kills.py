@@ -1,0 +1,38 @@
+"""Searches that are killed, and what they must come to nevertheless."""
+
+import numpy as np
+from searches import table_of
+
+SMALL = "toy tune --deterministic --sequences 2000 --epochs 4 --seed 1"
+GRID = f"{SMALL} --units 2,4 --learning-rate 0.1,0.01"
+
+
+KINDS = {
+    "grid": GRID,
+    "random": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search random --trials 4",
+    "repeats": f"{SMALL} --units 2,4 --repeats 2",
+    "bayesian": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search bayesian --trials 5",
+    "hyperband": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search hyperband --trials 8",
+}
+
+
+RESUME = "toy tune --resume --out s"
+
+
+def outcome(place):
+    """What must be equal: every trial, and the winner's weights."""
+    import keras
+
+    (winner,) = (place / "trials").iterdir()
+    weights = keras.saving.load_model(winner / "model.keras", compile=False).get_weights()
+    return table_of(place), winner.name, weights
+
+
+def assert_equal(place, reference):
+    table, winner, weights = outcome(place)
+    assert (table, winner) == reference[:2]
+    for one, other in zip(weights, reference[2], strict=True):
+        assert np.array_equal(one, other)
+    left = {path.name for path in place.iterdir() if not path.name.startswith(".")}
+    assert left == {"search.json", "journal.jsonl", "table.csv", "figures", "trials", "states"}
+    assert not list((place / "states").iterdir())
