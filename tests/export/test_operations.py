@@ -23,7 +23,7 @@ from lstm_ae.export import graph_check, operations
 from lstm_ae.export.graph_check import find_forbidden
 from lstm_ae.export.operations import ALLOWED
 
-ROOT = Path(__file__).parents[1] / "saved_models"
+ROOT = Path(__file__).parents[2] / "saved_models"
 SHIPPED = sorted(ROOT.glob("*/[0-9]*"))
 
 

@@ -423,7 +423,7 @@ def test_a_negative_row_among_others_fails_alone(models: Path) -> None:
 @pytest.mark.slow
 def test_our_models_say_what_they_say_in_keras() -> None:
     """The served answer is the saved model's, to the last digit that JSON carries."""
-    folder = Path(__file__).parent.parent / "saved_models"
+    folder = Path(__file__).parents[2] / "saved_models"
     sequence = np.random.default_rng(0).uniform(0, 1, (3, 50, 1)).astype(np.float32)
     loaded = tf.saved_model.load(str(folder / "toy" / "1"))
     expected = loaded.signatures["serving_default"](sequence=sequence)["reconstruction"].numpy()

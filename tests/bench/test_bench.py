@@ -73,7 +73,7 @@ def test_operations_of_a_step_worked_by_hand() -> None:
 
 def example(verb: str, options: str) -> Said:
     """The example in the help, but for what makes it small; what is given last counts."""
-    line = examples()["bench", verb].replace("saved_models", str(Path(__file__).parents[1] / "saved_models"))
+    line = examples()["bench", verb].replace("saved_models", str(Path(__file__).parents[2] / "saved_models"))
     return call(f"{line.removeprefix('lstmae ')} {options}")
 
 

@@ -19,7 +19,7 @@ from lstm_ae.export.versions import VerifiedVersion, verify_versions
 from lstm_ae.files import as_json, read_object
 from lstm_ae.run import Run
 
-ROOT = Path(__file__).parents[1] / "saved_models"
+ROOT = Path(__file__).parents[2] / "saved_models"
 KEPT = ("config.json", "metrics.json", "model.keras")
 
 

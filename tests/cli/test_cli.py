@@ -54,7 +54,7 @@ def place(tmp_path_factory):
         "level,kind\n" + "".join(f"{k % 7},{'slow' if k % 7 < 3 else 'fast'}\n" for k in range(200))
     )
     (place / "week.csv").write_text("value\n" + "".join(f"{k / 50}\n" for k in range(50)))
-    (place / "saved_models").symlink_to(Path(__file__).parents[1] / "saved_models")
+    (place / "saved_models").symlink_to(Path(__file__).parents[2] / "saved_models")
     return place
 
 

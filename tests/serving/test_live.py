@@ -548,7 +548,7 @@ def test_a_model_whose_calls_never_end_stops_no_other(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_requests_of_many_steps_let_others_pass() -> None:
-    with live(Path(__file__).parent.parent / "saved_models" / "toy") as server:
+    with live(Path(__file__).parents[2] / "saved_models" / "toy") as server:
         ended: list[int] = []
         body = {"instances": [[[0.5]] * 20_000]}
         clients = [

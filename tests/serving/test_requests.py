@@ -173,7 +173,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("served")
     save(folder / "plus", 1)
     (folder / "a:b").symlink_to("plus")
-    (folder / "toy").symlink_to(Path(__file__).parents[1] / "saved_models" / "toy")
+    (folder / "toy").symlink_to(Path(__file__).parents[2] / "saved_models" / "toy")
     with live(folder) as started:
         yield started
         # What no client may ever cause.
@@ -243,6 +243,6 @@ def test_nothing_failed_inside(server: Live) -> None:
 def test_a_port_that_needs_privileges(server: Live) -> None:
     from test_serving_live import lstmae
 
-    done = lstmae("serve", str(Path(__file__).parents[1] / "saved_models"), "--rest-port", "80", "--grpc-port", "0")
+    done = lstmae("serve", str(Path(__file__).parents[2] / "saved_models"), "--rest-port", "80", "--grpc-port", "0")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "lstmae: --rest-port 80 of 127.0.0.1 cannot be had" in done.stderr

@@ -11,7 +11,7 @@ import pytest
 from lstm_ae.export.card import MARK, card, write_card
 from lstm_ae.run import Run, measured_parts
 
-ROOT = Path(__file__).parents[1] / "saved_models"
+ROOT = Path(__file__).parents[2] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
 ENDPOINTS = [SimpleNamespace(name="serving_default", inputs=["company", "past"], outputs=["future"])]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helps import commands
 from hypothesis import given
 from hypothesis import strategies as st
 from lstm_ae_cli import app, main
-from test_cli import commands
 from typer.main import get_command
 
 from lstm_ae.config import Toy

@@ -24,7 +24,7 @@ from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.trial import Objective
 
-SAVED = Path(__file__).parents[1] / "saved_models"
+SAVED = Path(__file__).parents[2] / "saved_models"
 HOSTILE = """<script>alert("1")</script>'&amp;<b onclick="x">"""
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -36,7 +36,7 @@ from lstm_ae.report.network import read_network
 from lstm_ae.run import Run
 from lstm_ae.serving.loading import make_loader
 
-ROOT = Path(__file__).parents[1] / "saved_models"
+ROOT = Path(__file__).parents[2] / "saved_models"
 
 
 @pytest.fixture

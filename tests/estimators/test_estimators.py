@@ -130,7 +130,7 @@ def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(base, "settle_table", settled)
     # The step that was found in a run's table is no wish: rows without times may well be trained on.
-    run = Path(__file__).parents[1] / "saved_models/pump"
+    run = Path(__file__).parents[2] / "saved_models/pump"
     loaded = AnomalyDetector.load(run)
     assert "freq" not in loaded.get_params()["options"]
     for model in (loaded, clone(loaded)):
@@ -155,7 +155,7 @@ def test_an_autoencoder_of_a_detectors_run_is_fitted_anew(monkeypatch: pytest.Mo
         raise DataError("enough")
 
     monkeypatch.setattr(base, "settle_table", settled)
-    loaded = SequenceAutoencoder.load(Path(__file__).parents[1] / "saved_models/pump")
+    loaded = SequenceAutoencoder.load(Path(__file__).parents[2] / "saved_models/pump")
     with pytest.raises(DataError, match="enough"):
         loaded.fit(GOOD)
     (config,) = asked
@@ -191,7 +191,7 @@ def test_options_may_be_numbers_of_numpy() -> None:
 
 
 def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(Path(__file__).parents[1] / "saved_models/pump", "run")
+    shutil.copytree(Path(__file__).parents[2] / "saved_models/pump", "run")
     document = json.loads(Path("run/config.json").read_text())
     document["config"] |= {"id_col": ("pump",), "split_by": "series", "short": "pad"}
     Path("run/config.json").write_text(json.dumps(document))

@@ -15,7 +15,7 @@ from lstm_ae.export import admission
 from lstm_ae.export.examples import examples
 from lstm_ae.run import open_run
 
-ROOT = Path(__file__).parents[1] / "saved_models"
+ROOT = Path(__file__).parents[2] / "saved_models"
 
 
 @pytest.fixture

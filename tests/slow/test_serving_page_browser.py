@@ -21,7 +21,7 @@ OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en"),
 )
-SAVED = Path(__file__).parents[1] / "saved_models"
+SAVED = Path(__file__).parents[2] / "saved_models"
 WIDTHS = (360, 1280)
 BOLD = "<b id=injected>bold</b>"
 
