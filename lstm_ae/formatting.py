@@ -7,8 +7,8 @@ from typing import Any
 def format_number(value: Any) -> str:
     """A number in four digits; anything else as it is, and "-" for none.
 
-    >>> number(1234567), number(0.00016683), number(-12345.6), number(True), number(None)
-    ('1,234,567', '0.0001668', '−12,346', 'True', '-')
+    >>> [format_number(value) for value in (1234567, 0.00016683, -12345.6, True, None)]
+    ['1,234,567', '0.0001668', '−12,346', 'True', '-']
     """
     if value is None or value != value:
         return "-"
@@ -24,7 +24,7 @@ def format_number(value: Any) -> str:
 def format_cell(text: str) -> str:
     """A cell of a table: a number with many digits in six, anything else as it is.
 
-    >>> short("0.6864300958594717"), short("2024"), short("IBM")
+    >>> format_cell("0.6864300958594717"), format_cell("2024"), format_cell("IBM")
     ('0.68643', '2024', 'IBM')
     """
     try:
@@ -36,7 +36,7 @@ def format_cell(text: str) -> str:
 def format_name(name: str) -> str:
     """The name of an option, a measure or a column as people write it.
 
-    >>> words("val_label_loss")
+    >>> format_name("val_label_loss")
     'validation label loss'
     """
     return ("validation " if name.startswith("val_") else "") + name.removeprefix("val_").replace("_", " ")
@@ -45,9 +45,9 @@ def format_name(name: str) -> str:
 def shorten_paths(names: Sequence[str], limit: int) -> list[str]:
     """Names of folders in at most so many letters each, without the folders that all of them lie in.
 
-    >>> apart(["runs/search-2026/trials/0000", "runs/search-2026/trials/0001"], 12)
+    >>> shorten_paths(["runs/search-2026/trials/0000", "runs/search-2026/trials/0001"], 12)
     ['0000', '0001']
-    >>> apart(["runs/one", "elsewhere/with/a/long/path/two"], 12)
+    >>> shorten_paths(["runs/one", "elsewhere/with/a/long/path/two"], 12)
     ['runs/one', 'elsew…th/two']
     """
     parts = [name.split("/") for name in names]
@@ -61,7 +61,7 @@ def shorten_paths(names: Sequence[str], limit: int) -> list[str]:
 def format_skill(skill: float | None) -> str:
     """A skill: in percent, or, where the error is more than twice the baseline's, as a multiple of that.
 
-    >>> gain(0.2745), gain(-0.02), gain(-13.49), gain(None)
+    >>> format_skill(0.2745), format_skill(-0.02), format_skill(-13.49), format_skill(None)
     ('+27.45%', '-2.00%', 'error x14.5', '-')
     """
     if skill is None or skill != skill:
@@ -72,7 +72,7 @@ def format_skill(skill: float | None) -> str:
 def format_epoch(epoch: int) -> str:
     """The epoch whose weights a model has; that of the start says so.
 
-    >>> epoch_name(3), epoch_name(0)
+    >>> format_epoch(3), format_epoch(0)
     ('epoch 3', 'epoch 0 (the untrained start)')
     """
     return f"epoch {epoch:,}" if epoch else "epoch 0 (the untrained start)"
@@ -81,7 +81,7 @@ def format_epoch(epoch: int) -> str:
 def format_duration(seconds: float) -> str:
     """Seconds for people.
 
-    >>> duration(0.25), duration(59.2), duration(238.17), duration(7300)
+    >>> format_duration(0.25), format_duration(59.2), format_duration(238.17), format_duration(7300)
     ('0.25 s', '59 s', '3 min 58 s', '2 h 01 min')
     """
     if seconds < 10:

@@ -170,7 +170,7 @@ class SettingResult(NamedTuple):
     def __str__(self) -> str:
         """Mean and spread, as in "97.10 % ± 0.20".
 
-        >>> str(Sample("V3", (0.97, 0.98), "%")), str(Sample("loss", (0.0002,)))
+        >>> str(SettingResult("V3", (0.97, 0.98), "%")), str(SettingResult("loss", (0.0002,)))
         ('97.50 % ± 0.71', '0.0002')
         """
         if not self.values:

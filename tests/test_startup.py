@@ -54,9 +54,9 @@ def test_a_collector_that_was_off_stays_off(thawed):
     "begun",
     [
         "from lstm_ae_cli.backend import import_tensorflow\n"
-        "from lstm_ae_cli.console import Talk\n"
-        "import_tensorflow(Talk())",
-        "from lstm_ae.search.executors import prepare\nprepare(1, '/dev/null')",
+        "from lstm_ae_cli.console import Console\n"
+        "import_tensorflow(Console())",
+        "from lstm_ae.search.executors import prepare_worker\nprepare_worker(1, '/dev/null')",
     ],
     ids=["command", "worker"],
 )
@@ -87,15 +87,15 @@ threading.Event().wait()
 """
 CHILD = """
 import multiprocessing
-from lstm_ae.startup import run_child
-process = multiprocessing.get_context("spawn").Process(target=run_child, args=("endless", "never"))
+from lstm_ae.startup import run_child_process
+process = multiprocessing.get_context("spawn").Process(target=run_child_process, args=("endless", "never"))
 process.start()
 process.join()
 """
 WORKER = """
 from pathlib import Path
-from lstm_ae.search.executors import Worker
-Worker(1, Path("log")).process.join()
+from lstm_ae.search.executors import WorkerProcess
+WorkerProcess(1, Path("log")).process.join()
 """
 
 

@@ -324,7 +324,7 @@ def largest_contributors(events: Sequence[Event], columns: int, most: int) -> li
     """So many columns, in their order: those with the largest shares in the events, or the first where there are none.
 
     >>> from types import SimpleNamespace as Event
-    >>> largest_shares([Event(shares=[0.1, 0.2, 0.7])], 3, 2)
+    >>> largest_contributors([Event(shares=[0.1, 0.2, 0.7])], 3, 2)
     [1, 2]
     """
     shares = np.sum([event.shares for event in events], axis=0) if events else np.zeros(columns)

@@ -73,7 +73,7 @@ def flag_name(name: str) -> str:
 def spell_option(name: str, *values: Any) -> str:
     """How a field with one of these values is spelled on the command line.
 
-    >>> spelled("optimizer", "adam", "adamw", "nadam"), spelled("delay_line", False)
+    >>> spell_option("optimizer", "adam", "adamw", "nadam"), spell_option("delay_line", False)
     ('--optimizer adam, adamw or nadam', '--no-delay-line')
     """
     if isinstance(values[0], bool):

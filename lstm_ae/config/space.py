@@ -57,9 +57,9 @@ def parse_axis(field: Declared, text: str) -> Any:
     """What was typed for a tunable option: a single value, or an `Axis` of a list or a range.
 
     >>> from lstm_ae.config import Toy
-    >>> from lstm_ae.config.options import declared
-    >>> units = next(field for field in declared(Toy) if field.name == "units")
-    >>> read(units, "8"), str(read(units, "8,16")), str(read(units, "8..64:log"))
+    >>> from lstm_ae.config.options import declared_options
+    >>> units = next(field for field in declared_options(Toy) if field.name == "units")
+    >>> parse_axis(units, "8"), str(parse_axis(units, "8,16")), str(parse_axis(units, "8..64:log"))
     (8, '8,16', '8..64:log')
 
     Raises:

@@ -19,7 +19,7 @@ def parse_flags(classes: Sequence[str]) -> list[int]:
     Raises:
         ConfigError: one of them says something else.
 
-    >>> flags_of(["0.0", "1", "TRUE", "NA"])
+    >>> parse_flags(["0.0", "1", "TRUE", "NA"])
     [0, 1, 1, -1]
     """
     flags = [_flag(name) for name in classes]

@@ -171,7 +171,7 @@ def _search(table: Measurements, step: TimeStep, training: NDArray[np.bool_], co
 def calendar_periods(step: TimeStep) -> tuple[int, ...]:
     """Return the steps of an hour, a day, a week and a year, as far as they are whole numbers.
 
-    >>> calendar_periods(Step(months=1)), calendar_periods(Step(UNITS["h"]))
+    >>> calendar_periods(TimeStep(months=1)), calendar_periods(TimeStep(UNITS["h"]))
     ((12,), (24, 168, 8766))
     """
     if step.months:

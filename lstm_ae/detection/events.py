@@ -45,7 +45,7 @@ def true_ranges(above: Numbers, join: int = 1, segment: Numbers | None = None) -
         join: runs with fewer steps than that between them are one.
         segment: `(rows,)`, which rows belong together, side by side; a run never crosses from one into another.
 
-    >>> ranges(np.array([0, 1, 1, 0, 1, 0, 0, 1], bool), join=2).tolist()
+    >>> true_ranges(np.array([0, 1, 1, 0, 1, 0, 0, 1], bool), join=2).tolist()
     [[1, 5], [7, 8]]
     """
     rows = np.flatnonzero(above)

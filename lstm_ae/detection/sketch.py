@@ -116,7 +116,7 @@ def thin_line(values: Numbers, events: Numbers, around: int, points: int) -> NDA
     Half of the points at most are for rows around events, the first events first; the others are the lowest and the
     highest row of stretches of equal length.
 
-    >>> thinned(np.array([0, 5, 1, 1, 1, 1, 1, -3]), np.empty((0, 2)), 0, 4).tolist()
+    >>> thin_line(np.array([0, 5, 1, 1, 1, 1, 1, -3]), np.empty((0, 2)), 0, 4).tolist()
     [0, 1, 4, 7]
     """
     rows = len(values)

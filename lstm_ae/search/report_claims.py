@@ -74,7 +74,7 @@ class GridClaim(NamedTuple):
 def differs_in_network(values: Mapping[str, Any]) -> str:
     """The option in which a network of the toy study is of another kind than the report's, "" where it is of the same.
 
-    >>> other_network({"units": 8, "layers": 2}), other_network({"units": 8, "decoder_units": 8})
+    >>> differs_in_network({"units": 8, "layers": 2}), differs_in_network({"units": 8, "decoder_units": 8})
     ('layers', '')
     """
     for name, usual in NETWORK.items():
@@ -87,7 +87,7 @@ def differs_in_network(values: Mapping[str, Any]) -> str:
 def reported_loss(task: str, values: Mapping[str, Any]) -> float | None:
     """The report's final loss for a setting of the toy study, None where the report does not have it.
 
-    >>> reported("toy", {"learning_rate": 0.1, "units": 16, "clip": 5.0, "seed": 0})
+    >>> reported_loss("toy", {"learning_rate": 0.1, "units": 16, "clip": 5.0, "seed": 0})
     0.00016683299145370256
     """
     return REPORT.get(_setting(values)) if task == "toy" and not differs_in_network(values) else None

@@ -80,7 +80,7 @@ def test_what_means_nothing_beside_a_value_is_left_out_as_in_a_search(path, tmp_
         learned.append((config.gates, config.memory))
         return None, TrainingResult([{"epoch": 1.0, "val_loss": float(len(learned))}], 1, "", False, 0.0)
 
-    monkeypatch.setattr(folding, "learn", learn)
+    monkeypatch.setattr(folding, "fit_model", learn)
     monkeypatch.setattr(folding, "train", lambda config, *_, **__: SimpleNamespace(config=config, about=dict))
     axes = (Axis("gates", ("chrono", "keras")),)
     config = config_of(path, gates="chrono", memory=4)
@@ -98,12 +98,12 @@ def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
     if left == "a part":
         (winner / ".config.json.1234.part").touch()
     if "versions" in left:
-        data = folding.prepare(config, read_quotes(path))
+        data = folding.prepare_prices(config, read_quotes(path))
         winner.rmdir()
         create_run(winner, config, data.source, data.symbols, "kfold")
         (winner / "state.npz").touch()
     if left == "other versions":
-        monkeypatch.setattr(folding, "versions", lambda: {"keras": "4"})
+        monkeypatch.setattr(folding, "installed_versions", lambda: {"keras": "4"})
     begun = []
 
     def training(name):
@@ -146,9 +146,11 @@ def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, m
 
 
 def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
-    versions = folding.versions()
+    versions = folding.installed_versions()
     monkeypatch.setattr(
-        folding, "learn", lambda *_, **__: (None, TrainingResult([{"epoch": 1.0, "val_loss": 1.0}], 1, "", False, 0.0))
+        folding,
+        "fit_model",
+        lambda *_, **__: (None, TrainingResult([{"epoch": 1.0, "val_loss": 1.0}], 1, "", False, 0.0)),
     )
     winner = SimpleNamespace(about=lambda: {"versions": versions})
     monkeypatch.setattr(folding, "train", lambda *_, **__: winner)
@@ -162,7 +164,7 @@ def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
 
 
 def test_values_that_do_not_go_together_are_refused_before_any_training(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(folding, "learn", None)
+    monkeypatch.setattr(folding, "fit_model", None)
     axes = (Axis("gates", ("chrono", "keras")), Axis("memory", (4, 8)))
     with pytest.raises(ConfigError, match="--memory is for --gates chrono"):
         kfold(config_of(path, gates="chrono"), axes, 2, tmp_path / "out")
@@ -195,13 +197,13 @@ def test_stopped_and_gone_on_with(path, tmp_path):
 
 @pytest.mark.slow
 def test_a_setting_that_diverges_comes_last(path, tmp_path, monkeypatch):
-    learn = folding.learn
+    learn = folding.fit_model
 
     def diverge(config, data, **details):
         model, fitted = learn(config, data, **details)
         return model, fitted._replace(history=fitted.history[:1]) if config.units == 1 else fitted
 
-    monkeypatch.setattr(folding, "learn", diverge)
+    monkeypatch.setattr(folding, "fit_model", diverge)
     found = kfold(config_of(path), (Axis("units", (1, 2)),), 2, tmp_path / "out", keep=1)
     assert found.settings[-1].values == {"units": 1}
     assert found.settings[-1].rounds == [[np.inf, np.inf]] * 2

@@ -250,18 +250,18 @@ def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
 
 
 def test_a_fold_may_be_tested_untrained(path, tmp_path, monkeypatch):
-    learn = backtests.learn
+    learn = backtests.fit_model
 
     def untrained(config, data, **details):
         model, fitted = learn(config, data, **details)
         return model, fitted._replace(best_epoch=0)
 
-    monkeypatch.setattr(backtests, "learn", untrained)
+    monkeypatch.setattr(backtests, "fit_model", untrained)
     assert [fold.epochs for fold in backtest_prices(config_of(path), 2, tmp_path / "x").folds] == [0, 0]
 
 
 def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch):
-    learn = backtests.learn
+    learn = backtests.fit_model
 
     def diverge(config, data, **details):
         model, fitted = learn(config, data, **details)
@@ -269,7 +269,7 @@ def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch)
             history=fitted.history[:1], best_epoch=0, stopped="the loss became NaN or infinite in epoch 1"
         )
 
-    monkeypatch.setattr(backtests, "learn", diverge)
+    monkeypatch.setattr(backtests, "fit_model", diverge)
     with pytest.raises(DivergedError, match="Fold 1: the loss became NaN or infinite in epoch 1; no epoch was good"):
         backtest_prices(config_of(path), 2, tmp_path / "x")
 

@@ -116,7 +116,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(tables, "_trained", lambda *_: (None, 1))
-    monkeypatch.setattr(tables, "fit", lambda *_: SimpleNamespace(seasons=(None,)))
+    monkeypatch.setattr(tables, "fit_table_baselines", lambda *_: SimpleNamespace(seasons=(None,)))
     monkeypatch.setattr(table_metrics, "past_steps", lambda _: WINDOW)
     monkeypatch.setattr(table_metrics, "error_quantiles", lambda *_: None)
     monkeypatch.setattr(table_metrics, "table_errors", outcome)

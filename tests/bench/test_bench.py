@@ -198,7 +198,7 @@ def test_rounds_go_to_and_fro_after_one_that_warms_up(monkeypatch: pytest.Monkey
         asked.append((port, clients, seconds))
         return Load(float(len(asked)), 1, 1, 1, 0)
 
-    monkeypatch.setattr(serving, "put_under_load", load)
+    monkeypatch.setattr(serving, "apply_load", load)
     found: Any = {by: SimpleNamespace(port=port, path="/") for port, by in enumerate(("ours", servers.PLAIN))}
     rows = serving.measure_load(found, b"", rounds=2, seconds=5, done=lambda _: None)
     order = [(port, clients) for clients in serving.CLIENTS for port in (0, 1)]
@@ -214,7 +214,7 @@ def test_memory_of_a_server_that_answers_nothing_is_no_memory(monkeypatch: pytes
         sizes.append(requests)
         return Load(1, 1, 1, 1, len(sizes) // 11)
 
-    monkeypatch.setattr(serving, "put_under_load", load)
+    monkeypatch.setattr(serving, "apply_load", load)
     server: Any = SimpleNamespace(port=1, path="/", process=SimpleNamespace(pid=os.getpid()))
     seen = serving.measure_memory(server, b"", requests=5, done=lambda _: None)
     assert [number for number, _ in seen] == list(range(11))

@@ -602,8 +602,8 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
     assert next(iter(skills)) == min(skills, key=skills.get)
     Path("out/fold-2.json").unlink()
     trained = []
-    learn = tables.learn
-    monkeypatch.setattr(tables, "learn", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
+    learn = tables.fit_model
+    monkeypatch.setattr(tables, "fit_model", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
     again = tables.backtest_table(config, 2, Path("out"))
     assert len(trained) == 1
     assert again.verdicts["baseline"].skill == pytest.approx(first.verdicts["baseline"].skill, rel=1e-5)

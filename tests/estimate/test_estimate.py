@@ -67,7 +67,7 @@ def test_a_search_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         half = PACE._replace(start=1.0, step=Duration(0.25, 0.5))
         return measured(3.0) if config.units == 8 else measured(0)._replace(pace=half)
 
-    monkeypatch.setattr(searches, "measure", measure)
+    monkeypatch.setattr(searches, "measure_training", measure)
     asked = plan(repeats=2)
     found = searches.estimate_search(asked, load(asked.config), jobs=1, keep=2, refit=True)
     assert seen == [(8, 0.1), (2, 0.1)]
@@ -82,7 +82,7 @@ def test_a_search_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_settings_that_differ_in_no_size_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(searches, "measure", lambda *a, **b: calls.append(a) or measured(1.0))
+    monkeypatch.setattr(searches, "measure_training", lambda *a, **b: calls.append(a) or measured(1.0))
     asked = plan(axes=(Axis("learning_rate", (0.1, 0.01)), Axis("clip", low=1.0, high=5.0)), search="random", trials=4)
     found = searches.estimate_search(asked, load(asked.config), jobs=1)
     assert len(calls) == 1
@@ -176,7 +176,7 @@ def test_many_windows_are_measured_in_part(monkeypatch: pytest.MonkeyPatch, tmp_
     data = load(config)
     run = create_run(tmp_path / "run", config, data.source, data.symbols, "")
     other = create_run(tmp_path / "other", config, data.source, data.symbols, "")
-    fitted = training.Fitted([{"epoch": 1.0}], 1, "", False, 0.0)
+    fitted = training.TrainingResult([{"epoch": 1.0}], 1, "", False, 0.0)
     trained = training._Trained(None, fitted)
     found = training._finished(measured(0), (run, other), config, data, trained, figures=True)
     assert sizes == [(20, 20), (2, 2)]
@@ -192,7 +192,7 @@ def complete_quickly(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         now[0] += 1 + 0.01 * (data.validation.samples + data.test.samples)
         run.write_history(fitted.history)
 
-    monkeypatch.setattr(training, "complete", complete)
+    monkeypatch.setattr(training, "finish_run", complete)
     monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
     return sizes
 
@@ -256,7 +256,7 @@ def test_an_interruption_leaves_nothing(
         assert os.listdir(temporary)  # it is in the middle of it
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "complete", stop)
+    monkeypatch.setattr(training, "finish_run", stop)
     assert main(shlex.split(f"toy train {SMALL} --dry-run --quiet")) == 130
     assert capsys.readouterr().err == "lstmae: Interrupted; nothing was being trained\n"
     assert os.listdir() == []

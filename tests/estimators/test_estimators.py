@@ -128,7 +128,7 @@ def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) 
         asked.append((config.freq, table.layout.time))
         raise DataError("enough")
 
-    monkeypatch.setattr(base, "settle_table", settled)
+    monkeypatch.setattr(base, "complete_from_table", settled)
     # The step that was found in a run's table is no wish: rows without times may well be trained on.
     run = Path(__file__).parents[2] / "saved_models/pump"
     loaded = AnomalyDetector.load(run)
@@ -154,7 +154,7 @@ def test_an_autoencoder_of_a_detectors_run_is_fitted_anew(monkeypatch: pytest.Mo
         asked.append(config)
         raise DataError("enough")
 
-    monkeypatch.setattr(base, "settle_table", settled)
+    monkeypatch.setattr(base, "complete_from_table", settled)
     loaded = SequenceAutoencoder.load(Path(__file__).parents[2] / "saved_models/pump")
     with pytest.raises(DataError, match="enough"):
         loaded.fit(GOOD)
@@ -203,7 +203,7 @@ def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.Monke
         asked.append((config.split_by, config.short))
         raise DataError("enough")
 
-    monkeypatch.setattr(base, "settle_table", settled)
+    monkeypatch.setattr(base, "complete_from_table", settled)
     for model in (loaded, clone(loaded)):
         with pytest.raises(DataError, match="enough"):
             model.fit(GOOD)

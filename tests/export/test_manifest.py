@@ -336,8 +336,8 @@ def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatc
         VerificationCase("score", {"sequence": series}, {}) for series in (whole, np.where(whole > 1, whole, np.nan))
     ]
     tried: list[list[VerificationCase]] = []
-    monkeypatch.setattr(verifying, "answers_of", lambda _: cases)
-    monkeypatch.setattr(verifying, "prove", lambda _, found, __: tried.append(found) or 0.0)
+    monkeypatch.setattr(verifying, "sample_answers", lambda _: cases)
+    monkeypatch.setattr(verifying, "verify_export", lambda _, found, __: tried.append(found) or 0.0)
     (one,) = verify_versions(run)
     assert [any(case is one for one in tried[0]) for case in cases] == [True, False]
     (told,) = one.unchecked

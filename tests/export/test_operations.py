@@ -208,9 +208,9 @@ import json, sys
 for name in ("keras", "tf_keras"):
     sys.modules[name] = None
 from pathlib import Path
-from lstm_ae.export import graph, judgment, manifest, probe
+from lstm_ae.export import graph_check, manifest, probe
 before = "tensorflow" in sys.modules
-print(json.dumps([before, judgment.find_forbidden(graph.read_graph(Path(sys.argv[1])))]))
+print(json.dumps([before, graph_check.find_forbidden(graph_check.read_graph(Path(sys.argv[1])))]))
 """
     command = [sys.executable, "-c", program, str(ROOT / "snp" / "1")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=CEILING)

@@ -275,7 +275,7 @@ def test_what_is_not_proven_is_not_published(
     monkeypatch.setattr(verification, "in_fresh_process", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(small(), tmp_path)
-    monkeypatch.setattr(admission.judgment, "find_forbidden", lambda _: ["WriteFile"])
+    monkeypatch.setattr(admission.graph_check, "find_forbidden", lambda _: ["WriteFile"])
     with pytest.raises(UnprovenError, match=r"^The exported model contains forbidden parts: WriteFile; nothing"):
         export(small(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["3"]

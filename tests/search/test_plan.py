@@ -110,8 +110,8 @@ def test_the_largest_of_many_settings_is_found():
     axes += [Axis("cell", ("lstm", "gru")), Axis("optimizer", ("adam", "adamw", "nadam")), Axis("epochs", (1, 9))]
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searches, "network_of", lambda model: model)
-        patch.setattr(searches, "task", lambda name: Stub(seen))
+        patch.setattr(searches, "inner_network", lambda model: model)
+        patch.setattr(searches, "load_study", lambda name: Stub(seen))
         _, large = searches.extreme_settings(corner_settings(Toy(), axes), lambda config: Stub(seen))
     assert (large.layers, large.units, large.epochs) == (2, 4, 9)
     assert len(seen) == searches.BUILT
@@ -224,7 +224,7 @@ def test_a_setting_that_diverged_is_not_trained_again_and_a_copy_takes_no_time(m
         execution = Execution(0, 1 / units, 1, 1, stopped, 2.0, (1 / units,))
         return JobOutcome(job.number, "failed" if stopped else "completed", (execution,), stopped)
 
-    monkeypatch.setattr(executors, "run", fake)
+    monkeypatch.setattr(executors, "run_job", fake)
     monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])
     said = call(f"toy tune --units 2,3,4,5 --search bayesian --trials 9 {SMALL} --out s --json")
     assert said.code == 0, said.err

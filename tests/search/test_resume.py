@@ -253,7 +253,7 @@ def test_a_trial_may_be_worth_what_its_untrained_start_is(monkeypatch: pytest.Mo
         seed(config)
         return load_study("toy").build(config, data), loop.TrainingResult(history, 0, "", False, 2.0)
 
-    monkeypatch.setattr("lstm_ae.search.job.learn", learn)
+    monkeypatch.setattr("lstm_ae.search.job.fit_model", learn)
     (execution,) = run_job(
         TrialJob(0, "toy", config.to_dict(), "s/0", Objective("val_loss")), DataLoader(), print
     ).executions
@@ -333,7 +333,7 @@ def test_refitting_keeps_averages_and_tells_divergence(monkeypatch):
     weights = Run(Path("s/refit")).model().get_layer("network").trainable_variables
     assert not np.array_equal(own[-1][0], np.array(weights[0]))
     monkeypatch.setattr(
-        "lstm_ae.search.search.learn", lambda *_, **__: (None, loop.TrainingResult([], 0, "NaN", True, 0.0))
+        "lstm_ae.search.search.fit_model", lambda *_, **__: (None, loop.TrainingResult([], 0, "NaN", True, 0.0))
     )
     shutil.rmtree("s/refit")
     said = call("toy tune --resume --out s")  # that it was asked for is remembered

@@ -27,7 +27,7 @@ def no_training(monkeypatch):
     def forbidden(*_):
         raise AssertionError("nothing is left to train")
 
-    monkeypatch.setattr(executors, "run", forbidden)
+    monkeypatch.setattr(executors, "run_job", forbidden)
 
 
 # The whole of it.

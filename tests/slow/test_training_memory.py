@@ -13,9 +13,9 @@ TRAIN = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from lstm_ae.estimate.memory import peak_memory
-from lstm_ae.bench.training import Shape, ours, sequences
+from lstm_ae.bench.training import Shape, make_sequences, train_ours
 shape = Shape({units}, 784, 1)
-ours(shape, sequences(shape, 256), 2, lambda: None, kernel=sys.argv[1])
+train_ours(shape, make_sequences(shape, 256), 2, lambda: None, kernel=sys.argv[1])
 print(peak_memory() / 2**20)
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 from lstm_ae.config import Toy
-from lstm_ae.data.scaling import fixed
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.training.loop import fit
@@ -34,7 +34,7 @@ series = np.memmap(sys.argv[2], np.float32, "r", shape=(rows, 1))
 split = Split(series, np.arange(0, rows - 20, rows // 2000), 20)
 config = Toy(units=4, epochs=1)
 network = autoencoder(config, steps=20, features=1)
-data = Data(split, split, split, fixed(), Source("", "", ""))
+data = Data(split, split, split, fixed_scale(), Source("", "", ""))
 fit(network, data, config, state=Path(sys.argv[2] + ".npz"), identity={})
 own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
 print(int(own.split()[1]) / 1024)
@@ -43,10 +43,10 @@ print(int(own.split()[1]) / 1024)
 LOOKED_AT = """
 import sys
 from lstm_ae.config import Reading
-from lstm_ae.data.checks import inspect
+from lstm_ae.data.checks import inspect_table
 from lstm_ae.estimate.memory import peak_memory
 told = []
-found = inspect(Reading(data=sys.argv[1]), lambda rows, share: told.append(share))
+found = inspect_table(Reading(data=sys.argv[1]), lambda rows, share: told.append(share))
 assert found.table.values.shape == (10_000_000, 2) and str(found.step) == "1s", found.step
 assert sum(found.windows) > 9_999_000
 assert len(told) > 50 and told == sorted(told) and told[-1] == 1, told
@@ -59,9 +59,9 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from lstm_ae import experiment
 from lstm_ae.config import Toy
-from lstm_ae.studies import task
+from lstm_ae.studies import load_study
 config = Toy(sequences=200_000, epochs=1, units=2, batch_size=8192)
-data = task("toy").load(config)
+data = load_study("toy").load(config)
 held = []
 for number in range(4):
     experiment.train(config, data, out=Path(sys.argv[1]) / str(number), command="", figures=False)

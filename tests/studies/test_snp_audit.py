@@ -99,7 +99,7 @@ def test_days_smoothed_with_those_after_them_are_found(path, choices, monkeypatc
 
     config, quotes = Snp(data=path, window=6, units=2, **choices), read_quotes(path)
     data = smoothed(config, quotes)
-    monkeypatch.setattr(audits, "prepare", smoothed)
+    monkeypatch.setattr(audits, "prepare_prices", smoothed)
     findings = {each.check: each for each in audits.audit(build(config, data), config, data, quotes)}
     assert "the days after a forecast" in leaks(findings)
     assert findings["the days after a forecast"].text.endswith("forecasts up to then moved")

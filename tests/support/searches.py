@@ -104,5 +104,5 @@ def faked(monkeypatch, scores):
         score = scores(config)
         return JobOutcome(job.number, COMPLETED, (Execution(config["seed"], score, 8, 8, "", 1.0, (score,)),))
 
-    monkeypatch.setattr(executors, "run", fake)
+    monkeypatch.setattr(executors, "run_job", fake)
     monkeypatch.setattr("lstm_ae.search.search.complete_best", lambda *_: [Run(Path("none"))])
