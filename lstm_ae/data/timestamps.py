@@ -276,7 +276,8 @@ def _order(loose: Sequence[re.Match[str]], column: str, *, named: bool) -> str:
         named: months have names and were put between the other two numbers.
     """
     if named or 2 * sum(len(found["z"]) == 2 for found in loose) > len(loose):
-        return _short_order(loose, column, [name for name in ORDERS if not (named and name == "mdy")])
+        # Dots are written with the day first, or the year.
+        return _short_order(loose, column, ["dmy", "ymd"] if named or loose[0]["t"] == "." else list(ORDERS))
     first, second = (max(int(found[part]) for found in loose) for part in "ab")
     if first > 12 >= second:
         return "dmy"
@@ -303,25 +304,42 @@ def _possible(loose: Sequence[re.Match[str]], orders: Iterable[str]) -> list[str
 
 
 def _short_order(loose: Sequence[re.Match[str]], column: str, orders: Sequence[str]) -> str:
-    """The order of dates with years of two digits: days change most often from row to row, and years least."""
+    """Return the order of dates with years of two digits: days change most often from row to row, and years least.
+
+    Raises:
+        DataError: more than one order fits the dates.
+    """
     possible = _possible(loose, orders)
-    if len(possible) > 1:
-        parts = np.array([[int(found[part]) for part in "abz"] for found in loose])
-        changes = (np.diff(parts, axis=0) != 0).sum(axis=0)
-        counts = {name: changes[list(ORDERS[name])] for name in possible}
-        likely = [name for name, (day, month, year) in counts.items() if day >= month >= year and day > year]
-        possible = likely if len(likely) == 1 else possible
     if len(possible) == 1:
         return possible[0]
     # Where none is possible some cell is wrong, and will be named.
-    if not possible or "mdy" not in orders or loose[0]["t"] == ".":
-        return "dmy"
+    likely = ["dmy"] if not possible or "mdy" not in orders else []
+    if possible:
+        parts = np.array([[int(found[part]) for part in "abz"] for found in loose])
+        changes = (np.diff(parts, axis=0) != 0).sum(axis=0)
+        counts = {name: changes[list(ORDERS[name])] for name in possible}
+        likely = [name for name, (day, month, year) in counts.items() if day >= month >= year and day > year] or likely
+    if len(likely) == 1 and not (possible and _may_be_other(parts, likely[0], possible)):
+        return likely[0]
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
     raise DataError(
         f"column {column!r}: {date} can be read as "
         f"{' or '.join(possible)} (d: day, m: month, y: year), and the first rows do not tell. Add --date-order "
         f"{' or --date-order '.join(possible)}"
     )
+
+
+def _may_be_other(parts: NDArray[np.int64], order: str, possible: Sequence[str]) -> bool:
+    """Return whether what changes as days do can be the months of a year, or the years of one day.
+
+    Args:
+        parts: `(rows, 3)` the numbers of the dates as they are written.
+    """
+    if order == "dmy" and "mdy" not in possible:
+        return False
+    day, month, year = (parts[:, place] for place in ORDERS[order])
+    constant = sum(int(part.min() == part.max()) for part in (month, year))
+    return (constant > 0 and int(day.max()) <= 12) or (order == "ymd" and constant == 2)
 
 
 def _month(month: int, day: int) -> str:

@@ -142,16 +142,36 @@ def test_months_with_names_and_no_day() -> None:
     [
         (["01/31/20"], ["2020-01-31"]),
         (["31/01/20", "01/02/20"], ["2020-01-31", "2020-02-01"]),
-        (["01/02/20", "02/02/20", "03/02/20"], ["2020-02-01", "2020-02-02", "2020-02-03"]),
-        (["01/02/20", "01/03/20", "01/04/20"], ["2020-01-02", "2020-01-03", "2020-01-04"]),
-        (["20/01/02", "20/01/03"], ["2020-01-02", "2020-01-03"]),
-        (["24-Jan-02", "24-Jan-03"], ["2024-01-02", "2024-01-03"]),
+        (["20/01/30", "20/01/31", "20/02/01"], ["2020-01-30", "2020-01-31", "2020-02-01"]),
+        (["24-Jan-30", "24-Jan-31", "24-Feb-01"], ["2024-01-30", "2024-01-31", "2024-02-01"]),
+        (["01.01.23", "01.02.23", "01.03.23"], ["2023-01-01", "2023-02-01", "2023-03-01"]),
+        (["01.02.23", "02.02.23", "03.02.23"], ["2023-02-01", "2023-02-02", "2023-02-03"]),
+        (["01-Jan-23", "01-Feb-23", "01-Mar-23"], ["2023-01-01", "2023-02-01", "2023-03-01"]),
         (["30-Dec-99", "31-Dec-99", "01-Jan-00"], ["1999-12-30", "1999-12-31", "2000-01-01"]),
         (["1.2.69", "2.2.69"], ["1969-02-01", "1969-02-02"]),
     ],
 )
 def test_years_of_two_digits_change_least(cells: list[str], expected: list[str]) -> None:
     assert moments(*cells) == [f"{day}T00:00:00" for day in expected]
+
+
+@pytest.mark.parametrize(
+    ("cells", "orders"),
+    [
+        ([f"{month:02}/01/23" for month in range(1, 13)], {"dmy", "mdy", "ymd"}),  # the first of each month
+        ([f"01/{month:02}/23" for month in range(1, 13)], {"dmy", "mdy", "ymd"}),
+        ([f"{month:02}/15/23" for month in range(1, 13)], set()),
+        (["31/12/02", "31/12/03", "31/12/04"], {"dmy", "ymd"}),  # the last day of each year
+        (["01-Jan-23", "01-Jan-24", "01-Jan-25"], {"dmy", "ymd"}),
+    ],
+)
+def test_years_of_two_digits_are_not_guessed_from_months_or_years_of_rows(cells: list[str], orders: set[str]) -> None:
+    if not orders:
+        assert moments(*cells)[1] == "2023-02-15T00:00:00"
+        return
+    with pytest.raises(DataError) as caught:
+        infer_form(cells, "date")
+    assert {name for name in ("dmy", "mdy", "ymd") if f"--date-order {name}" in str(caught.value)} == orders
 
 
 def test_years_of_two_digits_that_nothing_tells_are_refused_with_the_orders() -> None:
