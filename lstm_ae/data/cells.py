@@ -71,7 +71,10 @@ class CellReader:
             cells = ["" if cell.strip().lower() in self.words else cell for cell in cells]
         unit = self.notation.units.get(column, "")
         values = parse_numbers(
-            cells, self.notation, unit, lambda at, problem: self._refuse(cells[at], rows[at], column, problem)
+            cells,
+            self.notation.of_column(column),
+            unit,
+            lambda at, problem: self._refuse(cells[at], rows[at], column, problem),
         )
         advice = "Correct it, or give the column in another unit"
         return self.narrow(values, cells, rows, column, CellProblem(f"is {BEYOND}", advice))

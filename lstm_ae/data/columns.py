@@ -156,14 +156,24 @@ def with_notation(
     Raises:
         DataError: as `notation_of` and `require_units` say.
     """
-    notation = infer_notation({name: first[name] for name in layout.values if name in first}, config, where)
+    cells = {name: first[name] for name in layout.values if name in first}
+    notation = infer_notation(cells, config, where, of_run=of_run)
     require_units(layout, notation, config, where, of_run=of_run)
     inferred, settings = dict(layout.inferred), dict(layout.settings)
+    for option, usual in (("decimal", notation.decimal), ("thousands", None)):
+        shown: dict[str, list[str]] = {}
+        for name in cells if getattr(config, option) is None else ():
+            if (mark := getattr(notation.of_column(name), option)) != usual:
+                shown.setdefault(mark, []).append(format_heading(name))
+        if shown:
+            found = "; ".join(f"{mark} in {format_names(names)}" for mark, names in shown.items())
+            inferred[option] = f"{found}, as the first rows show"
     if notation.decimal == "comma" and config.decimal is None:
         inferred["decimal"], settings["decimal"] = "comma, as the first rows show", "comma"
-    if notation.thousands and config.thousands is None:
-        inferred["thousands"] = f"{notation.thousands}, as the first rows show"
-        settings["thousands"] = notation.thousands
+    marks = {notation.of_column(name).thousands for name in cells} - {None}
+    if config.decimal and len(marks) == 1 and not config.thousands:
+        # It follows from the decimals that were told; what the first rows alone show tells nothing of another table.
+        settings["thousands"] = marks.pop()
     if notation.units and notation.units != config.units_by_column:
         units = notation.units.items()
         inferred["column_units"] = format_names([f"{quote(unit)} of {format_heading(name)}" for name, unit in units])

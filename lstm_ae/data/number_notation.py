@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -56,6 +56,9 @@ ORDINALS = frozenset(
     name.lower() for name in ("st", "nd", "rd", "th", "am", "pm", *calendar.month_name, *calendar.month_abbr)
 )
 
+# 1,234 may be a number with decimals as well as one of thousands; a group of three is not the first with a zero.
+EITHER = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}", re.ASCII)
+
 # Longer cells are not taken apart.
 LONGEST = 60
 
@@ -90,11 +93,18 @@ class NumberNotation(NamedTuple):
         decimal: the mark of decimals, "point" or "comma".
         thousands: the mark between groups of three digits, of `MARKS`; None where there is none.
         units: beside the numbers, by column; columns without one are not in it.
+        marks: `decimal` and `thousands` of the columns that have others than the table.
     """
 
     decimal: str = "point"
     thousands: str | None = None
     units: Mapping[str, str] = types.MappingProxyType({})
+    marks: Mapping[str, tuple[str, str | None]] = types.MappingProxyType({})
+
+    def of_column(self, column: str) -> "NumberNotation":
+        """Return the notation of a column's numbers."""
+        decimal, thousands = self.marks.get(column, (self.decimal, self.thousands))
+        return NumberNotation(decimal, thousands)
 
 
 PLAIN = NumberNotation()
@@ -198,79 +208,170 @@ def _in_parentheses(cell: str) -> bool:
     return cell.startswith("(") and cell.endswith(")") and split_unit(cell[1:-1].strip()) is not None
 
 
-def infer_notation(columns: Mapping[str, Sequence[str]], config: Reading, where: str) -> NumberNotation:
-    """Return how a table's numbers are written, as told, or as its first rows show.
+def infer_notation(
+    columns: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool = False
+) -> NumberNotation:
+    """Return how a table's numbers are written, as told, or as the first rows of each column show.
 
     Args:
         columns: the cells of the columns of numbers, by name, blanks stripped and missing ones left out.
         where: the file and the line, for errors.
+        of_run: the config is that of a run on another table. Its decimal comma may have been inferred, and does not
+            tell whether a point parts thousands.
 
     Raises:
-        DataError: a comma can be the mark of decimals as well as one between thousands.
+        DataError: a comma or a point can part decimals as well as thousands.
     """
-    told, units, marked = config.units_by_column, {}, {}  # type: Mapping[str, str], dict[str, str], dict[str, list[str]]
+    told, units = config.units_by_column, {}  # type: Mapping[str, str], dict[str, str]
+    numbers: dict[str, list[str]] = {}
     for name, cells in columns.items():
-        numbers: Iterable[str] = cells
+        numbers[name] = list(cells)
         if UNPLAIN.search("".join(cells)):
-            numbers = (written.number for written in map(split_unit, cells) if written)
+            numbers[name] = [written.number for written in map(split_unit, cells) if written]
             units[name] = infer_unit(cells) or ""
         elif not cells:  # none of the first rows has a value
             units[name] = told.get(name, "")
-        marked[name] = [number.lstrip("+-") for number in numbers if not number.isdigit()]
-    decimal = config.decimal or {"comma": "point", "point": "comma"}.get(config.thousands or "")
-    decimal = decimal or _decimal(marked, where)
-    thousands = config.thousands
-    if thousands is None:
-        found = filter(None, (_thousands(numbers, decimal) for numbers in marked.values()))
-        thousands = next(found, None)
-    return NumberNotation(decimal, thousands, {name: unit for name, unit in units.items() if unit})
-
-
-def _decimal(marked: Mapping[str, Sequence[str]], where: str) -> str:
-    """Return the mark of decimals that numbers show which are more than digits, by column."""
-    # 1,234 may be either; what is read in one way alone tells.
-    sure, either = set(), {}  # type: set[str], dict[str, tuple[str, str]]
-    for name, numbers in marked.items():
-        for number in numbers:
-            if "point" in sure and "," not in number and number.count(".") < 2:
-                continue  # as almost all are
-            used = [mark for mark in DECIMALS if MARKS[mark] in number]
-            read = {decimal for decimal, mark in _notations() if _form(decimal, mark).fullmatch(number)} if used else ()
-            if len(read) == 1:
-                sure |= set(read)
-            elif used:
-                either.setdefault(used[0], (number, name))
-    if "comma" in sure or "comma" not in either:
-        return "comma" if "comma" in sure else "point"
-    if "point" in sure:
-        return "point"
-    number, name = either["comma"]
-    raise DataError(
-        f"{where}, column {name!r}: the comma in {quote(number)} can part decimals or thousands, and the first rows do "
-        "not tell. Add --decimal comma, or --decimal point"
+    groups = {name: _group(held) for name, held in numbers.items()}
+    decimal = config.decimal or (_other(config.thousands) if config.thousands in DECIMALS else None)
+    shown = {name: _shown_decimal(group) for name, group in groups.items()} if decimal is None else {}
+    agreed = set(filter(None, shown.values()))
+    decimals = {name: decimal or shown[name] or _only(agreed) for name in groups}
+    if decimal is None:
+        for name, group in groups.items():
+            decimals[name] = decimals[name] or "point"
+            _require_decimals(group, name, where, shown[name], agreed)
+    table = decimal or _only(agreed) or "point"
+    # A point between thousands in one column is one in another, whose cells alone do not tell.
+    certain = (decimal == "comma" and not of_run) or any(
+        decimals[name] == "comma" and any(_form("comma", "point").fullmatch(number) for number in group.grouped)
+        for name, group in groups.items()
+    )
+    marks = {
+        name: (decimals[name], config.thousands or _thousands(group, decimals[name], certain))
+        for name, group in groups.items()
+    }
+    return NumberNotation(
+        table,
+        config.thousands,
+        {name: unit for name, unit in units.items() if unit},
+        {name: found for name, found in marks.items() if found != (table, config.thousands)},
     )
 
 
-def _thousands(numbers: Sequence[str], decimal: str) -> str | None:
-    """Return the mark between thousands that a column shows; None where it shows none, or it may be of decimals."""
-    plain, point = _form(decimal, None), MARKS[decimal]
-    grouped = [number for number in numbers if not plain.fullmatch(number)]
-    for mark in MARKS if grouped else ():
-        found = [number for number in grouped if mark != decimal and _form(decimal, mark).fullmatch(number)]
-        # In a column of 0.247 and the like, 1,000 is 1.0 written otherwise, or 1,000.000 cut off.
-        sure = mark not in DECIMALS or not any(point in number for number in numbers)
-        if found and (sure or any(point in number or number.count(MARKS[mark]) > 1 for number in found)):
+class _Written(NamedTuple):
+    """The numbers of a column, by how they can be read.
+
+    Args:
+        decimals: those whose decimals are parted by the key and by nothing else.
+        grouped: those that have a mark between thousands, whichever mark parts decimals.
+        either: those whose mark, the key, can part decimals as well as thousands.
+        digits: the lengths of those of digits alone.
+    """
+
+    decimals: Mapping[str, list[str]]
+    grouped: list[str]
+    either: Mapping[str, list[str]]
+    digits: frozenset[int]
+
+
+def _group(numbers: Iterable[str]) -> _Written:
+    """Group the numbers of a column, all of which are in some notation."""
+    decimals: dict[str, list[str]] = {mark: [] for mark in DECIMALS}
+    either: dict[str, list[str]] = {mark: [] for mark in DECIMALS}
+    grouped, digits = [], set()
+    for signed in numbers:
+        number = signed.lstrip("+-")
+        if number.isdigit():
+            digits.add(len(number))
+        elif EITHER.fullmatch(number):
+            either["comma" if "," in number else "point"].append(number)
+        elif _form("point", None).fullmatch(number):  # as almost all are
+            if "." in number:
+                decimals["point"].append(number)
+        else:
+            read = {decimal for decimal, mark in _notations() if _form(decimal, mark).fullmatch(number)}
+            if len(read) == 1:
+                decimals[next(iter(read))].append(number)
+            grouped += [number] * (bool(read) and not _form("comma", None).fullmatch(number))
+    return _Written(decimals, grouped, either, frozenset(digits))
+
+
+def _other(decimal: str) -> str:
+    return "comma" if decimal == "point" else "point"
+
+
+def _only(decimals: Collection[str]) -> str | None:
+    return next(iter(decimals)) if len(decimals) == 1 else None
+
+
+def _shown_decimal(group: _Written) -> str | None:
+    """Return the mark of decimals that most numbers of a column show; None where none does."""
+    points, commas = (len(group.decimals[mark]) for mark in DECIMALS)
+    return None if not points + commas else "comma" if commas > points else "point"
+
+
+def _require_decimals(group: _Written, column: str, where: str, shown: str | None, agreed: Collection[str]) -> None:
+    """Raise `DataError` where the numbers of a column have decimals or thousands, and nothing tells which.
+
+    Args:
+        shown: the mark of decimals that the column shows.
+        agreed: those that all columns of the table show.
+    """
+    if shown:
+        return
+    commas, points = group.either["comma"], group.either["point"]
+    number = None
+    if commas and _only(agreed) is None:
+        number, mark = commas[0], "comma"
+    elif points and (len(agreed) == 2 or (_only(agreed) != "comma" and _counts_on(group))):
+        number, mark = points[0], "point"
+    if number:
+        raise DataError(
+            f"{where}, column {column!r}: the {mark} in {quote(number)} can part decimals or thousands, and the first "
+            "rows do not tell. Add --decimal comma, or --decimal point"
+        )
+
+
+def _counts_on(group: _Written) -> bool:
+    """Return whether numbers of three digits, and none of more, stand beside ones with a point, as in 999 and 1.000."""
+    return 3 in group.digits and max(group.digits) == 3 and not group.decimals["point"]
+
+
+def _thousands(group: _Written, decimal: str, certain: bool) -> str | None:
+    """Return the mark between thousands that a column shows; None where it shows none, or it may be of decimals.
+
+    Args:
+        certain: whether another column, or the reader of the table, tells that points part thousands where commas part
+            decimals.
+    """
+    for mark in MARKS:
+        if mark != decimal and any(_form(decimal, mark).fullmatch(number) for number in group.grouped):
             return mark
-    return None
+    other = _other(decimal)
+    # In a column of 0.247 and the like, 1,000 is 1.0 written otherwise, or 1,000.000 cut off.
+    if not group.either[other] or group.decimals[decimal] or group.either[decimal]:
+        return None
+    longest = max(map(len, group.either[other])) - 1
+    sure = decimal == "point" or _counts_on(group) or (certain and max(group.digits, default=0) < longest)
+    return other if sure else None
 
 
 def parse_number(cell: str, notation: NumberNotation = PLAIN, unit: str = "") -> float | None:
-    """Return the number of a cell, NaN where it is missing; None where it is not read as one."""
-    found = _form(notation.decimal, notation.thousands, unit).fullmatch(cell)
+    """Return the number of a cell, NaN where it is missing; None where it is not read as one.
+
+    A cell that shows both of its marks, or that of thousands twice, is read in a column without thousands as well.
+    """
+    thousands = notation.thousands
+    found = _form(notation.decimal, thousands, unit).fullmatch(cell)
+    if not found and thousands is None:
+        thousands = _other(notation.decimal)
+        found = _form(notation.decimal, thousands, unit).fullmatch(cell)
+        if found and MARKS[notation.decimal] not in cell and cell.count(MARKS[thousands]) < 2:
+            return None
     if not found:
         return math.nan if cell.strip().lower() in MISSING else None
     number = "".join(filter(None, found.groups()))
-    for mark in MARKS[notation.thousands] if notation.thousands else "":
+    for mark in MARKS[thousands] if thousands else "":
         number = number.replace(mark, "")
     value = float(number.replace(MARKS[notation.decimal], ".").replace("\u2212", "-"))
     return value if math.isfinite(value) else None
@@ -308,9 +409,10 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN, unit: str = "
         return CellProblem("has a decimal comma", "Write a point")
     if _form(decimal, notation.thousands).fullmatch(written.number):
         return CellProblem("is too large", "Correct it")
-    if decimal == "point" and _form("comma", None).fullmatch(written.number):
-        text = "has a comma that can part thousands or decimals"
-        return CellProblem(text, "Write the number without it", {"thousands": mark})
+    if EITHER.fullmatch(written.number.lstrip("+-")):
+        text = f"has a {mark} that can part thousands or decimals"
+        advice = f"Write the number without it, add --decimal {mark} if it parts decimals"
+        return CellProblem(text, advice, {"thousands": mark})
     return CellProblem("has thousands separators", "Remove them", {"thousands": mark})
 
 

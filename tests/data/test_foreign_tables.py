@@ -12,6 +12,7 @@ from searches import Said, call
 
 from lstm_ae.config import Series
 from lstm_ae.data.stream import read_incoming
+from lstm_ae.errors import DataError
 from lstm_ae.studies.series import defaults
 
 WORDS = "--missing Fehler,defekt"
@@ -45,7 +46,7 @@ def test_a_run_keeps_how_its_table_is_written() -> None:
     settled = defaults.load_complete(Series(data="t.csv", skip_rows=2, missing=("Fehler", "defekt"), epochs=1))
     config = settled.config
     kept = (config.skip_rows, config.encoding, config.decimal, config.thousands, config.column_units)
-    assert kept == (2, "cp1252", "comma", "point", ("Außentemperatur=°C",))
+    assert kept == (2, "cp1252", "comma", None, ("Außentemperatur=°C",))
     notes = settled.data.source.notes
     assert any("'Bemerkung', 'Zustand' hold no numbers and are left out" in note for note in notes)
     table = defaults.read_labelled_table(config).table
@@ -59,6 +60,22 @@ def test_a_run_keeps_how_its_table_is_written() -> None:
     reading = {"skip_rows": 0, "encoding": "utf-8", "decimal": "point", "date_order": None}
     other = dataclasses.replace(defaults.read_with_run_config(config, reading), data="e.csv")
     np.testing.assert_array_equal(defaults.read_labelled_table(other).table.values, table.values)
+
+
+def test_a_run_refuses_points_of_another_table_that_may_part_thousands() -> None:
+    days = np.datetime64("2022-01-01") + np.arange(200)
+    Path("de.csv").write_text("d;a\n" + "".join(f"{day};1.{k + 500},{k % 9}\n" for k, day in enumerate(days)))
+    config = defaults.load_complete(Series(data="de.csv", window=4, epochs=1)).config
+    assert (config.decimal, config.thousands) == ("comma", None)
+    Path("en.csv").write_text("d,a\n" + "".join(f"{day},1.{k + 500}\n" for k, day in enumerate(days)))
+    with pytest.raises(
+        DataError, match=r"line 2.*'1\.500' has a point that can part.*--decimal point.*--thousands point"
+    ):
+        defaults.read_labelled_table(dataclasses.replace(config, data="en.csv"))
+    for options, value in (({"decimal": "point"}, 1.5), ({"thousands": "point"}, 1500)):
+        told = defaults.read_with_run_config(config, options)
+        table = defaults.read_labelled_table(dataclasses.replace(told, data="en.csv")).table
+        assert table.values[0].tolist() == [value]
 
 
 def test_options_for_another_table_are_added_to_those_of_a_run() -> None:
@@ -87,7 +104,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             said = call(f"series train g.csv {WORDS} {line}")
             assert said.code == 0, said.err
             config = json.loads(Path(line.split()[1], "config.json").read_text())["config"]
-            assert (config["skip_rows"], config["encoding"], config["thousands"]) == (2, "cp1252", "point")
+            assert (config["skip_rows"], config["encoding"], config["decimal"]) == (2, "cp1252", "comma")
     return folder
 
 

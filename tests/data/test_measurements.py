@@ -58,7 +58,11 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "1e39": (GOOD + ROW.format("1e39"), {}, ("line 5", "'1e39'", "32 bits")),
     "boolean": (GOOD + ROW.format("true"), {}, ("line 5", "true or false")),
     "thousands": (GOOD + ROW.format('"1,000"'), {}, ("'1,000'", "--decimal comma")),
-    "point among decimal commas": ("t;a\n2024-01-01;1,5\n2024-01-02;2.50\n", {}, ("line 3", "'2.50'", "a point")),
+    "point among decimal commas": (
+        "t;a\n2024-01-01;1,5\n2024-01-02;1,6\n2024-01-03;2.50\n",
+        {},
+        ("line 4", "'2.50'", "a point"),
+    ),
     "thousands among decimal commas": (
         "t;a\n2024-01-01;1,5\n2024-01-02;2.500\n",
         {},
@@ -560,9 +564,10 @@ def test_numbers_as_people_write_them() -> None:
     expected = np.array([[10050, 10.1, 10050.29, 10.1], [9876, 9, -1000, -0.5], [np.nan] * 4], np.float32)
     np.testing.assert_array_equal(english.values, expected)
     np.testing.assert_array_equal(german.values, expected)
-    assert english.layout.settings == {"thousands": "comma", "column_units": ("bounce=%", "revenue=$", "temp=°C")}
+    assert english.layout.inferred["thousands"] == "comma in visits, revenue, as the first rows show"
+    assert english.layout.settings == {"column_units": ("bounce=%", "revenue=$", "temp=°C")}
     assert german.layout.settings["decimal"] == "comma"
-    assert german.layout.settings["thousands"] == "point"
+    assert german.layout.inferred["thousands"] == "point in Besuche, Umsatz, as the first rows show"
     assert german.layout.inferred["column_units"] == "'%' of Absprünge, '€' of Umsatz, '°C' of Temperatur"
 
 

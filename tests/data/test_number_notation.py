@@ -132,16 +132,67 @@ def test_the_marks_of_a_table(cells: list[str], options: dict[str, Any], notatio
         with pytest.raises(DataError, match=notation):
             infer_notation({"a": cells}, config, "t.csv")
     else:
-        assert infer_notation({"a": cells}, config, "t.csv")[:2] == notation
+        assert infer_notation({"a": cells}, config, "t.csv").of_column("a")[:2] == notation
 
 
-def test_the_mark_of_decimals_of_one_column_tells_what_another_has_between_thousands() -> None:
-    assert infer_notation({"a": ["10,050", "9"], "b": ["10.1", "5"]}, Reading(), "t.csv")[:2] == ("point", "comma")
-    assert infer_notation({"a": ["10.050", "9"], "b": ["10,1", "5"]}, Reading(), "t.csv")[:2] == ("comma", "point")
+def marks_of(
+    columns: dict[str, list[str]], options: dict[str, Any] | None = None, *, of_run: bool = False
+) -> list[tuple[str, str | None]]:
+    notation = infer_notation(columns, Reading(**options or {}), "'t.csv'", of_run=of_run)
+    return [notation.of_column(name)[:2] for name in columns]
+
+
+def test_each_column_shows_its_own_marks() -> None:
+    assert marks_of({"a": ["10,050", "9"], "b": ["10.1", "5"]}) == [("point", "comma"), ("point", None)]
     # 1,000 among such numbers may well be 1.0.
-    assert infer_notation({"a": ["0.247", "1,000"], "b": ["5"]}, Reading(), "t.csv")[:2] == ("point", None)
+    assert marks_of({"a": ["0.247", "1,000"], "b": ["15,063"]}) == [("point", None), ("point", "comma")]
+    assert marks_of({"a": ["1.506,29"], "b": ["15,1"], "c": ["4.519", "806"]}) == [
+        *(("comma", "point"), ("comma", None), ("comma", "point"))
+    ]
+    # 48.137 may be a number with decimals as another program writes it.
+    assert marks_of({"lat": ["48.137"], "temp": ["1,5"]}) == [("comma", None), ("comma", None)]
+    assert marks_of({"lat": ["48.13"], "temp": ["1,5"]}) == [("point", None), ("comma", None)]
     with pytest.raises(DataError, match=r"'t\.csv', column 'a': the comma in '10,050'"):
-        infer_notation({"b": ["5"], "a": ["10,050"]}, Reading(), "'t.csv'")
+        marks_of({"b": ["5"], "a": ["10,050"]})
+    with pytest.raises(DataError, match=r"column 'c': the point in '4\.519'.*--decimal comma, or --decimal point"):
+        marks_of({"a": ["0.5"], "b": ["1,5"], "c": ["4.519"]})
+
+
+def test_the_mark_of_most_numbers_is_that_of_the_column() -> None:
+    cells = ["0.5"] * 39 + ["3,5"]
+    assert marks_of({"a": cells}) == [("point", None)]
+    with pytest.raises(BadNumber) as caught:
+        parse_numbers(cells)
+    assert (caught.value.place, caught.value.problem.text) == (39, "has a decimal comma")
+
+
+@pytest.mark.parametrize(
+    ("cells", "refused"),
+    [
+        (["806", "999", "1.088"], True),
+        (["806", "1.088", "12.345"], True),
+        (["806", "1.088", "0.5"], False),
+        (["806", "1.08"], False),
+        (["1506", "1.088"], False),  # 1506 has no mark between thousands
+        (["8", "1.088"], False),
+        (["1.088", "1.102"], False),
+    ],
+)
+def test_points_that_may_part_thousands_are_refused(cells: list[str], refused: bool) -> None:
+    if refused:
+        with pytest.raises(DataError, match=r"the point in '1\.088' can part decimals or thousands.*--decimal comma"):
+            marks_of({"a": cells})
+    else:
+        assert marks_of({"a": cells}) == [("point", None)]
+    assert marks_of({"a": cells}, {"decimal": "point"}) == [("point", None)]
+
+
+def test_the_decimal_comma_of_a_run_does_not_tell_of_thousands_in_another_table() -> None:
+    run = {"decimal": "comma"}
+    assert marks_of({"a": ["1.517"]}, run) == [("comma", "point")]  # told for this table
+    assert marks_of({"a": ["1.517"]}, run, of_run=True) == [("comma", None)]
+    assert marks_of({"a": ["1.517", "1.517,5"]}, run, of_run=True) == [("comma", "point")]
+    assert marks_of({"a": ["1.517"]}, {**run, "thousands": "point"}, of_run=True) == [("comma", "point")]
 
 
 @given(
@@ -167,6 +218,19 @@ def test_what_is_written_is_read_again(
     assert split_unit(cell) is not None
 
 
+@pytest.mark.parametrize(
+    ("cell", "decimal", "value"),
+    [
+        ("1,000.5", "point", 1000.5),
+        ("1.000,5", "comma", 1000.5),
+        ("1.000.000", "comma", 1e6),
+        ("-1,000.", "point", -1000),
+    ],
+)
+def test_thousands_that_a_cell_shows_by_itself_need_no_other_cell(cell: str, decimal: str, value: float) -> None:
+    assert parse_number(cell, NumberNotation(decimal)) == value
+
+
 PROBLEMS = [
     ("inf", {}, "", "is infinite", {}),
     ("True", {}, "", "is true or false", {}),
@@ -174,9 +238,9 @@ PROBLEMS = [
     ("(1,000)", {}, "", "is in parentheses", {}),
     ("1e999", {}, "", "is too large", {}),
     ("1,000", {}, "", "has a comma that can part thousands or decimals", {"thousands": "comma"}),
-    ("1,000.5", {}, "", "has thousands separators", {"thousands": "comma"}),
+    ("1,000.5", {"thousands": "space"}, "", "has a comma between thousands, and others a space", {}),
     ("1 000", {}, "", "has thousands separators", {"thousands": "space"}),
-    ("2.500", {"decimal": "comma"}, "", "has thousands separators", {"thousands": "point"}),
+    ("2.500", {"decimal": "comma"}, "", "has a point that can part thousands or decimals", {"thousands": "point"}),
     ("1 000", {"thousands": "comma"}, "", "has a space between thousands, and others a comma", {}),
     ("1,5", {}, "", "has a decimal comma", {}),
     ("2.5", {"decimal": "comma"}, "", "has a point in a file with decimal commas", {"decimal": "point"}),
