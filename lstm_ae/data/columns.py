@@ -21,6 +21,7 @@ from lstm_ae.data.number_notation import (
     infer_notation,
     infer_unit,
     parse_number,
+    split_unit,
 )
 from lstm_ae.data.timestamps import (
     CLOCKS,
@@ -134,13 +135,13 @@ def present_cells(cells: Sequence[str], config: Reading) -> list[str]:
     return [cell for cell in cells if cell.lower() not in words]
 
 
-def infer_kind(cells: Sequence[str], column: str) -> Kind:
+def infer_kind(cells: Sequence[str], column: str, config: Reading) -> Kind:
     """Return what most of a column's first cells are, those that are `present_cells`."""
     if not cells:
         return "empty"
     if looks_like_times(cells, column):
         return "time"
-    return "text" if infer_unit(cells) is None else "number"
+    return "text" if infer_unit(cells, config.units_by_column.get(column, "")) is None else "number"
 
 
 def with_notation(
@@ -391,7 +392,9 @@ def _apart(
             column = cells(name)
             if CLOCKS.fullmatch(name.strip()) or are_clock_times(column, ()):
                 continue
-            if kinds[name] == "number" and not all(map(str.isdigit, column)):
+            if kinds[name] == "number" and not all(
+                (cell := split_unit(each)) and cell.number.isdigit() for each in column
+            ):
                 continue
             if 2 * len(set(column)) <= rows:
                 might.append((kinds[name] == "number", len(set(column)), name))

@@ -497,7 +497,7 @@ def infer_table(
         raise _uneven(sample, len(names), name, separator)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
     first = {column: present_cells(cells, config) for column, cells in columns.items()}
-    kinds = {column: infer_kind(cells, column) for column, cells in first.items()}
+    kinds = {column: infer_kind(cells, column, config) for column, cells in first.items()}
     if len(names) == 1 and kinds[names[0]] == "text":
         raise DataError(
             f"{where}: the rows have one cell each, such as {quote(sample[0][1][0])}, which is no number. Separate the "

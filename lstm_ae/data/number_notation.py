@@ -37,10 +37,29 @@ CURRENCY = (
     r"(?:(?:US|CA?|AU?|NZ|HK|S|R)?\$|[¢£¤¥\u20a0-\u20bf]|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK)"
 )
 
-# Letters or a sign, with exponents: kWh, °C, %, m/s, m3, W/m², kg·m⁻³.
-UNIT = (
+# What may stand in a unit behind a blank: letters or a sign, with exponents, as in kWh, °C, %, m/s, m3, W/m², kg·m⁻³.
+WORD = (
     r"(?![\u00bc-\u00be\u00b2\u00b3\u00b9\u2070-\u209f\u2150-\u218b])(?:[^\W\d_]|[%\u2030\u2031°$¢£¤¥\u20a0-\u20bf])"
     r"(?:[^\W\d_]|[%°/·*\u207b]|(?<=[^\W\d_])(?:[23]|-[1-3]|\^-?[1-3])){0,14}"
+)
+
+_PREFIXED = (
+    r"(?:(?:[kmµ\u03bcunpfcdh]|da)?(?:[gsmlLNJWVAFHTSBbKC\u03a9\u2126]|mol|cd|Hz|Pa|Wh|VA|var|Ah|eV|cal|bar|bit|bps|Bq|Gy|Sv|"
+    r"Ohm|ohm|Wb|lm|lx|Nm|kat|dB|t)|[MGTP](?:[WJBbNVt\u03a9\u2126]|Hz|Pa|Wh|VA|var|eV|cal|bit|bps|Bq|Ohm|ohm)|[KMGT]iB)"
+)
+
+_PART = (
+    rf"(?:{_PREFIXED}|[%\u2030\u2031]|°[CFKR]?|deg[CF]?|µm?|ppm|ppb|ppt|pH|dBA?m?|rpm|RPM|bpm|fps|mph|kph|kn|kts?|knots|"
+    r"mmHg|inHg|mWS|atm|psi|PSI|torr|lbs?|oz|ft|in|yd|mi|nmi|gal|acre|ha|sec|min|hrs?|days?|weeks?|months?|years?|yr|"
+    r"pcs|Stk|Stück|kcal|kJ|PS|hp|MVAr|kVAr|U|h|d|rad|NTU|PSU|FTU|VDC|VAC|Vpp|Vrms|Mbps|Kbps|Gbps|kB|KB|MB|GB|TB)"
+)
+
+_EXPONENT = r"(?:[23\u00b2\u00b3]|\^?-[1-3]|\^[1-3]|\u207b[\u00b9\u00b2\u00b3])?"
+
+# Units that may follow a number without a blank. A lone letter is not among them: 12A is a seat or a room as well.
+KNOWN = (
+    rf"(?![A-Za-z](?![^\W_]|[/·*^\-\u00b2\u00b3\u207b])|[A-Za-ln-z][23])"
+    rf"{_PART}{_EXPONENT}(?:[/·*]{_PART}{_EXPONENT}){{0,3}}|{CURRENCY}(?:/{_PART}{_EXPONENT})?"
 )
 
 SIGN = r"[+\-\u2212]?"
@@ -48,8 +67,11 @@ SIGN = r"[+\-\u2212]?"
 CELL = re.compile(
     rf"(?P<sign>{SIGN})\s*(?P<before>{CURRENCY})?\s*(?P<inner>{SIGN})"
     r"(?P<number>(?:[0-9](?:[0-9.,'\u2019 \xa0\u2009\u202f]*[0-9.,])?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    rf"\s*(?P<after>{UNIT})?"
+    rf"(?:\s+(?P<word>{WORD})|(?P<known>{KNOWN}))?"
 )
+
+# Digits with letters that are no unit.
+CODE = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[^\W\d_]{1,14}")
 
 # Letters behind a number that are no unit.
 ORDINALS = frozenset(
@@ -144,18 +166,24 @@ def _notations() -> Iterable[tuple[str, str | None]]:
     return ((decimal, mark) for decimal, mark in itertools.product(DECIMALS, (None, *MARKS)) if mark != decimal)
 
 
-def split_unit(cell: str) -> NumberCell | None:
+def split_unit(cell: str, told: str = "") -> NumberCell | None:
     """Return the number and the unit of a cell, blanks stripped, in whatever notation; None where it holds no number.
+
+    A unit is one of `KNOWN`, or that which was told, or stands behind a blank: other letters make a code, as in 101a.
 
     >>> split_unit("-$10,050.29"), split_unit("10,1 °C"), split_unit("3rd")
     (NumberCell(number='-10,050.29', unit='$'), NumberCell(number='10,1', unit='°C'), None)
     """
     if NUMBER.fullmatch(cell):
         return NumberCell(cell, "")
+    if told and cell.endswith(told) and not (number := cell.removesuffix(told).rstrip()).endswith(told):
+        plain = split_unit(number)
+        return NumberCell(plain.number, told) if plain and not plain.unit else None
     found = CELL.fullmatch(cell) if len(cell) <= LONGEST else None
-    if not found or (found["before"] and found["after"]) or (found["sign"] and found["inner"]):
+    after = found and (found["word"] or found["known"])
+    if not found or (found["before"] and after) or (found["sign"] and found["inner"]):
         return None
-    unit = found["before"] or found["after"] or ""
+    unit = found["before"] or after or ""
     number = (found["sign"] or found["inner"]).replace("\u2212", "-") + found["number"]
     if unit.lower() in ORDINALS - {""} or not any(_form(*each).fullmatch(number) for each in _notations()):
         return None
@@ -167,18 +195,19 @@ def is_number(cell: str) -> bool:
     return split_unit(cell) is not None or cell.lower().lstrip("+-") in INFINITE
 
 
-def infer_unit(cells: Sequence[str]) -> str | None:
+def infer_unit(cells: Sequence[str], told: str = "") -> str | None:
     """Return the unit beside the numbers of a column, "" where they have none; None where the column is of text.
 
     It is of numbers where more than half of the cells are, and all but a few of these have the same unit.
 
     Args:
         cells: of its first rows, blanks stripped and missing ones left out.
+        told: the unit that was told, which need be no common one.
     """
     plain = sum(1 for cell in cells if NUMBER.fullmatch(cell))
     if 2 * plain > len(cells):
         return ""
-    written = list(filter(None, map(split_unit, cells)))
+    written = [number for cell in cells if (number := split_unit(cell, told))]
     numbers = len(written) + sum(cell.lower().lstrip("+-") in INFINITE for cell in cells)
     if 2 * numbers <= len(cells):
         return None
@@ -198,6 +227,12 @@ def describe_text_column(cells: Sequence[str]) -> str:
         return f"holds numbers in different units ({', '.join(quote(unit)[:20] for unit, _ in units.most_common(3))})"
     if 2 * sum(map(_in_parentheses, cells)) > len(cells):
         return "holds numbers in parentheses instead of negative ones"
+    if 2 * sum(CODE.fullmatch(cell) is not None for cell in cells) > len(cells):
+        word = next(filter(CODE.fullmatch, cells))
+        return (
+            f"holds codes of digits and letters, such as {quote(word)[:40]}, instead of numbers (tell letters that are "
+            "a unit with --column-units)"
+        )
     if share:
         word = next(cell for cell, each in zip(cells, written, strict=True) if each is None)
         return f"holds more words, such as {quote(word)[:40]}, than numbers"
@@ -227,8 +262,9 @@ def infer_notation(
     for name, cells in columns.items():
         numbers[name] = list(cells)
         if UNPLAIN.search("".join(cells)):
-            numbers[name] = [written.number for written in map(split_unit, cells) if written]
-            units[name] = infer_unit(cells) or ""
+            unit = told.get(name, "")
+            numbers[name] = [written.number for cell in cells if (written := split_unit(cell, unit))]
+            units[name] = infer_unit(cells, unit) or ""
         elif not cells:  # none of the first rows has a value
             units[name] = told.get(name, "")
     groups = {name: _group(held) for name, held in numbers.items()}
@@ -383,7 +419,7 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN, unit: str = "
         return CellProblem("is infinite", "Leave the cell empty if the value is unknown", word=True)
     if word.lower() in BOOLEAN:
         return CellProblem("is true or false, not a number", "Write 1 or 0 if that is meant")
-    written = split_unit(word)
+    written = split_unit(word, unit)
     if written is None:
         if _in_parentheses(word):
             return CellProblem("is in parentheses, as negative amounts are", "Write a minus sign")

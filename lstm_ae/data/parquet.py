@@ -87,7 +87,7 @@ def read_parquet(
             kinds[field.name] = "empty"
         elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
             texts[field.name] = present_cells(cells(field.name), config)
-            kinds[field.name] = infer_kind(texts[field.name], field.name)
+            kinds[field.name] = infer_kind(texts[field.name], field.name, config)
         else:
             kinds[field.name] = "text"
     typed = {field.name for field in schema if types.is_timestamp(field.type) or types.is_date(field.type)}

@@ -389,6 +389,17 @@ def test_rows_are_counted_without_times() -> None:
     assert table.values.tolist() == [[5, 6], [7, 8], [9, 9]]
 
 
+def test_codes_of_digits_and_letters_are_no_values() -> None:
+    rows = "".join(f"2024-01-{day + 1:02},{room}{{}},{day}\n" for day in range(9) for room in (101, 102, 103))
+    for unit in ("a", " kg"):
+        layout = read("time,room,x\n" + rows.replace("{}", unit), duplicates="first").layout
+        assert layout.apart == (("room",),)
+        assert ("room" in layout.values) == (unit == " kg")
+    table = read("time,room,x\n" + rows.replace("{}", "V"), duplicates="first", column_units=("room=V",))
+    assert table.layout.values == ("room", "x")
+    assert table.values[0].tolist() == [101, 0]
+
+
 def test_several_series_are_told_apart() -> None:
     table = read(
         "t,id,a\n2024-01-01,y,1\n2024-01-01,x,2\n2024-01-03,x,5\n2024-01-02,y,3\n2024-01-02,x,4\n", id_col=("id",)

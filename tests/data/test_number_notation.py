@@ -50,6 +50,14 @@ from lstm_ae.errors import ConfigError, DataError
         ("3 W/m\u00b2", "3", "W/m\u00b2"),
         ("5 min-1", "5", "min-1"),
         ("10 050 kg", "10 050", "kg"),
+        ("12 A", "12", "A"),
+        ("100kWh", "100", "kWh"),
+        ("10km/h", "10", "km/h"),
+        ("3mg/l", "3", "mg/l"),
+        ("2m2", "2", "m2"),
+        ("10\u00b5g/m\u00b3", "10", "\u00b5g/m\u00b3"),
+        ("0.3EUR/kWh", "0.3", "EUR/kWh"),
+        ("5 Boxes", "5", "Boxes"),
     ],
 )
 def test_numbers_with_units(cell: str, number: str, unit: str) -> None:
@@ -60,6 +68,7 @@ def test_numbers_with_units(cell: str, number: str, unit: str) -> None:
     "cell",
     [
         *("", "x", "3rd", "10 AM", "1 Jan", "2024-01-01", "10:30", "1/2/2024", "A12", "12A1", "v1.2", "1.2.3", "1,2,3"),
+        *("101a", "7B", "12A", "3x", "1000001A", "5E", "5xl", "10er", "12GA", "4A2", "12H/5"),
         *("1,00,000", "1\u00bd", "0x1F", "(5)", "5-", "--5", "-$-5", "$5 kg", "5 kg lb", "1 2", "1" * 61 + " x"),
     ],
 )
@@ -91,6 +100,7 @@ def test_why_a_column_is_of_text() -> None:
     assert describe_text_column(["true", "False"]) == "holds true and false instead of 1 and 0"
     assert describe_text_column(["1 kg", "2 lb", "3 kg"]) == "holds numbers in different units ('kg', 'lb')"
     assert describe_text_column(["(1)", "(2.5)", "3"]) == "holds numbers in parentheses instead of negative ones"
+    assert "holds codes of digits and letters, such as '101a'" in describe_text_column(["101a", "102b", "5 kg"])
     assert describe_text_column(["1", "off", "ERR"]) == "holds more words, such as 'off', than numbers"
 
 
