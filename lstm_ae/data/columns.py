@@ -30,6 +30,7 @@ from lstm_ae.data.timestamps import (
     are_dates,
     choose_clock_column,
     counts_steps,
+    find_date_number,
     infer_form,
     join_date_and_clock,
     looks_like_times,
@@ -310,6 +311,11 @@ def _usual_time(
     words = missing_words(config)
     for name in free if not config.value_cols else ():
         held = [cell for cell in cells(name) if cell.lower() not in words]
+        if kinds[name] == "number" and (what := find_date_number(held, name)):
+            raise DataError(
+                f"{where}: the column {name[:80]!r} {what}. Write YYYY-MM-DD, give --time-col another column, or name "
+                "the columns to model with --value-cols, and rows are counted"
+            )
         if kinds[name] == "text" and resembles_times(held, name, first=name == names[0]):
             what = "the time of a day alone" if are_clock_times(held, ()) else "times that cannot be read"
             raise DataError(

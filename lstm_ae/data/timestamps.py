@@ -40,7 +40,13 @@ STAMP = re.compile(
 
 NAMES = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
 
-MONTHS = re.compile(r"month|monat", re.IGNORECASE)
+MONTHS = re.compile(r"month|monat|yyyy[ _-]?mm|period", re.IGNORECASE)
+
+# Headings of dates alone. Numbers below them are no values.
+DATES = re.compile(r"(?<![^\W_])(date|datum)([ _-]?time)?(?![^\W_])", re.IGNORECASE)
+
+# Days since the end of 1899, as spreadsheets count dates, from 1954 to 2064.
+SERIALS = range(20_000, 60_001)
 
 # Headings of elapsed time and of counters of steps, and of those that never begin anew.
 ELAPSED = re.compile(
@@ -51,15 +57,23 @@ ELAPSED = re.compile(
 
 CALENDAR = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
 
+# Headings of temperatures.
+TEMPERATURE = re.compile(r"T(\s*[\[(].*[\])])?")
+
 # Digits that are a year and a month, which no counter of steps has in all of its rows.
-YEAR_MONTH = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])", re.ASCII)
+YEAR_MONTH = re.compile(r"(?P<y>(19|20)\d{2})(?P<m>0[1-9]|1[0-2])", re.ASCII)
+
+# Those that are a day with a year of two digits as well.
+SHORT_DAY = re.compile(r"(19|20)(0[1-9]|1[0-2])(0[1-9]|1[0-2])", re.ASCII)
+
+QUARTER = re.compile(r"(?P<y1>\d{4})[-/\s]?Q(?P<q1>[1-4])|Q(?P<q2>[1-4])[-/\s]?(?P<y2>\d{4})", re.ASCII | re.IGNORECASE)
 
 WORDS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 GERMAN = {"jän": "jan", "mär": "mar", "mae": "mar", "mrz": "mar", "mai": "may", "okt": "oct", "dez": "dec"}
 
 _WORD = (
-    r"(?:jan(?:uary|uar)?|jänner|feb(?:ruary|ruar)?|mar(?:ch)?|märz?|maerz|mrz|apr(?:il)?|may|mai|june?|juni|july?|juli|"
+    r"(?:jan(?:uary|uar)?|jän(?:ner)?|feb(?:ruary|ruar)?|mar(?:ch)?|märz?|maerz|mrz|apr(?:il)?|may|mai|june?|juni|july?|juli|"
     r"aug(?:ust)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?)\.?"
 )
 
@@ -108,8 +122,8 @@ class TimeForm(NamedTuple):
         order: of dates that do not begin with a year of four digits: "dmy", "mdy" or "ymd"; "" where none of the first
             rows has such.
         aware: whether each cell has an offset of its own, or needs none.
-        compact: whether they are dates of digits alone, with the hour, as in 2024013123.
-        worded: whether months or weekdays have names.
+        compact: whether they are dates of digits alone, with the hour, as in 2024013123, or months, as in 202401.
+        worded: whether months or weekdays have names, or they are quarters.
         elapsed: whether numbers count from a start that nobody dated.
     """
 
@@ -130,8 +144,13 @@ def parse_date_parts(cell: str) -> re.Match[str] | None:
 def month_name_to_digits(cell: str, order: str = "") -> str:
     """A date with the name of its month as digits, the year first, and without a weekday; any other cell as it is.
 
+    A quarter is its first month.
+
     A year of two digits remains, as in 02-Jan-24, where `order` does not tell it from the day.
     """
+    if quarter := QUARTER.fullmatch(cell):
+        first = 3 * int(quarter["q1"] or quarter["q2"]) - 2
+        return f"{quarter['y1'] or quarter['y2']}-{first:02}"
     found = WORDED.fullmatch(cell)
     if not found:
         return DATED.sub("", cell, count=1) if cell[:1].isalpha() else cell
@@ -170,6 +189,9 @@ def infer_form(
     """
     if unit is None and are_digit_stamps(cells, named=True):
         return TimeForm("", "", aware=False, compact=True)
+    if unit is None and are_year_months(cells):
+        _require_months(cells, column)
+        return TimeForm("", "", aware=False, compact=True)
     months = all(MONTH.fullmatch(cell) for cell in cells)
     found = [DATE.fullmatch(cell) if months else parse_date_parts(cell) for cell in cells]
     dates = [match for match in found if match and not (match["c"] and match["h"] is None and unit)]
@@ -203,7 +225,7 @@ def looks_like_times(cells: Sequence[str], column: str) -> bool:
         if 2 * len(short) > len(dates) and not (sure and _possible(short, ORDERS)):
             return False
         return named or not all(map(str.isdigit, dates))
-    if (named or MONTHS.search(column)) and all(MONTH.fullmatch(cell) for cell in cells):
+    if (named or MONTHS.search(column)) and (all(MONTH.fullmatch(cell) for cell in cells) or are_year_months(cells)):
         return True
     return named and counts_from_1970(cells)
 
@@ -217,7 +239,7 @@ def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None
     """
     if not all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in cells) or len(cells) < 3:
         return False
-    if all(YEAR_MONTH.fullmatch(cell) for cell in cells):
+    if are_year_months(cells) or TEMPERATURE.fullmatch(column.strip()):
         return False
     order = range(len(cells)) if series is None else np.argsort(np.array(series), kind="stable").tolist()
     numbers = [float(cells[row]) for row in order]
@@ -255,8 +277,38 @@ def are_digit_stamps(cells: Sequence[str], *, named: bool) -> bool:
     return named and 2 * len(found) > len(cells) and min(map(len, found)) > 10
 
 
+def are_year_months(cells: Sequence[str]) -> bool:
+    """Return whether most cells are a year and a month in digits alone, as in 202401."""
+    return 2 * sum(YEAR_MONTH.fullmatch(cell) is not None for cell in cells) > len(cells)
+
+
+def _require_months(cells: Sequence[str], column: str) -> None:
+    """Raise `DataError` where digits that are a year and a month can be a day with a short year in all cells."""
+    found = [match for match in map(YEAR_MONTH.fullmatch, cells) if match]
+    if len({match["y"] for match in found}) > 1 or not all(SHORT_DAY.fullmatch(match[0]) for match in found):
+        return
+    (year, month), cell = found[0].group("y", "m"), found[0][0]
+    raise DataError(
+        f"column {column!r}: {cell} can be {year}-{month} or 20{cell[:2]}-{cell[2:4]}-{cell[4:]}, and the first rows "
+        "do not tell. Write months as YYYY-MM or days as YYYY-MM-DD; or add --time-unit steps to count them"
+    )
+
+
+def find_date_number(cells: Sequence[str], column: str) -> str | None:
+    """Return what the numbers of a column are whose heading says dates, as a predicate; None where it says none."""
+    if not cells or not DATES.search(column):
+        return None
+    numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
+    if numbers and SERIALS.start <= float(np.median(numbers)) < SERIALS.stop:
+        day = np.datetime64("1899-12-30") + np.timedelta64(int(numbers[0]), "D")
+        return f"seems to hold the day numbers of a spreadsheet ({numbers[0]:.12g} is {day})"
+    return f"holds numbers that are no dates, such as {quote(cells[0])}"
+
+
 def expand_stamp(cell: str) -> str:
-    """2024013123 as 20240131T2300; what is not written so remains as it is."""
+    """2024013123 as 20240131T2300 and 202401 as 2024-01; what is not written so remains as it is."""
+    if month := YEAR_MONTH.fullmatch(cell):
+        return f"{month['y']}-{month['m']}"
     found = STAMP.fullmatch(cell)
     return f"{found['day']}T{found['clock'].ljust(4, '0')}" if found else cell
 
@@ -354,8 +406,11 @@ def _unit(numbers: Sequence[float], column: str) -> str:
         if FIRST <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST:
             return unit
     example = f"column {column!r}: numbers like {numbers[0]:.12g}"
-    if all(YEAR_MONTH.fullmatch(f"{number:.12g}") for number in numbers):
-        raise DataError(f"{example} seem to be months. Write them as YYYY-MM, or add --time-unit steps to count them")
+    if DATES.search(column) and SERIALS.start <= float(np.median(numbers)) < SERIALS.stop:
+        raise DataError(
+            f"{example} seem to be the day numbers of a spreadsheet. Write dates as YYYY-MM-DD, or add --time-unit "
+            "steps to count whole ones"
+        )
     if all(number.is_integer() for number in numbers):
         return STEPS
     raise DataError(

@@ -114,7 +114,15 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
         ("'t'", "--time-unit", "elapsed", "leave --time-col out", "--value-cols"),
     ),
     "a step that is none": ("t,a\n7,1\n8,2\n9,3\n9.5,3\n", {"time_unit": "steps", "time_col": "t"}, ("'9.5'", "steps")),
-    "quarters": ("period,hour,a\n2024Q1,0,1\n2024Q2,6,2\n", {}, ("'period'", "'2024Q1'", "--time-col", "--value-cols")),
+    "weeks": ("period,hour,a\n2024W01,0,1\n2024W02,6,2\n", {}, ("'period'", "'2024W01'", "--time-col", "--value-cols")),
+    "days of a spreadsheet": ("Date,a\n44562,1\n44563,2\n", {}, ("'Date'", "44562 is 2022-01-01", "--value-cols")),
+    "days of a spreadsheet, told": (
+        "Date,a\n44562.5,1\n44563,2\n",
+        {"time_col": "Date"},
+        ("'Date'", "day numbers of a spreadsheet", "--time-unit steps"),
+    ),
+    "numbers as dates": ("a,order date\n5,1\n6,7\n", {}, ("'order date'", "no dates", "--time-col", "--value-cols")),
+    "months or days": ("date,a\n201001,1\n201002,2\n", {}, ("2010-01", "2020-10-01", "YYYY-MM")),
     "a date that is none": ("a,date,b\n1,2 janv. 2024,2\n3,3 janv. 2024,4\n", {}, ("'date'", "'2 janv. 2024'")),
     "times of no day": ("time,a\n10:00,1\n10:10,2\n", {}, ("'time'", "'10:00'", "the time of a day alone")),
     "text that is no time": ("t,a\nx,1\ny,2\n", {"time_col": "t"}, ("'t'", "'x'", "--time-col")),
@@ -486,11 +494,11 @@ def test_text_that_is_no_time_leaves_rows_counted(text: str) -> None:
 
 
 def test_rows_are_counted_beside_times_that_cannot_be_read_where_columns_are_named() -> None:
-    table = read("period,a\n2024Q1,1\n2024Q2,2\n", value_cols=("a",))
+    table = read("period,a\n2024W01,1\n2024W02,2\n", value_cols=("a",))
     assert table.layout.time is None
     assert table.times.tolist() == [0, 1]
-    table = read("period,a\n2024Q1,1\n2024Q2,2\n", id_col=("period",))
-    assert table.ids == ("2024Q1", "2024Q2")
+    table = read("period,a\n2024W01,1\n2024W02,2\n", id_col=("period",))
+    assert table.ids == ("2024W01", "2024W02")
 
 
 @pytest.mark.parametrize(
@@ -521,7 +529,8 @@ def test_elapsed_steps_are_no_values_and_no_moments(text: str, options: dict[str
         "time,a\n0.5,5\n1.5,6\n2.5,7\n",
         "time,a\n5,5\n3,6\n9,7\n2,7\n",
         "day,a\n30,5\n31,6\n1,7\n",
-        "month,a\n202401,5\n202402,6\n202403,7\n",
+        "T,a\n20,5\n21,6\n22,7\n",
+        "T [K],a\n290,5\n291,6\n292,7\n",
     ],
 )
 def test_numbers_that_count_no_steps_stay_values(text: str) -> None:

@@ -76,9 +76,8 @@ def test_units_are_told_by_the_years_they_lead_to() -> None:
     assert moments("0.5", unit="s") == ["1970-01-01T00:00:00"]
     assert parse_times(["0.5", "2"], TimeForm("s", "", True)).tolist() == [500_000_000, 2_000_000_000]
     assert parse_times(["1709640000000000001"], TimeForm("ns", "", True)).tolist() == [1_709_640_000_000_000_001]
-    for cells in (["7.5", "8"], ["202401", "202402"]):
-        with pytest.raises(DataError, match="--time-unit"):
-            infer_form(cells, "t")
+    with pytest.raises(DataError, match="--time-unit"):
+        infer_form(["7.5", "8"], "t")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +132,30 @@ def test_months_with_names_and_hours_alone(cell: str) -> None:
     assert moments(cell) == [NOON]
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["202311", "202401"],
+        ["201011", "201101"],  # in two years
+        ["2023-11", "2024-01"],
+    ],
+)
+def test_months_of_digits(cells: list[str]) -> None:
+    assert all(looks_like_times(cells, column) for column in ("date", "month", "YYYYMM"))
+    assert moments(*cells) == [f"{cell[:4]}-{cell[-2:]}-01T00:00:00" for cell in cells]
+    assert not looks_like_times(["202311", "202401"], "part")
+    with pytest.raises(BadCell, match="'202413' is not a time"):
+        parse_times(["202412", "202413"], TimeForm("", "", False, compact=True))
+
+
+@pytest.mark.parametrize("cells", [["1980Q1", "1980Q2"], ["1980-Q1", "1980-q2"], ["Q1 1980", "Q2/1980"]])
+def test_quarters_are_their_first_months(cells: list[str]) -> None:
+    assert looks_like_times(cells, "x")
+    assert moments(*cells) == ["1980-01-01T00:00:00", "1980-04-01T00:00:00"]
+
+
 def test_months_with_names_and_no_day() -> None:
+    assert moments("5. Jän. 24", "6. Jän. 24", order="dmy") == ["2024-01-05T00:00:00", "2024-01-06T00:00:00"]
     assert moments("Mar 2024", "Apr 2024") == moments("2024 March", "2024-apr") == moments("2024-03", "2024-04")
 
 
