@@ -378,6 +378,7 @@ def new_table_warnings(prepared: PreparedTable, scale: Scale | None = None, symb
     """
     words = [
         describe_step_change(prepared),
+        describe_missing_units(prepared.table),
         describe_missing_rows(prepared),
         describe_unknown_series(symbols, prepared.table.ids),
     ]
@@ -394,6 +395,18 @@ def describe_step_change(prepared: PreparedTable) -> str:
     return (
         f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}; give rows "
         f"every {step}, or a run trained with --freq {own}"
+    )
+
+
+def describe_missing_units(table: Measurements) -> str:
+    """Return which columns have no unit where the run's had one; "" where none is so."""
+    unitless = table.layout.unitless
+    if not unitless:
+        return ""
+    columns = [f"{format_heading(name)} (trained on {quote(unit)})" for name, unit in unitless.items()]
+    return (
+        f"The numbers of {format_names(columns)} have no unit in {table.name} and are taken for the same. Convert "
+        "them if they are not"
     )
 
 

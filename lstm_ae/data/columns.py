@@ -66,6 +66,7 @@ class Layout(NamedTuple):
         woven: of `apart`, those within whose values rows follow far more evenly than all together.
         settings: what nobody told and a run needs to read another table in the same way, by field of the config.
         texts: why columns of text are not numbers, as predicates, by name.
+        unitless: the units that a run's config names for columns whose numbers have none in this table.
     """
 
     names: tuple[str, ...]
@@ -83,6 +84,7 @@ class Layout(NamedTuple):
     woven: tuple[tuple[str, ...], ...] = ()
     settings: Mapping[str, Any] = types.MappingProxyType({})
     texts: Mapping[str, str] = types.MappingProxyType({})
+    unitless: Mapping[str, str] = types.MappingProxyType({})
 
     @property
     def dated(self) -> bool:
@@ -183,7 +185,11 @@ def with_notation(
     texts = {
         name: describe_text_column(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"
     }
-    return layout._replace(inferred=inferred, settings=settings, texts=texts), notation
+    told = config.units_by_column
+    unitless = {
+        name: told[name] for name, held in cells.items() if held and name in told and name not in notation.units
+    }
+    return layout._replace(inferred=inferred, settings=settings, texts=texts, unitless=unitless), notation
 
 
 def require_units(layout: Layout, notation: NumberNotation, config: Reading, where: str, *, of_run: bool) -> None:

@@ -271,12 +271,12 @@ def infer_notation(
     decimal = config.decimal or (_other(config.thousands) if config.thousands in DECIMALS else None)
     shown = {name: _shown_decimal(group) for name, group in groups.items()} if decimal is None else {}
     agreed = set(filter(None, shown.values()))
-    decimals = {name: decimal or shown[name] or _only(agreed) for name in groups}
-    if decimal is None:
-        for name, group in groups.items():
-            decimals[name] = decimals[name] or "point"
-            _require_decimals(group, name, where, shown[name], agreed)
     table = decimal or _only(agreed) or "point"
+    decimals = {}
+    for name, group in groups.items():
+        if decimal is None and shown[name] is None:
+            _require_decimals(group, name, where, agreed)
+        decimals[name] = shown.get(name) or table
     # A point between thousands in one column is one in another, whose cells alone do not tell.
     certain = (decimal == "comma" and not of_run) or any(
         decimals[name] == "comma" and any(_form("comma", "point").fullmatch(number) for number in group.grouped)
@@ -346,15 +346,13 @@ def _shown_decimal(group: _Written) -> str | None:
     return None if not points + commas else "comma" if commas > points else "point"
 
 
-def _require_decimals(group: _Written, column: str, where: str, shown: str | None, agreed: Collection[str]) -> None:
+def _require_decimals(group: _Written, column: str, where: str, agreed: Collection[str]) -> None:
     """Raise `DataError` where the numbers of a column have decimals or thousands, and nothing tells which.
 
     Args:
-        shown: the mark of decimals that the column shows.
-        agreed: those that all columns of the table show.
+        group: shows no mark of decimals.
+        agreed: the marks that the other columns show.
     """
-    if shown:
-        return
     commas, points = group.either["comma"], group.either["point"]
     number = None
     if commas and _only(agreed) is None:

@@ -128,6 +128,18 @@ def test_a_coarser_table_is_told_of() -> None:
         said(10, max_gap=0)
 
 
+def test_numbers_without_the_unit_of_the_run_are_told_of() -> None:
+    rows = [f"{time},{k % 7},{k % 5}" for k, time in enumerate(minutes(100))]
+    share = ["%,".join(row.rsplit(",", 1)) for row in rows]
+    config = settled("time,rate,b", share)
+    assert config.column_units == ("rate=%",)
+    for lines, columns in ((share, []), (rows, ["rate"])):
+        said = new_table_warnings(defaults.whole_table(config, other(config, "time,rate,b", lines)))
+        assert [
+            column for column in ("rate", "b") if any(f"{column} (trained on '%')" in text for text in said)
+        ] == columns
+
+
 @pytest.mark.parametrize(("scale", "told"), [("standard", True), ("minmax", True), ("none", False), ("window", False)])
 def test_rows_that_are_far_from_those_of_the_training_are_told_of(scale: str, told: bool) -> None:
     """A level that has kept rising; two columns, and one alone."""

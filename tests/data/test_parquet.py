@@ -129,7 +129,7 @@ def test_numbers_in_text_are_written_as_in_csv() -> None:
     texts = {"t": HOURS, "a": ["10.050,5", "-1,5", None], "b": ["1 %", "2 %", "3 %"], "c": ["1 kg", "2 lb", "x"]}
     table = read(texts)
     np.testing.assert_array_equal(table.values, np.array([[10050.5, 1], [-1.5, 2], [np.nan, 3]], np.float32))
-    assert table.layout.settings == {"decimal": "comma", "thousands": "point", "column_units": ("b=%",)}
+    assert table.layout.settings == {"decimal": "comma", "column_units": ("b=%",)}
     assert table.layout.texts == {"c": "holds numbers in different units ('kg', 'lb')"}
     with pytest.raises(DataError, match="'%', and the run was trained on 'kg'"):
         read_measurements(Reading(data="t.parquet", column_units=("b=kg",)), of_run=True)
