@@ -161,7 +161,10 @@ def with_notation(
         DataError: as `notation_of` and `require_units` say.
     """
     cells = {name: first[name] for name in layout.values if name in first}
-    notation = infer_notation(cells, config, where, of_run=of_run)
+    # The table of a run has told how such dates and points go together.
+    dates = map(parse_date_parts, () if of_run else first.get(layout.time or "", ())[:1])
+    dotted = any(found is not None and found["t"] == "." for found in dates)
+    notation = infer_notation(cells, config, where, of_run=of_run, dotted=dotted)
     require_units(layout, notation, config, where, of_run=of_run)
     inferred, settings = dict(layout.inferred), dict(layout.settings)
     for option, usual in (("decimal", notation.decimal), ("thousands", None)):

@@ -244,7 +244,7 @@ def _in_parentheses(cell: str) -> bool:
 
 
 def infer_notation(
-    columns: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool = False
+    columns: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool = False, dotted: bool = False
 ) -> NumberNotation:
     """Return how a table's numbers are written, as told, or as the first rows of each column show.
 
@@ -253,6 +253,7 @@ def infer_notation(
         where: the file and the line, for errors.
         of_run: the config is that of a run on another table. Its decimal comma may have been inferred, and does not
             tell whether a point parts thousands.
+        dotted: the parts of its dates are parted by points, as where points part thousands.
 
     Raises:
         DataError: a comma or a point can part decimals as well as thousands.
@@ -275,8 +276,17 @@ def infer_notation(
     decimals = {}
     for name, group in groups.items():
         if decimal is None and shown[name] is None:
-            _require_decimals(group, name, where, agreed)
+            _require_decimals(group, name, where, agreed, dotted=dotted)
         decimals[name] = shown.get(name) or table
+    if (
+        of_run
+        and decimal == "comma"
+        and config.thousands is None
+        and not any(group.decimals["comma"] for group in groups.values())
+    ):
+        for name, group in groups.items():
+            if group.either["comma"] and _counts_on(group, "comma"):
+                raise _ambiguous(group.either["comma"][0], name, where, "--thousands point, or --decimal point")
     # A point between thousands in one column is one in another, whose cells alone do not tell.
     certain = (decimal == "comma" and not of_run) or any(
         decimals[name] == "comma" and any(_form("comma", "point").fullmatch(number) for number in group.grouped)
@@ -346,29 +356,33 @@ def _shown_decimal(group: _Written) -> str | None:
     return None if not points + commas else "comma" if commas > points else "point"
 
 
-def _require_decimals(group: _Written, column: str, where: str, agreed: Collection[str]) -> None:
+def _require_decimals(group: _Written, column: str, where: str, agreed: Collection[str], *, dotted: bool) -> None:
     """Raise `DataError` where the numbers of a column have decimals or thousands, and nothing tells which.
 
     Args:
         group: shows no mark of decimals.
         agreed: the marks that the other columns show.
+        dotted: as of `infer_notation`.
     """
-    commas, points = group.either["comma"], group.either["point"]
-    number = None
-    if commas and _only(agreed) is None:
-        number, mark = commas[0], "comma"
-    elif points and (len(agreed) == 2 or (_only(agreed) != "comma" and _counts_on(group))):
-        number, mark = points[0], "point"
-    if number:
-        raise DataError(
-            f"{where}, column {column!r}: the {mark} in {quote(number)} can part decimals or thousands, and the first "
-            "rows do not tell. Add --decimal comma, or --decimal point"
-        )
+    options = "--decimal comma, or --decimal point"
+    if group.either["comma"] and _only(agreed) is None:
+        raise _ambiguous(group.either["comma"][0], column, where, options)
+    likely = _only(agreed) != "comma" and _counts_on(group, "point")
+    if group.either["point"] and (likely or len(agreed) == 2 or (dotted and not agreed)):
+        raise _ambiguous(group.either["point"][0], column, where, options)
 
 
-def _counts_on(group: _Written) -> bool:
-    """Return whether numbers of three digits, and none of more, stand beside ones with a point, as in 999 and 1.000."""
-    return 3 in group.digits and max(group.digits) == 3 and not group.decimals["point"]
+def _ambiguous(number: str, column: str, where: str, options: str) -> DataError:
+    mark = "comma" if "," in number else "point"
+    return DataError(
+        f"{where}, column {column!r}: the {mark} in {quote(number)} can part decimals or thousands, and the first rows "
+        f"do not tell. Add {options}"
+    )
+
+
+def _counts_on(group: _Written, mark: str) -> bool:
+    """Return whether numbers of three digits, and none of more, stand beside ones with a mark, as in 999 and 1.000."""
+    return bool(group.digits) and max(group.digits) == 3 and not group.decimals[mark]
 
 
 def _thousands(group: _Written, decimal: str, certain: bool) -> str | None:
@@ -386,7 +400,7 @@ def _thousands(group: _Written, decimal: str, certain: bool) -> str | None:
     if not group.either[other] or group.decimals[decimal] or group.either[decimal]:
         return None
     longest = max(map(len, group.either[other])) - 1
-    sure = decimal == "point" or _counts_on(group) or (certain and max(group.digits, default=0) < longest)
+    sure = decimal == "point" or _counts_on(group, "point") or (certain and max(group.digits, default=0) < longest)
     return other if sure else None
 
 
@@ -418,6 +432,12 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN, unit: str = "
     if word.lower() in BOOLEAN:
         return CellProblem("is true or false, not a number", "Write 1 or 0 if that is meant")
     written = split_unit(word, unit)
+    if written is None and CODE.fullmatch(word):
+        return CellProblem(
+            "is a number with letters that are no common unit",
+            "Write a blank before a unit, add it to --column-units",
+            word=True,
+        )
     if written is None:
         if _in_parentheses(word):
             return CellProblem("is in parentheses, as negative amounts are", "Write a minus sign")

@@ -146,9 +146,9 @@ def test_the_marks_of_a_table(cells: list[str], options: dict[str, Any], notatio
 
 
 def marks_of(
-    columns: dict[str, list[str]], options: dict[str, Any] | None = None, *, of_run: bool = False
+    columns: dict[str, list[str]], options: dict[str, Any] | None = None, **table: bool
 ) -> list[tuple[str, str | None]]:
-    notation = infer_notation(columns, Reading(**options or {}), "'t.csv'", of_run=of_run)
+    notation = infer_notation(columns, Reading(**options or {}), "'t.csv'", **table)
     return [notation.of_column(name)[:2] for name in columns]
 
 
@@ -197,12 +197,31 @@ def test_points_that_may_part_thousands_are_refused(cells: list[str], refused: b
     assert marks_of({"a": cells}, {"decimal": "point"}) == [("point", None)]
 
 
+def test_points_beside_dates_with_points_may_part_thousands() -> None:
+    for columns, refused in (
+        ({"a": ["1.506", "2.100"]}, True),
+        ({"a": ["1.506", "2.1"]}, False),
+        ({"a": ["1.506"], "b": ["0.5"]}, False),
+    ):
+        if refused:
+            with pytest.raises(DataError, match=r"the point in '1\.506'.*--decimal comma, or --decimal point"):
+                marks_of(columns, dotted=True)
+        else:
+            assert marks_of(columns, dotted=True)[0] == ("point", None)
+        assert marks_of(columns)[0] == ("point", None)
+        assert marks_of(columns, {"decimal": "point"}, dotted=True)[0] == ("point", None)
+
+
 def test_the_decimal_comma_of_a_run_does_not_tell_of_thousands_in_another_table() -> None:
     run = {"decimal": "comma"}
     assert marks_of({"a": ["1.517"]}, run) == [("comma", "point")]  # told for this table
     assert marks_of({"a": ["1.517"]}, run, of_run=True) == [("comma", None)]
     assert marks_of({"a": ["1.517", "1.517,5"]}, run, of_run=True) == [("comma", "point")]
     assert marks_of({"a": ["1.517"]}, {**run, "thousands": "point"}, of_run=True) == [("comma", "point")]
+    assert marks_of({"a": ["1,517", "12"]}, run, of_run=True) == [("comma", None)]
+    assert marks_of({"a": ["1,517", "806"], "b": ["0,5"]}, run, of_run=True)[0] == ("comma", None)
+    with pytest.raises(DataError, match=r"the comma in '1,517'.*--thousands point, or --decimal point"):
+        marks_of({"a": ["1,517", "806"]}, run, of_run=True)
 
 
 @given(
@@ -245,6 +264,7 @@ PROBLEMS = [
     ("inf", {}, "", "is infinite", {}),
     ("True", {}, "", "is true or false", {}),
     ("abc", {}, "", "is not a number", {}),
+    ("12A", {}, "", "is a number with letters that are no common unit", {}),
     ("(1,000)", {}, "", "is in parentheses", {}),
     ("1e999", {}, "", "is too large", {}),
     ("1,000", {}, "", "has a comma that can part thousands or decimals", {"thousands": "comma"}),
