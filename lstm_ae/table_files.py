@@ -53,6 +53,18 @@ def escape_formulas(cell: str) -> str:
     return "".join(f"'{part}" if _FORMULA.match(part) and not _NUMBER.fullmatch(part) else part for part in parts)
 
 
+def unescape_formulas(cell: str) -> str:
+    """Return text without the apostrophes of `escape_formulas`, so that names in our own tables are those of a run.
+
+    >>> unescape_formulas("'+49 A"), unescape_formulas("'tis")
+    ('+49 A', "'tis")
+    """
+    if "'" not in cell:
+        return cell
+    parts = _SEPARATORS.split(cell)
+    return "".join(part[1:] if part[:1] == "'" and escape_formulas(part[1:]) == part else part for part in parts)
+
+
 def write_table(path: Path, columns: Mapping[str, Any], *, keep_formulas: bool = False) -> Path:
     """Write columns to a `.csv` or `.parquet` file.
 

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"", "errors", "formatting", "installation", "kernels", "startup", "temporary"},
     {"config", "evaluation", "files", "plots"},
-    {"significance"},
-    {"data", "table_files"},
+    {"significance", "table_files"},
+    {"data"},
     {"classification", "detection"},
     {"models", "training"},
     {"forecasting"},

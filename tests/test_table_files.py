@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae import table_files
-from lstm_ae.table_files import escape_formulas, table, write_table
+from lstm_ae.table_files import escape_formulas, table, unescape_formulas, write_table
 
 
 def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,8 +59,12 @@ def test_text_that_a_spreadsheet_executes_is_made_escape_formulas(cell: str, wri
 
 
 @given(st.text(st.sampled_from("=+-@;\t\r\n '1ax,\uff1d")))
-def test_escaped_text_is_not_escaped_again(cell: str) -> None:
-    assert escape_formulas(escape_formulas(cell)) == escape_formulas(cell)
+def test_escaped_text_is_not_escaped_again_and_can_be_read(cell: str) -> None:
+    escaped = escape_formulas(cell)
+    assert escape_formulas(escaped) == escaped
+    if unescape_formulas(cell) == cell:
+        assert unescape_formulas(escaped) == cell
+    assert escape_formulas(unescape_formulas(escaped)) == escaped
 
 
 def test_headers_and_cells_are_escaped_unless_kept(tmp_path: Path) -> None:

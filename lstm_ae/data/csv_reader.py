@@ -30,6 +30,7 @@ from lstm_ae.data.text import TextEncoding, decode_file, read_lines, stable_file
 from lstm_ae.data.timestamps import CLOCK, STAMP, BadCell, Times, join_date_and_clock, parse_date_parts, parse_times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import quote
+from lstm_ae.table_files import unescape_formulas
 
 # The likelier ones first: a file with semicolons may well hold decimal commas.
 CELL_SEPARATORS = (";", "\t", "|", ",")
@@ -144,7 +145,7 @@ def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped:
     Args:
         skipped: lines above the header that were.
     """
-    cells = [cell.strip() for cell in header]
+    cells = [unescape_formulas(cell.strip()) for cell in header]
     plain = [k for k, cell in enumerate(cells) if _is_value(cell)]
     counted = cells == [str(k) for k in range(len(cells))]
     if (
@@ -519,6 +520,9 @@ def chunk_parser(
     """
     place = {column: k for k, column in enumerate(layout.names)}
 
+    def names(cells: Sequence[str]) -> list[str]:
+        return [unescape_formulas(cell.strip()) for cell in cells]
+
     def chunk_of(rows: Sequence[Row]) -> Chunk:
         numbered, cells = zip(*rows, strict=True)
         if set(map(len, cells)) != {len(layout.names)}:
@@ -542,8 +546,8 @@ def chunk_parser(
             values[:, k] = reader.read(columns[place[column]], numbered, column)
         ids = None
         if layout.ids:
-            ids = names_of_series([list(map(str.strip, columns[place[column]])) for column in layout.ids])
-        labels = None if layout.label is None else list(map(str.strip, columns[place[layout.label]]))
+            ids = names_of_series([names(columns[place[column]]) for column in layout.ids])
+        labels = None if layout.label is None else names(columns[place[layout.label]])
         return Chunk(np.array(numbered, np.int32), times, values, ids, labels)
 
     return chunk_of

@@ -18,6 +18,7 @@ from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.stream import read_incoming
 from lstm_ae.data.time_zones import Elapsed, format_each_time, format_time, format_times
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.table_files import write_table
 
 HEAD = "time,a,b\n"
 GERMAN = "Datum;Außentemperatur\n2024-01-01 00:00;1\n2024-01-01 01:00;2\n2024-01-01 02:00;3\n"
@@ -397,6 +398,15 @@ def test_rows_are_counted_without_times() -> None:
     assert table.values.tolist() == [[5, 6], [7, 8], [9, 9]]
 
 
+def test_points_beside_german_dates_are_refused_but_for_a_run() -> None:
+    content = "Tag;a\n01.01.2024;1.506\n02.01.2024;1.728\n"
+    with pytest.raises(DataError, match=r"'1\.506' can part decimals or thousands"):
+        read(content)
+    assert read(content, decimal="comma").values[0].tolist() == [1506]
+    config = Reading(data="t.csv", date_order="dmy")
+    assert read_measurements(config, of_run=True).values[0].tolist() == [np.float32(1.506)]
+
+
 def test_codes_of_digits_and_letters_are_no_values() -> None:
     rows = "".join(f"2024-01-{day + 1:02},{room}{{}},{day}\n" for day in range(9) for room in (101, 102, 103))
     for unit in ("a", " kg"):
@@ -406,6 +416,16 @@ def test_codes_of_digits_and_letters_are_no_values() -> None:
     table = read("time,room,x\n" + rows.replace("{}", "V"), duplicates="first", column_units=("room=V",))
     assert table.layout.values == ("room", "x")
     assert table.values[0].tolist() == [101, 0]
+
+
+def test_names_in_our_own_tables_are_read_without_the_apostrophe_before_formulas() -> None:
+    columns = {"t": ["2024-01-01", "2024-01-01"], "-site": ["+49 A", "'tis"], "=a": [1.0, 2.0], "@b": ["=x", "y"]}
+    write_table(pathlib.Path("t.csv"), columns)
+    assert "'+49 A" in pathlib.Path("t.csv").read_text()
+    table = read_measurements(Reading(data="t.csv", id_col=("-site",), label_col="@b"))
+    assert table.ids == ("+49 A", "'tis")
+    assert table.layout.values == ("=a",)
+    assert table.classes == ("=x", "y")
 
 
 def test_several_series_are_told_apart() -> None:
