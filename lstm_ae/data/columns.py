@@ -158,7 +158,7 @@ def with_notation(
         of_run: as of `require_units`.
 
     Raises:
-        DataError: as `notation_of` and `require_units` say.
+        DataError: as `infer_notation` and `require_units` say.
     """
     cells = {name: first[name] for name in layout.values if name in first}
     # The table of a run has told how such dates and points go together.
@@ -166,21 +166,14 @@ def with_notation(
     dotted = any(found is not None and found["t"] == "." for found in dates)
     notation = infer_notation(cells, config, where, of_run=of_run, dotted=dotted)
     require_units(layout, notation, config, where, of_run=of_run)
-    inferred, settings = dict(layout.inferred), dict(layout.settings)
-    for option, usual in (("decimal", notation.decimal), ("thousands", None)):
-        shown: dict[str, list[str]] = {}
-        for name in cells if getattr(config, option) is None else ():
-            if (mark := getattr(notation.of_column(name), option)) != usual:
-                shown.setdefault(mark, []).append(format_heading(name))
-        if shown:
-            found = "; ".join(f"{mark} in {format_names(names)}" for mark, names in shown.items())
-            inferred[option] = f"{found}, as the first rows show"
+    marks = _describe_marks({name: notation.of_column(name) for name in cells}, notation.decimal, config)
+    inferred, settings = {**layout.inferred, **marks}, dict(layout.settings)
     if notation.decimal == "comma" and config.decimal is None:
-        inferred["decimal"], settings["decimal"] = "comma, as the first rows show", "comma"
-    marks = {notation.of_column(name).thousands for name in cells} - {None}
-    if config.decimal and len(marks) == 1 and not config.thousands:
-        # It follows from the decimals that were told; what the first rows alone show tells nothing of another table.
-        settings["thousands"] = marks.pop()
+        settings["decimal"] = "comma"
+    thousands = {notation.of_column(name).thousands for name in cells} - {None}
+    if config.decimal and len(thousands) == 1 and not config.thousands:
+        # The decimals that were told tell it of other tables as well; what the rows of this one show does not.
+        settings["thousands"] = thousands.pop()
     if notation.units and notation.units != config.units_by_column:
         units = notation.units.items()
         inferred["column_units"] = format_names([f"{quote(unit)} of {format_heading(name)}" for name, unit in units])
@@ -193,6 +186,26 @@ def with_notation(
         name: told[name] for name, held in cells.items() if held and name in told and name not in notation.units
     }
     return layout._replace(inferred=inferred, settings=settings, texts=texts, unitless=unitless), notation
+
+
+def _describe_marks(notations: Mapping[str, NumberNotation], decimal: str, config: Reading) -> dict[str, str]:
+    """Return the marks in numbers that nobody told, in words, by option.
+
+    Args:
+        notations: of the columns.
+        decimal: the mark of decimals of the table.
+    """
+    words = {"decimal": "comma"} if decimal == "comma" else {}
+    for option, usual in (("decimal", decimal), ("thousands", None)):
+        names: dict[str, list[str]] = {}
+        for name, notation in notations.items():
+            if (mark := getattr(notation, option)) != usual:
+                names.setdefault(mark, []).append(format_heading(name))
+        if names:
+            words[option] = "; ".join(f"{mark} in {format_names(held)}" for mark, held in names.items())
+    return {
+        option: f"{text}, as the first rows show" for option, text in words.items() if getattr(config, option) is None
+    }
 
 
 def require_units(layout: Layout, notation: NumberNotation, config: Reading, where: str, *, of_run: bool) -> None:

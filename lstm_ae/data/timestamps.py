@@ -60,8 +60,8 @@ CALENDAR = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
 # Headings of temperatures.
 TEMPERATURE = re.compile(r"T(\s*[\[(].*[\])])?")
 
-# Digits that are a year and a month, which no counter of steps has in all of its rows.
-YEAR_MONTH = re.compile(r"(?P<y>(19|20)\d{2})(?P<m>0[1-9]|1[0-2])", re.ASCII)
+# Digits that are a year and a month, which no counter of steps has in most of its rows; .0 where some were missing.
+YEAR_MONTH = re.compile(r"(?P<y>(19|20)\d{2})(?P<m>0[1-9]|1[0-2])(\.0)?", re.ASCII)
 
 # Those that are a day with a year of two digits as well.
 SHORT_DAY = re.compile(r"(19|20)(0[1-9]|1[0-2])(0[1-9]|1[0-2])", re.ASCII)
@@ -285,11 +285,11 @@ def are_year_months(cells: Sequence[str]) -> bool:
 def _require_months(cells: Sequence[str], column: str) -> None:
     """Raise `DataError` where digits that are a year and a month can be a day with a short year in all cells."""
     found = [match for match in map(YEAR_MONTH.fullmatch, cells) if match]
-    if len({match["y"] for match in found}) > 1 or not all(SHORT_DAY.fullmatch(match[0]) for match in found):
+    if len({match["y"] for match in found}) > 1 or not all(SHORT_DAY.match(match[0]) for match in found):
         return
     (year, month), cell = found[0].group("y", "m"), found[0][0]
     raise DataError(
-        f"column {column!r}: {cell} can be {year}-{month} or 20{cell[:2]}-{cell[2:4]}-{cell[4:]}, and the first rows "
+        f"column {column!r}: {cell} can be {year}-{month} or 20{year[:2]}-{year[2:]}-{month}, and the first rows "
         "do not tell. Write months as YYYY-MM or days as YYYY-MM-DD; or add --time-unit steps to count them"
     )
 

@@ -137,12 +137,14 @@ def test_months_with_names_and_hours_alone(cell: str) -> None:
     [
         ["202311", "202401"],
         ["201011", "201101"],  # in two years
+        ["202311.0", "202401.0"],
         ["2023-11", "2024-01"],
     ],
 )
 def test_months_of_digits(cells: list[str]) -> None:
+    months = [(cell[:4], cell.removesuffix(".0")[-2:]) for cell in cells]
     assert all(looks_like_times(cells, column) for column in ("date", "month", "YYYYMM"))
-    assert moments(*cells) == [f"{cell[:4]}-{cell[-2:]}-01T00:00:00" for cell in cells]
+    assert moments(*cells) == [f"{year}-{month}-01T00:00:00" for year, month in months]
     assert not looks_like_times(["202311", "202401"], "part")
     with pytest.raises(BadCell, match="'202413' is not a time"):
         parse_times(["202412", "202413"], TimeForm("", "", False, compact=True))
