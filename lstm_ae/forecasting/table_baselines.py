@@ -155,8 +155,13 @@ def _fitted(data: Data, steps: int, penalties: Sequence[float]) -> list[TableBas
         weights, bias = np.zeros((rows.shape[1], changes.shape[1]), np.float32), np.zeros(changes.shape[1], np.float32)
         return [TableBaselines(data.seasons, weights, bias)] * len(penalties)
     fits = [Ridge(penalty * len(rows), solver="cholesky").fit(rows, changes) for penalty in penalties]
+    # Of a single step the coefficients have one axis in some versions of scikit-learn, and two in others.
     return [
-        TableBaselines(data.seasons, ridge.coef_.T.astype(np.float32), ridge.intercept_.astype(np.float32))
+        TableBaselines(
+            data.seasons,
+            np.atleast_2d(ridge.coef_).T.astype(np.float32),
+            np.atleast_1d(ridge.intercept_).astype(np.float32),
+        )
         for ridge in fits
     ]
 

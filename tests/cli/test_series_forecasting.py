@@ -239,6 +239,39 @@ def test_the_regression_finds_a_linear_rule() -> None:
     np.testing.assert_allclose(said["linear regression"], window[:, 8:], atol=1e-3)
 
 
+def test_the_regression_of_one_step_is_that_of_the_first_of_several() -> None:
+    frame = table()[["load"]].interpolate()
+    options: dict[str, Any] = {"window": 12, "scale": "none"}
+    one, two = (prepared(frame, horizon=horizon, **options).data for horizon in (1, 2))
+    fitted = table_baselines._fitted(one, 12, [1e-4])[0]
+    assert (fitted.weights.shape, fitted.bias.shape) == ((12, 1), (1,))
+    longer = table_baselines._fitted(two, 12, [1e-4])[0]
+    np.testing.assert_allclose(fitted.weights[:, 0], longer.weights[:, 0], atol=1e-2)
+    past = one.test.windows()[:, :12]
+    assert fitted.said(past)["linear regression"].shape == (len(past), 1, 1)
+
+
+@pytest.mark.parametrize("rows", [16, 24, 36])
+def test_a_small_table_is_trained_on_by_default(rows: int) -> None:
+    values = 100 + np.random.default_rng(0).normal(size=rows)
+    frame = pd.DataFrame({"a": values}, pd.date_range("2024-01-01", periods=rows, name="time"))
+    settled = prepared(frame, units=2)
+    assert settled.config.horizon == 1
+    model = forecasting.build(settled.config, settled.data)
+    found = forecasting.evaluate(model, settled.data)
+    assert found.verdicts["test"].baseline in found.metrics["test"]["forecast_mse"].baselines
+
+
+@pytest.mark.slow
+def test_forecasts_of_one_step_by_command() -> None:
+    table(hours=300).to_csv("t.csv")
+    said = call("series train t.csv --task forecast --window 12 --horizon 1 --units 2 --epochs 1 --out run")
+    assert said.code == 0, said.err
+    assert call("series forecast run t.csv --out next.csv").code == 0
+    assert len(pd.read_csv("next.csv")) == 1
+    assert call("series evaluate run t.csv").code == 0
+
+
 def test_the_regression_of_business_days() -> None:
     """No window has a whole future: a weekend is as Friday was."""
     days = pd.bdate_range("2018-01-01", periods=600)
