@@ -98,9 +98,9 @@ def describe_known_windows(prepared: PreparedTable, known: WindowFingerprints | 
     if table.layout.dated and len(known.times):
         when = f" ({' to '.join(format_time(int(time), table.zone) for time in known.times)})"
     return [
-        f"About {found:,} of {format_count(windows, 'window')} of {table.name} were among those that the "
-        "run was trained and "
-        f"chosen on{when}; results on them are optimistic. Evaluate on {'later' if when else 'other'} rows"
+        f"About {found:,} of {format_count(windows, 'window')} of {table.name} hold the values of windows that the run "
+        f"was trained and chosen on{when}; results on them are optimistic. Evaluate on "
+        f"{'later' if when else 'other'} rows"
     ]
 
 

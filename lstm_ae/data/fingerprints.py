@@ -1,6 +1,8 @@
 """Whether a table holds windows that a model was trained and chosen on, by fingerprints of their values.
 
-Times do not tell: those of another machine, or of another recording that begins at 0 as well, may be the same.
+Times alone do not tell: those of another machine, or of another recording that begins at 0 as well, may be the same.
+Nor do values that repeat, as those of switches and of regular cycles: other rows hold them too. So windows that occur
+more than once in training have no fingerprint, and where rows are dated, the dates must fit as well.
 """
 
 from pathlib import Path
@@ -26,8 +28,8 @@ class WindowFingerprints(NamedTuple):
     """Some of the windows that a model was trained and chosen on.
 
     Args:
-        windows: how many there were.
-        prints: `(kept,)` of some of them, ascending.
+        windows: how many there were whose values occurred once.
+        prints: `(kept,)` of some of these, ascending.
         times: `(2,)` int64 nanoseconds in UTC of their first and last row; empty where these have no dates.
     """
 
@@ -38,10 +40,13 @@ class WindowFingerprints(NamedTuple):
     def found_in(self, prepared: PreparedTable) -> tuple[int, int]:
         """Return about how many windows of a table the model has learned from, and how many windows it has."""
         grid, span = prepared.grid, prepared.window + prepared.horizon
-        starts = window_starts(grid.segment, span)
-        there = hash_windows(grid.values, starts, span)
-        known = int(np.isin(there, self.prints).sum())
-        return min(round(known * self.windows / max(len(self.prints), 1)), len(there)), len(there)
+        starts = every = window_starts(grid.segment, span)
+        if prepared.table.layout.dated and len(self.times):
+            first, last = grid.times[starts], grid.times[starts + span - 1]
+            starts = starts[(first >= self.times[0]) & (last <= self.times[1])]
+        # Each once, however often a table repeats it.
+        known = int(np.isin(self.prints, hash_windows(grid.values, starts, span)).sum())
+        return min(round(known * self.windows / max(len(self.prints), 1)), len(starts)), len(every)
 
 
 def fingerprint_windows(data: Data) -> WindowFingerprints:
@@ -51,11 +56,12 @@ def fingerprint_windows(data: Data) -> WindowFingerprints:
         kept.append(hash_windows(split.series, split.starts, split.span))
         if split.time is not None and split.samples:
             ends += [split.time[split.starts].min(), split.time[split.starts + split.span - 1].max()]
-    prints = np.concatenate(kept)
+    _, place, counts = np.unique(np.concatenate(kept), return_index=True, return_counts=True)
+    prints = np.concatenate(kept)[np.sort(place[counts == 1])]
     index = np.unique(np.linspace(0, len(prints) - 1, min(KEPT, len(prints))).astype(np.int64))
     times = np.array(ends, "datetime64[ns]").astype(np.int64)
     return WindowFingerprints(
-        len(prints), np.unique(prints[index]), np.array([times.min(), times.max()]) if ends else times
+        len(prints), np.sort(prints[index]), np.array([times.min(), times.max()]) if ends else times
     )
 
 

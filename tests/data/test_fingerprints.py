@@ -86,6 +86,31 @@ def test_a_constant_stretch_is_no_evidence() -> None:
     assert known.found_in(table_of(np.r_[np.zeros(50), noise(1, 50)])[1])[0] == 0
 
 
+def cycles(rows: int, seed: int) -> np.ndarray:
+    """A pump that is on or off, with short random changes among long regular cycles."""
+    values = np.resize(np.repeat([0.0, 1.0], 6), rows)
+    random = np.random.default_rng(seed)
+    values[random.integers(0, rows, rows // 25)] = 0.5
+    return values
+
+
+@pytest.mark.parametrize("kept", [20, 1000])
+def test_values_that_repeat_are_no_evidence(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprints, "KEPT", kept)
+    config, prepared = table_of(cycles(400, 0))
+    known = fingerprint_windows(load_series(config, prepared))
+    # Windows of the regular cycle repeat, those around a change mostly do not.
+    assert 20 < known.windows < 250
+    # A year later the same cycles run again.
+    later = [str(int(time[:4]) + 1) + time[4:] for time in HOURS]
+    assert describe_known_windows(table_of(cycles(400, 1), later)[1], known) == []
+    assert known.found_in(table_of(cycles(400, 0), later)[1])[0] == 0
+    # Neither is what occurs again and again in the other table.
+    assert known.found_in(table_of(np.resize(cycles(400, 0)[:40], 400))[1])[0] < 100
+    regular, table = table_of(np.resize(np.repeat([0.0, 1.0], 6), 400))
+    assert fingerprint_windows(load_series(regular, table)).windows == 0
+
+
 def test_they_come_back_from_their_file(tmp_path: Path) -> None:
     config, prepared = table_of(noise(0))
     known, path = fingerprint_windows(load_series(config, prepared)), tmp_path / "fingerprints.npz"
