@@ -3,6 +3,10 @@
 A model that reads such a column forecasts almost perfectly, and worthlessly. Each column is predicted one step ahead
 from its own past, and from that and one value of another column. Where only the latter is nearly right, the other
 column probably contains the future.
+
+Where one value of the other column tells all by itself, the values do not show which column is the odd one: a feature
+that repeats the other column later, an outlet behind its inlet, and a value behind its setpoint look like a column that
+was shifted into the past. The former are far more common in tables, so such a pair is a lag and no leak there.
 """
 
 from collections.abc import Sequence
@@ -12,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.formatting import format_skill
+from lstm_ae.formatting import format_count, format_names, format_skill
 
 Numbers = NDArray[Any]
 
@@ -35,12 +39,15 @@ class Leak(NamedTuple):
         source, target: numbers of the two columns.
         skill: over the last value, of the regression on the target's own past and one value of the source.
         own: of that on the target's own past alone.
+        lag: steps that the target follows the source, where one value of the source alone tells it almost perfectly; 0
+            where it takes the target's own past as well. At least 1, also of a column that is known one row ahead.
     """
 
     source: int
     target: int
     skill: float
     own: float
+    lag: int = 0
 
 
 def find_leaks(data: Data, given: int, *, targets: int | None = None, known: int | None = None) -> list[Leak]:
@@ -80,6 +87,24 @@ def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
     more = f", and {len(leaks) - MOST} columns more" if len(leaks) > MOST else ""
     sources = list(dict.fromkeys(names[leak.source] for leak in leaks[:MOST]))
     return f"{'; '.join(said)}{more}. Leave {' and '.join(sources)} out unless known at that time"
+
+
+def describe_lags(lags: Sequence[Leak], names: Sequence[str]) -> str:
+    """Describe columns that follow others with a lag, by the names of the columns; "" where there is none."""
+    said = [
+        f"{names[lag.target]} follows {names[lag.source]} {format_count(lag.lag, 'step')} later (skill "
+        f"{format_skill(lag.skill)}; from its own past {format_skill(lag.own)})"
+        for lag in lags[:MOST]
+    ]
+    if not said:
+        return ""
+    more = f", and {len(lags) - MOST} columns more" if len(lags) > MOST else ""
+    targets = format_names([names[lag.target] for lag in lags[:MOST]])
+    sources = list(dict.fromkeys(names[lag.source] for lag in lags[:MOST]))
+    return (
+        f"{'; '.join(said)}{more}. Forecasts of {targets} are easy and raise the skill over all columns; see the skill "
+        f"by column, and check that {format_names(sources)} {'is' if len(sources) == 1 else 'are'} known at that time"
+    )
 
 
 class _Samples(NamedTuple):
@@ -128,17 +153,24 @@ def _leak(fitted: _Samples, judged: _Samples, candidates: Numbers, target: int) 
     if best is None:
         return None
     step, source = divmod(best, columns)
-    came, errors = judged.following[usable_judged, target], []
-    for further in ((), (source,)):
-        design, design_judged = (np.c_[_own(each, target), each.past[:, step, further]] for each in (fitted, judged))
+    came = judged.following[usable_judged, target]
+
+    def error(past: int, further: tuple[int, ...]) -> float:
+        """Of the regression on so many of the columns of `_own`, and on further columns."""
+        design, design_judged = (
+            np.c_[_own(each, target)[:, :past], each.past[:, step, further]] for each in (fitted, judged)
+        )
         weights = np.linalg.lstsq(design[usable], fitted.following[usable, target], rcond=None)[0]
-        errors.append(float(np.mean((design_judged[usable_judged] @ weights - came) ** 2)))
-    before, after = errors
+        return float(np.mean((design_judged[usable_judged] @ weights - came) ** 2))
+
+    steps = fitted.past.shape[1]
+    before, after = error(steps, ()), error(steps, (source,))
     still = float(np.mean((judged.past[usable_judged, 1, target] - came) ** 2))
     # Nothing is forecast of a column that stands still.
     if still == 0 or after > ALMOST * min(before, still):
         return None
-    return Leak(source, target, 1 - after / still, 1 - before / still)
+    alone = error(1, (source,)) <= ALMOST * min(before, still)
+    return Leak(source, target, 1 - after / still, 1 - before / still, max(step, 1) if alone else 0)
 
 
 def _own(samples: _Samples, target: int) -> Numbers:

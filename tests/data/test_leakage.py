@@ -11,7 +11,7 @@ from price_makers import days_of, prices
 from searches import call
 
 from lstm_ae.config import Series, Snp
-from lstm_ae.data.leakage import describe_leaks, find_leaks
+from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
 from lstm_ae.data.prices import load
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
@@ -81,6 +81,30 @@ def test_other_columns_are_not(columns: Any) -> None:
     assert find_leaks(data_of(*columns), WINDOW) == []
 
 
+@pytest.mark.parametrize(
+    ("columns", "source", "target", "lag"),
+    [
+        ((noise(), np.r_[0, noise()[:-1]]), 0, 1, 1),
+        ((np.r_[0, 0, 0, noise()[:-3]], noise()), 1, 0, 3),
+        ((noise(), np.r_[0, noise()[:-1]] + 0.1 * noise(2)), 0, 1, 1),
+        ((np.repeat(noise()[:50], 8), np.r_[0, 20 - 3 * np.repeat(noise()[:50], 8)[:-1]]), 0, 1, 1),
+    ],
+    ids=["lag feature", "dead time", "outlet", "setpoint"],
+)
+def test_a_column_that_repeats_another_later_is_a_lag(columns: Any, source: int, target: int, lag: int) -> None:
+    (found,) = find_leaks(data_of(*columns), WINDOW)
+    assert (found.source, found.target, found.lag) == (source, target, lag)
+
+
+def test_a_column_computed_from_later_values_is_no_lag() -> None:
+    difference = np.diff(WALK)[:ROWS]
+    centered = (later(0) + later(1) + WALK[np.r_[0, : ROWS - 1]]) / 3
+    for told in (difference, centered):
+        assert [
+            (leak.source, leak.lag) for leak in find_leaks(data_of(later(0), told), WINDOW) if leak.target == 0
+        ] == [(1, 0)]
+
+
 def test_only_what_is_forecast_counts() -> None:
     data = data_of(noise(), later(0), later(1))
     assert [(leak.source, leak.target) for leak in find_leaks(data, WINDOW)] == [(2, 1)]
@@ -142,14 +166,24 @@ def test_planted_prices_are_leaky(tmp_path: Path) -> None:
 
 
 def test_a_planted_column_of_a_table_is_leaky() -> None:
-    frame = pd.DataFrame({"load": later(0), "plan": later(1), "wind": noise()})
+    frame = pd.DataFrame({"load": later(0), "rise": np.diff(WALK)[:ROWS], "wind": noise()})
     frame.to_csv("t.csv", index=False)
     options: dict[str, Any] = {"data": "t.csv", "window": WINDOW, "horizon": 3}
     leaky = defaults.load_complete(Series(task="forecast", **options)).data.source.leaky
-    assert leaky.startswith("plan probably contains the future: one step ahead, load follows from it almost perfectly")
+    assert leaky.startswith("rise probably contains the future: one step ahead, load follows from it almost perfectly")
     assert "wind" not in leaky
-    frame.assign(plan=noise(3)).to_csv("t.csv", index=False)
+    frame.assign(rise=noise(3)).to_csv("t.csv", index=False)
     assert defaults.load_complete(Series(task="forecast", **options)).data.source.leaky == ""
+
+
+def test_a_lag_feature_of_a_table_is_told_and_not_leaky() -> None:
+    pd.DataFrame({"sales": noise(), "sales_lag1": np.r_[0, noise()[:-1]]}).to_csv("t.csv", index=False)
+    source = defaults.load_complete(Series(task="forecast", data="t.csv", window=WINDOW, horizon=3)).data.source
+    assert source.leaky == ""
+    (note,) = (note for note in source.notes if note.startswith("lags: "))
+    assert "sales_lag1 follows sales 1 step later" in note
+    assert "eave" not in note
+    assert describe_lags([], ()) == ""
 
 
 @pytest.mark.slow
@@ -165,7 +199,7 @@ def test_every_command_reports_a_planted_leak(tmp_path: Path) -> None:
     assert audited.code == 1
     assert "the future in an input" in audited.err
     assert "close probably contains the future" in " ".join(audited.out.split())
-    pd.DataFrame({"load": later(0), "plan": later(1)}).to_csv("t.csv", index=False)
+    pd.DataFrame({"load": later(0), "rise": np.diff(WALK)[:ROWS]}).to_csv("t.csv", index=False)
     said = call(f"series train t.csv --task forecast --window {WINDOW} --horizon 2 --units 2 --epochs 1 --out table")
     assert said.code == 0, said.err
-    assert "LEAKY: plan probably contains the future: one step ahead, load follows" in said.out
+    assert "LEAKY: rise probably contains the future: one step ahead, load follows" in said.out

@@ -13,7 +13,7 @@ from lstm_ae.config.threshold import parse_threshold, rows_of_unit
 from lstm_ae.data.checks import describe_lookahead, describe_step_change, mostly_missing, table_warnings
 from lstm_ae.data.class_labels import choose_classes, keep_known_classes
 from lstm_ae.data.grid import grid_row_of_each, grid_slots
-from lstm_ae.data.leakage import describe_leaks, find_leaks
+from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.preparation import PreparedTable, load_series, prepare_normal, prepare_table, step_of
@@ -174,9 +174,12 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         # Where columns differ in it the option cannot say so: it stays open, and is found again.
         found = dataclasses.replace(found, season=seasons[0] if len(set(seasons)) == 1 else None)
         data = data._replace(seasons=seasons)
-        future = describe_leaks(find_leaks(data, prepared.window), list(map(format_heading, data.feature_names)))
+        leaks, names = find_leaks(data, prepared.window), list(map(format_heading, data.feature_names))
+        future = describe_leaks([leak for leak in leaks if not leak.lag], names)
+        later = describe_lags([leak for leak in leaks if leak.lag], names)
         ahead = "" if config.split_by == "series" else describe_lookahead(data, prepared.window)
-        data = data._replace(source=data.source._replace(leaky="; ".join(filter(None, (ahead, future)))))
+        notes = (*data.source.notes, *([f"lags: {later}"] if later else []))
+        data = data._replace(source=data.source._replace(notes=notes, leaky="; ".join(filter(None, (ahead, future)))))
     if config.task == "classify":
         data = keep_known_classes(data, found)
     return CompletedConfig(found, data)
