@@ -187,6 +187,7 @@ def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
     header, rows = result_columns(plan, found.trials)
     folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
     again = require_results(folder, found)
+    drawn = result_figures(folder, plan, found.trials)
     talk.table(header, rows)
     told = result_statements(plan, found.trials)
     if told:
@@ -196,7 +197,6 @@ def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
     talk.show("")
     if not found.complete:
         talk.show(f"Time was over. Go on with: {again}")
-    drawn = result_figures(folder, plan, found.trials)
     winner = found.trials[0]
     files = {
         "table": folder.directory / "table.csv",

@@ -281,7 +281,7 @@ def register(app: typer.Typer) -> None:
         show_note(
             (*notes, *describe_known_windows(found.prepared, opened.fingerprints()), *([rests] if rests else [])), talk
         )
-        _show(found, talk)
+        # Before anything is shown: whoever reads the output may stop early.
         files = {}
         if events is not None:
             files["events"] = write_table(events, detected.event_columns(found), keep_formulas=keep_formulas)
@@ -304,6 +304,7 @@ def register(app: typer.Typer) -> None:
                 raise
             # What was asked for is written; a run that belongs to somebody else stays as it is.
             talk.say(f"not kept in {opened.directory} ({error.strerror or error})")
+        _show(found, talk)
         show_files(talk, files)
         talk.document(detected.as_json(found) | {name: str(path) for name, path in files.items()})
 

@@ -71,6 +71,12 @@ def register(app: typer.Typer) -> None:
         ahead = outlook.forecast_file(found, data, horizon=horizon, levels=asked, reading=given, progress=bar.reading)
         bar.clear()
         columns = outlook.forecast_columns(ahead)
+        # Before anything is shown: whoever reads the output may stop early.
+        drawn = png(outlook.figure(ahead))
+        files = {
+            "forecast": write_table(out, columns, keep_formulas=keep_formulas),
+            "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
+        }
         _show(columns, ahead, talk)
         for part, verdict in metrics.get("verdict", {}).items():
             talk.show(f"Of its training, on {part}: {verdict['text']}")
@@ -79,11 +85,6 @@ def register(app: typer.Typer) -> None:
         ]
         if held := [f"{level} % held {of['value']:.1%}" for (_, _, level), of in shares]:
             talk.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
-        drawn = png(outlook.figure(ahead))
-        files = {
-            "forecast": write_table(out, columns, keep_formulas=keep_formulas),
-            "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
-        }
         show_files(talk, files)
         talk.document(
             {
@@ -162,6 +163,11 @@ def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: 
     except KeyboardInterrupt:
         bar.clear()
         raise interruption_note(out) from None
+    gained, linear_gained = zip(*map(fold_skills, result.folds), strict=True)
+    names = [f"{fold.first} to {fold.last}" for fold in result.folds]
+    numbers = [fold.number for fold in result.folds]
+    drawn = skill_by_fold(numbers, names, gained, linear_gained, result.verdicts["baseline"].baseline)
+    files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
     rows = []
     for fold in result.folds:
         ours, linear = fold_skills(fold)
@@ -177,11 +183,6 @@ def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: 
     for note in result.notes:
         talk.show(note)
     show_verdicts(talk, result.verdicts, "baseline")
-    gained, linear_gained = zip(*map(fold_skills, result.folds), strict=True)
-    names = [f"{fold.first} to {fold.last}" for fold in result.folds]
-    numbers = [fold.number for fold in result.folds]
-    drawn = skill_by_fold(numbers, names, gained, linear_gained, result.verdicts["baseline"].baseline)
-    files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
     show_files(talk, files)
     kept = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline", "left_out")
     talk.document(

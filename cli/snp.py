@@ -486,11 +486,6 @@ def show_backtest(config: Config, talk: Console, out: Path | None, folds: int, b
                 ),
             )
         )
-    header = ["fold", "first day", "last day", "companies", "skill", "linear", "verdict", "p"]
-    talk.table([*header, "mae (USD)", "persistence", "in 80 %", "in 95 %"], rows)
-    for note in result.notes:
-        talk.show(note)
-    show_verdicts(talk, result.verdicts, "persistence")
     numbers = [fold.number for fold in result.folds]
     skills = [fold.evaluation["test"]["skill"] for fold in result.folds]
     drawn = skill_by_fold(
@@ -500,6 +495,11 @@ def show_backtest(config: Config, talk: Console, out: Path | None, folds: int, b
         [skill["baselines"]["linear"] for skill in skills],
     )
     files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
+    header = ["fold", "first day", "last day", "companies", "skill", "linear", "verdict", "p"]
+    talk.table([*header, "mae (USD)", "persistence", "in 80 %", "in 95 %"], rows)
+    for note in result.notes:
+        talk.show(note)
+    show_verdicts(talk, result.verdicts, "persistence")
     show_files(talk, files)
     talk.document(
         {

@@ -120,8 +120,8 @@ def _show(talk: Console, folder: Any, plan: Any, found: Any, data: Any) -> None:
             "The mean": [row.mean for row in rows],
         },
     )
-    talk.table(header, cells)
     figure = folder.write_figure("limits", png(drawn))
+    talk.table(header, cells)
     files: dict[str, Path] = {"table": folder.directory / "table.csv", "figure": figure}
     show_files(talk, files | {"runs": folder.directory / "trials"})
     talk.document({"search": str(folder.directory), "limits": [row._asdict() for row in rows], "figure": str(figure)})

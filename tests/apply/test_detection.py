@@ -21,7 +21,7 @@ import pytest
 from detectors import detector_of
 from lstm_ae_cli.console import Console, _finite
 from lstm_ae_cli.series_detection import _show
-from searches import Said, call
+from searches import Said, call, call_unread
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detect import as_json, describe_detection, event_columns
@@ -265,6 +265,22 @@ def test_a_table_of_another_step_is_told_of(place: Path, tmp_path: Path, line: s
 
 
 OTHERWISE = "--time-col when --missing ERROR"
+
+
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        ("detect {0}/run {0}/bad.csv --events e.csv --scores s.csv --figure f.png", ("e.csv", "s.csv", "f.png")),
+        ("encode {0}/run {0}/bad.csv --out c.csv", ("c.csv",)),
+        ("reconstruct {0}/run {0}/bad.csv --out c.csv", ("c.csv",)),
+    ],
+)
+def test_the_files_are_written_where_nobody_reads_the_output(
+    place: Path, line: str, files: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = call_unread(f"series {line.format(place)}", monkeypatch)
+    assert (said.code, said.out) == (0, "")
+    assert all(Path(name).is_file() for name in files)
 
 
 @pytest.fixture

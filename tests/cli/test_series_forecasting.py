@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from searches import call
+from searches import call, call_unread
 
 from lstm_ae.apply import forecast
 from lstm_ae.backtest import tables
@@ -419,6 +419,13 @@ def test_the_lines_that_are_written(place: Path) -> None:
     assert (frame["load"] < frame["load high_50"]).all()
     assert abs(frame["heat"] - truth.to_numpy()).max() < 2
     assert Path("f.png").stat().st_size > 10_000
+
+
+def test_the_files_are_written_where_nobody_reads_the_output(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = call_unread(f"series forecast {place}/run {place}/t.csv --out next.csv --figure next.png", monkeypatch)
+    assert (said.code, said.out) == (0, "")
+    assert len(pd.read_csv("next.csv")) == 6
+    assert Path("next.png").is_file()
 
 
 def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:

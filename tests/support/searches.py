@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstm_ae_cli import main
+from lstm_ae_cli.console import Console
 
 from lstm_ae.run import Run
 from lstm_ae.search import executors
@@ -36,6 +37,17 @@ def call(line):
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         code = main(shlex.split(line))
     return Said(code, out.getvalue(), err.getvalue())
+
+
+def call_unread(line, monkeypatch):
+    """Call where whoever reads the output has stopped, as behind `| head`, before its first line."""
+
+    def unread(talk, text):
+        raise BrokenPipeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Console, "show", unread)
+        return call(line)
 
 
 def refused(line, code):
