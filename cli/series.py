@@ -1,8 +1,6 @@
 """`lstmae series`: anyone's own table."""
 
-import csv
 import functools
-import io
 import os
 import shlex
 from collections.abc import Mapping
@@ -104,6 +102,8 @@ tune.register(app, "series", Series)
 
 def check_command(config: Reading, fix: Mapping[str, Any]) -> str:
     """The command that checks the same table with a fix, to be copied into a shell."""
+    from lstm_ae.data.checks import command_options
+
     path = str(config.data)
     path = os.path.join(".", path) if path.startswith("-") else path
     changed = {
@@ -112,36 +112,17 @@ def check_command(config: Reading, fix: Mapping[str, Any]) -> str:
         if (value := {**config.to_dict(), **fix}[field.name]) is not None and field.name != "data"
         if (tuple(value) if isinstance(value, list) else value) != field.default
     }
-    return " ".join(["lstmae series check", shlex.quote(path), *([_options(changed)] if changed else [])])
-
-
-def _options(values: Mapping[str, Any]) -> str:
-    repeated = {field.name for field in declared_options(Reading) if field.option.repeated}
-    words = []
-    for name, value in values.items():
-        if isinstance(value, list | tuple):
-            texts = [str(item) for item in value] if name in repeated else [_list(value)]
-        else:
-            texts = [str(value)]
-        # A value that looks like an option is not taken for one behind an equals sign.
-        words += [f"{flag_name(name)}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
-    return " ".join(words)
-
-
-def _list(items: list[str] | tuple[str, ...]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(items)
-    return text.getvalue()
+    return " ".join(["lstmae series check", shlex.quote(path), *([command_options(changed)] if changed else [])])
 
 
 def _verdict(found: "TableInspection", config: Reading) -> str:
     """Return how many problems there are, which the result lists, and what solves them all."""
-    from lstm_ae.data.checks import combine_fixes
+    from lstm_ae.data.checks import combine_fixes, command_options
     from lstm_ae.formatting import format_count
 
     problems = [finding for finding in found.findings if finding.fatal]
     fix = combine_fixes(config, problems)
-    advice = f"Add {_options(fix)}" if fix else "Change the table as said there"
+    advice = f"Add {command_options(fix)}" if fix else "Change the table as said there"
     return f"{found.table.name} cannot be used so: {format_count(len(problems), 'problem')}, as listed. {advice}"
 
 

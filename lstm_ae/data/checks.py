@@ -1,8 +1,11 @@
 """Check a table: errors with the options that fix them, and warnings about a table that can be used."""
 
 import collections
+import csv
+import io
 import itertools
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -11,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
+from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.anomaly_labels import looks_like_flags
 from lstm_ae.data.grid import (
@@ -255,7 +259,7 @@ def table_warnings(config: Reading, prepared: PreparedTable) -> dict[str, str]:
     table = prepared.table
     said = (
         describe_missing_rows(prepared),
-        describe_long_season(prepared),
+        "; ".join(finding.text for finding in check_season_length(config, prepared)),
         describe_unequal_scales(config, prepared) or describe_unknown_series(scale_names(config, prepared), table.ids),
         describe_counters(table),
         describe_lost_digits(table),
@@ -289,23 +293,6 @@ def describe_lookahead(data: Data, window: int) -> str:
         f"{early:,} of {format_count(test.samples, 'test window')} {verb} what is earlier than training "
         "rows of other series; "
         "series backtest divides all series at the same times"
-    )
-
-
-def describe_long_season(prepared: PreparedTable) -> str:
-    """Return the season that no default window holds and what to do about it; "" where there is none."""
-    usual = prepared.usual
-    if usual is None or usual.long is None:
-        return ""
-    length, rows, step = usual.long, "", prepared.grid.step
-    if step.nanoseconds:
-        rows = f" ({TimeStep(length * step.nanoseconds)})"
-    wider = choose_coarser_step(step, length)
-    return (
-        f"{usual.column or 'The values'} repeat{'s' * bool(usual.column)} after {length:,} steps{rows}, more than the "
-        f"{LONGEST} of a default window. "
-        + (f"Aggregate with --freq {wider} --duplicates mean, or give" if wider else "Give")
-        + f" --window {length}"
     )
 
 
@@ -576,6 +563,26 @@ def apply_fix(config: Reading, fix: Mapping[str, Any]) -> Reading:
     return type(config).from_dict({**config.to_dict(), **fix})
 
 
+def command_options(values: Mapping[str, Any]) -> str:
+    """Return the options of the command line that set fields of a config, to be copied into a shell."""
+    repeated = {field.name for field in declared_options(Reading) if field.option.repeated}
+    words = []
+    for name, value in values.items():
+        if isinstance(value, list | tuple):
+            texts = [str(item) for item in value] if name in repeated else [_joined(value)]
+        else:
+            texts = [str(value)]
+        # A value that looks like an option is not taken for one behind an equals sign.
+        words += [f"{flag_name(name)}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
+    return " ".join(words)
+
+
+def _joined(items: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(items)
+    return text.getvalue()
+
+
 def check_cells(table: Measurements, config: Reading) -> list[Finding]:
     """Return the cells that are no numbers: one finding for all that have the same problem, with their words."""
     values, found = set(table.layout.values), []
@@ -644,8 +651,10 @@ def check_duplicates(
 def even_ways(table: Measurements, step: TimeStep, config: Reading) -> list[Mapping[str, Any]]:
     """Return the options that read a table whose rows do not follow at a step, the best first."""
     even = even_step(table)
-    rule = "mean" if config.duplicates == "error" else config.duplicates
-    return [*([{"freq": str(even), "duplicates": rule}] if even not in (None, step) else []), {"freq": "rows"}]
+    return [
+        *([{"freq": str(even), "duplicates": _merging(config)}] if even not in (None, step) else []),
+        {"freq": "rows"},
+    ]
 
 
 def _hours(table: Measurements) -> list[Mapping[str, Any]]:
@@ -748,14 +757,42 @@ def in_steps(
     return found
 
 
-def check_season_length(prepared: PreparedTable) -> list[Finding]:
-    """A season that is longer than a default window."""
-    text = describe_long_season(prepared)
-    if not text or prepared.usual is None or prepared.usual.long is None:
+def check_season_length(config: Reading, prepared: PreparedTable) -> list[Finding]:
+    """Return that a season is longer than a default window, with the options that give a window of one."""
+    usual, step = prepared.usual, prepared.grid.step
+    if usual is None or usual.long is None:
         return []
-    wider = choose_coarser_step(prepared.grid.step, prepared.usual.long)
-    fix = {"freq": str(wider), "duplicates": "mean"} if wider else {"window": prepared.usual.long}
-    return [Finding(text, False, (fix,))]
+    season, fixes = usual.long, []
+    if wider := choose_coarser_step(step, season):
+        fix: dict[str, Any] = {"freq": str(wider), "duplicates": _merging(config)}
+        steps = season * step.nanoseconds // wider.nanoseconds
+        # Parts that hold a season but once have a shorter default window, whatever the step.
+        default = config.window is None and _window_with(config, prepared.table, fix) >= steps
+        fixes.append(fix if default else fix | {"window": steps})
+    fixes = [fix for fix in (*fixes, {"window": season}) if _window_with(config, prepared.table, fix)]
+    rows = f" ({TimeStep(season * step.nanoseconds)})" if step.nanoseconds else ""
+    text = (
+        f"{usual.column or 'The values'} repeat{'s' * bool(usual.column)} after {season:,} steps{rows}, more than the "
+        f"{LONGEST} of a default window. "
+    )
+    if not fixes:
+        text += "Not every part holds a window of one; give more rows, or another --split"
+    else:
+        text += f"Add {', or '.join(map(command_options, fixes))}"
+    return [Finding(text, False, tuple(fixes[:1]))]
+
+
+def _window_with(config: Reading, table: Measurements, fix: Mapping[str, Any]) -> int:
+    """Return the steps of the window with a fix; 0 where a part that must hold such windows holds none."""
+    changed = apply_fix(config, {"duplicates": _kept(config), **fix})
+    found = prepare_for_any_task(changed, table)
+    parts = cut_windows(found, changed)
+    return found.window if all(parts[place].samples for place in parts_wanted(changed)) else 0
+
+
+def _merging(config: Reading) -> str:
+    """Return the rule of `--duplicates` for rows that meet at a coarser step."""
+    return "mean" if config.duplicates == "error" else config.duplicates
 
 
 def check_series(config: Reading, prepared: PreparedTable) -> list[Finding]:
@@ -893,7 +930,7 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
         *([] if uneven else check_windows(prepared, windows, config)),
         *check_times(table, step, config),
         *([] if near or uneven else in_steps(table, step, gaps, prepared, config)),
-        *check_season_length(prepared),
+        *check_season_length(config, prepared),
         *check_columns(prepared, features, config),
         *check_series(config, prepared),
     ]

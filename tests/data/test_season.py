@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data import season
-from lstm_ae.data.checks import inspect_table, table_warnings
+from lstm_ae.data.checks import apply_fix, inspect_table, table_warnings
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.preparation import PreparedTable, prepare_table
 from lstm_ae.data.season import (
@@ -309,13 +309,24 @@ def test_a_season_that_no_default_window_holds() -> None:
     (finding,) = found.findings
     assert not finding.fatal
     assert "1,440 steps (1d)" in finding.text
-    assert finding.fixes == ({"freq": "5min", "duplicates": "mean"},)
+    # A day and a half of validation holds no default window, of which there would be two.
+    assert finding.fixes == ({"freq": "5min", "duplicates": "mean", "window": 288},)
     said = table_warnings(config, found.prepared)["season"]
-    assert "--freq 5min --duplicates mean" in said
-    assert "--window 1440" in said
-    again = inspect_table(Reading(data="t.csv", freq="5min", duplicates="mean")).prepared.usual
-    assert again is not None
-    assert again.season == 288
+    assert "--freq 5min --duplicates mean --window 288, or --window 1440" in said
+    again = inspect_table(apply_fix(config, finding.fixes[0]))
+    assert again.prepared.window == 288
+    assert all(again.windows)
+    assert not any("repeat" in other.text for other in again.findings)
+    # A forecast's window may reach back into the part before.
+    ahead = apply_fix(config, {"horizon": 30})
+    (finding,) = inspect_table(ahead).findings
+    assert finding.fixes == ({"freq": "5min", "duplicates": "mean"},)
+    assert inspect_table(apply_fix(ahead, finding.fixes[0])).prepared.window == 2 * 288
+    # A validation part of less than a day holds none.
+    short = apply_fix(config, {"split": "0.9,0.05,0.05"})
+    (finding,) = inspect_table(short).findings
+    assert not finding.fixes
+    assert "--window" not in finding.text
     assert not table_warnings(config, prepare_table(Reading(data="t.csv", window=30), found.table)).get("season")
     # Without times there is no step to aggregate to.
     pd.DataFrame({"a": values}).to_csv("t.csv", index=False)
