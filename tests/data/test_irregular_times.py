@@ -14,7 +14,7 @@ from lstm_ae.backtest.tables import start_backtest
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import parse_step
-from lstm_ae.data.checks import TableInspection, apply_fix, combine_fixes, inspect_table
+from lstm_ae.data.checks import TableInspection, apply_fix, combine_fixes, command_options, inspect_table
 from lstm_ae.data.grid import common_step, even_step, grid_slots, missing_share
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.errors import DataError
@@ -195,6 +195,18 @@ def test_a_grid_that_is_mostly_missing_is_refused_with_what_trains(case: str, op
     # A rolling origin trains as well.
     with pytest.raises(DataError, match="have no row"):
         start_backtest(apply_fix(Series(data="t.csv", task="forecast"), options), 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", ["arrivals", "bursts that arrive", "events", "stray rows"])
+def test_a_training_and_a_check_advise_the_same_of_rows_that_are_too_near(case: str) -> None:
+    found = inspect_table(table_of(TABLES[case][0]))
+    (problem,) = (finding for finding in found.findings if finding.fatal)
+    assert "too near for a step" in problem.text
+    with pytest.raises(DataError) as error:
+        settled({})
+    advice = str(error.value).partition(". Add ")[2]
+    assert advice.split(", or ") == [command_options(fix) for fix in problem.fixes]
+    assert "--id-col" not in advice
 
 
 def test_a_run_searches_tables_that_are_mostly_missing() -> None:

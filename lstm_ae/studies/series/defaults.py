@@ -10,9 +10,16 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
-from lstm_ae.data.checks import describe_lookahead, describe_step_change, mostly_missing, table_warnings
+from lstm_ae.data.checks import (
+    check_duplicates,
+    command_options,
+    describe_lookahead,
+    describe_step_change,
+    mostly_missing,
+    table_warnings,
+)
 from lstm_ae.data.class_labels import choose_classes, keep_known_classes
-from lstm_ae.data.grid import grid_row_of_each, grid_slots
+from lstm_ae.data.grid import find_duplicate_times, grid_row_of_each, grid_slots
 from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import pad_segments
@@ -197,16 +204,21 @@ def config_of(run: Run, *tasks: str) -> Series:
 
 
 def require_even(config: Reading, table: Measurements) -> None:
-    """Refuse to train on a grid that is mostly missing.
+    """Refuse to train on a grid that is mostly missing, or on which rows that are apart in time meet.
 
     Raises:
         ConfigError: `freq` does not fit the table.
-        DataError: rows have no regular step, or a far longer one.
+        DataError: rows have no regular step, or a far longer or shorter one.
     """
     step = step_of(config, table)
-    for finding in mostly_missing(table, step, grid_slots(table, step, follow=config.duplicates == "error"), config):
-        ways = [" ".join(f"{flag_name(name)} {value}" for name, value in fix.items()) for fix in finding.fixes]
-        raise DataError(f"{table.name}: {finding.text}. Add {', or '.join(ways)}")
+    places = grid_slots(table, step, follow=config.duplicates == "error")
+    found = mostly_missing(table, step, places, config)
+    clash = find_duplicate_times(table, places) if config.duplicates == "error" else None
+    if clash and not clash.same_time:
+        found += check_duplicates(table, step, clash, config)
+    for finding in found[:1]:
+        ways = ", or ".join(map(command_options, finding.fixes))
+        raise DataError(f"{table.name}: {finding.text}" + (f". Add {ways}" if ways else ""))
 
 
 def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
