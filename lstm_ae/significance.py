@@ -38,6 +38,7 @@ def compare_forecasts(
     steps: int,
     kernel: str = "uniform",
     counts: Numbers | None = None,
+    rounding: Numbers | float = 0.0,
 ) -> Verdict:
     """Compare two forecasts by Diebold and Mariano's test with the correction of Harvey, Leybourne and Newbold (1997).
 
@@ -53,11 +54,14 @@ def compare_forecasts(
         steps: horizon of the forecasts.
         kernel: as `diebold_mariano` takes it.
         counts: `(samples,)` forecasts that each loss is the mean of; None for one each.
+        rounding: `(samples,)` the largest difference of the losses that comes from rounding of the forecasts alone; up
+            to that they are taken for equal.
     """
     from scipy import stats
 
     days, which = np.unique(days, return_inverse=True)
     counts = np.ones(len(errors)) if counts is None else counts
+    errors = np.where(abs(errors - baseline) <= rounding, baseline, errors)
     difference = np.bincount(which, counts * (errors - baseline)) / np.bincount(which, counts)
     gained = skill(float(counts @ errors), float(counts @ baseline))
     statistic, p = diebold_mariano(difference, steps, kernel)
@@ -79,13 +83,20 @@ def compare_forecasts(
 
 
 def against_each(
-    errors: Numbers, baselines: Mapping[str, Numbers], days: Numbers, *, steps: int, counts: Numbers
+    errors: Numbers,
+    baselines: Mapping[str, Numbers],
+    days: Numbers,
+    *,
+    steps: int,
+    counts: Numbers,
+    rounding: Numbers | float = 0.0,
 ) -> dict[str, Verdict]:
     """Compare a forecast with every baseline, the one with the smallest error first; see `compare_forecasts`."""
     first = hardest(baselines, counts)
     order = [first, *(name for name in baselines if name != first)]
     return {
-        name: compare_forecasts(errors, baselines[name], days, name=name, steps=steps, counts=counts) for name in order
+        name: compare_forecasts(errors, baselines[name], days, name=name, steps=steps, counts=counts, rounding=rounding)
+        for name in order
     }
 
 

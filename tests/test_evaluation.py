@@ -156,6 +156,23 @@ def test_equal_forecasts_tie() -> None:
     assert math.isnan(found.p)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_forecasts_that_differ_by_rounding_tie(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    error = random.normal(size=500)
+    off = 1e-4 * (1 + random.normal(size=500))
+    ours, theirs = (error + off + 1e-5 * error) ** 2, error**2
+    rounding = 2 * abs(error) * 1e-3 + 1e-6
+    assert compare_forecasts(ours, theirs, np.arange(500), name="x", steps=1, rounding=rounding).outcome == "ties with"
+    # What is more than that still counts.
+    better = compare_forecasts(0.9 * theirs, theirs, np.arange(500), name="x", steps=1, rounding=rounding)
+    assert better.outcome == "beats"
+    (judged,) = against_each(
+        ours, {"x": theirs}, np.arange(500), steps=1, counts=np.ones(500), rounding=rounding
+    ).values()
+    assert (judged.outcome, judged.skill) == ("ties with", 0)
+
+
 def test_too_few_days_decide_nothing() -> None:
     errors, baseline = losses(1, 2)
     found = compare_forecasts(errors[:12], baseline[:12], DAYS[:12], name="persistence", steps=1)

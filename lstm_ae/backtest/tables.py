@@ -144,6 +144,7 @@ class TableFold(NamedTuple):
         errors: by predictor ("model", "baseline", "linear" for the linear regression, others by their names) the mean
             squared scaled error of each.
         counts: of how many forecasts each of the `moments` is the mean.
+        rounding: how far the model's error of each of the `moments` may be off by rounding.
         left_out: names of the series of which nothing was forecast that is known.
         versions: those it was trained and tested with; {} in folds of older versions.
     """
@@ -158,6 +159,7 @@ class TableFold(NamedTuple):
     moments: list[int]
     errors: dict[str, list[float]]
     counts: list[int]
+    rounding: list[float]
     left_out: list[str]
     versions: dict[str, str] = {}
 
@@ -233,7 +235,10 @@ def backtest_table(
     called = {"baseline": names.pop() if len(names) == 1 else "the naive baselines", "linear": LINEAR}
     assert config.horizon is not None
     counts = np.concatenate([fold.counts for fold in done])
-    verdicts = against_each(errors.pop("model"), errors, moments, steps=config.horizon, counts=counts)
+    rounding = np.concatenate([fold.rounding for fold in done])
+    verdicts = against_each(
+        errors.pop("model"), errors, moments, steps=config.horizon, counts=counts, rounding=rounding
+    )
     verdicts = {name: judged._replace(baseline=called.get(name, name)) for name, judged in verdicts.items()}
     note = describe_other_versions([fold.versions for fold in done], "folds")
     return TableBacktest(done, verdicts, [note] if note else [])
@@ -296,6 +301,7 @@ def test_table_fold(rows: FoldData, model: Any, epoch: int, number: int) -> Tabl
         when.tolist(),
         errors,
         count.tolist(),
+        (np.bincount(which, found.rounding[there]) / count).tolist(),
         left_out,
     )
 

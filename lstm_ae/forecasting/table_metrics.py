@@ -23,6 +23,9 @@ LEVELS = (80, 95)
 # many windows whatever their length.
 COUNTED, NUMBERS, FEWEST = 20_000, 20_000_000, 2_000
 
+# Roundings to single precision between a forecast and the same one computed in another order of operations.
+ROUNDINGS = 2
+
 # Windows of the training part that tell how slowly errors change.
 TRACED = 5_000
 
@@ -37,6 +40,7 @@ class TableErrors(NamedTuple):
         by_feature: by predictor, `(features,)` mean squared errors of each column.
         inside: by level in per cent, the share of truths within the interval; empty without intervals.
         moments: `(samples,)` when each forecast was made, to the step: nanoseconds since 1970, or rows without times.
+        rounding: `(samples,)` how far the squared error of the model may be off by rounding, a mean as in `squared`.
     """
 
     squared: dict[str, Numbers]
@@ -45,6 +49,7 @@ class TableErrors(NamedTuple):
     by_feature: dict[str, Numbers]
     inside: dict[int, float]
     moments: Numbers
+    rounding: Numbers
 
     @property
     def naive(self) -> str:
@@ -58,11 +63,12 @@ def past_steps(model: Any) -> int:
 
 
 class _Batch(NamedTuple):
-    """Windows, what came, and what each predictor said of it, all scaled."""
+    """Windows, what came, what each predictor said of it, and how exact the model's is, all scaled."""
 
     past: Numbers
     truth: Numbers
     said: dict[str, Numbers]
+    resolution: Numbers
 
 
 def _batches(model: Any, data: Data, split: Split, fitted: TableBaselines | None) -> Iterator[_Batch]:
@@ -72,9 +78,13 @@ def _batches(model: Any, data: Data, split: Split, fitted: TableBaselines | None
     for batch in predict_split(model, split, steps=steps):
         given = batch.window[:, :steps], batch.company
         scaled = data.scale.scaled(batch.window, *given)
-        said = {"": data.scale.scaled(batch.outputs["future"], *given)}
+        future = batch.outputs["future"]
+        said = data.scale.scaled(future, *given)
+        # In own units, whose level may be far above what varies, and once more when scaled.
+        next_one = data.scale.scaled(np.nextafter(future, np.float32(np.inf)), *given)
+        resolution = ROUNDINGS * (abs(next_one.astype(np.float64) - said) + np.spacing(abs(said)))
         past = scaled[:, :steps]
-        yield _Batch(past, scaled[:, steps:], said | (fitted.said(past) if fitted else {}))
+        yield _Batch(past, scaled[:, steps:], {"": said} | (fitted.said(past) if fitted else {}), resolution)
 
 
 def table_errors(
@@ -90,6 +100,7 @@ def table_errors(
     sums: dict[str, Numbers] = {}
     count = np.zeros((horizon, features))
     hits, judged = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
+    rounding = []
     for batch in _batches(model, data, split, fitted):
         there = ~np.isnan(batch.truth)
         count += there.sum(axis=0)
@@ -97,6 +108,8 @@ def table_errors(
             error = np.where(there, said.astype(np.float64) - batch.truth, np.nan)
             pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
             sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
+        error = np.where(there, batch.said[""].astype(np.float64) - batch.truth, np.nan)
+        rounding.append(sample_means(batch.resolution * (2 * abs(error) + batch.resolution)))
         if spread is not None:
             error = batch.truth - batch.said[""]
             for place, level in enumerate(LEVELS):
@@ -113,7 +126,8 @@ def table_errors(
     )
     shares = zip(LEVELS, hits, judged, strict=True)
     inside = {} if spread is None else {level: float(hit / of) for level, hit, of in shares if of}
-    return TableErrors(squared, absolute, by_step, by_feature, inside, _moments(split, past_steps(model)))
+    moments = _moments(split, past_steps(model))
+    return TableErrors(squared, absolute, by_step, by_feature, inside, moments, np.concatenate(rounding))
 
 
 def _moments(split: Split, steps: int) -> Numbers:
@@ -184,7 +198,14 @@ def judge_table(found: TableErrors, names: Sequence[str]) -> Verdict:
     losses = {name: of[there] for name, of in found.squared.items()}
     ours = losses.pop("")
     best = hardest(losses)
-    judged = compare_forecasts(ours, losses[best], found.moments[there], name=best, steps=len(found.by_step[""]))
+    judged = compare_forecasts(
+        ours,
+        losses[best],
+        found.moments[there],
+        name=best,
+        steps=len(found.by_step[""]),
+        rounding=found.rounding[there],
+    )
     by_feature = found.by_feature[""], found.by_feature[best]
     every = np.arange(len(by_feature[0]))
     others = [_gained(*by_feature, every != place) for place in every]

@@ -112,7 +112,13 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         squared = {"": ours, "last value": np.ones_like(ours), "linear regression": np.ones_like(ours)}
         means = {name: errors.mean(keepdims=True) for name, errors in squared.items()}
         return table_metrics.TableErrors(
-            squared, squared, {"": np.ones(HORIZON)}, means, {}, table_metrics._moments(split, WINDOW)
+            squared,
+            squared,
+            {"": np.ones(HORIZON)},
+            means,
+            {},
+            table_metrics._moments(split, WINDOW),
+            np.zeros(split.samples),
         )
 
     monkeypatch.setattr(tables, "_trained", lambda *_: (None, 1))

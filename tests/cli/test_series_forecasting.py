@@ -203,7 +203,7 @@ def test_a_column_that_carries_the_verdict_is_named() -> None:
     random = np.random.default_rng(0)
     squared = {"": random.uniform(1, 2, 100), "season by column": random.uniform(3, 4, 100)}
     by_feature = {"": np.array([2.5, 0.5]), "season by column": np.array([2.0, 5.0])}
-    found = table_metrics.TableErrors(squared, squared, {"": np.ones(1)}, by_feature, {}, np.arange(100))
+    found = table_metrics.TableErrors(squared, squared, {"": np.ones(1)}, by_feature, {}, np.arange(100), np.zeros(100))
     columns = table_metrics.skill_by_column(found, ("price", "hour"), (None, 12))
     assert columns["price"][:2] == ("persistence", pytest.approx(-0.25))
     assert columns["hour"][:2] == ("season of 12 steps", pytest.approx(0.9))
@@ -301,6 +301,24 @@ def test_the_untrained_network_is_the_regression() -> None:
     said = np.asarray(model({"past": window[:, :30]})["future"])
     expected = settled.data.scale.own(fitted.said(scaled)["linear regression"], window)
     np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("level", [0, 1000, 100_000])
+def test_the_untrained_network_ties_with_the_regression_whatever_the_level(level: int) -> None:
+    frame = table()[["load"]] + level
+    settled = prepared(frame, window=30, horizon=2, units=2)
+    model = forecasting.build(settled.config, settled.data)
+    fitted = table_baselines.fit_table_baselines(settled.data, 30)
+    found = table_metrics.table_errors(model, settled.data, settled.data.test, fitted)
+    away = abs(found.squared[""] - found.squared["linear regression"])
+    there = ~np.isnan(away)
+    assert (away[there] <= found.rounding[there]).all()
+    # No real difference counts as rounding.
+    assert np.mean(found.rounding[there]) < 0.05 * np.mean(found.squared[""][there])
+    alone = {name: found.squared[name] for name in ("", "linear regression")}
+    judged = table_metrics.judge_table(found._replace(squared=alone), ("load",))
+    assert (judged.outcome, judged.baseline, judged.skill) == ("ties with", "linear regression", 0)
+    assert np.isnan(judged.p)
 
 
 class Constant:
