@@ -154,7 +154,8 @@ class Reading(Options):
     max_gap: int | None = option(
         None,
         "Longest gap, in steps without a row or without any value, that a window may cross (default: a tenth of the "
-        "window; where that leaves no room for one, as long as gaps that come again and again, such as weekends).",
+        "window before it is shortened to fit, and no more than the window; where that leaves no room for one, as long "
+        "as gaps that come again and again, such as weekends).",
         minimum=0,
         maximum=1_000_000,
         tunable=False,

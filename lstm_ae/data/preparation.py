@@ -232,6 +232,14 @@ def prepare_table(
                 break
     if not lengths.fit(found):
         lengths = lengths.shortened(found)
+        while config.max_gap is None and max_gap > lengths.window:
+            # No gap that is longer than a window is filled, where windows are left without it.
+            narrower = partition_of(lengths.window)
+            shorter = lengths if lengths.fit(narrower) else lengths.shortened(narrower)
+            if not shorter._replace(reasons={}).fit(narrower):
+                break
+            max_gap, found, lengths = lengths.window, narrower, shorter
+            inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as long as the window"
         if (gaps := int((run_starts(found.grid.segment) & found.grid.valued).sum()) - len(table.ids)) > 0:
             why = (
                 f", as {format_count(gaps, 'gap')} of more than {format_count(max_gap, 'step')} "

@@ -532,6 +532,20 @@ def test_windows_cross_gaps_that_come_again_and_again() -> None:
     )
 
 
+def test_no_gap_longer_than_a_shortened_window_is_filled() -> None:
+    days = np.datetime64("2024-01-01") + np.r_[0:12, 16:32]
+    config, table = table_of([f"{day},{k % 7}" for k, day in enumerate(days)])
+    found = prepare_table(replace(config, horizon=1), table)
+    assert found.max_gap <= found.window < 4
+    assert found.inferred["max_gap"] == f"{found.max_gap} steps, as long as the window"
+    assert found.grid.known.all()
+    train, validation, test = cut_windows(found, replace(config, horizon=1))
+    assert min(train.samples, validation.samples, test.samples) > 0
+    # Without gaps, too.
+    few = table_of([f"2024-01-{day:02},{day % 7}" for day in range(1, 17)])
+    assert [prepare_table(replace(few[0], horizon=steps), few[1]).max_gap for steps in (None, 1)] == [2, 2]
+
+
 def test_nights_are_crossed_and_what_is_rare_or_mostly_missing_is_not() -> None:
     start, hours = np.datetime64("2024-01-01T00:00"), np.arange(24 * 60)
 
