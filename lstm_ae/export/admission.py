@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lstm_ae.errors import DataError
 from lstm_ae.export import graph_check, warmup
-from lstm_ae.export.graph_check import FILE, parse_graph, read_graph_file
+from lstm_ae.export.graph_check import FILE, ForbiddenGraphError, parse_graph, read_graph_file
 from lstm_ae.files import require_regular
 from lstm_ae.temporary import temporary_folder
 
@@ -20,10 +20,6 @@ from lstm_ae.temporary import temporary_folder
 LARGEST_WEIGHTS, LARGEST = 2**34, 2**28
 
 MOST_FILES, DEEPEST = 10_000, 4
-
-
-class ForbiddenGraphError(DataError):
-    """A SavedModel that contains what a served model must not contain."""
 
 
 @contextmanager
@@ -38,7 +34,7 @@ def admit_version(version: Path, *, trust: bool = False, name: str = "") -> Iter
         name: the name of the version in errors (default: its path).
 
     Raises:
-        Forbidden: the graph contains what a served model must not contain.
+        ForbiddenGraphError: the graph contains what a served model must not contain.
         DataError: a file is missing, damaged, too large, or not a regular file.
     """
     if trust:
@@ -57,7 +53,7 @@ def check_version(version: Path, name: str = "") -> tuple[bytes, list[str]]:
     """Check a version; return the content of `saved_model.pb` and the paths of the other files that loading reads.
 
     Raises:
-        Forbidden, DataError: see `admit_version`.
+        ForbiddenGraphError, DataError: see `admit_version`.
     """
     files, content = _list_files(version), read_graph_file(version)
     if found := graph_check.find_forbidden(parse_graph(content, version)):

@@ -3,11 +3,13 @@
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError
 
 from lstm_ae.errors import DataError
 from lstm_ae.export.operations import ALLOWED, OUTSIDE_FUNCTIONS, RESTORE, SAVE
@@ -15,12 +17,20 @@ from lstm_ae.files import read_regular
 
 LIMIT = 64 * 2**20  # bytes; weights are in other files, and a graph of a few megabytes is large
 
+# Messages and strings in a graph. A file of 64 MB can contain 32 million, each of which becomes an object in memory.
+# This package's graphs have 50,000, and very large models have a million.
+MOST_PARTS = 2**21
+
 FILE = "saved_model.pb"
 
 # TensorFlow would load these instead of, or where there is no, saved_model.pb.
 OTHER_FORMS = ("saved_model.cpb", "saved_model.pbtxt")
 
 INITIALIZER = "__saved_model_init_op"
+
+
+class ForbiddenGraphError(DataError):
+    """A SavedModel that contains what a served model must not contain."""
 
 
 def read_graph(version: Path, limit: int = LIMIT) -> Any:
@@ -31,6 +41,7 @@ def read_graph(version: Path, limit: int = LIMIT) -> Any:
         limit: largest file to read, in bytes; parsed, it takes some twenty times as much memory.
 
     Raises:
+        ForbiddenGraphError: it has too many parts.
         DataError: there is no such file, it is too large, damaged, or in another form than TensorFlow 2 writes.
     """
     return parse_graph(read_graph_file(version, limit), version)
@@ -56,12 +67,92 @@ def parse_graph(content: bytes, version: Path) -> Any:
 
     path, model = version / FILE, SavedModel()
     try:
-        model.ParseFromString(content)
-    except Exception:  # protobuf's DecodeError
+        # Protobuf keeps all other threads waiting while it parses, so count before.
+        parts = count_parts(content, SavedModel.DESCRIPTOR, MOST_PARTS)
+        if parts <= MOST_PARTS:
+            model.ParseFromString(content)
+    except (ValueError, DecodeError):
         raise DataError(f"{str(path)!r} is damaged; export the model again") from None
+    if parts > MOST_PARTS:
+        raise ForbiddenGraphError(f"{str(path)!r} has more than {MOST_PARTS:,} messages and strings")
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
         raise DataError(f"{str(path)!r} is damaged, or not in TensorFlow 2's form; export the model again")
     return model.meta_graphs[0]
+
+
+def count_parts(content: bytes, kind: Descriptor, most: int) -> int:
+    """Return the number of messages, strings, and bytes values in an encoded message, at any depth.
+
+    Args:
+        content: the encoded message.
+        kind: its type.
+        most: the number after which counting stops.
+
+    Raises:
+        ValueError: the content is damaged, or has fields in groups, which no current protobuf message has.
+    """
+    types = _message_fields(kind)
+    count, waiting = 0, [(0, len(content), kind.full_name)]
+    try:
+        while waiting and count <= most:
+            place, end, name = waiting.pop()
+            inner = types[name]
+            while place < end and count <= most:
+                tag = content[place]
+                place += 1
+                if tag > 127:
+                    tag, place = _varint(content, place - 1)
+                form = tag & 7
+                if form == LENGTH_DELIMITED:
+                    count += 1
+                    size = content[place]
+                    place += 1
+                    if size > 127:
+                        size, place = _varint(content, place - 1)
+                    if tag in inner and place + size <= end:
+                        waiting.append((place, place + size, inner[tag]))
+                    place += size
+                elif form == VARINT:
+                    _, place = _varint(content, place)
+                else:
+                    place += FIXED_SIZES[form]
+            if place > end:
+                raise ValueError("A field ends after its message")
+    except LookupError as error:
+        raise ValueError("A field is cut off, or of an unknown form") from error
+    return count
+
+
+# The forms of fields: the lowest three bits of their tags (protobuf.dev, "Encoding").
+VARINT, LENGTH_DELIMITED = 0, 2
+
+FIXED_SIZES = {1: 8, 5: 4}
+
+
+def _varint(content: bytes, place: int) -> tuple[int, int]:
+    """Return a number of seven bits per byte, the lowest first, and the place after it."""
+    number = 0
+    for count, byte in enumerate(content[place : place + 10]):
+        number |= (byte & 127) << 7 * count
+        if byte < 128:
+            return number, place + count + 1
+    raise ValueError("A number has no end")
+
+
+@cache
+def _message_fields(kind: Descriptor) -> dict[str, dict[int, str]]:
+    """Return the fields that contain messages, for a type and all types within it: names of types by tags of fields."""
+    types: dict[str, dict[int, str]] = {}
+    waiting = [kind]
+    while waiting:
+        known = waiting.pop()
+        if known.full_name not in types:
+            fields = [field for field in known.fields if field.message_type is not None]
+            types[known.full_name] = {
+                field.number << 3 | LENGTH_DELIMITED: field.message_type.full_name for field in fields
+            }
+            waiting += [field.message_type for field in fields]
+    return types
 
 
 def signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
@@ -110,8 +201,14 @@ LARGEST_CALL = 2**20
 # Depth of nested calls. TensorFlow recurses into functions on the stack of its process.
 DEEPEST_CALL = 64
 
-# Values of all constants. A file stores a repeated value once, memory stores every copy.
-LARGEST_CONSTANTS = 2**28
+# Bytes of all constants. A file stores a repeated value once, memory stores every copy.
+LARGEST_CONSTANTS = 2**30
+
+# Dimensions of a tensor; TensorFlow has no tensors with more.
+MOST_DIMENSIONS = 254
+
+# Bytes of a string in a tensor without its text, and of any other value whose size is unknown.
+STRING_SIZE, LARGEST_VALUE = 24, 16
 
 # Types of protobuf fields that contain text.
 TEXTUAL = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE)
@@ -123,9 +220,9 @@ HANDLES = ("DT_RESOURCE", "DT_VARIANT")
 def find_forbidden(meta: Any) -> list[str]:
     """Return descriptions of what a SavedModel must not contain, sorted; empty if it may be served.
 
-    Every node of every function is checked, reachable or not. Only the saver may restore and save weights: its two
-    nodes, their dependencies, and the functions they call, provided that the model refers to them nowhere else. The
-    saver may restore from the model's own files only.
+    Every node of every function is checked, reachable or not; none is where calls are recursive or excessive. Only the
+    saver may restore and save weights: its two nodes, their dependencies, and the functions they call, provided that
+    the model refers to them nowhere else. The saver may restore from the model's own files only.
 
     Args:
         meta: a `tensorflow.MetaGraphDef`. Nothing of it is loaded or run.
@@ -134,7 +231,9 @@ def find_forbidden(meta: Any) -> list[str]:
     functions = {each.signature.name: each for each in meta.graph_def.library.function}
     found = {*_forms(meta, nodes, functions), *_objects(meta), *_values(meta)}
     calls = {name: list(_calls(function.node_def, functions)) for name, function in functions.items()}
-    found |= set(_excesses(functions, calls))
+    if excesses := set(_excesses(functions, calls)):
+        # What follows takes an order of the calls for granted, and a finding is enough to refuse the model.
+        return sorted(found | excesses)
 
     # Any text in these parts may be the name of a function to run.
     others = [
@@ -154,7 +253,12 @@ def find_forbidden(meta: Any) -> list[str]:
     for name, function in functions.items():
         more = RESTORE if name in by_restore else SAVE if name in by_save else frozenset()
         found |= {node.op for node in function.node_def} - functions.keys() - ALLOWED - more
-    if _reads_elsewhere(functions, [nodes[name] for name in restoring], _node_of(meta.saver_def.filename_tensor_name)):
+    callers_first = reversed(list(TopologicalSorter(calls).static_order()))
+    if _reads_elsewhere(
+        {name: functions[name] for name in callers_first},
+        [nodes[name] for name in restoring],
+        _node_of(meta.saver_def.filename_tensor_name),
+    ):
         found.add("a restore from other files")
     return sorted(found)
 
@@ -213,13 +317,31 @@ def _values(meta: Any) -> Iterator[str]:
         kind = DataType.Name(tensor.dtype) if tensor.dtype in DataType.values() else "DT_INVALID"
         if kind.startswith(HANDLES):
             yield f"constants of type {kind.removeprefix('DT_').lower()}"
+        dimensions = len(tensor.tensor_shape.dim)
+        if dimensions > MOST_DIMENSIONS:
+            yield f"constants of more than {MOST_DIMENSIONS} dimensions"
+            continue
         sizes = [size.size for size in tensor.tensor_shape.dim]
         if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
             yield "constants of unknown size"
-        else:
-            total += math.prod(sizes)
+        elif total <= LARGEST_CONSTANTS:
+            total += _constant_bytes(tensor, math.prod(sizes))
     if total > LARGEST_CONSTANTS:
-        yield f"constants of more than {LARGEST_CONSTANTS:,} values"
+        yield f"constants of more than {LARGEST_CONSTANTS:,} bytes"
+
+
+def _constant_bytes(tensor: Any, count: int) -> int:
+    """Return the bytes in memory of a constant of so many values."""
+    import tensorflow as tf
+
+    if tensor.string_val or tensor.dtype == tf.string.as_datatype_enum:
+        # The last text is repeated for all values that the file does not list.
+        texts = tensor.string_val or [b""]
+        return sum(map(len, texts)) + max(0, count - len(texts)) * len(texts[-1]) + count * STRING_SIZE
+    try:
+        return count * (tf.dtypes.as_dtype(tensor.dtype).size or LARGEST_VALUE)
+    except TypeError:
+        return count * LARGEST_VALUE
 
 
 def _excesses(functions: Mapping[str, Any], calls: Mapping[str, list[str]]) -> Iterator[str]:
@@ -245,25 +367,28 @@ def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filenam
     """Return whether weights are restored from any other file than the one passed to the saver.
 
     Args:
+        functions: the functions by name, each after all functions that call it.
         restoring: the nodes of the outer graph that restore weights.
         filename: the node that receives the name of the file.
     """
-    # Nodes, and the names of those inputs that carry the name of the file.
-    waiting: list[tuple[list[Any], frozenset[str]]] = [(restoring, frozenset({filename, f"{filename}:0"}))]
-    seen: set[tuple[str, frozenset[str]]] = set()
-    while waiting:
-        inner, own = waiting.pop()
-        for node in inner:
+    # The arguments of each called function that carry the name of the file in every call.
+    carried: dict[str, frozenset[str]] = {}
+
+    def read(nodes: Iterable[Any], own: frozenset[str]) -> bool:
+        """Note the calls of nodes; return whether one of the nodes restores from an input that is not among `own`."""
+        for node in nodes:
             if node.op in RESTORE and (not node.input or node.input[0] not in own):
                 return True
             handed = [place for place, text in enumerate(node.input) if text in own] if node.op in CALLS else []
             for name in _calls([node], functions):
-                arguments = [argument.name for argument in functions[name].signature.input_arg]
-                known = frozenset(arguments[place] for place in handed if place < len(arguments))
-                if (name, known) not in seen:
-                    seen.add((name, known))
-                    waiting.append((list(functions[name].node_def), known))
-    return False
+                arguments = functions[name].signature.input_arg
+                known = frozenset(arguments[place].name for place in handed if place < len(arguments))
+                carried[name] = carried.get(name, known) & known
+        return False
+
+    return read(restoring, frozenset({filename, f"{filename}:0"})) or any(
+        name in carried and read(function.node_def, carried[name]) for name, function in functions.items()
+    )
 
 
 def _reachable(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str]:
@@ -316,18 +441,31 @@ def _texts(messages: Iterable[Any]) -> Iterator[str | bytes]:
 
 def _parts(messages: Iterable[Any], kind: str) -> Iterator[Any]:
     """Yield all messages of a kind at any depth; if the kind is "", all strings and bytes, including keys of maps."""
-    waiting = list(messages)
+    # Iterators rather than lists: to list a million messages is one step that no other thread can interrupt.
+    waiting = [iter(messages)]
     while waiting:
-        value = waiting.pop()
-        if isinstance(value, str | bytes):
-            if not kind:
-                yield value
-        elif isinstance(value, Mapping):
-            waiting += [*value, *value.values()]
-        elif hasattr(value, "ListFields"):
-            if value.DESCRIPTOR.full_name == kind:
-                yield value
-            # Skip numbers: there may be millions.
-            waiting += [part for field, part in value.ListFields() if field.type in TEXTUAL]
-        elif isinstance(value, Sequence):
-            waiting += value
+        for value in waiting[-1]:
+            if isinstance(value, str | bytes):
+                if not kind:
+                    yield value
+            elif isinstance(value, Mapping):
+                waiting.append(_items(value))
+                break
+            elif hasattr(value, "ListFields"):
+                if value.DESCRIPTOR.full_name == kind:
+                    yield value
+                # Skip numbers: there may be millions.
+                waiting.append(iter([part for field, part in value.ListFields() if field.type in TEXTUAL]))
+                break
+            elif isinstance(value, Sequence):
+                waiting.append(iter(value))
+                break
+        else:
+            waiting.pop()
+
+
+def _items(values: Mapping[Any, Any]) -> Iterator[Any]:
+    """Yield each key of a map and its value."""
+    for key in values:
+        yield key
+        yield values[key]

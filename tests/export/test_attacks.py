@@ -1,5 +1,6 @@
 """Malicious models: they run when loaded without a check, and the check refuses them."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 import tensorflow as tf
 from graphs import X, edit_graph, function, node, save_plain
-from tensorflow.core.framework.types_pb2 import DT_FLOAT, DT_RESOURCE, DT_VARIANT
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_RESOURCE, DT_STRING, DT_VARIANT
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from lstm_ae.errors import DataError
 from lstm_ae.export import graph_check, operations
@@ -321,21 +324,47 @@ def test_constants_that_are_references_are_refused(kind: int, plain: Path) -> No
     assert found.startswith("constants of type ")
 
 
-def test_large_constants_are_refused(plain: Path) -> None:
-    def sized(*sizes: int) -> Callable[[Any], None]:
-        def edit(meta: Any) -> None:
-            constant = node(meta.graph_def.node, "Const")
-            tensor = constant.attr["value"].tensor
-            tensor.dtype = DT_FLOAT
+def sized(kind: int, *sizes: int, text: bytes = b"") -> Callable[[Any], None]:
+    """Add a constant of one value, repeated."""
+
+    def edit(meta: Any) -> None:
+        tensor = node(meta.graph_def.node, "Const").attr["value"].tensor
+        tensor.dtype = kind
+        if text:
+            tensor.string_val.append(text)
+        else:
             tensor.float_val.append(1)
-            for size in sizes:
-                tensor.tensor_shape.dim.add().size = size
+        for size in sizes:
+            tensor.tensor_shape.dim.add().size = size
 
-        return edit
+    return edit
 
-    assert edited(plain, sized(1000, 1000)) == []
-    assert edited(plain, sized(10**6, 10**6)) == ["constants of more than 268,435,456 values"]
-    assert edited(plain, sized(2, -1)) == ["constants of unknown size"]
+
+def test_large_constants_are_refused(plain: Path) -> None:
+    large = ["constants of more than 1,073,741,824 bytes"]
+    assert edited(plain, sized(DT_FLOAT, 2**14, 2**13)) == []
+    assert edited(plain, sized(DT_FLOAT, 2**14, 2**14)) == large
+    assert edited(plain, sized(DT_DOUBLE, 2**14, 2**13)) == large
+    assert edited(plain, sized(DT_FLOAT, 10**6, 10**6)) == large
+    assert edited(plain, sized(DT_FLOAT, 10**6, 10**6, 0)) == []
+    assert edited(plain, sized(DT_FLOAT, 2, -1)) == ["constants of unknown size"]
+
+
+def test_repeated_texts_count_with_all_their_bytes(plain: Path) -> None:
+    text = b"x" * 2**16
+    assert edited(plain, sized(DT_STRING, 2**13, text=text)) == []
+    assert edited(plain, sized(DT_STRING, 2**15, text=text)) == ["constants of more than 1,073,741,824 bytes"]
+
+
+def test_constants_of_many_dimensions_are_refused_without_their_product(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multiplied = []
+    monkeypatch.setattr(math, "prod", lambda sizes: multiplied.append(len(sizes)) or 1)
+    most = graph_check.MOST_DIMENSIONS
+    assert edited(plain, sized(DT_FLOAT, *[1] * most)) == []
+    assert edited(plain, sized(DT_FLOAT, *[2**63 - 1] * (most + 1))) == ["constants of more than 254 dimensions"]
+    assert max(multiplied) == most
 
 
 def chain(meta: Any, length: int, times: int) -> None:
@@ -359,6 +388,96 @@ def test_recursive_deep_and_exponential_calls_are_refused(plain: Path) -> None:
         call.attr["f"].func.name = "chain_0"
 
     assert edited(plain, of_itself) == ["recursive functions"]
+
+
+def test_calls_with_ever_new_arguments_are_followed_once_per_function(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Following every combination of arguments would take twice as long for each further function."""
+    arguments = [f"a{place}" for place in range(16)]
+    depth = 14
+
+    def edit(meta: Any) -> None:
+        chain(meta, depth, 2)
+        library = meta.graph_def.library.function
+        for number, each in enumerate(library[-depth:]):
+            for name in arguments:
+                each.signature.input_arg.add().name = name
+            for place, call in enumerate(each.node_def):
+                shift = place * (number + 1)
+                call.input.extend(arguments[shift:] + arguments[:shift])
+        filename = meta.saver_def.filename_tensor_name
+        for each in meta.graph_def.node:
+            if each.name == meta.saver_def.restore_op_name:
+                call = node(meta.graph_def.node, "PartitionedCall", "chain", (filename,) * 8 + (each.name,) * 8)
+                call.attr["f"].func.name = "chain_0"
+                each.input.append("^chain")
+                return
+
+    followed = 0
+    calls = graph_check._calls
+
+    def counted(nodes: Any, functions: Any) -> Any:
+        nonlocal followed
+        followed += 1
+        return calls(nodes, functions)
+
+    monkeypatch.setattr(graph_check, "_calls", counted)
+    assert edited(plain, edit) == []
+    assert followed < 100
+
+
+def test_an_argument_carries_the_filename_only_if_it_does_in_every_call(plain: Path) -> None:
+    def twice(*, other: bool) -> Callable[[Any], None]:
+        def edit(meta: Any) -> None:
+            (call,) = [each for each in meta.graph_def.node if each.name == meta.saver_def.restore_op_name]
+            again = meta.graph_def.node.add()
+            again.CopyFrom(call)
+            again.name = "again"
+            if other:
+                node(meta.graph_def.node, "Const", "other")
+                again.input[0] = "other"
+            call.input.append("^again")
+
+        return edit
+
+    assert edited(plain, twice(other=False)) == []
+    assert edited(plain, twice(other=True)) == ["a restore from other files"]
+
+
+def test_a_graph_of_many_parts_is_refused_before_it_is_parsed(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = (plain / "saved_model.pb").read_bytes()
+    parts = graph_check.count_parts(content, SavedModel.DESCRIPTOR, 10**9)
+    monkeypatch.setattr(graph_check, "MOST_PARTS", parts)
+    assert forbidden(plain) == []
+    assert parts < len(content)
+    monkeypatch.setattr(graph_check, "MOST_PARTS", parts - 1)
+    monkeypatch.setattr(SavedModel, "ParseFromString", None)
+    with pytest.raises(graph_check.ForbiddenGraphError, match=f"more than {parts - 1:,} messages and strings"):
+        forbidden(plain)
+
+
+def test_parts_are_counted_at_any_depth() -> None:
+    graph = GraphDef()
+    node(graph.node, "Add", "a" * 300, ("b", "c"))
+    graph.node[0].attr["T"].list.type.extend([1, 2])
+    graph.library.function.add().node_def.add()
+    # A node with a name, an operation, two inputs, and an attribute: an entry, its key and value, a list, its numbers.
+    # Then a library, a function, its node.
+    content = graph.SerializeToString()
+    assert graph_check.count_parts(content, GraphDef.DESCRIPTOR, 100) == 1 + 4 + 5 + 3
+    assert graph_check.count_parts(content, GraphDef.DESCRIPTOR, 5) == 6
+    # The same number may be encoded in more bytes than it needs.
+    assert graph_check.count_parts(b"\x8a\x00\x02\x0a\x00" * 3, GraphDef.DESCRIPTOR, 100) == 6
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x0a", b"\x0a\x02\x0a", b"\x0a\x02\x0a\x09", b"\x0b\x0c", b"\x0d\x00", b"\xff" * 20, b"\x08" + b"\xff" * 20],
+)
+def test_parts_of_damaged_content_are_not_counted(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"field|number"):
+        graph_check.count_parts(content, GraphDef.DESCRIPTOR, 100)
 
 
 def test_objects_that_change_shared_classes_are_refused(plain: Path) -> None:
