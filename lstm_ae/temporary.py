@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lstm_ae.errors import ConfigError
+
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows, which cannot lock folders
@@ -25,10 +27,10 @@ def temporary_folder(kind: str, base: Path | None = None) -> Iterator[Path]:
 
     Args:
         kind: part of the name, `.KIND-part-` and eight random characters.
-        base: the folder to make it in (default: the system's folder for temporary files).
+        base: the folder to make it in (default: `system_folder()`).
     """
     prefix = f".{kind}-part-"
-    base = Path(tempfile.gettempdir()) if base is None else base
+    base = system_folder() if base is None else base
     if fcntl is None:
         folder, lock = Path(tempfile.mkdtemp(prefix=prefix, dir=base)), None
     else:
@@ -40,6 +42,20 @@ def temporary_folder(kind: str, base: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+def system_folder() -> Path:
+    """Return the system's folder for temporary files.
+
+    Raises:
+        ConfigError: there is none that can be written, as in a container whose file system is read-only.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "No folder for temporary files can be written. Set TMPDIR to one that can, or mount one at /tmp"
+        ) from error
 
 
 def _make(prefix: str, base: Path) -> tuple[Path, int | None]:

@@ -36,6 +36,7 @@ def admit_version(version: Path, *, trust: bool = False, name: str = "") -> Iter
     Raises:
         ForbiddenGraphError: the graph contains what a served model must not contain.
         DataError: a file is missing, damaged, too large, or not a regular file.
+        ConfigError: there is no folder for temporary files.
     """
     if trust:
         _list_files(version)

@@ -10,12 +10,15 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from lstm_ae.errors import DataError
-from lstm_ae.export.admission import ForbiddenGraphError, admit_version
+from lstm_ae.export import graph_check
+from lstm_ae.export.admission import admit_version
+from lstm_ae.export.graph_check import ForbiddenGraphError
 from lstm_ae.export.warmup import FILE
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.grpc_server import to_array
 from lstm_ae.serving.manifest import find_changed_files, read_manifest
 from lstm_ae.serving.servable import Servable, check_tensors
+from lstm_ae.temporary import system_folder
 
 LOG = logging.getLogger(__name__)
 # TensorFlow Serving reads no more.
@@ -30,7 +33,9 @@ def open_version(directory: Path, *, trust: bool) -> Iterator[Path]:
         trust: allow operations that a served model must not contain, and files that have changed since the export.
 
     Raises:
-        DataError: the version has changed since its export, or must not be served.
+        ForbiddenGraphError: the version must not be served.
+        DataError: the version has changed since its export, or cannot be read.
+        ConfigError: there is no folder for temporary files.
     """
     try:
         with admit_version(directory, trust=trust) as folder:
@@ -38,24 +43,49 @@ def open_version(directory: Path, *, trust: bool) -> Iterator[Path]:
                 raise DataError(f"{str(directory)!r}: {wrong}. Copy or export it again, or pass --trust to load it")
             yield folder
     except ForbiddenGraphError as error:
-        raise DataError(f"{error}. Pass --trust to load it; it can then read and write files") from error
+        raise ForbiddenGraphError(f"{error}. Pass --trust to load it; it can then read and write files") from error
 
 
 def make_loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
-    """What loads versions.
+    """Return a function that loads versions.
+
+    A version whose graph is forbidden is not checked again as long as its graph does not change.
 
     Args:
         trust: load a model whatever its operations are; a SavedModel is a program and may read and write files.
+
+    Raises:
+        ConfigError: there is no folder for temporary files, without which only trusted versions can be loaded.
     """
+    if not trust:
+        system_folder()
+    refused: dict[Path, tuple[tuple[int, ...], str]] = {}
 
     def load(name: str, version: int, directory: Path) -> Servable:
         """Load a version and run its warm-up requests, so that the first client does not wait for them."""
-        with open_version(directory, trust=trust) as folder:
-            servable = Servable(name, version, directory, folder)
-            _warm_up(servable, folder / FILE)
+        state = _file_state(directory / graph_check.FILE)
+        known, reason = refused.pop(directory, ((), ""))
+        try:
+            if state and state == known:
+                raise ForbiddenGraphError(reason)
+            with open_version(directory, trust=trust) as folder:
+                servable = Servable(name, version, directory, folder)
+                _warm_up(servable, folder / FILE)
+        except ForbiddenGraphError as error:
+            refused[directory] = state, str(error)
+            raise
         return servable
 
     return load
+
+
+def _file_state(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever a file is written or replaced; empty if there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _warm_up(servable: Servable, requests: Path) -> None:

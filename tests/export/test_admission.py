@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import tensorflow as tf
 from graphs import edit_graph, function, save_plain
 from served_models import ask, run, save, service
 
-from lstm_ae.errors import DataError
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.export import admission, warmup
-from lstm_ae.export.admission import ForbiddenGraphError, admit_version
+from lstm_ae.export.admission import admit_version
+from lstm_ae.export.graph_check import ForbiddenGraphError
 from lstm_ae.serving.loading import make_loader
 from lstm_ae.serving.manifest import read_manifest
 
@@ -118,6 +120,36 @@ def test_changes_after_the_check_are_not_loaded(version: Path) -> None:
         pass
     with admit_version(version, trust=True) as folder:
         assert folder == version
+
+
+def test_a_forbidden_version_is_checked_again_only_after_a_change(
+    plain: Path, empty_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+    check = admission.check_version
+    monkeypatch.setattr(admission, "check_version", lambda *given: checked.append(given) or check(*given))
+    save_evil(Path("evil"))
+    version = Path(shutil.copytree(plain, "model/1"))
+    shutil.copy("evil/saved_model.pb", version)
+    load = make_loader(trust=False)
+    for _ in range(3):
+        with pytest.raises(ForbiddenGraphError, match=r"WriteFile.*--trust"):
+            load("model", 1, version)
+    assert len(checked) == 1
+    shutil.copy(plain / "saved_model.pb", version)
+    assert load("model", 1, version).signature("serving_default")
+    assert len(checked) == 2
+
+
+def test_no_folder_for_temporary_files(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose file system is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    with pytest.raises(ConfigError, match="TMPDIR"), admit_version(plain):
+        pass
+    with pytest.raises(ConfigError, match="TMPDIR"):
+        make_loader(trust=False)
+    assert make_loader(trust=True)("model", 1, plain).signature("serving_default")
 
 
 def save_evil(path: Path) -> None:
