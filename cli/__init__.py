@@ -1,5 +1,28 @@
 """The command line, installed as `lstm_ae_cli`: options and printing; the work is done by `lstm_ae`."""
 
-from .app import app, main
+import sys
 
-__all__ = ["app", "main"]
+from .signals import INTERRUPTED, handle_signals
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `lstmae`; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    with handle_signals() as came:
+        try:
+            from .errors import run_guarded
+
+            return run_guarded(lambda: _run(words), words, came)
+        except BaseException:
+            if not came:
+                raise
+            # So early that there is nothing yet to explain errors with.
+            print("lstmae: Interrupted", file=sys.stderr)
+            return INTERRUPTED
+
+
+def _run(words: list[str]) -> object:
+    # These imports take half a second; signals and errors are handled meanwhile.
+    from .app import app
+
+    return app(args=words, prog_name="lstmae", standalone_mode=False)

@@ -1,13 +1,11 @@
 """The whole command line on one page."""
 
-import sys
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from . import bench, export, predict, report, runs, series, serve, studies
-from .errors import run_guarded
 
 
 class InOrder(TyperGroup):
@@ -52,9 +50,3 @@ def root(
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run `lstmae`; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    return run_guarded(lambda: app(args=arguments, prog_name="lstmae", standalone_mode=False), arguments)

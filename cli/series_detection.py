@@ -17,8 +17,8 @@ from lstm_ae.errors import ConfigError, DataError
 from . import dry_run, training
 from .backend import import_tensorflow
 from .console import Console
-from .errors import until_stopped
 from .options import Formulas, GivenOptions, Out, RunArgument, command
+from .signals import until_stopped
 from .training import require_png, require_table, show_files, show_note, show_training
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import typer
 from .backend import import_tensorflow
 from .console import Console
 from .options import command
+from .signals import call_on_signal
 
 if TYPE_CHECKING:
     from lstm_ae.serving.folders import VersionPolicy
@@ -188,18 +189,23 @@ def register(app: typer.Typer) -> None:
             sys.stdout.flush()
             talk.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
 
+        load = loading.make_loader(trust=trust)
+
         async def serving() -> None:
-            at_work = await server.serve(
-                folder,
-                wanted,
-                loading.make_loader(trust=trust),
-                ports=asked,
-                manners=manners,
-                batching=batching,
-                limits=limits,
-                page=not no_page,
-                listening=listening,
-            )
+            loop, stop = asyncio.get_running_loop(), asyncio.Event()
+            with call_on_signal(lambda: loop.call_soon_threadsafe(stop.set)):
+                at_work = await server.serve(
+                    folder,
+                    wanted,
+                    load,
+                    ports=asked,
+                    manners=manners,
+                    batching=batching,
+                    limits=limits,
+                    page=not no_page,
+                    listening=listening,
+                    stop=stop,
+                )
             if at_work:
                 # Nobody wants its answer any longer, and Python would wait for it.
                 logging.shutdown()

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from lstm_ae_cli import app
+from lstm_ae_cli.app import app
 from searches import call
 from typer.main import get_command
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -64,8 +63,9 @@ async def serve(
     limits: RequestLimits,
     page: bool,
     listening: Callable[[Ports, Service], None],
+    stop: asyncio.Event,
 ) -> bool:
-    """Serve until SIGTERM or SIGINT, then let what runs end.
+    """Serve until `stop` is set, then let what runs end.
 
     Args:
         root: the folder; a configuration that comes over gRPC may name only folders in it.
@@ -73,6 +73,7 @@ async def serve(
         load: see `lstm_ae.serving.loading`.
         page: whether there is a page at `/`.
         listening: called once requests are taken, with the ports; models may still be on their way into memory.
+        stop: ends the server.
 
     Returns:
         Whether a call of a model, or its loading, goes on all the same: Python ends no thread, and waits for it.
@@ -109,9 +110,6 @@ async def serve(
         header_seconds=manners.header_seconds,
         hosts=manners.hosts,
     )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    stop_on_signals(loop, stop.set)
     looking = asyncio.create_task(_look(catalogue, manners.poll))
     own = [port for port in (ports.rest, ports.grpc) if port is not None]
     sweeping = asyncio.create_task(_sweep(ConnectionSweeper(own, connections, service.busy)))
@@ -160,15 +158,6 @@ def is_busy(seconds: float = 0.2) -> bool:
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
     return any(thread.is_alive() for thread in threads)
-
-
-def stop_on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    """Call `stop` on the loop at SIGTERM and SIGINT, which the loops of Windows know nothing of."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        try:
-            loop.add_signal_handler(number, stop)
-        except NotImplementedError:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
 async def _sweep(sweeper: ConnectionSweeper) -> None:

@@ -2,9 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
-from lstm_ae_cli.errors import handle_signals, until_stopped
+from lstm_ae_cli import main
+from lstm_ae_cli.signals import call_on_signal, handle_signals, until_stopped
+from processes import CEILING
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
@@ -75,3 +79,43 @@ def test_a_signal_ends_a_stream_and_not_the_work_on_it():
         signal.raise_signal(signal.SIGINT)
     assert came == []
     assert handlers() == [signal.SIG_IGN] * 2
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_server_is_stopped_once_and_not_disturbed_while_its_process_ends(number):
+    stops = []
+    with call_on_signal(lambda: stops.append(1)):
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+    signal.raise_signal(number)
+    assert stops == [1]
+    assert handlers() == [signal.SIG_IGN] * 2
+
+
+class Interrupting:
+    """Sends a signal in the middle of an import."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def find_spec(self, name, path=None, target=None):
+        if name == self.module:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("module", ["lstm_ae_cli.errors", "lstm_ae_cli.app"])
+def test_an_interruption_while_the_commands_are_imported(module, monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(module), *sys.meta_path])
+    assert main(["--version"]) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("lstmae: Interrupted")
+    assert len(err.splitlines()) == 1
+
+
+def test_signals_are_handled_before_anything_large_is_imported():
+    large = {"typer", "lstm_ae", "lstm_ae_cli.app", "lstm_ae_cli.errors"}
+    program = f"import sys, lstm_ae_cli; print({large} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
+    assert done.stdout == "set()\n", done.stderr

@@ -14,7 +14,8 @@ import pytest
 from helps import commands
 from hypothesis import given
 from hypothesis import strategies as st
-from lstm_ae_cli import app, main
+from lstm_ae_cli import main
+from lstm_ae_cli.app import app
 from typer.main import get_command
 
 from lstm_ae.config import Toy

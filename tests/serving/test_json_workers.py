@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processes import children, until_gone
+from processes import children, until_gone, wait_for
 from served_models import ask, run, save, service
 from servers import live
 
@@ -115,28 +115,6 @@ def test_a_thread_at_work_is_told_from_one_that_waits(monkeypatch: pytest.Monkey
     assert not server.is_busy(10.0)
 
 
-def test_signals_stop_the_server_where_the_loop_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the loops of Windows."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    async def stopped(number: int) -> bool:
-        def refuse(*_: object) -> None:
-            raise NotImplementedError
-
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        monkeypatch.setattr(loop, "add_signal_handler", refuse)
-        server.stop_on_signals(loop, stop.set)
-        signal.raise_signal(number)
-        return await asyncio.wait_for(stop.wait(), 10)
-
-    try:
-        for number in before:
-            assert asyncio.run(stopped(number))
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_processes_end_with_the_server(models: Path, number: int) -> None:
@@ -150,3 +128,12 @@ def test_the_processes_end_with_the_server(models: Path, number: int) -> None:
         assert there
         assert server.stop(number) == (-number if number == signal.SIGKILL else 0)
         until_gone(there)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_while_the_process_ends_changes_nothing(models: Path, number: int) -> None:
+    with live(models) as server:
+        server.process.send_signal(number)
+        wait_for(lambda: any('"stopped"' in line for line in list(server.log)), "the server did not stop")
+        assert server.stop(number) == 0, server.log

@@ -1,6 +1,6 @@
 """The commands as their helps tell of them."""
 
-from lstm_ae_cli import app
+from lstm_ae_cli.app import app
 from typer.core import TyperGroup
 from typer.main import get_command
 

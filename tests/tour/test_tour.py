@@ -359,7 +359,8 @@ class Captured(LstmAeError):
 
 def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the page tells people to paste comes to what the tour has trained."""
-    from lstm_ae_cli import app, training
+    from lstm_ae_cli import training
+    from lstm_ae_cli.app import app
 
     caught: list[tuple[Config, Path | None]] = []
 

@@ -1,0 +1,88 @@
+"""What Ctrl-C and SIGTERM do to a command.
+
+This module imports little, so that signals are handled before anything large is imported.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# The exit code of an interrupted command.
+INTERRUPTED = 130
+
+
+@contextmanager
+def handle_signals() -> Iterator[list[int]]:
+    """Raise `KeyboardInterrupt` for the first signal; the list yielded holds those that have come.
+
+    An interruption within an import can come out as another error, so the list is what to go by.
+    """
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with call_on_signal(stop) as came:
+        yield came
+
+
+@contextmanager
+def until_stopped(read: Callable[[int], bytes]) -> Iterator[Callable[[int], bytes]]:
+    """Yield a function that reads on until either signal comes; what was read is worked off undisturbed."""
+    waiting = False
+
+    def stop() -> None:
+        if waiting:
+            raise KeyboardInterrupt
+
+    with call_on_signal(stop) as came:
+
+        def reading(size: int) -> bytes:
+            nonlocal waiting
+            try:
+                # Before the look at what has come: a signal between the two would be waited on.
+                waiting = True
+                return b"" if came else read(size)
+            except KeyboardInterrupt:
+                return b""
+            finally:
+                waiting = False
+
+        yield reading
+
+
+@contextmanager
+def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
+    """Call a function for the first signal, ignore the second, and end the process at once for the third.
+
+    Two signals in quick succession are one wish, and the second must not disturb what the first has begun: saving the
+    state, and saying how to go on. The third is for a command that does not come to its end. Both signals stay ignored
+    afterwards if one has come: the process is about to end, and another signal would decide its exit code.
+
+    A signal that the caller has chosen to ignore (`nohup`, a shell's background job) stays ignored.
+    """
+    came: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        came.append(number)
+        if len(came) == 1:
+            stop()
+        elif len(came) > 2:
+            os._exit(INTERRUPTED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, handle)
+        yield came
+    finally:
+        for number, handler in before.items():
+            # Within this context another can have left it ignored.
+            if signal.getsignal(number) is handle:
+                signal.signal(number, signal.SIG_IGN if came else handler)
