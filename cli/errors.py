@@ -86,7 +86,9 @@ def explain_error(error: BaseException) -> tuple[str, int]:
         return f"No space left on device; {_advice(errno.ENOSPC)}", 1
     # The loader of libraries has a message of its own where there is no room for one.
     unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
-    if unmapped or isinstance(error, MemoryError) or name == "ResourceExhaustedError":
+    # The library of kernels, oneDNN, has numbers instead: 1 is a lack of memory.
+    unallocated = name == "AbortedError" and "Status: 1, message: could not create" in str(error)
+    if unmapped or unallocated or isinstance(error, MemoryError) or name == "ResourceExhaustedError":
         return "Not enough memory; lower --batch-size, --units or --window", 1
     return f"Unexpected {name}: {first} (run again with --verbose to see where)", 1
 

@@ -93,6 +93,16 @@ def test_a_full_disk_while_training(refused, monkeypatch):
         (RuntimeError("x; No space left on device"), "No space left on device; free some space, or write elsewhere", 1),
         (MemoryError(), "Not enough memory; lower --batch-size, --units or --window", 1),
         (ImportError("/x.so: failed to map segment from shared object"), "Not enough memory; lower --batch-size", 1),
+        (
+            type("AbortedError", (Exception,), {})("Status: 1, message: could not create a primitive, in file x.cc"),
+            "Not enough memory; lower --batch-size",
+            1,
+        ),
+        (
+            type("AbortedError", (Exception,), {})("Status: 2, message: could not create a primitive, in file x.cc"),
+            "Unexpected AbortedError: ",
+            1,
+        ),
         (ZeroDivisionError("by\nzero"), "Unexpected ZeroDivisionError: by (run again with --verbose to see where)", 1),
     ],
 )
