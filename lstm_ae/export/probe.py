@@ -5,18 +5,36 @@
 CASES is an `.npz` of arrays, one of them, `plan`, the bytes of a JSON list of `{"endpoint", "inputs", "expected"}`
 whose dicts name the arrays; without `expected` the answers have to be finite, that is all. REPORT becomes a JSON
 object: `difference`, the largest found, relative to the largest value of the output; `error`, "" where all is well.
-The PATHs become `sys.path`, since `-I` leaves out folders where packages may be installed.
+The PATHs become `sys.path`, since `-I` leaves out folders where packages may be installed. The process ends as soon as
+its standard input does, which is a pipe that only its parent holds open.
 """
 
 import gc
 import json
+import os
+import signal
 import sys
+import threading
 from typing import Any
 
-import numpy as np
+
+def follow_parent() -> None:
+    """End this process as soon as its parent has ended, which cannot tell it so if it is killed."""
+
+    def follow() -> None:
+        while os.read(0, 1):
+            pass
+        # Windows has no SIGKILL, and ends a process by SIGTERM.
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    threading.Thread(target=follow, daemon=True).start()
+
 
 if __name__ == "__main__":
+    follow_parent()
     sys.path[:] = sys.argv[4:]
+
+import numpy as np  # noqa: E402 (its path has only just become known)
 
 ABSENT = ("keras", "tf_keras", "lstm_ae", "lstm_ae_cli")
 

@@ -66,17 +66,31 @@ def _unproven() -> Iterator[None]:
 
 
 def in_fresh_process(version: Path, cases: Path, report: Path) -> dict[str, Any]:
-    """Run `probe` by its path; returns its report. Raises `ConfigError` where its packages cannot be imported there."""
+    """Run `probe` by its path; returns its report. Raises `ConfigError` where its packages cannot be imported there.
+
+    The process ends with this one, even if this one is killed.
+    """
     # What is exported on a machine with a GPU has to run on one without.
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     paths = [path for path in sys.path if path]
     command = [sys.executable, "-I", probe.__file__, str(version.absolute()), str(cases), str(report), *paths]
+    # The probe reads this pipe, to which nothing is written, until it ends with this process.
+    read, held = os.pipe()
     try:
         done = subprocess.run(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS, check=False
+            command,
+            env=environment,
+            stdin=read,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return {"difference": None, "error": f"it did not answer within {SECONDS} seconds"}
+    finally:
+        os.close(read)
+        os.close(held)
     if done.returncode or not report.is_file():
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         if unfound := [line for line in lines if line.startswith(("ImportError:", "ModuleNotFoundError:"))]:

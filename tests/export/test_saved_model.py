@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from processes import finished, started
+from processes import CEILING, finished, started, wait_for
 from served_models import drawn
 
 from lstm_ae.config import Mnist, Series, Snp, Toy
@@ -353,6 +354,30 @@ def test_the_fresh_process_finds_packages_where_this_one_does(tmp_path: Path, mo
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match=r"cannot import its packages \(ImportError: found on the path\)"):
         verification.in_fresh_process(tmp_path, tmp_path / "cases.npz", tmp_path / "report.json")
+
+
+def test_the_fresh_process_ends_with_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it does; its import of TensorFlow never ends here."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import os, pathlib, threading\n"
+        f"pathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()\n"
+        "threading.Event().wait()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pipes, reports = [], []
+    make = os.pipe
+    monkeypatch.setattr(verification.os, "pipe", lambda: pipes.append(make()) or pipes[-1])
+    arguments = (tmp_path, tmp_path / "cases.npz", tmp_path / "report.json")
+    thread = threading.Thread(target=lambda: reports.append(verification.in_fresh_process(*arguments)))
+    thread.start()
+    wait_for(lambda: any(path.name.isdecimal() for path in tmp_path.iterdir()), "TensorFlow is not imported")
+    # Close the first pipe's end of this process, as the system does when it is killed.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, pipes[0][1])
+    os.close(nowhere)
+    thread.join(CEILING)
+    (report,) = reports
+    assert report["error"].startswith("it ended its process with code -9")
 
 
 @pytest.mark.slow
