@@ -37,7 +37,8 @@ class Server(NamedTuple):
 def sample_request(folder: Path) -> tuple[str, dict[str, Any]]:
     """The one input of the newest version below `folder`, and an instance of it."""
     from lstm_ae.serving.folders import versions_in
-    from lstm_ae.serving.servable import DEFAULT, parse_signature, signature_definitions
+    from lstm_ae.serving.servable import parse_signature, signature_definitions
+    from lstm_ae.serving.signatures import DEFAULT
 
     versions = versions_in(folder)
     if not versions:

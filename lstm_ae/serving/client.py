@@ -28,15 +28,8 @@ from lstm_ae.serving.inputs import FileSamples
 from lstm_ae.serving.json_codec import outputs_to_cells, read_outputs, write_lines, write_request
 from lstm_ae.serving.loading import open_version
 from lstm_ae.serving.manifest import version_fingerprint
-from lstm_ae.serving.servable import (
-    DEFAULT,
-    HORIZON,
-    Servable,
-    Signature,
-    callable_signatures,
-    check_tensors,
-    parse_signature,
-)
+from lstm_ae.serving.servable import Servable, callable_signatures, parse_signature
+from lstm_ae.serving.signatures import DEFAULT, HORIZON, Signature, check_tensors
 from lstm_ae.serving.tensors import Tensors, pad_steps
 from lstm_ae.table_files import table
 

@@ -75,6 +75,12 @@ def _refusal(code: StatusCode, message: str, http: int) -> Refusal:
     return Refusal(code, message, http=http)
 
 
+def limit_instances(count: int, most: int) -> None:
+    """Refuse a request of more rows or examples than the limit."""
+    if count > most:
+        raise invalid_argument(f"At most {most} instances a request. Received: {count}")
+
+
 def invalid_argument(message: str) -> Refusal:
     """The refusal of a request that no state of the server would make right."""
     return Refusal(StatusCode.INVALID_ARGUMENT, message)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -30,13 +30,16 @@ from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from lstm_ae.export.warmup import encode_field
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.inference import CLASSIFY, REGRESS, infer, infer_many
+from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer, infer_many
 from lstm_ae.serving.json_codec import Features
 from lstm_ae.serving.json_values import MOST_DIMENSIONS
+from lstm_ae.serving.json_workers import call_in_thread
 from lstm_ae.serving.limiter import RequestLimiter, client_key, peer_of
 from lstm_ae.serving.models_config import models_of
-from lstm_ae.serving.servable import DEFAULT, SentTensor, Servable, check_names
+from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
+from lstm_ae.serving.signatures import DEFAULT, SentTensor, check_names
+from lstm_ae.serving.tensors import Tensors
 
 # By dtype, the field that holds values one by one.
 _FIELDS = {
@@ -64,15 +67,22 @@ def described_tensor(name: str, proto: TensorProto) -> SentTensor:
         known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
         which = f"a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}" if known else "no dtype"
         raise invalid_argument(f"Input {name!r} has {which}")
+    # First of all: the product of many sizes, and the sizes as text, take long.
+    if len(proto.tensor_shape.dim) > MOST_DIMENSIONS:
+        raise _too_large(name)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid_argument(f"Input {name!r} must have a shape of whole numbers from 0 up. Received: {list(shape)}")
+    if max(shape, default=0) > MOST_CELLS:
+        raise _too_large(name)
     cells = math.prod(shape)
-    if len(shape) > MOST_DIMENSIONS or max(shape, default=0) > MOST_CELLS:
-        raise invalid_argument(f"Input {name!r} has more dimensions, or a longer one, than any model takes")
     if cells > MOST_CELLS:
         raise invalid_argument(f"Input {name!r} may have at most {MOST_CELLS} values. Its shape says: {cells}")
     return SentTensor(np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype), shape)
+
+
+def _too_large(name: str) -> Refusal:
+    return invalid_argument(f"Input {name!r} has more dimensions, or a longer one, than any model takes")
 
 
 def to_array(name: str, proto: TensorProto, most: int | None = None) -> NDArray[Any]:
@@ -103,6 +113,16 @@ def to_array(name: str, proto: TensorProto, most: int | None = None) -> NDArray[
                 f"Input {name!r} may repeat its last value up to {most} bytes. Its shape says: {size}"
             )
     return _repeated(values, dtype, cells).reshape(shape)
+
+
+def to_arrays(protos: Mapping[str, TensorProto], most: int) -> Tensors:
+    """Convert messages to arrays by name; see `to_array`."""
+    return {name: to_array(name, proto, most) for name, proto in protos.items()}
+
+
+def _size(sent: Mapping[str, SentTensor]) -> int:
+    """Return the bytes of tensors that are not yet laid out in memory."""
+    return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in sent.values())
 
 
 def _repeated(values: Sequence[Any], dtype: np.dtype[Any], cells: int) -> NDArray[Any]:
@@ -146,13 +166,16 @@ def to_example(features: Features) -> bytes:
     return bytes(example.SerializeToString())
 
 
-def serialize_examples(given: Any) -> list[bytes]:
-    """Serialize the examples of an `Input` message; each follows its context, whose features it overrides."""
-    if given.WhichOneof("kind") == "example_list_with_context":
-        listed = given.example_list_with_context
-        context = listed.context.SerializeToString()
-        return [context + example.SerializeToString() for example in listed.examples]
-    return [example.SerializeToString() for example in given.example_list.examples]
+def sent_examples(given: Any) -> SentExamples:
+    """Return the examples of an `Input` message."""
+    shared = given.WhichOneof("kind") == "example_list_with_context"
+    listed = given.example_list_with_context if shared else given.example_list
+
+    def serialize() -> tuple[bytes, list[bytes]]:
+        context = listed.context.SerializeToString() if shared else b""
+        return context, [example.SerializeToString() for example in listed.examples]
+
+    return SentExamples(len(listed.examples), serialize)
 
 
 def to_classification(labels: NDArray[Any], scores: NDArray[Any]) -> ClassificationResult:
@@ -273,12 +296,14 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.service.admit()
         servable = _find(self.service, request.model_spec)
         signature = servable.signature(request.model_spec.signature_name)
+        if len(request.inputs) > len(signature.inputs):
+            check_names(signature, request.inputs)
         protos = {**servable.definitions[signature.name].defaults, **request.inputs}
-        # Before any of them is laid out in memory.
         check_names(signature, protos)
-        self.service.check(signature, {name: described_tensor(name, proto) for name, proto in protos.items()})
-        most = self.service.limits.body
-        inputs = {name: to_array(name, proto, most) for name, proto in protos.items()}
+        sent = {name: described_tensor(name, proto) for name, proto in protos.items()}
+        # Before any of them is laid out in memory.
+        self.service.check(signature, sent)
+        inputs = await call_in_thread(_size(sent), to_arrays, protos, self.service.limits.body)
         for place, name in enumerate(request.output_filter):
             if name not in signature.outputs:
                 raise invalid_argument(
@@ -291,7 +316,8 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         answer = predict_pb2.PredictResponse()
         _fill_spec(answer.model_spec, servable, signature.name)
         for name in request.output_filter or outputs:
-            answer.outputs[name].CopyFrom(to_proto(outputs[name], content=self.content))
+            made = await call_in_thread(outputs[name].nbytes, to_proto, outputs[name], content=self.content)
+            answer.outputs[name].CopyFrom(made)
         return answer
 
     async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -305,9 +331,9 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def _infer(self, request: Any, method: str, answer: Any, context: Any) -> Any:
         self.service.admit()
         servable = _find(self.service, request.model_spec)
-        name, examples = request.model_spec.signature_name, serialize_examples(request.input)
+        name, examples = request.model_spec.signature_name, sent_examples(request.input)
         found = await infer(self.service, servable, method, name, examples, context.time_remaining())
-        answer.result.CopyFrom(_result(method, found))
+        await _fill_result(answer.result, method, found)
         _fill_spec(answer.model_spec, servable, name)
         return answer
 
@@ -320,19 +346,19 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         if not request.tasks:
             raise invalid_argument("Inference request has no tasks")
         servable = _find(self.service, request.tasks[0].model_spec)
-        if any(not task.model_spec.name for task in request.tasks):
+        # More tasks than the model has signatures are never valid, and one of the first then shows it.
+        asked = request.tasks[: len(servable.signatures) + 1]
+        if any(not task.model_spec.name for task in asked):
             raise invalid_argument("Found ModelSpec with an empty model name.")
-        if len({task.model_spec.name for task in request.tasks}) > 1:
+        if len({task.model_spec.name for task in asked}) > 1:
             raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
-        tasks = [(task.model_spec.signature_name, task.method_name) for task in request.tasks]
-        found = await infer_many(
-            self.service, servable, tasks, serialize_examples(request.input), context.time_remaining()
-        )
+        tasks = [(task.model_spec.signature_name, task.method_name) for task in asked]
+        found = await infer_many(self.service, servable, tasks, sent_examples(request.input), context.time_remaining())
         answer = inference_pb2.MultiInferenceResponse()
         for (name, method), one in zip(tasks, found, strict=True):
             result = answer.results.add()
             kind = result.classification_result if method == CLASSIFY else result.regression_result
-            kind.CopyFrom(_result(method, one))
+            await _fill_result(kind, method, one)
             _fill_spec(result.model_spec, servable, name)
         return answer
 
@@ -402,8 +428,12 @@ async def _or_refusal(work: Awaitable[Any], context: Any) -> Any:
         await context.abort(_STATUSES[refusal.code], _ascii(refusal.message))
 
 
-def _result(method: str, found: Any) -> Any:
-    return to_classification(*found) if method == CLASSIFY else to_regression(found)
+async def _fill_result(result: Any, method: str, found: Any) -> None:
+    if method == CLASSIFY:
+        made = await call_in_thread(found.scores.nbytes, to_classification, *found)
+    else:
+        made = await call_in_thread(found.nbytes, to_regression, found)
+    result.CopyFrom(made)
 
 
 def _fill_spec(spec: Any, servable: Servable, signature: str) -> None:

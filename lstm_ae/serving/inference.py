@@ -4,15 +4,17 @@ Rules and messages are TensorFlow Serving's (`servables/tensorflow/{classifier,r
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.servable import DEFAULT, Servable, Signature
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
+from lstm_ae.serving.json_workers import call_in_thread
+from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
+from lstm_ae.serving.signatures import DEFAULT, Signature
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -26,35 +28,50 @@ class Classification(NamedTuple):
     scores: NDArray[Any]
 
 
+class SentExamples(NamedTuple):
+    """The examples of a request, which are serialized only once the request is known to be valid.
+
+    Args:
+        number: of examples.
+        serialize: returns the serialized features that all examples share, and the examples as serialized
+            `tf.Example`s.
+    """
+
+    number: int
+    serialize: Callable[[], tuple[bytes, list[bytes]]]
+
+
 async def infer(
-    service: Service, servable: Servable, method: str, name: str, examples: Sequence[bytes], seconds: float | None
+    service: Service, servable: Servable, method: str, name: str, examples: SentExamples, seconds: float | None
 ) -> Any:
     """Run a signature on examples.
 
     Args:
         method: CLASSIFY or REGRESS.
         name: the signature; "" for the default one.
-        examples: serialized `tf.Example`s.
+        examples: of the request.
         seconds: time left until the client's deadline; None for no deadline of its own.
 
     Returns:
         Classes for CLASSIFY, an array `(examples,)` of float32 for REGRESS.
 
     Raises:
-        Refusal: the model has no such signature, it is for another method, or its outputs do not fit the method.
+        Refusal: the model has no such signature, it is for another method, its outputs do not fit the method, or the
+            examples exceed the limits.
     """
     signature = servable.signatures.get(name or DEFAULT)
     if signature is None:
         raise invalid_argument(f"No signature was found with the name: {name or DEFAULT}")
     require_example_signature(signature, method)
-    return await _run(service, servable, method, signature, examples, seconds)
+    inputs = await _serialized(service, examples)
+    return await _run(service, servable, method, signature, inputs, seconds)
 
 
 async def infer_many(
     service: Service,
     servable: Servable,
     tasks: Iterable[tuple[str, str]],
-    examples: Sequence[bytes],
+    examples: SentExamples,
     seconds: float | None,
 ) -> list[Any]:
     """Run several signatures on the same examples; see `infer`.
@@ -78,7 +95,8 @@ async def infer_many(
         chosen[signature.name] = method, signature
     if len({servable.definitions[name].inputs[INPUTS].name for name in chosen}) > 1:
         raise invalid_argument("Input tensor must be the same for all Signatures.")
-    asked = [_run(service, servable, method, found, examples, seconds) for method, found in chosen.values()]
+    inputs = await _serialized(service, examples)
+    asked = [_run(service, servable, method, found, inputs, seconds) for method, found in chosen.values()]
     return list(await asyncio.gather(*asked))
 
 
@@ -108,23 +126,42 @@ def _unfinished(words: str, signature: Signature) -> Refusal:
     return Refusal(StatusCode.FAILED_PRECONDITION, f"{words}. Signature {signature.name!r} has {names}")
 
 
+async def _serialized(service: Service, examples: SentExamples) -> NDArray[Any]:
+    """Return the serialized examples, `(examples,)`; refuse those that exceed the limits."""
+    if not examples.number:
+        raise invalid_argument("Input is empty.")
+    limit_instances(examples.number, service.limits.instances)
+    return await asyncio.to_thread(_joined, examples, service.limits.body)
+
+
+def _joined(examples: SentExamples, limit: int) -> NDArray[Any]:
+    """Put the shared features before each example, which overrides them."""
+    context, own = examples.serialize()
+    size = len(context) * len(own) + sum(map(len, own))
+    # A small request can otherwise ask for many copies of a long context.
+    if size > limit:
+        raise invalid_argument(
+            f"The examples, each with the context, may have at most {limit} bytes; send fewer examples. "
+            f"Received: {size}"
+        )
+    inputs = np.empty(len(own), object)
+    inputs[:] = [context + example for example in own] if context else own
+    return inputs
+
+
 async def _run(
     service: Service,
     servable: Servable,
     method: str,
     signature: Signature,
-    examples: Sequence[bytes],
+    inputs: NDArray[Any],
     seconds: float | None,
 ) -> Any:
-    if not examples:
-        raise invalid_argument("Input is empty.")
-    service.limit_instances(len(examples))
-    inputs = np.empty(len(examples), object)
-    inputs[:] = examples
     outputs = await service.predict(servable, signature, {INPUTS: inputs}, seconds)
     if method == REGRESS:
-        return _values(outputs[OUTPUTS], len(examples))
-    return _classes(outputs.get(CLASSES), outputs.get(SCORES), len(examples))
+        return _values(outputs[OUTPUTS], len(inputs))
+    size = sum(array.nbytes for array in outputs.values())
+    return await call_in_thread(size, _classes, outputs.get(CLASSES), outputs.get(SCORES), len(inputs))
 
 
 def _values(values: NDArray[Any], examples: int) -> NDArray[Any]:

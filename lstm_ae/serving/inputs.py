@@ -14,7 +14,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.json_values import parse_object, to_tensor
-from lstm_ae.serving.servable import Signature
+from lstm_ae.serving.signatures import Signature
 from lstm_ae.serving.tensors import Tensors
 
 

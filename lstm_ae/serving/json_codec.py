@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lstm_ae.serving.errors import Refusal, invalid_argument
+from lstm_ae.serving.errors import Refusal, invalid_argument, limit_instances
 from lstm_ae.serving.json_values import (
     Tensor,
     as_bytes,
@@ -21,7 +21,7 @@ from lstm_ae.serving.json_values import (
     shown,
     to_tensor,
 )
-from lstm_ae.serving.servable import DEFAULT, Signature
+from lstm_ae.serving.signatures import DEFAULT, Signature
 from lstm_ae.serving.tensors import Tensors
 
 _LONG, _UNSIGNED = np.iinfo(np.int64), np.iinfo(np.uint64)
@@ -85,14 +85,15 @@ def read_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any
     return PredictRequest(signature, rows, inputs)
 
 
-def read_examples(body: bytes) -> ExampleRequest:
+def read_examples(body: bytes, most: int) -> ExampleRequest:
     """Read the examples of a classify or regress request.
 
     Args:
         body: JSON in UTF-8.
+        most: examples that a request may have.
 
     Raises:
-        Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words.
+        Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words where it has some.
     """
     content = parse_object(body)
     signature = _signature(content)
@@ -106,6 +107,7 @@ def read_examples(body: bytes) -> ExampleRequest:
         raise invalid_argument(f"JSON Value: {shown(content)} Expecting 'examples' value to be an list/array")
     if not examples:
         raise invalid_argument(f"JSON Value: {shown(content)} 'examples' value is an empty array")
+    limit_instances(len(examples), most)
     return ExampleRequest(signature, context, [_features(example) for example in examples])
 
 

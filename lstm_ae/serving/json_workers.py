@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import ParamSpec, TypeVar
 
+from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.startup import follow_parent
 
 # Bytes. What is smaller takes less time than the way to another process and back.
@@ -20,6 +21,16 @@ LARGE = 2**17
 P = ParamSpec("P")
 
 T = TypeVar("T")
+
+
+async def call_in_thread(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """Return what a function returns: called here for few bytes, else in a thread, so that other requests go on.
+
+    Args:
+        size: bytes that it reads or writes.
+        work: takes `given` and `named`, and keeps Python's lock for short times only.
+    """
+    return work(*given, **named) if size < LARGE else await asyncio.to_thread(work, *given, **named)
 
 
 class JsonWorkers:
@@ -34,21 +45,29 @@ class JsonWorkers:
         Args:
             size: bytes that it reads or writes.
             work, given, named: can be pickled, and so can what comes back.
+
+        Raises:
+            Refusal: the processes were killed twice in a row.
         """
         if size < LARGE:
             return work(*given, **named)
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                max(1, min(4, (os.cpu_count() or 2) - 1)), multiprocessing.get_context("spawn"), follow_parent
-            )
-        pool = self._pool
-        try:
-            return await asyncio.wrap_future(pool.submit(work, *given, **named))
-        except BrokenProcessPool:
-            # Somebody has killed a process, such as a system without memory: new ones come with the next request.
-            if self._pool is pool:
-                self._pool = None
-            return await asyncio.to_thread(work, *given, **named)
+        for _ in range(2):
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(
+                    max(1, min(4, (os.cpu_count() or 2) - 1)), multiprocessing.get_context("spawn"), follow_parent
+                )
+            pool = self._pool
+            try:
+                return await asyncio.wrap_future(pool.submit(work, *given, **named))
+            except BrokenProcessPool:
+                # Somebody has killed a process, such as a system without memory: new ones come with the next request.
+                # The work is never done here, where it could have the server itself killed.
+                if self._pool is pool:
+                    self._pool = None
+        raise Refusal(
+            StatusCode.UNAVAILABLE,
+            "The processes that read and write large requests were killed. Send a smaller request, or try again later",
+        )
 
     def close(self) -> None:
         """End the processes, without waiting for them."""

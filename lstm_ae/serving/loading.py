@@ -17,12 +17,15 @@ from lstm_ae.export.warmup import FILE
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.grpc_server import to_array
 from lstm_ae.serving.manifest import find_changed_files, read_manifest
-from lstm_ae.serving.servable import Servable, check_tensors
+from lstm_ae.serving.servable import Servable
+from lstm_ae.serving.signatures import check_tensors
 from lstm_ae.temporary import system_folder
 
 LOG = logging.getLogger(__name__)
 # TensorFlow Serving reads no more.
 MOST_WARMUPS = 1000
+# Bytes of an input whose message repeats its last value; a small file could ask for any number of copies.
+MOST_REPEATED = 2**24
 
 
 @contextmanager
@@ -93,7 +96,7 @@ def _warm_up(servable: Servable, requests: Path) -> None:
         try:
             request = log.predict_log.request
             signature = servable.signature(request.model_spec.signature_name)
-            inputs = {key: to_array(key, proto) for key, proto in request.inputs.items()}
+            inputs = {key: to_array(key, proto, MOST_REPEATED) for key, proto in request.inputs.items()}
             check_tensors(signature, inputs)
             servable.run(signature.name, inputs)
         except Refusal as refusal:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_ae.files import read_regular
-from lstm_ae.serving.servable import DEFAULT, Signature
+from lstm_ae.serving.signatures import DEFAULT, Signature
 
 MANIFEST = Path("assets.extra") / "manifest.json"
 

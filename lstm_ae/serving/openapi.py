@@ -11,8 +11,9 @@ from lstm_ae.serving.inference import CLASSIFY, REGRESS
 from lstm_ae.serving.manifest import describe_manifest, manifest_examples, read_manifest
 from lstm_ae.serving.metrics import CONTENT_TYPE
 from lstm_ae.serving.models import Catalogue
-from lstm_ae.serving.servable import DEFAULT, HORIZON, Servable, Signature, TensorSpec
+from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import RequestLimits
+from lstm_ae.serving.signatures import DEFAULT, HORIZON, Signature, TensorSpec
 
 Schema = dict[str, Any]
 

@@ -18,7 +18,7 @@ from lstm_ae.serving import metrics, openapi, web_page
 from lstm_ae.serving.errors import LONGEST, Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.folders import LARGEST
 from lstm_ae.serving.grpc_server import to_example
-from lstm_ae.serving.inference import CLASSIFY, REGRESS, infer
+from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer
 from lstm_ae.serving.json_codec import (
     ExampleRequest,
     read_examples,
@@ -153,7 +153,11 @@ async def _answered(
 ) -> RestResponse:
     now = asyncio.get_running_loop().time
     method = call["method"].lower()
-    read = partial(read_request, signatures=servable.dtypes) if method == "predict" else read_examples
+    read = (
+        partial(read_request, signatures=servable.dtypes)
+        if method == "predict"
+        else partial(read_examples, most=service.limits.instances)
+    )
     try:
         async with asyncio.timeout_at(deadline):
             if encoding := asked.headers.get("content-encoding", ""):
@@ -165,7 +169,7 @@ async def _answered(
         outputs = await service.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
         size = sum(array.nbytes for array in outputs.values())
         return RestResponse(200, await service.apart.call(size, write_answer, outputs, rows=found.rows))
-    examples = await asyncio.to_thread(_serialized, found)
+    examples = SentExamples(len(found.examples), partial(_serialized, found))
     if method == "classify":
         classes = await infer(service, servable, CLASSIFY, found.signature, examples, deadline - now())
         return RestResponse(200, await service.apart.call(classes.scores.nbytes, write_classification, *classes))
@@ -173,9 +177,8 @@ async def _answered(
     return RestResponse(200, await service.apart.call(values.nbytes, write_regression, values))
 
 
-def _serialized(found: ExampleRequest) -> list[bytes]:
-    context = to_example(found.context)
-    return [context + to_example(example) for example in found.examples]
+def _serialized(found: ExampleRequest) -> tuple[bytes, list[bytes]]:
+    return to_example(found.context), [to_example(example) for example in found.examples]
 
 
 def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
@@ -195,6 +198,8 @@ def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
         raise body_too_large(limit)
     if not unpacking.eof:
         raise invalid_argument("The gzip body is cut off")
+    if unpacking.unused_data:
+        raise invalid_argument("The gzip body goes on after its end; send it as one gzip member")
     return content
 
 

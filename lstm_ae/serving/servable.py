@@ -7,9 +7,9 @@ would give a meaningless answer instead of an error.
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,51 +22,17 @@ from lstm_ae.errors import DataError
 from lstm_ae.export.graph_check import read_graph_file
 from lstm_ae.export.manifest import FILE as MANIFEST
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.json_values import type_name
+from lstm_ae.serving.signatures import DEFAULT, Signature, TensorSpec, empty_input, shape_mismatch
 from lstm_ae.serving.tensors import Tensors
 
-# What a client of a rollout asks for; rows with another one are answered in another shape.
-HORIZON = "horizon"
 # Types that both JSON and gRPC carry; object is text.
 SERVED = frozenset(
     ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "object")
 )
-PREDICT = "tensorflow/serving/predict"
 # What TensorFlow raises for a damaged graph instead of an error that describes the damage.
 DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
 # Prefix of signatures that initialize a model and cannot be called.
 STARTUP = "__saved_model_"
-
-
-class TensorSpec(NamedTuple):
-    """An input's or output's dtype (object means bytes) and shape; None is a size that is open, or the whole shape."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int | None, ...] | None
-
-
-class SentTensor(NamedTuple):
-    """What a message says of its tensor, which is not yet laid out in memory."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
-class Signature(NamedTuple):
-    """One callable of a model.
-
-    Args:
-        batched: whether inputs and outputs all have rows, as many as there are samples.
-        method: TensorFlow Serving's name of the method that it is for.
-        exact: whether inputs of other shapes are refused without calling the model.
-    """
-
-    name: str
-    inputs: dict[str, TensorSpec]
-    outputs: dict[str, TensorSpec]
-    batched: bool
-    method: str = PREDICT
-    exact: bool = True
 
 
 class Servable:
@@ -120,7 +86,7 @@ class Servable:
         If the shapes of the inputs differ from the signature, the refusal begins with that.
         """
         unfit = shape_mismatch(self.signatures[signature], inputs)
-        remark = unfit or _empty_input(inputs)
+        remark = unfit or empty_input(inputs)
         try:
             function = self._relaxed(signature) if unfit else self._functions[signature]
             outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
@@ -146,59 +112,6 @@ class Servable:
                 made = tf.function(lambda **inputs: function(**inputs), autograph=False)
                 self._of_any_shape[name] = made.get_concrete_function(**specs)
             return self._of_any_shape[name]
-
-
-def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
-    """Refuse inputs other than the signature's."""
-    sent, expected = inputs.keys(), signature.inputs.keys()
-    if len(sent) != len(expected):
-        raise invalid_argument(
-            f"input size does not match signature: {len(sent)}!={len(expected)} len({_names(sent)}) != "
-            f"len({_names(expected)}). Sent extra: {_names(sent - expected)}. Missing but required: "
-            f"{_names(expected - sent)}."
-        )
-    for name in sorted(sent - expected):
-        raise invalid_argument(
-            f"input tensor alias not found in signature: {name}. Inputs expected to be in the set {_names(expected)}."
-        )
-
-
-def check_tensors(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> None:
-    """Refuse tensors, or what is said of them, whose names or dtypes differ from the signature.
-
-    An exact signature refuses other shapes as well.
-    """
-    check_names(signature, inputs)
-    for name, spec in signature.inputs.items():
-        if inputs[name].dtype != spec.dtype:
-            sent, expected = type_name(inputs[name].dtype), type_name(spec.dtype)
-            raise invalid_argument(f"Expected input {name} to be {expected} but {sent} is provided.")
-    if signature.exact and (unfit := shape_mismatch(signature, inputs)):
-        raise invalid_argument(unfit)
-
-
-def shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> str:
-    """Describe the first input whose shape differs from the signature; "" if all match."""
-    for name, spec in signature.inputs.items():
-        shape = inputs[name].shape
-        if spec.shape is not None and not _fits(shape, spec.shape):
-            return f"Input {name!r} must have the shape {_shown(spec.shape)}. Received: {_shown(shape)}"
-    if signature.batched and len({array.shape[0] for array in inputs.values()}) > 1:
-        sizes = ", ".join(f"{name}: {array.shape[0]}" for name, array in inputs.items())
-        return f"All inputs must have the same number of rows. Received: {sizes}"
-    return ""
-
-
-def count_samples(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
-    """Count the samples in the inputs; 0 if the inputs cannot be batched with others."""
-    return len(next(iter(inputs.values()))) if signature.batched and not shape_mismatch(signature, inputs) else 0
-
-
-def _empty_input(inputs: Mapping[str, NDArray[Any]]) -> str:
-    for name, array in inputs.items():
-        if not array.size:
-            return f"Input {name!r} is empty. Received the shape: {_shown(array.shape)}"
-    return ""
 
 
 def signature_definitions(folder: Path, directory: Path | None = None) -> dict[str, SignatureDef]:
@@ -243,18 +156,6 @@ def _spec(info: Any) -> TensorSpec:
     return TensorSpec(dtype, tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim))
 
 
-def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
-
-
-def _shown(shape: tuple[int | None, ...]) -> str:
-    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
-
-
-def _names(names: Iterable[str]) -> str:
-    return f"{{{','.join(sorted(names))}}}"
-
-
 def _code(number: int) -> StatusCode:
     return StatusCode(number) if number in StatusCode.__members__.values() else StatusCode.UNKNOWN
 
@@ -268,7 +169,3 @@ def _first_line(message: str) -> str:
     place = ("Graph execution error", "Detected at node", "<stack traces", "File ", "[[")
     lines = [line for line in message.splitlines() if line.strip() and not line.strip().startswith(place)]
     return re.sub(r"\s*\[?\[?\{\{.*?\}\}\]?\]?|\s*\[Op:.*?\]", "", lines[0] if lines else "The model failed").strip()
-
-
-# The signature of a request that names none.
-DEFAULT = "serving_default"

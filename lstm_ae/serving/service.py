@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from lstm_ae.serving.batching import Batcher, Run
 from lstm_ae.serving.connections import BusyConnections
-from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
+from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
 from lstm_ae.serving.json_workers import JsonWorkers
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.metrics import ServerMetrics
 from lstm_ae.serving.models import Catalogue
-from lstm_ae.serving.servable import HORIZON, SentTensor, Servable, Signature, check_tensors, count_samples
+from lstm_ae.serving.servable import Servable
+from lstm_ae.serving.signatures import HORIZON, SentTensor, Signature, check_tensors, count_samples
 from lstm_ae.serving.tensors import Tensors
 
 T = TypeVar("T")
@@ -141,16 +142,11 @@ class Service:
         limits = self.limits
         for name, array in inputs.items():
             if signature.batched and array.shape:
-                self.limit_instances(array.shape[0])
+                limit_instances(array.shape[0], limits.instances)
             sizes = array.shape[1:] if signature.batched else array.shape
             if max(sizes, default=0) > limits.window:
                 raise invalid_argument(f"Input {name!r} may have at most {limits.window} steps. Received: {max(sizes)}")
         self._limit_elements("inputs", sum(math.prod(array.shape) for array in inputs.values()))
-
-    def limit_instances(self, count: int) -> None:
-        """Refuse more rows than the limit."""
-        if count > self.limits.instances:
-            raise invalid_argument(f"At most {self.limits.instances} instances a request. Received: {count}")
 
     def _limit_elements(self, what: str, count: int) -> None:
         if count > self.limits.elements:

@@ -15,7 +15,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving import client
 from lstm_ae.serving.client import SignatureClient, connect
 from lstm_ae.serving.inputs import FileSamples, convert_exactly, read_samples
-from lstm_ae.serving.servable import Signature, TensorSpec
+from lstm_ae.serving.signatures import Signature, TensorSpec
 
 FLOAT = np.dtype(np.float32)
 SERIES = Signature(

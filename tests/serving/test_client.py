@@ -21,7 +21,8 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving import client
 from lstm_ae.serving.grpc_server import to_array, to_proto
-from lstm_ae.serving.servable import PREDICT, Servable, signature_definitions
+from lstm_ae.serving.servable import Servable, signature_definitions
+from lstm_ae.serving.signatures import PREDICT
 
 URL = "http://tfs:8501"
 

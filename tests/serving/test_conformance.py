@@ -344,7 +344,7 @@ def test_json_tensor_test_examples(served: Served, case: str, method: str) -> No
     from lstm_ae.serving.grpc_server import to_example
     from lstm_ae.serving.json_codec import read_examples
 
-    found = read_examples(body.encode())
+    found = read_examples(body.encode(), 1000)
     assert found.signature == ("own" if "own" in body else "")
     for features, wanted in zip(found.examples, expected, strict=True):
         example = tf.train.Example.FromString(to_example(found.context) + to_example(features))

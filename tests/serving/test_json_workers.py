@@ -63,11 +63,11 @@ def test_a_refusal_comes_through_whole() -> None:
 
 def test_what_is_small_stays_here_and_what_is_large_goes_to_a_light_process(apart: JsonWorkers) -> None:
     async def work() -> list[Any]:
-        heavy = "'tensorflow' in __import__('sys').modules"
+        reader = "(__import__('lstm_ae.serving.json_codec'), 'tensorflow' in __import__('sys').modules)[1]"
         return [
             await apart.call(LARGE - 1, os.getpid),
             await apart.call(LARGE, os.getpid),
-            await apart.call(LARGE, eval, heavy),
+            await apart.call(LARGE, eval, reader),
         ]
 
     here, there, heavy = asyncio.run(work())
@@ -81,10 +81,18 @@ def test_a_process_that_dies_takes_no_request_with_it(apart: JsonWorkers) -> Non
         os.kill(first, signal.SIGKILL)
         return [first, await apart.call(LARGE, os.getpid), await apart.call(LARGE, os.getpid)]
 
-    first, second, third = asyncio.run(work())
-    # The request that finds it dead is worked on here; the next one has a new process.
-    assert second in (os.getpid(), third)
-    assert third not in (os.getpid(), first)
+    first, *others = asyncio.run(work())
+    assert not {first, os.getpid()} & set(others)
+
+
+def test_a_request_that_kills_its_process_is_refused_and_never_worked_on_here(apart: JsonWorkers) -> None:
+    async def work() -> Refusal:
+        with pytest.raises(Refusal) as caught:
+            await apart.call(LARGE, os._exit, 1)
+        assert await apart.call(LARGE, os.getpid) != os.getpid()
+        return caught.value
+
+    assert asyncio.run(work()).code == StatusCode.UNAVAILABLE
 
 
 def test_one_that_waits_too_long_is_told(models: Path) -> None:

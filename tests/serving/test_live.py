@@ -40,7 +40,7 @@ from tensorflow_serving.apis import (
 
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.grpc_server import described_tensor, to_array
-from lstm_ae.serving.servable import Signature, TensorSpec
+from lstm_ae.serving.signatures import Signature, TensorSpec
 
 PREDICT = "/v1/models/plus:predict"
 ONE = {"instances": [[1.0]]}

@@ -162,6 +162,12 @@ CASES = {
     "gzip": Case(gzip.compress(GOOD), 200, "[[2.0]]", headers="Content-Encoding: gzip\r\n"),
     "gzip that is none": Case(GOOD, 400, "is said to be gzip", headers="Content-Encoding: gzip\r\n"),
     "gzip cut": Case(gzip.compress(GOOD)[:-4], 400, "cut off", headers="Content-Encoding: gzip\r\n"),
+    "gzip of two members": Case(
+        gzip.compress(GOOD) + gzip.compress(b" "), 400, "after its end", headers="Content-Encoding: gzip\r\n"
+    ),
+    "gzip with more behind it": Case(
+        gzip.compress(GOOD) + b"x", 400, "after its end", headers="Content-Encoding: gzip\r\n"
+    ),
     "a gzip bomb": Case(gzip.compress(bytes(10**8)), 413, "at most", headers="Content-Encoding: gzip\r\n"),
     "brotli": Case(GOOD, 415, "may be gzip or none", headers="Content-Encoding: br\r\n"),
     "another host": Case(GOOD, 403, "not known by that name", headers="Host: evil.example\r\n"),

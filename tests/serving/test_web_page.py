@@ -16,8 +16,8 @@ from lstm_ae.serving import openapi as schemas
 from lstm_ae.serving.folders import VersionPolicy
 from lstm_ae.serving.manifest import LARGEST, SignatureExample, describe_manifest, manifest_examples, read_manifest
 from lstm_ae.serving.rest import RestResponse
-from lstm_ae.serving.servable import Signature, TensorSpec
 from lstm_ae.serving.service import RequestLimits
+from lstm_ae.serving.signatures import Signature, TensorSpec
 
 FLOAT, INT, TEXT = np.dtype(np.float32), np.dtype(np.int32), np.dtype(object)
 ONE = Signature("serving_default", {"x": TensorSpec(FLOAT, (None, None, 4))}, {"y": TensorSpec(FLOAT, (None, 4))}, True)

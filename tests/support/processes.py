@@ -1,5 +1,6 @@
 """`lstmae` in processes of its own, to be killed and interrupted."""
 
+import asyncio
 import os
 import shlex
 import signal
@@ -73,6 +74,16 @@ def wait_for(true, problem):
     while not true():
         assert time.monotonic() < end, problem
         time.sleep(0.001)
+
+
+async def wait_on_loop(true, problem, work=None):
+    """As `wait_for`, while the event loop goes on; awaits what `work` returns between two looks."""
+    end = time.monotonic() + CEILING
+    while not true():
+        assert time.monotonic() < end, problem
+        if work is not None:
+            await work()
+        await asyncio.sleep(0.001)
 
 
 def children(pid):

@@ -1,0 +1,120 @@
+"""The signatures of a model, and whether tensors fit one; needs no TensorFlow, as the processes that read JSON do."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.serving.errors import invalid_argument
+from lstm_ae.serving.json_values import type_name
+
+# The signature of a request that names none.
+DEFAULT = "serving_default"
+PREDICT = "tensorflow/serving/predict"
+# What a client of a rollout asks for; rows with another one are answered in another shape.
+HORIZON = "horizon"
+# Names that a message lists.
+NAMES = 50
+
+
+class TensorSpec(NamedTuple):
+    """An input's or output's dtype (object means bytes) and shape; None is a size that is open, or the whole shape."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...] | None
+
+
+class SentTensor(NamedTuple):
+    """What a message says of its tensor, which is not yet laid out in memory."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+class Signature(NamedTuple):
+    """One callable of a model.
+
+    Args:
+        batched: whether inputs and outputs all have rows, as many as there are samples.
+        method: TensorFlow Serving's name of the method that it is for.
+        exact: whether inputs of other shapes are refused without calling the model.
+    """
+
+    name: str
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+    batched: bool
+    method: str = PREDICT
+    exact: bool = True
+
+
+def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
+    """Refuse inputs other than the signature's."""
+    expected = signature.inputs
+    extra = (name for name in inputs if name not in expected)
+    if len(inputs) != len(expected):
+        missing = [name for name in expected if name not in inputs]
+        raise invalid_argument(
+            f"input size does not match signature: {len(inputs)}!={len(expected)} len({_names(inputs)}) != "
+            f"len({_names(expected)}). Sent extra: {_names(extra)}. Missing but required: {_names(missing)}."
+        )
+    for name in sorted(extra):
+        raise invalid_argument(
+            f"input tensor alias not found in signature: {name}. Inputs expected to be in the set {_names(expected)}."
+        )
+
+
+def check_tensors(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> None:
+    """Refuse tensors, or what is said of them, whose names or dtypes differ from the signature.
+
+    An exact signature refuses other shapes as well.
+    """
+    check_names(signature, inputs)
+    for name, spec in signature.inputs.items():
+        if inputs[name].dtype != spec.dtype:
+            sent, expected = type_name(inputs[name].dtype), type_name(spec.dtype)
+            raise invalid_argument(f"Expected input {name} to be {expected} but {sent} is provided.")
+    if signature.exact and (unfit := shape_mismatch(signature, inputs)):
+        raise invalid_argument(unfit)
+
+
+def shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> str:
+    """Describe the first input whose shape differs from the signature; "" if all match."""
+    for name, spec in signature.inputs.items():
+        shape = inputs[name].shape
+        if spec.shape is not None and not _fits(shape, spec.shape):
+            return f"Input {name!r} must have the shape {_shown(spec.shape)}. Received: {_shown(shape)}"
+    if signature.batched and len({array.shape[0] for array in inputs.values()}) > 1:
+        sizes = ", ".join(f"{name}: {array.shape[0]}" for name, array in inputs.items())
+        return f"All inputs must have the same number of rows. Received: {sizes}"
+    return ""
+
+
+def count_samples(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
+    """Count the samples in the inputs; 0 if the inputs cannot be batched with others."""
+    return len(next(iter(inputs.values()))) if signature.batched and not shape_mismatch(signature, inputs) else 0
+
+
+def empty_input(inputs: Mapping[str, NDArray[Any]]) -> str:
+    """Describe the first input without values; "" if there is none."""
+    for name, array in inputs.items():
+        if not array.size:
+            return f"Input {name!r} is empty. Received the shape: {_shown(array.shape)}"
+    return ""
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
+
+
+def _names(names: Iterable[str]) -> str:
+    """Return names in braces; only some of very many, since a message can hold a million of them."""
+    names = iter(names)
+    listed = sorted(itertools.islice(names, NAMES))
+    return f"{{{','.join(listed)}{',...' if next(names, None) is not None else ''}}}"
