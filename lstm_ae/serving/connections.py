@@ -11,6 +11,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from lstm_ae.serving.limiter import client_key, peer_of
 
@@ -73,40 +74,68 @@ class ConnectionSweeper:
 
     def __init__(self, ports: list[int], most: int, busy: BusyConnections) -> None:
         self._ports, self._most, self._busy = ports, most, busy
-        # Those that had no request at the last look: others may be about to send one.
-        self._idle: set[str] = set()
+        # Those that had no request at the last look, the longest first: others may be about to send one.
+        self._idle: dict[str, None] = {}
 
     def sweep(self) -> int:
-        """Close connections without a request until one in four of each port is free; returns how many."""
+        """Close connections without a request until one in four of each port is free; returns how many.
+
+        Of one client, those go first that have nothing left to send, and of these those that have been idle longest.
+        """
         limit, closed = self._most * 3 // 4, 0
         if sys.platform != "linux" or len(os.listdir("/proc/self/fd")) <= limit:
             self._idle.clear()
             return 0
-        found: dict[int, dict[str, int]] = {port: {} for port in self._ports}
-        for number, port, peer in _connections(set(self._ports)):
-            found[port][peer] = number
-        idle = {port: [peer for peer in ours if peer not in self._busy] for port, ours in found.items()}
-        for port, ours in found.items():
-            counts = Counter(map(client_key, idle[port]))
-            old = [peer for peer in idle[port] if peer in self._idle]
-            old.sort(key=lambda peer: -counts[client_key(peer)])
-            for peer in old[: max(0, len(ours) - limit)]:
-                closed += _close(ours[peer], peer)
-        self._idle = {peer for peers in idle.values() for peer in peers}
+        found: dict[int, dict[str, _Connection]] = {port: {} for port in self._ports}
+        for one in _connections(set(self._ports)):
+            found[one.port][one.peer] = one
+        idle: dict[str, None] = {}
+        for ours in found.values():
+            old = [peer for peer in self._idle if peer in ours and peer not in self._busy]
+            new = [peer for peer in ours if peer not in self._idle and peer not in self._busy]
+            idle |= dict.fromkeys((*old, *new))
+            counts = Counter(map(client_key, (*old, *new)))
+            candidates = [ours[peer] for peer in old]
+            candidates.sort(key=lambda one: (-counts[client_key(one.peer)], one.unsent))
+            for one in candidates[: max(0, len(ours) - limit)]:
+                closed += _close(one.number, one.peer)
+        self._idle = idle
         return closed
 
 
-def _connections(ports: set[int]) -> Iterator[tuple[int, int, str]]:
-    """The number of the file, the port and the peer of each connection to one of these ports."""
+class _Connection(NamedTuple):
+    """A connection of this process.
+
+    Args:
+        number: of its file.
+        unsent: whether the other side has not yet taken all that was sent.
+    """
+
+    number: int
+    port: int
+    peer: str
+    unsent: bool = False
+
+
+def _connections(ports: set[int]) -> Iterator[_Connection]:
+    """Yield each connection to one of these ports."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # no socket, not connected, or closed in between
             found = socket.socket(fileno=int(name))
             try:
                 port = found.getsockname()[1] if found.family in (socket.AF_INET, socket.AF_INET6) else 0
                 if port in ports:
-                    yield int(name), port, _peer(found)
+                    yield _Connection(int(name), port, _peer(found), _has_unsent(found))
             finally:
                 found.detach()
+
+
+def _has_unsent(connection: socket.socket) -> bool:
+    """Return whether an answer is still on its way; on Linux."""
+    import fcntl
+    import termios
+
+    return any(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
 
 
 def _close(number: int, peer: str) -> bool:

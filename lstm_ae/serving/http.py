@@ -18,7 +18,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.limiter import client_key, peer_of
+from lstm_ae.serving.limiter import RequestLimiter, client_key, peer_of
 from lstm_ae.serving.openapi import METRICS
 from lstm_ae.serving.rest import RestRequest, RestResponse, body_too_large, respond
 from lstm_ae.serving.service import Service
@@ -26,10 +26,10 @@ from lstm_ae.serving.service import Service
 LOG = logging.getLogger(__name__)
 
 
-# Seconds that a client may pause, and take in all, while the rest of a body that was not read is discarded.
-PAUSE, DISCARDING = 0.5, 10.0
 # Bytes per second at which a body must come, and the seconds for which a slower one is forgiven.
 RATE, GRACE = 1000, 5.0
+# Seconds that a client may pause, and take in all, while the rest of a body that was not read is discarded.
+PAUSE, DISCARDING = 0.5, 10.0
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -115,15 +115,23 @@ class _Application:
 
     def __init__(self, service: Service, hosts: frozenset[str] | None, paths: frozenset[str]) -> None:
         self.service, self.hosts, self.paths = service, hosts, paths
+        # A refused request has no place of its own while its body is discarded.
+        self._discards = RequestLimiter(service.limiter.places, service.limiter.per_client)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         peer = peer_of(scope.client)
-        with self.service.busy.during(peer):
-            await self._serve(scope, protocol, client_key(peer))
-
-    async def _serve(self, scope: Any, protocol: Any, client: str) -> None:
+        client = client_key(peer)
         headers = {name.lower(): value for name, value in scope.headers.items()}
         body = _Body(headers, protocol, self.service.limits.body)
+        with self.service.busy.during(peer):
+            await self._serve(scope, protocol, client, headers, body)
+        # The connection counts as one without a request from here on, so that it can be closed if there are too many.
+        if body.unread:
+            with self._discards.enter_if_free(client) as free:
+                if free:
+                    await body.discard()
+
+    async def _serve(self, scope: Any, protocol: Any, client: str, headers: Mapping[str, str], body: "_Body") -> None:
         try:
             found = self._stranger(scope) or await respond(
                 self.service, RestRequest(scope.method, scope.path, headers, body.read, client)
@@ -138,7 +146,6 @@ class _Application:
             protocol.response_empty(found.status, [*sent, ("content-length", str(len(found.content)))])
         else:
             protocol.response_bytes(found.status, sent, found.content)
-        await body.discard()
 
     def _stranger(self, scope: Any) -> RestResponse | None:
         """The refusal of a request that calls the server by no name of its own."""
@@ -191,23 +198,24 @@ class _Body:
             raise invalid_argument("The body is cut off, or its chunks are damaged; send the request again")
         return b"".join(parts)
 
+    @property
+    def unread(self) -> bool:
+        """Whether the client may be sending more of the body."""
+        return not self._ended and (self._coming is not None or not self._waits)
+
     async def discard(self) -> None:
-        """Take what was not read of the body, up to a limit.
+        """Take what was not read of the body, up to a limit, for as long as it comes at the required rate.
 
         A client that sends its whole request before it reads would lose the answer: closing a connection with unread
         data resets it.
         """
-        if self._ended or (self._waits and self._coming is None):
-            return
-        left = self._limit
+        now, size = asyncio.get_running_loop().time, 0
+        begun = now()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DISCARDING):
-                while left > 0:
-                    async with asyncio.timeout(PAUSE):
-                        part = await self._next()
-                    if part is None:
-                        break
-                    left -= len(part)
+            async with asyncio.timeout_at(begun + PAUSE) as time:
+                while size < self._limit and (part := await self._next()) is not None:
+                    size += len(part)
+                    time.reschedule(min(now() + PAUSE, begun + PAUSE + size / RATE, begun + DISCARDING))
 
     async def _next(self) -> bytes | None:
         """The next part of the body, None at its end."""

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import ipaddress
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -51,7 +51,8 @@ class RequestSlot:
 
     def evict(self) -> None:
         """End the wait for the body."""
-        if self.coming is not None:
+        # A limit that has passed already cannot be moved any more; the request is about to learn of it.
+        if self.coming is not None and not self.coming.expired():
             self.evicted = True
             self.coming.reschedule(asyncio.get_running_loop().time())
 
@@ -93,6 +94,23 @@ class RequestLimiter:
         finally:
             self._leave(place)
 
+    @contextlib.contextmanager
+    def enter_if_free(self, client: str) -> Iterator[bool]:
+        """Take a place if there is one now; yields whether there is.
+
+        Args:
+            client: see `client_key`.
+        """
+        if not self._has_room(client):
+            yield False
+            return
+        place = RequestSlot(client)
+        self._take(place)
+        try:
+            yield True
+        finally:
+            self._leave(place)
+
     def _has_room(self, client: str) -> bool:
         return len(self._taken) < self.places and self._counts[client] < self.per_client
 
@@ -107,9 +125,9 @@ class RequestLimiter:
         turn = asyncio.get_running_loop().create_future()
         waiter = place, turn
         self._queue.append(waiter)
-        if self._timer is None:
-            self._relieve()
         try:
+            if self._timer is None:
+                self._relieve()
             async with asyncio.timeout_at(deadline):
                 await turn
         except BaseException as error:

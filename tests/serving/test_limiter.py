@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from processes import CEILING, wait_for, wait_on_loop
 
 from lstm_ae.serving import connections
 from lstm_ae.serving.connections import BusyConnections, ConnectionSweeper, connections_for
@@ -139,15 +140,45 @@ def test_slow_bodies_lose_their_places_to_those_that_wait() -> None:
         assert made.inside == ["a", "a", "a", "b"]  # nobody waits
         waiting = [made.come("a"), made.come("c")]
         assert await refused(slow[0]) == await refused(slow[1]) == StatusCode.DEADLINE_EXCEEDED
-        for _ in range(300):
-            if "c" in made.inside:
-                break
-            await asyncio.sleep(0.01)
+        await wait_on_loop(lambda: "c" in made.inside, made.inside)
         assert sorted(made.inside) == ["a", "a", "b", "c"]
         assert not slow[2].done()
         await end(slow[2], working, *waiting)
 
     asyncio.run(work())
+
+
+def test_a_body_whose_time_is_over_loses_its_place_once() -> None:
+    """A request comes in the very moment in which the limit of another one's body passes."""
+
+    async def work() -> None:
+        made = Requests(RequestLimiter(1, slow=0.0))
+        slow = made.come("a", body=asyncio.Event())
+        await settle()
+        (place,) = made.limiter._taken
+        assert place.coming
+        place.coming.reschedule(0.0)
+        other = made.come("b")  # begins once the limit has passed, and before the slow one learns of it
+        assert await refused(slow) == StatusCode.DEADLINE_EXCEEDED
+        await settle()
+        assert made.inside == ["b"]
+        await end(other)
+        assert not made.limiter._taken
+        assert not made.limiter._queue
+        assert not made.limiter._counts
+
+    asyncio.run(work())
+
+
+def test_a_place_that_is_free_now_is_taken_without_waiting() -> None:
+    limiter = RequestLimiter(3, 2)
+    with limiter.enter_if_free("a") as first, limiter.enter_if_free("a") as second:
+        with limiter.enter_if_free("a") as third, limiter.enter_if_free("b") as fourth:
+            assert (first, second, third, fourth) == (True, True, False, True)
+        with limiter.enter_if_free("b") as fifth, limiter.enter_if_free("c") as sixth:
+            assert (fifth, sixth) == (True, False)
+    assert not limiter._taken
+    assert not limiter._counts
 
 
 def test_a_body_has_a_deadline() -> None:
@@ -200,17 +231,73 @@ def test_connections_without_a_request_are_closed_where_there_are_many(monkeypat
 
 
 def test_the_clients_with_most_connections_lose_them_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [(number, 80, f"10.0.0.{1 if number < 3 else 2}:{number}") for number in range(10)]
+    there = [open_connection(number, f"10.0.0.{1 if number < 3 else 2}") for number in range(10)]
+    sweep = sweeping(monkeypatch, there, 8)
+    assert sweep() == []
+    closed = sweep()
+    assert len(closed) == 4
+    assert all(peer.startswith("10.0.0.2:") for peer in closed)
+
+
+def open_connection(number: int, address: str = "10.0.0.1", *, unsent: bool = False) -> Any:
+    return connections._Connection(number, 80, f"{address}:{number}", unsent)
+
+
+def sweeping(monkeypatch: pytest.MonkeyPatch, there: list[Any], most: int) -> Callable[[], list[str]]:
+    """What looks at these connections, and returns which it would close."""
     closed: list[str] = []
-    monkeypatch.setattr(connections.os, "listdir", lambda path: there)
+    monkeypatch.setattr(connections.os, "listdir", lambda path: there * 9)  # other files too
     monkeypatch.setattr(connections, "_connections", lambda ports: iter(there))
     monkeypatch.setattr(connections, "_close", lambda number, peer: closed.append(peer) or True)
     monkeypatch.setattr(connections.sys, "platform", "linux")
-    sweeper = ConnectionSweeper([80], 8, BusyConnections())
-    sweeper.sweep()
-    sweeper.sweep()
-    assert len(closed) == 4
-    assert all(peer.startswith("10.0.0.2:") for peer in closed)
+    sweeper = ConnectionSweeper([80], most, BusyConnections())
+
+    def sweep() -> list[str]:
+        closed.clear()
+        sweeper.sweep()
+        return list(closed)
+
+    return sweep
+
+
+def test_connections_that_are_idle_longest_are_closed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [open_connection(9), open_connection(8)]
+    sweep = sweeping(monkeypatch, there, 4)
+    assert sweep() == []
+    there[:0] = [open_connection(7)]
+    assert sweep() == []  # there are few
+    there[:0] = [open_connection(5), open_connection(6)]
+    assert sweep() == ["10.0.0.1:9", "10.0.0.1:8"]
+    there[:0] = [open_connection(4)]
+    del there[-2:]
+    assert sweep() == ["10.0.0.1:7"]
+
+
+def test_answers_on_their_way_are_cut_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before others of the same client, and not before those of others: a client could keep all that way."""
+    there = [open_connection(number, unsent=number < 3) for number in range(6)]
+    sweep = sweeping(monkeypatch, [*there, open_connection(9, "10.0.0.2")], 4)
+    sweep()
+    assert sweep() == [f"10.0.0.1:{number}" for number in (3, 4, 5, 0)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process its sockets")
+def test_what_the_other_side_has_not_taken_is_unsent() -> None:
+    with connected(1) as (port, ((client, server),)):
+
+        def unsent() -> bool:
+            return next(one.unsent for one in connections._connections({port}) if one.number == server.fileno())
+
+        assert not unsent()
+        server.setblocking(False)
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sent += server.send(bytes(2**20))
+        assert unsent()
+        while sent:
+            sent -= len(client.recv(2**20))
+        wait_for(lambda: not unsent(), "still unsent")
 
 
 def test_connections_leave_files_for_the_rest() -> None:
@@ -254,7 +341,7 @@ class Serving:
 def silent(channel: Any, method: str) -> Any:
     """A call that sends no message."""
     made = channel.stream_unary(method, request_serializer=bytes, response_deserializer=bytes)
-    return made(timeout=60)
+    return made(timeout=CEILING)
 
 
 CHECK, PREDICT = "/grpc.health.v1.Health/Check", "/tensorflow.serving.PredictionService/Predict"
@@ -263,7 +350,7 @@ CHECK, PREDICT = "/grpc.health.v1.Health/Check", "/tensorflow.serving.Prediction
 def test_a_call_whose_message_does_not_come_is_ended() -> None:
     async def work(channel: Any, *_: Any) -> Any:
         codes = [await silent(channel, method).code() for method in (CHECK, PREDICT)]
-        none = channel.stream_unary(PREDICT, request_serializer=bytes, response_deserializer=bytes)(timeout=60)
+        none = channel.stream_unary(PREDICT, request_serializer=bytes, response_deserializer=bytes)(timeout=CEILING)
         await none.done_writing()
         return [*codes, await none.code()]
 
@@ -281,7 +368,7 @@ def test_calls_without_messages_lock_nobody_out_of_the_health_service() -> None:
         stub, found = health_pb2_grpc.HealthStub(channel), None
         while found is None:  # calls of the same client may fill the queue for a moment
             with contextlib.suppress(grpc.aio.AioRpcError):
-                found = await stub.Check(health_pb2.HealthCheckRequest(), timeout=60)
+                found = await stub.Check(health_pb2.HealthCheckRequest(), timeout=CEILING)
         for call in calls:
             call.cancel()
         return found.status

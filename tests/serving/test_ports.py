@@ -13,6 +13,7 @@ from lstm_ae.serving import http
 from lstm_ae.serving.connections import BusyConnections
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.http import _Application, _Body, allowed_hosts, open_paths, requested_host
+from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.ports import reset_unread_connections, resolve_address, until_it_listens
 from lstm_ae.serving.service import RequestLimits
 
@@ -99,7 +100,7 @@ def test_probes_are_answered_by_any_name() -> None:
 
 def status_for(path: str, headers: Any, authority: str | None = None) -> int:
     """The status of an answer by a server that is called localhost."""
-    service: Any = SimpleNamespace(page=False, limits=RequestLimits(), busy=BusyConnections())
+    service: Any = SimpleNamespace(page=False, limits=RequestLimits(), limiter=RequestLimiter(), busy=BusyConnections())
     application = _Application(service, frozenset({"localhost"}), open_paths("127.0.0.1"))
     told: list[int] = []
     protocol = SimpleNamespace(response_bytes=lambda status, *_: told.append(status))
@@ -201,18 +202,83 @@ def test_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "left"),
+    ("headers", "unread"),
     [
-        ({"content-length": "4"}, 0),
-        ({"transfer-encoding": "chunked"}, 2),  # up to the limit of 8 bytes
-        ({"content-length": "4", "expect": "100-continue"}, 6),  # nothing is on its way
-        ({}, 6),
+        ({"content-length": "4"}, True),
+        ({"transfer-encoding": "chunked"}, True),
+        ({"content-length": "4", "expect": "100-continue"}, False),  # nothing is on its way
+        ({"content-length": "0"}, False),
+        ({}, False),
     ],
 )
-def test_what_nobody_has_read_is_discarded(headers: dict[str, str], left: int) -> None:
-    coming = Coming(*([b"abcd", b""] if headers.get("content-length") and len(headers) == 1 else [b"ab"] * 6))
-    asyncio.run(_Body(headers, coming, 8).discard())
+def test_only_a_body_that_may_be_coming_is_unread(headers: dict[str, str], unread: bool) -> None:
+    assert _Body(headers, Coming(), 8).unread is unread
+
+
+@pytest.mark.parametrize(("parts", "left"), [((b"abcd", b""), 0), ((b"ab",) * 6, 2)])  # up to the limit of 8 bytes
+def test_what_nobody_has_read_is_discarded(parts: tuple[bytes, ...], left: int) -> None:
+    coming = Coming(*parts)
+    asyncio.run(_Body({"content-length": "4"}, coming, 8).discard())
     assert len(coming.parts) == left
+
+
+def test_the_rest_of_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Trickling(Coming):
+        async def __anext__(self) -> bytes:
+            await asyncio.sleep(0.005)
+            return await super().__anext__()
+
+    monkeypatch.setattr(http, "PAUSE", 0.02)
+    coming = Trickling(*[b"x"] * 1000)
+    asyncio.run(_Body({"content-length": "1000"}, coming, 1000).discard())
+    assert len(coming.parts) > 900
+
+
+def test_discarding_keeps_no_connection_open_and_has_few_places() -> None:
+    """Who sends the bodies of refused requests slowly needs no place among the requests."""
+
+    async def work() -> None:
+        service: Any = SimpleNamespace(
+            page=False, limits=RequestLimits(), limiter=RequestLimiter(4, 2), busy=BusyConnections()
+        )
+        application = _Application(service, frozenset({"localhost"}), frozenset())
+        read, go = [], asyncio.Event()
+
+        class Protocol:
+            def __init__(self, number: int) -> None:
+                self.number = number
+
+            def response_bytes(self, *_: Any) -> None:
+                assert peers[self.number] in service.busy
+
+            def __aiter__(self) -> "Protocol":
+                return self
+
+            async def __anext__(self) -> bytes:
+                read.append(self.number)
+                await go.wait()
+                raise StopAsyncIteration
+
+        peers = [f"127.0.0.{client}:{number}" for number, client in enumerate((1, 1, 1, 2))]
+        given = {"Host": "stranger", "Content-Length": "1000"}
+        tasks = [
+            asyncio.create_task(
+                application.__rsgi__(
+                    SimpleNamespace(headers=given, method="POST", path="/", authority=None, client=peer),
+                    Protocol(number),
+                )
+            )
+            for number, peer in enumerate(peers)
+        ]
+        while len(read) < 3:
+            await asyncio.sleep(0)
+        assert read == [0, 1, 3]
+        assert tasks[2].done()
+        assert not any(peer in service.busy for peer in peers)
+        go.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(work())
 
 
 def test_a_server_for_others_answers_to_any_name() -> None:
