@@ -73,6 +73,10 @@ class _Entry:
         self.looked = False
         self.updating = asyncio.Lock()
 
+    def answering(self) -> set[int]:
+        """Return the versions that requests are given to."""
+        return self.serving.keys() - self.aside.keys()
+
     def coming(self, version: int | None) -> bool:
         """Whether a version, or any where None, is yet to be loaded, or the folder to be read."""
         return not self.looked or any(
@@ -113,12 +117,12 @@ class Catalogue:
         self._looker = JobThreads(f"{LOADING}-look", 4, 1.0)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
-        """A version that is in memory: the one asked for, or the highest."""
+        """A version that is in memory: the one asked for, or the highest of those that are not set aside."""
         entry = self._entries.get(name)
         if label is not None:
             version = self._labeled(name, label)
         which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-        number = max(entry.serving, default=None) if entry and version is None else version
+        number = max(entry.answering() or entry.serving, default=None) if entry and version is None else version
         if entry is None or number is None or number not in entry.serving:
             if self._needed is None or (entry and entry.coming(version)):
                 raise _loading(which)
@@ -169,8 +173,7 @@ class Catalogue:
         A model that comes later and cannot be loaded is told of in its status: all others serve on.
         """
         return bool(self._needed) and all(
-            name in self._entries and self._entries[name].serving.keys() - self._entries[name].aside.keys()
-            for name in self._needed or ()
+            name in self._entries and self._entries[name].answering() for name in self._needed or ()
         )
 
     def states(self) -> list[tuple[str, int, str]]:

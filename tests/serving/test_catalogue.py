@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from processes import wait_on_loop
 
 from lstm_ae.serving import models
 from lstm_ae.serving.errors import Refusal, StatusCode
@@ -36,16 +37,6 @@ def loads_after(go: threading.Event, held: str) -> Callable[[str, int, Path], An
     return load
 
 
-async def until(true: Callable[[], bool], work: Callable[[], Any] | None = None) -> None:
-    for _ in range(3000):
-        if true():
-            return
-        if work is not None:
-            await work()
-        await asyncio.sleep(0.01)
-    raise AssertionError
-
-
 def refusal(call: Callable[..., Any], *given: Any, **named: Any) -> tuple[StatusCode, str]:
     with pytest.raises(Refusal) as caught:
         call(*given, **named)
@@ -69,7 +60,7 @@ def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Even
         for call in (catalogue.find, catalogue.statuses):
             assert refusal(call, "plus")[0] == refusal(call, "plus", label="stable")[0] == StatusCode.UNAVAILABLE
         await catalogue.look()
-        await until(lambda: catalogue.states() == [("plus", 1, "LOADING")])
+        await wait_on_loop(lambda: catalogue.states() == [("plus", 1, "LOADING")], catalogue.states())
         assert [status.state for status in catalogue.statuses("plus")] == [VersionState.LOADING]
         for given in ({}, {"version": 1}, {"label": "stable"}):
             code, message = refusal(catalogue.find, "plus", **given)
@@ -79,7 +70,7 @@ def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Even
         # Looks do not wait for a load, nor begin it anew.
         await catalogue.look()
         go.set()
-        await until(catalogue.ready)
+        await wait_on_loop(catalogue.ready, catalogue.states())
         assert catalogue.find("plus", label="stable").version == 1
         assert refusal(catalogue.find, "plus", 2)[0] == StatusCode.NOT_FOUND
         catalogue.close()
@@ -97,11 +88,11 @@ def test_a_load_that_never_ends_is_passed_by(
     async def work() -> None:
         catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy()), loads_after(go, "endless"))
         await catalogue.look()
-        await until(lambda: catalogue.names() == ["plus", "zeta"])
+        await wait_on_loop(lambda: catalogue.names() == ["plus", "zeta"], catalogue.states())
         assert not catalogue.ready()
         # Others get their new versions.
         version(tmp_path, "plus", 2)
-        await until(lambda: catalogue.find("plus").version == 2, catalogue.look)
+        await wait_on_loop(lambda: catalogue.find("plus").version == 2, catalogue.states(), catalogue.look)
         catalogue.close()
 
     asyncio.run(work())
@@ -125,7 +116,7 @@ def test_a_late_version_is_reported_and_served_once_it_has_loaded(tmp_path: Path
         assert refusal(catalogue.find, "plus")[0] == StatusCode.UNAVAILABLE
         await catalogue.refresh()  # neither waits nor loads it twice
         go.set()
-        await until(catalogue.ready, catalogue.look)
+        await wait_on_loop(catalogue.ready, catalogue.states(), catalogue.look)
         assert loads == [1]
         assert catalogue.statuses("plus")[0].error == ""
         catalogue.close()
@@ -149,14 +140,14 @@ def test_a_folder_that_hangs_is_passed_by(tmp_path: Path, go: threading.Event, m
 
     async def work() -> None:
         catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
-        await until(catalogue.ready, catalogue.look)
+        await wait_on_loop(catalogue.ready, catalogue.states(), catalogue.look)
         hangs.set()
         version(tmp_path, "plus", 2)
-        await until(lambda: catalogue.find("plus").version == 2, catalogue.look)
+        await wait_on_loop(lambda: catalogue.find("plus").version == 2, catalogue.states(), catalogue.look)
         assert catalogue.find("hung").version == 1
         go.set()
         version(tmp_path, "hung", 2)
-        await until(lambda: catalogue.find("hung").version == 2, catalogue.look)
+        await wait_on_loop(lambda: catalogue.find("hung").version == 2, catalogue.states(), catalogue.look)
         catalogue.close()
 
     asyncio.run(work())
@@ -188,6 +179,29 @@ def test_a_version_set_aside_is_given_to_no_request(tmp_path: Path) -> None:
         catalogue.take_back(plus)
         assert catalogue.find("plus").version == 2
         assert ("plus", 1, "END") in catalogue.states()
+        catalogue.close()
+
+    asyncio.run(work())
+
+
+def test_the_highest_version_that_is_not_set_aside_serves(tmp_path: Path) -> None:
+    for number in (1, 2):
+        version(tmp_path, "plus", number)
+
+    async def work() -> None:
+        catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy("all")), stand_in)
+        await catalogue.refresh()
+        newest = catalogue.find("plus")
+        assert newest.version == 2
+        catalogue.set_aside(newest, "A call has not ended.")
+        assert catalogue.ready()
+        assert catalogue.find("plus").version == 1
+        assert refusal(catalogue.find, "plus", 2)[0] == StatusCode.UNAVAILABLE
+        catalogue.set_aside(catalogue.find("plus"), "Nor has this one.")
+        assert not catalogue.ready()
+        assert refusal(catalogue.find, "plus")[0] == StatusCode.UNAVAILABLE
+        catalogue.take_back(newest)
+        assert catalogue.find("plus") is newest
         catalogue.close()
 
     asyncio.run(work())
