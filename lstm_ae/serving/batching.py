@@ -254,10 +254,19 @@ class Batcher:
     def _start(self, lane: _Lane, call: _Call) -> None:
         run, owner, long = call.target
         self._loads[owner].running[long] += 1
-        work = functools.partial(_call, run, lane.sizes, [item.inputs for item in call.items])
-        call.timer = asyncio.get_running_loop().call_later(self.limit, self._is_late, call)
+        self._time(call)
+        # A batch that is repeated request by request is as many calls, each of which has its time.
+        again = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._time, call)
+        work = functools.partial(_call, run, lane.sizes, [item.inputs for item in call.items], again)
         future = self._workers[long].start(work, self._dispatch)
         future.add_done_callback(functools.partial(self._answer, call))
+
+    def _time(self, call: _Call) -> None:
+        """Let the time of a call begin."""
+        if call.timer:
+            call.timer.cancel()
+        if not call.late:
+            call.timer = asyncio.get_running_loop().call_later(self.limit, self._is_late, call)
 
     def _take(self, lane: _Lane, now: float) -> list[_Item]:
         """As many waiting requests as fit; those that nobody waits for any longer are dropped."""
@@ -322,14 +331,24 @@ class Batcher:
             del self._loads[owner]
 
 
-def _call(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Tensors | Exception]:
-    """In a thread: one call for all, and if that fails one for each, so that a bad request fails alone."""
+def _call(
+    run: Run, sizes: tuple[int, ...], requests: list[Tensors], again: Callable[[], object]
+) -> list[Tensors | Exception]:
+    """In a thread: one call for all, and if that fails one for each, so that a bad request fails alone.
+
+    Args:
+        again: called before each of the latter.
+    """
     try:
         return [*_ride(run, sizes, requests)]
     except Exception as error:
         if len(requests) == 1:
             return [error]
-    return [answer for request in requests for answer in _call(run, sizes, [request])]
+    answers = []
+    for request in requests:
+        again()
+        answers += _call(run, sizes, [request], again)
+    return answers
 
 
 def _ride(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Tensors]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import CEILING, wait_on_loop
 
 from lstm_ae.serving import batching as module
 from lstm_ae.serving.batching import Batcher, BatchingConfig
 from lstm_ae.serving.errors import Refusal, StatusCode
 
 
-def calls(batcher: Batcher, answers: Any, *rows: int, key: Any = "k", deadline: float = 10.0) -> list[Any]:
+def calls(batcher: Batcher, answers: Any, *rows: int, key: Any = "k", deadline: float = CEILING) -> list[Any]:
     """Submit requests of so many rows at once; a refusal stands in place of its answer."""
 
     async def work() -> list[Any]:
@@ -92,12 +93,12 @@ def test_a_full_queue_refuses() -> None:
     go = threading.Event()
 
     def slow(inputs: Any) -> Any:
-        go.wait(5)
+        go.wait()
         return inputs
 
     async def work() -> list[Any]:
         batcher = Batcher(BatchingConfig(size=2, queue=2, threads=1))
-        at = asyncio.get_running_loop().time() + 10
+        at = asyncio.get_running_loop().time() + CEILING
         made = [asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=at)) for _ in range(7)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -127,12 +128,12 @@ def test_what_rides_alone_fills_the_queue_as_well() -> None:
     go = threading.Event()
 
     def slow(inputs: Any) -> Any:
-        go.wait(5)
+        go.wait()
         return inputs
 
     async def work() -> list[Any]:
         batcher = Batcher(BatchingConfig(size=64, queue=2, threads=1))
-        at = asyncio.get_running_loop().time() + 10
+        at = asyncio.get_running_loop().time() + CEILING
         made = [asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 0, deadline=at)) for _ in range(7)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -151,13 +152,13 @@ def test_a_deadline_ends_waiting_and_what_is_late_is_not_run() -> None:
 
     def slow(inputs: Any) -> Any:
         ran.append(inputs["x"][0])
-        go.wait(5)
+        go.wait()
         return inputs
 
     async def work() -> list[Any]:
         batcher = Batcher(BatchingConfig(size=1, threads=1))
         now = asyncio.get_running_loop().time()
-        first = asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=now + 10))
+        first = asyncio.create_task(batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=now + CEILING))
         await asyncio.sleep(0)  # it starts
         late = batcher.submit("k", slow, {"x": np.ones(1)}, 1, deadline=now + 0.05)
         with pytest.raises(Refusal) as caught:
@@ -180,7 +181,7 @@ def test_requests_that_wait_for_company_are_all_answered() -> None:
 
     async def work() -> list[Any]:
         batcher = Batcher(BatchingConfig(size=4, wait=0.005, threads=1))
-        at = asyncio.get_running_loop().time() + 5
+        at = asyncio.get_running_loop().time() + CEILING
         made = []
         for number in range(60):
             x = {"x": np.full(1, number)}
@@ -212,7 +213,9 @@ class Calls:
             lambda owner, long: self.reported.append(("ended", owner, long)),
         )
 
-    def ask(self, owner: str, rows: int = 1, *, held: bool = False, long: bool = False, deadline: float = 60.0) -> Any:
+    def ask(
+        self, owner: str, rows: int = 1, *, held: bool = False, long: bool = False, deadline: float = CEILING
+    ) -> Any:
         """A task of a request; a call of a `held` one ends once `go` is set."""
 
         def run(inputs: Any) -> Any:
@@ -234,13 +237,6 @@ class Calls:
             )
         )
 
-    async def until(self, true: Any) -> None:
-        for _ in range(3000):
-            if true():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError
-
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +254,7 @@ def test_a_call_that_never_ends_stops_no_other_model() -> None:
     async def work() -> None:
         calls = Calls(threads=1)
         stuck = [calls.ask("endless", held=True) for _ in range(3)]
-        await calls.until(lambda: calls.ran)
+        await wait_on_loop(lambda: calls.ran, calls.ran)
         for _ in range(3):
             await calls.ask("plus")
         # Its own requests wait for it: it has as many calls at a time as there are threads.
@@ -276,7 +272,7 @@ def test_a_late_call_is_reported_until_it_ends() -> None:
     async def work() -> None:
         calls = Calls(threads=1, limit=0.05)
         running = calls.ask("endless", held=True, deadline=0.02)
-        await calls.until(lambda: calls.ran)
+        await wait_on_loop(lambda: calls.ran, calls.ran)
         waiting = calls.ask("endless", held=True)
         assert await code_of(running) == StatusCode.DEADLINE_EXCEEDED
         assert await code_of(waiting) == StatusCode.UNAVAILABLE
@@ -284,10 +280,35 @@ def test_a_late_call_is_reported_until_it_ends() -> None:
         await calls.ask("plus")
         assert calls.reported == [("late", "endless", False)]
         calls.go.set()
-        await calls.until(lambda: len(calls.reported) == 2)
+        await wait_on_loop(lambda: len(calls.reported) == 2, calls.ran)
         assert calls.reported[1] == ("ended", "endless", False)
         await calls.ask("endless")
         calls.batcher.close()
+
+    asyncio.run(work())
+
+
+def test_a_batch_that_is_repeated_request_by_request_is_as_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad requests do not make a model seem late that answers each of them in time."""
+
+    async def work() -> None:
+        loop, passed = asyncio.get_running_loop(), [0.0]
+        monkeypatch.setattr(loop, "time", lambda: passed[0])
+        batcher, reported = Batcher(BatchingConfig(size=3, wait=1.0), limit=600.0), []
+        batcher.watch(lambda *late: reported.append(late), lambda *_: None)
+
+        def slow(inputs: Any) -> Any:
+            passed[0] += 400.0
+            for _ in range(3):  # the loop sees it
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+            raise Refusal(StatusCode.INVALID_ARGUMENT, "no")
+
+        made = [batcher.submit("k", slow, {"x": np.zeros(1)}, 1, deadline=1e6) for _ in range(3)]
+        answers = await asyncio.gather(*made, return_exceptions=True)
+        assert [answer.code for answer in answers] == [StatusCode.INVALID_ARGUMENT] * 3
+        assert passed[0] == 4 * 400.0
+        assert not reported
+        batcher.close()
 
     asyncio.run(work())
 
@@ -296,7 +317,7 @@ def test_every_model_has_a_queue_of_its_own() -> None:
     async def work() -> None:
         calls = Calls(threads=1, size=2, queue=1)
         first = calls.ask("slow", held=True)
-        await calls.until(lambda: calls.ran)
+        await wait_on_loop(lambda: calls.ran, calls.ran)
         waiting = [calls.ask("slow", held=True) for _ in range(2)]
         await asyncio.sleep(0)
         assert await code_of(calls.ask("slow")) == StatusCode.UNAVAILABLE
@@ -312,7 +333,7 @@ def test_long_calls_run_beside_all_others_one_at_a_time() -> None:
     async def work() -> None:
         calls = Calls(threads=1)
         long = [calls.ask(owner, held=True, long=True) for owner in ("a", "a", "b")]
-        await calls.until(lambda: calls.ran)
+        await wait_on_loop(lambda: calls.ran, calls.ran)
         await asyncio.gather(calls.ask("a"), calls.ask("b"))
         assert calls.ran[0] == ("a", 1)
         assert sorted(calls.ran[1:]) == [("a", 1), ("b", 1)]
@@ -327,7 +348,7 @@ def test_a_late_long_call_keeps_out_other_long_ones_of_its_model_alone() -> None
     async def work() -> None:
         calls = Calls(threads=1, limit=0.05)
         running = calls.ask("endless", held=True, long=True)
-        await calls.until(lambda: calls.reported)
+        await wait_on_loop(lambda: calls.reported, calls.ran)
         assert calls.reported == [("late", "endless", True)]
         assert await code_of(calls.ask("endless", long=True)) == StatusCode.UNAVAILABLE
         await asyncio.gather(calls.ask("endless"), calls.ask("plus", long=True))
