@@ -23,7 +23,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from processes import CEILING, wait_for
-from served_models import save, save_endless, service
+from served_models import save, save_endless, save_held, service
 from servers import Live, live
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import (
@@ -38,12 +38,14 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from lstm_ae.serving.connections import connections_for
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.grpc_server import described_tensor, to_array
 from lstm_ae.serving.signatures import Signature, TensorSpec
 
 PREDICT = "/v1/models/plus:predict"
 ONE = {"instances": [[1.0]]}
+CONCURRENCY = 32
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Live]:
-    options = ("--max-body", "100000", "--header-timeout", "1", "--max-concurrency", "32")
+    options = ("--max-body", "100000", "--header-timeout", "600", "--max-concurrency", str(CONCURRENCY))
     with live(folder, *options) as started:
         yield started
 
@@ -316,18 +318,6 @@ def test_who_is_refused_before_its_body_is_read_learns_why(folder: Path) -> None
             assert status in connection.recv(65536).split(b"\r\n")[0]
 
 
-def test_slow_clients_lock_nobody_out(server: Live) -> None:
-    """Twice as many half-open connections as are served at a time: all are closed, others get their answers."""
-    silent = [socket.create_connection(("127.0.0.1", server.rest)) for _ in range(64)]
-    try:
-        for connection in silent[::2]:
-            connection.sendall(b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: ")
-        assert server.ask(PREDICT, ONE)[0] == 200
-    finally:
-        for connection in silent:
-            connection.close()
-
-
 @pytest.fixture
 def many_files() -> Iterator[int]:
     """The number of connections that a test may open."""
@@ -340,13 +330,32 @@ def many_files() -> Iterator[int]:
 
 
 def send(server: Live, start: bytes, count: int) -> list[socket.socket]:
-    """Connections that have sent this and send no more."""
+    """Connections that have sent this and send no more; the server may have closed some of them."""
     opened = []
     for _ in range(count):
-        with contextlib.suppress(TimeoutError):  # the system's queue may be full for a moment
-            opened.append(socket.create_connection(("127.0.0.1", server.rest), timeout=5))
-            opened[-1].sendall(start)
+        with contextlib.suppress(TimeoutError):  # the system gives up one that finds the queue full for long
+            opened.append(socket.create_connection(("127.0.0.1", server.rest), timeout=CEILING))
+            with contextlib.suppress(ConnectionError):
+                opened[-1].sendall(start)
     return opened
+
+
+UNFINISHED = b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: "
+# Refused before its body has come, which does not come.
+REFUSED = b"POST /v1/models/nobody:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n "
+
+
+@pytest.mark.parametrize("start", [b"", UNFINISHED, REFUSED], ids=["silent", "headers", "refused"])
+def test_slow_clients_lock_nobody_out(server: Live, many_files: int, start: bytes) -> None:
+    """More connections than the server takes, of which none ends its request: others get their answers."""
+    count = connections_for(CONCURRENCY) + 50
+    assert count < many_files
+    opened = send(server, start, count)
+    try:
+        answers(server)
+    finally:
+        for connection in opened:
+            connection.close()
 
 
 def answers(server: Live) -> None:
@@ -363,9 +372,11 @@ def test_clients_that_never_end_their_requests_lock_nobody_out(folder: Path, man
     with live(folder, "--timeout", "600", "--header-timeout", "600") as server:
         bodies = send(server, HEAD + b"Content-Length: 1000\r\n\r\n", 300)
         answers(server)
-        headers = send(server, b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: ", min(2000, many_files - 300))
+        headers = send(server, UNFINISHED, min(2000, many_files - 600))
         answers(server)
-        for connection in bodies + headers:
+        refused = send(server, REFUSED, 300)
+        answers(server)
+        for connection in bodies + headers + refused:
             connection.close()
         answers(server)
 
@@ -470,33 +481,47 @@ def test_hot_reload_rollback_and_deletion_without_one_failed_request(tmp_path: P
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_answers_what_runs(folder: Path, number: int) -> None:
-    with live(folder, "--batch-timeout-micros", "700000") as server:
+    # The requests wait for each other, and the server for them.
+    options = ("--max-batch-size", "4", "--batch-timeout-micros", "600000000", "--drain", "600", "--grace", "0.01")
+    # Blanks that have come give a body the time to come as a whole.
+    blanks = b" " * 1_000_000
+    with live(folder, *options) as server, contextlib.ExitStack() as opened:
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            assert failure(stub.Predict, request(), timeout=0.1)[0] == "DEADLINE_EXCEEDED"
-        answers: list[Any] = []
-        clients = [threading.Thread(target=lambda: answers.append(server.ask(PREDICT, ONE))) for _ in range(4)]
-        for client in clients:
-            client.start()
-        time.sleep(0.3)
-        assert server.stop(number) == 0
-        for client in clients:
-            client.join()
-        assert answers == [(200, {"predictions": [[2.0]]})] * 4
-        assert "stopped" in server.log[-1]
+            asked = request(signature="positive")  # nothing rides with the others
+            assert failure(stub.Predict, asked, timeout=0.1)[0] == "DEADLINE_EXCEEDED"
+        head = HEAD + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % (len(blanks) + len(BODY))
+        connections = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", server.rest), timeout=CEILING))
+            for _ in range(4)
+        ]
+        for connection in connections:
+            connection.sendall(head)
+            # The server says so once it reads the body.
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue")
+            connection.sendall(blanks)
+        server.process.send_signal(number)
+        wait_for(lambda: [line for line in server.log if '"draining"' in line], "not draining")
+        assert [json.loads(line)["running"] for line in server.log if '"draining"' in line] == [4]
+        for connection in connections:
+            connection.sendall(BODY)
+        for connection in connections:
+            said = b"".join(iter(lambda connection=connection: connection.recv(65536), b""))
+            assert said.startswith(b"HTTP/1.1 200 ")
+            assert json.loads(said.partition(b"\r\n\r\n")[2]) == {"predictions": [[2.0]]}
+        assert server.process.wait(CEILING) == 0
+        wait_for(lambda: "stopped" in server.log[-1], server.log)
 
 
 @pytest.mark.slow
 def test_a_server_that_leaves_says_so_and_answers_on(folder: Path) -> None:
-    with live(folder, "--grace", "3") as server:
+    with live(folder, "--grace", "600", "--drain", "600") as server:
         server.process.send_signal(signal.SIGTERM)
-        while server.ask("/ready")[0] == 200:
-            time.sleep(0.01)
+        wait_for(lambda: server.ask("/ready")[0] == 503, "still ready")
         assert server.ask(PREDICT, ONE)[0] == 200
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert server.process.wait(CEILING) == 0
 
 
 @pytest.mark.slow
@@ -513,10 +538,8 @@ def test_a_warm_up_that_never_ends_keeps_no_other_model_from_loading(tmp_path: P
     save_endless(tmp_path / "endless", warmup=True)
     save(tmp_path / "plus", 1)  # it comes after the other one
     with live(tmp_path, "--load-timeout", "1", "--drain", "1", ready=False) as server:
-        while server.ask(PREDICT, ONE)[0] != 200:
-            time.sleep(0.1)
-        while server.ask("/ready") != (503, {"status": "not ready", "failed": 1}):
-            time.sleep(0.1)
+        wait_for(lambda: server.ask(PREDICT, ONE)[0] == 200, "never served")
+        wait_for(lambda: server.ask("/ready") == (503, {"status": "not ready", "failed": 1}), "never failed")
         status, content = server.ask("/v1/models/endless:predict", ONE)
         assert (status, "LOADING" in content["error"]) == (503, True)
         assert server.stop() == 0
@@ -547,21 +570,28 @@ def test_a_model_whose_calls_never_end_stops_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_requests_of_many_steps_let_others_pass() -> None:
-    with live(Path(__file__).parents[2] / "saved_models" / "toy") as server:
-        ended: list[int] = []
-        body = {"instances": [[[0.5]] * 20_000]}
-        clients = [
-            threading.Thread(target=lambda: ended.append(server.ask("/v1/models/toy:predict", body)[0]))
-            for _ in range(2)
-        ]
+def test_requests_of_many_steps_let_others_pass(tmp_path: Path) -> None:
+    save_held(tmp_path / "held")
+    with live(tmp_path, "--timeout", "600") as server:
+
+        def ask(columns: int = 1, signature: str = "serving_default") -> tuple[int, Any]:
+            body = {"signature_name": signature, "instances": [[0.0] * columns]}
+            status, content = server.ask("/v1/models/held:predict", body)
+            return status, content["predictions"][0][0]
+
+        ended: list[Any] = []
+        clients = [threading.Thread(target=lambda: ended.append(ask(2000))) for _ in range(2)]
         for client in clients:
             client.start()
-        small = [server.ask("/v1/models/toy:predict", {"instances": [[[0.5]] * 50]})[0] for _ in range(20)]
-        assert (small, len(ended)) == ([200] * 20, 0)
+        wait_for(lambda: ask(signature="count") == (200, 1.0), "no long call has begun")
+        assert [ask() for _ in range(20)] == [(200, 0.0)] * 20
+        assert ask(signature="count") == (200, 1.0)  # the other one waits for it
+        assert not ended
+        assert ask(signature="release") == (200, 1.0)
         for client in clients:
             client.join()
-        assert ended == [200, 200]
+        assert ended == [(200, 0.0)] * 2
+        assert ask(signature="count") == (200, 2.0)
 
 
 def lstmae(*line: str) -> subprocess.CompletedProcess[str]:

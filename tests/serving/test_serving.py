@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import CEILING, wait_on_loop
 from served_models import ask, run, save, service
 
 from lstm_ae.serving.errors import Refusal, StatusCode
@@ -516,15 +517,13 @@ def test_a_model_whose_call_does_not_end_is_set_aside(models: Path) -> None:
         servable.run = slow  # type: ignore[method-assign]
         body = {"instances": [[1.0]]}
         seen: list[Any] = [(await ask(made, "POST", PREDICT, body)).status]
-        while made.catalogue.ready():
-            await asyncio.sleep(0.01)
+        await wait_on_loop(lambda: not made.catalogue.ready(), "not set aside")
         for request in (("POST", PREDICT, body), ("GET", "/ready")):
             answer = await ask(made, *request)
             seen.append((answer.status, json.loads(answer.content)))
         assert b'state="SET_ASIDE",version="2"} 1.0' in made.metrics.text()
         go.set()
-        while not made.catalogue.ready():
-            await asyncio.sleep(0.01)
+        await wait_on_loop(made.catalogue.ready, "not taken back")
         return [*seen, (await ask(made, "POST", PREDICT, body)).status]
 
     made = service(models, limits={"seconds": 0.1})
@@ -576,26 +575,29 @@ def test_what_is_on_its_way_when_the_server_stops_is_answered(models: Path) -> N
 
 
 def test_one_deadline_holds_for_the_whole_of_a_request(models: Path) -> None:
-    async def work(made: Service) -> tuple[list[float | None], int]:
-        left: list[float | None] = []
-        predict = made.predict
+    async def work(made: Service) -> tuple[float, float, int]:
+        left: list[float] = []
+        took: list[float] = []
+        predict, now = made.predict, asyncio.get_running_loop().time
 
         async def spy(*given: Any) -> Any:
             left.append(given[3])
             return await predict(*given)
 
-        async def body(seconds: float) -> bytes:
-            await asyncio.sleep(seconds)
+        async def body() -> bytes:
+            began = now()
+            await asyncio.sleep(0.01)
+            took.append(now() - began)
             return b'{"instances": [[1.0]]}'
 
         made.predict = spy  # type: ignore[method-assign,assignment]
-        assert (await coming(made, lambda: body(0.1))).status == 200
+        assert (await coming(made, body)).status == 200
         made.limits = made.limits._replace(seconds=0.05)
-        return left, (await coming(made, lambda: body(5))).status
+        never = await coming(made, asyncio.Event().wait)
+        return left[0], took[0], never.status
 
-    (left,), status = run(service(models, limits={"seconds": 10.0}), work)
-    assert left is not None
-    assert 5 < left < 9.95
+    left, took, status = run(service(models, limits={"seconds": CEILING}), work)
+    assert 0 < left <= CEILING - took
     assert status == 408
 
 

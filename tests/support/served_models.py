@@ -87,6 +87,37 @@ def save(base: Path, version: int | str = 1, amount: float = 1.0) -> Path:
     return base / str(version)
 
 
+class Held(tf.Module):
+    """Holds calls of many columns until it is released, and answers all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.released = tf.Variable(0.0), tf.Variable(0.0)
+
+    @tf.function(input_signature=[FLOATS])
+    def hold(self, x: Any) -> Any:
+        many = tf.shape(x)[1] > 1000
+        self.begun.assign_add(tf.cast(many, tf.float32))
+        tf.while_loop(lambda k: many and self.released < 1.0, lambda k: [k + 1], [tf.constant(0, tf.int64)])
+        return {"y": tf.identity(x)}
+
+    @tf.function(input_signature=[FLOATS])
+    def count(self, x: Any) -> Any:
+        """How many calls of many columns have begun."""
+        return {"begun": x + self.begun}
+
+    @tf.function(input_signature=[FLOATS])
+    def release(self, x: Any) -> Any:
+        return {"released": x + self.released.assign(1.0)}
+
+
+def save_held(base: Path) -> None:
+    """Write a version of a model that holds some calls until it is released."""
+    model = Held()
+    signatures = {"serving_default": model.hold, "count": model.count, "release": model.release}
+    tf.saved_model.save(model, str(base / "1"), signatures=signatures)
+
+
 class Endless(tf.Module):
     """Answers no call."""
 
