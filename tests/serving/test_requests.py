@@ -1,7 +1,7 @@
 """Everything that clients and networks get wrong, sent to a running server: input, endpoint, status, words.
 
 Each case ends with the server as it was: nothing failed inside, and it answers the next one. Finer points are in
-`test_serving_json.py` (values), `test_serving.py` (paths) and `test_serving_live.py` (gRPC, slow clients, ports).
+`test_json_codec.py` (values), `test_serving.py` (paths) and `test_live.py` (gRPC, slow clients, ports).
 """
 
 import gzip
@@ -247,7 +247,7 @@ def test_nothing_failed_inside(server: Live) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may have every port")
 def test_a_port_that_needs_privileges(server: Live) -> None:
-    from test_serving_live import lstmae
+    from test_live import lstmae
 
     done = lstmae("serve", str(Path(__file__).parents[2] / "saved_models"), "--rest-port", "80", "--grpc-port", "0")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
