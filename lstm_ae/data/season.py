@@ -8,6 +8,13 @@ removes a trend. Its response to white noise, to a random walk and to an integra
 period, so without a season the filtered values are uncorrelated one period apart. Bartlett's formula (1946) gives the
 variance of that correlation, Fisher's transformation its significance. The periods of the calendar are tested first;
 any other lag is held to a stricter level, as there are many of them.
+
+Values that repeat after 2 or 3 steps, as alternating ones do, repeat after every multiple of it as well. They are
+averaged over so many steps before, which leaves only longer seasons.
+
+The test does not tell a season, which keeps its phase, from a cycle whose length varies, such as that of sunspots or of
+an autoregressive process of order 2 near a unit root: of such series of 25 cycles about half have a season by it. To
+repeat the last cycle is a fair forecast of both, and validation decides whether it is a baseline.
 """
 
 from collections.abc import Iterator, Sequence
@@ -203,6 +210,7 @@ def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), r
         rows: steps of each series that are examined, the last ones.
     """
     pieces = [_standard(each.last(rows)) for each in series]
+    pieces = _without_short_cycles(pieces) if pieces else pieces
     longest = max(map(len, pieces), default=0)
     likely = [steps for steps in calendar if steps <= longest // 3]
     other = longest // 4
@@ -223,6 +231,27 @@ def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), r
             if found and found.holds(LEVEL / 2 / len(calendar)):
                 return ColumnSeasons((period,), found.repeated)
     return ColumnSeasons(steps, share)
+
+
+def _without_short_cycles(pieces: Sequence[Floats]) -> list[Floats]:
+    """Average series over the steps, too few for a season, after which they repeat far better than after fewer."""
+    gap = np.full(SHORTEST, np.nan)
+    correlation = autocorrelation(np.concatenate([part for piece in pieces for part in (piece, gap)]), SHORTEST - 1)
+    found = list(pieces)
+    for steps in range(2, SHORTEST):
+        if correlation[steps] < CLEAR + max(correlation[1:steps].max(), 0):
+            continue
+        means = [np.convolve(values, np.ones(steps) / steps, "valid") for values in found if len(values) > steps]
+        # Where every other step has no row, nothing is known of a single step.
+        if 2 * _count(means) >= _count(found):
+            # Less may come from rounding.
+            found = [_standard(values) for values in means if np.nansum(np.square(values)) > LEAST * len(values)]
+    return found
+
+
+def _count(pieces: Sequence[Floats]) -> int:
+    """Count the values that are not missing."""
+    return sum(int((~np.isnan(values)).sum()) for values in pieces)
 
 
 def _standard(values: Floats) -> Floats:
