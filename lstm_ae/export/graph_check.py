@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
@@ -20,6 +20,9 @@ LIMIT = 64 * 2**20  # bytes; weights are in other files, and a graph of a few me
 # Messages and strings in a graph. A file of 64 MB can contain 32 million, each of which becomes an object in memory.
 # This package's graphs have 50,000, and very large models have a million.
 MOST_PARTS = 2**21
+
+# Entries of one map. The time to parse a map can grow with the square of their number.
+MOST_ENTRIES = 2**14
 
 FILE = "saved_model.pb"
 
@@ -74,7 +77,10 @@ def parse_graph(content: bytes, version: Path) -> Any:
     except (ValueError, DecodeError):
         raise DataError(f"{str(path)!r} is damaged; export the model again") from None
     if parts > MOST_PARTS:
-        raise ForbiddenGraphError(f"{str(path)!r} has more than {MOST_PARTS:,} messages and strings")
+        raise ForbiddenGraphError(
+            f"{str(path)!r} has more than {MOST_PARTS:,} messages and strings, or a map of more "
+            f"than {MOST_ENTRIES:,} entries"
+        )
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
         raise DataError(f"{str(path)!r} is damaged, or not in TensorFlow 2's form; export the model again")
     return model.meta_graphs[0]
@@ -83,13 +89,16 @@ def parse_graph(content: bytes, version: Path) -> Any:
 def count_parts(content: bytes, kind: Descriptor, most: int) -> int:
     """Return the number of messages, strings, and bytes values in an encoded message, at any depth.
 
+    Counting stops after a given number, or at a map of more than `MOST_ENTRIES`, whose parts count as too many.
+
     Args:
         content: the encoded message.
         kind: its type.
         most: the number after which counting stops.
 
     Raises:
-        ValueError: the content is damaged, or has fields in groups, which no current protobuf message has.
+        ValueError: the content is damaged, or in a form that protobuf reads but does not write: a message in several
+            pieces, or fields in groups.
     """
     types = _message_fields(kind)
     count, waiting = 0, [(0, len(content), kind.full_name)]
@@ -97,6 +106,7 @@ def count_parts(content: bytes, kind: Descriptor, most: int) -> int:
         while waiting and count <= most:
             place, end, name = waiting.pop()
             inner = types[name]
+            seen: dict[int, int] = {}
             while place < end and count <= most:
                 tag = content[place]
                 place += 1
@@ -110,7 +120,14 @@ def count_parts(content: bytes, kind: Descriptor, most: int) -> int:
                     if size > 127:
                         size, place = _varint(content, place - 1)
                     if tag in inner and place + size <= end:
-                        waiting.append((place, place + size, inner[tag]))
+                        field = inner[tag]
+                        waiting.append((place, place + size, field.kind))
+                        if field.most is not None:
+                            seen[tag] = seen.get(tag, 0) + 1
+                            if seen[tag] > field.most == 1:
+                                raise ValueError("A field is given twice")
+                            if seen[tag] > field.most:
+                                return most + 1
                     place += size
                 elif form == VARINT:
                     _, place = _varint(content, place)
@@ -139,20 +156,39 @@ def _varint(content: bytes, place: int) -> tuple[int, int]:
     raise ValueError("A number has no end")
 
 
+class _MessageField(NamedTuple):
+    """A field that contains messages.
+
+    Attributes:
+        kind: the name of their type.
+        most: how many there may be; None for any number.
+    """
+
+    kind: str
+    most: int | None
+
+
 @cache
-def _message_fields(kind: Descriptor) -> dict[str, dict[int, str]]:
-    """Return the fields that contain messages, for a type and all types within it: names of types by tags of fields."""
-    types: dict[str, dict[int, str]] = {}
+def _message_fields(kind: Descriptor) -> dict[str, dict[int, _MessageField]]:
+    """Return the fields that contain messages, for a type and all types within it: by name of the type, by tag."""
+    types: dict[str, dict[int, _MessageField]] = {}
     waiting = [kind]
     while waiting:
         known = waiting.pop()
         if known.full_name not in types:
             fields = [field for field in known.fields if field.message_type is not None]
             types[known.full_name] = {
-                field.number << 3 | LENGTH_DELIMITED: field.message_type.full_name for field in fields
+                field.number << 3 | LENGTH_DELIMITED: _MessageField(field.message_type.full_name, _most(field))
+                for field in fields
             }
             waiting += [field.message_type for field in fields]
     return types
+
+
+def _most(field: FieldDescriptor) -> int | None:
+    if field.message_type.GetOptions().map_entry:
+        return MOST_ENTRIES
+    return None if field.is_repeated else 1
 
 
 def signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
@@ -430,8 +466,10 @@ def _calls(nodes: Iterable[Any], functions: Mapping[str, Any]) -> Iterator[str]:
             yield from (called.name for called in _functions_in(value) if called.name in functions)
 
 
-def _functions_in(value: Any) -> list[Any]:
-    return [*([value.func] if value.HasField("func") else []), *value.list.func]
+def _functions_in(value: Any) -> Iterator[Any]:
+    if value.HasField("func"):
+        yield value.func
+    yield from value.list.func
 
 
 def _texts(messages: Iterable[Any]) -> Iterator[str | bytes]:

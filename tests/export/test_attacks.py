@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 from graphs import X, edit_graph, function, node, save_plain
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_RESOURCE, DT_STRING, DT_VARIANT
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -469,6 +470,38 @@ def test_parts_are_counted_at_any_depth() -> None:
     assert graph_check.count_parts(content, GraphDef.DESCRIPTOR, 5) == 6
     # The same number may be encoded in more bytes than it needs.
     assert graph_check.count_parts(b"\x8a\x00\x02\x0a\x00" * 3, GraphDef.DESCRIPTOR, 100) == 6
+
+
+def test_maps_of_many_entries_count_as_too_many_parts() -> None:
+    most = graph_check.MOST_ENTRIES
+    graph = GraphDef()
+    added = node(graph.node, "Const", "a")
+    for number in range(most):
+        added.attr[str(number)].i = 1
+    count = graph_check.count_parts(graph.SerializeToString(), GraphDef.DESCRIPTOR, 10**6)
+    assert count == 3 + 3 * most
+    added.attr["more"].i = 1
+    assert graph_check.count_parts(graph.SerializeToString(), GraphDef.DESCRIPTOR, 10**6) == 10**6 + 1
+
+
+def test_a_message_in_pieces_is_refused() -> None:
+    """Protobuf would merge them, and with them maps that are small each."""
+    graph = GraphDef()
+    graph.library.function.add()
+    piece = graph.SerializeToString()
+    assert graph_check.count_parts(piece, GraphDef.DESCRIPTOR, 100) == 2
+    with pytest.raises(ValueError, match="twice"):
+        graph_check.count_parts(piece + piece, GraphDef.DESCRIPTOR, 100)
+
+
+def test_lists_of_functions_are_not_copied() -> None:
+    """A copy of millions is one step that no other thread can interrupt."""
+    value = AttrValue()
+    for name in ("f", "g"):
+        value.list.func.add().name = name
+    found = graph_check._functions_in(value)
+    assert next(found).name == "f"
+    assert [each.name for each in found] == ["g"]
 
 
 @pytest.mark.parametrize(
