@@ -1,1 +1,1 @@
-"""Keras functional models: autoencoders, classifiers, forecasters, and the scaling that lives in their graph."""
+"""Keras functional models: autoencoders, classifiers, forecasters, and in-graph scaling."""

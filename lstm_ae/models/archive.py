@@ -1,9 +1,9 @@
-"""A `model.keras` looked at before Keras opens it: a run may come from a stranger, and a model file is a program.
+"""Validation of `model.keras` files before Keras opens them, since a run may come from an untrusted source.
 
-Keras' safe mode refuses lambdas and no more: a config may name any class of Keras, sizes that no memory holds, and
-weights that lie in other files. Here only what the models of this package are made of passes, and only if the weights
-that the config asks for lie in the file. Nothing is unpacked to the disk.
-Source: https://keras.io/api/models/model_saving_apis/model_saving_and_loading (the format of the file).
+Keras' safe mode refuses only lambdas: a config may still name any Keras class, request more weights than fit in memory,
+and reference weights in other files. This module accepts only the classes that models of this package contain, and only
+if all weights that the config declares are stored in the file. No member is extracted to disk.
+Source: https://keras.io/api/models/model_saving_apis/model_saving_and_loading (file format).
 """
 
 import io
@@ -21,7 +21,7 @@ import numpy as np
 from lstm_ae.files import parse_json
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
-# Bytes of each member. The weights are bounded by the file that they lie in, since nothing in it may be compressed.
+# Maximum size of each member in bytes. Members must be uncompressed, so the file size bounds the weights as well.
 LARGEST = {METADATA: 2**16, CONFIG: 2**23, WEIGHTS: 2**34}
 
 _LAYERS = """
@@ -33,7 +33,7 @@ _OPERATIONS = """
     LogicalNot Max Maximum Mean Min Multiply OnesLike Reshape Sin Subtract Sum Transpose TrueDivide Where ZerosLike
 """
 _INITIALIZERS = "Constant GlorotUniform Ones Orthogonal RandomUniform Zeros"
-# By module: the classes that a config may name.
+# Classes that a config may name, by module.
 ALLOWED = {
     "keras": {"DTypePolicy"},
     "keras.layers": set(_LAYERS.split()),
@@ -41,40 +41,40 @@ ALLOWED = {
     "keras.src.models.functional": {"Functional"},
     "keras.src.ops.core": {"Cast"},
     "keras.src.ops.numpy": set(_OPERATIONS.split()),
-    # Values; these stand without a module.
+    # Serialized values have no module.
     None: {"__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__"},
 }
 
 
 def read_archive(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The config and the weights, an HDF5 file, as they lie in the archive; nothing of them is trusted yet.
+    """Read config and weights (the bytes of an HDF5 file) from an archive, without validating their content.
 
     Raises:
-        OSError, zipfile.BadZipFile, KeyError: there is no such archive, or a part of it is missing.
-        ValueError: a part of it is too large, or one that no model has.
+        OSError, zipfile.BadZipFile, KeyError: the archive or one of its members is missing or unreadable.
+        ValueError: a member is unknown, duplicated, compressed, or too large.
     """
     if path.exists() and not path.is_file():
         raise ValueError("it is not a file")
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if len({member.filename for member in members}) < len(members):
-            raise ValueError("two parts of it have one name")
+            raise ValueError("two of its members have the same name")
         for member in members:
             if member.filename not in LARGEST:
-                raise ValueError(f"it holds {member.filename!r}, which no model has")
+                raise ValueError(f"it contains the unknown member {member.filename!r}")
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > LARGEST[member.filename]:
-                raise ValueError(f"{member.filename!r} in it is compressed or too large")
+                raise ValueError(f"its member {member.filename!r} is compressed or too large")
         config, weights = (archive.read(name) for name in (CONFIG, WEIGHTS))
     parsed = parse_json(config.decode())
     if not isinstance(parsed, dict):
-        raise ValueError(f"its {CONFIG} holds no object")
+        raise ValueError(f"its {CONFIG} is not a JSON object")
     return parsed, weights
 
 
 def normalize_archive(path: Path) -> bytes:
-    """Return an archive that Keras wrote with the same bytes for equal models.
+    """Return the content of an archive written by Keras, identical for equal models.
 
-    Keras writes the time, memory addresses, and layer names that count all layers the process has made.
+    Keras stores the time, memory addresses, and layer names numbered by all layers created in the process.
     """
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -108,7 +108,7 @@ def _renumber(config: Any) -> Any:
         if isinstance(value, list):
             # A reference to a tensor: layer, call, and output.
             tensor = len(value) == 3 and isinstance(value[0], str)
-            return [renumbered(item, "name" if tensor and not place else "") for place, item in enumerate(value)]
+            return [renumbered(item, "name" if tensor and not index else "") for index, item in enumerate(value)]
         if key == "shared_object_id":
             return numbers.setdefault(value, len(numbers) + 1)
         return names.get(value, value) if key == "name" else value
@@ -117,57 +117,65 @@ def _renumber(config: Any) -> Any:
 
 
 def load(path: Path, parameters: int | None = None) -> Any:
-    """The model, in safe mode and ready to be applied, once the file has been looked at.
+    """Validate a model file and load it in Keras' safe mode, not compiled.
 
     Args:
-        parameters: how many its network has, where that is known: another number is another model.
+        path: a `model.keras`.
+        parameters: expected number of parameters of its network; None to accept any.
+
+    Returns:
+        A model in original units, see `lstm_ae.models.scaling.in_own_units`.
 
     Raises:
-        Exception: what is wrong with the file, in the words of whoever found it.
+        ValueError: the content of the file is not allowed; the text describes what is wrong with "it", the file.
+        Exception: any error of the zip, HDF5, or Keras readers for a damaged file.
     """
     config, weights = read_archive(path)
     require_known_classes(config)
-    asked, held = count_declared_weights(config), require_plain_weights(weights)
-    if asked > held:
-        raise ValueError(f"its config asks for {asked:,} weights and it holds {held:,}")
+    declared, stored = count_declared_weights(config), require_plain_weights(weights)
+    if declared > stored:
+        raise ValueError(f"its config declares {declared:,} weights, but it contains {stored:,}")
     import keras
 
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     parts = {layer.name: layer for layer in model.layers}
     if not isinstance(model.input, dict) or not {"network", "scaling"} <= set(parts):
-        raise ValueError("it has no network behind a scaling")
-    if parameters not in (None, found := parts["network"].count_params()):
-        raise ValueError(f"it has {found:,} parameters and its run trained {parameters:,}")
+        raise ValueError("it has no layers named 'scaling' and 'network'")
+    if parameters not in (None, count := parts["network"].count_params()):
+        raise ValueError(f"it has {count:,} parameters, but its run trained {parameters:,}")
     return model
 
 
 def require_known_classes(config: Any) -> None:
-    """Raise `ValueError` where a model's config names a class that is not allowed, or more than its class."""
+    """Raise `ValueError` if a config names a class outside `ALLOWED`, another registered name, or a compile config."""
     for item in _objects(config):
         name, module = item["class_name"], item.get("module")
         if not isinstance(name, str) or not isinstance(module, str | None) or name not in ALLOWED.get(module, ()):
             shown = f"{module}.{name}" if module else f"{name}"
-            raise ValueError(f"it holds {shown[:100]!r}, which the models of this package do not")
+            raise ValueError(f"it contains {shown[:100]!r}, a class that models of this package do not use")
         if item.get("registered_name") not in (None, name):
-            raise ValueError(f"it registers {name!r} under another name")
+            raise ValueError(f"it registers {name!r} under a different name")
         if item.get("compile_config"):
-            raise ValueError(f"it holds a {name!r} that is compiled")
+            raise ValueError(f"its {name!r} has a compile config")
 
 
 def count_declared_weights(config: Any) -> int:
-    """How many weights Keras would make for a model's config; raises `ValueError` where it does not say.
+    """Return the number of weights that Keras would allocate for a model's config.
 
-    Each layer says what it was built for, and Keras builds it for that.
+    The config stores the input shape of each layer, and Keras builds the layer for that shape.
+
+    Raises:
+        ValueError: the size of a layer is missing or not a positive integer.
     """
     total = 0
     sizes: list[Any] = []
     for item in _objects(config):
-        # A horizon is as long as a layer of weights is wide.
+        # A horizon equals the width of a dense layer.
         sizes += _list(_own(item).get("batch_shape")) if item["class_name"] != "Dense" else [_own(item).get("units")]
     for item in _objects(config):
         name, own = item["class_name"], _own(item)
         if name == "RepeatVector" and own.get("n") not in sizes:
-            raise ValueError("it repeats a vector more often than it has steps")
+            raise ValueError("its RepeatVector has a length that no input or layer of it has")
         if name == "Embedding":
             total += _size(own.get("input_dim")) * _size(own.get("output_dim"))
         if name not in ("LSTM", "GRU", "Dense"):
@@ -185,43 +193,47 @@ def count_declared_weights(config: Any) -> int:
 
 
 def require_plain_weights(weights: bytes) -> int:
-    """How many numbers an HDF5 file holds; raises `ValueError` where they lie elsewhere, or are not finite."""
+    """Return the number of values stored in an HDF5 file.
+
+    Raises:
+        ValueError: values are linked, stored in other files, not numeric, or not finite.
+    """
     import h5py  # type: ignore[import-untyped]
 
-    held, stored = 0, 0
+    count, size = 0, 0
     with h5py.File(io.BytesIO(weights), "r") as file:
         waiting, seen = [file], set()
         while waiting:
             group = waiting.pop()
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise ValueError("its weights lie in other files, or are linked")
+                    raise ValueError("its weights are linked or stored in other files")
                 item = group[name]
-                place = h5py.h5o.get_info(item.id).addr
-                if place in seen:
+                address = h5py.h5o.get_info(item.id).addr
+                if address in seen:
                     raise ValueError("its weights are linked")
-                seen.add(place)
+                seen.add(address)
                 if isinstance(item, h5py.Group):
                     waiting.append(item)
                     continue
                 if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
-                    raise ValueError("its weights lie in other files")
-                stored += math.prod(item.shape or ()) * item.dtype.itemsize
-                if item.dtype.kind not in "fiu" or stored > len(weights):
-                    raise ValueError("its weights are no numbers, or more of them than it holds")
+                    raise ValueError("its weights are stored in other files")
+                size += math.prod(item.shape or ()) * item.dtype.itemsize
+                if item.dtype.kind not in "fiu" or size > len(weights):
+                    raise ValueError("its weights are not numeric, or larger than the file")
                 if not np.isfinite(item[()]).all():
-                    raise ValueError("its weights hold NaN or infinity")
-                held += math.prod(item.shape)
-    return held
+                    raise ValueError("its weights contain NaN or infinity")
+                count += math.prod(item.shape)
+    return count
 
 
 def _snake(name: str) -> str:
-    """Return the prefix of the names that Keras gives to layers of a class."""
+    """Return the base name that Keras derives from the name of a layer class."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Every part of a config that names a class, at any depth."""
+    """Yield every object of a config that names a class, at any depth."""
     waiting = [config]
     while waiting:
         item = waiting.pop()
@@ -234,13 +246,13 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _own(item: dict[str, Any]) -> dict[str, Any]:
-    """A part's own config; of a value, which has another one, nothing."""
+    """Return the config of an object; an empty one for serialized values."""
     own = item.get("config")
     return own if isinstance(own, dict) else {}
 
 
 def _built_for(config: Any) -> list[Any]:
-    """The shape that Keras builds a layer for; of a recurrent one that starts from a given state, its sequence's."""
+    """Return the input shape that Keras builds a layer for; for recurrent layers, that of the sequence."""
     if not isinstance(config, dict):
         return []
     if "input_shape" in config:
@@ -255,5 +267,5 @@ def _list(shape: Any) -> list[Any]:
 
 def _size(number: Any) -> int:
     if type(number) is not int or number < 1:
-        raise ValueError(f"a layer in it has a size of {str(number)[:20]}")
+        raise ValueError(f"one of its layers has the size {str(number)[:20]}; sizes must be positive integers")
     return number

@@ -1,14 +1,14 @@
-"""The autoencoder: encoder, code, decoder, and a dense layer that reconstructs every step.
+"""Autoencoders: encoder, code, decoder, and a dense layer that reconstructs every step.
 
-A study chooses how the encoder's states become the code (`config.latent`):
+`config.latent` selects how the encoder's states become the code:
 
-- `steps`: the hidden state of every step, as in the source report. Nothing is compressed, and the network can learn to
-  copy.
+- `steps`: the hidden state of every step, as in the source report. The code is not compressed, and the network can
+  learn to copy its input.
 - `vector`: the last state, repeated over time (Srivastava, Mansimov and Salakhutdinov 2015, "Unsupervised Learning of
   Video Representations using LSTMs"); the decoder can start from it (Cho et al. 2014, "Learning phrase representations
   using RNN encoder-decoder").
 
-Tables use a third form, `pooled`: mean and last state through a dense layer, repeated over time with the position.
+Tables use a third form, `pooled`: a dense layer of the mean and last state, repeated over time with the position.
 """
 
 from collections.abc import Sequence
@@ -29,6 +29,9 @@ def autoencoder(config: ReconstructionConfig, *, steps: int, features: int) -> k
         config: cell, units, layers, dropout, latent, code, and direction.
         steps: length of the sequences; only the latent `vector` depends on it.
         features: values per step.
+
+    Returns:
+        An untrained functional model named `network`.
     """
     sequence = keras.Input((steps if config.latent == "vector" else None, features), name="sequence")
     reconstruction, _ = reconstruct(config, sequence, steps=steps)
@@ -38,13 +41,17 @@ def autoencoder(config: ReconstructionConfig, *, steps: int, features: int) -> k
 def pooled_autoencoder(
     config: Series, *, steps: int, features: int, missing: bool, fill: Sequence[float] = ()
 ) -> keras.Model:
-    """Build the autoencoder of a table, which reads past missing values: as `autoencoder`, with a `pooled` code.
+    """Build an autoencoder for windows with missing values, with a `pooled` code.
 
     Args:
+        config: cell, units, layers, dropout, code, and direction.
         steps: length of the windows.
         features: values per step.
-        missing: mark which values are missing for the network, see `fill_missing`.
-        fill: `(features,)` the values read in place of missing ones; 0 where empty.
+        missing: append a mask of missing values (NaN) to the inputs, see `fill_missing`.
+        fill: `(features,)` values that replace missing ones; zeros if empty.
+
+    Returns:
+        An untrained functional model named `network`, with the inputs and outputs of `autoencoder`.
     """
     sequence = keras.Input((steps, features), name="sequence")
     states = encode(
@@ -70,6 +77,13 @@ def reconstruct(
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Apply encoder and decoder to `sequence`.
 
+    Args:
+        config: cell, units, layers, dropout, latent, code, and direction.
+        sequence: `(batch, steps, features)` scaled values.
+        steps: length of the sequences.
+        name: name of the output layer.
+        prefix: prefix of the names of all other layers.
+
     Returns:
         The reconstruction `(batch, steps, features)`, and the code: `(batch, n)` for `vector`, the hidden states
         `(batch, steps, n)` for `steps`.
@@ -81,5 +95,5 @@ def reconstruct(
     code = layers.Identity(name=f"{prefix}code")(code)
     hidden = layers.RepeatVector(steps, name=f"{prefix}repeat")(code) if vector else code
     hidden = decode(config, hidden, start=code if config.decoder_start == "code" else None, prefix=prefix)
-    # Plain Dense works on the last axis; TimeDistributed returns wrong shapes when the number of steps is open.
+    # Plain Dense works on the last axis; TimeDistributed returns wrong shapes if the number of steps is unknown.
     return layers.Dense(sequence.shape[-1], name=name)(hidden), code

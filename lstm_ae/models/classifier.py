@@ -1,18 +1,18 @@
-"""Classifiers that reconstruct and classify at once: the report's four variants and a head on the shared code.
+"""Classifiers that also reconstruct: the report's four variants and a head on the shared code.
 
-| name                   | report | the class head reads                                              |
-|------------------------|--------|-------------------------------------------------------------------|
-| linear-on-input        | V1     | the input itself, linearly; the autoencoder stands beside it      |
-| head-on-reconstruction | V2     | the reconstruction of the one, shared autoencoder, linearly       |
-| two-autoencoders       | V3     | the output of a second autoencoder, linearly                      |
-| two-autoencoders-mlp   | V4     | the output of a second autoencoder, through a hidden dense layer  |
-| head-on-code           | -      | the code of the shared encoder: its last state or the mean of all |
+| name                   | report | input of the class head                                        |
+|------------------------|--------|----------------------------------------------------------------|
+| linear-on-input        | V1     | the input, linearly; independent of the autoencoder            |
+| head-on-reconstruction | V2     | the reconstruction of the shared autoencoder, linearly         |
+| two-autoencoders       | V3     | the output of a second autoencoder, linearly                   |
+| two-autoencoders-mlp   | V4     | the output of a second autoencoder, through a hidden layer     |
+| head-on-code           | -      | the code of the shared encoder: last state or mean of all      |
 
-Over hundreds of steps head-on-code can read a second LSTM that sees every n-th state of the encoder (`config.every`):
-the path back to the first step is then that many times shorter (El Hihi and Bengio 1995, "Hierarchical recurrent neural
-networks for long-term dependencies").
+For sequences of hundreds of steps, head-on-code can read a second LSTM over every n-th state of the encoder
+(`config.every`), which shortens the path to the first step n times (El Hihi and Bengio 1995, "Hierarchical recurrent
+neural networks for long-term dependencies").
 
-The classifier of a table has no reconstruction: its head reads mean and last state of the encoder.
+The classifier for tables has no reconstruction: its head reads the mean and last state of the encoder.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,14 @@ from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean, r
 def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> keras.Model:
     """Build a network from `sequence` `(batch, steps, features)` to `reconstruction` of the same shape and `label`.
 
-    `label` holds the probabilities of the classes, `(batch, classes)`.
+    Args:
+        config: model variant, cell, units, layers, dropout, and code.
+        steps: length of the sequences.
+        features: values per step.
+        classes: number of classes.
+
+    Returns:
+        An untrained functional model named `network`; `label` holds class probabilities, `(batch, classes)`.
     """
     sequence = keras.Input((steps, features), name="sequence")
     reconstruction, code = reconstruct(config, sequence, steps=steps)
@@ -52,16 +59,18 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
 def pooled_classifier(
     config: Series, *, steps: int, features: int, classes: int, missing: bool, fill: Sequence[float] = ()
 ) -> keras.Model:
-    """Build a network from `sequence` `(batch, steps, features)`, scaled, to `label` `(batch, classes)`, probabilities.
-
-    The mean of the states counts what was read early as much as what was read late.
+    """Build a network from scaled `sequence` `(batch, steps, features)` to class probabilities `label`.
 
     Args:
+        config: cell, units, layers, dropout, and direction.
         steps: length of the windows.
         features: values per step.
         classes: number of classes.
-        missing: mark which values are missing (NaN) for the network, see `fill_missing`.
-        fill: `(features,)` the values read in place of missing ones; 0 where empty.
+        missing: append a mask of missing values (NaN) to the inputs, see `fill_missing`.
+        fill: `(features,)` values that replace missing ones; zeros if empty.
+
+    Returns:
+        An untrained functional model named `network`; `label` is `(batch, classes)`.
     """
     sequence = keras.Input((steps, features), name="sequence")
     window = fill_missing(sequence, mark=missing, fill=fill)
@@ -72,9 +81,9 @@ def pooled_classifier(
 
 
 def _pool_states(states: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:
-    """Return the vector `(batch, n or 2 n)` that the head reads of the recurrent states `(batch, steps, n)`."""
+    """Pool the recurrent states `(batch, steps, n)` into the head's input, `(batch, n or 2 n)`."""
     if config.every > 1:
-        # Counted back from the last state, which has seen all.
+        # Counted back from the last state, which summarizes the whole sequence.
         states = states[:, (states.shape[1] - 1) % config.every :: config.every]
         layer = recurrent_layer(config, "upper")
         states = layers.Bidirectional(layer, name="upper_both")(states) if config.bidirectional else layer(states)

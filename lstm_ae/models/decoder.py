@@ -8,7 +8,7 @@ from keras import layers, ops
 from lstm_ae.config import Config
 from lstm_ae.models.encoder import apply_dropout, recurrent_layer
 
-# Periods of the position embedding in one sequence. A code repeated a few hundred times tells an LSTM little of time.
+# Periods of the position embedding per sequence. Without it, the decoder's input is constant over time.
 POSITION_PERIODS = tuple(2**k for k in range(5))
 
 
@@ -18,8 +18,11 @@ def decode(
     """Apply the decoder's recurrent layers: `(batch, steps, n)` to `(batch, steps, decoder units)`.
 
     Args:
-        start: `(batch, m)`, the hidden state that the first layer starts from; through a dense layer where m is not
-            the decoder's number of units.
+        config: cell, units, layers, and dropout.
+        hidden: `(batch, steps, n)`, usually the repeated code.
+        start: `(batch, m)` initial hidden state of the first layer; a dense layer projects it if m differs from the
+            decoder's number of units.
+        prefix: prefix of the layer names.
     """
     for number in range(1, config.layers + 1):
         layer = recurrent_layer(config, f"{prefix}decoder_{number}", decoder=True)
@@ -27,7 +30,7 @@ def decode(
         if start is not None and number == 1:
             if start.shape[-1] != layer.units:
                 start = layers.Dense(layer.units, name=f"{prefix}from_code")(start)
-            # An LSTM's cell starts empty: its content would add to the code's size.
+            # The cell state starts at zero: a second initial state would enlarge the code.
             state = [start, ops.zeros_like(start)] if config.cell == "lstm" else [start]
         hidden = layer(hidden, initial_state=state)
         if number < config.layers:
@@ -36,12 +39,12 @@ def decode(
 
 
 def repeat_with_position(code: keras.KerasTensor, steps: int) -> keras.KerasTensor:
-    """Repeat a code `(batch, n)` over time and append waves of the position: `(batch, steps, n + 10)`.
+    """Repeat a code `(batch, n)` over time and append a positional encoding: `(batch, steps, n + 10)`.
 
-    The waves are sines and cosines of the step (Vaswani et al. 2017, "Attention is all you need", section 3.5).
+    The encoding is sines and cosines of the step (Vaswani et al. 2017, "Attention is all you need", section 3.5).
     """
     repeated = layers.RepeatVector(steps, name="repeat")(code)
-    # One row per sample, made from nothing but the shape.
+    # Derived from the shape only, so that the batch size may be unknown.
     ones = ops.sum(ops.zeros_like(repeated), axis=2, keepdims=True) + 1
     position = ops.cumsum(ones, axis=1) * (2 * math.pi / steps)
     waves = [wave(position * periods) for periods in POSITION_PERIODS for wave in (ops.sin, ops.cos)]

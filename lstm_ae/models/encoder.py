@@ -1,4 +1,4 @@
-"""The encoder: how a network reads a window, its recurrent layers, and how their states become one vector."""
+"""The encoder: inputs with missing values, recurrent layers, and pooling of their states."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,17 +8,17 @@ from keras import layers, ops
 
 from lstm_ae.config import Config
 
-# The layer that holds the values read in place of missing ones, where these are not 0.
+# Name of the layer that holds the values that replace missing ones, where these are not 0.
 FILL = "fill"
 
 
 class FilledWindow(NamedTuple):
-    """A window `(batch, steps, features)` with missing values (NaN), as a network can read it.
+    """Window `(batch, steps, features)` whose missing values (NaN) are filled and masked.
 
     Args:
-        values: the window with the fill value in place of each missing one.
-        missing: which values are missing, bool, of the same shape.
-        inputs: what the recurrent layers read: `values` and, where missing values are marked, `missing` as 0 and 1.
+        values: the window with fill values in place of missing ones.
+        missing: bool mask of the missing values, of the same shape.
+        inputs: inputs of the recurrent layers: `values`, and `missing` as 0 and 1 if the mask is appended.
     """
 
     values: keras.KerasTensor
@@ -30,9 +30,10 @@ def fill_missing(sequence: keras.KerasTensor, *, mark: bool, fill: Sequence[floa
     """Fill the missing values of a window in scaled values.
 
     Args:
-        mark: append which values are missing to the inputs. A network that saw no missing value in training would
-            learn nothing from that.
-        fill: `(features,)` the values to fill in; 0 where empty, the mean where values are standardized.
+        sequence: `(batch, steps, features)`, NaN where missing.
+        mark: append the mask of missing values to the inputs. A network trained without missing values would learn
+            nothing from it.
+        fill: `(features,)` fill values; zeros if empty, which is the mean of standardized values.
     """
     missing, values = ops.isnan(sequence), ops.zeros_like(sequence)
     if fill:
@@ -45,11 +46,14 @@ def fill_missing(sequence: keras.KerasTensor, *, mark: bool, fill: Sequence[floa
 def recurrent_layer(
     config: Config, name: str, *, sequences: bool = True, states: bool = False, decoder: bool = False
 ) -> layers.RNN:
-    """Return one LSTM or GRU layer of `config.units` units, or `config.decoder_units` where it is the decoder's.
+    """Return an LSTM or GRU layer with `config.units` units, in a decoder with `config.decoder_units` if set.
 
     Args:
+        config: cell and units.
+        name: name of the layer.
         sequences: return the hidden state of every step, `(batch, steps, units)`, else of the last, `(batch, units)`.
         states: return the final states as well: `[output, h, c]` (LSTM) or `[output, h]` (GRU).
+        decoder: whether the layer belongs to a decoder.
     """
     kind = {"lstm": layers.LSTM, "gru": layers.GRU}[config.cell]
     units = config.decoder_units if decoder and config.decoder_units else config.units
@@ -57,8 +61,8 @@ def recurrent_layer(
 
 
 def apply_dropout(config: Config, hidden: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Apply dropout after a recurrent layer where the config has some."""
-    # Between layers, not inside the recurrence: recurrent dropout has no cuDNN kernel.
+    """Apply dropout after a recurrent layer if `config.dropout` is not 0."""
+    # Dropout acts between layers, since recurrent dropout has no cuDNN kernel.
     return layers.Dropout(config.dropout, name=f"{name}_dropout")(hidden) if config.dropout else hidden
 
 
@@ -80,7 +84,7 @@ def encode(
 
 
 def pool_last(states: keras.KerasTensor, *, bidirectional: bool) -> keras.KerasTensor:
-    """Return the states `(batch, n)` that have seen the whole window: a backward layer's is the first step's."""
+    """Return the final states `(batch, n)`: the last step's, and the first step's of a backward layer."""
     if not bidirectional:
         return states[:, -1]
     units = states.shape[-1] // 2
@@ -88,10 +92,12 @@ def pool_last(states: keras.KerasTensor, *, bidirectional: bool) -> keras.KerasT
 
 
 def pool_mean(states: keras.KerasTensor, missing: keras.KerasTensor | None = None) -> keras.KerasTensor:
-    """Return the mean of the states over time, `(batch, n)`: early steps count as much as late ones.
+    """Return the mean of the states over time, `(batch, n)`.
 
     Args:
-        missing: `(batch, steps, features)`, steps without any value take no part; a window without any gives 0.
+        states: `(batch, steps, n)`.
+        missing: `(batch, steps, features)` bool mask; steps without any value are ignored. The mean of a window
+            without any value is 0.
     """
     if missing is None:
         return ops.mean(states, axis=1)

@@ -1,17 +1,16 @@
-"""The forecasters: one that says the next step at every position, and one that says a whole horizon at once.
+"""One-step and multi-horizon forecasters.
 
 `step_forecaster` is the source report's sequence-to-sequence model for prices: two recurrent stacks that read the past
-forward and forecast, at every step, the next one. Since it never looks ahead, the same weights serve three uses: the
-day after every day of the window, the day after the window alone, and a rollout on its own outputs. Its network has
-four parts: `reading` turns scaled values into what the recurrent layers read, the layers forecast a change (or the
-level), `adding` turns that into the scaled values of the next step, and `ordered` makes a day's high its highest
-price. All but the layers are small models of their own within the network, so that a loaded network can be joined
-again without knowing how it was built.
+forward and forecast the next step at every position. It is causal, so the same weights serve three uses: the day after
+every day of the window, the day after the window only, and a recursive rollout. The network has four stages: `reading`
+computes the recurrent layers' inputs from scaled values, the layers forecast a change (or the level), `adding` computes
+the scaled values of the next step, and `ordered` enforces low <= open, close <= high. All stages but the layers are
+submodels, so that `stepper` can reassemble a loaded network without its config.
 
-`horizon_forecaster` is the one for tables: a window read by an encoder and all steps of the horizon from a decoder, so
-that an error of the first step is not carried into the last (the "direct" strategy, Ben Taieb et al. 2012, "A review
-and comparison of strategies for multi-step ahead time series forecasting"). Further ahead it reads its own forecast,
-one horizon at a time.
+`horizon_forecaster` is the model for tables: an encoder reads the window and a decoder returns all steps of the horizon
+at once, so that an error at the first step does not propagate to the last (the "direct" strategy, Ben Taieb et al.
+2012, "A review and comparison of strategies for multi-step ahead time series forecasting"). Longer forecasts are rolled
+out, one horizon at a time.
 """
 
 from typing import Any
@@ -32,18 +31,22 @@ Floats = NDArray[np.float32]
 def step_forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future`, in scaled values, any number of steps.
 
-    `future[:, t]` forecasts the step after `past[:, t]`; with `config.last_day_only` it holds the step after the
-    last one alone, `(batch, 1, features)`. The features are `config.fields`. With the target `change` the layers'
-    output is added to the last known value, and so is that of a linear layer of the last step alone (Lai et al. 2018,
-    "Modeling long- and short-term temporal patterns with deep neural networks", section 3.6): the recurrent layers then
-    learn the rest. Both start at zero, so that the untrained network is persistence.
+    `future[:, t]` forecasts the step after `past[:, t]`; with `config.last_day_only` it holds only the step after the
+    last one, `(batch, 1, features)`. The features are `config.fields`. With the target `change`, the output of the
+    recurrent layers and that of a linear layer on the last step (Lai et al. 2018, "Modeling long- and short-term
+    temporal patterns with deep neural networks", section 3.6) are added to the last known value: the recurrent layers
+    learn the residual. Both outputs are initialized to zero, so that the untrained network equals persistence.
 
     With `config.with_open` there is a second input `open`, `(batch, 1)`, the open of the day after the window, and
-    `future` holds the price to model alone.
+    `future` holds only the modeled price.
 
     Args:
-        typical: size of a usual change in scaled values; changes are read and written in multiples of it. A day's
-            change is a hundredth of a price's range: an optimizer's steps, made for numbers around 1, drown it.
+        config: cell, units, layers, dropout, fields, and target.
+        typical: typical size of a change in scaled values. Changes enter and leave the layers in multiples of it,
+            since a day's change is about 1% of a price's range and would vanish among values around 1.
+
+    Returns:
+        An untrained functional model named `network`.
     """
     features = len(config.fields)
     inputs = {"past": keras.Input((None, features), name="past")}
@@ -53,12 +56,12 @@ def step_forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
         inputs["open"] = keras.Input((1,), name="open")
         read.append(ops.concatenate([past[:, 1:, OPEN : OPEN + 1], inputs["open"][:, None]], axis=1))
     stack = _stack(config, 1 if config.with_open else features)
-    hidden = _reading(config, typical)(read)
-    said, _ = _through(stack, hidden, [None] * len(stack))
+    hidden = _relative_inputs(config, typical)(read)
+    output, _ = _apply_stack(stack, hidden, [None] * len(stack))
     if config.target == "change":
-        direct = layers.Dense(said.shape[-1], kernel_initializer="zeros", use_bias=False, name="direct")
-        said = layers.Add(name="together")([said, direct(hidden)])
-    future = _ordered(config)(_adding(config, typical)([past, said]))
+        direct = layers.Dense(output.shape[-1], kernel_initializer="zeros", use_bias=False, name="direct")
+        output = layers.Add(name="together")([output, direct(hidden)])
+    future = _order_prices(config)(_add_change(config, typical)([past, output]))
     if config.last_day_only:
         future = layers.Reshape((1, future.shape[-1]), name="last_day")(future[:, -1])
     future = layers.Identity(name="future")(future)
@@ -76,20 +79,28 @@ def horizon_forecaster(
 ) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, features)`, scaled values.
 
-    The decoder's output is added to that of a linear map of the window, shared by all features (Zeng et al. 2023, "Are
-    transformers effective for time series forecasting?", NLinear), and both to the last known value. The map can start
-    as a fitted regression, and the decoder's output starts at zero: the untrained network is then the baseline.
+    The forecast is the last known value plus the outputs of the decoder and of a linear map of the window that all
+    features share (Zeng et al. 2023, "Are transformers effective for time series forecasting?", NLinear). The map can
+    be initialized with a fitted regression, and the decoder's output is initialized to zero: the untrained network then
+    equals the baseline.
 
     Args:
-        missing: mark which values are missing (NaN) for the network.
-        regression: weights `(last steps, horizon)` and bias `(horizon,)` that the linear map starts from, of values
-            relative to the last known one; None to start from that value.
+        config: cell, units, layers, dropout, and direction.
+        steps: length of the windows.
+        horizon: steps to forecast.
+        features: values per step.
+        missing: append a mask of missing values (NaN) to the inputs.
+        regression: initial weights `(last steps, horizon)` and bias `(horizon,)` of the linear map, for values
+            relative to the last known one; None for zeros.
+
+    Returns:
+        An untrained functional model named `network`.
     """
     past = keras.Input((steps, features), name="past")
     absent = ops.isnan(past)
     present = ops.cast(ops.logical_not(absent), "float32")
     filled = ops.where(absent, ops.zeros_like(past), past)
-    # The last value present has no other after it. A feature without any counts as 0.
+    # The last present value has no other after it; a feature without any value counts as 0.
     after = ops.flip(ops.cumsum(ops.flip(present, axis=1), axis=1), axis=1)
     last = ops.sum(filled * present * ops.cast(ops.equal(after, 1), "float32"), axis=1, keepdims=True)
     relative = (filled - last) * present
@@ -110,15 +121,15 @@ def horizon_forecaster(
 
 
 def stepper(network: keras.Model) -> keras.Model:
-    """Return the same layers with their states as inputs and outputs: `[past, before, *states]` to `[future, *states]`.
+    """Return a stateful view of a forecaster: `[past, before, *states]` to `[future, *states]`.
 
     Args:
-        network: a forecaster's network without the input `open`, as built or as loaded from a file.
+        network: a step forecaster's network without the input `open`, as built or as loaded from a file.
 
     Returns:
-        A model over the network's own weights; `future` covers every step of `past`, also where the network was
-        trained on the last day only. `before` is the value just before `past`, `(batch, 1, features)`; where nothing
-        came before, the first value itself. Each state is `(batch, units)`.
+        A model that shares the network's weights; `future` covers every step of `past`, also where the network was
+        trained on the last day only. `before` is the value before the first of `past`, `(batch, 1, features)`; pass
+        the first value itself at the start of a series. Each state is `(batch, units)`.
     """
     kinds = (layers.RNN, layers.Dense, layers.Dropout)
     stack = [layer for layer in network.layers if isinstance(layer, kinds) and layer.name != "direct"]
@@ -130,21 +141,21 @@ def stepper(network: keras.Model) -> keras.Model:
         sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
         states.append([keras.Input((size,), name=f"{layer.name}_{index}") for index, size in enumerate(sizes)] or None)
     hidden = network.get_layer("reading")([past, _before(past, before)])
-    said, ends = _through(stack, hidden, states)
+    output, ends = _apply_stack(stack, hidden, states)
     if any(layer.name == "direct" for layer in network.layers):
-        said = network.get_layer("together")([said, network.get_layer("direct")(hidden)])
+        output = network.get_layer("together")([output, network.get_layer("direct")(hidden)])
     flat = [state for group in states if group for state in group]
-    future = network.get_layer("ordered")(network.get_layer("adding")([past, said]))
+    future = network.get_layer("ordered")(network.get_layer("adding")([past, output]))
     return keras.Model([past, before, *flat], [future, *ends], name="stepper")
 
 
 def _before(past: Any, first: Any) -> Any:
-    """The value a step before each of `past`."""
+    """Return the value before each step of `past`; `first` for the first one."""
     return ops.concatenate([first, past[:, :-1]], axis=1)
 
 
 def _stack(config: Snp, outputs: int) -> list[Any]:
-    """The layers between reading and adding."""
+    """Build the layers between the `reading` and `adding` stages."""
     stack: list[Any] = []
     for part in ("encoder", "decoder"):
         for number in range(1, config.layers + 1):
@@ -152,16 +163,16 @@ def _stack(config: Snp, outputs: int) -> list[Any]:
             if config.dropout:
                 stack.append(layers.Dropout(config.dropout, name=f"{part}_{number}_dropout"))
     change = config.target == "change"
-    said = (
+    output = (
         layers.Dense(outputs, kernel_initializer="zeros", name="relative_change")
         if change
         else layers.Dense(outputs, name="level")
     )
-    return [*stack, said]
+    return [*stack, output]
 
 
-def _through(stack: list[Any], hidden: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-    """Apply the layers in order; return what they say and the recurrent layers' final states."""
+def _apply_stack(stack: list[Any], hidden: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+    """Apply the layers in order; return their output and the final states of the recurrent layers."""
     ends: list[Any] = []
     for layer, state in zip(stack, states, strict=True):
         if isinstance(layer, layers.RNN):
@@ -172,11 +183,11 @@ def _through(stack: list[Any], hidden: Any, states: list[Any]) -> tuple[Any, lis
     return hidden, ends
 
 
-def _reading(config: Snp, typical: float) -> keras.Model:
-    """From `[past, before]`, and the next opens where they are known, to what the recurrent layers read.
+def _relative_inputs(config: Snp, typical: float) -> keras.Model:
+    """Build the submodel from `[past, before]`, and the next opens if given, to the recurrent layers' inputs.
 
-    The change of the first price, the other prices of the day relative to it, the change of the volume, the next open
-    relative to the first price. A level says nothing; all these do not depend on it.
+    The inputs do not depend on the price level: the change of the first price, the other prices of the day relative to
+    it, the change of the volume, and the next open relative to the first price.
     """
     fields = config.fields
     past, before = (keras.Input((None, len(fields)), name=name) for name in ("past", "before"))
@@ -196,20 +207,20 @@ def _reading(config: Snp, typical: float) -> keras.Model:
     return keras.Model(inputs, layers.Rescaling(1 / typical, name="relative")(joined), name="reading")
 
 
-def _adding(config: Snp, typical: float) -> keras.Model:
-    """From `[past, said]` to the values of the next step."""
+def _add_change(config: Snp, typical: float) -> keras.Model:
+    """Build the submodel from `[past, output]` of the layers to the scaled values of the next step."""
     features = len(config.fields)
     past = keras.Input((None, features), name="past")
     outputs = 1 if config.with_open else features
-    said = keras.Input((None, outputs), name="said")
+    output = keras.Input((None, outputs), name="output")
     if config.target == "level":
-        return keras.Model([past, said], layers.Identity(name="values")(said), name="adding")
-    future = past[..., :outputs] + layers.Rescaling(typical, name="change")(said)
-    return keras.Model([past, said], future, name="adding")
+        return keras.Model([past, output], layers.Identity(name="values")(output), name="adding")
+    future = past[..., :outputs] + layers.Rescaling(typical, name="change")(output)
+    return keras.Model([past, output], future, name="adding")
 
 
-def _ordered(config: Snp) -> keras.Model:
-    """The same prices with the high at least, and the low at most, all others of the day, where all four are said."""
+def _order_prices(config: Snp) -> keras.Model:
+    """Build the submodel that makes the high the largest and the low the smallest price of each day."""
     fields = config.fields[:1] if config.with_open else config.fields
     values = keras.Input((None, len(fields)), name="unordered")
     prices = len(fields) - ("volume" in fields)
@@ -217,6 +228,6 @@ def _ordered(config: Snp) -> keras.Model:
         return keras.Model(values, layers.Identity(name="values")(values), name="ordered")
     high, low = (reduce(values[..., :prices], axis=-1, keepdims=True) for reduce in (ops.max, ops.min))
     columns = [
-        {"high": high, "low": low}.get(field, values[..., place : place + 1]) for place, field in enumerate(fields)
+        {"high": high, "low": low}.get(field, values[..., index : index + 1]) for index, field in enumerate(fields)
     ]
     return keras.Model(values, ops.concatenate(columns, axis=-1), name="ordered")

@@ -1,4 +1,4 @@
-"""Apply a model to a whole split, batch by batch, in the data's own units."""
+"""Apply a model to all samples of a split, in batches and in the data's original units."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ Floats = NDArray[np.float32]
 
 
 class InferenceBatch(NamedTuple):
-    """Samples, what the model was given of them, and what it returned, all in own units.
+    """Batch of samples and the model's outputs for them, in original units.
 
     Args:
-        samples: which samples of the split.
-        window: `(samples, span, features)`, everything a sample covers.
-        company: `(samples,)` lines of the scale table, of companies or series, or None.
+        samples: slice of the split's samples.
+        window: `(samples, span, features)` all steps of each sample.
+        company: `(samples,)` rows of the scale table (companies or series), or None.
         outputs: the model's outputs by name.
     """
 
@@ -31,20 +31,28 @@ class InferenceBatch(NamedTuple):
 
 
 def predict_split(model: Any, split: Split, *, steps: int | None = None, size: int = 1024) -> Iterator[InferenceBatch]:
-    """Run the model over every sample of the split, none dropped.
+    """Apply the model to every sample of the split; the last batch may be smaller.
 
     Args:
-        model: a model in own units with one series input, and one for lines where the split has them.
-        steps: how many steps of each sample the model reads; all of them where None.
-        size: samples in a batch.
+        model: a model in original units with one sequence input and, for splits of several series, an input for the
+            row of the scale table.
+        split: samples to predict.
+        steps: number of steps of each sample that the model reads; None for all.
+        size: samples per batch.
+
+    Yields:
+        One `InferenceBatch` per batch, in the order of the samples.
 
     Raises:
-        DataError: the model reads other windows than the split has.
+        DataError: window length or number of features differ from the model's.
     """
     (reads,) = (spec.shape[1:] for spec in input_signature(model).values() if len(spec.shape) == 3)
     has = (split.span if steps is None else steps, split.features)
     if reads[1] != has[1] or reads[0] not in (None, has[0]):
-        raise DataError(f"The model reads windows of {tuple(reads)} and the data has some of {has}; give its own data")
+        raise DataError(
+            f"The model reads windows of shape {tuple(reads)}; the data has windows of shape {has}. "
+            "Pass data with the columns and the window length of the training data."
+        )
     call = tf.function(lambda inputs: model(inputs, training=False), input_signature=[input_signature(model)])
     for index in split.batches(size):
         window, company = split.windows(index), split.companies(index)
@@ -54,17 +62,20 @@ def predict_split(model: Any, split: Split, *, steps: int | None = None, size: i
 
 
 def input_signature(model: Any) -> dict[str, Any]:
-    """The model's inputs as TensorFlow specifies them: one trace then serves every batch size and length."""
+    """Return a `tf.TensorSpec` per model input, so that one trace serves every batch size and length."""
     return {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in model.input.items()}
 
 
 def model_inputs(
     model: Any, series: Floats, company: NDArray[np.int32] | None, following: Floats | None = None
 ) -> dict[str, Any]:
-    """The model's inputs by name; an absent company, or series, is "unknown".
+    """Return the model's inputs by name.
 
     Args:
-        following: `(samples, any, features)`, the days after the series: a model may be told the open of the first.
+        model: a model in original units.
+        series: `(samples, steps, features)`.
+        company: `(samples,)` rows of the scale table; None for the unknown company or series.
+        following: `(samples, any, features)`, the days after the series; required if the model reads the next open.
     """
     names = list(model.input)
     inputs = {name: tf.constant(series) for name in names if name not in (*OF_MANY, "open")}

@@ -1,6 +1,6 @@
-"""Initial values of recurrent layers that help a long memory, set after a network was built.
+"""Initial weights of recurrent layers for long-term dependencies, assigned after a network is built.
 
-They are values, not initialisers, so a saved model names nothing of this package.
+They are assigned as values, not configured as initializers, so that a saved model needs no class of this package.
 """
 
 from collections.abc import Iterator
@@ -11,40 +11,44 @@ from keras import layers, tree
 
 from lstm_ae.config import Config
 
-# Of a delay line: the bias of a gate that is open, and the scale of what it holds.
+# Delay line: bias of an open gate, and scale of the stored values.
 OPEN = 8.0
 
 SMALL = 0.03
 
-# The layer that gives out what a decoder says, by what their names begin with.
+# Output layer of each decoder by the prefix of its name.
 RECONSTRUCTION = {"": "reconstruction", "class_": "class_features"}
 
 
 def set_initial_values(network: Any, config: Config, steps: int) -> Any:
-    """Give every recurrent layer of a network the initial values that `config` asks for; returns the network.
+    """Assign the initial weights that `config` selects to every recurrent layer of a network.
 
-    - `gates` "chrono": forget gates open for times spread over `memory` steps, or the length T of what the layer reads:
-      biases log u with u uniform in [1, T - 1], input gates closed by as much (Tallec and Ollivier 2018, "Can recurrent
-      neural networks warp time?", section 2); of a GRU the update gate. Keras' forget bias of 1 keeps 0.73 of a cell a
-      step.
-    - `recurrent` "identity": the candidate's part of the recurrent kernel starts as the identity, the gates' stay
+    - `gates` "chrono": forget gate biases log u with u uniform in [1, T - 1], where T is `memory` or the length of the
+      layer's input, and input gate biases -log u (Tallec and Ollivier 2018, "Can recurrent neural networks warp time?",
+      section 2); for a GRU the update gate. Keras' forget bias of 1 retains 0.73 of a cell per step.
+    - `recurrent` "identity": the candidate's block of the recurrent kernel is the identity, those of the gates stay
       orthogonal (Cooijmans et al. 2017, "Recurrent batch normalization", section 5.1).
-    - `delay_line`: encoders hand on what they read from unit to unit, decoders the code.
+    - `delay_line`: encoder and decoder shift their inputs from unit to unit.
 
     Args:
+        network: a network as built by this package; changed in place.
+        config: gates, memory, recurrent, delay_line, and seed.
         steps: length of the sequences.
+
+    Returns:
+        The same network.
     """
     random = np.random.default_rng([config.seed, 1])
     for layer, length in recurrent_layers(network):
         cell, units = layer.cell, layer.units
         if config.gates == "chrono":
             longest = config.memory or length or steps
-            kept = np.log(random.uniform(1, max(longest - 1, 1), units)).astype(np.float32)
+            forget = np.log(random.uniform(1, max(longest - 1, 1), units)).astype(np.float32)
             bias = np.array(cell.bias)
             if isinstance(layer, layers.LSTM):
-                bias[:units], bias[units : 2 * units] = -kept, kept
+                bias[:units], bias[units : 2 * units] = -forget, forget
             else:
-                bias[0, :units] = kept
+                bias[0, :units] = forget
             cell.bias.assign(bias)
         if config.recurrent == "identity":
             kernel = np.array(cell.recurrent_kernel)
@@ -60,25 +64,25 @@ def set_initial_values(network: Any, config: Config, steps: int) -> Any:
 
 
 def _delay_line(encoder: Any, decoder: Any, output: Any, steps: int) -> None:
-    """Values by which the last numbers of a sequence come through to the output, as many as there are units.
+    """Assign weights that copy the last values of a sequence to the output, one value per unit.
 
-    The recurrent kernel of the candidates is a shift by the numbers of a step, in the decoder a cyclic one (Henaff,
-    Szlam and LeCun 2016, "Recurrent orthogonal networks and long-memory tasks", section 3), input and output gates are
-    open, forget gates closed; the decoder gives out first what the encoder read first. Numbers pass `SMALL`, where tanh
-    is nearly a line: with 50 units 50 uniform numbers in [0, 1) come through to a mean squared error of 8e-5.
+    The recurrent kernel of the candidates shifts by the features of a step, in the decoder cyclically (Henaff, Szlam
+    and LeCun 2016, "Recurrent orthogonal networks and long-memory tasks", section 3); input and output gates are open,
+    forget gates closed; the decoder returns values in the order of the input. Values are scaled by `SMALL`, where tanh
+    is nearly linear: 50 units copy 50 uniform values in [0, 1) with a mean squared error of 8e-5.
     """
     features = output.units
-    passed = 1 / (1 + np.exp(-OPEN))  # of what enters a gate
+    gain = 1 / (1 + np.exp(-OPEN))  # activation of an open gate
     for layer in (encoder, decoder):
         cell, units = layer.cell, layer.units
         candidate = slice(2 * units, 3 * units)
         kernel, shift, bias = (np.zeros(weight.shape, np.float32) for weight in cell.trainable_variables)
         bias[:units], bias[units : 2 * units], bias[3 * units :] = OPEN, -OPEN, OPEN
         if layer is encoder:
-            kernel[:, candidate] = np.eye(features, units) * SMALL / passed**2
-            shift[:, candidate] = np.eye(units, k=features) / passed**2
+            kernel[:, candidate] = np.eye(features, units) * SMALL / gain**2
+            shift[:, candidate] = np.eye(units, k=features) / gain**2
         else:
-            shift[:, candidate] = np.roll(np.eye(units), features, axis=1) / passed**2
+            shift[:, candidate] = np.roll(np.eye(units), features, axis=1) / gain**2
         for weight, value in zip(cell.trainable_variables, (kernel, shift, bias), strict=True):
             weight.assign(value)
     units = decoder.units
@@ -88,7 +92,7 @@ def _delay_line(encoder: Any, decoder: Any, output: Any, steps: int) -> None:
 
 
 def recurrent_layers(network: Any) -> Iterator[tuple[Any, int | None]]:
-    """The LSTM and GRU layers of a network, those of both directions, and how many steps each reads (None: any)."""
+    """Yield the LSTM and GRU layers of a network, both directions, each with its number of steps (None for any)."""
     for layer in network.layers:
         if isinstance(layer, (layers.Bidirectional, layers.RNN)):
             both = isinstance(layer, layers.Bidirectional)

@@ -1,7 +1,7 @@
-"""Many steps ahead: a forecaster fed with its own outputs, in a `tf.while_loop`.
+"""Recursive multi-step forecasts: a forecaster fed with its own outputs in a `tf.while_loop`.
 
-A one-step forecaster reads the past once; after that every step costs one step, whatever the horizon, and no weight
-depends on it. One that says a horizon at once reads its window anew, a horizon further on.
+A one-step forecaster encodes the past once and then costs one step per forecast step, for any horizon. A multi-horizon
+forecaster encodes a window again for every block of its horizon.
 """
 
 from collections.abc import Callable
@@ -16,22 +16,22 @@ HORIZON = tf.TensorSpec((None,), tf.int32, name="horizon")
 
 
 def rollout(model: Any) -> Callable[..., Any]:
-    """Make the multi-step forecast of a forecaster.
+    """Return a function that computes multi-step forecasts with a forecaster.
 
     Args:
-        model: a forecaster in own units, as built or loaded.
+        model: a forecaster in original units, as built or loaded.
 
     Returns:
-        A function of the model's inputs and `horizon` (int32 `(batch,)`, one a row) to `(batch, max(horizon),
-        features)` in own units; steps past a row's own horizon are NaN. It can be traced into a graph. Of a one-step
-        forecaster `shocks` `(batch, max(horizon), features)`, scaled, are added to each step's forecast before the
-        next is made from it.
+        A function from the model's inputs and `horizon` (int32 `(batch,)`, one per row) to `(batch, max(horizon),
+        features)` in original units; steps beyond a row's horizon are NaN. It can be traced into a graph. With a
+        one-step forecaster it also accepts `shocks`, `(batch, max(horizon), features)` scaled values that are added to
+        each step's forecast before the next step is computed.
     """
     return _step_by_step(model) if one_step(model) else _block_by_block(model)
 
 
 def one_step(model: Any) -> bool:
-    """Whether a forecaster says the next step of any number of steps, and not a horizon after a window of its own."""
+    """Return whether a forecaster returns the next step of a window of any length, not a fixed horizon."""
     return model.input["past"].shape[1] is None
 
 
@@ -60,7 +60,7 @@ def _block_by_block(model: Any) -> Callable[..., Any]:
 
 
 def _within(horizon: Any, future: Any) -> Any:
-    """Steps past a row's own horizon are NaN."""
+    """Replace steps beyond a row's horizon by NaN."""
     due = tf.range(tf.shape(future)[1])[None, :, None] < horizon[:, None, None]
     return tf.where(due, future, tf.constant(float("nan")))
 
@@ -87,7 +87,7 @@ def _step_by_step(model: Any) -> Callable[..., Any]:
 
         start = (0, past[:, -1:], future[:, -1:], states, values)
         *_, values = tf.while_loop(lambda index, *_: index < count, step, start)
-        # The reshape is for a horizon of 0: an empty array does not know its shape outside a graph.
+        # A horizon of 0 needs the reshape: the shape of an empty TensorArray is unknown outside a graph.
         stacked = tf.reshape(values.stack(), (count, tf.shape(past)[0], past.shape[2]))
         future = undo_scaling(model, tf.transpose(stacked, (1, 0, 2)), scaled)
         return _within(horizon, future)

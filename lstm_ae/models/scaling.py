@@ -1,8 +1,8 @@
-"""Scaling inside the graph: the saved model takes and returns the data's own units, and needs no scaler beside it.
+"""Scaling inside the graph: the saved model reads and returns values in original units and needs no separate scaler.
 
-`model.keras` is the trained network between a scaling and an unscaling, all of plain Keras layers and operations.
-Training works on the inner network (`inner_network`) with values that `lstm_ae.data.scaling.Scale` has scaled by the
-same numbers.
+`model.keras` is the trained network between a scaling and an unscaling submodel, built of plain Keras layers and
+operations only. Training uses the inner network (`inner_network`) with values scaled by `lstm_ae.data.scaling.Scale`
+with the same offsets and ranges.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,22 @@ from lstm_ae.data.scaling import OF_MANY, Scale, fixed_scale
 from lstm_ae.data.series_scales import SeriesScales
 from lstm_ae.data.windows import OPEN
 
-# Class probabilities have no unit; everything else a network returns is a scaled series.
+# Class probabilities have no unit; all other outputs are scaled series.
 UNITLESS = frozenset({"label"})
 
 
 def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
-    """Wrap a network of scaled values so that its inputs and outputs are in the data's own units.
+    """Wrap a network of scaled values so that its inputs and outputs are in the data's original units.
 
     Args:
-        network: one input, `sequence` or `past`, `(batch, steps, features)`; a dict of outputs.
-        scale: with "company" or "series", the model gets a second input of that name, int32 `(batch,)`, a line of the
-            scale's table; 0 and lines that do not exist are "unknown" and scale by the window's own minimum and range,
-            series as all together. A network's second input `open`, `(batch, 1)`, becomes one of prices, `(batch,)`;
-            the scale is then "log".
+        network: one input, `sequence` or `past`, `(batch, steps, features)`, and a dict of outputs. A second input
+            `open`, `(batch, 1)`, becomes an input of prices, `(batch,)`; the scale must then be "log".
+        scale: for the kinds "company" and "series" the model gets a second input of that name, int32 `(batch,)`: a row
+            of the scale's table. Row 0 and rows outside the table mean "unknown": an unknown company is scaled by the
+            window's own minimum and range, an unknown series by the common scale of all series.
+
+    Returns:
+        A functional model named `model` with the layers `scaling`, `network`, and `unscaling`.
     """
     name = next(iter(network.input))
     shape = network.input[name].shape[1:]
@@ -52,17 +55,17 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
 
 
 def inner_network(model: keras.Model) -> keras.Model:
-    """The inner network, on scaled values."""
+    """Return the inner network, which works on scaled values."""
     return model.get_layer("network")
 
 
 def inner_scaling(model: keras.Model) -> keras.Model:
-    """The inner scaling: the model's inputs to `scaled`, `offset` and `range`."""
+    """Return the submodel from the model's inputs to `scaled`, `offset`, and `range`."""
     return model.get_layer("scaling")
 
 
 def series_scales_of(model: keras.Model, names: Sequence[str]) -> SeriesScales:
-    """The scale of each series that a model holds, with their names; without any, one that leaves rows as they are."""
+    """Return the scale of each series stored in a model; the identity if the model has no such scales."""
     if "series" not in model.input:
         return SeriesScales(fixed_scale())
     (table,) = inner_scaling(model).get_layer("table").get_weights()
@@ -70,19 +73,19 @@ def series_scales_of(model: keras.Model, names: Sequence[str]) -> SeriesScales:
 
 
 def with_series_scale(model: keras.Model, values: Any) -> dict[str, Any]:
-    """A model's inputs by name for levelled values `(batch, steps, features)`, see `lstm_ae.data.series_scales`."""
+    """Return a model's inputs for values `(batch, steps, features)` in the common scale of all series."""
     (name,), values = inner_network(model).input, ops.convert_to_tensor(values)
     lines = {"series": ops.zeros_like(values[:, 0, 0], dtype="int32")} if "series" in model.input else {}
     return {name: values} | lines
 
 
 def shift_to_series_scale(model: keras.Model, inputs: dict[str, Any]) -> Any:
-    """A model's inputs, any number of steps, as `with_series_scale` takes them: `(batch, any, features)`."""
+    """Return a model's inputs `(batch, any, features)` in the common scale of all series, see `with_series_scale`."""
     (name,) = inner_network(model).input
     values = inputs[name]
     if "series" not in inputs:
         return values
-    # The scale of a series is in the answer to any window of it.
+    # The scale of a series does not depend on the window, so that any window returns it.
     window = ops.zeros((1, *model.input[name].shape[1:]))
     common = inner_scaling(model)({name: window, "series": ops.zeros(1, "int32")})
     windows = window + ops.cast(ops.zeros_like(inputs["series"]), "float32")[:, None, None]
@@ -93,25 +96,25 @@ def shift_to_series_scale(model: keras.Model, inputs: dict[str, Any]) -> Any:
 
 
 def undo_scaling(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
-    """Scaled values `(batch, any, features)` in own units, by what the model's scaling made of its inputs."""
-    ways = [layer for layer in model.layers if layer.name == "unscaling"]
-    if not ways:
-        # A model that returns no series holds no way back; a scale of logarithms is of models that return one.
+    """Return scaled values `(batch, any, features)` in original units, given the output of `inner_scaling`."""
+    unscalings = [layer for layer in model.layers if layer.name == "unscaling"]
+    if not unscalings:
+        # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.
         return scaled["offset"] + values * scaled["range"]
-    return _in_own_units(ways[0], values, scaled)
+    return _in_own_units(unscalings[0], values, scaled)
 
 
 def _in_own_units(unscaling: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
-    # A forecast may hold the first features alone.
+    # A forecast may hold only the first features.
     features = values.shape[-1]
     return unscaling([values, scaled["offset"][..., :features], scaled["range"][..., :features]])
 
 
 def _unscaling(scale: Scale) -> keras.Model:
-    """From `[scaled, offset, range]` to own units."""
+    """Build the submodel from `[scaled, offset, range]` to values in original units."""
     values, offset, span = (keras.Input((None, None), name=name) for name in ("scaled", "offset", "range"))
-    # The offset comes first: Keras takes a second summand of shape (n, 1, 1) for a bias of the steps where there are n
-    # of them, so that in a batch of as many samples as steps each step would get the offset of another sample.
+    # The offset must be the first summand: Keras treats a second one of shape (n, 1, 1) as a bias over n steps, which
+    # mixes up the samples of a batch with as many samples as steps.
     own = offset + values * span
     return keras.Model([values, offset, span], ops.exp(own) if scale.kind == "log" else own, name="unscaling")
 
@@ -137,7 +140,7 @@ def _scaling(scale: Scale, name: str, shape: tuple[Any, ...]) -> keras.Model:
 
 
 def _lines(scale: Scale, features: int) -> tuple[Any, ...]:
-    """The input that tells a line, whether the scale has it, and the line's offset and range; of any other line 0's."""
+    """Return the input of table rows, whether each exists, and its offset and range (row 0's if it does not)."""
     lines = len(scale.offset)
     line = keras.Input((), dtype="int32", name=scale.kind)
     known = ops.logical_and(line > 0, line < lines)
