@@ -1,7 +1,7 @@
-"""The state of a training: kept after every epoch, taken up again, and what is decided by it.
+"""Checkpoints of a training: saved after every epoch, restored on resume, with early stopping.
 
-Everything that decides the next epoch is in one `.npz`, written beside and renamed: the network's variables (seed
-generators included), the optimizer's, the best weights and the history.
+Everything that affects the next epoch is in one `.npz`, written to a temporary file and renamed: the variables of the
+network (including seed generators) and of the optimizer, the best weights, and the history.
 """
 
 import math
@@ -19,10 +19,17 @@ from lstm_ae.files import load_state, save_state
 
 
 class Progress(NamedTuple):
-    """Where training stands: told after every step and every epoch (`finished`), epoch 0 included.
+    """Progress of a training, reported during and after every epoch, including epoch 0.
 
-    `values` are the running losses and metrics; `seconds` counts from the start of this process's training, which
-    began after `first` epochs.
+    Args:
+        first: completed epochs when this process started to train.
+        epoch: current epoch.
+        epochs: `config.epochs`.
+        step: completed steps of the current epoch.
+        steps: steps per epoch.
+        values: running losses and metrics.
+        seconds: time since this process started to train.
+        finished: whether the epoch is complete.
     """
 
     first: int
@@ -39,7 +46,19 @@ Judge = Callable[[list[dict[str, float]]], str]
 
 
 class Checkpointer(keras.callbacks.Callback):
-    """Keeps the best weights and the training state, stops on NaN or without progress, and tells where it stands."""
+    """Callback that saves checkpoints, tracks the best weights, stops early or on NaN, and reports progress.
+
+    Args:
+        config: epochs, patience, and averaging.
+        variables: the network's variables.
+        optimizer_variables: the optimizer's variables.
+        path: checkpoint file.
+        identity: values that must equal those of the checkpoint to resume.
+        notify: called with a `Progress` during and after every epoch.
+        steps: training steps per epoch.
+        judge: called with the history without epoch 0; a non-empty return value stops training.
+        log: called with the history after every epoch.
+    """
 
     def __init__(
         self,
@@ -59,7 +78,7 @@ class Checkpointer(keras.callbacks.Callback):
         self.variables, self.optimizer_variables = variables, optimizer_variables
         self.history: list[dict[str, float]] = []
         self.best: list[Any] = [np.asarray(variable) for variable in variables]
-        # The weights that the last validation judged, where they are not the variables' own values.
+        # Weights used by the last validation, if they differ from the variables' values.
         self.judged: list[Any] = []
         self.best_value, self.best_epoch = math.inf, 0
         self.stopped, self.diverged = "", False
@@ -67,12 +86,12 @@ class Checkpointer(keras.callbacks.Callback):
 
     @property
     def epoch(self) -> int:
-        """Epochs completed."""
+        """Number of completed epochs."""
         return completed_epochs(self.history)
 
     @property
     def seconds(self) -> float:
-        """Training time so far, over all resumptions."""
+        """Training time in seconds so far, summed over all resumptions."""
         return self.before + time.monotonic() - self.started
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -80,29 +99,29 @@ class Checkpointer(keras.callbacks.Callback):
         self.started, self.first = time.monotonic(), self.epoch
 
     def judge_start(self, logs: Mapping[str, float]) -> None:
-        """Record the untrained network as epoch 0 and save, so that a kill within the first epoch can be resumed.
+        """Record the untrained network as epoch 0 and save, so that a run killed in the first epoch can be resumed.
 
         Args:
-            logs: its values on the validation split, by their names in the history.
+            logs: losses and metrics on the validation split, by their names in the history.
         """
         row = {"epoch": 0.0, **{key: float(value) for key, value in logs.items()}, "seconds": self.seconds}
         self.history.append(row)
         if math.isfinite(row["val_loss"]):
             self.best_value = row["val_loss"]
-        self._keep_on_disk(row)
+        self._save_epoch(row)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Note the learning rate that the epoch starts with."""
+        """Store the learning rate at the start of the epoch."""
         self.rate = float(np.asarray(self.model.optimizer.learning_rate))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Stop at once when the running loss is no number any more."""
+        """Stop as soon as the running loss is NaN or infinite."""
         if not math.isfinite(logs["loss"]):
             self._diverge(self.epoch + 1)
-        self._tell(batch + 1, logs, finished=False)
+        self._report(batch + 1, logs, finished=False)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Judge the epoch, then save. One that another callback has stopped within counts as not begun."""
+        """Evaluate and save the epoch; an epoch that another callback interrupted is discarded."""
         if self.diverged:
             return
         if "val_loss" not in logs:
@@ -118,27 +137,27 @@ class Checkpointer(keras.callbacks.Callback):
             self.best_value, self.best_epoch = row["val_loss"], epoch + 1
             self.best = self.judged or [np.array(variable) for variable in self.variables]
         if self.config.patience and epoch + 1 - self._last_progress() >= self.config.patience:
-            self.stopped = f"no better validation loss in {self.config.patience} epochs"
+            self.stopped = f"validation loss did not improve in {self.config.patience} epochs"
         self.stopped = self.stopped or self.judge(trained_epochs(self.history))
         self.model.stop_training = self.model.stop_training or bool(self.stopped)
-        self._keep_on_disk(row)
+        self._save_epoch(row)
 
     def _last_progress(self) -> int:
-        """The best epoch after the start: a network may first move away from a good start and come back later."""
+        """Return the best epoch without epoch 0, since training may first move away from a good initialization."""
         return int(min(trained_epochs(self.history), key=lambda row: row["val_loss"])["epoch"])
 
-    def _keep_on_disk(self, row: Mapping[str, float]) -> None:
-        """Save the state and report a completed epoch."""
+    def _save_epoch(self, row: Mapping[str, float]) -> None:
+        """Save the checkpoint and report a completed epoch."""
         self.save()
         if self.log:
             self.log(self.history)
-        self._tell(self.steps if row["epoch"] else 0, row, finished=True)
+        self._report(self.steps if row["epoch"] else 0, row, finished=True)
 
     def _diverge(self, epoch: int) -> None:
         self.diverged, self.stopped = True, f"the loss became NaN or infinite in epoch {epoch}"
         self.model.stop_training = True
 
-    def _tell(self, step: int, values: Mapping[str, Any], *, finished: bool) -> None:
+    def _report(self, step: int, values: Mapping[str, Any], *, finished: bool) -> None:
         if self.notify:
             epoch = self.epoch if finished else self.epoch + 1
             numbers = {key: float(value) for key, value in values.items()}
@@ -146,7 +165,7 @@ class Checkpointer(keras.callbacks.Callback):
             self.notify(Progress(self.first, epoch, self.config.epochs, step, self.steps, numbers, elapsed, finished))
 
     def save(self) -> None:
-        """Write the training state."""
+        """Write the checkpoint."""
         meta = {
             "identity": self.identity,
             "history": self.history,
@@ -161,24 +180,30 @@ class Checkpointer(keras.callbacks.Callback):
         return {"variable": self.variables, "optimizer": self.optimizer_variables, "best": self.best}
 
     def restore(self) -> None:
-        """Take up the state on disk, if there is one."""
+        """Restore the checkpoint if the file exists.
+
+        Raises:
+            ConfigError: it belongs to another config, other data, or other versions.
+            DataError: it cannot be read.
+        """
         if not self.path.exists():
             return
         meta, groups = load_state(
             self.path,
             {name: len(values) for name, values in self._groups().items()},
             "The training state ",
-            "start a new run, or delete that file to start this one from its beginning",
+            "start a new run, or delete that file to restart this one",
         )
         for key, value in self.identity.items():
             before = meta["identity"].get(key)
             if key == "config" and isinstance(before, dict):
-                # Options that came later had their usual values.
-                usual = type(self.config)().to_dict()
-                before = {name: usual[name] for name in value if name in usual} | before
+                # Options added after the checkpoint was written have their default values.
+                defaults = type(self.config)().to_dict()
+                before = {name: defaults[name] for name in value if name in defaults} | before
             if before != value:
                 raise ConfigError(
-                    f"This training cannot go on: {_difference(key, before, value)}. Start a new run without --resume"
+                    f"This training cannot be resumed: {_difference(key, before, value)}. "
+                    "Start a new run without --resume"
                 )
         for name, variables in (("variable", self.variables), ("optimizer", self.optimizer_variables)):
             for variable, value in zip(variables, groups[name], strict=True):
@@ -189,17 +214,17 @@ class Checkpointer(keras.callbacks.Callback):
 
 
 def completed_epochs(history: Sequence[Mapping[str, float]]) -> int:
-    """The number of epochs in a history; the start, epoch 0, is none."""
+    """Return the number of completed epochs in a history, not counting epoch 0."""
     return int(history[-1]["epoch"]) if history else 0
 
 
 def trained_epochs(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    """The rows of a history without the start, epoch 0."""
+    """Return the rows of a history without epoch 0."""
     return [row for row in history if row["epoch"] >= 1]
 
 
 def _difference(key: str, before: Any, now: Any) -> str:
-    """What is other than it was; of mappings, the entries that are."""
+    """Describe how a value of the identity differs from the checkpoint's; for mappings, entry by entry."""
     if isinstance(before, dict) and isinstance(now, dict):
         names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         return "; ".join(f"its {key} had {name} {before.get(name)}, now it is {now.get(name)}" for name in names)

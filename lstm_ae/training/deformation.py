@@ -1,8 +1,8 @@
-"""Deformed digits for training: every picture turned, stretched, sheared, shifted and bent anew whenever it is seen.
+"""Data augmentation for digits: random rotation, scaling, shear, shift, and elastic distortion in every training step.
 
 After Simard, Steinkraus and Platt 2003, "Best practices for convolutional neural networks applied to visual document
-analysis", and Ciresan et al. 2010, "Deep, big, simple neural nets for handwritten digit recognition". What is drawn
-depends on the seed and the training step alone, so that a resumed training draws the same.
+analysis", and Ciresan et al. 2010, "Deep, big, simple neural nets for handwritten digit recognition". Random numbers
+depend on the seed and the training step only, so that a resumed training draws the same.
 """
 
 import math
@@ -12,20 +12,20 @@ import tensorflow as tf
 
 from lstm_ae.data.digits import SIDE, pixel_permutation
 
-# Standard deviations of a usual amount, so that "1" is one that leaves digits easily read.
+# Standard deviations at amount 1, which leaves digits easily readable; angles in radians, lengths in pixels.
 TURN, SHEAR, STRETCH, SHIFT, BEND = math.radians(6), 0.08, 0.07, 0.9, 0.9
 
-# The bends are drawn on a coarse grid and smoothed between its points.
+# The elastic distortion is drawn on a coarse grid and interpolated.
 COARSE = 6
 
 
 class Deformation(NamedTuple):
-    """How digits are deformed.
+    """Random deformation of digits.
 
     Args:
-        read: how a digit is a sequence, as `config.read`.
-        amount: in multiples of a usual amount.
-        seed: of the draws.
+        read: order in which a digit's pixels form a sequence, see `config.read`.
+        amount: strength in multiples of the standard deviations of this module.
+        seed: seed of the random numbers.
     """
 
     read: str
@@ -33,30 +33,30 @@ class Deformation(NamedTuple):
     seed: int
 
     def apply(self, window: Any, step: Any, part: int) -> Any:
-        """Deform the sequences `(batch, steps, features)` of a training step's part; 0 is the ground."""
+        """Deform the sequences `(batch, steps, features)` of one part of a training step; 0 is the background."""
         batch = tf.shape(window)[0]
         shape = tf.shape(window)
         picture = tf.reshape(window, (batch, SIDE * SIDE))
         if self.read == "permuted":
             picture = tf.gather(picture, tf.math.invert_permutation(pixel_permutation()), axis=1)
-        places = self._places(batch, tf.stack([tf.cast(step, tf.int32), self.seed * 64 % 2**31 + part]))
-        if self.read == "columns":  # the picture lies on its side
-            places = tf.reverse(places, [-1])
-            places = tf.reshape(
-                tf.transpose(tf.reshape(places, (batch, SIDE, SIDE, 2)), (0, 2, 1, 3)), (batch, SIDE * SIDE, 2)
+        points = self._source_points(batch, tf.stack([tf.cast(step, tf.int32), self.seed * 64 % 2**31 + part]))
+        if self.read == "columns":  # the picture is transposed
+            points = tf.reverse(points, [-1])
+            points = tf.reshape(
+                tf.transpose(tf.reshape(points, (batch, SIDE, SIDE, 2)), (0, 2, 1, 3)), (batch, SIDE * SIDE, 2)
             )
-        picture = _sampled(picture, places)
+        picture = _interpolate(picture, points)
         if self.read == "permuted":
             picture = tf.gather(picture, pixel_permutation(), axis=1)
         return tf.reshape(picture, shape)
 
-    def _places(self, batch: Any, seed: Any) -> Any:
-        """Where each pixel of the new pictures comes from: row and column, `(batch, SIDE * SIDE, 2)`."""
+    def _source_points(self, batch: Any, seed: Any) -> Any:
+        """Return the source row and column of each pixel of the deformed pictures, `(batch, SIDE * SIDE, 2)`."""
         drawn = self.amount * tf.random.stateless_normal((batch, 7), seed)
         turn, shear, shift = TURN * drawn[:, 0], SHEAR * drawn[:, 1], SHIFT * drawn[:, 2:4]
         tall, wide = tf.exp(STRETCH * drawn[:, 4]), tf.exp(STRETCH * drawn[:, 5])
         cos, sin = tf.cos(turn), tf.sin(turn)
-        # A turn after a shear after a stretch.
+        # Scaling, then shear, then rotation.
         matrix = tf.reshape(
             tf.stack([cos * tall, (cos * shear - sin) * wide, sin * tall, (sin * shear + cos) * wide], 1), (-1, 2, 2)
         )
@@ -68,10 +68,10 @@ class Deformation(NamedTuple):
         return tf.einsum("pi,bji->bpj", grid, matrix) + shift[:, None] + self.amount * BEND * bends + middle
 
 
-def _sampled(picture: Any, places: Any) -> Any:
-    """The values at places between pixels, by the four around each; 0 outside. `(batch, SIDE * SIDE)` both ways."""
-    low = tf.floor(places)
-    weight = places - low
+def _interpolate(picture: Any, points: Any) -> Any:
+    """Interpolate pictures `(batch, SIDE * SIDE)` bilinearly at points between pixels; 0 outside."""
+    low = tf.floor(points)
+    weight = points - low
     low = tf.cast(low, tf.int32)
     result = tf.zeros_like(picture)
     for down in (0, 1):

@@ -1,7 +1,7 @@
-"""Training on scaled values, epoch by epoch.
+"""Training loop on scaled values.
 
-Shuffling is drawn from (seed, epoch), and everything else that decides the next epoch is in the state that the keeper
-writes. So a run that was killed and resumed takes the very steps that it would have taken.
+Shuffling depends on (seed, epoch) only, and the checkpoint holds everything else that affects the next epoch. A run
+that is killed and resumed therefore takes exactly the same steps as an uninterrupted one.
 """
 
 import time
@@ -22,20 +22,20 @@ from lstm_ae.training.deformation import Deformation
 from lstm_ae.training.optimizer import make_optimizer
 from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
 
-# Validation windows that judge an epoch at least, and up to a quarter of those that it trains on.
+# Minimum number of validation windows if an epoch is limited; the maximum is a quarter of its training windows.
 VALIDATED = 10_000
 
 
 class TrainingResult(NamedTuple):
-    """What came of a training.
+    """Result of a training.
 
     Args:
-        history: one row an epoch: epoch, losses, metrics and learning rate. Epoch 0, the untrained start, comes first
-            and holds no training loss and no learning rate.
-        best_epoch: the epoch whose weights the model now has; 0 for the start.
-        stopped: why it ended before its last epoch, "" if it did not.
+        history: one row per epoch: epoch, losses, metrics, and learning rate. The first row, epoch 0, is the untrained
+            network and has no training loss and no learning rate.
+        best_epoch: the epoch whose weights the model has now; 0 for the untrained network.
+        stopped: why training ended before the last epoch; "" if it did not.
         diverged: whether the loss became NaN or infinite.
-        seconds: training time, over all resumptions.
+        seconds: training time in seconds, summed over all resumptions.
     """
 
     history: list[dict[str, float]]
@@ -46,12 +46,12 @@ class TrainingResult(NamedTuple):
 
     @property
     def epochs(self) -> int:
-        """Epochs completed."""
+        """Number of completed epochs."""
         return completed_epochs(self.history)
 
     @property
     def best(self) -> dict[str, float]:
-        """The row of the best epoch; empty where no epoch was completed."""
+        """Row of the best epoch in the history; empty if no epoch was completed."""
         return next((row for row in self.history if self.epochs and row["epoch"] == self.best_epoch), {})
 
 
@@ -70,48 +70,55 @@ def fit(
     judge: Judge | None = None,
     best: bool = True,
 ) -> TrainingResult:
-    """Train the network in place and leave it with the weights of its best epoch, which may be the start.
+    """Train the network in place and restore the weights of its best epoch, which may be epoch 0.
 
     Args:
         network: the inner network, on scaled values.
-        state: file that holds the training state; where it exists, training goes on from it.
-        identity: what must be equal for a state to be continued (config, data, versions).
-        notify: called with a `Progress` now and then within an epoch, and after it.
+        data: training and validation windows with their scale.
+        config: optimizer, schedule, epochs, batch size, and patience.
+        state: checkpoint file; if it exists, training resumes from it.
+        identity: values that must equal those of the checkpoint to resume (config, data, versions).
+        notify: called with a `Progress` during and after every epoch.
         log: called with the history after every epoch.
-        callbacks: further Keras callbacks.
+        callbacks: additional Keras callbacks.
         every: seconds between two calls of `notify`; 0 calls it after every step.
-        until: stop after this epoch; None for all of the config's. The learning rate is scheduled over all of them.
-        judge: told the history without the start after every epoch; what it returns, unless "", is why training stops
-            there.
-        best: False leaves the weights of the last epoch, or their average.
+        until: stop after this epoch; None for `config.epochs`, over which the learning rate is scheduled in any case.
+        judge: called with the history without epoch 0 after every epoch; a non-empty return value stops training and
+            is recorded as the reason.
+        best: False to leave the weights of the last epoch (or their moving average).
+
+    Returns:
+        The history and how training ended.
 
     Raises:
-        ConfigError: the state belongs to another config, other data or other versions.
-        DataError: the state cannot be read.
+        ConfigError: the checkpoint belongs to another config, other data, or other versions.
+        DataError: the checkpoint cannot be read.
     """
     steps = prepare_training(network, data, config)
     variables, optimizer = list(network.variables), steps.optimizer
-    keeper = Checkpointer(
+    checkpointer = Checkpointer(
         config, variables, list(optimizer.variables), state, identity, notify, steps.count, judge, log
     )
-    keeper.restore()
+    checkpointer.restore()
     until = config.epochs if until is None else min(until, config.epochs)
     try:
-        if not keeper.stopped and (keeper.epoch < until or not keeper.history):
+        if not checkpointer.stopped and (checkpointer.epoch < until or not checkpointer.history):
             with accelerate(network, config.kernel):
-                _run(steps, keeper, [keeper, *callbacks], every, until)
+                _train_epochs(steps, checkpointer, [checkpointer, *callbacks], every, until)
     finally:
         steps.release()
     if best:
-        for variable, value in zip(variables, keeper.best, strict=True):
+        for variable, value in zip(variables, checkpointer.best, strict=True):
             variable.assign(value)
-    elif config.average and keeper.epoch:
+    elif config.average and checkpointer.epoch:
         optimizer.finalize_variable_values(network.trainable_variables)
-    return TrainingResult(keeper.history, keeper.best_epoch, keeper.stopped, keeper.diverged, keeper.seconds)
+    return TrainingResult(
+        checkpointer.history, checkpointer.best_epoch, checkpointer.stopped, checkpointer.diverged, checkpointer.seconds
+    )
 
 
 def prepare_training(network: Any, data: Data, config: Config) -> TrainingSteps:
-    """The steps of a training, with the network compiled for them."""
+    """Compile the network and return its training and validation steps."""
     most: int | None = getattr(config, "steps_per_epoch", None)
     optimizer = make_optimizer(config, steps_per_epoch(data.train, config.batch_size, most))
     optimizer.build(network.trainable_variables)
@@ -132,38 +139,40 @@ def prepare_training(network: Any, data: Data, config: Config) -> TrainingSteps:
 
 
 def limit_validation(data: Data, config: Config) -> Data:
-    """Return the data with fewer validation windows, evenly spaced, where an epoch takes some training windows only."""
+    """Return the data with fewer validation windows, evenly spaced, if `steps_per_epoch` limits the epochs."""
     most: int | None = getattr(config, "steps_per_epoch", None)
     if most is None:
         return data
     return data._replace(validation=data.validation.thin(max(VALIDATED, most * config.batch_size // 4)))
 
 
-def _run(steps: TrainingSteps, keeper: Checkpointer, callbacks: list[Any], every: float, until: int) -> None:
-    """Train epoch by epoch until all are done or a callback stops it."""
+def _train_epochs(
+    steps: TrainingSteps, checkpointer: Checkpointer, callbacks: list[Any], every: float, until: int
+) -> None:
+    """Train until epoch `until` or until a callback stops training."""
     network = steps.network
     listeners = keras.callbacks.CallbackList(callbacks, model=network)
     network.stop_training = False
     listeners.on_train_begin()
-    if not keeper.history:
-        keeper.judge_start(_named_validation(steps))
-    for epoch in range(keeper.epoch, until):
+    if not checkpointer.history:
+        checkpointer.judge_start(_named_validation(steps))
+    for epoch in range(checkpointer.epoch, until):
         listeners.on_epoch_begin(epoch)
-        sequence = shuffled_order(steps.train_feed.samples, keeper.config.seed, epoch)
+        sequence = shuffled_order(steps.train_feed.samples, checkpointer.config.seed, epoch)
         values, done, stride = dict.fromkeys(steps.names, 0.0), 0, 1
         while done < steps.count and not network.stop_training:
             last, began = min(done + stride, steps.count), time.perf_counter()
             values = steps.train(sequence, done, last, values)
-            # Steps may be shorter than the clock can tell.
-            taken = max(time.perf_counter() - began, 1e-6) / (last - done)
+            # Steps may be shorter than the resolution of the clock.
+            duration = max(time.perf_counter() - began, 1e-6) / (last - done)
             done = last
-            # Within limits of its own growth: the first call of all holds the tracing.
-            stride = max(1, min(2 * stride, int(every / taken)))
+            # The stride at most doubles, since the first call includes the time of tracing.
+            stride = max(1, min(2 * stride, int(every / duration)))
             seen = min(done * steps.batch_size, steps.samples)
             listeners.on_train_batch_end(done - 1, {name: value / seen for name, value in values.items()})
         logs = {name: value / steps.samples for name, value in values.items()}
-        if done == steps.count and not keeper.diverged:
-            with _averaged(network, keeper):
+        if done == steps.count and not checkpointer.diverged:
+            with _averaged(network, checkpointer):
                 logs |= _named_validation(steps)
         listeners.on_epoch_end(epoch, logs)
         if network.stop_training:
@@ -176,14 +185,14 @@ def _named_validation(steps: TrainingSteps) -> dict[str, float]:
 
 
 @contextmanager
-def _averaged(network: Any, keeper: Checkpointer) -> Iterator[None]:
-    """Put the weights' averages in their place, where they are what is judged and kept."""
-    if not keeper.config.average:
+def _averaged(network: Any, checkpointer: Checkpointer) -> Iterator[None]:
+    """Replace the weights by their moving averages during validation, if `config.average` is set."""
+    if not checkpointer.config.average:
         yield
         return
     own = [np.array(variable) for variable in network.trainable_variables]
     network.optimizer.finalize_variable_values(network.trainable_variables)
-    keeper.judged = [np.array(variable) for variable in keeper.variables]
+    checkpointer.judged = [np.array(variable) for variable in checkpointer.variables]
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The optimizer of a training and its learning rate over the steps."""
+"""The optimizer and its learning rate schedule."""
 
 import math
 from typing import Any
@@ -9,7 +9,12 @@ from lstm_ae.config import Config
 
 
 def make_optimizer(config: Config, steps: int) -> Any:
-    """The optimizer of a training of `steps` steps an epoch."""
+    """Return the optimizer that the config selects.
+
+    Args:
+        config: optimizer, learning rate, schedule, warm-up, clipping, and averaging.
+        steps: training steps per epoch.
+    """
     names = {"adam": "Adam", "adamw": "AdamW", "nadam": "Nadam", "rmsprop": "RMSprop", "sgd": "SGD"}
     others: dict[str, Any] = {"global_clipnorm": config.clip or None}
     if config.optimizer in ("adam", "adamw", "nadam"):
@@ -22,7 +27,7 @@ def make_optimizer(config: Config, steps: int) -> Any:
 
 
 def _rate(config: Config, steps: int) -> Any:
-    """The learning rate over `steps` steps."""
+    """Return the learning rate, or its schedule over `steps` steps."""
     rising = math.ceil(config.warmup * steps)
     if config.schedule == "cosine":
         if not rising:

@@ -1,7 +1,7 @@
-"""Training and validation steps: many in one call of TensorFlow, each batch in parts that run side by side.
+"""Training and validation steps: many per TensorFlow call, each batch split into parts that run in parallel.
 
-The parts of a batch depend on the number of parts alone and their gradients are added in order, so the numbers do not
-depend on the machine's cores.
+The split depends on the number of parts only and the parts' losses are added in order, so that results do not depend on
+the number of cores.
 """
 
 import itertools
@@ -17,24 +17,24 @@ from lstm_ae.training.deformation import Deformation
 
 
 def steps_per_epoch(split: Split, batch_size: int, most: int | None = None) -> int:
-    """Training steps in an epoch, so many at most; the last batch of all samples may be short."""
+    """Return the number of training steps per epoch, at most `most`; the last batch may be smaller."""
     steps = -(-split.samples // batch_size)
     return steps if most is None else min(steps, most)
 
 
 class TrainingSteps:
-    """The steps of one training.
+    """Training and validation steps of one training.
 
     Args:
         network: the inner network, on scaled values.
-        optimizer: built for its trainable variables.
-        data: the training and validation parts.
-        batch_size: samples in a training step; the last one of an epoch may be short.
-        most: training steps in an epoch, which then takes some of the samples; None for all.
-        parts: parts of a batch.
-        reconstruction_weight: share of the reconstruction in the loss where there is a label as well.
-        label_smoothing: share of a class's target given to all classes alike, in training.
-        deform: how training samples are deformed; None leaves them.
+        optimizer: an optimizer built for the network's trainable variables.
+        data: training and validation windows with their scale.
+        batch_size: samples per training step; the last step of an epoch may have fewer.
+        most: maximum number of training steps per epoch, on a random subset of the samples; None for all samples.
+        parts: number of parts that a batch is split into.
+        reconstruction_weight: weight of the reconstruction loss if there is a label loss as well.
+        label_smoothing: share of the target probability spread evenly over all classes, in training.
+        deform: augmentation of the training samples; None for none.
     """
 
     def __init__(
@@ -63,32 +63,40 @@ class TrainingSteps:
             self.names.append("label_accuracy")
         self.train_feed, self.validation_feed = (Batches(part, data.scale, network) for part in data[:2])
         self.count = steps_per_epoch(data.train, batch_size, most)
-        # Samples of an epoch.
+        # Samples per epoch.
         self.samples = min(self.count * batch_size, data.train.samples)
-        # Large, since no gradient has to be kept.
+        # Validation batches can be larger, since they need no gradients.
         self.validation_batch = inference_batch_size(data.validation)
         self.missing = any(part.missing for part in data[:2])
         self._train: Any = None
         self._validate: Any = None
 
     def train(self, order: Any, first: int, last: int, sums: Mapping[str, float]) -> dict[str, float]:
-        """Train on the batches from `first` to `last` - 1 of the samples in this order; returns `sums` grown by them.
+        """Train on the batches `first` to `last` - 1.
 
-        The sums go on from what they were, so that they do not depend on how many batches one call takes.
+        Args:
+            order: `(samples,)` int64, the samples in the order of the epoch.
+            first: first batch.
+            last: batch after the last one.
+            sums: sums of losses and metrics over the epoch's samples so far, by name. They are continued, so that they
+                do not depend on the number of batches per call.
+
+        Returns:
+            The sums including these batches.
         """
         before = tf.constant([sums[name] for name in self.names], tf.float64)
-        given = [tf.convert_to_tensor(order), tf.constant(first, tf.int64), tf.constant(last, tf.int64), before]
-        self._train = self._train or _traced(self._training, *given)
-        return self._named(self._train(*given))
+        arguments = [tf.convert_to_tensor(order), tf.constant(first, tf.int64), tf.constant(last, tf.int64), before]
+        self._train = self._train or _traced(self._training, *arguments)
+        return self._named(self._train(*arguments))
 
     def validate(self) -> dict[str, float]:
-        """The mean values of the validation part."""
+        """Return the mean losses and metrics on the validation windows, by name."""
         self._validate = self._validate or _traced(self._validating)
         values = self._named(self._validate())
         return {name: value / self.validation_feed.samples for name, value in values.items()}
 
     def release(self) -> None:
-        """Give back the memory of the data; no step can be taken afterwards."""
+        """Release the memory of the data; no step can run afterwards."""
         self.train_feed.release()
         self.validation_feed.release()
 
@@ -109,7 +117,7 @@ class TrainingSteps:
 
         def step(number: Any, sums: Any) -> Any:
             index = tf.range(number * self.validation_batch, tf.minimum((number + 1) * self.validation_batch, samples))
-            values = self.measured(self.validation_feed, index, training=False)[1]
+            values = self.measure(self.validation_feed, index, training=False)[1]
             return number + 1, sums + tf.cast(values, tf.float64)
 
         first, last = tf.constant(0, tf.int64), tf.constant(-(-samples // self.validation_batch), tf.int64)
@@ -119,25 +127,31 @@ class TrainingSteps:
         return tf.while_loop(lambda number, _: number < last, step, [first, sums], parallel_iterations=1)[1]
 
     def gradients(self, index: Any) -> tuple[list[Any], Any]:
-        """The gradients of the loss of a training batch, and what `measured` tells of it."""
+        """Return the gradients of the loss of a training batch, and the sums of `measure`."""
         with tf.GradientTape() as tape:
-            loss, sums = self.measured(self.train_feed, index, training=True)
+            loss, sums = self.measure(self.train_feed, index, training=True)
         return tape.gradient(loss, [variable.value for variable in self.network.trainable_variables]), sums
 
-    def measured(self, feed: Batches, index: Any, *, training: bool) -> tuple[Any, Any]:
-        """The loss of a batch, and the sums over its samples of all that is told."""
+    def measure(self, feed: Batches, index: Any, *, training: bool) -> tuple[Any, Any]:
+        """Return the mean loss of a batch, and the sums of losses and metrics over its samples in the order of `names`.
+
+        Args:
+            feed: source of the samples.
+            index: `(batch,)` int64 samples.
+            training: whether to augment samples and apply dropout and label smoothing.
+        """
         size = tf.shape(index, out_type=tf.int64)[0]
         bounds = [size * part // self.parts for part in range(self.parts + 1)]
-        told = []
+        by_part = []
         for part, (first, last) in enumerate(itertools.pairwise(bounds)):
-            # Not every operation takes a part without a sample, cuDNN's do not: it gets one that counts nothing.
-            sums = self._summed(feed, index[first : tf.maximum(last, first + 1)], part, training=training)
-            told.append(sums * tf.cast(last > first, tf.float32))
-        sums = tf.add_n(told)
+            # Some operations, such as cuDNN's, fail on empty batches: an empty part gets a sample of weight 0.
+            sums = self._sum_losses(feed, index[first : tf.maximum(last, first + 1)], part, training=training)
+            by_part.append(sums * tf.cast(last > first, tf.float32))
+        sums = tf.add_n(by_part)
         return sums[0] / tf.cast(size, tf.float32), sums
 
-    def _summed(self, feed: Batches, index: Any, part: int, *, training: bool) -> Any:
-        """Sums over samples, in the order of `names`. Sums and no means: parts are not of one size."""
+    def _sum_losses(self, feed: Batches, index: Any, part: int, *, training: bool) -> Any:
+        """Return sums over the samples of a part, in the order of `names`; not means, since parts differ in size."""
         inputs, targets = feed.cut(index)
         if training and self.deform:
             sequence = self.deform.apply(inputs["sequence"], self.optimizer.iterations, part)
@@ -146,26 +160,26 @@ class TrainingSteps:
         losses = {}
         for name, output in outputs.items():
             if name == "label":
-                errors = self._errors_of_label(targets[name], output, training=training)
+                errors = self._label_errors(targets[name], output, training=training)
                 hits = keras.metrics.sparse_categorical_accuracy(targets[name], output)
             else:
                 errors = self._squared_errors(output, targets[name])
             losses[name] = tf.reduce_sum(errors)
         loss = tf.add_n([self.weights[name] * value for name, value in losses.items()])
-        told = [loss, *losses.values()] if len(losses) > 1 else [loss]
-        return tf.stack([*told, tf.reduce_sum(hits)] if "label" in outputs else told)
+        sums = [loss, *losses.values()] if len(losses) > 1 else [loss]
+        return tf.stack([*sums, tf.reduce_sum(hits)] if "label" in outputs else sums)
 
     def _squared_errors(self, output: Any, target: Any) -> Any:
-        """The mean over each sample's values, those that are missing left out."""
+        """Return each sample's mean squared error over the values that are not missing."""
         if not self.missing:
             return tf.reduce_mean(tf.math.squared_difference(output, target), axis=(1, 2))
         absent = tf.math.is_nan(target)
-        # Twice, since the gradient of what `where` leaves out is 0 times NaN.
+        # Replace missing targets before subtracting: the gradient of values masked afterwards would be 0 * NaN.
         errors = tf.math.squared_difference(output, tf.where(absent, output, target))
-        there = tf.reduce_sum(tf.cast(~absent, tf.float32), axis=(1, 2))
-        return tf.reduce_sum(errors, axis=(1, 2)) / tf.maximum(there, 1.0)
+        present = tf.reduce_sum(tf.cast(~absent, tf.float32), axis=(1, 2))
+        return tf.reduce_sum(errors, axis=(1, 2)) / tf.maximum(present, 1.0)
 
-    def _errors_of_label(self, target: Any, output: Any, *, training: bool) -> Any:
+    def _label_errors(self, target: Any, output: Any, *, training: bool) -> Any:
         if not training or not self.label_smoothing:
             return keras.losses.sparse_categorical_crossentropy(target, output)
         classes = tf.one_hot(target, output.shape[-1])
@@ -173,5 +187,5 @@ class TrainingSteps:
 
 
 def _traced(function: Any, *arguments: Any) -> Any:
-    """A function as one graph: TensorFlow warns of many graphs where one process trains many models after another."""
+    """Trace a function once: TensorFlow warns of retracing if one process trains many models one after another."""
     return tf.function(function, autograph=False).get_concrete_function(*arguments)

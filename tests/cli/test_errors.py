@@ -187,7 +187,9 @@ def test_resuming_with_other_versions(refused, empty_directory, monkeypatch):
         text = "Interrupted; the state is saved. Go on with: lstmae toy train --resume --out 'a  b'"
         assert refused(f"toy train {TINY} --out 'a  b'", 130) == text
     monkeypatch.setattr("lstm_ae.run.installed_versions", lambda: {"keras": "4"})
-    assert refused("toy train --resume --out 'a  b'", 2).startswith("This training cannot go on: its versions had ")
+    assert refused("toy train --resume --out 'a  b'", 2).startswith(
+        "This training cannot be resumed: its versions had "
+    )
 
 
 @pytest.mark.parametrize("content", ["", "<!DOCTYPE html><html></html>", None, "half"])

@@ -220,7 +220,7 @@ def test_stops_without_progress_and_keeps_the_untrained_start_that_was_best(tmp_
     assert values == sorted(values)
     assert (result.best_epoch, result.epochs) == (0, 3)
     assert result.best == result.history[0]
-    assert result.stopped == "no better validation loss in 2 epochs"
+    assert result.stopped == "validation loss did not improve in 2 epochs"
     assert not result.diverged
     assert error_on(network, zeros) == pytest.approx(values[0], rel=1e-6)
     for got, wanted in zip(network.trainable_variables, network_for(config).trainable_variables, strict=True):
@@ -352,7 +352,7 @@ def test_a_state_of_something_else_is_refused(
     state.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         fitted(state, identity=identity)
-    assert str(caught.value).startswith("This training cannot go on: " + message)
+    assert str(caught.value).startswith("This training cannot be resumed: " + message)
     assert str(caught.value).endswith("Start a new run without --resume")
     assert state.read_bytes() == content
 
@@ -366,7 +366,7 @@ def test_a_cut_state_is_refused(uninterrupted: tuple[TrainingResult, Any, Path],
         fitted(state)
     text = str(caught.value)
     assert text.startswith(f"The training state {str(state)!r} cannot be read (")
-    assert text.endswith("start a new run, or delete that file to start this one from its beginning")
+    assert "delete that file to restart" in text
     assert "\n" not in text
     assert state.read_bytes() == content
 
