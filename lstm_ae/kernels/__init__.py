@@ -1,1 +1,1 @@
-"""Kernels for training on a processor, compiled by Numba."""
+"""LSTM kernels for CPUs, compiled by Numba."""

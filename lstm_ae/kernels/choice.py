@@ -1,4 +1,4 @@
-"""Which recurrent layers of a network are trained by the kernels here, and why others are not."""
+"""Selection of the recurrent layers that this package's kernels train instead of Keras."""
 
 import functools
 import logging
@@ -14,7 +14,12 @@ LOG = logging.getLogger(__name__)
 
 
 class KernelChoice(NamedTuple):
-    """How a recurrent layer is computed in training; `reason` says why Keras does it, "" where the kernels here do."""
+    """Choice between Keras and this package's kernels for one recurrent layer.
+
+    Args:
+        layer: the recurrent layer.
+        reason: why Keras computes it in training; "" if the kernels do.
+    """
 
     layer: Any
     reason: str
@@ -26,9 +31,9 @@ class KernelChoice(NamedTuple):
 
 @functools.cache
 def unavailable_reason() -> str:
-    """Why the kernels cannot be used on this machine; "" where they can."""
+    """Return why the kernels cannot be used on this machine; "" if they can."""
     if tf.config.list_physical_devices("GPU"):
-        return "a GPU is there, and Keras' cuDNN layers use it"
+        return "Keras' cuDNN layers use the GPU"
     try:
         import lstm_ae.kernels.operation  # noqa: F401
     except Exception as error:
@@ -37,31 +42,32 @@ def unavailable_reason() -> str:
 
 
 def compile_failure(error: Exception) -> str:
-    """That compiled kernels cannot be had on this machine, and by what they were kept from it."""
+    """Return the reason for Keras if importing or compiling the kernels raised `error`."""
     first = next(iter(str(error).splitlines()), "")
     return f"the kernels cannot be compiled here ({': '.join(filter(None, (type(error).__name__, first)))})"
 
 
 def reason_for_keras(layer: Any) -> str:
-    """Why Keras must compute this layer; "" where the kernels here can."""
+    """Return why the kernels do not support a layer on this machine; "" if they do."""
     if not isinstance(layer, layers.LSTM):
         return f"there is no kernel for {type(layer).__name__}"
     if layer.dropout or layer.recurrent_dropout:
-        return "there is dropout inside its recurrence"
+        return "it has recurrent dropout or dropout of its inputs"
     if layer.activation is not keras.activations.tanh or layer.recurrent_activation is not keras.activations.sigmoid:
         return "its activations are not tanh and sigmoid"
     if layer.compute_dtype != "float32":
         return f"it computes in {layer.compute_dtype}"
     if not layer.use_bias or layer.unroll or layer.stateful:
-        return "it has no bias, is unrolled or stateful"
+        return "it has no bias, is unrolled, or is stateful"
     return unavailable_reason()
 
 
 def choose_kernels(network: Any, kernel: str) -> list[KernelChoice]:
-    """How each recurrent layer of a network is computed in training.
+    """Choose between Keras and the kernels for each recurrent layer of a network.
 
     Args:
-        kernel: "auto", or "keras" for Keras alone.
+        network: a Keras functional model.
+        kernel: "auto", or "keras" for Keras only.
     """
     return [
         KernelChoice(layer, "--kernel keras" if kernel == "keras" else reason_for_keras(layer))
@@ -71,12 +77,16 @@ def choose_kernels(network: Any, kernel: str) -> list[KernelChoice]:
 
 @contextmanager
 def accelerate(network: Any, kernel: str) -> Iterator[list[KernelChoice]]:
-    """Let the kernels here compute the network's layers where they can, in graphs that are traced meanwhile.
+    """Use the kernels for all supported layers in graphs that are traced within this context.
 
-    The network, its variables and what is saved of it stay Keras' own: only the loop over the steps is exchanged.
+    Only the loop over the time steps is replaced: the network, its variables, and saved files remain those of Keras.
 
     Args:
-        kernel: "auto", or "keras" for Keras alone.
+        network: a Keras functional model.
+        kernel: "auto", or "keras" for Keras only.
+
+    Yields:
+        The choice for each recurrent layer.
     """
     made = choose_kernels(network, kernel)
     for choice in made:
@@ -84,7 +94,7 @@ def accelerate(network: Any, kernel: str) -> Iterator[list[KernelChoice]]:
     fast = [choice.layer for choice in made if not choice.reason]
     for layer, outer in _recurrent(network):
         if layer in fast:
-            layer.inner_loop = functools.partial(_loop, layer, _is_trained_below(network, outer))
+            layer.inner_loop = functools.partial(_loop, layer, _needs_input_gradient(network, outer))
     try:
         yield made
     finally:
@@ -93,14 +103,14 @@ def accelerate(network: Any, kernel: str) -> Iterator[list[KernelChoice]]:
 
 
 def _recurrent(network: Any) -> Iterator[tuple[Any, Any]]:
-    """Every recurrent layer, and the layer of the network that holds it (itself, or `Bidirectional`)."""
+    """Yield every recurrent layer with the layer of the network that contains it (itself, or `Bidirectional`)."""
     for outer in network.layers:
         inner = [outer.forward_layer, outer.backward_layer] if isinstance(outer, layers.Bidirectional) else [outer]
         yield from ((layer, outer) for layer in inner if isinstance(layer, layers.RNN))
 
 
-def _is_trained_below(network: Any, layer: Any) -> bool:
-    """Whether the layer's input depends on trained weights, so that its gradient is wanted."""
+def _needs_input_gradient(network: Any, layer: Any) -> bool:
+    """Return whether the layer's input depends on trainable weights."""
     applied_once = len(layer._inbound_nodes) == 1
     return not applied_once or bool(keras.Model(network.inputs, layer.input).trainable_variables)
 
@@ -108,10 +118,10 @@ def _is_trained_below(network: Any, layer: Any) -> bool:
 def _loop(
     layer: Any, differentiate: bool, sequences: Any, initial_state: Any, mask: Any, training: bool = False
 ) -> tuple[Any, Any, list[Any]]:
-    """What `keras.layers.LSTM.inner_loop` does: the last output, all outputs, and the final states."""
+    """Replace `keras.layers.LSTM.inner_loop`; return the last output, all outputs, and the final states."""
     if mask is not None or not tf.inside_function() or not tf.is_tensor(sequences):
-        stock: tuple[Any, Any, list[Any]] = layers.LSTM.inner_loop(layer, sequences, initial_state, mask, training)
-        return stock
+        original: tuple[Any, Any, list[Any]] = layers.LSTM.inner_loop(layer, sequences, initial_state, mask, training)
+        return original
     from lstm_ae.kernels.operation import lstm_layer
 
     cell = layer.cell

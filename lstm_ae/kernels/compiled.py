@@ -1,4 +1,4 @@
-"""How the functions of this package are compiled: once a machine, where the result can be kept."""
+"""Compilation of this package's functions by Numba, cached on disk where possible."""
 
 import hashlib
 import os
@@ -10,27 +10,27 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-# Not beside the source: what pip has not put there stays when the package goes, and hides the one installed next.
-KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lstm-ae" / "numba"
+# Not next to the source: pip does not remove files that it did not install, and stale ones would hide a new version.
+CACHE_DIRECTORY = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lstm-ae" / "numba"
 
 
 def stamp(folder: Path) -> str:
-    """What names the source in a folder: other where a line of any of its files is other."""
-    told = hashlib.sha256()
+    """Return a hash of all Python sources in a folder, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):
-        told.update(path.read_bytes())
-    return told.hexdigest()[:16]
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
-# Numba looks at the file of a function alone, and compiles into it those that it calls of other files.
+# Numba checks only the file of the compiled function for changes, not the files of functions inlined into it.
 _STAMP = stamp(Path(__file__).parent)
 
 
 @contextmanager
-def _kept_apart() -> Iterator[None]:
-    """Where Numba keeps what is decorated within: below the user's folder for it, if there is one, else in ours."""
+def _cache_directory() -> Iterator[None]:
+    """Set Numba's cache directory for functions decorated within, below the user's setting if there is one."""
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(Path(before or KEPT, f"kernels-{_STAMP}"))
+    numba.config.CACHE_DIR = str(Path(before or CACHE_DIRECTORY, f"kernels-{_STAMP}"))
     try:
         yield
     finally:
@@ -38,39 +38,39 @@ def _kept_apart() -> Iterator[None]:
 
 
 def _probe() -> None:
-    """Something to compile."""
+    """Do nothing; compiled to find out whether the cache works."""
 
 
-def _can_be_kept() -> bool:
-    """Whether Numba finds a directory for compiled code: the user's, or if that cannot be written another."""
+def _cache_works() -> bool:
+    """Return whether Numba can write compiled code to a cache directory."""
     try:
-        with _kept_apart():
+        with _cache_directory():
             numba.njit(cache=True)(_probe)
     except RuntimeError:
         return False
     return True
 
 
-_CACHE = _can_be_kept()
+_CACHE = _cache_works()
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function that other compiled ones call. Products and sums may be fused."""
-    with _kept_apart():
+    """Compile a function for use in compiled functions; products and sums may be fused."""
+    with _cache_directory():
         made: Function = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=_CACHE)(function)
     return made
 
 
 @compiled
 def aligned(size: int) -> Any:
-    """Zeros that start at a cache line, as TensorFlow's own memory does: vectors across two lines cost double."""
+    """Return `size` zeros aligned to a cache line, since loads across two lines take twice as long."""
     array = np.zeros(size + 15, np.float32)
     skip = (-array.ctypes.data % 64) // 4
     return array[skip : skip + size]
 
 
 def kernel(function: Callable[[int, int], None]) -> Any:
-    """Compile a function that TensorFlow calls: of its state (none here) and its context."""
-    with _kept_apart():
+    """Compile a function that TensorFlow calls with the kernel's state (unused) and the context."""
+    with _cache_directory():
         return numba.cfunc("void(uintp, uintp)", error_model="numpy", cache=_CACHE)(function)

@@ -1,17 +1,17 @@
-"""The LSTM's forward and backward pass over a part of a batch, for Numba.
+"""LSTM forward and backward pass over a part of a batch, for Numba.
 
 The equations are those of `keras.layers.LSTM` (Hochreiter and Schmidhuber 1997, with the forget gate of Gers,
-Schmidhuber and Cummins 2000); the gates stand in Keras' order i, f, g (the candidate), o. What makes it fast is the
-arrangement:
+Schmidhuber and Cummins 2000); the gates are in Keras' order i, f, g (the candidate), o. The memory layout makes it
+fast:
 
-- A step is one matrix product: each row of `inputs` holds [x_t, h_(t-1), 1], so that kernel, recurrent kernel and bias
+- A step is one matrix product: each row of `inputs` is [x_t, h_(t-1), 1], so that kernel, recurrent kernel, and bias
   are one matrix, and so are their gradients.
-- Units are the lanes of a vector. The four gates of `LANES` units stand side by side, `(block, gate, lane)`; a tile of
-  the product ends with all that the cell's step of these units needs. Missing units of the last block are zeros.
-- Everything of a step lies together, step by step, so that a step works in the cache.
+- Units are the lanes of a vector. The four gates of `LANES` units are contiguous, `(block, gate, lane)`, so that one
+  tile of the product yields all gates of these units. Unused lanes of the last block are zeros.
+- The data of a step is contiguous, so that a step works in the cache.
 
-Arrays are flat; shapes below say how they are read. n is the number of rows of the part, F the features, U the units,
-K = F + U + 1, B the blocks of units, T the steps.
+Arrays are flat; shapes below describe their layout. n is the number of rows of the part, F of features, U of units,
+B of blocks of units, T of steps, and K = F + U + 1.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from lstm_ae.kernels.vectors import LANES, TILE_ROWS, expm1, load, load_first, s
 
 
 def _strip(rows: int, wide: int) -> Any:
-    """A product `wide` vectors wide, by tiles of `rows` rows and what is left row by row."""
+    """Return a product of `wide` vectors in tiles of `rows` rows; remaining rows are computed one by one."""
     many, one = tile(rows, wide), tile(1, wide)
 
     @compiled
@@ -42,7 +42,7 @@ def _strip(rows: int, wide: int) -> Any:
     return strip
 
 
-# Narrow tiles are higher, so that as many sums are under way.
+# Narrower tiles have more rows, so that the number of independent sums stays the same.
 _strip_4, _strip_2, _strip_1 = _strip(TILE_ROWS, 4), _strip(2 * TILE_ROWS, 2), _strip(2 * TILE_ROWS, 1)
 
 
@@ -52,15 +52,15 @@ def product(
     left: Any, left_at: int, left_row: int, left_sum: int, right: Any, right_at: int, right_sum: int,
     rows: int, wide: int, length: int,
 ) -> None:  # fmt: skip
-    """out = start + left x right, for `rows` rows and `wide` vectors; the arguments are those of `vectors.tile`."""
+    """Compute out = start + left x right for `rows` rows and `wide` vectors; see `vectors.tile` for the arguments."""
     n = 0
     while n < wide:
-        o, s, r, still = out_at + n * LANES, start_at + n * LANES, right_at + n * LANES, wide - n
-        if still >= 4:
+        o, s, r, remaining = out_at + n * LANES, start_at + n * LANES, right_at + n * LANES, wide - n
+        if remaining >= 4:
             _strip_4(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
                      rows, length)  # fmt: skip
             n += 4
-        elif still >= 2:
+        elif remaining >= 2:
             _strip_2(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
                      rows, length)  # fmt: skip
             n += 2
@@ -72,28 +72,31 @@ def product(
 
 @compiled
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x))."""
+    """Return 1 / (1 + exp(-x))."""
     return 1.0 / (2.0 + expm1(0.0 - x))
 
 
 @compiled
 def tanh(x: Any) -> Any:
-    """The hyperbolic tangent, accurate near 0 as well."""
+    """Return the hyperbolic tangent, accurate near 0 as well."""
     grown = expm1(x + x)
     return grown / (grown + 2.0)
 
 
 @compiled
 def pack(
-    kernel: Any, recurrent: Any, bias: Any, features: int, units: int, packed: Any, turned: Any, inner: int
+    kernel: Any, recurrent: Any, bias: Any, features: int, units: int, packed: Any, transposed: Any, inner: int
 ) -> None:
     """Arrange the weights for both passes.
 
     Args:
-        kernel: `(F, 4 U)`; recurrent: `(U, 4 U)`; bias: `(4 U,)`, as Keras holds them.
-        packed: `(B, K, 4, LANES)`, zero where there is no unit.
-        turned: `(B, 4, LANES, columns)` with the columns [x, padded to `inner`; h, padded to blocks]; zero elsewhere.
-        inner: columns of x in `turned`; 0 where no gradient of x is wanted.
+        kernel: `(F, 4 U)`, as in Keras.
+        recurrent: `(U, 4 U)`, as in Keras.
+        bias: `(4 U,)`, as in Keras.
+        packed: `(B, K, 4, LANES)` output for the forward pass, zero in unused lanes.
+        transposed: `(B, 4, LANES, columns)` output for the backward pass, with the columns [x, padded to `inner`; h,
+            padded to blocks]; zero elsewhere.
+        inner: columns of x in `transposed`; 0 if no gradient of x is needed.
     """
     blocks = -(-units // LANES)
     length, columns = features + units + 1, inner + blocks * LANES
@@ -112,9 +115,9 @@ def pack(
                 row = ((block * 4 + gate) * LANES + lane) * columns
                 if k < features:
                     if inner > 0:
-                        turned[row + k] = weight
+                        transposed[row + k] = weight
                 elif k < features + units:
-                    turned[row + inner + k - features] = weight
+                    transposed[row + inner + k - features] = weight
 
 
 @compiled
@@ -122,16 +125,16 @@ def forward(
     x: Any, first: int, n: int, steps: int, features: int, units: int, backwards: bool,
     packed: Any, inputs: Any, cells: Any, gates: Any, sequence: Any, all_steps: bool,
 ) -> None:  # fmt: skip
-    """Run the cell over all steps.
+    """Compute the forward pass over all steps.
 
     Args:
-        x: `(batch, T, F)`, of which the part is the rows from `first` on.
-        backwards: read x from its last step to its first.
-        packed: as `pack` leaves it.
-        inputs: `(T + 1, n, K)`; h_0 stands in its first step, and the ones in every step. It is filled.
-        cells: `(T + 1, n, B, LANES)`; c_0 stands in its first step. It is filled.
-        gates: `(T, n, B, 4, LANES)`, filled with i, f, g, o.
-        sequence: `(batch, T, U)`, filled where `all_steps`.
+        x: `(batch, T, F)`; the part starts at row `first`.
+        backwards: process x from last to first step.
+        packed: weights as filled by `pack`.
+        inputs: `(T + 1, n, K)` with h_0 in the first step and ones in every step; the rest is output.
+        cells: `(T + 1, n, B, LANES)` with c_0 in the first step; the rest is output.
+        gates: `(T, n, B, 4, LANES)` output: i, f, g, o.
+        sequence: `(batch, T, U)` output if `all_steps`.
     """
     blocks = -(-units // LANES)
     length, row_gates, row_cells = features + units + 1, blocks * 4 * LANES, blocks * LANES
@@ -175,20 +178,23 @@ def forward(
 @compiled
 def backward(
     first: int, n: int, steps: int, features: int, units: int, backwards: bool,
-    turned: Any, inputs: Any, cells: Any, gates: Any, d_sequence: Any, all_steps: bool,
+    transposed: Any, inputs: Any, cells: Any, gates: Any, d_sequence: Any, all_steps: bool,
     d_inputs: Any, inner: int, d_cells: Any, d_x: Any, d_weights: Any,
 ) -> None:  # fmt: skip
-    """The gradients, from the last step to the first.
+    """Compute the gradients, from last to first step.
 
     Args:
-        turned, inner: as `pack` leaves them.
-        inputs, cells, gates: as `forward` left them; the gates are overwritten.
-        d_sequence: `(batch, T, U)`, read where `all_steps`.
-        d_inputs: `(n + 1, inner + B LANES)`, working space; its last columns start with the gradient of the last h,
-            and end with that of h_0. Its last row is zeros.
-        d_cells: `(n, B, LANES)`, starts with the gradient of the last c, ends with that of c_0.
-        d_x: `(batch, T, F)`, filled where `inner` is not 0.
-        d_weights: `(K, B, 4, LANES)`, starts with zeros, ends with the gradient of the weights.
+        transposed: weights as filled by `pack`.
+        inputs: as filled by `forward`.
+        cells: as filled by `forward`.
+        gates: as filled by `forward`; overwritten.
+        d_sequence: `(batch, T, U)` gradient of all hidden states, read if `all_steps`.
+        d_inputs: `(n + 1, inner + B LANES)` working memory; the last columns are the gradient of the last h on entry
+            and of h_0 on return. The last row is zeros.
+        inner: columns of x in `transposed`.
+        d_cells: `(n, B, LANES)` gradient of the last c on entry and of c_0 on return.
+        d_x: `(batch, T, F)` output if `inner` is not 0.
+        d_weights: `(K, B, 4, LANES)` zeros on entry, gradient of the weights on return.
     """
     blocks = -(-units // LANES)
     length, row_gates, row_cells = features + units + 1, blocks * 4 * LANES, blocks * LANES
@@ -218,7 +224,8 @@ def backward(
                 store(gates, g + 2 * LANES, d_c * i * (1.0 - candidate * candidate))
                 store(gates, g + 3 * LANES, d_h * grown * o * (1.0 - o))
         product(d_inputs, 0, columns, d_inputs, n * columns, 0,
-                gates, at * row_gates, row_gates, 1, turned, 0, columns, n, columns // LANES, row_gates)  # fmt: skip
+                gates, at * row_gates, row_gates, 1, transposed, 0, columns, n, columns // LANES,
+                row_gates)  # fmt: skip
         product(d_weights, 0, row_gates, d_weights, 0, row_gates, inputs, at * length, 1, length,
                 gates, at * row_gates, row_gates, length, row_gates // LANES, n)  # fmt: skip
         if inner > 0:

@@ -1,7 +1,7 @@
-"""Operations for TensorFlow made of Numba's compiled functions, by TensorFlow's C API for kernels.
+"""TensorFlow operations from functions compiled by Numba, via TensorFlow's C API for kernels.
 
-That API (`tensorflow/c/kernels.h` and `ops.h`) is what plug-in devices are written against. TensorFlow calls the
-compiled function as it calls kernels of its own: without Python, on its threads, in its memory.
+This API (`tensorflow/c/kernels.h` and `ops.h`) is the one for pluggable devices. TensorFlow calls the compiled function
+like its own kernels: without Python, on its threads, and in its memory.
 """
 
 import ctypes
@@ -19,8 +19,8 @@ from lstm_ae.kernels.compiled import compiled
 
 _PATH = str(next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework*.[sd][oy]*"), ""))
 if not _PATH:
-    raise ImportError("TensorFlow has no library of its own here that operations could be added to")
-# Symbols found by name, not by address, can be cached on disk.
+    raise ImportError("the shared library of TensorFlow was not found")
+# Functions that refer to symbols by name, not by address, can be cached on disk.
 llvmlite.binding.load_library_permanently(_PATH)
 _library = ctypes.CDLL(_PATH)
 
@@ -42,7 +42,7 @@ _delete_tensor = types.ExternalFunction("TF_DeleteTensor", types.void(_handle))
 
 @compiled
 def _input(context: int, index: int) -> int:
-    """The handle of an input's tensor."""
+    """Return the handle of an input's tensor."""
     status, cell = _new_status(), np.zeros(1, np.uintp)
     _get_input(context, index, cell.ctypes.data, status)
     _delete_status(status)
@@ -51,7 +51,7 @@ def _input(context: int, index: int) -> int:
 
 @compiled
 def extent(context: int, index: int, axis: int) -> int:
-    """The length of an input along an axis."""
+    """Return the length of an input along an axis."""
     tensor = _input(context, index)
     length = _dim(tensor, axis)
     _delete_tensor(tensor)
@@ -60,16 +60,16 @@ def extent(context: int, index: int, axis: int) -> int:
 
 @compiled
 def floats(context: int, index: int) -> Any:
-    """An input's numbers, flat."""
+    """Return the values of a float32 input, flat."""
     tensor = _input(context, index)
     array = numba.carray(_data(tensor), (_count(tensor),), np.float32)
-    _delete_tensor(tensor)  # the handle; the context holds the tensor until the function returns
+    _delete_tensor(tensor)  # only the handle: the context owns the tensor until the function returns
     return array
 
 
 @compiled
 def integers(context: int, index: int) -> Any:
-    """An input's whole numbers (int64), flat."""
+    """Return the values of an int64 input, flat."""
     tensor = _input(context, index)
     array = numba.carray(_data(tensor), (_count(tensor),), np.int64)
     _delete_tensor(tensor)
@@ -78,14 +78,18 @@ def integers(context: int, index: int) -> Any:
 
 @compiled
 def output(context: int, index: int, rank: int, first: int, second: int = 1, third: int = 1) -> Any:
-    """Memory for an output of one to three axes, flat. Where there is none the operation fails; the array is empty."""
+    """Allocate an output of one to three axes and return it flat, or fail the operation if memory is short.
+
+    Returns:
+        The float32 array; empty if the allocation failed.
+    """
     dims, size = np.array((first, second, third), np.int64), first * second * third
     status = _new_status()
     tensor = _allocate(context, index, _FLOAT, dims.ctypes.data, rank, 4 * size, status)
     failed = _code(status) != 0
     if failed:
         _fail(context, status)
-        tensor = _input(context, 0)  # of what was not allocated there is no address
+        tensor = _input(context, 0)  # any valid handle, since the output has none
     _delete_status(status)
     array = numba.carray(_data(tensor), (0 if failed else size,), np.float32)
     _delete_tensor(tensor)
@@ -93,15 +97,16 @@ def output(context: int, index: int, rank: int, first: int, second: int = 1, thi
 
 
 def register(name: str, inputs: Sequence[str], outputs: Sequence[str], kernel: Any) -> None:
-    """Make an operation of a compiled function.
+    """Register a compiled function as a TensorFlow operation for CPUs.
 
     Args:
-        name: in camel case, as TensorFlow wants it.
-        inputs, outputs: names and types, as `"sequence: float"`.
-        kernel: made by `compiled.kernel`; it must stay alive.
+        name: name of the operation, in camel case.
+        inputs: names and types, such as `"sequence: float"`.
+        outputs: names and types.
+        kernel: a function compiled by `compiled.kernel`; the caller must keep a reference to it.
 
     Raises:
-        RuntimeError: TensorFlow refuses it.
+        RuntimeError: TensorFlow rejects the operation.
     """
 
     def call(function: str, *arguments: Any, result: Any = None) -> Any:

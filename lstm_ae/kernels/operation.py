@@ -1,4 +1,4 @@
-"""An LSTM layer as one differentiable operation of TensorFlow's, run by the kernels of `lstm`."""
+"""LSTM layer as one differentiable TensorFlow operation, computed by the kernels of `lstm`."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from lstm_ae.kernels.compiled import aligned, kernel
 from lstm_ae.kernels.native import extent, floats, integers, output, register
 from lstm_ae.kernels.vectors import LANES
 
-# Rows that go through the steps together: what a step works on then stays in a core's cache.
+# Rows that are computed together, so that the working set of a step stays in a core's cache.
 ROWS = 64
 
 
@@ -28,19 +28,19 @@ def _forward(_: int, context: int) -> None:
     inputs = output(context, 3, 1, held * (steps + 1) * length)
     cells = output(context, 4, 1, held * (steps + 1) * row)
     gates = output(context, 5, 1, held * steps * row * 4)
-    turned = output(context, 6, 1, 4 * row * (inner + row))
+    transposed = output(context, 6, 1, 4 * row * (inner + row))
     if (
         len(sequence) < all_steps * batch * steps * units
         or min(len(h), len(c)) < batch * units
         or len(inputs) < held * (steps + 1) * length
         or len(cells) < held * (steps + 1) * row
         or len(gates) < held * steps * row * 4
-        or len(turned) == 0
+        or len(transposed) == 0
     ):
-        return  # there was not enough memory, and TensorFlow raises that
+        return  # An allocation failed, and TensorFlow reports the error.
     packed = aligned(length * row * 4)
-    turned[:] = 0
-    lstm.pack(floats(context, 1), floats(context, 2), floats(context, 3), features, units, packed, turned, inner)
+    transposed[:] = 0
+    lstm.pack(floats(context, 1), floats(context, 2), floats(context, 3), features, units, packed, transposed, inner)
     for first in range(0, batch, ROWS):
         rows, at = min(ROWS, batch - first), first if keep else 0
         part_inputs, part_cells = inputs[at * (steps + 1) * length :], cells[at * (steps + 1) * row :]
@@ -66,7 +66,7 @@ def _forward(_: int, context: int) -> None:
 @kernel
 def _backward(_: int, context: int) -> None:
     d_sequence, d_h, d_c = floats(context, 0), floats(context, 1), floats(context, 2)
-    inputs, cells, gates, turned = floats(context, 3), floats(context, 4), floats(context, 5), floats(context, 6)
+    inputs, cells, gates, transposed = floats(context, 3), floats(context, 4), floats(context, 5), floats(context, 6)
     batch, units = extent(context, 1, 0), extent(context, 1, 1)
     form = integers(context, 7)
     backwards, all_steps, inner, features, steps = form[0] > 0, form[1] > 0, form[3], form[4], form[5]
@@ -96,7 +96,7 @@ def _backward(_: int, context: int) -> None:
                 d_inputs[n * columns + inner + unit] = d_h[(first + n) * units + unit] if known else 0
                 d_cells[n * row + unit] = d_c[(first + n) * units + unit] if known else 0
         lstm.backward(
-            first, rows, steps, features, units, backwards, turned, inputs[first * (steps + 1) * length :],
+            first, rows, steps, features, units, backwards, transposed, inputs[first * (steps + 1) * length :],
             cells[first * (steps + 1) * row :], gates[first * steps * row * 4 :], d_sequence, all_steps,
             d_inputs, inner, d_cells, d_x, d_weights,
         )  # fmt: skip
@@ -117,7 +117,7 @@ def _backward(_: int, context: int) -> None:
                     d_bias[column] = value
 
 
-_TAPE = ["inputs: float", "cells: float", "gates: float", "turned: float"]
+_TAPE = ["inputs: float", "cells: float", "gates: float", "transposed: float"]
 _WEIGHTS = ["kernel: float", "recurrent: float", "bias: float"]
 _STATES = ["h: float", "c: float"]
 register(
@@ -148,21 +148,21 @@ def lstm_layer(
 
     Args:
         sequence: `(batch, steps, features)`.
-        weights: kernel, recurrent kernel and bias, as Keras holds them.
+        weights: kernel, recurrent kernel, and bias, as in Keras.
         states: h and c before the first step, `(batch, units)`.
-        backwards: read the sequence from its end.
-        all_steps: give the hidden state of every step besides the last.
-        differentiate: whether the gradient of the sequence is wanted.
-        training: whether gradients will be taken; if not, nothing is kept for them.
+        backwards: process the sequence from last to first step.
+        all_steps: return the hidden states of all steps.
+        differentiate: compute the gradient of the sequence.
+        training: store intermediate values for the gradients.
 
     Returns:
-        The hidden states `(batch, steps, units)` (or `(0,)` without `all_steps`), and the last h and c.
+        The hidden states `(batch, steps, units)` (`(0,)` without `all_steps`), and the last h and c, `(batch, units)`.
     """
     batch, steps, features = sequence.shape
     units = weights[1].shape[0]
     inner = -(-features // LANES) * LANES if differentiate else 0
     choices = tf.constant([backwards, all_steps, training, inner, features], tf.int64)
-    # The number of steps as well, which nothing else tells the gradient where the batch is empty.
+    # The gradient cannot infer the number of steps from an empty batch, so it is passed explicitly.
     form = tf.concat([choices, tf.shape(sequence, out_type=tf.int64)[1:2]], axis=0)
     shapes = [(batch, steps, units) if all_steps else (0,), (batch, units), (batch, units)]
 

@@ -1,8 +1,7 @@
-"""Vectors of float32 for Numba: as many lanes as the processor has, with arithmetic, loads, stores and products.
+"""SIMD vectors of float32 for Numba, as wide as the registers, with arithmetic, loads, stores, and products.
 
-Numba leaves vectorising to LLVM, which finds no good code for a cell's step. Here a value of `Vector` is one register,
-so a kernel says itself what runs side by side. LLVM's vector types exist on every processor; only the number of lanes
-is the machine's.
+LLVM's automatic vectorization yields slow code for an LSTM cell's step. A `Vector` is one register, so that kernels
+control vectorization explicitly. LLVM provides vector types on every processor; only the number of lanes differs.
 """
 
 import operator
@@ -16,9 +15,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 _FEATURES = llvmlite.binding.get_host_cpu_features()
-# AVX-512, AVX, and what every other processor has.
+# AVX-512, AVX, and the minimum of all other processors.
 LANES: int = 16 if _FEATURES.get("avx512f") else 8 if _FEATURES.get("avx") else 4
-# Rows and vectors of a tile of a product: its sums must fit the registers, 16 of them with AVX, 32 elsewhere.
+# Rows of a tile of a product: its sums must fit into the registers, 16 of them with AVX, 32 elsewhere.
 TILE_ROWS = 2 if LANES == 8 else 4
 
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
@@ -27,7 +26,7 @@ _LENGTH = ir.IntType(64)
 
 
 class Vector(types.Type):
-    """Numba's type of `LANES` numbers of float32."""
+    """Numba type of `LANES` float32 values."""
 
     def __init__(self) -> None:
         super().__init__(name=f"float32x{LANES}")
@@ -43,18 +42,18 @@ class _Model(models.PrimitiveModel):
 
 
 def _every(value: float | int, kind: Any = _VECTOR) -> Any:
-    """A constant in all lanes."""
+    """Return a constant in all lanes."""
     return ir.Constant(kind, [ir.Constant(kind.element, value)] * LANES)
 
 
 def _spread(builder: Any, value: Any) -> Any:
-    """A scalar in all lanes."""
+    """Return a scalar in all lanes."""
     single = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_INT, 0))
     return builder.shuffle_vector(single, single, ir.Constant(_INTS, [0] * LANES))
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    """The address of an element of an array of one dimension."""
+    """Return the address of an element of a one-dimensional array."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [index])
 
@@ -64,7 +63,7 @@ def _wide(builder: Any, pointer: Any) -> Any:
 
 
 def _mask(builder: Any, count: Any) -> Any:
-    """True in the first `count` lanes."""
+    """Return a mask that is true in the first `count` lanes."""
     number = builder.trunc(count, _INT)
     single = builder.insert_element(ir.Constant(_INTS, ir.Undefined), number, ir.Constant(_INT, 0))
     counts = builder.shuffle_vector(single, single, ir.Constant(_INTS, [0] * LANES))
@@ -73,7 +72,7 @@ def _mask(builder: Any, count: Any) -> Any:
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
-    """The `LANES` numbers from `index` on."""
+    """Load `LANES` values from `index`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, array, *arguments)
@@ -84,7 +83,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write a vector from `index` on."""
+    """Store a vector from `index`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, array, *arguments[:2])
@@ -99,7 +98,7 @@ _MASKED = f"v{LANES}f32.p0"
 
 @intrinsic
 def load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:
-    """The first `count` numbers from `index` on, zero in the other lanes."""
+    """Load `count` values from `index`; the other lanes are zero."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _wide(builder, _pointer(context, builder, array, *arguments[:2]))
@@ -113,7 +112,7 @@ def load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:
 
 @intrinsic
 def store_first(typing: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
-    """Write the first `count` lanes from `index` on."""
+    """Store the first `count` lanes of a vector from `index`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _wide(builder, _pointer(context, builder, array, *arguments[:2]))
@@ -127,7 +126,7 @@ def store_first(typing: Any, array: Any, index: Any, value: Any, count: Any) -> 
 
 
 def _binary(name: str) -> Any:
-    """Arithmetic of two vectors, or of a vector and a constant; products and sums may be fused."""
+    """Return an arithmetic operation on two vectors, or a vector and a scalar; products and sums may be fused."""
 
     @intrinsic
     def operation(typing: Any, left: Any, right: Any) -> Any:
@@ -161,13 +160,13 @@ for _python, _name in (
 ):
     _overload(_python, _name)
 
-# exp(r) - 1 for |r| <= ln 2 / 2, by Taylor: the first term left out is below 6e-9 of the result.
+# Taylor series of exp(r) - 1 for |r| <= ln 2 / 2: the first omitted term is below 6e-9 of the result.
 _TAYLOR = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0)
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 
 
 def _expm1(most: float) -> Any:
-    """exp(x) - 1 of x cut to [-most, most]."""
+    """Return the intrinsic exp(x) - 1 for x clipped to [-most, most]."""
 
     @intrinsic
     def expm1(typing: Any, value: Any) -> Any:
@@ -188,7 +187,7 @@ def _expm1(most: float) -> Any:
             for coefficient in _TAYLOR[1:]:
                 tail = fused(tail, rest, _every(coefficient))
             tail = builder.fmul(tail, rest)
-            # 2**power, made by writing the exponent's bits.
+            # 2**power by setting the bits of the exponent.
             bits = builder.shl(builder.add(builder.fptosi(power, _INTS), _every(127, _INTS)), _every(23, _INTS))
             scale = builder.bitcast(bits, _VECTOR)
             return fused(tail, scale, builder.fsub(scale, _every(1.0)))
@@ -198,20 +197,20 @@ def _expm1(most: float) -> Any:
     return expm1
 
 
-# exp(x) - 1 in all lanes, right to a few units in the last place for small x as well; NaN stays NaN. x is cut to
+# exp(x) - 1 in all lanes, accurate to a few units in the last place, also for small x; NaN stays NaN. x is clipped to
 # [-87, 87], where float32's exponential is a normal number.
 expm1 = _expm1(87.0)
-# The same of an x cut to [-20, 20], where float32's tanh(x / 2) has long been 1, so that a product may still grow.
+# The same with x clipped to [-20, 20], beyond which tanh(x / 2) is 1 in float32, so that products do not overflow.
 expm1_low = _expm1(20.0)
 
 
 def tile(rows: int, wide: int) -> Any:
-    """A product's tile of `rows` rows and `wide` vectors, its sums held in registers.
+    """Return a product's tile of `rows` rows and `wide` vectors that keeps its sums in registers.
 
     Returns:
-        A function of (out, its first index and row stride; start, its first index and row stride; left, its first
-        index, row stride and stride of the sum; right, its first index and stride of the sum; length of the sum):
-        out = start + left x right. All arrays are of one dimension.
+        A function that computes out = start + left x right, with the arguments (out, its first index, and row stride;
+        start, its first index, and row stride; left, its first index, row stride, and stride of the sum; right, its
+        first index, and stride of the sum; length of the sum). All arrays are one-dimensional.
     """
 
     @intrinsic
@@ -239,7 +238,7 @@ def tile(rows: int, wide: int) -> Any:
             rights, right_at, right_sum, length = arguments[10:]
 
             def places(kind: Any, array: Any, first: Any, step: Any) -> list[Any]:
-                """The addresses of the tile's rows."""
+                """Return the addresses of the tile's rows."""
                 pointer = _pointer(context, builder, kind, array, first)
                 return [builder.gep(pointer, [builder.mul(step, ir.Constant(_LENGTH, row))]) for row in range(rows)]
 

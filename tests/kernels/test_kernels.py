@@ -264,10 +264,10 @@ def reasons(layer: Any, kernel: str = "auto") -> list[str]:
     ("layer", "reason"),
     [
         (lambda: layers.GRU(3), "there is no kernel for GRU"),
-        (lambda: layers.LSTM(3, recurrent_dropout=0.1), "there is dropout inside its recurrence"),
+        (lambda: layers.LSTM(3, recurrent_dropout=0.1), "it has recurrent dropout or dropout of its inputs"),
         (lambda: layers.LSTM(3, activation="relu"), "its activations are not tanh and sigmoid"),
         (lambda: layers.LSTM(3, dtype="mixed_bfloat16"), "it computes in bfloat16"),
-        (lambda: layers.LSTM(3, use_bias=False), "it has no bias, is unrolled or stateful"),
+        (lambda: layers.LSTM(3, use_bias=False), "it has no bias, is unrolled, or is stateful"),
     ],
     ids=["gru", "dropout", "activation", "precision", "bias"],
 )
@@ -341,7 +341,7 @@ except tf.errors.ResourceExhaustedError as error:
 
 def test_a_gpu_takes_its_own_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"] if kind == "GPU" else [])
-    assert choice.unavailable_reason.__wrapped__() == "a GPU is there, and Keras' cuDNN layers use it"
+    assert choice.unavailable_reason.__wrapped__() == "Keras' cuDNN layers use the GPU"
 
 
 def test_nothing_compiled_is_left_beside_the_source() -> None:
@@ -360,8 +360,8 @@ def test_what_is_compiled_of_other_source_is_not_taken(tmp_path: Path, monkeypat
     with (copy / "vectors.py").open("a", encoding="utf-8") as file:
         file.write("# other\n")
     assert compiled.stamp(copy) != compiled.stamp(folder)
-    for before, kept in (("", compiled.KEPT), (str(tmp_path), tmp_path)):
+    for before, folder_used in (("", compiled.CACHE_DIRECTORY), (str(tmp_path), tmp_path)):
         monkeypatch.setattr(numba.config, "CACHE_DIR", before)
-        with compiled._kept_apart():
-            assert Path(numba.config.CACHE_DIR) == kept / f"kernels-{compiled.stamp(folder)}"
+        with compiled._cache_directory():
+            assert Path(numba.config.CACHE_DIR) == folder_used / f"kernels-{compiled.stamp(folder)}"
         assert before == numba.config.CACHE_DIR
