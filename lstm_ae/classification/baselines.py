@@ -1,4 +1,4 @@
-"""What a classifier of windows has to beat: logistic regression on the window as it stands, without any recurrence."""
+"""Baseline of classifiers: logistic regression on scaled windows."""
 
 import copy
 import warnings
@@ -17,30 +17,30 @@ Numbers = NDArray[Any]
 
 NAME = "logistic regression"
 
-# Inverse strengths of the penalty, the first after which the log loss on validation rises is taken.
+# Inverse regularization strengths in the order of the search, which stops when the validation log loss rises.
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 
-# Windows that are fitted on, spread evenly, and fewer where they are wide or classes many: it is to take seconds.
+# Maximum number of windows, evenly spaced; fewer for wide windows or many classes, so that a fit takes seconds.
 MOST, WIDEST, LARGEST = 20_000, 50_000_000, 2_000_000_000
 
-# Of each class so many, or all there are.
+# Minimum number of windows per class, if there are as many.
 FEWEST = 100
 
-# Wider windows are put into so many principal components first.
+# Wider windows are reduced to this number of principal components.
 COLUMNS = 500
 
 ITERATIONS = 200
 
 
 class LogisticRegression(NamedTuple):
-    """A fitted regression.
+    """Logistic regression on windows.
 
     Args:
-        scale: of the windows.
-        missing: whether it is told which values are missing.
+        scale: scale of the windows.
+        missing: whether a mask of missing values is part of the inputs.
         weights: `(columns, classes)`.
-        bias: `(classes,)`; minus infinity for a class that training never saw.
-        windows: how many it was fitted on.
+        bias: `(classes,)`; minus infinity for classes without training windows.
+        windows: number of training windows.
     """
 
     scale: Scale
@@ -50,34 +50,42 @@ class LogisticRegression(NamedTuple):
     windows: int
 
     def probabilities(self, windows: Numbers) -> NDArray[np.float64]:
-        """Windows `(samples, window, features)` in own units to `(samples, classes)`; 0 for a class never seen."""
+        """Return class probabilities `(samples, classes)`; 0 for classes without training windows.
+
+        Args:
+            windows: `(samples, window, features)` in original units.
+        """
         from scipy.special import softmax
 
-        found: NDArray[np.float64] = softmax(
+        probabilities: NDArray[np.float64] = softmax(
             _columns(windows, self.scale, missing=self.missing) @ self.weights + self.bias, axis=1
         )
-        return found
+        return probabilities
 
 
 def fit_logistic_regression(data: Data) -> LogisticRegression:
-    """Fit on training windows; validation chooses the penalty."""
+    """Fit a logistic regression on training windows, with the regularization that is best on validation windows.
+
+    Args:
+        data: training and validation windows with class labels.
+    """
     from threadpoolctl import threadpool_limits
 
     classes, missing = len(data.classes), data.train.missing
     wide = data.train.span * data.train.features * (2 if missing else 1)
     most = max(min(MOST, WIDEST // wide, LARGEST // (min(wide, COLUMNS) * classes)), 100)
-    train, validation = (_taken(data, part, most, missing=missing) for part in data[:2])
-    # Many small steps: threads that wait for one another cost more than they bring, eight times on busy cores.
+    train, validation = (_sample(data, part, most, missing=missing) for part in data[:2])
+    # The solver takes many small steps, in which synchronizing threads makes it up to eight times slower.
     with threadpool_limits(1):
-        components, regression = _fitted(train, validation, classes)
-    weights, bias = _as_one(components, regression, classes)
+        components, regression = _fit(train, validation, classes)
+    weights, bias = _combine(components, regression, classes)
     return LogisticRegression(data.scale, missing, weights, bias, len(train.label))
 
 
-def _as_one(components: Any, regression: Any, classes: int) -> tuple[Numbers, Numbers]:
-    """Components and regression as one linear map, from columns to all classes."""
+def _combine(components: Any, regression: Any, classes: int) -> tuple[Numbers, Numbers]:
+    """Combine components and regression into one linear map from columns to all classes."""
     weights, bias = regression.coef_.T, regression.intercept_
-    if len(regression.classes_) == 2:  # of two, scikit-learn keeps the second against the first
+    if len(regression.classes_) == 2:  # scikit-learn stores only the log odds of the second class
         weights, bias = np.hstack([0 * weights, weights]), np.r_[0, bias]
     if components is not None:
         weights = components.components_.T @ weights
@@ -88,22 +96,22 @@ def _as_one(components: Any, regression: Any, classes: int) -> tuple[Numbers, Nu
 
 
 def read_logistic_regression(path: Path) -> LogisticRegression:
-    """What `write_logistic_regression` has written; raises `DataError` where it is damaged."""
+    """Read the file of `write_logistic_regression`; raise `DataError` if it is damaged."""
     meta, groups = load_state(path, {"regression": 2, "scale": 2})
     weights, bias = groups["regression"]
     return LogisticRegression(read_scale(meta, groups), meta["missing"], weights, bias, meta["windows"])
 
 
 def write_logistic_regression(path: Path, regression: LogisticRegression) -> None:
-    """Write a fitted regression."""
+    """Write a logistic regression and the scale of its windows."""
     scale = regression.scale
     groups = {"regression": [regression.weights, regression.bias], "scale": [scale.offset, scale.range]}
     meta = {"kind": scale.kind, "missing": regression.missing, "windows": regression.windows}
     save_state(path, meta, groups)
 
 
-def _fitted(train: "_Samples", validation: "_Samples", classes: int) -> tuple[Any, Any]:
-    """Components, where windows are wide, and the regression."""
+def _fit(train: "_Samples", validation: "_Samples", classes: int) -> tuple[Any, Any]:
+    """Return principal components (None for narrow windows) and the regression."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
 
@@ -112,17 +120,17 @@ def _fitted(train: "_Samples", validation: "_Samples", classes: int) -> tuple[An
         solver = "covariance_eigh" if wide <= 2000 else "randomized"
         components = PCA(min(COLUMNS, len(train.label)), svd_solver=solver, random_state=0).fit(train.columns)
         train, validation = (part._replace(columns=components.transform(part.columns)) for part in (train, validation))
-    # Each goes on from the one before, which is near.
+    # Each fit starts from the previous one, which is close.
     regression, best, lowest = LogisticRegression(max_iter=ITERATIONS, warm_start=True), None, np.inf
     for strength in STRENGTHS:
         regression.set_params(C=strength)
         with warnings.catch_warnings():
-            # Not all the way down a flat slope is far enough for a baseline that validation chooses.
+            # Convergence warnings are irrelevant, since validation selects the baseline.
             warnings.simplefilter("ignore")
             regression.fit(train.columns, train.label)
-        said = np.zeros((len(validation.label), classes))
-        said[:, regression.classes_] = regression.predict_proba(validation.columns)
-        loss = log_loss(said, validation.label)
+        probabilities = np.zeros((len(validation.label), classes))
+        probabilities[:, regression.classes_] = regression.predict_proba(validation.columns)
+        loss = log_loss(probabilities, validation.label)
         if loss >= lowest:
             break
         best, lowest = copy.deepcopy(regression), loss
@@ -130,11 +138,14 @@ def _fitted(train: "_Samples", validation: "_Samples", classes: int) -> tuple[An
 
 
 def log_loss(probability: Numbers, truth: Numbers) -> float:
-    """The mean of minus the logarithm of the true class's probability, in nats; the least one counted is 1e-7.
+    """Return the mean negative log probability of the true classes in nats, with probabilities of at least 1e-7.
 
     Args:
         probability: `(samples, classes)`.
-        truth: `(samples,)` places of the true classes.
+        truth: `(samples,)` indices of the true classes.
+
+    >>> round(log_loss(np.array([[0.5, 0.5]]), np.array([0])), 4)
+    0.6931
     """
     true = probability[np.arange(len(truth)), truth].astype(np.float64)
     return float(-np.log(np.clip(true, 1e-7, 1)).mean())
@@ -145,13 +156,13 @@ class _Samples(NamedTuple):
     label: Numbers
 
 
-def _taken(data: Data, split: Split, most: int, *, missing: bool) -> _Samples:
-    """Windows spread evenly over a split, and some of each class, however rare."""
+def _sample(data: Data, split: Split, most: int, *, missing: bool) -> _Samples:
+    """Return evenly spaced windows of a split, with a minimum number per class."""
     assert split.label is not None
     spread = [np.linspace(0, split.samples - 1, most).astype(np.int64)]
     if split.samples > most:
-        of = [np.flatnonzero(split.label == place) for place in np.unique(split.label)]
-        spread += [own[np.linspace(0, len(own) - 1, FEWEST).astype(np.int64)] for own in of]
+        by_class = [np.flatnonzero(split.label == number) for number in np.unique(split.label)]
+        spread += [own[np.linspace(0, len(own) - 1, FEWEST).astype(np.int64)] for own in by_class]
     index = np.unique(np.concatenate(spread))
     pieces = [_columns(split.windows(part), data.scale, missing=missing) for part in _batches(index)]
     return _Samples(np.concatenate(pieces), split.label[index])
@@ -163,7 +174,7 @@ def _batches(index: Numbers, size: int = 1024) -> Iterator[Numbers]:
 
 
 def _columns(windows: Numbers, scale: Scale, *, missing: bool) -> NDArray[np.float32]:
-    """Scaled windows side by side, 0 for what is missing, and behind them which values are, `(samples, columns)`."""
+    """Return flattened scaled windows `(samples, columns)`, 0 where missing, followed by the mask of missing values."""
     absent = np.isnan(windows)
     scaled = np.where(absent, 0, scale.scaled(windows, windows)).reshape(len(windows), -1)
     if missing:

@@ -1,4 +1,4 @@
-"""Anomalies in a series: scores of its rows, a threshold for them, events, and how good these are where labels exist.
+"""Anomaly detection: scores of rows, thresholds, events, baselines, and metrics on labeled data.
 
-Pure functions on numpy arrays; nothing here knows a model. Whatever reconstructs windows hands over its squared errors.
+Pure functions on NumPy arrays that do not depend on any model: their input is the squared errors of a reconstruction.
 """

@@ -1,7 +1,6 @@
-"""What a model's scores have to beat: principal components.
+"""Baseline of anomaly detection: principal component analysis of windows.
 
-They are fitted on training windows and turn windows into squared errors of the same shape, as a model does, so that all
-that follows is the same for them.
+Like a model, it maps windows to squared errors of the same shape, so that all later steps are the same.
 """
 
 from pathlib import Path
@@ -18,14 +17,14 @@ Numbers = NDArray[Any]
 
 Floats = NDArray[np.float32]
 
-# Windows and numbers that are fitted on at most; drawn with the seed where there are more.
+# Maximum number of windows and of values to fit on; larger data is sampled.
 MOST_WINDOWS = 20_000
 
 MOST_NUMBERS = 1 << 25
 
 
 class PrincipalComponents(NamedTuple):
-    """Windows rebuilt from a few numbers each by principal components.
+    """Principal components of windows.
 
     Args:
         mean: `(window, features)` float32.
@@ -37,33 +36,35 @@ class PrincipalComponents(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """Name in results."""
         return f"PCA with {len(self.axes)} numbers"
 
     def errors(self, windows: Numbers) -> Floats:
-        """Squared errors of the reconstruction of `(windows, window, features)`, alike.
+        """Return the squared errors of the reconstruction of `(windows, window, features)`, in the same shape.
 
-        A missing value, NaN, is taken as the training mean of its place and has the error NaN.
+        A missing value (NaN) is replaced by the training mean of its position, and its error is NaN.
         """
-        away = (np.asarray(windows, np.float32) - self.mean).reshape(len(windows), self.axes.shape[1])
-        missing = np.isnan(away)
-        filled = np.where(missing, np.float32(0), away)
+        centered = (np.asarray(windows, np.float32) - self.mean).reshape(len(windows), self.axes.shape[1])
+        missing = np.isnan(centered)
+        filled = np.where(missing, np.float32(0), centered)
         rebuilt = (filled @ self.axes.T) @ self.axes
-        errors: Floats = np.square(away - rebuilt).reshape(windows.shape)
+        errors: Floats = np.square(centered - rebuilt).reshape(windows.shape)
         return errors
 
 
 def fit_principal_components(windows: Numbers, components: int, seed: int = 0) -> PrincipalComponents:
-    """Principal components by scikit-learn of the training windows, or of a sample of them drawn with the seed.
+    """Fit principal components on training windows, or on a random sample of them, with scikit-learn.
 
     Args:
         windows: `(windows, window, features)` scaled values; a view of overlapping windows is not copied as a whole.
-            Windows with a missing value are left out; where hardly any is whole, they get the mean of the place.
-        components: numbers that a window is rebuilt from, as many as the model's code has.
+            Windows with missing values are skipped; if hardly any window is complete, the mean of the position replaces
+            missing values.
+        components: number of components; the size of the model's code for a fair comparison.
+        seed: seed of the sample.
 
     Raises:
         ConfigError: more components than a window has values.
-        DataError: fewer whole windows than components.
+        DataError: fewer complete windows than components.
     """
     from sklearn.decomposition import PCA
 
@@ -72,7 +73,7 @@ def fit_principal_components(windows: Numbers, components: int, seed: int = 0) -
     if not 1 <= components <= values:
         raise ConfigError(f"components must be 1 to {values}, the values of a window. Received: {components}")
     most = max(components, min(MOST_WINDOWS, MOST_NUMBERS // values))
-    # Drawn in a random order, until enough whole ones are found.
+    # Draw in random order until there are enough complete windows.
     order = np.random.default_rng(seed).permutation(count)
     drawn: list[Numbers] = []
     for start in range(0, count, most):
@@ -82,12 +83,12 @@ def fit_principal_components(windows: Numbers, components: int, seed: int = 0) -
             break
     sample = np.concatenate(drawn)[:most] if drawn else np.empty((0, values))
     if len(sample) < min(count, max(10 * components, 2)):
-        # Few windows or none are whole where values are missing here and there.
+        # Scattered missing values leave few complete windows or none.
         sample = _filled(windows[np.sort(order[:most])].reshape(-1, values))
     if len(sample) < max(components, 2):
         raise DataError(
-            f"{components} principal components need {max(components, 2)} windows without a missing value. "
-            f"Give more rows. Received: {len(sample)}"
+            f"{components} principal components need {max(components, 2)} windows without missing values. "
+            f"Received: {len(sample)}. Pass more rows"
         )
     pca = PCA(components, svd_solver="full" if len(sample) <= values else "covariance_eigh")
     with np.errstate(invalid="ignore"):  # constant windows have no variance to explain
@@ -98,7 +99,7 @@ def fit_principal_components(windows: Numbers, components: int, seed: int = 0) -
 
 
 def _filled(block: Numbers) -> Numbers:
-    """Missing values replaced by the mean of their place, 0 where that is never known."""
+    """Replace missing values by the mean of their position, or by 0 if all values at that position are missing."""
     missing = np.isnan(block)
     known = (~missing).sum(axis=0)
     means = np.where(missing, 0, block).sum(axis=0, dtype=np.float64) / np.maximum(known, 1)
@@ -106,12 +107,12 @@ def _filled(block: Numbers) -> Numbers:
 
 
 def read_principal_components(path: Path) -> tuple[PrincipalComponents, Scale]:
-    """What `write_principal_components` has written; raises `DataError` where it is damaged."""
+    """Read the file of `write_principal_components`; raise `DataError` if it is damaged."""
     meta, groups = load_state(path, {"components": 2, "scale": 2})
     return PrincipalComponents(*groups["components"]), read_scale(meta, groups)
 
 
 def write_principal_components(path: Path, components: PrincipalComponents, scale: Scale) -> None:
-    """Write principal components, and the scale that they are in."""
+    """Write principal components and the scale of their values."""
     groups = {"components": [components.mean, components.axes], "scale": [scale.offset, scale.range]}
     save_state(path, {"kind": scale.kind}, groups)

@@ -1,4 +1,4 @@
-"""What a run keeps to find anomalies by: how normal rows were scored, and the baseline beside the model."""
+"""Calibration of anomaly detection: scores of normal rows by the model and by the baseline, stored with a run."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -20,28 +20,28 @@ from lstm_ae.files import load_state, save_state
 
 Numbers = NDArray[Any]
 
-# From rows `(windows + window - 1, features)` in own units to what the windows at every row add to them.
+# A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
 Adding = Callable[[Numbers], RowSums]
 
-# Windows that are judged at a time.
+# Windows per batch.
 BATCH = 2048
 
-# Fewer windows, or rows, in the time of a budget leave it no room.
+# Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
 
 
 class NormalScores(NamedTuple):
-    """Scores of normal rows that the model was not trained on, and what they were found with.
+    """Scores of normal rows that the model was not trained on, and how they were computed.
 
     Args:
         scores: `(rows,)` of the model.
         baseline: `(rows,)` of the principal components.
-        segment: `(rows,)`, which rows belong together.
+        segment: `(rows,)` segment of each row.
         components: the baseline.
-        smooth: rows that a score is the mean of.
-        step: nanoseconds from row to row; 0 where they are not even.
-        weights: `(2, features)` what errors of the model and of the components are multiplied by, see
-            `scores.weights_of`; None for ones.
+        smooth: number of rows that a score averages.
+        step: sampling interval in nanoseconds; 0 if it is not constant.
+        weights: `(2, features)` factors of the errors of the model and of the components, see
+            `scores.feature_weights`; None for ones.
     """
 
     scores: Numbers
@@ -54,17 +54,22 @@ class NormalScores(NamedTuple):
 
     @property
     def window(self) -> int:
-        """Steps of a window."""
+        """Steps per window."""
         return len(self.components.mean)
 
     def weigh(self, model: Adding, components: Adding) -> tuple[Adding, Adding]:
-        """Errors of both with each feature's times its weight."""
+        """Return both error functions with each feature's errors multiplied by its weight."""
         if self.weights is None:
             return model, components
         return weight_errors(model, self.weights[0]), weight_errors(components, self.weights[1])
 
     def threshold(self, rule: Rule, scores: Numbers | None = None) -> Threshold:
-        """The threshold that a rule gives on these rows; for the baseline give its scores."""
+        """Fit the threshold of a rule on these rows.
+
+        Args:
+            rule: see `lstm_ae.config.threshold.parse_threshold`.
+            scores: `(rows,)` scores to use instead of the model's, such as `baseline`.
+        """
         return fit_threshold(
             rule,
             self.scores if scores is None else scores,
@@ -76,13 +81,13 @@ class NormalScores(NamedTuple):
 
 
 class ScoredSeries(NamedTuple):
-    """What a series was found to hold.
+    """Scores, p-values, and events of a series.
 
     Args:
-        by_feature: `(rows, features)` scores of each column; NaN where a row stands in no window.
-        scores: `(rows,)` their means.
-        threshold: from which score on a step is an anomaly.
-        p: `(rows,)` the probability that a normal row scores as high.
+        by_feature: `(rows, features)` scores per column; NaN for rows in no window.
+        scores: `(rows,)` means over the columns.
+        threshold: rows with larger scores are anomalies.
+        p: `(rows,)` probability that a normal row has a score at least as high.
         events: in the order of time.
     """
 
@@ -94,14 +99,20 @@ class ScoredSeries(NamedTuple):
 
 
 def default_rule(step: int, window: int) -> Rule:
-    """The rule where none is asked for: a false alarm a month; without even steps by probability.
+    """Return the default threshold rule: one false alarm per month, or per year if a month has few rows or windows.
 
-    Chosen on the artificial files of the Numenta Anomaly Benchmark. Alarms less than a window apart are one, so that
-    a month of few windows holds hardly more alarms than the budget, and one in a month of few rows marks many of them:
-    there it is a year's, and where a year is as short, the probability.
+    If a year has too few rows as well, or the sampling interval is not constant, the rule is a tail probability of
+    1e-3. The defaults were chosen on the artificial files of the Numenta Anomaly Benchmark.
 
     Args:
-        step: nanoseconds from row to row; 0 where they are not even, or of no calendar.
+        step: sampling interval in nanoseconds; 0 if it is not constant or rows have no dates.
+        window: steps per window. Alarms less than a window apart are one event, so that a period of few windows cannot
+            contain many alarms.
+
+    >>> str(default_rule(3600 * 10**9, window=24))
+    'budget:1/month'
+    >>> str(default_rule(0, window=24))
+    'pot:0.001'
     """
     for unit in ("month", "year"):
         if 0 < step * max(window * FEW_WINDOWS, FEW_ROWS) <= UNITS[unit] * 10**9:
@@ -110,12 +121,12 @@ def default_rule(step: int, window: int) -> Rule:
 
 
 def default_smooth(window: int) -> int:
-    """Rows that a score is the mean of where none are asked for."""
+    """Return the default number of rows that a score averages, an eighth of a window."""
     return max(1, window // 8)
 
 
 def windowwise(errors: Callable[[Numbers], Numbers], window: int) -> Adding:
-    """The same of rows, by a function of whole windows `(windows, window, features)` to errors, alike."""
+    """Return a function of rows from a function of windows `(windows, window, features)` to errors of that shape."""
 
     def adding(rows: Numbers) -> RowSums:
         return sum_windows(errors(sliding_windows(rows, window)))
@@ -124,22 +135,28 @@ def windowwise(errors: Callable[[Numbers], Numbers], window: int) -> Adding:
 
 
 def sliding_windows(rows: Numbers, window: int) -> Numbers:
-    """A copy of the windows at every row, `(windows, window, features)`."""
+    """Return a copy of the windows at every row, `(windows, window, features)`.
+
+    >>> sliding_windows(np.array([[1], [2], [3]]), 2).tolist()
+    [[[1], [2]], [[2], [3]]]
+    """
     return np.ascontiguousarray(np.moveaxis(sliding_window_view(rows, window, axis=0), -1, 1))
 
 
 def score_rows(
     errors: Adding, series: Numbers, segment: Numbers, window: int, smooth: int, progress: Progress | None = None
 ) -> Numbers:
-    """The score of every row and feature, from windows at every row: `(rows, features)`.
+    """Return the score of every row and feature, `(rows, features)`, from windows at every row.
 
     Args:
-        errors: of the windows at every row of some rows.
-        series: `(rows, features)` in own units, NaN where missing.
-        segment: `(rows,)`; no window crosses from one into another. Rows of one shorter than a window are NaN.
-        progress: is told the rows done so far, and their share.
+        errors: function from rows to the sums of their windows' errors.
+        series: `(rows, features)` in original units, NaN where missing.
+        segment: `(rows,)`; no window crosses a segment boundary. Scores in segments shorter than a window are NaN.
+        window: steps per window.
+        smooth: number of rows that a score averages.
+        progress: called with the number of rows done and their share.
     """
-    found = np.full(series.shape, np.nan)
+    scores = np.full(series.shape, np.nan)
 
     def added(first: int, end: int) -> Iterator[RowSums]:
         for rows in window_blocks(first, end, window):
@@ -148,18 +165,22 @@ def score_rows(
                 progress(rows.stop, rows.stop / len(series))
 
     for first, end in window_segments(segment, window):
-        found[first:end] = mean_errors(added(first, end), smooth)
-    return found
+        scores[first:end] = mean_errors(added(first, end), smooth)
+    return scores
 
 
 def window_blocks(first: int, end: int, window: int) -> Iterator[slice]:
-    """The rows of all windows that start from `first` on and stop before `end`, `BATCH` windows at a time."""
+    """Yield the rows of all windows from row `first` to row `end` - 1, `BATCH` windows at a time."""
     for start in range(first, end - window + 1, BATCH):
         yield slice(start, min(start + BATCH + window - 1, end))
 
 
 def window_segments(segment: Numbers, window: int) -> Iterator[tuple[int, int]]:
-    """First row and end of each segment that holds a window."""
+    """Yield the first row and the end of each segment with at least one window.
+
+    >>> list(window_segments(np.array([0, 0, 0, 1, 2, 2]), window=2))
+    [(0, 3), (4, 6)]
+    """
     bounds = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1], True]).tolist()
     for first, end in itertools.pairwise(bounds):
         if end - first >= window:
@@ -169,7 +190,15 @@ def window_segments(segment: Numbers, window: int) -> Iterator[tuple[int, int]]:
 def find_anomalies(
     by_feature: Numbers, normal: NormalScores, threshold: Threshold, segment: Numbers, series: Numbers
 ) -> ScoredSeries:
-    """Events and p-values of scored rows."""
+    """Return events and p-values of scored rows.
+
+    Args:
+        by_feature: `(rows, features)` scores, see `score_rows`.
+        normal: calibration of the detector.
+        threshold: threshold of the scores.
+        segment: `(rows,)` segment of each row.
+        series: `(rows,)` series of each row.
+    """
     scores = row_scores(by_feature)
     pending = normal.window - 1 + normal.smooth // 2
     events = find_events(
@@ -186,7 +215,7 @@ def find_anomalies(
 
 
 def read_normal_scores(path: Path) -> tuple[NormalScores, Scale]:
-    """What `write_normal_scores` has written; raises `DataError` where it is damaged."""
+    """Read the file of `write_normal_scores`; raise `DataError` if it is damaged."""
     meta, groups = load_state(path, {"scores": 3, "components": 2, "scale": 2})
     if meta.get("weighted"):
         _, groups = load_state(path, {"scores": 3, "components": 2, "scale": 2, "weights": 1})
@@ -199,7 +228,7 @@ def read_normal_scores(path: Path) -> tuple[NormalScores, Scale]:
 
 
 def write_normal_scores(path: Path, normal: NormalScores, scale: Scale) -> None:
-    """Write how normal rows were scored, and the scale."""
+    """Write the scores of normal rows and the scale."""
     groups = {
         "scores": [normal.scores, normal.baseline, normal.segment],
         "components": [normal.components.mean, normal.components.axes],

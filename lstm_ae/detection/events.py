@@ -1,10 +1,9 @@
-"""From scores and a threshold to events: what happened, when, how unusual it is and which columns caused it.
+"""Events: runs of rows above the threshold, with their peaks, p-values, and the shares of the columns.
 
-A window sees `window` rows, so that one bad row can raise the scores of up to `window - 1` rows on either side of it,
-and the averaged score comes down between two bad rows less than a window apart. Steps above the threshold with fewer
-than `join` steps between them are therefore one event; a join of one window is right for that reason. The start and end
-of an event are its first and last step above the threshold, nothing is cut off: they may lie up to `window - 1` rows
-outside of what happened, and the peak is the place to look at.
+One anomalous row can raise the scores of up to `window - 1` rows on either side of it, and averaged scores drop between
+two anomalous rows less than a window apart. Rows above the threshold with fewer than `join` rows between them are
+therefore one event; `join` should be the window length. The start and end of an event are its first and last row above
+the threshold. They may lie up to `window - 1` rows outside the anomaly; the peak locates it best.
 """
 
 from collections.abc import Callable
@@ -17,15 +16,16 @@ Numbers = NDArray[Any]
 
 
 class Event(NamedTuple):
-    """Steps above the threshold that belong together.
+    """Run of rows above the threshold.
 
     Args:
-        first, last: rows of the first and the last step above it, both included.
-        peak: the row of the highest score.
-        score: that score.
-        p: the probability that a normal row scores as high.
-        shares: `(features,)` of each feature in the score at the peak; they sum to 1, 0 for one that was missing.
-        provisional: rows to come may still change its scores or be joined to it.
+        first: first row above the threshold.
+        last: last row above the threshold.
+        peak: row of the highest score.
+        score: the highest score.
+        p: probability that a normal row has a score at least as high.
+        shares: `(features,)` share of each feature in the score at the peak; the sum is 1, missing features have 0.
+        provisional: whether later rows may still change its scores or extend it.
     """
 
     first: int
@@ -38,12 +38,12 @@ class Event(NamedTuple):
 
 
 def true_ranges(above: Numbers, join: int = 1, segment: Numbers | None = None) -> NDArray[np.int64]:
-    """Where runs of true steps start and stop, `(runs, 2)`; a run that ends on the last row stops after it.
+    """Return start and stop (exclusive) of each run of true rows, `(runs, 2)`.
 
     Args:
         above: `(rows,)` bool.
-        join: runs with fewer steps than that between them are one.
-        segment: `(rows,)`, which rows belong together, side by side; a run never crosses from one into another.
+        join: runs with fewer rows than this between them are merged.
+        segment: `(rows,)` segment of each row, segments contiguous; runs do not cross segment boundaries.
 
     >>> true_ranges(np.array([0, 1, 1, 0, 1, 0, 0, 1], bool), join=2).tolist()
     [[1, 5], [7, 8]]
@@ -51,10 +51,10 @@ def true_ranges(above: Numbers, join: int = 1, segment: Numbers | None = None) -
     rows = np.flatnonzero(above)
     if not len(rows):
         return np.empty((0, 2), np.int64)
-    apart = np.diff(rows) > max(join, 1)
+    separate = np.diff(rows) > max(join, 1)
     if segment is not None:
-        apart |= segment[rows[1:]] != segment[rows[:-1]]
-    ends = np.flatnonzero(apart)
+        separate |= segment[rows[1:]] != segment[rows[:-1]]
+    ends = np.flatnonzero(separate)
     return np.stack([rows[np.r_[0, ends + 1]], rows[np.r_[ends, len(rows) - 1]] + 1], axis=1).astype(np.int64)
 
 
@@ -69,26 +69,26 @@ def find_events(
     segment: Numbers | None = None,
     series: Numbers | None = None,
 ) -> list[Event]:
-    """The events of a series in the order of time; none is a possible answer.
+    """Return the events in the order of time; the list may be empty.
 
     Args:
-        by_feature: `(rows, features)` as `scores.averages` finds them.
-        scores: `(rows,)` as `scores.row_scores` finds them; NaN is not above any threshold.
-        threshold: a step is above it where its score is larger.
-        join: steps that an event bridges, see `true_ranges`; the window as a rule.
-        pending: rows at the end of a series whose scores are provisional, `window - 1 + smooth // 2`, see `scores`.
-        p_values: from scores to p-values, `Threshold.p_values`; without it they are NaN.
-        segment: `(rows,)`, see `true_ranges`.
-        series: `(rows,)`, of which series each row is, side by side; of one where None. Rows to come go on with the
-            last segment of each, and change no other.
+        by_feature: `(rows, features)` scores, see `scores.mean_errors`.
+        scores: `(rows,)` scores, see `scores.row_scores`; NaN is not above any threshold.
+        threshold: rows with larger scores are above it.
+        join: gaps with fewer rows than this are bridged, see `true_ranges`; usually the window length.
+        pending: rows at the end of a series whose scores are provisional, `window - 1 + smooth // 2`.
+        p_values: function from scores to p-values, `Threshold.p_values`; None for NaN.
+        segment: `(rows,)` segment of each row, see `true_ranges`.
+        series: `(rows,)` series of each row, series contiguous; None for one series. Later rows of a series continue
+            its last segment only.
     """
-    found = true_ranges(np.asarray(scores) > threshold, join, segment)
-    if not len(found):
+    ranges = true_ranges(np.asarray(scores) > threshold, join, segment)
+    if not len(ranges):
         return []
-    ends = _ends(len(scores), series)[found[:, 1] - 1]
-    goes_on = np.ones(len(found), bool) if segment is None else _ends(len(scores), segment)[found[:, 1] - 1] == ends
-    peaks = np.array([start + int(np.nanargmax(scores[start:stop])) for start, stop in found])
-    p = np.full(len(found), np.nan) if p_values is None else p_values(scores[peaks])
+    ends = _ends(len(scores), series)[ranges[:, 1] - 1]
+    continues = np.ones(len(ranges), bool) if segment is None else _ends(len(scores), segment)[ranges[:, 1] - 1] == ends
+    peaks = np.array([start + int(np.nanargmax(scores[start:stop])) for start, stop in ranges])
+    p = np.full(len(ranges), np.nan) if p_values is None else p_values(scores[peaks])
     parts = np.nan_to_num(by_feature[peaks])
     parts = parts / np.maximum(parts.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     return [
@@ -102,13 +102,13 @@ def find_events(
             provisional=bool(open_ended and end - stop < max(pending, join)),
         )
         for (start, stop), end, open_ended, peak, chance, share in zip(
-            found, ends, goes_on, peaks, p, parts, strict=True
+            ranges, ends, continues, peaks, p, parts, strict=True
         )
     ]
 
 
-def _ends(rows: int, of: Numbers | None) -> NDArray[np.int64]:
-    """Where what each row belongs to ends, `(rows,)`."""
-    borders = np.r_[np.flatnonzero(of[1:] != of[:-1]) + 1 if of is not None else [], rows].astype(np.int64)
+def _ends(rows: int, group: Numbers | None) -> NDArray[np.int64]:
+    """Return the end of the group that each row belongs to, `(rows,)`."""
+    borders = np.r_[np.flatnonzero(group[1:] != group[:-1]) + 1 if group is not None else [], rows].astype(np.int64)
     ends: NDArray[np.int64] = borders[np.searchsorted(borders, np.arange(rows), side="right")]
     return ends

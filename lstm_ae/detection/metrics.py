@@ -1,14 +1,13 @@
-"""How good scores and events are where anomalies are labelled.
+"""Metrics of anomaly scores and events on labeled data.
 
-Ranking of the rows: average precision (AUC-PR), AUC-ROC, and the same with a buffer round every labelled range as
-volumes (VUS), since a label's borders are seldom exact. Events: how many labelled ranges are touched, how many events
-touch none, how late the first step is.
+Ranking of rows: average precision (AUC-PR), AUC-ROC, and the volumes under their surfaces (VUS) over buffers around
+the labeled ranges, since the bounds of labels are rarely exact. Events: detected ranges, false events, and delays.
 
-Never point-adjusted scores, which count a whole labelled range as found when one of its rows is: with them random
-scores beat the best methods (Kim et al. 2022, "Towards a rigorous evaluation of time-series anomaly detection").
+Point-adjusted scores, which count a labeled range as detected if one of its rows is, are not offered: random scores
+then beat the best methods (Kim et al. 2022, "Towards a rigorous evaluation of time-series anomaly detection").
 
-A row without a score, NaN, takes no part in any measure, nor does a labelled range that has no score at all. A measure
-that does not exist, as the precision of no event, is NaN.
+Rows without a score (NaN) and labeled ranges without any score are ignored. Undefined metrics, such as the precision
+without events, are NaN.
 """
 
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 class RankingMetrics(NamedTuple):
-    """How well scores rank labelled rows above others; AUC-ROC of random scores is 0.5, AUC-PR the share of labels."""
+    """Ranking metrics of scores; for random scores AUC-ROC is 0.5 and AUC-PR is the share of labeled rows."""
 
     vus_pr: float
     vus_roc: float
@@ -35,16 +34,17 @@ class RankingMetrics(NamedTuple):
 
 
 class EventMetrics(NamedTuple):
-    """How well events meet labelled ranges.
+    """Metrics of events with respect to labeled ranges.
 
     Args:
-        precision: the share of events that touch a labelled range.
-        recall: the share of labelled ranges that an event touches.
-        f1: their harmonic mean.
-        found, ranges: labelled ranges touched, and all of them.
-        false, events: events that touch no labelled range, and all of them.
-        delays: steps from the start of each range that was found to the first event's first step in it, 0 for an event
-            that began before.
+        precision: share of events that overlap a labeled range.
+        recall: share of labeled ranges that an event overlaps.
+        f1: harmonic mean of precision and recall.
+        found: number of detected ranges.
+        ranges: number of labeled ranges.
+        false: number of events that overlap no labeled range.
+        events: number of events.
+        delays: steps from the start of each detected range to its first detected step; 0 if the event began earlier.
     """
 
     precision: float
@@ -58,13 +58,13 @@ class EventMetrics(NamedTuple):
 
 
 def ranking_metrics(labels: Numbers, scores: Numbers, buffer: int, segment: Numbers | None = None) -> RankingMetrics:
-    """All measures of the ranking.
+    """Return all ranking metrics.
 
     Args:
         labels: `(rows,)` bool.
-        scores: `(rows,)`, higher for rows that are more unusual.
-        buffer: the largest buffer of the volumes, in rows; the length of a period, or of a window.
-        segment: `(rows,)`, see `events.ranges`.
+        scores: `(rows,)`, higher for more anomalous rows.
+        buffer: largest buffer of the volumes in rows, such as the length of a period or a window.
+        segment: `(rows,)` segment of each row, see `events.true_ranges`.
 
     Raises:
         DataError: labels and scores differ in length, or a score is infinite.
@@ -82,51 +82,58 @@ def ranking_metrics(labels: Numbers, scores: Numbers, buffer: int, segment: Numb
 def volume_under_surface(
     labels: Numbers, scores: Numbers, buffer: int, segment: Numbers | None = None
 ) -> tuple[float, float]:
-    """VUS-PR and VUS-ROC (Paparrizos et al. 2022, "Volume under the surface", sections 3.2 and 3.3).
+    """Return VUS-PR and VUS-ROC (Paparrizos et al. 2022, "Volume under the surface", sections 3.2 and 3.3).
 
-    For every buffer length from 0 to `buffer` each labelled range gets slopes, from half a buffer before it to half a
-    buffer after, whose rows count as labelled in part; a range is rewarded for existing above the threshold. The mean
-    of the areas under the curves is the volume. As the authors compute it: slopes that overlap add up to 1 at most,
-    and ranges whose slopes meet are one; half a buffer is rounded down; recall and false positive rate end at 1, and
-    the precision of no row is 1. Unlike them, every score is a threshold, where they take 250.
+    For every buffer length from 0 to `buffer`, each labeled range is extended by half a buffer on both sides; rows of
+    these slopes have partial labels. Recall is multiplied by the share of ranges with a row above the threshold. The
+    volume is the mean of the areas under the curves. As in the authors' code, overlapping slopes add up to at most 1,
+    ranges whose slopes meet are merged, half a buffer is rounded down, recall and false positive rate end at 1, and the
+    precision without any row is 1. Unlike in their code, every score is a threshold, not a sample of 250.
 
-    A constant score ranks nothing: its precision-recall area is then the share of labels, not half way up to 1.
+    The precision-recall area of a constant score is the share of labels, not the mean of that share and 1.
 
-    Args: see `ranking_metrics`.
+    Args:
+        labels: `(rows,)` bool.
+        scores: `(rows,)`, higher for more anomalous rows.
+        buffer: largest buffer in rows.
+        segment: `(rows,)` segment of each row.
 
     Returns:
-        NaN for both without a label, and for VUS-ROC where nothing but labels is left.
+        Both volumes; NaN for both without labels, and for VUS-ROC if all rows are labeled.
+
+    Raises:
+        DataError: labels and scores differ in length, or a score is infinite.
     """
     labels, scores = _checked(labels, scores)
     known = ~np.isnan(scores)
     if not labels[known].any():
         return np.nan, np.nan
     order = np.flatnonzero(known)[np.argsort(-scores[known], kind="stable")]
-    # The last place of each distinct score: a threshold lets all of the same score in.
+    # The last index of each distinct score: all rows with the same score are above the same thresholds.
     ends = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
-    thresholds, found = scores[order][ends], ends + 1.0
+    thresholds, predicted = scores[order][ends], ends + 1.0
     reach = _slopes(labels, segment)
     first, second, distance = (part[order] for part in reach)
     nearest = np.argsort(first, kind="stable")
     hard = labels[order].astype(np.float64)
-    labelled = np.count_nonzero(hard)
-    half, existing = 0, _existing(labels, scores, thresholds, segment)
+    labeled = np.count_nonzero(hard)
+    half, existing = 0, _detected_share(labels, scores, thresholds, segment)
     precise, rates = [], []
     for length in range(buffer + 1):
         if length > 1 and length // 2 > half:
             half = length // 2
-            existing = _existing(labels | (reach[0] <= half), scores, thresholds, segment)
+            existing = _detected_share(labels | (reach[0] <= half), scores, thresholds, segment)
         near = nearest[: np.searchsorted(first, half, side="right", sorter=nearest)] if half else nearest[:0]
         soft = hard.copy()
         soft[near] = np.where(second[near] <= half, 1, np.sqrt(1 - distance[near] / max(length, 1)))
         true = np.cumsum(soft)[ends]
-        positive = (labelled + true[-1]) / 2
+        positive = (labeled + true[-1]) / 2
         recall = np.minimum(true / positive, 1) * existing
-        precision = true / found
+        precision = true / predicted
         constant = len(ends) == 1
         precise.append(float(precision[0]) if constant else _area(np.r_[0, recall], np.r_[1, precision]))
         if len(order) > positive:
-            false = np.minimum((found - true) / (len(order) - positive), 1)
+            false = np.minimum((predicted - true) / (len(order) - positive), 1)
             rates.append(_area(np.r_[0, false, 1], np.r_[0, recall, 1]))
     return float(np.mean(precise)), float(np.mean(rates)) if rates else np.nan
 
@@ -134,9 +141,9 @@ def volume_under_surface(
 def _checked(labels: Numbers, scores: Numbers) -> tuple[NDArray[np.bool_], Floats]:
     labels, scores = np.asarray(labels, bool), np.asarray(scores, np.float64)
     if labels.shape != scores.shape or labels.ndim != 1:
-        raise DataError(f"Labels and scores must have one value a row. Received: {labels.shape} and {scores.shape}")
+        raise DataError(f"Labels and scores must have one value per row. Received: {labels.shape} and {scores.shape}")
     if np.isinf(scores).any():
-        raise DataError("Scores must be finite, or NaN where a row has none. Received: an infinite one")
+        raise DataError("Scores must be finite, or NaN for rows without a score. Received: infinity")
     return labels, scores
 
 
@@ -145,41 +152,42 @@ def _area(x: Floats, y: Floats) -> float:
 
 
 def _slopes(labels: NDArray[np.bool_], segment: Numbers | None) -> tuple[Numbers, Numbers, Numbers]:
-    """For each row outside of labels the half buffer from which on a slope reaches it, a second one, and the distance.
+    """Return, for each unlabeled row, the half buffers from which one and two slopes reach it, and its distance.
 
-    The slope before a range reaches one row further than the one after it, as its end is its last row. Two slopes are
-    never lower than the root of a half each, so that they always add up to 1: only how many there are matters.
+    The slope before a range reaches one row further than the slope after it, because a range ends on its last row. Each
+    of two overlapping slopes is at least the root of 1/2, so that their sum is always capped at 1: only their number
+    matters.
     """
     rows = len(labels)
     far = np.iinfo(np.int64).max // 4
     reach = np.full((4, rows), far)
     borders = np.zeros(rows, np.int64) if segment is None else np.cumsum(np.r_[0, segment[1:] != segment[:-1]])
-    found = true_ranges(labels, 1, segment)
-    if len(found):
+    ranges = true_ranges(labels, 1, segment)
+    if len(ranges):
         row = np.arange(rows)
-        before = np.searchsorted(found[:, 1], row, side="right") - 1  # the last range that ended
-        after = np.searchsorted(found[:, 0], row, side="right")  # the next one that starts
-        for slot, (place, edge, sign) in enumerate(
+        before = np.searchsorted(ranges[:, 1], row, side="right") - 1  # the last range that ended
+        after = np.searchsorted(ranges[:, 0], row, side="right")  # the next one that starts
+        for slot, (index, edge, sign) in enumerate(
             [(before, 1, 1), (before - 1, 1, 1), (after, 0, -1), (after + 1, 0, -1)]
         ):
-            there = (place >= 0) & (place < len(found))
-            at = found[np.clip(place, 0, len(found) - 1), edge] - (edge == 1)
-            there &= borders[at] == borders
-            reach[slot, there] = sign * (row - at)[there] + edge
+            valid = (index >= 0) & (index < len(ranges))
+            at = ranges[np.clip(index, 0, len(ranges) - 1), edge] - (edge == 1)
+            valid &= borders[at] == borders
+            reach[slot, valid] = sign * (row - at)[valid] + edge
     two = np.partition(reach, 1, axis=0)
     nearest = np.minimum(reach[0] - 1, reach[2])
-    # After a range the slope has the distance d and needs a half of d + 1; before one, of d.
-    distance = np.where(reach[0] <= reach[2], reach[0] - 1, reach[2]) if len(found) else nearest
+    # At distance d, a slope after a range needs half a buffer of d + 1; a slope before a range, of d.
+    distance = np.where(reach[0] <= reach[2], reach[0] - 1, reach[2]) if len(ranges) else nearest
     two[:, labels] = far
     return two[0], two[1], distance
 
 
-def _existing(soft: NDArray[np.bool_], scores: Floats, thresholds: Floats, segment: Numbers | None) -> Floats:
-    """The share of ranges that have a row at or above each threshold, the thresholds descending."""
-    found = true_ranges(soft, 1, segment)
+def _detected_share(soft: NDArray[np.bool_], scores: Floats, thresholds: Floats, segment: Numbers | None) -> Floats:
+    """Return the share of ranges with a row at or above each of the descending thresholds."""
+    ranges = true_ranges(soft, 1, segment)
     filled = np.where(np.isnan(scores), -np.inf, scores)
-    # Padded, as a range may stop after the last row; every other part lies between two ranges.
-    tops = np.maximum.reduceat(np.r_[filled, -np.inf], found.ravel())[::2]
+    # Padded, since a range may stop after the last row. Every other slice lies between two ranges.
+    tops = np.maximum.reduceat(np.r_[filled, -np.inf], ranges.ravel())[::2]
     tops = np.sort(tops[tops > -np.inf])
     shares: Floats = (len(tops) - np.searchsorted(tops, thresholds, side="left")) / len(tops)
     return shares
@@ -188,26 +196,29 @@ def _existing(soft: NDArray[np.bool_], scores: Floats, thresholds: Floats, segme
 def event_metrics(
     labels: Numbers, scores: Numbers, events: Sequence[Event], segment: Numbers | None = None
 ) -> EventMetrics:
-    """How the events meet the labelled ranges: an event that touches one counts once, a range touched is found.
+    """Return the metrics of events: a labeled range is detected if an event overlaps it.
 
     Args:
         labels: `(rows,)` bool.
-        scores: `(rows,)` from which the events are; a range without any score is left out.
-        events: as `events.find_events` finds them.
-        segment: `(rows,)`, see `events.ranges`.
+        scores: `(rows,)` scores of the events; labeled ranges without any score are ignored.
+        events: as returned by `events.find_events`.
+        segment: `(rows,)` segment of each row, see `events.true_ranges`.
+
+    Raises:
+        DataError: labels and scores differ in length, or a score is infinite.
     """
     labels, scores = _checked(labels, scores)
-    labelled = true_ranges(labels, 1, segment)
-    labelled = labelled[[bool(np.isfinite(scores[start:stop]).any()) for start, stop in labelled]]
+    labeled = true_ranges(labels, 1, segment)
+    labeled = labeled[[bool(np.isfinite(scores[start:stop]).any()) for start, stop in labeled]]
     spans = np.array([(event.first, event.last + 1) for event in events], np.int64).reshape(-1, 2)
-    touch = (spans[:, None, 0] < labelled[None, :, 1]) & (spans[:, None, 1] > labelled[None, :, 0])
-    good, found = int(touch.any(axis=1).sum()), int(touch.any(axis=0).sum())
+    touch = (spans[:, None, 0] < labeled[None, :, 1]) & (spans[:, None, 1] > labeled[None, :, 0])
+    good, detected = int(touch.any(axis=1).sum()), int(touch.any(axis=0).sum())
     precision = good / len(spans) if len(spans) else np.nan
-    recall = found / len(labelled) if len(labelled) else np.nan
-    f1 = 2 * precision * recall / (precision + recall) if good else 0.0 if len(labelled) else np.nan
+    recall = detected / len(labeled) if len(labeled) else np.nan
+    f1 = 2 * precision * recall / (precision + recall) if good else 0.0 if len(labeled) else np.nan
     delays = tuple(
-        max(0, int(spans[touch[:, place], 0].min() - start))
-        for place, (start, _) in enumerate(labelled)
-        if touch[:, place].any()
+        max(0, int(spans[touch[:, index], 0].min() - start))
+        for index, (start, _) in enumerate(labeled)
+        if touch[:, index].any()
     )
-    return EventMetrics(precision, recall, f1, found, len(labelled), len(spans) - good, len(spans), delays)
+    return EventMetrics(precision, recall, f1, detected, len(labeled), len(spans) - good, len(spans), delays)

@@ -1,4 +1,4 @@
-"""Rows that were taken for normal and hardly are: a threshold that rests on them finds nothing."""
+"""Outliers among the normal rows, which raise the threshold so far that it detects nothing."""
 
 import datetime
 from typing import Any
@@ -10,19 +10,19 @@ from lstm_ae.data.time_zones import format_time
 
 Numbers = NDArray[Any]
 
-# What most normal rows score at most, and how many times that a row scores that is hardly one of them.
+# Quantile of the scores of most normal rows, and the multiple of it from which a row is an outlier.
 MOST, TIMES = 0.75, 10
 
 
 def find_outlying_rows(scores: Numbers, segment: Numbers) -> tuple[int, int, float] | None:
-    """The stretch around the highest score, where that is many times what most rows score; else None.
+    """Return the range around the highest score if that score is many times that of most rows, else None.
 
     Args:
-        scores: `(rows,)`, NaN where a row has none.
-        segment: `(rows,)`, which rows belong together.
+        scores: `(rows,)`, NaN for rows without a score.
+        segment: `(rows,)` segment of each row.
 
     Returns:
-        Its first and last row, and how many times what most rows score the highest is.
+        First and last row of the range, and the ratio of the highest score to that of most rows.
     """
     if np.isnan(scores).all():
         return None
@@ -30,31 +30,32 @@ def find_outlying_rows(scores: Numbers, segment: Numbers) -> tuple[int, int, flo
     peak = int(np.nanargmax(scores))
     if not 0 < TIMES * usual < scores[peak]:
         return None
-    # Half as far from the others as the peak, in multiples of what they score.
+    # The range ends where scores fall below the geometric mean of the usual score and the peak.
     near = (scores > np.sqrt(usual * scores[peak])) & (segment == segment[peak])
-    apart = np.flatnonzero(~near)
-    after = int(np.searchsorted(apart, peak))
-    first = int(apart[after - 1]) + 1 if after else 0
-    last = int(apart[after]) - 1 if after < len(apart) else len(scores) - 1
+    outside = np.flatnonzero(~near)
+    after = int(np.searchsorted(outside, peak))
+    first = int(outside[after - 1]) + 1 if after else 0
+    last = int(outside[after]) - 1 if after < len(outside) else len(scores) - 1
     return first, last, float(scores[peak]) / usual
 
 
 def describe_outlying_rows(
     scores: Numbers, segment: Numbers, time: Numbers | None, zone: datetime.tzinfo | None
 ) -> str:
-    """Which rows of the validation part are hardly normal, and what to do; "" where none is.
+    """Describe outliers of the validation split and the remedy; "" if there are none.
 
     Args:
-        scores, segment: as `find_outlying_rows` takes them.
-        time: `(rows,)`; None where rows have none.
-        zone: by whose clocks times are told.
+        scores: `(rows,)`, see `find_outlying_rows`.
+        segment: `(rows,)`, see `find_outlying_rows`.
+        time: `(rows,)`; None if rows have no times.
+        zone: time zone of the text.
     """
-    if (found := find_outlying_rows(scores, segment)) is None:
+    if (outliers := find_outlying_rows(scores, segment)) is None:
         return ""
-    *ends, times = found
+    *ends, times = outliers
     first, last = (f"row {row}" if time is None else format_time(int(time[row].astype(np.int64)), zone) for row in ends)
     return (
-        f"{first} to {last}, in the validation part and so taken for normal, scores {times:,.0f} times what most rows "
-        "score, and the threshold rests on it. If that is not normal, train anew and mark it by --label-col, or leave "
-        "it out of --normal"
+        f"{first} to {last} in the validation split has scores {times:,.0f} times as high as most normal rows, and "
+        "raises the threshold. If these rows are anomalies, mark them with --label-col or exclude them from --normal, "
+        "and train again"
     )

@@ -1,10 +1,9 @@
-"""From the errors of overlapping windows to a score for every row.
+"""Anomaly scores of rows from the errors of overlapping windows.
 
-A window starts at every row, so that a row stands in up to `window` of them, each time at another place. Its score is
-the mean of its errors over all of them, and, where scores are smoothed, over the rows around it: a day that is a little
-wrong throughout has no high score anywhere, yet a high mean. The score does not depend on where the series was cut, but
-for the first and the last rows, which stand in fewer windows. It is final once the rows that it depends on have come,
-`window - 1 + smooth // 2` of them.
+A window starts at every row, so that a row belongs to up to `window` windows, at a different position in each. Its
+score is the mean of its errors over all of them and, with smoothing, over the rows around it, which reveals long
+anomalies of small amplitude. The score does not depend on where the series was cut, except for the first and last rows,
+which belong to fewer windows. It is final after `window - 1 + smooth // 2` further rows.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,20 +17,20 @@ Numbers = NDArray[Any]
 
 Floats = NDArray[np.float64]
 
-# Numbers that are added up at a time: a block that stays in the processor's cache.
+# Values per block, such that a block stays in the processor's cache.
 BLOCK = 1 << 18
 
-# Of a feature's variance, the least error that tells how well it is given back.
+# Minimum mean error of a feature, relative to its variance, in the weights.
 LEAST = 1e-4
 
 
 class RowSums(NamedTuple):
-    """What windows at every row add to the rows that they hold, so that the windows themselves need not be kept.
+    """Sums per row over all windows that contain the row, so that the windows need not be stored.
 
     Args:
-        sums: `(windows + window - 1, features)` float64; the first row is the one on which the first window starts.
-        counts: alike, how many numbers were added.
-        window: rows of a window.
+        sums: `(windows + window - 1, features)` float64; the first window starts at the first row.
+        counts: number of values in each sum, of the same shape.
+        window: rows per window.
     """
 
     sums: Floats
@@ -40,12 +39,16 @@ class RowSums(NamedTuple):
 
 
 def sum_windows(values: Numbers) -> RowSums:
-    """Numbers of windows `(windows, window[, features])`, each one row after the one before it, added row by row.
+    """Sum the values of windows at every row per row; NaN is ignored.
 
-    NaN takes no part.
+    Args:
+        values: `(windows, window[, features])`, each window one row after the previous one.
 
     Raises:
-        ValueError: they have another shape.
+        ValueError: the shape is different.
+
+    >>> sum_windows(np.array([[1.0, 3.0], [5.0, 7.0]])).sums.ravel().tolist()
+    [1.0, 8.0, 7.0]
     """
     values = np.asarray(values)
     values = values[..., None] if values.ndim == 2 else values
@@ -58,18 +61,18 @@ def sum_windows(values: Numbers) -> RowSums:
         valid = ~np.isnan(block)
         whole = bool(valid.all())
         block = block if whole else np.where(valid, block, 0)
-        for place in range(window):
-            rows = slice(first + place, first + place + len(block))
-            sums[rows] += block[:, place]
-            counts[rows] += 1 if whole else valid[:, place]
+        for step in range(window):
+            rows = slice(first + step, first + step + len(block))
+            sums[rows] += block[:, step]
+            counts[rows] += 1 if whole else valid[:, step]
     return RowSums(sums, counts, window)
 
 
 class Overlap:
-    """The rows of one unbroken series whose scores are not final yet; feed it windows in the order of their rows.
+    """Incremental scores of one segment from windows in the order of their rows.
 
     Args:
-        smooth: rows that a score is the mean of, `smooth // 2` on either side; 0 and 1 for the row alone.
+        smooth: number of rows that a score averages, `smooth // 2` on either side; 0 and 1 for no smoothing.
 
     >>> overlap = Overlap()
     >>> overlap.add(np.array([[1.0, 3.0], [5.0, 7.0]])).ravel().tolist()
@@ -82,23 +85,23 @@ class Overlap:
         if smooth < 0:
             raise ValueError(f"smooth must be 0 or more. Received: {smooth}")
         self.half = smooth // 2
-        self.sums: Floats | None = None  # (window - 1, features), of rows that windows to come will hold
+        self.sums: Floats | None = None  # (window - 1, features), of rows that later windows contain
         self.counts = np.empty((0, 0))
         self.means = np.empty((0, 0))  # (2 * half, features), of rows before those; NaN before the first row
 
     def add(self, errors: Numbers | RowSums) -> Floats:
-        """Take the next windows, any number of them, and return the scores that became final.
+        """Add any number of windows and return the scores that became final.
 
         Args:
-            errors: `(windows, window, features)` or `(windows, window)`, each window one row after the one before it.
-                NaN where a value was missing: it takes no part. Or their sums.
+            errors: `(windows, window, features)` or `(windows, window)`, each window one row after the previous one,
+                NaN where a value was missing; or the sums of such windows.
 
         Returns:
-            `(rows, features)`, those that follow the rows returned before; without smoothing, the rows on which these
-            windows start. NaN for a row without any error.
+            `(rows, features)` scores of the rows after those returned before; without smoothing, of the first row of
+            each window. NaN for rows without any error.
 
         Raises:
-            ValueError: the windows have another shape than those before them.
+            ValueError: the shape of the windows differs from that of earlier windows.
         """
         added = errors if isinstance(errors, RowSums) else sum_windows(errors)
         (rows, features), window = added.sums.shape, added.window
@@ -107,7 +110,7 @@ class Overlap:
             self.means = np.full((self.half, features), np.nan)
         if self.sums.shape != (window - 1, features):
             had = (len(self.sums) + 1, self.sums.shape[1])
-            raise ValueError(f"All windows must have one shape. Received: {(window, features)} after {had}")
+            raise ValueError(f"All windows must have the same shape. Received: {(window, features)} after {had}")
         sums, counts = added.sums.copy(), added.counts.copy()
         sums[: window - 1] += self.sums
         counts[: window - 1] += self.counts
@@ -119,7 +122,7 @@ class Overlap:
         return final
 
     def rest(self) -> Floats:
-        """The provisional scores of the rows not returned yet, the last ones `(rows, features)`, as of now."""
+        """Return the provisional scores of the rows that are not final yet, `(rows, features)`."""
         if self.sums is None:
             return np.empty((0, 1))
         after = np.full((self.half, self.sums.shape[1]), np.nan)
@@ -132,27 +135,27 @@ def _means(sums: Numbers, counts: Numbers) -> Floats:
 
 
 def _smoothed(means: Floats, half: int) -> Floats:
-    """Means over `2 * half + 1` rows `(rows - 2 * half, features)`, without the rows that are NaN."""
+    """Return moving averages over `2 * half + 1` rows, `(rows - 2 * half, features)`, ignoring NaN."""
     if not half:
         return means
     if len(means) <= 2 * half:
         return means[:0]
     valid = ~np.isnan(means)
-    # Summed anew for every row: a running sum would carry the rounding of one huge score into all that follow.
+    # Each sum is computed separately: a running sum would carry the rounding error of a huge score into later rows.
     sums = sliding_window_view(np.where(valid, means, 0), 2 * half + 1, axis=0).sum(axis=-1)
     return _means(sums, sliding_window_view(valid, 2 * half + 1, axis=0).sum(axis=-1))
 
 
 def mean_errors(blocks: Numbers | Iterable[Numbers | RowSums], smooth: int = 1) -> Floats:
-    """The mean error of every row and feature over the windows in which it stands, see `Overlap`.
+    """Return the mean error of every row and feature over the windows that contain it, see `Overlap`.
 
     Args:
-        blocks: `(windows, window[, features])` errors of windows at every row, at once or in blocks of any size, or the
-            sums of blocks.
-        smooth: rows that a score is the mean of.
+        blocks: `(windows, window[, features])` errors of windows at every row, as one array, as blocks of any size, or
+            as sums of blocks. Only one block is in memory at a time.
+        smooth: number of rows that a score averages.
 
     Returns:
-        `(windows + window - 1, features)`: nothing but this and one block is held.
+        `(windows + window - 1, features)`.
     """
     overlap = Overlap(smooth)
     final = [overlap.add(block) for block in ([blocks] if isinstance(blocks, np.ndarray) else blocks)]
@@ -160,28 +163,28 @@ def mean_errors(blocks: Numbers | Iterable[Numbers | RowSums], smooth: int = 1) 
 
 
 def weight_errors(errors: Callable[[Numbers], RowSums], weights: Numbers) -> Callable[[Numbers], RowSums]:
-    """The same errors with those of each feature times its weight, `(features,)`."""
+    """Return the error function with each feature's errors multiplied by its weight, `(features,)`."""
 
-    def adding(rows: Numbers) -> RowSums:
-        found = errors(rows)
-        return found._replace(sums=found.sums * weights)
+    def weighted(rows: Numbers) -> RowSums:
+        unweighted = errors(rows)
+        return unweighted._replace(sums=unweighted.sums * weights)
 
-    return adding
+    return weighted
 
 
 def feature_weights(by_feature: Numbers, spread: Numbers) -> Floats:
-    """What brings the usual errors of all features nearer to one another, `(features,)`; 1 for one alone.
+    """Return weights that reduce differences between the typical errors of features, `(features,)`; 1 for one feature.
 
-    A score is the mean over the features, in which the one that is told worst would hide what befalls the others. Each
-    counts by the root of its mean error: in multiples of that error itself, what an anomaly of one feature does to the
-    window's code, and so to the others that are told well, would be as loud as the anomaly. (So flow was blamed for the
-    bearing of the pump of `lstm_ae.data.synthetic`; by the root, vibration is.) All are times the root of the mean over
-    the features, so that a score stays of the size of an error. Errors of less than a hundredth of the standard
-    deviation are no smaller than that, and a feature that never varies is weighed no more than the mean.
+    A score is the mean over the features, in which the feature with the largest errors would dominate. Each weight is
+    proportional to the reciprocal root of the feature's mean error. Dividing by the mean error itself would overweight
+    well reconstructed features, which an anomaly of another feature affects through the code: for the bearing failure
+    of the pump in `lstm_ae.data.synthetic` it ranks flow above vibration. Weights are scaled so that scores keep the
+    magnitude of errors. Mean errors are at least 1% of the standard deviation, squared, and a constant feature has at
+    most the weight of a feature with the mean error.
 
     Args:
         by_feature: `(rows, features)` errors of normal rows; NaN where there is none.
-        spread: `(features,)` variances of these features in normal rows.
+        spread: `(features,)` variances of the features in normal rows.
     """
     valid = ~np.isnan(by_feature)
     usual = _means(np.where(valid, by_feature, 0).sum(axis=0), valid.sum(axis=0))
@@ -194,7 +197,7 @@ def feature_weights(by_feature: Numbers, spread: Numbers) -> Floats:
 
 
 def row_scores(by_feature: Numbers) -> Floats:
-    """One score a row, the mean over the features that are there: `(rows, features)` to `(rows,)`."""
+    """Return the mean over the features that have a score: `(rows, features)` to `(rows,)`."""
     by_feature = np.asarray(by_feature, np.float64)
     valid = ~np.isnan(by_feature)
     return _means(np.where(valid, by_feature, 0).sum(axis=1), valid.sum(axis=1))

@@ -1,6 +1,6 @@
-"""What is kept of a searched table so that it can be drawn and looked into: its lines, thinned, and its events.
+"""Downsampled series and events of a searched table, for charts in reports.
 
-A line keeps the lowest and the highest row of every stretch, and every row around the events, as far as there is room.
+Downsampling retains the minimum and maximum of every interval, and all rows around events as far as possible.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from lstm_ae.files import load_state, save_state
 
 Numbers = NDArray[Any]
 
-# Points of a line; columns of a series, and series, those with the most in their events.
+# Maximum numbers of points per line, of columns per series, and of series; those with the largest event shares.
 POINTS, COLUMNS, SERIES = 10_000, 3, 4
 
 
 class SketchLine(NamedTuple):
-    """A line to be drawn.
+    """Line of a chart.
 
     Args:
-        name: of the column; "score" for the scores, which come last.
+        name: name of the column; "score" for the scores, which are the last line.
         times: `(points,)` int64, nanoseconds in UTC or row numbers, ascending.
-        values: `(points,)` float32; NaN where the line breaks off.
+        values: `(points,)` float32; NaN interrupts the line.
     """
 
     name: str
@@ -34,13 +34,13 @@ class SketchLine(NamedTuple):
 
 
 class SeriesSketch(NamedTuple):
-    """One series of a searched table.
+    """Downsampled series with its events.
 
     Args:
-        series: its name, "" where there is one only.
-        rows: how many it has.
-        lines: its columns, those with the largest shares in its events, and its scores.
-        events: `(events, 2)` int64, when each begins and ends.
+        series: name of the series; "" if the table has only one.
+        rows: number of rows before downsampling.
+        lines: the columns with the largest shares in the events, and the scores.
+        events: `(events, 2)` int64, start and end of each event.
     """
 
     series: str
@@ -50,17 +50,17 @@ class SeriesSketch(NamedTuple):
 
 
 class TableSketch(NamedTuple):
-    """A searched table.
+    """Downsampled table with its events.
 
     Args:
-        dated: whether times are nanoseconds in UTC, or row numbers.
-        step: the time between two rows.
-        threshold: above it a score is an anomaly.
-        rule: how that was chosen.
-        series: those that are kept.
-        events: of all series, as they stand in a table: their texts and numbers by name, and the place of their series
-            among those kept and their own place there, under "at"; None where that series was not kept.
-        zoned: whether the table says by whose clocks its times are.
+        dated: whether times are nanoseconds in UTC, not row numbers.
+        step: sampling interval.
+        threshold: scores above it are anomalies.
+        rule: rule of the threshold.
+        series: the selected series.
+        events: rows of the table of events of all series, by column name; "at" holds the index of the series in
+            `series` and of the event in that series, or None if the series was not selected.
+        zoned: whether the times have a time zone.
     """
 
     dated: bool
@@ -84,37 +84,44 @@ def sketch_series(
     around: int,
     points: int = POINTS,
 ) -> SeriesSketch:
-    """Thin a series.
+    """Downsample a series.
 
     Args:
         times: `(rows,)` int64.
-        segment: `(rows,)`; lines break off between two segments.
+        segment: `(rows,)`; lines are interrupted between segments.
         values: `(rows, features)`, NaN where missing.
         scores: `(rows,)`, NaN where there is none.
-        events: `(events, 2)` first and last row of each.
-        names: of the features to keep, in the order of `values`.
-        around: rows on either side of an event that are kept as well.
-        points: at most, of each line.
+        events: `(events, 2)` first and last row of each event.
+        series: name of the series.
+        names: names of the features, in the order of `values`.
+        around: rows retained on either side of an event.
+        points: maximum number of points per line.
     """
     lines = []
     for name, column in zip((*names, "score"), (*values.T, scores), strict=True):
-        kept = thin_line(column, events, around, points)
-        broken = np.flatnonzero(np.diff(segment[kept])) + 1
+        rows = thin_line(column, events, around, points)
+        breaks = np.flatnonzero(np.diff(segment[rows])) + 1
         lines.append(
             SketchLine(
                 name,
-                np.insert(times[kept], broken, times[kept[broken]]).astype(np.int64),
-                np.insert(column[kept].astype(np.float32), broken, np.nan),
+                np.insert(times[rows], breaks, times[rows[breaks]]).astype(np.int64),
+                np.insert(column[rows].astype(np.float32), breaks, np.nan),
             )
         )
     return SeriesSketch(series, len(times), tuple(lines), times[events.astype(np.int64)].reshape(-1, 2))
 
 
 def thin_line(values: Numbers, events: Numbers, around: int, points: int) -> NDArray[np.int64]:
-    """The rows of a line that are kept, ascending; `points` at most, all of them where there are no more.
+    """Return the rows of a downsampled line, ascending and at most `points`.
 
-    Half of the points at most are for rows around events, the first events first; the others are the lowest and the
-    highest row of stretches of equal length.
+    At most half of the points are rows around events, in the order of the events; the others are the minimum and the
+    maximum of intervals of equal length.
+
+    Args:
+        values: `(rows,)`, NaN where missing.
+        events: `(events, 2)` first and last row of each event.
+        around: rows retained on either side of an event.
+        points: maximum number of points.
 
     >>> thin_line(np.array([0, 5, 1, 1, 1, 1, 1, -3]), np.empty((0, 2)), 0, 4).tolist()
     [0, 1, 4, 7]
@@ -136,20 +143,21 @@ def thin_line(values: Numbers, events: Numbers, around: int, points: int) -> NDA
     return np.flatnonzero(near)
 
 
-def write_sketches(path: Path, found: TableSketch) -> None:
-    """Write what is kept of a search into one `.npz`."""
+def write_sketches(path: Path, sketch: TableSketch) -> None:
+    """Write a downsampled table into one `.npz`."""
     groups = {
         f"series_{k}": [each.events, *(part for line in each.lines for part in (line.times, line.values))]
-        for k, each in enumerate(found.series)
+        for k, each in enumerate(sketch.series)
     }
     series = [
-        {"series": each.series, "rows": each.rows, "lines": [line.name for line in each.lines]} for each in found.series
+        {"series": each.series, "rows": each.rows, "lines": [line.name for line in each.lines]}
+        for each in sketch.series
     ]
-    save_state(path, found._asdict() | {"series": series, "events": list(found.events)}, groups, compress=True)
+    save_state(path, sketch._asdict() | {"series": series, "events": list(sketch.events)}, groups, compress=True)
 
 
 def read_sketches(path: Path) -> TableSketch:
-    """Read what `write_sketches` wrote; raises `DataError` where it is damaged."""
+    """Read the file of `write_sketches`; raise `DataError` if it is damaged."""
     try:
         meta, _ = load_state(path, {})
         sizes = {f"series_{k}": 1 + 2 * len(each["lines"]) for k, each in enumerate(meta["series"])}
@@ -160,4 +168,4 @@ def read_sketches(path: Path) -> TableSketch:
             made.append(SeriesSketch(each["series"], each["rows"], tuple(SketchLine(*line) for line in lines), events))
         return TableSketch(**meta | {"series": tuple(made)})
     except (DataError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{str(path)!r} is damaged; search the table again by lstmae series detect") from error
+        raise DataError(f"{str(path)!r} is damaged. Run lstmae series detect on the table again") from error

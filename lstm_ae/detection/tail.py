@@ -10,26 +10,33 @@ Numbers = NDArray[Any]
 
 Floats = NDArray[np.float64]
 
-# At shape 1 the mean is infinite; below -1/2 maximum likelihood loses its properties (Smith 1985).
+# Allowed shapes: at 1 the mean is infinite; below -1/2 maximum likelihood estimates are not regular (Smith 1985).
 SHAPES = (-0.5, 1.0)
 
-# Samples on which a fit is tested, and draws that tell how uncertain it is.
+# Bootstrap samples of the goodness-of-fit test, and draws from the posterior.
 SAMPLES = 199
 
 DRAWS = 4000
 
 
 def pareto_survival(excess: Numbers, shape: Any, scale: Any) -> Floats:
-    """How much of a generalised Pareto distribution lies above each excess."""
+    """Return the survival function of a generalized Pareto distribution at each excess.
+
+    >>> pareto_survival(np.array([0.0, 1.0]), shape=1.0, scale=1.0).tolist()
+    [1.0, 0.5]
+    """
     excess, shape = np.maximum(excess, 0), np.asarray(shape)
-    bent = np.where(abs(shape) < 1e-9, 1e-9, shape)
+    nonzero = np.where(abs(shape) < 1e-9, 1e-9, shape)
     with np.errstate(divide="ignore", over="ignore"):
-        parts: Floats = np.exp(-np.log1p(np.maximum(bent * excess / scale, -1)) / bent)
+        parts: Floats = np.exp(-np.log1p(np.maximum(nonzero * excess / scale, -1)) / nonzero)
     return parts
 
 
 def pareto_excesses(uniform: Floats, shape: float, scale: float) -> Floats:
-    """Excesses of which the parts `uniform` lie above; never quite 0, where the fit would have no bound."""
+    """Return quantiles of a generalized Pareto distribution for probabilities `uniform`.
+
+    They are never exactly 0, where the likelihood would be unbounded.
+    """
     parts = np.clip(1 - uniform, 1e-300, 1 - 1e-12)
     if abs(shape) < 1e-9:
         drawn: Floats = -scale * np.log(parts)
@@ -39,10 +46,16 @@ def pareto_excesses(uniform: Floats, shape: float, scale: float) -> Floats:
 
 
 def fit_grimshaw(excess: Numbers) -> tuple[float, float]:
-    """Shape and scale of the generalised Pareto distribution that makes the excesses `(peaks,)`, all > 0, likeliest.
+    """Fit a generalized Pareto distribution by maximum likelihood (Grimshaw 1993).
 
-    With x = shape / scale only one equation in x is left, whose roots are searched with scipy's `brentq` between sign
-    changes on a grid over Grimshaw's bounds; the exponential distribution, shape 0, is tried beside them.
+    With x = shape / scale the likelihood equations reduce to one in x, whose roots SciPy's `brentq` finds between sign
+    changes on a grid over Grimshaw's bounds. The exponential distribution, shape 0, is a candidate as well.
+
+    Args:
+        excess: `(peaks,)` excesses over the level, all > 0.
+
+    Returns:
+        Shape and scale.
     """
     from scipy.optimize import brentq
 
@@ -55,18 +68,18 @@ def fit_grimshaw(excess: Numbers) -> tuple[float, float]:
         inner = 1 + x * y
         return float(np.mean(1 / inner) * (1 + np.mean(np.log(inner))) - 1)
 
-    # 0 is a root that says nothing. Past 1e4 the shape is far above 1.
+    # The root 0 is trivial. Beyond 1e4 the shape is far above 1.
     up = np.geomspace(1e-4, min(highest, 1e4), 30)
     down = -(1 - np.geomspace(1e-6, 1 - 1e-4 * most, 30)) / most if most < 1e3 else np.empty(0)
-    found = [(0.0, 1.0)]
+    candidates = [(0.0, 1.0)]
     for grid in (down, up):
         values = _equations(grid, y)
-        for place in np.flatnonzero(np.sign(values[1:]) * np.sign(values[:-1]) < 0):
-            root = float(brentq(equation, grid[place], grid[place + 1], xtol=1e-12, rtol=1e-10))
+        for index in np.flatnonzero(np.sign(values[1:]) * np.sign(values[:-1]) < 0):
+            root = float(brentq(equation, grid[index], grid[index + 1], xtol=1e-12, rtol=1e-10))
             shape = float(np.mean(np.log1p(root * y)))
             if shape:
-                found.append((shape, shape / root))
-    shape, scale = max(found, key=lambda pair: _likelihood(y, *pair))
+                candidates.append((shape, shape / root))
+    shape, scale = max(candidates, key=lambda pair: _log_likelihood(y, *pair))
     return shape, scale * mean
 
 
@@ -76,19 +89,19 @@ def _equations(grid: Floats, y: Floats) -> Floats:
     return values
 
 
-def _likelihood(y: Floats, shape: float, scale: float) -> float:
+def _log_likelihood(y: Floats, shape: float, scale: float) -> float:
     if not shape:
         return -len(y) * (float(np.log(scale)) + float(np.mean(y)) / scale)
     return -len(y) * float(np.log(scale)) - (1 + 1 / shape) * float(np.sum(np.log1p(shape / scale * y)))
 
 
 def fit_exponential(excess: Numbers) -> tuple[float, float]:
-    """Shape 0 and the likeliest scale."""
+    """Fit an exponential distribution by maximum likelihood; return shape 0 and the scale."""
     return 0.0, float(np.mean(excess))
 
 
 def anderson_darling(excess: Numbers, shape: float, scale: float) -> float:
-    """The Anderson-Darling statistic of the excesses `(peaks,)` against the distribution; it weighs the ends most."""
+    """Return the Anderson-Darling statistic of the excesses `(peaks,)`; it weights the tails most."""
     count = len(excess)
     above = np.clip(pareto_survival(np.sort(excess), shape, scale), 1e-300, 1 - 1e-16)
     weights = 2 * np.arange(1, count + 1) - 1
@@ -96,7 +109,7 @@ def anderson_darling(excess: Numbers, shape: float, scale: float) -> float:
 
 
 def greenwood_statistic(excess: Numbers, shape: float, scale: float) -> float:
-    """Greenwood's statistic, the larger the more unequal the excesses are, whatever their scale."""
+    """Return Greenwood's statistic of the excesses `(peaks,)`, a measure of inequality that ignores their scale."""
     return float(np.sum(np.square(excess)) / np.sum(excess) ** 2)
 
 
@@ -106,10 +119,16 @@ def goodness_of_fit(
     statistic: Callable[[Numbers, float, float], float],
     random: np.random.Generator,
 ) -> float:
-    """How usual the statistic is among samples of the fit, each fitted anew as the peaks were.
+    """Return the p-value of a goodness-of-fit test by parametric bootstrap.
 
-    By parametric bootstrap (Stute, Gonzalez Manteiga and Presedo Quindimil 1993), as tables of the statistic hold
-    for known parameters, or few values of unknown ones (Choulakian and Stephens 2001).
+    Tabulated critical values hold for known parameters or for few values of unknown ones (Choulakian and Stephens
+    2001), so each bootstrap sample is refitted (Stute, Gonzalez Manteiga and Presedo Quindimil 1993).
+
+    Args:
+        excess: `(peaks,)` excesses over the level.
+        estimate: function from excesses to shape and scale.
+        statistic: function of excesses, shape, and scale; larger for worse fits.
+        random: random numbers of the bootstrap samples.
     """
     shape, scale = estimate(excess)
     observed = statistic(excess, shape, scale)
@@ -121,68 +140,69 @@ def goodness_of_fit(
 
 
 def sample_tails(excess: Numbers, random: np.random.Generator) -> Floats:
-    """Shapes and scales drawn as the excesses make them likely, `(4000, 2)`, a priori even in shape and log scale.
+    """Draw shapes and scales from their posterior, `(4000, 2)`, with a flat prior of shape and log scale.
 
-    Refitted samples would not do: the fit of a sample of a fit is lighter again than the fit, and an interval of
-    95 per cent then holds the truth 70 times in 100.
+    Intervals from a parametric bootstrap would be too narrow: the tail of a refitted sample is lighter than that of the
+    fit, and 95% intervals then cover the true value in 70% of the cases.
     """
     y = np.asarray(excess, np.float64) / np.mean(excess)
     shapes = np.linspace(*SHAPES, 62)[1:-1]
     scales = np.geomspace(0.02, 2.5, 121)
-    bent = np.where(abs(shapes) < 1e-6, 1e-6, shapes)
+    nonzero = np.where(abs(shapes) < 1e-6, 1e-6, shapes)
     likelihood = np.empty((len(shapes), len(scales)))
-    for place, shape in enumerate(bent):
+    for index, shape in enumerate(nonzero):
         inner = 1 + shape * y / scales[:, None]
         logs = np.log(inner, out=np.full(inner.shape, -np.inf), where=inner > 0).sum(axis=1)
         fits = np.isfinite(logs)
-        likelihood[place] = np.where(
+        likelihood[index] = np.where(
             fits, -len(y) * np.log(scales) - (1 + 1 / shape) * np.where(fits, logs, 0), -np.inf
         )
     weights = np.exp(likelihood - likelihood.max()).ravel()
     cells = random.choice(weights.size, DRAWS, p=weights / weights.sum())
     row, column = np.unravel_index(cells, likelihood.shape)
-    # Spread over their cells.
+    # Distribute the draws uniformly within their grid cells.
     drawn = shapes[row] + (random.random(DRAWS) - 0.5) * (shapes[1] - shapes[0])
     spread = scales[column] * (scales[1] / scales[0]) ** (random.random(DRAWS) - 0.5)
     return np.column_stack([drawn, spread * np.mean(excess)])
 
 
 def sample_exponentials(excess: Numbers, random: np.random.Generator) -> Floats:
-    """The same with shape 0, `(4000, 2)`."""
+    """Draw scales of an exponential distribution from their posterior, `(4000, 2)` with shape 0."""
     return np.column_stack([np.zeros(DRAWS), np.sum(excess) / random.gamma(len(excess), size=DRAWS)])
 
 
-# Quantiles of the scores that are tried as the level, the lowest first: it leaves the most peaks. The lowest one that
-# passes is taken (after Bader, Yan and Zhang 2018, "Automated threshold selection for extreme value analysis").
+# Candidate levels as quantiles of the scores. The lowest level that passes the test is used, since it leaves the most
+# peaks (after Bader, Yan and Zhang 2018, "Automated threshold selection for extreme value analysis").
 LEVELS = (0.9, 0.95, 0.98, 0.99)
 
-# Peaks from which a shape is told; with fewer they are taken as exponential, from two, as one is not unequal to any.
+# Minimum number of peaks to fit a shape, and, assuming shape 0, to fit a scale and test its inequality.
 PEAKS = 30
 
 FEW_PEAKS = 2
 
-# Peaks that are fitted at most: more cost time, and a test on more refuses every tail of real data.
+# Maximum number of peaks: more cost time, and a test on more rejects every tail of real data.
 MOST_PEAKS = 1000
 
-# In means: where the tail is told, and read off between.
+# Points of the tabulated survival function, in multiples of the mean excess.
 EXCESSES = np.geomspace(1e-4, 1e6, 400)
 
-# A fit is refused if fewer of its own samples lie this far from it.
-REFUSED = 0.05
+# Significance level of the goodness-of-fit test.
+SIGNIFICANCE = 0.05
 
 
 class Tail(NamedTuple):
-    """What was fitted above the level.
+    """Distribution fitted to the scores above a level.
 
     Args:
-        level: scores above it are in the tail.
-        share: of all rows that lie above the level.
-        rate: clusters above the level for a row.
-        shape, scale: of the generalised Pareto distribution that fits best.
-        peaks: clusters that were fitted.
-        fit: the share of samples of the fitted distribution that lie as far from their fit as the peaks do.
-        draws: `(4000, 3)` rates, shapes and scales as likely as the peaks make them.
-        curve: `(2, points)` logarithms of excesses over the level and of the part of the tail above them.
+        level: scores above it belong to the tail.
+        share: share of the rows above the level.
+        rate: clusters above the level per row.
+        shape: shape of the generalized Pareto distribution.
+        scale: scale of the generalized Pareto distribution.
+        peaks: number of clusters.
+        fit: p-value of the goodness-of-fit test.
+        draws: `(4000, 3)` posterior draws of rate, shape, and scale.
+        curve: `(2, points)` logarithms of excesses over the level and of the survival function at them.
     """
 
     level: float
@@ -196,17 +216,17 @@ class Tail(NamedTuple):
     curve: Floats
 
     def survival(self, scores: Numbers) -> Floats:
-        """The part of the tail that lies above each score, 1 up to the level."""
+        """Return the share of the tail above each score; 1 up to the level."""
         excess = np.maximum(np.asarray(scores, np.float64) - self.level, np.exp(self.curve[0, 0]))
         parts: Floats = np.exp(np.interp(np.log(excess), *self.curve))
         return parts
 
     def score_at(self, part: float) -> float:
-        """The score above which that part of the tail lies, 0 < part <= 1."""
+        """Return the score above which the share `part` of the tail lies, 0 < part <= 1."""
         return self.level + float(np.exp(np.interp(-np.log(part), -self.curve[1], self.curve[0])))
 
     def clusters(self, score: float) -> tuple[float, float, float]:
-        """Clusters above a score in the tail for a row, with the ends of their 95 per cent interval."""
+        """Return the expected clusters above a score per row, with the bounds of their 95% interval."""
         rate, shape, scale = self.draws.T
         low, high = np.quantile(
             rate * pareto_survival(np.full(len(rate), score - self.level), shape, scale), (0.025, 0.975)
@@ -214,27 +234,32 @@ class Tail(NamedTuple):
         return self.rate * float(self.survival(np.array(score))), float(low), float(high)
 
 
-def fit_tail(scores: Numbers, apart: int = 1, segment: Numbers | None = None, seed: int = 0) -> tuple[Tail | None, str]:
-    """The tail of normal scores at the lowest level where it passes its test, or None and the reason.
+def fit_tail(
+    scores: Numbers, min_gap: int = 1, segment: Numbers | None = None, seed: int = 0
+) -> tuple[Tail | None, str]:
+    """Fit the tail of normal scores at the lowest level that passes the goodness-of-fit test.
 
     Args:
-        scores: `(rows,)`; NaN for a row without one.
-        apart: exceedances no more rows apart than that are never two clusters.
-        segment: `(rows,)`, which rows belong together; a cluster never crosses from one into another.
-        seed: of the samples for the test.
+        scores: `(rows,)`; NaN for rows without a score.
+        min_gap: exceedances at most this many rows apart belong to one cluster.
+        segment: `(rows,)` segment of each row; clusters do not cross segment boundaries.
+        seed: seed of the test and of the draws.
+
+    Returns:
+        The tail and "", or None and the reason why no tail fits.
     """
     known = scores[~np.isnan(scores)]
     reason = "no scores"
     for quantile in LEVELS if len(known) else ():
         level = float(np.quantile(known, quantile))
-        peaks = cluster_peaks(scores, level, apart, segment)
+        peaks = cluster_peaks(scores, level, min_gap, segment)
         if len(peaks) < FEW_PEAKS:
-            # Above a higher level are fewer still.
+            # Higher levels have even fewer peaks.
             return None, f"{len(peaks)} peaks of the {FEW_PEAKS} needed" if quantile == LEVELS[0] else reason
-        tail, refusal = _tail(peaks, level, known, seed)
+        tail, rejection = _tail(peaks, level, known, seed)
         if tail is not None:
             return tail, ""
-        reason = f"{len(peaks)} peaks above the {quantile:g} quantile {refusal}"
+        reason = f"{len(peaks)} peaks above the {quantile:g} quantile {rejection}"
     return None, reason
 
 
@@ -248,7 +273,7 @@ def _tail(peaks: Floats, level: float, known: Floats, seed: int) -> tuple[Tail |
     if not SHAPES[0] < shape < SHAPES[1]:
         return None, f"fail their test, the shape is {shape:.2f}"
     fit = goodness_of_fit(excess, estimate, statistic, np.random.default_rng([seed, 2]))
-    if fit < REFUSED:
+    if fit < SIGNIFICANCE:
         return None, f"fail their test, p = {fit:.3f}"
     random = np.random.default_rng([seed, 3])
     rates = random.gamma(len(peaks) + 0.5, size=DRAWS) / len(known)
@@ -264,11 +289,18 @@ def _tail(peaks: Floats, level: float, known: Floats, seed: int) -> tuple[Tail |
     return Tail(level, share, len(peaks) / len(known), shape, scale, len(peaks), fit, draws, curve), ""
 
 
-def cluster_peaks(scores: Numbers, level: float, apart: int = 1, segment: Numbers | None = None) -> Floats:
-    """The highest score of each cluster above the level, `(clusters,)`, told apart as Ferro and Segers do.
+def cluster_peaks(scores: Numbers, level: float, min_gap: int = 1, segment: Numbers | None = None) -> Floats:
+    """Return the highest score of each cluster above the level, `(clusters,)`.
 
-    Where scores are means over `apart` rows, they rise and fall slowly, and one long excursion has only times of 1
-    within: that would count as as many clusters as it has rows.
+    Clusters are separated by the method of Ferro and Segers 2003, "Inference for clusters of extreme values".
+
+    Args:
+        scores: `(rows,)`; NaN for rows without a score.
+        level: scores above it are exceedances.
+        min_gap: exceedances at most this many rows apart belong to one cluster. If scores are moving averages, pass
+            the number of averaged rows: an excursion then consists of consecutive exceedances only, each of which would
+            count as a cluster.
+        segment: `(rows,)` segment of each row; clusters do not cross segment boundaries.
     """
     rows = np.flatnonzero(scores > level)
     if len(rows) < 2:
@@ -279,18 +311,22 @@ def cluster_peaks(scores: Numbers, level: float, apart: int = 1, segment: Number
     known = np.sort(times[within])[::-1]
     splits = int(extremal_index(known) * len(known))
     if splits:
-        # The longest times divide clusters; those that tie with one that does not are left whole.
+        # The longest gaps separate clusters, unless they are tied with a gap within a cluster.
         tied = splits < len(known) and known[splits - 1] == known[splits]
         split = times > known[splits] if tied else times >= known[splits - 1]
-    if apart > 1:
-        split &= times > apart
+    if min_gap > 1:
+        split &= times > min_gap
     starts = np.flatnonzero(np.r_[True, split | ~within])
     peaks: Floats = np.maximum.reduceat(scores[rows].astype(np.float64), starts)
     return peaks
 
 
 def extremal_index(times: Numbers) -> float:
-    """One over the mean size of clusters, from the times between exceedances (Ferro and Segers 2003, section 3.1)."""
+    """Return the reciprocal of the mean cluster size (Ferro and Segers 2003, section 3.1).
+
+    Args:
+        times: `(exceedances - 1,)` rows from each exceedance to the next.
+    """
     times = np.asarray(times, np.float64)
     if not len(times):
         return 1.0

@@ -1,4 +1,4 @@
-"""Thresholds for anomaly scores, chosen on normal rows that the model was not trained on."""
+"""Thresholds of anomaly scores, fitted on normal rows that the model was not trained on."""
 
 import math
 from typing import Any, NamedTuple
@@ -15,39 +15,39 @@ Numbers = NDArray[Any]
 
 Floats = NDArray[np.float64]
 
-# What a model of float32 may be off by rounding alone, on scaled values. A constant series has no other ups and downs.
+# Rounding error of a float32 model on scaled values. The scores of a constant series vary by nothing else.
 ROUNDING = 1e-5
 
-# Of the normal steps, above the threshold of a budget.
+# Maximum share of normal rows above the threshold of a budget.
 MOST_ABOVE = 0.1
 
-# No finite number of rows proves less.
+# Smallest p-value reported.
 LEAST_P = 1e-12
 
 
 class ExpectedAlarms(NamedTuple):
-    """False alarms, events in normal rows, to expect for a row, and the ends of the 95 per cent interval."""
+    """Expected false alarms (events in normal rows) per row, and the bounds of their 95% interval."""
 
     expected: float
     low: float
     high: float
 
     def per(self, rows: float) -> "ExpectedAlarms":
-        """In so many rows."""
+        """Return the expected false alarms in `rows` rows."""
         return ExpectedAlarms(*(rows * number for number in self))
 
 
 class Threshold(NamedTuple):
-    """A threshold and what is known of it.
+    """Threshold of anomaly scores with its calibration.
 
     Args:
-        value: a step whose score is larger is above it.
-        rule: what was asked for.
-        how: how it was found, in words.
-        fell_back: another way than the one that was asked for had to be taken.
-        alarms: false alarms to expect for a row.
-        normal: `(rows,)` the scores it was found on, ascending.
-        tail: what was fitted to the highest of them; None where nothing fits.
+        value: rows with larger scores are above the threshold.
+        rule: the requested rule.
+        how: description of how the value was determined.
+        fell_back: whether another method than the rule's was used, because no tail fits.
+        alarms: expected false alarms per row.
+        normal: `(rows,)` scores that the threshold was fitted on, ascending.
+        tail: distribution of the highest scores; None if none fits.
     """
 
     value: float
@@ -59,9 +59,10 @@ class Threshold(NamedTuple):
     tail: Tail | None
 
     def p_values(self, scores: Numbers) -> Floats:
-        """The probability that a normal row scores as high, `(any,)` alike: never 0; NaN for a NaN.
+        """Return the probability that a normal row has a score at least as high, in the shape of `scores`.
 
-        Counted among the normal scores up to the level of the tail, by the tail above it.
+        Up to the level of the tail it is the empirical frequency, above it that of the tail. It is at least 1e-12, and
+        NaN for a NaN score.
         """
         scores = np.asarray(scores, np.float64)
         above = len(self.normal) - np.searchsorted(self.normal, scores, side="left")
@@ -83,28 +84,29 @@ def fit_threshold(
     rounding: float = ROUNDING,
     seed: int = 0,
 ) -> Threshold:
-    """Find the threshold on the scores of normal rows that the model was not trained on.
+    """Fit the threshold on the scores of normal rows that the model was not trained on.
 
     Args:
-        rule: see `rules.parse_threshold`.
-        scores: `(rows,)` in the order of time; NaN for a row without a score.
-        join: steps that an event bridges, see `events.ranges`; the window as a rule.
-        smooth: rows that a score is the mean of, see `scores.Overlap`.
-        step: time from row to row; a budget needs it.
-        segment: `(rows,)`, which rows belong together.
-        rounding: an error of values. Where nine of ten normal scores, squared errors, are not that much beyond their
-            median, they differ by rounding alone, and the threshold is raised to there.
-        seed: of the samples on which a tail is tested.
+        rule: see `lstm_ae.config.threshold.parse_threshold`.
+        scores: `(rows,)` in the order of time; NaN for rows without a score.
+        join: gaps shorter than this within an event are bridged, see `events.true_ranges`; usually the window length.
+        smooth: number of rows that a score averages, see `scores.Overlap`.
+        step: sampling interval; required for a budget.
+        segment: `(rows,)` segment of each row.
+        rounding: rounding error of scaled values. If the roots of 90% of the scores, which are squared errors, exceed
+            that of the median by no more than this, the scores differ by rounding only, and the threshold is raised to
+            that bound.
+        seed: seed of the goodness-of-fit test of the tail.
 
     Raises:
-        ConfigError: a budget without a step, or for less time than a step.
-        DataError: there is no score at all, or an infinite one.
+        ConfigError: a budget without a sampling interval, or per period shorter than it.
+        DataError: there is no score, or an infinite one.
     """
     scores = np.asarray(scores, np.float64)
     normal = np.sort(scores[~np.isnan(scores)])
     if not len(normal) or not np.isfinite(normal[-1]):
-        problem = "are none" if not len(normal) else "hold an infinite one"
-        raise DataError(f"The scores of the normal rows {problem}. Give other rows to --normal")
+        problem = "The normal rows have no scores" if not len(normal) else "A normal row has an infinite score"
+        raise DataError(f"{problem}. Pass other rows to --normal")
     tail, reason = None, "nothing but rounding errors"
     least = float((np.sqrt(max(np.median(normal), 0)) + rounding) ** 2)
     steady = np.quantile(normal, 0.9) <= least
@@ -116,7 +118,7 @@ def fit_threshold(
     elif rule.kind == "quantile":
         value, how = _quantile(normal, rule.number)
     elif rule.kind == "pot" and tail is not None and rule.number <= tail.share:
-        value, how = tail.score_at(rule.number / tail.share), _of_tail(tail)
+        value, how = tail.score_at(rule.number / tail.share), _describe_tail(tail)
     elif rule.kind == "pot":
         fell_back = tail is None
         value, how = _quantile(normal, 1 - rule.number)
@@ -124,7 +126,7 @@ def fit_threshold(
     else:
         rate = rule.number / rows_of_unit(rule.unit, step)
         if tail is not None and rate <= tail.rate:
-            value, how = tail.score_at(rate / tail.rate), _of_tail(tail)
+            value, how = tail.score_at(rate / tail.rate), _describe_tail(tail)
         else:
             fell_back = tail is None
             value, how = _budget(scores, rate, join, segment)
@@ -140,7 +142,7 @@ def fit_threshold(
 
 
 def _quantile(normal: Floats, part: float) -> tuple[float, str]:
-    # Of n scores the k-th smallest is above a new one with probability k / (n + 1). Rounded first, see `intervals`.
+    # The k-th smallest of n scores exceeds a new one with probability k / (n + 1); round before ceil for float errors.
     rank = math.ceil(round((len(normal) + 1) * part, 9))
     if rank > len(normal):
         how = f"the highest of {len(normal)} normal scores, too few for the quantile {part:g}"
@@ -149,10 +151,10 @@ def _quantile(normal: Floats, part: float) -> tuple[float, str]:
 
 
 def _budget(scores: Floats, rate: float, join: int, segment: Numbers | None) -> tuple[float, str]:
-    """The lowest score that surely leaves no more events than the budget allows in these rows.
+    """Return the lowest score above which these rows certainly have no more events than the budget allows.
 
-    The highest score of an event tops all within `join` rows, or they would be in the event too. So there are no more
-    events above a score than such tops, whatever the steps between them do.
+    The peak of an event is the maximum within `join` rows, or the larger score would belong to the event. The number
+    of such local maxima therefore bounds the number of events above any score.
     """
     rows = int(np.count_nonzero(~np.isnan(scores)))
     allowed = int(rate * rows + 1e-9)
@@ -165,7 +167,7 @@ def _budget(scores: Floats, rate: float, join: int, segment: Numbers | None) -> 
 
 
 def _tops(scores: Floats, join: int, segment: Numbers | None) -> Floats:
-    """Scores that no other within `join` rows of their segment tops; those that tie there count once."""
+    """Return the local maxima of each segment within `join` rows; ties count once."""
     from scipy.ndimage import maximum_filter1d
 
     filled = np.where(np.isnan(scores), -np.inf, scores)
@@ -177,19 +179,19 @@ def _tops(scores: Floats, join: int, segment: Numbers | None) -> Floats:
     return np.concatenate(tops)
 
 
-def _of_tail(tail: Tail) -> str:
-    kind = f"generalised Pareto tail, shape {tail.shape:.2f}," if tail.peaks >= PEAKS else "exponential tail"
+def _describe_tail(tail: Tail) -> str:
+    kind = f"generalized Pareto tail, shape {tail.shape:.2f}," if tail.peaks >= PEAKS else "exponential tail"
     return f"{kind} of {tail.peaks} peaks above {tail.level:.4g}, goodness of fit p = {tail.fit:.2f}"
 
 
 def _alarms(
     scores: Floats, value: float, at_score: bool, tail: Tail | None, join: int, segment: Numbers | None
 ) -> ExpectedAlarms:
-    """By the tail where the threshold lies in it; else events are counted, with Garwood's exact Poisson interval.
+    """Estimate false alarms from the tail, or below it from the number of events with Garwood's exact Poisson interval.
 
-    In the tail clusters are counted, of which an event may join several: on the safe side, and the same for few alarms.
-    A threshold set at one of the scores counts that one too: the next stretch
-    of rows tops it as often, in the mean.
+    In the tail, clusters are counted. An event may join several of them, so that the estimate is conservative, and
+    nearly exact for few alarms. A threshold that equals one of the scores counts that score as well, because the same
+    number of other rows exceeds it as often on average.
     """
     from scipy.stats import chi2
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lstm_ae.classification.baselines import (
     LogisticRegression,
-    _as_one,
-    _fitted,
+    _combine,
+    _fit,
     _Samples,
     fit_logistic_regression,
     log_loss,
@@ -206,7 +206,7 @@ def test_tables_that_are_refused(rows: list[str], options: dict[str, Any], words
     [
         ({"task": "classify"}, "--task classify needs --label-col"),
         ({"task": "anomaly", "classes": ("a", "b")}, "--classes is for --task classify. Received: --task anomaly"),
-        ({"task": "classify", "label_col": "k", "classes": ("a",)}, "--classes must name at least two classes"),
+        ({"task": "classify", "label_col": "k", "classes": ("a",)}, "--classes must be two or more different classes"),
         ({"task": "classify", "label_col": "k", "classes": ("a", "a")}, "each once. Received: a,a"),
         ({"task": "classify", "label_col": "k", "code": 3}, "--code is for --task anomaly or reconstruct"),
         ({"task": "classify", "label_col": "k", "decoder_units": 3}, "--decoder-units is for --task anomaly, rec"),
@@ -387,9 +387,9 @@ def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path
     random = np.random.default_rng(0)
     label = random.integers(0, classes, 200).astype(np.int32)
     columns = (random.normal(size=(200, wide)) + label[:, None]).astype(np.float32)
-    components, regression = _fitted(_Samples(columns, label), _Samples(columns, label), classes)
+    components, regression = _fit(_Samples(columns, label), _Samples(columns, label), classes)
     assert (components is None) == (wide == 3)
-    weights, bias = _as_one(components, regression, classes)
+    weights, bias = _combine(components, regression, classes)
     fitted = LogisticRegression(fixed_scale(), False, weights, bias, 200)
     reduced = columns if components is None else components.transform(columns)
     said = fitted.probabilities(columns[:, None])

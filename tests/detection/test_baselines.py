@@ -60,5 +60,5 @@ def test_constant_windows_are_rebuilt() -> None:
 def test_refusals() -> None:
     with pytest.raises(ConfigError, match=r"components must be 1 to 40, the values of a window. Received: 41"):
         fit_principal_components(waves(500), 41)
-    with pytest.raises(DataError, match="8 principal components need 8 windows without a missing value"):
+    with pytest.raises(DataError, match="8 principal components need 8 windows without missing values"):
         fit_principal_components(waves(25), 8)

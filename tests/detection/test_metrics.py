@@ -180,7 +180,7 @@ def test_a_range_without_a_score_is_left_out() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(DataError, match=r"one value a row. Received: \(3,\) and \(4,\)"):
+    with pytest.raises(DataError, match=r"one value per row. Received: \(3,\) and \(4,\)"):
         ranking_metrics(np.zeros(3), np.zeros(4), 1)
     with pytest.raises(DataError, match="Scores must be finite"):
         volume_under_surface(np.ones(2), np.array([1, np.inf]), 1)

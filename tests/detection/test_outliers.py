@@ -30,11 +30,13 @@ def test_it_may_stand_at_either_end() -> None:
 def test_it_is_told_by_the_clocks_of_the_table() -> None:
     scores, segment = np.r_[np.ones(20), 99.0, 98.0, 1.0], np.zeros(23, np.int32)
     time = np.datetime64("2024-07-01", "ns") + np.arange(23) * np.timedelta64(1, "h")
-    assert describe_outlying_rows(scores, segment, time, None).startswith(
-        "2024-07-01 20:00:00 to 2024-07-01 21:00:00, in the validation part and so taken for normal, scores 99 times "
-    )
+    message = describe_outlying_rows(scores, segment, time, None)
+    assert message.startswith("2024-07-01 20:00:00 to 2024-07-01 21:00:00 ")
+    assert "99 times" in message
+    assert "--label-col" in message
+    assert "--normal" in message
     assert describe_outlying_rows(scores, segment, time, zoneinfo.ZoneInfo("Europe/Berlin")).startswith(
         "2024-07-01 22:00:00+"
     )
-    assert describe_outlying_rows(scores, segment, None, None).startswith("row 20 to row 21, ")
+    assert describe_outlying_rows(scores, segment, None, None).startswith("row 20 to row 21 ")
     assert not describe_outlying_rows(np.ones(9), np.zeros(9, np.int32), None, None)

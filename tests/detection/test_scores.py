@@ -148,7 +148,7 @@ def test_refusals() -> None:
         mean_errors(np.zeros(3))
     overlap = Overlap()
     overlap.add(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"one shape. Received: \(4, 1\) after \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"same shape. Received: \(4, 1\) after \(3, 1\)"):
         overlap.add(np.zeros((2, 4)))
     with pytest.raises(ValueError, match=r"smooth must be 0 or more. Received: -1"):
         Overlap(-1)

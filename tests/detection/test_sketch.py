@@ -123,7 +123,8 @@ def test_a_damaged_one_says_what_to_do(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
         read_sketches(path)
-    assert str(error.value) == f"{str(path)!r} is damaged; search the table again by lstmae series detect"
+    assert f"{str(path)!r} is damaged" in str(error.value)
+    assert "lstmae series detect" in str(error.value)
 
 
 def test_one_of_another_version_is_damaged(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_running_maximum_of_four_has_a_quarter_of_the_clusters() -> None:
 def test_one_long_excursion_of_a_mean_is_one_cluster() -> None:
     scores = np.r_[np.zeros(50), np.ones(20) + np.arange(20) % 3, np.zeros(50)]
     assert len(cluster_peaks(scores, 0.5)) > 1
-    assert cluster_peaks(scores, 0.5, apart=5).tolist() == [3]
+    assert cluster_peaks(scores, 0.5, min_gap=5).tolist() == [3]
 
 
 def test_a_tail_says_how_often_a_score_is_topped() -> None:

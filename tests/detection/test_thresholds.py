@@ -75,7 +75,7 @@ def test_pot_reaches_beyond_the_scores() -> None:
     found = fit_threshold(Rule("pot", 1e-6), NOISE, 1)
     # What is not known of the shape makes it higher than the true one.
     assert max(-np.log(1e-6), NOISE.max()) < found.value < 1.6 * -np.log(1e-6)
-    assert found.how.startswith("generalised Pareto tail, shape ")
+    assert found.how.startswith("generalized Pareto tail, shape ")
     assert not found.fell_back
     assert found.p_values(np.array(found.value)) == pytest.approx(1e-6)
 
@@ -219,11 +219,11 @@ def test_rows_without_a_score() -> None:
 
 def test_refusals() -> None:
     for step in (None, np.timedelta64(0, "s"), np.timedelta64("NaT", "s")):
-        with pytest.raises(ConfigError, match=r"--threshold budget needs rows at times of an even step"):
+        with pytest.raises(ConfigError, match="--threshold budget needs a constant sampling interval"):
             fit_threshold(Rule("budget", 1, "day"), NOISE, 1, step=step)
-    with pytest.raises(ConfigError, match=r"a row takes longer than one hour. Give a longer time"):
+    with pytest.raises(ConfigError, match="exceeds one hour"):
         fit_threshold(Rule("budget", 1, "hour"), NOISE, 1, step=np.timedelta64(1, "D"))
-    with pytest.raises(DataError, match="The scores of the normal rows are none"):
+    with pytest.raises(DataError, match=r"no scores.+--normal"):
         fit_threshold(Rule("fixed", 1), np.full(5, np.nan), 1)
-    with pytest.raises(DataError, match="hold an infinite one"):
+    with pytest.raises(DataError, match=r"infinite.+--normal"):
         fit_threshold(Rule("fixed", 1), np.array([1, np.inf]), 1)
