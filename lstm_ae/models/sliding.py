@@ -416,7 +416,7 @@ def _kernels() -> Any:
 
 
 def _blocks(windows: int) -> int:
-    return -(-windows // _kernels().COUNT)
+    return -(-windows // int(_kernels().COUNT))
 
 
 def _on_all_cores(run: Callable[[int, int], Any], windows: int) -> list[tuple[int, Any]]:
