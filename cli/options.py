@@ -150,9 +150,9 @@ _CONFIG_FILE = Annotated[
 
 
 def _preset(names: Iterable[str], usual: str | None) -> Any:
-    from lstm_ae.config.presets import SAYS
+    from lstm_ae.config.presets import DESCRIPTIONS
 
-    listed = ", ".join(f"{name} ({SAYS[name]})" for name in names)
+    listed = ", ".join(f"{name} ({DESCRIPTIONS[name]})" for name in names)
     return Annotated[
         str | None,
         typer.Option(
@@ -195,7 +195,7 @@ class GivenOptions(dict[str, Any]):
 
     def config(self, kind: type[Chosen], **fixed: Any) -> Chosen:
         """The config they make: file or preset first, then what was typed, then what the command itself fixes."""
-        return kind.chosen(self.base(kind), self | fixed)
+        return kind.merge(self.base(kind), self | fixed)
 
     def base(self, kind: type[Options]) -> dict[str, Any]:
         """What was typed rests on this."""

@@ -199,7 +199,7 @@ def resume(
     config = run.config()
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))
     import_tensorflow(talk)
-    data = load(kind.chosen(config.to_dict(), given), talk)
+    data = load(kind.merge(config.to_dict(), given), talk)
     with _Guard(talk, name) as guard:
         return experiment.resume(
             run, config, data, notify=guard.progress, started=guard.started, tensorboard=tensorboard
@@ -215,7 +215,7 @@ def obtain_run(
 
     if run is not None:
         found = _named(given, kind, talk, run, retrain, **fixed)
-        return open_trained(found, load(kind.chosen(found.config().to_dict(), given), talk))
+        return open_trained(found, load(kind.merge(found.config().to_dict(), given), talk))
     config = given.config(kind, **fixed)
     import_tensorflow(talk)
     data = load(config, talk)
@@ -240,7 +240,7 @@ def obtain_for(
         return obtain_run(given, kind, talk, run=run, retrain=retrain, **fixed)
     found = _named(given, kind, talk, run, retrain, **fixed)
     before = found.config()
-    config = kind.chosen(before.to_dict(), given)
+    config = kind.merge(before.to_dict(), given)
     assert isinstance(before, Snp)
     assert isinstance(config, Snp)
     moved = before.data is None or Path(given["data"]).resolve() != Path(before.data).resolve()

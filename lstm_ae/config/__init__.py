@@ -1,4 +1,4 @@
-"""Every choice of a run: one frozen class a study, each field the only home of its option."""
+"""Configs: one frozen dataclass per study, each field the single definition of an option."""
 
 from lstm_ae.config.base import Config
 from lstm_ae.config.mnist import CLASSIFIERS, Mnist
@@ -13,5 +13,5 @@ TASKS: dict[str, type[Config]] = {"toy": Toy, "mnist": Mnist, "snp": Snp, "serie
 
 
 def task_of(config: Config) -> str:
-    """The name of the study a config belongs to."""
+    """Return the name of the study that a config belongs to."""
     return next(name for name, kind in TASKS.items() if type(config) is kind)

@@ -1,6 +1,6 @@
-"""How a choice is declared: one dataclass field holds an option's name, type, default, range and help.
+"""Declaration of options: one dataclass field defines an option's name, type, default, range, and help text.
 
-The command line, `config.json` and the tuner read the same field, so none of them can disagree with it.
+The command line, `config.json`, and hyperparameter search read the same field.
 """
 
 import contextlib
@@ -16,13 +16,19 @@ from lstm_ae.errors import ConfigError
 
 
 class Option(NamedTuple):
-    """What stands in a field's metadata.
+    """Metadata of a config field.
 
     Args:
-        aliases: other spellings of a choice.
-        tunable: whether a search may try several values.
-        repeated: whether each item of a list has the option's name before it, because items may hold commas.
-        needs: other options and the values that they must have for this one to mean anything.
+        help: help text; ends with a period.
+        minimum: smallest value.
+        maximum: largest value.
+        above: exclusive lower bound.
+        below: exclusive upper bound.
+        choices: allowed values.
+        aliases: alternative spellings of choices.
+        tunable: whether a search may vary the option.
+        repeated: whether a list is given by repeating the option, because its items may contain commas.
+        needs: names of other options with the values that they must have for this option to apply.
     """
 
     help: str
@@ -37,7 +43,7 @@ class Option(NamedTuple):
     needs: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
     def rule(self, kind: type) -> str:
-        """The range in words, for help and errors."""
+        """Return a description of the allowed values, for help and errors."""
         if self.choices:
             return "one of " + ", ".join((*self.choices, *map(str.upper, self.aliases)))
         words = [
@@ -55,23 +61,27 @@ class Option(NamedTuple):
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:
-    """Declare a field of a config: its default, its help, and the rules of `Option`."""
+    """Declare a config field with its default, help text, and the rules of `Option`."""
     return dataclasses.field(default=default, metadata={"option": Option(help, **rules)})
 
 
 def redefault(base: type, name: str, default: Any, **rules: Any) -> Any:
-    """The field `name` of `base` with another default; help and other rules stay where they were written."""
+    """Redeclare the field `name` of `base` with another default, and other rules if given."""
     field = base.__dataclass_fields__[name]  # type: ignore[attr-defined]
     return option(default, **(field.metadata["option"]._asdict() | rules))
 
 
 def flag_name(name: str) -> str:
-    """How a field is spelled on the command line."""
+    """Return the spelling of a field on the command line.
+
+    >>> flag_name("batch_size")
+    '--batch-size'
+    """
     return "--" + name.replace("_", "-")
 
 
 def spell_option(name: str, *values: Any) -> str:
-    """How a field with one of these values is spelled on the command line.
+    """Return the spelling of a field with one of these values on the command line.
 
     >>> spell_option("optimizer", "adam", "adamw", "nadam"), spell_option("delay_line", False)
     ('--optimizer adam, adamw or nadam', '--no-delay-line')
@@ -83,7 +93,15 @@ def spell_option(name: str, *values: Any) -> str:
 
 
 class Declared(NamedTuple):
-    """A field as its readers need it: `kind` is the type without `None`."""
+    """Field of a config class with its resolved type.
+
+    Args:
+        name: name of the field.
+        kind: type without `None`.
+        optional: whether None is allowed.
+        default: default value.
+        option: rules and help.
+    """
 
     name: str
     kind: type
@@ -93,7 +111,7 @@ class Declared(NamedTuple):
 
 
 def declared_options(config: type) -> list[Declared]:
-    """Every option of a config class, in the order of declaration."""
+    """Return all options of a config class in the order of declaration."""
     hints = typing.get_type_hints(config)
     result = []
     for field in dataclasses.fields(config):
@@ -107,7 +125,7 @@ def declared_options(config: type) -> list[Declared]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Base of configs: checks every field on construction and reads and writes itself as JSON."""
+    """Base class of configs: validates every field on construction and converts to and from JSON types."""
 
     def __post_init__(self) -> None:
         fields = declared_options(type(self))
@@ -117,53 +135,65 @@ class Options:
             if getattr(self, field.name) == field.default:
                 continue
             for name, values in field.option.needs:
-                if (found := getattr(self, name)) not in values:
+                if (actual := getattr(self, name)) not in values:
                     raise ConfigError(
                         f"{flag_name(field.name)} is for {spell_option(name, *values)}. Received: "
-                        f"{spell_option(name, found)}"
+                        f"{spell_option(name, actual)}"
                     )
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, in JSON's types."""
+        """Return all fields in JSON types."""
         return {
             name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The config of a mapping; raises `ConfigError` for a key that is no field."""
+        """Return the config with the values of a mapping.
+
+        Raises:
+            ConfigError: a key is not an option, or a value is not allowed.
+        """
         names = [field.name for field in declared_options(cls)]
         for key in values:
             if key not in names:
                 near = difflib.get_close_matches(key, names, 1)
-                hint = f"Did you mean {near[0]!r}?" if near else "Known are: " + ", ".join(names) + "."
+                hint = f"Did you mean {near[0]!r}?" if near else "Known keys: " + ", ".join(names) + "."
                 raise ConfigError(f"Unknown key {key!r} in the config of {cls.__name__.lower()}. {hint}")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     @classmethod
-    def chosen(cls, base: Mapping[str, Any], chosen: Mapping[str, Any]) -> Self:
-        """The config of `base` where `chosen` wins: what means nothing beside it, `base` gives up.
+    def merge(cls, base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Self:
+        """Return the config of `base` updated with `overrides`, without options of `base` that no longer apply.
+
+        Args:
+            base: values by option name.
+            overrides: values that take precedence.
 
         Raises:
-            ConfigError: as `from_dict`; so too where two things that were chosen do not go together.
+            ConfigError: a key is not an option, a value is not allowed, or two overrides are incompatible.
         """
-        values, fields = {**base, **chosen}, declared_options(cls)
+        values, fields = {**base, **overrides}, declared_options(cls)
         known = {field.name: field for field in fields}
 
         def value(name: str) -> Any:
             return check_value(known[name], values[name]) if name in values else known[name].default
 
-        # An option that is given up may be what another one needs.
+        # Removing an option may make others inapplicable, so repeat.
         for _ in fields:
             for field in fields:
                 unmet = any(value(name) not in allowed for name, allowed in field.option.needs)
-                if unmet and field.name not in chosen:
+                if unmet and field.name not in overrides:
                     values.pop(field.name, None)
         return cls.from_dict(values)
 
 
 def check_value(field: Declared, value: Any) -> Any:
-    """The value in the field's own type, or a `ConfigError` that states the rule."""
+    """Return the value in the field's type.
+
+    Raises:
+        ConfigError: the value is not allowed; the message states the rule.
+    """
     if value is None and field.optional:
         return None
     rule = field.option
@@ -181,7 +211,7 @@ def check_value(field: Declared, value: Any) -> Any:
         raise problem
     if isinstance(value, int | float) and not isinstance(value, bool):
         inside = rule.minimum <= value <= rule.maximum and rule.above < value < rule.below
-        if not inside or not math.isfinite(value):  # in this order: isfinite fails on whole numbers past 1e308
+        if not inside or not math.isfinite(value):  # in this order, since isfinite raises for integers above 1e308
             raise problem
     return value
 

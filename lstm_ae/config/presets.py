@@ -1,24 +1,24 @@
-"""Set-ups with a name: the report's, and the best that has been found. Every field can still be given."""
+"""Named presets: the report's settings and the best known ones. Options override their values."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from lstm_ae.errors import ConfigError
 
-# What each is, for people.
-SAYS: Mapping[str, str] = {
-    "report": "as there",
-    "best": "of those tried",
-    "code": "through one code vector, see --code",
-    "pixels": "784 pixels one by one",
-    "one-lstm": "the same, classified by one LSTM",
+# Short descriptions for the help.
+DESCRIPTIONS: Mapping[str, str] = {
+    "report": "as in the report",
+    "best": "best known settings",
+    "code": "with one code vector, see --code",
+    "pixels": "784 single pixels",
+    "one-lstm": "784 single pixels, classified by one LSTM",
 }
 
-# By study, then by name: the fields in which a set-up is other than the usual one.
+# By study and name: values that differ from the defaults.
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "series": {},
     "toy": {
-        # The best of its grid; it says nothing of its epochs and batches but its program's defaults.
+        # The best of the report's grid; epochs and batch size are the defaults of the report's program.
         "report": {"units": 16, "learning_rate": 0.1, "clip": 5.0, "epochs": 10, "schedule": "constant", "patience": 0},
         "best": {
             "epochs": 20,
@@ -50,7 +50,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "schedule": "constant",
             "patience": 0,
         },
-        # Rows, both directions, digits deformed anew in every epoch.
+        # Rows, both directions, data augmentation.
         "best": {
             "units": 64,
             "bidirectional": True,
@@ -61,7 +61,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "epochs": 40,
             "patience": 0,
         },
-        # The head reads a second LSTM, whose way back to the first pixel is 28 + 28 steps.
+        # The head reads a second LSTM, which shortens the path to the first pixel to 28 + 28 steps.
         "pixels": {
             "read": "pixels",
             "model": "head-on-code",
@@ -74,7 +74,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "epochs": 30,
             "patience": 0,
         },
-        # Of one LSTM. Its memories begin at up to four rows of a picture: over all 784 steps it learns more slowly.
+        # One LSTM with initial time scales of up to four rows of a picture; with all 784 steps it learns more slowly.
         "one-lstm": {
             "read": "pixels",
             "model": "head-on-code",
@@ -101,7 +101,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "target": "level",
             "patience": 0,
         },
-        # Tuned on the 505 companies of five years; fewer rows take a higher learning rate and smaller batches.
+        # Tuned on 505 companies over five years; fewer rows need a higher learning rate and smaller batches.
         "best": {
             "inputs": "ohlcv",
             "last_day_only": True,
@@ -116,8 +116,12 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 
 def load_preset(task: str, name: str) -> dict[str, Any]:
-    """The fields of a study's set-up; raises `ConfigError` where it has none of this name."""
-    found = PRESETS[task].get(name)
-    if found is None:
+    """Return the values of a study's preset.
+
+    Raises:
+        ConfigError: the study has no preset of this name.
+    """
+    values = PRESETS[task].get(name)
+    if values is None:
         raise ConfigError(f"--preset of {task} must be one of {', '.join(PRESETS[task])}. Received: {name!r}")
-    return dict(found)
+    return dict(values)

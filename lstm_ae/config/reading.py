@@ -1,4 +1,4 @@
-"""The choices about anyone's own table: how it is read, put on a grid and cut into windows."""
+"""Options for tables: reading, resampling to a regular grid, splitting, and windows."""
 
 import codecs
 import dataclasses
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lstm_ae.config.options import Options, flag_name, option
 from lstm_ae.errors import ConfigError
 
-# Nanoseconds of each unit of a step; months differ in length and are counted by the calendar.
+# Nanoseconds per unit of a step; months differ in length and follow the calendar.
 UNITS = {
     "ns": 1,
     "us": 1_000,
@@ -20,9 +20,9 @@ UNITS = {
     "d": 86_400_000_000_000,
     "w": 604_800_000_000_000,
 }
-# A unit of times that are numbers: they count, and are of no time.
+# Unit of numeric times that count steps instead of time.
 STEPS = "steps"
-# What of a table may differ from the one that a run was trained on, as it changes nothing that the run has learned.
+# Options that may differ between training and later tables, because they do not affect what the model has learned.
 REREAD = (
     *("time_col", "clock_col", "id_col", "skip_rows", "encoding", "missing"),
     *("decimal", "thousands", "column_units", "date_order", "time_unit", "time_zone", "duplicates"),
@@ -31,7 +31,7 @@ FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
 
 
 class TimeStep(NamedTuple):
-    """From one row to the next: nanoseconds, months of the calendar, or a counter's steps; 0 where rows just follow."""
+    """Sampling interval in nanoseconds, calendar months, or steps of a counter; all 0 for rows without an interval."""
 
     nanoseconds: int = 0
     months: int = 0
@@ -39,15 +39,15 @@ class TimeStep(NamedTuple):
 
     @property
     def size(self) -> int:
-        """By how much times rise, nanoseconds or a counter's steps; 0 where it is not even."""
+        """Interval in nanoseconds or steps of a counter; 0 if it is not constant."""
         return self.nanoseconds or self.steps
 
     def resized(self, size: int) -> "TimeStep":
-        """A step of the same kind, of nanoseconds or a counter."""
+        """Return an interval of the same kind, in nanoseconds or steps of a counter."""
         return TimeStep(steps=size) if self.steps else TimeStep(size)
 
     def __str__(self) -> str:
-        """As `--freq` takes it."""
+        """Return the spelling for `--freq`."""
         if self.months:
             years, months = divmod(self.months, 12)
             return f"{self.months}mo" if months else f"{years}y"
@@ -60,154 +60,153 @@ class TimeStep(NamedTuple):
 
 
 def parse_step(text: str) -> TimeStep | None:
-    """The step that `5min`, `h`, `1mo`, `10steps` or `rows` names; None where it names none."""
+    """Parse a sampling interval such as `5min`, `h`, `1mo`, `10steps`, or `rows`; return None if it is invalid.
+
+    >>> parse_step("5min"), parse_step("five")
+    (TimeStep(nanoseconds=300000000000, months=0, steps=0), None)
+    """
     if text == "rows":
         return TimeStep()
-    found = FREQ.fullmatch(text)
-    number = int(found[1] or 1) if found else 0
-    if not found or not number:
+    match = FREQ.fullmatch(text)
+    number = int(match[1] or 1) if match else 0
+    if not match or not number:
         return None
-    if found[2] in ("mo", "y"):
-        months = number * (12 if found[2] == "y" else 1)
+    if match[2] in ("mo", "y"):
+        months = number * (12 if match[2] == "y" else 1)
         return TimeStep(months=months) if months <= 1200 else None
-    if found[2].startswith("step"):
+    if match[2].startswith("step"):
         return TimeStep(steps=number) if number < 2**62 else None
-    size = number * UNITS[found[2]]
+    size = number * UNITS[match[2]]
     return TimeStep(size) if size <= 36500 * UNITS["d"] else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading(Options):
-    """How a table of measurements is read, put on a regular grid, divided and cut into windows."""
+    """Options for reading a table of measurements, resampling it to a grid, splitting it, and cutting windows."""
 
-    data: str | None = option(None, "The table: CSV, plain or compressed, or Parquet.", tunable=False)
+    data: str | None = option(None, "Table: CSV, plain or compressed, or Parquet.", tunable=False)
     time_col: str | None = option(
-        None, "Column of the times (default: the first that holds times; without one, rows are counted).", tunable=False
+        None, "Column of the times (default: the first column of times, else row numbers).", tunable=False
     )
     clock_col: str | None = option(
         None,
-        "Column of the time of day, where --time-col holds dates alone (default: where neither is named, one called "
-        "Time or the like if dates repeat).",
+        "Column of the time of day if --time-col contains dates only (default: a column named Time or similar if dates "
+        "repeat).",
         tunable=False,
     )
     value_cols: tuple[str, ...] = option(
-        (), "Columns to model, separated by commas (default: all that hold numbers).", tunable=False
+        (), "Columns to model, separated by commas (default: all numeric columns).", tunable=False
     )
     id_col: tuple[str, ...] = option(
-        (), "Column that tells several series in one table apart, or several, separated by commas.", tunable=False
+        (), "Columns that identify the series of a table, separated by commas.", tunable=False
     )
     label_col: str | None = option(
-        None, "Column of known classes, or of 0 and 1 for known anomalies; never a value.", tunable=False
+        None, "Column of known classes, or of 0 and 1 for known anomalies; not an input.", tunable=False
     )
-    columns: tuple[str, ...] = option((), "Names of all columns, for a file without a header.", tunable=False)
+    columns: tuple[str, ...] = option((), "Names of all columns of a file without a header.", tunable=False)
     skip_rows: int = option(
-        0, "Lines above the header, such as titles, to skip.", minimum=0, maximum=1_000_000, tunable=False
+        0, "Lines to skip before the header, such as titles.", minimum=0, maximum=1_000_000, tunable=False
     )
     encoding: str | None = option(
-        None, "Encoding of the text, such as utf-8, cp1252 or utf-16 (default: as the text shows).", tunable=False
+        None, "Text encoding, such as utf-8, cp1252, or utf-16 (default: detected).", tunable=False
     )
-    missing: tuple[str, ...] = option(
-        (), "Further words that stand for a missing value, such as -999 or ERROR.", tunable=False
-    )
+    missing: tuple[str, ...] = option((), "Additional markers of missing values, such as -999 or ERROR.", tunable=False)
     decimal: str | None = option(
-        None, "What parts the decimals (default: as the first rows show).", choices=("point", "comma"), tunable=False
+        None, "Decimal separator (default: detected in the first rows).", choices=("point", "comma"), tunable=False
     )
     thousands: str | None = option(
         None,
-        "What stands between groups of three digits (default: as the first rows show).",
+        "Thousands separator (default: detected in the first rows).",
         choices=("comma", "point", "space", "apostrophe"),
         tunable=False,
     )
     column_units: tuple[str, ...] = option(
         (),
-        "Units that stand beside numbers, as in share=%,temp=°C (default: as the first rows show).",
+        "Units after numbers in cells, as in share=%,temp=°C (default: detected in the first rows).",
         tunable=False,
     )
     date_order: str | None = option(
         None,
-        "Order in dates like 1/2/2020 or 20/2/1 (default: as the first rows show).",
+        "Order in dates such as 1/2/2020 or 20/2/1 (default: detected in the first rows).",
         choices=("dmy", "mdy", "ymd"),
         tunable=False,
     )
     time_unit: str | None = option(
         None,
-        "Unit of times that are numbers: of time since 1970 or, near 0, elapsed (s, ms, us, ns), or steps of a counter "
-        "(default: the one that leads to 1990 to 2100; else steps).",
+        "Unit of numeric times since 1970 or, near 0, since the start (s, ms, us, ns), or steps (default: the unit "
+        "that yields years 1990 to 2100, else steps).",
         choices=("s", "ms", "us", "ns", STEPS),
         tunable=False,
     )
     time_zone: str | None = option(
-        None, "Zone of times without an offset, as in Europe/Berlin (default: UTC).", tunable=False
+        None, "Time zone of times without an offset, such as Europe/Berlin (default: UTC).", tunable=False
     )
     freq: str | None = option(
         None,
-        "Time from row to row, as in 5min, 1h, 1d or 1mo, 10steps of a counter, or rows to take them as they follow "
-        "(default: the most common).",
+        "Sampling interval, such as 5min, 1h, 1d, 1mo, or 10steps; rows to ignore the times (default: the most common "
+        "interval).",
         tunable=False,
     )
     duplicates: str = option(
         "error",
-        "Of rows at the same time: refuse them (error), or keep the first, the last or the mean.",
+        "Handling of duplicate timestamps: error, or use the first, last, or mean row.",
         choices=("error", "first", "last", "mean"),
         tunable=False,
     )
     max_gap: int | None = option(
         None,
-        "Longest gap, in steps without a row or without any value, that a window may cross (default: a tenth of the "
-        "window before it is shortened to fit, and no more than the window; where that leaves no room for one, as long "
-        "as gaps that come again and again, such as weekends).",
+        "Longest gap within a window in steps (default: a tenth of the window before it is shortened, at most the "
+        "window; if no window fits then, the length of recurring gaps such as weekends).",
         minimum=0,
         maximum=1_000_000,
         tunable=False,
     )
     window: int | None = option(
         None,
-        "Steps that the model reads (default: a season, found by autocorrelation; else a day; else 30; twice that to "
-        "forecast).",
+        "Window in steps (default: a season detected by autocorrelation, else a day, else 30; twice that for "
+        "forecasts).",
         minimum=2,
         maximum=100_000,
         tunable=False,
     )
-    stride: int = option(1, "Steps between the starts of two training windows.", minimum=1, maximum=100_000)
+    stride: int = option(1, "Steps between the starts of training windows.", minimum=1, maximum=100_000)
     horizon: int | None = option(
         None,
-        "Steps to forecast after a window (default of forecasts: a season, found by autocorrelation; else a day; else "
-        "30).",
+        "Steps to forecast (default for forecasts: a season detected by autocorrelation, else a day, else 30).",
         minimum=1,
         maximum=100_000,
         tunable=False,
     )
     split: str = option(
         "0.7,0.15,0.15",
-        "Shares of training, validation and test, in this order; a test share of 0 where another table is the test.",
+        "Shares of the training, validation, and test splits; the test share may be 0.",
         tunable=False,
     )
     split_by: str | None = option(
         None,
-        "What is divided: each series in time (time), or whole series (series; needs --id-col) (default: time; for "
-        "--task classify series, where each of many has one class throughout).",
+        "Unit of the split: time, or whole series (needs --id-col) (default: time; series for --task classify if each "
+        "of many series has one class).",
         choices=("time", "series"),
         tunable=False,
     )
     short: str | None = option(
         None,
-        "Where whole series are divided, what becomes of series, and of stretches between long gaps, that are shorter "
-        "than the window: missing rows before them make up one (pad), or they have none (drop) (default: pad).",
+        "Handling of segments shorter than a window with --split-by series: pad with missing rows, or drop (default: "
+        "pad).",
         choices=("pad", "drop"),
         tunable=False,
     )
     scale: str = option(
         "standard",
-        "How values are scaled: not (none), by mean and deviation (standard) or minimum and range (minmax) of the "
-        "training rows, by mean and deviation of each series' own (series; needs --id-col), or by each window's own "
-        "range (window).",
+        "Scale: none, standard or minmax of the training rows, standard per series (series; needs --id-col), or each "
+        "window's own range (window).",
         choices=("none", "standard", "minmax", "series", "window"),
         tunable=False,
     )
     normal: tuple[str, ...] = option(
         (),
-        "Times (or row numbers) START..END known to be normal, END excluded, one open end allowed; may be repeated. "
-        "Training and validation come from these, the test part is all the rest (default: all rows).",
+        "Normal period START..END of times or row numbers, END excluded; may be repeated. Other rows become the test "
+        "split (default: all rows).",
         tunable=False,
         repeated=True,
     )
@@ -217,59 +216,60 @@ class Reading(Options):
         self._check_columns()
         self._check_encoding()
         if self.thousands is not None and self.thousands == self.decimal:
-            raise ConfigError(f"--thousands and --decimal are both {self.decimal}. Change one")
+            raise ConfigError(f"--thousands and --decimal must differ. Received: {self.decimal} for both")
         if wrong := next((item for item in self.column_units if not all(item.rpartition("=")[::2])), None):
             raise ConfigError(
-                f"--column-units must be columns with their units, as in share=%,temp=°C. Received: {wrong[:60]!r}"
+                f"--column-units must be COLUMN=UNIT pairs, as in share=%,temp=°C. Received: {wrong[:60]!r}"
             )
         shares = self.shares
         if len(shares) != 3 or not all(0 <= share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
             raise ConfigError(
-                f"--split must be three shares that add up to 1, as in 0.7,0.15,0.15. Received: {self.split!r}"
+                f"--split must be three shares with the sum 1, as in 0.7,0.15,0.15. Received: {self.split!r}"
             )
         if not all(shares[:2]):
             raise ConfigError(
-                "--split must leave shares for training and for validation, which chooses the best epoch; only that of "
-                f"test may be 0, as in 0.85,0.15,0. Received: {self.split!r}"
+                "--split: only the test share may be 0, as in 0.85,0.15,0, because validation selects the best epoch. "
+                f"Received: {self.split!r}"
             )
         if self.freq is not None and parse_step(self.freq) is None:
             raise ConfigError(
-                "--freq must be a number with ns, us, ms, s, min, h, d, w, mo or y, as in 5min, with steps, or rows. "
+                "--freq must be a number with ns, us, ms, s, min, h, d, w, mo, y, or steps, as in 5min, or rows. "
                 f"Received: {self.freq[:40]!r}"
             )
         if self.time_zone is not None and self.zone is None:
             raise ConfigError(
-                f"--time-zone must be a name like Europe/Berlin or UTC. Received: {self.time_zone[:60]!r}"
+                f"--time-zone must be a name such as Europe/Berlin or UTC. Received: {self.time_zone[:60]!r}"
             )
         for text in self.normal:
             start, dots, end = text.partition("..")
             if not dots or not (start.strip() or end.strip()):
                 raise ConfigError(
-                    "--normal must be START..END, as in 2014-04-01..2014-04-10; one of the two may be left out. "
+                    "--normal must be START..END, as in 2014-04-01..2014-04-10; one end may be omitted. "
                     f"Received: {text[:60]!r}"
                 )
         for name in ("split_by", "scale"):
             if getattr(self, name) == "series" and not self.id_col:
-                raise ConfigError(
-                    f"{flag_name(name)} series needs --id-col, the column that tells the series apart. Add it"
-                )
+                raise ConfigError(f"{flag_name(name)} series needs --id-col, the column that identifies the series")
         if self.split_by == self.scale == "series":
             raise ConfigError(
-                "--scale series needs training rows of all series, --split-by series has none of some. Change one"
+                "--scale series needs training rows of all series, but --split-by series provides none for some. "
+                "Change one of them"
             )
         if self.short is not None:
             self._check_short()
 
     def _check_short(self) -> None:
         if self.forecasts:
-            raise ConfigError("--short is not for forecasts, which need a whole window. Leave it out")
+            raise ConfigError("--short does not apply to forecasts, which need complete windows. Omit it")
         if self.split_by == "time":
-            raise ConfigError("--short is for --split-by series, where a series is a whole. Leave one of them out")
+            raise ConfigError("--short needs --split-by series. Change one of them")
         if self.short == "pad" and self.scale == "window":
-            raise ConfigError("--scale window needs values without gaps, and --short pad makes some. Change one")
+            raise ConfigError(
+                "--scale window does not allow missing values, which --short pad adds. Change one of them"
+            )
 
     def _check_encoding(self) -> None:
-        """Refuse a codec of something else than text, as base64, and one that reads plain ASCII as something else."""
+        """Reject codecs that are not text encodings, such as base64, or not ASCII compatible."""
         if self.encoding is None:
             return
         plain = b'time,"a;1"\\u00e4 +AFw- .xn--nxasmq6b.\n'
@@ -280,7 +280,7 @@ class Reading(Options):
             known = False
         if not known:
             raise ConfigError(
-                "--encoding must be an encoding of text, such as utf-8, cp1252 or utf-16. Received: "
+                "--encoding must be a text encoding, such as utf-8, cp1252, or utf-16. Received: "
                 f"{self.encoding[:40]!r}"
             )
 
@@ -289,50 +289,50 @@ class Reading(Options):
             value = getattr(self, name)
             if len(set(value)) < len(value):
                 twice = next(item for item in value if value.count(item) > 1)
-                raise ConfigError(f"{flag_name(name)} names {twice[:60]!r} more than once. Name each column once")
+                raise ConfigError(f"{flag_name(name)} names {twice[:60]!r} more than once. List each column once")
         users: dict[str, str] = {}
         for name in ("time_col", "clock_col", "id_col", "label_col", "value_cols"):
             value = getattr(self, name)
             for column in value if isinstance(value, tuple) else filter(None, (value,)):
                 if users.setdefault(column, name) != name:
                     raise ConfigError(
-                        f"{flag_name(users[column])} and {flag_name(name)} both name {column[:60]!r}. Change one"
+                        f"{flag_name(users[column])} and {flag_name(name)} both name {column[:60]!r}. Change either"
                     )
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The shares of `split`; NaN for what is no number."""
+        """Shares of `split`; NaN for texts that are not numbers."""
         parts = self.split.split(",")
         return tuple(float(part) if re.fullmatch(r"\s*\d*\.?\d+\s*", part) else float("nan") for part in parts)
 
     @property
     def units_by_column(self) -> dict[str, str]:
-        """The units of `column_units`, by column."""
+        """Units of `column_units` by column."""
         return {column: unit for column, _, unit in (item.rpartition("=") for item in self.column_units)}
 
     @property
     def tests(self) -> bool:
-        """Whether rows are kept for a test."""
+        """Whether there is a test split."""
         return self.shares[2] > 0 or bool(self.normal)
 
     @property
     def forecasts(self) -> bool:
-        """Whether a sample holds steps to forecast behind its window."""
+        """Whether samples contain steps to forecast after the window."""
         return self.horizon is not None
 
     @property
     def may_pad(self) -> bool:
-        """Whether what is shorter than a window may be one, with missing rows before it."""
+        """Whether segments shorter than a window are padded with missing rows."""
         return self.split_by == "series" and not self.forecasts and self.scale != "window" and self.short != "drop"
 
     @property
     def step(self) -> TimeStep | None:
-        """The step of `freq`; None where it is to be found."""
+        """Sampling interval of `freq`; None to detect it."""
         return None if self.freq is None else parse_step(self.freq)
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo | None:
-        """The zone that `time_zone` names; None where it names none."""
+        """Time zone of `time_zone`; None if the name is unknown or missing."""
         try:
             return zoneinfo.ZoneInfo(self.time_zone or "")
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""The choices of a model of anyone's own table."""
+"""Options of models for tables."""
 
 import dataclasses
 
@@ -8,9 +8,9 @@ from lstm_ae.config.reading import Reading
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import ConfigError
 
-# Options that some tasks alone know.
-FINDING = (("task", ("anomaly",)),)
-GIVING_BACK = (("task", ("anomaly", "reconstruct")),)
+# Requirements of options that apply to some tasks only.
+DETECTION = (("task", ("anomaly",)),)
+RECONSTRUCTION = (("task", ("anomaly", "reconstruct")),)
 FORECAST = (("task", ("forecast",)),)
 CLASSIFY = (("task", ("classify",)),)
 DECODING = (("task", ("anomaly", "reconstruct", "forecast")),)
@@ -18,42 +18,41 @@ DECODING = (("task", ("anomaly", "reconstruct", "forecast")),)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Series(Reading, Config):
-    """Anyone's own table: its anomalies, its windows from a code, what follows them, or their class."""
+    """Options of models for tables: anomaly detection, reconstruction, forecasting, and classification."""
 
     task: str = option(
         "anomaly",
-        "What the model is for: to find anomalies, to give windows back (reconstruct), to say what follows them "
-        "(forecast), or to name their class (classify; needs --label-col).",
+        "Task: anomaly (detection), reconstruct, forecast, or classify (needs --label-col).",
         choices=("anomaly", "reconstruct", "forecast", "classify"),
         tunable=False,
     )
     code: int | None = option(
         None,
-        "Numbers that a window is given back from (default: 16, but no more than a third of the window's numbers).",
+        "Size of the code (default: 16, at most a third of a window's values).",
         minimum=1,
         maximum=4096,
-        needs=GIVING_BACK,
+        needs=RECONSTRUCTION,
     )
     threshold: str | None = option(
         None,
-        "From which score on a step is an anomaly: quantile:Q, pot:P, budget:N/hour|day|week|month|year (so many "
-        "false alarms a series, on average), or fixed:X (default: budget:1/month; budget:1/year where a month holds "
-        "few rows or windows, and pot:1e-3 where a year does or rows have no even step of the calendar).",
+        "Threshold rule: quantile:Q, pot:P, budget:N/hour|day|week|month|year (expected false alarms per series), or "
+        "fixed:X (default: budget:1/month; budget:1/year if a month has few rows or windows; pot:1e-3 if a year has "
+        "few, or without a constant sampling interval).",
         tunable=False,
-        needs=FINDING,
+        needs=DETECTION,
     )
     smooth: int | None = option(
         None,
-        "Rows that a score is the mean of; 1 takes every row for itself (default: an eighth of the window).",
+        "Rows that a score averages; 1 for no smoothing (default: an eighth of the window).",
         minimum=1,
         maximum=100_000,
         tunable=False,
-        needs=FINDING,
+        needs=DETECTION,
     )
     season: int | None = option(
         None,
-        "Steps after which values repeat, at most a window's, for the baseline of forecasts (default: as found in the "
-        "training rows, where it helps on the validation part, column by column).",
+        "Season of the forecast baseline in steps, at most a window (default: detected per column in the training "
+        "rows, if it improves the validation error).",
         minimum=2,
         maximum=100_000,
         tunable=False,
@@ -61,29 +60,27 @@ class Series(Reading, Config):
     )
     classes: tuple[str, ...] = option(
         (),
-        "Classes to tell apart, separated by commas; rows of any other count as unlabelled (default: all that "
-        "--label-col holds).",
+        "Classes to learn, separated by commas; other rows count as unlabeled (default: all in --label-col).",
         tunable=False,
         needs=CLASSIFY,
     )
     horizon: int | None = redefault(Reading, "horizon", None, needs=FORECAST)
-    normal: tuple[str, ...] = redefault(Reading, "normal", (), needs=GIVING_BACK)
+    normal: tuple[str, ...] = redefault(Reading, "normal", (), needs=RECONSTRUCTION)
     decoder_units: int | None = redefault(Config, "decoder_units", None, needs=DECODING)
     bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 32)
-    # What is trained holds a number, see `lstm_ae.studies.series.defaults`.
+    # `lstm_ae.studies.series.defaults` replaces None by a number before training.
     batch_size: int | None = redefault(  # type: ignore[assignment]
         Config,
         "batch_size",
         None,
-        help="Samples in a training step (default: 128, and of few windows so many less that an epoch has 40 steps, "
-        "though not below 8).",
+        help="Samples per training step (default: 128; with few windows fewer, down to 8, for 40 steps per epoch).",
     )
     epochs: int = redefault(Config, "epochs", 30)
     steps_per_epoch: int | None = option(
         None,
-        "Training steps in an epoch, which draws its windows anew (default: all windows; of a large table as many as "
-        "hold 4 million rows together).",
+        "Training steps per epoch, on randomly drawn windows (default: all windows; in large tables as many as contain "
+        "4 million rows).",
         minimum=1,
         maximum=10_000_000,
     )
@@ -92,7 +89,7 @@ class Series(Reading, Config):
 
     @property
     def forecasts(self) -> bool:
-        """Whether a sample holds steps to forecast behind its window."""
+        """Whether samples contain steps to forecast after the window."""
         return self.task == "forecast"
 
     def __post_init__(self) -> None:
@@ -100,14 +97,14 @@ class Series(Reading, Config):
         if self.threshold is not None:
             parse_threshold(self.threshold)
         if self.task == "classify" and self.label_col is None:
-            raise ConfigError("--task classify needs --label-col, the column of the classes. Add it")
+            raise ConfigError("--task classify needs --label-col, the column of the classes")
         if self.task == "classify" and self.scale == "series":
-            # Whole series may be divided, and a new one has no class without a scale.
+            # A new series has no scale of its own yet, so that it could not be classified.
             raise ConfigError(
-                "--scale series is not for --task classify, which names the class of series that training did not "
-                "hold. Leave it out, or give --scale window"
+                "--scale series is not supported by --task classify, which must classify series without training "
+                "rows. Use another --scale, such as window"
             )
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
             raise ConfigError(
-                f"--classes must name at least two classes, each once. Received: {','.join(self.classes)[:60]}"
+                f"--classes must be two or more different classes. Received: {','.join(self.classes)[:60]}"
             )

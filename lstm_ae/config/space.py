@@ -1,4 +1,4 @@
-"""What a search varies: lists and ranges, as they are typed and as KerasTuner asks for them."""
+"""Search spaces: lists and ranges of option values, as typed and as KerasTuner hyperparameters."""
 
 import contextlib
 import dataclasses
@@ -14,13 +14,14 @@ Kind = TypeVar("Kind", bound=Config)
 
 
 class Axis(NamedTuple):
-    """One option that is searched: either its `values` or a range.
+    """Option to search: a list of values or a range.
 
     Args:
-        name: the field of the config.
-        values: what is listed, in its order; empty for a range.
-        low, high: the ends of a range, both included.
-        log: whether a range is walked in logarithms.
+        name: field of the config.
+        values: values in the given order; empty for a range.
+        low: lower end of a range, inclusive.
+        high: upper end of a range, inclusive.
+        log: whether a range is sampled logarithmically.
     """
 
     name: str
@@ -29,22 +30,22 @@ class Axis(NamedTuple):
     high: float = math.nan
     log: bool = False
 
-    def ask(self, hp: Any) -> Any:
-        """Ask KerasTuner's `HyperParameters` for a value."""
+    def sample(self, hp: Any) -> Any:
+        """Return a value from KerasTuner's `HyperParameters`."""
         if self.values:
             return hp.Choice(self.name, list(self.values))
         kind = hp.Int if isinstance(self.low, int) else hp.Float
         return kind(self.name, self.low, self.high, sampling="log" if self.log else "linear")
 
     def to_dict(self) -> dict[str, Any]:
-        """In JSON's types."""
+        """Return the axis in JSON types."""
         if self.values:
             return {"name": self.name, "values": list(self.values)}
         return {"name": self.name, "low": self.low, "high": self.high, "log": self.log}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Axis":
-        """Back from JSON."""
+        """Return the axis of a `to_dict`."""
         return cls(**{**content, "values": tuple(content.get("values", ()))})
 
     def __str__(self) -> str:
@@ -54,16 +55,16 @@ class Axis(NamedTuple):
 
 
 def parse_axis(field: Declared, text: str) -> Any:
-    """What was typed for a tunable option: a single value, or an `Axis` of a list or a range.
+    """Parse the text of a tunable option into a single value or an `Axis`.
+
+    Raises:
+        ConfigError: an empty list, a duplicate value, a range with swapped ends, or a value that is not allowed.
 
     >>> from lstm_ae.config import Toy
     >>> from lstm_ae.config.options import declared_options
     >>> units = next(field for field in declared_options(Toy) if field.name == "units")
     >>> parse_axis(units, "8"), str(parse_axis(units, "8,16")), str(parse_axis(units, "8..64:log"))
     (8, '8,16', '8..64:log')
-
-    Raises:
-        ConfigError: an empty list, a value twice, ends swapped, or a value that breaks the option's rule.
     """
     if field.kind in (int, float) and ".." in text:
         return _range(field, text)
@@ -71,15 +72,15 @@ def parse_axis(field: Declared, text: str) -> Any:
         return _one(field, text)
     values = [_one(field, item) for item in text.split(",") if item.strip()]
     if not values:
-        raise ConfigError(f"{flag_name(field.name)} has an empty list; give a value, or several separated by commas")
-    for place, value in enumerate(values):
-        if value in values[:place]:
-            raise ConfigError(f"{flag_name(field.name)} lists {value!r} twice; give every value once")
+        raise ConfigError(f"{flag_name(field.name)} needs a value, or several separated by commas. Received: {text!r}")
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ConfigError(f"{flag_name(field.name)} lists {value!r} twice. List each value once")
     return Axis(field.name, tuple(values)) if len(values) > 1 else values[0]
 
 
 def _one(field: Declared, text: str) -> Any:
-    """A value, in the option's own type; the option's rule says what is wrong with another."""
+    """Parse a single value into the option's type."""
     value: Any = text.strip()
     if field.kind in (int, float):
         with contextlib.suppress(ValueError):
@@ -88,36 +89,38 @@ def _one(field: Declared, text: str) -> Any:
 
 
 def _range(field: Declared, text: str) -> Axis:
-    """`1e-4..1e-1`, with `:log` where it is walked in logarithms."""
+    """Parse a range such as `1e-4..1e-1` or `1e-4..1e-1:log`."""
     ends, _, scale = text.partition(":")
     low, _, high = ends.partition("..")
     if scale not in ("", "log", "linear"):
-        raise ConfigError(f"{flag_name(field.name)} has a range that ends in :{scale}; it can be :log or :linear")
+        raise ConfigError(
+            f"{flag_name(field.name)}: a range must end in :log or :linear, or neither. Received: :{scale}"
+        )
     first, last = _one(field, low), _one(field, high)
     if not first < last:
-        what = "has the ends of its range swapped" if first > last else "has a range of a single value"
+        problem = "range has swapped ends" if first > last else "range contains a single value"
         better = f"{last:g}..{first:g}" if first > last else f"{first:g}"
-        raise ConfigError(f"{flag_name(field.name)} {what}. Received: {text}. Write {better}")
+        raise ConfigError(f"{flag_name(field.name)}: {problem}. Received: {text}. Use {better}")
     if scale == "log" and first <= 0:
-        raise ConfigError(f"{flag_name(field.name)}: a range in logarithms starts above 0. Received: {text}")
+        raise ConfigError(f"{flag_name(field.name)}: a logarithmic range must start above 0. Received: {text}")
     return Axis(field.name, low=first, high=last, log=scale == "log")
 
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """A search space: called with KerasTuner's `HyperParameters` and a config, it returns the config to try.
+    """Search space: a function of KerasTuner's `HyperParameters` and a config that returns the config to try.
 
-    `Space(axes)` and any function of this form can stand in for each other.
+    Any function of this form can be used instead.
     """
 
     axes: tuple[Axis, ...]
 
     def __call__(self, hp: Any, config: Kind) -> Kind:
-        """The config with a value for each axis."""
-        return config.with_values({axis.name: axis.ask(hp) for axis in self.axes})
+        """Return the config with a value for each axis."""
+        return config.with_values({axis.name: axis.sample(hp) for axis in self.axes})
 
 
-# The report's grid, of its toy study, which its other studies use as well.
+# Grid of the report's toy study, also used by its other studies.
 REPORT = Space(
     (
         Axis("learning_rate", (0.1, 0.01, 0.001)),
@@ -128,12 +131,12 @@ REPORT = Space(
 
 
 def is_searchable(field: Declared) -> bool:
-    """Whether an option can be listed: it decides the model or its training, and has a value to list."""
+    """Return whether a search can vary an option."""
     return field.option.tunable and field.kind in (int, float, str)
 
 
-class _Listing:
-    """Stands in for KerasTuner's `HyperParameters`, to list what a space asks for."""
+class _AxisRecorder:
+    """Substitute for KerasTuner's `HyperParameters` that records the axes of a space."""
 
     def __init__(self) -> None:
         self.axes: list[Axis] = []
@@ -150,7 +153,7 @@ class _Listing:
 
 
 def find_axes(space: Callable[[Any, Config], Config], config: Config) -> tuple[Axis, ...]:
-    """What a space varies; it may ask for `Choice`, `Int` and `Float`."""
-    listing = _Listing()
-    space(listing, config)
-    return tuple(listing.axes)
+    """Return the axes of a space that uses `Choice`, `Int`, and `Float`."""
+    recorder = _AxisRecorder()
+    space(recorder, config)
+    return tuple(recorder.axes)

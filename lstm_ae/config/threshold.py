@@ -1,4 +1,4 @@
-"""How a threshold is asked for: `quantile:0.995`, `pot:1e-3`, `budget:2/week`, `fixed:0.4`; see `thresholds`."""
+"""Rules for thresholds: `quantile:0.995`, `pot:1e-3`, `budget:2/week`, or `fixed:0.4`."""
 
 import math
 import re
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-FORMS = "quantile:Q, pot:P, budget:N/hour|day|week|month|year or fixed:X"
+FORMS = "quantile:Q, pot:P, budget:N/hour|day|week|month|year, or fixed:X"
 
 # Seconds.
 UNITS = {
@@ -25,7 +25,13 @@ _WORD = re.compile(r"(quantile|pot|fixed):(\S+)|(budget):([^/\s]+)/(hour|day|wee
 
 
 class Rule(NamedTuple):
-    """What was asked for: `quantile`, `pot`, `budget` or `fixed`, its number, and the time of a budget."""
+    """Rule for a threshold.
+
+    Args:
+        kind: `quantile`, `pot`, `budget`, or `fixed`.
+        number: the quantile, probability, number of alarms, or score.
+        unit: period of a budget, one of `UNITS`; "" for other rules.
+    """
 
     kind: str
     number: float
@@ -36,15 +42,18 @@ class Rule(NamedTuple):
 
 
 def parse_threshold(text: str) -> Rule:
-    """The rule that a text such as `quantile:0.995` or `budget:2/week` asks for.
+    """Parse a rule such as `quantile:0.995` or `budget:2/week`.
 
     Raises:
-        ConfigError: it has none of the forms, or its number is out of its range.
+        ConfigError: the text has none of the forms, or its number is out of range.
+
+    >>> parse_threshold("budget:2/week")
+    Rule(kind='budget', number=2.0, unit='week')
     """
-    found = _WORD.fullmatch(text.strip().lower())
-    if not found:
+    match = _WORD.fullmatch(text.strip().lower())
+    if not match:
         raise ConfigError(f"--threshold must be {FORMS}. Received: {text!r}")
-    kind, word, unit = found[1] or found[3], found[2] or found[4], found[5] or ""
+    kind, word, unit = match[1] or match[3], match[2] or match[4], match[5] or ""
     try:
         number = float(word)
     except ValueError:
@@ -62,12 +71,20 @@ def parse_threshold(text: str) -> Rule:
 
 
 def rows_of_unit(unit: str, step: "np.timedelta64 | None") -> float:
-    """Rows in that time, `step` from row to row; raises `ConfigError` where that is not known or longer."""
+    """Return the number of rows per unit of time.
+
+    Args:
+        unit: one of `UNITS`.
+        step: sampling interval; None if it is not constant.
+
+    Raises:
+        ConfigError: the sampling interval is unknown, not constant, or longer than the unit.
+    """
     import numpy as np
 
     if step is None or not step > np.timedelta64(0, "ns"):
-        raise ConfigError("--threshold budget needs rows at times of an even step. Give quantile, pot or fixed instead")
+        raise ConfigError("--threshold budget needs a constant sampling interval. Use quantile, pot, or fixed instead")
     rows = float(np.timedelta64(UNITS[unit], "s") / step)
     if rows < 1:
-        raise ConfigError(f"--threshold budget: a row takes longer than one {unit}. Give a longer time")
+        raise ConfigError(f"--threshold budget: the sampling interval exceeds one {unit}. Use a longer period")
     return rows

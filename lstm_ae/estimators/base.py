@@ -157,7 +157,7 @@ class Estimator(BaseEstimator):
     @classmethod
     def _parameters(cls, config: Series) -> dict[str, Any]:
         """The parameters that lead to a config, or to what of it means something for what is fitted here."""
-        values, usual = Series.chosen(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
+        values, usual = Series.merge(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
         own = set(cls._get_param_names()) - {"random_state", "options"}
         rest = [name for name in values if name not in own and name not in (*SETTLED, *cls._of_several)]
         options = {name: values[name] for name in rest if values[name] != usual[name]}

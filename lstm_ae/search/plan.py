@@ -102,7 +102,7 @@ class SearchPlan:
         """Back from JSON."""
         others = {key: content[key] for key in ("search", "trials", "repeats", "prune")}
         return cls(
-            config=TASKS[content["task"]].chosen(content["config"], {}),
+            config=TASKS[content["task"]].merge(content["config"], {}),
             axes=tuple(Axis.from_dict(axis) for axis in content["axes"]),
             objective=Objective(**content["objective"]),
             **others,

@@ -740,7 +740,7 @@ def test_a_budget_without_times_is_refused_before_training(tmp_path: Path, rule:
     (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{k % 7},{k % 3}\n" for k in range(300)))
     said = call(f"series train t.csv --window 10 --threshold {rule} --out run")
     assert said.code == 2
-    assert "--threshold budget needs rows at times of an even step" in said.err
+    assert "--threshold budget needs a constant sampling interval" in said.err
     assert not (tmp_path / "run").exists()
 
 
@@ -921,7 +921,7 @@ def test_a_network_that_has_learned_little_is_told_of(place: Path) -> None:
     Path("short/metrics.json").unlink()
     said = call(f"series detect short {place}/good.csv")
     assert (said.code, said.out) == (3, "")
-    assert "The run 'short' is unfinished; go on with: lstmae series train --resume --out short" in said.err
+    assert "The run 'short' is unfinished. Resume with: lstmae series train --resume --out short" in said.err
     said = call("series train --resume --out short")
     assert said.code == 0, said.err
     assert "it has learned too little to find more than gross anomalies. Give more --epochs (now 1)" in said.err

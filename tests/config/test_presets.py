@@ -10,7 +10,7 @@ import pytest
 from lstm_ae_cli import main
 
 from lstm_ae.config import TASKS
-from lstm_ae.config.presets import PRESETS, SAYS, load_preset
+from lstm_ae.config.presets import DESCRIPTIONS, PRESETS, load_preset
 from lstm_ae.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def test_every_preset_trains(task: str, name: str, tmp_path: Path, capsys: pytes
 
 
 def test_every_preset_says_what_it_is() -> None:
-    assert {name for names in PRESETS.values() for name in names} == set(SAYS)
+    assert {name for names in PRESETS.values() for name in names} == set(DESCRIPTIONS)
 
 
 def test_a_name_that_is_none() -> None:

@@ -207,7 +207,7 @@ def test_tables_that_are_refused(rows: list[str], options: dict[str, Any], words
         ({"task": "classify"}, "--task classify needs --label-col"),
         ({"task": "anomaly", "classes": ("a", "b")}, "--classes is for --task classify. Received: --task anomaly"),
         ({"task": "classify", "label_col": "k", "classes": ("a",)}, "--classes must be two or more different classes"),
-        ({"task": "classify", "label_col": "k", "classes": ("a", "a")}, "each once. Received: a,a"),
+        ({"task": "classify", "label_col": "k", "classes": ("a", "a")}, "different classes. Received: a,a"),
         ({"task": "classify", "label_col": "k", "code": 3}, "--code is for --task anomaly or reconstruct"),
         ({"task": "classify", "label_col": "k", "decoder_units": 3}, "--decoder-units is for --task anomaly, rec"),
     ],

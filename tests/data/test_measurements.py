@@ -692,7 +692,7 @@ def test_a_text_is_decoded_in_blocks_of_any_size(encoding: str, size: int, monke
 
 @pytest.mark.parametrize("name", ["base64", "idna", "utf-7", "raw_unicode_escape", "cp037", "undefined", "x", "", "\0"])
 def test_codecs_that_are_not_of_text_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="--encoding must be an encoding of text"):
+    with pytest.raises(ConfigError, match="--encoding must be a text encoding"):
         Reading(encoding=name)
 
 

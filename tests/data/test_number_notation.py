@@ -305,7 +305,7 @@ def test_cells_that_are_refused_are_told_of_and_missing() -> None:
     ("options", "words"),
     [
         ({"decimal": "comma", "thousands": "comma"}, "--thousands and --decimal are both comma"),
-        ({"column_units": ("a",)}, "--column-units must be columns with their units.*'a'"),
+        ({"column_units": ("a",)}, "--column-units must be COLUMN=UNIT pairs.*'a'"),
         ({"column_units": ("=%",)}, "'=%'"),
         ({"thousands": "dot"}, "--thousands must be one of"),
     ],
