@@ -1,4 +1,4 @@
-"""Measures, each with the naive baseline that it has to beat beside it."""
+"""Metrics with their baselines, and verdicts."""
 
 import math
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ Numbers = NDArray[Any]
 
 
 class Metric(NamedTuple):
-    """One measured number.
+    """Metric of a model with those of its baselines.
 
     Args:
-        value: what the model reached.
-        unit: its unit; "" for plain numbers such as scaled errors.
-        baselines: by name, the same measure of predictors without a model, on the same samples.
-        higher_is_better: for accuracies.
+        value: value of the model.
+        unit: unit of the values; "" for dimensionless numbers.
+        baselines: values of the baselines on the same samples, by name.
+        higher_is_better: whether larger values are better, as for accuracy.
     """
 
     value: float
@@ -37,19 +37,19 @@ class Metric(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Does a forecast, or an answer, beat a baseline?
+    """Result of a significance test of a model against a baseline.
 
     Args:
-        outcome: "beats", "ties with", "loses to"; where the test cannot tell "undecided against", or "is worse than"
-            if it cannot be computed and the error is at least twice the baseline's.
-        baseline: whom: of several, the one with the smallest error on the same samples.
-        skill: 1 - error / error of that baseline.
-        p: two-sided p-value of equal accuracy; NaN where it cannot be computed.
-        statistic: Diebold and Mariano's, or McNemar's, above 0 where the model is better; NaN like `p`.
-        halves: the same statistic over the first and the second half of the days alone; NaN where there are no days.
-        words: what was compared, where the skill alone does not say it.
-        remark: what bends it.
-        margin: half the width of the skill's 95 % interval, by the test's standard error; NaN like `p`.
+        outcome: "beats", "ties with", "loses to", or "undecided against" if the test has too little power; "is worse
+            than" if the test cannot be computed and the error is at least twice the baseline's.
+        baseline: name of the baseline; of several, the one with the smallest error on the same samples.
+        skill: 1 - error / error of the baseline.
+        p: two-sided p-value of equal accuracy; NaN if it cannot be computed.
+        statistic: Diebold-Mariano or McNemar statistic, above 0 if the model is better; NaN like `p`.
+        halves: the statistic over the first and the second half of the days; NaN without days.
+        words: description of the comparison, if it is not the skill.
+        remark: qualification of the result.
+        margin: half width of the 95% interval of the skill, from the test's standard error; NaN like `p`.
     """
 
     outcome: str
@@ -76,12 +76,13 @@ class Verdict(NamedTuple):
 
 
 class ColumnSkill(NamedTuple):
-    """What a forecast is worth in one column of a table; NaN where that cannot be computed.
+    """Skill of a forecast in one column of a table; NaN if it cannot be computed.
 
     Args:
-        baseline: whom it has to beat there.
-        skill, linear: over that, of the model and of the linear regression.
-        others: the model's over all other columns together.
+        baseline: name of the column's naive baseline.
+        skill: skill of the model over the baseline.
+        linear: skill of the linear regression over the baseline.
+        others: skill of the model over all other columns.
     """
 
     baseline: str
@@ -96,74 +97,93 @@ class ColumnSkill(NamedTuple):
 
 
 Metrics = dict[str, dict[str, Metric]]
-"""By part ("validation", "test"), then by name."""
+"""Metrics by split ("validation", "test") and name."""
 
 
 class Evaluation(NamedTuple):
-    """What a model is worth.
+    """Evaluation of a model.
 
     Args:
-        metrics: what was measured.
-        verdicts: by part, whether the model beats the best of its baselines there; empty where that is not tested.
-        kept: what was fitted on the way and a run keeps, for its task's `keep`: how far forecasts were off on
-            validation, or a linear baseline; None where there is nothing.
-        columns: by part and name, of forecasts of a table with several columns.
+        metrics: metrics by split and name.
+        verdicts: verdicts against the best baseline, by split; empty without tests.
+        fitted: fitted baselines and calibration that the task's `keep` stores in the run; None if there are none.
+        columns: skills by split and column, for forecasts of tables with several columns.
     """
 
     metrics: Metrics
     verdicts: dict[str, Verdict] = {}
-    kept: Any = None
+    fitted: Any = None
     columns: dict[str, dict[str, ColumnSkill]] = {}
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in `metrics.json`: metrics by part, and the verdicts on forecasts where there are any."""
+        """Return the content of `metrics.json`: metrics by split, verdicts, and skills by column."""
         parts = {part: {name: metric.as_json() for name, metric in row.items()} for part, row in self.metrics.items()}
         verdicts = {part: verdict.as_json() for part, verdict in self.verdicts.items()}
-        columns = {part: {name: of.as_json() for name, of in row.items()} for part, row in self.columns.items() if row}
+        columns = {
+            part: {name: each.as_json() for name, each in row.items()} for part, row in self.columns.items() if row
+        }
         return parts | ({"verdict": verdicts} if verdicts else {}) | ({"columns": columns} if columns else {})
 
 
 def sample_means(errors: Numbers) -> Numbers:
-    """The mean of each sample of `(samples, steps, features)` over what is there; NaN where nothing is."""
-    there = ~np.isnan(errors)
+    """Return the mean of each sample of `(samples, steps, features)` ignoring NaN; NaN for samples without values.
+
+    >>> sample_means(np.array([[[1.0, np.nan], [2.0, 3.0]]])).tolist()
+    [2.0]
+    """
+    present = ~np.isnan(errors)
     with np.errstate(invalid="ignore"):
-        means: Numbers = np.nansum(errors, axis=(1, 2)) / there.sum(axis=(1, 2))
+        means: Numbers = np.nansum(errors, axis=(1, 2)) / present.sum(axis=(1, 2))
     return means
 
 
 class RunningMean:
-    """A mean over values that come in pieces, summed in double precision."""
+    """Mean over values that arrive in batches, summed in double precision.
+
+    >>> mean = RunningMean()
+    >>> mean.add(np.array([1.0, 2.0]))
+    >>> mean.add(np.array([6.0]))
+    >>> mean.value
+    3.0
+    """
 
     def __init__(self) -> None:
         self.total: Any = 0.0
         self.count = 0
 
     def add(self, values: Numbers, axis: Any = None) -> None:
-        """Take in more values; with `axis`, those axes are averaged and the rest kept apart."""
-        kept = values.sum(axis=axis, dtype=np.float64)
-        self.total = self.total + kept
-        self.count += values.size // max(np.size(kept), 1)
+        """Add values; with `axis`, average over those axes only."""
+        sums = values.sum(axis=axis, dtype=np.float64)
+        self.total = self.total + sums
+        self.count += values.size // max(np.size(sums), 1)
 
     @property
     def value(self) -> float:
-        """The mean so far."""
+        """Mean of all values so far."""
         return float(self.total / self.count)
 
 
 def skill(error: float, baseline: float) -> float:
-    """1 - error / baseline: 1 is perfect, 0 equals the baseline, below 0 is worse. NaN where the baseline is 0."""
+    """Return 1 - error / baseline: 1 is perfect, 0 equals the baseline, below 0 is worse; NaN if the baseline is 0.
+
+    >>> skill(0.5, 2.0)
+    0.75
+    """
     return 1 - error / baseline if baseline else float("nan")
 
 
 def pca_error(train: Numbers, test: Numbers, numbers: int) -> float:
-    """MSE on `test` of the best linear code of so many numbers, fitted on `train`; both `(samples, values)`.
+    """Return the mean squared error of a reconstruction by principal components.
 
-    At most as many components as training samples can be found.
+    Args:
+        train: `(samples, values)` to fit on.
+        test: `(samples, values)` to reconstruct.
+        numbers: number of components; at most the number of training samples is used.
     """
     from sklearn.decomposition import PCA
 
     numbers = min(numbers, *train.shape)
-    # What is left of rounding where all is kept says nothing.
+    # With all components the error is only rounding.
     if numbers == train.shape[1]:
         return 0.0
     pca = PCA(numbers, svd_solver="covariance_eigh" if train.shape[1] <= 1000 else "full").fit(train)
@@ -171,5 +191,5 @@ def pca_error(train: Numbers, test: Numbers, numbers: int) -> float:
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no NaN and no infinity."""
+    """Return None for NaN and infinity, which JSON does not support."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The studies. Each is a module with the functions of `Study`; nothing else knows what a study is about."""
+"""The studies: each is a module with the functions of `Study`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,70 +15,76 @@ History = Sequence[Mapping[str, float]]
 
 
 class Study(Protocol):
-    """What a study has to say."""
+    """Interface of a study."""
 
     def load(self, config: Any) -> Data:
-        """Read or generate the data, split, then scale on the training part, then cut windows."""
+        """Read or generate the data, split it, fit the scale on the training split, and cut windows."""
         ...
 
     def build(self, config: Any, data: Data) -> Any:
-        """Make the untrained model, in own units; pure and cheap."""
+        """Build the untrained model in original units; must be pure and cheap."""
         ...
 
     def evaluate(self, model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
-        """Measure the model on validation and test, a baseline beside each number.
+        """Evaluate the model and its baselines on the validation and test splits.
 
         Args:
-            judged_by: holds what intervals rest on where the model was fitted to validation as well, so that the part
-                says nothing and is left out.
+            model: the trained model.
+            data: data of the training.
+            judged_by: run whose calibration and baselines are used if the model was also fitted to the validation
+                split, which is then not evaluated.
         """
         ...
 
     def keep(self, run: Run, config: Any, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-        """Write what a run needs beside its model; returns what `metrics.json` says of it.
+        """Write the artifacts that a run needs in addition to its model; return entries for `metrics.json`.
 
-        Not called where the weights were fitted to the validation part.
+        Not called if the weights were fitted to the validation split.
         """
         ...
 
     def figures(self, model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
-        """Draw what the model does, on test samples, and how its training went; `judged_by` as `evaluate` has it."""
+        """Draw the model's output on test samples and the training history; see `evaluate` for `judged_by`."""
         ...
 
     def describe(self, config: Any, data: Data) -> dict[str, Figure]:
-        """Draw the data itself."""
+        """Draw the data."""
         ...
 
     def space(self, hp: Any, config: Any) -> Any:
-        """Ask KerasTuner's `HyperParameters` for what a search varies; returns the config to try."""
+        """Return the config to try, with values from KerasTuner's `HyperParameters`."""
         ...
 
     def predict(self, model: Any, data: Data) -> dict[str, Sequence[Any]]:
-        """Apply the model to the test part: columns of a table, one row a value or sample."""
+        """Apply the model to the test split; return table columns with one row per value or sample."""
         ...
 
 
 def load_study(name: str) -> Study:
-    """The module of a study, imported on first use."""
+    """Import the module of a study on first use and return it."""
     return import_module(f"lstm_ae.studies.{name}")
 
 
 def store_nothing(run: Run, config: Any, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """The `keep` of a task whose model says all."""
+    """Implement `keep` for studies without artifacts."""
     return {}
 
 
 def evaluated_parts(data: Data, judged_by: Run | None = None) -> dict[str, Any]:
-    """The splits that results are told for; nothing is chosen by what comes out on test."""
-    found = ({} if judged_by else {"validation": data.validation}) | {"test": data.test}
-    return {part: split for part, split in found.items() if split.samples}
+    """Return the splits to evaluate, by name; nothing is selected on the test split."""
+    parts = ({} if judged_by else {"validation": data.validation}) | {"test": data.test}
+    return {part: split for part, split in parts.items() if split.samples}
 
 
 def all_training_data(data: Data, judged_by: Run | None = None) -> Data:
-    """The data with all in its training part that the model has learned from: what baselines may learn from too."""
+    """Return the data whose training split contains everything the model was fitted to, for fitting baselines."""
     return join_training(data) if judged_by else data
 
 
 def history_columns(history: History) -> dict[str, list[float]]:
-    """A history's rows as columns; NaN where a row lacks a value that the last row has."""
+    """Return a history as columns; NaN where a row lacks a value of the last row.
+
+    >>> history_columns([{"epoch": 0.0}, {"epoch": 1.0, "loss": 0.5}])
+    {'epoch': [0.0, 1.0], 'loss': [nan, 0.5]}
+    """
     return {key: [row.get(key, math.nan) for row in history] for key in history[-1]} if history else {}

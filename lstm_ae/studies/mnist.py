@@ -1,4 +1,4 @@
-"""The MNIST study: read a digit step by step, give it back and name it."""
+"""The MNIST study: reconstruction and classification of digits read as sequences."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ SHOWN = 10
 
 
 def build(config: Mnist, data: Data) -> Any:
-    """A classifier from `sequence` `(batch, steps, features)`, 0 to 255, to `reconstruction` and `label`."""
+    """Build a classifier from `sequence` `(batch, steps, features)`, 0 to 255, to `reconstruction` and `label`."""
     from lstm_ae.models.classifier import classifier
     from lstm_ae.models.initializers import set_initial_values
     from lstm_ae.models.scaling import in_own_units
@@ -36,12 +36,12 @@ def build(config: Mnist, data: Data) -> Any:
 
 
 def space(hp: Any, config: Mnist) -> Mnist:
-    """What is searched where nothing else is listed: learning rate, units and clipping, as in the report."""
+    """Return a config of the default search space: learning rate, units, and clipping, as in the report."""
     return REPORT(hp, config)
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
-    """Accuracy beside always naming the most frequent digit, and the error of the reconstruction."""
+    """Evaluate the accuracy, with that of the most frequent digit, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
     known = all_training_data(data, judged_by)
@@ -61,7 +61,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
 
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
-    """Digits above their reconstructions, loss and accuracy over the epochs, and the confusion matrix."""
+    """Draw digits with their reconstructions, loss and accuracy by epoch, and the confusion matrix."""
     from lstm_ae.models.inference import model_inputs, predict_split
 
     window = data.test.windows(slice(0, SHOWN))
@@ -91,12 +91,12 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
 
 
 def describe(config: Mnist, data: Data) -> dict[str, Figure]:
-    """The first training digit, read by rows and by pixels."""
+    """Draw the first training digit, read by rows and by pixels."""
     return {"readings": digits.readings(pictures(data.train.windows(slice(0, 1)), data)[0])}
 
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
-    """The class of every test digit, its probability and the error of its reconstruction."""
+    """Return the predicted class of every test digit, its probability, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
     rows: dict[str, list[Any]] = {
@@ -119,13 +119,16 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
 
 
 def classify(model: Any, read: str, named: Sequence[tuple[str, Any]]) -> tuple[list[dict[str, Any]], Figure]:
-    """Classify pictures `(28, 28)`, each with its name: label, probability and error of the reconstruction.
+    """Classify pictures.
 
     Args:
-        read: how the model reads a digit, as `config.read`.
+        model: a trained model of this study.
+        read: order in which the model reads a digit, see `config.read`.
+        named: names and pictures `(28, 28)`, 0 to 255.
 
     Returns:
-        A row a picture, and a drawing of the first ten above their reconstructions.
+        One row per picture with label, probability, and reconstruction error, and a figure of the first ten with their
+        reconstructions.
     """
     from lstm_ae.models.inference import model_inputs
 
@@ -137,10 +140,10 @@ def classify(model: Any, read: str, named: Sequence[tuple[str, Any]]) -> tuple[l
         for (path, _), row, mse in zip(named, outputs["label"], error, strict=True)
     ]
     above, below = (rows_to_images(each[:SHOWN], read) / WHITE for each in (window, outputs["reconstruction"]))
-    named_by_model = outputs["label"][:SHOWN].argmax(axis=1)
-    return rows, digits.reconstructions(above, below, predicted=named_by_model, of=len(rows))
+    predicted = outputs["label"][:SHOWN].argmax(axis=1)
+    return rows, digits.reconstructions(above, below, predicted=predicted, of=len(rows))
 
 
 def pictures(window: Any, data: Data) -> Any:
-    """Sequences `(n, steps, features)` as pictures `(n, 28, 28)` from 0 to 1, whichever way they were read."""
+    """Convert sequences `(n, steps, features)` of any reading order to pictures `(n, 28, 28)` from 0 to 1."""
     return rows_to_images(window, reading_of_features(data.feature_names)) / WHITE

@@ -1,4 +1,4 @@
-"""What the studies share that give a sequence back: its measures and their baselines."""
+"""Reconstruction metrics and baselines shared by several studies."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def code_size(model: Any) -> int | None:
-    """Numbers in the code of a `vector` latent; None where the decoder sees every step."""
+    """Return the size of a `vector` code; None if the code has one state per step."""
     from lstm_ae.models.scaling import inner_network
 
     shape = inner_network(model).get_layer("code").output.shape
@@ -25,18 +25,18 @@ def code_size(model: Any) -> int | None:
 def measure_reconstruction(
     batches: "Iterable[InferenceBatch]", data: Data, error: RunningMean
 ) -> "Iterator[InferenceBatch]":
-    """Pass the batches on and add their squared scaled errors of reconstruction."""
+    """Yield the batches unchanged and add their squared scaled reconstruction errors to `error`."""
     for batch in batches:
-        given_back, window = (
+        reconstructed, window = (
             data.scale.scaled(values, batch.window, batch.company)
             for values in (batch.outputs["reconstruction"], batch.window)
         )
-        error.add((given_back - window) ** 2)
+        error.add((reconstructed - window) ** 2)
         yield batch
 
 
 def reconstruction(model: Any, data: Data, split: Split, error: RunningMean) -> Metric:
-    """Scaled MSE beside that of the mean training sequence, and of PCA with as many numbers where there is a code."""
+    """Return the scaled MSE with those of the mean training sequence and, for a `vector` code, of PCA of equal size."""
     train, other = _flat(data, data.train), _flat(data, split)
     baselines = {"mean sequence": float(np.mean((other - train.mean(axis=0)) ** 2, dtype=np.float64))}
     if size := code_size(model):

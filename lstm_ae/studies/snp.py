@@ -1,4 +1,4 @@
-"""The stock study: give back a window of prices, or say what comes next, persistence beside every number."""
+"""The stock price study: reconstruction or forecasts of prices."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ SHOWN = 20
 
 
 def build(config: Snp, data: Data) -> Any:
-    """A forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
+    """Build a forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.models.forecaster import step_forecaster
     from lstm_ae.models.initializers import set_initial_values
@@ -38,7 +38,7 @@ def build(config: Snp, data: Data) -> Any:
 
 
 def typical_change(data: Data, most: int = 4096) -> float:
-    """Standard deviation of a step's change in scaled values, over training windows spread evenly."""
+    """Return the standard deviation of one-step changes in scaled values, over evenly spaced training windows."""
     index = np.unique(np.linspace(0, data.train.samples - 1, most).astype(int))
     window = data.train.windows(index)[:, :-1]
     _, span = data.scale.of(window, data.train.companies(index))
@@ -46,12 +46,12 @@ def typical_change(data: Data, most: int = 4096) -> float:
 
 
 def space(hp: Any, config: Snp) -> Snp:
-    """What is searched where nothing else is listed: learning rate, units and clipping, as in the report."""
+    """Return a config of the default search space: learning rate, units, and clipping, as in the report."""
     return REPORT(hp, config)
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
-    """Errors of the forecast beside those of predictors without a network, or of what was given back."""
+    """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
         return snp_one_step.evaluate(model, data, judged_by)
     from lstm_ae.models.inference import predict_split
@@ -70,9 +70,9 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
 
 
 def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write the scale, the baselines and how far forecasts were off on validation, for forecasts of new prices."""
-    if evaluation.kept is not None:
-        calibration, fitted = evaluation.kept
+    """Write the baselines, the scale, and the calibration of the intervals, for forecasts of new prices."""
+    if evaluation.fitted is not None:
+        calibration, fitted = evaluation.fitted
         run.write_baselines(fitted)
         if calibration is not None:
             assert data.validation.time is not None
@@ -81,7 +81,7 @@ def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) 
 
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
-    """The last test window of each company: whole, its last day, and one company along its days; and the loss."""
+    """Draw the last test window of companies, the forecasts of its last day, the skill by company, and the loss."""
     from lstm_ae.models.inference import model_inputs
 
     index, names = latest_windows(data, data.test, SHOWN)
@@ -92,11 +92,11 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     if not forecasts(model):
         outputs = model(model_inputs(model, window, company))["reconstruction"].numpy()[..., 0]
         few = slice(0, 2)
-        given_back = prices.reconstruction(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
-        return {"reconstruction": given_back, "loss": loss}
-    given = model_inputs(model, window[:, :-1], company, window[:, -1:])
+        drawing = prices.reconstruction(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
+        return {"reconstruction": drawing, "loss": loss}
+    inputs = model_inputs(model, window[:, :-1], company, window[:, -1:])
     past, truth = window[:, :-1, 0], window[:, 1:, 0]
-    future = model(given)["future"].numpy()[..., 0]
+    future = model(inputs)["future"].numpy()[..., 0]
     drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
     drawn["skill_by_company"] = prices.skill_by_company(*snp_one_step.skill_by_company(model, data))
     if future.shape[1] > 1:
@@ -108,8 +108,8 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
 
 
 def describe(config: Snp, data: Data) -> dict[str, Figure]:
-    """The prices of the first two companies with the borders of the parts."""
-    wholes = [_whole(data, line) for line in range(1, min(3, len(data.symbols)))]
+    """Draw the prices of the first two companies with the boundaries of the splits."""
+    wholes = [_company_prices(data, line) for line in range(1, min(3, len(data.symbols)))]
     borders = []
     if data.train.series is not data.test.series:
         borders = [(name, split.time.min()) for name, split in zip(_PARTS, data[:3], strict=True)]  # type: ignore[union-attr]
@@ -127,8 +127,8 @@ def describe(config: Snp, data: Data) -> dict[str, Figure]:
 _PARTS = ("train", "validation", "test")
 
 
-def _whole(data: Data, line: int) -> tuple[Any, Any]:
-    """Days and prices of one company over all parts."""
+def _company_prices(data: Data, line: int) -> tuple[Any, Any]:
+    """Return days and prices of one company over all splits."""
     pieces = []
     for split in (data.train, data.validation, data.test):
         assert split.time is not None
@@ -140,7 +140,7 @@ def _whole(data: Data, line: int) -> tuple[Any, Any]:
 
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
-    """The day after every test window beside persistence and truth, or the last day of each, given back."""
+    """Return the forecast of the day after every test window, or the reconstruction of its last day."""
     if forecasts(model):
         return snp_one_step.predict(model, data, data.test)
     from lstm_ae.models.inference import predict_split

@@ -1,6 +1,6 @@
-"""Does anything of the future reach a forecast? And does the forecast say more than "tomorrow = today"?
+"""Audit of price forecasters for leakage of future values, and for skill beyond a copy of the last value.
 
-The first question is one of leaks, and answered by changing what must not matter; the second is one of skill.
+Leaks are detected by changing values that a forecast must not depend on.
 """
 
 from typing import Any, NamedTuple
@@ -14,20 +14,20 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.forecasting.price_metrics import ForecastMethod
 from lstm_ae.studies.snp_one_step import forecast_one_day, forecasts
 
-# Windows that are forecast twice, spread evenly over the test part.
+# Windows that are forecast twice, evenly spaced over the test split.
 MOST = 1024
 
-# Predicted changes of less than this share of the actual ones are as good as none.
+# Predicted changes of less than this share of the actual ones count as none.
 STILL = 0.01
 
 
 class AuditFinding(NamedTuple):
-    """What one check found.
+    """Result of one check.
 
     Args:
-        check: its name.
-        outcome: "passed", "leak" or, where it is about skill, "remark".
-        text: what was seen, with numbers.
+        check: name of the check.
+        outcome: "passed", "leak", or "remark" for the check of skill.
+        text: observation with numbers.
     """
 
     check: str
@@ -36,114 +36,121 @@ class AuditFinding(NamedTuple):
 
 
 def audit(model: Any, config: Snp, data: Data, quotes: Quotes) -> list[AuditFinding]:
-    """Check a forecaster and the data it was trained on.
+    """Check a forecaster and the data that it was trained on.
 
     Args:
-        quotes: the rows of the file that `data` was made of.
+        model: a one-day forecaster.
+        config: its config.
+        data: data of its training.
+        quotes: rows of the file that `data` was prepared from.
 
     Raises:
-        ConfigError: the model forecasts nothing.
+        ConfigError: the model is not a forecaster.
     """
     if not forecasts(model):
         raise ConfigError("audit is for forecasters. Received: a run with --goal reconstruct")
-    way = forecast_one_day(model, data.test.span - 1)
+    method = forecast_one_day(model, data.test.span - 1)
     return [
-        *(_future(way, data.test) if way.with_open else [AuditFinding("the day to forecast", "passed", "is no input")]),
-        *([] if config.last_day_only else _later_days(model, way, data.test)),
+        *(
+            _future(method, data.test)
+            if method.with_open
+            else [AuditFinding("the day to forecast", "passed", "is not an input")]
+        ),
+        *([] if config.last_day_only else _later_days(model, method, data.test)),
         _inputs(config, data),
-        _preparation(way, config, data, quotes),
+        _preparation(method, config, data, quotes),
         _scale_of_training(config, data, quotes),
         _scale_of_model(model, data),
         _overlap(data),
-        _copy(way, data),
+        _copy(method, data),
     ]
 
 
 def _inputs(config: Snp, data: Data) -> AuditFinding:
-    """Inputs from which the price to model follows almost perfectly."""
+    """Check for inputs from which the price to model follows almost perfectly."""
     future = describe_future(config, data)
     text = future or f"no input tells the next {config.fields[0]} almost perfectly"
-    return _judged("the future in an input", not future, text)
+    return _finding("the future in an input", not future, text)
 
 
-def _judged(check: str, clean: bool, text: str) -> AuditFinding:
+def _finding(check: str, clean: bool, text: str) -> AuditFinding:
     return AuditFinding(check, "passed" if clean else "leak", text)
 
 
-def _some(split: Split) -> Any:
+def _sample_index(split: Split) -> Any:
     return np.unique(np.linspace(0, split.samples - 1, MOST).astype(int))
 
 
-def _future(way: ForecastMethod, split: Split) -> list[AuditFinding]:
-    """Forecasts again, after what they must not know was changed."""
-    index = _some(split)
+def _future(method: ForecastMethod, split: Split) -> list[AuditFinding]:
+    """Compare forecasts before and after changing the day to forecast."""
+    index = _sample_index(split)
     window, company = split.windows(index), split.companies(index)
-    past, following = window[:, : way.given], window[:, way.given :]
+    past, following = window[:, : method.given], window[:, method.given :]
     changed = following * 1.5
-    if way.with_open:
+    if method.with_open:
         changed[:, 0, OPEN] = following[:, 0, OPEN]
-    moved = int((way.say(past, company, following) != way.say(past, company, changed)).any(axis=(1, 2)).sum())
-    known = ", but for its open" if way.with_open else ""
+    moved = int((method.say(past, company, following) != method.say(past, company, changed)).any(axis=(1, 2)).sum())
+    known = ", but for its open" if method.with_open else ""
     text = f"the day to forecast was raised by half{known}: {moved:,} of {len(index):,} forecasts of it moved"
-    return [_judged("the day to forecast", not moved, text)]
+    return [_finding("the day to forecast", not moved, text)]
 
 
-def _later_days(model: Any, way: ForecastMethod, split: Split) -> list[AuditFinding]:
-    """Forecasts of the days within a window again, after its second half was changed."""
+def _later_days(model: Any, method: ForecastMethod, split: Split) -> list[AuditFinding]:
+    """Compare forecasts of the days within a window before and after changing its second half."""
     import tensorflow as tf
 
     from lstm_ae.models.inference import input_signature, model_inputs
 
-    index, half = _some(split), way.given // 2
+    index, half = _sample_index(split), method.given // 2
     window, company = split.windows(index), split.companies(index)
     other = window.copy()
     other[:, half:] *= 1.5
-    if way.with_open:  # that of the first changed day is known on the last unchanged one
+    if method.with_open:  # The open of the first changed day is known on the last unchanged day.
         other[:, half, OPEN] = window[:, half, OPEN]
     call = tf.function(lambda inputs: model(inputs, training=False)["future"], input_signature=[input_signature(model)])
     before, after = (
-        call(model_inputs(model, values[:, : way.given], company, values[:, way.given :])).numpy()[:, :half]
+        call(model_inputs(model, values[:, : method.given], company, values[:, method.given :])).numpy()[:, :half]
         for values in (window, other)
     )
     moved = int((before != after).any(axis=(1, 2)).sum())
     text = f"the second half of each window was raised by half: the first half's forecasts moved in {moved:,} windows"
-    return [_judged("later days of a window", not moved, text)]
+    return [_finding("later days of a window", not moved, text)]
 
 
-def _preparation(way: ForecastMethod, config: Snp, data: Data, quotes: Quotes) -> AuditFinding:
-    """The data prepared again after all that comes after a day of the test part was changed, and forecasts again."""
+def _preparation(method: ForecastMethod, config: Snp, data: Data, quotes: Quotes) -> AuditFinding:
+    """Compare forecasts before and after changing all rows after a day and preparing the data again."""
     quotes, check = select_quotes(config, quotes), "the days after a forecast"
-    first, days = _said(way, data)
+    first, days = _test_forecasts(method, data)
     last = days[len(days) // 2]
     after = quotes.day > last
-    # The day after may be forecast from all before it, and from its own open where that is told.
+    # The forecast of the day after may depend on all days before it, and on its open if the model reads it.
     until = quotes.day[after].min() if after.any() else last
     values = {name: np.where(after, 1.5 * column, column) for name, column in quotes.values.items()}
-    if way.with_open:
+    if method.with_open:
         values["open"] = np.where(quotes.day > until, values["open"], quotes.values["open"])
-    again, others = _said(way, prepare_prices(config, quotes._replace(values=values)))
+    again, others = _test_forecasts(method, prepare_prices(config, quotes._replace(values=values)))
     text = f"all rows after {last} were raised by half and prepared again"
     if len(others) != len(days):
-        return _judged(check, False, f"{text}: there were other windows")
+        return _finding(check, False, f"{text}: the windows differ")
     up_to = days <= until
     moved = int((first[up_to] != again[up_to]).sum())
-    return _judged(check, not moved, f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved")
+    return _finding(check, not moved, f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved")
 
 
-def _said(way: ForecastMethod, data: Data) -> tuple[Any, Any]:
-    """Every test window's forecast and its day, in the order of the days."""
-    said, split = [], data.test
+def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Any, Any]:
+    """Return every test window's forecast and its day, in the order of the days."""
+    predicted, split = [], data.test
     for index in split.batches():
         window, company = split.windows(index), split.companies(index)
-        said.append(way.say(window[:, : way.given], company, window[:, way.given :])[:, 0, 0])
+        predicted.append(method.say(window[:, : method.given], company, window[:, method.given :])[:, 0, 0])
     assert split.time is not None
-    days = split.time[split.starts + way.given]
+    days = split.time[split.starts + method.given]
     order = np.argsort(days, kind="stable")
-    return np.concatenate(said)[order], days[order]
+    return np.concatenate(predicted)[order], days[order]
 
 
 def _scale_of_training(config: Snp, data: Data, quotes: Quotes) -> AuditFinding:
-    """The data prepared again, after all that comes after training was changed."""
+    """Compare the scale before and after changing all rows after the training split."""
     quotes = select_quotes(config, quotes)
     later = split_by_date(quotes) > 0
     values = {name: np.where(later, 1.5 * column, column) for name, column in quotes.values.items()}
@@ -151,36 +158,36 @@ def _scale_of_training(config: Snp, data: Data, quotes: Quotes) -> AuditFinding:
     same = all(np.array_equal(old, new) for old, new in zip(data.scale[1:], again.scale[1:], strict=True))
     check = "the scale"
     if config.split == "report" and not same:
-        return _judged(check, same, "training windows were drawn from all days, so later days decide it as well")
+        return _finding(check, same, "training windows were drawn from all days, so later days affect it as well")
     text = f"all {int(later.sum()):,} rows after training were raised by half: it {'stayed' if same else 'moved'}"
-    return _judged(check, same, text)
+    return _finding(check, same, text)
 
 
 def _scale_of_model(model: Any, data: Data) -> AuditFinding:
-    """Whether the model scales as the training part says."""
+    """Check that the model's scale is that of the training split."""
     from lstm_ae.models.inference import model_inputs
     from lstm_ae.models.scaling import inner_scaling
 
-    index = _some(data.test)
+    index = _sample_index(data.test)
     window, company = data.test.windows(index), data.test.companies(index)
     past = window[:, :-1]
-    given = model_inputs(model, past, company, window[:, -1:])
-    given.pop("open", None)
-    scaled = inner_scaling(model)(given, training=False)["scaled"].numpy()
+    inputs = model_inputs(model, past, company, window[:, -1:])
+    inputs.pop("open", None)
+    scaled = inner_scaling(model)(inputs, training=False)["scaled"].numpy()
     same = np.allclose(scaled, data.scale.scaled(past, past, company), rtol=1e-4, atol=1e-4)
-    return _judged("the model's scale", same, "is that of the data" if same else "is not that of the data")
+    return _finding("the model's scale", same, "is that of the data" if same else "is not that of the data")
 
 
 def _overlap(data: Data) -> AuditFinding:
-    """Windows of a later part that hold a row which stands in a window of an earlier one."""
+    """Check for windows of a later split that share rows with windows of an earlier split."""
     pairs = [("test", data.test, "training", data.train), ("test", data.test, "validation", data.validation)]
     pairs.append(("validation", data.validation, "training", data.train))
     counts = [_shared(later, earlier) for _, later, _, earlier in pairs]
     text = "; ".join(
-        f"{shared:,} of {later.samples:,} {name} windows hold days that stand in {of} windows"
-        for shared, (name, later, of, _) in zip(counts, pairs, strict=True)
+        f"{shared:,} of {later.samples:,} {name} windows share days with {other} windows"
+        for shared, (name, later, other, _) in zip(counts, pairs, strict=True)
     )
-    return _judged("the split", not any(counts), text)
+    return _finding("the split", not any(counts), text)
 
 
 def _shared(later: Split, earlier: Split) -> int:
@@ -190,7 +197,7 @@ def _shared(later: Split, earlier: Split) -> int:
 
 
 def _keys(split: Split, every: bool = False) -> Any:
-    """A number for each company and day: of the rows within windows, or of all."""
+    """Return a unique number per company and day, of the rows within windows or of all rows."""
     assert split.company is not None
     assert split.time is not None
     keys = split.company.astype(np.int64) * 10**6 + split.time.astype("datetime64[D]").astype(np.int64)
@@ -202,21 +209,21 @@ def _keys(split: Split, every: bool = False) -> Any:
     return keys[np.cumsum(covered)[:-1] > 0]
 
 
-def _copy(way: ForecastMethod, data: Data) -> AuditFinding:
-    """The actual change regressed on the predicted one; days are clusters, since companies move together."""
+def _copy(method: ForecastMethod, data: Data) -> AuditFinding:
+    """Regress actual on predicted changes, with clusters by day, since the changes of companies are correlated."""
     import statsmodels.api as sm
 
-    said, came, days = [], [], []
+    changes, actual_changes, days = [], [], []
     for index in data.test.batches():
         window, company = data.test.windows(index), data.test.companies(index)
-        past = window[:, : way.given]
+        past = window[:, : method.given]
         last = data.scale.scaled(past[:, -1:, :1], past, company)
-        predicted = data.scale.scaled(way.say(past, company, window[:, way.given :])[..., :1], past, company)
-        said.append((predicted - last).ravel())
-        came.append((data.scale.scaled(window[:, way.given :, :1], past, company) - last).ravel())
+        predicted = data.scale.scaled(method.say(past, company, window[:, method.given :])[..., :1], past, company)
+        changes.append((predicted - last).ravel())
+        actual_changes.append((data.scale.scaled(window[:, method.given :, :1], past, company) - last).ravel())
         assert data.test.time is not None
-        days.append(data.test.time[data.test.starts[index] + way.given])
-    predicted, actual, day = (np.concatenate(pieces) for pieces in (said, came, days))
+        days.append(data.test.time[data.test.starts[index] + method.given])
+    predicted, actual, day = (np.concatenate(pieces) for pieces in (changes, actual_changes, days))
     size = float(predicted.std() / actual.std()) if actual.std() else 0.0
     slope, p = float("nan"), float("nan")
     if size > 1e-9:
@@ -229,5 +236,5 @@ def _copy(way: ForecastMethod, data: Data) -> AuditFinding:
     if size < STILL:
         return AuditFinding(check, "remark", f"a copy of yesterday: {numbers}")
     if not p < 0.05 or slope <= 0:
-        return AuditFinding(check, "remark", f"as good as a copy of yesterday, unrelated to what came: {numbers}")
-    return AuditFinding(check, "remark", f"no copy of yesterday: {numbers}")
+        return AuditFinding(check, "remark", f"unrelated to the actual changes, like a copy of yesterday: {numbers}")
+    return AuditFinding(check, "remark", f"not a copy of yesterday: {numbers}")

@@ -1,8 +1,8 @@
-"""Forecasts of many days: the report's "Q4" and beyond the end of the data.
+"""Multi-step forecasts of stock prices: the report's "Q4", and forecasts beyond the end of the data.
 
-Without a horizon the first half of each window is given and the second half comes from the model's own outputs, as in
-the report. With one, the whole window is given and so many days follow; past the end of the data they are the next
-weekdays, or weeks where rows are weekly, since holidays are not known.
+Without a horizon, the first half of each window is the input and the second half is forecast recursively, as in the
+report. With a horizon, the whole window is the input. Beyond the end of the data, forecasts are for the next weekdays,
+or weeks if rows are weekly; holidays are ignored.
 """
 
 from collections.abc import Sequence
@@ -37,18 +37,18 @@ from lstm_ae.studies.snp_one_step import (
 )
 from lstm_ae.studies.snp_rollout import Rollout
 
-# Futures that go through the model at once.
+# Simulated paths per batch.
 AT_ONCE = 4096
 
 
 class HorizonStep(NamedTuple):
-    """What the forecast of so many days ahead is worth, over all test windows.
+    """Evaluation of forecasts a number of days ahead, over all test windows.
 
     Args:
         step: days ahead.
-        metrics: as `lstm_ae.forecasting.price_metrics.price_metrics` finds them.
-        verdict: against the best baseline on this day ahead.
-        persistence: against persistence.
+        metrics: see `lstm_ae.forecasting.price_metrics.price_metrics`.
+        verdict: comparison with the best baseline on this day ahead.
+        persistence: comparison with persistence.
     """
 
     step: int
@@ -58,17 +58,16 @@ class HorizonStep(NamedTuple):
 
 
 class MultiStepForecast(NamedTuple):
-    """A multi-step forecast with what it is worth.
+    """Multi-step forecast with its evaluation.
 
     Args:
-        steps: by day ahead; empty where no window has so many days after it.
-        verdict: against the best baseline over all days ahead together; None without steps.
-        persistence: likewise against persistence.
-        windows: test windows behind the errors.
-        table: the forecast, as columns: symbol, date, step, predicted, persistence, actual (None where not known), and
-            two a level.
-        paths: drawn futures as columns: symbol, date, step and one a path; None where none were asked for.
-        figures: the forecast, and the errors by day ahead.
+        steps: evaluation per day ahead; empty if no window has enough following days.
+        verdict: comparison with the best baseline over all days ahead; None without steps.
+        persistence: comparison with persistence over all days ahead; None without steps.
+        windows: number of test windows.
+        table: columns symbol, date, step, predicted, persistence, actual (None if unknown), and two per level.
+        paths: simulated paths as columns symbol, date, step, and one per path; None if not requested.
+        figures: figures of the forecast and of the errors by day ahead.
     """
 
     steps: list[HorizonStep]
@@ -93,26 +92,35 @@ def forecast_multistep(
     baselines: PriceBaselines | None = None,
     classical: Sequence[str] = (),
 ) -> MultiStepForecast:
-    """Measure the rollout on every test window, and forecast from each company's last days.
+    """Evaluate the recursive forecast on every test window, and forecast from each company's last window.
 
     Args:
-        horizon: days ahead after a whole window; None for the second half of a window after its first.
-        levels: per cent; each adds an interval to the forecast.
-        paths, seed: futures to draw of each company, and what they depend on.
-        calibration: of the model, where validation cannot tell how far it is off.
-        seen: companies that it was trained on, and the last day that it was fitted to or chosen by: forecasts of days
-            up to that are not counted.
-        baselines: of the run, where `data` is new to it and has no training part; persistence alone where None.
-        classical: further baselines, names of `lstm_ae.forecasting.classical.MODELS`.
+        model: a one-step forecaster in original units.
+        data: data of its training, or new data without a training split.
+        horizon: days to forecast after a whole window; None to forecast the second half of a window from its first.
+        levels: levels of prediction intervals in percent.
+        paths: number of simulated paths per company.
+        seed: seed of the simulated paths.
+        calibration: calibration of the intervals; None to calibrate on the validation split.
+        seen: companies of the training, and the last day used for fitting or model selection; forecasts of these
+            companies up to that day are not evaluated.
+        baselines: baselines of the run for new data; None for persistence only.
+        classical: names of additional baselines in `lstm_ae.forecasting.classical.MODELS`.
+
+    Raises:
+        ConfigError: the model is not a one-step forecaster, or the horizon is too long.
+        DataError: the windows of the report's split or of new data are too short.
     """
     if not forecasts(model):
         raise ConfigError("--multistep needs a forecaster. Received: a run with --goal reconstruct")
     if "open" in model.input:
-        raise ConfigError("--multistep needs a model that is not told the day's open. Received: a run with --with-open")
+        raise ConfigError(
+            "--multistep needs a model that does not read the day's open. Received: a run with --with-open"
+        )
     window = data.test.span - 1
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
     forecast = Rollout(model)
-    way = forecast.way(given, ahead)
+    method = forecast.method(given, ahead)
     test = _after(data, data.recut(data.test, given + ahead), given, seen)
     fitted, usual = (baselines or PriceBaselines()).cut(given, ahead), None
     residuals = calibration
@@ -120,8 +128,8 @@ def forecast_multistep(
     if calibration is not None and unknown:
         if not data.train.samples or horizon is not None:
             raise ConfigError(
-                f"The run knows how far it is off up to {len(calibration.quantiles)} days ahead; choose a --horizon of "
-                f"at most that. Received: {ahead}"
+                f"--horizon must be at most {len(calibration.quantiles)}, the days ahead that the run has validation "
+                f"errors for. Received: {ahead}"
             )
         levels, calibration = (), None
     if data.train.samples:
@@ -129,26 +137,26 @@ def forecast_multistep(
             if not split.samples:
                 kind = DataError if horizon is None else ConfigError
                 raise kind(
-                    f"No company has {given + ahead} {name} days in a row for a window of {given} days and a horizon "
-                    f"of {ahead}; choose a shorter --horizon or --window"
+                    f"No company has {given + ahead} consecutive {name} days for a window of {given} days and a "
+                    f"horizon of {ahead}. Reduce --horizon or --window"
                 )
-        calibration = calibration if calibration or unknown else calibrate_price_intervals(way, data)
+        calibration = calibration if calibration or unknown else calibrate_price_intervals(method, data)
         usual = mean_absolute_change(data)
         fitted = fit_price_baselines(data, given, ahead, with_open=False, refit=residuals is not None)
     steps, verdict, persistence = [], None, None
     if test.samples:
         more = classical_changes(classical, data, test, given, ahead) if classical else {}
-        found = price_errors(way, data, test, fitted, calibration, more, levels)
+        errors = price_errors(method, data, test, fitted, calibration, more, levels)
         steps = [
             HorizonStep(
                 step,
-                price_metrics(found, usual, step),
-                judge_prices(found, step),
-                judge_prices(found, step, "persistence"),
+                price_metrics(errors, usual, step),
+                judge_prices(errors, step),
+                judge_prices(errors, step, "persistence"),
             )
             for step in range(1, ahead + 1)
         ]
-        verdict, persistence = judge_prices(found), judge_prices(found, against="persistence")
+        verdict, persistence = judge_prices(errors), judge_prices(errors, against="persistence")
     last = _Last(data, data.test.recut(given + ahead if horizon is None else given), given, ahead)
     predicted = forecast(last.past, last.company, ahead)[..., :1]
     table = last.columns() | {
@@ -159,14 +167,14 @@ def forecast_multistep(
     ends = {level: forecast_interval(calibration, data, last.past, last.company, predicted, level) for level in levels}
     for level, (low, high) in ends.items():
         table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
-    # Futures are drawn day by day, from errors of one day ahead.
-    futures = _futures(forecast, calibration or residuals, data, last, paths, seed) if paths else None
-    figures = {"multistep": last.figure(predicted, ends, futures), **(_by_step(steps) if steps else {})}
-    return MultiStepForecast(steps, verdict, persistence, test.samples, table, _as_columns(last, futures), figures)
+    # Paths are simulated day by day from one-day errors.
+    simulated = _simulate_paths(forecast, calibration or residuals, data, last, paths, seed) if paths else None
+    figures = {"multistep": last.figure(predicted, ends, simulated), **(_by_step(steps) if steps else {})}
+    return MultiStepForecast(steps, verdict, persistence, test.samples, table, _as_columns(last, simulated), figures)
 
 
 def _after(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.datetime64] | None) -> Split:
-    """The windows whose days ahead are all new to the model."""
+    """Return the windows whose days ahead are all new to the model."""
     if seen is None:
         return split
     assert split.time is not None
@@ -176,13 +184,13 @@ def _after(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.d
 
 
 class _Last:
-    """The last window of each company, and the days after it."""
+    """Last window of each company and the days after it."""
 
     def __init__(self, data: Data, split: Split, given: int, ahead: int) -> None:
         index, self.names = latest_windows(data, split, most=len(data.symbols), to_the_end=split.span == given)
         if not len(index):
             raise DataError(
-                f"No company has {given} days in a row up to its last one, so nothing follows; lower --window"
+                f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window"
             )
         window = split.windows(index)
         self.data, self.ahead, self.company = data, ahead, split.companies(index)
@@ -196,15 +204,15 @@ class _Last:
         ]
 
     def columns(self) -> dict[str, Sequence[Any]]:
-        """Whom and when each row of a table is about."""
+        """Return the columns symbol, date, and step of a table."""
         return {
             "symbol": np.repeat(self.names, self.ahead).tolist(),
             "date": np.concatenate(self.dates).astype(str).tolist(),
             "step": np.tile(np.arange(1, self.ahead + 1), len(self.names)).tolist(),
         }
 
-    def figure(self, predicted: Any, ends: dict[int, tuple[Any, Any]], futures: Any) -> Figure:
-        """The forecasts of the first companies, with their intervals and some of their drawn futures."""
+    def figure(self, predicted: Any, ends: dict[int, tuple[Any, Any]], simulated: Any) -> Figure:
+        """Draw the forecasts of the first companies with their intervals and some simulated paths."""
         few = slice(0, 4)
         figure = drawn.multistep(
             self.dates_past[few],
@@ -216,21 +224,23 @@ class _Last:
             self.names[few],
             quantity=quantity_label(self.data),
             intervals={level: (low[few], high[few]) for level, (low, high) in ends.items()},
-            paths=None if futures is None else futures[few, :10],
+            paths=None if simulated is None else simulated[few, :10],
         )
         if len(self.names) > len(self.names[few]):
             figure = with_title(figure, f"The first {len(self.names[few])} of {len(self.names)} companies")
         return figure
 
 
-def _futures(forecast: Rollout, calibration: Calibration | None, data: Data, last: _Last, paths: int, seed: int) -> Any:
-    """Drawn futures of each company, `(companies, paths, ahead)` in own units."""
+def _simulate_paths(
+    forecast: Rollout, calibration: Calibration | None, data: Data, last: _Last, paths: int, seed: int
+) -> Any:
+    """Return simulated paths of each company, `(companies, paths, ahead)` in original units."""
     if calibration is None:
-        raise DataError("--paths needs validation windows to draw errors from, and there are none; leave it out")
+        raise DataError("--paths needs validation windows to draw errors from, but there are none. Omit --paths")
     which = np.repeat(np.arange(len(last.names)), paths)
     scaled = data.scale.scaled(last.past, last.past, last.company)
     shocks = calibration.shocks(scaled[which], last.ahead, seed)
-    drawn_futures = [
+    pieces = [
         forecast(
             last.past[part],
             None if last.company is None else last.company[part],
@@ -240,13 +250,13 @@ def _futures(forecast: Rollout, calibration: Calibration | None, data: Data, las
         for start in range(0, len(which), AT_ONCE)
         for part in (which[start : start + AT_ONCE],)
     ]
-    return np.concatenate(drawn_futures).reshape(len(last.names), paths, last.ahead)
+    return np.concatenate(pieces).reshape(len(last.names), paths, last.ahead)
 
 
-def _as_columns(last: _Last, futures: Any) -> dict[str, Sequence[Any]] | None:
-    if futures is None:
+def _as_columns(last: _Last, simulated: Any) -> dict[str, Sequence[Any]] | None:
+    if simulated is None:
         return None
-    paths = {f"path_{k + 1}": list(futures[:, k].ravel()) for k in range(futures.shape[1])}
+    paths = {f"path_{k + 1}": list(simulated[:, k].ravel()) for k in range(simulated.shape[1])}
     return last.columns() | paths
 
 

@@ -1,4 +1,4 @@
-"""A split of many companies: its latest windows, its dates, and the days that follow."""
+"""One-day forecasts of stock prices: latest windows, evaluation, tables, and intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,14 +22,18 @@ from lstm_ae.forecasting.price_metrics import (
 from lstm_ae.run import Run
 from lstm_ae.studies import evaluated_parts
 
-# Rows that tell on which days a company is traded.
+# Number of latest rows from which a company's trading days are inferred.
 LATELY = 365
 
 
 def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = False) -> tuple[Any, list[str]]:
-    """The latest sample of each company, as indices into the split, and the companies' names.
+    """Return the latest sample of each company, as indices into the split, and the companies' names.
 
-    With `to_the_end` a company whose rows go on after its latest sample, for a gap lies in them, has none.
+    Args:
+        data: data of the split.
+        split: split of companies.
+        most: maximum number of companies.
+        to_the_end: skip companies with rows after their latest sample, which a gap separates.
     """
     assert split.company is not None
     assert split.time is not None
@@ -44,111 +48,114 @@ def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = Fa
 
 
 def dates_of(split: Split, start: int, days: int) -> Any:
-    """The dates of some rows."""
+    """Return the dates of `days` rows from row `start`."""
     assert split.time is not None
     return split.time[start : start + days]
 
 
 def next_days(split: Split, row: int, count: int) -> Any:
-    """The next so many days of a row's company: weekdays, or every day where it has rows on weekends.
+    """Return the next `count` days of a row's company: weekdays, or all days if it has rows on weekends.
 
-    Where its rows are a working week apart or more, as weekly ones are, so are these days. Holidays are not known.
+    If the sampling interval is a working week or longer, the days have that interval. Holidays are ignored.
     """
     assert split.company is not None
     assert split.time is not None
     rows = slice(max(0, row - LATELY), row + 1)
     own = split.time[rows][split.company[rows] == split.company[row]]
-    apart = np.median(np.diff(own)) if len(own) > 1 else np.timedelta64(1, "D")
-    if apart >= SPACED:
-        return own[-1] + np.arange(1, count + 1) * apart
+    interval = np.median(np.diff(own)) if len(own) > 1 else np.timedelta64(1, "D")
+    if interval >= SPACED:
+        return own[-1] + np.arange(1, count + 1) * interval
     if 20 * np.count_nonzero(~np.is_busday(own)) > len(own):
         return own[-1] + np.arange(1, count + 1).astype("timedelta64[D]")
     return np.busday_offset(own[-1], np.arange(1, count + 1), roll="backward")
 
 
 def quantity_label(data: Data) -> str:
-    """What is drawn, as an axis says it: "High (USD)"."""
+    """Return the axis label of the modeled price, such as "High (USD)"."""
     name = data.feature_names[0]
     return name[0].upper() + name[1:]
 
 
-# Days ahead whose errors a run keeps.
-KEPT = 20
+# Days ahead whose errors a run stores.
+STORED_STEPS = 20
 
 
 def forecasts(model: Any) -> bool:
-    """Whether the model forecasts; else it reconstructs."""
+    """Return whether the model forecasts; otherwise it reconstructs."""
     return "future" in model.output
 
 
 def forecast_one_day(model: Any, given: int) -> ForecastMethod:
-    """The model's own forecast of the day after a window."""
+    """Return the model's forecast of the day after a window of `given` days as a forecast method."""
     import tensorflow as tf
 
     from lstm_ae.models.inference import input_signature, model_inputs
 
     call = tf.function(lambda inputs: model(inputs, training=False)["future"], input_signature=[input_signature(model)])
 
-    def say(past: Any, company: Any, following: Any) -> Any:
+    def forecast(past: Any, company: Any, following: Any) -> Any:
         return call(model_inputs(model, past, company, following)).numpy()[:, -1:]
 
-    return ForecastMethod(say, given, 1, "open" in model.input)
+    return ForecastMethod(forecast, given, 1, "open" in model.input)
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
-    """Measure the forecast of the day after each window, and of all days of it where the model says them."""
-    way = forecast_one_day(model, data.test.span - 1)
-    fitted = fit_price_baselines(data, way.given, 1, with_open=way.with_open, refit=judged_by is not None)
-    calibration = judged_by.calibration()[0] if judged_by else calibrate_price_intervals(way, data)
+    """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
+    method = forecast_one_day(model, data.test.span - 1)
+    fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=judged_by is not None)
+    calibration = judged_by.calibration()[0] if judged_by else calibrate_price_intervals(method, data)
     usual = mean_absolute_change(data)
-    # The first day's errors are the same whoever counts them; the rollout's are kept for forecasts of new data.
-    kept, beside = calibration, fitted
-    if not way.with_open and not judged_by:
+    # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
+    stored, baselines = calibration, fitted
+    if not method.with_open and not judged_by:
         from lstm_ae.studies.snp_rollout import Rollout
 
-        kept = calibrate_price_intervals(Rollout(model).way(way.given, KEPT), data) or calibration
-        if data.recut(data.train, way.given + KEPT).samples:
-            beside = fit_price_baselines(data, way.given, KEPT, with_open=False, days=fitted.days)
+        stored = calibrate_price_intervals(Rollout(model).method(method.given, STORED_STEPS), data) or calibration
+        if data.recut(data.train, method.given + STORED_STEPS).samples:
+            baselines = fit_price_baselines(data, method.given, STORED_STEPS, with_open=False, days=fitted.days)
     metrics, verdicts = {}, {}
     for part, split in evaluated_parts(data, judged_by).items():
-        # The intervals are counted on validation, and judged by what they were not counted on.
-        found = price_errors(way, data, split, fitted, calibration if part == "test" else None)
-        metrics[part] = _of_all_days(model, data, split) | price_metrics(found, usual)
-        verdicts[part] = judge_prices(found)
-    return Evaluation(metrics, verdicts, (kept, beside))
+        # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
+        errors = price_errors(method, data, split, fitted, calibration if part == "test" else None)
+        metrics[part] = _all_days_metrics(model, data, split) | price_metrics(errors, usual)
+        verdicts[part] = judge_prices(errors)
+    return Evaluation(metrics, verdicts, (stored, baselines))
 
 
 def evaluate_new(model: Any, data: Data, calibration: Calibration, fitted: PriceBaselines) -> Evaluation:
-    """Measure the forecasts of data without a training part, against baselines of a run's; empty without any window."""
-    way = forecast_one_day(model, data.test.span - 1)
+    """Evaluate forecasts of new data with the calibration and baselines of a run; empty if there is no window."""
+    method = forecast_one_day(model, data.test.span - 1)
     if not data.test.samples:
         return Evaluation({})
-    found = price_errors(way, data, data.test, fitted.cut(way.given, 1), calibration)
-    return Evaluation({"new data": price_metrics(found, None)}, {"new data": judge_prices(found)})
+    errors = price_errors(method, data, data.test, fitted.cut(method.given, 1), calibration)
+    return Evaluation({"new data": price_metrics(errors, None)}, {"new data": judge_prices(errors)})
 
 
 def compare_more_baselines(
     model: Any, data: Data, classical: Sequence[str], calibration: Calibration | None = None
 ) -> Evaluation:
-    """Measure the test part once more, with further baselines, names of `lstm_ae.forecasting.classical.MODELS`.
+    """Evaluate the test split with additional baselines.
 
     Args:
-        calibration: of the model, where it was fitted to validation as well.
+        model: a one-day forecaster.
+        data: data of its training.
+        classical: names in `lstm_ae.forecasting.classical.MODELS`.
+        calibration: calibration of the intervals if the model was also fitted to the validation split.
     """
-    way = forecast_one_day(model, data.test.span - 1)
-    fitted = fit_price_baselines(data, way.given, 1, with_open=way.with_open, refit=calibration is not None)
-    calibration = calibration or calibrate_price_intervals(way, data)
-    more = classical_changes(classical, data, data.test, way.given, 1)
-    found = price_errors(way, data, data.test, fitted, calibration, more)
-    return Evaluation({"test": price_metrics(found, mean_absolute_change(data))}, {"test": judge_prices(found)})
+    method = forecast_one_day(model, data.test.span - 1)
+    fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=calibration is not None)
+    calibration = calibration or calibrate_price_intervals(method, data)
+    more = classical_changes(classical, data, data.test, method.given, 1)
+    errors = price_errors(method, data, data.test, fitted, calibration, more)
+    return Evaluation({"test": price_metrics(errors, mean_absolute_change(data))}, {"test": judge_prices(errors)})
 
 
-def _of_all_days(model: Any, data: Data, split: Split) -> dict[str, Metric]:
-    """The scaled MSE over all days of the windows, as in the report; nothing where the model says the last alone."""
+def _all_days_metrics(model: Any, data: Data, split: Split) -> dict[str, Metric]:
+    """Return the scaled MSE over all days of the windows, as in the report; empty for --last-day-only models."""
     from lstm_ae.models.inference import predict_split
     from lstm_ae.models.scaling import inner_network
 
-    # The whole model's output, in own units, has any number of days.
+    # The number of days is fixed in the inner network's output only, not in the whole model's.
     if inner_network(model).output["future"].shape[1] == 1:
         return {}
     ours, naive = RunningMean(), RunningMean()
@@ -161,10 +168,10 @@ def _of_all_days(model: Any, data: Data, split: Split) -> dict[str, Metric]:
 
 
 def skill_by_company(model: Any, data: Data) -> tuple[list[str], Any]:
-    """The companies of the test part, and the skill over persistence on each, NaN where its price never moves."""
-    found = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test, PriceBaselines())
-    lines, which = np.unique(found.company, return_inverse=True)
-    ours, naive = (np.bincount(which, found.scaled[name][:, 0] ** 2) for name in ("", "persistence"))
+    """Return the companies of the test split and the skill for each; NaN for constant prices."""
+    errors = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test, PriceBaselines())
+    lines, which = np.unique(errors.company, return_inverse=True)
+    ours, naive = (np.bincount(which, errors.scaled[name][:, 0] ** 2) for name in ("", "persistence"))
     with np.errstate(invalid="ignore", divide="ignore"):
         return [data.symbols[line] for line in lines], np.where(naive > 0, 1 - ours / naive, np.nan)
 
@@ -172,25 +179,28 @@ def skill_by_company(model: Any, data: Data) -> tuple[list[str], Any]:
 def predict(
     model: Any, data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
 ) -> dict[str, Sequence[Any]]:
-    """The day after every window, and after each company's last window the day after the data (`actual` is None).
+    """Return forecasts of the day after every window, and of the day after the end of the data (`actual` is None).
 
-    A model that is told the day's open says nothing of a day that has not opened (`data.opens`).
+    A model that reads the day's open forecasts only days whose open is known (`data.opens`).
 
     Args:
-        levels: per cent; each adds the two columns of an interval, NaN where validation is too short to tell.
-        calibration: for the intervals; counted on validation where it is not given.
+        model: a one-day forecaster.
+        data: data of the split.
+        split: windows to forecast from.
+        levels: levels of intervals in percent, two columns each; NaN if the validation split is too short.
+        calibration: calibration of the intervals; None to calibrate on the validation split.
     """
-    way = forecast_one_day(model, split.span - 1)
+    method = forecast_one_day(model, split.span - 1)
     if levels and calibration is None:
-        calibration = calibrate_price_intervals(way, data)
+        calibration = calibrate_price_intervals(method, data)
     columns: dict[str, list[Any]] = {name: [] for name in ("symbol", "date", "actual", "persistence", "predicted")}
     columns |= {name: [] for level in levels for name in (f"low_{level}", f"high_{level}")}
 
-    def add(part: Split, index: Any, days: Any, actual: Any, told: Any = None) -> None:
+    def add(part: Split, index: Any, days: Any, actual: Any, opens: Any = None) -> None:
         window, company = part.windows(index), part.companies(index)
-        past = window[:, : way.given]
+        past = window[:, : method.given]
         assert part.company is not None
-        predicted = way.say(past, company, window[:, way.given :] if told is None else told)[..., :1]
+        predicted = method.say(past, company, window[:, method.given :] if opens is None else opens)[..., :1]
         columns["symbol"] += [data.symbols[line] for line in part.company[part.starts[index]]]
         columns["date"] += np.asarray(days).astype(str).tolist()
         columns["actual"] += actual
@@ -203,20 +213,20 @@ def predict(
 
     assert split.time is not None
     for index in split.batches():
-        rows = split.starts[index] + way.given
+        rows = split.starts[index] + method.given
         add(split, index, split.time[rows], list(split.series[rows, 0]))
-    last = split.recut(way.given)
+    last = split.recut(method.given)
     index, names = latest_windows(data, last, most=len(data.symbols), to_the_end=True)
-    if way.with_open:
-        known = [place for place, name in enumerate(names) if name in data.opens]
-        index, opens = index[known], [data.opens[names[place]] for place in known]
-        told = np.full((len(known), 1, split.features), np.nan, np.float32)
-        told[:, 0, OPEN] = [opening.price for opening in opens]
+    if method.with_open:
+        known = [number for number, name in enumerate(names) if name in data.opens]
+        index, openings = index[known], [data.opens[names[number]] for number in known]
+        following = np.full((len(known), 1, split.features), np.nan, np.float32)
+        following[:, 0, OPEN] = [opening.price for opening in openings]
         if known:
-            add(last, index, [opening.day for opening in opens], [None] * len(known), told)
+            add(last, index, [opening.day for opening in openings], [None] * len(known), following)
         return dict(columns)
     assert last.time is not None
-    days = [next_days(last, start + way.given - 1, 1)[0] for start in last.starts[index]]
+    days = [next_days(last, start + method.given - 1, 1)[0] for start in last.starts[index]]
     if names:
         add(last, index, days, [None] * len(names))
     return dict(columns)
@@ -225,11 +235,20 @@ def predict(
 def forecast_interval(
     calibration: Calibration | None, data: Data, past: Any, company: Any, predicted: Any, level: int
 ) -> tuple[Any, Any]:
-    """The two ends of an interval about forecasts `(samples, ahead, 1)`, `(samples, ahead)` in own units."""
+    """Return lower and upper bounds of prediction intervals, `(samples, ahead)` each, in original units.
+
+    Args:
+        calibration: calibration of the intervals; None for NaN bounds.
+        data: data with the scale.
+        past: `(samples, days, features)` in original units.
+        company: `(samples,)` rows of the scale table, or None.
+        predicted: `(samples, ahead, 1)` forecasts in original units.
+        level: level in percent.
+    """
     if calibration is None:
         return (np.full(predicted.shape[:2], np.nan),) * 2
     point = data.scale.scaled(predicted, past, company)
     spread = calibration.spread(data.scale.scaled(past, past, company))[:, : point.shape[1]]
-    ends = (data.scale.own(point + spread[..., [place]], past, company)[..., 0] for place in interval_bounds(level))
-    low, high = (np.where(np.isfinite(end) & (end > 0), end, np.nan) for end in ends)
+    bounds = (data.scale.own(point + spread[..., [index]], past, company)[..., 0] for index in interval_bounds(level))
+    low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan) for bound in bounds)
     return low, high

@@ -1,4 +1,4 @@
-"""A model's rollout over arrays, with or without shocks."""
+"""Multi-step forecasts of arrays, with or without shocks."""
 
 from typing import Any
 
@@ -10,21 +10,28 @@ from lstm_ae.models.rollout import HORIZON, rollout
 
 
 class Rollout:
-    """The rollout, traced once for every batch size, horizon and length of window."""
+    """Multi-step forecast of a model, traced once for any batch size, horizon, and window length."""
 
     def __init__(self, model: Any) -> None:
         self.model, forecast = model, rollout(model)
-        given = input_signature(model)
-        features = given["past"].shape[-1]
+        inputs = input_signature(model)
+        features = inputs["past"].shape[-1]
         shocks = tf.TensorSpec((None, None, features), tf.float32)
-        self.call = tf.function(forecast, input_signature=[given, HORIZON])
-        self.shocked = tf.function(forecast, input_signature=[given, HORIZON, shocks])
+        self.call = tf.function(forecast, input_signature=[inputs, HORIZON])
+        self.shocked = tf.function(forecast, input_signature=[inputs, HORIZON, shocks])
 
     def __call__(self, past: Any, company: Any, ahead: int, shocks: Any = None) -> Any:
-        """Forecast `(samples, ahead, features)` in own units; `shocks` of that shape are scaled."""
-        given = [model_inputs(self.model, past, company), tf.fill([len(past)], ahead)]
-        return (self.call(*given) if shocks is None else self.shocked(*given, shocks)).numpy()
+        """Return forecasts `(samples, ahead, features)` in original units.
 
-    def way(self, given: int, ahead: int) -> ForecastMethod:
-        """So many days from so many, as a way to forecast."""
+        Args:
+            past: `(samples, days, features)` in original units.
+            company: `(samples,)` rows of the scale table, or None.
+            ahead: days to forecast.
+            shocks: `(samples, ahead, features)` scaled values to add to each day's forecast before the next.
+        """
+        arguments = [model_inputs(self.model, past, company), tf.fill([len(past)], ahead)]
+        return (self.call(*arguments) if shocks is None else self.shocked(*arguments, shocks)).numpy()
+
+    def method(self, given: int, ahead: int) -> ForecastMethod:
+        """Return the forecast of `ahead` days from windows of `given` days as a forecast method."""
         return ForecastMethod(lambda past, company, _: self(past, company, ahead), given, ahead)

@@ -1,4 +1,4 @@
-"""The toy study: give back a noisy signal with a damped stretch."""
+"""The toy study: reconstruction of a noisy signal with a damped section."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ keep = store_nothing
 
 
 def build(config: Toy, data: Data) -> Any:
-    """An autoencoder from `sequence` to `reconstruction`, both `(batch, 50, 1)`."""
+    """Build an autoencoder from `sequence` to `reconstruction`, both `(batch, 50, 1)`."""
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.models.initializers import set_initial_values
     from lstm_ae.models.scaling import in_own_units
@@ -32,12 +32,12 @@ def build(config: Toy, data: Data) -> Any:
 
 
 def space(hp: Any, config: Toy) -> Toy:
-    """What is searched where nothing else is listed: learning rate, units and clipping, as in the report."""
+    """Return a config of the default search space: learning rate, units, and clipping, as in the report."""
     return REPORT(hp, config)
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
-    """Mean squared error of the reconstruction."""
+    """Evaluate the mean squared error of the reconstruction."""
     from lstm_ae.models.inference import predict_split
 
     metrics: Metrics = {}
@@ -50,25 +50,25 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
 
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
-    """Two test signals with their reconstructions, and the loss over the epochs."""
+    """Draw two test signals with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 
     window = data.test.windows(slice(0, 2))
-    given_back = model(model_inputs(model, window, None))["reconstruction"].numpy()
+    outputs = model(model_inputs(model, window, None))["reconstruction"].numpy()
     return {
-        "reconstruction": signals.reconstructions(window[..., 0], given_back[..., 0]),
+        "reconstruction": signals.reconstructions(window[..., 0], outputs[..., 0]),
         "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
     }
 
 
 def describe(config: Toy, data: Data) -> dict[str, Figure]:
-    """The first signals, their damped stretch marked."""
-    values, centres = generate_signals(config.sequences, config.seed)
-    return {"signals": signals.signals(values[:3], centres[:3])}
+    """Draw the first signals with their damped sections marked."""
+    values, centers = generate_signals(config.sequences, config.seed)
+    return {"signals": signals.signals(values[:3], centers[:3])}
 
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
-    """Every step of every test sequence beside its reconstruction."""
+    """Return every step of every test sequence with its reconstruction."""
     from lstm_ae.models.inference import predict_split
 
     values = np.concatenate([batch.outputs["reconstruction"] for batch in predict_split(model, data.test)])

@@ -1,4 +1,4 @@
-"""How small an error a code of k numbers allows: what needs no training, to set beside trained autoencoders."""
+"""Baselines of autoencoders by size of the code, which need no training."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from lstm_ae.evaluation import pca_error
 
 
 class CodeLimit(NamedTuple):
-    """Mean squared errors with codes of so many numbers, on validation sequences.
+    """Mean squared errors on validation sequences for one size of the code.
 
     Args:
-        size: numbers in the code.
-        model: a trained autoencoder's error; None where none was trained.
-        pca: of the best linear code, fitted on the training sequences.
-        last: of keeping the last `size` values as they are, and the training mean for the others.
-        mean: of the training mean for all values: a code of nothing.
+        size: size of the code.
+        model: error of a trained autoencoder; None if none was trained.
+        pca: error of principal components fitted on the training sequences.
+        last: error with the last `size` values exact, and the training mean for all others.
+        mean: error of the training mean.
     """
 
     size: int
@@ -28,18 +28,19 @@ class CodeLimit(NamedTuple):
 
 
 def code_limits(every: Sequence[Data], models: Iterable[tuple[int, float | None]]) -> Iterator[CodeLimit]:
-    """The baselines for each code size, beside the errors of trained models.
+    """Yield the baselines for each size of the code with the error of the trained model.
 
     Args:
-        every: the data of each training that an error is the mean of.
+        every: data of the trainings, over which errors are averaged.
+        models: size of the code and error of each trained model.
     """
     for size, model in models:
-        pca, last, mean = np.mean([_of(data, size) for data in every], axis=0).tolist()
+        pca, last, mean = np.mean([_baseline_errors(data, size) for data in every], axis=0).tolist()
         yield CodeLimit(size, model, pca, last, mean)
 
 
-def _of(data: Data, size: int) -> tuple[float, float, float]:
-    """What principal components, the last values and the mean come to."""
+def _baseline_errors(data: Data, size: int) -> tuple[float, float, float]:
+    """Return the errors of principal components, of the last values, and of the mean."""
     train, other = (split.windows().reshape(split.samples, -1) for split in (data.train, data.validation))
     errors = np.mean((other - train.mean(axis=0, dtype=np.float64)) ** 2, axis=0)
     left = len(errors) - min(size, len(errors))

@@ -110,12 +110,12 @@ def test_paths_start_where_the_forecast_does(model, data):
 
 
 def test_too_few_days(model, data):
-    with pytest.raises(ConfigError, match="No company has 206 training days in a row for a window of 6 days"):
+    with pytest.raises(ConfigError, match="No company has 206 consecutive training days for a window of 6 days"):
         forecast_multistep(model, data, 200)
     short = data._replace(test=data.test._replace(series=data.test.series[:5], starts=data.test.starts[:0],
                                                   segment=data.test.segment[:5], company=data.test.company[:5],
                                                   time=data.test.time[:5]))  # fmt: skip
-    with pytest.raises(DataError, match="No company has 6 test days in a row"):
+    with pytest.raises(DataError, match="No company has 6 consecutive test days"):
         forecast_multistep(model, short)
 
 
@@ -160,7 +160,7 @@ class Repeats:
     def __call__(self, past, company, ahead, shocks=None):
         return past[:, -5:][:, np.arange(ahead) % 5]
 
-    def way(self, given, ahead):
+    def method(self, given, ahead):
         return ForecastMethod(lambda past, company, following: self(past, company, ahead), given, ahead)
 
 
@@ -198,7 +198,7 @@ def test_without_any_company_up_to_its_end_nothing_follows(tmp_path, model):
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
     data = load(Snp(data=prices(tmp_path, broken), window=6))
     assert None not in predict(model, data, data.test)["actual"]
-    with pytest.raises(DataError, match="No company has 6 days in a row up to its last one"):
+    with pytest.raises(DataError, match="No company has 6 consecutive days up to its last one"):
         forecast_multistep(model, data, 2)
 
 
@@ -225,7 +225,7 @@ def test_errors_of_all_days_are_of_models_that_say_all(data, last):
 def test_the_open_is_known_of_one_day_alone(data):
     config = Snp(units=2, inputs="ohlc", with_open=True, last_day_only=True)
     told = in_own_units(step_forecaster(config), data.scale._replace(offset=np.zeros((1, 4)), range=np.ones((1, 4))))
-    with pytest.raises(ConfigError, match="not told the day's open"):
+    with pytest.raises(ConfigError, match="--with-open"):
         forecast_multistep(told, data, 2)
 
 

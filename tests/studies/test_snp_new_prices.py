@@ -72,7 +72,7 @@ def test_the_calibration_survives_the_directory(run):
     assert until == str(opened.data.validation.time.max())
     np.testing.assert_array_equal(scale.offset, opened.data.scale.offset)
     np.testing.assert_array_equal(scale.range, opened.data.scale.range)
-    again, _ = opened.evaluate().kept
+    again, _ = opened.evaluate().fitted
     np.testing.assert_allclose(calibration.quantiles, again.quantiles, rtol=1e-5)
     assert calibration.quantiles.shape == (20, 199)
     assert calibration.residuals.shape[1] == 4
@@ -120,7 +120,7 @@ def test_and_so_it_is_beside_further_baselines(refit):
 
 
 def test_a_run_without_calibration_says_so(tmp_path):
-    with pytest.raises(DataError, match=r"holds no calibration.npz: train a new run"):
+    with pytest.raises(DataError, match=r"has no calibration.npz. Train a new run"):
         Run(tmp_path).calibration()
 
 
@@ -285,7 +285,7 @@ def test_many_days(run):
     assert list(result.steps[0].metrics["mae"].baselines) == ["persistence"]
     result = forecast_multistep(more.model, more.data, 5, calibration=calibration, baselines=run.baselines())
     assert list(result.steps[4].metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
-    with pytest.raises(ConfigError, match=r"up to 20 days ahead; choose a --horizon of at most that\. Received: 21"):
+    with pytest.raises(ConfigError, match=r"--horizon must be at most 20\b.* Received: 21"):
         forecast_multistep(more.model, more.data, 21, calibration=calibration)
 
 

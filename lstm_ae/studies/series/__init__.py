@@ -1,6 +1,6 @@
-"""Anyone's own table: its anomalies, its windows from a code, or what follows them.
+"""The study of tables: anomaly detection, reconstruction, forecasting, and classification.
 
-What is learned is one of several things (`config.task`), each a module here with the functions of a task.
+Each `config.task` is implemented by a module of this package with the functions of a study.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,51 +31,51 @@ _BY_TASK: Mapping[str, Any] = {
 _BY_OUTPUT: Mapping[str, Any] = {"reconstruction": reconstruction, "future": forecasting, "label": classification}
 
 
-def _of(model: Any) -> Any:
+def _task_module(model: Any) -> Any:
     return next(module for output, module in _BY_OUTPUT.items() if output in model.output)
 
 
 def load(config: Series) -> Data:
-    """Training, validation and test windows of the table."""
+    """Read the table and return its training, validation, and test windows."""
     return load_complete(config).data
 
 
 def build(config: Series, data: Data) -> Any:
-    """The untrained model of `config.task`, in the table's units."""
+    """Build the untrained model of `config.task` in the table's units."""
     return _BY_TASK[config.task].build(config, data)
 
 
 def space(hp: Any, config: Series) -> Series:
-    """What is searched where nothing else is listed."""
+    """Return a config of the default search space."""
     return REPORT(hp, config)
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
-    """What the model is worth on validation and test, baselines beside it."""
-    evaluation: Evaluation = _of(model).evaluate(model, data, judged_by)
+    """Evaluate the model and its baselines on the validation and test splits."""
+    evaluation: Evaluation = _task_module(model).evaluate(model, data, judged_by)
     return evaluation
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write what is needed to apply the model to other tables; returns what `metrics.json` says of it."""
+    """Write the artifacts for applying the model to other tables; return entries for `metrics.json`."""
     run.write_fingerprints(fingerprint_windows(data))
-    kept: dict[str, Any] = _BY_TASK[config.task].keep(run, config, model, data, evaluation)
-    return kept
+    entries: dict[str, Any] = _BY_TASK[config.task].keep(run, config, model, data, evaluation)
+    return entries
 
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
-    """What the model does with test windows, and the loss over the epochs."""
-    drawn: dict[str, Figure] = _of(model).figures(model, data, history, judged_by)
+    """Draw the model's output for test windows, and the loss by epoch."""
+    drawn: dict[str, Figure] = _task_module(model).figures(model, data, history, judged_by)
     return drawn
 
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
-    """The model applied to the test part."""
-    table: dict[str, Sequence[Any]] = _of(model).predict(model, data)
+    """Apply the model to the test split; return table columns."""
+    table: dict[str, Sequence[Any]] = _task_module(model).predict(model, data)
     return table
 
 
 def describe(config: Series, data: Data) -> dict[str, Figure]:
-    """The first training windows."""
+    """Draw the first training windows."""
     window = data.train.windows(slice(0, 2))
     return {"windows": signals.reconstructions(window[..., 0], window[..., 0])}

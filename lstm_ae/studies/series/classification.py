@@ -1,4 +1,4 @@
-"""Anyone's own table: to which class a window belongs."""
+"""Classification of the windows of a table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ Numbers = NDArray[Any]
 
 
 def build(config: Series, data: Data) -> Any:
-    """A classifier from `sequence` `(batch, window, features)`, in the table's units, to `label` `(batch, classes)`."""
+    """Build a classifier from `sequence` `(batch, window, features)` to probabilities `label` `(batch, classes)`."""
     from lstm_ae.models.classifier import pooled_classifier
     from lstm_ae.models.initializers import set_initial_values
     from lstm_ae.models.scaling import in_own_units
@@ -40,42 +40,46 @@ def build(config: Series, data: Data) -> Any:
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
-    """Accuracy, macro-F1 and log loss beside the most frequent class and logistic regression, and McNemar's test.
+    """Evaluate accuracy, macro-F1, and log loss with those of the baselines, and apply McNemar's test.
 
-    Windows that share rows are no independent samples: the test is on windows side by side alone.
+    The baselines are the most frequent class and logistic regression. The test uses non-overlapping windows only, since
+    windows that share rows are not independent.
     """
     assert data.train.label is not None
     counts = np.bincount(data.train.label, minlength=len(data.classes))
     frequent, shares = int(counts.argmax()), counts / counts.sum()
-    # On training windows alone, whatever the model has learned from: validation chooses its penalty.
+    # Fitted on training windows only, also if the model was fitted to validation windows, which select the penalty.
     regression = fit_logistic_regression(data)
     metrics, verdicts = {}, {}
     for part, split in evaluated_parts(data, judged_by).items():
         linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
-        metrics[part], judged = compare(
+        metrics[part], verdict = compare(
             split, probabilities(model, split), linear, frequent=frequent, name=data.classes[frequent], shares=shares
         )
-        assert judged is not None
-        verdicts[part] = judged
+        assert verdict is not None
+        verdicts[part] = verdict
     return Evaluation(metrics, verdicts, regression)
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write the logistic regression, to stand beside the classes of other tables."""
-    run.write_logistic(evaluation.kept)
+    """Write the logistic regression, the baseline on other tables."""
+    run.write_logistic(evaluation.fitted)
     return {}
 
 
 def compare(
     split: Split, ours: Numbers, linear: Numbers | None, *, frequent: int, name: str, shares: Numbers | None
 ) -> tuple[dict[str, Metric], Verdict | None]:
-    """Measures of labelled windows beside those of the baselines, and the verdict on the most accurate of these.
+    """Return metrics of labeled windows with those of the baselines, and the verdict against the most accurate one.
 
     Args:
-        ours, linear: `(samples, classes)` probabilities of the model and of logistic regression; where the latter is
-            None, the strongest baseline is not known and there is no verdict.
-        frequent, name: the place and the name of the class that is always answered by the first baseline.
-        shares: `(classes,)` how frequent each is in training, to be said of every window; None leaves that out.
+        split: labeled windows.
+        ours: `(samples, classes)` probabilities of the model.
+        linear: `(samples, classes)` probabilities of logistic regression; None for no verdict, since the strongest
+            baseline is unknown then.
+        frequent: index of the most frequent class.
+        name: name of the most frequent class.
+        shares: `(classes,)` frequencies in training, a baseline of the log loss; None to omit it.
     """
     truth = split.label
     assert truth is not None
@@ -83,8 +87,8 @@ def compare(
     answers = {"": ours.argmax(axis=1), always: np.full(len(truth), frequent)}
     if linear is not None:
         answers[NAME] = linear.argmax(axis=1)
-    right = {key: float(np.mean(said == truth)) for key, said in answers.items()}
-    f1 = {key: macro_f1(truth, said) for key, said in answers.items()}
+    right = {key: float(np.mean(predicted == truth)) for key, predicted in answers.items()}
+    f1 = {key: macro_f1(truth, predicted) for key, predicted in answers.items()}
     loss = {"": log_loss(ours, truth)}
     if shares is not None:
         loss["class shares"] = log_loss(np.tile(shares, (len(truth), 1)), truth)
@@ -97,64 +101,68 @@ def compare(
     }
     if linear is None:
         return metrics, None
-    apart = split.apart()
-    what = "windows" if len(apart) == split.samples else "windows that share no row"
+    disjoint = split.apart()
+    what = "windows" if len(disjoint) == split.samples else "non-overlapping windows"
     best = max((NAME, always), key=right.__getitem__)
     return metrics, compare_classifiers(
-        (answers[""] == truth)[apart], (answers[best] == truth)[apart], name=best, what=what
+        (answers[""] == truth)[disjoint], (answers[best] == truth)[disjoint], name=best, what=what
     )
 
 
-def _metric(found: dict[str, float], *, higher_is_better: bool) -> Metric:
-    """The model's own, under "", beside its baselines."""
-    return Metric(found.pop(""), "", found, higher_is_better)
+def _metric(values: dict[str, float], *, higher_is_better: bool) -> Metric:
+    """Return a metric of the model, whose value has the key "", with its baselines."""
+    return Metric(values.pop(""), "", values, higher_is_better)
 
 
-def macro_f1(truth: Numbers, said: Numbers) -> float:
-    """The mean of the F1 of all classes that there are or that were answered."""
+def macro_f1(truth: Numbers, predicted: Numbers) -> float:
+    """Return the mean F1 score over all classes among the labels or the predictions.
+
+    >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1])), 4)
+    0.6667
+    """
     from sklearn.metrics import f1_score
 
-    return float(f1_score(truth, said, average="macro", zero_division=0))
+    return float(f1_score(truth, predicted, average="macro", zero_division=0))
 
 
 def probabilities(model: Any, split: Split) -> NDArray[np.float32]:
-    """What the model says of every window of a split, `(samples, classes)`."""
+    """Return the model's class probabilities of every window of a split, `(samples, classes)`."""
     from lstm_ae.models.inference import predict_split
 
     return np.concatenate([batch.outputs["label"] for batch in predict_split(model, split)])
 
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
-    """On the test part what is taken for what and what a probability is worth; loss and accuracy over the epochs."""
-    said, truth = probabilities(model, data.latest), data.latest.label
+    """Draw the confusion matrix and the reliability on the test split, and loss and accuracy by epoch."""
+    predicted, truth = probabilities(model, data.latest), data.latest.label
     assert truth is not None
     confusion = np.zeros((len(data.classes),) * 2, np.int64)
-    np.add.at(confusion, (truth, said.argmax(axis=1)), 1)
+    np.add.at(confusion, (truth, predicted.argmax(axis=1)), 1)
     panels = [
         base.HistoryPanel("loss", "Cross-entropy", "log"),
         base.HistoryPanel("label_accuracy", "Accuracy", "percent"),
     ]
     return {
         "confusion": drawings.confusion(confusion, data.classes),
-        "trust": drawings.reliability(said, truth, data.classes),
+        "trust": drawings.reliability(predicted, truth, data.classes),
         "curves": base.curves(history_columns(history), panels),
     }
 
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
-    """Every test window by its last row's time, or its number: the label, the class that is answered, its probability.
+    """Return label, predicted class, and its probability for every test window, with the time of its last row.
 
-    Where the table has several series, windows come in their order.
+    Windows of several series are in the order of the series.
     """
     split = data.latest
     assert split.label is not None
-    said = probabilities(model, split)
+    predicted = probabilities(model, split)
     last = split.starts + split.span - 1
     table: dict[str, Sequence[Any]] = {"window": list(range(split.samples))}
     if split.time is not None:
         table["time"] = [str(moment) for moment in split.time[last].astype("datetime64[ns]")]
     return table | {
-        "label": [data.classes[place] for place in split.label],
-        "class": [data.classes[place] for place in said.argmax(axis=1)],
-        "probability": list(said.max(axis=1)),
+        "label": [data.classes[number] for number in split.label],
+        "class": [data.classes[number] for number in predicted.argmax(axis=1)],
+        "probability": list(predicted.max(axis=1)),
     }

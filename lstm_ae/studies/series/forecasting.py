@@ -1,4 +1,4 @@
-"""What follows a window of anyone's own table, beside what its last value and its last season say."""
+"""Forecasting of the windows of a table."""
 
 from collections.abc import Sequence
 from datetime import UTC
@@ -27,7 +27,7 @@ from lstm_ae.studies import History, evaluated_parts, history_columns
 
 
 def build(config: Series, data: Data) -> Any:
-    """A forecaster from `past` `(batch, window, features)` to `future` `(batch, horizon, features)`, in own units."""
+    """Build a forecaster from `past` `(batch, window, features)` to `future` `(batch, horizon, features)`."""
     from lstm_ae.models.forecaster import horizon_forecaster
     from lstm_ae.models.initializers import set_initial_values
     from lstm_ae.models.scaling import in_own_units
@@ -47,45 +47,45 @@ def build(config: Series, data: Data) -> Any:
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
-    """Errors of the forecasts beside those of the last value, the last season and a linear regression."""
-    fitted, spread = _beside(model, data, judged_by)
+    """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
+    fitted, spread = _baselines_and_spread(model, data, judged_by)
     metrics, verdicts, by_part = {}, {}, {}
     for part, split in evaluated_parts(data, judged_by).items():
-        # The intervals are counted on validation, and judged by what they were not counted on.
-        found = table_errors(model, data, split, fitted, spread if part == "test" else None)
-        by_part[part] = skill_by_column(found, data.feature_names, fitted.seasons)
-        metrics[part], verdicts[part] = table_metrics(found), judge_table(found, data.feature_names)
+        # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
+        errors = table_errors(model, data, split, fitted, spread if part == "test" else None)
+        by_part[part] = skill_by_column(errors, data.feature_names, fitted.seasons)
+        metrics[part], verdicts[part] = table_metrics(errors), judge_table(errors, data.feature_names)
     return Evaluation(metrics, verdicts, (fitted, spread), by_part)
 
 
-def _beside(model: Any, data: Data, judged_by: Run | None) -> tuple[TableBaselines, Any]:
-    """The baselines, and the errors that intervals are made of."""
+def _baselines_and_spread(model: Any, data: Data, judged_by: Run | None) -> tuple[TableBaselines, Any]:
+    """Return the baselines and the error quantiles of the intervals."""
     fitted = fit_table_baselines(data, past_steps(model), refit=judged_by is not None)
     return fitted, judged_by.spread()[0] if judged_by else error_quantiles(model, data, fitted)
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write how far forecasts were off on validation, which intervals rest on, and the baselines to compare with."""
-    fitted, spread = evaluation.kept
+    """Write the error quantiles of the intervals and the baselines."""
+    fitted, spread = evaluation.fitted
     run.write_spread(spread, data.scale)
     run.write_regression(fitted)
-    # Those that differ: the config cannot tell them.
+    # The config contains only one season, not one per column.
     return {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
 
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
-    """Forecasts after test windows beside what came, the skill by step ahead, and the loss over the epochs."""
+    """Draw forecasts with the actual values, the skill by step, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 
     steps = past_steps(model)
-    fitted, spread = _beside(model, data, judged_by)
+    fitted, spread = _baselines_and_spread(model, data, judged_by)
     split = data.latest
-    found = table_errors(model, data, split, fitted)
+    errors = table_errors(model, data, split, fitted)
     index = np.unique(np.linspace(0, split.samples - 1, 3).astype(np.int64))
     window, lines = split.windows(index), split.companies(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
-    said = np.asarray(model(model_inputs(model, window[:, :steps], lines))["future"])
-    scaled = data.scale.scaled(said, window[:, :steps], lines)
+    predicted = np.asarray(model(model_inputs(model, window[:, :steps], lines))["future"])
+    scaled = data.scale.scaled(predicted, window[:, :steps], lines)
     ends = {
         level: prediction_intervals(data.scale, scaled, window[:, :steps], spread, level, lines) for level in LEVELS
     }
@@ -97,9 +97,9 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
         when[:, :steps],
         past,
         when[:, steps:],
-        said[..., 0],
+        predicted[..., 0],
         naive[..., 0],
-        baseline=found.naive,
+        baseline=errors.naive,
         truth=truth,
         intervals={level: (low[..., 0], high[..., 0]) for level, (low, high) in ends.items()},
         names=[""] * len(index),
@@ -108,27 +108,27 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     )
     return {
         "forecasts": drawn,
-        "skill_by_step": table_forecasts.by_step(found.by_step, found.naive),
+        "skill_by_step": table_forecasts.by_step(errors.by_step, errors.naive),
         "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
     }
 
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
-    """The forecast after test windows a horizon apart, beside what came and the last value, column by column."""
+    """Return forecasts from test windows one horizon apart, with actual values and persistence, by column."""
     from lstm_ae.models.inference import model_inputs
 
     steps = past_steps(model)
     split = data.latest._replace(starts=data.latest.starts[:: data.latest.span - steps])
     window = split.windows()
-    said = np.asarray(model(model_inputs(model, window[:, :steps], split.companies()))["future"])
-    naive = persistence(window[:, :steps], said.shape[1])
-    samples, horizon, features = said.shape
+    predicted = np.asarray(model(model_inputs(model, window[:, :steps], split.companies()))["future"])
+    naive = persistence(window[:, :steps], predicted.shape[1])
+    samples, horizon, features = predicted.shape
     table: dict[str, Sequence[Any]] = {
         "sample": np.repeat(np.arange(samples), horizon).tolist(),
         "step": np.tile(np.arange(1, horizon + 1), samples).tolist(),
     }
     for k, name in enumerate(data.feature_names[:features]):
         table[name] = list(window[:, steps:, k].ravel())
-        table[f"{name} forecast"] = list(said[..., k].ravel())
+        table[f"{name} forecast"] = list(predicted[..., k].ravel())
         table[f"{name} persistence"] = list(naive[..., k].ravel())
     return table

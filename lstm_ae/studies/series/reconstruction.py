@@ -1,4 +1,4 @@
-"""Anyone's own table: give windows back from a code, and find what the code cannot give back."""
+"""Reconstruction of the windows of a table, and detection of the anomalies that are reconstructed badly."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,12 +26,12 @@ from lstm_ae.studies.reconstruction import code_size
 
 Numbers = NDArray[Any]
 
-# From windows `(windows, window, features)` in own units to their squared errors in scaled values, alike.
+# A function from windows `(windows, window, features)` in original units to their squared scaled errors.
 Errors = Callable[[Any], Any]
 
 
 def build(config: Series, data: Data) -> Any:
-    """An autoencoder from `sequence` to `reconstruction`, both `(batch, window, features)`, in the table's units."""
+    """Build an autoencoder from `sequence` to `reconstruction`, both `(batch, window, features)` in original units."""
     from lstm_ae.models.autoencoder import pooled_autoencoder
     from lstm_ae.models.initializers import set_initial_values
     from lstm_ae.models.scaling import in_own_units
@@ -42,10 +42,11 @@ def build(config: Series, data: Data) -> Any:
 
 
 def model_errors(model: Any, scale: Scale) -> Errors:
-    """Squared errors of the model's reconstruction of windows, in scaled values; NaN where a value is missing.
+    """Return a function of windows to the squared scaled errors of their reconstruction; NaN for missing values.
 
     Args:
-        scale: of the windows: of a model with a scale by series that of `Data.levelled`.
+        model: an autoencoder in original units.
+        scale: scale of the windows; for models with a scale per series that of `Data.levelled`.
     """
     import tensorflow as tf
 
@@ -54,13 +55,13 @@ def model_errors(model: Any, scale: Scale) -> Errors:
     network = inner_network(model)
     spec = tf.TensorSpec(network.input["sequence"].shape, tf.float32)
     function = tf.function(lambda x: network({"sequence": x}, training=False)["reconstruction"])
-    # Traced once, here: TensorFlow takes models that are opened one after the other for one that is traced too often.
+    # A concrete function: TensorFlow warns of retracing when several models are loaded one after another.
     call = function.get_concrete_function(spec)
     return _squared(lambda scaled: call(tf.constant(scaled, tf.float32)).numpy(), scale)
 
 
 def component_errors(components: PrincipalComponents, scale: Scale) -> Errors:
-    """The same of principal components."""
+    """Return a function of windows to the squared scaled errors of principal components."""
 
     def errors(windows: Any) -> Any:
         return components.errors(scale.scaled(windows, windows))
@@ -69,7 +70,7 @@ def component_errors(components: PrincipalComponents, scale: Scale) -> Errors:
 
 
 def mean_errors_of_windows(scale: Scale) -> Errors:
-    """The same of the mean of each window."""
+    """Return a function of windows to the squared scaled errors of each window's mean."""
 
     def errors(windows: Any) -> Any:
         scaled = scale.scaled(windows, windows)
@@ -78,18 +79,24 @@ def mean_errors_of_windows(scale: Scale) -> Errors:
     return errors
 
 
-def _squared(give_back: Callable[[Any], Any], scale: Scale) -> Errors:
+def _squared(reconstruct: Callable[[Any], Any], scale: Scale) -> Errors:
     def errors(windows: Any) -> Any:
         scaled = scale.scaled(windows, windows)
-        return np.square(give_back(scaled) - scaled)
+        return np.square(reconstruct(scaled) - scaled)
 
     return errors
 
 
 def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalComponents:
-    """The best linear code of so many numbers, fitted on training windows; fewer where there are not as many."""
+    """Fit principal components on training windows.
+
+    Args:
+        data: training windows with their scale.
+        numbers: number of components; reduced if there are fewer windows or values per window.
+        seed: seed of the sample of windows.
+    """
     most = min(numbers, data.train.span * data.train.features, data.train.samples)
-    # Long windows of many columns are as many numbers as fit, and no fewer than an honest baseline needs.
+    # Limit the memory for long windows of many columns, but fit on at least ten windows per component.
     drawn = max(MOST_NUMBERS // (data.train.span * data.train.features), 10 * numbers)
     index = np.unique(np.linspace(0, data.train.samples - 1, min(MOST_WINDOWS, drawn)).astype(np.int64))
     windows = data.train.windows(index)
@@ -97,7 +104,7 @@ def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalCo
 
 
 def score_normal_rows(model: Any, data: Data, config: Series) -> NormalScores:
-    """The scores of the validation part, which the weights were not fitted to, and the baseline's."""
+    """Return the scores of the validation split, which the model was not fitted to, by model and baseline."""
     assert config.code is not None
     data = data.levelled
     components = principal_components(data, config.code, config.seed)
@@ -114,59 +121,59 @@ def score_normal_rows(model: Any, data: Data, config: Series) -> NormalScores:
     weights = None
     if split.features > 1:
         spread = _spread(split.series, data.scale)
-        weights = np.stack([feature_weights(found, spread) for found in by_feature])
-        by_feature = [found * weight for found, weight in zip(by_feature, weights, strict=True)]
+        weights = np.stack([feature_weights(errors, spread) for errors in by_feature])
+        by_feature = [errors * weight for errors, weight in zip(by_feature, weights, strict=True)]
     scores, baseline = map(row_scores, by_feature)
-    if config.short == "pad":  # nothing that is no row of the table is searched, nor counted here
-        there = np.asarray(~np.isnan(split.series).all(axis=1))
-        padding = ~rows_from_first_value(segment, there)
+    if config.short == "pad":  # Padding is not part of the table and has no scores.
+        present = np.asarray(~np.isnan(split.series).all(axis=1))
+        padding = ~rows_from_first_value(segment, present)
         scores[padding] = baseline[padding] = np.nan
     step = config.step
     return NormalScores(scores, baseline, segment, components, smooth, step.nanoseconds if step else 0, weights)
 
 
 def _spread(series: Numbers, scale: Scale) -> Numbers:
-    """The variance of each column `(features,)`, in scaled values."""
+    """Return the variance of each column `(features,)` in scaled values."""
     spread: Numbers = np.ma.masked_invalid(series).var(axis=0, dtype=np.float64).filled(0)
-    # Within its own range a window that goes up and down evenly has that variance.
+    # The variance of a uniform distribution over the window's range.
     return spread / np.square(scale.range[0], dtype=np.float64) if scale.kind == "fixed" else (spread > 0) / 12
 
 
 def threshold_rule(config: Series, normal: NormalScores, *, dated: bool = True) -> Rule:
-    """The rule that a config asks for, or the usual one, which is none by the calendar where rows are not `dated`."""
+    """Return the threshold rule of a config, or the default rule; without a budget if rows are not `dated`."""
     if config.threshold:
         return parse_threshold(config.threshold)
     return default_rule(normal.step if dated else 0, normal.window)
 
 
 def threshold_record(normal: NormalScores, config: Series, *, dated: bool = True) -> dict[str, Any]:
-    """What `metrics.json` says of the threshold; `dated` as of `threshold_rule`."""
-    found = normal.threshold(threshold_rule(config, normal, dated=dated))
+    """Return the entries of the threshold in `metrics.json`; see `threshold_rule` for `dated`."""
+    threshold = normal.threshold(threshold_rule(config, normal, dated=dated))
     return {
-        "value": found.value,
-        "rule": str(found.rule),
-        "how": found.how,
+        "value": threshold.value,
+        "rule": str(threshold.rule),
+        "how": threshold.how,
         "smooth": normal.smooth,
-        "alarms_a_row": list(found.alarms),
+        "alarms_a_row": list(threshold.alarms),
     }
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write how normal rows are scored, which a threshold rests on; else the principal components alone."""
+    """Write the calibration of anomaly detection, or the principal components for other tasks."""
     if config.task != "anomaly":
-        run.write_components(evaluation.kept, data.scale)
+        run.write_components(evaluation.fitted, data.scale)
         return {}
-    found = score_normal_rows(model, data, config)
-    run.write_normal(found, data.scale)
-    note = describe_outlying_rows(found.scores, found.segment, data.validation.time, config.zone)
+    normal = score_normal_rows(model, data, config)
+    run.write_normal(normal, data.scale)
+    note = describe_outlying_rows(normal.scores, normal.segment, data.validation.time, config.zone)
     dated = data.validation.time is not None
-    return {"threshold": threshold_record(found, config, dated=dated) | ({"note": note} if note else {})}
+    return {"threshold": threshold_record(normal, config, dated=dated) | ({"note": note} if note else {})}
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
-    """Error of the reconstruction beside that of as many principal components, and of the mean of the window.
+    """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
-    The verdict is on the better of the two.
+    The verdict compares the model with the better of the two.
     """
     size = code_size(model)
     assert size is not None
@@ -183,9 +190,9 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
         means = {name: RunningMean() for name in ("", *others)}
         for index in split.batches():
             windows = split.windows(index)
-            there = ~np.isnan(windows)
+            present = ~np.isnan(windows)
             for name, errors in {"": ours, **others}.items():
-                means[name].add(errors(windows)[there])
+                means[name].add(errors(windows)[present])
         baselines = {name: means[name].value for name in others}
         metrics[part] = {"reconstruction_mse": Metric(means[""].value, "scaled", baselines)}
         if not is_lossless(components):
@@ -195,34 +202,36 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
 
 
 def is_lossless(components: PrincipalComponents) -> bool:
-    """Whether the components are as many as the numbers of a window, which leaves no error to compare."""
+    """Return whether there are as many components as values of a window, so that there is no error to compare."""
     return bool(len(components.axes) >= components.axes.shape[1])
 
 
 def judge_reconstruction(split: Split, ours: Errors, theirs: Errors, name: str) -> Verdict:
-    """Whether windows are given back better than by a baseline, told from those that share no row.
+    """Return the verdict of the model against a baseline on non-overlapping windows.
 
-    Windows of several series that end within one window's length of time count as one. The errors of neighbours are
-    still alike: as many of them as Newey and West (1994) advise count as dependent.
+    Windows of several series that end within one window length count as one. Errors of consecutive windows are still
+    correlated: as many lags as Newey and West (1994) recommend are taken into account.
 
     Args:
-        ours, theirs: the errors of the model and of the baseline.
-        name: of the baseline.
+        split: windows to compare on.
+        ours: errors of the model.
+        theirs: errors of the baseline.
+        name: name of the baseline.
     """
-    kept = split._replace(starts=split.starts[split.apart()])
-    found = []
-    for index in kept.batches():
-        windows = kept.windows(index)
-        found.append([sample_means(errors(windows)) for errors in (ours, theirs)])
-    mine, other = np.concatenate(found, axis=1)
+    disjoint = split._replace(starts=split.starts[split.apart()])
+    pairs = []
+    for index in disjoint.batches():
+        windows = disjoint.windows(index)
+        pairs.append([sample_means(errors(windows)) for errors in (ours, theirs)])
+    mine, other = np.concatenate(pairs, axis=1)
     known = ~np.isnan(mine)
-    moments = _moments(kept)[known]
+    moments = _moments(disjoint)[known]
     lags = int(4 * (len(np.unique(moments)) / 100) ** (2 / 9))
     return compare_forecasts(mine[known], other[known], moments, name=name, steps=lags + 1, kernel="bartlett")
 
 
 def _moments(split: Split) -> Numbers:
-    """A number for windows that end within one window's length of time, `(samples,)`; each its own without times."""
+    """Return equal numbers for windows that end within one window length, `(samples,)`; unique ones without times."""
     if split.time is None:
         return split.starts
     last = split.time[split.starts + split.span - 1].astype(np.int64)
@@ -232,23 +241,23 @@ def _moments(split: Split) -> Numbers:
 
 
 def _means(windows: Any) -> Any:
-    """The mean of each window and feature over what is there; 0 where nothing is."""
-    there = ~np.isnan(windows)
-    sums = np.where(there, windows, 0).sum(axis=1, keepdims=True)
-    return sums / np.maximum(there.sum(axis=1, keepdims=True), 1)
+    """Return the mean of each window and feature over the present values; 0 if there are none."""
+    present = ~np.isnan(windows)
+    sums = np.where(present, windows, 0).sum(axis=1, keepdims=True)
+    return sums / np.maximum(present.sum(axis=1, keepdims=True), 1)
 
 
 def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
-    """The first column of two test windows with their reconstructions, and the loss over the epochs."""
+    """Draw the first column of two test windows with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 
     split = data.latest
     index = np.unique([0, split.samples - 1])
     window = split.windows(index)
-    given_back = np.asarray(model(model_inputs(model, window, split.companies(index)))["reconstruction"])
-    drawn = signals.reconstructions(window[..., 0], given_back[..., 0], data.feature_names[0])
+    outputs = np.asarray(model(model_inputs(model, window, split.companies(index)))["reconstruction"])
+    drawn = signals.reconstructions(window[..., 0], outputs[..., 0], data.feature_names[0])
     if (others := data.train.features - 1) > 0:
-        base.with_title(drawn, f"The first of {others + 1:,} columns, in its own units")
+        base.with_title(drawn, f"First of {others + 1:,} columns, in original units")
     return {
         "reconstruction": drawn,
         "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
@@ -256,12 +265,12 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
 
 
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
-    """Every step of test windows side by side, beside its reconstruction, column by column."""
+    """Return every step of non-overlapping test windows with its reconstruction, by column."""
     from lstm_ae.models.inference import model_inputs
 
-    split = _side_by_side(data.latest)
+    split = data.latest.recut(data.latest.span, data.latest.span)
     windows = split.windows()
-    given_back = np.asarray(model(model_inputs(model, windows, split.companies()))["reconstruction"])
+    outputs = np.asarray(model(model_inputs(model, windows, split.companies()))["reconstruction"])
     samples, steps, features = windows.shape
     table: dict[str, Sequence[Any]] = {
         "sample": np.repeat(np.arange(samples), steps).tolist(),
@@ -269,9 +278,5 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     }
     for k, name in enumerate(data.feature_names[:features]):
         table[name] = list(windows[..., k].ravel())
-        table[f"{name} reconstruction"] = list(given_back[..., k].ravel())
+        table[f"{name} reconstruction"] = list(outputs[..., k].ravel())
     return table
-
-
-def _side_by_side(split: Split) -> Split:
-    return split.recut(split.span, split.span)
