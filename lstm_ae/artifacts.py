@@ -1,16 +1,14 @@
-"""What some tasks keep in a run besides its model: what thresholds, intervals and baselines rest on.
+"""Artifacts of a run: fitted thresholds, intervals, and baselines stored with its model.
 
-    normal.npz      how a model that finds anomalies scored normal rows: what its threshold rests on
-    components.npz  the principal components that a reconstruction stands beside, where there is no normal.npz
-    logistic.npz    the logistic regression that a table's classes stand beside
-    regression.npz  the linear regression that a table's forecasts stand beside
-    spread.npz      quantiles of the errors of a table's forecasts on validation: what its intervals rest on
-    fingerprints.npz  which windows a table's model was trained and chosen on
-    detection.npz   the last search of a table for anomalies, thinned: what a report draws
-    baselines.npz   what stands beside the forecasts of prices that are new to a run
-    calibration.npz a forecaster's scale and how far it was off on validation: what forecasts of new data need
-
-Each is read as it was written, or told of as damaged.
+normal.npz        scores of normal rows, for thresholds of anomaly detectors
+components.npz    principal components, the baseline of reconstructions without a normal.npz
+logistic.npz      logistic regression, the baseline of classifiers of tables
+regression.npz    linear regression, a baseline of forecasts of tables
+spread.npz        quantiles of the validation errors, for intervals of forecasts of tables
+fingerprints.npz  hashes of training and validation windows of tables
+detection.npz     the last search of a table for anomalies, downsampled for reports
+baselines.npz     baselines of price forecasts on new data
+calibration.npz   scale and validation errors of price forecasts, for intervals on new data
 """
 
 import dataclasses
@@ -34,41 +32,46 @@ from lstm_ae.forecasting.table_baselines import TableBaselines, read_regression,
 
 @dataclasses.dataclass(frozen=True)
 class ArtifactFiles:
-    """A directory that may hold such files."""
+    """Directory with artifacts."""
 
     directory: Path
 
     def calibration(self) -> tuple[Calibration, Scale, str]:
-        """How far the forecasts were off on validation, the scale, and the last day of validation.
+        """Read the calibration of price forecasts, the scale, and the last day of the validation split.
 
-        Raises `DataError` where there is none.
+        Raises:
+            DataError: the file is missing or damaged.
         """
-        return read_calibration(self._kept("calibration.npz"))
+        return read_calibration(self._require("calibration.npz"))
 
     def write_calibration(self, calibration: Calibration, scale: Scale, until: str) -> None:
-        """Save what forecasts of new data need besides the model; `until` is the last day of validation."""
+        """Write the calibration of price forecasts; `until` is the last day of the validation split."""
         write_calibration(self.directory / "calibration.npz", calibration, scale, until)
 
     def baselines(self) -> PriceBaselines:
-        """The fitted baselines of a forecaster of prices; persistence alone where they were not kept."""
+        """Read the baselines of price forecasts; return only persistence if there is no file."""
         path = self.directory / "baselines.npz"
         return read_baselines(path) if path.is_file() else PriceBaselines()
 
     def write_baselines(self, fitted: PriceBaselines) -> None:
-        """Save what forecasts of new data are compared with."""
+        """Write the baselines of price forecasts."""
         write_baselines(self.directory / "baselines.npz", fitted)
 
     def normal(self) -> tuple[NormalScores, Scale]:
-        """How normal rows were scored, and the scale; raises `DataError` where that was not kept."""
-        why = "it was not trained to find anomalies; train one by lstmae series train --task anomaly"
-        return read_normal_scores(self._kept("normal.npz", why))
+        """Read the scores of normal rows and the scale.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        advice = "It is not an anomaly detector; train one with lstmae series train --task anomaly"
+        return read_normal_scores(self._require("normal.npz", advice))
 
     def write_normal(self, normal: NormalScores, scale: Scale) -> None:
-        """Save how normal rows were scored."""
+        """Write the scores of normal rows and the scale."""
         write_normal_scores(self.directory / "normal.npz", normal, scale)
 
     def components(self) -> tuple[PrincipalComponents, Scale] | None:
-        """The linear baseline of reconstructions, and the scale; None where it was not kept."""
+        """Read the principal components and the scale; return None if there is no file."""
         if (self.directory / "normal.npz").is_file():
             normal, scale = self.normal()
             return normal.components, scale
@@ -76,66 +79,67 @@ class ArtifactFiles:
         return read_principal_components(path) if path.is_file() else None
 
     def write_components(self, components: PrincipalComponents, scale: Scale) -> None:
-        """Save what reconstructions of other tables are compared with."""
+        """Write the principal components and the scale."""
         write_principal_components(self.directory / "components.npz", components, scale)
 
     def logistic(self) -> LogisticRegression | None:
-        """The linear baseline of classes; None where it was not kept."""
+        """Read the logistic regression; return None if there is no file."""
         path = self.directory / "logistic.npz"
         return read_logistic_regression(path) if path.is_file() else None
 
     def write_logistic(self, regression: LogisticRegression) -> None:
-        """Save what classes of other tables are compared with."""
+        """Write the logistic regression."""
         write_logistic_regression(self.directory / "logistic.npz", regression)
 
     def regression(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """The linear baseline of forecasts of a table, its weights and bias; None where it was not kept."""
+        """Read weights and bias of the linear regression; return None if there is no file."""
         path = self.directory / "regression.npz"
         return read_regression(path) if path.is_file() else None
 
     def write_regression(self, fitted: TableBaselines) -> None:
-        """Save what forecasts of other tables are compared with."""
+        """Write the linear regression."""
         write_regression(self.directory / "regression.npz", fitted)
 
     def spread(self) -> tuple[NDArray[Any], Scale]:
-        """Quantiles of errors on validation `(features, horizon, 199)`, and the scale that they are in.
+        """Read the quantiles of scaled validation errors, `(features, horizon, 199)`, and the scale.
 
-        Raises `DataError` where there is none.
+        Raises:
+            DataError: the file is missing or damaged.
         """
-        return read_spread(self._kept("spread.npz"))
+        return read_spread(self._require("spread.npz"))
 
     def write_spread(self, quantiles: NDArray[Any], scale: Scale) -> None:
-        """Save what intervals of forecasts rest on."""
+        """Write the quantiles of scaled validation errors and the scale."""
         write_spread(self.directory / "spread.npz", quantiles, scale)
 
     def fingerprints(self) -> WindowFingerprints | None:
-        """Some of the windows that the model was trained and chosen on; None where they were not kept."""
+        """Read the fingerprints of training and validation windows; return None if there is no file."""
         path = self.directory / "fingerprints.npz"
         return read_fingerprints(path) if path.is_file() else None
 
-    def write_fingerprints(self, found: WindowFingerprints) -> None:
-        """Save what tells the rows that the model has learned from."""
-        write_fingerprints(self.directory / "fingerprints.npz", found)
+    def write_fingerprints(self, fingerprints: WindowFingerprints) -> None:
+        """Write the fingerprints of training and validation windows."""
+        write_fingerprints(self.directory / "fingerprints.npz", fingerprints)
 
-    def take_over(self, other: "ArtifactFiles") -> None:
-        """Copy what another holds of how its model did on validation."""
+    def copy_artifacts(self, other: "ArtifactFiles") -> None:
+        """Copy the calibration, baselines, and fingerprints of another run."""
         fitted = ("normal", "components", "logistic", "regression", "spread", "baselines", "calibration")
         for name in (*fitted, "fingerprints"):
             if (other.directory / f"{name}.npz").is_file():
                 shutil.copyfile(other.directory / f"{name}.npz", self.directory / f"{name}.npz")
 
-    def _kept(self, name: str, why: str = "train a new run") -> Path:
-        """The path of a file that a run need not have; raises `DataError` where it has none."""
+    def _require(self, name: str, advice: str = "Train a new run") -> Path:
+        """Return the path of an artifact; raise `DataError` if the file is missing."""
         path = self.directory / name
         if not path.is_file():
-            raise DataError(f"The run {str(self.directory)!r} holds no {name}: {why}")
+            raise DataError(f"The run {str(self.directory)!r} has no {name}. {advice}")
         return path
 
     def detection(self) -> TableSketch | None:
-        """What is kept of the last detection; None where there was none. Raises `DataError` where it is damaged."""
+        """Read the downsampled table of the last search; return None if there is no file."""
         path = self.directory / "detection.npz"
         return read_sketches(path) if path.is_file() else None
 
-    def write_detection(self, found: TableSketch) -> None:
-        """Keep what a report draws of a detection."""
-        write_sketches(self.directory / "detection.npz", found)
+    def write_detection(self, sketch: TableSketch) -> None:
+        """Write the downsampled table of a search."""
+        write_sketches(self.directory / "detection.npz", sketch)

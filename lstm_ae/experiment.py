@@ -1,4 +1,4 @@
-"""Train a run from a config and a directory, and open a finished one."""
+"""Training of runs, and opening of finished runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from lstm_ae.training.loop import TrainingResult
 
 
-# What a run takes over from the one that it is judged by.
-KEPT = ("threshold", "seasons")
+# Entries of `metrics.json` copied from the run that calibrates a refitted model.
+COPIED_ENTRIES = ("threshold", "seasons")
 
 NOTHING_LEARNED = (
-    "No epoch lowered the validation loss of the untrained start, so the model is that start. A lower --learning-rate "
-    "may help"
+    "No epoch improved on the validation loss of the untrained network, which is therefore the model. A lower "
+    "--learning-rate may help"
 )
 
 Notify = Callable[[Any], None]
@@ -43,19 +43,22 @@ def train(
     tensorboard: bool = False,
     figures: bool = True,
 ) -> Run:
-    """Train a new run from its beginning to its figures.
+    """Train a model and write a complete run.
 
     Args:
-        out: a new or empty directory; None for one below `runs/`.
-        command: what the user typed, for the record.
-        notify: called with a `lstm_ae.training.loop.Progress` after every step and epoch.
+        config: config of the study.
+        data: data as loaded by the study.
+        out: a new or empty directory; None for a new one in `runs/`.
+        command: command to record.
+        notify: called with a `lstm_ae.training.loop.Progress` during and after every epoch.
         started: called with the run once its directory exists.
-        tensorboard: write TensorBoard's logs into the run as well.
-        figures: draw them.
+        tensorboard: also write TensorBoard logs.
+        figures: draw the figures.
 
     Raises:
         ConfigError: `out` is in use.
-        Diverged: the loss became NaN; the run is complete with the last good weights.
+        DivergedError: the loss became NaN or infinite; after the first epoch the run is complete nevertheless, with the
+            weights of the best epoch.
     """
     run = runs.create_run(out, config, data.source, data.symbols, command)
     return _train(run, config, data, notify, started, tensorboard, figures)
@@ -70,16 +73,30 @@ def resume(
     started: Callable[[Run], None] | None = None,
     tensorboard: bool = False,
 ) -> Run:
-    """Continue an unfinished run to the end that it would have come to without the interruption."""
+    """Resume an unfinished run; the result is the same as without the interruption.
+
+    Args:
+        run: the unfinished run.
+        config: its config.
+        data: its data.
+        notify: called with a `lstm_ae.training.loop.Progress` during and after every epoch.
+        started: called with the run before training.
+        tensorboard: also write TensorBoard logs.
+
+    Raises:
+        ConfigError: the run is finished, in use, or was started with another config or other versions.
+        DataError: the data differs from that of the run.
+        DivergedError: the loss became NaN or infinite.
+    """
     if run.about()["data"]["sha256"] != data.source.sha256:
         raise DataError(
-            f"The data is not what {str(run.directory)!r} was started with ({run.about()['data']['text']}); "
-            "give the same file, or start anew"
+            f"The data differs from that of {str(run.directory)!r} ({run.about()['data']['text']}). "
+            "Pass the same file or start a new run"
         )
     if run.finished:
         raise ConfigError(
-            f"The run {str(run.directory)!r} is finished; there is nothing to resume. "
-            "Measure it with evaluate, or train another"
+            f"The run {str(run.directory)!r} is finished, so it cannot be resumed. "
+            "Run evaluate on it or train a new run"
         )
     return _train(run, config, data, notify, started, tensorboard)
 
@@ -101,38 +118,46 @@ def _train(
         lock = filelock.FileLock(run.lock, timeout=0).acquire()
     except filelock.Timeout:
         raise ConfigError(
-            f"Another process is training in {str(run.directory)!r}; wait for it, or give another --out"
+            f"Another process is training in {str(run.directory)!r}. Wait for it or pass another --out"
         ) from None
     with lock:
         logs = [keras.callbacks.TensorBoard(str(run.tensorboard))] if tensorboard else []
         known = identity(config, data) | {"versions": runs.installed_versions()}
-        # The history on disk grows with the epochs, for whoever watches a long training.
-        told = {"notify": notify, "log": run.write_history, "callbacks": logs}
-        model, fitted = fit_model(config, data, state=run.state, identity=known, **told)
+        # The history is written after every epoch, so that users can follow a long training.
+        observers = {"notify": notify, "log": run.write_history, "callbacks": logs}
+        model, fitted = fit_model(config, data, state=run.state, identity=known, **observers)
         if fitted.diverged and not fitted.epochs:
-            raise DivergedError(f"{_why(fitted.stopped)}; no epoch was good, so there is no model")
+            raise DivergedError(f"{_why(fitted.stopped)}; no epoch was completed, so there is no model")
         finish_run(run, config, data, model, fitted, figures=figures)
     if fitted.diverged:
         raise DivergedError(
-            f"{_why(fitted.stopped)}; the weights of {format_epoch(fitted.best_epoch)} are kept in {run.directory}"
+            f"{_why(fitted.stopped)}; {run.directory} contains the weights of {format_epoch(fitted.best_epoch)}"
         )
     return run
 
 
 def identity(config: Config, data: Data) -> dict[str, Any]:
-    """What must be equal for a training to be continued. Its data may have moved."""
-    asked = {name: value for name, value in config.to_dict().items() if name != "data"}
-    return {"config": asked, "data": data.source.sha256}
+    """Return the values that must be equal to resume a training; the path of the data may change."""
+    options = {name: value for name, value in config.to_dict().items() if name != "data"}
+    return {"config": options, "data": data.source.sha256}
 
 
 def identity_in(state: Path, config: Config, data: Data) -> dict[str, Any]:
-    """What must be equal for a part of a long command to be continued: the versions as well.
+    """Return the values that must be equal to resume a part of a long command, including the versions.
 
-    A state of other versions is deleted, so that its training begins anew: what came of it would be of neither.
+    A checkpoint of other versions is deleted, so that its training restarts: a mixture would not be reproducible.
+
+    Args:
+        state: checkpoint file.
+        config: config of the part.
+        data: data of the part.
+
+    Raises:
+        DataError: the checkpoint is damaged.
     """
     now = runs.installed_versions()
     if state.exists():
-        advice = "delete that file, and the same command trains it anew"
+        advice = "delete that file and run the same command to train again"
         meta, _ = load_state(state, {}, "The training state ", advice)
         if meta["identity"].get("versions") != now:
             state.unlink()
@@ -140,7 +165,7 @@ def identity_in(state: Path, config: Config, data: Data) -> dict[str, Any]:
 
 
 def fit_model(config: Config, data: Data, **details: Any) -> "tuple[Any, TrainingResult]":
-    """Build a study's model and train it; `details` are those of `lstm_ae.training.loop.fit`."""
+    """Build a study's model and train it; see `lstm_ae.training.loop.fit` for `details` and the result."""
     from lstm_ae.models.scaling import inner_network
     from lstm_ae.training.loop import fit
 
@@ -161,14 +186,19 @@ def finish_run(
     built_from: Data | None = None,
     figures: bool = True,
 ) -> None:
-    """Write all that a run holds once its model is trained: history, model, figures and, last, metrics.
+    """Write the files of a trained run: history, model, artifacts, figures, and metrics last.
 
     Args:
-        note: further entries of what `metrics.json` says of the training.
-        judged_by: a run of the same setting and data to take over what intervals and thresholds rest on, where this
-            model was trained on validation as well, so that measures there mean nothing.
-        built_from: the data that the model was built for, where that is not `data`: a study's model may hold what it
-            has seen there.
+        run: the run.
+        config: its config.
+        data: its data.
+        model: the trained model.
+        fitted: result of the training.
+        note: additional entries of "training" in `metrics.json`.
+        judged_by: run of the same config and data whose calibration is copied, if this model was also trained on the
+            validation split, so that validation errors would be too small.
+        built_from: data that the model was built from, if it is not `data`; a model may depend on its training data.
+        figures: draw the figures.
     """
     from lstm_ae.models.scaling import inner_network
 
@@ -180,8 +210,8 @@ def finish_run(
     if judged_by is None:
         further = study.keep(run, config, model, data, evaluation)
     else:
-        run.take_over(judged_by)
-        further = {name: value for name, value in judged_by.metrics().items() if name in KEPT}
+        run.copy_artifacts(judged_by)
+        further = {name: value for name, value in judged_by.metrics().items() if name in COPIED_ENTRIES}
     if figures:
         run.write_figures(study.figures(model, data, fitted.history, judged_by))
     training = {
@@ -198,7 +228,7 @@ def finish_run(
 
 
 def _uncompiled(fresh: Any, trained: Any) -> Any:
-    """The trained weights in a model that was never compiled: what is saved then holds no optimizer, a third of it."""
+    """Copy the trained weights into an uncompiled model, since a compiled one is saved with its optimizer."""
     for ours, theirs in zip(fresh.variables, trained.variables, strict=True):
         ours.assign(theirs)
     return fresh
@@ -209,7 +239,7 @@ def _why(stopped: str) -> str:
 
 
 def seed(config: Config) -> None:
-    """Seed everything that draws, and choose deterministic kernels where asked."""
+    """Seed all random number generators, and enable deterministic kernels if configured."""
     import keras
     import tensorflow as tf
 
@@ -219,7 +249,7 @@ def seed(config: Config) -> None:
 
 
 class LoadedRun(NamedTuple):
-    """A run with its task, config, data and model."""
+    """Run with its study, config, data, and model."""
 
     run: Run
     task: Study
@@ -229,27 +259,35 @@ class LoadedRun(NamedTuple):
 
     @property
     def judged_by(self) -> Run | None:
-        """The run, where its weights were fitted to validation as well: it holds what its trial did there."""
+        """The run itself if its model was refitted on the validation split; it stores its trial's calibration."""
         return self.run if "refit" in self.run.metrics()["training"] else None
 
     def evaluate(self) -> Evaluation:
-        """Measure the model again."""
+        """Evaluate the model again."""
         return self.task.evaluate(self.model, self.data, self.judged_by)
 
     def plot(self) -> list[Path]:
-        """Draw the figures again."""
+        """Draw the figures again and return their paths."""
         history = self.run.history()
         if not history:
-            raise DataError(f"The run {str(self.run.directory)!r} has lost its history of epochs; train a new run")
+            raise DataError(f"The run {str(self.run.directory)!r} has no history.csv. Train a new run")
         return self.run.write_figures(self.task.figures(self.model, self.data, history, self.judged_by))
 
     def save_predictions(self, columns: Mapping[str, Sequence[Any]], name: str = "predictions") -> Path:
-        """Write a table of predictions into the run."""
+        """Write a table of predictions into the run and return its path."""
         return self.run.write_table(name, columns)
 
 
 def open_trained(run: Run, data: Data | None = None) -> LoadedRun:
-    """A finished run's task, config, data and model; the data is loaded again unless given."""
+    """Open a finished run with its data and model.
+
+    Args:
+        run: the run.
+        data: its data; None to load it again.
+
+    Raises:
+        DataError: the run is unfinished or damaged, or the data differs from that of the training.
+    """
     name = run.about()["task"]
     config = run.config()
     model = run.model()
@@ -257,14 +295,22 @@ def open_trained(run: Run, data: Data | None = None) -> LoadedRun:
     data = study.load(config) if data is None else data
     if data.source.sha256 != run.about()["data"]["sha256"]:
         raise DataError(
-            f"The data is not what {str(run.directory)!r} was trained on ({run.about()['data']['text']}). "
-            f"Received: {data.source.text}. Give the same file by --data, or set (or unset) LSTMAE_DATA_DIR"
+            f"The data differs from that of {str(run.directory)!r} ({run.about()['data']['text']}). "
+            f"Received: {data.source.text}. Pass the same file to --data, or set or unset LSTMAE_DATA_DIR"
         )
     return LoadedRun(run, study, config, data, model)
 
 
 def open_on_new_data(run: Run, config: Config) -> LoadedRun:
-    """A finished forecaster with data that it was not trained on, `config.data`; all of that is in its test part."""
+    """Open a finished price forecaster with new data.
+
+    Args:
+        run: the run.
+        config: config whose `data` is the new file; all of it becomes the test split.
+
+    Raises:
+        DataError: the run has no calibration, or the data is not usable.
+    """
     from lstm_ae.data.prices import load_new_prices
 
     assert isinstance(config, Snp)

@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all, and read strictly."""
+"""Atomic writing and strict reading of files."""
 
 import errno
 import io
@@ -19,12 +19,16 @@ try:
 except ModuleNotFoundError:  # Windows, which renames no file that is open
     fcntl = None  # type: ignore[assignment]
 
-# Bytes of a JSON file.
+# Maximum size of a JSON file in bytes.
 LARGEST_OBJECT = 2**28
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; raises `DataError` where there is none."""
+    """Read the JSON object in a file.
+
+    Raises:
+        DataError: the file is missing, unreadable, or not a JSON object.
+    """
     try:
         content = parse_json(read_regular(path, LARGEST_OBJECT).decode())
     except FileNotFoundError:
@@ -32,7 +36,7 @@ def read_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise DataError(f"{str(path)!r} is not JSON ({error}); give another file") from error
+        raise DataError(f"{str(path)!r} is not JSON ({error}). Pass another file") from error
     if not isinstance(content, dict):
         raise DataError(f"{str(path)!r} must hold a JSON object. Received: {type(content).__name__}")
     return content
@@ -78,78 +82,94 @@ def _too_large(path: Path, most: int) -> DataError:
 
 
 def write(path: Path, content: bytes, *, new: bool = False) -> Path:
-    """Write a file as a whole or not at all; with `new`, raise `FileExistsError` where there is one already."""
+    """Write a file atomically and return its path.
+
+    Args:
+        path: the file; missing parent folders are created.
+        content: its content.
+        new: fail if the file exists.
+
+    Raises:
+        FileExistsError: the file exists and `new` is set.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    locked = None if new else _locked(beside)
+    temporary = path.with_name(f".{path.name}.part")
+    locked = None if new else _locked(temporary)
     if locked is None:
-        # Two that write the same file must not write into one another's.
-        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        # Concurrent writers of the same file need different temporary files.
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with locked or beside.open("wb") as file:
+        with locked or temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            if locked:  # until it is closed
-                beside.replace(path)
+            if locked:  # The lock ends when the file is closed.
+                temporary.replace(path)
         if new:
-            _link(beside, path)
+            _link(temporary, path)
         elif not locked:
-            beside.replace(path)
+            temporary.replace(path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return path
 
 
-def _locked(beside: Path) -> BinaryIO | None:
-    """The file, empty, to write into alone: a killed writer leaves it to the next one.
+def _locked(temporary: Path) -> BinaryIO | None:
+    """Return the temporary file, empty and locked; None if another process writes it or files cannot be locked.
 
-    None where somebody writes into it, and where files have no locks.
+    A killed writer leaves the file unlocked, so that the next writer reuses it.
     """
     if fcntl is None:
         return None
-    file = beside.open("ab")
+    file = temporary.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Else whoever had it locked has renamed it meanwhile.
-        if os.path.samestat(os.fstat(file.fileno()), beside.stat()):
+        # Otherwise the previous owner of the lock has renamed the file.
+        if os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
             file.truncate(0)
             return file
     except OSError as error:
         if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     file.close()
     return None
 
 
-def _link(beside: Path, path: Path) -> None:
-    """Rename, unless there is a file already."""
+def _link(temporary: Path, path: Path) -> None:
+    """Rename a file unless the target exists."""
     try:
-        os.link(beside, path)
+        os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        beside.replace(path)
+        temporary.replace(path)
     else:
-        beside.unlink()
+        temporary.unlink()
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content is on the disk."""
-    # Windows flushes no file that is open for reading alone.
+    """Flush a file's content to the disk."""
+    # Windows cannot flush a file that is opened read-only.
     with path.open("r+b") as file:
         os.fsync(file.fileno())
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
-    """A JSON file's bytes; NaN and infinity are errors."""
+    """Return the content of a JSON file; raise `ValueError` for NaN and infinity."""
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace")
 
 
 def parse_json(text: str) -> Any:
-    """Strict JSON: a repeated key or a NaN is an error, not a silent choice. Raises `ValueError`."""
+    """Parse JSON strictly.
+
+    Raises:
+        ValueError: invalid JSON, a duplicate key, or NaN or infinity.
+
+    >>> parse_json('{"a": [1, null]}')
+    {'a': [1, None]}
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
@@ -169,28 +189,38 @@ def parse_json(text: str) -> Any:
 
 
 def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
-    """Make a folder that a long command can go on in: its file `name` says what for, and must say the same next time.
+    """Create the folder of a resumable command, or check that it belongs to the same command.
+
+    Args:
+        folder: the folder; new, empty, or of the same command.
+        name: file in the folder that identifies the command.
+        about: content of that file, JSON values.
 
     Raises:
-        ConfigError: the folder belongs to something else.
+        ConfigError: the folder belongs to another command, or is not empty.
     """
     path = folder / name
     if path.exists():
         if read_object(path) != json.loads(json.dumps(about)):
-            raise ConfigError(f"--out {str(folder)!r} was begun with other options or data; give another folder")
+            raise ConfigError(f"--out {str(folder)!r} was started with other options or data. Pass another folder")
         return
-    # What a command that was killed at its very start leaves is as good as nothing.
+    # A command killed at its start leaves only temporary files.
     if folder.exists() and not all(path.match(".*.part") for path in folder.iterdir()):
-        raise ConfigError(f"--out {str(folder)!r} is not empty and holds no {name}; give a new folder")
+        raise ConfigError(f"--out {str(folder)!r} is not empty and contains no {name}. Pass a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     write(path, as_json(about))
 
 
 def read_part(path: Path, keys: Iterable[str], later: Iterable[str] = ()) -> dict[str, Any]:
-    """What such a command has written of one of its parts; raises `DataError` where that holds other keys.
+    """Read the result of one part of a resumable command.
 
     Args:
-        later: those of the keys that parts did not always have.
+        path: a JSON file.
+        keys: all keys of the result.
+        later: keys that results of older versions lack.
+
+    Raises:
+        DataError: the file is damaged or has other keys.
     """
     try:
         content = read_object(path)
@@ -198,7 +228,7 @@ def read_part(path: Path, keys: Iterable[str], later: Iterable[str] = ()) -> dic
         content = {}
     if not set(keys) - set(later) <= set(content) <= set(keys):
         raise DataError(
-            f"{str(path)!r} is damaged or of another version; delete it, and the same command makes it again"
+            f"{str(path)!r} is damaged or of another version. Delete it and run the same command to recreate it"
         )
     return content
 
@@ -206,12 +236,13 @@ def read_part(path: Path, keys: Iterable[str], later: Iterable[str] = ()) -> dic
 def save_state(
     path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]], *, compress: bool = False
 ) -> None:
-    """Write groups of arrays and what is known about them into one `.npz`.
+    """Write groups of arrays and metadata into one `.npz`.
 
     Args:
+        path: the file, written atomically.
         meta: JSON values.
-        groups: arrays, or what numpy can make arrays of, by the group's name.
-        compress: take more time and less room.
+        groups: arrays, or values that NumPy converts to arrays, by the name of the group.
+        compress: compress the arrays.
     """
     arrays = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
     for name, values in groups.items():
@@ -224,17 +255,22 @@ def save_state(
 def load_state(
     path: Path, sizes: Mapping[str, int], what: str = "", advice: str = "restore it, or train a new run"
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Read what `save_state` wrote: so many arrays of each group.
+    """Read a file of `save_state`.
 
     Args:
-        what: to call it, with a blank behind it.
-        advice: to whom it is damaged.
+        path: the file.
+        sizes: number of arrays of each group.
+        what: description of the file in errors, with a trailing space.
+        advice: remedy in errors.
+
+    Returns:
+        The metadata, and the arrays by group.
 
     Raises:
-        DataError: it is damaged.
+        DataError: the file is damaged or missing.
     """
     try:
-        # Opened here, because numpy leaves a damaged file open.
+        # Opened explicitly, since NumPy does not close damaged files.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
             groups = {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}

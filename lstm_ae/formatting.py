@@ -5,7 +5,7 @@ from typing import Any
 
 
 def format_number(value: Any) -> str:
-    """A number in four digits; anything else as it is, and "-" for none.
+    """Format a number with four significant digits; return other values as text, and "-" for None and NaN.
 
     >>> [format_number(value) for value in (1234567, 0.00016683, -12345.6, True, None)]
     ['1,234,567', '0.0001668', '−12,346', 'True', '-']
@@ -22,7 +22,7 @@ def format_number(value: Any) -> str:
 
 
 def format_cell(text: str) -> str:
-    """A cell of a table: a number with many digits in six, anything else as it is.
+    """Shorten the number of a table cell to six significant digits; return other text unchanged.
 
     >>> format_cell("0.6864300958594717"), format_cell("2024"), format_cell("IBM")
     ('0.68643', '2024', 'IBM')
@@ -34,7 +34,7 @@ def format_cell(text: str) -> str:
 
 
 def format_name(name: str) -> str:
-    """The name of an option, a measure or a column as people write it.
+    """Return the name of an option, a metric, or a column as words.
 
     >>> format_name("val_label_loss")
     'validation label loss'
@@ -43,7 +43,7 @@ def format_name(name: str) -> str:
 
 
 def shorten_paths(names: Sequence[str], limit: int) -> list[str]:
-    """Names of folders in at most so many letters each, without the folders that all of them lie in.
+    """Return paths without their common parents, shortened to at most `limit` characters.
 
     >>> shorten_paths(["runs/search-2026/trials/0000", "runs/search-2026/trials/0001"], 12)
     ['0000', '0001']
@@ -59,7 +59,7 @@ def shorten_paths(names: Sequence[str], limit: int) -> list[str]:
 
 
 def format_skill(skill: float | None) -> str:
-    """A skill: in percent, or, where the error is more than twice the baseline's, as a multiple of that.
+    """Format a skill in percent, or below -100% the error as a multiple of the baseline's.
 
     >>> format_skill(0.2745), format_skill(-0.02), format_skill(-13.49), format_skill(None)
     ('+27.45%', '-2.00%', 'error x14.5', '-')
@@ -70,7 +70,7 @@ def format_skill(skill: float | None) -> str:
 
 
 def format_epoch(epoch: int) -> str:
-    """The epoch whose weights a model has; that of the start says so.
+    """Format the number of an epoch; epoch 0 is the untrained network.
 
     >>> format_epoch(3), format_epoch(0)
     ('epoch 3', 'epoch 0 (the untrained start)')
@@ -79,7 +79,7 @@ def format_epoch(epoch: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds for people.
+    """Format a duration in seconds.
 
     >>> format_duration(0.25), format_duration(59.2), format_duration(238.17), format_duration(7300)
     ('0.25 s', '59 s', '3 min 58 s', '2 h 01 min')
@@ -94,22 +94,26 @@ def format_duration(seconds: float) -> str:
 
 
 def quote(text: object) -> str:
-    """Foreign text for an error: quoted, control characters escaped, cut to one short piece."""
+    """Quote untrusted text for an error message: escape control characters and limit the length."""
     quoted = repr(str(text))
     return quoted if len(quoted) <= 200 else quoted[:120] + "..." + quoted[-60:]
 
 
 def format_heading(name: str) -> str:
-    """A column's name for people, without what would break a line or a terminal."""
+    """Return a column's name, quoted if it is long or contains unprintable characters."""
     return name if name.isprintable() and len(name) <= 60 else quote(name)[:60]
 
 
 def format_count(number: int, noun: str) -> str:
-    """The number with its noun: "1 row", "2 companies"."""
+    """Return a number with its noun in singular or plural.
+
+    >>> format_count(1, "row"), format_count(2000, "company")
+    ('1 row', '2,000 companies')
+    """
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
 def format_names(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """Join the first ten names and the number of further ones."""
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

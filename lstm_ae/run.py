@@ -1,4 +1,4 @@
-"""What a run was asked: the content of its `config.json`, and the config in it."""
+"""Run directories: their files, their config, and how they are created, opened, and listed."""
 
 import csv
 import dataclasses
@@ -27,7 +27,7 @@ FORMAT = 1
 def config_record(
     config: Config, source: Source, symbols: Sequence[str], command: str, now: datetime
 ) -> dict[str, Any]:
-    """Everything that decides a result, and when and where it was asked for."""
+    """Return the content of `config.json`: everything that determines a result, with the time and the machine."""
     return {
         "format": FORMAT,
         "task": task_of(config),
@@ -41,11 +41,16 @@ def config_record(
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The content of a `config.json`, of a known format and task."""
+    """Read a `config.json`.
+
+    Raises:
+        DataError: the file is missing, damaged, or has a newer format.
+        ConfigError: the task is unknown.
+    """
     about = read_object(path)
     number = about.get("format", FORMAT)
     if not isinstance(number, int) or number > FORMAT:
-        raise DataError(f"{str(path)!r} has format {number!r}, newer than this version knows; update lstm-ae")
+        raise DataError(f"{str(path)!r} has format {number!r}, which this version does not support. Update lstm-ae")
     task = about.get("task")
     if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}")
@@ -53,50 +58,55 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def read_config(path: Path, task: str) -> dict[str, Any]:
-    """The config values of a study in a run's `config.json`, or in a file of the same form."""
+    """Read the config values of a study from a `config.json` or a run directory.
+
+    Raises:
+        ConfigError: the file is missing, belongs to another study, or contains invalid values.
+        DataError: the file is damaged or has a newer format.
+    """
     if not path.exists():
-        raise ConfigError(f"There is no file {str(path)!r}; give a run's config.json by --config")
+        raise ConfigError(f"There is no file {str(path)!r}. Pass a run's config.json to --config")
     if path.is_dir():
         path = path / "config.json"
     about = read_record(path)
     if about["task"] != task:
-        raise ConfigError(f"{str(path)!r} is a config of {about['task']}; give one of {task}")
+        raise ConfigError(f"{str(path)!r} is a config of {about['task']}. Pass a config of {task}")
     return config_in_record(about, path).to_dict()
 
 
 def config_in_record(about: Mapping[str, Any], path: Path) -> Config:
-    """The config in the content of a `config.json`."""
+    """Return the config in the content of a `config.json`; `path` is for errors."""
     values = about.get("config")
     if not isinstance(values, dict):
-        raise ConfigError(f"{str(path)!r} has no config: the key 'config' must hold the options. Received: {values!r}")
+        raise ConfigError(f"{str(path)!r}: 'config' must be an object with the options. Received: {values!r}")
     try:
-        # What means nothing beside the rest was once kept as it was typed.
-        return TASKS[about["task"]].chosen(values, {})
+        # Older versions stored options that do not apply, as typed.
+        return TASKS[about["task"]].merge(values, {})
     except ConfigError as error:
         raise ConfigError(f"{str(path)!r}: {error}") from None
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of everything that decides a result."""
+    """Return the versions of all packages that affect results."""
     names = ("lstm-ae", "tensorflow", "keras", "numpy", "numba")
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
 def describe_other_versions(made: Sequence[Mapping[str, str]], what: str) -> str:
-    """How many of several trainings were made with other versions than those at work, in words; "" where none was.
+    """Return a note on how many of several trainings used other versions than the installed ones; "" for none.
 
     Args:
-        made: the versions of each; {} where they are not known.
-        what: they are called, in the plural.
+        made: versions of each training; {} if unknown.
+        what: plural noun for the trainings.
     """
     now = installed_versions()
     others = [{name: version for name, version in each.items() if now.get(name) != version} for each in made]
-    told = sorted({f"{name} {version}" for each in others for name, version in each.items()})
-    return f"{sum(map(bool, others))} of {len(made)} {what} are of other versions: {', '.join(told)}" if told else ""
+    names = sorted({f"{name} {version}" for each in others for name, version in each.items()})
+    return f"{sum(map(bool, others))} of {len(made)} {what} used other versions: {', '.join(names)}" if names else ""
 
 
 def command_line() -> str:
-    """The command that runs now, as a person would type it again."""
+    """Return the current command as typed in a shell."""
     return shlex.join(["lstmae", *sys.argv[1:]])
 
 
@@ -105,45 +115,53 @@ RUNS = Path("runs")
 
 @dataclasses.dataclass(frozen=True)
 class Run(ArtifactFiles):
-    """A directory with a `config.json`; the rest as far as it has come."""
+    """Run directory: a `config.json` and the files that training has written so far.
+
+    Args:
+        directory: path of the directory.
+    """
 
     @property
     def state(self) -> Path:
-        """The training state."""
+        """Checkpoint of the training."""
         return self.directory / "state.npz"
 
     @property
     def lock(self) -> Path:
-        """The file that a training holds locked."""
+        """Lock file of a training process."""
         return self.directory / ".lock"
 
     @property
     def model_file(self) -> Path:
-        """The trained model."""
+        """File of the trained model."""
         return self.directory / "model.keras"
 
     @property
     def tensorboard(self) -> Path:
-        """The directory of TensorBoard's logs."""
+        """Directory of TensorBoard's logs."""
         return self.directory / "tensorboard"
 
     @property
     def begun(self) -> bool:
-        """Whether it says what was asked; a training that was killed at its very start may have left it empty."""
+        """Whether there is a `config.json`; a training killed at its start may have left an empty directory."""
         return (self.directory / "config.json").is_file()
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """Whether training is complete."""
         return (self.directory / "metrics.json").is_file()
 
     @property
     def exported(self) -> bool:
-        """Whether versions were exported into it."""
+        """Whether the directory contains exported versions."""
         return any(path.name.isdecimal() and path.is_dir() for path in self.directory.glob("[0-9]*"))
 
     def about(self) -> dict[str, Any]:
-        """The content of `config.json`; raises `DataError` where it is not that of a run."""
+        """Read `config.json`.
+
+        Raises:
+            DataError: the file is missing, damaged, or not that of a run.
+        """
         about = read_record(self.directory / "config.json")
         data = about.get("data")
         texts = isinstance(about.get("created"), str) and isinstance(about.get("command"), str)
@@ -153,21 +171,25 @@ class Run(ArtifactFiles):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The names of the lines of its scale, the first ""; empty where it has no line for each of many."""
-        found = self.about()["data"].get("symbols", [])
-        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-            raise DataError(f"The config.json of {str(self.directory)!r} is damaged at 'symbols'; train a new run")
-        return tuple(found)
+        """Names of the rows of the scale table, the first ""; empty if all series share one scale."""
+        names = self.about()["data"].get("symbols", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"The config.json of {str(self.directory)!r} is damaged at 'symbols'. Train a new run")
+        return tuple(names)
 
     def config(self) -> Config:
-        """The config it was asked to train."""
+        """Read the config from `config.json`."""
         return config_in_record(self.about(), self.directory / "config.json")
 
     def metrics(self) -> dict[str, Any]:
-        """The content of `metrics.json`; raises `DataError` where the training has not ended."""
+        """Read `metrics.json`.
+
+        Raises:
+            DataError: training is not complete, or the file is damaged.
+        """
         if not self.finished:
             raise DataError(
-                f"The run {str(self.directory)!r} is unfinished; go on with: "
+                f"The run {str(self.directory)!r} is unfinished. Resume with: "
                 f"lstmae {self.about()['task']} train --resume --out {shlex.quote(str(self.directory))}"
             )
         path = self.directory / "metrics.json"
@@ -176,13 +198,16 @@ class Run(ArtifactFiles):
         metrics = [metric for row in parts.values() for metric in (row.values() if isinstance(row, dict) else [None])]
         whole = all(isinstance(metric, dict) and {"value", "baselines", "unit"} <= set(metric) for metric in metrics)
         if not whole or not isinstance(content.get("training"), dict):
-            raise DataError(f"{str(path)!r} is not what a training leaves; train a new run")
+            raise DataError(f"{str(path)!r} is damaged. Train a new run")
         return content
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of `history.csv`; empty where there is none.
+        """Read the rows of `history.csv`; return an empty list if there is none.
 
-        The row of epoch 0, the untrained start, holds only what is known of it.
+        The row of epoch 0, the untrained network, has no training loss.
+
+        Raises:
+            DataError: the file is damaged.
         """
         path = self.directory / "history.csv"
         if not path.is_file():
@@ -191,10 +216,10 @@ class Run(ArtifactFiles):
             with path.open(newline="", encoding="utf-8") as file:
                 return [_epoch_of(row) for row in csv.DictReader(file)]
         except (ValueError, TypeError) as error:
-            raise DataError(f"{str(path)!r} is not what a training leaves ({error}); train a new run") from error
+            raise DataError(f"{str(path)!r} is damaged ({error}). Train a new run") from error
 
     def model(self) -> Any:
-        """Load `model.keras`, looked at first and ready to be applied. Raises `DataError` where that fails."""
+        """Validate and load `model.keras`; raise `DataError` if that fails."""
         from lstm_ae.models.archive import load
 
         parameters = self.metrics()["training"].get("parameters")
@@ -203,38 +228,38 @@ class Run(ArtifactFiles):
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(
-                f"{str(self.model_file)!r} is missing, damaged or no model ({first[:200]}); "
-                "restore it, or train a new run"
+                f"{str(self.model_file)!r} is missing, damaged, or not a model ({first[:200]}). "
+                "Restore it or train a new run"
             ) from error
 
     def write_model(self, model: Any) -> None:
-        """Save the model; equal models give equal files."""
+        """Write `model.keras`; equal models yield identical files."""
         from lstm_ae.models.archive import normalize_archive
 
-        beside = self.directory / ".part.keras"
+        temporary = self.directory / ".part.keras"
         try:
-            model.save(beside)
-            content = normalize_archive(beside)
+            model.save(temporary)
+            content = normalize_archive(temporary)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         write(self.model_file, content)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Save the rows of the epochs; a cell is empty where a row lacks a value that the last row has."""
+        """Write `history.csv`; cells are empty where a row lacks a value of the last row."""
         if rows:
             names = list(rows[-1])
             write(self.directory / "history.csv", table(names, [[row.get(name) for name in names] for row in rows]))
 
     def write_metrics(self, content: Mapping[str, Any]) -> None:
-        """Save what came out; this finishes the run."""
+        """Write `metrics.json`, which marks the run as finished."""
         write(self.directory / "metrics.json", as_json(content))
 
     def write_figure(self, name: str, png: bytes) -> Path:
-        """Save a figure; returns where."""
+        """Write a figure and return its path."""
         return write(self.directory / "figures" / f"{name}.png", png)
 
     def write_figures(self, figures: Mapping[str, Any]) -> list[Path]:
-        """Save matplotlib's figures by their names; those of a leaky run say so."""
+        """Write Matplotlib figures by name and return their paths; figures of leaky runs get a note."""
         from lstm_ae.plots.base import png, with_title
 
         leaky = self.about()["data"]["leaky"]
@@ -243,25 +268,36 @@ class Run(ArtifactFiles):
         return [self.write_figure(name, png(figure)) for name, figure in figures.items()]
 
     def write_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> Path:
-        """Save columns of equal length as a CSV file; returns where."""
+        """Write columns of equal length as a CSV file and return its path."""
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         return write(self.directory / f"{name}.csv", table(list(columns), rows))
 
 
 def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
-    """A row of `history.csv`; empty cells are left out of that of epoch 0 and refused in others."""
+    """Convert a row of `history.csv`; empty cells are allowed in the row of epoch 0 only."""
     start = row.get("epoch") in ("0", "0.0")
     return {key: float(value) for key, value in row.items() if value or not start}
 
 
 def measured_parts(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of the content of `metrics.json` that hold measures: validation and test."""
+    """Return the entries of `metrics.json` that contain metrics, by split."""
     others = ("training", "leaky", "verdict", "threshold", "columns", "seasons")
     return {part: row for part, row in metrics.items() if part not in others}
 
 
 def create_run(directory: Path | None, config: Config, source: Source, symbols: Sequence[str], command: str) -> Run:
-    """Make a run's directory, new or empty, and write what is asked of it."""
+    """Create a run directory with its `config.json`.
+
+    Args:
+        directory: a new or empty directory; None for a new one in `RUNS`.
+        config: config of the training.
+        source: description of the data.
+        symbols: names of the rows of the scale table.
+        command: command to record.
+
+    Raises:
+        ConfigError: the directory is in use or cannot be created.
+    """
     task = task_of(config)
     now = datetime.now(UTC)
     if directory is None:
@@ -282,57 +318,66 @@ def create_run(directory: Path | None, config: Config, source: Source, symbols: 
 
 
 def require_free(directory: Path) -> None:
-    """Raise where a new run cannot be put into `directory`."""
-    # What a training killed at its very start leaves is as good as nothing.
+    """Raise `ConfigError` if a new run cannot be created in `directory`."""
+    # A training killed at its start leaves only temporary files.
     if directory.is_dir() and all(path.match(".*.part") for path in directory.iterdir()):
         return
     if directory.exists() or directory.is_symlink():
         what = "is not empty" if directory.is_dir() else "is not a directory"
-        raise ConfigError(f"--out {str(directory)!r} {what}; give a new directory, or go on there by --resume")
+        raise ConfigError(f"--out {str(directory)!r} {what}. Pass a new directory, or resume with --resume")
     above = next(path for path in directory.absolute().parents if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         what = "cannot be written" if above.is_dir() else "is not a directory"
-        raise ConfigError(f"--out {str(directory)!r} cannot be made, since {str(above)!r} {what}; give another one")
+        raise ConfigError(f"--out {str(directory)!r} cannot be created, since {str(above)!r} {what}. Pass another one")
 
 
 def open_run(where: str | Path, task: str | None = None) -> Run:
-    """The run at a path, or the latest finished one of a study where `where` is "latest"."""
+    """Open a run.
+
+    Args:
+        where: run directory, or "latest" for the latest finished run in `RUNS`.
+        task: name of the study that the run must belong to; None for any.
+
+    Raises:
+        DataError: there is no such run.
+        ConfigError: the run belongs to another study.
+    """
     if str(where) == "latest":
         for run in list_runs():
             if run.finished and task in (None, run.about()["task"]):
                 return run
         which = f"{task} run" if task else "run"
-        raise DataError(f"There is no finished {which} in {str(RUNS)!r}; train one, or give its directory")
+        raise DataError(f"There is no finished {which} in {str(RUNS)!r}. Train one or pass its directory")
     run = Run(Path(where))
     if not run.directory.is_dir():
-        raise DataError(f"There is no run at {str(where)!r}; `lstmae runs list` shows those in {str(RUNS)!r}")
+        raise DataError(f"There is no run at {str(where)!r}. `lstmae runs list` shows those in {str(RUNS)!r}")
     if (run.directory / "search.json").is_file():
         best = next(iter(sorted(run.directory.glob("trials/*"))), run.directory / "trials/0000")
-        raise DataError(f"{str(where)!r} is a search; give one of its runs, such as {str(best)!r}")
-    found = run.about()["task"]
-    if task not in (None, found):
-        raise ConfigError(f"{str(where)!r} is a run of {found}; give one of {task}, or use lstmae {found}")
+        raise DataError(f"{str(where)!r} is a search. Pass one of its runs, such as {str(best)!r}")
+    actual = run.about()["task"]
+    if task not in (None, actual):
+        raise ConfigError(f"{str(where)!r} is a run of {actual}. Pass a run of {task}, or use lstmae {actual}")
     return run
 
 
 def list_runs(root: Path | None = None) -> list[Run]:
-    """The readable runs below a directory, newest first."""
-    found = []
+    """Return the readable runs in a directory, newest first; None for `RUNS`."""
+    runs = []
     for path in (root or RUNS).glob("*/config.json"):
         try:
-            found.append((Run(path.parent).about()["created"], path.parent))
+            runs.append((Run(path.parent).about()["created"], path.parent))
         except (DataError, ConfigError):
             continue
-    return [Run(directory) for _, directory in sorted(found, reverse=True)]
+    return [Run(directory) for _, directory in sorted(runs, reverse=True)]
 
 
 def find_run(config: Config, source: Source) -> Run | None:
-    """The latest finished run of the same config on the same data."""
+    """Return the latest finished run of the same config on the same data; None if there is none."""
     for run in list_runs():
         about = run.about()
         if not run.finished or about["task"] != task_of(config) or about["data"]["sha256"] != source.sha256:
             continue
-        # One of another version may hold options that are no more.
+        # Runs of other versions may contain unknown options.
         with suppress(ConfigError):
             if run.config() == config:
                 return run

@@ -17,11 +17,11 @@ from typing import Any
 
 @contextlib.contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Collect no garbage meanwhile, and never look again at the objects that are there at the end.
+    """Disable garbage collection within the context, and exclude all objects that exist at its end from later ones.
 
-    For a process that is this package's own, while it imports what it needs. An import of TensorFlow and Keras leaves
-    600,000 objects, most of which stay; the collector would walk over them again and again while they come, in every
-    full collection later, and once more as the process ends.
+    For processes of this package while they import. Importing TensorFlow and Keras creates 600,000 objects, most of
+    which stay alive; the collector would traverse them repeatedly during the import, in every later full collection,
+    and once more when the process ends.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -37,16 +37,21 @@ def run_child_process(module: str, function: str, *arguments: Any) -> None:
     """Follow the parent process, then import a module and call one of its functions.
 
     A process that `multiprocessing` spawns with this function as its target ends with its parent even while it imports
-    TensorFlow, which takes many seconds on a busy machine. The function itself as the target would be imported first.
+    TensorFlow, which can take many seconds; with the function itself as the target, the import would come first.
+
+    Args:
+        module: name of the module to import.
+        function: name of the function.
+        arguments: its arguments.
     """
     follow_parent()
     getattr(importlib.import_module(module), function)(*arguments)
 
 
 def follow_parent() -> None:
-    """End this child process as soon as its parent process has ended, and leave Ctrl-C to the parent.
+    """End this child process as soon as its parent process has ended, and ignore Ctrl-C, which the parent handles.
 
-    Ctrl-C goes to the whole group of processes, and a parent that is killed cannot tell its children.
+    Ctrl-C is sent to all processes of the group, and a killed parent cannot notify its children.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent: Any = multiprocessing.parent_process()
@@ -54,7 +59,7 @@ def follow_parent() -> None:
     def follow() -> None:
         with contextlib.suppress(OSError):
             wait([parent.sentinel])
-        # Windows has no SIGKILL, and ends a process by SIGTERM.
+        # Windows has no SIGKILL; SIGTERM ends the process there.
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
     threading.Thread(target=follow, daemon=True).start()

@@ -25,7 +25,8 @@ def table(header: Sequence[str] | None, rows: Sequence[Sequence[Any]], *, keep_f
     """Return rows as CSV; None and NaN become empty cells, floats have the fewest digits that are exact.
 
     Args:
-        header: the names of the columns; None to add no header, for more rows of the same table.
+        header: the names of the columns; None for no header, for more rows of the same table.
+        rows: one sequence of cells per row.
         keep_formulas: keep text that a spreadsheet would execute; otherwise it is escaped.
     """
     text = io.StringIO(newline="")
@@ -66,10 +67,15 @@ def unescape_formulas(cell: str) -> str:
 
 
 def write_table(path: Path, columns: Mapping[str, Any], *, keep_formulas: bool = False) -> Path:
-    """Write columns to a `.csv` or `.parquet` file.
+    """Write columns to a `.csv` or `.parquet` file and return its path.
 
     Args:
+        path: the file; its suffix selects the format.
+        columns: columns of equal length by name.
         keep_formulas: keep text in a `.csv` that a spreadsheet would execute; otherwise it is escaped.
+
+    Raises:
+        ConfigError: a `.parquet` file without pyarrow.
     """
     if path.suffix == ".csv":
         rows = zip(*columns.values(), strict=True)
@@ -81,7 +87,7 @@ def write_table(path: Path, columns: Mapping[str, Any], *, keep_formulas: bool =
         import pyarrow as pa
         import pyarrow.parquet as parquet
     except ModuleNotFoundError:
-        raise ConfigError(f"A .parquet file needs pyarrow: {install_hint('parquet')}, or give .csv") from None
+        raise ConfigError(f"A .parquet file needs pyarrow: {install_hint('parquet')}, or use .csv") from None
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
     return write(path, sink.getvalue().to_pybytes())

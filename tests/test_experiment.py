@@ -174,9 +174,9 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
     (run,) = said
     assert run.state.is_file()
     assert not run.finished
-    with pytest.raises(DataError, match="is unfinished; go on with: lstmae toy train --resume --out here"):
+    with pytest.raises(DataError, match=r"is unfinished. Resume with: lstmae toy train --resume --out here"):
         open_trained(run)
-    with pytest.raises(DataError, match="The data is not what 'here' was started with"):
+    with pytest.raises(DataError, match="The data differs from that of 'here'"):
         experiment.resume(run, TOY, load(Toy(sequences=40, seed=8)))
 
     # While another process trains there, this one keeps out.
@@ -189,7 +189,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
     assert resumed["validation"] == whole["validation"]
     assert run.model_file.read_bytes() == toy.model_file.read_bytes()
     assert not run.state.exists()
-    with pytest.raises(ConfigError, match="The run 'here' is finished; there is nothing to resume"):
+    with pytest.raises(ConfigError, match="The run 'here' is finished, so it cannot be resumed"):
         experiment.resume(run, TOY, load(TOY))
 
 
@@ -227,7 +227,7 @@ def test_a_training_that_fails_lets_go_of_its_run(monkeypatch: pytest.MonkeyPatc
 def test_a_run_on_other_data_is_not_opened(toy: Run) -> None:
     with pytest.raises(DataError) as caught:
         open_trained(toy, load(Toy(sequences=40, seed=8)))
-    assert "The data is not what" in str(caught.value)
+    assert "The data differs from that of" in str(caught.value)
     assert "40 generated sequences of 50 steps, seed 8" in str(caught.value)
     assert "by --data, or set (or unset) LSTMAE_DATA_DIR" in str(caught.value)
 
@@ -247,7 +247,7 @@ def test_without_one_good_epoch_only_the_config_is_kept() -> None:
         experiment.train(config, huge, out=Path("here"))
     text = str(caught.value)
     assert text.startswith("The loss became NaN or infinite in epoch 1 (try a lower --learning-rate, or --clip 1); ")
-    assert text.endswith("no epoch was good, so there is no model")
+    assert text.endswith("no epoch was completed, so there is no model")
     run = Run(Path("here"))
     assert not run.finished
     assert not run.model_file.exists()
@@ -272,7 +272,7 @@ def test_a_loss_turned_nan_leaves_a_run_with_the_last_good_weights(monkeypatch: 
     best = run.metrics()["training"]["best_epoch"]
     assert str(caught.value) == (
         "The loss became NaN or infinite in epoch 3 (try a lower --learning-rate, or --clip 1); "
-        f"the weights of epoch {best} are kept in here"
+        f"here contains the weights of epoch {best}"
     )
     history = run.history()
     assert len(history) == 3

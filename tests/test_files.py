@@ -61,7 +61,7 @@ def test_what_a_kill_leaves_of_a_claim_is_as_good_as_nothing(tmp_path: Path) -> 
     (tmp_path / ".mark.json.part").touch()
     claim(tmp_path, "mark.json", {"folds": 2})
     claim(tmp_path, "mark.json", {"folds": 2})
-    with pytest.raises(ConfigError, match="was begun with other options or data"):
+    with pytest.raises(ConfigError, match="was started with other options or data"):
         claim(tmp_path, "mark.json", {"folds": 3})
 
 

@@ -98,7 +98,7 @@ def test_what_is_in_use_is_refused_and_left_alone(kind: str) -> None:
     before = sorted(str(path) for path in Path().rglob("*"))
     with pytest.raises(ConfigError) as caught:
         created()
-    assert str(caught.value) == f"--out 'here' {what}; give a new directory, or go on there by --resume"
+    assert str(caught.value) == f"--out 'here' {what}. Pass a new directory, or resume with --resume"
     assert sorted(str(path) for path in Path().rglob("*")) == before
 
 
@@ -132,7 +132,7 @@ def test_an_unfinished_run_says_how_it_goes_on() -> None:
     run = created("my runs/first")
     with pytest.raises(DataError) as caught:
         run.metrics()
-    assert "is unfinished; go on with: lstmae toy train --resume --out 'my runs/first'" in str(caught.value)
+    assert "is unfinished. Resume with: lstmae toy train --resume --out 'my runs/first'" in str(caught.value)
     with pytest.raises(DataError, match="is unfinished"):
         run.model()
     assert run.history() == []
@@ -176,7 +176,7 @@ def test_config_json_must_be_a_file() -> None:
 def test_a_newer_format_is_refused(number: Any) -> None:
     run = finished("here")
     changed(run, format=number)
-    with pytest.raises(DataError, match=f"has format {number!r}, newer than this version knows; update lstm-ae"):
+    with pytest.raises(DataError, match=f"has format {number!r}, which this version does not support. Update lstm-ae"):
         runs.open_run("here")
 
 
@@ -199,16 +199,16 @@ def test_a_config_that_was_changed_by_hand_is_checked(config: Any, message: str)
 def test_a_run_of_another_study_is_refused() -> None:
     finished("here")
     assert runs.open_run("here", "toy").directory == Path("here")
-    with pytest.raises(ConfigError, match=r"'here' is a run of toy; give one of snp, or use lstmae toy"):
+    with pytest.raises(ConfigError, match=r"'here' is a run of toy. Pass a run of snp, or use lstmae toy"):
         runs.open_run("here", "snp")
-    with pytest.raises(ConfigError, match=r"config.json' is a config of toy; give one of snp"):
+    with pytest.raises(ConfigError, match=r"config.json' is a config of toy. Pass a config of snp"):
         run.read_config(Path("here"), "snp")
 
 
 @pytest.mark.parametrize("where", ["nowhere", "a file"])
 def test_where_there_is_no_run(where: str) -> None:
     Path("a file").write_text("")
-    with pytest.raises(DataError, match=f"There is no run at '{where}'; `lstmae runs list` shows those in 'runs'"):
+    with pytest.raises(DataError, match=f"There is no run at '{where}'. `lstmae runs list` shows those in 'runs'"):
         runs.open_run(where)
 
 
@@ -219,7 +219,7 @@ def test_a_config_file_by_its_run_or_itself() -> None:
 
 
 def test_latest_is_the_newest_finished_one_of_the_study() -> None:
-    with pytest.raises(DataError, match=r"There is no finished toy run in 'runs'; train one"):
+    with pytest.raises(DataError, match=r"There is no finished toy run in 'runs'. Train one"):
         runs.open_run("latest", "toy")
     with pytest.raises(DataError, match=r"There is no finished run in 'runs'"):
         runs.open_run("latest")

@@ -1,1 +1,1 @@
-"""Train and test many times over: rolling origins and folds."""
+"""Backtests: repeated training and testing with rolling origins, held-out companies, and K-fold selection."""

@@ -1,7 +1,7 @@
-"""The same study many times over: trained up to a day and tested on the days after it, or on other companies.
+"""Backtests of price forecasters: rolling origins, or held-out companies.
 
-One split by date says how a model did in one stretch of time. A rolling origin (Tashman 2000, "Out-of-sample tests of
-forecasting accuracy") says whether that holds in others.
+A single split by date measures a model in one period only. A rolling origin (Tashman 2000, "Out-of-sample tests of
+forecasting accuracy") shows whether the result holds in others.
 """
 
 import itertools
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Snp
 from lstm_ae.data import prices
-from lstm_ae.data.prices import Parts, Quotes, prepare_prices, read_quotes, split_by_date
-from lstm_ae.data.prices import select_quotes as chosen
+from lstm_ae.data.prices import Parts, Quotes, prepare_prices, read_quotes, select_quotes, split_by_date
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict
@@ -33,24 +32,24 @@ from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
 from lstm_ae.studies.snp_one_step import forecast_one_day
 
-# Share of the days that is always for training, and of the days before a test that is for validation.
+# Share of the days that is never tested, and share of the days before a test that is the validation split.
 FIRST, VALIDATION = 0.5, 0.15
 
 
 class PriceFold(NamedTuple):
-    """One training and its test.
+    """Result of one training and its test.
 
     Args:
-        number: from 1.
-        first, last: the days forecast.
-        tested: how many companies were forecast.
-        epochs: the epoch whose weights were tested.
-        evaluation: as it stands in `metrics.json`, of the part "test".
-        daily: `days`, and by predictor ("model", "persistence", "linear" and so on) the mean squared scaled error of
-            each.
-        counts: of how many forecasts each of the `days` is the mean.
-        data: what was trained and tested on, as `lstm_ae.data.windows.Source` has it; {} in folds of older versions.
-        versions: those it was trained and tested with; likewise.
+        number: number of the fold, from 1.
+        first: first forecast day.
+        last: last forecast day.
+        tested: number of forecast companies.
+        epochs: epoch whose weights were tested.
+        evaluation: content of `metrics.json` for the split "test".
+        daily: `days`, and the mean squared scaled error per day by predictor ("model", "persistence", "linear", ...).
+        counts: number of forecasts per day.
+        data: entries of a `lstm_ae.data.windows.Source`; {} in folds of older versions.
+        versions: package versions; {} in folds of older versions.
     """
 
     number: int
@@ -65,17 +64,17 @@ class PriceFold(NamedTuple):
     versions: dict[str, str] = {}
 
 
-# What folds did not always have.
+# Keys that folds of older versions lack.
 LATER = ("data", "versions")
 
 
 class PriceBacktest(NamedTuple):
-    """All folds, and what they say together.
+    """Result of a backtest.
 
     Args:
-        folds: in their order.
-        verdicts: by baseline, on all forecasts: the baseline with the smallest error first, which is the one to beat.
-        notes: what is unusual.
+        folds: the folds in order.
+        verdicts: verdicts over all folds by baseline, that with the smallest error first.
+        notes: notes on the folds, such as different versions.
     """
 
     folds: list[PriceFold]
@@ -94,30 +93,33 @@ def backtest_prices(
     notify: Callable[[int, Any], None] | None = None,
     finished: Callable[[PriceFold], None] | None = None,
 ) -> PriceBacktest:
-    """Train and test `folds` times, or train once and test so often without `refit`.
+    """Train and test a forecaster on each fold.
 
     Args:
-        out: a folder, new or that of the same backtest; folds that are there are not done again, and one that was
-            begun is gone on with.
-        by: "time" moves the origin on; "company" holds a part of the companies out of training.
-        prepared: called with what each fold is trained and tested on, before it is: its `data`.
-        notify: called with the fold and a `lstm_ae.training.loop.Progress`.
-        finished: called with each fold when it is done, also with those that were there.
+        config: config of a price forecaster.
+        folds: number of folds.
+        out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
+        by: "time" for rolling origins, "company" to hold out companies.
+        refit: train on each fold; otherwise train on the first fold only.
+        prepared: called before each fold with the entries of its `lstm_ae.data.windows.Source`.
+        notify: called with the number of the fold and a `lstm_ae.training.loop.Progress`.
+        finished: called with each completed fold, including those completed earlier.
 
     Raises:
-        ConfigError: the folder holds something else; or options that do not go with it.
+        ConfigError: a folder of another command, or incompatible options.
         DataError: too few days or companies.
+        DivergedError: a fold without a completed epoch.
     """
     quotes, every = plan_backtest(config, folds, by=by, refit=refit)
-    asked = {
+    about = {
         "config": config.to_dict(),
         "data": prices.fingerprint_quotes(quotes),
         "folds": folds,
         "by": by,
         "refit": refit,
     }
-    claim(out, "backtest.json", asked)
-    done, kept = [], None
+    claim(out, "backtest.json", about)
+    done, trained = [], None
     for number, parts in enumerate(every, 1):
         path = out / f"fold-{number}.json"
         if path.exists():
@@ -128,10 +130,10 @@ def backtest_prices(
             data = prepare_prices(config, quotes, parts, held_out=by == "company")
             if prepared:
                 prepared(data.source._asdict())
-            if kept is None or refit:
+            if trained is None or refit:
                 first = data if refit or number == 1 else prepare_prices(config, quotes, every[0])
-                kept = _trained(config, first, out / f"state-{number if refit else 1}.npz", number, notify)
-            fold = test_price_fold(kept, data, number)._replace(
+                trained = _train_fold(config, first, out / f"state-{number if refit else 1}.npz", number, notify)
+            fold = test_price_fold(trained, data, number)._replace(
                 data=data.source._asdict(), versions=installed_versions()
             )
             write(path, as_json(fold._asdict()))
@@ -140,7 +142,7 @@ def backtest_prices(
         done.append(fold)
         if finished:
             finished(fold)
-    # Folds of older versions hold fewer baselines.
+    # Folds of older versions may lack baselines.
     common = [name for name in done[0].daily if all(name in fold.daily for fold in done)]
     daily = {name: np.concatenate([fold.daily[name] for fold in done]) for name in common}
     days, model = daily.pop("days").astype("datetime64[D]"), daily.pop("model")
@@ -151,37 +153,38 @@ def backtest_prices(
 
 
 def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> tuple[Quotes, list[Parts]]:
-    """The prices and, for every fold, which of their rows train, validate and test.
+    """Read the prices and return them with the split of each fold; see `backtest_prices` for the arguments.
 
     Raises:
-        ConfigError, DataError: as `backtest_prices` does.
+        ConfigError: incompatible options.
+        DataError: too few days or companies.
     """
     if config.goal != "predict" or config.split != "time":
-        raise ConfigError("backtest is for forecasters split by time. Leave out --goal and --split")
+        raise ConfigError("backtest is for forecasters split by time. Omit --goal and --split")
     if config.scaling == "report":
-        raise ConfigError("--scale report is fitted on the days to forecast, so a backtest says nothing. Leave it out")
+        raise ConfigError("--scale report is fitted on the days to forecast, which leaks. Use another --scale")
     if by == "company" and config.scaling == "company":
-        raise ConfigError("--scale company knows no company that is held out. Leave it out, or split by time")
+        raise ConfigError("--scale company has no scale for held-out companies. Use another --scale or --split-by time")
     if by == "company" and not refit:
-        raise ConfigError("--no-refit is for --split-by time: without training anew no company is held out")
-    quotes = chosen(config, read_quotes(config.data, config.fields))
-    found = _companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit)
-    return quotes, list(found)
+        raise ConfigError("--no-refit needs --split-by time, since holding out companies requires training")
+    quotes = select_quotes(config, read_quotes(config.data, config.fields))
+    splits = _companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit)
+    return quotes, list(splits)
 
 
 def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[Parts]:
-    """Test blocks one after another; the window before each is read by its first forecasts and trains nothing.
+    """Yield the splits of consecutive test blocks; the window before each block is input only, not training data.
 
-    Without `refit` all have the training and validation days of the first.
+    Without `refit` all folds have the training and validation days of the first.
     """
     days = np.unique(quotes.day)
     edges = np.linspace(len(days) * FIRST, len(days), folds + 1).astype(int)
     if (np.diff(edges) < 1).any():
-        raise DataError(f"{quotes.name} holds {len(days)} days, too few for {folds} folds; lower --folds")
+        raise DataError(f"{quotes.name} has {len(days)} days, too few for {folds} folds. Reduce --folds")
     for first, last in itertools.pairwise(edges):
         known = max((first if refit else edges[0]) - config.window, 0)
-        held = int(known * (1 - VALIDATION))
-        yield _between(days[held], days[known], days[max(first - config.window, 0)], days[last - 1])
+        validation = int(known * (1 - VALIDATION))
+        yield _between(days[validation], days[known], days[max(first - config.window, 0)], days[last - 1])
 
 
 def _between(validation: Any, end: Any, test: Any, last: Any) -> Parts:
@@ -195,51 +198,58 @@ def _between(validation: Any, end: Any, test: Any, last: Any) -> Parts:
 
 
 def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
-    """The usual split by date, but the test days are those of companies that train nothing."""
+    """Yield splits by date whose test days belong to companies without training days."""
     order = np.random.default_rng(seed).permutation(np.unique(quotes.company))
     if folds > len(order):
-        raise DataError(
-            f"{quotes.name} holds {len(order)} companies that were asked for, too few for {folds} folds; lower --folds"
-        )
+        raise DataError(f"{quotes.name} has {len(order)} selected companies, too few for {folds} folds. Reduce --folds")
     for group in np.array_split(order, folds):
         names = {quotes.symbols[number] for number in group}
 
         def parts(rows: Quotes, names: set[str] = names) -> NDArray[np.int32]:
-            held = np.array([symbol in names for symbol in rows.symbols])[rows.company]
+            held_out = np.array([symbol in names for symbol in rows.symbols])[rows.company]
             part = split_by_date(rows)
-            return np.where((part == 2) == held, part, -1).astype(np.int32)
+            return np.where((part == 2) == held_out, part, -1).astype(np.int32)
 
         yield parts
 
 
-def _trained(
+def _train_fold(
     config: Snp, data: Data, state: Path, number: int, notify: Callable[[int, Any], None] | None
 ) -> tuple[Any, int]:
-    def tell(progress: Any) -> None:
+    """Return a fold's model and the epoch of its weights."""
+
+    def report(progress: Any) -> None:
         if notify:
             notify(number, progress)
 
-    model, fitted = fit_model(config, data, state=state, identity=identity_in(state, config, data), notify=tell)
+    model, fitted = fit_model(config, data, state=state, identity=identity_in(state, config, data), notify=report)
     if not fitted.epochs:
         raise DivergedError(
-            f"Fold {number}: {fitted.stopped}; no epoch was good (try a lower --learning-rate, or --clip 1)"
+            f"Fold {number}: {fitted.stopped} before the first epoch was complete. Try a lower --learning-rate or "
+            "--clip 1"
         )
     return model, fitted.best_epoch
 
 
-def test_price_fold(kept: tuple[Any, int], data: Data, number: int) -> PriceFold:
-    """Test a model, and the epoch whose weights it has, on a fold."""
-    model, epochs = kept
-    way = forecast_one_day(model, data.test.span - 1)
-    fitted = fit_price_baselines(data, way.given, 1, with_open=way.with_open)
-    found = price_errors(way, data, data.test, fitted, calibrate_price_intervals(way, data))
+def test_price_fold(trained: tuple[Any, int], data: Data, number: int) -> PriceFold:
+    """Test a model on a fold.
+
+    Args:
+        trained: the model and the epoch of its weights.
+        data: data of the fold.
+        number: number of the fold, from 1.
+    """
+    model, epochs = trained
+    method = forecast_one_day(model, data.test.span - 1)
+    fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open)
+    errors = price_errors(method, data, data.test, fitted, calibrate_price_intervals(method, data))
     evaluation = Evaluation(
-        {"test": price_metrics(found, mean_absolute_change(data))}, {"test": judge_prices(found)}
+        {"test": price_metrics(errors, mean_absolute_change(data))}, {"test": judge_prices(errors)}
     ).as_json()
-    days, which = np.unique(found.days[:, 0], return_inverse=True)
+    days, which = np.unique(errors.days[:, 0], return_inverse=True)
     count = np.bincount(which)
     daily: dict[str, list[Any]] = {"days": days.astype(str).tolist()}
-    for name, error in found.scaled.items():
+    for name, error in errors.scaled.items():
         daily[name or "model"] = (np.bincount(which, error[:, 0] ** 2) / count).tolist()
-    tested = len(np.unique(found.company))
+    tested = len(np.unique(errors.company))
     return PriceFold(number, daily["days"][0], daily["days"][-1], tested, epochs, evaluation, daily, count.tolist())

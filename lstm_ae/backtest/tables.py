@@ -1,7 +1,7 @@
-"""Which rows of anyone's own table a rolling origin trains, validates and tests with.
+"""Backtests of forecasters of tables with rolling origins.
 
-Of all rows the second half in time is tested, in pieces of equal size. A piece begins and ends at one time in all
-series, so that no model has learned from what came later in another one.
+The second half of the rows in time is tested in blocks of equal size. A block starts and ends at the same time in all
+series, so that no model is trained on later rows of another series.
 """
 
 from collections.abc import Callable
@@ -32,15 +32,16 @@ Numbers = NDArray[Any]
 
 
 class FoldData(NamedTuple):
-    """A table up to the end of a fold's test.
+    """Table up to the end of a fold's test block.
 
     Args:
-        config, data: as a training takes them.
+        config: complete config of the training.
+        data: data of the training.
         ids: names of the series.
-        series: `(rows,)` that windows of the test part are cut from, places in `ids`.
-        times: `(rows,)` of these, as in `Measurements`.
-        places: `(rows,)` of these, where each row stands in the whole table; of use without times.
-        zone: how times are told, as in `Measurements`.
+        series: `(rows,)` series of the rows that test windows are cut from, as indices into `ids`.
+        times: `(rows,)` their times, as in `Measurements`.
+        places: `(rows,)` their row numbers in the table; used without times.
+        zone: time zone of the output, as in `Measurements`.
     """
 
     config: Series
@@ -55,13 +56,22 @@ class FoldData(NamedTuple):
 def start_backtest(
     config: Series, folds: int, reading: Progress | None = None
 ) -> tuple[Series, Measurements, tuple[str, ...]]:
-    """The config with what it leaves open found in the first fold's rows, the table, and what was found, in words.
+    """Read the table and infer omitted options from the first fold's rows.
+
+    Args:
+        config: config of a forecaster of tables.
+        folds: number of folds.
+        reading: called while the table is read.
+
+    Returns:
+        The complete config, the table, and notes on the inferred options.
 
     Raises:
-        ConfigError, DataError: as `backtest_table` does.
+        ConfigError: incompatible options.
+        DataError: too few rows.
     """
     if config.task != "forecast" or config.split_by == "series" or config.split != Series.split:
-        raise ConfigError("backtest is for --task forecast and divides the rows itself. Leave out --split")
+        raise ConfigError("backtest is for --task forecast and defines its own splits. Omit --split")
     table = read_measurements(config, reading)
     require_even(config, table)
     first = split_fold(config, table, 1, folds)
@@ -71,10 +81,17 @@ def start_backtest(
 
 
 def split_fold(config: Series, table: Measurements, number: int, folds: int) -> FoldData:
-    """The rows up to the end of a fold's test, divided so that the test holds its piece.
+    """Return the rows up to the end of a fold's test block, split into training, validation, and test.
+
+    Args:
+        config: config of a forecaster of tables.
+        table: the whole table.
+        number: number of the fold, from 1.
+        folds: number of folds.
 
     Raises:
-        ConfigError, DataError: as `backtest_table` does.
+        ConfigError: incompatible options.
+        DataError: too few rows.
     """
     low, high = fold_edges(table, folds)[number - 1 : number + 1]
 
@@ -88,65 +105,65 @@ def split_fold(config: Series, table: Measurements, number: int, folds: int) -> 
         return part
 
     prepared = prepare_table(config, rows_until(table, high), parts)
-    settled = complete_config(config, prepared, folds=True)
+    completed = complete_config(config, prepared, folds=True)
     rows, _ = window_rows_of_part(prepared, 2)
     series, times = prepared.grid.series[rows], prepared.grid.times[rows]
     places = np.searchsorted(table.series, series) + times if table.layout.time is None else times
-    return FoldData(*settled, table.ids, series, times, places, table.zone)
+    return FoldData(*completed, table.ids, series, times, places, table.zone)
 
 
 def fold_edges(table: Measurements, folds: int) -> Numbers:
-    """Where each piece begins, and the end of the last, in the order that rows are divided by: `(folds + 1,)`.
+    """Return the start of each test block and the end of the last one, `(folds + 1,)` in the units of `_order`.
 
     Raises:
-        DataError: a piece without rows.
+        DataError: a block without rows.
     """
     order = np.sort(_order(table, table))
     begins = order[np.linspace(len(order) * FIRST, len(order), folds + 1)[:-1].astype(int)]
-    found: Numbers = np.append(begins, order[-1] + 1)
-    if (np.diff(found) <= 0).any():
-        raise DataError(f"{table.name} holds too few times for {folds} folds; lower --folds")
-    return found
+    edges: Numbers = np.append(begins, order[-1] + 1)
+    if (np.diff(edges) <= 0).any():
+        raise DataError(f"{table.name} has too few times for {folds} folds. Reduce --folds")
+    return edges
 
 
 def _order(table: Measurements, rows: Measurements | Grid) -> Numbers:
-    """The times of rows; without times how far each is in its series, from 0 to 1."""
+    """Return the times of rows; without times, their relative position in their series, from 0 to 1."""
     if table.layout.time is not None:
         return rows.times
-    found: Numbers = rows.times / np.bincount(table.series, minlength=len(table.ids))[rows.series]
-    return found
+    positions: Numbers = rows.times / np.bincount(table.series, minlength=len(table.ids))[rows.series]
+    return positions
 
 
 def rows_until(table: Measurements, end: float) -> Measurements:
-    """The rows before an edge."""
-    kept = _order(table, table) < end
-    labels = None if table.labels is None else table.labels[kept]
+    """Return the rows before an edge of `fold_edges`."""
+    before = _order(table, table) < end
+    labels = None if table.labels is None else table.labels[before]
     return table._replace(
-        series=table.series[kept],
-        times=table.times[kept],
-        values=table.values[kept],
+        series=table.series[before],
+        times=table.times[before],
+        values=table.values[before],
         labels=labels,
-        lines=table.lines[kept],
+        lines=table.lines[before],
     )
 
 
 class TableFold(NamedTuple):
-    """One training and its test.
+    """Result of one training and its test.
 
     Args:
-        number: from 1.
-        first, last: times of the first and the last window's end, by the table's clocks, or their rows within a series.
-        windows: windows that were forecast from.
-        epochs: the epoch whose weights were tested.
-        evaluation: as it stands in `metrics.json`, of the part "test".
-        baseline: the naive one, which skill is counted against.
-        moments: when forecasts were made, to the step: nanoseconds since 1970, or rows of the table without times.
-        errors: by predictor ("model", "baseline", "linear" for the linear regression, others by their names) the mean
-            squared scaled error of each.
-        counts: of how many forecasts each of the `moments` is the mean.
-        rounding: how far the model's error of each of the `moments` may be off by rounding.
-        left_out: names of the series of which nothing was forecast that is known.
-        versions: those it was trained and tested with; {} in folds of older versions.
+        number: number of the fold, from 1.
+        first: time of the first window's end in the table's time zone, or its row in its series.
+        last: time of the last window's end.
+        windows: number of test windows.
+        epochs: epoch whose weights were tested.
+        evaluation: content of `metrics.json` for the split "test".
+        baseline: name of the naive baseline of the skill.
+        moments: forecast origins: nanoseconds since 1970, or rows of a table without times.
+        errors: mean squared scaled error per moment by predictor ("model", "baseline", "linear", other names).
+        counts: number of forecasts per moment.
+        rounding: maximum rounding error of the model's error, per moment.
+        left_out: names of the series without any forecast that has actual values.
+        versions: package versions; {} in folds of older versions.
     """
 
     number: int
@@ -165,13 +182,12 @@ class TableFold(NamedTuple):
 
 
 class TableBacktest(NamedTuple):
-    """All folds, and what they say together.
+    """Result of a backtest.
 
     Args:
-        folds: in their order.
-        verdicts: by baseline, as `Fold.errors` names it, on all forecasts: the baseline with the smallest error first,
-            which is the one to beat.
-        notes: what is unusual.
+        folds: the folds in order.
+        verdicts: verdicts over all folds by baseline as in `TableFold.errors`, that with the smallest error first.
+        notes: notes on the folds, such as different versions.
     """
 
     folds: list[TableFold]
@@ -189,23 +205,24 @@ def backtest_table(
     notify: Callable[[int, Any], None] | None = None,
     finished: Callable[[TableFold], None] | None = None,
 ) -> TableBacktest:
-    """Train and test `folds` times: the second half of the rows in so many pieces, each after all before it.
+    """Train and test a forecaster on each fold: on each block of the second half of the rows after all earlier rows.
 
-    Pieces begin at one time in all series, or without times after one share of each. What is left open is found in the
-    first fold's rows. The first forecasts of a piece read the last window before it.
+    Blocks start at the same time in all series, or without times at the same relative position. Omitted options are
+    inferred from the first fold's rows. The first forecasts of a block read the last window before it.
 
     Args:
-        out: a folder, new or that of the same backtest; folds that are there are not done again, and one that was
-            begun is gone on with.
+        config: config of a forecaster of tables.
+        folds: number of folds.
+        out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
         reading: called while the table is read.
-        begins: called before the first fold with what was found in its rows, in words.
-        notify: called with the fold and a `lstm_ae.training.loop.Progress`.
-        finished: called with each fold when it is done, also with those that were there.
+        begins: called before the first fold with notes on the inferred options.
+        notify: called with the number of the fold and a `lstm_ae.training.loop.Progress`.
+        finished: called with each completed fold, including those completed earlier.
 
     Raises:
-        ConfigError: the folder holds something else; or options that do not go with it.
+        ConfigError: a folder of another command, or incompatible options.
         DataError: too few rows.
-        Diverged: a fold without a good epoch.
+        DivergedError: a fold without a completed epoch.
     """
     config, table, notes = start_backtest(config, folds, reading)
     values = fingerprint(table.series, table.times, table.values)
@@ -219,7 +236,7 @@ def backtest_table(
             fold = TableFold(**read_part(path, TableFold._fields, ("versions",)))
         else:
             rows = split_fold(config, table, number, folds)
-            fold = test_table_fold(rows, *_trained(rows, number, state, notify), number)._replace(
+            fold = test_table_fold(rows, *_train_fold(rows, number, state, notify), number)._replace(
                 versions=installed_versions()
             )
             write(path, as_json(fold._asdict()))
@@ -228,7 +245,7 @@ def backtest_table(
         if finished:
             finished(fold)
     moments = np.concatenate([fold.moments for fold in done])
-    # Seasons, and so the names of baselines, may differ from fold to fold.
+    # Seasons, and thus the names of baselines, may differ between folds.
     common = [name for name in done[0].errors if all(name in fold.errors for fold in done)]
     errors = {name: np.concatenate([fold.errors[name] for fold in done]) for name in common}
     names = {fold.baseline for fold in done}
@@ -239,56 +256,68 @@ def backtest_table(
     verdicts = against_each(
         errors.pop("model"), errors, moments, steps=config.horizon, counts=counts, rounding=rounding
     )
-    verdicts = {name: judged._replace(baseline=called.get(name, name)) for name, judged in verdicts.items()}
+    verdicts = {name: verdict._replace(baseline=called.get(name, name)) for name, verdict in verdicts.items()}
     note = describe_other_versions([fold.versions for fold in done], "folds")
     return TableBacktest(done, verdicts, [note] if note else [])
 
 
-def _trained(rows: FoldData, number: int, state: Path, notify: Callable[[int, Any], None] | None) -> tuple[Any, int]:
-    """A fold's model, and the epoch whose weights it has."""
+def _train_fold(rows: FoldData, number: int, state: Path, notify: Callable[[int, Any], None] | None) -> tuple[Any, int]:
+    """Return a fold's model and the epoch of its weights."""
 
-    def tell(progress: Any) -> None:
+    def report(progress: Any) -> None:
         if notify:
             notify(number, progress)
 
     config, data = rows.config, rows.data
-    model, fitted = fit_model(config, data, state=state, identity=identity_in(state, config, data), notify=tell)
+    model, fitted = fit_model(config, data, state=state, identity=identity_in(state, config, data), notify=report)
     if not fitted.epochs:
         raise DivergedError(
-            f"Fold {number}: {fitted.stopped}; no epoch was good (try a lower --learning-rate, or --clip 1)"
+            f"Fold {number}: {fitted.stopped} before the first epoch was complete. Try a lower --learning-rate or "
+            "--clip 1"
         )
     return model, fitted.best_epoch
 
 
 def test_table_fold(rows: FoldData, model: Any, epoch: int, number: int) -> TableFold:
-    """Test a model on a fold; `epoch` is the one whose weights it has."""
+    """Test a model on a fold.
+
+    Args:
+        rows: data of the fold.
+        model: the trained model.
+        epoch: epoch of its weights.
+        number: number of the fold, from 1.
+
+    Raises:
+        DataError: no forecast has actual values.
+    """
     data = rows.data
     fitted = fit_table_baselines(data, table_metrics.past_steps(model))
-    found = table_metrics.table_errors(
+    forecast_errors = table_metrics.table_errors(
         model, data, data.test, fitted, table_metrics.error_quantiles(model, data, fitted)
     )
-    columns = table_metrics.skill_by_column(found, data.feature_names, fitted.seasons)
-    judged = table_metrics.judge_table(found, data.feature_names)
+    columns = table_metrics.skill_by_column(forecast_errors, data.feature_names, fitted.seasons)
+    verdict = table_metrics.judge_table(forecast_errors, data.feature_names)
     evaluation = Evaluation(
-        {"test": table_metrics.table_metrics(found)}, {"test": judged}, columns={"test": columns}
+        {"test": table_metrics.table_metrics(forecast_errors)}, {"test": verdict}, columns={"test": columns}
     ).as_json()
-    there = ~np.isnan(found.squared[""])
-    if not there.any():
-        raise DataError(f"Fold {number}: nothing is known of what followed its windows; lower --folds")
+    known = ~np.isnan(forecast_errors.squared[""])
+    if not known.any():
+        raise DataError(f"Fold {number}: all values after its windows are missing. Reduce --folds")
     made, time = data.test.starts + table_metrics.past_steps(model) - 1, data.test.time
     ends = rows.times[made]
     first, last = (
         str(end) if time is None and rows.zone is None else format_time(int(end), rows.zone)
         for end in (ends.min(), ends.max())
     )
-    moments = rows.places[made] if time is None else found.moments
-    forecast = set(rows.series[made[there]].tolist())
-    left_out = [name for place, name in enumerate(rows.ids) if place not in forecast]
-    keys = {"": "model", found.naive: "baseline", LINEAR: "linear"}
-    when, which = np.unique(moments[there], return_inverse=True)
+    moments = rows.places[made] if time is None else forecast_errors.moments
+    forecast = set(rows.series[made[known]].tolist())
+    left_out = [name for number, name in enumerate(rows.ids) if number not in forecast]
+    keys = {"": "model", forecast_errors.naive: "baseline", LINEAR: "linear"}
+    when, which = np.unique(moments[known], return_inverse=True)
     count = np.bincount(which)
     errors = {
-        keys.get(name, name): (np.bincount(which, of[there]) / count).tolist() for name, of in found.squared.items()
+        keys.get(name, name): (np.bincount(which, squared[known]) / count).tolist()
+        for name, squared in forecast_errors.squared.items()
     }
     return TableFold(
         number,
@@ -297,17 +326,17 @@ def test_table_fold(rows: FoldData, model: Any, epoch: int, number: int) -> Tabl
         data.test.samples,
         epoch,
         evaluation,
-        found.naive,
+        forecast_errors.naive,
         when.tolist(),
         errors,
         count.tolist(),
-        (np.bincount(which, found.rounding[there]) / count).tolist(),
+        (np.bincount(which, forecast_errors.rounding[known]) / count).tolist(),
         left_out,
     )
 
 
 def fold_skills(fold: TableFold) -> tuple[float, float]:
-    """Over the naive baseline, of the model and of the linear regression."""
+    """Return the skills of the model and of the linear regression over the naive baseline."""
     ours, naive, linear = (
         float(np.average(fold.errors[name], weights=fold.counts)) for name in ("model", "baseline", "linear")
     )

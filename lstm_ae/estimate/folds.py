@@ -111,7 +111,7 @@ def estimate_kfold(config: Snp, axes: Sequence[Axis], folds: int, *, keep: float
     last = measure_training(large, load(large), seconds=SECONDS)
     first = last if small == large else measure_training(small, load(small), seconds=SECONDS, finish=False)
     one, other = (found.pace.of(found.work) for found in (first, last))
-    trainings = (len(every) + kfold.kept_settings(len(every), keep)) * folds
+    trainings = (len(every) + kfold.second_round_settings(len(every), keep)) * folds
     each = Duration((one.usual + other.usual) / 2, max(one.slowest, other.slowest))
     told = f"{format_count(trainings, 'training')} of {one.usual:.3g} to {other.usual:.3g} s, in two rounds"
     parts = (

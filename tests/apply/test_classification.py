@@ -211,7 +211,7 @@ def test_what_is_refused(place: Path) -> None:
         == "--out must end in .csv or .parquet. Received: 'c.txt'"
     )
     assert "--id-col names 'walk', no column of 't.csv'" in refused(f"series classify {run} t.csv --out c.csv", 2)
-    for verb, words in (("detect", "it was not trained to find anomalies"), ("encode", "is a run of --task classify")):
+    for verb, words in (("detect", "is not an anomaly detector"), ("encode", "is a run of --task classify")):
         line = f"series {verb} {run} {place}/walks.csv" + (" --out c.csv" if verb == "encode" else "")
         assert words in refused(line, 2 if verb == "encode" else 3)
     shutil.copytree(run, "other")

@@ -118,7 +118,7 @@ def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
     titles = []
     folding._winner(config, read_quotes(path), tmp_path, "kfold", None, lambda title, _: titles.append(title))
     assert begun == [("resume", True) if left == "these versions" else ("train", False)]
-    assert titles == ["winner, anew: it was begun with other versions" if left == "other versions" else "winner"]
+    assert titles == ["winner, restarted with other versions" if left == "other versions" else "winner"]
 
 
 def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, monkeypatch):
@@ -160,7 +160,7 @@ def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     write(part, as_json({"val_loss": 1.0}))  # of a version that told nothing
     assert kfold(*asked).notes == []
     write(part, as_json({"val_loss": 1.0, "data": {}, "versions": versions | {"numpy": "1.0"}}))
-    assert kfold(*asked).notes == ["1 of 7 trainings are of other versions: numpy 1.0"]
+    assert kfold(*asked).notes == ["1 of 7 trainings used other versions: numpy 1.0"]
 
 
 def test_values_that_do_not_go_together_are_refused_before_any_training(path, tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_stopped_and_gone_on_with(path, tmp_path):
     for one, other in zip(part.settings, whole.settings, strict=True):
         for ours, theirs in zip(one.rounds, other.rounds, strict=True):
             assert ours == pytest.approx(theirs, rel=1e-4)
-    with pytest.raises(ConfigError, match="was begun with other options or data"):
+    with pytest.raises(ConfigError, match="was started with other options or data"):
         kfold(config, AXES[:1], 2, tmp_path / "part")
 
 
@@ -213,17 +213,17 @@ def test_a_setting_that_diverges_comes_last(path, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("axes", "folds", "choices", "error", "words"),
     [
-        ((), 2, {}, ConfigError, "kfold compares what is listed"),
-        ((Axis("units", low=1, high=8),), 2, {}, ConfigError, "no ranges"),
-        (AXES, 2, {"split": "report"}, ConfigError, "has a split of its own"),
+        ((), 2, {}, ConfigError, "kfold needs lists of values"),
+        ((Axis("units", low=1, high=8),), 2, {}, ConfigError, "not ranges"),
+        (AXES, 2, {"split": "report"}, ConfigError, "defines its own splits"),
         (
             AXES,
             2,
             {"scale": "report", "inputs": None},
             ConfigError,
-            "--scale report is fitted on the days that validate",
+            "--scale report is fitted on the validation days",
         ),
-        (AXES, 40, {}, DataError, "holds 170 days before the test part, too few for 40 folds of more than 5 days"),
+        (AXES, 40, {}, DataError, "has 170 days before the test split, too few for 40 folds of more than 5 days"),
     ],
 )
 def test_what_cannot_be_done(path, tmp_path, axes, folds, choices, error, words):

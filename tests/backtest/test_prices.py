@@ -119,11 +119,11 @@ def test_what_all_folds_say_together(path, tmp_path):
 @pytest.mark.slow
 def test_another_backtest_in_its_place_is_refused(path, tmp_path):
     backtest_prices(config_of(path), 2, tmp_path / "here")
-    with pytest.raises(ConfigError, match="was begun with other options or data"):
+    with pytest.raises(ConfigError, match="was started with other options or data"):
         backtest_prices(config_of(path), 3, tmp_path / "here")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/note").touch()
-    with pytest.raises(ConfigError, match=r"is not empty and holds no backtest\.json"):
+    with pytest.raises(ConfigError, match=r"is not empty and contains no backtest\.json"):
         backtest_prices(config_of(path), 2, tmp_path / "full")
 
 
@@ -132,15 +132,20 @@ def test_another_backtest_in_its_place_is_refused(path, tmp_path):
     [
         ({"split": "report"}, {}, ConfigError, "backtest is for forecasters split by time"),
         ({"scale": "report", "inputs": None}, {}, ConfigError, "--scale report is fitted on the days to forecast"),
-        ({"scale": "company", "inputs": None}, {"by": "company"}, ConfigError, "knows no company that is held out"),
-        ({}, {"by": "company", "refit": False}, ConfigError, "--no-refit is for --split-by time"),
+        (
+            {"scale": "company", "inputs": None},
+            {"by": "company"},
+            ConfigError,
+            "--scale company has no scale for held-out companies",
+        ),
+        ({}, {"by": "company", "refit": False}, ConfigError, "--no-refit needs --split-by time"),
         (
             {},
             {"by": "company"},
             DataError,
-            "holds 4 companies that were asked for, too few for 300 folds; lower --folds",
+            "has 4 selected companies, too few for 300 folds. Reduce --folds",
         ),
-        ({}, {}, DataError, "holds 400 days, too few for 300 folds; lower --folds"),
+        ({}, {}, DataError, "has 400 days, too few for 300 folds. Reduce --folds"),
     ],
 )
 def test_what_cannot_be_done(path, tmp_path, choices, more, error, words):
@@ -177,7 +182,7 @@ def test_other_data_in_the_same_file_is_another_backtest(tmp_path):
     path = prices(tmp_path, days_of("AAA", 300))
     backtest_prices(config_of(path), 2, tmp_path / "out")
     prices(tmp_path, days_of("AAA", 301))
-    with pytest.raises(ConfigError, match="was begun with other options or data"):
+    with pytest.raises(ConfigError, match="was started with other options or data"):
         backtest_prices(config_of(path), 2, tmp_path / "out")
 
 
@@ -186,7 +191,7 @@ def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
         PriceFold(number, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
         for number in (1, 2)
     )
-    monkeypatch.setattr(backtests, "_trained", lambda *_: None)
+    monkeypatch.setattr(backtests, "_train_fold", lambda *_: None)
     monkeypatch.setattr(backtests, "test_price_fold", lambda kept, data, number: (first, last)[number - 1])
     monkeypatch.setattr(backtests, "against_each", lambda *_, **__: {})
     told = []
@@ -208,7 +213,7 @@ def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
 
 def test_folds_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     fold = PriceFold(1, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
-    monkeypatch.setattr(backtests, "_trained", lambda *_: None)
+    monkeypatch.setattr(backtests, "_train_fold", lambda *_: None)
     monkeypatch.setattr(backtests, "test_price_fold", lambda *_: fold)
     monkeypatch.setattr(backtests, "against_each", lambda *_, **__: {})
     assert backtest_prices(config_of(path), 2, tmp_path).notes == []
@@ -216,7 +221,7 @@ def test_folds_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     assert set(first["versions"]) > {"keras", "lstm-ae"}
     first["versions"]["keras"] = "2.15"
     write(tmp_path / "fold-1.json", as_json(first))
-    assert backtest_prices(config_of(path), 2, tmp_path).notes == ["1 of 2 folds are of other versions: keras 2.15"]
+    assert backtest_prices(config_of(path), 2, tmp_path).notes == ["1 of 2 folds used other versions: keras 2.15"]
 
 
 def test_companies_not_asked_for_are_in_no_group(path):
@@ -238,7 +243,7 @@ def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
         daily = {"days": some, "model": ours.tolist(), "persistence": [1.0] * 50, "linear": [0.5] * 50}
         return backtests.PriceFold(number, some[0], some[-1], 1, 1, {}, daily, np.where(crowded, 1000, 1).tolist())
 
-    monkeypatch.setattr(backtests, "_trained", lambda *_: None)
+    monkeypatch.setattr(backtests, "_train_fold", lambda *_: None)
     monkeypatch.setattr(backtests, "test_price_fold", tested)
     verdicts = backtest_prices(config_of(path), 2, tmp_path / "out").verdicts
     assert list(verdicts) == ["linear", "persistence"]
@@ -270,7 +275,7 @@ def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch)
         )
 
     monkeypatch.setattr(backtests, "fit_model", diverge)
-    with pytest.raises(DivergedError, match="Fold 1: the loss became NaN or infinite in epoch 1; no epoch was good"):
+    with pytest.raises(DivergedError, match="Fold 1: the loss became NaN or infinite in epoch 1"):
         backtest_prices(config_of(path), 2, tmp_path / "x")
 
 
@@ -280,7 +285,7 @@ def test_a_damaged_fold_is_named(path, tmp_path, content):
     backtest_prices(config_of(path), 2, tmp_path / "out")
     damaged = tmp_path / "out/fold-2.json"
     damaged.write_text(content)
-    with pytest.raises(DataError, match=r"fold-2\.json' is damaged or of another version; delete it, and the same"):
+    with pytest.raises(DataError, match=r"fold-2\.json' is damaged or of another version. Delete it"):
         backtest_prices(config_of(path), 2, tmp_path / "out")
     damaged.unlink()
     assert len(backtest_prices(config_of(path), 2, tmp_path / "out").folds) == 2

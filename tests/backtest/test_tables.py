@@ -91,7 +91,7 @@ def test_a_training_that_looks_ahead_says_so() -> None:
 
 def test_too_many_folds_for_the_times() -> None:
     frame = series_of({"x": 40, "y": 40}, {"x": "2020-01-01", "y": "2020-01-01"})
-    with pytest.raises(DataError, match=r"t\.csv.* holds too few times for 30 folds; lower --folds"):
+    with pytest.raises(DataError, match=r"t\.csv.* has too few times for 30 folds. Reduce --folds"):
         tables.start_backtest(config_of(frame, id_col=("pump",), time_col="day"), 30)
 
 
@@ -121,7 +121,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
             np.zeros(split.samples),
         )
 
-    monkeypatch.setattr(tables, "_trained", lambda *_: (None, 1))
+    monkeypatch.setattr(tables, "_train_fold", lambda *_: (None, 1))
     monkeypatch.setattr(tables, "fit_table_baselines", lambda *_: SimpleNamespace(seasons=(None,)))
     monkeypatch.setattr(table_metrics, "past_steps", lambda _: WINDOW)
     monkeypatch.setattr(table_metrics, "error_quantiles", lambda *_: None)

@@ -53,15 +53,15 @@ def refused(capsys):
 
 
 def test_output_that_is_in_use(refused, one):
-    text = "--out 'one' is not empty; give a new directory, or go on there by --resume"
+    text = "--out 'one' is not empty. Pass a new directory, or resume with --resume"
     assert refused("toy train --out one", 2) == text
 
 
 def test_output_that_is_a_file(refused, empty_directory):
     (empty_directory / "file").touch()
-    text = "--out 'file' is not a directory; give a new directory, or go on there by --resume"
+    text = "--out 'file' is not a directory. Pass a new directory, or resume with --resume"
     assert refused("toy train --out file", 2) == text
-    assert refused("toy train --out file/below", 2).startswith("--out 'file/below' cannot be made, since ")
+    assert refused("toy train --out file/below", 2).startswith("--out 'file/below' cannot be created, since ")
     assert os.listdir() == ["file"]
 
 
@@ -117,25 +117,25 @@ def test_two_runs_into_one_directory(refused, one):
 
     (one / "metrics.json").unlink()
     with filelock.FileLock(one / ".lock"):
-        text = "Another process is training in 'one'; wait for it, or give another --out"
+        text = "Another process is training in 'one'. Wait for it or pass another --out"
         assert refused("toy train --resume --out one", 2) == text
 
 
 def test_a_run_that_is_none(refused, one):
     assert refused("toy evaluate --run none", 3) == (
-        "There is no run at 'none'; `lstmae runs list` shows those in 'runs'"
+        "There is no run at 'none'. `lstmae runs list` shows those in 'runs'"
     )
     Path("empty").mkdir()
     assert refused("export empty", 3) == "'empty' is not a run: it has no config.json"
-    assert refused("export latest", 3) == "There is no finished run in 'runs'; train one, or give its directory"
-    assert refused("snp evaluate --run one", 2) == "'one' is a run of toy; give one of snp, or use lstmae toy"
+    assert refused("export latest", 3) == "There is no finished run in 'runs'. Train one or pass its directory"
+    assert refused("snp evaluate --run one", 2) == "'one' is a run of toy. Pass a run of snp, or use lstmae toy"
     assert refused("runs list none", 3) == "'none' is not a directory; give the one that holds the runs"
 
 
 def test_a_run_that_is_half_written(refused, one):
     one = one.rename("my one")
     (one / "metrics.json").unlink()
-    text = "The run 'my one' is unfinished; go on with: lstmae toy train --resume --out 'my one'"
+    text = "The run 'my one' is unfinished. Resume with: lstmae toy train --resume --out 'my one'"
     for line in ("toy evaluate --run 'my one'", "toy predict --run 'my one'", "export 'my one'"):
         assert refused(line, 3) == text
 
@@ -152,7 +152,7 @@ def test_a_run_of_a_newer_version(refused, one):
     (one / "config.json").write_text(json.dumps(about | {"format": asked.FORMAT + 1}))
     for line in ("runs show one", "export one", "toy train --config one", "toy train --resume --out one"):
         assert refused(line, 3).endswith(
-            f"has format {asked.FORMAT + 1}, newer than this version knows; update lstm-ae"
+            f"has format {asked.FORMAT + 1}, which this version does not support. Update lstm-ae"
         )
 
 
@@ -166,7 +166,7 @@ def test_options_that_contradict_the_run(refused, one):
 
 
 def test_resuming_what_is_finished(refused, one):
-    text = "The run 'one' is finished; there is nothing to resume. Measure it with evaluate, or train another"
+    text = "The run 'one' is finished, so it cannot be resumed. Run evaluate on it or train a new run"
     assert refused("toy train --resume --out one", 2) == text
 
 
@@ -175,7 +175,7 @@ def test_resuming_with_other_data(refused, one):
     about["data"]["sha256"] = "0" * 64
     (one / "config.json").write_text(json.dumps(about))
     (one / "metrics.json").unlink()
-    assert refused("toy train --resume --out one", 3).startswith("The data is not what 'one' was started with (")
+    assert refused("toy train --resume --out one", 3).startswith("The data differs from that of 'one' (")
 
 
 def test_resuming_with_other_versions(refused, empty_directory, monkeypatch):
@@ -201,17 +201,17 @@ def test_a_model_that_is_none(refused, one, content):
         model.write_bytes(whole[: len(whole) // 2] if content == "half" else content.encode())
     for line in ("export one", "toy evaluate --run one"):
         said = refused(line, 3)
-        assert said.startswith("'one/model.keras' is missing, damaged or no model (")
-        assert said.endswith("; restore it, or train a new run")
+        assert said.startswith("'one/model.keras' is missing, damaged, or not a model (")
+        assert said.endswith(". Restore it or train a new run")
     assert not (one / "1").exists()
     assert not list(one.glob(".export-*"))
 
 
 def test_plotting_a_run_without_history(refused, one):
     (one / "history.csv").unlink()
-    assert refused("toy plot --run one", 3).startswith("The run 'one' has lost its history of epochs")
+    assert refused("toy plot --run one", 3).startswith("The run 'one' has no history.csv")
     (one / "history.csv").write_text("epoch,loss\n1,x\n")
-    assert refused("toy plot --run one", 3).startswith("'one/history.csv' is not what a training leaves (")
+    assert refused("toy plot --run one", 3).startswith("'one/history.csv' is damaged (")
 
 
 def test_export_below_a_file(refused, one):

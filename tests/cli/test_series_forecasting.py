@@ -665,10 +665,10 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
     again = tables.backtest_table(config, 2, Path("out"))
     assert len(trained) == 1
     assert again.verdicts["baseline"].skill == pytest.approx(first.verdicts["baseline"].skill, rel=1e-5)
-    with pytest.raises(ConfigError, match="was begun with other options"):
+    with pytest.raises(ConfigError, match="was started with other options"):
         tables.backtest_table(config, 3, Path("out"))
     frame.assign(load=frame["load"] + 1).to_csv("t.csv")
-    with pytest.raises(ConfigError, match="was begun with other options or data"):
+    with pytest.raises(ConfigError, match="was started with other options or data"):
         tables.backtest_table(config, 2, Path("out"))
     with pytest.raises(ConfigError, match="divides the rows itself"):
         tables.backtest_table(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, Path("out2"))

@@ -274,8 +274,8 @@ RESUME = "--dry-run is for what is begun anew, and --resume goes on; leave one o
         ("mnist tune --resume --out full", RESUME),
         ("series train --resume", RESUME),
         ("series train", "Give the table to train on: lstmae series train DATA --dry-run"),
-        ("toy train --out full", "--out 'full' is not empty; give a new directory, or go on there by --resume"),
-        ("toy tune --out full", "--out 'full' is not empty; give a new directory, or go on there by --resume"),
+        ("toy train --out full", "--out 'full' is not empty. Pass a new directory, or resume with --resume"),
+        ("toy tune --out full", "--out 'full' is not empty. Pass a new directory, or resume with --resume"),
         (
             "toy tune --engine ray",
             "--dry-run is for --engine local, since it times this machine; leave one of them out",

@@ -388,7 +388,7 @@ def test_an_autoencoder_is_saved_and_loaded(coder: SequenceAutoencoder) -> None:
     with pytest.raises(DataError, match="'run' is a run of --task reconstruct; fit a new AnomalyDetector"):
         AnomalyDetector.load("run")
     Path("run/model.keras").write_bytes(b"no model")
-    with pytest.raises(DataError, match=r"^'run/model\.keras' is missing, damaged or no model"):
+    with pytest.raises(DataError, match=r"^'run/model\.keras' is missing, damaged, or not a model"):
         SequenceAutoencoder.load("run").transform(GOOD.to_numpy())
     Path("run/metrics.json").unlink()
     with pytest.raises(DataError, match="'run' is unfinished"):

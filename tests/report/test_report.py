@@ -609,7 +609,7 @@ def test_a_config_of_another_version_is_told_as_it_stands() -> None:
 def test_an_unfinished_run_says_how_to_go_on() -> None:
     made("a")
     Path("a/metrics.json").unlink()
-    assert "go on with: lstmae toy train --resume --out a" in page_of("a").text
+    assert "Resume with: lstmae toy train --resume --out a" in page_of("a").text
 
 
 # The command

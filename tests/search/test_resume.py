@@ -52,7 +52,7 @@ def test_what_is_said_again_is_the_same_search(s):
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        ("toy tune --out s", 2, "--out 's' is not empty; give a new directory, or go on there by --resume"),
+        ("toy tune --out s", 2, "--out 's' is not empty. Pass a new directory, or resume with --resume"),
         ("mnist tune --resume --out s", 2, "'s' is a search of toy; give one of mnist, or use lstmae toy"),
         ("toy tune --resume --out none", 3, "There is no search at 'none'; give the directory of one"),
         (

@@ -620,7 +620,7 @@ def test_the_data_figure_has_its_command() -> None:
         ("report a --dry-run", "--dry-run is for --tour; leave it out"),
         ("report --tour --level long", "--level must be one of smoke, short, full. Received: 'long'"),
         ("report --tour --out a.html", "--out of --tour is a folder"),
-        ("report --tour --out full", "--out 'full' is not empty and holds no tour.json"),
+        ("report --tour --out full", "--out 'full' is not empty and contains no tour.json"),
     ],
 )
 def test_options_that_cannot_be(line: str, said: str) -> None:
