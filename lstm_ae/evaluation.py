@@ -27,7 +27,7 @@ class Metric(NamedTuple):
     higher_is_better: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in `metrics.json`."""
+        """Return the entry in `metrics.json`."""
         return {
             "value": _number(self.value),
             "baselines": {name: _number(value) for name, value in self.baselines.items()},
@@ -69,7 +69,7 @@ class Verdict(NamedTuple):
         return f"{self.outcome} {self.baseline} ({words}, {p}{remark})"
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in `metrics.json`."""
+        """Return the entry in `metrics.json`."""
         numbers = {name: _number(getattr(self, name)) for name in ("skill", "p", "statistic")}
         halves = [_number(value) for value in self.halves]
         return {"text": str(self), "outcome": self.outcome, "baseline": self.baseline, **numbers, "halves": halves}
@@ -91,7 +91,7 @@ class ColumnSkill(NamedTuple):
     others: float
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in `metrics.json`."""
+        """Return the entry in `metrics.json`."""
         numbers = {name: _number(getattr(self, name)) for name in ("skill", "linear", "others")}
         return {"baseline": self.baseline, **numbers}
 

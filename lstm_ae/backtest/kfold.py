@@ -99,15 +99,15 @@ def kfold(
         "keep": keep,
     }
     claim(out, "kfold.json", about)
-    judged = align_days(config, axes)
-    assert isinstance(judged, Snp)
+    aligned = align_days(config, axes)
+    assert isinstance(aligned, Snp)
     remaining = list(range(len(every)))
     rounds: dict[int, list[list[float]]] = {number: [] for number in remaining}
-    made: list[dict[str, str]] = []
+    versions: list[dict[str, str]] = []
     for turn in (0, 1):
         settings_left = [every[number] for number in remaining]
-        results, theirs = _round(judged, quotes, settings_left, remaining, folds, turn, out, prepared, notify)
-        made += theirs
+        results, theirs = _round(aligned, quotes, settings_left, remaining, folds, turn, out, prepared, notify)
+        versions += theirs
         for number, losses in zip(remaining, results, strict=True):
             rounds[number].append(losses)
         remaining.sort(key=lambda number: float(np.mean(rounds[number][-1])))
@@ -116,7 +116,7 @@ def kfold(
     order = sorted(rounds, key=lambda number: (-len(rounds[number]), float(np.mean(rounds[number][-1]))))
     settings = [KfoldSetting(every[number], rounds[number]) for number in order]
     winner = _winner(config.with_values(settings[0].values), quotes, out, command, prepared, notify)
-    note = describe_other_versions([*made, winner.about().get("versions") or {}], "trainings")
+    note = describe_other_versions([*versions, winner.about().get("versions") or {}], "trainings")
     return KfoldResult(settings, winner, [note] if note else [])
 
 
@@ -192,7 +192,7 @@ def _round(
 ) -> tuple[list[list[float]], list[dict[str, str]]]:
     """Return the best validation losses, `(settings, folds)`, and the versions of each training."""
     losses: list[list[float]] = [[] for _ in settings]
-    made = []
+    versions = []
     window = max(values.get("window", config.window) for values in settings)
     for fold, parts in enumerate(kfold_blocks(quotes, folds, window, turn)):
         loaded: dict[str, Any] = {}
@@ -218,10 +218,10 @@ def _round(
             part = read_part(path, ("val_loss", *LATER), LATER)
             if prepared and "data" in part and not loaded:
                 prepared(part["data"])
-            made.append(part.get("versions", {}))
+            versions.append(part.get("versions", {}))
             value = part["val_loss"]
             losses[index].append(math.inf if value is None else float(value))
-    return losses, made
+    return losses, versions
 
 
 def kfold_blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator[Parts]:

@@ -109,8 +109,8 @@ class Overlap:
             self.sums, self.counts = np.zeros((window - 1, features)), np.zeros((window - 1, features))
             self.means = np.full((self.half, features), np.nan)
         if self.sums.shape != (window - 1, features):
-            had = (len(self.sums) + 1, self.sums.shape[1])
-            raise ValueError(f"All windows must have the same shape. Received: {(window, features)} after {had}")
+            before = (len(self.sums) + 1, self.sums.shape[1])
+            raise ValueError(f"All windows must have the same shape. Received: {(window, features)} after {before}")
         sums, counts = added.sums.copy(), added.counts.copy()
         sums[: window - 1] += self.sums
         counts[: window - 1] += self.counts

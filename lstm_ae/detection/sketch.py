@@ -162,10 +162,12 @@ def read_sketches(path: Path) -> TableSketch:
         meta, _ = load_state(path, {})
         sizes = {f"series_{k}": 1 + 2 * len(each["lines"]) for k, each in enumerate(meta["series"])}
         _, groups = load_state(path, sizes)
-        made = []
+        sketches = []
         for each, (events, *arrays) in zip(meta["series"], groups.values(), strict=True):
             lines = zip(each["lines"], arrays[::2], arrays[1::2], strict=True)
-            made.append(SeriesSketch(each["series"], each["rows"], tuple(SketchLine(*line) for line in lines), events))
-        return TableSketch(**meta | {"series": tuple(made)})
+            sketches.append(
+                SeriesSketch(each["series"], each["rows"], tuple(SketchLine(*line) for line in lines), events)
+            )
+        return TableSketch(**meta | {"series": tuple(sketches)})
     except (DataError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{str(path)!r} is damaged. Run lstmae series detect on the table again") from error

@@ -88,15 +88,15 @@ def accelerate(network: Any, kernel: str) -> Iterator[list[KernelChoice]]:
     Yields:
         The choice for each recurrent layer.
     """
-    made = choose_kernels(network, kernel)
-    for choice in made:
+    choices = choose_kernels(network, kernel)
+    for choice in choices:
         LOG.info("%s", choice)
-    fast = [choice.layer for choice in made if not choice.reason]
+    fast = [choice.layer for choice in choices if not choice.reason]
     for layer, outer in _recurrent(network):
         if layer in fast:
             layer.inner_loop = functools.partial(_loop, layer, _needs_input_gradient(network, outer))
     try:
-        yield made
+        yield choices
     finally:
         for layer in fast:
             del layer.inner_loop

@@ -40,13 +40,15 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
         series[scale.kind] = keras.Input((), dtype="int32", name=scale.kind)
     scaler, unscaling = _scaling(scale, name, shape), _unscaling(scale)
     scaled = scaler(series)
-    inputs, given = dict(series), {name: scaled["scaled"]}
+    inputs, scaled_inputs = dict(series), {name: scaled["scaled"]}
     if "open" in network.input:
         inputs["open"] = keras.Input((), name="open")
-        given["open"] = (ops.log(inputs["open"][:, None]) - scale.offset[0, OPEN].item()) / scale.range[0, OPEN].item()
+        scaled_inputs["open"] = (ops.log(inputs["open"][:, None]) - scale.offset[0, OPEN].item()) / scale.range[
+            0, OPEN
+        ].item()
     outputs = {
         key: layers.Identity(name=key)(value if key in UNITLESS else _in_own_units(unscaling, value, scaled))
-        for key, value in network(given).items()
+        for key, value in network(scaled_inputs).items()
     }
     model = keras.Model(inputs, outputs, name="model")
     if scale.kind in OF_MANY:
@@ -96,7 +98,7 @@ def shift_to_series_scale(model: keras.Model, inputs: dict[str, Any]) -> Any:
 
 
 def undo_scaling(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
-    """Return scaled values `(batch, any, features)` in original units, given the output of `inner_scaling`."""
+    """Return scaled values `(batch, any, features)` in original units, scaled_inputs the output of `inner_scaling`."""
     unscalings = [layer for layer in model.layers if layer.name == "unscaling"]
     if not unscalings:
         # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.

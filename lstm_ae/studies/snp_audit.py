@@ -69,7 +69,7 @@ def audit(model: Any, config: Snp, data: Data, quotes: Quotes) -> list[AuditFind
 def _inputs(config: Snp, data: Data) -> AuditFinding:
     """Check for inputs from which the price to model follows almost perfectly."""
     future = describe_future(config, data)
-    text = future or f"no input tells the next {config.fields[0]} almost perfectly"
+    text = future or f"no input predicts the next {config.fields[0]} almost perfectly"
     return _finding("the future in an input", not future, text)
 
 

@@ -192,7 +192,7 @@ def _averaged(network: Any, checkpointer: Checkpointer) -> Iterator[None]:
         return
     own = [np.array(variable) for variable in network.trainable_variables]
     network.optimizer.finalize_variable_values(network.trainable_variables)
-    checkpointer.judged = [np.array(variable) for variable in checkpointer.variables]
+    checkpointer.averaged = [np.array(variable) for variable in checkpointer.variables]
     try:
         yield
     finally:

@@ -1,0 +1,28 @@
+"""The examples in docstrings return what they show."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+import lstm_ae
+
+ROOT = Path(lstm_ae.__file__).parent
+# The examples of estimators train models, and are run with the other tests of their classes.
+SOURCES = [
+    path
+    for path in sorted(ROOT.rglob("*.py"))
+    if ">>>" in path.read_text(encoding="utf-8") and path.parent.name != "estimators"
+]
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("name", [module_name(path) for path in SOURCES])
+def test_examples(name: str) -> None:
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
