@@ -43,9 +43,8 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
     inputs, scaled_inputs = dict(series), {name: scaled["scaled"]}
     if "open" in network.input:
         inputs["open"] = keras.Input((), name="open")
-        scaled_inputs["open"] = (ops.log(inputs["open"][:, None]) - scale.offset[0, OPEN].item()) / scale.range[
-            0, OPEN
-        ].item()
+        offset, span = (part[0, OPEN].item() for part in (scale.offset, scale.range))
+        scaled_inputs["open"] = (ops.log(inputs["open"][:, None]) - offset) / span
     outputs = {
         key: layers.Identity(name=key)(value if key in UNITLESS else _in_own_units(unscaling, value, scaled))
         for key, value in network(scaled_inputs).items()
