@@ -207,7 +207,7 @@ def test_a_part_of_other_versions_begins_anew(monkeypatch: pytest.MonkeyPatch) -
     experiment.identity_in(state, TOY, data)
     assert not state.exists()
     state.write_bytes(b"cut")
-    with pytest.raises(DataError, match="delete that file, and the same command trains it anew"):
+    with pytest.raises(DataError, match="delete that file and run the same command"):
         experiment.identity_in(state, TOY, data)
 
 
@@ -229,7 +229,7 @@ def test_a_run_on_other_data_is_not_opened(toy: Run) -> None:
         open_trained(toy, load(Toy(sequences=40, seed=8)))
     assert "The data differs from that of" in str(caught.value)
     assert "40 generated sequences of 50 steps, seed 8" in str(caught.value)
-    assert "by --data, or set (or unset) LSTMAE_DATA_DIR" in str(caught.value)
+    assert "to --data, or set or unset LSTMAE_DATA_DIR" in str(caught.value)
 
 
 def test_a_directory_in_use_is_refused_before_anything_is_trained(toy: Run) -> None:
@@ -255,9 +255,9 @@ def test_without_one_good_epoch_only_the_config_is_kept() -> None:
 
 def test_a_loss_turned_nan_leaves_a_run_with_the_last_good_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two good epochs, then a weight overflows; the run is whole, with the model of the best of the two."""
-    from lstm_ae.training.loop import Keeper
+    from lstm_ae.training.checkpoint import Checkpointer
 
-    judge = Keeper.on_epoch_end
+    judge = Checkpointer.on_epoch_end
 
     def poison(self: Any, epoch: int, logs: Any = None) -> None:
         judge(self, epoch, logs)
@@ -265,7 +265,7 @@ def test_a_loss_turned_nan_leaves_a_run_with_the_last_good_weights(monkeypatch: 
             weight = self.model.trainable_variables[0]
             weight.assign(np.full(weight.shape, math.nan))
 
-    monkeypatch.setattr(Keeper, "on_epoch_end", poison)
+    monkeypatch.setattr(Checkpointer, "on_epoch_end", poison)
     with pytest.raises(DivergedError) as caught:
         trained(Toy(sequences=20, units=2, epochs=5, batch_size=4))
     run = Run(Path("here"))

@@ -185,7 +185,7 @@ def test_a_newer_format_is_refused(number: Any) -> None:
     [
         ({"units": 0}, "--units must be a whole number at least 1 and at most 4096. Received: 0"),
         ({"unist": 3}, "Unknown key 'unist' in the config of toy. Did you mean 'units'?"),
-        (5, "has no config: the key 'config' must hold the options. Received: 5"),
+        (5, "'config' must be an object with the options. Received: 5"),
     ],
 )
 def test_a_config_that_was_changed_by_hand_is_checked(config: Any, message: str) -> None:
