@@ -67,7 +67,7 @@ def test_output_that_is_a_file(refused, empty_directory):
 
 def test_output_that_is_read_only(refused, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    assert "cannot be written; give another one" in refused("toy train --out new", 2)
+    assert "cannot be written. Pass another one" in refused("toy train --out new", 2)
     assert os.listdir() == []
 
 
@@ -166,7 +166,7 @@ def test_options_that_contradict_the_run(refused, one):
 
 
 def test_resuming_what_is_finished(refused, one):
-    text = "The run 'one' is finished, so it cannot be resumed. Run evaluate on it or train a new run"
+    text = "The run 'one' is finished; there is nothing to resume. Measure it with evaluate, or train another"
     assert refused("toy train --resume --out one", 2) == text
 
 
