@@ -361,7 +361,7 @@ def test_a_run_that_only_reconstructs_finds_nothing(place: Path) -> None:
     assert said.code == 0, said.err
     said = call(f"series detect plain {place}/bad.csv")
     assert said.code == 3
-    assert "was not trained to find anomalies" in said.err
+    assert "is not an anomaly detector" in said.err
 
 
 def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:

@@ -269,7 +269,7 @@ def test_unreadable_files_are_problems_of_the_document_too(called: Any) -> None:
     assert called("series check t.csv --time-zone Nowhere") == (
         2,
         "",
-        "lstmae: --time-zone must be a name like Europe/Berlin or UTC. Received: 'Nowhere'\n",
+        "lstmae: --time-zone must be a name such as Europe/Berlin or UTC. Received: 'Nowhere'\n",
     )
 
 

@@ -537,7 +537,7 @@ def test_several_series_of_which_one_is_too_short(place: Path) -> None:
         ("series forecast {run} nothing.csv --out x.csv", 3, "nothing.csv"),
         ("series train {t} --task forecast --horizon 500", 3, "Give a shorter --horizon than 500, another --split"),
         ("series forecast {run} {t} --out x.csv --figure x.svg", 2, "--figure must be a file that ends in .png"),
-        ("series detect {run} {t}", 3, "was not trained to find anomalies"),
+        ("series detect {run} {t}", 3, "is not an anomaly detector"),
         ("series encode {run} {t} --out x.csv", 2, "is a run of --task forecast"),
         ("series train {t} --horizon 3", 2, "--horizon is for --task forecast. Received: --task anomaly"),
         ("series train {t} --task forecast --code 3", 2, "--code is for --task anomaly or reconstruct"),
@@ -670,7 +670,7 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
     frame.assign(load=frame["load"] + 1).to_csv("t.csv")
     with pytest.raises(ConfigError, match="was started with other options or data"):
         tables.backtest_table(config, 2, Path("out"))
-    with pytest.raises(ConfigError, match="divides the rows itself"):
+    with pytest.raises(ConfigError, match="defines its own splits"):
         tables.backtest_table(Series(data="t.csv", task="forecast", split="0.6,0.2,0.2"), 2, Path("out2"))
 
 

@@ -243,7 +243,7 @@ def test_where_series_can_have_no_scale_of_their_own(options: dict[str, Any], wh
 
 
 def test_classes_have_no_scale_by_series() -> None:
-    with pytest.raises(ConfigError, match="--scale series is not for --task classify"):
+    with pytest.raises(ConfigError, match="--scale series is not supported by --task classify"):
         Series(scale="series", id_col=("id",), task="classify", label_col="c")
 
 
