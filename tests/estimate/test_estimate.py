@@ -292,7 +292,8 @@ RESUME = "--dry-run is for what is begun anew, and --resume goes on; leave one o
         ("toy limits --sizes 0", "--sizes must be different whole numbers from 1, such as 8,16,32,50. Received: '0'"),
         (
             "toy limits --units 16",
-            "--code must be at most 16, the size of the encoder's state. Received: 50. Reduce --code or increase --units",
+            "--code must be at most 16, the size of the encoder's state. Received: 50. "
+            "Reduce --code or increase --units",
         ),
         ("toy train --epochs 0", "--epochs must be a whole number at least 1 and at most 100000. Received: 0"),
     ],
