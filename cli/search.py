@@ -35,7 +35,7 @@ def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> 
 
     folder = _latest(study, verb) if out is None else open_search(out, study)
     if folder.purpose().verb != verb:
-        raise ConfigError(f"{str(folder.directory)!r} is of another command; go on with: {folder.resuming}")
+        raise ConfigError(f"{str(folder.directory)!r} is of another command; go on with: {folder.resume_command}")
     names = [axis.name for axis in folder.plan().axes]
     if varied is not None and varied not in names:
         raise ConfigError(
@@ -59,7 +59,7 @@ def add_resume_command(folder: Any) -> Iterator[None]:
     """Add the command that goes on to what ends a search before its time."""
     from lstm_ae.search.ray_executor import ClusterLostError
 
-    again = f"Go on with: {folder.resuming}"
+    again = f"Go on with: {folder.resume_command}"
     try:
         yield
     except KeyboardInterrupt:
@@ -223,7 +223,7 @@ def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
 
 def require_results(folder: Any, found: Any) -> str:
     """The command that goes on with the search; raises where no trial came to an end, with the reasons."""
-    again: str = folder.resuming
+    again: str = folder.resume_command
     if any(trial.status == "completed" for trial in found.trials):
         return again
     if not found.complete:

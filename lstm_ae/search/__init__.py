@@ -1,1 +1,1 @@
-"""Hyperparameter search: KerasTuner says what to try, an executor trains it, and a journal remembers all of it."""
+"""Hyperparameter search: KerasTuner proposes trials, an executor trains them, and a journal records them."""

@@ -1,15 +1,15 @@
 """The directory of a search.
 
-    search.json     what is searched and what is to be left of it; command, data (with hash and licence), versions
-    journal.jsonl   every trial that was asked for and how it ended; see `journal`
-    states/         training states: of trials that run, of the best, and of those that Hyperband may go on with
-    trials/0007/    the best trials, each a run like any other
-    refit/          with --refit, the winner's setting trained on train and validation: a run as well; refit-1 and so
-                    on are former ones from which versions were exported
+    search.json     the plan and the purpose of the search; command, data (with hash and license), versions
+    journal.jsonl   every proposed trial and its outcome; see `journal`
+    states/         training states of running trials, of the best trials, and of trials that Hyperband may resume
+    trials/0007/    the best trials, each a run directory
+    refit/          with --refit, a run of the winner's setting trained on train and validation; refit-1, refit-2, ...
+                    are earlier refits from which versions were exported
     table.csv       all trials
     figures/*.png
 
-Only this module knows these names.
+No other module uses these names.
 """
 
 import dataclasses
@@ -38,12 +38,12 @@ from lstm_ae.table_files import table
 
 
 class SearchPurpose(NamedTuple):
-    """What a search is for.
+    """Purpose of a search.
 
     Args:
-        verb: the command that began it: `lstmae STUDY verb`.
-        keep: the best trials that become runs.
-        refit: whether the winner's setting is trained on train and validation as well.
+        verb: the command that started the search: `lstmae STUDY verb`.
+        keep: number of best trials to save as runs.
+        refit: whether to train the winner's setting on train and validation as well.
     """
 
     verb: str = "tune"
@@ -53,23 +53,27 @@ class SearchPurpose(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SearchDirectory:
-    """A directory with a `search.json`."""
+    """Directory of a search, which contains a `search.json`.
+
+    Args:
+        directory: its path.
+    """
 
     directory: Path
 
     @property
     def journal(self) -> Journal:
-        """What happened."""
+        """The journal of the trials."""
         return Journal(self.directory / "journal.jsonl")
 
     @property
     def lock(self) -> Path:
-        """The file that a search holds locked."""
+        """The file that a running search locks."""
         return self.directory / ".lock"
 
     @property
     def log(self) -> Path:
-        """What worker processes write to stderr."""
+        """The file with the stderr of the worker processes."""
         return self.directory / "workers.log"
 
     @property
@@ -78,38 +82,53 @@ class SearchDirectory:
         return self.directory / "tensorboard"
 
     def states(self, number: int | str) -> str:
-        """Where a trial's training states go, but for "-0.npz" and so on."""
+        """Return the path prefix of a trial's training states and create the directory.
+
+        Args:
+            number: the trial, or another name such as "refit".
+
+        Returns:
+            The path without the suffix "-0.npz" of the execution.
+        """
         path = self.directory / "states"
         path.mkdir(exist_ok=True)
         return str(path / (number if isinstance(number, str) else f"{number:04}"))
 
     def run(self, number: int) -> Run:
-        """A trial's run; there only where the trial is kept."""
+        """Return a trial's run; its directory exists only for the best trials."""
         return Run(self.directory / "trials" / f"{number:04}")
 
     @property
     def refit(self) -> Run:
-        """The winner's setting trained on more data."""
+        """The run of the winner's setting trained on train and validation."""
         return Run(self.directory / "refit")
 
     def about(self) -> dict[str, Any]:
-        """The content of `search.json`; raises `DataError` where it is not that of a search."""
+        """Return the content of `search.json`.
+
+        Raises:
+            DataError: the file is not the record of a search.
+        """
         about = read_record(self.directory / "search.json")
         if not isinstance(about.get("data"), dict) or not isinstance(about.get("plan"), dict):
-            raise DataError(f"{str(self.directory / 'search.json')!r} lacks data or plan; start a new search")
+            raise DataError(f"{str(self.directory / 'search.json')!r} has no data or no plan. Start a new search.")
         return about
 
     def plan(self) -> SearchPlan:
-        """What is searched."""
+        """Return the plan of the search.
+
+        Raises:
+            DataError: the plan in `search.json` is invalid.
+        """
         try:
             return SearchPlan.from_dict(self.about()["plan"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{str(self.directory / 'search.json')!r} is not what a search leaves ({error}); start a new one"
+                f"{str(self.directory / 'search.json')!r} is not a valid search record ({error}). Start a new search."
             ) from error
 
     def purpose(self) -> SearchPurpose:
-        """What it is for."""
+        """Return the purpose of the search; the default one if `search.json` has none."""
         content = self.about().get("purpose")
         try:
             purpose = SearchPurpose(**content) if isinstance(content, dict) else SearchPurpose()
@@ -118,17 +137,20 @@ class SearchDirectory:
         return purpose if isinstance(purpose.keep, int) and isinstance(purpose.verb, str) else SearchPurpose()
 
     @property
-    def resuming(self) -> str:
-        """The command that goes on with it."""
+    def resume_command(self) -> str:
+        """The command that resumes the search."""
         return f"lstmae {self.about()['task']} {self.purpose().verb} --resume --out {shlex.quote(str(self.directory))}"
 
     def rewrite(self, plan: SearchPlan, purpose: SearchPurpose) -> None:
-        """Save a plan that has grown, and what is wanted of it now."""
-        now = {"plan": plan.to_dict(), "purpose": purpose._asdict()}
-        write(self.directory / "search.json", as_json(self.about() | now))
+        """Replace the plan and the purpose in `search.json`."""
+        changes = {"plan": plan.to_dict(), "purpose": purpose._asdict()}
+        write(self.directory / "search.json", as_json(self.about() | changes))
 
     def new_run(self, run: Run, plan: SearchPlan, config: Any, source: Source, symbols: Sequence[str]) -> Run:
-        """Make a run anew, whatever a kill has left of it. One with exported versions is renamed to a free name."""
+        """Create a run, replacing an incomplete one.
+
+        A run with exported versions is renamed to a free name, because the versions refer to it.
+        """
         if run.exported:
             numbers = itertools.count(1)
             run.directory.rename(next(path for k in numbers if not (path := Path(f"{run.directory}-{k}")).exists()))
@@ -136,38 +158,38 @@ class SearchDirectory:
             shutil.rmtree(run.directory)
         return runs.create_run(run.directory, config, source, symbols, self.about()["command"])
 
-    def tidy(self, running: Iterable[int], kept: Iterable[int], continued: Iterable[int]) -> None:
-        """Delete what no trial needs any more.
+    def tidy(self, running: Iterable[int], best: Iterable[int], continued: Iterable[int]) -> None:
+        """Delete the training states and runs that no trial needs.
 
-        Runs of former winners stay until those of the present ones are written, and where versions were exported.
+        Runs of earlier winners stay until the runs of the current ones are complete. Runs with exported versions stay.
 
         Args:
             running: trials that have not ended.
-            kept: the best, of which the first execution is kept.
-            continued: trials of which the state is needed even where they are complete runs.
+            best: the best trials; the state of their first execution stays until their run is complete.
+            continued: trials whose state stays even if their run is complete.
         """
-        running, kept, continued = set(running), set(kept), set(continued)
+        running, best, continued = set(running), set(best), set(continued)
         for path in (self.directory / "states").glob("[0-9]*-*"):
             number, _, execution = path.name.partition("-")
             if not number.isdecimal():
                 continue
             first = execution == "0.npz"
-            wanted = int(number) in continued or (int(number) in kept and not self.run(int(number)).finished)
-            if int(number) not in running and not (wanted and first):
+            needed = int(number) in continued or (int(number) in best and not self.run(int(number)).finished)
+            if int(number) not in running and not (needed and first):
                 path.unlink(missing_ok=True)
-        if not all(self.run(number).finished for number in kept):
+        if not all(self.run(number).finished for number in best):
             return
         for path in (self.directory / "trials").glob("[0-9]*"):
-            if path.name.isdecimal() and int(path.name) not in kept and not Run(path).exported:
+            if path.name.isdecimal() and int(path.name) not in best and not Run(path).exported:
                 shutil.rmtree(path)
 
     def write_table(self, columns: Mapping[str, Sequence[Any]]) -> Path:
-        """Save columns of equal length as `table.csv`; returns where."""
+        """Write columns of equal length to `table.csv` and return its path."""
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         return write(self.directory / "table.csv", table(list(columns), rows))
 
     def write_figure(self, name: str, png: bytes) -> Path:
-        """Save a figure; returns where."""
+        """Write a figure and return its path."""
         return write(self.directory / "figures" / f"{name}.png", png)
 
 
@@ -179,7 +201,16 @@ def create_search(
     command: str,
     purpose: SearchPurpose | None = None,
 ) -> SearchDirectory:
-    """Make a search's directory, new or empty, and write what is asked of it."""
+    """Create the directory of a search and write `search.json`.
+
+    Args:
+        directory: a new or empty directory; None for a new one below `saved_models`.
+        plan: what to search.
+        source: the data.
+        symbols: the stock symbols in the data, if any.
+        command: the command line.
+        purpose: the purpose of the search.
+    """
     now, purpose = datetime.now(UTC), purpose or SearchPurpose()
     if directory is None:
         name = f"{task_of(plan.config)}-{purpose.verb}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
@@ -197,59 +228,81 @@ def create_search(
     return SearchDirectory(directory)
 
 
-def open_search(where: str | Path, task: str | None = None) -> SearchDirectory:
-    """The search at a path; raises where there is none, or one of another study."""
-    folder = SearchDirectory(Path(where))
+def open_search(path: str | Path, task: str | None = None) -> SearchDirectory:
+    """Return the search at a path.
+
+    Args:
+        path: directory of the search.
+        task: the expected study; None for any.
+
+    Raises:
+        DataError: there is no search at the path.
+        ConfigError: the search is of another study.
+    """
+    folder = SearchDirectory(Path(path))
     if not folder.directory.is_dir():
-        raise DataError(f"There is no search at {str(where)!r}; give the directory of one")
+        raise DataError(f"There is no search at {str(path)!r}. Pass the directory of a search.")
     if not (folder.directory / "search.json").exists():
-        raise DataError(
-            f"{str(where)!r} is not a search, or has lost its search.json, which says what is searched; start a new one"
-        )
-    found = folder.about()["task"]
-    if task not in (None, found):
-        raise ConfigError(f"{str(where)!r} is a search of {found}; give one of {task}, or use lstmae {found}")
+        raise DataError(f"{str(path)!r} is not a search directory: search.json is missing. Start a new search.")
+    actual = folder.about()["task"]
+    if task not in (None, actual):
+        raise ConfigError(f"{str(path)!r} is a search of {actual}. Pass a search of {task}, or use lstmae {actual}.")
     return folder
 
 
-def is_search(where: str | Path) -> bool:
-    """Whether there is a search at a path."""
-    return (Path(where) / "search.json").is_file()
+def is_search(path: str | Path) -> bool:
+    """Return whether there is a search at a path."""
+    return (Path(path) / "search.json").is_file()
 
 
 def list_searches(root: Path | None = None) -> list[SearchDirectory]:
-    """The readable searches below a directory, newest first."""
-    found = []
+    """Return the readable searches below a directory, newest first."""
+    dated = []
     for path in (root or runs.RUNS).glob("*/search.json"):
         try:
-            found.append((str(SearchDirectory(path.parent).about()["created"]), path.parent))
+            dated.append((str(SearchDirectory(path.parent).about()["created"]), path.parent))
         except (DataError, ConfigError, KeyError):
             continue
-    return [SearchDirectory(directory) for _, directory in sorted(found, reverse=True)]
+    return [SearchDirectory(directory) for _, directory in sorted(dated, reverse=True)]
 
 
 class DamagedFile(NamedTuple):
-    """Something that is damaged: a file, what is wrong with it, and the trial that has to be run again for it."""
+    """Damaged file of a search.
+
+    Args:
+        path: the file.
+        problem: what is wrong with it.
+        number: the trial to run again because of it; None if the trial does not need the file.
+    """
 
     path: Path
-    what: str
+    problem: str
     number: int | None = None
 
 
 def find_damage(folder: SearchDirectory, record: SearchRecord, keep: int) -> Iterator[DamagedFile]:
-    """Everything in the directory that cannot be gone on from."""
-    kept = {trial.number for trial in record.best(keep)}
+    """Yield the training states that cannot be read.
+
+    Args:
+        folder: the search.
+        record: its trials.
+        keep: number of best trials to save as runs.
+    """
+    best = {trial.number for trial in record.best(keep)}
     for trial in record.trials:
-        whole = trial.number in kept and folder.run(trial.number).finished
+        saved = trial.number in best and folder.run(trial.number).finished
         for execution in range(record.plan.repeats):
             path = execution_state(folder.states(trial.number), execution)
             if path.exists() and not is_readable_state(path):
-                again = trial.number in kept and not whole and execution == 0
-                yield DamagedFile(path, "cannot be read", trial.number if again else None)
+                needed = trial.number in best and not saved and execution == 0
+                yield DamagedFile(path, "cannot be read", trial.number if needed else None)
 
 
 def best_without_weights(folder: SearchDirectory, record: SearchRecord, keep: int) -> Iterator[int]:
-    """The best trials of which neither a run nor a training state is there: more are to be kept now than before."""
+    """Yield the best trials that have neither a run nor a training state.
+
+    There are some if the search now saves more trials than before.
+    """
     for trial in record.best(keep):
         state = execution_state(folder.states(trial.number), 0)
         if not folder.run(trial.number).finished and not state.exists():
@@ -257,7 +310,7 @@ def best_without_weights(folder: SearchDirectory, record: SearchRecord, keep: in
 
 
 def is_readable_state(path: Path) -> bool:
-    """Whether a training state is whole."""
+    """Return whether a training state is a complete archive."""
     try:
         with zipfile.ZipFile(path) as file:
             return file.testzip() is None
@@ -265,28 +318,30 @@ def is_readable_state(path: Path) -> bool:
         return False
 
 
-def repair_search(record: SearchRecord, found: list[DamagedFile]) -> None:
-    """Take away what is damaged. Trials that lose their training by it are begun anew."""
-    for problem in found:
-        problem.path.unlink(missing_ok=True)
-        if problem.number is not None:
-            record.drop(problem.number)
+def repair_search(record: SearchRecord, damaged: list[DamagedFile]) -> None:
+    """Delete damaged files and drop the results of the trials that need them."""
+    for file in damaged:
+        file.path.unlink(missing_ok=True)
+        if file.number is not None:
+            record.drop(file.number)
 
 
-def require_undamaged(found: list[DamagedFile], folder: SearchDirectory) -> None:
-    """Raise where something is damaged, naming it."""
-    if found:
-        named = "; ".join(f"{problem.path.relative_to(folder.directory)} {problem.what}" for problem in found)
-        raise DataError(f"The search {str(folder.directory)!r} is damaged: {named}. Add --repair to run these again")
+def require_undamaged(damaged: list[DamagedFile], folder: SearchDirectory) -> None:
+    """Raise `DataError` if files of a search are damaged."""
+    if damaged:
+        names = "; ".join(f"{file.path.relative_to(folder.directory)} {file.problem}" for file in damaged)
+        raise DataError(
+            f"The search {str(folder.directory)!r} is damaged: {names}. Pass --repair to run these trials again."
+        )
 
 
 class SearchSummary(NamedTuple):
-    """What is known of a search.
+    """Settings and trials of a search.
 
     Args:
-        choices: what it was asked, by option; of a searched one, what is searched.
-        objective: what it goes by.
-        trials: the best first.
+        choices: value of each option; the values or the range of a searched option.
+        objective: name of the objective.
+        trials: all trials, best first.
     """
 
     choices: dict[str, Any]
@@ -300,29 +355,34 @@ class SearchSummary(NamedTuple):
 
     @property
     def measures(self) -> dict[str, Any]:
-        """What came of it: trials, seconds of training, and the best one's score."""
-        found: dict[str, Any] = {
+        """Numbers of trials, seconds of training, and the best trial's score with its standard deviation."""
+        measures: dict[str, Any] = {
             "trials ended": sum(trial.status in (COMPLETED, PRUNED) for trial in self.trials),
             "trials failed": sum(trial.status in (FAILED, LOST) for trial in self.trials),
             "training seconds": total_training_seconds(self.trials),
         }
         if self.best:
-            found |= {f"best {self.objective}": self.best.score, "its spread": self.best.spread}
-        return found
+            measures |= {f"best {self.objective}": self.best.score, "its spread": self.best.spread}
+        return measures
 
 
 def summarize_search(folder: SearchDirectory) -> SearchSummary:
-    """A search's summary; raises `DataError` or `ConfigError` where it is damaged, or of another version."""
+    """Return the summary of a search.
+
+    Raises:
+        DataError: its files are damaged.
+        ConfigError: its files are of another version.
+    """
     try:
         about, plan = folder.about(), folder.plan()
-        asked = plan.to_dict()
-        choices = {"study": about["task"], **asked["config"]} | {axis.name: str(axis) for axis in plan.axes}
-        choices |= {key: asked[key] for key in ("search", "trials", "repeats", "prune")}
+        settings = plan.to_dict()
+        choices = {"study": about["task"], **settings["config"]} | {axis.name: str(axis) for axis in plan.axes}
+        choices |= {key: settings[key] for key in ("search", "trials", "repeats", "prune")}
         choices |= {"objective": plan.objective.name, "leaky": "LEAKY" if about["data"]["leaky"] else None}
         return SearchSummary(
             choices, plan.objective.name, rank_trials(ended_trials(folder.journal.read()[0]), plan.objective)
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{str(folder.directory)!r} is not what a search leaves ({error}); leave it out, or start a new one"
+            f"{str(folder.directory)!r} is not a valid search directory ({error}). Leave it out or start a new search."
         ) from error

@@ -19,30 +19,41 @@ Notify = Callable[[JobProgress], None]
 
 
 class Executor(Protocol):
-    """Runs jobs, so many at once."""
+    """Runner of jobs.
+
+    Attributes:
+        slots: number of jobs that run at once.
+    """
 
     slots: int
 
     def start(self, job: TrialJob) -> None:
-        """Begin a job; only where a slot is free."""
+        """Start a job; a slot must be free."""
         ...
 
     def wait(self, timeout: float | None) -> list[JobOutcome | LostJob]:
-        """Wait until a job has ended, or for so many seconds; what has ended. Raises what a job could not cope with."""
+        """Wait until a job ends and return the jobs that have ended.
+
+        Args:
+            timeout: longest time to wait, in seconds; None for no limit.
+
+        Raises:
+            Exception: the system error of a job, such as `OSError` for a full disk.
+        """
         ...
 
     def stop(self) -> None:
-        """End whatever runs, at once: its state is on the disk."""
+        """Stop all running jobs at once; their training states remain on disk."""
         ...
 
 
 class LocalExecutor:
-    """Runs one job at a time, in this process.
+    """Executor that runs one job at a time in this process.
 
     Args:
-        load: loads data.
-        notify: told how far the job is.
-        expired: whether time is over; asked during a job, which is then left as it is.
+        load: returns the data of a config.
+        notify: called with the progress of the job.
+        expired: returns whether the time limit is reached; the job then stops and can be resumed.
     """
 
     slots = 1
@@ -52,56 +63,68 @@ class LocalExecutor:
         self.job: TrialJob | None = None
 
     def start(self, job: TrialJob) -> None:
-        """Keep it; it runs while somebody waits for it."""
+        """Store the job; `wait` runs it."""
         self.job = job
 
     def wait(self, timeout: float | None) -> list[JobOutcome | LostJob]:
-        """Run the job to its end."""
+        """Run the job to its end and return its outcome."""
         if self.job is None:
             return []
         job, self.job = self.job, None
         try:
-            return [run_job(job, self.load, self._told)]
+            return [run_job(job, self.load, self._report_progress)]
         except JobStopped:
             return []
 
     def stop(self) -> None:
-        """Nothing runs between two calls of `wait`."""
+        """Do nothing, because no job runs between two calls of `wait`."""
 
-    def _told(self, step: JobProgress) -> None:
+    def _report_progress(self, step: JobProgress) -> None:
         self.notify(step)
         if self.expired():
             raise JobStopped
 
 
-# Seconds between two reports of a worker on a training.
-EVERY = 1.0
+# Seconds between two progress reports of a worker.
+REPORT_INTERVAL = 1.0
 
-# Hidden units up to which a training does not fill more than a core well.
-SMALL = 64
+# A training with at most this number of hidden units does not make good use of more than one core.
+SMALL_UNITS = 64
 
 
 class WorkerProcess:
-    """A process that runs one job after another."""
+    """Process that runs one job after another.
+
+    Args:
+        threads: threads of TensorFlow.
+        log: file for the stderr of the process.
+    """
 
     def __init__(self, threads: int, log: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        arguments = (__name__, serve_jobs.__name__, theirs, threads, str(log))
+        self.pipe, child_pipe = context.Pipe()
+        arguments = (__name__, serve_jobs.__name__, child_pipe, threads, str(log))
         self.process = context.Process(target=run_child_process, args=arguments, daemon=True)
-        with _leaving_interruptions():
+        with _block_interrupts():
             self.process.start()
-        theirs.close()
+        child_pipe.close()
         self.job: TrialJob | None = None
 
     def start(self, job: TrialJob) -> None:
-        """Send it a job. Where it is dead already, that is noticed when it is read from."""
+        """Send a job to the process; `read` reports it if the process has died."""
         self.job = job
         with contextlib.suppress(OSError):
             self.pipe.send(job)
 
     def read(self, notify: Notify) -> JobOutcome | LostJob | None:
-        """Take what it has sent; its job's end, if that is it."""
+        """Read one message of the process.
+
+        Args:
+            notify: called with the progress of the job.
+
+        Returns:
+            The outcome of the job; None if the job still runs.
+        """
         assert self.job
         try:
             message = self.pipe.recv()
@@ -118,20 +141,20 @@ class WorkerProcess:
         raise error
 
     def end(self) -> None:
-        """Kill it: what it trains is on the disk."""
+        """Kill the process; the training state is on disk."""
         self.process.kill()
         self.process.join()
         self.pipe.close()
 
 
 class WorkerPool:
-    """Runs jobs in so many processes.
+    """Executor that runs jobs in worker processes.
 
     Args:
-        slots: processes.
-        threads: of each.
-        notify: told how far each job is.
-        log: what the processes write to stderr.
+        slots: number of processes.
+        threads: threads of each process.
+        notify: called with the progress of each job.
+        log: file for the stderr of the processes.
     """
 
     def __init__(self, slots: int, threads: int, notify: Notify, log: Path) -> None:
@@ -139,7 +162,7 @@ class WorkerPool:
         self.workers: list[WorkerProcess] = []
 
     def start(self, job: TrialJob) -> None:
-        """Give a job to a process that waits, or to a new one."""
+        """Send a job to an idle process or to a new one."""
         free = next((worker for worker in self.workers if worker.job is None), None)
         if free is not None and not free.process.is_alive():
             self.workers.remove(free)
@@ -151,7 +174,7 @@ class WorkerPool:
         free.start(job)
 
     def wait(self, timeout: float | None) -> list[JobOutcome | LostJob]:
-        """Wait until a job has ended, or its process."""
+        """Wait until a job or its process ends."""
         deadline = None if timeout is None else time.monotonic() + timeout
         ended: list[JobOutcome | LostJob] = []
         while not ended:
@@ -171,7 +194,7 @@ class WorkerPool:
         return ended
 
     def stop(self) -> None:
-        """Kill all processes."""
+        """Kill all processes and delete an empty log."""
         while self.workers:
             self.workers.pop().end()
         if self.log.exists() and not self.log.stat().st_size:
@@ -179,28 +202,31 @@ class WorkerPool:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def runs_in_turn(plan: SearchPlan) -> bool:
-    """Whether a search chooses or stops by what has finished: one after another, it can be repeated."""
+    """Return whether trials depend on the results of earlier ones.
+
+    Such a search is reproducible only if its trials run one after another.
+    """
     return plan.prune or plan.search in ("bayesian", "hyperband")
 
 
 def default_jobs(plan: SearchPlan) -> int:
-    """How many trials run at once where nobody has said: one a core while models are small, one on a GPU."""
+    """Return the default number of trials that run at once: one per core for small models, and one on a GPU."""
     import tensorflow as tf
 
     if runs_in_turn(plan) or tf.config.list_physical_devices("GPU"):
         return 1
     widths = [axis.values or (axis.low, axis.high) for axis in plan.axes if axis.name == "units"]
     widest = max((max(values) for values in widths), default=plan.config.units)
-    return max(1, min(cores(), plan.size or 1)) if widest <= SMALL else 1
+    return max(1, min(cores(), plan.size or 1)) if widest <= SMALL_UNITS else 1
 
 
 def describe_exit(exitcode: int | None) -> str:
-    """How a process ended, of "its worker"."""
+    """Describe how a worker process ended, as a clause about "its worker"."""
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name if -exitcode in list(signal.Signals) else f"signal {-exitcode}"
         return f"it was killed ({name})" + ("; is there enough memory?" if name == "SIGKILL" else "")
@@ -208,14 +234,20 @@ def describe_exit(exitcode: int | None) -> str:
 
 
 def serve_jobs(pipe: Connection, threads: int, log: str) -> None:
-    """Run jobs until the pipe is closed."""
+    """Run the jobs from a pipe until it is closed.
+
+    Args:
+        pipe: receives jobs and sends progress, outcomes, and exceptions.
+        threads: threads of TensorFlow.
+        log: file for stderr.
+    """
     prepare_worker(threads, log)
-    load, told = DataLoader(), 0.0
+    load, last_report = DataLoader(), 0.0
 
     def notify(step: JobProgress) -> None:
-        nonlocal told
-        if time.monotonic() - told > EVERY:
-            told = time.monotonic()
+        nonlocal last_report
+        if time.monotonic() - last_report > REPORT_INTERVAL:
+            last_report = time.monotonic()
             pipe.send(step)
 
     while True:
@@ -232,12 +264,13 @@ def serve_jobs(pipe: Connection, threads: int, log: str) -> None:
 
 
 @contextlib.contextmanager
-def _leaving_interruptions() -> Iterator[None]:
-    """A process started here leaves Ctrl-C to this one from its first moment on, not only once it is prepared."""
+def _block_interrupts() -> Iterator[None]:
+    """Block SIGINT, so that processes started in this context ignore Ctrl-C from their start."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # it would be started as well, and then unblock the signal
+    # Started later, the resource tracker would unblock the signal.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -246,9 +279,14 @@ def _leaving_interruptions() -> Iterator[None]:
 
 
 def prepare_worker(threads: int, log: str | None) -> None:
-    """Import TensorFlow in a new process, for so many threads."""
+    """Import TensorFlow in a new process.
+
+    Args:
+        threads: threads of TensorFlow.
+        log: file for stderr; None to leave stderr unchanged.
+    """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    if log:  # but for what TensorFlow says of itself on starting
+    if log:  # TensorFlow's messages at import do not belong in the log.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     with pause_garbage_collection():
         import keras  # noqa: F401

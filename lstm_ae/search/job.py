@@ -1,4 +1,4 @@
-"""One trial, as whoever runs it gets it: everything that it takes, and what comes back."""
+"""Job of one trial: its inputs, how it is run, and its outcome."""
 
 import dataclasses
 import shutil
@@ -15,7 +15,7 @@ from lstm_ae.studies import load_study
 
 Load = Callable[[Config], Data]
 # Options of single studies that do not change their data.
-ABOUT_MODELS = {
+MODEL_OPTIONS = {
     *("model", "head", "pool", "every", "last_day_only"),
     *("latent", "code", "decoder_start", "delay_line", "bidirectional"),
     *("reconstruction_weight", "label_smoothing", "deform"),
@@ -23,19 +23,19 @@ ABOUT_MODELS = {
 
 
 class TrialJob(NamedTuple):
-    """A trial to be run. Plain values only, so that it can be sent anywhere.
+    """Trial to run. It contains plain values only, so that it can be sent to another process or machine.
 
     Args:
-        number: the trial's.
+        number: number of the trial.
         task: the study.
-        config: its config.
-        states: where its training states go, without "-0.npz" and so on.
-        objective: what is judged.
-        repeats: trainings, one a seed.
+        config: config of the trial.
+        states: path prefix of its training states, without the suffix "-0.npz" of the execution.
+        objective: the objective of the search.
+        repeats: number of trainings, each with its own seed.
         until: the last epoch to train; None for all.
-        parent: the state that training goes on from, if it is still there.
-        bar: by epoch, the median of the best objectives of earlier trials: a training that is worse is stopped.
-        sha256: of the data that it must be trained on; "" where that is known to nobody yet.
+        parent: the state that training continues from, if it exists.
+        bar: by epoch, the median of the best objectives of earlier trials; a worse training is stopped.
+        sha256: hash of the data to train on; "" if it is unknown.
     """
 
     number: int
@@ -51,7 +51,15 @@ class TrialJob(NamedTuple):
 
 
 class JobProgress(NamedTuple):
-    """How far a job is: epochs done of one of its executions, and the objective there."""
+    """Progress of a job.
+
+    Args:
+        number: number of the trial.
+        execution: index of the training.
+        epoch: completed epochs.
+        epochs: epochs to train.
+        value: the objective after the last completed epoch.
+    """
 
     number: int
     execution: int
@@ -61,15 +69,22 @@ class JobProgress(NamedTuple):
 
 
 class OtherDataError(DataError):
-    """Who runs a trial has other data than the search was started with."""
+    """Raised if the worker's data differs from the data of the search."""
 
 
 class JobStopped(Exception):
-    """Raised by who is notified, to leave a job as it is."""
+    """Raised by a progress callback to stop a job, which can be resumed."""
 
 
 class JobOutcome(NamedTuple):
-    """How a job ended."""
+    """Outcome of a job.
+
+    Args:
+        number: number of the trial.
+        status: completed, pruned, or failed.
+        executions: its trainings.
+        reason: why it was pruned or failed.
+    """
 
     number: int
     status: str
@@ -78,22 +93,37 @@ class JobOutcome(NamedTuple):
 
 
 class LostJob(NamedTuple):
-    """A job whose worker died, and how."""
+    """Job whose worker died.
+
+    Args:
+        number: number of the trial.
+        how: how the worker died, as a clause.
+    """
 
     number: int
     how: str
 
 
 def execution_state(states: str, execution: int) -> Path:
-    """The training state of one of a trial's executions."""
+    """Return the path of the training state of one execution."""
     return Path(f"{states}-{execution}.npz")
 
 
 def run_job(job: TrialJob, load: Load, notify: Callable[[JobProgress], None]) -> JobOutcome:
-    """Train a trial; go on with it where it has been begun.
+    """Train a trial or resume its training.
 
-    Whatever is wrong with the setting is its outcome. Errors of the system (a full disk, other data) are raised: they
-    would be those of every other trial as well.
+    A setting that cannot be trained ends with status "failed". Errors of the system (a full disk, different data) are
+    raised, because they would occur in every other trial as well.
+
+    Args:
+        job: the trial.
+        load: returns the data of a config.
+        notify: called after each epoch.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        OtherDataError: the data differs from the data of the search.
+        JobStopped: `notify` raised it.
     """
     done: list[Execution] = []
     try:
@@ -103,8 +133,8 @@ def run_job(job: TrialJob, load: Load, notify: Callable[[JobProgress], None]) ->
             data = load(seeded)
             if job.sha256 and data_key(seeded) == data_key(config) and data.source.sha256 != job.sha256:
                 raise OtherDataError(
-                    f"Trial {job.number} was to be trained on {data.source.text}, which is not the data of the search; "
-                    "give every machine the same file by --data or LSTMAE_DATA_DIR"
+                    f"Trial {job.number}: {data.source.text} is not the data of the search. "
+                    "Give every machine the same file with --data or LSTMAE_DATA_DIR."
                 )
             execution, status = _execute(job, number, seeded, data, notify)
             done.append(execution)
@@ -113,7 +143,7 @@ def run_job(job: TrialJob, load: Load, notify: Callable[[JobProgress], None]) ->
     except (OSError, OtherDataError, JobStopped):
         raise
     except Exception as error:
-        return JobOutcome(job.number, FAILED, tuple(done), _why(error))
+        return JobOutcome(job.number, FAILED, tuple(done), _describe_error(error))
     return JobOutcome(job.number, COMPLETED, tuple(done))
 
 
@@ -127,21 +157,21 @@ def _execute(
 
     state = execution_state(job.states, number)
     state.parent.mkdir(parents=True, exist_ok=True)
-    # Without the parent's state the same training is begun anew, and of the parent's the first execution's is kept.
+    # Only the state of the parent's first execution is kept. Without it the training starts from the first epoch.
     if job.parent and number == 0 and not state.exists() and Path(job.parent).exists():
-        beside = state.with_suffix(".part")
-        shutil.copyfile(job.parent, beside)
-        beside.replace(state)
+        partial = state.with_suffix(".part")
+        shutil.copyfile(job.parent, partial)
+        partial.replace(state)
     name, epochs = job.objective.name, job.until or config.epochs
     judge = median_rule(job.bar, job.objective)
 
-    def tell(progress: Any) -> None:
+    def report(progress: Any) -> None:
         value = float(progress.values.get(name, float("nan")))
         notify(JobProgress(job.number, number, progress.epoch - (not progress.finished), epochs, value))
 
     keras.backend.clear_session(free_memory=False)
     model, fitted = fit_model(
-        config, data, state=state, identity=identity(config, data), notify=tell, until=job.until, judge=judge
+        config, data, state=state, identity=identity(config, data), notify=report, until=job.until, judge=judge
     )
     trained, best = trained_epochs(fitted.history), fitted.best
     curve = [row[name] for row in trained]
@@ -160,7 +190,17 @@ def _execute(
 
 
 def median_rule(bar: tuple[float, ...], objective: Objective) -> Callable[[list[dict[str, float]]], str]:
-    """The median rule of Golovin et al. 2017 (Vizier): worse at its best than the median of the others' best."""
+    """Return the median stopping rule of Golovin et al. 2017 (Vizier).
+
+    It stops a training whose best objective is worse than the median of the best objectives of earlier trials.
+
+    Args:
+        bar: the median by epoch; empty for no rule.
+        objective: the objective of the search.
+
+    Returns:
+        A function that takes the history and returns the reason for stopping, "" to continue.
+    """
 
     def judge(history: list[dict[str, float]]) -> str:
         epoch = len(history)
@@ -174,28 +214,32 @@ def median_rule(bar: tuple[float, ...], objective: Objective) -> Callable[[list[
     return judge
 
 
-def _why(error: Exception) -> str:
-    """An exception in one line."""
+def _describe_error(error: Exception) -> str:
+    """Return an exception as one line of text."""
     text = " ".join(str(error).split("\n")[0].split())[:300]
     return text if isinstance(error, LstmAeError) else f"{type(error).__name__}: {text}"
 
 
 class DataLoader:
-    """Loads a study's data, and keeps what it loaded last: the data depends on a part of the config only."""
+    """Loader of a study's data that caches the last data.
 
-    def __init__(self, given: Mapping[str, Data] | None = None) -> None:
-        self.kept = dict(given or {})
+    Args:
+        loaded: data that is already loaded, by `data_key`.
+    """
+
+    def __init__(self, loaded: Mapping[str, Data] | None = None) -> None:
+        self.cache = dict(loaded or {})
 
     def __call__(self, config: Config) -> Data:
-        """The data of a config."""
+        """Return the data of a config."""
         key = data_key(config)
-        if key not in self.kept:
-            self.kept.clear()
-            self.kept[key] = load_study(task_of(config)).load(config)
-        return self.kept[key]
+        if key not in self.cache:
+            self.cache.clear()
+            self.cache[key] = load_study(task_of(config)).load(config)
+        return self.cache[key]
 
 
 def data_key(config: Config) -> str:
-    """What of a config decides its data: the seed, and those options of its study that are not about the model."""
+    """Return a key of the options that determine the data: the seed and the study's options outside the model."""
     shared = {field.name for field in dataclasses.fields(Config)} - {"seed"}
-    return repr({name: value for name, value in config.to_dict().items() if name not in shared | ABOUT_MODELS})
+    return repr({name: value for name, value in config.to_dict().items() if name not in shared | MODEL_OPTIONS})

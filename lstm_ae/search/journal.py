@@ -1,7 +1,7 @@
-"""The journal of a search: one line of JSON for everything that happened, written before anything follows from it.
+"""Journal of a search: a write-ahead log with one line of JSON per event.
 
-A line is whole or it is the last one: what a kill cut off has had no consequence and is dropped. Where an oracle is
-asked and told the same things in the same order it is in the same state, so the journal is all that has to be kept.
+Only the last line can be incomplete after a kill. It is dropped, because nothing depends on it yet. An oracle that
+receives the same calls of `ask` and `tell` in the same order reaches the same state, so no other file is needed.
 """
 
 import json
@@ -14,28 +14,38 @@ from typing import Any, NamedTuple
 from lstm_ae.files import parse_json, write
 from lstm_ae.search.trial import RUNNING, Execution, Trial, trial_of_proposal
 
-# What happened to a trial: an oracle proposed it; it ended; it has to be run again, since what it left is damaged.
+# Events of a trial: the oracle proposed it; it ended; its results were dropped and it has to run again.
 ASKED, TOLD, DROPPED = "asked", "told", "dropped"
-_NEEDED = {ASKED: {"number", "values"}, TOLD: {"number", "status", "executions", "reason"}, DROPPED: {"number"}}
+_REQUIRED_KEYS = {ASKED: {"number", "values"}, TOLD: {"number", "status", "executions", "reason"}, DROPPED: {"number"}}
 
 
 class JournalEntry(NamedTuple):
-    """A readable line."""
+    """Entry of a journal.
+
+    Args:
+        event: asked, told, or dropped.
+        content: the other fields of the line.
+    """
 
     event: str
     content: dict[str, Any]
 
 
 class Journal:
-    """The journal in a file; made where it is missing."""
+    """Journal in a file.
+
+    Args:
+        path: the file; `add` creates it if it is missing.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> tuple[list[JournalEntry], list[int]]:
-        """The entries, and the numbers (from 1) of lines that cannot be read.
+        """Read the journal.
 
-        A last line that was cut off is neither.
+        Returns:
+            The entries, and the line numbers (from 1) that cannot be read. An incomplete last line is in neither.
         """
         whole, end, _ = self._content().rpartition(b"\n")
         entries, damaged = [], []
@@ -48,7 +58,10 @@ class Journal:
         return entries, damaged
 
     def cut(self) -> None:
-        """Take away a last line that was cut off. Only for who goes on with the search: another may be writing it."""
+        """Remove an incomplete last line.
+
+        Requires the lock of the search, because a running search may still be writing the line.
+        """
         whole, end, rest = self._content().rpartition(b"\n")
         if rest:
             write(self.path, whole + end)
@@ -57,7 +70,7 @@ class Journal:
         return self.path.read_bytes() if self.path.exists() else b""
 
     def add(self, event: str, **content: Any) -> None:
-        """Write a line and wait until it is on the disk."""
+        """Append an entry and wait until it is on disk."""
         line = json.dumps({"event": event, **content}, ensure_ascii=False, allow_nan=False)
         with self.path.open("ab") as file:
             file.write(line.encode(errors="backslashreplace") + b"\n")
@@ -65,14 +78,14 @@ class Journal:
             os.fsync(file.fileno())
 
     def mend(self) -> None:
-        """Take away the lines that cannot be read."""
+        """Remove the lines that cannot be read."""
         entries, _ = self.read()
         lines = [json.dumps({"event": entry.event, **entry.content}, ensure_ascii=False) for entry in entries]
         write(self.path, "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
 
 
 def _entry(line: bytes) -> JournalEntry | None:
-    """A line's entry; None where it has none."""
+    """Return the entry of a line; None if it cannot be read."""
     try:
         content = parse_json(line.decode())
     except ValueError:
@@ -80,12 +93,12 @@ def _entry(line: bytes) -> JournalEntry | None:
     if not isinstance(content, dict) or not isinstance(content.get("number"), int):
         return None
     event = content.pop("event", None)
-    known = isinstance(event, str) and set(content) >= _NEEDED.get(event, {"event"})
+    known = isinstance(event, str) and set(content) >= _REQUIRED_KEYS.get(event, {"event"})
     return JournalEntry(event, content) if known else None
 
 
 def executions_in_entry(content: Mapping[str, Any]) -> tuple[Execution, ...]:
-    """A trial's trainings, as an entry on its end has them."""
+    """Return the executions in the content of a "told" entry."""
     return tuple(
         Execution(**row | {"score": math.nan if row["score"] is None else row["score"], "curve": tuple(row["curve"])})
         for row in content["executions"]
@@ -93,7 +106,7 @@ def executions_in_entry(content: Mapping[str, Any]) -> tuple[Execution, ...]:
 
 
 def ended_trials(entries: Iterable[JournalEntry]) -> list[Trial]:
-    """The trials of a journal as they stand there: for who only wants to look, without an oracle."""
+    """Return the trials of a journal and their status, without creating an oracle."""
     trials: dict[int, Trial] = {}
     for event, content in entries:
         number = content["number"]

@@ -1,4 +1,4 @@
-"""What a search is asked to do."""
+"""Plan of a search: what to search, how, and by which objective."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.search.trial import Objective
 
 SEARCHES = ("grid", "random", "bayesian", "hyperband")
-# What a study's search can go by, its usual one first; see `study_objectives`.
+# The objectives of each study, the default first; see `study_objectives`.
 OBJECTIVES = {
     "toy": (Objective("val_loss"),),
     "mnist": (
@@ -28,16 +28,19 @@ OBJECTIVES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """Everything that decides which settings a search tries and what comes of each.
+    """Everything that determines the trials of a search and their results.
 
     Args:
-        config: what is not searched.
-        axes: what is.
-        search: grid, random, bayesian or hyperband (KerasTuner's).
-        trials: settings to try at most; None for the whole grid, or what Hyperband comes to.
-        repeats: trainings of each setting, with one seed after the other.
-        objective: what the search goes by.
-        prune: stop trainings that do worse than the median of those before them, at the same epoch.
+        config: values of the options that are not searched.
+        axes: the searched options.
+        search: grid, random, bayesian, or hyperband (KerasTuner's).
+        trials: largest number of trials; None for the whole grid or all trials of Hyperband.
+        repeats: trainings of each setting, with consecutive seeds.
+        objective: the objective of the search.
+        prune: whether to stop trainings that are worse than the median of earlier ones at the same epoch.
+
+    Raises:
+        ConfigError: the settings contradict each other.
     """
 
     config: Config
@@ -52,40 +55,40 @@ class SearchPlan:
         if self.search not in SEARCHES:
             raise ConfigError(f"--search must be one of {', '.join(SEARCHES)}. Received: {self.search!r}")
         if not self.axes:
-            raise ConfigError("There is nothing to search: list values of an option, as in --units 8,16")
+            raise ConfigError("There is nothing to search. List several values of an option, as in --units 8,16.")
         ranges = [flag_name(axis.name) for axis in self.axes if not axis.values]
         if self.search == "grid" and ranges:
             raise ConfigError(
-                f"{ranges[0]} is a range, which a grid cannot walk through; list its values, or choose --search random"
+                f"{ranges[0]} is a range, and --search grid requires listed values. List them or pass --search random."
             )
         if self.search == "hyperband":
             if self.prune:
                 raise ConfigError(
-                    "--prune is not for --search hyperband, which stops hopeless trainings itself; leave it out"
+                    "--prune cannot be combined with --search hyperband, which stops trainings itself. Remove --prune."
                 )
             if any(axis.name == "epochs" for axis in self.axes):
                 raise ConfigError(
-                    "--epochs cannot be searched by hyperband, which gives out epochs by itself; give one number"
+                    "--epochs cannot be searched with --search hyperband, which allocates the epochs. Pass one number."
                 )
             if self.config.epochs < 3:
                 raise ConfigError(
-                    "--search hyperband starts with a third of the epochs, so it needs at least 3. "
+                    "--search hyperband needs at least 3 epochs, because it starts with a third of them. "
                     f"Received: --epochs {self.config.epochs}"
                 )
 
     @property
     def size(self) -> int | None:
-        """How many settings it will try at most, where that is known in advance."""
+        """The largest number of trials; None if it is not known in advance."""
         if self.search == "hyperband":
             return None
-        # A process may well ask for a setting twice.
+        # Bayesian search can propose a setting twice, so the size of the grid is no limit.
         if self.search == "bayesian" or not all(axis.values for axis in self.axes):
             return self.trials
         size = math.prod(len(axis.values) for axis in self.axes)
         return min(size, self.trials or size)
 
     def to_dict(self) -> dict[str, Any]:
-        """In JSON's types."""
+        """Return the plan as JSON types."""
         return {
             "task": task_of(self.config),
             "config": self.config.to_dict(),
@@ -99,7 +102,7 @@ class SearchPlan:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "SearchPlan":
-        """Back from JSON."""
+        """Create a plan from the content that `to_dict` returns."""
         others = {key: content[key] for key in ("search", "trials", "repeats", "prune")}
         return cls(
             config=TASKS[content["task"]].merge(content["config"], {}),
@@ -110,22 +113,32 @@ class SearchPlan:
 
 
 def study_objectives(config: Config, axes: Iterable[Axis] = ()) -> tuple[Objective, ...]:
-    """What a search of a study can go by, the usual one first: only what its models are trained for.
+    """Return the objectives that a study's models are trained for, the default first.
 
     Args:
-        axes: what is searched, and so is no choice of the config.
+        config: the config of the study.
+        axes: the searched options, whose values in the config do not count.
     """
     untrained = ""
     if isinstance(config, Series) and config.task != "classify":
         untrained = "label"
     elif isinstance(config, Mnist) and all(axis.name != "reconstruction_weight" for axis in axes):
         untrained = {1.0: "label", 0.0: "reconstruction"}.get(config.reconstruction_weight, "")
-    found = OBJECTIVES[task_of(config)]
-    return tuple(objective for objective in found if not untrained or untrained not in objective.name)
+    objectives = OBJECTIVES[task_of(config)]
+    return tuple(objective for objective in objectives if not untrained or untrained not in objective.name)
 
 
 def choose_objective(config: Config, name: str | None, axes: Iterable[Axis] = ()) -> Objective:
-    """A study's objective of this name, or its usual one; `axes` as of `study_objectives`."""
+    """Return a study's objective by name.
+
+    Args:
+        config: the config of the study.
+        name: the objective; None for the default.
+        axes: the searched options.
+
+    Raises:
+        ConfigError: the study's models are not trained for this objective.
+    """
     allowed = study_objectives(config, axes)
     for objective in allowed:
         if name in (None, objective.name):
@@ -140,29 +153,30 @@ def choose_objective(config: Config, name: str | None, axes: Iterable[Axis] = ()
 
 
 def require_comparable_trials(plan: SearchPlan) -> None:
-    """Raise `ConfigError` where the trials of a plan could not be set beside each other.
+    """Check that the trials of a new search are comparable.
 
-    Only for a search that begins: what an older one has found can still be looked at.
+    Raises:
+        ConfigError: the objectives of the trials are not comparable.
     """
     searched = {axis.name: str(axis) for axis in plan.axes}
     if plan.prune and "epochs" in searched:
         raise ConfigError(
-            "--prune compares trainings after the same epoch, which is early in one and late in another where --epochs "
-            f"is searched. Leave --prune out, or give one number. Received: --epochs {searched['epochs']}"
+            "--prune compares trainings at the same epoch, which is not comparable if --epochs is searched. "
+            f"Remove --prune or pass one number of epochs. Received: --epochs {searched['epochs']}"
         )
     name = plan.objective.name
     if name == "val_loss" and "reconstruction_weight" in searched:
         others = " or ".join(o.name for o in study_objectives(plan.config) if o.name != name)
         raise ConfigError(
-            "--objective val_loss is weighted by --reconstruction-weight, so it says nothing where that is searched. "
-            f"Give --objective {others}. Received: --reconstruction-weight {searched['reconstruction_weight']}"
+            "--objective val_loss depends on --reconstruction-weight and is not comparable if that is searched. "
+            f"Pass --objective {others}. Received: --reconstruction-weight {searched['reconstruction_weight']}"
         )
 
 
 def align_days(config: Config, axes: Sequence[Axis]) -> Config:
-    """The config with which forecasts of the day after windows of all searched lengths are judged on the same days.
+    """Return a config that validates windows of all searched lengths on the same days.
 
-    A window lies within its part, so that longer ones leave out its first days, which may be calm or wild.
+    A window lies within its split, so longer windows leave out its first days, which may be more or less volatile.
     """
     longest = _longest(axes)
     if not longest or not isinstance(config, Snp) or config.validate_after or config.split != "time":
@@ -171,36 +185,36 @@ def align_days(config: Config, axes: Sequence[Axis]) -> Config:
 
 
 def describe_unaligned_days(config: Config, axes: Sequence[Axis]) -> str:
-    """That losses of searched windows are not of the same days, in words; "" where they are."""
+    """Return a note that the losses of the searched windows cover different days; "" if they cover the same days."""
     if not _longest(axes) or not isinstance(config, Snp) or config.split != "time" or config.last_day_only:
         return ""
     return (
-        "losses over all days of longer and shorter windows are not of the same days, so that they differ by some per "
-        "cent whatever the model. --last-day-only judges all lengths of --window on the same days"
+        "windows of different lengths are validated on different days, so their losses differ by a few percent "
+        "whatever the model. --last-day-only validates all lengths of --window on the same days"
     )
 
 
 def _longest(axes: Sequence[Axis]) -> int | None:
-    """The longest window that is searched; None where --window is not."""
+    """Return the longest searched window; None if --window is not searched."""
     return next((int(max(axis.values, default=axis.high)) for axis in axes if axis.name == "window"), None)
 
 
 def plan_difference(before: SearchPlan, now: SearchPlan) -> str:
-    """The first thing in which two plans differ, in words; "" where they agree. More trials are no difference."""
+    """Describe the first difference of two plans except the number of trials; "" if there is none."""
     old, new = ({axis.name: axis for axis in plan.axes} for plan in (before, now))
     for name in dict.fromkeys([*old, *new]):
         if old.get(name) != new.get(name):
-            was, wanted = (str(axes[name]) if name in axes else "not searched" for axes in (old, new))
-            return f"{flag_name(name)} was {was}, and now it is {wanted}"
+            before_text, now_text = (str(axes[name]) if name in axes else "not searched" for axes in (old, new))
+            return f"{flag_name(name)} was {before_text} and is now {now_text}"
     if list(old) != list(new):
-        return f"the options were searched in the order {', '.join(old)}, and now it is {', '.join(new)}"
+        return f"the order of the options was {', '.join(old)} and is now {', '.join(new)}"
     one, other = before.config.to_dict(), now.config.to_dict()
     for name, value in one.items():
         if value != other[name] and name not in ("data", *old):
-            return f"{flag_name(name)} was {value}, and now it is {other[name]}"
+            return f"{flag_name(name)} was {value} and is now {other[name]}"
     for name in ("search", "repeats", "prune"):
         if getattr(before, name) != getattr(now, name):
-            return f"{flag_name(name)} was {getattr(before, name)}, and now it is {getattr(now, name)}"
+            return f"{flag_name(name)} was {getattr(before, name)} and is now {getattr(now, name)}"
     if before.objective != now.objective:
-        return f"--objective was {before.objective.name}, and now it is {now.objective.name}"
+        return f"--objective was {before.objective.name} and is now {now.objective.name}"
     return ""

@@ -1,14 +1,14 @@
-"""The source report's claims about its grid and its classifiers, tested on the trials of a search."""
+"""Claims of the source report about its grid and its classifiers, tested on the trials of a search."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lstm_ae.config import CLASSIFIERS
-from lstm_ae.search.findings import compare_values, pair_trials, scored_trials, total_count
+from lstm_ae.search.findings import compare_values, describe_pairs, scored_trials, total_count
 from lstm_ae.search.trial import COMPLETED, RUNNING, WAITING, Execution, Objective, Trial, rank_trials
 from lstm_ae.significance import Decision, SettingResult, decide_better, decide_compromise
 
-# The report's final losses on its toy grid: (learning rate, units), then those with clip 1 and with clip 5.
+# The report's final losses on its toy grid with clip 1 and with clip 5, by learning rate and units.
 _LOSSES = {
     (0.001, 8): (0.006680924474494532, 0.011700970819219947),
     (0.001, 16): (0.0022743796871509403, 0.00551831244956702),
@@ -28,7 +28,7 @@ REPORT: Mapping[tuple[float, int, float], float] = {
 
 _OPTIONS = ("learning_rate", "units", "clip")
 
-# Its network: an LSTM layer each way, of as many units, the decoder's reading every state.
+# The report's network: one LSTM layer as encoder and one as decoder, with the same number of units.
 NETWORK: Mapping[str, Any] = {
     "latent": "steps",
     "cell": "lstm",
@@ -39,7 +39,14 @@ NETWORK: Mapping[str, Any] = {
 
 
 class ClaimSupport(NamedTuple):
-    """What one set of trials says of a claim: whether it holds, the pairs in which it does, and that in words."""
+    """Support of one set of trials for a claim.
+
+    Args:
+        holds: whether the claim holds.
+        better: pairs of trials in which it holds.
+        pairs: pairs of trials.
+        text: description in words.
+    """
 
     holds: bool
     better: int
@@ -48,12 +55,18 @@ class ClaimSupport(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Confirmed, or not confirmed."""
+        """Either "confirmed" or "not confirmed"."""
         return "confirmed" if self.holds else "not confirmed"
 
 
 class GridClaim(NamedTuple):
-    """A claim of the report, checked on our trials and on the report's own values."""
+    """Claim of the report about its toy grid.
+
+    Args:
+        claim: the claim.
+        ours: support of the trials of a search.
+        report: support of the report's own values.
+    """
 
     claim: str
     ours: ClaimSupport
@@ -61,7 +74,7 @@ class GridClaim(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """That of our trials: confirmed, or not confirmed."""
+        """The verdict of the trials: either "confirmed" or "not confirmed"."""
         return self.ours.verdict
 
     def __str__(self) -> str:
@@ -72,7 +85,10 @@ class GridClaim(NamedTuple):
 
 
 def differs_in_network(values: Mapping[str, Any]) -> str:
-    """The option in which a network of the toy study is of another kind than the report's, "" where it is of the same.
+    """Return the first option in which a network of the toy study differs from the report's; "" if none differs.
+
+    Args:
+        values: value of each option; a missing one has the report's value.
 
     >>> differs_in_network({"units": 8, "layers": 2}), differs_in_network({"units": 8, "decoder_units": 8})
     ('layers', '')
@@ -85,7 +101,7 @@ def differs_in_network(values: Mapping[str, Any]) -> str:
 
 
 def reported_loss(task: str, values: Mapping[str, Any]) -> float | None:
-    """The report's final loss for a setting of the toy study, None where the report does not have it.
+    """Return the report's final loss for a setting of the toy study; None if the report does not have it.
 
     >>> reported_loss("toy", {"learning_rate": 0.1, "units": 16, "clip": 5.0, "seed": 0})
     0.00016683299145370256
@@ -94,23 +110,30 @@ def reported_loss(task: str, values: Mapping[str, Any]) -> float | None:
 
 
 def report_findings(trials: Iterable[Trial], objective: Objective, task: str) -> list[GridClaim]:
-    """The report's three claims on its toy grid, checked on our trials and on the report's own values.
+    """Check the report's three claims about its toy grid on the trials of a search and on the report's own values.
 
-    Empty unless all 18 settings have been tried, each to its end or to a failure; other settings play no part. What
-    confirms a claim: learning rate 0.1 is the winner's, and better than the others in most pairs; clip 1 is better in
-    at least three of four pairs; more units are better in most pairs, both from 8 to 16 and from 16 to 32.
+    A claim is confirmed if learning rate 0.1 is the winner's and better than the others in most pairs; if clip 1 is
+    better in at least three of four pairs; if more units are better in most pairs, both from 8 to 16 and from 16 to 32.
+
+    Args:
+        trials: the trials; other settings than the report's are ignored.
+        objective: the objective of the search.
+        task: the study.
+
+    Returns:
+        The claims; empty unless a trial of each of the 18 settings has ended.
     """
     ended = [trial for trial in trials if trial.status not in (WAITING, RUNNING)]
-    mine = [trial for trial in ended if reported_loss(task, trial.values) is not None]
-    if len({_setting(trial.values) for trial in mine}) < len(REPORT):
+    our_trials = [trial for trial in ended if reported_loss(task, trial.values) is not None]
+    if len({_setting(trial.values) for trial in our_trials}) < len(REPORT):
         return []
-    theirs = [
+    report_trials = [
         Trial(k, dict(zip(_OPTIONS, setting, strict=True)), COMPLETED, (Execution(0, loss, 0, 0, "", 0.0, ()),))
         for k, (setting, loss) in enumerate(REPORT.items())
     ]
     loss = Objective("final_loss")
     return [
-        GridClaim(words, check(scored_trials(mine), objective), check(scored_trials(theirs), loss))
+        GridClaim(words, check(scored_trials(our_trials), objective), check(scored_trials(report_trials), loss))
         for words, check in (
             ("learning rate 0.1 was the best", _rate),
             ("a strong tendency of clip 1 to be better", _clip),
@@ -123,14 +146,15 @@ def _rate(trials: Sequence[Trial], objective: Objective) -> ClaimSupport:
     count = total_count(
         compare_values(trials, "learning_rate", None, (0.1, other), objective) for other in (0.01, 0.001)
     )
-    won, end = _won(trials, objective, "learning_rate", 0.1)
-    text = f"learning rate 0.1 better {pair_trials(count.first, count.pairs)}{end}"
+    won, end = _winner_has(trials, objective, "learning_rate", 0.1)
+    text = f"learning rate 0.1 better {describe_pairs(count.first, count.pairs)}{end}"
     return ClaimSupport(won and 2 * count.first > count.pairs, count.first, count.pairs, text)
 
 
 def _clip(trials: Sequence[Trial], objective: Objective) -> ClaimSupport:
     count = compare_values(trials, "clip", None, (1.0, 5.0), objective)
-    text = f"clip 1 better than clip 5 {pair_trials(count.first, count.pairs)}{_won(trials, objective, 'clip', 1.0)[1]}"
+    end = _winner_has(trials, objective, "clip", 1.0)[1]
+    text = f"clip 1 better than clip 5 {describe_pairs(count.first, count.pairs)}{end}"
     return ClaimSupport(0 < 3 * count.pairs <= 4 * count.first, count.first, count.pairs, text)
 
 
@@ -138,13 +162,13 @@ def _units(trials: Sequence[Trial], objective: Objective) -> ClaimSupport:
     steps = {pair: compare_values(trials, "units", None, pair, objective) for pair in ((8, 16), (16, 32))}
     count = total_count(steps.values())
     parts = ", ".join(f"{step.second} of {step.pairs} from {low} to {high}" for (low, high), step in steps.items())
-    end = _won(trials, objective, "units", 32)[1]
-    text = f"larger units better {pair_trials(count.second, count.pairs)}: {parts}{end}"
+    end = _winner_has(trials, objective, "units", 32)[1]
+    text = f"larger units better {describe_pairs(count.second, count.pairs)}: {parts}{end}"
     return ClaimSupport(all(2 * step.second > step.pairs for step in steps.values()), count.second, count.pairs, text)
 
 
-def _won(trials: Sequence[Trial], objective: Objective, name: str, wanted: float) -> tuple[bool, str]:
-    """Whether the winner has that value, and the end of a sentence that says which it has."""
+def _winner_has(trials: Sequence[Trial], objective: Objective, name: str, wanted: float) -> tuple[bool, str]:
+    """Return whether the winner has a value, and the end of a sentence about the winner's value."""
     if not trials:
         return False, ""
     value = rank_trials(trials, objective)[0].values[name]
@@ -161,25 +185,39 @@ MODELS = (*CLASSIFIERS.values(), "head-on-code")
 
 WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
-# Those whose reconstruction and class come from the same weights, which the share in the loss therefore pulls at.
+# In these models the reconstruction and the class share weights, so the reconstruction weight affects both.
 SHARING = (CLASSIFIERS["v2"], "head-on-code")
 
 
 class CheckedClaim(NamedTuple):
-    """A finding of the report, and how it is judged here."""
+    """Finding of the report with its verdict.
+
+    Args:
+        finding: the finding.
+        decision: the verdict and its reason.
+    """
 
     finding: str
-    judged: Decision
+    decision: Decision
 
     def __str__(self) -> str:
-        why = f", since {self.judged.why}" if self.judged.why else ""
-        return f'"{self.finding}": {self.judged.verdict}{why} ({self.judged.figures})'
+        why = f", since {self.decision.why}" if self.decision.why else ""
+        return f'"{self.finding}": {self.decision.verdict}{why} ({self.decision.figures})'
 
 
 def classifier_findings(trials: Sequence[Trial]) -> list[CheckedClaim]:
-    """Separate LSTMs help (V3 against V2), and a deeper head does (V4 against V3), by Welch's test over the seeds."""
+    """Test whether separate LSTMs help (V3 against V2) and whether a deeper head helps (V4 against V3).
+
+    Both use Welch's t-test over the seeds.
+
+    Args:
+        trials: trials with the option "model".
+
+    Returns:
+        A claim for each pair of models with completed trials.
+    """
     by_model = {trial.values["model"]: trial for trial in trials if trial.status == COMPLETED}
-    found = []
+    claims = []
     for finding, one, other in (
         ("separate LSTMs for the two tasks help", "v3", "v2"),
         ("a deeper head helps", "v4", "v3"),
@@ -187,21 +225,32 @@ def classifier_findings(trials: Sequence[Trial]) -> list[CheckedClaim]:
         names = {short.upper(): CLASSIFIERS[short] for short in (one, other)}
         if all(name in by_model for name in names.values()):
             first, second = (_accuracy(by_model[name], short) for short, name in names.items())
-            found.append(CheckedClaim(finding, decide_better(first, second)))
-    return found
+            claims.append(CheckedClaim(finding, decide_better(first, second)))
+    return claims
 
 
 def weight_findings(trials: Sequence[Trial]) -> list[CheckedClaim]:
-    """Half and half is the best compromise: each other weight is worse in accuracy and in reconstruction."""
+    """Test whether equal weights are the best compromise, that is, no other weight is better in one of the two tasks.
+
+    Args:
+        trials: trials with the option "reconstruction_weight".
+
+    Returns:
+        The claim; none without completed trials of weight 0.5 and of another weight.
+    """
     by_weight = {trial.values["reconstruction_weight"]: trial for trial in trials if trial.status == COMPLETED}
     half = by_weight.pop(0.5, None)
     if half is None or not by_weight:
         return []
-    others = [_both(trial, f"weight {weight:g}") for weight, trial in sorted(by_weight.items())]
-    return [CheckedClaim("half and half is the best compromise", decide_compromise(_both(half, "weight 0.5"), others))]
+    others = [_accuracy_and_error(trial, f"weight {weight:g}") for weight, trial in sorted(by_weight.items())]
+    return [
+        CheckedClaim(
+            "half and half is the best compromise", decide_compromise(_accuracy_and_error(half, "weight 0.5"), others)
+        )
+    ]
 
 
-def _both(trial: Trial, name: str) -> tuple[SettingResult, SettingResult]:
+def _accuracy_and_error(trial: Trial, name: str) -> tuple[SettingResult, SettingResult]:
     errors = tuple(execution.measure(RECONSTRUCTION) for execution in trial.executions)
     return _accuracy(trial, name), SettingResult(f"reconstruction, {name}", errors, log=True)
 
@@ -211,16 +260,25 @@ def _accuracy(trial: Trial, name: str) -> SettingResult:
 
 
 def classifier_rows(trials: Sequence[Trial], name: str, values: Sequence[Any]) -> tuple[list[str], list[list[Any]]]:
-    """A table of trials by one option, in the order of its values: what was measured on validation digits."""
+    """Return a table of the trials' measures on the validation digits by one option.
+
+    Args:
+        trials: one trial for each value.
+        name: the option.
+        values: its values, in the order of the rows.
+
+    Returns:
+        The header and the rows.
+    """
     header = [name, "accuracy", "its spread", "reconstruction", "spread", "parameters", "seconds a training", "status"]
     names = {long: f"{long} ({short.upper()})" for short, long in CLASSIFIERS.items()}
-    found: Mapping[Any, Trial] = {trial.values[name]: trial for trial in trials}
+    by_value: Mapping[Any, Trial] = {trial.values[name]: trial for trial in trials}
     table = []
     for value in values:
-        trial = found[value]
-        sharp, error = trial.measure(ACCURACY), trial.measure(RECONSTRUCTION)
+        trial = by_value[value]
+        accuracy, error = trial.measure(ACCURACY), trial.measure(RECONSTRUCTION)
         size = trial.measure("parameters")[0]
         seconds = trial.seconds / max(len(trial.executions), 1)
-        cells = [*sharp, *error, int(size) if size == size else None, round(seconds, 1)]
+        cells = [*accuracy, *error, int(size) if size == size else None, round(seconds, 1)]
         table.append([names.get(value, value), *cells, trial.reason or trial.status])
     return header, table

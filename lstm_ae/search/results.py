@@ -1,4 +1,4 @@
-"""A search for people: its table, what its trials say, and its figures."""
+"""Results of a search for display: table, statements, and figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,25 +18,25 @@ from lstm_ae.search.trial import COMPLETED, PRUNED, RUNNING, WAITING, Trial
 
 
 def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]]]:
-    """The header and the rows of the table: a trial a row, in the order given."""
+    """Return the header and the rows of the table of results, with one row per trial in the given order."""
     repeated, hyperband = plan.repeats > 1, plan.search == "hyperband"
     header = ["trial", *(axis.name for axis in plan.axes), plan.objective.name]
     header += ["spread"] if repeated else []
     report = [reported_result(plan, trial) for trial in trials]
     header += ["report"] if any(report) else []
     header += ["goes on from"] if hyperband else []
-    # No two columns of a table have one name.
+    # "epochs" is the name of another column if --epochs is searched.
     trained = "epochs trained" if "epochs" in header else "epochs"
     header += [trained, "best epoch", "seconds", "status", "note"]
     rows = []
-    for trial, theirs in zip(trials, report, strict=True):
+    for trial, reported in zip(trials, report, strict=True):
         row = [
             trial.number,
             *(trial.values.get(axis.name) for axis in plan.axes),
             trial.score if trial.scored else None,
         ]
         row += [trial.spread] if repeated else []
-        row += [theirs] if any(report) else []
+        row += [reported] if any(report) else []
         row += [trial.parent] if hyperband else []
         first = trial.executions[0] if trial.executions else None
         counts = [first.epochs, first.best_epoch, round(trial.seconds, 1)] if first else [None, None, None]
@@ -48,37 +48,50 @@ def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[list[str]
 
 
 def reported_result(plan: SearchPlan, trial: Trial) -> float | None:
-    """What the report found for a trial's setting."""
+    """Return the source report's loss for a trial's setting; None if the report does not have it."""
     return reported_loss(task_of(plan.config), plan.config.to_dict() | trial.values)
 
 
 def result_statements(plan: SearchPlan, trials: Sequence[Trial]) -> list[str]:
-    """What the trials say of each option, and of the report's claims; of windows nothing where days differ."""
-    claims = report_findings([_whole(plan, trial) for trial in trials], plan.objective, task_of(plan.config))
-    found = findings(trials, plan.axes, plan.objective)
+    """Return statements about each option and about the source report's claims.
+
+    There is no statement about --window if windows of different lengths are validated on different days.
+    """
+    claims = report_findings(
+        [_add_report_options(plan, trial) for trial in trials], plan.objective, task_of(plan.config)
+    )
+    effects = findings(trials, plan.axes, plan.objective)
     note = describe_unaligned_days(plan.config, plan.axes)
     if note:
-        found = [finding for finding in found if finding.axis != "window"]
-    told = [f"window is not judged: {note}"] if note and trials else []
-    return [str(line) for line in (*found, *told, *claims)]
+        effects = [finding for finding in effects if finding.axis != "window"]
+    notes = [f"window is not compared: {note}"] if note and trials else []
+    return [str(line) for line in (*effects, *notes, *claims)]
 
 
-def _whole(plan: SearchPlan, trial: Trial) -> Trial:
-    """A trial with the options that the report speaks of among its values, searched or not."""
+def _add_report_options(plan: SearchPlan, trial: Trial) -> Trial:
+    """Return a trial whose values include the options of the source report, searched or not."""
     config = plan.config.to_dict()
     names = ("learning_rate", "units", "clip", *NETWORK)
     return trial._replace(values={name: config[name] for name in names if name in config} | trial.values)
 
 
 def result_figures(folder: SearchDirectory, plan: SearchPlan, trials: Sequence[Trial]) -> list[Path]:
-    """Draw the search into its directory."""
+    """Draw the figures of a search into its directory and return their paths."""
     return [folder.write_figure(name, png(figure)) for name, figure in draw_search(plan, trials).items()]
 
 
 def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:
-    """The grid as a heat map, all trials across the options, their curves; `trials` has the best first."""
+    """Draw the grid as a heat map, the trials in parallel coordinates, and the learning curves.
+
+    Args:
+        plan: the plan of the search.
+        trials: its trials, best first.
+
+    Returns:
+        The figures by name; "grid" only if all options have listed values.
+    """
     listed = sorted((t for t in trials if t.status not in (WAITING, RUNNING)), key=lambda trial: trial.number)
-    best = next((place for place, trial in enumerate(listed) if trial.number == trials[0].number), None)
+    best = next((index for index, trial in enumerate(listed) if trial.number == trials[0].number), None)
     best = best if trials and trials[0].scored else None
     names = [axis.name for axis in plan.axes]
     levels = [axis.values or (axis.low, axis.high) for axis in plan.axes]
@@ -89,16 +102,16 @@ def draw_search(plan: SearchPlan, trials: Sequence[Trial]) -> dict[str, Figure]:
         "higher_is_better": plan.objective.higher_is_better,
         "quantity": plan.objective.name,
     }
-    drawn = {}
+    figures = {}
     if all(axis.values for axis in plan.axes):
-        drawn["grid"] = heat(names, levels, settings, scores, **shared)
+        figures["grid"] = heat(names, levels, settings, scores, **shared)
     ranges = {axis.name: axis.log for axis in plan.axes if not axis.values}
-    drawn["trials"] = parallel(names, levels, settings, scores, ranges=ranges, **shared)
-    owners = [place for place, trial in enumerate(listed) for _ in trial.executions]
-    drawn["curves"] = curves(
+    figures["trials"] = parallel(names, levels, settings, scores, ranges=ranges, **shared)
+    owners = [index for index, trial in enumerate(listed) for _ in trial.executions]
+    figures["curves"] = curves(
         [execution.curve for trial in listed for execution in trial.executions],
-        pruned=[place for place, owner in enumerate(owners) if listed[owner].status == PRUNED],
-        best=[place for place, owner in enumerate(owners) if owner == best],
+        pruned=[index for index, owner in enumerate(owners) if listed[owner].status == PRUNED],
+        best=[index for index, owner in enumerate(owners) if owner == best],
         quantity=plan.objective.name,
     )
-    return drawn
+    return figures

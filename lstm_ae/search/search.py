@@ -1,4 +1,4 @@
-"""Run a search from its beginning, or from where it stopped, to its best models, table, and figures."""
+"""Run or resume a search: its trials, the runs of the best ones, and the refit."""
 
 import dataclasses
 import time
@@ -16,8 +16,14 @@ from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.experiment import finish_run, fit_model, identity
 from lstm_ae.run import Run
-from lstm_ae.search import directory as repairs
-from lstm_ae.search.directory import SearchDirectory, SearchPurpose
+from lstm_ae.search.directory import (
+    SearchDirectory,
+    SearchPurpose,
+    best_without_weights,
+    find_damage,
+    repair_search,
+    require_undamaged,
+)
 from lstm_ae.search.executors import Executor
 from lstm_ae.search.job import JobOutcome, Load, TrialJob, data_key, execution_state
 from lstm_ae.search.oracles import Spaces
@@ -27,35 +33,39 @@ from lstm_ae.search.trial import FAILED, LOST, Trial, rank_trials
 
 
 class SearchObserver(Protocol):
-    """Who is told how a search goes on."""
+    """Observer of the trials of a search."""
 
     def started(self, trial: Trial) -> None:
-        """A trial runs."""
+        """Handle the start of a trial."""
         ...
 
     def ended(self, trial: Trial) -> None:
-        """A trial has ended."""
+        """Handle the end of a trial."""
         ...
 
     def lost(self, trial: Trial, how: str) -> None:
-        """A trial's worker died; it is run again."""
+        """Handle the death of a trial's worker, after which the trial runs again."""
         ...
 
 
 class TimeBudget:
-    """The time that a search may take, in seconds; None is without end."""
+    """Time limit of a search, which starts when the object is created.
+
+    Args:
+        seconds: the limit; None for no limit.
+    """
 
     def __init__(self, seconds: float | None) -> None:
         self.end = None if seconds is None else time.monotonic() + seconds
 
     @property
     def left(self) -> float | None:
-        """Seconds left; at least 0."""
+        """The remaining seconds, at least 0; None for no limit."""
         return None if self.end is None else max(0.0, self.end - time.monotonic())
 
     @property
     def expired(self) -> bool:
-        """Whether none is left."""
+        """Whether the limit is reached."""
         return self.left == 0.0
 
 
@@ -63,21 +73,25 @@ def run_trials(
     record: SearchRecord,
     folder: SearchDirectory,
     executor: Executor,
-    watcher: SearchObserver,
+    observer: SearchObserver,
     *,
     clock: TimeBudget,
     keep: int = 1,
     retries: int = 2,
 ) -> bool:
-    """Run trials until there is nothing more to try, or time is over.
+    """Run trials until the search is complete or its time limit is reached.
 
     Args:
-        executor: is stopped in the end, whatever happens.
-        keep: the best trials, of which the weights are kept.
-        retries: how often a trial whose worker died is given to another.
+        record: the trials so far.
+        folder: the directory of the search.
+        executor: runs the trials; it is stopped at the end, also after an exception.
+        observer: called at the start and the end of each trial.
+        clock: the time limit.
+        keep: number of best trials whose weights are kept.
+        retries: how often to run a trial again whose worker died.
 
     Returns:
-        Whether all has been tried.
+        Whether the search is complete.
     """
     queue, running = deque(record.pending), set[int]()
     died: Counter[int] = Counter()
@@ -88,15 +102,15 @@ def run_trials(
                 trial = queue.popleft() if queue else record.ask().trial
                 if trial is None:
                     break
-                watcher.started(trial)
-                if same := record.same(trial):
-                    _end(record, watcher, _copied(trial.number, same))
+                observer.started(trial)
+                if same := record.equal_trial(trial):
+                    _end(record, observer, _copy_outcome(trial.number, same))
                     continue
                 try:
                     executor.start(_job(record, folder, trial))
                     running.add(trial.number)
                 except ConfigError as error:
-                    _end(record, watcher, JobOutcome(trial.number, FAILED, (), str(error)))
+                    _end(record, observer, JobOutcome(trial.number, FAILED, (), str(error)))
             if not running:
                 complete = True
                 break
@@ -104,15 +118,15 @@ def run_trials(
                 running.discard(end.number)
                 trial = record.trials[end.number]
                 if isinstance(end, JobOutcome):
-                    _end(record, watcher, end)
+                    _end(record, observer, end)
                 elif died[end.number] < retries:
                     died[end.number] += 1
                     queue.appendleft(trial)
-                    watcher.lost(trial, end.how)
+                    observer.lost(trial, end.how)
                 else:
                     times = f"{retries + 1} times" if retries else "once"
                     reason = f"its worker died {times}; the last time {end.how}"
-                    _end(record, watcher, JobOutcome(end.number, LOST, (), reason))
+                    _end(record, observer, JobOutcome(end.number, LOST, (), reason))
                 _tidy(record, folder, keep)
     finally:
         executor.stop()
@@ -120,12 +134,12 @@ def run_trials(
     return complete
 
 
-def _end(record: SearchRecord, watcher: SearchObserver, outcome: JobOutcome) -> None:
-    watcher.ended(record.tell(outcome))
+def _end(record: SearchRecord, observer: SearchObserver, outcome: JobOutcome) -> None:
+    observer.ended(record.tell(outcome))
 
 
-def _copied(number: int, same: Trial) -> JobOutcome:
-    """The end of a trial that has come before; it takes no time."""
+def _copy_outcome(number: int, same: Trial) -> JobOutcome:
+    """Return the outcome of an equal trial with a training time of 0."""
     executions = tuple(execution._replace(seconds=0.0) for execution in same.executions)
     why = f": {same.reason}" if same.diverged and same.reason else ""
     return JobOutcome(number, same.status, executions, f"as trial {same.number}{why}")
@@ -138,7 +152,7 @@ def _tidy(record: SearchRecord, folder: SearchDirectory, keep: int) -> None:
 
 def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial) -> TrialJob:
     plan, config = record.plan, record.config(trial)
-    # Searched options can be those of the data.
+    # A searched option can change the data, whose hash is then unknown.
     same = data_key(config) == data_key(plan.config)
     parent = None if trial.parent is None else str(execution_state(folder.states(trial.parent), 0))
     return TrialJob(
@@ -156,21 +170,31 @@ def _job(record: SearchRecord, folder: SearchDirectory, trial: Trial) -> TrialJo
 
 
 def complete_best(record: SearchRecord, folder: SearchDirectory, load: Load, keep: int) -> list[Run]:
-    """Make runs of the best trials that are none yet; returns all of them, the winner first."""
+    """Save the best trials as runs.
+
+    Args:
+        record: the trials.
+        folder: the directory of the search.
+        load: returns the data of a config.
+        keep: number of best trials.
+
+    Returns:
+        The runs, the winner's first.
+    """
     runs = []
     for trial in record.best(keep):
         run = folder.run(trial.number)
         if not run.finished:
             _complete(record, folder, trial, run, load)
         runs.append(run)
-    folder.tidy([t.number for t in record.pending], [t.number for t in record.best(keep)], record.continued)
+    _tidy(record, folder, keep)
     return runs
 
 
 def _complete(record: SearchRecord, folder: SearchDirectory, trial: Trial, run: Run, load: Load) -> None:
     config = record.config(trial)
     data = load(config)
-    # Nothing is left to train: what comes back is the trained model.
+    # The training state is at its last epoch, so this returns the trained model without further training.
     state = execution_state(folder.states(trial.number), 0)
     model, fitted = fit_model(
         config, data, state=state, identity=identity(config, data), until=trial.executions[0].epochs
@@ -182,11 +206,25 @@ def _complete(record: SearchRecord, folder: SearchDirectory, trial: Trial, run: 
 def refit_trial(
     record: SearchRecord, folder: SearchDirectory, trial: Trial, first: Run, load: Load, notify: Any = None
 ) -> Run:
-    """Train a trial's setting anew on train and validation, for as many epochs as were best; returns the run.
+    """Train a trial's setting from scratch on train and validation, for its best number of epochs.
 
-    Its weights are those of the last epoch, since nothing is left to choose by. What intervals and thresholds rest on
-    is what `first`, the trial's own run, was found to do on validation: it has learned from fewer rows, so they are
-    careful ones.
+    The run has the weights of the last epoch, because there are no validation data to choose an epoch. Its intervals
+    and thresholds come from the validation results of `first`, which was trained on fewer rows, so they are
+    conservative.
+
+    Args:
+        record: the trials.
+        folder: the directory of the search.
+        trial: the trial.
+        first: the trial's own run.
+        load: returns the data of a config.
+        notify: called after each epoch.
+
+    Returns:
+        The run.
+
+    Raises:
+        DivergedError: the training diverged.
     """
     config = dataclasses.replace(record.config(trial), patience=0)
     data = load(config)
@@ -199,7 +237,7 @@ def refit_trial(
     whole = join_training(data)
     model, fitted = fit_model(config, whole, state=state, identity=known, until=epochs, best=False, notify=notify)
     if fitted.diverged:
-        raise DivergedError(f"Trained on train and validation, trial {trial.number} fails: {fitted.stopped}")
+        raise DivergedError(f"The refit of trial {trial.number} on train and validation failed: {fitted.stopped}")
     fitted = fitted._replace(best_epoch=fitted.epochs)
     folder.new_run(run, record.plan, config, data.source, data.symbols)
     finish_run(run, config, data, model, fitted, note={"refit": note}, judged_by=first, built_from=whole)
@@ -208,13 +246,13 @@ def refit_trial(
 
 
 class SearchResult(NamedTuple):
-    """What came of a search.
+    """Result of a search.
 
     Args:
-        trials: all of them, the best first.
-        complete: whether everything has been tried.
-        runs: the kept trials' runs, the winner first.
-        refit: the winner's setting trained on train and validation, where that was asked for.
+        trials: all trials, best first.
+        complete: whether the search is complete.
+        runs: the runs of the best trials, the winner's first.
+        refit: the run of the winner's setting trained on train and validation; None without --refit.
     """
 
     trials: list[Trial]
@@ -232,74 +270,88 @@ def open_record(
     repair: bool = False,
     space: Spaces | None = None,
 ) -> Iterator[SearchRecord]:
-    """A search's record, with the directory locked.
+    """Lock the directory of a search and return a context with its record.
 
-    Trials that lost their worker are run again, and so are those of the best whose weights are not there any more.
+    Trials whose worker died and best trials whose weights are missing are dropped, so that they run again.
 
     Args:
-        plan: of more trials, or with its data in another place: it is gone on with in place of the one before.
-        purpose: likewise.
-        repair: take away what is damaged instead of raising.
-        space: how a plan's config becomes a trial's; from the plan's axes if not given.
+        folder: the directory of the search.
+        plan: replaces the plan, for more trials or a new location of the data; None for no change.
+        purpose: replaces the purpose; None for no change.
+        repair: whether to delete damaged files instead of raising an exception.
+        space: turns hyperparameters and the plan's config into the config of a trial; None for the plan's axes.
 
     Raises:
-        ConfigError: another process is searching there.
-        DataError: something is damaged.
+        ConfigError: another process is running the search.
+        DataError: a file is damaged.
     """
     try:
         lock = filelock.FileLock(folder.lock, timeout=0).acquire()
     except filelock.Timeout:
         raise ConfigError(
-            f"Another process is searching in {str(folder.directory)!r}; wait for it, or give another --out"
+            f"Another process is running the search in {str(folder.directory)!r}. Wait for it or pass another --out."
         ) from None
     with lock:
-        before, wanted = folder.plan(), folder.purpose()
-        plan, purpose, journal = plan or before, purpose or wanted, folder.journal
-        if (plan, purpose) != (before, wanted):
+        saved_plan, saved_purpose = folder.plan(), folder.purpose()
+        plan, purpose, journal = plan or saved_plan, purpose or saved_purpose, folder.journal
+        if (plan, purpose) != (saved_plan, saved_purpose):
             folder.rewrite(plan, purpose)
         journal.cut()
         entries, damaged = journal.read()
         if damaged and not repair:
             lines = ("line " if len(damaged) == 1 else "lines ") + ", ".join(map(str, damaged))
-            raise DataError(f"{str(journal.path)!r} cannot be read in {lines}. Add --repair to run these trials again")
+            raise DataError(
+                f"{str(journal.path)!r} cannot be read in {lines}. Pass --repair to run these trials again."
+            )
         if damaged:
             journal.mend()
         spaces: Spaces = Space(plan.axes) if space is None else space
         record = SearchRecord(plan, spaces, journal, entries)
-        found = list(repairs.find_damage(folder, record, purpose.keep))
-        # Before a repair: while one of the best is run again, the next one stands in its place and needs no weights.
-        without = set(repairs.best_without_weights(folder, record, purpose.keep))
+        damaged_files = list(find_damage(folder, record, purpose.keep))
+        # This precedes the repair, which drops best trials, so that others become the best and need no weights.
+        missing_weights = set(best_without_weights(folder, record, purpose.keep))
         if repair:
-            repairs.repair_search(record, found)
+            repair_search(record, damaged_files)
         else:
-            repairs.require_undamaged(found, folder)
+            require_undamaged(damaged_files, folder)
         for trial in record.trials:
-            if trial.status == LOST or trial.number in without:
+            if trial.status == LOST or trial.number in missing_weights:
                 record.drop(trial.number)
         yield record
 
 
 def require_same_search(folder: SearchDirectory, plan: SearchPlan, data: Data) -> list[str]:
-    """Raise where a search is another one than that of this plan and data.
+    """Check that a search has the given plan and data.
+
+    Args:
+        folder: the directory of the search.
+        plan: the plan; its number of trials may differ.
+        data: the data.
 
     Returns:
-        What the user should know: versions that are not those it was begun with.
+        Warnings about packages whose version has changed.
+
+    Raises:
+        ConfigError: the plan is different.
+        DataError: the data is different.
     """
-    before, where = folder.plan(), str(folder.directory)
-    other = plan_difference(before, plan)
-    if other:
-        raise ConfigError(f"{where!r} is another search: its {other}. Leave that out, or give another --out")
+    directory = str(folder.directory)
+    difference = plan_difference(folder.plan(), plan)
+    if difference:
+        raise ConfigError(
+            f"{directory!r} already contains a different search: {difference}. Remove the option or pass another --out."
+        )
     content = folder.about()
     if content["data"]["sha256"] != data.source.sha256:
         raise DataError(
-            f"The data is not what {where!r} was started with ({content['data']['text']}); "
-            "give the same file, or start anew"
+            f"{directory!r} was started with different data ({content['data']['text']}). "
+            "Pass the same file or start a new search."
         )
-    names = [(name, was, run.installed_versions().get(name)) for name, was in content["versions"].items()]
+    versions = [(name, saved, run.installed_versions().get(name)) for name, saved in content["versions"].items()]
     return [
-        f"begun with {name} {was}, now it is {now}: results may differ in their last digits"
-        for name, was, now in names
-        if was != now
+        f"{name} was {saved} and is now {current}: results may differ in their last digits"
+        for name, saved, current in versions
+        if saved != current
     ]
 
 
@@ -308,20 +360,24 @@ def search(
     folder: SearchDirectory,
     load: Load,
     executor: Executor,
-    watcher: SearchObserver,
+    observer: SearchObserver,
     *,
     clock: TimeBudget | None = None,
     retries: int = 2,
 ) -> SearchResult:
-    """Go on with a search until its end, or until its time is over.
+    """Run or resume a search until it is complete or its time limit is reached.
 
     Args:
-        executor: runs the trials; it is stopped in the end.
-        clock: the time it may take.
-        retries: how often a trial whose worker died is given to another.
+        record: the trials so far.
+        folder: the directory of the search.
+        load: returns the data of a config.
+        executor: runs the trials; it is stopped at the end.
+        observer: called at the start and the end of each trial.
+        clock: the time limit; None for no limit.
+        retries: how often to run a trial again whose worker died.
     """
-    _, keep, refitted = folder.purpose()
-    done = run_trials(record, folder, executor, watcher, clock=clock or TimeBudget(None), keep=keep, retries=retries)
+    _, keep, refit = folder.purpose()
+    done = run_trials(record, folder, executor, observer, clock=clock or TimeBudget(None), keep=keep, retries=retries)
     runs = complete_best(record, folder, load, keep)
-    again = refit_trial(record, folder, record.best(1)[0], runs[0], load) if refitted and done and runs else None
-    return SearchResult(rank_trials(record.trials, record.plan.objective), done, runs, again)
+    refit_run = refit_trial(record, folder, record.best(1)[0], runs[0], load) if refit and done and runs else None
+    return SearchResult(rank_trials(record.trials, record.plan.objective), done, runs, refit_run)

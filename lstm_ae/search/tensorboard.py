@@ -1,4 +1,4 @@
-"""What TensorBoard's HParams page shows of a search."""
+"""Logs of a search for TensorBoard's HParams page."""
 
 from typing import Any
 
@@ -8,7 +8,12 @@ from lstm_ae.search.trial import Trial
 
 
 class TensorBoardWriter:
-    """Writes trials for TensorBoard, one directory each."""
+    """Writer of TensorBoard logs, one directory per trial.
+
+    Args:
+        folder: the directory of the search.
+        plan: the plan of the search.
+    """
 
     def __init__(self, folder: SearchDirectory, plan: SearchPlan) -> None:
         import tensorflow as tf
@@ -20,7 +25,7 @@ class TensorBoardWriter:
             api.hparams_config(hparams=domains, metrics=[api.Metric(plan.objective.name)])
 
     def write(self, trial: Trial) -> None:
-        """A trial that has ended: its setting, and the objective after each epoch of its first execution."""
+        """Write an ended trial: its setting and the objective after each epoch of its first execution."""
         if not trial.executions:
             return
         name = f"{trial.number:04}"

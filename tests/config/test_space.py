@@ -114,10 +114,10 @@ def test_what_cannot_be_searched_is_refused_with_its_rule(name, text, message):
         ("toy tune --units 8,8", "--units lists 8 twice. List each value once"),
         ("toy tune --units 64..8", "--units: range has swapped ends. Received: 64..8. Use 8..64"),
         ("toy tune --cell lstm,rnn", "--cell must be one of lstm, gru. Received: 'rnn'"),
-        ("toy tune --units 8", "There is nothing to search: list values of an option, as in --units 8,16"),
+        ("toy tune --units 8", "There is nothing to search. List several values of an option, as in --units 8,16"),
         (
             "toy tune --units 8..64",
-            "--units is a range, which a grid cannot walk through; list its values, or choose --search random",
+            "--units is a range, and --search grid requires listed values. List them or pass --search random.",
         ),
         # What is not about the model or its training cannot be listed.
         ("toy tune --seed 1,2", "--seed must be a whole number at least 0 and at most 4294967295. Received: '1,2'"),

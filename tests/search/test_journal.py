@@ -391,16 +391,16 @@ def test_a_setting_is_as_an_earlier_one_that_is_complete_or_diverged(tmp_path):
         early._replace(executions=(repeat,), reason="MemoryError: of the second seed"),
         trial_of(10, 1, 0.3),
     )
-    assert record.same(trial_of(10, 3, None, RUNNING)) is None
-    assert record.same(trial_of(10, 8, None, RUNNING)) == first
-    assert record.same(trial_of(10, 2, None, RUNNING)).number == 6
-    assert record.same(trial_of(10, 32, None, RUNNING)) is None
-    assert record.same(trial_of(10, 4, None, RUNNING)) is None
-    assert record.same(trial_of(10, 64, None, RUNNING)) is None
-    assert record.same(trial_of(10, 8, None, RUNNING, until=3)).number == 5
+    assert record.equal_trial(trial_of(10, 3, None, RUNNING)) is None
+    assert record.equal_trial(trial_of(10, 8, None, RUNNING)) == first
+    assert record.equal_trial(trial_of(10, 2, None, RUNNING)).number == 6
+    assert record.equal_trial(trial_of(10, 32, None, RUNNING)) is None
+    assert record.equal_trial(trial_of(10, 4, None, RUNNING)) is None
+    assert record.equal_trial(trial_of(10, 64, None, RUNNING)) is None
+    assert record.equal_trial(trial_of(10, 8, None, RUNNING, until=3)).number == 5
     # Not those that were asked for later, nor itself.
-    assert record.same(record.trials[8]) is None
-    assert record.same(first) is None
+    assert record.equal_trial(record.trials[8]) is None
+    assert record.equal_trial(first) is None
 
 
 def test_the_seconds_of_a_search_count_each_epoch_once():

@@ -230,7 +230,7 @@ def test_brought_back_at_any_moment_it_goes_on_as_if_nothing_had_happened(search
         oracle = oracle_of(search, *axes, **details)
         for trial in brought_back(oracle, whole[:place]):
             oracle.tell(ended(trial))
-        again = [("asked", oracle.raw(number)) for number in range(len(oracle.asked))]
+        again = [("asked", oracle.raw(number)) for number in range(len(oracle.proposed))]
         following = said(oracle, 1 if search == "bayesian" else len(whole))
         assert [*again, *asked_in(following)] == asked_in(whole)[: len(again) + len(asked_in(following))]
         assert len(asked_in(following)) >= min(1, len(asked_in(whole)) - len(again))

@@ -19,7 +19,7 @@ from lstm_ae.search import executors
 from lstm_ae.search.job import JobOutcome
 from lstm_ae.search.oracles import Oracle, count_trials
 from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, describe_unaligned_days, study_objectives
-from lstm_ae.search.search import _copied
+from lstm_ae.search.search import _copy_outcome
 from lstm_ae.search.trial import Execution, Objective, Trial
 
 LOSS = Objective("val_loss")
@@ -55,7 +55,9 @@ def test_windows_are_judged_on_the_same_days():
         assert align_days(given, axes) == given
     assert not describe_unaligned_days(config, [window])
     assert not describe_unaligned_days(every, [units])
-    assert "--last-day-only judges all lengths of --window on the same days" in describe_unaligned_days(every, [window])
+    assert "--last-day-only validates all lengths of --window on the same days" in describe_unaligned_days(
+        every, [window]
+    )
     asked = make_plan(GivenOptions(window=window, last_day_only=True), Snp, SearchRequest())
     assert asked.config.validate_after == 90
     tried = asked.config.with_values({"window": 5})
@@ -174,13 +176,13 @@ def test_no_search_of_digits_goes_by_what_they_are_not_trained_for():
         ),
         (
             "toy tune --epochs 5,20 --units 2,4 --prune",
-            "--prune compares trainings after the same epoch, which is early in one and late in another where "
-            "--epochs is searched. Leave --prune out, or give one number. Received: --epochs 5,20",
+            "--prune compares trainings at the same epoch, which is not comparable if --epochs is searched. "
+            "Remove --prune or pass one number of epochs. Received: --epochs 5,20",
         ),
         (
             "mnist tune --reconstruction-weight 0.1,0.5,0.9 --objective val_loss",
-            "--objective val_loss is weighted by --reconstruction-weight, so it says nothing where that is searched. "
-            "Give --objective val_label_accuracy or val_label_loss or val_reconstruction_loss. "
+            "--objective val_loss depends on --reconstruction-weight and is not comparable if that is searched. "
+            "Pass --objective val_label_accuracy or val_label_loss or val_reconstruction_loss. "
             "Received: --reconstruction-weight 0.1,0.5,0.9",
         ),
     ],
@@ -195,7 +197,7 @@ def test_what_can_be_compared_is_not_refused():
     for objective in (None, "val_label_loss", "val_reconstruction_loss", "val_label_accuracy"):
         found = make_plan(GivenOptions({"reconstruction_weight": weights}), Mnist, SearchRequest(objective=objective))
         assert found.objective.name == objective or objective is None
-    with pytest.raises(ConfigError, match="val_loss is weighted"):
+    with pytest.raises(ConfigError, match="--reconstruction-weight"):
         make_plan(GivenOptions({"reconstruction_weight": weights}), Mnist, SearchRequest(objective="val_loss"))
     make_plan(GivenOptions({"units": Axis("units", (2, 4))}), Mnist, SearchRequest(objective="val_loss", prune=True))
     # What was begun before this was refused can still be read.
@@ -244,7 +246,7 @@ def test_a_setting_that_diverged_is_not_trained_again_and_a_copy_takes_no_time(m
 def test_a_copy_of_what_diverged_says_why():
     ended = Execution(0, float("nan"), 1, 0, "the loss became NaN or infinite in epoch 1", 2.0, ())
     trial = Trial(3, {"units": 4}, "failed", (ended,), ended.stopped)
-    copied = _copied(7, trial)
+    copied = _copy_outcome(7, trial)
     assert (copied.number, copied.status) == (7, "failed")
     assert copied.reason == "as trial 3: the loss became NaN or infinite in epoch 1"
     assert [execution.seconds for execution in copied.executions] == [0]

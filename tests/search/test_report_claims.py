@@ -37,18 +37,18 @@ def test_findings_on_models_are_tested_over_the_seeds() -> None:
         '"separate LSTMs for the two tasks help": not decidable, since p is not below 0.05 '
         "(93.67 % ± 3.06 (V3) against 92.00 % ± 2.00 (V2) over 3 seeds, p = 0.48)"  # two of three seeds say nothing
     )
-    assert deeper.judged.verdict == OPEN  # V3's seeds are far apart
+    assert deeper.decision.verdict == OPEN  # V3's seeds are far apart
     (deeper,) = classifier_findings(models(v3=[0.93, 0.931, 0.932], v4=[0.99, 0.991, 0.99]))
     assert str(deeper).startswith('"a deeper head helps": confirmed (99.03 % ± 0.06 (V4) against 93.10 % ± 0.10 (V3)')
     (worse,) = classifier_findings(models(v4=[0.93, 0.931, 0.932], v3=[0.99, 0.991, 0.99]))
-    assert worse.judged.verdict == REFUTED
+    assert worse.decision.verdict == REFUTED
 
 
 def test_chance_is_hardly_ever_a_finding() -> None:
     """Models alike, on three seeds each: Welch's test at 0.05 is wrong in one of twenty at most, either way."""
     random = np.random.default_rng(0)
     told = [
-        classifier_findings(models(v2=list(one), v3=list(other)))[0].judged.verdict
+        classifier_findings(models(v2=list(one), v3=list(other)))[0].decision.verdict
         for one, other in random.normal(0.97, 0.005, (400, 2, 3))
     ]
     assert told.count(OPEN) >= 0.95 * len(told)
@@ -89,7 +89,7 @@ def test_the_best_compromise_is_what_nothing_else_comes_near(
     others: dict[float, tuple[list[float], list[float]]], verdict: str, text: str
 ) -> None:
     (found,) = weight_findings(weighted(HALF | others))
-    assert found.judged.verdict == verdict
+    assert found.decision.verdict == verdict
     assert text in str(found)
 
 
