@@ -31,9 +31,9 @@ class TourRequest(NamedTuple):
 
 def show_tour(asked: TourRequest, talk: Console) -> None:
     """Train what is missing and write the page; with `dry_run`, list the trainings alone."""
-    from lstm_ae.report.page import require_own
+    from lstm_ae.report.page import require_report_path
     from lstm_ae.tour import digits, stocks, toy
-    from lstm_ae.tour.data import choose_data, survey_data
+    from lstm_ae.tour.data import choose_data, read_source_data
     from lstm_ae.tour.levels import find_level
     from lstm_ae.tour.runs import open_tour, plan_tour
 
@@ -41,9 +41,9 @@ def show_tour(asked: TourRequest, talk: Console) -> None:
     folder = asked.out or Path("runs") / f"tour-{level.name}"
     if folder.suffix.lower() in (".html", ".htm"):
         raise ConfigError(f"--out of --tour is a folder, where trainings and page go. Received: {str(folder)!r}")
-    open_tour(folder, make=False)
-    require_own(folder / PAGE)
-    found = survey_data(asked.digits, asked.prices)
+    open_tour(folder, create=False)
+    require_report_path(folder / PAGE)
+    found = read_source_data(asked.digits, asked.prices)
     for note in found.notes:
         talk.say(note)
     with TemporaryDirectory() as scratch:
@@ -113,12 +113,15 @@ def _travel(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: A
         talk.say(sentence)
     for name in page.left_out:
         talk.say(f"no room for the figure {name}")
-    answers = [(outcome.part.key, answer) for outcome in told.outcomes for answer in outcome.answers]
-    talk.table(["part", "the report", "verdict"], [(key, a.claim.said, a.judged.verdict) for key, a in answers])
+    answers = [(outcome.part.key, claim) for outcome in told.outcomes for claim in outcome.claims]
+    talk.table(["part", "the report", "verdict"], [(key, a.claim.statement, a.decision.verdict) for key, a in answers])
     if not level.whole:
-        talk.show(level.says)
+        talk.show(level.note)
     show_files(talk, {"report": path, "runs": folder})
-    findings = [{"part": key, "said": a.claim.said, **a.judged._asdict(), "rule": a.claim.words} for key, a in answers]
+    findings = [
+        {"part": key, "said": a.claim.statement, **a.decision._asdict(), "rule": a.claim.rule_text}
+        for key, a in answers
+    ]
     talk.document(
         {
             "level": level.name,
@@ -138,9 +141,11 @@ def _teller(talk: Console, bar: TrainingBar) -> Any:
     def tell(event: Any) -> None:
         if event.progress is None:
             bar.clear()
-            leg = event.leg
+            leg = event.training
             anew = ", begun anew: it was begun with other versions, which cannot go on" if leg.state == OUTDATED else ""
-            talk.say(f"training {event.number} of {event.of}: {leg.part}, {leg.setting}, seed {leg.config.seed}{anew}")
+            talk.say(
+                f"training {event.number} of {event.total}: {leg.part}, {leg.setting}, seed {leg.config.seed}{anew}"
+            )
         elif bar.live or talk.verbose:
             bar(event.progress)
 
@@ -224,14 +229,14 @@ def register(app: typer.Typer) -> None:
 def _report(runs: list[str], out: Path | None, talk: Console) -> None:
     from datetime import UTC, datetime
 
-    from lstm_ae.report.page import gather_sources, render_report, require_own, write_report
+    from lstm_ae.report.page import gather_sources, render_report, require_report_path, write_report
     from lstm_ae.run import command_line
 
     if out is not None:
-        require_own(out)
+        require_report_path(out)
     subjects = gather_sources(runs)
     path = out or (subjects[0].directory if len(subjects) == 1 else Path()) / "report.html"
-    require_own(path)
+    require_report_path(path)
     page = render_report(subjects, command=command_line(), written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     write_report(path, page.html)
     for subject in subjects:
@@ -251,5 +256,5 @@ def _report(runs: list[str], out: Path | None, talk: Console) -> None:
 
 
 def _subject(subject: Any) -> dict[str, Any]:
-    task = subject.asked.task if subject.asked else None
+    task = subject.request.task if subject.request else None
     return {"directory": str(subject.directory), "kind": subject.kind, "task": task, "missing": list(subject.missing)}

@@ -1,29 +1,30 @@
-"""Several runs side by side: the options in which they differ, and their measures."""
+"""Comparison of runs: the options in which they differ, and their measures."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lstm_ae.report.facts import WANTED, MeasuredValue, RunFacts
+from lstm_ae.report.facts import TARGET, MeasuredValue, RunFacts
 
-# Runs whose values of these differ are not measured on the same things, or, for scaled values, not in the same unit.
-_SAME = {
+# Runs that differ in one of these options are evaluated on different data or tasks.
+_SAME_TASK = {
     *("goal", "field", "split", "symbols", "start", "end", "window", "with_open", "read", "sequences"),
-    # Of tables: which rows there are, how they are divided, and what is measured on them.
+    # Options of tables: the rows, their split, and the measured task.
     *("task", "horizon", "normal", "split_by", "freq", "max_gap", "missing", "duplicates", "short"),
     *("time_col", "value_cols", "id_col", "label_col", "classes"),
 }
 
+# Runs that differ in one of these options have scaled errors in different units.
 _SAME_SCALE = ("scale", "target", "inputs")
 
 
 class ComparisonRow(NamedTuple):
-    """One line of a table of runs.
+    """Row of a table of runs.
 
     Args:
-        name: what it is.
-        unit: of the values; "" for none.
-        values: one a run; None where it has none.
-        best: the places of the best ones; none where they are equal or do not compare.
+        name: the option or the measure.
+        unit: unit of the values; "" for none.
+        values: one value per run; None if the run has none.
+        best: indices of the best values; empty if all are equal or not comparable.
     """
 
     name: str
@@ -33,13 +34,13 @@ class ComparisonRow(NamedTuple):
 
 
 class RunComparison(NamedTuple):
-    """Runs beside one another.
+    """Comparison of runs.
 
     Args:
-        names: the runs'.
-        options: those that differ, of those that all have; values as they are typed.
-        measures: by part of the data and measure; then what the trainings took.
-        note: what keeps the results from being compared; "" where nothing does.
+        names: names of the runs.
+        options: the options that all runs have and that differ, with their values as typed.
+        measures: the measures by split and name, then the cost of the trainings.
+        note: why the results are not comparable; "" if they are.
     """
 
     names: tuple[str, ...]
@@ -49,55 +50,57 @@ class RunComparison(NamedTuple):
 
 
 def compare_runs(runs: Sequence[RunFacts]) -> RunComparison:
-    """Two or more runs beside one another."""
+    """Compare two or more runs."""
     values = [_values(run) for run in runs]
-    # What only one study has says nothing of another.
-    known = [row for row in values if row]
-    names = [name for name in next(iter(known), {}) if all(name in row for row in known)]
+    # Options that only one study has cannot be compared.
+    readable = [row for row in values if row]
+    names = [name for name in next(iter(readable), {}) if all(name in row for row in readable)]
     options = [ComparisonRow(name, "", tuple(row.get(name) for row in values)) for name in names]
     differing = [row for row in options if len(set(row.values)) > 1]
     note = _note(runs, {row.name for row in differing})
-    alike = not note
-    scaled = alike and not any(row.name in _SAME_SCALE for row in differing)
+    same_task = not note
+    same_scale = same_task and not any(row.name in _SAME_SCALE for row in differing)
     tables = [{(m.part, m.name): m for m in run.measures} for run in runs]
     keys = dict.fromkeys(key for table in tables for key in table)
-    measures = [_row(key, [table.get(key) for table in tables], alike, scaled) for key in keys]
-    took = (("epochs trained", "epochs"), ("training seconds", "seconds"), ("parameters", "parameters"))
-    for name, key in took:
-        found = tuple(getattr(run.training, key) if run.training else None for run in runs)
-        measures.append(ComparisonRow(name, "", found))
+    measures = [_row(key, [table.get(key) for table in tables], same_task, same_scale) for key in keys]
+    costs = (("epochs trained", "epochs"), ("training seconds", "seconds"), ("parameters", "parameters"))
+    for name, key in costs:
+        cost = tuple(getattr(run.training, key) if run.training else None for run in runs)
+        measures.append(ComparisonRow(name, "", cost))
     return RunComparison(tuple(run.name for run in runs), tuple(differing), tuple(measures), note)
 
 
 def _values(run: RunFacts) -> dict[str, str]:
-    """A run's options, and the other things that decide its results."""
-    asked = {"study": run.asked.task, "leaky": run.asked.leaky or "-"} if run.asked else {}
-    return asked | {choice.name: choice.value for choice in run.choices}
+    """Return a run's options, its study, and whether it is leaky."""
+    request = {"study": run.request.task, "leaky": run.request.leaky or "-"} if run.request else {}
+    return request | {choice.name: choice.value for choice in run.choices}
 
 
 def _note(runs: Sequence[RunFacts], differing: set[str]) -> str:
-    hashes = {run.asked.sha256 if run.asked else None for run in runs}
+    hashes = {run.request.sha256 if run.request else None for run in runs}
     if "study" in differing or None in hashes:
-        return "The runs are not of one study, so their results do not compare."
+        return "The results are not comparable: the runs are of different studies."
     if len(hashes) > 1:
-        return "The runs were not trained on the same data, so their results do not compare."
+        return "The results are not comparable: the runs were trained on different data."
     if "leaky" in differing:
-        return "Some of the runs are leaky, and others are not, so their results do not compare."
-    if other := sorted(differing.intersection(_SAME)):
-        words = ", ".join(name.replace("_", " ") for name in other)
-        return f"The runs do not solve the same task ({words}), so their results do not compare."
+        return "The results are not comparable: only some of the runs are leaky."
+    if options := sorted(differing.intersection(_SAME_TASK)):
+        names = ", ".join(name.replace("_", " ") for name in options)
+        return f"The results are not comparable: the runs solve different tasks ({names})."
     return ""
 
 
-def _row(key: tuple[str, str], measures: Sequence[MeasuredValue | None], alike: bool, scaled: bool) -> ComparisonRow:
+def _row(
+    key: tuple[str, str], measures: Sequence[MeasuredValue | None], same_task: bool, same_scale: bool
+) -> ComparisonRow:
     part, name = key
-    known = [measure for measure in measures if measure]
+    present = [measure for measure in measures if measure]
     values = tuple(measure.value if measure else None for measure in measures)
-    first, numbers = known[0], [value for value in values if value is not None]
-    comparable = (scaled if first.unit == "scaled" else alike) and WANTED not in first.baselines
-    same = len({(measure.unit, measure.higher_is_better) for measure in known}) == 1
+    first, numbers = present[0], [value for value in values if value is not None]
+    comparable = (same_scale if first.unit == "scaled" else same_task) and TARGET not in first.baselines
+    same = len({(measure.unit, measure.higher_is_better) for measure in present}) == 1
     best: tuple[int, ...] = ()
     if comparable and same and len(set(numbers)) > 1:
         top = max(numbers) if first.higher_is_better else min(numbers)
-        best = tuple(place for place, value in enumerate(values) if value == top)
+        best = tuple(index for index, value in enumerate(values) if value == top)
     return ComparisonRow(f"{part}: {name.replace('_', ' ')}", first.unit if same else "", values, best)

@@ -1,4 +1,4 @@
-"""Read what a report says from the directory of a run or a search; what is missing or damaged is stated."""
+"""Readers of the directories of runs and searches for a report; missing and damaged files are listed."""
 
 import csv
 import dataclasses
@@ -28,7 +28,21 @@ from lstm_ae.studies import history_columns
 
 
 class Request(NamedTuple):
-    """All but the options: the study, the command, the data, and where it was run."""
+    """Study, command, data, and environment of a run or a search.
+
+    Args:
+        task: the study.
+        command: the command line.
+        created: start time in UTC.
+        data: description of the data.
+        sha256: hash of the data.
+        licence: license of the data.
+        notes: notes on the data.
+        leaky: why the split leaks; "" if it does not.
+        symbols: names of the series.
+        versions: version of each package.
+        machine: the machine.
+    """
 
     task: str
     command: str
@@ -44,7 +58,15 @@ class Request(NamedTuple):
 
 
 class OptionInRequest(NamedTuple):
-    """An option: its value and its default, as they are typed, what it is for, and whether the two differ."""
+    """Option of a run or a search.
+
+    Args:
+        name: name of the option.
+        value: its value as typed.
+        default: its default as typed.
+        help: its help text.
+        differs: whether the value differs from the default.
+    """
 
     name: str
     value: str
@@ -54,9 +76,13 @@ class OptionInRequest(NamedTuple):
 
 
 def read_request(about: Mapping[str, Any]) -> Request:
-    """The content of a file that holds a task and data; whatever else stands there is taken as text."""
+    """Return the request in the content of a `config.json` or `search.json`.
+
+    Args:
+        about: the content; only "task" and "data" are required, and other values are converted to text.
+    """
     data, versions = about["data"], about.get("versions")
-    several = {key: data[key] if isinstance(data.get(key), list | tuple) else () for key in ("notes", "symbols")}
+    lists = {key: data[key] if isinstance(data.get(key), list | tuple) else () for key in ("notes", "symbols")}
     return Request(
         task=str(about["task"]),
         command=str(about.get("command", "")),
@@ -64,54 +90,67 @@ def read_request(about: Mapping[str, Any]) -> Request:
         data=str(data.get("text", "")),
         sha256=str(data.get("sha256", "")),
         licence=str(data.get("licence", "")),
-        notes=tuple(map(str, several["notes"])),
+        notes=tuple(map(str, lists["notes"])),
         leaky=str(data.get("leaky") or ""),
-        symbols=tuple(str(symbol) for symbol in several["symbols"] if symbol),
+        symbols=tuple(str(symbol) for symbol in lists["symbols"] if symbol),
         versions={str(k): str(v) for k, v in versions.items()} if isinstance(versions, dict) else {},
         machine=str(about.get("machine", "")),
     )
 
 
 def choices_in_request(config: Config | None, values: Any = None) -> list[OptionInRequest]:
-    """The options in the order of declaration.
+    """Return the options of a config in the order of declaration.
 
     Args:
-        config: None where it is not one of this version.
-        values: the options as they stand in the file, for that case.
+        config: the config; None if it is not of this version.
+        values: the options in the file, used if `config` is None.
     """
     if config is None:
         values = values if isinstance(values, dict) else {}
-        return [OptionInRequest(str(name), typed_options(value), "", "", True) for name, value in values.items()]
-    found = []
+        return [OptionInRequest(str(name), format_option(value), "", "", True) for name, value in values.items()]
+    options = []
     for field in declared_options(type(config)):
         value = getattr(config, field.name)
-        found.append(
+        options.append(
             OptionInRequest(
                 field.name,
-                typed_options(value),
-                typed_options(field.default),
+                format_option(value),
+                format_option(field.default),
                 field.option.help,
                 value != field.default,
             )
         )
-    return found
+    return options
 
 
-def typed_options(value: Any) -> str:
-    """An option's value as it is typed; "-" for none."""
+def format_option(value: Any) -> str:
+    """Return the value of an option as typed; "-" for none.
+
+    >>> format_option((8, 16)), format_option(None), format_option(0.5)
+    ('8,16', '-', '0.5')
+    """
     if isinstance(value, list | tuple):
         return ",".join(map(str, value)) or "-"
     return "-" if value in (None, "") else str(value)
 
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
-# A baseline of this name is what the measure should be, not what it should beat.
-WANTED = "wanted"
+# A baseline of this name is the target of the measure, such as the nominal coverage, and not a value to beat.
+TARGET = "wanted"
 
 
 class MeasuredValue(NamedTuple):
-    """A measured number; see `lstm_ae.evaluation.Metric`. None stands for what cannot be computed."""
+    """Measured value; see `lstm_ae.evaluation.Metric`.
+
+    Args:
+        part: the split.
+        name: the measure.
+        value: its value; None if it cannot be computed.
+        unit: its unit; "" for none.
+        baselines: value of each baseline; None if it cannot be computed.
+        higher_is_better: whether a higher value is better.
+    """
 
     part: str
     name: str
@@ -122,21 +161,30 @@ class MeasuredValue(NamedTuple):
 
     @property
     def beats(self) -> Mapping[str, bool]:
-        """By baseline, whether the value is better; without what cannot be compared."""
+        """Whether the value is better than each baseline that can be compared."""
         if self.value is None:
             return {}
         sign = 1 if self.higher_is_better else -1
-        known = {name: value for name, value in self.baselines.items() if value is not None and name != WANTED}
-        return {name: sign * self.value > sign * value for name, value in known.items()}
+        comparable = {name: value for name, value in self.baselines.items() if value is not None and name != TARGET}
+        return {name: sign * self.value > sign * value for name, value in comparable.items()}
 
     @property
     def better(self) -> bool | None:
-        """Whether it is better than every baseline; None where there is nothing to compare it with."""
+        """Whether the value is better than every baseline; None without a baseline that can be compared."""
         return all(self.beats.values()) if self.beats else None
 
 
 class TrainingFacts(NamedTuple):
-    """How a training went; `stopped` says why it ended early, `refit` on what more it was trained, "" for neither."""
+    """Training of a run.
+
+    Args:
+        epochs: trained epochs.
+        best_epoch: the epoch whose weights the run has.
+        stopped: why the training ended early; "" if it did not.
+        seconds: training time.
+        parameters: number of parameters of the network.
+        refit: description of a training on train and validation; "" for none.
+    """
 
     epochs: int
     best_epoch: int
@@ -147,7 +195,13 @@ class TrainingFacts(NamedTuple):
 
 
 class ThresholdFacts(NamedTuple):
-    """From which score on a row is an anomaly, by which rule, and what that rests on."""
+    """Threshold of the anomaly score.
+
+    Args:
+        value: rows with a higher score are anomalies.
+        rule: the threshold rule.
+        how: how the value was calculated.
+    """
 
     value: float
     rule: str
@@ -155,7 +209,7 @@ class ThresholdFacts(NamedTuple):
 
 
 def read_measures(metrics: Mapping[str, Any]) -> list[MeasuredValue]:
-    """Every measure on every part, in the file's order."""
+    """Return the measures of all splits in the order of the file."""
     return [
         MeasuredValue(
             part,
@@ -171,48 +225,64 @@ def read_measures(metrics: Mapping[str, Any]) -> list[MeasuredValue]:
 
 
 def read_training(metrics: Mapping[str, Any]) -> TrainingFacts | None:
-    """The training; None where there are no metrics at all."""
+    """Return the training; None if the metrics have none."""
     if "training" not in metrics:
         return None
-    found = metrics["training"]
-    epochs, best, parameters = (int(found[key]) for key in ("epochs", "best_epoch", "parameters"))
-    refit = str(found.get("refit", ""))
-    return TrainingFacts(epochs, best, str(found["stopped"]), float(found["seconds"]), parameters, refit)
+    training = metrics["training"]
+    epochs, best, parameters = (int(training[key]) for key in ("epochs", "best_epoch", "parameters"))
+    refit = str(training.get("refit", ""))
+    return TrainingFacts(epochs, best, str(training["stopped"]), float(training["seconds"]), parameters, refit)
 
 
 def read_threshold(metrics: Mapping[str, Any]) -> ThresholdFacts | None:
-    """The threshold; None for a run that finds no anomalies."""
+    """Return the threshold; None if the run detects no anomalies."""
     if "threshold" not in metrics:
         return None
-    found = metrics["threshold"]
-    return ThresholdFacts(float(found["value"]), str(found["rule"]), str(found["how"]))
+    threshold = metrics["threshold"]
+    return ThresholdFacts(float(threshold["value"]), str(threshold["rule"]), str(threshold["how"]))
 
 
 def read_verdicts(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What is said of a forecast, by part of the data."""
+    """Return the verdict on the forecasts of each split."""
     return {part: str(verdict["text"]) for part, verdict in metrics.get("verdict", {}).items()}
 
 
-def read_metrics_part(path: Path, reading: Callable[[Mapping[str, Any]], Found], metrics: Mapping[str, Any]) -> Found:
-    """Read a part of the metrics in a file; raises `DataError` where that part is not what a training leaves."""
+def read_metrics_part(path: Path, reader: Callable[[Mapping[str, Any]], T], metrics: Mapping[str, Any]) -> T:
+    """Read a part of the metrics.
+
+    Args:
+        path: the file of the metrics, for the message.
+        reader: returns the part.
+        metrics: the content of the file.
+
+    Raises:
+        DataError: the part is invalid.
+    """
     try:
-        return reading(metrics)
+        return reader(metrics)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{str(path)!r} is damaged ({type(error).__name__}: {error})") from error
 
 
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | None):
-        raise TypeError(f"no number: {str(value)[:40]!r}")
+        raise TypeError(f"not a number: {str(value)[:40]!r}")
     return value
 
 
-# Rows that a report shows, of a table and of a list of events; cells are cut to so many characters.
-ROWS, EVENTS, LETTERS = 10, 200, 80
+# Limits of a report: rows of a table, events, and characters of a cell.
+ROWS, EVENTS, CELL_LENGTH = 10, 200, 80
 
 
 class ReportTable(NamedTuple):
-    """A CSV file: its name, its columns, the first rows as texts, and the number of all rows."""
+    """First rows of a CSV file.
+
+    Args:
+        name: name of the file.
+        header: names of the columns.
+        rows: the first rows as text.
+        length: number of all rows.
+    """
 
     name: str
     header: tuple[str, ...]
@@ -221,13 +291,17 @@ class ReportTable(NamedTuple):
 
 
 def read_table(path: Path) -> ReportTable:
-    """A CSV file's first rows; raises `DataError` where it has no header or is no text."""
+    """Read the first rows of a CSV file.
+
+    Raises:
+        DataError: the file is empty or not text.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             header = tuple(next(reader, ()))
             shown = EVENTS if path.name == "events.csv" else ROWS
-            rows = tuple(tuple(cell[:LETTERS] for cell in row) for row in itertools.islice(reader, shown))
+            rows = tuple(tuple(cell[:CELL_LENGTH] for cell in row) for row in itertools.islice(reader, shown))
             length = len(rows) + sum(1 for _ in reader)
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{str(path)!r} cannot be read ({type(error).__name__})") from error
@@ -237,13 +311,13 @@ def read_table(path: Path) -> ReportTable:
 
 
 class DetectedTable(NamedTuple):
-    """The rows of a table that was searched, of several series those with the most anomalies.
+    """Scores and anomalies of a table; of lists series, those of the series with the most anomalies.
 
     Args:
-        series: the series' name; "" where there is one only.
-        times: `(rows,)` datetime64, or row numbers.
-        scores: `(rows,)`, NaN where there is none.
-        anomalies: `(rows,)`, which rows are one.
+        series: name of the series; "" if there is only one.
+        times: `(rows,)` datetime64 or row numbers.
+        scores: `(rows,)`, NaN for a row without a score.
+        anomalies: `(rows,)` whether a row is an anomaly.
     """
 
     series: str
@@ -253,27 +327,39 @@ class DetectedTable(NamedTuple):
 
 
 def read_detected(path: Path) -> DetectedTable:
-    """The file that `lstmae series detect --scores` writes; raises `DataError` where it is another."""
+    """Read a file written by `lstmae series detect --scores`.
+
+    Raises:
+        DataError: the file has a different format.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [(r.get("series", ""), r["time"], r["score"], r["anomaly"]) for r in csv.DictReader(file)]
         series, times, scores, flags = (np.array(column) for column in zip(*rows, strict=True))
         anomalies = flags == "True"
-        names, which = np.unique(series, return_inverse=True)
-        most = int(np.bincount(which, anomalies).argmax())
-        own = which == most
-        whole = np.char.isdecimal(times[own]).all()
-        numbers = np.where(scores[own] == "", "nan", scores[own]).astype(float)
-        moments = times[own].astype(np.int64 if whole else "datetime64[s]")
+        names, indices = np.unique(series, return_inverse=True)
+        chosen = int(np.bincount(indices, anomalies).argmax())
+        selected = indices == chosen
+        row_numbers = np.char.isdecimal(times[selected]).all()
+        values = np.where(scores[selected] == "", "nan", scores[selected]).astype(float)
+        parsed_times = times[selected].astype(np.int64 if row_numbers else "datetime64[s]")
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DataError(f"{str(path)!r} is not what lstmae series detect --scores writes ({error})") from error
-    return DetectedTable(str(names[most]), moments, numbers, anomalies[own])
+        raise DataError(f"{str(path)!r} was not written by lstmae series detect --scores ({error})") from error
+    return DetectedTable(str(names[chosen]), parsed_times, values, anomalies[selected])
 
 
 class SourceReportValue(NamedTuple):
-    """A number of the source report with ours; `baselines` are those that stand beside ours."""
+    """Value of the source report and the value of a run.
 
-    said: ReportedValue
+    Args:
+        reported: the value of the source report.
+        part: the split of the run's value.
+        value: the run's value.
+        better: whether the run's value is better.
+        baselines: value of each baseline of the run's measure.
+    """
+
+    reported: ReportedValue
     part: str
     value: float
     better: bool
@@ -282,25 +368,32 @@ class SourceReportValue(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What is known of a run; what is not is empty or None.
+    """Content of a run directory; values that cannot be read are empty or None.
 
     Args:
-        name: its directory, as it was given.
-        choices: every option, in the order of declaration.
-        verdicts: by part of the data, what is said of a forecast.
-        history: `history.csv` by column.
+        name: its directory as given.
+        directory: its directory.
+        request: its study, command, data, and environment.
+        config: its config.
+        choices: all options in the order of declaration.
+        measures: the measures of all splits.
+        verdicts: the verdict on the forecasts of each split.
+        training: its training.
+        threshold: the threshold of its anomaly scores.
+        history: the columns of `history.csv`.
+        network: the layers of its model.
         pictures: its figures.
         tables: its other CSV files.
-        events: the events of `events.csv`, where a detection has put them there.
-        detected: the scores of `scores.csv`, likewise.
-        detection: what was kept of the last detection.
-        scores: the scores of normal rows that the threshold rests on.
-        missing: what is missing or damaged, a sentence each.
+        events: the events in `events.csv`, written by a detection.
+        detected: the scores in `scores.csv`, written by a detection.
+        detection: the saved sketch of the last detection.
+        scores: the scores of the normal rows from which the threshold was calculated.
+        missing: one sentence for each missing or damaged file.
     """
 
     name: str
     directory: Path
-    asked: Request | None
+    request: Request | None
     config: Config | None
     choices: Sequence[OptionInRequest]
     measures: Sequence[MeasuredValue]
@@ -319,68 +412,72 @@ class RunFacts:
 
     @property
     def kind(self) -> str:
-        """What a reader calls it."""
+        """The kind of the subject: "run"."""
         return "run"
 
     @property
     def differing(self) -> list[OptionInRequest]:
-        """The options that are not at their defaults."""
+        """The options that differ from their defaults."""
         return [choice for choice in self.choices if choice.differs]
 
     @property
     def parts(self) -> list[str]:
-        """The parts of the data that were measured on, the test part first."""
+        """The splits that have measures, test first."""
         return sorted(dict.fromkeys(measure.part for measure in self.measures), key=lambda part: part != "test")
 
     @property
-    def beside(self) -> list[SourceReportValue]:
-        """The source report's numbers beside ours."""
-        found = []
-        for line in reported_values(self.config, self.asked.data if self.asked else "") if self.config else ():
+    def source_report(self) -> list[SourceReportValue]:
+        """The source report's values with the corresponding values of the run."""
+        rows = []
+        for line in reported_values(self.config, self.request.data if self.request else "") if self.config else ():
             for row in self.measures:
                 if row.name == line.measure and row.part in line.parts and row.value is not None:
                     better = row.value > line.value if row.higher_is_better else row.value < line.value
-                    known = {name: value for name, value in row.baselines.items() if value is not None}
-                    found.append(SourceReportValue(line, row.part, row.value, better, known))
-        return found
+                    baselines = {name: value for name, value in row.baselines.items() if value is not None}
+                    rows.append(SourceReportValue(line, row.part, row.value, better, baselines))
+        return rows
 
 
 def gather_run(directory: Path) -> RunFacts:
-    """All that a run's directory tells.
+    """Read the directory of a run.
 
     Raises:
-        DataError: there is no such directory, or nothing in it that a report could show.
+        DataError: there is no such directory, or it contains nothing that a report can show.
     """
     if not directory.is_dir():
-        raise DataError(f"There is no run at {str(directory)!r}; `lstmae runs list` shows those in 'runs'")
+        raise DataError(f"There is no run at {str(directory)!r}. `lstmae runs list` shows the runs in 'runs'.")
     run, missing = Run(directory), list[str]()
 
-    def read(without: str, reading: Callable[[], Found]) -> Found | None:
+    def read(consequence: str, reader: Callable[[], T]) -> T | None:
         try:
-            return reading()
+            return reader()
         except (DataError, ConfigError) as error:
-            missing.append(f"{without}: {error}")
+            missing.append(f"{consequence}: {error}")
             return None
 
-    about = read("What was asked is not known", run.about) or {}
-    asked = read_request(about) if about else None
-    config = read("The options stand here as in config.json", run.config) if about else None
-    metrics = read("There are no results", lambda: _metrics(run, asked)) or {}
-    measuring = directory / "metrics.json"
+    def read_part(name: str, reader: Callable[[Mapping[str, Any]], T]) -> T | None:
+        return read(
+            f"The {name} cannot be read", lambda: read_metrics_part(directory / "metrics.json", reader, metrics)
+        )
+
+    about = read("The settings cannot be read", run.about) or {}
+    request = read_request(about) if about else None
+    config = read("The options are shown as in config.json", run.config) if about else None
+    metrics = read("There are no results", lambda: _metrics(run, request)) or {}
     history = read("There are no training curves", lambda: _history(run)) or {}
-    network = read("The layers are not known", lambda: read_network(run.model_file))
+    network = read("The layers cannot be read", lambda: read_network(run.model_file))
     pictures, damaged = read_figures(
-        directory / "figures", directory, asked.task if asked else None, asked.command if asked else ""
+        directory / "figures", directory, request.task if request else None, request.command if request else ""
     )
     if not pictures or damaged:
-        which = ", ".join(map(repr, damaged)) + " damaged" if damaged else "none there"
-        missing.append(f"Figures: {which}; {_draw_again(directory, asked)}")
+        state = f"{', '.join(map(repr, damaged))} damaged" if damaged else "none"
+        missing.append(f"Figures: {state}. {_figure_remedy(directory, request)}")
     tables = [read("A table is not shown", lambda at=at: read_table(at)) for at in _tables(directory)]  # type: ignore[misc]
     named: dict[str, ReportTable] = {table.name: table for table in tables if table}
     if not (about or metrics or history or network or pictures or named):
         raise DataError(
-            f"There is nothing to report of {str(directory)!r}: it has no readable config.json, metrics.json, "
-            "history.csv, model.keras, table or figure; give the directory of a run or a search"
+            f"There is nothing to report in {str(directory)!r}: it has no readable config.json, metrics.json, "
+            "history.csv, model.keras, table, or figure. Pass the directory of a run or a search."
         )
     detected = None
     if "scores.csv" in named:
@@ -388,13 +485,13 @@ def gather_run(directory: Path) -> RunFacts:
     return RunFacts(
         name=str(directory),
         directory=directory,
-        asked=asked,
+        request=request,
         config=config,
         choices=choices_in_request(config, about.get("config")),
-        measures=read("The measures are not known", lambda: read_metrics_part(measuring, read_measures, metrics)) or (),
-        verdicts=read("The verdicts are not known", lambda: read_metrics_part(measuring, read_verdicts, metrics)) or {},
-        training=read("The training is not known", lambda: read_metrics_part(measuring, read_training, metrics)),
-        threshold=read("The threshold is not known", lambda: read_metrics_part(measuring, read_threshold, metrics)),
+        measures=read_part("measures", read_measures) or (),
+        verdicts=read_part("verdicts", read_verdicts) or {},
+        training=read_part("training", read_training),
+        threshold=read_part("threshold", read_threshold),
         history=history,
         network=network,
         pictures=pictures,
@@ -402,13 +499,13 @@ def gather_run(directory: Path) -> RunFacts:
         events=named.get("events.csv"),
         detected=detected,
         detection=read("The events are not drawn", run.detection),
-        scores=read("The scores of normal rows are not known", lambda: _scores(run)) or (),
+        scores=read("The scores of normal rows cannot be read", lambda: _scores(run)) or (),
         missing=missing,
     )
 
 
-def _metrics(run: Run, asked: Request | None) -> dict[str, Any]:
-    if not asked and not run.finished:  # it cannot be said how to go on
+def _metrics(run: Run, request: Request | None) -> dict[str, Any]:
+    if not request and not run.finished:  # Without a config, `run.metrics` has no command to name in its message.
         raise DataError(f"{str(run.directory)!r} has no metrics.json")
     return run.metrics()
 
@@ -419,17 +516,17 @@ def _history(run: Run) -> dict[str, list[float]]:
     except (OSError, csv.Error) as error:
         raise DataError(f"{str(run.directory / 'history.csv')!r} cannot be read ({error})") from error
     if not rows:
-        raise DataError(f"{str(run.directory)!r} has no history.csv, or an empty one")
+        raise DataError(f"{str(run.directory)!r} has no history.csv or an empty one")
     names = set(rows[-1])
     # The row of epoch 0, the untrained start, may lack values.
-    whole = all(set(row) == names or (row.get("epoch") == 0 and set(row) <= names) for row in rows)
-    if not all(name.removeprefix("val_") for name in names) or "epoch" not in names or not whole:
+    complete = all(set(row) == names or (row.get("epoch") == 0 and set(row) <= names) for row in rows)
+    if not all(name.removeprefix("val_") for name in names) or "epoch" not in names or not complete:
         raise DataError(f"{str(run.directory / 'history.csv')!r} is damaged")
     return history_columns(rows)
 
 
 def _scores(run: Run) -> Sequence[float]:
-    """Validation's scores, without the rows that have none."""
+    """Return the scores of the validation split without missing ones."""
     if not (run.directory / "normal.npz").is_file():
         return ()
     return [score for score in run.normal()[0].scores.tolist() if score == score]
@@ -439,31 +536,35 @@ def _tables(directory: Path) -> list[Path]:
     return [path for path in sorted(directory.glob("*.csv")) if path.name != "history.csv"]
 
 
-def _draw_again(directory: Path, asked: Request | None) -> str:
-    if asked and asked.task != "series":
-        return f"draw them by lstmae {asked.task} plot --run {shlex.quote(str(directory))}"
-    return "train a new run"
+def _figure_remedy(directory: Path, request: Request | None) -> str:
+    if request and request.task != "series":
+        return f"Draw them with: lstmae {request.task} plot --run {shlex.quote(str(directory))}"
+    return "Train a new run."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchFacts:
-    """What is known of a search.
+    """Content of a search directory.
 
     Args:
-        name: its directory, as it was given.
-        axes: what is searched, by option, in words.
+        name: its directory as given.
+        directory: its directory.
+        request: its study, command, data, and environment.
+        plan: its plan.
+        axes: values or range of each searched option.
         choices: the options that are not searched.
-        header, rows: the table of all trials, the best first.
-        statements: what the trials say of each option and of the source report's claims.
-        trials: the best first.
-        runs: by what they are, the run of the best trial, where it was kept, and that of its setting trained on more.
-        again: the command that goes on with it, and draws its figures anew.
-        missing: what is missing or damaged, a sentence each.
+        header: header of the table of trials.
+        rows: rows of the table of trials, best first.
+        statements: statements about each option and about the source report's claims.
+        trials: the trials, best first.
+        runs: the run of the best trial and its refit by title, as far as they exist.
+        resume_command: the command that resumes the search and draws its figures.
+        missing: one sentence for each missing or damaged file.
     """
 
     name: str
     directory: Path
-    asked: Request
+    request: Request
     plan: SearchPlan
     axes: Mapping[str, str]
     choices: Sequence[OptionInRequest]
@@ -472,12 +573,12 @@ class SearchFacts:
     statements: Sequence[str]
     trials: Sequence[Trial]
     runs: Mapping[str, RunFacts]
-    again: str
+    resume_command: str
     missing: Sequence[str]
 
     @property
     def kind(self) -> str:
-        """What a reader calls it."""
+        """The kind of the subject: "search"."""
         return "search"
 
     @property
@@ -487,52 +588,56 @@ class SearchFacts:
 
 
 def gather_search(directory: Path) -> SearchFacts:
-    """All that a search's directory tells; raises `DataError` where it does not say what was searched."""
+    """Read the directory of a search.
+
+    Raises:
+        DataError: there is no search, or its plan or journal is invalid.
+    """
     folder = open_search(directory)
     plan = folder.plan()
     entries, damaged = folder.journal.read()
-    missing = [f"Line {line} of the journal cannot be read: what happened there is not told" for line in damaged]
+    missing = [f"Line {line} of the journal cannot be read: its event is left out" for line in damaged]
     try:
         trials = rank_trials(ended_trials(entries), plan.objective)
         header, rows = result_columns(plan, trials)
-        lines = result_statements(plan, trials)
+        statements = result_statements(plan, trials)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"The journal of {str(directory)!r} is not what a search leaves ({error})") from error
+        raise DataError(f"The journal of {str(directory)!r} is invalid ({error}). Start a new search.") from error
     if not trials:
-        missing.append(f"No trial was begun; go on with {folder.resuming}")
+        missing.append(f"No trial was started. Resume with: {folder.resume_command}")
     runs = _runs(folder, trials, missing)
     searched = {axis.name for axis in plan.axes}
     return SearchFacts(
         name=str(directory),
         directory=directory,
-        asked=read_request(folder.about()),
+        request=read_request(folder.about()),
         plan=plan,
         axes={axis.name: str(axis) for axis in plan.axes},
         choices=[choice for choice in choices_in_request(plan.config) if choice.name not in searched],
         header=header,
-        rows=[[typed_options(cell) if isinstance(cell, list | tuple) else cell for cell in row] for row in rows],
-        statements=lines,
+        rows=[[format_option(cell) if isinstance(cell, list | tuple) else cell for cell in row] for row in rows],
+        statements=statements,
         trials=trials,
         runs=runs,
-        again=folder.resuming,
+        resume_command=folder.resume_command,
         missing=missing,
     )
 
 
 def _runs(folder: SearchDirectory, trials: Sequence[Trial], missing: list[str]) -> dict[str, RunFacts]:
-    """The winner's run, and its refit; what is not there is added to `missing`."""
+    """Return the run of the best trial and its refit by title; missing ones are added to `missing`."""
     best = next((trial for trial in trials if trial.status == COMPLETED), None)
     if best is None:
         missing += ["No trial is complete, so there is no winner"] if trials else []
         return {}
-    found = {}
+    runs = {}
     try:
-        found["The winner"] = gather_run(folder.run(best.number).directory)
+        runs["The winner"] = gather_run(folder.run(best.number).directory)
     except DataError:
-        missing.append(f"The best trial, {best.number}, was not kept as a run")
+        missing.append(f"The best trial, {best.number}, was not saved as a run")
     if folder.refit.directory.exists():
         try:
-            found["The winner's setting, trained on more"] = gather_run(folder.refit.directory)
+            runs["The winner's setting, refit on train and validation"] = gather_run(folder.refit.directory)
         except DataError as error:
             missing.append(str(error))
-    return found
+    return runs

@@ -1,4 +1,4 @@
-"""The figures of a run or a search: what each shows, the command that makes it, and its bytes."""
+"""Figures of a run or a search: their descriptions, the commands that create them, and their bytes."""
 
 import base64
 import io
@@ -8,28 +8,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-# By name, what a figure shows.
-_SHOWS = {
-    "reconstruction": "Samples of the test part and what the model gives back of them.",
-    "loss": "The loss over the epochs, on training and validation.",
-    "curves": "Losses and accuracy over the epochs, on training and validation.",
-    "confusion": "Which class was taken for which, on the test part.",
-    "trust": "How often an answer of a probability is right, and a window of each class, on the test part.",
-    "last_day": "The last day of the last test window of each company: truth, forecast and persistence.",
+_DESCRIPTIONS = {
+    "reconstruction": "Test samples and their reconstructions.",
+    "loss": "Training and validation loss over the epochs.",
+    "curves": "Training and validation losses and accuracy over the epochs.",
+    "confusion": "Confusion matrix of the test split.",
+    "trust": "Reliability diagram and a window of each class, on the test split.",
+    "last_day": "The last day of the last test window of each company: truth, forecast, and persistence.",
     "windows": "The last test window of several companies: truth and forecast.",
-    "window": "The last test window of one company: truth, forecast and persistence.",
-    "skill_by_company": "The skill against persistence on the test part, company by company.",
-    "multistep": "Forecasts of many days, each day from the forecasts before it.",
-    "skill_by_step": "The error and the skill by the number of days, or steps, ahead.",
-    "coverage_by_step": "The share of true prices inside the intervals, by the number of days ahead.",
-    "detection": "The table's columns with the events found in them, and the scores with their threshold.",
-    "pictures": "Pictures of digits, and what the model takes them for.",
-    "forecasts": "Forecasts after test windows, with what came and what the baseline says.",
-    "outlook": "Forecasts of what follows a table, with the baseline's.",
-    "table": "A table's columns and what the model gives back of them.",
+    "window": "The last test window of one company: truth, forecast, and persistence.",
+    "skill_by_company": "Skill against persistence on the test split, by company.",
+    "multistep": "Rollout forecasts over many days.",
+    "skill_by_step": "Error and skill by forecast step.",
+    "coverage_by_step": "Coverage of the prediction intervals by forecast step.",
+    "detection": "The columns of the table with the detected events, and the scores with the threshold.",
+    "pictures": "Images of digits and their predicted classes.",
+    "forecasts": "Forecasts after test windows, with the actual values and the baseline.",
+    "outlook": "Forecasts after the end of a table, with the baseline.",
+    "table": "The columns of a table and their reconstructions.",
 }
 
-_OF_A_TABLE = {
+_TABLE_COMMANDS = {
     "detection": "detect {run} DATA",
     "outlook": "forecast {run} DATA --out FILE",
     "table": "plot {run} DATA",
@@ -37,23 +36,24 @@ _OF_A_TABLE = {
 
 _MULTISTEP = ("multistep", "skill_by_step", "coverage_by_step")
 
-# Of a PNG: its signature, and where its size stands.
+# The signature of a PNG file, and the bytes with its width and height.
 _SIGNATURE, _SIZE = b"\x89PNG\r\n\x1a\n", slice(16, 24)
 
 
 class ReportFigure(NamedTuple):
-    """A figure.
+    """Figure of a run.
 
     Args:
-        name: its file's, without the ending.
-        shows: what it shows, in words.
-        command: what makes it anew; "" where nothing is known to.
-        png: the file's bytes.
-        width, height: in pixels.
+        name: name of the file without its extension.
+        description: description of the figure.
+        command: the command that creates it; "" if there is none.
+        png: bytes of the PNG file.
+        width: width in pixels.
+        height: height in pixels.
     """
 
     name: str
-    shows: str
+    description: str
     command: str
     png: bytes
     width: int
@@ -61,17 +61,23 @@ class ReportFigure(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """The picture as a data URI."""
+        """The figure as a data URI."""
         return f"data:image/png;base64,{base64.b64encode(self.png).decode('ascii')}"
 
 
-def read_figures(folder: Path, run: Path, task: str | None, trained: str) -> tuple[list[ReportFigure], list[str]]:
-    """The figures in a folder, by name, and the names of those that are damaged.
+def read_figures(
+    folder: Path, run: Path, task: str | None, training_command: str
+) -> tuple[list[ReportFigure], list[str]]:
+    """Read the figures in a folder.
 
     Args:
-        run: the directory that the commands name.
-        task: the run's study; None where that is not known.
-        trained: the command that the run was begun with.
+        folder: the folder.
+        run: directory of the run, for the commands.
+        task: the run's study; None if it is unknown.
+        training_command: the command that trained the run.
+
+    Returns:
+        The figures in the order of their names, and the names of damaged files.
     """
     pictures, damaged = [], []
     for path in sorted(folder.glob("*.png")):
@@ -84,53 +90,62 @@ def read_figures(folder: Path, run: Path, task: str | None, trained: str) -> tup
             damaged.append(path.name)
             continue
         name = path.stem
-        shows = _SHOWS.get(name.removesuffix("-new"), f"The figure {name}.")
-        shows += " Of data that the run was not trained on." if name.endswith("-new") else ""
-        pictures.append(ReportFigure(name, shows, _command(name, run, task, trained), png, width, height))
+        description = _DESCRIPTIONS.get(name.removesuffix("-new"), f"The figure {name}.")
+        description += " The data is new to the run." if name.endswith("-new") else ""
+        command = _command(name, run, task, training_command)
+        pictures.append(ReportFigure(name, description, command, png, width, height))
     return pictures, damaged
 
 
-def _command(name: str, run: Path, task: str | None, trained: str) -> str:
-    where = shlex.quote(str(run))
-    if task == "series" and name in _OF_A_TABLE:
-        return f"lstmae series {_OF_A_TABLE[name].format(run=where)}"
+def _command(name: str, run: Path, task: str | None, training_command: str) -> str:
+    directory = shlex.quote(str(run))
+    if task == "series" and name in _TABLE_COMMANDS:
+        return f"lstmae series {_TABLE_COMMANDS[name].format(run=directory)}"
     if task == "series":
-        return trained if name in _SHOWS else ""
+        return training_command if name in _DESCRIPTIONS else ""
     if name in _MULTISTEP:
-        return f"lstmae snp predict --multistep --run {where}"
+        return f"lstmae snp predict --multistep --run {directory}"
     if name.removesuffix("-new") in _MULTISTEP:
-        return f"lstmae snp predict --multistep --run {where} --data FILE"
+        return f"lstmae snp predict --multistep --run {directory} --data FILE"
     if name == "pictures":
-        return f"lstmae mnist predict IMAGES --run {where}"
-    if name not in _SHOWS:
+        return f"lstmae mnist predict IMAGES --run {directory}"
+    if name not in _DESCRIPTIONS:
         return ""
-    return f"lstmae {task} plot --run {where}" if task in ("toy", "mnist", "snp") else trained
+    return f"lstmae {task} plot --run {directory}" if task in ("toy", "mnist", "snp") else training_command
 
 
-def fit_figures(pictures: Sequence[ReportFigure], room: int) -> list[ReportFigure | None]:
-    """Each picture as it fits into so many bytes of a page: smaller where it must be, None where it does not fit."""
-    if sum(map(_weight, pictures)) > room:
-        pictures = [_smaller(picture) for picture in pictures]
+def fit_figures(pictures: Sequence[ReportFigure], max_bytes: int) -> list[ReportFigure | None]:
+    """Fit figures into a size limit.
+
+    Args:
+        pictures: the figures.
+        max_bytes: largest number of bytes that all figures may take in a page.
+
+    Returns:
+        The figures, with fewer colors if necessary; None for a figure that does not fit.
+    """
+    if sum(map(_encoded_size, pictures)) > max_bytes:
+        pictures = [_reduce_colors(picture) for picture in pictures]
     fitted: list[ReportFigure | None] = []
     for picture in pictures:
-        fits = _weight(picture) <= room
+        fits = _encoded_size(picture) <= max_bytes
         fitted.append(picture if fits else None)
-        room -= _weight(picture) if fits else 0
+        max_bytes -= _encoded_size(picture) if fits else 0
     return fitted
 
 
-def _weight(picture: ReportFigure) -> int:
+def _encoded_size(picture: ReportFigure) -> int:
     return -(-len(picture.png) // 3) * 4
 
 
-def _smaller(picture: ReportFigure) -> ReportFigure:
-    """The same picture in at most 64 colours, which figures do with."""
+def _reduce_colors(picture: ReportFigure) -> ReportFigure:
+    """Return a figure with at most 64 colors if that makes it smaller."""
     from PIL import Image
 
-    found = io.BytesIO()
+    buffer = io.BytesIO()
     try:
         with Image.open(io.BytesIO(picture.png)) as image:
-            image.convert("RGB").quantize(64).save(found, "PNG", optimize=True)
-    except Exception:  # whatever Pillow finds wrong with it, a browser may still show it
+            image.convert("RGB").quantize(64).save(buffer, "PNG", optimize=True)
+    except Exception:  # A browser may show a figure that Pillow cannot read.
         return picture
-    return picture._replace(png=found.getvalue()) if len(found.getvalue()) < len(picture.png) else picture
+    return picture._replace(png=buffer.getvalue()) if len(buffer.getvalue()) < len(picture.png) else picture

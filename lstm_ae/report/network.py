@@ -1,8 +1,8 @@
-"""The layers, parameters, inputs and outputs of a `model.keras`, read without loading Keras.
+"""Reader of the layers, parameters, inputs, and outputs of a `model.keras` that does not import Keras.
 
-The file is a zip archive: `config.json` holds the layers in order, `model.weights.h5` their values, in groups that
-carry each layer's name (keras.io/api/models/model_saving_apis). The network stands between a scaling and an unscaling
-part, which have no parameters that are trained.
+The file is a zip archive: `config.json` has the layers in order, and `model.weights.h5` their values in groups with
+the names of the layers (keras.io/api/models/model_saving_apis). The network is between a scaling and an unscaling
+layer, which have no trainable parameters.
 """
 
 import io
@@ -13,14 +13,22 @@ from typing import Any, NamedTuple
 from lstm_ae.errors import DataError
 from lstm_ae.models.archive import read_archive
 
-# What a layer is, apart from its kind and name; shown as far as it has them.
+# Settings of a layer that are shown if it has them.
 _DETAILS = ("units", "activation", "rate", "return_sequences", "n")
-# A graph's plain operations and its inputs are no layers to a reader.
-_PLAIN = ("InputLayer", "Identity")
+# Layers that are not shown, because they compute nothing.
+_HIDDEN = ("InputLayer", "Identity")
 
 
 class Layer(NamedTuple):
-    """A layer: its name, its kind, what was chosen of it, what it reads, and its number of parameters."""
+    """Layer of a network.
+
+    Args:
+        name: its name.
+        kind: its class.
+        details: its settings.
+        reads: the shape of its input.
+        parameters: its number of parameters.
+    """
 
     name: str
     kind: str
@@ -30,12 +38,12 @@ class Layer(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A model as a reader needs it.
+    """Inputs, outputs, and layers of a model.
 
     Args:
-        inputs: by name, their shape in words, such as "any × 28 × 28".
-        outputs: names.
-        layers: in the order in which the model's file lists them.
+        inputs: shape of each input, such as "any × 28 × 28".
+        outputs: names of the outputs.
+        layers: the layers in the order of the model's file.
     """
 
     inputs: Mapping[str, str]
@@ -44,12 +52,16 @@ class Network(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        """Of all layers."""
+        """Number of parameters of all layers."""
         return sum(layer.parameters for layer in self.layers)
 
 
 def read_network(path: Path) -> Network:
-    """What is in a `model.keras`; raises `DataError` where it cannot be read."""
+    """Read a `model.keras`.
+
+    Raises:
+        DataError: the file is missing, damaged, or not a model.
+    """
     import h5py  # type: ignore[import-untyped]
 
     try:
@@ -59,7 +71,7 @@ def read_network(path: Path) -> Network:
     except FileNotFoundError:
         raise DataError(f"There is no {str(path)!r}") from None
     except Exception as error:
-        raise DataError(f"{str(path)!r} is damaged or no model ({type(error).__name__})") from error
+        raise DataError(f"{str(path)!r} is damaged or not a model ({type(error).__name__})") from error
 
 
 def _network(config: Mapping[str, Any], file: Any) -> Network:
@@ -68,8 +80,8 @@ def _network(config: Mapping[str, Any], file: Any) -> Network:
     parts = inner.items() if inner else [(config["name"], config)]
     layers: list[Layer] = []
     for name, part in parts:
-        where = groups[name]["layers"] if inner else file["layers"]
-        layers += _layers(part["layers"], where)
+        weights = groups[name]["layers"] if inner else file["layers"]
+        layers += _layers(part["layers"], weights)
     shapes = {
         layer["config"]["name"]: _shape(layer["config"]["batch_shape"])
         for layer in config["layers"]
@@ -82,27 +94,27 @@ def _layers(listed: list[Any], groups: Any) -> Iterator[Layer]:
     sizes = {_name(group): _size(group) for group in groups.values()}
     for layer in listed:
         config, kind = layer["config"], layer["class_name"]
-        # Keras' own operations carry their module's name; they compute, and hold nothing.
-        if kind in _PLAIN or ".ops." in str(layer.get("module")):
+        # Operations of keras.ops have the name of their module and no parameters.
+        if kind in _HIDDEN or ".ops." in str(layer.get("module")):
             continue
         if kind == "Functional":
             kind = "operations"
-        chosen = {key: config[key] for key in _DETAILS if config.get(key) not in (None, False)}
-        if isinstance(inner := config.get("layer"), dict):  # a wrapper, such as Bidirectional
+        settings = {key: config[key] for key in _DETAILS if config.get(key) not in (None, False)}
+        if isinstance(inner := config.get("layer"), dict):  # A wrapper, such as Bidirectional.
             kind = f"{kind} of {inner['class_name']}"
-            chosen |= {key: inner["config"][key] for key in ("units", "activation") if key in inner["config"]}
+            settings |= {key: inner["config"][key] for key in ("units", "activation") if key in inner["config"]}
         details = ", ".join(
-            key.replace("_", " ") if value is True else f"{key} {value}" for key, value in chosen.items()
+            key.replace("_", " ") if value is True else f"{key} {value}" for key, value in settings.items()
         )
         built = layer.get("build_config") or {}
-        # A recurrent layer that starts from a state was built for two shapes.
+        # A recurrent layer with an initial state has two input shapes.
         reads = built.get("input_shape") or built.get("shapes_dict", {}).get("sequences_shape")
         shape = _shape(reads) if isinstance(reads, list) and not any(isinstance(each, list) for each in reads) else ""
         yield Layer(config["name"], kind, details, shape, sizes.get(config["name"], 0))
 
 
 def _size(group: Any) -> int:
-    """The values of a layer and of all it holds."""
+    """Return the number of values in a group and its subgroups."""
     return sum(_size(item) if hasattr(item, "values") else int(item.size) for item in group.values())
 
 

@@ -1,2 +1,1 @@
-"""The source report again: `parts` says what it claims, `journey` trains what is missing, `lstm_ae.significance`
-decides."""
+"""Tour of the source report: its claims (`toy`, `digits`, `stocks`), trainings (`runs`), and verdicts (`results`)."""

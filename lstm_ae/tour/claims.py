@@ -1,4 +1,4 @@
-"""What a part of the tour is made of: settings to train, numbers to take, and claims of the source report to decide."""
+"""Parts of the tour: the settings to train, the quantities to measure, and the claims of the source report."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,21 +8,21 @@ from lstm_ae.config import Config
 from lstm_ae.significance import OPEN, Decision, SettingResult
 from lstm_ae.tour.measurements import TourQuantity
 
+# Returns the results of a setting, by its name, for a quantity.
 Numbers = Callable[[str, TourQuantity], SettingResult]
-
-"""From a setting's name and a quantity to what it reached."""
 
 Rule = Callable[[Numbers], Decision]
 
 
 class TourData(NamedTuple):
-    """Where the data is, as options take it, and what is in it.
+    """Data of a tour.
 
     Args:
-        digits, prices: for `--data`; None for where the studies look by themselves.
-        symbols: the companies to read, for `--symbols`; none for all.
-        whole_digits: whether these are all 70,000.
-        whole_prices: whether these are of hundreds of companies, as the report's.
+        digits: value of `--data` for digits; None for the default of the study.
+        prices: value of `--data` for prices; None for the default of the study.
+        symbols: value of `--symbols`; empty for all companies.
+        whole_digits: whether the data has all 70,000 digits.
+        whole_prices: whether the data has hundreds of companies, as the source report's.
     """
 
     digits: str | None = None
@@ -33,13 +33,12 @@ class TourData(NamedTuple):
 
 
 class TourSetting(NamedTuple):
-    """One line of a part's table.
+    """Setting of a part, one row of its table.
 
     Args:
-        name: for people.
-        configs: without their seed. Of several, the mean stands for the setting (the geometric one where logarithms
-            are compared).
-        reported: the source report's number for the part's first quantity; None where it has none.
+        name: its displayed name.
+        configs: its configs, without a seed. The result is their mean (the geometric mean of a logarithmic quantity).
+        reported: the source report's value of the part's first quantity; None if it has none.
     """
 
     name: str
@@ -48,81 +47,102 @@ class TourSetting(NamedTuple):
 
 
 class TourClaim(NamedTuple):
-    """A finding of the source report, in its words or nearly so, and what decides it: the rule, also in words."""
+    """Claim of the source report.
 
-    said: str
+    Args:
+        statement: the claim in the report's words, possibly shortened.
+        rule: decides it.
+        rule_text: the rule in words.
+    """
+
+    statement: str
     rule: Rule
-    words: str
+    rule_text: str
 
 
 class TourPart(NamedTuple):
-    """A part of the tour.
+    """Part of the tour.
 
     Args:
-        key: for names of files and places in the page.
+        key: prefix of file names and id of the section in the page.
         title: its heading.
-        where: in which part of the source report.
-        told: what the report does there, in a sentence or two.
-        command: what does this part by hand, beside the commands of the single trainings; "" for nothing else.
-        settings: what is trained.
-        quantities: what is told of each setting; the chart shows the first.
-        claims: what is decided.
-        shown: the setting whose figures are shown; "" for none.
-        figures: their names.
-        draws: whose data is drawn; None for no such figure.
-        rolled: the settings that forecast many days.
+        section: its section in the source report.
+        text: description of the report's experiment.
+        command: a command that runs this part as a search; "" for none.
+        settings: the settings to train.
+        quantities: the quantities of the table.
+        claims: the claims to decide.
+        shown_setting: the setting whose figures are shown; "" for none.
+        figures: names of these figures.
+        data_config: config whose data is drawn; None for no such figure.
+        multistep: names of the settings with forecasts of many days.
     """
 
     key: str
     title: str
-    where: str
-    told: str
+    section: str
+    text: str
     command: str = ""
     settings: tuple[TourSetting, ...] = ()
     quantities: tuple[TourQuantity, ...] = ()
     claims: tuple[TourClaim, ...] = ()
-    shown: str = ""
+    shown_setting: str = ""
     figures: tuple[str, ...] = ()
-    draws: Config | None = None
-    rolled: tuple[str, ...] = ()
+    data_config: Config | None = None
+    multistep: tuple[str, ...] = ()
 
 
-def better(one: str, other: str, quantity: TourQuantity, than: TourQuantity | None = None, by: float = 0.0) -> Rule:
-    """One setting is better than another, or, by `than`, one number than another, by at least so much."""
+def better(
+    name: str, other: str, quantity: TourQuantity, other_quantity: TourQuantity | None = None, by: float = 0.0
+) -> Rule:
+    """Return the rule that one setting is better than another one.
+
+    Args:
+        name: the setting.
+        other: the other setting.
+        quantity: the compared quantity.
+        other_quantity: the quantity of the other setting; None for the same.
+        by: smallest difference, as a share of 1 or, of a logarithmic quantity, as a factor.
+    """
 
     def rule(numbers: Numbers) -> Decision:
-        ours, theirs = numbers(one, quantity), numbers(other, than or quantity)
-        if than is not None:  # the settings' names do not say what is compared
-            ours, theirs = ours._replace(name=quantity.words), theirs._replace(name=than.words)
-        return significance.decide_better(ours, theirs, by)
+        first, second = numbers(name, quantity), numbers(other, other_quantity or quantity)
+        if other_quantity is not None:  # The names of the settings do not identify the compared quantities.
+            first, second = first._replace(name=quantity.label), second._replace(name=other_quantity.label)
+        return significance.decide_better(first, second, by)
 
     return rule
 
 
-def alike(one: str, other: str, quantity: TourQuantity, margin: float) -> Rule:
-    """Two settings differ by less than a margin."""
-    return lambda numbers: significance.decide_alike(numbers(one, quantity), numbers(other, quantity), margin)
+def equivalent(name: str, other: str, quantity: TourQuantity, margin: float) -> Rule:
+    """Return the rule that two settings differ by less than a margin."""
+    return lambda numbers: significance.decide_alike(numbers(name, quantity), numbers(other, quantity), margin)
 
 
-def reaches(one: str, quantity: TourQuantity, threshold: float, *, whole: bool, baseline: bool = True) -> Rule:
-    """A setting comes to a threshold, and is better than its baseline."""
+def reaches(name: str, quantity: TourQuantity, threshold: float, *, whole: bool) -> Rule:
+    """Return the rule that a setting reaches a threshold and is better than its baseline.
+
+    Args:
+        name: the setting.
+        quantity: the compared quantity.
+        threshold: the threshold.
+        whole: whether the data is complete; otherwise a missed threshold decides nothing.
+    """
 
     def rule(numbers: Numbers) -> Decision:
-        beside = (
-            numbers(f"{BASELINE}{one}", quantity) if baseline and quantity.baseline and not quantity.share else None
-        )
-        return significance.decide_reached(numbers(one, quantity), threshold, whole=whole, baseline=beside)
+        baseline = numbers(f"{BASELINE}{name}", quantity) if quantity.baseline and not quantity.share else None
+        return significance.decide_reached(numbers(name, quantity), threshold, whole=whole, baseline=baseline)
 
     return rule
 
 
-def fails(one: str, quantity: TourQuantity, threshold: float, *, whole: bool) -> Rule:
-    """A setting stays worse than a threshold."""
-    return lambda numbers: significance.decide_missed(numbers(one, quantity), threshold, whole=whole)
+def fails(name: str, quantity: TourQuantity, threshold: float, *, whole: bool) -> Rule:
+    """Return the rule that a setting is worse than a threshold; see `reaches`."""
+    return lambda numbers: significance.decide_missed(numbers(name, quantity), threshold, whole=whole)
 
 
 def compromise(middle: str, others: tuple[str, ...], quantities: tuple[TourQuantity, ...]) -> Rule:
-    """No other setting is better in all quantities."""
+    """Return the rule that no other setting is better in all quantities."""
 
     def rule(numbers: Numbers) -> Decision:
         rows = [[numbers(name, quantity) for quantity in quantities] for name in (middle, *others)]
@@ -132,14 +152,14 @@ def compromise(middle: str, others: tuple[str, ...], quantities: tuple[TourQuant
 
 
 def all_rules(*rules: Rule) -> Rule:
-    """All of several rules hold."""
+    """Return the rule that several rules hold."""
     return lambda numbers: significance.decide_all([rule(numbers) for rule in rules])
 
 
 def undecided(why: str) -> Rule:
-    """Nothing here decides it."""
+    """Return the rule of a claim that the tour cannot decide."""
     return lambda numbers: Decision(OPEN, "no figure", why)
 
 
-# Before a setting's name: the baseline beside it.
+# With this prefix, a setting's name stands for the baseline of the setting.
 BASELINE = "baseline of "

@@ -1,4 +1,4 @@
-"""From a config to the command that a person can paste."""
+"""Command lines that train a config."""
 
 import shlex
 from collections.abc import Container
@@ -10,20 +10,21 @@ from lstm_ae.config.presets import PRESETS
 
 
 def training_command(config: Config, out: Path) -> str:
-    """The command that trains a config into a directory."""
+    """Return the command that trains a config into a directory."""
     return f"lstmae {task_of(config)} train {command_options(config)} --out {shlex.quote(str(out))}"
 
 
 def command_options(config: Config, leave_out: Container[str] = ()) -> str:
-    """The options that make a config: from the report's preset where that is shorter.
+    """Return the options of a config, starting from the preset "report" if that is shorter.
 
     Args:
-        leave_out: fields that the command says by itself.
+        config: the config.
+        leave_out: names of options to omit.
     """
     preset = PRESETS[task_of(config)].get("report", {})
-    plain = _differing(config, type(config)(), leave_out)
-    short = ["--preset", "report", *_differing(config, type(config).from_dict(preset), leave_out)]
-    return shlex.join(short if preset and len(short) < len(plain) else plain)
+    from_defaults = _differing(config, type(config)(), leave_out)
+    from_preset = ["--preset", "report", *_differing(config, type(config).from_dict(preset), leave_out)]
+    return shlex.join(from_preset if preset and len(from_preset) < len(from_defaults) else from_defaults)
 
 
 def _differing(config: Config, base: Config, leave_out: Container[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The data of a tour: where it is, and the part of it that a level asks for."""
+"""Data of a tour: reading it and selecting the subset of a level."""
 
 import dataclasses
 import io
@@ -13,72 +13,102 @@ from lstm_ae.data import digits
 from lstm_ae.data.prices import Quotes, prepare_prices, read_quotes
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.files import write
-from lstm_ae.report.source_report import MANY
+from lstm_ae.report.source_report import MANY_COMPANIES
 from lstm_ae.search.job import data_key
 from lstm_ae.studies import load_study
 from lstm_ae.tour.claims import TourData
 from lstm_ae.tour.levels import TourLevel
 
-# Digits of MNIST.
-ALL = 70_000
+# Number of digits of MNIST.
+MNIST_DIGITS = 70_000
 
 
-class SurveyedData(NamedTuple):
-    """What `survey_data` comes to.
+class SourceData(NamedTuple):
+    """Data of a tour before the selection of a level.
 
     Args:
-        places: of digits and prices, as they were chosen.
-        digits: all of them.
+        digits_path: value of `--data` for digits.
+        prices_path: value of `--data` for prices.
+        digits: the digits.
         quotes: the prices.
-        notes: what there is to know of both.
+        notes: notes on both.
     """
 
-    places: tuple[str | None, str | None]
+    digits_path: str | None
+    prices_path: str | None
     digits: Data
     quotes: Quotes
     notes: tuple[str, ...]
 
 
-def survey_data(chosen_digits: str | None = None, chosen_prices: str | None = None) -> SurveyedData:
-    """Find the data and read it; the places are as the options `--data` of the studies take them, None for none."""
-    quotes = read_quotes(chosen_prices)
-    data = digits.load(Mnist(data=chosen_digits))
-    return SurveyedData((chosen_digits, chosen_prices), data, quotes, (*data.source.notes, *quotes.notes))
+def read_source_data(digits_path: str | None = None, prices_path: str | None = None) -> SourceData:
+    """Read the data of a tour.
+
+    Args:
+        digits_path: value of `--data` for digits; None for the default of the study.
+        prices_path: value of `--data` for prices; None for the default of the study.
+    """
+    quotes = read_quotes(prices_path)
+    data = digits.load(Mnist(data=digits_path))
+    return SourceData(digits_path, prices_path, data, quotes, (*data.source.notes, *quotes.notes))
 
 
 def choose_data(
-    level: TourLevel, found: SurveyedData, folder: Path, scratch: Path | None = None
+    level: TourLevel, source: SourceData, folder: Path, scratch: Path | None = None
 ) -> "tuple[TourData, TourLoader]":
-    """The ground that a level asks for, and what loads data from it.
+    """Select the data of a level.
 
-    Fewer digits than all need a file that a command can name: it goes into `folder`, or, where nothing is to be left
-    there, is named so and goes into `scratch`.
+    A subset of the digits is written to a file, because the commands of the trainings need a path.
+
+    Args:
+        level: the level.
+        source: all data.
+        folder: directory of the tour, for the file in the commands.
+        scratch: directory to write the file to instead.
+
+    Returns:
+        The data, and its loader.
     """
-    data, (place, prices) = found.digits, found.places
-    moved: dict[str, str] = {}
+    data, path = source.digits, source.digits_path
+    written: dict[str, str] = {}
     if level.digits is not None:
         train, test = level.digits
         name = f"digits-{train}-{data.source.sha256[:8]}.npz"
-        place = str(folder / name)
-        moved[place] = str(_fewer(data, train, test, (scratch or folder) / name))
-    whole = sum(split.samples for split in (data.train, data.validation, data.test)) == ALL
-    many = len(found.quotes.symbols) >= MANY
-    ground = TourData(place, prices, choose_companies(found.quotes.symbols, level.companies), whole, many)
-    return ground, TourLoader(found.quotes, moved)
+        path = str(folder / name)
+        written[path] = str(_write_subset(data, train, test, (scratch or folder) / name))
+    tour_data = TourData(
+        path,
+        source.prices_path,
+        choose_companies(source.quotes.symbols, level.companies),
+        whole_digits=sum(split.samples for split in (data.train, data.validation, data.test)) == MNIST_DIGITS,
+        whole_prices=len(source.quotes.symbols) >= MANY_COMPANIES,
+    )
+    return tour_data, TourLoader(source.quotes, written)
 
 
-def choose_companies(symbols: Sequence[str], most: int | None) -> tuple[str, ...]:
-    """So many companies, evenly spread over the alphabet, Apple first as the report shows it; none where it is all."""
-    if most is None or most >= len(symbols):
+def choose_companies(symbols: Sequence[str], number: int | None) -> tuple[str, ...]:
+    """Select companies evenly spread over the alphabet, and Apple, which the source report shows.
+
+    Args:
+        symbols: all symbols in alphabetical order.
+        number: the number of companies; None for all.
+
+    Returns:
+        The symbols, Apple first; empty for all.
+
+    >>> choose_companies(["A", "AAPL", "B", "C", "D"], 3)
+    ('AAPL', 'A', 'D')
+    """
+    if number is None or number >= len(symbols):
         return ()
     apple = [symbol for symbol in symbols if symbol == "AAPL"]
     rest = [symbol for symbol in symbols if symbol != "AAPL"]
-    places = np.linspace(0, len(rest) - 1, most - len(apple)).round().astype(int)
-    return (*apple, *(rest[place] for place in places))
+    indices = np.linspace(0, len(rest) - 1, number - len(apple)).round().astype(int)
+    return (*apple, *(rest[index] for index in indices))
 
 
-def _fewer(data: Data, train: int, test: int, path: Path) -> Path:
-    """A file with the first so many digits of training and validation together, and of test."""
+def _write_subset(data: Data, train: int, test: int, path: Path) -> Path:
+    """Write a file with `train` digits of training and validation together and `test` test digits."""
     if path.exists():
         return path
     numbers = ((data.train, train - train // 6), (data.validation, train // 6), (data.test, test))
@@ -102,29 +132,29 @@ def _first(split: Split, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class TourLoader:
-    """Loads the data of one config after the other; what the last one had is kept, prices are read once.
+    """Loader of the data of a config that caches the last data and all hashes.
 
     Args:
         quotes: the prices.
-        moved: where files are that configs name otherwise.
+        written: actual paths of files by the path in a config.
     """
 
-    def __init__(self, quotes: Quotes, moved: Mapping[str, str]) -> None:
-        self.quotes, self.moved = quotes, moved
-        self.kept: dict[str, Data] = {}
+    def __init__(self, quotes: Quotes, written: Mapping[str, str]) -> None:
+        self.quotes, self.written = quotes, written
+        self.cache: dict[str, Data] = {}
         self.hashes: dict[str, str] = {}
 
     def __call__(self, config: Config) -> Data:
-        """The data of a config."""
+        """Return the data of a config."""
         key = data_key(config)
-        if key not in self.kept:
-            self.kept.clear()
-            self.kept[key] = self._load(config)
-            self.hashes[key] = self.kept[key].source.sha256
-        return self.kept[key]
+        if key not in self.cache:
+            self.cache.clear()
+            self.cache[key] = self._load(config)
+            self.hashes[key] = self.cache[key].source.sha256
+        return self.cache[key]
 
     def sha256(self, config: Config) -> str:
-        """The hash of a config's data."""
+        """Return the hash of the data of a config."""
         key = data_key(config)
         return self.hashes[key] if key in self.hashes else self(config).source.sha256
 
@@ -132,5 +162,5 @@ class TourLoader:
         if isinstance(config, Snp):
             return prepare_prices(config, self.quotes)
         if isinstance(config, Mnist) and config.data is not None:
-            config = dataclasses.replace(config, data=self.moved.get(config.data, config.data))
+            config = dataclasses.replace(config, data=self.written.get(config.data, config.data))
         return load_study(task_of(config)).load(config)

@@ -1,30 +1,30 @@
-"""How much of everything a tour trains on, and for how long."""
+"""Levels of a tour: amount of data, settings, epochs, and seeds."""
 
 from typing import NamedTuple
 
 from lstm_ae.errors import ConfigError
 
-# As in the source report.
+# The reconstruction weights of the source report.
 WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
 class TourLevel(NamedTuple):
-    """A size of the tour.
+    """Level of a tour.
 
     Args:
-        name: as it is typed.
-        seeds: of every setting.
-        sequences: of the synthetic signal.
-        digits: of training and validation together, and of test; None for all there are.
-        companies: whose prices are read; None for all there are.
-        grid: settings of the signal's grid to train, as (learning rate, units, clip); None for all 18. Each value of
+        name: value of `--level`.
+        seeds: seeds of every setting.
+        sequences: number of generated sequences.
+        digits: number of training and validation digits together, and of test digits; None for all.
+        companies: number of companies; None for all.
+        grid: settings of the generated signal's grid as (learning rate, units, clip); None for all 18. Each value of
             each option must be in one of them.
-        weights: shares of the reconstruction in the loss of digits to train.
-        epochs: by study; "pixels" are the digits read pixel by pixel, "prices" the forecasts and "back" the
-            reconstructions of prices.
-        batch_size: of prices.
-        whole: whether it trains on everything, as long as the source report's program by default.
-        says: what a reader must know of its numbers.
+        weights: reconstruction weights of the digits.
+        epochs: epochs of each kind of training; "pixels" for digits read pixel by pixel, "prices" for forecasts, and
+            "back" for reconstructions of prices.
+        batch_size: batch size for prices.
+        whole: whether the level trains on all data, for at least as many epochs as the source report's program.
+        note: limits of its results.
     """
 
     name: str
@@ -37,7 +37,7 @@ class TourLevel(NamedTuple):
     epochs: dict[str, int]
     batch_size: int
     whole: bool
-    says: str
+    note: str
 
 
 LEVELS = {
@@ -54,8 +54,8 @@ LEVELS = {
             epochs={"toy": 1, "digits": 1, "pixels": 1, "prices": 1, "back": 1},
             batch_size=128,
             whole=False,
-            says="Only smoke: a small part of the data and of the settings, one epoch, one seed. It shows that "
-            "everything runs; its numbers say nothing about the report's.",
+            note="Smoke test: a small subset of the data and settings, one epoch, one seed. It checks that everything "
+            "runs; its values are not comparable with the report's.",
         ),
         TourLevel(
             "short",
@@ -68,7 +68,7 @@ LEVELS = {
             epochs={"toy": 10, "digits": 6, "pixels": 3, "prices": 4, "back": 3},
             batch_size=128,
             whole=False,
-            says="Short: a part of the data, few epochs, two seeds. Its verdicts hold for these alone.",
+            note="Short: a subset of the data, few epochs, two seeds. The verdicts hold only for these.",
         ),
         TourLevel(
             "full",
@@ -81,14 +81,18 @@ LEVELS = {
             epochs={"toy": 10, "digits": 10, "pixels": 8, "prices": 10, "back": 3},
             batch_size=1024,
             whole=True,
-            says="Full: all the data there is, three seeds.",
+            note="Full: all available data, three seeds.",
         ),
     )
 }
 
 
 def find_level(name: str) -> TourLevel:
-    """The level of a name; raises `ConfigError` where there is none."""
+    """Return a level by name.
+
+    Raises:
+        ConfigError: there is no such level.
+    """
     if name not in LEVELS:
         raise ConfigError(f"--level must be one of {', '.join(LEVELS)}. Received: {name[:40]!r}")
     return LEVELS[name]

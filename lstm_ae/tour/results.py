@@ -1,4 +1,4 @@
-"""From finished runs to what a tour says: a table and its findings for each part."""
+"""Results of a tour: the values of the settings and the verdicts on the claims, from finished runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,72 +14,92 @@ from lstm_ae.tour.runs import TourTraining, setting_configs
 
 
 class SettingRow(NamedTuple):
-    """A setting as it is told.
+    """Results of a setting.
 
     Args:
-        name: the setting's.
-        reported: the source report's number for the first quantity; None where it has none.
-        reached: by quantity, what it reached and its baseline's, None where there is none.
-        legs: its trainings with the first seed.
+        name: name of the setting.
+        reported: the source report's value of the first quantity; None if it has none.
+        results: by quantity, the result of the setting and of its baseline; None without a baseline.
+        trainings: its trainings with the first seed.
     """
 
     name: str
     reported: float | None
-    reached: tuple[tuple[SettingResult, SettingResult | None], ...]
-    legs: tuple[TourTraining, ...]
+    results: tuple[tuple[SettingResult, SettingResult | None], ...]
+    trainings: tuple[TourTraining, ...]
 
 
 class ClaimResult(NamedTuple):
-    """A claim with its verdict."""
+    """Claim with its verdict.
+
+    Args:
+        claim: the claim.
+        decision: the verdict and its reason.
+    """
 
     claim: TourClaim
-    judged: Decision
+    decision: Decision
 
 
 class PartResult(NamedTuple):
-    """What a part came to; `leaky` says why its numbers flatter, "" where they do not."""
+    """Results of a part.
+
+    Args:
+        part: the part.
+        rows: the results of its settings.
+        claims: its claims with their verdicts.
+        leaky: why its values are optimistic; "" if they are not.
+    """
 
     part: TourPart
     rows: tuple[SettingRow, ...]
-    answers: tuple[ClaimResult, ...]
+    claims: tuple[ClaimResult, ...]
     leaky: str
 
 
 class TourResults(NamedTuple):
-    """All outcomes, a sentence for everything that could not be read, and what the numbers rest on.
+    """Results of a tour.
 
     Args:
-        sources: the data of all runs, each once, with its licence.
-        made: the machines and versions that trained them.
-        read: how many trainings that is.
+        outcomes: the results of the parts.
+        missing: one sentence for each training that cannot be read.
+        sources: descriptions of the data of all runs with their licenses.
+        environments: machines and versions of the trainings.
+        readable: number of trainings that were read.
     """
 
     outcomes: tuple[PartResult, ...]
     missing: tuple[str, ...]
     sources: tuple[str, ...] = ()
-    made: tuple[str, ...] = ()
-    read: int = 0
+    environments: tuple[str, ...] = ()
+    readable: int = 0
 
 
-def read_results(parts: Sequence[TourPart], seeds: Sequence[int], legs: Sequence[TourTraining]) -> TourResults:
-    """Read the runs of all parts and decide the claims; what is missing is left out and said."""
+def read_results(parts: Sequence[TourPart], seeds: Sequence[int], trainings: Sequence[TourTraining]) -> TourResults:
+    """Read the runs of all parts and decide the claims.
+
+    Args:
+        parts: the parts of the tour.
+        seeds: the seeds of every setting.
+        trainings: the trainings; those that cannot be read are listed in `missing`.
+    """
     facts: dict[Config, MeasuredRun] = {}
     leaks: dict[Config, str] = {}
     missing = []
     sources: dict[str, None] = {}
-    made: dict[str, None] = {}
-    for leg in legs:
-        run = Run(leg.directory)
+    environments: dict[str, None] = {}
+    for training in trainings:
+        run = Run(training.directory)
         try:
             about = run.about()
-            facts[leg.config], leaks[leg.config] = read_run_facts(run), str(about["data"]["leaky"])
-            sources[f"{about['data']['text']} (licence: {about['data']['licence']})"] = None
-            made[_made_by(about)] = None
+            facts[training.config], leaks[training.config] = read_run_facts(run), str(about["data"]["leaky"])
+            sources[f"{about['data']['text']} (license: {about['data']['licence']})"] = None
+            environments[_environment(about)] = None
         except (DataError, ConfigError) as error:
-            missing.append(f"{leg.setting}, seed {leg.config.seed}: {error}")
-    of = {leg.config: leg for leg in legs}
-    found = tuple(_outcome(part, seeds, facts, leaks, of) for part in parts)
-    return TourResults(found, tuple(missing), tuple(sources), tuple(made), len(legs) - len(missing))
+            missing.append(f"{training.setting}, seed {training.config.seed}: {error}")
+    by_config = {training.config: training for training in trainings}
+    outcomes = tuple(_outcome(part, seeds, facts, leaks, by_config) for part in parts)
+    return TourResults(outcomes, tuple(missing), tuple(sources), tuple(environments), len(trainings) - len(missing))
 
 
 def _outcome(
@@ -87,67 +107,69 @@ def _outcome(
     seeds: Sequence[int],
     facts: Mapping[Config, MeasuredRun],
     leaks: Mapping[Config, str],
-    legs: Mapping[Config, TourTraining],
+    trainings: Mapping[Config, TourTraining],
 ) -> PartResult:
     def numbers(name: str, quantity: TourQuantity) -> SettingResult:
         setting = name.removeprefix(BASELINE)
         read = baseline_value if name.startswith(BASELINE) else measured_value
         values = []
         for seed in seeds:
-            found = [read(facts[c], quantity) if c in facts else None for c in setting_configs(part, setting, (seed,))]
-            known = [value for value in found if value is not None]
-            if len(known) == len(found):
-                values.append(_middle(known, quantity.log))
-        named = quantity.rival if name.startswith(BASELINE) else setting
-        return SettingResult(named, tuple(values), quantity.unit, quantity.higher, quantity.log)
+            configs = list(setting_configs(part, setting, (seed,)))
+            present = [value for c in configs if c in facts and (value := read(facts[c], quantity)) is not None]
+            if len(present) == len(configs):
+                values.append(_mean(present, quantity.log))
+        displayed = quantity.displayed_baseline if name.startswith(BASELINE) else setting
+        return SettingResult(displayed, tuple(values), quantity.unit, quantity.higher, quantity.log)
 
     def baseline(name: str, quantity: TourQuantity) -> SettingResult | None:
-        found = numbers(f"{BASELINE}{name}", quantity)
-        return found if found.values else None
+        result = numbers(f"{BASELINE}{name}", quantity)
+        return result if result.values else None
 
     rows = tuple(
         SettingRow(
             setting.name,
             setting.reported,
             tuple((numbers(setting.name, each), baseline(setting.name, each)) for each in part.quantities),
-            tuple(legs[config] for config in setting_configs(part, setting.name, seeds[:1]) if config in legs),
+            tuple(
+                trainings[config] for config in setting_configs(part, setting.name, seeds[:1]) if config in trainings
+            ),
         )
         for setting in part.settings
     )
-    answers = tuple(ClaimResult(claim, _decided(claim, numbers, len(seeds))) for claim in part.claims)
+    claims = tuple(ClaimResult(claim, _decide(claim, numbers, len(seeds))) for claim in part.claims)
     reasons = (leaks.get(config, "") for s in part.settings for config in setting_configs(part, s.name, seeds))
-    return PartResult(part, rows, answers, max(reasons, key=len, default=""))
+    return PartResult(part, rows, claims, max(reasons, key=len, default=""))
 
 
-def _made_by(about: Mapping[str, Any]) -> str:
-    """Machine and versions of a run, in words."""
+def _environment(about: Mapping[str, Any]) -> str:
+    """Describe the machine and the versions of a run."""
     versions, names = about.get("versions", {}), ("python", "lstm-ae", "tensorflow", "keras", "numpy")
     shown = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
-    return f"{about.get('machine', 'a machine that is not known')} ({shown})"
+    return f"{about.get('machine', 'unknown machine')} ({shown})"
 
 
-def _decided(claim: TourClaim, numbers: Numbers, seeds: int) -> Decision:
-    """The verdict on a claim, which fewer seeds than were to be trained, and a single one, leave open."""
-    fewest = [seeds]
+def _decide(claim: TourClaim, numbers: Numbers, seeds: int) -> Decision:
+    """Return the verdict on a claim; a single seed or a missing one decides nothing."""
+    counts = [seeds]
 
-    def counted(name: str, quantity: TourQuantity) -> SettingResult:
-        found = numbers(name, quantity)
+    def count_seeds(name: str, quantity: TourQuantity) -> SettingResult:
+        result = numbers(name, quantity)
         if not name.startswith(BASELINE):
-            fewest.append(len(found.values))
-        return found
+            counts.append(len(result.values))
+        return result
 
-    judged = claim.rule(counted)
-    if judged.verdict == OPEN:
-        return judged
+    decision = claim.rule(count_seeds)
+    if decision.verdict == OPEN:
+        return decision
     if seeds < 2:
-        return judged._replace(verdict=OPEN, why="one seed is too few to tell")
-    if min(fewest) < seeds:
-        return judged._replace(verdict=OPEN, why=f"{min(fewest)} of {seeds} seeds came to an end")
-    return judged
+        return decision._replace(verdict=OPEN, why="one seed is not enough")
+    if min(counts) < seeds:
+        return decision._replace(verdict=OPEN, why=f"only {min(counts)} of {seeds} seeds finished")
+    return decision
 
 
-def _middle(values: Sequence[float], log: bool) -> float:
-    """The mean, the geometric one where logarithms are compared."""
+def _mean(values: Sequence[float], log: bool) -> float:
+    """Return the mean, or the geometric mean of a logarithmic quantity."""
     if log:
         return math.exp(math.fsum(math.log(value) for value in values) / len(values))
     return math.fsum(values) / len(values)

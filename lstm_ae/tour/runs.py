@@ -1,8 +1,8 @@
-"""From the parts to their runs: those that exist in the tour's folder, and those that are trained now.
+"""Runs of a tour: those that exist in its directory, and those to train.
 
-A run counts where its config and the hash of its data are those that are wanted; where the data lies does not matter.
-So the same command goes on where it was stopped, with the very training that it was stopped in; with other versions
-of this package, or of those below it, that one training is begun anew.
+A run is reused if its config and the hash of its data are equal; the location of the data does not matter. So the same
+command resumes an interrupted tour within the interrupted training. If versions of packages have changed, that training
+starts again from the first epoch.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from lstm_ae.tour.claims import TourPart
 from lstm_ae.tour.commands import training_command
 from lstm_ae.tour.measurements import STEPS, measure_multistep
 
-# The file that marks a tour's folder.
+# The file that marks the directory of a tour.
 FILE = "tour.json"
 
 THERE, UNFINISHED, OUTDATED, MISSING = "there", "unfinished", "outdated", "missing"
@@ -30,16 +30,16 @@ Load = Callable[[Config], Data]
 
 
 class TourTraining(NamedTuple):
-    """A training of the tour.
+    """Training of a tour.
 
     Args:
-        part: the first part that needs it.
-        setting: its name there.
-        config: with its seed.
-        directory: where its run is, or will be.
-        state: `THERE`, `UNFINISHED`, `OUTDATED` (unfinished, of other versions) or `MISSING`.
-        rolled: whether a forecast of many days is measured as well.
-        drawn: whether figures are.
+        part: key of the first part that needs it.
+        setting: its setting in that part.
+        config: its config with its seed.
+        directory: directory of its run.
+        state: `THERE`, `UNFINISHED`, `OUTDATED` (unfinished and of other versions), or `MISSING`.
+        multistep: whether a forecast of many days is measured.
+        draws_figures: whether figures are draws_figures.
     """
 
     part: str
@@ -47,104 +47,126 @@ class TourTraining(NamedTuple):
     config: Config
     directory: Path
     state: str
-    rolled: bool
-    drawn: bool
+    multistep: bool
+    draws_figures: bool
 
     @property
     def command(self) -> str:
-        """What trains it by hand."""
+        """The command that trains it."""
         return training_command(self.config, self.directory)
 
 
 class TourProgress(NamedTuple):
-    """Where a journey stands: which of how many trainings; `progress` is one of `lstm_ae.training.loop`, or None."""
+    """Progress of a tour.
 
-    leg: TourTraining
+    Args:
+        training: the current training.
+        number: its number, from 1.
+        total: number of trainings.
+        progress: progress of the training as in `lstm_ae.training.loop`; None at its start.
+    """
+
+    training: TourTraining
     number: int
-    of: int
+    total: int
     progress: Any
 
 
-def open_tour(folder: Path, *, make: bool = True) -> None:
-    """Make a tour's folder, or find it; raises `ConfigError` where it is something else.
+def open_tour(folder: Path, *, create: bool = True) -> None:
+    """Create the directory of a tour or check an existing one.
 
     Args:
-        make: False makes nothing, and only raises.
+        folder: the directory.
+        create: whether to create it; otherwise it is only checked.
+
+    Raises:
+        ConfigError: the directory has other content.
     """
-    if make or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+    if create or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         claim(folder, FILE, {"tour": 1})
 
 
 def setting_configs(part: TourPart, setting: str, seeds: Iterable[int]) -> Iterator[Config]:
-    """Every config of a setting with every seed, seed by seed."""
-    (chosen,) = (each for each in part.settings if each.name == setting)
+    """Yield the configs of a setting with each seed, seed by seed."""
+    (match,) = (each for each in part.settings if each.name == setting)
     for seed in seeds:
-        for config in chosen.configs:
+        for config in match.configs:
             yield type(config).from_dict(config.to_dict() | {"seed": seed})
 
 
 def plan_tour(
     parts: Sequence[TourPart], seeds: Sequence[int], folder: Path, sha256: Callable[[Config], str]
 ) -> list[TourTraining]:
-    """All trainings in their order, each once, and what of them there is in a folder.
+    """Return the trainings of all parts in their order, each once, with their state.
 
     Args:
-        sha256: the hash of a config's data.
+        parts: the parts.
+        seeds: the seeds of every setting.
+        folder: directory of the tour.
+        sha256: returns the hash of a config's data.
     """
-    wanted: dict[str, TourTraining] = {}
-    there = _there(folder)
-    taken = {run.directory for run in there.values()}
+    planned: dict[str, TourTraining] = {}
+    existing = _existing_runs(folder)
+    used = {run.directory for run in existing.values()}
     for part in parts:
         for setting in part.settings:
             for config in setting_configs(part, setting.name, seeds):
                 key = identity(config, sha256(config))
-                rolled = setting.name in part.rolled
-                drawn = setting.name == part.shown and config.seed == seeds[0]
-                if key in wanted:
-                    leg = wanted[key]
-                    wanted[key] = leg._replace(rolled=leg.rolled or rolled, drawn=leg.drawn or drawn)
+                multistep = setting.name in part.multistep
+                draws_figures = setting.name == part.shown_setting and config.seed == seeds[0]
+                if key in planned:
+                    training = planned[key]
+                    planned[key] = training._replace(
+                        multistep=training.multistep or multistep, draws_figures=training.draws_figures or draws_figures
+                    )
                     continue
-                run = there.get(key)
-                directory = run.directory if run else _free(folder, part.key, config, taken)
-                taken.add(directory)
+                run = existing.get(key)
+                directory = run.directory if run else _new_directory(folder, part.key, config, used)
+                used.add(directory)
                 state = MISSING if run is None else _state(run)
-                wanted[key] = TourTraining(part.key, setting.name, config, directory, state, rolled, drawn)
-    return list(wanted.values())
+                planned[key] = TourTraining(part.key, setting.name, config, directory, state, multistep, draws_figures)
+    return list(planned.values())
 
 
 def identity(config: Config, sha256: str) -> str:
-    """What must be equal for a run to count: all of its config but where the data lies, and the data."""
+    """Return a key of a run: its config without the location of the data, and the hash of the data."""
     return repr((task_of(config), {k: v for k, v in config.to_dict().items() if k != "data"}, sha256))
 
 
-def run_tour(legs: Sequence[TourTraining], load: Load, notify: Callable[[TourProgress], None]) -> list[str]:
-    """Train what is missing or outdated, go on with what is unfinished, and measure the forecasts of many days.
+def run_tour(trainings: Sequence[TourTraining], load: Load, notify: Callable[[TourProgress], None]) -> list[str]:
+    """Train or resume the trainings that are not finished, and measure the forecasts of many days.
 
     Args:
-        notify: called before each training, and with its progress.
+        trainings: the trainings of the tour.
+        load: returns the data of a config.
+        notify: called before each training and with its progress.
 
     Returns:
-        A sentence for each training that diverged.
+        One sentence for each training that diverged.
     """
-    todo = [leg for leg in legs if not _done(leg)]
-    said = []
-    for number, leg in enumerate(todo, 1):
-        start = TourProgress(leg, number, len(todo), None)
+    unfinished = [training for training in trainings if not _done(training)]
+    diverged = []
+    for number, training in enumerate(unfinished, 1):
+        start = TourProgress(training, number, len(unfinished), None)
         notify(start)
 
-        def tell(progress: Any, start: TourProgress = start) -> None:
+        def report(progress: Any, start: TourProgress = start) -> None:
             notify(start._replace(progress=progress))
 
         try:
-            _train(leg, load, tell)
+            _train(training, load, report)
         except DivergedError as error:
-            said.append(f"{leg.setting}, seed {leg.config.seed}: {error}")
-    return said
+            diverged.append(f"{training.setting}, seed {training.config.seed}: {error}")
+    return diverged
 
 
-def _done(leg: TourTraining) -> bool:
-    run = Run(leg.directory)
-    return run.finished and (not leg.rolled or _steps(run).is_file()) and (not leg.drawn or _figures(run))
+def _done(training: TourTraining) -> bool:
+    run = Run(training.directory)
+    return (
+        run.finished
+        and (not training.multistep or _steps(run).is_file())
+        and (not training.draws_figures or _figures(run))
+    )
 
 
 def _figures(run: Run) -> bool:
@@ -155,25 +177,32 @@ def _steps(run: Run) -> Path:
     return run.directory / f"{STEPS}.csv"
 
 
-def _train(leg: TourTraining, load: Load, notify: Callable[[Any], None]) -> None:
+def _train(training: TourTraining, load: Load, notify: Callable[[Any], None]) -> None:
     from lstm_ae import experiment
     from lstm_ae.experiment import open_trained
 
-    data, run, diverged = load(leg.config), Run(leg.directory), None
+    data, run, diverged = load(training.config), Run(training.directory), None
     try:
-        if leg.state == OUTDATED and not run.finished:
+        if training.state == OUTDATED and not run.finished:
             shutil.rmtree(run.directory)
-        if leg.state == UNFINISHED:
-            experiment.resume(run, leg.config, data, notify=notify)
+        if training.state == UNFINISHED:
+            experiment.resume(run, training.config, data, notify=notify)
         elif not run.finished:
-            experiment.train(leg.config, data, out=leg.directory, command=leg.command, notify=notify, figures=leg.drawn)
+            experiment.train(
+                training.config,
+                data,
+                out=training.directory,
+                command=training.command,
+                notify=notify,
+                figures=training.draws_figures,
+            )
     except DivergedError as error:
         if not run.finished:
             raise
         diverged = error
-    if leg.drawn and not _figures(run):
+    if training.draws_figures and not _figures(run):
         open_trained(run, data).plot()
-    if leg.rolled:
+    if training.multistep:
         measure_multistep(open_trained(run, data))
     if diverged:
         raise diverged
@@ -182,13 +211,13 @@ def _train(leg: TourTraining, load: Load, notify: Callable[[Any], None]) -> None
 def _state(run: Run) -> str:
     if run.finished:
         return THERE
-    # Such a training state is refused: what came of it would be of neither version.
+    # A training must not mix versions, so a state of other versions cannot be resumed.
     return UNFINISHED if run.about().get("versions") == installed_versions() else OUTDATED
 
 
-def _there(folder: Path) -> dict[str, Run]:
-    """The runs in a folder by their identity; a finished one before an unfinished one, what is unreadable left out."""
-    found: dict[str, Run] = {}
+def _existing_runs(folder: Path) -> dict[str, Run]:
+    """Return the readable runs in a folder by identity; of equal runs, a finished one."""
+    runs: dict[str, Run] = {}
     for path in sorted(folder.glob("*/config.json")):
         run = Run(path.parent)
         try:
@@ -198,18 +227,18 @@ def _there(folder: Path) -> dict[str, Run]:
                 run.metrics()
         except (DataError, ConfigError):
             continue
-        if key not in found or (run.finished and not found[key].finished):
-            found[key] = run
-    return found
+        if key not in runs or (run.finished and not runs[key].finished):
+            runs[key] = run
+    return runs
 
 
-def _free(folder: Path, key: str, config: Config, taken: set[Path]) -> Path:
-    """A name for a new run that says what it is of and that no other has."""
+def _new_directory(folder: Path, key: str, config: Config, used: set[Path]) -> Path:
+    """Return an unused directory for a new run."""
     number = 1
     while True:
         directory = folder / f"{key}-{number:02}-seed-{config.seed}"
-        # What a training that was killed at its very start leaves is as good as nothing.
-        left = directory.is_dir() and not all(path.match(".*.part") for path in directory.iterdir())
-        if directory not in taken and not left:
+        # A directory with temporary files only is of a training that was killed at its start.
+        occupied = directory.is_dir() and not all(path.match(".*.part") for path in directory.iterdir())
+        if directory not in used and not occupied:
             return directory
         number += 1

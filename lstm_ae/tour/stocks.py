@@ -1,4 +1,4 @@
-"""The third part of the source report: stock prices, reconstructed and forecast."""
+"""Third part of the source report: stock prices, reconstructed and forecast."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -28,101 +28,101 @@ REPORTED = 0.00027201828197576106
 WINDOWS = (10, 30, 90)
 
 
-def parts(level: TourLevel, ground: TourData) -> Iterator[TourPart]:
-    """The parts about prices, in the report's order."""
+def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
+    """Yield the parts about prices in the order of the source report."""
     base = Snp.from_dict(
         load_preset("snp", "report")
         | {
-            "data": ground.prices,
-            "symbols": ground.symbols,
+            "data": data.prices,
+            "symbols": data.symbols,
             "epochs": level.epochs["prices"],
             "batch_size": level.batch_size,
         }
     )
 
-    def but(**fields: Any) -> tuple[Snp, ...]:
+    def variant(**fields: Any) -> tuple[Snp, ...]:
         return (dataclasses.replace(base, **fields),)
 
-    # The report's program takes 128 windows a step by default.
-    whole = level.whole and ground.whole_prices and level.batch_size <= 128
+    # The default batch size of the report's program is 128.
+    whole = level.whole and data.whole_prices and level.batch_size <= 128
     back = {"goal": "reconstruct", "target": "change", "epochs": level.epochs["back"]}
     yield TourPart(
         key="snp-data",
         title="Stock prices",
-        where="Part 3",
-        told="A little view of the data.",
-        draws=base,
+        section="Part 3",
+        text="The report plots a sample of the data.",
+        data_config=base,
     )
-    yield _reconstruction(but, back, whole)
-    yield _prediction(but, back, whole)
-    yield _last_day(but)
-    yield _many_days(but, whole)
-    yield _windows(but)
+    yield _reconstruction(variant, back, whole)
+    yield _prediction(variant, back, whole)
+    yield _last_day(variant)
+    yield _many_days(variant, whole)
+    yield _windows(variant)
 
 
-def _reconstruction(but: Any, back: dict[str, Any], whole: bool) -> TourPart:
+def _reconstruction(variant: Any, back: dict[str, Any], whole: bool) -> TourPart:
     scaled, raw = "each company's range", "not scaled"
     return TourPart(
         key="snp-reconstruction",
         title="Prices, reconstructed",
-        where="Part 3",
-        told="Without scaling, the report needed about 10,000 epochs; with scaled prices 2 or 3 were enough. Here both "
-        f"get {back['epochs']}.",
-        settings=(TourSetting(scaled, but(**back)), TourSetting(raw, but(**back, scale="none"))),
+        section="Part 3",
+        text="Without scaling, the report needed about 10,000 epochs; with scaled prices 2 or 3 were enough. Both have "
+        f"{back['epochs']} epochs here.",
+        settings=(TourSetting(scaled, variant(**back)), TourSetting(raw, variant(**back, scale="none"))),
         quantities=(SHARE, BACK, BACK_DOLLARS),
         claims=(
             TourClaim(
                 "only 2-3 epochs were actually enough to perfectly fit",
                 reaches(scaled, SHARE, 0.001, whole=whole),
-                "Confirmed where the error is at most a thousandth of that of the mean training window.",
+                "Confirmed if the error is at most a thousandth of the error of the mean training window.",
             ),
             TourClaim(
                 "a need of scaling the data",
                 better(scaled, raw, BACK_DOLLARS),
-                "Confirmed where the error in USD is smaller with scaled prices, after as many epochs.",
+                "Confirmed if the error in USD is smaller with scaled prices after the same number of epochs.",
             ),
         ),
-        shown=scaled,
+        shown_setting=scaled,
         figures=("reconstruction",),
     )
 
 
-def _prediction(but: Any, back: dict[str, Any], whole: bool) -> TourPart:
+def _prediction(variant: Any, back: dict[str, Any], whole: bool) -> TourPart:
     plain, dated, raw, given_back = "as the report", "divided by date", "not scaled", "reconstruction, as the report"
     return TourPart(
         key="snp-prediction",
         title="Prices, predicted",
-        where="Part 3",
-        told="Every day of a window of 30 is predicted from the days before it. The report scales each company by its "
-        "range on all days and shuffles the windows before it divides them, so that test days stand in training "
-        "windows too; the second setting divides by date.",
+        section="Part 3",
+        text="Every day of a window of 30 is predicted from the days before it. The report scales each company by its "
+        "range on all days and shuffles the windows before splitting them, so that training windows contain test "
+        "days. The second setting splits by date.",
         settings=(
-            TourSetting(plain, but(), REPORTED),
-            TourSetting(dated, but(split="time", scale="company")),
-            TourSetting(raw, but(scale="none")),
-            TourSetting(given_back, but(**back)),
+            TourSetting(plain, variant(), REPORTED),
+            TourSetting(dated, variant(split="time", scale="company")),
+            TourSetting(raw, variant(scale="none")),
+            TourSetting(given_back, variant(**back)),
         ),
         quantities=(LOSS, LAST, DOLLARS, BACK),
         claims=(
             TourClaim(
                 "final test loss: 0.000272",
                 reaches(plain, LOSS, REPORTED, whole=whole),
-                "Confirmed where every seed comes to 0.000272 or less, and below persistence (tomorrow = today).",
+                "Confirmed if every seed reaches 0.000272 or less and is below persistence (tomorrow = today).",
             ),
             TourClaim(
                 "prediction seems much harder for the model to learn than the reconstruction",
                 better(given_back, plain, BACK, LOSS, by=2.0),
-                "Confirmed where the reconstruction's error is surely less than half, on the same prices and scale.",
+                "Confirmed if the error of the reconstruction is less than half, on the same prices and scale.",
             ),
             TourClaim(
                 "a MinMaxScaler fitted separately for each company did a significant effect",
                 better(plain, raw, DOLLARS),
-                "Confirmed where the error in USD is smaller than without scaling.",
+                "Confirmed if the error in USD is smaller than without scaling.",
             ),
             TourClaim(
                 "shuffling the sequences before training",
                 undecided("every training here shuffles its windows, so there is nothing to compare it with"),
-                "No training without shuffling is offered.",
+                "There is no training without shuffling.",
             ),
             TourClaim(
                 "KFold to filter out bad hyper-params, and KFold again for those left",
@@ -130,89 +130,89 @@ def _prediction(but: Any, back: dict[str, Any], whole: bool) -> TourPart:
                 "The tour does not run it.",
             ),
         ),
-        shown=plain,
+        shown_setting=plain,
         figures=("windows", "loss"),
     )
 
 
-def _last_day(but: Any) -> TourPart:
+def _last_day(variant: Any) -> TourPart:
     every_day, one = "every day of the window", "the last day alone"
     return TourPart(
         key="snp-last-day",
         title="The last day only",
-        where="Part 3",
-        told="A version that predicts only the one unseen day is set beside the one that predicts every day.",
-        settings=(TourSetting(every_day, but()), TourSetting(one, but(last_day_only=True))),
+        section="Part 3",
+        text="A model that predicts only the last day is compared with one that predicts every day.",
+        settings=(TourSetting(every_day, variant()), TourSetting(one, variant(last_day_only=True))),
         quantities=(LAST, LOSS, DOLLARS),
         claims=(
             TourClaim(
                 "required to predict only the last day, results were far better",
                 better(one, every_day, LAST, by=2.0),
-                "Confirmed where the model of the last day alone has surely less than half the loss on that day; not "
-                "confirmed where surely more.",
+                "Confirmed if the model of the last day has less than half the loss on that day; not confirmed if it "
+                "has more.",
             ),
             TourClaim(
                 "even the required model did stunningly better on the last and unseen day than on the rest",
                 better(every_day, every_day, LAST, LOSS, by=2.0),
-                "Confirmed where the loss of its last day is surely less than half of that over all days of the "
-                "window; not confirmed where surely more.",
+                "Confirmed if the loss of its last day is less than half of the loss over all days of the window; not "
+                "confirmed if it is more.",
             ),
         ),
-        shown=every_day,
+        shown_setting=every_day,
         figures=("last_day", "window"),
     )
 
 
-def _many_days(but: Any, whole: bool) -> TourPart:
+def _many_days(variant: Any, whole: bool) -> TourPart:
     name = "divided by date"
     return TourPart(
         key="snp-multistep",
         title="Many days ahead (its question 4)",
-        where="Part 3, Q4",
-        told="The model gets the first half of a window and then its own outputs. Windows are divided by date here, so "
-        "that it has not seen the days that it is measured on.",
-        settings=(TourSetting(name, but(split="time", scale="company")),),
+        section="Part 3, Q4",
+        text="The model reads the first half of a window and then its own outputs. The tour splits by date, so that "
+        "the test days are not in the training data.",
+        settings=(TourSetting(name, variant(split="time", scale="company")),),
         quantities=(FAR, FIRST, MOVES, TREND),
         claims=(
             TourClaim(
                 "a less accurate version of the original graph",
                 better(name, name, FIRST, FAR),
-                "Confirmed where the error is larger after the last of its own outputs than after the first.",
+                "Confirmed if the error of its last output is larger than the error of its first output.",
             ),
             TourClaim(
                 "a more smoothed version of the original graph",
                 reaches(name, MOVES, 1.0, whole=whole),
-                "Confirmed where the forecast moves less from day to day than the prices do, with every seed.",
+                "Confirmed if the forecast changes less from day to day than the prices, with every seed.",
             ),
             TourClaim(
                 "it does describe pretty well the general trend of the sequence",
                 reaches(name, TREND, 0.5, whole=whole),
-                "Confirmed where more than half of the directions are right on the last day, and more than by the mean "
-                "change of a training day.",
+                "Confirmed if more than half of the directions are right on the last day, and more than with the mean "
+                "daily change of the training data.",
             ),
         ),
-        shown=name,
+        shown_setting=name,
         figures=("multistep", "skill_by_step"),
-        rolled=(name,),
+        multistep=(name,),
     )
 
 
-def _windows(but: Any) -> TourPart:
+def _windows(variant: Any) -> TourPart:
     names = {days: f"{days} days" for days in WINDOWS}
     return TourPart(
         key="snp-window",
         title="The length of the window",
-        where="Part 3",
-        told="Among what did the most significant effect, the report counts tuning down sequence lengths to about 30.",
-        settings=tuple(TourSetting(name, but(window=days)) for days, name in names.items()),
+        section="Part 3",
+        text="The report lists shorter sequences of about 30 days among the changes with the most significant effect.",
+        settings=tuple(TourSetting(name, variant(window=days)) for days, name in names.items()),
         quantities=(LOSS, LAST, DOLLARS),
         claims=(
             TourClaim(
                 "tuning down sequence lengths to about 30",
                 all_rules(*(better(names[30], names[days], LOSS) for days in (10, 90))),
-                "Confirmed where the loss with 30 days is smaller than with 90, and than with 10.",
+                "Confirmed if the loss with 30 days is smaller than with 90 and with 10.",
             ),
         ),
-        shown=names[90],
+        shown_setting=names[90],
         figures=("windows",),
     )

@@ -78,7 +78,7 @@ def test_a_chart_in_words() -> None:
     assert other.text.startswith("11 rows from row 0 to row 10: temp, and the score; 1 event")
     assert [text for text, _ in other.ticks] == ["0", "2", "4", "6", "8", "10"]
     (long,) = interactive_charts(searched_series(1000), 100)
-    assert "Of each line 100 points at most are kept" in long.text
+    assert "Each line shows at most 100 points" in long.text
 
 
 def test_missing_values_break_a_line() -> None:
@@ -146,10 +146,10 @@ def test_the_page_has_one_script_and_its_policy_names_it() -> None:
     policy = next(each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy")
     assert f"script-src 'sha256-{digest}';" in (policy or "")
     for sentence in (
-        "1 event in the table that was searched_series last, by the threshold 10 ( fixed:10 ):",
+        "1 event in the table of the last detection, with the threshold 10 ( fixed:10 ):",
         "temp event 0",
-        "The start of an event leads to its place in the chart.",
-        "Zoom by the wheel, the buttons, or + and −; move by dragging",
+        "Select the start of an event to show it in the chart.",
+        "Zoom with the mouse wheel, the buttons, or + and −. Move by dragging",
     ):
         assert sentence in page.text, sentence
     (link,) = [each for each in page.all("a") if "data-event" in each]
@@ -165,7 +165,7 @@ def test_without_a_detection_there_is_no_script() -> None:
     page = page_of("a", "b")
     assert not page.all("script")
     assert "script-src" not in page.html
-    assert "A chart of the table and its events comes into this report by: lstmae series detect a DATA" in page.text
+    assert "Add a chart of the table and its events to this report with: lstmae series detect a DATA" in page.text
 
 
 def test_whatever_a_detection_holds_is_only_text() -> None:
@@ -190,5 +190,5 @@ def test_many_long_series_stay_below_five_megabytes() -> None:
     for place in places:
         with_events(place, rows=100_000, several=4)
     html = render_report(gather_sources(places), command="lstmae report", written="today").html
-    assert len(html.encode()) < interactive_chart.ROOM * 12 + 1_000_000
+    assert len(html.encode()) < interactive_chart.MAX_POINTS * 12 + 1_000_000
     assert html.count('class="line') == 4 * 4 * 2

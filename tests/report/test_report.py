@@ -34,7 +34,7 @@ from lstm_ae.report.comparison import compare_runs
 from lstm_ae.report.facts import MeasuredValue, RunFacts, gather_run, gather_search
 from lstm_ae.report.figures import fit_figures, read_figures
 from lstm_ae.report.network import Layer, read_network
-from lstm_ae.report.page import MARK, gather_sources, render_report, require_own, write_report
+from lstm_ae.report.page import MARK, gather_sources, render_report, require_report_path, write_report
 from lstm_ae.report.source_report import reported_values
 
 
@@ -76,11 +76,11 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is no"):
         read_network(path)
     path.write_bytes((SAVED / "toy" / "model.keras").read_bytes()[:5000])
-    with pytest.raises(DataError, match=r"damaged or no model \(BadZipFile\)"):
+    with pytest.raises(DataError, match=r"damaged or not a model \(BadZipFile\)"):
         read_network(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(DataError, match=r"damaged or no model \(KeyError\)"):
+    with pytest.raises(DataError, match=r"damaged or not a model \(KeyError\)"):
         read_network(path)
 
 
@@ -149,11 +149,19 @@ def test_what_cannot_be_computed_is_not_compared() -> None:
     ("config", "expected"),
     [
         (Toy(), [(0.00016683299145370256, "")]),
-        (Toy(latent="vector"), [(0.00016683299145370256, "the report's decoder reads every state, this one a code")]),
+        (
+            Toy(latent="vector"),
+            [(0.00016683299145370256, "the report's decoder reads every state, this one reads a code")],
+        ),
         (Toy(decoder_units=16), [(0.00016683299145370256, "")]),
         (
             Toy(layers=2),
-            [(0.00016683299145370256, "the report's network is an LSTM layer each way, this one has --layers 2")],
+            [
+                (
+                    0.00016683299145370256,
+                    "the report's network has one LSTM layer as encoder and one as decoder, this one has --layers 2",
+                )
+            ],
         ),
         (Mnist(), [(0.98, "")]),
         (Mnist(model="v3"), [(0.97, "")]),
@@ -167,15 +175,15 @@ def test_what_cannot_be_computed_is_not_compared() -> None:
     ],
 )
 def test_the_source_reports_number(config: Toy | Mnist | Snp | Series, expected: list[tuple[float, str]]) -> None:
-    assert [(line.value, line.but) for line in reported_values(config)] == expected
+    assert [(line.value, line.difference) for line in reported_values(config)] == expected
 
 
 def test_what_keeps_a_forecast_from_being_compared_with_the_source_report() -> None:
     (line,) = reported_values(Snp())
-    assert "range" in line.but
-    assert "shuffles" in line.but
+    assert "range" in line.difference
+    assert "shuffles" in line.difference
     (line,) = reported_values(Snp(target="level"))
-    assert line.but == "the report shuffles its windows, this run divides them by date"
+    assert line.difference == "the report shuffles its windows before splitting, this run splits by date"
 
 
 @pytest.mark.parametrize(
@@ -183,10 +191,10 @@ def test_what_keeps_a_forecast_from_being_compared_with_the_source_report() -> N
     [
         ({}, "505 companies", ""),
         ({}, "1,505 companies", ""),
-        ({}, "1 company", "the report has some 500 companies, this run fewer"),
-        ({}, "399 companies", "the report has some 500 companies, this run fewer"),
-        ({"window": 5}, "505 companies", "the report reads 30 days, this run others"),
-        ({"field": "close"}, "505 companies", "the report's prices are the high of each day, this run's the close"),
+        ({}, "1 company", "the report has about 500 companies, this run has fewer"),
+        ({}, "399 companies", "the report has about 500 companies, this run has fewer"),
+        ({"window": 5}, "505 companies", "the report's windows have 30 days, this run's 5"),
+        ({"field": "close"}, "505 companies", "the report uses the high of each day, this run the close"),
     ],
 )
 def test_prices_of_another_kind_are_not_compared_with_the_source_report(
@@ -194,7 +202,7 @@ def test_prices_of_another_kind_are_not_compared_with_the_source_report(
 ) -> None:
     config = Snp(**{"target": "level", "scale": "report", "split": "report", **changes})
     (line,) = reported_values(config, f"'p.csv': high of {companies}, 9,000 rows, 2014-01-01 to 2017-12-31")
-    assert line.but == but
+    assert line.difference == but
 
 
 def test_persistence_stands_beside_the_source_reports_number() -> None:
@@ -242,9 +250,9 @@ def test_of_two_studies_what_both_have_is_compared() -> None:
     rows = {row.name: row.values for row in found.options}
     assert (rows["study"], rows["units"]) == (("toy", "snp"), ("2", "4"))
     assert not {"window", "sequences"} & set(rows)
-    assert "Over the epochs" not in page_of("a", "b").text
+    assert "Training curves" not in page_of("a", "b").text
     made("c", Toy(units=2))
-    assert "Over the epochs" in page_of("a", "c").text
+    assert "Training curves" in page_of("a", "c").text
     Path("c/config.json").unlink()
     assert {"study", "units"} <= {
         row.name for row in compare_runs([gather_run(Path("a")), gather_run(Path("c"))]).options
@@ -257,15 +265,15 @@ def test_leaky_runs_do_not_compare_with_others() -> None:
     changed(about, data=json.loads(about.read_text())["data"] | {"leaky": "it shuffles"})
     found = compare_runs([gather_run(Path("a")), gather_run(Path("b"))])
     assert [(row.name, row.values) for row in found.options] == [("leaky", ("it shuffles", "-"))]
-    assert found.note.startswith("Some of the runs are leaky")
+    assert found.note.endswith("only some of the runs are leaky.")
 
 
 @pytest.mark.parametrize(
     ("config", "sha", "note"),
     [
-        (Mnist(), "abc", "not of one study"),
-        (Toy(), "other", "not trained on the same data"),
-        (Toy(sequences=100), "abc", r"not solve the same task \(sequences\)"),
+        (Mnist(), "abc", "of different studies"),
+        (Toy(), "other", "trained on different data"),
+        (Toy(sequences=100), "abc", r"different tasks \(sequences\)"),
     ],
 )
 def test_runs_that_do_not_compare(config: Toy | Mnist, sha: str, note: str) -> None:
@@ -287,12 +295,12 @@ def test_a_chart_says_what_it_shows() -> None:
     (chart,) = charts.training_charts(history, 2)
     assert chart.text == (
         "Loss over 3 epochs: training from 1 to 0.75, lowest 0.5 in epoch 2, highest 1 in epoch 1; "
-        "validation from 4 to 3, lowest 2 in epoch 2, highest 4 in epoch 1. The weights of epoch 2 were kept."
+        "validation from 4 to 3, lowest 2 in epoch 2, highest 4 in epoch 1. The run has the weights of epoch 2."
     )
     chart = charts.normal_score_chart([1.0, 2.0, 5.0], 4.0)
     assert chart.text == "3 scores of normal rows, from 1 to 5. The threshold is 4; 1 of them are above it."
     chart = charts.score_chart(np.arange(5), [1, 9, 9, np.nan, 8], np.array([0, 1, 1, 0, 1], bool), None)
-    assert chart.text == "5 rows, 3 of them anomalies, in 2 stretches."
+    assert chart.text == "5 rows, 3 of them anomalies, in 2 segments."
 
 
 def test_the_untrained_start_is_drawn_and_told_of_where_it_was_kept() -> None:
@@ -300,7 +308,7 @@ def test_the_untrained_start_is_drawn_and_told_of_where_it_was_kept() -> None:
     (chart,) = charts.training_charts(history, 0)
     assert chart.text.startswith("Loss over 2 epochs: training from 9 to 0.5, lowest 0.5 in epoch 2")
     assert "validation from 0.4 to 0.7, lowest 0.4 in epoch 0" in chart.text
-    assert chart.text.endswith("The weights of epoch 0 (the untrained start) were kept.")
+    assert chart.text.endswith("The run has the weights of epoch 0 (the untrained start).")
     training = {"epochs": 3, "best_epoch": 0, "stopped": "", "seconds": 1.0, "parameters": 7}
     run = made("b", training=training)
     rows = [{"epoch": 0.0, "val_loss": 0.1}, *run.history()]
@@ -308,7 +316,7 @@ def test_the_untrained_start_is_drawn_and_told_of_where_it_was_kept() -> None:
     found = gather_run(run.directory)
     assert found.history["epoch"] == [0, 1, 2, 3]
     assert math.isnan(found.history["loss"][0])
-    assert "the weights of epoch 0 (the untrained start) are kept" in page_of("b").text
+    assert "the run has the weights of epoch 0 (the untrained start)" in page_of("b").text
     run.write_history([{"epoch": 1.0, "val_loss": 0.1}, *run.history()[1:]])
     assert gather_run(run.directory).history == {}
 
@@ -366,13 +374,13 @@ def test_figures_that_have_no_room_shrink_or_stay_away(tmp_path: Path) -> None:
     assert len(first.png) < size / 2
     assert first.png.startswith(b"\x89PNG")
     assert fit_figures(pictures, 10) == [None, None]
-    assert "no room for the figure reconstruction" in page_of("a", room=10).text
+    assert "The figure reconstruction exceeds the size limit" in page_of("a", max_figure_bytes=10).text
 
 
 def test_a_figure_names_the_command_that_makes_it(tmp_path: Path) -> None:
     picture = gather_run(made("a b").directory).pictures[1]
     assert (picture.name, picture.command) == ("reconstruction", "lstmae toy plot --run 'a b'")
-    assert "Samples of the test part" in picture.shows
+    assert "Test samples" in picture.description
 
 
 # The page
@@ -383,23 +391,21 @@ def test_a_run_is_told_whole() -> None:
     page = page_of("a")
     for sentence in (
         "1 of 30 options differ from their defaults",
-        "the reconstruction mse is not better than every baseline beside it",
+        "the reconstruction mse is not better than every baseline",
         "The training took 1 min 01 s for 3 epochs",
-        "the weights of epoch 2 are kept",
+        "the run has the weights of epoch 2",
         "3,281 parameters",
         "mean 0.5; last 0.125",
         "lstmae made for a test",
-        "not better here",
+        "not better",
         "0.0001668",
         "Companies IBM",
         "LSTM",
         "lstmae toy plot --run a",
     ):
         assert sentence in page.text, sentence
-    assert [each["alt"] for each in page.all("img")] == [
-        "reconstruction: Samples of the test part and what the model gives back of them."
-    ]
-    assert "Not everything is there" not in page.text
+    assert [each["alt"] for each in page.all("img")] == ["reconstruction: Test samples and their reconstructions."]
+    assert "Some content is missing" not in page.text
 
 
 def test_series_with_a_scale_each_are_no_companies() -> None:
@@ -413,8 +419,8 @@ def test_several_measures_and_a_verdict_are_put_in_words() -> None:
     test = {"mse": metric(0.25, mean=0.5), "mae": metric(2.0, mean=1.0, last=3.0), "coverage": metric(0.8, wanted=0.9)}
     made("a", test=test, verdict={"test": {"text": "beats persistence (skill +5.00%)"}})
     text = page_of("a").text
-    assert "1 of 2 measures are better than every baseline beside them. Not better: mae, 2 against 1 of mean." in text
-    assert "Verdict on the test part: beats persistence (skill +5.00%)." in text
+    assert "1 of 2 measures are better than every baseline. Not better: mae, 2 against 1 of mean." in text
+    assert "Verdict on the test split: beats persistence (skill +5.00%)." in text
 
 
 def test_leaky_results_say_so() -> None:
@@ -428,10 +434,10 @@ def test_anomalies_are_told_with_their_rows() -> None:
     found_anomalies("a")
     page = page_of("a")
     for sentence in (
-        "A row is an anomaly where its score is above 2 , by the rule fixed:2 : as temp says.",
+        "A row is an anomaly if its score is above 2 (rule fixed:2 : as temp says).",
         "3 scores of normal rows, from 0.25 to 1. The threshold is 2; 0 of them are above it.",
-        "6 rows, 2 of them anomalies, in 1 stretches. The threshold is 2.",
-        "1 event in the table that was searched last",
+        "6 rows, 2 of them anomalies, in 1 segments. The threshold is 2.",
+        "1 event in the table of the last detection",
         "9.12346",
     ):
         assert sentence in page.text, sentence
@@ -439,14 +445,14 @@ def test_anomalies_are_told_with_their_rows() -> None:
 
 def test_a_threshold_that_the_detection_did_not_go_by_is_not_drawn() -> None:
     found_anomalies("a", threshold=5.0)  # the row of score 3 is marked as well
-    assert "in 1 stretches. The threshold" not in page_of("a").text
+    assert "in 1 segments. The threshold" not in page_of("a").text
 
 
 def test_a_search_is_told_with_its_winner() -> None:
     searched("s")
     page = page_of("s")
     for sentence in (
-        "grid over 2 options, by the lowest validation loss",
+        "grid over 2 options, lowest validation loss",
         "The best of 2 trials is trial 0, with a validation loss of 0.1 : units 2, clip 1.",
         "units 2 better than units 4 in 1 of 1 pair",
         "The winner: s/trials/0000",
@@ -462,10 +468,10 @@ def test_a_search_is_told_with_the_run_that_was_trained_on_more() -> None:
     training = {"epochs": 2, "best_epoch": 2, "stopped": "", "seconds": 1, "parameters": 5, "refit": "trained on more"}
     made(str(found.refit.directory), Toy(units=2), training=training)
     page = page_of("s")
-    assert "The winner's setting, trained on more: s/refit" in page.text
+    assert "The winner's setting, refit on train and validation: s/refit" in page.text
     assert "The network has 5 parameters. It was trained on more." in page.text
     places = [each["href"] for each in page.all("a")]
-    assert places == ["#content", "#s1-results", "#s1-figures", "#s1-asked", "#s1-made", "#s1-r1", "#s1-r2"]
+    assert places == ["#content", "#s1-results", "#s1-figures", "#s1-settings", "#s1-environment", "#s1-r1", "#s1-r2"]
     assert {(place or "")[1:] for place in places} <= {each.get("id") for _, each in page.elements}
 
 
@@ -475,8 +481,8 @@ def test_a_search_without_a_complete_trial() -> None:
     shutil.rmtree("s/trials")
     facts = gather_search(Path("s"))
     assert facts.missing == [
-        "Line 1 of the journal cannot be read: what happened there is not told",
-        "No trial was begun; go on with lstmae toy tune --resume --out s",
+        "Line 1 of the journal cannot be read: its event is left out",
+        "No trial was started. Resume with: lstmae toy tune --resume --out s",
     ]
     assert "No trial is complete." in page_of("s").text
 
@@ -539,25 +545,25 @@ def test_headings_and_landmarks(hostile: Page) -> None:
 def test_many_epochs_are_thinned_in_the_table() -> None:
     made("a", losses=tuple(1 / k for k in range(1, 1001)))
     page = page_of("a")
-    assert "202 of 1,000 rows: every 5th, the last, and the one whose weights were kept." in page.text
+    assert "202 of 1,000 rows: every 5th, the last, and the best epoch." in page.text
 
 
 # What is missing
 
 
 GONE = {
-    "config.json": "What was asked is not known",
+    "config.json": "The settings cannot be read",
     "metrics.json": "There are no results",
     "history.csv": "There are no training curves",
-    "model.keras": "The layers are not known",
-    "figures": "Figures: none there; draw them by lstmae toy plot --run a",
+    "model.keras": "The layers cannot be read",
+    "figures": "Figures: none. Draw them with: lstmae toy plot --run a",
 }
 DAMAGED = {
-    "config.json": "What was asked is not known",
+    "config.json": "The settings cannot be read",
     "metrics.json": "There are no results",
     "history.csv": "There are no training curves",
-    "model.keras": "The layers are not known",
-    "normal.npz": "The scores of normal rows are not known",
+    "model.keras": "The layers cannot be read",
+    "normal.npz": "The scores of normal rows cannot be read",
     "scores.csv": "The scores of rows are not drawn|A table is not shown",
     "figures/loss.png": "Figures: 'loss.png' damaged",
 }
@@ -568,7 +574,7 @@ def test_a_run_with_a_part_gone_is_told_without_it(name: str) -> None:
     made("a")
     path = Path("a", name)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert all(sentence in page_of("a").text for sentence in (GONE[name], "Not everything is there"))
+    assert all(sentence in page_of("a").text for sentence in (GONE[name], "Some content is missing"))
 
 
 @pytest.mark.parametrize("name", DAMAGED)
@@ -583,11 +589,11 @@ def test_a_run_with_a_damaged_part_is_told_without_it(name: str, content: bytes)
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("training", {"epochs": "many"}, "The training is not known"),
-        ("verdict", {"test": "good"}, "The verdicts are not known"),
-        ("threshold", {"value": None}, "The threshold is not known"),
-        ("test", {"mse": metric("low")}, "The measures are not known"),  # type: ignore[arg-type]
-        ("test", {"mse": {"value": 1, "baselines": 1, "unit": ""}}, "The measures are not known"),
+        ("training", {"epochs": "many"}, "The training cannot be read"),
+        ("verdict", {"test": "good"}, "The verdicts cannot be read"),
+        ("threshold", {"value": None}, "The threshold cannot be read"),
+        ("test", {"mse": metric("low")}, "The measures cannot be read"),  # type: ignore[arg-type]
+        ("test", {"mse": {"value": 1, "baselines": 1, "unit": ""}}, "The measures cannot be read"),
     ],
 )
 def test_edited_metrics_cost_only_what_was_edited(key: str, value: object, sentence: str) -> None:
@@ -631,7 +637,7 @@ def test_the_command_writes_into_the_run_and_again() -> None:
                 "directory": "runs/a",
                 "kind": "run",
                 "task": "toy",
-                "missing": ["Figures: none there; draw them by lstmae toy plot --run runs/a"],
+                "missing": ["Figures: none. Draw them with: lstmae toy plot --run runs/a"],
             }
         ],
         "left_out": [],
@@ -643,7 +649,7 @@ def test_several_go_into_the_working_directory() -> None:
     assert call("report a b s").out == "report: report.html\n"
     page = Page(Path("report.html").read_text())
     assert page.text.startswith("Report: 3 results")
-    assert [each["href"] for each in page.all("a")] == ["#content", "#compared", "#s1", "#s2", "#s3", "#s3-r1"]
+    assert [each["href"] for each in page.all("a")] == ["#content", "#comparison", "#s1", "#s2", "#s3", "#s3-r1"]
     assert call("report a b --out deep/down/x.html").code == 0
     assert Page(Path("deep/down/x.html").read_text()).text.startswith("Report: 2 runs")
     assert call("report a a").out == "report: a/report.html\n"
@@ -652,21 +658,21 @@ def test_several_go_into_the_working_directory() -> None:
 def test_a_file_of_others_is_not_overwritten() -> None:
     made("a")
     Path("a/report.html").write_text("<html>mine</html>")
-    assert "'a/report.html' is no report of this program" in refused("report a", 2)
+    assert "'a/report.html' was not written by lstmae" in refused("report a", 2)
     Path("notes.html").write_text("mine")
-    assert "'notes.html' is no report of this program" in refused("report a --out notes.html", 2)
+    assert "'notes.html' was not written by lstmae" in refused("report a --out notes.html", 2)
     assert "must be a file that ends in .html" in refused("report a --out report.txt", 2)
     assert "must be a file that ends in .html" in refused("report a --out a", 2)
     Path("link.html").symlink_to("nowhere")
-    with pytest.raises(ConfigError, match="is no report"):
-        require_own(Path("link.html"))
-    with pytest.raises(ConfigError, match="is no report"):
+    with pytest.raises(ConfigError, match="not written by lstmae"):
+        require_report_path(Path("link.html"))
+    with pytest.raises(ConfigError, match="not written by lstmae"):
         write_report(Path("notes.html"), "")
 
 
 def test_nothing_to_show_is_one_line_and_exit_code_3() -> None:
     Path("empty").mkdir()
-    assert refused("report empty", 3).startswith("There is nothing to report of 'empty'")
+    assert refused("report empty", 3).startswith("There is nothing to report in 'empty'")
     assert refused("report nowhere", 3).startswith("There is no run at 'nowhere'")
     assert refused("report latest", 3).startswith("There is no finished run")
     Path("s").mkdir()

@@ -54,7 +54,7 @@ def press(page: Any, key: str) -> None:
     page.find_element("css selector", ".stage").send_keys(key)
 
 
-WHOLE = "The whole is shown; 1 of 1 events."
+WHOLE = "Full range; 1 of 1 events."
 
 
 def test_buttons(page: Any) -> None:
@@ -209,7 +209,7 @@ def test_names_for_who_cannot_see(page: Any) -> None:
         ("button", "Zoom out"),
         ("button", "Earlier"),
         ("button", "Later"),
-        ("toolbar", f"{title}: what is shown"),
+        ("toolbar", f"{title}: range"),
     } <= named
     assert any(role == "image" and (name or "").startswith(f"{title} 1,001 rows from ") for role, name in named)
     assert any(role == "status" for role, _ in named)

@@ -280,7 +280,7 @@ def test_steps_are_read_and_damaged_ones_refused() -> None:
     assert steps["rmse"][0] == 0.5
     assert math.isnan(steps["rmse"][1])
     Path("a/steps.csv").write_text("step,rmse\n1,x\n")
-    with pytest.raises(DataError, match=r"steps\.csv' is damaged; delete it"):
+    with pytest.raises(DataError, match=r"steps\.csv' is damaged. Delete it"):
         read_run_facts(run)
 
 
@@ -299,7 +299,7 @@ def test_every_claim_speaks_of_settings_that_are_trained(level: TourLevel) -> No
     for part in parts:
         names = [setting.name for setting in part.settings]
         assert len(set(names)) == len(names)
-        assert not part.shown or part.shown in names
+        assert not part.shown_setting or part.shown_setting in names
         asked = set()
 
         def numbers(name: str, quantity: TourQuantity, asked: set[str] = asked) -> SettingResult:
@@ -308,7 +308,7 @@ def test_every_claim_speaks_of_settings_that_are_trained(level: TourLevel) -> No
 
         for claim in part.claims:
             assert claim.rule(numbers).verdict in (CONFIRMED, REFUTED, OPEN)
-            assert claim.words.endswith(".")
+            assert claim.rule_text.endswith(".")
         assert asked <= set(names)
 
 
@@ -385,12 +385,12 @@ LOSS = toy.LOSS
 PART = TourPart(
     key="toy",
     title="A signal",
-    where="Part 1",
-    told="It is given back.",
+    section="Part 1",
+    text="The signal is reconstructed.",
     settings=(TourSetting("one", (SMALL,), 0.25), TourSetting("both", (SMALL, OTHER))),
     quantities=(LOSS,),
     claims=(TourClaim("it works", reaching("one", LOSS, 0.3, whole=True), "Confirmed where it comes to 0.3."),),
-    shown="one",
+    shown_setting="one",
     figures=("reconstruction",),
 )
 
@@ -407,7 +407,7 @@ def run_of(where: str, config: Config, loss: float, **more: Any) -> Any:
 
 def test_a_training_that_two_settings_need_is_done_once() -> None:
     legs = planned(seeds=(0, 1))
-    assert [(leg.config.units, leg.config.seed, leg.drawn) for leg in legs] == [  # type: ignore[attr-defined]
+    assert [(leg.config.units, leg.config.seed, leg.draws_figures) for leg in legs] == [  # type: ignore[attr-defined]
         (16, 0, True),
         (16, 1, False),
         (2, 0, False),
@@ -488,7 +488,7 @@ def test_only_what_is_missing_is_trained(monkeypatch: pytest.MonkeyPatch) -> Non
     events: list[runs.TourProgress] = []
     assert runs.run_tour(planned(), lambda config: None, events.append) == []  # type: ignore[arg-type,return-value]
     assert done == [(OTHER, Path("t/toy-01-seed-0"))]
-    assert [(event.number, event.of) for event in events] == [(1, 1)]
+    assert [(event.number, event.total) for event in events] == [(1, 1)]
 
 
 # The page
@@ -506,12 +506,12 @@ def test_the_page_of_a_part() -> None:
     run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
     page = page_of((PART,))
     for sentence in (
-        "Only smoke: a small part of the data",
-        "Only smoke: no number here says anything",
-        "Of 1 findings, 0 are confirmed, 0 are not confirmed, 1 is not decidable, by 2 trainings.",
+        "Smoke test: a small subset of the data",
+        "Smoke test: the values are not comparable",
+        "1 findings: 0 confirmed, 0 not confirmed, 1 not decidable; 2 trainings.",
         "“it works”: 0.25 (one), the threshold is 0.3, the baseline mean sequence has 0.5: ? not decidable , since one "
-        "seed is too few to tell.",
-        "It rests on these data, read by ",
+        "seed is not enough.",
+        "Data of the trainings (",
         "lstmae toy train --epochs 1 --sequences 20 --out t/a",
         "lstmae toy plot --run t/a",
         "one 0.25 0.25 0.5",  # the report's number, ours, the baseline's
@@ -520,9 +520,7 @@ def test_the_page_of_a_part() -> None:
         "Setting: “one”, seed 0.",
     ):
         assert sentence in page.text, sentence
-    assert [each["alt"] for each in page.all("img")] == [
-        "reconstruction: Samples of the test part and what the model gives back of them."
-    ]
+    assert [each["alt"] for each in page.all("img")] == ["reconstruction: Test samples and their reconstructions."]
 
 
 def test_a_verdict_needs_every_seed() -> None:
@@ -532,7 +530,7 @@ def test_a_verdict_needs_every_seed() -> None:
     run_of("t/b", OTHER, 0.01)
     assert "✓ confirmed" in page_of((PART,), "full", (0, 1)).text
     shutil.rmtree("t/c")
-    assert "? not decidable , since 1 of 2 seeds came to an end." in page_of((PART,), "full", (0, 1)).text
+    assert "? not decidable , since only 1 of 2 seeds finished." in page_of((PART,), "full", (0, 1)).text
 
 
 def test_a_whole_tour_does_not_say_smoke() -> None:
@@ -543,8 +541,8 @@ def test_a_whole_tour_does_not_say_smoke() -> None:
 def test_what_is_missing_is_said_and_left_out() -> None:
     run_of("t/a", SMALL, 0.25)
     page = page_of((PART,))
-    assert "Not everything is there. both, seed 0:" in page.text
-    assert ", by 1 of 2 trainings." in page.text
+    assert "Some content is missing. both, seed 0:" in page.text
+    assert "; 1 of 2 trainings." in page.text
     assert re.search(r"both - - -", page.text)
 
 
@@ -564,9 +562,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
         run_of("t/b", OTHER, 0.25)
         path = run.directory / "config.json"
         changed(path, data=json.loads(path.read_text())["data"] | {"leaky": HOSTILE})
-        said = TourClaim(HOSTILE, PART.claims[0].rule, HOSTILE)
+        claim = TourClaim(HOSTILE, PART.claims[0].rule, HOSTILE)
         settings = (TourSetting(HOSTILE, (SMALL,), 0.25), *PART.settings)
-        part = PART._replace(title=HOSTILE, told=HOSTILE, claims=(said,), settings=settings, draws=SMALL)
+        part = PART._replace(title=HOSTILE, text=HOSTILE, claims=(claim,), settings=settings, data_config=SMALL)
         Path("t/figures").mkdir()
         Path("t/figures/toy-data.png").write_bytes(picture())
         return page_of((part, PART._replace(key="again")), notes=(HOSTILE,))
@@ -597,14 +595,14 @@ def test_the_page_is_whole_and_needs_nothing_else(hostile: Page) -> None:
 
 def test_figures_that_have_no_room_are_named() -> None:
     run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
-    assert "There was no room for the figure reconstruction" in page_of((PART,), room=10).text
+    assert "The figure reconstruction exceeds the size limit" in page_of((PART,), max_figure_bytes=10).text
 
 
 def test_the_data_figure_has_its_command() -> None:
     run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
     Path("t/figures").mkdir()
     Path("t/figures/toy-data.png").write_bytes(picture())
-    text = page_of((PART._replace(draws=SMALL),)).text
+    text = page_of((PART._replace(data_config=SMALL),)).text
     assert "lstmae toy data --epochs 1 --sequences 20 --figure t/figures/toy-data.png" in text
 
 
@@ -659,7 +657,7 @@ def test_a_dry_run_lists_and_leaves_nothing(toy_alone: None) -> None:
     assert found["seconds"] > 0
     assert 4 * 50_000 < found["disk_bytes"] < 4 * 2_000_000
     assert found["disk_bytes_meanwhile"] > 0
-    assert found["notes"][0] == "3 sizes of trainings were timed, and all of a size are taken to be alike"
+    assert found["notes"][0] == "one training of each size was timed: 3 sizes"
     assert set(Path().rglob("*")) == before
 
 
@@ -700,9 +698,9 @@ def test_a_tour_goes_on_where_it_was_stopped(toy_alone: None, monkeypatch: pytes
 
 @pytest.mark.slow
 def test_fewer_digits_of_all(toy_alone: None) -> None:
-    from lstm_ae.tour.data import choose_data, survey_data
+    from lstm_ae.tour.data import choose_data, read_source_data
 
-    found = survey_data("digits.npz")
+    found = read_source_data("digits.npz")
     ground, load = choose_data(LEVELS["smoke"], found, Path())
     assert ground.digits is not None
     data = load(Mnist(data=ground.digits))
