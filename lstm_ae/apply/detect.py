@@ -333,14 +333,14 @@ def largest_contributors(events: Sequence[Event], columns: int, most: int) -> li
 
 def detection_figure(found: Detection) -> Figure:
     """Columns, events, scores and threshold; of several series the one with the most events."""
-    from lstm_ae.plots.anomalies import MOST, anomalies
+    from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies
 
     grid, measurements = found.prepared.grid, found.prepared.table
     names, ids = measurements.layout.values, measurements.ids
     places = [grid.series[event.peak] for event in found.ours.events]
     shown = int(np.bincount(places).argmax()) if places else 0
     own = [event for event in found.ours.events if grid.series[event.peak] == shown]
-    columns = largest_contributors(own, len(names), MOST)
+    columns = largest_contributors(own, len(names), MAX_COLUMNS)
     told = []
     if len(ids) > 1:
         told.append(f"{ids[shown]}, {'the most events' if places else 'the first'} of {len(ids):,} series")

@@ -132,15 +132,15 @@ def reconstruction_columns(opened: OpenTable) -> dict[str, Any]:
 
 def figure(opened: OpenTable) -> Figure:
     """The columns and what is given back of them; of several series the first."""
-    from lstm_ae.plots.anomalies import MOST, reconstruction
+    from lstm_ae.plots.anomalies import MAX_COLUMNS, reconstruction
 
     grid, table = opened.prepared.grid, opened.prepared.table
     rows = (grid.series == grid.series[0]) & original_rows(grid)
     names, told = table.layout.values, []
     if len(table.ids) > 1:
         told.append(f"{table.ids[grid.series[0]]}, the first of {len(table.ids):,} series")
-    if len(names) > MOST:
-        told.append(f"the first {MOST} of {len(names):,} columns")
+    if len(names) > MAX_COLUMNS:
+        told.append(f"the first {MAX_COLUMNS} of {len(names):,} columns")
     return reconstruction(
         table.axis(grid.times[rows]),
         grid.values[rows],

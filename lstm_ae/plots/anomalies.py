@@ -1,4 +1,4 @@
-"""A table's columns with its events and the scores that they were found by, or with what a model gives back."""
+"""Figures of a table: its columns with anomaly events and scores, or with their reconstructions."""
 
 from collections.abc import Sequence
 from datetime import tzinfo
@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from lstm_ae.plots.base import BLACK, BLUE, GREY, VERMILLION, figure, label, legend, short, with_title
+from lstm_ae.plots.base import BLACK, BLUE, GRAY, VERMILLION, figure, label, legend, shorten, with_title
 from lstm_ae.plots.lines import format_date_axis, time_axis_label, time_numbers
 
-# Columns that are drawn; the others are in the scores.
-MOST = 6
+# Largest number of columns of a figure.
+MAX_COLUMNS = 6
 
-# Points of a line; of more, the lowest and the highest of each stretch are drawn.
-POINTS = 4000
+# Number of points of a line above which only the extremes of each interval are drawn.
+MAX_POINTS = 4000
 
 
 def anomalies(
@@ -31,32 +31,34 @@ def anomalies(
     zone: tzinfo | None = None,
     title: str = "",
 ) -> Figure:
-    """One panel a column, and below them the scores with the threshold.
+    """Draw the columns of a table, one panel each, and below them the scores with the threshold.
 
     Args:
-        times: `(rows,)` datetime64, or row numbers.
-        values: `(rows, features)`, of which the first `MOST` are drawn.
-        scores: `(rows,)`, NaN where there is none.
-        events: first and last row of each, marked in all panels.
+        times: `(rows,)` datetime64 or row numbers.
+        values: `(rows, features)`, of which the first `MAX_COLUMNS` are drawn.
+        scores: `(rows,)`, NaN for a row without a score.
+        threshold: the threshold of the scores.
+        events: first and last row of each event, marked in all panels.
+        names: names of the columns.
         labels: `(rows,)` known anomalies, marked below the scores.
-        zone: by whose clocks times are told.
-        title: what is drawn, where that is not all.
+        zone: time zone of the axis.
+        title: title of the figure, such as the drawn selection.
     """
-    shown = min(MOST, values.shape[1])
-    drawn = figure(shown + 1, height=1.5 * shown + 2.2, sharex=True)
+    shown = min(MAX_COLUMNS, values.shape[1])
+    fig = figure(shown + 1, height=1.5 * shown + 2.2, sharex=True)
     dates = np.issubdtype(times.dtype, np.datetime64)
     x = time_numbers(times) if dates else np.asarray(times, float)
     step = float(np.median(np.diff(x))) if len(x) > 1 else 1.0
-    for axes, column, name in zip(drawn.axes, values.T[:shown], names, strict=False):
-        axes.plot(*thinned(x, column), color=BLUE, linewidth=0.8)
-        label(axes, y=short(name, 18))
-    lowest = drawn.axes[-1]
-    lowest.plot(*thinned(x, scores), color=BLACK, linewidth=0.8)
+    for axes, column, name in zip(fig.axes, values.T[:shown], names, strict=False):
+        axes.plot(*reduce_points(x, column), color=BLUE, linewidth=0.8)
+        label(axes, y=shorten(name, 18))
+    lowest = fig.axes[-1]
+    lowest.plot(*reduce_points(x, scores), color=BLACK, linewidth=0.8)
     lowest.axhline(threshold, color=VERMILLION, linestyle="--", linewidth=1)
     if np.nanmin(scores) > 0:
         lowest.set_yscale("log")
     label(lowest, x=time_axis_label(times, zone), y="Score")
-    for axes in drawn.axes:
+    for axes in fig.axes:
         for first, last in events:
             axes.axvspan(x[first] - step / 2, x[last] + step / 2, color=VERMILLION, alpha=0.25, linewidth=0)
         if dates:
@@ -66,11 +68,11 @@ def anomalies(
     if labels is not None and labels.any():
         bounds = np.flatnonzero(np.diff(np.r_[False, labels, False]))
         for first, end in bounds.reshape(-1, 2):
-            lowest.axvspan(x[first], x[end - 1] + step, ymax=0.06, color=GREY, linewidth=0)
-        handles.append(Patch(color=GREY))
-        texts.append("labelled")
-    legend(drawn, handles, texts)
-    return with_title(drawn, title) if title else drawn
+            lowest.axvspan(x[first], x[end - 1] + step, ymax=0.06, color=GRAY, linewidth=0)
+        handles.append(Patch(color=GRAY))
+        texts.append("labeled anomaly")
+    legend(fig, handles, texts)
+    return with_title(fig, title) if title else fig
 
 
 def reconstruction(
@@ -82,38 +84,41 @@ def reconstruction(
     zone: tzinfo | None = None,
     title: str = "",
 ) -> Figure:
-    """One panel a column: its values, and what a model gives back of them.
+    """Draw the columns of a table and their reconstructions, one panel each.
 
     Args:
-        times: `(rows,)` datetime64, or row numbers.
-        values, reconstruction: `(rows, features)`, NaN where there is none; the first `MOST` are drawn.
-        zone, title: as for `anomalies`.
+        times: `(rows,)` datetime64 or row numbers.
+        values: `(rows, features)`, of which the first `MAX_COLUMNS` are drawn.
+        reconstruction: `(rows, features)`, NaN where there is none.
+        names: names of the columns.
+        zone: time zone of the axis.
+        title: title of the figure.
     """
-    shown = min(MOST, values.shape[1])
-    drawn = figure(shown, height=1.5 * shown + 0.9, sharex=True)
+    shown = min(MAX_COLUMNS, values.shape[1])
+    fig = figure(shown, height=1.5 * shown + 0.9, sharex=True)
     dates = np.issubdtype(times.dtype, np.datetime64)
     x = time_numbers(times) if dates else np.asarray(times, float)
-    for axes, column, again, name in zip(drawn.axes, values.T[:shown], reconstruction.T, names, strict=False):
-        axes.plot(*thinned(x, column), color=BLACK, linewidth=0.8)
-        axes.plot(*thinned(x, again), color=BLUE, linewidth=0.8)
-        label(axes, y=short(name, 18))
+    for axes, column, reconstructed, name in zip(fig.axes, values.T[:shown], reconstruction.T, names, strict=False):
+        axes.plot(*reduce_points(x, column), color=BLACK, linewidth=0.8)
+        axes.plot(*reduce_points(x, reconstructed), color=BLUE, linewidth=0.8)
+        label(axes, y=shorten(name, 18))
         if dates:
             format_date_axis(axes, zone=zone)
-    label(drawn.axes[-1], x=time_axis_label(times, zone))
-    legend(drawn, drawn.axes[0].lines, ["Original", "Reconstruction"])
-    return with_title(drawn, title) if title else drawn
+    label(fig.axes[-1], x=time_axis_label(times, zone))
+    legend(fig, fig.axes[0].lines, ["Original", "Reconstruction"])
+    return with_title(fig, title) if title else fig
 
 
-def thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The lowest and the highest point of each stretch, where there are more than can be seen."""
-    if len(x) <= POINTS:
+def reduce_points(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the lowest and the highest point of each interval if there are more than `MAX_POINTS` points."""
+    if len(x) <= MAX_POINTS:
         return x, y
-    size = -(-len(x) // (POINTS // 2))
-    kept: list[int] = []
+    size = -(-len(x) // (MAX_POINTS // 2))
+    indices: list[int] = []
     for start in range(0, len(x), size):
         part = y[start : start + size]
         if np.isnan(part).all():
-            kept.append(start)
+            indices.append(start)
         else:
-            kept += sorted({start + int(np.nanargmin(part)), start + int(np.nanargmax(part))})
-    return x[kept], y[kept]
+            indices += sorted({start + int(np.nanargmin(part)), start + int(np.nanargmax(part))})
+    return x[indices], y[indices]

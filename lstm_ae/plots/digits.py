@@ -1,4 +1,4 @@
-"""Figures of the digit study: reconstructions, what is taken for what, and how a digit is read as a sequence."""
+"""Figures of the digit study: reconstructions, confusion matrix, and digits as sequences."""
 
 import textwrap
 
@@ -11,7 +11,7 @@ from lstm_ae.plots import classes
 from lstm_ae.plots.base import BLACK, VERMILLION, WIDTH, Thousands, figure, label, largest, number, rmse, style
 from lstm_ae.plots.classes import HEAT
 
-# White to black keeps its order in black and white print.
+# A color map from white to black, which keeps its order in black and white print.
 INK = "gray_r"
 
 
@@ -20,64 +20,69 @@ def reconstructions(
     reconstruction: ArrayLike,
     labels: ArrayLike | None = None,
     predicted: ArrayLike | None = None,
-    of: int | None = None,
+    total: int | None = None,
 ) -> Figure:
-    """Digits above their reconstructions above their absolute errors, with the MSE of each.
+    """Draw digits, their reconstructions, and the absolute errors, with the MSE of each digit.
 
     Args:
-        original, reconstruction: `(n, height, width)` intensities from 0 to 1; up to ten digits stay legible.
+        original: `(n, height, width)` intensities from 0 to 1; up to ten digits are legible.
+        reconstruction: `(n, height, width)` intensities.
         labels: `(n,)` true classes.
-        predicted: `(n,)` classes the model gave; where the true ones are known, a wrong one is set in bold.
-        of: how many digits there are, of which these are the first.
+        predicted: `(n,)` predicted classes; wrong ones are bold if the true classes are known.
+        total: number of all digits, of which these are the first.
     """
     truths, models = np.asarray(original, float), np.asarray(reconstruction, float)
     errors = np.abs(models - truths)
     count = len(truths)
     cell = min(1.1, (WIDTH - 1.5) / count)
-    drawn = figure(3, count, 3 * cell + 0.9, width=max(3.4, cell * count + 1.5))
-    rows = [drawn.axes[k * count : (k + 1) * count] for k in range(3)]
+    fig = figure(3, count, 3 * cell + 0.9, width=max(3.4, cell * count + 1.5))
+    rows = [fig.axes[k * count : (k + 1) * count] for k in range(3)]
     top = largest(errors) or 1.0
     for k in range(count):
-        for axes, image, ink, most in (
+        for axes, image, cmap, vmax in (
             (rows[0][k], truths[k], INK, 1.0),
             (rows[1][k], models[k], INK, 1.0),
             (rows[2][k], errors[k], HEAT, top),
         ):
-            shown = axes.imshow(image, cmap=ink, vmin=0, vmax=most, interpolation="nearest")
+            shown = axes.imshow(image, cmap=cmap, vmin=0, vmax=vmax, interpolation="nearest")
             axes.grid(False)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)
         rows[2][k].set_xlabel(number(rmse(truths[k], models[k]) ** 2), fontsize=7)
         classes_of = [int(np.asarray(each)[k]) for each in (labels, predicted) if each is not None]
         if classes_of:
-            words, wrong = " → ".join(map(str, classes_of)), len(set(classes_of)) > 1
-            rows[0][k].set_title(words, fontsize=8, fontweight="bold" if wrong else "normal")
+            title, wrong = " → ".join(map(str, classes_of)), len(set(classes_of)) > 1
+            rows[0][k].set_title(title, fontsize=8, fontweight="bold" if wrong else "normal")
     for row, name in zip(rows, ("Original", "Recon-\nstruction", "Absolute\nerror"), strict=True):
         row[0].set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
-    # Beside all rows and no more than a row high: taken from the last row alone it would push that row aside.
-    bar = drawn.colorbar(shown, ax=drawn.axes, anchor=(0, 0.02), shrink=0.28, aspect=8, pad=0.02)
+    # The color bar takes its space from all rows. Taken from the last row only, it would shift that row.
+    bar = fig.colorbar(shown, ax=fig.axes, anchor=(0, 0.02), shrink=0.28, aspect=8, pad=0.02)
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_linewidth(0.5)
-    what = "MSE of each digit (intensities 0 to 1)"
+    caption = "MSE of each digit (intensities 0 to 1)"
     above = {
-        (True, False): "Above: the class. ",
-        (False, True): "Above: the class as the model names it. ",
+        (True, False): "Above: true class. ",
+        (False, True): "Above: predicted class. ",
         (True, True): "Above: true → predicted class, errors bold. ",
     }.get((labels is not None, predicted is not None), "")
-    what = f"{above}Below: {what}" if above else what
-    if of is not None and of > count:
-        what = f"The first {count} of {of:,}. {what}"
-    drawn.supxlabel("\n".join(textwrap.wrap(what, int(16 * drawn.get_figwidth()))), fontsize=8)
-    return drawn
+    caption = f"{above}Below: {caption}" if above else caption
+    if total is not None and total > count:
+        caption = f"The first {count} of {total:,}. {caption}"
+    fig.supxlabel("\n".join(textwrap.wrap(caption, int(16 * fig.get_figwidth()))), fontsize=8)
+    return fig
 
 
 def confusion(matrix: ArrayLike) -> Figure:
-    """Counts of true (rows) against predicted (columns) digits, `(10, 10)`; the colour is the share of the row."""
-    return classes.confusion(matrix, what="digit")
+    """Draw the confusion matrix of digits.
+
+    Args:
+        matrix: `(10, 10)` counts; true digits in rows, predicted digits in columns.
+    """
+    return classes.confusion(matrix, noun="digit")
 
 
 def readings(image: ArrayLike) -> Figure:
-    """How one digit becomes a sequence: row by row, and pixel by pixel; the same row is marked in both.
+    """Draw a digit as a sequence of rows and as a sequence of pixels, with one row marked in both.
 
     Args:
         image: `(height, width)` intensities from 0 to 1.
@@ -85,10 +90,10 @@ def readings(image: ArrayLike) -> Figure:
     pixels = np.asarray(image, float)
     height, width = pixels.shape
     row = int(np.argmax(np.nansum(pixels, axis=1)))
-    drawn = figure(height=4.2)
-    drawn.clear()
-    grid = drawn.add_gridspec(2, 2, height_ratios=[1.7, 1], width_ratios=[1, 1.25])
-    picture, step, series = (drawn.add_subplot(place) for place in (grid[0, 0], grid[0, 1], grid[1, :]))
+    fig = figure(height=4.2)
+    fig.clear()
+    grid = fig.add_gridspec(2, 2, height_ratios=[1.7, 1], width_ratios=[1, 1.25])
+    picture, step, series = (fig.add_subplot(cell) for cell in (grid[0, 0], grid[0, 1], grid[1, :]))
     for axes in (picture, step, series):
         style(axes)
     picture.imshow(pixels, cmap=INK, vmin=0, vmax=1, interpolation="nearest")
@@ -102,7 +107,7 @@ def readings(image: ArrayLike) -> Figure:
     series.axvspan(row * width - 0.5, (row + 1) * width - 0.5, color=VERMILLION, alpha=0.25, linewidth=0)
     series.plot(pixels.ravel(), color=BLACK, linewidth=0.7)
     series.set(xlim=(0, pixels.size - 1), ylim=(0, 1.05))
-    marked = f"steps {row * width:,} to {(row + 1) * width - 1:,} are the marked row"
-    label(series, x="Step", y="Intensity", title=f"By pixels: {pixels.size:,} steps of 1; {marked}")
+    note = f"steps {row * width:,} to {(row + 1) * width - 1:,} are the marked row"
+    label(series, x="Step", y="Intensity", title=f"By pixels: {pixels.size:,} steps of 1; {note}")
     series.xaxis.set_major_formatter(Thousands())
-    return drawn
+    return fig

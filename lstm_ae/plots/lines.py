@@ -1,4 +1,4 @@
-"""Lines that several figures share: truth, model and persistence always look the same, and dates too."""
+"""Lines and date axes of several figures: truth, model, and persistence have the same style everywhere."""
 
 from datetime import tzinfo
 from typing import Any
@@ -9,21 +9,32 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from numpy.typing import ArrayLike, NDArray
 
-from lstm_ae.plots.base import BLACK, GREY, SKY, VERMILLION, Floats, number, rmse
+from lstm_ae.plots.base import BLACK, GRAY, SKY, VERMILLION, Floats, number, rmse
 
-# The truth is wide and pale, so that a model's line stays visible where it lies exactly on it.
+# The truth is wide and pale, so that the model's line is visible on top of it.
 TRUTH: dict[str, Any] = {"color": SKY, "linestyle": "-", "linewidth": 2.6, "solid_capstyle": "round"}
 
 MODEL: dict[str, Any] = {"color": VERMILLION, "linestyle": (0, (4, 1.5)), "linewidth": 1.2}
 
-PERSISTENCE: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1)), "linewidth": 1.1}
+PERSISTENCE: dict[str, Any] = {"color": GRAY, "linestyle": (0, (1, 1)), "linewidth": 1.1}
 
-ZERO: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "zorder": 1}
+ZERO: dict[str, Any] = {"color": GRAY, "linewidth": 0.8, "zorder": 1}
 
 
 def compare(upper: Axes, lower: Axes, x: ArrayLike, truth: Floats, model: Floats) -> list[Artist]:
-    """Draw `truth` and `model` over `x` (all `(steps,)`), and their difference in `lower`; returns the two lines."""
-    # Black: reconstructions lie so close that only the strongest contrast shows them in black and white print.
+    """Draw truth and model in one panel and their difference in another.
+
+    Args:
+        upper: panel of the lines.
+        lower: panel of the difference.
+        x: `(steps,)`.
+        truth: `(steps,)`.
+        model: `(steps,)`.
+
+    Returns:
+        The lines of the truth and of the model.
+    """
+    # Reconstructions are so close to the truth that they need the contrast of black in black and white print.
     marker = "o" if len(truth) == 1 else ""
     lines = [
         *upper.plot(x, truth, **{**TRUTH, "marker": marker}),
@@ -37,33 +48,56 @@ def compare(upper: Axes, lower: Axes, x: ArrayLike, truth: Floats, model: Floats
 def compare_three(
     axes: Axes, x: Floats, truth: Floats, model: Floats, naive: Floats, *, thin: bool = False
 ) -> list[Artist]:
-    """Draw truth, model and persistence over `x`, all `(days,)`; returns the three lines."""
+    """Draw truth, model, and persistence.
+
+    Args:
+        axes: the panel.
+        x: `(days,)`.
+        truth: `(days,)`.
+        model: `(days,)`.
+        naive: `(days,)` persistence.
+        thin: whether to draw thin lines without markers.
+
+    Returns:
+        The three lines.
+    """
     scale = 0.8 if thin else 1.0
-    drawn: list[Artist] = []
-    for values, look, marker, order in ((truth, TRUTH, "o", 2), (model, MODEL, "D", 4), (naive, PERSISTENCE, ".", 3)):
+    lines: list[Artist] = []
+    for values, line_style, marker, order in (
+        (truth, TRUTH, "o", 2),
+        (model, MODEL, "D", 4),
+        (naive, PERSISTENCE, ".", 3),
+    ):
         dots = {"marker": marker, "markersize": 0 if thin and len(x) > 1 else 3.2, "markerfacecolor": "white"}
-        drawn += axes.plot(x, values, **{**look, **dots, "linewidth": scale * look["linewidth"], "zorder": order})
-    return drawn
+        lines += axes.plot(
+            x, values, **{**line_style, **dots, "linewidth": scale * line_style["linewidth"], "zorder": order}
+        )
+    return lines
 
 
 def errors(truth: Floats, model: Floats, naive: Floats) -> str:
-    """RMSE of the model beside that of persistence, over the days where both and the truth are known."""
-    both = np.where(np.isfinite(model) & np.isfinite(naive), truth, np.nan)
-    return f"RMSE {number(rmse(both, model))} (persistence {number(rmse(both, naive))})"
+    """Return the RMSE of the model and of persistence as text, over the days where all three values are finite."""
+    common = np.where(np.isfinite(model) & np.isfinite(naive), truth, np.nan)
+    return f"RMSE {number(rmse(common, model))} (persistence {number(rmse(common, naive))})"
 
 
 def date_numbers(dates: ArrayLike) -> Floats:
-    """Dates as matplotlib's day numbers, `(days,)`."""
+    """Return dates as matplotlib's day numbers, `(days,)`."""
     return np.asarray(date2num(np.asarray(dates, "datetime64[D]")), np.float64)  # type: ignore[no-untyped-call]
 
 
 def time_numbers(times: NDArray[np.datetime64]) -> Floats:
-    """Times of any resolution as matplotlib's day numbers, with their fractions."""
+    """Return times as matplotlib's day numbers with fractions."""
     return np.asarray(date2num(times), np.float64)  # type: ignore[no-untyped-call]
 
 
 def time_axis_label(times: NDArray[Any], zone: tzinfo | None) -> str:
-    """What an axis of times, elapsed ones or row numbers is called; without a zone nobody knows by whose clock."""
+    """Return the label of an axis of times, elapsed times, or row numbers.
+
+    Args:
+        times: datetime64, elapsed times as floating point numbers, or row numbers.
+        zone: the time zone; None if it is unknown.
+    """
     if np.issubdtype(times.dtype, np.floating):
         return "Elapsed"
     if not np.issubdtype(times.dtype, np.datetime64):
@@ -72,7 +106,13 @@ def time_axis_label(times: NDArray[Any], zone: tzinfo | None) -> str:
 
 
 def format_date_axis(axes: Axes, ticks: int = 8, zone: tzinfo | None = None) -> None:
-    """Date ticks in the shortest form that is clear: 2004, Apr, 15 Apr; by the clocks of a zone where there is one."""
+    """Format the x axis with short date ticks: 2004, Apr, 15 Apr.
+
+    Args:
+        axes: the panel.
+        ticks: largest number of ticks.
+        zone: time zone of the ticks.
+    """
     locator = AutoDateLocator(zone, minticks=2, maxticks=ticks)  # type: ignore[no-untyped-call]
     formatter = ConciseDateFormatter(  # type: ignore[no-untyped-call]
         locator,

@@ -1,4 +1,4 @@
-"""Figures of the stock study: prices, reconstructions, and forecasts of one day beside persistence."""
+"""Figures of the stock study: prices, reconstructions, and one-day forecasts with persistence."""
 
 import math
 from collections.abc import Sequence
@@ -9,112 +9,144 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from lstm_ae.plots.base import BLACK, BLUE, GREY, VERMILLION, figure, label, largest, legend, mean, number, rmse, short
+from lstm_ae.plots.base import (
+    BLACK,
+    BLUE,
+    GRAY,
+    VERMILLION,
+    figure,
+    label,
+    largest,
+    legend,
+    mean,
+    number,
+    rmse,
+    shorten,
+)
 from lstm_ae.plots.lines import MODEL, PERSISTENCE, ZERO, compare, compare_three, date_numbers, errors, format_date_axis
 
-# One `(days,)` array a company, of equal or different lengths, or all as the rows of one `(companies, days)` array.
-Each = Sequence[ArrayLike] | NDArray[Any]
+# One `(days,)` array per company, of equal or different lengths, or one `(companies, days)` array.
+PerCompany = Sequence[ArrayLike] | NDArray[Any]
 
 MODEL_DOT: dict[str, Any] = {"color": VERMILLION, "linestyle": "none", "marker": "D", "markerfacecolor": "white"}
 
 
 def history(
-    dates: Each,
-    prices: Each,
+    dates: PerCompany,
+    prices: PerCompany,
     names: Sequence[str],
     *,
     quantity: str = "Price (USD)",
     boundaries: Sequence[tuple[str, np.datetime64]] = (),
 ) -> Figure:
-    """Prices over the dates, one panel a company, one below the other.
+    """Draw prices over the dates, one panel per company.
 
     Args:
-        dates, prices: one `(days,)` array a company.
-        boundaries: name and first day of each part of the data, marked in all panels.
+        dates: one `(days,)` array per company.
+        prices: one `(days,)` array per company.
+        names: names of the companies.
+        quantity: label of the y axis.
+        boundaries: name and first day of each split, marked in all panels.
     """
     count = len(names)
-    drawn = figure(count, height=1.6 * count + 0.6, sharex=True)
-    for axes, when, values, name in zip(drawn.axes, dates, prices, names, strict=True):
+    fig = figure(count, height=1.6 * count + 0.6, sharex=True)
+    for axes, days, values, name in zip(fig.axes, dates, prices, names, strict=True):
         values = np.asarray(values, float)
-        axes.plot(date_numbers(when), values, color=BLUE, linewidth=0.9, marker="o" if len(values) == 1 else "")
+        axes.plot(date_numbers(days), values, color=BLUE, linewidth=0.9, marker="o" if len(values) == 1 else "")
         format_date_axis(axes)
-        label(axes, y=f"{short(name, 18)}\n{quantity}")
-    places = np.array([date_numbers(first) for _, first in boundaries])
-    # A short part's name is wider than the part: neighbours then stand at two heights.
-    crowded = bool((np.diff(places) < 0.13 * np.ptp(drawn.axes[0].get_xlim())).any())
-    for k, (place, (part, _)) in enumerate(zip(places, boundaries, strict=True)):
-        for axes in drawn.axes:
-            axes.axvline(place, color=BLACK, linestyle="--", linewidth=0.9)
-        drawn.axes[0].annotate(
+        label(axes, y=f"{shorten(name, 18)}\n{quantity}")
+    positions = np.array([date_numbers(first) for _, first in boundaries])
+    # The name of a short split is wider than the split, so names alternate between two heights.
+    crowded = bool((np.diff(positions) < 0.13 * np.ptp(fig.axes[0].get_xlim())).any())
+    for k, (position, (part, _)) in enumerate(zip(positions, boundaries, strict=True)):
+        for axes in fig.axes:
+            axes.axvline(position, color=BLACK, linestyle="--", linewidth=0.9)
+        fig.axes[0].annotate(
             part,
-            (place, 1),
+            (position, 1),
             xycoords=("data", "axes fraction"),
             xytext=(2, 3 + 10 * (crowded and k % 2)),
             textcoords="offset points",
             fontsize=8,
             parse_math=False,
         )
-    label(drawn.axes[-1], x="Date")
-    drawn.align_ylabels()
-    return drawn
+    label(fig.axes[-1], x="Date")
+    fig.align_ylabels()
+    return fig
 
 
 def reconstruction(
-    dates: Each, original: Each, reconstruction: Each, names: Sequence[str], *, quantity: str = "Price (USD)"
+    dates: PerCompany,
+    original: PerCompany,
+    reconstruction: PerCompany,
+    names: Sequence[str],
+    *,
+    quantity: str = "Price (USD)",
 ) -> Figure:
-    """Original and reconstructed prices, one column a company, with the error below.
+    """Draw original and reconstructed prices, one column per company, with the error below.
 
     Args:
-        dates, original, reconstruction: one `(days,)` array a company; one to three companies stay legible.
+        dates: one `(days,)` array per company; up to three companies are legible.
+        original: one `(days,)` array per company.
+        reconstruction: one `(days,)` array per company.
+        names: names of the companies.
+        quantity: label of the y axis.
     """
     count = len(names)
-    drawn = figure(2, count, 3.6, sharex="col", height_ratios=[2, 1])
+    fig = figure(2, count, 3.6, sharex="col", height_ratios=[2, 1])
     for k, name in enumerate(names):
-        upper, lower = drawn.axes[k], drawn.axes[count + k]
+        upper, lower = fig.axes[k], fig.axes[count + k]
         truth, model = np.asarray(original[k], float), np.asarray(reconstruction[k], float)
         lines = compare(upper, lower, date_numbers(dates[k]), truth, model)
         format_date_axis(lower)
-        label(upper, title=f"{short(name)}: RMSE {number(rmse(truth, model))}")
+        label(upper, title=f"{shorten(name)}: RMSE {number(rmse(truth, model))}")
         label(lower, x="Date")
-    label(drawn.axes[0], y=quantity)
-    label(drawn.axes[count], y="Error")
-    legend(drawn, [*lines, lower.lines[-1]], ["Original", "Reconstruction", "Error: reconstruction − original"])
-    drawn.align_ylabels()
-    return drawn
+    label(fig.axes[0], y=quantity)
+    label(fig.axes[count], y="Error")
+    legend(fig, [*lines, lower.lines[-1]], ["Original", "Reconstruction", "Error: reconstruction − original"])
+    fig.align_ylabels()
+    return fig
 
 
 def last_days(names: Sequence[str], actual: ArrayLike, predicted: ArrayLike, persistence: ArrayLike) -> Figure:
-    """The day after the window, one line a company, as change from the last known price: persistence is 0.
+    """Draw the changes from the last known price on the day after the window, one line per company.
 
     Args:
-        actual, predicted, persistence: `(n,)` prices; persistence is the last known price.
+        names: names of the companies.
+        actual: `(n,)` actual prices.
+        predicted: `(n,)` forecasts.
+        persistence: `(n,)` last known prices.
     """
-    known = np.asarray(persistence, float)
-    known = np.where(known > 0, known, np.nan)
-    truth, model = (100 * (np.asarray(values, float) / known - 1) for values in (actual, predicted))
+    last = np.asarray(persistence, float)
+    last = np.where(last > 0, last, np.nan)
+    truth, model = (100 * (np.asarray(values, float) / last - 1) for values in (actual, predicted))
     count = len(names)
-    drawn = figure(height=0.2 * count + 1.4)
-    axes = drawn.axes[0]
-    places = np.arange(count)
+    fig = figure(height=0.2 * count + 1.4)
+    axes = fig.axes[0]
+    positions = np.arange(count)
     zero = axes.axvline(0, **{**PERSISTENCE, "linewidth": 1.4})
-    axes.hlines(places, truth, model, color="#bdbdbd", linewidth=1.2, zorder=1)
-    dots = axes.plot(truth, places, color=BLUE, linestyle="none", marker="o", markersize=5)[0]
-    gems = axes.plot(model, places, markersize=5, **MODEL_DOT)[0]
-    axes.set_yticks(places, [short(name) for name in names], parse_math=False)
+    axes.hlines(positions, truth, model, color="#bdbdbd", linewidth=1.2, zorder=1)
+    actual_dots = axes.plot(truth, positions, color=BLUE, linestyle="none", marker="o", markersize=5)[0]
+    model_dots = axes.plot(model, positions, markersize=5, **MODEL_DOT)[0]
+    axes.set_yticks(positions, [shorten(name) for name in names], parse_math=False)
     axes.set_ylim(count - 0.4, -0.6)
-    far = largest([*truth, *model]) or 1.0
-    axes.set_xlim(-1.1 * far, 1.1 * far)
-    ours, naive = number(mean(np.abs(model - truth))), number(mean(np.abs(truth + 0 * model)))
-    found = f"{ours} percentage points, of persistence {naive}"
-    label(axes, x="Change from the last known price (%)", title=f"Mean absolute error of the model {found}")
-    legend(drawn, [dots, gems, zero], ["Actual", "Predicted", "Persistence (no change)"])
-    return drawn
+    limit = largest([*truth, *model]) or 1.0
+    axes.set_xlim(-1.1 * limit, 1.1 * limit)
+    model_error, naive_error = number(mean(np.abs(model - truth))), number(mean(np.abs(truth + 0 * model)))
+    errors_text = f"{model_error} percentage points (persistence {naive_error})"
+    label(axes, x="Change from the last known price (%)", title=f"Mean absolute error of the model: {errors_text}")
+    legend(fig, [actual_dots, model_dots, zero], ["Actual", "Predicted", "Persistence (no change)"])
+    return fig
 
 
 def skill_by_company(names: Sequence[str], skill: ArrayLike) -> Figure:
-    """Skill over persistence of each company, the best first: few by name, many as a line with its ends named.
+    """Draw the skill over persistence of each company, best first.
+
+    Up to 30 companies have one line each with their name. More companies are one curve with the first and the last
+    name.
 
     Args:
+        names: names of the companies.
         skill: `(n,)`, 1 - MSE / MSE of persistence; NaN is left out.
     """
     gained = 100 * np.asarray(skill, float)
@@ -122,64 +154,67 @@ def skill_by_company(names: Sequence[str], skill: ArrayLike) -> Figure:
     ranked, count = gained[order], len(order)
     better = f"better than persistence for {int((ranked > 0).sum()):,} of {count:,} companies"
     few = count <= 30
-    drawn = figure(height=0.2 * count + 1.2 if few else 3.0)
-    axes = drawn.axes[0]
+    fig = figure(height=0.2 * count + 1.2 if few else 3.0)
+    axes = fig.axes[0]
     if few:
-        places = np.arange(count)
+        positions = np.arange(count)
         axes.axvline(0, **ZERO)
-        axes.plot(ranked, places, markersize=5, **MODEL_DOT)
-        axes.set_yticks(places, [short(names[k]) for k in order], parse_math=False)
+        axes.plot(ranked, positions, markersize=5, **MODEL_DOT)
+        axes.set_yticks(positions, [shorten(names[k]) for k in order], parse_math=False)
         axes.set_ylim(count - 0.4, -0.6)
         label(axes, x="Skill over persistence (%)", title=f"One day ahead: {better}")
-        return drawn
-    place = np.arange(1, count + 1)
+        return fig
+    ranks = np.arange(1, count + 1)
     axes.axhline(0, **ZERO)
-    axes.plot(place, ranked, color=VERMILLION, linewidth=1.4)
-    for rank, side, aside in ((0, "left", 6), (count - 1, "right", -6)):
-        text = f"{short(names[order[rank]])} {ranked[rank]:+.0f} %"
+    axes.plot(ranks, ranked, color=VERMILLION, linewidth=1.4)
+    for index, side, offset in ((0, "left", 6), (count - 1, "right", -6)):
+        text = f"{shorten(names[order[index]])} {ranked[index]:+.0f}%"
         axes.annotate(
             text,
-            (place[rank], ranked[rank]),
-            xytext=(aside, 0),
+            (ranks[index], ranked[index]),
+            xytext=(offset, 0),
             textcoords="offset points",
             ha=side,
             va="center",
             fontsize=8,
             parse_math=False,
         )
-    label(axes, x="Companies, the best first", y="Skill over persistence (%)", title=f"One day ahead: {better}")
-    return drawn
+    label(axes, x="Companies, best first", y="Skill over persistence (%)", title=f"One day ahead: {better}")
+    return fig
 
 
 def windows(
-    dates: Each, actual: ArrayLike, predicted: ArrayLike, names: Sequence[str], *, quantity: str = "Price (USD)"
+    dates: PerCompany, actual: ArrayLike, predicted: ArrayLike, names: Sequence[str], *, quantity: str = "Price (USD)"
 ) -> Figure:
-    """Whole windows as small multiples, four a row, each on its own price axis.
+    """Draw whole windows, four panels per row, each with its own price axis.
 
     Args:
-        dates: one `(days,)` array a company; the first day is written above each panel.
-        actual, predicted: `(n, days)`; a day's prediction stands at that day. Persistence is the day before's price.
+        dates: one `(days,)` array per company; the first day is written above each panel.
+        actual: `(n, days)` actual prices.
+        predicted: `(n, days)` forecasts of each day from the days before it.
+        names: names of the companies.
+        quantity: label of the y axis.
     """
     truths, models = np.asarray(actual, float), np.asarray(predicted, float)
     columns = min(4, len(names))
     rows = math.ceil(len(names) / columns)
-    drawn = figure(rows, columns, 1.2 * rows + 1.0, sharex=True)
+    fig = figure(rows, columns, 1.2 * rows + 1.0, sharex=True)
     day = np.arange(1, truths.shape[1] + 1)
-    for k, (axes, name) in enumerate(zip(drawn.axes, names, strict=False)):
+    for k, (axes, name) in enumerate(zip(fig.axes, names, strict=False)):
         lines = compare_three(axes, day, truths[k], models[k], np.r_[np.nan, truths[k, :-1]], thin=True)
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         last_in_column = k + columns >= len(names)
         axes.tick_params(labelsize=7, labelbottom=last_in_column)
-        axes.set_title(short(name, 10), loc="left", fontsize=8, pad=3, parse_math=False)
-        axes.set_title(str(np.asarray(dates[k], "datetime64[D]")[0]), loc="right", fontsize=6.5, pad=3, color=GREY)
+        axes.set_title(shorten(name, 10), loc="left", fontsize=8, pad=3, parse_math=False)
+        axes.set_title(str(np.asarray(dates[k], "datetime64[D]")[0]), loc="right", fontsize=6.5, pad=3, color=GRAY)
         if last_in_column:
             axes.set_xlabel("Day (1 = date above)", fontsize=7)
-    for spare in drawn.axes[len(names) :]:
+    for spare in fig.axes[len(names) :]:
         spare.remove()
-    drawn.supylabel(quantity, fontsize=9, parse_math=False)
-    legend(drawn, lines, ["Actual", "Predicted a day ahead", "Persistence (the day before)"])
-    return drawn
+    fig.supylabel(quantity, fontsize=9, parse_math=False)
+    legend(fig, lines, ["Actual", "One-day forecast", "Persistence (the day before)"])
+    return fig
 
 
 def window(
@@ -191,21 +226,26 @@ def window(
     *,
     quantity: str = "Price (USD)",
 ) -> Figure:
-    """One company along the days of its window, with the errors of model and persistence below.
+    """Draw the window of one company, with the errors of the model and of persistence below.
 
     Args:
-        dates, actual, predicted, persistence: `(days,)`; a day's prediction stands at that day.
+        dates: `(days,)`.
+        actual: `(days,)` actual prices.
+        predicted: `(days,)` forecasts of each day from the days before it.
+        persistence: `(days,)` prices of the day before.
+        name: name of the company.
+        quantity: label of the y axis.
     """
     truth, model, naive = (np.asarray(values, float) for values in (actual, predicted, persistence))
-    drawn = figure(2, height=3.9, sharex=True, height_ratios=[2, 1])
-    upper, lower = drawn.axes
+    fig = figure(2, height=3.9, sharex=True, height_ratios=[2, 1])
+    upper, lower = fig.axes
     lines = compare_three(upper, date_numbers(dates), truth, model, naive)
     lower.axhline(0, **ZERO)
     lower.plot(date_numbers(dates), model - truth, marker="D", markersize=3, markerfacecolor="white", **MODEL)
     lower.plot(date_numbers(dates), naive - truth, marker=".", markersize=4, **PERSISTENCE)
     format_date_axis(lower)
-    label(upper, y=quantity, title=f"{short(name, 40)}: {errors(truth, model, naive)}")
+    label(upper, y=quantity, title=f"{shorten(name, 40)}: {errors(truth, model, naive)}")
     label(lower, x="Date", y="Error")
-    legend(drawn, lines, ["Actual", "Predicted a day ahead", "Persistence (the day before)"])
-    drawn.align_ylabels()
-    return drawn
+    legend(fig, lines, ["Actual", "One-day forecast", "Persistence (the day before)"])
+    fig.align_ylabels()
+    return fig

@@ -1,56 +1,57 @@
-"""Figures of the toy study: noise with a damped stretch, and how well it comes back."""
+"""Figures of the toy study: noise with a damped segment and its reconstruction."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from lstm_ae.plots.base import BLACK, GREY, figure, label, legend, number, rmse, short
+from lstm_ae.plots.base import BLACK, GRAY, figure, label, legend, number, rmse, shorten
 from lstm_ae.plots.lines import compare
 
 
-def signals(series: ArrayLike, centres: ArrayLike, half_width: int = 5) -> Figure:
-    """A few sequences, one below the other, with the damped stretch shaded and its centre marked.
+def signals(series: ArrayLike, centers: ArrayLike, half_width: int = 5) -> Figure:
+    """Draw sequences, one panel each, with the damped segment shaded and its center marked.
 
     Args:
-        series: `(n, steps)` values; up to about six sequences stay legible.
-        centres: `(n,)` step in the middle of each damped stretch.
-        half_width: steps damped on either side of the centre.
+        series: `(n, steps)` values; up to six sequences are legible.
+        centers: `(n,)` center step of each damped segment.
+        half_width: damped steps on either side of the center.
     """
     rows = np.asarray(series, float)
     count, steps = rows.shape
-    drawn = figure(count, height=1.05 * count + 0.8, sharex=True, sharey=True)
-    for k, (axes, values, centre) in enumerate(zip(drawn.axes, rows, np.asarray(centres, int), strict=True), 1):
-        # Half a step more on each side: the first and last damped step then lie inside the shade.
+    fig = figure(count, height=1.05 * count + 0.8, sharex=True, sharey=True)
+    for k, (axes, values, center) in enumerate(zip(fig.axes, rows, np.asarray(centers, int), strict=True), 1):
+        # The shaded area includes half a step on each side, so that the first and last damped steps are inside.
         shade = axes.axvspan(
-            centre - half_width - 0.5, centre + half_width + 0.5, color="#dcdcdc", zorder=0, linewidth=0
+            center - half_width - 0.5, center + half_width + 0.5, color="#dcdcdc", zorder=0, linewidth=0
         )
-        middle = axes.axvline(centre, color=GREY, linestyle=(0, (1, 1)), linewidth=1.1, zorder=1)
+        middle = axes.axvline(center, color=GRAY, linestyle=(0, (1, 1)), linewidth=1.1, zorder=1)
         line = axes.plot(values, color=BLACK, linewidth=0.9, marker="o", markersize=2.5)[0]
         axes.set_xlim(-1, steps)
-        label(axes, y="Value", title=f"Sequence {k}: steps {centre - half_width} to {centre + half_width} damped")
-    label(drawn.axes[-1], x="Step")
-    legend(drawn, [line, shade, middle], ["Value", "Damped stretch", "Its centre"])
-    return drawn
+        label(axes, y="Value", title=f"Sequence {k}: steps {center - half_width} to {center + half_width} damped")
+    label(fig.axes[-1], x="Step")
+    legend(fig, [line, shade, middle], ["Value", "Damped segment", "Center"])
+    return fig
 
 
 def reconstructions(original: ArrayLike, reconstruction: ArrayLike, quantity: str = "Value") -> Figure:
-    """Originals and reconstructions over the steps, one column a sample, with the error below.
+    """Draw originals and reconstructions over the steps, one column per sample, with the error below.
 
     Args:
-        original, reconstruction: `(n, steps)`; one to three samples stay legible.
-        quantity: what is drawn.
+        original: `(n, steps)` values; up to three samples are legible.
+        reconstruction: `(n, steps)` reconstructions.
+        quantity: label of the y axis.
     """
     truths, models = np.asarray(original, float), np.asarray(reconstruction, float)
     count = len(truths)
-    drawn = figure(2, count, 3.4, sharex=True, sharey="row", height_ratios=[2, 1])
+    fig = figure(2, count, 3.4, sharex=True, sharey="row", height_ratios=[2, 1])
     for k, (upper, lower, truth, model) in enumerate(
-        zip(drawn.axes[:count], drawn.axes[count:], truths, models, strict=True), 1
+        zip(fig.axes[:count], fig.axes[count:], truths, models, strict=True), 1
     ):
         lines = compare(upper, lower, np.arange(len(truth)), truth, model)
         label(upper, title=f"Sample {k}: MSE {number(rmse(truth, model) ** 2)}")
         label(lower, x="Step")
-    label(drawn.axes[0], y=short(quantity))
-    label(drawn.axes[count], y="Error")
-    legend(drawn, [*lines, lower.lines[-1]], ["Original", "Reconstruction", "Error: reconstruction − original"])
-    drawn.align_ylabels()
-    return drawn
+    label(fig.axes[0], y=shorten(quantity))
+    label(fig.axes[count], y="Error")
+    legend(fig, [*lines, lower.lines[-1]], ["Original", "Reconstruction", "Error: reconstruction − original"])
+    fig.align_ylabels()
+    return fig

@@ -141,7 +141,7 @@ def classify(model: Any, read: str, named: Sequence[tuple[str, Any]]) -> tuple[l
     ]
     above, below = (rows_to_images(each[:SHOWN], read) / WHITE for each in (window, outputs["reconstruction"]))
     predicted = outputs["label"][:SHOWN].argmax(axis=1)
-    return rows, digits.reconstructions(above, below, predicted=predicted, of=len(rows))
+    return rows, digits.reconstructions(above, below, predicted=predicted, total=len(rows))
 
 
 def pictures(window: Any, data: Data) -> Any:

@@ -103,7 +103,7 @@ def test_numbers_and_ticks_for_people():
     assert ticks.format_ticks([0, 1250, 2500]) == ["0", "1,250", "2,500"]
     assert ticks.format_ticks([-2.5, 0, 2.5]) == ["−2.5", "0.0", "2.5"]
     assert ticks.format_ticks([-5e-8, 0]) == ["−5e−8", "0"]
-    assert base.short("a\nb\x00 " + "c" * 30, 10) == "a b ccccc…"
+    assert base.shorten("a\nb\x00 " + "c" * 30, 10) == "a b ccccc…"
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -113,7 +113,7 @@ def test_signals_shade_the_damped_stretch(count):
     box = drawn.axes[0].patches[0].get_extents().transformed(drawn.axes[0].transData.inverted())
     assert (round(box.x0, 6), round(box.x1, 6)) == (19.5, 30.5)
     assert drawn.axes[0].get_title("left") == "Sequence 1: steps 20 to 30 damped"
-    assert keys(drawn) == ["Value", "Damped stretch", "Its centre"]
+    assert keys(drawn) == ["Value", "Damped segment", "Center"]
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -137,9 +137,9 @@ def test_digits_above_their_reconstructions(count):
     assert drawn.axes[2 * count].get_xlabel() == "0.0100"
     np.testing.assert_allclose(drawn.axes[2 * count].images[0].get_array(), 0.1)
     checked(digits.reconstructions(image, image))
-    drawn = checked(digits.reconstructions(image, image, predicted=wrong, of=1234))
+    drawn = checked(digits.reconstructions(image, image, predicted=wrong, total=1234))
     assert [axes.get_title() for axes in drawn.axes[:count]] == [str(each) for each in wrong]
-    assert "as the model names it" in drawn.get_supxlabel().replace("\n", " ")
+    assert "Above: predicted class." in drawn.get_supxlabel().replace("\n", " ")
     assert drawn.get_supxlabel().startswith(f"The first {count} of 1,234.")
     checked(digits.reconstructions(image, np.full_like(image, np.nan), np.arange(count)))
 
@@ -152,7 +152,7 @@ def test_confusion_writes_counts_and_colours_rows():
     axes = drawn.axes[0]
     assert sorted(text.get_text() for text in axes.texts) == ["1,470"] + ["980"] * 9
     assert axes.images[0].get_array()[3, 5] == pytest.approx(60)
-    assert axes.get_title("left") == "Accuracy 85.71 % of 10,290 digits"
+    assert axes.get_title("left") == "Accuracy 85.71% of 10,290 digits"
     assert "n/a" in checked(digits.confusion(np.zeros((10, 10)))).axes[0].get_title("left")
 
 
@@ -194,7 +194,7 @@ def test_last_days_are_changes_from_persistence():
     drawn = checked(prices.last_days(ODD, known * [1.02, 0.98, np.nan, 1], known * 1.01, known))
     axes = drawn.axes[0]
     np.testing.assert_allclose(axes.lines[1].get_xdata(), [2, -2, np.nan, np.nan])
-    assert axes.get_title("left") == "Mean absolute error of the model 2.00 percentage points, of persistence 2.00"
+    assert axes.get_title("left") == "Mean absolute error of the model: 2.00 percentage points (persistence 2.00)"
     assert [text.get_text() for text in axes.get_yticklabels()] == [*ODD[:2], "Consolidated Holdings…"[:22], "??"]
     assert "n/a" in checked(prices.last_days(ODD[:1], [np.nan], [np.nan], [np.nan])).axes[0].get_title("left")
 
@@ -209,7 +209,7 @@ def test_windows_are_small_multiples(count):
     np.testing.assert_allclose(drawn.axes[0].lines[2].get_ydata(), np.r_[np.nan, truth[0, :-1]])
     assert drawn.axes[0].get_title("left") == "$A_B$"
     assert drawn.axes[0].get_title("right") == "2013-01-01"
-    assert keys(drawn) == ["Actual", "Predicted a day ahead", "Persistence (the day before)"]
+    assert keys(drawn) == ["Actual", "One-day forecast", "Persistence (the day before)"]
 
 
 @pytest.mark.parametrize("days", [1, 30])
@@ -232,7 +232,7 @@ def test_multistep_joins_the_past(count):
     assert len(drawn.axes) == count
     assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
     assert [line.get_ydata()[0] for line in drawn.axes[0].lines[1:]] == [past[0, -1]] * 3
-    assert keys(drawn) == ["Given", "Actual", "Forecast from its own outputs", "Persistence"]
+    assert keys(drawn) == ["Past", "Actual", "Rollout forecast", "Persistence"]
 
 
 def test_multistep_past_the_end_of_the_data():
@@ -240,7 +240,7 @@ def test_multistep_past_the_end_of_the_data():
     ahead = DAYS[-1:] + np.arange(1, 2)
     drawn = checked(forecasts.multistep([DAYS], past, [ahead], None, [[101.0]], [[100.0]], ODD[:1]))
     assert drawn.axes[0].get_title("left") == "$A_B$"
-    assert keys(drawn) == ["Given", "Forecast from its own outputs", "Persistence"]
+    assert keys(drawn) == ["Past", "Rollout forecast", "Persistence"]
 
 
 @pytest.mark.parametrize("steps", [1, 15, 60])
@@ -254,7 +254,8 @@ def test_skill_by_step(steps):
 
 
 @pytest.mark.parametrize(
-    ("known", "title"), [(5, "(band: 95 % interval)"), (3, "(band: 95 % interval, none from day 4 on)"), (0, "cannot")]
+    ("known", "title"),
+    [(5, "(band: 95% interval)"), (3, "(band: 95% interval, none from day 4 on)"), (0, "not available")],
 )
 def test_the_band_of_a_skill_ends_where_it_cannot_be_told(known, title):
     margin = np.where(np.arange(5) < known, 0.2, np.nan)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from lstm_ae.plots import base
 from lstm_ae.plots.grid import MARKS, heat
-from lstm_ae.plots.scores import axis_positions, score_colours
+from lstm_ae.plots.scores import axis_positions, score_colors
 from lstm_ae.plots.trials import curves, parallel
 
 NAMES = ["units", "learning_rate", "clip"]
@@ -88,7 +88,7 @@ def test_heat_marks_the_highest_or_the_one_it_is_told():
 
 @pytest.mark.parametrize(("scores", "log"), [([1, 11], True), ([1, 9], False), ([0, 11], False), ([-1, 11], False)])
 def test_colours_are_logarithmic_beyond_ten_times(scores, log):
-    assert isinstance(score_colours(np.array([*scores, math.nan])), LogNorm) is log
+    assert isinstance(score_colors(np.array([*scores, math.nan])), LogNorm) is log
 
 
 def test_heat_tells_failed_from_not_tried():
@@ -187,7 +187,7 @@ def test_parallel_places_values_and_draws_the_best_on_top():
     assert worst[1] == 0  # of a range nothing is moved
     assert others.get_colors()[0][0] > others.get_colors()[1][0]  # the better, the darker
     assert [text.get_text() for text in axes.get_xticklabels()] == ["units", "rate", "kind", "val loss"]
-    assert keys(drawn) == ["Best: 0.100", "Other trials: the darker, the better"]
+    assert keys(drawn) == ["Best: 0.100", "Other trials (darker is better)"]
     ticks = {text.get_text() for text in axes.texts}
     assert ticks >= {"8", "16", "32", "0.0001", "0.01", "1", "a", "b", "0.100", "0.300"}
 
