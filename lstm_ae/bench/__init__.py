@@ -1,1 +1,1 @@
-"""Measurements of this package against others', made the same way everywhere."""
+"""Benchmarks of this package against other implementations."""

@@ -1,4 +1,4 @@
-"""A table searched for anomalies as `lstmae series detect` does it, and by Keras window by window."""
+"""Benchmark of anomaly detection in a table: the kernel of `lstmae series detect` against Keras on each window."""
 
 import functools
 from typing import Any, NamedTuple
@@ -12,7 +12,14 @@ from lstm_ae.data.measurements import Measurements
 
 
 class DetectionLoad(NamedTuple):
-    """What is searched, by what: steps of a window, hidden units, columns and rows of the table."""
+    """Size of a detection.
+
+    Args:
+        window: steps of a window.
+        units: hidden units.
+        features: columns of the table.
+        rows: rows of the table.
+    """
 
     window: int
     units: int
@@ -21,17 +28,24 @@ class DetectionLoad(NamedTuple):
 
 
 def contestants(search: DetectionLoad, rounds: int) -> dict[str, Contestant]:
-    """Ours and Keras, and of ours the scores alone: no principal components beside them, no threshold, no events."""
+    """Return the benchmarked implementations: full detection and calculation of scores, each by this package and Keras.
+
+    Full detection includes the PCA baseline, the threshold, and the events.
+
+    Args:
+        search: the size of the detection.
+        rounds: number of measured laps.
+    """
     return {
-        "ours": functools.partial(_search, search, rounds, "auto"),
-        "keras": functools.partial(_search, search, rounds, "keras"),
-        "ours, the scores alone": functools.partial(_score, search, rounds, "auto"),
-        "keras, the scores alone": functools.partial(_score, search, rounds, "keras"),
+        "ours": functools.partial(_run_detection, search, rounds, "auto"),
+        "keras": functools.partial(_run_detection, search, rounds, "keras"),
+        "ours, the scores alone": functools.partial(_run_scores, search, rounds, "auto"),
+        "keras, the scores alone": functools.partial(_run_scores, search, rounds, "keras"),
     }
 
 
 def make_table(search: DetectionLoad, rows: int) -> Measurements:
-    """Made-up columns with a season of a window each."""
+    """Return a table of noisy sine columns whose period is one window."""
     step = 2 * np.pi * np.arange(rows)[:, None] / search.window
     noise = np.random.default_rng(0).normal(0, 0.1, (rows, search.features))
     names = [f"value {number}" for number in range(search.features)]
@@ -39,7 +53,7 @@ def make_table(search: DetectionLoad, rows: int) -> Measurements:
 
 
 def _detector(search: DetectionLoad, kernel: str) -> Any:
-    """An untrained one, which is as fast as any."""
+    """Return an untrained detector, which is as fast as a trained one."""
     from lstm_ae.apply.detect import RunDetector
     from lstm_ae.data.series_scales import SeriesScales
     from lstm_ae.detection.calibration import windowwise
@@ -57,7 +71,7 @@ def _detector(search: DetectionLoad, kernel: str) -> Any:
     )
 
 
-def _search(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:
+def _run_detection(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:
     from lstm_ae.apply import detect
     from lstm_ae.studies.series.defaults import whole_table
 
@@ -68,7 +82,7 @@ def _search(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:
         lap()
 
 
-def _score(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:
+def _run_scores(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:
     from lstm_ae.detection.calibration import score_rows
 
     detector = _detector(search, kernel)

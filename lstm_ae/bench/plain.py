@@ -1,4 +1,4 @@
-"""The server that most people would write: FastAPI, a Keras model, `model.predict`. For comparison only."""
+"""Plain reference server of the benchmark: FastAPI with a Keras model and `model.predict`."""
 
 import os
 import sys
@@ -6,7 +6,12 @@ from typing import Any
 
 
 def serve(model_file: str, port: int) -> None:
-    """Serve a model until killed: `POST /predict` with `{"instances": [...]}`."""
+    """Serve a model until the process is killed: `POST /predict` with `{"instances": [...]}`.
+
+    Args:
+        model_file: path of the `model.keras`.
+        port: port on loopback.
+    """
     import keras
     import numpy as np
     import uvicorn
@@ -20,7 +25,7 @@ def serve(model_file: str, port: int) -> None:
         outputs = model.predict({name: np.array(body["instances"], np.float32)}, verbose=0)
         return {"predictions": {key: value.tolist() for key, value in outputs.items()}}
 
-    # Not as a decorator: where FastAPI is not installed, a decorator of unknown type fails the check of types.
+    # A decorator would be untyped for mypy if FastAPI is not installed.
     app.post("/predict")(predict)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
 

@@ -1,4 +1,4 @@
-"""How the cost of a training step grows with steps, units, batch and data, and beside another training."""
+"""Benchmark of the cost of a training step by steps, units, batch size, and data, and of two trainings at once."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -17,11 +17,13 @@ SAMPLES = (9_000, 18_000, 36_000, 72_000)
 
 
 class ScalingPoint(NamedTuple):
-    """A measured size.
+    """Measured size.
 
     Args:
-        milliseconds: of a training step; of an epoch for "data".
-        growth: how many times more than for the size before it, over how many times larger the size is: 1 is linear.
+        axis: the varied quantity.
+        size: its value.
+        milliseconds: duration of a training step; of an epoch for "data".
+        growth: ratio of the durations of this and the previous size, divided by the ratio of the sizes; 1 is linear.
     """
 
     axis: str
@@ -31,42 +33,52 @@ class ScalingPoint(NamedTuple):
 
 
 def scaling(rounds: int, done: Callable[[str], None]) -> Iterator[ScalingPoint]:
-    """Measure every size of every axis; `done` is told what was measured."""
+    """Measure every size of every axis.
+
+    Args:
+        rounds: number of measured laps.
+        done: called with each measured size, as text.
+    """
     for axis, shapes in GROWTH.items():
         before: ScalingPoint | None = None
         for shape in shapes:
-            taken = [1000 * seconds / shape.laps for seconds in measure_laps(shape, rounds)]
-            before = _point(axis, getattr(shape, axis), taken, before)
+            durations = [1000 * seconds / shape.laps for seconds in measure_laps(shape, rounds)]
+            before = _point(axis, getattr(shape, axis), durations, before)
             done(f"{axis} {before.size}")
             yield before
     before = None
     for samples in SAMPLES:
-        taken = [1000 * seconds for seconds in measure_laps(BASE, rounds, samples=samples)]
-        before = _point("data", samples, taken, before)
+        durations = [1000 * seconds for seconds in measure_laps(BASE, rounds, samples=samples)]
+        before = _point("data", samples, durations, before)
         done(f"data {samples}")
         yield before
 
 
-def _point(axis: str, size: int, taken: list[float], before: ScalingPoint | None) -> ScalingPoint:
-    found = spread(taken)
+def _point(axis: str, size: int, durations: list[float], before: ScalingPoint | None) -> ScalingPoint:
+    milliseconds = spread(durations)
     growth = None
     if before:
-        growth = found.median / before.milliseconds.median / (size / before.size)
-    return ScalingPoint(axis, size, found, growth)
+        growth = milliseconds.median / before.milliseconds.median / (size / before.size)
+    return ScalingPoint(axis, size, milliseconds, growth)
 
 
 class TwoProcesses(NamedTuple):
-    """Training steps a second of one process alone, and of two at once, together."""
+    """Rates of one and of two trainings.
+
+    Args:
+        alone: training steps per second of one process.
+        together: training steps per second of two concurrent processes, in total.
+    """
 
     alone: float
     together: float
 
 
 def two_processes(rounds: int) -> TwoProcesses:
-    """Train the base shape in one process, then in two at the same time."""
+    """Measure the base shape in one process, then in two concurrent processes."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(2, silence) as pool:
-        pool.map(_rate, [1, 1])  # both have imported and compiled
+        pool.map(_rate, [1, 1])  # Imports and compilation are not measured.
         (alone,) = pool.map(_rate, [rounds])
         return TwoProcesses(alone, sum(pool.map(_rate, [rounds, rounds], chunksize=1)))
 

@@ -1,4 +1,4 @@
-"""The servers that are measured: ours in two forms and the one that most people would write, each in its process."""
+"""Servers of the benchmark: this package's with and without batching, and the plain one, each in its own process."""
 
 import contextlib
 import json
@@ -16,14 +16,18 @@ import numpy as np
 from lstm_ae.errors import ConfigError, DataError
 
 PLAIN = "FastAPI, model.predict"
-# Seconds within which a server must have answered once.
-PATIENCE = 180.0
+# Seconds within which a server must answer for the first time.
+START_TIMEOUT = 180.0
 
 
 class Server(NamedTuple):
-    """A server that runs.
+    """Running server.
 
     Args:
+        process: its process.
+        port: port of HTTP.
+        path: path of the endpoint.
+        grpc: port of gRPC; 0 for none.
         started: seconds from its start to its first answer.
     """
 
@@ -35,17 +39,25 @@ class Server(NamedTuple):
 
 
 def sample_request(folder: Path) -> tuple[str, dict[str, Any]]:
-    """The one input of the newest version below `folder`, and an instance of it."""
+    """Return the input name of the newest exported version and a request with one random instance.
+
+    Args:
+        folder: directory with exported versions.
+
+    Raises:
+        DataError: there is no exported version with the default signature.
+        ConfigError: the model has several inputs.
+    """
     from lstm_ae.serving.folders import versions_in
     from lstm_ae.serving.servable import parse_signature, signature_definitions
     from lstm_ae.serving.signatures import DEFAULT
 
     versions = versions_in(folder)
     if not versions:
-        raise DataError(f"{str(folder)!r} holds no exported model; make one: lstmae export {folder}")
+        raise DataError(f"{str(folder)!r} has no exported model. Create one with: lstmae export {folder}")
     definitions = signature_definitions(versions[max(versions)])
     if DEFAULT not in definitions:
-        raise DataError(f"{str(versions[max(versions)])!r} has no signature {DEFAULT}; export it by lstmae export")
+        raise DataError(f"{str(versions[max(versions)])!r} has no signature {DEFAULT}. Export it with lstmae export.")
     signature = parse_signature(DEFAULT, definitions[DEFAULT])
     if len(signature.inputs) != 1:
         raise ConfigError(f"The model must have one input. Received: {', '.join(signature.inputs)}")
@@ -57,40 +69,50 @@ def sample_request(folder: Path) -> tuple[str, dict[str, Any]]:
 
 @contextlib.contextmanager
 def start_servers(folder: Path, *, plain: bool) -> Iterator[dict[str, Server]]:
-    """Our server with and without batching and, where asked for, the plain one, all answering."""
+    """Start the servers and return a context with them; they end with the context.
+
+    Args:
+        folder: run directory with an exported version.
+        plain: whether to start the plain server as well.
+
+    Raises:
+        ConfigError: the plain server has no model.
+        DataError: a server does not answer within `START_TIMEOUT`.
+        ChildProcessError: a server ended.
+    """
     if plain and not (folder / "model.keras").is_file():
-        raise ConfigError(f"The plain server needs {str(folder / 'model.keras')!r}; give a run, or add --no-plain")
+        raise ConfigError(f"The plain server needs {str(folder / 'model.keras')!r}. Pass a run or --no-plain.")
     _, body = sample_request(folder)
     content = json.dumps(body).encode()
     start = [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())", "serve", str(folder)]
     path = f"/v1/models/{folder.resolve().name}:predict"
     with contextlib.ExitStack() as stack:
-        found = {}
+        servers = {}
         for by, options in (("ours, batching", []), ("ours, one by one", ["--max-batch-size", "1"])):
-            port, rpc = _free(), _free()
-            line = [*start, "--rest-port", str(port), "--grpc-port", str(rpc), "--quiet", *options]
-            found[by] = stack.enter_context(_running(line, port, path, content, rpc))
+            port, grpc = _free_port(), _free_port()
+            line = [*start, "--rest-port", str(port), "--grpc-port", str(grpc), "--quiet", *options]
+            servers[by] = stack.enter_context(_start_server(line, port, path, content, grpc))
         if plain:
-            port = _free()
+            port = _free_port()
             line = [sys.executable, "-m", "lstm_ae.bench.plain", str(folder / "model.keras"), str(port)]
-            found[PLAIN] = stack.enter_context(_running(line, port, "/predict", content, 0))
-        yield found
+            servers[PLAIN] = stack.enter_context(_start_server(line, port, "/predict", content, 0))
+        yield servers
 
 
 @contextlib.contextmanager
-def _running(line: list[str], port: int, path: str, body: bytes, grpc: int) -> Iterator[Server]:
-    began = time.perf_counter()
+def _start_server(line: list[str], port: int, path: str, body: bytes, grpc: int) -> Iterator[Server]:
+    start = time.perf_counter()
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             while not _answers(port, path, body):
                 if process.poll() is not None:
                     raise ChildProcessError(f"A server ended with exit code {process.returncode}: {' '.join(line)}")
-                if time.perf_counter() - began > PATIENCE:
+                if time.perf_counter() - start > START_TIMEOUT:
                     raise DataError(
-                        f"No answer within {PATIENCE:.0f} seconds, so no model was loaded: {' '.join(line)}"
+                        f"A server did not load a model: no answer within {START_TIMEOUT:.0f} seconds: {' '.join(line)}"
                     )
                 time.sleep(0.01)
-            yield Server(process, port, path, grpc, time.perf_counter() - began)
+            yield Server(process, port, path, grpc, time.perf_counter() - start)
         finally:
             process.kill()
 
@@ -104,7 +126,7 @@ def _answers(port: int, path: str, body: bytes) -> bool:
         return False
 
 
-def _free() -> int:
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Requests a second and waiting times of the server, beside the one that most people would write."""
+"""Benchmark of the server: requests per second, latency, and memory, with the plain server as reference."""
 
 import multiprocessing
 import statistics
@@ -17,18 +17,22 @@ from lstm_ae.bench.turns import Spread, ratios, silence, spread
 
 CLIENTS = (1, 8, 64)
 SIZES = (16, 64, 256, 1024)
-# Seconds of load before anything is counted.
-WARMING = 1.0
+# Seconds of load in the warm-up round.
+WARMUP_SECONDS = 1.0
 
 
 class ServingRow(NamedTuple):
-    """What one server did under so many clients.
+    """Results of one server with one number of clients.
 
     Args:
-        rate: good answers a second, over rounds.
-        times: how many times the plain server's rate of the same round; None where that did not run.
-        p50, p95, p99: milliseconds, each the median over rounds.
-        failed: of all rounds.
+        by: the server.
+        clients: number of clients.
+        rate: successful answers per second, over the rounds.
+        times: ratio to the plain server's rate of the same round; None without the plain server.
+        p50: median latency in milliseconds, median over the rounds.
+        p95: 95th percentile of the latency in milliseconds, median over the rounds.
+        p99: 99th percentile of the latency in milliseconds, median over the rounds.
+        failed: failed requests of all rounds.
     """
 
     by: str
@@ -42,12 +46,15 @@ class ServingRow(NamedTuple):
 
 
 class BatchShare(NamedTuple):
-    """Samples a second at one batch size, over rounds.
+    """Samples per second at one batch size, over the rounds.
 
     Args:
-        direct: by calling the SavedModel in a loop, without any server.
-        grpc, rest: over these.
-        grpc_share, rest_share: in parts of `direct`, round by round.
+        batch: the batch size.
+        direct: rate of calling the SavedModel in a loop without a server.
+        grpc: rate over gRPC.
+        rest: rate over REST.
+        grpc_share: ratio of `grpc` and `direct` of the same round.
+        rest_share: ratio of `rest` and `direct` of the same round.
     """
 
     batch: int
@@ -59,42 +66,56 @@ class BatchShare(NamedTuple):
 
 
 def measure_load(
-    found: dict[str, Server], body: bytes, *, rounds: int, seconds: float, done: Callable[[str], None]
+    servers: dict[str, Server], body: bytes, *, rounds: int, seconds: float, done: Callable[[str], None]
 ) -> list[ServingRow]:
-    """Every server under 1, 8 and 64 clients, in turn, some rounds after one that only warms up.
+    """Measure every server with 1, 8, and 64 clients in turn, after a warm-up round.
 
-    Every other round goes backwards, so that nobody always follows the same one.
+    The order is reversed in every other round, so that no server always follows the same one.
+
+    Args:
+        servers: the servers by name.
+        body: body of the requests.
+        rounds: number of measured rounds.
+        seconds: duration of each load.
+        done: called with each finished round, as text.
     """
-    laps: dict[tuple[str, int], list[Load]] = {(by, n): [] for n in CLIENTS for by in found}
+    laps: dict[tuple[str, int], list[Load]] = {(by, n): [] for n in CLIENTS for by in servers}
     for number in range(rounds + 1):
         for by, clients in reversed(laps) if number % 2 else laps:
-            server, span = found[by], seconds if number else min(seconds, WARMING)
+            server, span = servers[by], seconds if number else min(seconds, WARMUP_SECONDS)
             load = apply_load(server.port, server.path, body, clients=clients, seconds=span)
             if number:
                 laps[by, clients].append(load)
         done(f"round {number} of {rounds}" if number else "warmed up")
-    return [_row(by, clients, taken, laps.get((PLAIN, clients))) for (by, clients), taken in laps.items()]
+    return [_row(by, clients, loads, laps.get((PLAIN, clients))) for (by, clients), loads in laps.items()]
 
 
-def _row(by: str, clients: int, taken: list[Load], plain: list[Load] | None) -> ServingRow:
-    rates = [load.rate for load in taken]
-    # A server that answers nothing has no rate to be compared with.
-    slow = [load.rate for load in plain or ()]
-    times = ratios(rates, slow) if slow and all(slow) else None
-    p50, p95, p99 = (statistics.median(column) for column in zip(*(load[1:4] for load in taken), strict=True))
-    return ServingRow(by, clients, spread(rates), times, p50, p95, p99, sum(load.failed for load in taken))
+def _row(by: str, clients: int, loads: list[Load], plain: list[Load] | None) -> ServingRow:
+    rates = [load.rate for load in loads]
+    # There is no ratio to a server without successful answers.
+    plain_rates = [load.rate for load in plain or ()]
+    times = ratios(rates, plain_rates) if plain_rates and all(plain_rates) else None
+    p50, p95, p99 = (statistics.median(column) for column in zip(*(load[1:4] for load in loads), strict=True))
+    return ServingRow(by, clients, spread(rates), times, p50, p95, p99, sum(load.failed for load in loads))
 
 
 def measure_batch_sizes(folder: Path, server: Server, *, rounds: int, seconds: float) -> list[BatchShare]:
-    """Samples a second at several batch sizes: gRPC and REST beside calling the SavedModel directly in a loop."""
+    """Measure the samples per second over gRPC, over REST, and without a server at several batch sizes.
+
+    Args:
+        folder: run directory with an exported version.
+        server: the server of this run.
+        rounds: number of measured rounds.
+        seconds: duration of each measurement.
+    """
     with multiprocessing.get_context("spawn").Pool(1, silence) as pool:
-        places = (str(folder), f"grpc://127.0.0.1:{server.grpc}", f"http://127.0.0.1:{server.port}")
-        # A round that only loads and warms up goes before those that count.
+        targets = (str(folder), f"grpc://127.0.0.1:{server.grpc}", f"http://127.0.0.1:{server.port}")
+        # The first round loads the models and is not measured.
         laps: dict[int, list[list[float]]] = {size: [] for size in SIZES}
         for number in range(rounds + 1):
             for size, rates in laps.items():
                 span = seconds if number else 0.1
-                row = [pool.apply(_rate, (place, folder.resolve().name, size, span)) for place in places]
+                row = [pool.apply(_rate, (target, folder.resolve().name, size, span)) for target in targets]
                 rates += [row] if number else []
     return [_share(size, *(list(column) for column in zip(*rates, strict=True))) for size, rates in laps.items()]
 
@@ -106,53 +127,63 @@ def _share(size: int, direct: list[float], grpc: list[float], rest: list[float])
 _CALLERS: dict[str, Any] = {}
 
 
-def _rate(where: str, model: str, size: int, seconds: float) -> float:
+def _rate(target: str, model: str, size: int, seconds: float) -> float:
     from lstm_ae.serving.client import connect
 
-    if where not in _CALLERS:
-        _CALLERS[where] = connect(where, model, None, "")
-    found = _CALLERS[where]
-    ((name, spec),) = found.signature.inputs.items()
+    if target not in _CALLERS:
+        _CALLERS[target] = connect(target, model, None, "")
+    caller = _CALLERS[target]
+    ((name, spec),) = caller.signature.inputs.items()
     shape = [size, *(length or 50 for length in (spec.shape or ())[1:])]
     inputs = {name: np.random.default_rng(0).uniform(0, 1, shape).round(4).astype(spec.dtype)}
-    found.call(inputs)
-    calls, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        found.call(inputs)
+    caller.call(inputs)
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        caller.call(inputs)
         calls += 1
-    return calls * size / (time.perf_counter() - began)
+    return calls * size / (time.perf_counter() - start)
 
 
 def measure_memory(
     server: Server, body: bytes, *, requests: int, done: Callable[[str], None]
 ) -> list[tuple[int, float]]:
-    """Resident megabytes of the server's process after so many requests, ten times.
+    """Measure the resident memory of a server at its start and ten times during a load.
 
-    Raises `ChildProcessError` where requests fail: a server that answers nothing needs no memory.
+    Args:
+        server: the server.
+        body: body of the requests.
+        requests: number of all requests.
+        done: called after each measurement with its result, as text.
+
+    Returns:
+        Numbers of requests and megabytes.
+
+    Raises:
+        ChildProcessError: requests failed, so that the memory is not representative.
     """
-    found = [(0, _resident(server))]
+    measurements = [(0, _resident_megabytes(server))]
     part = max(1, requests // 10)
     for tenth in range(1, 11):
         load = apply_load(server.port, server.path, body, clients=64, seconds=3600, requests=part)
         if load.failed:
             raise ChildProcessError(
-                f"{load.failed} of {part} requests failed; the memory of such a server says nothing"
+                f"{load.failed} of {part} requests failed, so the memory of the server is not representative"
             )
-        found.append((tenth * part, _resident(server)))
-        done(f"{found[-1][0]:,} requests: {found[-1][1]:.0f} MB")
-    return found
+        measurements.append((tenth * part, _resident_megabytes(server)))
+        done(f"{measurements[-1][0]:,} requests: {measurements[-1][1]:.0f} MB")
+    return measurements
 
 
-def _resident(server: Server) -> float:
+def _resident_megabytes(server: Server) -> float:
     pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
     return pages * 4096 / 1e6
 
 
 def measure_import() -> float:
-    """Seconds in which a new process imports TensorFlow, the median of three."""
-    taken = []
+    """Return the seconds in which a new process imports TensorFlow, the median of three measurements."""
+    durations = []
     for _ in range(3):
-        began = time.perf_counter()
+        start = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import tensorflow"], check=True, capture_output=True)
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+        durations.append(time.perf_counter() - start)
+    return statistics.median(durations)

@@ -1,6 +1,8 @@
-"""One autoencoder (encoder, decoder, dense output; Adam, clipped by the norm over all gradients) trained three ways.
+"""Benchmark of the training of an autoencoder by this package, by stock Keras, and by PyTorch.
 
-Ours is the whole of `lstmae toy train`: cutting, shuffling, metrics, callbacks, the state on disk after every epoch.
+The network has an encoder, a decoder, and a dense output; the optimizer is Adam with clipping by the global norm. This
+package does everything that `lstmae toy train` does: cutting, shuffling, metrics, callbacks, and a checkpoint after
+every epoch.
 """
 
 import functools
@@ -22,7 +24,14 @@ from lstm_ae.data.windows import Data, Source, Split
 
 
 class Shape(NamedTuple):
-    """What is trained: hidden units, steps of a sequence, numbers a step, samples a batch."""
+    """Size of a training.
+
+    Args:
+        units: hidden units.
+        steps: steps of a sequence.
+        features: values of a step.
+        batch: batch size.
+    """
 
     units: int
     steps: int
@@ -31,11 +40,14 @@ class Shape(NamedTuple):
 
     @property
     def laps(self) -> int:
-        """Training steps in a lap: some seconds of stock Keras at most, and no more than an epoch of the toy has."""
+        """Training steps of a lap: a few seconds of stock Keras, and at most an epoch of the toy study."""
         return max(3, min(281, 225_000 // (self.steps * max(16, self.units)) * 128 // self.batch))
 
     def operations(self) -> float:
-        """Floating-point operations of the matrix products of a step: forward once, backward twice."""
+        """Return the floating-point operations of the matrix products of a training step.
+
+        The backward pass has twice the operations of the forward pass.
+        """
         u, f = self.units, self.features
         row = (f + u) * 4 * u + (u + u) * 4 * u + u * f
         return 3 * 2 * row * self.batch * self.steps
@@ -46,25 +58,38 @@ RATE, CLIP = 0.01, 1.0
 
 
 def contestants(shape: Shape, rounds: int) -> dict[str, Contestant]:
-    """Stock Keras, ours, and PyTorch on one and on all cores where it is installed."""
-    found: dict[str, Contestant] = {
+    """Return the benchmarked implementations: stock Keras, this package, and PyTorch if it is installed.
+
+    Args:
+        shape: the size of the training.
+        rounds: number of measured laps.
+    """
+    implementations: dict[str, Contestant] = {
         "keras": functools.partial(_keras, shape, rounds),
         "ours": functools.partial(_ours, shape, rounds),
     }
     if importlib.util.find_spec("torch"):
         for threads in sorted({1, os.cpu_count() or 1}):
-            found[f"torch-{threads}"] = functools.partial(_torch, shape, rounds, threads)
-    return found
+            implementations[f"torch-{threads}"] = functools.partial(_torch, shape, rounds, threads)
+    return implementations
 
 
 def make_sequences(shape: Shape, samples: int | None = None) -> Any:
-    """Noise, `(samples, steps, features)`, as many as a lap takes: speed does not depend on what is learnt."""
+    """Return noise, because the speed does not depend on the values.
+
+    Args:
+        shape: the size of the training.
+        samples: number of samples; None for those of a lap.
+
+    Returns:
+        `(samples, steps, features)` float32.
+    """
     samples = samples or shape.laps * shape.batch
     return np.random.default_rng(0).random((samples, shape.steps, shape.features), np.float32)
 
 
-def config_of(shape: Shape, epochs: int, **others: Any) -> Toy:
-    """The configuration of ours."""
+def make_config(shape: Shape, epochs: int, **others: Any) -> Toy:
+    """Return the config of this package for a size."""
     return Toy(
         units=shape.units,
         batch_size=shape.batch,
@@ -78,11 +103,19 @@ def config_of(shape: Shape, epochs: int, **others: Any) -> Toy:
 
 
 def train_ours(shape: Shape, values: Any, laps: int, lap: Lap, **others: Any) -> None:
-    """Train with this package."""
+    """Train with this package.
+
+    Args:
+        shape: the size of the training.
+        values: `(samples, steps, features)` training data.
+        laps: number of epochs.
+        lap: called after each epoch.
+        others: further options of the config.
+    """
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.training.loop import fit
 
-    config = config_of(shape, laps, **others)
+    config = make_config(shape, laps, **others)
 
     def split(part: Any) -> Split:
         return Split(part.reshape(-1, shape.features), np.arange(len(part)) * shape.steps, shape.steps)
@@ -105,15 +138,15 @@ def _ours(shape: Shape, rounds: int, lap: Lap) -> None:
 
 
 def _keras(shape: Shape, rounds: int, lap: Lap) -> None:
-    """Train as Keras' own examples do: `compile`, `fit`, a shuffled `tf.data`."""
+    """Train as in Keras' examples: `compile`, `fit`, and a shuffled `tf.data.Dataset`."""
     import keras
     import tensorflow as tf
 
     values = make_sequences(shape)
-    given = keras.Input((shape.steps, shape.features))
-    hidden = keras.layers.LSTM(shape.units, return_sequences=True)(given)
+    inputs = keras.Input((shape.steps, shape.features))
+    hidden = keras.layers.LSTM(shape.units, return_sequences=True)(inputs)
     hidden = keras.layers.LSTM(shape.units, return_sequences=True)(hidden)
-    model = keras.Model(given, keras.layers.Dense(shape.features)(hidden))
+    model = keras.Model(inputs, keras.layers.Dense(shape.features)(hidden))
     model.compile(keras.optimizers.Adam(RATE, global_clipnorm=CLIP), "mse", jit_compile=False)
     dataset = tf.data.Dataset.from_tensor_slices((values, values)).shuffle(len(values)).batch(shape.batch).prefetch(2)
     laps = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: lap())
@@ -121,7 +154,7 @@ def _keras(shape: Shape, rounds: int, lap: Lap) -> None:
 
 
 def _torch(shape: Shape, rounds: int, threads: int, lap: Lap) -> None:
-    """Train as PyTorch's own examples do, the data in memory."""
+    """Train as in PyTorch's examples, with the data in memory."""
     import torch
 
     class Autoencoder(torch.nn.Module):
@@ -148,7 +181,11 @@ def _torch(shape: Shape, rounds: int, threads: int, lap: Lap) -> None:
 
 
 def measure_peak_flops(seconds: float = 1.0) -> float:
-    """The fastest matrix product of this machine, in floating-point operations a second, all cores."""
+    """Return the floating-point operations per second of the fastest matrix product on all cores.
+
+    Args:
+        seconds: duration of the measurement.
+    """
     import tensorflow as tf
 
     size = 1024
@@ -157,16 +194,23 @@ def measure_peak_flops(seconds: float = 1.0) -> float:
     run()
     end, best = time.perf_counter() + seconds, np.inf
     while time.perf_counter() < end:
-        began = time.perf_counter()
+        start = time.perf_counter()
         run()
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.perf_counter() - start)
     return float(2 * size**3 / best)
 
 
 def profile_step(shape: Shape, repeats: int = 100) -> dict[str, float]:
-    """Median milliseconds of a step's parts: what each adds to those before it.
+    """Measure the parts of a training step.
 
-    The parts are run as graphs of their own, one call a step; in training many steps are one call.
+    Each part is a separate graph with one call per step, whereas a training has many steps per call.
+
+    Args:
+        shape: the size of the training.
+        repeats: number of measurements.
+
+    Returns:
+        Median milliseconds that each part adds to the previous ones.
     """
     import keras
     import tensorflow as tf
@@ -178,7 +222,7 @@ def profile_step(shape: Shape, repeats: int = 100) -> dict[str, float]:
 
     values = make_sequences(shape)[: 4 * shape.batch]
     split = Split(values.reshape(-1, shape.features), np.arange(len(values)) * shape.steps, shape.steps)
-    config = config_of(shape, 1)
+    config = make_config(shape, 1)
     data = Data(split, split, split, fixed_scale(), Source("noise", "", ""))
     network = autoencoder(config, steps=shape.steps, features=shape.features)
     optimizer = keras.optimizers.Adam(RATE, global_clipnorm=CLIP)
@@ -206,10 +250,10 @@ def profile_step(shape: Shape, repeats: int = 100) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in graphs}
     for _ in range(repeats):
         for name, graph in graphs.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             graph()
-            times[name].append(time.perf_counter() - began)
-    medians = {name: 1000 * float(np.median(taken)) for name, taken in times.items()}
+            times[name].append(time.perf_counter() - start)
+    medians = {name: 1000 * float(np.median(seconds)) for name, seconds in times.items()}
     return {
         "call a graph": medians["call"],
         "cut the batch": medians["cut"] - medians["call"],
@@ -220,7 +264,16 @@ def profile_step(shape: Shape, repeats: int = 100) -> dict[str, float]:
 
 
 def measure_laps(shape: Shape, rounds: int, samples: int | None = None) -> list[float]:
-    """Seconds of ours for each of some laps (of so many samples), the first, which warms up, left out."""
+    """Measure the laps of this package without the first one, which is a warm-up.
+
+    Args:
+        shape: the size of the training.
+        rounds: number of measured laps.
+        samples: samples of a lap; None for the default.
+
+    Returns:
+        Seconds of each lap.
+    """
     ends = [time.perf_counter()]
     train_ours(shape, make_sequences(shape, samples), rounds + 1, lambda: ends.append(time.perf_counter()))
     return [end - begin for begin, end in itertools.pairwise(ends)][1:]

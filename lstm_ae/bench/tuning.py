@@ -1,6 +1,6 @@
-"""The report's grid of 18 settings, searched by this package with one job and with one a core, and by stock KerasTuner.
+"""Benchmark of a grid search of 18 settings: this package with one job and with several, and stock KerasTuner.
 
-Stock is what KerasTuner's own guide shows: `GridSearch` over a function that builds and compiles a Keras model.
+The stock search is the one of KerasTuner's guide: `GridSearch` over a function that builds and compiles a Keras model.
 """
 
 import functools
@@ -18,18 +18,21 @@ from lstm_ae.config.space import REPORT
 from lstm_ae.data.toy import load
 from lstm_ae.errors import ConfigError
 
-# What both sides of the comparison are given, and how ours is computed.
-_BOTH = {*(axis.name for axis in REPORT.axes), "sequences", "epochs", "batch_size", "schedule", "seed", "patience"}
+# Options that both searches have.
+_COMMON = {*(axis.name for axis in REPORT.axes), "sequences", "epochs", "batch_size", "schedule", "seed", "patience"}
+# Options that change only how this package computes.
 _COMPUTING = {"parts", "kernel"}
+# The file in which a process writes the result of its search.
+RESULT = "result.json"
 
 
 class SearchTiming(NamedTuple):
-    """A search that has ended.
+    """Timing of a search.
 
     Args:
-        by: who searched.
-        seconds: of the whole search, as who waits for it has them: imports, starting of processes and tracing included.
-        trials: settings tried.
+        by: the implementation.
+        seconds: duration of the whole search, including imports, start of processes, and tracing.
+        trials: number of trials.
         best: the lowest validation loss.
     """
 
@@ -40,23 +43,26 @@ class SearchTiming(NamedTuple):
 
 
 def require_stock_search(config: Toy) -> None:
-    """Raise `ConfigError` where a config has what the stock search does not do as well."""
-    usual = Toy().to_dict()
+    """Check that the stock search supports a config.
+
+    Raises:
+        ConfigError: an option has no equivalent in the stock search.
+    """
+    defaults = Toy().to_dict()
     for name, value in config.to_dict().items():
-        if name not in _BOTH | _COMPUTING and value != usual[name]:
-            raise ConfigError(
-                f"{flag_name(name)} is for ours alone, not for KerasTuner beside it. Leave it out, or add --no-stock"
-            )
+        if name not in _COMMON | _COMPUTING and value != defaults[name]:
+            raise ConfigError(f"{flag_name(name)} is not available in the stock search. Remove it or pass --no-stock.")
 
 
 def time_searches(config: Toy, jobs: int, *, stock: bool, done: Callable[[str], None]) -> Iterator[SearchTiming]:
-    """Search the report's grid in turn: with one job, with so many, and with stock Keras and KerasTuner.
+    """Time the search of the report's grid with one job, with several jobs, and with stock KerasTuner.
 
     Args:
-        config: sequences, epochs, batch and all that is not searched. KerasTuner's stops no training early, so its
-            patience is to be 0; see `require_stock_search` as well.
-        stock: whether to run the last, which takes longest by far.
-        done: told who has begun.
+        config: values of the options that are not searched. Its patience must be 0, because the stock search has no
+            early stopping; see also `require_stock_search`.
+        jobs: number of jobs.
+        stock: whether to run the stock search, which takes the longest.
+        done: called with each implementation before it runs.
     """
     contestants: dict[str, Callable[[Path, Lap], None]] = {
         f"{number} {'job' if number == 1 else 'jobs'}": functools.partial(_ours, config, number)
@@ -68,12 +74,12 @@ def time_searches(config: Toy, jobs: int, *, stock: bool, done: Callable[[str], 
         done(name)
         with tempfile.TemporaryDirectory() as folder, Runner(functools.partial(contestant, Path(folder))) as runner:
             seconds = runner.run_a_lap()
-            told = json.loads((Path(folder) / "told.json").read_text())
-        yield SearchTiming(name, seconds, told["trials"], told["best"])
+            result = json.loads((Path(folder) / RESULT).read_text())
+        yield SearchTiming(name, seconds, result["trials"], result["best"])
 
 
-class _Silent:
-    """Who is told of a search here."""
+class _SilentObserver:
+    """Observer of a search that does nothing."""
 
     def started(self, trial: Any) -> None:
         pass
@@ -85,7 +91,7 @@ class _Silent:
         pass
 
 
-def _ours(config: Toy, jobs: int, place: Path, lap: Lap) -> None:
+def _ours(config: Toy, jobs: int, directory: Path, lap: Lap) -> None:
     from lstm_ae.search import directory as folders
     from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores
     from lstm_ae.search.job import DataLoader, data_key
@@ -94,17 +100,17 @@ def _ours(config: Toy, jobs: int, place: Path, lap: Lap) -> None:
 
     data = load(config)
     plan = SearchPlan(config=config, axes=REPORT.axes, objective=choose_objective(config, None))
-    folder = folders.create_search(place / "search", plan, data.source, data.symbols, "lstmae bench tune")
+    folder = folders.create_search(directory / "search", plan, data.source, data.symbols, "lstmae bench tune")
     executor: Executor = LocalExecutor(DataLoader({data_key(config): data}), lambda step: None, lambda: False)
     if jobs > 1:
         executor = WorkerPool(jobs, max(1, cores() // jobs), lambda step: None, folder.log)
     with open_record(folder) as record:
-        run_trials(record, folder, executor, _Silent(), clock=TimeBudget(None))
-        _tell(place, [trial.score for trial in record.trials])
+        run_trials(record, folder, executor, _SilentObserver(), clock=TimeBudget(None))
+        _write_result(directory, [trial.score for trial in record.trials])
     lap()
 
 
-def _stock(config: Toy, place: Path, lap: Lap) -> None:
+def _stock(config: Toy, directory: Path, lap: Lap) -> None:
     import keras
     import keras_tuner
 
@@ -114,10 +120,10 @@ def _stock(config: Toy, place: Path, lap: Lap) -> None:
 
     def build(hp: Any) -> Any:
         chosen = REPORT(hp, config)
-        given = keras.Input(train.shape[1:])
-        hidden = keras.layers.LSTM(chosen.units, return_sequences=True)(given)
+        inputs = keras.Input(train.shape[1:])
+        hidden = keras.layers.LSTM(chosen.units, return_sequences=True)(inputs)
         hidden = keras.layers.LSTM(chosen.units, return_sequences=True)(hidden)
-        model = keras.Model(given, keras.layers.Dense(1)(hidden))
+        model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
         rate: Any = chosen.learning_rate
         if chosen.schedule == "cosine":
             rate = keras.optimizers.schedules.CosineDecay(rate, chosen.epochs * steps)
@@ -125,7 +131,7 @@ def _stock(config: Toy, place: Path, lap: Lap) -> None:
         return model
 
     tuner = keras_tuner.GridSearch(
-        build, objective="val_loss", seed=config.seed + 1, directory=str(place), project_name="search"
+        build, objective="val_loss", seed=config.seed + 1, directory=str(directory), project_name="search"
     )
     tuner.oracle.verbose = 0
     tuner.search(
@@ -137,11 +143,11 @@ def _stock(config: Toy, place: Path, lap: Lap) -> None:
         verbose=0,
     )
     scores = [trial.score for trial in tuner.oracle.trials.values()]
-    _tell(place, [math.nan if score is None else score for score in scores])
+    _write_result(directory, [math.nan if score is None else score for score in scores])
     lap()
 
 
-def _tell(place: Path, scores: list[float]) -> None:
+def _write_result(directory: Path, scores: list[float]) -> None:
     finite = [score for score in scores if math.isfinite(score)]
-    told = {"trials": len(scores), "best": min(finite, default=math.inf)}
-    (place / "told.json").write_text(json.dumps(told))
+    result = {"trials": len(scores), "best": min(finite, default=math.inf)}
+    (directory / RESULT).write_text(json.dumps(result))

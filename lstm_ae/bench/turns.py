@@ -1,4 +1,4 @@
-"""Contestants that run in turn, so that a noisy machine is noisy for all of them."""
+"""Benchmark runner: implementations run in turn, so that noise of the machine affects all of them."""
 
 import contextlib
 import multiprocessing
@@ -14,7 +14,13 @@ Contestant = Callable[[Lap], None]
 
 
 class Spread(NamedTuple):
-    """Median, smallest and largest of some rounds."""
+    """Spread of a measurement over the rounds.
+
+    Args:
+        median: the median.
+        low: the smallest value.
+        high: the largest value.
+    """
 
     median: float
     low: float
@@ -22,31 +28,40 @@ class Spread(NamedTuple):
 
 
 def spread(values: list[float]) -> Spread:
-    """The spread of some values."""
+    """Return the spread of values.
+
+    >>> spread([3.0, 1.0, 2.0])
+    Spread(median=2.0, low=1.0, high=3.0)
+    """
     return Spread(statistics.median(values), min(values), max(values))
 
 
 def ratios(others: list[float], ours: list[float]) -> Spread:
-    """How many times longer the others took, round by round."""
+    """Return the spread of the ratios `others / ours`, round by round.
+
+    >>> ratios([2.0, 6.0], [1.0, 2.0])
+    Spread(median=2.5, low=2.0, high=3.0)
+    """
     return spread([other / our for other, our in zip(others, ours, strict=True)])
 
 
 def take_turns(
     contestants: Mapping[str, Contestant], rounds: int, done: Callable[[int], None]
 ) -> dict[str, list[float]]:
-    """Run every contestant for a lap, then every one for another, and so on.
+    """Run one lap of every implementation in each round.
 
     Args:
-        contestants: each is called once, in a process of its own, so that no library's threads wait in another's way,
-            and calls what it is given at the end of every lap. They are pickled.
-        rounds: laps that count. One more is run before them, which warms up.
-        done: called with the number of rounds done.
+        contestants: the implementations by name. Each is pickled and called once in its own process, so that threads
+            of different libraries do not interfere. It must call its argument at the end of every lap.
+        rounds: number of measured laps. A warm-up lap precedes them.
+        done: called with the number of finished rounds.
 
     Returns:
-        Seconds of each contestant's laps.
+        Seconds of each lap of each implementation.
 
     Raises:
-        What a contestant raises; `ChildProcessError` where one dies.
+        ChildProcessError: a process died.
+        Exception: the exception of an implementation.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     with contextlib.ExitStack() as stack:
@@ -59,14 +74,18 @@ def take_turns(
 
 
 class Runner:
-    """A contestant's process, which waits between its laps. It ends with the context."""
+    """Process of an implementation, which waits between its laps and ends with the context.
+
+    Args:
+        contestant: the implementation.
+    """
 
     def __init__(self, contestant: Contestant) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_body, args=(contestant, theirs))
+        self.pipe, child_pipe = context.Pipe()
+        self.process = context.Process(target=_run_contestant, args=(contestant, child_pipe))
         self.process.start()
-        theirs.close()
+        child_pipe.close()
 
     def __enter__(self) -> Self:
         return self
@@ -77,28 +96,36 @@ class Runner:
         self.pipe.close()
 
     def run_a_lap(self) -> float:
-        """Let it run to the end of its lap; returns the seconds, raises what it raises."""
+        """Run one lap.
+
+        Returns:
+            Seconds of the lap.
+
+        Raises:
+            ChildProcessError: the process died.
+            Exception: the exception of the implementation.
+        """
         self.pipe.send(None)
         try:
             answer = self.pipe.recv()
         except EOFError:
             self.process.join()
-            raise ChildProcessError(f"A contestant's process died with exit code {self.process.exitcode}") from None
+            raise ChildProcessError(f"A benchmark process died with exit code {self.process.exitcode}") from None
         if isinstance(answer, BaseException):
             raise answer
         return float(answer)
 
 
-def _body(contestant: Contestant, pipe: Connection) -> None:
+def _run_contestant(contestant: Contestant, pipe: Connection) -> None:
     silence()
     pipe.recv()
-    began = time.perf_counter()
+    start = time.perf_counter()
 
     def lap() -> None:
-        nonlocal began
-        pipe.send(time.perf_counter() - began)
+        nonlocal start
+        pipe.send(time.perf_counter() - start)
         pipe.recv()
-        began = time.perf_counter()
+        start = time.perf_counter()
 
     try:
         contestant(lap)
@@ -107,5 +134,5 @@ def _body(contestant: Contestant, pipe: Connection) -> None:
 
 
 def silence() -> None:
-    """TensorFlow greets on stderr, past every log level."""
+    """Discard stderr, because TensorFlow writes messages to it regardless of the log level."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

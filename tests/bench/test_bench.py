@@ -132,7 +132,7 @@ def test_both_searches_are_given_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     for option in ("--layers 2", "--cell gru", "--optimizer sgd", "--dropout 0.1", "--preset code"):
         said = call(f"bench tune {option}")
         assert said.code == 2
-        assert "is for ours alone, not for KerasTuner beside it. Leave it out, or add --no-stock" in said.err
+        assert "is not available in the stock search. Remove it or pass --no-stock." in said.err
     assert call("bench tune --patience 3").code == 2
     asked: list[Toy] = []
 
@@ -225,7 +225,7 @@ def test_memory_of_a_server_that_answers_nothing_is_no_memory(monkeypatch: pytes
 def test_the_plain_server_needs_a_run(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     with (
-        pytest.raises(ConfigError, match=r"needs '.*model\.keras'; give a run, or add --no-plain"),
+        pytest.raises(ConfigError, match=r"needs '.*model\.keras'. Pass a run or --no-plain"),
         servers.start_servers(tmp_path, plain=True),
     ):
         pass
