@@ -1,1 +1,1 @@
-"""What a long command will take, before it is given: time, memory and disk, from a few of its own training steps."""
+"""Estimates of the time, memory, and disk usage of long commands from a few timed training steps."""

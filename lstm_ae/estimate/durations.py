@@ -1,4 +1,4 @@
-"""How long things take, and what an estimate of them says."""
+"""Durations and estimates of commands."""
 
 import dataclasses
 from typing import NamedTuple
@@ -8,7 +8,12 @@ from lstm_ae.formatting import format_count
 
 @dataclasses.dataclass(frozen=True)
 class Duration:
-    """Seconds, as the median of what was timed says, and as the slowest says."""
+    """Duration in seconds.
+
+    Args:
+        usual: from the median of the measurements.
+        slowest: from the slowest measurement.
+    """
 
     usual: float
     slowest: float
@@ -16,12 +21,18 @@ class Duration:
     def __add__(self, other: "Duration") -> "Duration":
         return Duration(self.usual + other.usual, self.slowest + other.slowest)
 
-    def __mul__(self, times: float) -> "Duration":
-        return Duration(self.usual * times, self.slowest * times)
+    def __mul__(self, factor: float) -> "Duration":
+        return Duration(self.usual * factor, self.slowest * factor)
 
 
 class EstimatePart(NamedTuple):
-    """A part of what a command does: its name, how it was reckoned, and how long it takes."""
+    """Part of a command.
+
+    Args:
+        name: its name.
+        how: how the duration was calculated.
+        duration: its duration.
+    """
 
     name: str
     how: str
@@ -29,14 +40,14 @@ class EstimatePart(NamedTuple):
 
 
 class CommandEstimate(NamedTuple):
-    """What a command will take.
+    """Estimate of the cost of a command.
 
     Args:
-        parts: what it does, in order.
-        memory: bytes of main memory at the peak, over all processes; None where the system does not tell.
-        disk: bytes that it leaves.
-        meanwhile: bytes that it takes besides while it runs.
-        notes: what the numbers rest on.
+        parts: its parts in order.
+        memory: peak of the main memory of all processes in bytes; None if the system does not report it.
+        disk: bytes of its results.
+        meanwhile: bytes of temporary files.
+        notes: assumptions of the estimate.
     """
 
     parts: tuple[EstimatePart, ...]
@@ -47,12 +58,18 @@ class CommandEstimate(NamedTuple):
 
     @property
     def duration(self) -> Duration:
-        """Of all parts."""
+        """The duration of all parts."""
         return sum((part.duration for part in self.parts), Duration(0, 0))
 
 
 class TrainingWork(NamedTuple):
-    """What is to be done in a training: epochs, training steps and validation windows of each."""
+    """Amount of work of a training.
+
+    Args:
+        epochs: number of epochs.
+        steps: training steps of an epoch.
+        windows: validation windows of an epoch.
+    """
 
     epochs: int
     steps: int
@@ -60,13 +77,13 @@ class TrainingWork(NamedTuple):
 
 
 class TrainingPace(NamedTuple):
-    """How fast a training goes here.
+    """Speed of a training.
 
     Args:
-        start: seconds to build the model and to compile the first step and the first validation.
-        step: of a training step.
-        window: of a validation window.
-        save: seconds to write the state, which is done before the first epoch and after every one.
+        start: seconds to build the model and to compile the first training step and validation.
+        step: duration of a training step.
+        window: duration of the validation of a window.
+        save: seconds to write the training state, before the first epoch and after each one.
     """
 
     start: float
@@ -75,20 +92,20 @@ class TrainingPace(NamedTuple):
     save: float
 
     def of(self, work: TrainingWork) -> Duration:
-        """The duration of a training."""
+        """Return the duration of a training."""
         return sum((part.duration for part in self.parts(work)), Duration(0, 0))
 
     def before_epochs(self, work: TrainingWork) -> Duration:
-        """The duration of what a training does before its first epoch."""
+        """Return the duration of a training before its first epoch."""
         start = Duration(1, 1) * (self.start + self.save)
         return start + self.window * work.windows
 
     def parts(self, work: TrainingWork) -> tuple[EstimatePart, ...]:
-        """A training's parts."""
+        """Return the parts of a training."""
         epochs, steps, windows = work
         each = f"{format_count(epochs, 'epoch')} of"
         return (
-            EstimatePart("compile", "the model is built and its graphs are traced", Duration(self.start, self.start)),
+            EstimatePart("compile", "build the model and trace its graphs", Duration(self.start, self.start)),
             EstimatePart(
                 "train",
                 f"{each} {format_count(steps, 'step')}, {1000 * self.step.usual:.3g} ms each",
@@ -96,12 +113,12 @@ class TrainingPace(NamedTuple):
             ),
             EstimatePart(
                 "validate",
-                f"the start and {each} {format_count(windows, 'window')}",
+                f"before the first epoch, and {each} {format_count(windows, 'window')}",
                 self.window * ((epochs + 1) * windows),
             ),
             EstimatePart(
                 "save",
-                f"the state, before the first epoch and after each: {1000 * self.save:.0f} ms",
+                f"the training state, before the first epoch and after each: {1000 * self.save:.0f} ms",
                 Duration(1, 1) * ((epochs + 1) * self.save),
             ),
         )

@@ -1,4 +1,4 @@
-"""What a backtest or a choice by folds takes: one training of it is timed, and all of them are counted."""
+"""Estimates of backtests and of k-fold selections, from one or two timed trainings."""
 
 import time
 from collections.abc import Sequence
@@ -11,47 +11,56 @@ from lstm_ae.data.prices import prepare_prices
 from lstm_ae.data.windows import Data
 from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart
 from lstm_ae.estimate.memory import peak_memory
-from lstm_ae.estimate.searches import SECONDS, corner_settings, extreme_settings
+from lstm_ae.estimate.searches import corner_settings, extreme_settings, measure_extremes
 from lstm_ae.estimate.training import MEMORY, describe_patience, measure_training, training_work
 from lstm_ae.files import as_json
 from lstm_ae.formatting import format_count
 from lstm_ae.studies import load_study
 
-# Bytes of what is kept of a training in a choice by folds.
-KEPT = 40
+# Bytes of the result of a training in a k-fold selection.
+RESULT_BYTES = 40
 
 
 def estimate_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> CommandEstimate:
-    """What `lstm_ae.backtest.prices.backtest_prices` takes. The largest of its trainings is timed.
+    """Estimate the cost of `lstm_ae.backtest.prices.backtest_prices` by timing its largest training.
+
+    Args:
+        config: the config.
+        folds: number of folds.
+        by: split by "time" or by "company".
+        refit: whether each fold has its own training.
 
     Raises:
-        ConfigError, DataError: as a backtest does.
+        ConfigError: the options are not valid for a backtest.
+        DataError: the data is not sufficient.
     """
-    quotes, every = prices.plan_backtest(config, folds, by=by, refit=refit)
-    began = time.monotonic()
+    quotes, fold_rows = prices.plan_backtest(config, folds, by=by, refit=refit)
+    start = time.monotonic()
     works, windows = [], []
     largest: Data | None = None
-    for rows in every:
+    for rows in fold_rows:
         data = prepare_prices(config, quotes, rows, held_out=by == "company")
         works.append(training_work(config, data))
         windows.append(data.test.samples)
         if largest is None or data.train.samples > largest.train.samples:
             largest = data
     assert largest is not None
-    prepared = time.monotonic() - began
+    prepare_seconds = time.monotonic() - start
     works = works if refit else works[:1]
-    found = measure_training(config, largest, finish=False)
+    measured = measure_training(config, largest, finish=False)
     model = load_study("snp").build(config, largest)
-    began = time.monotonic()
+    start = time.monotonic()
     fold = prices.test_price_fold((model, 1), largest, 1)
-    # Each fold's model is traced anew, so that a test takes hardly less where there is less to test.
-    tests = (time.monotonic() - began) * folds
+    # The model of each fold is traced again, which takes most of the time of a test, so all tests take about as long.
+    tests = (time.monotonic() - start) * folds
     steps = [work.epochs * work.steps for work in works]
-    of_steps = f"{min(steps):,} to {max(steps):,}" if len(set(steps)) > 1 else f"{steps[0]:,}"
-    whole = sum((found.pace.of(work) for work in works), Duration(0, 0))
+    steps_text = f"{min(steps):,} to {max(steps):,}" if len(set(steps)) > 1 else f"{steps[0]:,}"
+    total = sum((measured.pace.of(work) for work in works), Duration(0, 0))
     parts = (
-        EstimatePart("prepare", f"the windows of {format_count(folds, 'fold')}", Duration(prepared, prepared)),
-        EstimatePart("train", f"{format_count(len(works), 'training')} of {of_steps} steps", whole),
+        EstimatePart(
+            "prepare", f"the windows of {format_count(folds, 'fold')}", Duration(prepare_seconds, prepare_seconds)
+        ),
+        EstimatePart("train", f"{format_count(len(works), 'training')} of {steps_text} steps", total),
         EstimatePart(
             "test",
             f"{format_count(folds, 'test')} on {min(windows):,} to {max(windows):,} windows",
@@ -59,47 +68,62 @@ def estimate_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool 
         ),
     )
     disk = folds * len(as_json(fold._asdict()))
-    return CommandEstimate(parts, peak_memory(), disk, 2 * found.state, (*describe_patience(config), MEMORY))
+    return CommandEstimate(parts, peak_memory(), disk, 2 * measured.state, (*describe_patience(config), MEMORY))
 
 
-def estimate_table_backtest(config: Series, folds: int, reading: Progress | None = None) -> CommandEstimate:
-    """What `lstm_ae.backtest.tables.backtest_table` takes. The last of its trainings, the largest, is timed.
+def estimate_table_backtest(config: Series, folds: int, progress: Progress | None = None) -> CommandEstimate:
+    """Estimate the cost of `lstm_ae.backtest.tables.backtest_table` by timing its last and largest training.
+
+    Args:
+        config: the config.
+        folds: number of folds.
+        progress: reports the progress of reading the table.
 
     Raises:
-        ConfigError, DataError: as a backtest does.
+        ConfigError: the options are not valid for a backtest.
+        DataError: the data is not sufficient.
     """
-    config, table, _ = tables.start_backtest(config, folds, reading)
-    began = time.monotonic()
-    every = [tables.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
-    prepared = time.monotonic() - began
-    works = [training_work(config, one.data) for one in every]
-    last = every[-1]
-    found = measure_training(last.config, last.data, finish=False)
+    config, table, _ = tables.start_backtest(config, folds, progress)
+    start = time.monotonic()
+    splits = [tables.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
+    prepare_seconds = time.monotonic() - start
+    works = [training_work(config, split.data) for split in splits]
+    last = splits[-1]
+    measured = measure_training(last.config, last.data, finish=False)
     model = load_study("series").build(last.config, last.data)
-    began = time.monotonic()
+    start = time.monotonic()
     fold = tables.test_table_fold(last, model, 1, folds)
-    tests = (time.monotonic() - began) * folds
-    whole = sum((found.pace.of(work) for work in works), Duration(0, 0))
+    tests = (time.monotonic() - start) * folds
+    total = sum((measured.pace.of(work) for work in works), Duration(0, 0))
     steps = [work.epochs * work.steps for work in works]
     parts = (
-        EstimatePart("prepare", f"the windows of {format_count(folds, 'fold')}", Duration(prepared, prepared)),
-        EstimatePart("train", f"{format_count(folds, 'training')} of {steps[0]:,} to {steps[-1]:,} steps", whole),
+        EstimatePart(
+            "prepare", f"the windows of {format_count(folds, 'fold')}", Duration(prepare_seconds, prepare_seconds)
+        ),
+        EstimatePart("train", f"{format_count(folds, 'training')} of {steps[0]:,} to {steps[-1]:,} steps", total),
         EstimatePart(
             "test", f"{format_count(folds, 'test')} on {last.data.test.samples:,} windows", Duration(tests, tests)
         ),
     )
     disk = folds * len(as_json(fold._asdict()))
-    return CommandEstimate(parts, peak_memory(), disk, 2 * found.state, (*describe_patience(config), MEMORY))
+    return CommandEstimate(parts, peak_memory(), disk, 2 * measured.state, (*describe_patience(config), MEMORY))
 
 
 def estimate_kfold(config: Snp, axes: Sequence[Axis], folds: int, *, keep: float = 0.5) -> CommandEstimate:
-    """What `lstm_ae.backtest.kfold.kfold` takes. The smallest and the largest setting are timed.
+    """Estimate the cost of `lstm_ae.backtest.kfold.kfold` by timing its smallest and its largest setting.
+
+    Args:
+        config: values of the options that are not searched.
+        axes: the searched options.
+        folds: number of folds.
+        keep: share of the settings in the second round.
 
     Raises:
-        ConfigError, DataError: as a choice by folds does.
+        ConfigError: the options are not valid for a k-fold selection.
+        DataError: the data is not sufficient.
     """
-    quotes, every = kfold.plan_kfold(config, axes)
-    configs = [config.with_values(values) for values in every]
+    quotes, settings = kfold.plan_kfold(config, axes)
+    configs = [config.with_values(values) for values in settings]
     widest = max(one.window for one in configs)
     first_block = next(kfold.kfold_blocks(quotes, folds, widest, 0))
 
@@ -108,15 +132,14 @@ def estimate_kfold(config: Snp, axes: Sequence[Axis], folds: int, *, keep: float
         return prepare_prices(one, quotes, first_block)
 
     small, large = extreme_settings(corner_settings(config, axes), load)
-    last = measure_training(large, load(large), seconds=SECONDS)
-    first = last if small == large else measure_training(small, load(small), seconds=SECONDS, finish=False)
-    one, other = (found.pace.of(found.work) for found in (first, last))
-    trainings = (len(every) + kfold.second_round_settings(len(every), keep)) * folds
-    each = Duration((one.usual + other.usual) / 2, max(one.slowest, other.slowest))
-    told = f"{format_count(trainings, 'training')} of {one.usual:.3g} to {other.usual:.3g} s, in two rounds"
+    largest, smallest = measure_extremes(small, large, load)
+    low, high = (measured.pace.of(measured.work) for measured in (smallest, largest))
+    trainings = (len(settings) + kfold.second_round_settings(len(settings), keep)) * folds
+    each = Duration((low.usual + high.usual) / 2, max(low.slowest, high.slowest))
+    how = f"{format_count(trainings, 'training')} of {low.usual:.3g} to {high.usual:.3g} s, in two rounds"
     parts = (
-        EstimatePart("train", told, each * trainings),
-        EstimatePart("winner", "trained as usual, measured, drawn and saved", each + last.finish),
+        EstimatePart("train", how, each * trainings),
+        EstimatePart("winner", "train, evaluate, draw, and save it", each + largest.finish),
     )
-    notes = ("all settings are taken as between the smallest and the largest", *describe_patience(config), MEMORY)
-    return CommandEstimate(parts, peak_memory(), last.run + trainings * KEPT, 2 * last.state, notes)
+    notes = ("settings are assumed to lie between the smallest and the largest", *describe_patience(config), MEMORY)
+    return CommandEstimate(parts, peak_memory(), largest.run + trainings * RESULT_BYTES, 2 * largest.state, notes)

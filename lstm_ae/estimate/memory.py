@@ -1,4 +1,4 @@
-"""How much main memory a process has taken."""
+"""Peak memory of a process."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,12 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_memory() -> int | None:
-    """The most main memory that this process has had so far, in bytes; None where the system does not tell."""
-    if STATUS.is_file():  # on Linux ru_maxrss begins at what the process had that started this one
+    """Return the peak main memory of this process in bytes; None if the system does not report it."""
+    if STATUS.is_file():  # On Linux ru_maxrss starts at the value of the parent process.
         lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-        held = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
-        if held:
-            return held[0]
+        peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
+        if peaks:
+            return peaks[0]
     try:
         import resource
     except ImportError:  # Windows

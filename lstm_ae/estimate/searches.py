@@ -1,4 +1,4 @@
-"""What a search takes: its smallest and its largest setting are timed, as many at once as will run."""
+"""Estimate of a search from its smallest and its largest setting, timed in as many processes as will run."""
 
 import contextlib
 import itertools
@@ -29,23 +29,24 @@ from lstm_ae.studies import load_study
 
 # Seconds of training steps to time of each setting.
 SECONDS = 1.5
-# Options that change what is learnt, and not how long it takes.
+# Options that do not change the duration of a training step.
 SAME_SIZE = (
     *("learning_rate", "schedule", "warmup", "beta_2", "epsilon", "weight_decay", "clip"),
     *("gates", "memory", "recurrent"),
     *("seed", "patience", "reconstruction_weight", "label_smoothing"),
 )
-# Settings to build, to find the smallest and the largest.
-BUILT = 32
+# Largest number of settings that are built to find the smallest and the largest.
+MAX_BUILT = 32
 
 
 class SearchExtremes(NamedTuple):
-    """What was seen of the smallest and the largest setting.
+    """Measurements of the smallest and the largest setting.
 
     Args:
-        small, large: the settings, measured.
-        started: seconds until the processes that run trials were ready; 0 where this one does.
-        memory: bytes of the peak of one of them.
+        small: measurements of the smallest setting.
+        large: measurements of the largest setting.
+        started: seconds until the worker processes were ready; 0 without worker processes.
+        memory: peak memory of one process in bytes; None if the system does not report it.
     """
 
     small: MeasuredTraining
@@ -55,65 +56,77 @@ class SearchExtremes(NamedTuple):
 
 
 def estimate_search(plan: SearchPlan, data: Data, *, jobs: int, keep: int = 1, refit: bool = False) -> CommandEstimate:
-    """What a search takes until its runs are written.
+    """Estimate the cost of a search including the runs of the best trials.
 
     Args:
-        data: of the plan's own config.
+        plan: the plan of the search.
+        data: data of the plan's config.
         jobs: trials at once.
-        keep: trials that become runs.
-        refit: whether the winner is trained once more.
+        keep: number of best trials that become runs.
+        refit: whether the winner is trained again on train and validation.
     """
     load = DataLoader({data_key(plan.config): data})
     small, large = extreme_settings(corner_settings(plan.config, plan.axes), load)
-    ends = _here(small, large, load) if jobs == 1 else _beside(small, large, jobs)
+    extremes = _measure_here(small, large, load) if jobs == 1 else _measure_in_processes(small, large, jobs)
     trials, epochs = count_trials(plan)
-    together = min(jobs, trials)
-    low, high = (_trials(end, trials * plan.repeats, epochs) for end in ends[:2])
-    # Rounds are whole: at the end of the last one processes wait for the others.
-    rounds = math.ceil(trials / together)
+    parallel = min(jobs, trials)
+    low, high = (_sequential_trials(end, trials * plan.repeats, epochs) for end in extremes[:2])
+    # In the last round, idle processes wait for the others.
+    rounds = math.ceil(trials / parallel)
     all_trials = Duration((low.usual + high.usual) / 2, max(low.slowest, high.slowest)) * (rounds / trials)
-    each = " to ".join(f"{whole.usual / trials:.3g}" for whole in (low, high))
-    parts = [EstimatePart("train", f"{format_count(trials, 'trial')} of {each} s, {together} at once", all_trials)]
-    if ends.started:
-        parts.insert(0, EstimatePart("start", f"{together} processes that run trials", Duration(1, 1) * ends.started))
+    each = " to ".join(f"{total.usual / trials:.3g}" for total in (low, high))
+    parts = [EstimatePart("train", f"{format_count(trials, 'trial')} of {each} s, {parallel} at once", all_trials)]
+    if extremes.started:
+        parts.insert(0, EstimatePart("start", f"{parallel} worker processes", Duration(1, 1) * extremes.started))
     if keep:
-        told = f"the best {format_count(keep, 'trial')} measured, drawn and saved"
-        parts.append(EstimatePart("finish", told, ends.large.finish * keep))
+        how = f"evaluate, draw, and save the best {format_count(keep, 'trial')}"
+        parts.append(EstimatePart("finish", how, extremes.large.finish * keep))
     if refit:
-        again = ends.large.pace.of(ends.large.work) + ends.large.finish
-        parts.append(EstimatePart("refit", "the winner, on train and validation", again))
-    notes = [_sizes(plan, small, large)]
+        refit_duration = extremes.large.pace.of(extremes.large.work) + extremes.large.finish
+        parts.append(EstimatePart("refit", "the winner, on train and validation", refit_duration))
+    notes = [_describe_sizes(plan, small, large)]
     if plan.prune or 0 < plan.config.patience < plan.config.epochs:
-        notes.append("trainings that end early take less")
-    memory, own = ends.memory, peak_memory()
-    if jobs == 1 or memory is None or own is None:
+        notes.append("trainings that end early take less time")
+    memory, main_memory = extremes.memory, peak_memory()
+    if jobs == 1 or memory is None or main_memory is None:
         notes.append(MEMORY)
     else:
-        memory = own + together * memory
-        notes.append(f"memory is the peak of this process and of {together} that run trials")
-    # What may be gone on with, or become a run, is kept until then.
-    states = trials * plan.repeats if plan.search == "hyperband" else together + keep
+        memory = main_memory + parallel * memory
+        notes.append(f"memory is the peak of this process and of {parallel} worker processes")
+    # Hyperband keeps the states of all trials, other searches those of running and best trials.
+    states = trials * plan.repeats if plan.search == "hyperband" else parallel + keep
     return CommandEstimate(
-        tuple(parts), memory, ends.large.run * (keep + refit), states * ends.large.state, tuple(notes)
+        tuple(parts), memory, extremes.large.run * (keep + refit), states * extremes.large.state, tuple(notes)
     )
 
 
-def _trials(found: MeasuredTraining, trainings: int, epochs: int | None) -> Duration:
-    """So many trainings of one setting, one after another; `epochs` of all, where they are not trained to the end."""
-    whole = found.work._replace(epochs=epochs or trainings * found.work.epochs)
-    return found.pace.of(whole) + found.pace.before_epochs(whole) * (trainings - 1)
+def _sequential_trials(measured: MeasuredTraining, trainings: int, epochs: int | None) -> Duration:
+    """Return the duration of several trainings in sequence.
+
+    Args:
+        measured: one training.
+        trainings: number of trainings.
+        epochs: epochs of all trainings; None if every training runs to its last epoch.
+    """
+    total = measured.work._replace(epochs=epochs or trainings * measured.work.epochs)
+    return measured.pace.of(total) + measured.pace.before_epochs(total) * (trainings - 1)
 
 
 def corner_settings(config: Config, axes: Sequence[Axis]) -> Iterator[Config]:
-    """Settings at the ends of what is searched and changes their size; all of them where there are names.
+    """Yield the settings with the lowest and highest values of the options that change the size of a training.
 
-    Those with all numbers at their low ends, or all at their high ones, come first: who looks at some sees these.
+    Options with named values take all of their values. Settings with all numbers at their lowest or all at their
+    highest values come first. Invalid combinations are left out.
+
+    Args:
+        config: values of the options that are not searched.
+        axes: the searched options.
     """
     choices = [axis.values[:1] if axis.name in SAME_SIZE and axis.values else _ends(axis) for axis in axes]
     named = [bool(axis.values) and isinstance(axis.values[0], str) for axis in axes]
 
-    def all_at(place: int) -> Iterator[tuple[Any, ...]]:
-        return itertools.product(*(c if name else (c[place],) for c, name in zip(choices, named, strict=True)))
+    def all_at(index: int) -> Iterator[tuple[Any, ...]]:
+        return itertools.product(*(c if name else (c[index],) for c, name in zip(choices, named, strict=True)))
 
     first = itertools.chain.from_iterable(zip(all_at(0), all_at(-1), strict=True))
     seen = set()
@@ -121,7 +134,7 @@ def corner_settings(config: Config, axes: Sequence[Axis]) -> Iterator[Config]:
         if values in seen:
             continue
         seen.add(values)
-        with contextlib.suppress(ConfigError):  # such a setting fails when it is its turn
+        with contextlib.suppress(ConfigError):
             yield config.with_values({axis.name: value for axis, value in zip(axes, values, strict=True)})
 
 
@@ -134,9 +147,14 @@ def _ends(axis: Axis) -> Sequence[Any]:
 
 
 def extreme_settings(configs: Iterable[Config], load: Load) -> tuple[Config, Config]:
-    """The settings with the least and the most to compute: parameters, times steps of a sequence, times epochs.
+    """Return the settings with the smallest and the largest product of parameters, sequence length, and epochs.
 
-    Of many settings only the first ones are looked at.
+    Args:
+        configs: the settings, of which the first `MAX_BUILT` are considered.
+        load: returns the data of a config.
+
+    Raises:
+        ConfigError: there is no valid setting.
     """
 
     def size(config: Config) -> tuple[int, int]:
@@ -144,57 +162,78 @@ def extreme_settings(configs: Iterable[Config], load: Load) -> tuple[Config, Con
         network = inner_network(load_study(task_of(config)).build(config, data))
         return network.count_params() * data.train.span * config.epochs, -config.batch_size
 
-    sized = [(size(config), config) for config in itertools.islice(configs, BUILT)]
+    sized = [(size(config), config) for config in itertools.islice(configs, MAX_BUILT)]
     if not sized:
-        raise ConfigError("None of the settings that were looked at is allowed; list others")
+        raise ConfigError("The searched options have no valid combination. List other values.")
     return min(sized, key=lambda pair: pair[0])[1], max(sized, key=lambda pair: pair[0])[1]
 
 
-def _sizes(plan: SearchPlan, small: Config, large: Config) -> str:
+def _describe_sizes(plan: SearchPlan, small: Config, large: Config) -> str:
     names = [axis.name for axis in plan.axes if getattr(small, axis.name) != getattr(large, axis.name)]
     if not names:
-        return "trials are taken to be alike, and one was timed"
-    one, other = (" ".join(f"{flag_name(name)} {getattr(config, name)}" for name in names) for config in (small, large))
-    return f"trials differ in size: the smallest ({one}) and the largest ({other}) were timed, and all taken as between"
+        return "all trials have the same size; one was timed"
+    low, high = (" ".join(f"{flag_name(name)} {getattr(config, name)}" for name in names) for config in (small, large))
+    return (
+        f"trials differ in size: the smallest ({low}) and the largest ({high}) were timed, and the others are assumed "
+        "to lie between them"
+    )
 
 
-def _here(small: Config, large: Config, load: Load) -> SearchExtremes:
-    last = measure_training(large, load(large), seconds=SECONDS)
-    first = last if small == large else measure_training(small, load(small), seconds=SECONDS, finish=False)
-    return SearchExtremes(first, last, 0.0, peak_memory())
+def measure_extremes(small: Config, large: Config, load: Load) -> tuple[MeasuredTraining, MeasuredTraining]:
+    """Measure the largest and the smallest setting; equal settings are measured once.
+
+    Args:
+        small: the smallest setting, which is measured without finishing its run.
+        large: the largest setting.
+        load: returns the data of a config.
+
+    Returns:
+        The measurements of the largest and of the smallest setting.
+    """
+    largest = measure_training(large, load(large), seconds=SECONDS)
+    if small == large:
+        return largest, largest
+    return largest, measure_training(small, load(small), seconds=SECONDS, finish=False)
 
 
-def _beside(small: Config, large: Config, jobs: int) -> SearchExtremes:
-    """The same in processes like those that will run trials: so many at once, each with its share of the cores."""
+def _measure_here(small: Config, large: Config, load: Load) -> SearchExtremes:
+    largest, smallest = measure_extremes(small, large, load)
+    return SearchExtremes(smallest, largest, 0.0, peak_memory())
+
+
+def _measure_in_processes(small: Config, large: Config, jobs: int) -> SearchExtremes:
+    """Measure both settings in concurrent processes like those of the search, each with its share of the cores."""
     slots, threads = min(jobs, cores()), max(1, cores() // jobs)
     context = multiprocessing.get_context("spawn")
-    began = time.time()
-    beginning = (prepare_worker.__module__, prepare_worker.__name__, threads, os.devnull)
-    with ProcessPoolExecutor(slots, context, run_child_process, beginning) as pool:
-        asked = [pool.submit(_timed, task_of(small), small.to_dict(), large.to_dict()) for _ in range(slots)]
-        found = [one.result() for one in asked]
-    # More at once than there are cores share them.
-    share = max(1.0, jobs / cores())
-    slowest = max(found, key=lambda one: one[0].large.pace.step.usual)[0]
-    ready = max(ready for _, ready in found) - began
+    start = time.time()
+    initializer = (prepare_worker.__module__, prepare_worker.__name__, threads, os.devnull)
+    with ProcessPoolExecutor(slots, context, run_child_process, initializer) as pool:
+        futures = [
+            pool.submit(_measure_in_worker, task_of(small), small.to_dict(), large.to_dict()) for _ in range(slots)
+        ]
+        results = [future.result() for future in futures]
+    # Jobs share the cores if there are more jobs than cores.
+    factor = max(1.0, jobs / cores())
+    slowest = max(results, key=lambda result: result[0].large.pace.step.usual)[0]
+    started = max(ready for _, ready in results) - start
     return slowest._replace(
-        small=_slower(slowest.small, share), large=_slower(slowest.large, share), started=ready * share
+        small=_slow_down(slowest.small, factor), large=_slow_down(slowest.large, factor), started=started * factor
     )
 
 
-def _slower(found: MeasuredTraining, times: float) -> MeasuredTraining:
-    pace = found.pace
-    return found._replace(
-        pace=pace._replace(start=pace.start * times, step=pace.step * times, window=pace.window * times)
+def _slow_down(measured: MeasuredTraining, factor: float) -> MeasuredTraining:
+    pace = measured.pace
+    return measured._replace(
+        pace=pace._replace(start=pace.start * factor, step=pace.step * factor, window=pace.window * factor)
     )
 
 
-def _timed(name: str, small: dict[str, Any], large: dict[str, Any]) -> tuple[SearchExtremes, float]:
-    """In a process of its own: both settings, and the time at which its data was loaded."""
+def _measure_in_worker(name: str, small: dict[str, Any], large: dict[str, Any]) -> tuple[SearchExtremes, float]:
+    """Measure both settings in a worker process; return also the time at which the data was loaded."""
     from lstm_ae.config import TASKS
 
     load = DataLoader()
-    one, other = (TASKS[name].from_dict(config) for config in (small, large))
-    load(other)
+    small_config, large_config = (TASKS[name].from_dict(config) for config in (small, large))
+    load(large_config)
     ready = time.time()
-    return _here(one, other, load), ready
+    return _measure_here(small_config, large_config, load), ready

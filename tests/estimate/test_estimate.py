@@ -94,7 +94,7 @@ def test_settings_that_differ_in_no_size_are_timed_once(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("jobs", "rounds"), [(2, 2), (3, 1), (8, 1)])
 def test_rounds_of_parallel_trials_are_whole(monkeypatch: pytest.MonkeyPatch, jobs: int, rounds: int) -> None:
     one = measured(1.0)
-    monkeypatch.setattr(searches, "_beside", lambda *_: searches.SearchExtremes(one, one, 0.0, None))
+    monkeypatch.setattr(searches, "_measure_in_processes", lambda *_: searches.SearchExtremes(one, one, 0.0, None))
     asked = plan(axes=(Axis("learning_rate", (0.1, 0.01, 0.001)),))
     found = searches.estimate_search(asked, load(asked.config), jobs=jobs)
     assert found.parts[0].duration.usual == pytest.approx(rounds * 15.375)
@@ -161,7 +161,7 @@ def test_a_dry_run_of_a_training_and_the_training(
     how = {part["name"]: part["how"] for part in found["parts"]}
     assert list(how) == ["compile", "train", "validate", "save", "finish"]
     assert how["train"].startswith("2 epochs of 2 steps, ")
-    assert how["validate"] == "the start and 2 epochs of 40 windows"
+    assert how["validate"] == "before the first epoch, and 2 epochs of 40 windows"
     assert main(shlex.split(f"toy train {SMALL} --out r --quiet")) == 0
     size = sum(path.stat().st_size for path in Path("r").rglob("*") if path.is_file())
     assert found["disk_bytes"] == pytest.approx(size, rel=0.3)
@@ -172,14 +172,14 @@ def test_a_dry_run_of_a_training_and_the_training(
 def test_many_windows_are_measured_in_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A second for the model and 0.01 s for a window, and of both parts 20 windows are measured, then 2."""
     sizes = complete_quickly(monkeypatch)
-    monkeypatch.setattr(training, "MEASURED", 20)
+    monkeypatch.setattr(training, "MAX_WINDOWS", 20)
     config = Toy(sequences=200, epochs=1, units=2)
     data = load(config)
     run = create_run(tmp_path / "run", config, data.source, data.symbols, "")
     other = create_run(tmp_path / "other", config, data.source, data.symbols, "")
     fitted = training.TrainingResult([{"epoch": 1.0}], 1, "", False, 0.0)
     trained = training._Trained(None, fitted)
-    found = training._finished(measured(0), (run, other), config, data, trained, figures=True)
+    found = training._measure_finish(measured(0), (run, other), config, data, trained, figures=True)
     assert sizes == [(20, 20), (2, 2)]
     assert found.finish.usual == pytest.approx(1 + 0.01 * (data.validation.samples + data.test.samples))
 
@@ -247,7 +247,7 @@ def test_a_dry_run_of_a_search_with_processes_of_its_own(dry: Callable[[str], di
 @pytest.mark.slow
 def test_a_dry_run_of_a_comparison(dry: Callable[[str], dict[str, Any]]) -> None:
     found = dry("toy limits --sizes 2,4 --sequences 200 --epochs 1 --jobs 1 --cell gru --optimizer sgd")
-    assert [part["how"] for part in found["parts"]][1] == "the best 2 trials measured, drawn and saved"
+    assert [part["how"] for part in found["parts"]][1] == "evaluate, draw, and save the best 2 trials"
 
 
 def test_an_interruption_leaves_nothing(
