@@ -17,8 +17,7 @@ import itertools
 import secrets
 import shlex
 import shutil
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,10 +28,8 @@ from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, write
 from lstm_ae.run import Run, config_record, read_record
-from lstm_ae.search.job import execution_state
 from lstm_ae.search.journal import Journal, ended_trials
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.state import SearchRecord
 from lstm_ae.search.trial import COMPLETED, FAILED, LOST, PRUNED, Trial, rank_trials, total_training_seconds
 from lstm_ae.table_files import table
 
@@ -264,75 +261,6 @@ def list_searches(root: Path | None = None) -> list[SearchDirectory]:
         except (DataError, ConfigError, KeyError):
             continue
     return [SearchDirectory(directory) for _, directory in sorted(dated, reverse=True)]
-
-
-class DamagedFile(NamedTuple):
-    """Damaged file of a search.
-
-    Args:
-        path: the file.
-        problem: what is wrong with it.
-        number: the trial to run again because of it; None if the trial does not need the file.
-    """
-
-    path: Path
-    problem: str
-    number: int | None = None
-
-
-def find_damage(folder: SearchDirectory, record: SearchRecord, keep: int) -> Iterator[DamagedFile]:
-    """Yield the training states that cannot be read.
-
-    Args:
-        folder: the search.
-        record: its trials.
-        keep: number of best trials to save as runs.
-    """
-    best = {trial.number for trial in record.best(keep)}
-    for trial in record.trials:
-        saved = trial.number in best and folder.run(trial.number).finished
-        for execution in range(record.plan.repeats):
-            path = execution_state(folder.states(trial.number), execution)
-            if path.exists() and not is_readable_state(path):
-                needed = trial.number in best and not saved and execution == 0
-                yield DamagedFile(path, "cannot be read", trial.number if needed else None)
-
-
-def best_without_weights(folder: SearchDirectory, record: SearchRecord, keep: int) -> Iterator[int]:
-    """Yield the best trials that have neither a run nor a training state.
-
-    There are some if the search now saves more trials than before.
-    """
-    for trial in record.best(keep):
-        state = execution_state(folder.states(trial.number), 0)
-        if not folder.run(trial.number).finished and not state.exists():
-            yield trial.number
-
-
-def is_readable_state(path: Path) -> bool:
-    """Return whether a training state is a complete archive."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError):
-        return False
-
-
-def repair_search(record: SearchRecord, damaged: list[DamagedFile]) -> None:
-    """Delete damaged files and drop the results of the trials that need them."""
-    for file in damaged:
-        file.path.unlink(missing_ok=True)
-        if file.number is not None:
-            record.drop(file.number)
-
-
-def require_undamaged(damaged: list[DamagedFile], folder: SearchDirectory) -> None:
-    """Raise `DataError` if files of a search are damaged."""
-    if damaged:
-        names = "; ".join(f"{file.path.relative_to(folder.directory)} {file.problem}" for file in damaged)
-        raise DataError(
-            f"The search {str(folder.directory)!r} is damaged: {names}. Pass --repair to run these trials again."
-        )
 
 
 class SearchSummary(NamedTuple):

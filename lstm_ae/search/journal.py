@@ -47,9 +47,9 @@ class Journal:
         Returns:
             The entries, and the line numbers (from 1) that cannot be read. An incomplete last line is in neither.
         """
-        whole, end, _ = self._content().rpartition(b"\n")
+        complete, end, _ = self._content().rpartition(b"\n")
         entries, damaged = [], []
-        for number, line in enumerate(whole.split(b"\n") if end else [], 1):
+        for number, line in enumerate(complete.split(b"\n") if end else [], 1):
             entry = _entry(line)
             if entry:
                 entries.append(entry)
@@ -62,9 +62,9 @@ class Journal:
 
         Requires the lock of the search, because a running search may still be writing the line.
         """
-        whole, end, rest = self._content().rpartition(b"\n")
+        complete, end, rest = self._content().rpartition(b"\n")
         if rest:
-            write(self.path, whole + end)
+            write(self.path, complete + end)
 
     def _content(self) -> bytes:
         return self.path.read_bytes() if self.path.exists() else b""

@@ -201,27 +201,27 @@ class Oracle:
         with warnings.catch_warnings():
             # scikit-learn warns about fits that have not converged, and Python about KerasTuner's deprecated calls.
             warnings.simplefilter("ignore")
-            made = self.oracle.create_trial(f"trial {number}")
-        if made.status != "RUNNING":
+            kt_trial = self.oracle.create_trial(f"trial {number}")
+        if kt_trial.status != "RUNNING":
             if recorded is None:
                 self.exhausted = self.plan.search == "random"
-                return Proposal(None, wait=made.status == "IDLE")
-            made = self._insert_trial()
-        values = {name: _python_value(value) for name, value in made.hyperparameters.values.items()}
+                return Proposal(None, wait=kt_trial.status == "IDLE")
+            kt_trial = self._insert_trial()
+        values = {name: _python_value(value) for name, value in kt_trial.hyperparameters.values.items()}
         if recorded is not None and recorded != values:
             logger.info("trial %d: using %s from the journal; the oracle proposes other values", number, recorded)
             values = dict(recorded)
-        made.hyperparameters.values = values
-        self.proposed.append(made)
-        return Proposal(trial_of_proposal(number, made.hyperparameters.values))
+        kt_trial.hyperparameters.values = values
+        self.proposed.append(kt_trial)
+        return Proposal(trial_of_proposal(number, kt_trial.hyperparameters.values))
 
     def _insert_trial(self) -> Any:
         """Add a trial that the oracle does not propose, because a line of the journal was damaged."""
         identity = f"{len(self.oracle.trials):04}"  # The format of KerasTuner's own trials.
-        made = keras_tuner.engine.trial.Trial(self.oracle.get_space(), identity, status="RUNNING")
-        self.oracle.trials[identity] = self.oracle.ongoing_trials[f"trial {len(self.proposed)}"] = made
+        kt_trial = keras_tuner.engine.trial.Trial(self.oracle.get_space(), identity, status="RUNNING")
+        self.oracle.trials[identity] = self.oracle.ongoing_trials[f"trial {len(self.proposed)}"] = kt_trial
         self.oracle.start_order.append(identity)
-        return made
+        return kt_trial
 
     def raw(self, number: int) -> dict[str, Any]:
         """Return all of the oracle's values of a trial, including `tuner/...`, as the journal records them."""
@@ -237,16 +237,16 @@ class Oracle:
 
     def tell(self, trial: Trial) -> None:
         """Report the outcome of a trial to the oracle."""
-        made = self.proposed[trial.number]
+        kt_trial = self.proposed[trial.number]
         # KerasTuner treats an infinite score as a very good one.
         valid = trial.scored and math.isfinite(trial.score)
-        made.status = "COMPLETED" if valid else "FAILED"
-        made.message = trial.reason
+        kt_trial.status = "COMPLETED" if valid else "FAILED"
+        kt_trial.message = trial.reason
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             if valid:
-                self.oracle.update_trial(made.trial_id, {"score": trial.score}, step=trial.until or 0)
-            self.oracle.end_trial(made)
+                self.oracle.update_trial(kt_trial.trial_id, {"score": trial.score}, step=trial.until or 0)
+            self.oracle.end_trial(kt_trial)
 
     def continued(self, trials: list[Trial]) -> set[int]:
         """Return the trials whose training Hyperband may still continue; other searches continue none."""

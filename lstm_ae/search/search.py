@@ -2,9 +2,11 @@
 
 import dataclasses
 import time
+import zipfile
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import filelock
@@ -16,14 +18,7 @@ from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.experiment import finish_run, fit_model, identity
 from lstm_ae.run import Run
-from lstm_ae.search.directory import (
-    SearchDirectory,
-    SearchPurpose,
-    best_without_weights,
-    find_damage,
-    repair_search,
-    require_undamaged,
-)
+from lstm_ae.search.directory import SearchDirectory, SearchPurpose
 from lstm_ae.search.executors import Executor
 from lstm_ae.search.job import JobOutcome, Load, TrialJob, data_key, execution_state
 from lstm_ae.search.oracles import Spaces
@@ -233,14 +228,16 @@ def refit_trial(
     if run.finished and run.metrics()["training"].get("refit") == note:
         return run
     state = execution_state(folder.states("refit"), trial.number)
-    known = identity(config, data) | {"refit": epochs}
-    whole = join_training(data)
-    model, fitted = fit_model(config, whole, state=state, identity=known, until=epochs, best=False, notify=notify)
+    refit_identity = identity(config, data) | {"refit": epochs}
+    joined = join_training(data)
+    model, fitted = fit_model(
+        config, joined, state=state, identity=refit_identity, until=epochs, best=False, notify=notify
+    )
     if fitted.diverged:
         raise DivergedError(f"The refit of trial {trial.number} on train and validation failed: {fitted.stopped}")
     fitted = fitted._replace(best_epoch=fitted.epochs)
     folder.new_run(run, record.plan, config, data.source, data.symbols)
-    finish_run(run, config, data, model, fitted, note={"refit": note}, judged_by=first, built_from=whole)
+    finish_run(run, config, data, model, fitted, note={"refit": note}, judged_by=first, built_from=joined)
     state.unlink(missing_ok=True)
     return run
 
@@ -259,6 +256,75 @@ class SearchResult(NamedTuple):
     complete: bool
     runs: list[Run]
     refit: Run | None
+
+
+class DamagedFile(NamedTuple):
+    """Damaged file of a search.
+
+    Args:
+        path: the file.
+        problem: what is wrong with it.
+        number: the trial to run again because of it; None if the trial does not need the file.
+    """
+
+    path: Path
+    problem: str
+    number: int | None = None
+
+
+def find_damage(folder: SearchDirectory, record: SearchRecord, keep: int) -> Iterator[DamagedFile]:
+    """Yield the training states that cannot be read.
+
+    Args:
+        folder: the search.
+        record: its trials.
+        keep: number of best trials to save as runs.
+    """
+    best = {trial.number for trial in record.best(keep)}
+    for trial in record.trials:
+        saved = trial.number in best and folder.run(trial.number).finished
+        for execution in range(record.plan.repeats):
+            path = execution_state(folder.states(trial.number), execution)
+            if path.exists() and not is_readable_state(path):
+                needed = trial.number in best and not saved and execution == 0
+                yield DamagedFile(path, "cannot be read", trial.number if needed else None)
+
+
+def best_without_weights(folder: SearchDirectory, record: SearchRecord, keep: int) -> Iterator[int]:
+    """Yield the best trials that have neither a run nor a training state.
+
+    There are some if the search now saves more trials than before.
+    """
+    for trial in record.best(keep):
+        state = execution_state(folder.states(trial.number), 0)
+        if not folder.run(trial.number).finished and not state.exists():
+            yield trial.number
+
+
+def is_readable_state(path: Path) -> bool:
+    """Return whether a training state is a complete archive."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError):
+        return False
+
+
+def repair_search(record: SearchRecord, damaged: list[DamagedFile]) -> None:
+    """Delete damaged files and drop the results of the trials that need them."""
+    for file in damaged:
+        file.path.unlink(missing_ok=True)
+        if file.number is not None:
+            record.drop(file.number)
+
+
+def require_undamaged(damaged: list[DamagedFile], folder: SearchDirectory) -> None:
+    """Raise `DataError` if files of a search are damaged."""
+    if damaged:
+        names = "; ".join(f"{file.path.relative_to(folder.directory)} {file.problem}" for file in damaged)
+        raise DataError(
+            f"The search {str(folder.directory)!r} is damaged: {names}. Pass --repair to run these trials again."
+        )
 
 
 @contextmanager

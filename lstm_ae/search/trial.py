@@ -122,8 +122,8 @@ def trial_of_proposal(number: int, values: Mapping[str, Any]) -> Trial:
         values: the oracle's values; Hyperband adds `tuner/epochs` and `tuner/trial_id`.
     """
     parent = values.get("tuner/trial_id")
-    own = {name: value for name, value in values.items() if not name.startswith("tuner/")}
-    return Trial(number, own, until=values.get("tuner/epochs"), parent=None if parent is None else int(parent))
+    searched = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+    return Trial(number, searched, until=values.get("tuner/epochs"), parent=None if parent is None else int(parent))
 
 
 class Objective(NamedTuple):

@@ -44,7 +44,7 @@ def test_an_actor_that_dies_is_replaced(references, tmp_path):
     assert process.returncode == 0, err
     (died,) = [line for line in err.splitlines() if "its worker died" in line]
     assert re.fullmatch(
-        r"trial [01]: its worker died \(it was killed, or ran out of memory\); it is given to another", died
+        r"trial [01]: its worker died \(it was killed or ran out of memory\); it is given to another", died
     )
     assert_equal(tmp_path / "s", references("grid"))
 
