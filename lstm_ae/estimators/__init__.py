@@ -1,11 +1,11 @@
-"""Models of one's own table as scikit-learn's estimators, by the same code as the commands of `lstmae series`.
+"""Estimators for time series with the interface of scikit-learn. They use the code of the commands `lstmae series`.
 
-Rows are moments, in their order: an array `(rows, features)` or a data frame, NaN where a value is missing. Times in a
-frame's index tell the step from row to row; missing moments are put in, and long gaps crossed by no window. A row in is
-a row out: a frame for a frame, with its index.
+The rows of X are consecutive time steps: an array `(rows, features)` or a data frame, with NaN for a missing value. The
+sampling interval of a frame comes from the times in its index. Missing time steps are inserted, and no window crosses a
+long gap. Results have one row per row of X; a frame gives a frame with the same index.
 
-An estimator keeps its run in memory. `save` writes it as `lstmae series train` does, and `load` reads what either has
-written. TensorFlow is loaded when an estimator is fitted or first applied.
+An estimator keeps its run in memory. `save` writes a run directory like `lstmae series train`, and `load` reads the run
+directories of both. TensorFlow is imported when an estimator is fitted or first applied.
 """
 
 from lstm_ae.estimators.autoencoder import SequenceAutoencoder

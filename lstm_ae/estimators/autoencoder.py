@@ -1,6 +1,6 @@
-"""Rows to the codes of their windows, and back."""
+"""Autoencoder of the windows of a table."""
 
-# X is what scikit-learn calls the rows.
+# scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
 from collections.abc import Mapping
@@ -22,23 +22,26 @@ from lstm_ae.studies.series.defaults import whole_table
 
 
 class SequenceAutoencoder(TransformerMixin, Estimator):
-    """An LSTM autoencoder: windows of rows to a code of a few numbers each, and back.
+    """LSTM autoencoder that encodes each window of rows as a latent vector (code).
 
     Args:
-        window: rows that a code is of; None finds a season by autocorrelation, else takes a day, else 30.
-        code: numbers of a code; None takes 16, but no more than a third of a window's.
+        window: rows of a window; None infers a season by autocorrelation, else a day, else 30 rows.
+        code: size of the code; None for 16, but at most a third of the values of a window.
         units: hidden units of each LSTM layer.
-        epochs, learning_rate, batch_size: of the training; batches of None are of 128, of few windows smaller.
-        scale: "standard", "minmax", "none", "window" for each window's own range, or "series" for the mean and
-            deviation of each of several series: X is then a frame with an index of series and times.
-        stride: rows between the starts of two training windows; rows are always scored and encoded one by one.
-        random_state: a seed makes the training repeatable; None or a `RandomState` draws one.
-        options: further choices of `lstmae series train` by name, as in `{"layers": 2, "patience": 3}`.
+        epochs: largest number of epochs.
+        learning_rate: initial learning rate.
+        batch_size: batch size; None for 128, or less if there are few windows.
+        scale: "standard", "minmax", "none", "window" for the range of each window, or "series" for the mean and the
+            standard deviation of each series. With "series", X is a frame with an index of series and times.
+        stride: rows between the starts of two training windows. It does not affect scores and codes.
+        random_state: seed of the training; None or a `RandomState` draws one.
+        options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
 
     Attributes:
         window_: rows of a window.
-        metrics_: what the training measured, PCA with as many numbers beside it.
-        n_features_in_, feature_names_in_: columns that were fitted; the names only where all are strings.
+        metrics_: measures of the training, with PCA of the same code size as baseline.
+        n_features_in_: number of columns.
+        feature_names_in_: names of the columns, if all are strings.
 
     >>> rows = np.sin(np.arange(200) / 2)[:, None]
     >>> model = SequenceAutoencoder(window=8, code=2, units=4, epochs=2).fit(rows)
@@ -47,7 +50,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
     """
 
     _task = "reconstruct"
-    _reads = ("reconstruct", "anomaly")
+    _accepted_tasks = ("reconstruct", "anomaly")
 
     def __init__(
         self,
@@ -75,60 +78,84 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         self.options = options
 
     def transform(self, X: Any) -> Frame:
-        """The code of the window that ends with each row: `(rows, features)` to `(rows, code)` float32.
+        """Return the code of the window that ends at each row.
 
-        Nothing after a row takes part in its code, so that codes can be features of what forecasts or classifies the
-        row. The first `window_ - 1` rows, also those after a long gap, end no window: their codes are NaN.
+        A code does not depend on later rows, so it can be a feature for forecasting or classification.
+
+        Args:
+            X: `(rows, features)`.
+
+        Returns:
+            `(rows, code)` float32. The first `window_ - 1` rows, also after a long gap, are NaN.
         """
-        prepared = self._prepared(X)
-        codes = encode.encode_rows(self._packed.halves, self._packed.levels.levelled(prepared).grid)
-        return self._rows(prepared, codes, X, self.get_feature_names_out())
+        prepared = self._prepare(X)
+        codes = encode.encode_rows(self._run_files.sliding, self._run_files.series_scales.levelled(prepared).grid)
+        return self._to_rows(prepared, codes, X, self.get_feature_names_out())
 
     def inverse_transform(self, X: Any) -> Frame:
-        """Rows from their codes: `(rows, code)` as `transform` returns them to `(rows, features)` float32.
+        """Return the rows that codes decode to.
 
-        `inverse_transform(transform(X))` is `reconstruct(X)` where no moment is missing between rows. A row is NaN
-        where no window with a code holds it.
+        `inverse_transform(transform(X))` equals `reconstruct(X)` if no time step is missing between the rows.
+
+        Args:
+            X: `(rows, code)`, as `transform` returns.
+
+        Returns:
+            `(rows, features)` float32, NaN for a row that is in no window with a code.
 
         Raises:
-            ConfigError: with `scale="window"`, as codes do not tell the size of a window's values.
+            ConfigError: `scale` is "window", because a code does not contain the range of its window.
         """
         check_is_fitted(self)
-        halves, config = self._packed.halves, self._packed.config
+        sliding, config = self._run_files.sliding, self._run_files.config
         codes = np.asarray(X, np.float32)
-        if codes.ndim != 2 or codes.shape[1] != halves.code:
-            raise ValueError(f"X must be codes (rows, {halves.code}), as transform returns. Received: {codes.shape}")
+        if codes.ndim != 2 or codes.shape[1] != sliding.code:
+            raise ValueError(f"X must be codes (rows, {sliding.code}), as transform returns. Received: {codes.shape}")
         index = last_index_level(X) if isinstance(X, pd.DataFrame) else None
-        names = [*(f"code {place}" for place in range(halves.code)), "there"]
-        # Rows without a code are no gap: windows after them may hold these rows. Nor have codes a scale.
+        # The additional column is never missing, so rows without a code are not treated as gaps.
+        names = [*(f"code {number}" for number in range(sliding.code)), "present"]
         series = series_by_scale(X, config.scale)
         table = measurements_from_rows(np.c_[codes, np.ones(len(codes), np.float32)], names, index, series=series)
         freq = "rows" if table.layout.time is None else config.freq
+        # Codes are not scaled.
         prepared = whole_table(replace(config, freq=freq, scale="none"), table)
-        rows = encode.decode_rows(halves, prepared.grid.values[:, :-1], prepared.grid.segment)
-        rows = self._packed.levels.unlevelled(prepared, rows)
-        return self._rows(prepared, rows, X, list(config.value_cols))
+        rows = encode.decode_rows(sliding, prepared.grid.values[:, :-1], prepared.grid.segment)
+        rows = self._run_files.series_scales.unlevelled(prepared, rows)
+        return self._to_rows(prepared, rows, X, list(config.value_cols))
 
     def reconstruct(self, X: Any) -> Frame:
-        """Every row given back, `(rows, features)` float32, missing values too.
+        """Return the reconstruction of every row, including missing values.
 
-        The mean over all windows in which the row stands, later rows included; NaN where it stands in none.
+        Args:
+            X: `(rows, features)`.
+
+        Returns:
+            `(rows, features)` float32, the mean over all windows that contain the row; NaN if there is none.
         """
-        prepared = self._prepared(X)
-        rows = encode.reconstruct_rows(self._packed.halves, self._packed.levels.levelled(prepared).grid)
-        rows = self._packed.levels.unlevelled(prepared, rows)
-        return self._rows(prepared, rows, X, list(self._packed.config.value_cols))
+        prepared = self._prepare(X)
+        rows = encode.reconstruct_rows(self._run_files.sliding, self._run_files.series_scales.levelled(prepared).grid)
+        rows = self._run_files.series_scales.unlevelled(prepared, rows)
+        return self._to_rows(prepared, rows, X, list(self._run_files.config.value_cols))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Minus the mean squared error of all windows' reconstructions, in scaled values; `y` is ignored."""
-        prepared = self._packed.levels.levelled(self._prepared(X))
-        halves = self._packed.halves
-        return -encode.mean_squared_error(halves.errors, prepared.grid, halves.window)
+        """Return the negative mean squared error of the reconstructions of all windows, in scaled values.
+
+        Args:
+            X: `(rows, features)`.
+            y: ignored.
+        """
+        prepared = self._run_files.series_scales.levelled(self._prepare(X))
+        sliding = self._run_files.sliding
+        return -encode.mean_squared_error(sliding.errors, prepared.grid, sliding.window)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Names of the code's numbers: code0, code1, ..."""
+        """Return the names of the columns of a code: code0, code1, ...
+
+        Args:
+            input_features: ignored.
+        """
         check_is_fitted(self)
-        return np.array([f"code{place}" for place in range(self._packed.halves.code)], object)
+        return np.array([f"code{number}" for number in range(self._run_files.sliding.code)], object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,6 +1,6 @@
-"""What the estimators share: parameters to a config, rows to measurements, a run in memory."""
+"""Base class of the estimators."""
 
-# X is what scikit-learn calls the rows.
+# scikit-learn's name of the data is X.
 # ruff: noqa: N803, N806
 
 import random
@@ -36,37 +36,57 @@ from lstm_ae.run import Run
 from lstm_ae.studies.series.defaults import complete_from_table, whole_table
 
 Numbers = NDArray[Any]
-Frame = Any  # an array for an array, of pandas for what is of pandas
+Frame = Any  # An array if X is an array, otherwise a pandas object.
 
-# What the data and the kind of estimator decide.
-SETTLED = ("task", "data", "time_col", "clock_col", "value_cols", "id_col", "label_col", "columns", "seed", "classes")
+# Options that follow from the data or from the estimator.
+DERIVED_OPTIONS = (
+    "task",
+    "data",
+    "time_col",
+    "clock_col",
+    "value_cols",
+    "id_col",
+    "label_col",
+    "columns",
+    "seed",
+    "classes",
+)
 
 
 class Estimator(BaseEstimator):
-    """What all estimators share: parameters to a config, rows to measurements, a run in memory."""
+    """Base class of the estimators: parameters, conversion of X, and the run in memory."""
 
-    # What is fitted, and the tasks whose runs serve as well.
+    # The task of a fitted run, and the tasks of runs that `load` accepts.
     _task: ClassVar[str]
-    _reads: ClassVar[tuple[str, ...]]
-    # Options of a run that are for several series, which one that is fitted to one series does not have.
-    _of_several: ClassVar[tuple[str, ...]] = ("split_by", "short")
+    _accepted_tasks: ClassVar[tuple[str, ...]]
+    # Options for several series, which an estimator of a single series does not have.
+    _series_options: ClassVar[tuple[str, ...]] = ("split_by", "short")
     scale: Any
     random_state: Any
     options: Mapping[str, Any] | None
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train on rows `(rows, features)` that follow one another in time; `y` is ignored.
+        """Train on the rows of a table in temporal order.
 
-        With `scale="series"` on rows of several series, each of which is divided for itself.
+        The first 70% of the rows are the training split, the next 15% the validation split, which selects the best
+        epoch, and the last 15% the test split; see `metrics_`. Pass `options={"split": "0.8,0.1,0.1"}` for other
+        shares. With `scale="series"` each series is split separately.
 
-        The first 70 % are trained on, the next 15 % choose the best epoch and the last 15 % are measured, see
-        `metrics_`; other shares by `options={"split": "0.8,0.1,0.1"}`. Warns of many missing rows, of columns that
-        count, of values that lose digits, and of a loss that became NaN after a good epoch, whose weights are kept.
+        Args:
+            X: `(rows, features)` consecutive time steps.
+            y: ignored.
+
+        Returns:
+            The fitted estimator.
+
+        Warns:
+            UserWarning: many rows are missing, a column is a counter, or values lose digits.
+            ConvergenceWarning: the loss became NaN after an epoch whose weights are used.
 
         Raises:
             ConfigError: a parameter is out of its range.
             DataError: there are too few rows, a column is empty, or two rows have the same time.
-            Diverged: the loss became NaN before any epoch was good.
+            DivergedError: the loss became NaN before any epoch succeeded.
         """
         series = series_by_scale(X, self.scale)
         config = self._config(id_col=() if series is None else series.columns)
@@ -75,65 +95,82 @@ class Estimator(BaseEstimator):
     def _train(self, config: Series, table: Measurements) -> Self:
         if table.layout.time is None and config.step not in (None, TimeStep()):
             raise ConfigError(
-                f"options names freq {config.freq!r}, and X has no times. Give a frame with an index of times, or "
-                "leave freq out"
+                f"options has freq {config.freq!r}, but X has no times. Pass a frame with an index of times or remove "
+                "freq."
             )
-        settled = complete_from_table(config, table)
-        for note in settled.data.source.notes:
+        completed = complete_from_table(config, table)
+        for note in completed.data.source.notes:
             if note.partition(": ")[0] in ABOUT:
-                warnings.warn(note, UserWarning, stacklevel=3)  # told of the line that calls `fit`
-        with tempfile.TemporaryDirectory() as place, _undisturbed():
-            run, command = Run(Path(place) / "run"), f"{type(self).__name__}.fit"
+                warnings.warn(note, UserWarning, stacklevel=3)  # The warning names the line that calls `fit`.
+        with tempfile.TemporaryDirectory() as folder, _preserve_random_state():
+            run, command = Run(Path(folder) / "run"), f"{type(self).__name__}.fit"
             try:
-                experiment.train(settled.config, settled.data, out=run.directory, command=command, figures=False)
+                experiment.train(completed.config, completed.data, out=run.directory, command=command, figures=False)
             except DivergedError as error:
-                # The error's own words name options of the command, and a folder that is gone by then.
-                why = str(error).partition(" (")[0]
+                # The rest of the message names options of the command and the temporary directory.
+                reason = str(error).partition(" (")[0]
                 if not run.finished:
-                    raise DivergedError(f"{why}; no epoch was good. Give a lower learning_rate") from None
+                    raise DivergedError(f"{reason}; no epoch succeeded. Pass a lower learning_rate.") from None
                 epoch = format_epoch(run.metrics()["training"]["best_epoch"])
                 warnings.warn(
-                    f"{why}; the weights are those of {epoch}. Give a lower learning_rate",
+                    f"{reason}; the estimator has the weights of {epoch}. Pass a lower learning_rate.",
                     ConvergenceWarning,
                     stacklevel=3,
                 )
-            return self._keep(read_run_files(run.directory))
+            return self._set_run(read_run_files(run.directory))
 
     def save(self, path: str | Path) -> Path:
-        """Write the run into a new or empty directory, for `load` and for the commands; returns where."""
+        """Write the run to a directory for `load` and for the commands.
+
+        Args:
+            path: a new or empty directory.
+
+        Returns:
+            The directory.
+        """
         check_is_fitted(self)
-        return self._packed.unpack(Path(path)).directory
+        return self._run_files.unpack(Path(path)).directory
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The estimator of a run that `save` or `lstmae series train` has written.
+        """Return the estimator of a run written by `save` or `lstmae series train`.
+
+        Args:
+            path: directory of the run.
 
         Raises:
-            ConfigError, DataError: there is no such run, it is unfinished or damaged, or of another study.
+            ConfigError: the run is of another study or version.
+            DataError: there is no run, or it is unfinished, damaged, or of another task.
         """
-        packed = read_run_files(path)
-        if packed.config.task not in cls._reads:
+        files = read_run_files(path)
+        if files.config.task not in cls._accepted_tasks:
             raise DataError(
-                f"{str(path)!r} is a run of --task {packed.config.task}; fit a new {cls.__name__}, or train one by "
-                f"lstmae series train --task {cls._task}"
+                f"{str(path)!r} is a run of --task {files.config.task}. Fit a new {cls.__name__}, or train one with "
+                f"lstmae series train --task {cls._task}."
             )
-        # A step that was found is no wish: it is found in other rows anew.
-        asked = replace(packed.config, freq=None) if packed.freq_found else packed.config
-        loaded, names = cls(**cls._parameters(asked)), asked.value_cols
+        # An inferred sampling interval is inferred again if the estimator is fitted to other rows.
+        config = replace(files.config, freq=None) if files.freq_inferred else files.config
+        loaded, names = cls(**cls._parameters(config)), config.value_cols
         loaded.n_features_in_ = len(names)
         if names != default_column_names(len(names)):
             loaded.feature_names_in_ = np.array(names, object)
-        return loaded._keep(packed)
+        return loaded._set_run(files)
 
     def export(self, path: str | Path) -> Path:
-        """Write the model as a SavedModel that needs none of this package, at `path/1`, or the next number.
+        """Write the model as a SavedModel that does not need this package.
 
-        An endpoint for each thing that the model can do, as `lstmae export` says. Returns where it is.
+        The endpoints are those of `lstmae export`.
+
+        Args:
+            path: directory of the versions.
+
+        Returns:
+            The directory of the new version: `path/1` or the next number.
         """
         check_is_fitted(self)
         from lstm_ae.export.saved_model import export_run
 
-        with self._packed.opened() as run:
+        with self._run_files.open() as run:
             return export_run(run, Path(path)).directory
 
     def __sklearn_tags__(self) -> Any:
@@ -141,32 +178,38 @@ class Estimator(BaseEstimator):
         tags.input_tags.allow_nan = True
         return tags
 
-    def _config(self, **decided: Any) -> Series:
-        """The config of the parameters; `decided` are fields that the rows decide."""
-        values = {name: plain(value) for name, value in self.get_params().items()}
-        options = {name: plain(value) for name, value in (values.pop("options") or {}).items()}
+    def _config(self, **derived: Any) -> Series:
+        """Return the config of the parameters.
+
+        Args:
+            derived: options that follow from the data.
+        """
+        values = {name: python_value(value) for name, value in self.get_params().items()}
+        options = {name: python_value(value) for name, value in (values.pop("options") or {}).items()}
         state = values.pop("random_state")
         for name in options:
             if name in values:
-                raise ConfigError(f"options names {name!r}, a parameter of its own. Give {name}=... instead")
-            if name in SETTLED:
-                raise ConfigError(f"options names {name!r}, which the rows or random_state decide. Leave it out")
+                raise ConfigError(f"options has {name!r}, which is a parameter. Pass {name}=... instead.")
+            if name in DERIVED_OPTIONS:
+                raise ConfigError(f"options has {name!r}, which follows from the data or random_state. Remove it.")
         seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31))
-        return Series.from_dict(values | options | {"task": self._task, "seed": seed} | decided)
+        return Series.from_dict(values | options | {"task": self._task, "seed": seed} | derived)
 
     @classmethod
     def _parameters(cls, config: Series) -> dict[str, Any]:
-        """The parameters that lead to a config, or to what of it means something for what is fitted here."""
-        values, usual = Series.merge(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
-        own = set(cls._get_param_names()) - {"random_state", "options"}
-        rest = [name for name in values if name not in own and name not in (*SETTLED, *cls._of_several)]
-        options = {name: values[name] for name in rest if values[name] != usual[name]}
-        return {name: values[name] for name in own} | {"random_state": config.seed, "options": options or None}
+        """Return the parameters of a config, as far as they apply to this estimator."""
+        values, defaults = Series.merge(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
+        parameters = set(cls._get_param_names()) - {"random_state", "options"}
+        rest = [
+            name for name in values if name not in parameters and name not in (*DERIVED_OPTIONS, *cls._series_options)
+        ]
+        options = {name: values[name] for name in rest if values[name] != defaults[name]}
+        return {name: values[name] for name in parameters} | {"random_state": config.seed, "options": options or None}
 
-    def _keep(self, packed: RunFiles) -> Self:
-        self._packed = packed
-        self.window_ = packed.config.window
-        self.metrics_ = packed.metrics
+    def _set_run(self, files: RunFiles) -> Self:
+        self._run_files = files
+        self.window_ = files.config.window
+        self.metrics_ = files.metrics
         return self
 
     def _measurements(
@@ -175,44 +218,55 @@ class Estimator(BaseEstimator):
         if isinstance(X, pd.Series):
             X = X.to_frame()
         if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
-            twice = X.columns[X.columns.duplicated()][0]
-            raise DataError(f"X has more than one column called {twice!r}. Give each a name of its own")
-        least = 2 if reset else 1
+            duplicate = X.columns[X.columns.duplicated()][0]
+            raise DataError(f"X has more than one column {duplicate!r}. Rename all but one.")
+        min_rows = 2 if reset else 1
         values = validate_data(
-            self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=least
+            self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=min_rows
         )
         huge = np.argwhere(np.abs(values) > np.finfo(np.float32).max)
         if len(huge):
             row, column = huge[0]
             raise DataError(
                 f"X, row {row}, column {column}: {values[row, column]:g} is too large for single precision. Divide the "
-                "column by a power of ten"
+                "column by a power of ten."
             )
         names = getattr(self, "feature_names_in_", default_column_names(values.shape[1]))
         index = X.index if isinstance(X, pd.DataFrame) else None
         if isinstance(index, pd.MultiIndex):
             if series is None:
                 raise DataError(
-                    "X has an index of several levels, as several series do, and one is fitted at a time. Give one, "
-                    'with a plain index, or scale="series"; lstmae series train --id-col takes many at one scale'
+                    "X has several series (an index of several levels), but the estimator fits one. Pass one series "
+                    'with a single index level, or scale="series". lstmae series train --id-col fits several series '
+                    "with one scale."
                 )
             index = index.get_level_values(-1)
         return measurements_from_rows(values, list(names), index, series=series, labels=labels)
 
-    def _prepared(self, X: Any) -> PreparedTable:
-        """New rows on the grid of those that were fitted."""
+    def _prepare(self, X: Any) -> PreparedTable:
+        """Return new rows on the time grid of the fitted ones."""
         check_is_fitted(self)
-        config = self._packed.config
+        config = self._run_files.config
         table = self._measurements(X, reset=False, series=series_by_scale(X, config.scale))
-        if unknown := describe_unknown_series(self._packed.symbols, table.ids):
+        if unknown := describe_unknown_series(self._run_files.symbols, table.ids):
             warnings.warn(unknown, UserWarning, stacklevel=3)
         if table.layout.time is None:
             config = replace(config, freq="rows")
         return whole_table(config, table)
 
-    def _rows(self, prepared: PreparedTable, found: Numbers, X: Any, names: Any) -> Frame:
-        """Rows of the grid as rows of X: a frame or, of `(rows,)`, a series of pandas where X is of pandas."""
-        rows = to_table_rows(prepared, found)
+    def _to_rows(self, prepared: PreparedTable, values: Numbers, X: Any, names: Any) -> Frame:
+        """Return values on the grid as rows of X.
+
+        Args:
+            prepared: the grid.
+            values: `(grid rows,)` or `(grid rows, columns)`.
+            X: the data passed by the caller.
+            names: name of the pandas series or names of the columns.
+
+        Returns:
+            An array, or a pandas series or frame with the index of X if X is a pandas object.
+        """
+        rows = to_table_rows(prepared, values)
         if not isinstance(X, pd.DataFrame | pd.Series):
             return rows
         if rows.ndim == 1:
@@ -220,17 +274,17 @@ class Estimator(BaseEstimator):
         return pd.DataFrame(rows, X.index, columns=names)
 
 
-def plain(value: Any) -> Any:
-    """A number of numpy, as a search over parameters tries them, as one of Python."""
+def python_value(value: Any) -> Any:
+    """Return a NumPy scalar, as parameter searches pass them, as a Python value; other values are unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """The training seeds the generators of the whole process; those who draw from them go on where they were."""
-    before, own = random.getstate(), np.random.get_state()
+def _preserve_random_state() -> Iterator[None]:
+    """Restore the global random states of Python and NumPy at the end, because a training seeds them."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
-        random.setstate(before)
-        np.random.set_state(own)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

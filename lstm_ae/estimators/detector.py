@@ -1,6 +1,6 @@
-"""Anomalies in rows."""
+"""Detector of anomalous rows."""
 
-# X is what scikit-learn calls the rows.
+# scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
 from collections.abc import Mapping
@@ -18,37 +18,49 @@ from lstm_ae.estimators.several import last_index_level
 
 
 class AnomalyDetector(OutlierMixin, Estimator):
-    """Anomalies by what an LSTM autoencoder cannot give back, in scikit-learn's conventions for outliers.
+    """Anomaly detector by the reconstruction error of an LSTM autoencoder, with scikit-learn's outlier interface.
 
-    A row's score is the mean error of the windows in which it stands, of each feature over the root of its mean in
-    normal rows. The threshold comes from scores of the validation part of the rows that are fitted, which the weights
-    were not fitted to; these rows are taken for normal.
+    The score of a row is the mean reconstruction error of the windows that contain it. The error of each feature is
+    divided by the root of its mean in normal rows. The threshold is calculated from the scores of the validation split,
+    which is assumed to be normal.
 
     Args:
-        threshold: rule of the threshold: "quantile:0.995", "pot:1e-3", "budget:2/week" or "fixed:0.7"; None allows
-            one false alarm a month, or a year where a month holds few rows or windows, or takes "pot:1e-3" where the
-            index holds no times.
-        smooth: rows that a score is the mean of; None takes an eighth of the window.
-        window, code, units, epochs, learning_rate, batch_size, scale, stride, random_state, options: as of
-            `SequenceAutoencoder`.
+        window: rows of a window; None infers a season by autocorrelation, else a day, else 30 rows.
+        code: size of the code; None for 16, but at most a third of the values of a window.
+        units: hidden units of each LSTM layer.
+        epochs: largest number of epochs.
+        learning_rate: initial learning rate.
+        batch_size: batch size; None for 128, or less if there are few windows.
+        scale: "standard", "minmax", "none", "window" for the range of each window, or "series" for the mean and the
+            standard deviation of each series. With "series", X is a frame with an index of series and times.
+        stride: rows between the starts of two training windows. It does not affect scores.
+        threshold: threshold rule: "quantile:0.995", "pot:1e-3", "budget:2/week", or "fixed:0.7". None for an alarm
+            budget of one false alarm per month, or per year if a month has few rows or windows, or for "pot:1e-3" if
+            the index has no times.
+        smooth: rows over which scores are averaged; None for an eighth of the window.
+        random_state: seed of the training; None or a `RandomState` draws one.
+        options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
 
     Attributes:
         threshold_: the score above which a row is an anomaly.
-        offset_: minus that, the least `score_samples` of a normal row.
-        window_, metrics_, n_features_in_, feature_names_in_: as of `SequenceAutoencoder`.
+        offset_: the negative threshold, that is, the lowest `score_samples` of a normal row.
+        window_: rows of a window.
+        metrics_: measures of the training, with PCA of the same code size as baseline.
+        n_features_in_: number of columns.
+        feature_names_in_: names of the columns, if all are strings.
 
     >>> rows = np.sin(np.arange(400) / 2)[:, None]
-    >>> found = AnomalyDetector(window=8, code=2, units=4, epochs=2).fit(rows)
+    >>> model = AnomalyDetector(window=8, code=2, units=4, epochs=2).fit(rows)
     >>> broken = rows.copy()
     >>> broken[200:210] = 9
-    >>> found.predict(broken)[[0, 205]].tolist()
+    >>> model.predict(broken)[[0, 205]].tolist()
     [1, -1]
-    >>> found.detect(broken)["peak"].between(200, 210).tolist()
+    >>> model.detect(broken)["peak"].between(200, 210).tolist()
     [True]
     """
 
     _task = "anomaly"
-    _reads = ("anomaly",)
+    _accepted_tasks = ("anomaly",)
 
     def __init__(
         self,
@@ -80,68 +92,86 @@ class AnomalyDetector(OutlierMixin, Estimator):
         self.options = options
 
     def score_samples(self, X: Any) -> Frame:
-        """Minus the anomaly score of each row, `(rows,)`: the higher, the more normal.
+        """Return the negative anomaly score of each row; higher is more normal.
 
-        NaN where a row stands in no window, or in none with a value.
+        Args:
+            X: `(rows, features)`.
+
+        Returns:
+            `(rows,)`, NaN for a row that is in no window with a value.
         """
-        found = self._search(X)
-        return self._rows(found.prepared, -found.ours.scores, X, "score")
+        detection = self._detect(X)
+        return self._to_rows(detection.prepared, -detection.ours.scores, X, "score")
 
     def decision_function(self, X: Any) -> Frame:
-        """How far each row is on the side of the normal ones, `(rows,)`: below 0 for an anomaly."""
+        """Return the difference of the threshold and the anomaly score of each row; negative for an anomaly.
+
+        Args:
+            X: `(rows, features)`.
+
+        Returns:
+            `(rows,)`, NaN for a row without a score.
+        """
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> Frame:
-        """-1 for an anomaly and 1 for any other row, `(rows,)`; 1 also where a row has no score."""
+        """Return the label of each row.
+
+        Args:
+            X: `(rows, features)`.
+
+        Returns:
+            `(rows,)`, -1 for an anomaly and 1 for any other row, including rows without a score.
+        """
         decision = self.decision_function(X)
         labels = np.where(np.asarray(decision) < 0, -1, 1)
         return pd.Series(labels, decision.index, name="label") if isinstance(decision, pd.Series) else labels
 
     def detect(self, X: Any, threshold: str | None = None) -> pd.DataFrame:
-        """The events: rows above the threshold that belong together, in the order of time; none is a possible answer.
+        """Return the anomaly events, that is, runs of rows above the threshold, in temporal order.
 
         Args:
-            threshold: another rule than that of the fit.
+            X: `(rows, features)`.
+            threshold: a threshold rule; None for the threshold of the fit.
 
         Returns:
-            A row an event: of several series the name in `series`; `start`, `end` (included) and `peak`, as the index
-            of X names them, else as row numbers; `score` at the peak; `p`, the probability that a normal row scores as
-            high; `provisional`, whether rows to come may still change it; and a column `share <feature>` each, its part
-            in the score at the peak.
+            One row per event: `series`, only with several series; `start`, `end` (inclusive), and `peak` as labels of
+            the index of X or as row numbers; `score` at the peak; `p`, the probability that a normal row has such a
+            score; `provisional`, whether later rows may change the event; and for each feature `share <feature>`, its
+            share of the score at the peak.
         """
-        found = self._search(X, threshold)
-        named, events = _moments(found, X), found.ours.events
-        grid, ids = found.prepared.grid, found.prepared.table.ids
-        several = {"series": [ids[grid.series[event.peak]] for event in events]} if self._packed.symbols else {}
-        frame: dict[str, Any] = several | {
-            "start": named[[event.first for event in events]],
-            "end": named[[event.last for event in events]],
-            "peak": named[[event.peak for event in events]],
+        detection = self._detect(X, threshold)
+        labels, events = _grid_labels(detection, X), detection.ours.events
+        grid, ids = detection.prepared.grid, detection.prepared.table.ids
+        series = {"series": [ids[grid.series[event.peak]] for event in events]} if self._run_files.symbols else {}
+        frame: dict[str, Any] = series | {
+            "start": labels[[event.first for event in events]],
+            "end": labels[[event.last for event in events]],
+            "peak": labels[[event.peak for event in events]],
             "score": np.array([event.score for event in events], float),
             "p": np.array([event.p for event in events], float),
             "provisional": np.array([event.provisional for event in events], bool),
         }
-        for place, name in enumerate(self._packed.config.value_cols):
-            frame[f"share {name}"] = np.array([event.shares[place] for event in events], float)
+        for number, name in enumerate(self._run_files.config.value_cols):
+            frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
         return pd.DataFrame(frame)
 
-    def _search(self, X: Any, threshold: str | None = None) -> Detection:
-        prepared = self._prepared(X)
-        return search_series(self._packed.detector, prepared, threshold)
+    def _detect(self, X: Any, threshold: str | None = None) -> Detection:
+        return search_series(self._run_files.detector, self._prepare(X), threshold)
 
-    def _keep(self, packed: RunFiles) -> Self:
-        super()._keep(packed)
-        self.threshold_ = float(packed.metrics["threshold"]["value"])
+    def _set_run(self, files: RunFiles) -> Self:
+        super()._set_run(files)
+        self.threshold_ = float(files.metrics["threshold"]["value"])
         self.offset_ = -self.threshold_
         return self
 
 
-def _moments(found: Detection, X: Any) -> Any:
-    """What to call the rows of the grid: moments in the zone of the index, its labels, or numbers."""
-    grid = found.prepared.grid
+def _grid_labels(detection: Detection, X: Any) -> Any:
+    """Return the labels of the rows of the grid: times in the time zone of the index, its labels, or row numbers."""
+    grid = detection.prepared.grid
     index = last_index_level(X) if isinstance(X, pd.DataFrame | pd.Series) else pd.RangeIndex(len(grid.times))
-    if found.prepared.table.layout.time is None:
-        return index[found.prepared.table.lines]
-    moments = pd.DatetimeIndex(grid.times.view("datetime64[ns]"))
+    if detection.prepared.table.layout.time is None:
+        return index[detection.prepared.table.lines]
+    times = pd.DatetimeIndex(grid.times.view("datetime64[ns]"))
     zone = getattr(index, "tz", None)
-    return moments if zone is None else moments.tz_localize("UTC").tz_convert(zone)
+    return times if zone is None else times.tz_localize("UTC").tz_convert(zone)

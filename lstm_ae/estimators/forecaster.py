@@ -1,6 +1,6 @@
-"""What follows rows."""
+"""Forecaster of the rows after the end of a table."""
 
-# X is what scikit-learn calls the rows.
+# scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
 import datetime
@@ -16,25 +16,35 @@ from sklearn.utils.validation import check_is_fitted
 from lstm_ae.apply import forecast
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError
-from lstm_ae.estimators.base import Estimator, Frame, plain
+from lstm_ae.estimators.base import Estimator, Frame, python_value
 from lstm_ae.estimators.several import last_index_level
 from lstm_ae.formatting import format_names
 
 
 class SequenceForecaster(Estimator):
-    """An LSTM that says a horizon of rows after a window of them, beside a linear map of the window.
+    """Forecaster with an LSTM and a linear map of the window.
 
     Args:
-        window: rows that a forecast is made from; None takes what the values' seasons suggest.
-        horizon: rows that are forecast at once; None takes a season, else a day, else 30.
-        season: rows after which values repeat themselves, for the baseline; None finds it in the training rows.
-        units, epochs, learning_rate, batch_size, scale, stride, random_state, options: as of `SequenceAutoencoder`.
+        window: rows of a window; None infers it from the seasons of the values.
+        horizon: rows of a forecast; None for a season, else a day, else 30 rows.
+        season: rows of a season, for the baseline; None infers it from the training split.
+        units: hidden units of each LSTM layer.
+        epochs: largest number of epochs.
+        learning_rate: initial learning rate.
+        batch_size: batch size; None for 128, or less if there are few windows.
+        scale: "standard", "minmax", "none", "window" for the range of each window, or "series" for the mean and the
+            standard deviation of each series. With "series", X is a frame with an index of series and times.
+        stride: rows between the starts of two training windows. It does not affect forecasts.
+        random_state: seed of the training; None or a `RandomState` draws one.
+        options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
 
     Attributes:
-        window_, horizon_: rows read and rows said.
-        season_: of the baseline; None where it is the last value.
-        metrics_: what the training measured, the baselines beside it, and the verdict.
-        n_features_in_, feature_names_in_: columns that were fitted; the names only where all are strings.
+        window_: rows of a window.
+        horizon_: rows of a forecast.
+        season_: rows of a season of the baseline; None if the baseline is the last value.
+        metrics_: measures of the training with the baselines and the verdict.
+        n_features_in_: number of columns.
+        feature_names_in_: names of the columns, if all are strings.
 
     >>> rows = np.sin(np.arange(400) / 4)[:, None]
     >>> model = SequenceForecaster(window=30, horizon=5, units=4, epochs=1).fit(rows)
@@ -45,7 +55,7 @@ class SequenceForecaster(Estimator):
     """
 
     _task = "forecast"
-    _reads = ("forecast",)
+    _accepted_tasks = ("forecast",)
 
     def __init__(
         self,
@@ -76,68 +86,85 @@ class SequenceForecaster(Estimator):
 
     @property
     def horizon_(self) -> int:
-        """Rows that are said at once."""
+        """Rows of a forecast."""
         check_is_fitted(self)
-        assert self._packed.config.horizon is not None
-        return self._packed.config.horizon
+        assert self._run_files.config.horizon is not None
+        return self._run_files.config.horizon
 
     @property
     def season_(self) -> int | None:
-        """Rows after which values repeat themselves; None where the baseline is the last value."""
+        """Rows of a season of the baseline; None if the baseline is the last value."""
         check_is_fitted(self)
-        return self._packed.config.season
+        return self._run_files.config.season
 
     def predict(self, X: Any, horizon: int | None = None) -> Frame:
-        """The rows that follow X: `(rows, features)` to `(horizon, features)` float32.
-
-        Only the last `window_` rows are read. A frame's forecast is a frame, indexed by the times that follow, or from
-        0 on where its index holds none; of several series one after the other. Warns of those that end without a
-        window, of which nothing is forecast.
+        """Return a forecast of the rows after X.
 
         Args:
-            horizon: rows; `horizon_` where None. Further ahead the model reads its own forecasts.
+            X: `(rows, features)`, of which only the last `window_` rows are read.
+            horizon: rows to forecast; None for `horizon_`. A longer forecast is a rollout.
+
+        Returns:
+            `(horizon, features)` float32. A frame gives a frame, indexed by the following times, or from 0 if its
+            index has no times. The forecasts of several series are concatenated.
+
+        Warns:
+            UserWarning: a series has no complete window at its end and no forecast.
 
         Raises:
-            DataError: fewer rows than a window, or a long gap among the last ones.
+            DataError: there are fewer rows than a window, or the last window contains a long gap.
         """
-        return self._frame(self._outlook(X, horizon), X)
+        return self._to_frame(self._forecast(X, horizon), X)
 
     def predict_interval(self, X: Any, level: int = 80, horizon: int | None = None) -> tuple[Frame, Frame]:
-        """The two ends of an interval that holds `level` per cent, each like `predict`.
+        """Return the lower and the upper end of a prediction interval.
 
-        By the errors on the validation part, of each column and each step ahead (split-conformal); NaN beyond
-        `horizon_`, where none were measured.
+        The interval is split-conformal: it uses the errors on the validation split of each column and each step.
+
+        Args:
+            X: `(rows, features)`.
+            level: nominal coverage in percent.
+            horizon: rows to forecast; None for `horizon_`.
+
+        Returns:
+            Both ends in the form of `predict`; NaN beyond `horizon_`, because there are no validation errors.
+
+        Raises:
+            ConfigError: `level` is not an integer from 1 to 99.
         """
-        level = plain(level)
+        level = python_value(level)
         if not isinstance(level, int) or isinstance(level, bool) or not 1 <= level <= 99:
             raise ConfigError(f"level must be a whole number from 1 to 99. Received: {level!r}")
-        found = self._outlook(X, horizon, (level,))
-        low, high = (found._replace(future=end) for end in found.intervals[level])
-        return self._frame(low, X), self._frame(high, X)
+        predicted = self._forecast(X, horizon, (level,))
+        low, high = (predicted._replace(future=end) for end in predicted.intervals[level])
+        return self._to_frame(low, X), self._to_frame(high, X)
 
-    def _outlook(self, X: Any, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
-        prepared = self._prepared(X)
+    def _forecast(self, X: Any, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
+        prepared = self._prepare(X)
         prepared = prepared._replace(table=prepared.table._replace(zone=_zone(X)))
-        found = forecast.forecast_table(self._packed.forecaster, prepared, horizon=horizon, levels=tuple(levels))
-        if found.short:
-            text = f"Without {self.window_} rows in a row at their end, so not forecast: {format_names(found.short)}"
+        predicted = forecast.forecast_table(self._run_files.forecaster, prepared, horizon=horizon, levels=tuple(levels))
+        if predicted.short:
+            text = (
+                f"No forecast without {self.window_} consecutive rows at the end of a series: "
+                f"{format_names(predicted.short)}"
+            )
             warnings.warn(text, UserWarning, stacklevel=3)
-        return found
+        return predicted
 
-    def _frame(self, found: forecast.TableForecast, X: Any) -> Frame:
-        count, horizon, features = found.future.shape
-        rows = found.future.reshape(-1, features)
+    def _to_frame(self, predicted: forecast.TableForecast, X: Any) -> Frame:
+        count, horizon, features = predicted.future.shape
+        rows = predicted.future.reshape(-1, features)
         if not isinstance(X, pd.DataFrame | pd.Series):
             return rows
         index: pd.Index[Any] = pd.RangeIndex(horizon) if count == 1 else pd.Index(np.tile(np.arange(horizon), count))
-        if found.timed:
-            index = pd.DatetimeIndex(found.ahead.ravel().view("datetime64[ns]"), name=X.index.names[-1])
+        if predicted.timed:
+            index = pd.DatetimeIndex(predicted.ahead.ravel().view("datetime64[ns]"), name=X.index.names[-1])
             zone = getattr(last_index_level(X), "tz", None)
             index = index.tz_localize("UTC").tz_convert(zone) if zone is not None else index
         if isinstance(X.index, pd.MultiIndex):
-            # Series have their places in the order in which they come.
-            of = X.index.droplevel(-1).unique()[found.ids].repeat(horizon)
-            levels = [of.get_level_values(place) for place in range(of.nlevels)]
+            # Series are numbered in the order of their first rows.
+            series = X.index.droplevel(-1).unique()[predicted.ids].repeat(horizon)
+            levels = [series.get_level_values(level) for level in range(series.nlevels)]
             index = pd.MultiIndex.from_arrays([*levels, index], names=X.index.names)
         if isinstance(X, pd.Series):
             return pd.Series(rows[:, 0], index, name=X.name)
@@ -145,11 +172,11 @@ class SequenceForecaster(Estimator):
 
 
 def _zone(X: Any) -> datetime.tzinfo | None:
-    """The zone of an index, None where it has none."""
+    """Return the time zone of an index; None if it has none."""
     zone = getattr(last_index_level(X), "tz", None)
     if zone is None or isinstance(zone, datetime.timezone):
         return zone
-    # Those of pytz, which pandas has as well, do not answer as others do.
+    # Time zones of pytz, which pandas also uses, have a different interface.
     try:
         return zoneinfo.ZoneInfo(str(zone))
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""A finished run held in memory: what an estimator keeps, copies and pickles, without a directory of its own."""
+"""Finished run in memory, which can be copied and pickled without a directory."""
 
 import contextlib
 import functools
@@ -19,11 +19,11 @@ from lstm_ae.run import Run, open_run, require_free
 
 
 class RunFiles:
-    """The files of a finished run of a table, and what is made of them on first use.
+    """Files of a finished run of a table. Its objects are loaded on first use.
 
     Args:
-        files: contents by path within the run; exported models are left out.
-        name: where they are from, for errors.
+        files: contents of the files by path within the run, without exported models.
+        name: path of the run, for error messages.
     """
 
     def __init__(self, files: Mapping[str, bytes], name: str) -> None:
@@ -34,29 +34,29 @@ class RunFiles:
         return {"files": self.files, "name": self.name}
 
     def unpack(self, directory: Path) -> Run:
-        """Write the run into a new or empty directory, as a whole or not at all."""
+        """Write the run atomically to a new or empty directory and return it."""
         require_free(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         try:
             for name, content in self.files.items():
-                path = beside / name
+                path = temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            beside.chmod(0o755)
+            temporary.chmod(0o755)
             if directory.is_dir():
                 directory.rmdir()
-            beside.rename(directory)
+            temporary.rename(directory)
         except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
         return Run(directory)
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[Run]:
-        """The run in a directory for the time being; what is wrong with it is told of where it is from."""
-        with tempfile.TemporaryDirectory() as place:
-            run = self.unpack(Path(place) / "run")
+    def open(self) -> Iterator[Run]:
+        """Return a context with the run in a temporary directory; error messages name the original path."""
+        with tempfile.TemporaryDirectory() as folder:
+            run = self.unpack(Path(folder) / "run")
             try:
                 yield run
             except DataError as error:
@@ -64,83 +64,87 @@ class RunFiles:
 
     @functools.cached_property
     def config(self) -> Series:
-        """What was asked to be trained, with nothing left open."""
-        with self.opened() as run:
+        """The complete config of the run."""
+        with self.open() as run:
             config = run.config()
         assert isinstance(config, Series)
         return config
 
     @functools.cached_property
-    def freq_found(self) -> bool:
-        """Whether the step from row to row was found in the rows, and not asked for."""
-        with self.opened() as run:
+    def freq_inferred(self) -> bool:
+        """Whether the sampling interval was inferred from the rows."""
+        with self.open() as run:
             notes = run.about()["data"]["notes"]
         return self.config.time_col is None or any(note.startswith("freq: ") for note in notes)
 
     @functools.cached_property
     def metrics(self) -> dict[str, Any]:
-        """What came out."""
-        with self.opened() as run:
+        """The content of `metrics.json`."""
+        with self.open() as run:
             return run.metrics()
 
     @functools.cached_property
-    def halves(self) -> SlidingAutoencoder:
-        """The model, taken apart."""
-        with self.opened() as run:
+    def sliding(self) -> SlidingAutoencoder:
+        """The model for sliding windows."""
+        with self.open() as run:
             return slide(run.model(), self.config.scale)
 
     @functools.cached_property
     def symbols(self) -> tuple[str, ...]:
-        """The names of the series that have a scale of their own; empty where one is for all."""
-        with self.opened() as run:
+        """The names of the series with their own scale; empty if all have the same scale."""
+        with self.open() as run:
             return run.symbols
 
     @functools.cached_property
-    def levels(self) -> SeriesScales:
+    def series_scales(self) -> SeriesScales:
         """The scale of each series."""
         from lstm_ae.models.scaling import series_scales_of
 
-        with self.opened() as run:
+        with self.open() as run:
             return series_scales_of(run.model(), run.symbols)
 
     @functools.cached_property
     def classifier(self) -> Classifier:
-        """What it tells classes apart by; raises `DataError` where it was not trained to."""
-        with self.opened() as run:
+        """The classifier; raises `DataError` if the run has another task."""
+        with self.open() as run:
             return load_classifier(run)
 
     @functools.cached_property
     def detector(self) -> RunDetector:
-        """What it finds anomalies by; raises `DataError` where it was not trained to."""
-        with self.opened() as run:
+        """The detector; raises `DataError` if the run has another task."""
+        with self.open() as run:
             return load_detector(run)
 
     @functools.cached_property
     def forecaster(self) -> Forecaster:
-        """What it forecasts by; raises `DataError` where it was not trained to."""
-        with self.opened() as run:
+        """The forecaster; raises `DataError` if the run has another task."""
+        with self.open() as run:
             return load_forecaster(run)
 
 
-def read_run_files(where: str | Path) -> RunFiles:
+def read_run_files(path: str | Path) -> RunFiles:
     """Read a finished run of a table into memory.
 
+    Args:
+        path: directory of the run.
+
     Raises:
-        ConfigError, DataError: it is unfinished, of another study, or cannot be read.
+        ConfigError: the run is of another study.
+        DataError: the run is unfinished or cannot be read.
     """
-    run = open_run(where, "series")
+    run = open_run(path, "series")
     run.metrics()
     try:
-        files = {str(path.relative_to(run.directory)): path.read_bytes() for path in _files(run)}
+        files = {str(file.relative_to(run.directory)): file.read_bytes() for file in _list_files(run)}
     except OSError as error:
-        raise DataError(f"The run {str(where)!r} cannot be read: {error}. Restore it, or train a new one") from error
-    return RunFiles(files, str(where))
+        raise DataError(f"The run {str(path)!r} cannot be read: {error}. Restore it or train a new one.") from error
+    return RunFiles(files, str(path))
 
 
-def _files(run: Run) -> Iterator[Path]:
-    """What makes the run: no exports, which are folders with numbers for names, no logs, no half-written files."""
+def _list_files(run: Run) -> Iterator[Path]:
+    """Yield the files of a run without exported versions (numbered directories), logs, and temporary files."""
     for path in sorted(run.directory.rglob("*")):
         parts = path.relative_to(run.directory).parts
-        apart = parts[0].isdecimal() or run.tensorboard in path.parents or any(part.startswith(".") for part in parts)
-        if path.is_file() and not apart:
+        exported, hidden = parts[0].isdecimal(), any(part.startswith(".") for part in parts)
+        if path.is_file() and not (exported or hidden or run.tensorboard in path.parents):
             yield path

@@ -1,6 +1,6 @@
-"""Several series in one frame: which row is of which, and what their column may be called."""
+"""Several series in one frame: the series of each row, and the names of columns."""
 
-# X is what scikit-learn calls the rows.
+# scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
 from typing import Any
@@ -14,14 +14,18 @@ from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import DataError
 
 
-def series_of(X: Any, groups: Any = None) -> RowCodes | None:
-    """The series of each row; None where there is one.
+def series_of_rows(X: Any, groups: Any = None) -> RowCodes | None:
+    """Return the series of each row; None for a single series.
 
     Args:
-        groups: `(rows,)` names of the series; None takes all levels but the last of a `MultiIndex`.
+        X: the data.
+        groups: `(rows,)` names of the series; None for all levels but the last of a `MultiIndex`.
+
+    Raises:
+        DataError: a row has no series.
     """
-    own = groups is None
-    if own and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
+    from_index = groups is None
+    if from_index and isinstance(X, pd.DataFrame | pd.Series) and isinstance(X.index, pd.MultiIndex):
         groups = X.index.droplevel(-1)
     if groups is None:
         return None
@@ -29,39 +33,40 @@ def series_of(X: Any, groups: Any = None) -> RowCodes | None:
     index: Any = groups if isinstance(groups, pd.Index) else pd.Index(groups)
     missing = index.isna() if index.nlevels == 1 else index.to_frame().isna().any(axis=1).to_numpy()
     if missing.any():
-        raise DataError(f"X, row {int(missing.argmax())}: the series is missing. Name it in groups, or remove the row")
-    places, names = index.factorize()
+        raise DataError(f"X, row {int(missing.argmax())}: the series is missing. Set it in groups or remove the row.")
+    codes, names = index.factorize()
     cells = [list(map(str, names.get_level_values(level))) for level in range(index.nlevels)]
     columns: list[str] = []
-    for name in index.names if own else [None] * index.nlevels:
+    for name in index.names if from_index else [None] * index.nlevels:
         columns.append(unused_name(str(name or "series"), [*column_names(X), *columns]))
-    return RowCodes(tuple(columns), places.astype(np.int32), tuple(names_of_series(cells)))
+    return RowCodes(tuple(columns), codes.astype(np.int32), tuple(names_of_series(cells)))
 
 
 def series_by_scale(X: Any, scale: Any) -> RowCodes | None:
-    """The series of each row where each has a scale of its own, else None.
+    """Return the series of each row if each series has its own scale, else None.
 
-    Raises `DataError` where X does not tell them.
+    Raises:
+        DataError: X has no index of several levels.
     """
     if scale != "series":
         return None
-    found = series_of(X)
-    if found is None:
+    series = series_of_rows(X)
+    if series is None:
         raise DataError(
-            'scale="series" needs an index of several levels, the series of each row and then its time. Give X such a '
-            "one, or another scale"
+            'scale="series" needs an index of several levels: the series of each row and its time. Set such an index '
+            "or pass another scale."
         )
-    return found
+    return series
 
 
 def last_index_level(X: Any) -> Any:
-    """The index of the rows within their series; None where X has none."""
+    """Return the index of the rows within their series; None if X has no index."""
     index = getattr(X, "index", None)
     return index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
 
 
 def column_names(X: Any) -> list[str]:
-    """What the columns of X and its times are called."""
+    """Return the names of the columns of X and of its times; empty for an array."""
     if not isinstance(X, pd.DataFrame | pd.Series):
         return []
     columns, time = list(X.columns) if isinstance(X, pd.DataFrame) else [X.name], X.index.names[-1]
@@ -70,13 +75,21 @@ def column_names(X: Any) -> list[str]:
     return [*columns, time if isinstance(time, str) and time else "time"]
 
 
-def unused_name(column: str, taken: list[str]) -> str:
-    """A name that neither a column of X nor its times have."""
-    while column in taken:
+def unused_name(column: str, used: list[str]) -> str:
+    """Return a column name, extended by underscores until it is not used.
+
+    >>> unused_name("label", ["label", "label_"])
+    'label__'
+    """
+    while column in used:
         column += "_"
     return column
 
 
 def default_column_names(features: int) -> tuple[str, ...]:
-    """What columns without names are called, as scikit-learn does."""
-    return tuple(f"x{place}" for place in range(features))
+    """Return scikit-learn's names of columns without names.
+
+    >>> default_column_names(2)
+    ('x0', 'x1')
+    """
+    return tuple(f"x{number}" for number in range(features))

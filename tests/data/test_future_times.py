@@ -130,14 +130,14 @@ def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monk
     prepared = SimpleNamespace(table=measurements_from_rows(frame.to_numpy(), ["a"], frame.index))
     prepared._replace = lambda table: SimpleNamespace(table=table)
     forecaster = SequenceForecaster()
-    forecaster._packed = SimpleNamespace(forecaster=None)
-    monkeypatch.setattr(SequenceForecaster, "_prepared", lambda self, rows: prepared)
+    forecaster._run_files = SimpleNamespace(forecaster=None)
+    monkeypatch.setattr(SequenceForecaster, "_prepare", lambda self, rows: prepared)
 
     def said(forecaster: Any, prepared: Any, **rest: Any) -> Any:
         return SimpleNamespace(short=(), zone=prepared.table.zone)
 
     monkeypatch.setattr(forecast, "forecast_table", said)
-    found: Any = forecaster._outlook(frame, None).zone  # type: ignore[attr-defined]
+    found: Any = forecaster._forecast(frame, None).zone  # type: ignore[attr-defined]
     assert (None if found is None else str(found)) == known
 
 
@@ -150,7 +150,7 @@ def test_a_level_is_a_whole_number_of_python_or_numpy(monkeypatch: pytest.Monkey
         ends = dict.fromkeys(levels, (rows[None] - 1, rows[None] + 1))
         return SimpleNamespace(intervals=ends, _replace=lambda future: SimpleNamespace(future=future))
 
-    monkeypatch.setattr(SequenceForecaster, "_outlook", said)
+    monkeypatch.setattr(SequenceForecaster, "_forecast", said)
     for level in (80, np.int64(80)):
         low, high = SequenceForecaster().predict_interval(rows, level)
         assert (high - low).tolist() == [[2], [2]]

@@ -122,7 +122,7 @@ def test_a_saved_run_is_one_of_the_command(whole: SequenceClassifier) -> None:
     found = pd.read_csv("classes.csv").set_index("walk")["class"]
     mine = whole.predict(X).groupby(level="walk").first()
     assert found.sort_index().tolist() == mine.sort_index().tolist()
-    with pytest.raises(DataError, match="'mine' is a run of --task classify; fit a new SequenceAutoencoder"):
+    with pytest.raises(DataError, match=r"'mine' is a run of --task classify\. Fit a new SequenceAutoencoder"):
         SequenceAutoencoder.load("mine")
 
 
@@ -165,7 +165,7 @@ def test_copies_say_the_same(rows: SequenceClassifier) -> None:
     ],
 )
 def test_classes_of_a_loaded_run_have_the_kind_of_their_names(names: tuple[str, ...], kind: type) -> None:
-    found = classifier._typed(names).tolist()
+    found = classifier._parse_classes(names).tolist()
     assert found == [(name == "True") if kind is bool else kind(name) for name in names]
     assert {type(value) for value in found} == {kind}
 
@@ -186,11 +186,11 @@ LEVEL, LABEL = stretches()
     [
         ({"y": None}, ValueError, "requires y to be passed, but the target y is None"),
         ({"y": ["a"] * 400}, DataError, "holds one class alone, a, so there is nothing to tell apart"),
-        ({"y": [None] * 400}, DataError, "y names no class of any row"),
+        ({"y": [None] * 400}, DataError, "y contains no labels"),
         ({"y": np.linspace(0, 1, 400)}, ValueError, "Unknown label type"),
-        ({"y": np.where(np.arange(400) == 7, np.inf, 1)}, DataError, "y, row 7: infinity is no class"),
+        ({"y": np.where(np.arange(400) == 7, np.inf, 1)}, DataError, "y, row 7: infinity is not a class"),
         ({"y": LABEL[:-1]}, ValueError, "inconsistent numbers of samples"),
-        ({"groups": [None, *range(399)]}, DataError, "X, row 0: the series is missing. Name it in groups"),
+        ({"groups": [None, *range(399)]}, DataError, "X, row 0: the series is missing. Set it in groups"),
         ({"groups": [1]}, ValueError, "inconsistent numbers of samples"),
         ({"y": np.arange(400) > 300}, DataError, "The training part holds windows of one class alone, False"),
     ],
@@ -205,7 +205,7 @@ def test_rows_that_are_refused(changed: dict[str, Any], kind: type[Exception], w
 def test_parameters_that_are_refused() -> None:
     with pytest.raises(ConfigError, match="needs groups"):
         SequenceClassifier(options={"split_by": "series"}).fit(LEVEL, LABEL)
-    with pytest.raises(ConfigError, match="options names 'classes', which the rows or random_state decide"):
+    with pytest.raises(ConfigError, match="options has 'classes', which follows from the data or random_state"):
         SequenceClassifier(options={"classes": ("a", "b")}).fit(LEVEL, LABEL)
     with pytest.raises(ConfigError, match="--code is for --task anomaly or reconstruct"):
         SequenceClassifier(options={"code": 3}).fit(LEVEL, LABEL)
@@ -252,14 +252,14 @@ def test_levels_of_an_index_keep_their_names(
 
 def test_series_of_an_index_of_three_levels_are_named_by_two() -> None:
     index = pd.MultiIndex.from_product([["north", "south"], [1, 2], range(3)], names=["site", None, "time"])
-    found = several.series_of(pd.DataFrame({"a": np.zeros(12)}, index))
+    found = several.series_of_rows(pd.DataFrame({"a": np.zeros(12)}, index))
     assert found is not None
     assert found.columns == ("site", "series")
     assert found.names == ("north,1", "north,2", "south,1", "south,2")
     assert found.places.tolist() == np.repeat(range(4), 3).tolist()
     holed = pd.MultiIndex.from_arrays([["a", "a"], ["x", None], [1, 2]])
     with pytest.raises(DataError, match="X, row 1: the series is missing"):
-        several.series_of(pd.DataFrame({"a": np.zeros(2)}, holed))
+        several.series_of_rows(pd.DataFrame({"a": np.zeros(2)}, holed))
 
 
 def test_cross_validations_pass_series_on_as_the_docstring_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,13 +271,13 @@ def test_cross_validations_pass_series_on_as_the_docstring_says(monkeypatch: pyt
         seen.append(("fit", len(table.ids)))
         return model
 
-    def said(model: SequenceClassifier, rows: Any, groups: Any) -> Any:
-        marked = several.series_of(rows, groups)
+    def probabilities(model: SequenceClassifier, rows: Any, *, groups: Any = None) -> Any:
+        marked = several.series_of_rows(rows, groups)
         seen.append(("score", 1 if marked is None else len(marked.names)))
         return np.zeros((len(rows), 2))
 
     monkeypatch.setattr(SequenceClassifier, "_train", trained)
-    monkeypatch.setattr(SequenceClassifier, "_said", said)
+    monkeypatch.setattr(SequenceClassifier, "predict_proba", probabilities)
     groups = X.index.get_level_values(0)
     cross_val_score(SequenceClassifier(), X, Y, groups=groups, cv=GroupKFold(4))
     assert seen == [("fit", 60), ("score", 20)] * 4
@@ -296,6 +296,7 @@ def test_cross_validations_pass_series_on_as_the_docstring_says(monkeypatch: pyt
 
 
 def test_the_example(capfd: pytest.CaptureFixture[str]) -> None:
+    assert doctest.testmod(several).failed == 0
     found = doctest.testmod(classifier, verbose=False)
     assert found.attempted > 2
     assert found.failed == 0

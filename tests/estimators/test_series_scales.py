@@ -92,6 +92,6 @@ def test_forecasts_of_several_series() -> None:
         wanted = level + deviation * np.sqrt(2) * np.sin(2 * np.pi * np.arange(200, 204)[:, None] / 12 + np.arange(2))
         assert np.abs(own - wanted).to_numpy().mean() < 0.3 * deviation
         assert (high - low).xs(name, level="machine").to_numpy().max() < 2 * deviation
-    with pytest.warns(UserWarning, match="Without 12 rows in a row at their end, so not forecast: large"):
+    with pytest.warns(UserWarning, match="No forecast without 12 consecutive rows at the end of a series: large"):
         some = model.predict(GOOD.drop(GOOD.xs("large", level="machine", drop_level=False).index[5:]))
     assert set(some.index.get_level_values("machine")) == {"small"}
