@@ -116,7 +116,7 @@ def test_the_largest_of_many_settings_is_found():
         patch.setattr(searches, "load_study", lambda name: Stub(seen))
         _, large = searches.extreme_settings(corner_settings(Toy(), axes), lambda config: Stub(seen))
     assert (large.layers, large.units, large.epochs) == (2, 4, 9)
-    assert len(seen) == searches.BUILT
+    assert len(seen) == searches.MAX_BUILT
 
 
 class Stub:
