@@ -15,6 +15,6 @@ def peak_memory() -> int | None:
             return peaks[0]
     try:
         import resource
-    except ImportError:  # Windows
+    except ImportError:  # The module does not exist on Windows.
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -215,7 +215,7 @@ def create_search(
     runs.require_free(directory)
     directory.mkdir(parents=True, exist_ok=True)
     content = config_record(plan.config, source, symbols, command, now)
-    del content["config"]  # the plan's
+    del content["config"]  # The plan contains the config.
     content |= {"plan": plan.to_dict(), "purpose": purpose._asdict()}
     try:
         write(directory / "search.json", as_json(content), new=True)
