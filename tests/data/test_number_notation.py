@@ -304,7 +304,7 @@ def test_cells_that_are_refused_are_told_of_and_missing() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"decimal": "comma", "thousands": "comma"}, "--thousands and --decimal are both comma"),
+        ({"decimal": "comma", "thousands": "comma"}, "--thousands and --decimal must differ. Received: comma"),
         ({"column_units": ("a",)}, "--column-units must be COLUMN=UNIT pairs.*'a'"),
         ({"column_units": ("=%",)}, "'=%'"),
         ({"thousands": "dot"}, "--thousands must be one of"),

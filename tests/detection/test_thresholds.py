@@ -34,8 +34,8 @@ def test_rules_are_read_and_written(text: str, rule: Rule) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "must be quantile:Q, pot:P, budget:N/hour|day|week|month|year or fixed:X. Received: ''"),
-        ("0.99", "must be quantile:Q, pot:P, budget:N/hour|day|week|month|year or fixed:X. Received: '0.99'"),
+        ("", "must be quantile:Q, pot:P, budget:N/hour|day|week|month|year, or fixed:X. Received: ''"),
+        ("0.99", "must be quantile:Q, pot:P, budget:N/hour|day|week|month|year, or fixed:X. Received: '0.99'"),
         ("budget:2", "must be quantile:Q"),
         ("budget:2/decade", "must be quantile:Q"),
         ("pot:1e-3/day", "pot: needs a probability above 0 and at most 0.1. Received: 'pot:1e-3/day'"),
